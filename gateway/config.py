@@ -1,0 +1,236 @@
+"""The configuration document: what may be set, its defaults, and every fault with its path.
+
+Knows YAML and the shape of the document. Knows nothing of files named on the command line beyond
+reading one, of processes, or of models that exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from gateway.errors import ConfigInvalid
+
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+Positive = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """One part of the document: unknown keys are faults, values do not change after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Padding(Section):
+    """Pads a variable trailing dimension up to the next bucket, so that unequal requests share a run."""
+
+    buckets: Annotated[list[Positive], Field(min_length=1)]
+    axis: int = Field(-1, description="which axis of each padded input; -1 is the last")
+    value: float = 0.0
+    inputs: list[str] = Field(
+        default_factory=list, description="padded inputs; empty: all that vary"
+    )
+
+    @field_validator("buckets")
+    @classmethod
+    def _ascending(cls, buckets: list[int]) -> list[int]:
+        if sorted(set(buckets)) != buckets:
+            raise ValueError("must be ascending and without repeats")
+        return buckets
+
+
+class ModelSettings(Section):
+    """How one model runs and batches. `defaults` gives them for all, `models.NAME` for one."""
+
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    instances: int = Field(
+        1, ge=1, le=64, description="runs of this model at the same time, per worker"
+    )
+    intra_op_threads: int = Field(
+        1, ge=0, le=1024, description="threads inside one run; 0: ORT's choice"
+    )
+    optimization: Literal["disabled", "basic", "extended", "all"] = "all"
+    # 128 rows keep one run of a small model near 100 us, so that a batch never holds the loop long.
+    max_batch_size: int = Field(128, ge=0, le=65536, description="rows in one run; 0: never batch")
+    max_queue_delay_ms: float = Field(0.0, ge=0, le=60_000)
+    max_queue_rows: int = Field(4096, ge=1, le=10_000_000)
+    preferred_batch_sizes: list[Positive] = Field(default_factory=list)
+    timeout_ms: float | None = Field(
+        None, gt=0, description="longest wait in the queue; none: no limit"
+    )
+    padding: Padding | None = None
+    warmup: bool = True
+    max_output_bytes: int = Field(256 << 20, ge=1024)
+
+
+class ModelConfig(ModelSettings):
+    """A model named in the document. `path` may stay out where the registry holds the model."""
+
+    path: Path | None = None
+    version: int = Field(1, ge=1)
+
+
+class Server(Section):
+    """The data plane: where it listens and with how many workers."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    workers: int | None = Field(None, ge=1, le=256, description="none: one per usable core")
+    # A load balancer in front keeps idle connections for 60 s; the one behind must keep them longer.
+    keep_alive_s: Seconds = 75.0
+    half_close: bool = Field(False, description="a client's FIN leaves its request standing")
+    trusted_proxies: list[str] = Field(
+        default_factory=list, description="addresses or networks whose X-Forwarded-For is believed"
+    )
+    ready: Literal["all", "any", "always"] = Field(
+        "all", description="which models must be ready for the server to be: all, any, or none"
+    )
+    not_ready_status: int = Field(
+        400, ge=400, le=599, description="answer of an unready /v2 health check"
+    )
+    compress_min_bytes: int = Field(
+        16_384, ge=0, description="smaller answers are never compressed"
+    )
+
+
+class Control(Section):
+    """The control plane. Until there is access control it listens on loopback only."""
+
+    port: int = Field(8002, ge=0, le=65535)
+
+
+class Limits(Section):
+    """Bounds of everything a client can make grow."""
+
+    max_body_bytes: int = Field(64 << 20, ge=1)
+    max_target_bytes: int = Field(8192, ge=64)
+    max_header_bytes: int = Field(
+        65_536, ge=256, description="all header names and values of a request"
+    )
+    max_headers: int = Field(128, ge=4)
+    max_connections: int = Field(10_000, ge=1, description="per worker")
+    max_pipelined: int = Field(16, ge=1, description="requests waiting behind one, per connection")
+    max_body_chunks: int = Field(65_536, ge=1)
+    max_buffered_bytes: int = Field(
+        512 << 20, ge=1 << 20, description="bodies held at once, per worker"
+    )
+    header_timeout_s: Seconds = 10.0
+    body_timeout_s: Seconds = Field(60.0, description="longest pause between two pieces of a body")
+    write_timeout_s: Seconds = Field(60.0, description="longest a client may not read its answer")
+    max_loop_lag_ms: float = Field(20.0, gt=0, description="a worker later than this stops reading")
+    max_models: int = Field(1000, ge=1)
+
+
+class Drain(Section):
+    """How a server leaves."""
+
+    grace_s: Seconds = 30.0
+    lag_s: float = Field(0.0, ge=0, description="between failing readiness and closing the door")
+
+
+class Repository(Section):
+    """Where models come from besides the registry, and whether clients may load and unload."""
+
+    paths: list[Path] = Field(default_factory=list, description="folders NAME/VERSION/model.onnx")
+    allow_load: bool = Field(False, description="load and unload on the data port")
+
+
+class Config(Section):
+    """The whole document."""
+
+    server: Server = Server()
+    control: Control = Control()
+    limits: Limits = Limits()
+    drain: Drain = Drain()
+    repository: Repository = Repository()
+    defaults: ModelSettings = ModelSettings()
+    models: dict[Name, ModelConfig] = Field(default_factory=dict)
+
+    def settings(self, name: str, hints: Mapping[str, Any] | None = None) -> ModelSettings:
+        """What applies to one model: its own section, else `hints`, else `defaults`, else built in.
+
+        Args:
+            name: the model.
+            hints: values that the model brings along (a config.pbtxt, say).
+        """
+        values: dict[str, Any] = dict(hints or {})
+        values |= self.defaults.model_dump(exclude_unset=True)
+        own = self.models.get(name)
+        if own is not None:
+            values |= own.model_dump(exclude_unset=True, exclude={"path", "version"})
+        return ModelSettings.model_validate(values)
+
+
+def parse(document: str, source: str = "configuration") -> Config:
+    """Reads and checks a YAML document.
+
+    Raises:
+        ConfigInvalid: with one line per fault: path, what is wrong, what was given.
+    """
+    try:
+        values = yaml.safe_load(document)
+    except yaml.YAMLError as error:
+        raise ConfigInvalid(f"{source}: not YAML: {' '.join(str(error).split())}") from error
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        raise ConfigInvalid(f"{source}: expected a mapping, got {type(values).__name__}")
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        faults = [f"{_path(fault['loc'])}: {_words(fault)}" for fault in error.errors()]
+        raise ConfigInvalid("\n".join(f"{source}: {fault}" for fault in faults)) from error
+
+
+def load(path: Path | None) -> Config:
+    """Reads a file, or gives the defaults where there is none to read.
+
+    Raises:
+        ConfigInvalid: unreadable, or `parse` finds faults.
+    """
+    if path is None:
+        return Config()
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigInvalid(f"{path}: cannot be read: {error}") from error
+    return parse(text, str(path))
+
+
+def override(config: Config, values: Mapping[str, Mapping[str, Any]]) -> Config:
+    """The same document with fields replaced, checked again.
+
+    Args:
+        config: a valid document.
+        values: section to field to value, from the command line.
+
+    Raises:
+        ConfigInvalid: a value does not fit.
+    """
+    merged = config.model_dump(mode="json", exclude_unset=True)
+    for section, fields in values.items():
+        merged.setdefault(section, {}).update(fields)
+    try:
+        return Config.model_validate(merged)
+    except ValidationError as error:
+        faults = [f"{_path(fault['loc'])}: {_words(fault)}" for fault in error.errors()]
+        raise ConfigInvalid("\n".join(f"command line: {fault}" for fault in faults)) from error
+
+
+def _path(place: tuple[int | str, ...]) -> str:
+    text = ""
+    for step in place:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+    return text or "(document)"
+
+
+def _words(fault: Any) -> str:
+    if fault["type"] == "extra_forbidden":
+        return "no such setting"
+    given = repr(fault["input"])
+    return f"{fault['msg'][:1].lower()}{fault['msg'][1:]}, got {given if len(given) < 80 else given[:77] + '...'}"

@@ -1,0 +1,275 @@
+"""Every refusal and failure the gateway can answer with, as one tree.
+
+Knows statuses, stable codes and whether trying again helps. Knows nothing of any protocol: the wire
+modules turn these into their own bodies, and metrics count them by `code`.
+
+    GatewayError                     500 internal
+    +-- InvalidRequest               400 invalid_request
+    |   +-- MalformedJson            400 malformed_json
+    |   +-- MalformedHttp            400 malformed_http
+    |   +-- InvalidTensor            400 invalid_tensor
+    |   +-- WrongInputs              400 wrong_inputs
+    |   +-- WrongOutputs             400 wrong_outputs
+    |   +-- InvalidParameter         400 invalid_parameter
+    |   +-- InvalidBinary            400 invalid_binary
+    |   +-- BatchTooLarge            400 batch_too_large
+    |   +-- RepositoryForbidden      403 repository_forbidden
+    |   +-- NotFound                 404 not_found
+    |   |   +-- ModelNotFound        404 model_not_found
+    |   |   +-- VersionNotFound      404 version_not_found
+    |   +-- MethodNotAllowed         405 method_not_allowed
+    |   +-- RequestTooSlow           408 request_too_slow
+    |   +-- Conflict                 409 conflict
+    |   +-- BodyTooLarge             413 body_too_large
+    |   +-- UriTooLong               414 uri_too_long
+    |   +-- UnsupportedEncoding      415 unsupported_encoding
+    |   +-- HeadersTooLarge          431 headers_too_large
+    |   +-- ModelRefused             422 model_refused
+    |   +-- ConfigInvalid            422 config_invalid
+    +-- Unsupported                  501 unsupported
+    +-- ModelFailed                  500 model_failed
+    +-- StoreFailed                  500 store_failed
+    +-- Unavailable                  503 unavailable
+        +-- QueueFull                503 queue_full
+        +-- DeadlineUnmeetable       503 deadline_unmeetable
+        +-- DeadlineExpired          503 deadline_expired
+        +-- ModelNotReady            503 model_not_ready
+        +-- TooManyConnections       503 too_many_connections
+        +-- Overloaded               503 overloaded
+        +-- Draining                 503 draining
+        +-- ControlUnavailable       503 control_unavailable
+        +-- ArenaFull                503 arena_full
+"""
+
+from __future__ import annotations
+
+
+class GatewayError(Exception):
+    """Something inside went wrong; the caller did nothing wrong."""
+
+    status: int = 500
+    code: str = "internal"
+    retryable: bool = False
+    retry_after_s: int = 1
+    """What `Retry-After` tells a caller whose request was refused with 503 or 429."""
+
+
+class InvalidRequest(GatewayError):
+    """The request cannot be served as it is; sending it again gives the same answer."""
+
+    status, code = 400, "invalid_request"
+
+
+class MalformedJson(InvalidRequest):
+    """The body is not the JSON that the protocol asks for."""
+
+    code = "malformed_json"
+
+
+class MalformedHttp(InvalidRequest):
+    """The bytes on the connection are not HTTP."""
+
+    code = "malformed_http"
+
+
+class InvalidTensor(InvalidRequest):
+    """A tensor's datatype, shape or values do not fit what the model declares."""
+
+    code = "invalid_tensor"
+
+
+class WrongInputs(InvalidRequest):
+    """Inputs are missing, unknown or given twice."""
+
+    code = "wrong_inputs"
+
+
+class WrongOutputs(InvalidRequest):
+    """An output was asked for that the model does not have, or twice."""
+
+    code = "wrong_outputs"
+
+
+class InvalidParameter(InvalidRequest):
+    """A request parameter or header has the wrong type or range."""
+
+    code = "invalid_parameter"
+
+
+class InvalidBinary(InvalidRequest):
+    """The binary part of a body disagrees with what its header announces."""
+
+    code = "invalid_binary"
+
+
+class BatchTooLarge(InvalidRequest):
+    """One request holds more rows than the model takes in a batch."""
+
+    code = "batch_too_large"
+
+
+class RepositoryForbidden(InvalidRequest):
+    """Loading and unloading are not allowed on this port."""
+
+    status, code = 403, "repository_forbidden"
+
+
+class NotFound(InvalidRequest):
+    """There is nothing at this path."""
+
+    status, code = 404, "not_found"
+
+
+class ModelNotFound(NotFound):
+    """No model has this name."""
+
+    code = "model_not_found"
+
+
+class VersionNotFound(NotFound):
+    """The model is known, this version of it is not."""
+
+    code = "version_not_found"
+
+
+class MethodNotAllowed(InvalidRequest):
+    """The path exists, but not for this method."""
+
+    status, code = 405, "method_not_allowed"
+
+
+class RequestTooSlow(InvalidRequest):
+    """Head or body did not arrive within the configured time."""
+
+    status, code = 408, "request_too_slow"
+
+
+class Conflict(InvalidRequest):
+    """The change contradicts what is there."""
+
+    status, code = 409, "conflict"
+
+
+class BodyTooLarge(InvalidRequest):
+    """The body, or what it inflates to, passes `limits.max_body_bytes`."""
+
+    status, code = 413, "body_too_large"
+
+
+class UriTooLong(InvalidRequest):
+    """The request target passes `limits.max_target_bytes`."""
+
+    status, code = 414, "uri_too_long"
+
+
+class UnsupportedEncoding(InvalidRequest):
+    """The body's Content-Encoding is none that is served here."""
+
+    status, code = 415, "unsupported_encoding"
+
+
+class HeadersTooLarge(InvalidRequest):
+    """Header count or size passes its limit."""
+
+    status, code = 431, "headers_too_large"
+
+
+class ModelRefused(InvalidRequest):
+    """A model file was looked at and will not be served: the message says why."""
+
+    status, code = 422, "model_refused"
+
+
+class ConfigInvalid(InvalidRequest):
+    """The configuration has faults; the message lists all of them with their paths."""
+
+    status, code = 422, "config_invalid"
+
+
+class Unsupported(GatewayError):
+    """The protocol knows this, this server does not do it."""
+
+    status, code = 501, "unsupported"
+
+
+class ModelFailed(GatewayError):
+    """The model raised while running this batch."""
+
+    code = "model_failed"
+
+
+class StoreFailed(GatewayError):
+    """What must last could not be read or written: the home's disk, rights or database."""
+
+    code = "store_failed"
+
+
+class Unavailable(GatewayError):
+    """Not now. Recoverable: retry after a pause."""
+
+    status, code, retryable = 503, "unavailable", True
+
+
+class QueueFull(Unavailable):
+    """The deployment's waiting room is full."""
+
+    code = "queue_full"
+
+
+class DeadlineUnmeetable(Unavailable):
+    """Refused on arrival: by the fitted cost the answer would come too late."""
+
+    code = "deadline_unmeetable"
+
+
+class DeadlineExpired(Unavailable):
+    """The request's time ran out while it waited."""
+
+    code = "deadline_expired"
+
+
+class ModelNotReady(Unavailable):
+    """The model or version is known but not serving."""
+
+    code = "model_not_ready"
+
+
+class TooManyConnections(Unavailable):
+    """The worker holds as many connections as it may."""
+
+    code = "too_many_connections"
+
+
+class Overloaded(Unavailable):
+    """The worker is behind on its own work and refuses more."""
+
+    code = "overloaded"
+
+
+class Draining(Unavailable):
+    """The server is shutting down."""
+
+    code = "draining"
+
+
+class ControlUnavailable(Unavailable):
+    """The control process did not give its verdict in time."""
+
+    code = "control_unavailable"
+
+
+class ArenaFull(Unavailable):
+    """There is no room for another block of counters; removing a model makes some."""
+
+    code = "arena_full"
+
+
+def _codes(root: type[GatewayError]) -> list[str]:
+    found = [root.code]
+    for child in root.__subclasses__():
+        found += _codes(child)
+    return found
+
+
+CODES: tuple[str, ...] = tuple(dict.fromkeys(_codes(GatewayError)))
+"""Every stable code, in tree order: the arena counts errors by the index in this tuple."""

@@ -1,0 +1,78 @@
+"""One request and the one answer it gets, whoever carries them.
+
+Knows method, target, headers, body and how to answer. Knows nothing of HTTP parsing, sockets, ASGI
+or models. `gateway/wire/http.py` implements it on uvicorn's protocol, `gateway/wire/asgi.py` behind
+any ASGI server; endpoints cannot tell which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+Header = tuple[bytes, bytes]
+JSON_TYPE = b"application/json"
+
+
+class Stream(Protocol):
+    """The open end of a streamed answer."""
+
+    @property
+    def gone(self) -> bool:
+        """The client left; what is written goes nowhere."""
+
+    def write(self, data: bytes) -> bool:
+        """Sends one piece. False: the client reads slowly, wait for `on_drain` before writing more."""
+
+    def on_drain(self, callback: Callable[[], None]) -> None:
+        """Calls back, once, when writing may go on (at once if it may now) or the client is gone."""
+
+    def end(self) -> None:
+        """Finishes the answer. Called exactly once."""
+
+
+class Exchange(Protocol):
+    """A request that has wholly arrived, to be answered exactly once, on the event loop.
+
+    Attributes:
+        method: upper case, `b"POST"`.
+        path: the raw, still percent-encoded path without its query.
+        query: the raw query, without the question mark.
+        headers: names in lower case, in the order in which they came.
+        body: the whole body as sent (still compressed if it came compressed).
+        arrived: when its first byte was read, seconds of `time.perf_counter`.
+        gone: the client left before it was answered.
+        client: the peer's address (the forwarded one only where the peer is trusted).
+    """
+
+    method: bytes
+    path: bytes
+    query: bytes
+    headers: Sequence[Header]
+    body: bytes
+    arrived: float
+    gone: bool
+
+    @property
+    def client(self) -> str: ...
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first value of a header; `name` in lower case."""
+
+    def on_gone(self, callback: Callable[[], None]) -> None:
+        """Calls back, once, if the client leaves before the answer is written."""
+
+    def reply(
+        self,
+        status: int,
+        body: bytes,
+        headers: Sequence[Header] = (),
+        content_type: bytes = JSON_TYPE,
+    ) -> None:
+        """Writes the whole answer. `headers` come after Content-Type and Content-Length."""
+
+    def stream(self, status: int, headers: Sequence[Header] = ()) -> Stream:
+        """Starts an answer whose length is not known yet."""
+
+
+Endpoint = Callable[[Exchange], None]
