@@ -1,0 +1,1 @@
+"""Counts traffic into shared memory, which outlives a worker, and reads the counts."""

@@ -1,0 +1,105 @@
+"""Which word of an arena slot counts what.
+
+Knows names and places, as plain ints so that hot code says `slot[OK] += n`. Knows nothing of where
+blocks lie or who writes them.
+
+A slot is a row of int64 words that one worker writes. Words only grow, but for gauges, which stand
+together so that they can be zeroed when a worker is gone. Changing this file changes `VERSION`: a
+process that maps an arena of another version refuses it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gateway.errors import CODES, GatewayError
+from kernels import timing
+
+VERSION: Final = 1
+
+# -- kinds of block --------------------------------------------------------------------------------
+MODEL: Final = 1
+WORKER: Final = 2
+
+# -- MODEL: one loaded version of a model ----------------------------------------------------------
+# Requests by result, each counted once, before its answer is written.
+OK: Final = 0
+FAILED: Final = 1  # the model or the gateway was at fault: 5xx that trying again does not help
+REFUSED: Final = 2  # answered with any other error
+LEFT: Final = 3  # the client was gone before its answer was written
+ROWS: Final = 4  # of the requests that went well
+EXECUTIONS: Final = 5
+EXECUTED_ROWS: Final = 6
+RERUNS: Final = 7  # riders of a failed batch that were run once more, alone
+LOADS: Final = 8
+FAIL_NS: Final = 9  # what failed and refused requests took
+FAIL_TIMED: Final = 10  # how many of them FAIL_NS covers
+
+RELEASED: Final = 16  # batches by why they were launched
+RELEASE_REASONS: Final = ("full", "preferred", "delay", "idle", "drain")
+
+ERRORS: Final = 24  # by index in errors.CODES
+MAX_CODES: Final = 64
+
+MODEL_GAUGES: Final = ERRORS + MAX_CODES
+QUEUED_ROWS: Final = MODEL_GAUGES
+QUEUED_REQUESTS: Final = MODEL_GAUGES + 1
+IN_FLIGHT: Final = MODEL_GAUGES + 2  # requests from submission to answer
+LOADED: Final = MODEL_GAUGES + 3  # 1 while this worker can answer with it
+LOAD_NS: Final = MODEL_GAUGES + 4  # what its latest load took, warm-up included
+MODEL_GAUGES_END: Final = MODEL_GAUGES + 8
+
+TIMING: Final = 96  # a section of kernels.timing, written by one kernel call per batch
+MODEL_WORDS: Final = TIMING + timing.WORDS
+
+# -- WORKER: what is no model's --------------------------------------------------------------------
+ACCEPTED: Final = 0
+CLOSED: Final = 1
+HANDED_OVER: Final = 2  # connections given to another worker
+ADOPTED: Final = 3  # connections taken from another worker
+REFUSED_CONNECTIONS: Final = 4
+LANE_REQUESTS: Final = 5
+BYTES_IN: Final = 6
+BYTES_OUT: Final = 7
+PAUSES: Final = 8  # times that the worker stopped reading because its loop was late
+MAILBOX_SENT: Final = 9
+MAILBOX_DROPPED: Final = 10
+LEDGER_DROPPED: Final = 11
+
+STATUS: Final = 16  # answers to requests that went to the ASGI side, 1xx to 5xx
+STATUS_CLASSES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx")
+
+HTTP_ERRORS: Final = 24  # refused before any model was known, by index in errors.CODES
+
+WORKER_GAUGES: Final = HTTP_ERRORS + MAX_CODES
+OPEN_CONNECTIONS: Final = WORKER_GAUGES
+LOOP_LAG_NS: Final = WORKER_GAUGES + 1
+MAX_LOOP_LAG_NS: Final = WORKER_GAUGES + 2  # since the worker was born
+READING_PAUSED: Final = WORKER_GAUGES + 3
+BUFFERED_BYTES: Final = WORKER_GAUGES + 4
+WORKER_GAUGES_END: Final = WORKER_GAUGES + 16
+WORKER_WORDS: Final = WORKER_GAUGES_END
+
+# -- both ------------------------------------------------------------------------------------------
+WORDS: Final = {MODEL: MODEL_WORDS, WORKER: WORKER_WORDS}
+GAUGES: Final = {
+    MODEL: (MODEL_GAUGES, MODEL_GAUGES_END),
+    WORKER: (WORKER_GAUGES, WORKER_GAUGES_END),
+}
+
+CODE_PLACE: Final = {code: place for place, code in enumerate(CODES)}
+REASON_PLACE: Final = {reason: RELEASED + place for place, reason in enumerate(RELEASE_REASONS)}
+
+if len(CODES) > MAX_CODES:
+    raise GatewayError(f"arena layout: expected at most {MAX_CODES} error codes, got {len(CODES)}")
+
+
+def model_key(name: str, version: int) -> str:
+    """The name of a model's block. `model_of` is its inverse, whatever the name holds."""
+    return f"{name}/{version}"
+
+
+def model_of(key: str) -> tuple[str, str]:
+    """Name and version of a model from the name of its block."""
+    name, _, version = key.rpartition("/")
+    return name, version

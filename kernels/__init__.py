@@ -1,0 +1,1 @@
+"""Loops over numbers, compiled. They know numpy and numba and nothing of the gateway."""
