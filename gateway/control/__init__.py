@@ -1,0 +1,1 @@
+"""Decides what should be running, and shows what is: one process, no inference traffic."""

@@ -1,0 +1,342 @@
+"""The registry: models, their versions, aliases, metadata, and the files that belong to them.
+
+Knows the tables of `store` and the folders of `blobs`, and keeps the two in step: a row is only
+committed when its folder lies there, a folder only goes when no row names it. Knows nothing of
+serving.
+
+Registering the same content again gives the version that has it already; asked for under a new
+version number, the two share one folder. A removed version's number is not given out again unless
+it is asked for, because answers and logs name versions by it.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from gateway.control.blobs import Blobs, Incoming, Progress
+from gateway.control.entries import (
+    CHAMPION,
+    MAX_METADATA,
+    Model,
+    Version,
+    checked_metadata,
+    facts_of,
+)
+from gateway.control.rows import find_model, read_model, read_names
+from gateway.control.store import Store, note_change
+from gateway.errors import Conflict, InvalidParameter, VersionNotFound
+from gateway.models import package
+from gateway.models.names import MAX_VERSION, check_alias, check_name
+from gateway.models.package import Package
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """What a registration came to; `new` is false where the content was registered before."""
+
+    version: Version
+    new: bool
+
+
+class Registry:
+    """Models under one home.
+
+    Args:
+        store: the home's database.
+        home: the home.
+        who: noted with every change; the operating system's user where it is not given.
+        now: seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        home: Path,
+        who: str | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._blobs = Blobs(home.absolute() / "models")
+        self._who = who or os_user()
+        self._now = now
+
+    # ---- reading --------------------------------------------------------------------------------
+
+    def generation(self) -> int:
+        """Grows with every change."""
+        return self._store.generation()
+
+    def list(self) -> tuple[Model, ...]:
+        """Every model, by name."""
+        with self._store.read() as db:
+            return tuple(read_model(db, name, self._blobs) for name in read_names(db))
+
+    def show(self, name: str) -> Model:
+        """One model.
+
+        Raises:
+            ModelNotFound: it is not registered.
+        """
+        with self._store.read() as db:
+            return read_model(db, name, self._blobs)
+
+    def resolve(self, name: str, which: str | int | None = None) -> Version:
+        """The version that a number or alias names; without one `champion`, else the highest.
+
+        Raises:
+            ModelNotFound, VersionNotFound: there is none.
+        """
+        model = self.show(name)
+        return model.default if which is None else model.pick(which)
+
+    def verify(
+        self, name: str, which: str | int | None = None, progress: Progress | None = None
+    ) -> tuple[str, ...]:
+        """Reads a version's files again; one line for each that is not as it was registered."""
+        found = self.resolve(name, which)
+        return tuple(self._blobs.verify(found.digest, found.files, progress or _silent))
+
+    # ---- changing -------------------------------------------------------------------------------
+
+    def register(
+        self,
+        path: Path,
+        name: str | None = None,
+        version: int | None = None,
+        aliases: Iterable[str] = (),
+        metadata: Mapping[str, str] | None = None,
+        progress: Progress | None = None,
+    ) -> Registered:
+        """Copies a model's files into the home and gives them a name and number.
+
+        Args:
+            path: an ONNX file or a folder, as `package.unpack` takes it.
+            name: the model; the file's or folder's own name where it is not given.
+            version: a number to have; else that of the same content, else the next one.
+            aliases: to point at it.
+            metadata: to keep with it, added to what is there.
+            progress: told (bytes done, bytes in all) while files are copied.
+
+        Raises:
+            ModelRefused: the files cannot be served.
+            Conflict: the version exists with other content.
+            InvalidParameter: a name, number, alias or metadata that cannot be.
+            StoreFailed: the home cannot be written.
+        """
+        given = [check_alias(alias) for alias in aliases]
+        pairs = checked_metadata(metadata or {})
+        if version is not None and not 0 < version <= MAX_VERSION:
+            raise InvalidParameter(f"version: wanted 1 to {MAX_VERSION}, got {version}")
+        if name is not None:
+            check_name(name)
+        handed = package.unpack(path, name)
+        chosen = check_name(name or handed.name)
+        sources = [(file, handed.folder / file) for file in handed.files]
+        with self._blobs.incoming(sources, progress or _silent) as incoming:
+            # The files may have changed while they were looked at: what was copied is what counts.
+            copied = package.unpack(_entrance(incoming, handed), chosen)
+            return self._enter(chosen, version, given, pairs, incoming, copied)
+
+    def set_alias(self, name: str, alias: str, version: int) -> Version:
+        """Points an alias at a version, wherever it pointed before.
+
+        Raises:
+            ModelNotFound, VersionNotFound, InvalidParameter: no such thing.
+        """
+        check_alias(alias)
+        with self._store.write() as db:
+            self._point(db, read_model(db, name, self._blobs), alias, version)
+            return read_model(db, name, self._blobs).pick(version)
+
+    def remove_alias(self, name: str, alias: str) -> None:
+        """Takes an alias away.
+
+        Raises:
+            ModelNotFound, VersionNotFound: no such thing.
+        """
+        with self._store.write() as db:
+            model = read_model(db, name, self._blobs)
+            version = next((one.version for one in model.aliases if one.name == alias), None)
+            if version is None:
+                raise VersionNotFound(f"model '{name}' has no alias {alias!r}")
+            db.execute("DELETE FROM aliases WHERE model = ? AND alias = ?", (name, alias))
+            self._note(db, "alias remove", f"{name}:{alias}", {"version": version}, None)
+
+    def remove_version(self, name: str, version: int, force: bool = False) -> None:
+        """Removes a version with its aliases and metadata, and its files if nothing else has them.
+
+        Raises:
+            ModelNotFound, VersionNotFound: no such thing.
+            Conflict: `champion` names it, and `force` is not given.
+        """
+        with self._store.write() as db:
+            model = read_model(db, name, self._blobs)
+            found = model.pick(version)
+            if CHAMPION in found.aliases and not force:
+                raise Conflict(
+                    f"model '{name}': version {version} is its {CHAMPION}; point the alias"
+                    " elsewhere first, or force it"
+                )
+            self._delete(db, found)
+        self._collect()
+
+    def remove_model(self, name: str, force: bool = False) -> None:
+        """Removes a model with all its versions.
+
+        Raises:
+            ModelNotFound: no such thing.
+            Conflict: it has a `champion`, and `force` is not given.
+        """
+        with self._store.write() as db:
+            model = read_model(db, name, self._blobs)
+            if any(alias.name == CHAMPION for alias in model.aliases) and not force:
+                raise Conflict(
+                    f"model '{name}' has a {CHAMPION}; remove the alias first, or force it"
+                )
+            for version in model.versions:
+                self._delete(db, version)
+            db.execute("DELETE FROM models WHERE name = ?", (name,))
+        self._collect()
+
+    # ---- inside a transaction -------------------------------------------------------------------
+
+    def _enter(
+        self,
+        name: str,
+        wanted: int | None,
+        aliases: Sequence[str],
+        metadata: Mapping[str, str],
+        incoming: Incoming,
+        copied: Package,
+    ) -> Registered:
+        with self._store.write() as db:
+            row = db.execute("SELECT last_version FROM models WHERE name = ?", (name,)).fetchone()
+            model = find_model(db, name, self._blobs)
+            known = model.versions if model else ()
+            number = wanted or next(
+                (one.version for one in reversed(known) if one.digest == incoming.digest),
+                (row["last_version"] if row else 0) + 1,
+            )
+            twin = next((one for one in known if one.version == number), None)
+            if twin is not None and twin.digest != incoming.digest:
+                raise Conflict(
+                    f"model '{name}': version {number} exists with other content:"
+                    f" wanted {incoming.digest[:12]}, got {twin.digest[:12]}"
+                )
+            self._blobs.place(incoming)
+            if twin is None:
+                self._insert(db, name, number, incoming, copied)
+            self._annotate(db, name, number, metadata)
+            for alias in aliases:
+                self._point(db, read_model(db, name, self._blobs), alias, number)
+            return Registered(read_model(db, name, self._blobs).pick(number), new=twin is None)
+
+    def _insert(
+        self, db: sqlite3.Connection, name: str, number: int, incoming: Incoming, copied: Package
+    ) -> None:
+        db.execute(
+            "INSERT INTO models VALUES (?, ?) ON CONFLICT (name)"
+            " DO UPDATE SET last_version = MAX(last_version, excluded.last_version)",
+            (name, number),
+        )
+        db.execute("INSERT OR IGNORE INTO folders VALUES (?, ?)", (incoming.digest, incoming.bytes))
+        db.executemany(
+            "INSERT OR IGNORE INTO files VALUES (?, ?, ?, ?)",
+            [(incoming.digest, file.path, file.sha256, file.bytes) for file in incoming.files],
+        )
+        facts = orjson.dumps(facts_of(copied.onnx, copied.hints)).decode()
+        db.execute(
+            "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (name, number, incoming.digest, copied.onnx.file, facts, self._who, self._now()),
+        )
+        after = {"digest": incoming.digest, "bytes": incoming.bytes}
+        self._note(db, "register", f"{name}/{number}", None, after)
+
+    def _annotate(
+        self, db: sqlite3.Connection, name: str, number: int, metadata: Mapping[str, str]
+    ) -> None:
+        before = read_model(db, name, self._blobs).pick(number).metadata
+        after = {**before, **metadata}
+        if after == before:
+            return
+        if len(after) > MAX_METADATA:
+            raise InvalidParameter(
+                f"metadata: wanted at most {MAX_METADATA} keys, got {len(after)}"
+            )
+        db.executemany(
+            "INSERT OR REPLACE INTO metadata VALUES (?, ?, ?, ?)",
+            [(name, number, key, value) for key, value in metadata.items()],
+        )
+        self._note(db, "metadata", f"{name}/{number}", dict(before), after)
+
+    def _point(self, db: sqlite3.Connection, model: Model, alias: str, version: int) -> None:
+        model.pick(version)
+        before = next((one.version for one in model.aliases if one.name == alias), None)
+        if before == version:
+            return
+        db.execute("INSERT OR REPLACE INTO aliases VALUES (?, ?, ?)", (model.name, alias, version))
+        self._note(
+            db,
+            "alias set",
+            f"{model.name}:{alias}",
+            None if before is None else {"version": before},
+            {"version": version},
+        )
+
+    def _delete(self, db: sqlite3.Connection, version: Version) -> None:
+        key = (version.model, version.version)
+        db.execute("DELETE FROM versions WHERE model = ? AND version = ?", key)
+        before = {
+            "digest": version.digest,
+            "aliases": list(version.aliases),
+            "metadata": dict(version.metadata),
+        }
+        self._note(db, "remove", f"{version.model}/{version.version}", before, None)
+
+    def _collect(self) -> None:
+        """Lets go of folders that no version names.
+
+        In a transaction of its own, after the removal is certain: a folder that goes too early is
+        lost, one that a crash leaves behind is found by the next collection. Nobody else places a
+        folder meanwhile, since that too is done under the write lock.
+        """
+        with self._store.write() as db:
+            db.execute("DELETE FROM folders WHERE digest NOT IN (SELECT digest FROM versions)")
+            kept = {row["digest"] for row in db.execute("SELECT digest FROM folders")}
+            self._blobs.discard_all_but(kept)
+        self._blobs.empty_trash()
+
+    def _note(
+        self,
+        db: sqlite3.Connection,
+        action: str,
+        subject: str,
+        before: Mapping[str, object] | None,
+        after: Mapping[str, object] | None,
+    ) -> None:
+        note_change(db, self._now(), self._who, action, subject, before, after)
+
+
+def os_user() -> str:
+    """Who runs this process, as the operating system names them."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # containers run under numbers that have no name
+        return f"uid {os.getuid()}"
+
+
+def _entrance(incoming: Incoming, handed: Package) -> Path:
+    """How to look at the copy: by its folder if a configuration came along, else by its file."""
+    return incoming.folder if handed.hints.files else incoming.folder / handed.onnx.file
+
+
+def _silent(done: int, total: int) -> None:
+    """Progress that nobody watches."""
