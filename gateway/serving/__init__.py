@@ -1,0 +1,1 @@
+"""Serving: where requests wait, share a run, and a model answers them."""

@@ -1,0 +1,79 @@
+"""Who may not join the queue, in words, and how long those who may will wait.
+
+Knows limits and fitted costs as numbers. Knows nothing of riders, lines or clocks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.errors import (
+    BatchTooLarge,
+    DeadlineUnmeetable,
+    Draining,
+    GatewayError,
+    InvalidTensor,
+    QueueFull,
+)
+from gateway.serving.cost import CostModel
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The limits of one deployment.
+
+    Attributes:
+        name: the model's.
+        max_rows: most rows of a batch; 0: each request runs alone, whatever its rows.
+        max_queue_rows: most rows that may wait.
+        instances: batches that run at the same time.
+    """
+
+    name: str
+    max_rows: int
+    max_queue_rows: int
+    instances: int
+
+    def objection(self, rows: int, queued_rows: int, draining: bool) -> GatewayError:
+        """Why a request of so many rows is not taken; called only where one of these holds."""
+        if draining:
+            return Draining(f"model '{self.name}' is being unloaded")
+        if rows > self.max_rows > 0:
+            return BatchTooLarge(
+                f"inference request batch-size must be <= {self.max_rows} for '{self.name}',"
+                f" got {rows}"
+            )
+        if rows < 1:
+            return InvalidTensor(f"model '{self.name}': expected at least one row, got {rows}")
+        return QueueFull(
+            f"model '{self.name}': Exceeds maximum queue size: {queued_rows} rows wait,"
+            f" {self.max_queue_rows} may, {rows} came"
+        )
+
+    def expected_s(self, cost: CostModel, rows: int, rows_before: int, slot_free_s: float) -> float:
+        """Seconds until a newcomer's run is over.
+
+        Args:
+            cost: of a run.
+            rows: the newcomer's.
+            rows_before: rows that wait and go before it.
+            slot_free_s: until a run may start.
+
+        Returns:
+            Waiting for a slot, the full batches before it, and its own batch; 0.0 of each where
+            `cost` has seen no run.
+        """
+        if self.max_rows > 1:
+            batches, beside = divmod(rows_before, self.max_rows)
+            own = min(beside + rows, self.max_rows)
+            each = cost.estimate(self.max_rows)
+        else:
+            batches, own, each = rows_before, rows, cost.estimate(1)
+        return slot_free_s + batches * each / self.instances + cost.estimate(own)
+
+    def unmeetable(self, left_s: float, expected_s: float) -> GatewayError:
+        """The refusal of a request whose answer would come too late."""
+        return DeadlineUnmeetable(
+            f"model '{self.name}': Request timeout expired: {left_s * 1e3:.3g} ms left,"
+            f" an answer is expected in {expected_s * 1e3:.3g} ms"
+        )

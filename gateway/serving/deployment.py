@@ -1,0 +1,199 @@
+"""A deployment: one loaded version of a model, ready to serve.
+
+Knows what belongs together (file, session, costs, queue, threads) and the order in which it comes
+and goes. Knows nothing of routes or requests. Loading blocks and belongs on a thread; attaching is
+cheap and happens on the event loop that will serve it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import perf_counter
+
+from gateway.config import ModelSettings
+from gateway.errors import GatewayError, ModelRefused
+from gateway.models import onnx_file
+from gateway.models.signature import signature as read_signature
+from gateway.plan import Held
+from gateway.serving import memory
+from gateway.serving.batcher import Batcher, Deliver, Refuse
+from gateway.serving.cost import CostModel
+from gateway.serving.padding import Padder
+from gateway.serving.runtime import OnnxRuntime, Runtime
+from gateway.serving.threads import Threads
+from gateway.serving.turn import Scheduler, TurnBudget
+from gateway.serving.warmup import LENGTHS, Unfit, warm
+from gateway.tensors import Signature
+
+log = logging.getLogger("penstock.serving")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What loading leaves behind; nothing of it is bound to an event loop yet.
+
+    Attributes:
+        name, version: identity.
+        file: what the ONNX file says of itself.
+        settings: in force.
+        runtime: warmed up; its `signature` is the one to serve by.
+        wall, held: cost models, fed by the warm-up.
+        load_s: how long all this took.
+        notes: what its owner should know, as sentences: it stayed cold, or is not batched.
+    """
+
+    name: str
+    version: int
+    file: onnx_file.OnnxFile
+    settings: ModelSettings
+    runtime: Runtime
+    wall: CostModel
+    held: CostModel
+    load_s: float
+    notes: tuple[str, ...] = ()
+
+
+def load(held: Held) -> Loaded:
+    """Reads, checks, loads and warms up a version. Blocks: call it on a thread.
+
+    Raises:
+        ModelRefused: it cannot be served; the message says why.
+    """
+    began = perf_counter()
+    what = f"model '{held.name}' version {held.version}"
+    try:
+        settings = ModelSettings.model_validate(dict(held.settings))
+        folder = Path(held.folder)
+        file = onnx_file.inspect(folder, held.file)
+        size = file.size + sum((folder / name).stat().st_size for name in file.external)
+        memory.require(what, size, memory.available_bytes())
+        signature = read_signature(file, held.declared, settings.max_batch_size)
+        check_settings(signature, settings)
+        source = onnx_file.servable(folder, file)
+        runtime = OnnxRuntime(source, folder, signature, settings)
+    except ModelRefused as error:
+        raise ModelRefused(_prefixed(what, str(error))) from error
+    except (OSError, ValueError) as error:
+        raise ModelRefused(f"{what}: cannot be read: {type(error).__name__}") from error
+    wall, hold, notes = _warm_up(what, runtime, settings)
+    return Loaded(
+        held.name, held.version, file, settings, runtime, wall, hold, perf_counter() - began, notes
+    )
+
+
+def check_settings(signature: Signature, settings: ModelSettings) -> None:
+    """Finds settings that do not fit the model, before anything is loaded.
+
+    Raises:
+        ModelRefused: naming the setting.
+    """
+    if not signature.batched:
+        return
+    largest = max(settings.preferred_batch_sizes, default=0)
+    if largest > settings.max_batch_size:
+        raise ModelRefused(
+            f"preferred_batch_sizes: wanted at most max_batch_size"
+            f" {settings.max_batch_size}, got {largest}"
+        )
+    if settings.padding is not None:
+        Padder(signature, settings.padding)
+
+
+def _prefixed(what: str, message: str) -> str:
+    return message if message.startswith(what) else f"{what}: {message}"
+
+
+def _warm_up(
+    what: str, runtime: OnnxRuntime, settings: ModelSettings
+) -> tuple[CostModel, CostModel, tuple[str, ...]]:
+    wall, held = CostModel(), CostModel()
+    if not settings.warmup:
+        return wall, held, ()
+    lengths = tuple(settings.padding.buckets[:1]) if settings.padding else LENGTHS
+    notes = []
+    try:
+        cold = warm(runtime, settings.max_batch_size, wall, held, lengths)
+    except Unfit as unfit:
+        notes.append(f"{what}: served without batching: {unfit}")
+        runtime.signature = replace(runtime.signature, batched=False)
+        wall, held = CostModel(), CostModel()
+        cold = warm(runtime, 1, wall, held, lengths)
+    if cold:
+        notes.append(f"{what}: starts cold: {cold}")
+    for note in notes:
+        log.warning("%s", note)
+    return wall, held, tuple(notes)
+
+
+class Deployment:
+    """A loaded version on the event loop that serves it.
+
+    Attributes:
+        name, version: identity.
+        signature, settings, runtime, load_s: as loaded.
+        loaded: all that loading found out.
+        batcher: takes its riders.
+    """
+
+    __slots__ = (
+        "_threads",
+        "batcher",
+        "load_s",
+        "loaded",
+        "name",
+        "runtime",
+        "settings",
+        "signature",
+        "version",
+    )
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        deliver: Deliver,
+        refuse: Refuse,
+        scheduler: Scheduler,
+        turn: TurnBudget,
+        left: Callable[[int], None] | None = None,
+        mark: Callable[[int], None] | None = None,
+    ) -> None:
+        self.loaded = loaded
+        self.name = loaded.name
+        self.version = loaded.version
+        self.signature = loaded.runtime.signature
+        self.settings = loaded.settings
+        self.runtime = loaded.runtime
+        self.load_s = loaded.load_s
+        self._threads = Threads(
+            loaded.settings.instances, f"run-{loaded.name[:40]}-{loaded.version}"
+        )
+        self.batcher = Batcher(
+            loaded.name,
+            loaded.runtime,
+            loaded.settings,
+            deliver,
+            refuse,
+            scheduler,
+            turn,
+            self._threads,
+            wall=loaded.wall,
+            held=loaded.held,
+            left=left,
+            mark=mark,
+        )
+
+    def drain(self, on_empty: Callable[[], None]) -> None:
+        """Takes no more riders; calls back, once, when the last one is answered."""
+        self.batcher.drain(on_empty)
+
+    def abandon(self, error: GatewayError) -> int:
+        """Refuses everybody who still waits, and says how many they were."""
+        return self.batcher.abandon(error)
+
+    def close(self) -> None:
+        """Ends the threads and lets go of the model. Blocks until what runs is over."""
+        self._threads.close()
+        self.runtime.close()
