@@ -22,10 +22,10 @@ class Stream(Protocol):
         """The client left; what is written goes nowhere."""
 
     def write(self, data: bytes) -> bool:
-        """Sends one piece. False: the client reads slowly, wait for `on_drain` before writing more."""
+        """Sends one piece. False: the client reads slowly, wait for `on_drain` before the next."""
 
     def on_drain(self, callback: Callable[[], None]) -> None:
-        """Calls back, once, when writing may go on (at once if it may now) or the client is gone."""
+        """Calls back, once, when writing may go on (maybe at once) or the client is gone."""
 
     def end(self) -> None:
         """Finishes the answer. Called exactly once."""
@@ -54,7 +54,8 @@ class Exchange(Protocol):
     gone: bool
 
     @property
-    def client(self) -> str: ...
+    def client(self) -> str:
+        """The peer's address."""
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of a header; `name` in lower case."""

@@ -1,0 +1,1 @@
+"""Bytes to values and back, and the connections they travel on."""

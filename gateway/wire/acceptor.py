@@ -1,0 +1,184 @@
+"""Accepts connections from a listening socket that somebody else owns.
+
+Knows descriptors, the bound on connections, and that a new one may be handed to another worker.
+Knows nothing of HTTP beyond one short refusal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+from collections import deque
+from collections.abc import Callable
+
+from gateway.errors import TooManyConnections
+from gateway.wire import answers
+from gateway.wire.services import Services
+
+logger = logging.getLogger("penstock.wire")
+
+# So that a flood of connections does not keep the loop from the requests it has.
+PER_TURN = 64
+LATE_PAUSE_S = 0.005
+EXHAUSTED_PAUSE_S = 0.25
+# A refused client may still be sending; closing at once would reset the refusal away.
+LINGER_S = 0.25
+MAX_LINGERING = 128
+
+# What a client did to its own connection before it was accepted.
+_CLIENTS_OWN = frozenset((errno.ECONNABORTED, errno.EPROTO, errno.EPERM))
+_EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
+
+
+class Acceptor:
+    """The accept loop of one listening socket; see the module."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        listener: socket.socket,
+        protocol: Callable[[], asyncio.Protocol],
+        services: Services,
+        offer: Callable[[socket.socket], bool] | None = None,
+    ) -> None:
+        """Takes what it needs; `start` begins.
+
+        Args:
+            loop: the worker's.
+            listener: listening and non-blocking; it is never closed here.
+            protocol: makes the protocol of one connection.
+            services: limits, counters, and the connections there are.
+            offer: may hand a new connection to another worker; True where it did.
+        """
+        # fixed at start
+        self._loop = loop
+        self._listener = listener
+        self._protocol = protocol
+        self._services = services
+        self._offer = offer
+        # until replaced
+        self._accepting = False
+        self._pause: asyncio.TimerHandle | None = None
+        self._opening: set[asyncio.Task[None]] = set()
+        self._lingering: deque[socket.socket] = deque()
+        self._exhausted = False
+
+    @property
+    def connections(self) -> int:
+        """Open, or being opened."""
+        return len(self._services.connections) + len(self._opening)
+
+    def start(self) -> None:
+        """Accepts from now on."""
+        if not self._accepting:
+            self._accepting = True
+            self._listen()
+
+    def stop(self) -> None:
+        """Accepts no more; what is queued stays in the socket's backlog."""
+        self._accepting = False
+        self._loop.remove_reader(self._listener)
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+
+    def empty_backlog(self) -> None:
+        """Accepts all that is queued now, without offering it to anybody: it came here first."""
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError as error:
+                if error.errno in _CLIENTS_OWN:
+                    continue
+                return
+            self.adopt(sock)
+
+    def adopt(self, sock: socket.socket) -> None:
+        """Serves a connection, accepted here or handed over; refuses it past the bound."""
+        if self.connections >= self._services.limits.max_connections:
+            self._refuse(sock)
+            return
+        sock.setblocking(False)
+        if sock.family != socket.AF_UNIX:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        task = self._loop.create_task(self._open(sock))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+
+    def _listen(self) -> None:
+        self._pause = None
+        if self._accepting:
+            self._loop.add_reader(self._listener, self._accept)
+
+    def _accept(self) -> None:
+        if self._services.lag.late:
+            self._rest(LATE_PAUSE_S)
+            return
+        for _ in range(PER_TURN):
+            try:
+                sock, _ = self._listener.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno in _CLIENTS_OWN:
+                    continue
+                self._cannot_accept(error)
+                return
+            self._exhausted = False
+            if self._offer is not None and self._offer(sock):
+                sock.close()
+            else:
+                self.adopt(sock)
+
+    def _cannot_accept(self, error: OSError) -> None:
+        if error.errno not in _EXHAUSTED:
+            raise error
+        # The connection stays in the backlog, so the socket stays readable: look again later.
+        if not self._exhausted:
+            logger.warning("cannot accept connections for now: %s", error)
+        self._exhausted = True
+        self._rest(EXHAUSTED_PAUSE_S)
+
+    def _rest(self, pause_s: float) -> None:
+        self._loop.remove_reader(self._listener)
+        self._pause = self._loop.call_later(pause_s, self._listen)
+
+    async def _open(self, sock: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(self._protocol, sock)
+        except OSError as error:
+            logger.debug("a connection was lost before it began: %s", error)
+            sock.close()
+
+    def _refuse(self, sock: socket.socket) -> None:
+        limit = self._services.limits.max_connections
+        error = TooManyConnections(f"connections: expected at most {limit}, got more")
+        self._services.counters.refused(error.code)
+        body = answers.error_body(str(error))
+        request_id = self._services.new_request_id()
+        headers = answers.error_headers(error)
+        head = answers.head(error.status, len(body), request_id, headers=headers, close=True)
+        try:
+            sock.setblocking(False)
+            sock.send(head + body)
+            sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            sock.close()
+            return
+        self._lingering.append(sock)
+        if len(self._lingering) > MAX_LINGERING:
+            self._let_go()
+        self._loop.call_later(LINGER_S, self._let_go, sock)
+
+    def _let_go(self, sock: socket.socket | None = None) -> None:
+        if sock is None:
+            sock = self._lingering.popleft()
+        elif sock in self._lingering:
+            self._lingering.remove(sock)
+        with contextlib.suppress(OSError):
+            sock.recv(65_536)
+        sock.close()

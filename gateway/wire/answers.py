@@ -1,0 +1,102 @@
+"""The bytes of answers: status lines, heads, and the one JSON shape of every error.
+
+Knows how an HTTP/1 answer is written. Knows nothing of connections or of requests beyond what is
+handed in.
+"""
+
+from __future__ import annotations
+
+import http
+import re
+from collections.abc import Sequence
+
+import orjson
+
+from gateway.errors import GatewayError
+from gateway.exchange import JSON_TYPE, Header
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
+INTERNAL_BODY = b'{"error":"internal error"}'
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+
+
+def _status_line(status: int) -> bytes:
+    try:
+        phrase = http.HTTPStatus(status).phrase
+    except ValueError:
+        phrase = ""
+    return f"HTTP/1.1 {status} {phrase}\r\n".encode()
+
+
+STATUS_LINES = {status: _status_line(status) for status in range(100, 600)}
+JSON_HEADS = {
+    status: line + b"content-type: application/json\r\ncontent-length: "
+    for status, line in STATUS_LINES.items()
+    if status >= 200 and status not in (204, 304)
+}
+"""What comes before the length of a JSON body, for the statuses that have a body."""
+
+
+def head(
+    status: int,
+    length: int | None,
+    request_id: bytes,
+    *,
+    content_type: bytes | None = JSON_TYPE,
+    headers: Sequence[Header] = (),
+    echo: bytes | None = None,
+    close: bool = False,
+    http10: bool = False,
+) -> bytes:
+    """The head of an answer.
+
+    Args:
+        status: 200 to 599.
+        length: of the body; None for one of unknown length, which is then sent in chunks, or to
+            the end of the connection where the client speaks HTTP/1.0.
+        request_id: the gateway's own name for the request.
+        content_type: None where `headers` hold it.
+        headers: further ones, after these.
+        echo: the client's x-request-id.
+        close: the connection closes after this answer.
+        http10: the client speaks HTTP/1.0.
+
+    Raises:
+        ValueError: a header that would break out of its line.
+    """
+    parts = [STATUS_LINES[status]]
+    if content_type is not None:
+        parts.append(b"content-type: %b\r\n" % content_type)
+    if length is None:
+        if not http10:
+            parts.append(b"transfer-encoding: chunked\r\n")
+    elif status not in (204, 304):
+        parts.append(b"content-length: %d\r\n" % length)
+    for name, value in headers:
+        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+            raise ValueError(f"header {name!r}: not a legal header")
+        parts.append(b"%b: %b\r\n" % (name, value))
+    parts.append(b"penstock-request-id: %b\r\n" % request_id)
+    if echo is not None:
+        parts.append(b"x-request-id: %b\r\n" % echo)
+    if close:
+        parts.append(b"connection: close\r\n")
+    elif http10:
+        parts.append(b"connection: keep-alive\r\n")
+    parts.append(b"\r\n")
+    return b"".join(parts)
+
+
+def error_body(message: str) -> bytes:
+    """The body of every refusal and failure."""
+    # What a client sent may be quoted in a message, lone surrogates included.
+    return orjson.dumps({"error": message.encode("utf-8", "replace").decode()})
+
+
+def error_headers(error: GatewayError) -> Sequence[Header]:
+    """What an error's answer carries besides its body."""
+    if error.status in (429, 503):
+        return ((b"retry-after", b"%d" % error.retry_after_s),)
+    return ()

@@ -1,0 +1,316 @@
+"""The same endpoints behind any ASGI server, as one application that a Starlette route can hold.
+
+Knows ASGI and endpoints. Knows nothing of sockets, of uvicorn, or of what endpoints do. It costs a
+task and a scope per request, which the lane saves; endpoints cannot tell the difference.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+import urllib.parse
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
+
+from gateway.errors import (
+    BodyTooLarge,
+    GatewayError,
+    MethodNotAllowed,
+    NotFound,
+    Overloaded,
+    RequestTooSlow,
+)
+from gateway.exchange import JSON_TYPE, Endpoint, Header
+from gateway.wire.base import BaseExchange, logger
+from gateway.wire.cycle import REQUEST_ID_STATE
+from gateway.wire.head import Head, read_echo
+from gateway.wire.services import Services
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+HIGH_WATER_BYTES = 65_536
+
+
+class ClientLeft(Exception):
+    """The client is gone before its request was whole."""
+
+
+class EndpointApp:
+    """Answers requests to endpoints; 404 to the rest."""
+
+    def __init__(self, services: Services) -> None:
+        """Shares endpoints, limits and counters with whoever else carries them."""
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            raise RuntimeError(f"ASGI scope: expected http, got {scope['type']}")
+        services = self._services
+        exchange = AsgiExchange(services, scope)
+        try:
+            endpoint = self._endpoint(exchange)
+            exchange.body = await self._body(scope, receive)
+        except ClientLeft:
+            services.counters.left()
+            return
+        except GatewayError as error:
+            exchange.refuse(error)
+            await exchange.send_all(send)
+            return
+        watcher = asyncio.ensure_future(_watch(receive, exchange))
+        services.buffered_bytes += len(exchange.body)
+        try:
+            exchange.run(endpoint)
+            await exchange.send_all(send)
+        finally:
+            services.buffered_bytes -= len(exchange.body)
+            watcher.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watcher
+
+    def _endpoint(self, exchange: AsgiExchange) -> Endpoint:
+        endpoint = self._services.endpoints.get(exchange.path)
+        if endpoint is None:
+            raise NotFound("Not Found")
+        if exchange.method != b"POST":
+            raise MethodNotAllowed(f"method: expected POST, got {exchange.method.decode()}")
+        return endpoint
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        limits = self._services.limits
+        declared = [value for name, value in scope["headers"] if name == b"content-length"]
+        size = int(declared[0]) if declared and declared[0].isdigit() else 0
+        pieces: list[bytes] = []
+        received = 0
+        more = True
+        while True:
+            if max(size, received) > limits.max_body_bytes:
+                raise BodyTooLarge(
+                    f"body: expected at most {limits.max_body_bytes} bytes, got more"
+                )
+            if self._services.buffered_bytes + received > limits.max_buffered_bytes:
+                raise Overloaded("request bodies: the server holds as many bytes as it may")
+            if not more:
+                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            try:
+                async with asyncio.timeout(limits.body_timeout_s):
+                    message = await receive()
+            except TimeoutError as error:
+                raise RequestTooSlow(
+                    f"request body: expected a piece every {limits.body_timeout_s:g} s, got none"
+                ) from error
+            if message["type"] == "http.disconnect":
+                raise ClientLeft
+            more = message.get("more_body", False)
+            pieces.append(message.get("body", b""))
+            received += len(pieces[-1])
+
+
+class AsgiExchange(BaseExchange):
+    """A request behind ASGI; the promises are those of `gateway.exchange.Exchange`."""
+
+    __slots__ = (
+        "_callback",
+        "_named",
+        "_peer",
+        "_request_id",
+        "_services",
+        "_unsent",
+        "_wake",
+        "out",
+    )
+
+    def __init__(self, services: Services, scope: Scope) -> None:
+        """Reads what the scope says of the request."""
+        self._head = head = _head(scope)
+        self.method = head.method
+        self.path = head.path
+        self.query = head.query
+        self.headers = head.headers
+        self.body = b""
+        self.arrived = time.perf_counter()
+        self.gone = False
+        self._answered = False
+        self._callbacks = None
+        self._services = services
+        self._peer: str = scope["client"][0] if scope.get("client") else ""
+        # Behind the lane the request has its id already, and the lane writes it.
+        named = scope.get("state", {}).get(REQUEST_ID_STATE)
+        self._named = named is not None
+        self._request_id: bytes = named or services.new_request_id()
+        self.out: deque[Message] = deque()
+        self._unsent = 0
+        self._wake = asyncio.Event()
+        self._callback: Callable[[], None] | None = None
+
+    @property
+    def services(self) -> Services:
+        """The worker's."""
+        return self._services
+
+    @property
+    def request_id(self) -> bytes:
+        """What penstock-request-id says."""
+        return self._request_id
+
+    @property
+    def client(self) -> str:
+        """The client's address, forwarded where the peer is trusted."""
+        return self._services.trusted.client(self._peer, self.headers)
+
+    def run(self, endpoint: Endpoint) -> None:
+        """Calls the endpoint."""
+        self._endpoint = endpoint
+        self.begin()
+
+    def reply(
+        self,
+        status: int,
+        body: bytes,
+        headers: Sequence[Header] = (),
+        content_type: bytes = JSON_TYPE,
+    ) -> None:
+        """Hands the whole answer to the server."""
+        length = (b"content-length", b"%d" % len(body))
+        self._start(status, [(b"content-type", content_type), length, *headers])
+        self._put({"type": "http.response.body", "body": body, "more_body": False})
+
+    def stream(self, status: int, headers: Sequence[Header] = ()) -> AsgiStream:
+        """Starts an answer whose length is not known yet."""
+        self._start(status, list(headers))
+        return AsgiStream(self)
+
+    def leave(self) -> None:
+        """The client is gone."""
+        if not self.gone:
+            self._tell_gone()
+            self.drained()
+            self._wake.set()
+
+    @property
+    def write_paused(self) -> bool:
+        """The server takes no more for now."""
+        return self._unsent >= HIGH_WATER_BYTES
+
+    def put(self, data: bytes, more: bool) -> None:
+        """One piece of a stream."""
+        self._put({"type": "http.response.body", "body": data, "more_body": more})
+
+    def when_drained(self, callback: Callable[[], None]) -> None:
+        """Calls back once the server takes more."""
+        self._callback = callback
+
+    def drained(self) -> None:
+        """The server takes more, or never will."""
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            try:
+                callback()
+            except Exception:
+                logger.exception("request %s: an on_drain failed", self.request_id.decode())
+                self._break_off()
+
+    async def send_all(self, send: Send) -> None:
+        """Sends what the endpoint writes until it is all, or the client gone."""
+        while not self.gone:
+            # Before sending, so that what happens meanwhile is not slept through.
+            self._wake.clear()
+            while self.out:
+                message = self.out.popleft()
+                await send(message)
+                self._unsent -= len(message.get("body", b""))
+                if not message.get("more_body", True):
+                    return
+                if not self.write_paused:
+                    self.drained()
+            await self._wake.wait()
+            if self._broken:
+                raise RuntimeError(f"request {self.request_id.decode()}: its answer broke off")
+
+    @property
+    def _broken(self) -> bool:
+        return bool(self.out) and self.out[0]["type"] == "penstock.broken"
+
+    def _start(self, status: int, headers: list[Header]) -> None:
+        if self._answered:
+            raise RuntimeError(f"{self.path!r}: answered twice")
+        if not self._named:
+            headers.append((b"penstock-request-id", self._request_id))
+            if self._head.echo is not None:
+                headers.append((b"x-request-id", self._head.echo))
+        self._answered = True
+        self._put({"type": "http.response.start", "status": status, "headers": headers})
+
+    def _put(self, message: Message) -> None:
+        if not self.gone:
+            self.out.append(message)
+            self._unsent += len(message.get("body", b""))
+            self._wake.set()
+
+    def _break_off(self) -> None:
+        self.out.clear()
+        self.out.append({"type": "penstock.broken"})
+        self._wake.set()
+
+
+class AsgiStream:
+    """The open end of a streamed answer."""
+
+    __slots__ = ("_exchange", "ended")
+
+    def __init__(self, exchange: AsgiExchange) -> None:
+        self.ended = False
+        self._exchange = exchange
+
+    @property
+    def gone(self) -> bool:
+        """The client left."""
+        return self._exchange.gone
+
+    def write(self, data: bytes) -> bool:
+        """Sends one piece; False asks to wait for `on_drain`."""
+        if self.ended:
+            raise RuntimeError("stream: written after its end")
+        if self._exchange.gone:
+            return False
+        if data:
+            self._exchange.put(data, more=True)
+        return not self._exchange.write_paused
+
+    def on_drain(self, callback: Callable[[], None]) -> None:
+        """Calls back once writing may go on or the client is gone."""
+        if self._exchange.gone or not self._exchange.write_paused:
+            callback()
+        else:
+            self._exchange.when_drained(callback)
+
+    def end(self) -> None:
+        """Finishes the answer."""
+        if self.ended:
+            raise RuntimeError("stream: ended twice")
+        self.ended = True
+        self._exchange.put(b"", more=False)
+
+
+def _head(scope: Scope) -> Head:
+    raw: bytes | None = scope.get("raw_path")
+    path = raw.partition(b"?")[0] if raw else urllib.parse.quote(scope["path"]).encode("ascii")
+    method = scope["method"].encode("ascii")
+    headers = [(bytes(name).lower(), bytes(value)) for name, value in scope["headers"]]
+    head = Head(method, path, scope.get("query_string", b""), headers)
+    given = head.first(b"x-request-id")
+    head.echo = None if given is None else read_echo(given)
+    return head
+
+
+async def _watch(receive: Receive, exchange: AsgiExchange) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    if not exchange.gone:
+        exchange.leave()

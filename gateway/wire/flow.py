@@ -1,0 +1,47 @@
+"""Why a connection is not being read, and whether it takes more to write.
+
+Knows one transport. Knows nothing of HTTP. Several reasons may hold reading back at once; it goes
+on when the last is gone. Reading is held as rarely as can be: a transport that is not read sees
+neither FIN nor RST.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from uvicorn.protocols.http.flow_control import FlowControl
+
+BODY, PIPELINE, WRITE, LAG = 1, 2, 4, 8
+"""Reasons: a handler does not take its body; too many requests wait; the client does not read;
+the worker is late."""
+
+
+class Flow(FlowControl):
+    """uvicorn's flow control with room for more than one reason."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__(transport)
+        self._held = 0
+
+    def hold(self, reason: int) -> None:
+        """Stops reading for this reason."""
+        if not self._held:
+            self.read_paused = True
+            self._transport.pause_reading()
+        self._held |= reason
+
+    def release(self, reason: int) -> None:
+        """Takes a reason back."""
+        if self._held & reason:
+            self._held &= ~reason
+            if not self._held:
+                self.read_paused = False
+                self._transport.resume_reading()
+
+    def pause_reading(self) -> None:
+        """What an ASGI cycle calls when its body piles up."""
+        self.hold(BODY)
+
+    def resume_reading(self) -> None:
+        """What an ASGI cycle calls when it wants more of its body."""
+        self.release(BODY)

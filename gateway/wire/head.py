@@ -1,0 +1,174 @@
+"""What the head of a request says: target, framing, and what every answer to it must carry.
+
+Knows RFC 9112's rules for a request's head beyond those that the parser keeps. Knows nothing of
+sockets, of connections, or of who answers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import httptools
+
+from gateway.config import Limits
+from gateway.errors import HeadersTooLarge, MalformedHttp, Unsupported, UriTooLong
+from gateway.exchange import Header
+
+MAX_ECHOED_BYTES = 256
+_HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
+_VISIBLE = re.compile(rb"[\x20-\x7e]+")
+_UPGRADE_HEADERS = frozenset((b"upgrade", b"http2-settings"))
+
+
+@dataclass(slots=True, eq=False)
+class Head:
+    """One request's head, read once. Requests with byte for byte the same head may share it.
+
+    Attributes:
+        version: `"1.1"` or `"1.0"`.
+        keep_alive: the client lets the connection stay open after the answer.
+        length: the declared Content-Length, 0 without one, None where the body comes in chunks.
+        expects_continue: the body is sent once `100 Continue` was.
+        echo: the client's x-request-id where it may be sent back.
+        plain: nothing here asks for more than the shortest answer head.
+    """
+
+    method: bytes
+    path: bytes
+    query: bytes
+    headers: Sequence[Header]
+    version: str = "1.1"
+    keep_alive: bool = True
+    length: int | None = 0
+    expects_continue: bool = False
+    echo: bytes | None = None
+    plain: bool = True
+    _fields: dict[bytes, bytes] | None = field(default=None, repr=False)
+
+    def first(self, name: bytes) -> bytes | None:
+        """The first value of a header; `name` in lower case."""
+        fields = self._fields
+        if fields is None:
+            # From the back, so that the first of several is the one that stays.
+            fields = self._fields = dict(reversed(self.headers))
+        return fields.get(name)
+
+
+def read_head(
+    method: bytes,
+    target: bytes,
+    version: str,
+    keep_alive: bool,
+    headers: Sequence[Header],
+    limits: Limits,
+) -> Head:
+    """Makes a `Head` of what the parser found.
+
+    Args:
+        method: upper case.
+        target: the request target as sent.
+        version: as sent, `"1.1"`.
+        keep_alive: what the parser makes of version and Connection header.
+        headers: names in lower case.
+        limits: the bounds that a head must keep.
+
+    Raises:
+        UriTooLong: the target passes its limit.
+        HeadersTooLarge: count or size of the headers passes its limit.
+        MalformedHttp: version, Host or Transfer-Encoding break RFC 9112.
+        Unsupported: a transfer coding other than chunked.
+    """
+    if len(target) > limits.max_target_bytes:
+        raise target_too_long(limits)
+    if len(headers) > limits.max_headers:
+        raise HeadersTooLarge(f"headers: expected at most {limits.max_headers}, got more")
+    if version not in ("1.1", "1.0"):
+        raise MalformedHttp(f"HTTP version: expected 1.1 or 1.0, got {version}")
+    path, query = _split(target, method)
+    head = Head(method, path, query, headers, version, keep_alive)
+    size = hosts = 0
+    for name, value in headers:
+        size += len(name) + len(value)
+        # Six names matter here; their lengths tell nearly all others apart at once.
+        if name == b"host":
+            hosts += 1
+            if not _HOST.fullmatch(value.strip()):
+                raise MalformedHttp("header 'host': not a host and port")
+        elif name == b"content-length":
+            head.length = int(value)
+        elif name == b"transfer-encoding":
+            _check_coding(value, version)
+            head.length = None
+        elif name == b"expect":
+            head.expects_continue = version == "1.1" and value.strip().lower() == b"100-continue"
+        elif name == b"x-request-id" and head.echo is None:
+            head.echo = read_echo(value)
+    if size > limits.max_header_bytes:
+        raise headers_too_large(limits)
+    if hosts > 1 or (hosts == 0 and version == "1.1"):
+        raise MalformedHttp(f"header 'host': expected once, got {hosts}")
+    head.plain = keep_alive and version == "1.1" and head.echo is None
+    return head
+
+
+def target_too_long(limits: Limits) -> UriTooLong:
+    """The refusal of a target past its limit."""
+    return UriTooLong(f"request target: expected at most {limits.max_target_bytes} bytes, got more")
+
+
+def headers_too_large(limits: Limits) -> HeadersTooLarge:
+    """The refusal of headers past their size."""
+    return HeadersTooLarge(f"headers: expected at most {limits.max_header_bytes} bytes, got more")
+
+
+def without_upgrade(method: bytes, target: bytes, version: str, headers: Sequence[Header]) -> bytes:
+    """The bytes of the same head with its offer to change protocols taken out.
+
+    A server may ignore an offer to upgrade; it must still read the request that carries it.
+    """
+    lines = [b"%b %b HTTP/%b\r\n" % (method, target, version.encode())]
+    for name, value in headers:
+        if name in _UPGRADE_HEADERS:
+            continue
+        if name == b"connection":
+            tokens = [token.strip() for token in value.split(b",")]
+            value = b", ".join(token for token in tokens if token.lower() not in _UPGRADE_HEADERS)
+            if not value:
+                continue
+        lines.append(b"%b: %b\r\n" % (name, value))
+    return b"".join([*lines, b"\r\n"])
+
+
+def _split(target: bytes, method: bytes) -> tuple[bytes, bytes]:
+    if target[:1] == b"/":
+        path, _, query = target.partition(b"#")[0].partition(b"?")
+        return path, query
+    if target == b"*" and method == b"OPTIONS":
+        return target, b""
+    try:
+        url = httptools.parse_url(target)
+    except httptools.HttpParserError:
+        url = None
+    if url is None or url.schema is None:
+        raise MalformedHttp("request target: neither a path nor a URL")
+    return url.path or b"/", url.query or b""
+
+
+def _check_coding(value: bytes, version: str) -> None:
+    if version == "1.0":
+        raise MalformedHttp("header 'transfer-encoding': HTTP/1.0 has none")
+    codings = [coding.strip().lower() for coding in value.split(b",")]
+    if codings[-1] != b"chunked":
+        raise MalformedHttp("header 'transfer-encoding': expected chunked as the last coding")
+    if len(codings) > 1:
+        raise Unsupported("header 'transfer-encoding': only chunked is served")
+
+
+def read_echo(value: bytes) -> bytes | None:
+    """A client's x-request-id as it may be sent back, or None: too long, or not plain text."""
+    value = value.strip()
+    if len(value) <= MAX_ECHOED_BYTES and _VISIBLE.fullmatch(value):
+        return value
+    return None

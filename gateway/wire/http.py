@@ -1,0 +1,412 @@
+"""The lane: uvicorn's HTTP protocol, with requests to endpoints answered without an ASGI cycle.
+
+Knows the order of turns on one connection and when it is over. Knows nothing of models, batches or
+routes: a path that `services.endpoints` names gets an exchange, everything else an ASGI cycle.
+
+Without services the class is uvicorn's own. With them, one queue holds whatever came on the
+connection, exchanges and cycles alike, and only its first may write: one client behind a shared
+proxy connection can never be handed another's answer. How bytes become requests is `intake.py`'s,
+what a turn does is `turns.py`'s and `cycle.py`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from gateway.errors import GatewayError, RequestTooSlow
+from gateway.exchange import Endpoint
+from gateway.wire import answers
+from gateway.wire.cycle import Cycle
+from gateway.wire.flow import LAG, PIPELINE, WRITE, Flow
+from gateway.wire.head import Head
+from gateway.wire.intake import BodySink, Intake
+from gateway.wire.services import ConnectionCounters, Services
+from gateway.wire.turns import LaneExchange, Refusal, Turn
+
+__all__ = ["ConnectionCounters", "Lane", "Services"]
+
+# Closing with unread bytes resets the connection, and the reset may overtake the refusal that tells
+# why.
+LINGER_S = 2.0
+
+
+class Lane(HttpToolsProtocol):
+    """One connection; see the module."""
+
+    services: Services
+    flow: Flow
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        services: Services | None = None,
+    ) -> None:
+        """Takes uvicorn's own arguments, and the worker's services if there are endpoints."""
+        super().__init__(config, server_state, app_state, _loop)
+        self._on_lane = services is not None
+        if services is None:
+            return
+        # for the connection
+        self.services = services
+        self.parser = None  # type: ignore[assignment]  # the intake has its own
+        self._intake = Intake(services, self)
+        self.last = False
+        """No request is taken after those that are here."""
+        self._eof = False
+        self._lingering = False
+        # until replaced
+        self._current: Turn | None = None
+        self._queue: deque[Turn] = deque()
+        self._advancing = False
+        self._receiving: Cycle | None = None
+        self._endpoint: Endpoint | None = None
+        self._owes_continue = False
+        self._unread = b""
+        self._unsettled = False
+        """Something is to be done once the current turn is over."""
+        # clocks, in the sweep's time
+        self._since = -services.now
+        """When the client last did something; negative as long as it has sent nothing."""
+        self._stalled = 0.0
+        self._unsent = 0
+
+    # What the transport calls.
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A connection begins."""
+        super().connection_made(transport)
+        if self._on_lane:
+            self.flow = Flow(transport)
+            self.services.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came in."""
+        if not self._on_lane:
+            super().data_received(data)
+            return
+        services = self.services
+        intake = self._intake
+        self._since = services.now
+        if not intake.begun and not self._unread and not intake.ended:
+            # The same bytes after the end of a message mean the same head: it need not be parsed
+            # twice.
+            end = data.find(b"\r\n\r\n") + 4
+            head = services.heads.get(data[:end])
+            if head is not None and len(data) - end == head.length:
+                endpoint = services.endpoints.get(head.path)
+                held = services.buffered_bytes + head.length
+                if endpoint is not None and held <= services.limits.max_buffered_bytes:
+                    services.buffered_bytes = held
+                    self._take(
+                        LaneExchange(
+                            self,
+                            endpoint,
+                            head,
+                            data[end:],
+                            time.perf_counter(),
+                            next(services.sequence),
+                        )
+                    )
+                    return
+        self._read(data)
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """The client sends no more: it is gone, unless it is allowed to close only its half."""
+        if not self._on_lane:
+            return super().eof_received()
+        self._eof = True
+        waiting = self._current is not None or self._queue or self._unread
+        if waiting and self.services.server.half_close and not self._lingering:
+            self._unsettled = True
+            return True
+        self._leave()
+        return None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is no more."""
+        if self._on_lane:
+            self._leave()
+            self.services.closed(self)
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client reads too slowly: neither answers nor requests go on."""
+        super().pause_writing()
+        if self._on_lane:
+            self._stalled = self.services.now
+            self._unsent = self.transport.get_write_buffer_size()
+            self.flow.hold(WRITE)
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        super().resume_writing()
+        if self._on_lane:
+            self.flow.release(WRITE)
+            if self._current is not None:
+                self._current.drained()
+
+    # What the intake calls.
+
+    @property
+    def full(self) -> bool:
+        """As many requests wait as may."""
+        return len(self._queue) >= self.services.limits.max_pipelined
+
+    def head_arrived(self, head: Head) -> BodySink | None:
+        """A request to an endpoint is delivered whole; others go to the application at once."""
+        endpoint = self.services.endpoints.get(head.path) if head.method == b"POST" else None
+        if endpoint is not None:
+            self._endpoint = endpoint
+            if head.expects_continue:
+                self._owes_continue = self._unsettled = True
+                self._send_continue()
+            return None
+        cycle = self._receiving = Cycle(self, head)
+        self._take(cycle)
+        return cycle
+
+    def request_arrived(self, head: Head, body: bytes, arrived: float) -> None:
+        """A request to an endpoint is whole."""
+        if self._endpoint is not None:
+            self._owes_continue = False
+            sequence = next(self.services.sequence)
+            self._take(LaneExchange(self, self._endpoint, head, body, arrived, sequence))
+
+    # What turns call.
+
+    @property
+    def peer(self) -> str:
+        """Who holds the other end."""
+        return self.client[0] if self.client is not None else ""
+
+    @property
+    def final(self) -> bool:
+        """The answer that is being written is the last: the server drains, and nothing waits."""
+        leaving = self.last or self.services.draining
+        return leaving and not self._queue and not self._unread
+
+    def forwarded_client(self, head: Head) -> tuple[str, int] | None:
+        """The client as the application sees it."""
+        if self.client is None:
+            return None
+        address = self.services.trusted.client(self.client[0], head.headers)
+        return self.client if address == self.client[0] else (address, 0)
+
+    def start_task(self, cycle: Cycle) -> None:
+        """Runs the application for one request."""
+        self._start_asgi_task(cycle, self.app)
+
+    def finished(self, turn: Turn, close: bool = False) -> None:
+        """The first in the queue has written all it will write."""
+        if turn is not self._current:
+            return
+        self._current = None
+        self._since = self.services.now
+        if close:
+            self._intake.ended = True
+            self._leave()
+            self.transport.close()
+        elif self._unsettled and not self._advancing:
+            self._advance()
+
+    def refuse_now(self, error: GatewayError) -> None:
+        """Writes an error and ends the connection, leaving the client time to read it."""
+        self._current = None
+        self._intake.ended = True
+        self.services.counters.refused(error.code)
+        if self.transport.is_closing():
+            return
+        body = answers.error_body(str(error))
+        head = answers.head(
+            error.status,
+            len(body),
+            self.services.new_request_id(),
+            headers=answers.error_headers(error),
+            close=True,
+        )
+        self.transport.write(head + body)
+        if self._eof:
+            self.transport.close()
+            return
+        self._lingering = True
+        self._since = self.services.now
+        with contextlib.suppress(OSError, RuntimeError):
+            self.transport.write_eof()
+
+    # What the worker, its sweep and its lag guard call.
+
+    def check(self, now: float) -> None:
+        """Ends what has waited for the client too long."""
+        limits = self.services.limits
+        if self.flow.write_paused or self.transport.is_closing():
+            self._check_unsent(now, limits.write_timeout_s)
+        elif self._lingering:
+            if now - self._since > LINGER_S:
+                self.transport.abort()
+        elif self.flow.read_paused:
+            return
+        elif self._intake.begun:
+            if self._intake.head is None:
+                if now - self._intake.arrived > limits.header_timeout_s:
+                    wanted = f"within {limits.header_timeout_s:g} s"
+                    self._refuse(RequestTooSlow(f"request head: expected whole {wanted}"))
+            elif now - self._since > limits.body_timeout_s:
+                wanted = f"a piece every {limits.body_timeout_s:g} s"
+                self._refuse(RequestTooSlow(f"request body: expected {wanted}, got none"))
+        elif self._current is None and not self._queue:
+            fresh = self._since < 0
+            patience = limits.header_timeout_s if fresh else self.services.server.keep_alive_s
+            if now - abs(self._since) > patience:
+                self.transport.close()
+
+    def close_if_idle(self) -> None:
+        """Closes the connection now or after the answers that are due."""
+        self.last = self._unsettled = True
+        busy = self._current is not None or self._queue or self._unread or self._intake.begun
+        if not busy:
+            self.transport.close()
+
+    def close_at_once(self) -> None:
+        """Closes the connection, whatever is on it."""
+        self.transport.abort()
+
+    def hold_reading(self) -> None:
+        """The worker is late."""
+        self.flow.hold(LAG)
+
+    def resume_reading(self) -> None:
+        """It no longer is."""
+        self.flow.release(LAG)
+
+    def shutdown(self) -> None:
+        """What uvicorn's server calls when it stops: riders are answered first."""
+        if self._on_lane:
+            self.close_if_idle()
+        else:
+            super().shutdown()
+
+    # Reading.
+
+    def _read(self, data: bytes) -> None:
+        intake = self._intake
+        if intake.ended:
+            return
+        if self._unread:
+            self._unread += data
+            return
+        try:
+            unread = intake.feed(data) if intake.begun else intake.feed_whole(data)
+        except GatewayError as error:
+            self._refuse(error)
+            return
+        if unread:
+            self._unread = unread
+            self._unsettled = True
+
+    def _read_on(self) -> None:
+        data, self._unread = self._unread, b""
+        if data and not self.transport.is_closing():
+            self._read(data)
+        self._settle()
+
+    def _refuse(self, error: GatewayError) -> None:
+        """Answers, in its turn, what cannot be taken; nothing after it is read."""
+        intake = self._intake
+        intake.ended = True
+        intake.begun = False
+        intake.release()
+        cycle = self._receiving
+        if cycle is not None and cycle.more_body:
+            if cycle is not self._current or cycle.response_complete:
+                if cycle in self._queue:
+                    self._queue.remove(cycle)
+            elif cycle.response_started:
+                self.services.counters.refused(error.code)
+                self.transport.abort()
+                return
+            else:
+                self._current = None
+            answered = cycle.response_complete
+            cycle.leave()
+            if answered:
+                self.transport.close()
+                return
+        self._take(Refusal(self, error))
+
+    def _send_continue(self) -> None:
+        if self._owes_continue and self._current is None and not self._queue:
+            self._owes_continue = False
+            self.transport.write(answers.CONTINUE)
+
+    # The order of turns.
+
+    def _take(self, turn: Turn) -> None:
+        if self._current is None and not self._queue:
+            self._current = turn
+            turn.begin()
+            return
+        self._queue.append(turn)
+        self._unsettled = True
+        if self.full:
+            self.flow.hold(PIPELINE)
+
+    def _advance(self) -> None:
+        queue = self._queue
+        # One loop instead of each answer starting the next: a long queue must not become a deep
+        # stack.
+        self._advancing = True
+        while queue and self._current is None and not self.transport.is_closing():
+            self._current = turn = queue.popleft()
+            turn.begin()
+        self._advancing = False
+        self._send_continue()
+        if not self.full:
+            self.flow.release(PIPELINE)
+            if self._unread:
+                self.loop.call_soon(self._read_on)
+                return
+        self._settle()
+
+    def _settle(self) -> None:
+        """Ends a connection on which nothing more will happen."""
+        waits = bool(self._queue or self._unread)
+        self._unsettled = waits or self._eof or self.last or self._owes_continue
+        if self._current is not None or waits or self._lingering:
+            return
+        if self._eof or (self.last and not self._intake.begun):
+            self.transport.close()
+
+    def _leave(self) -> None:
+        """The client is gone: tells all who wait on its behalf."""
+        self._intake.ended = True
+        self._intake.release()
+        self._unread = b""
+        turns = [self._current, *self._queue]
+        self._current = None
+        self._queue.clear()
+        if self._receiving is not None:
+            self._receiving.leave()
+        for turn in turns:
+            if turn is not None:
+                turn.leave()
+                self.services.counters.left()
+
+    def _check_unsent(self, now: float, patience: float) -> None:
+        unsent = self.transport.get_write_buffer_size()
+        if unsent != self._unsent:
+            self._unsent = unsent
+            self._stalled = now
+        elif now - self._stalled > patience:
+            self.transport.abort()

@@ -1,0 +1,322 @@
+"""Turns the bytes of one connection into requests, and refuses what passes a limit on the way.
+
+Knows the parser, limits and how a message is framed. Knows nothing of answers, turns or transports:
+what it finds goes to its `Receiver`.
+
+llhttp refuses most of what RFC 9112 forbids (two lengths, length and chunks, bad sizes, folded
+lines, bare line feeds); `read_head` adds the rest. After a refusal nothing more of the connection
+is read, so that no byte of a bad message can be taken for the next one.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+import httptools
+
+from gateway.config import Limits
+from gateway.errors import (
+    BodyTooLarge,
+    GatewayError,
+    MalformedHttp,
+    MethodNotAllowed,
+    Overloaded,
+)
+from gateway.exchange import Header
+from gateway.wire.head import Head, headers_too_large, read_head, target_too_long, without_upgrade
+from gateway.wire.services import MAX_HEAD_BYTES, Services
+
+# How much is parsed before looking again whether too many requests wait: the parser cannot be
+# stopped inside one piece.
+SLICE_BYTES = 4096
+CHUNKED_SLICE_BYTES = 16_384
+# A chunk's size, line ends and a short extension; what goes beyond is counted as headers are.
+CHUNK_OVERHEAD_BYTES = 24
+
+
+class BodySink(Protocol):
+    """Takes a body piece by piece as it arrives."""
+
+    def feed(self, piece: bytes) -> None:
+        """The next piece."""
+
+    def complete(self) -> None:
+        """That was all."""
+
+
+class Receiver(Protocol):
+    """Where requests go."""
+
+    def head_arrived(self, head: Head) -> BodySink | None:
+        """A head is there. A sink takes the body as it comes; None: deliver the request whole."""
+
+    def request_arrived(self, head: Head, body: bytes, arrived: float) -> None:
+        """A whole request is there."""
+
+    @property
+    def full(self) -> bool:
+        """No more requests for now."""
+
+
+class Intake:
+    """The parser's callbacks and the message that is being read."""
+
+    __slots__ = (
+        "_chunks",
+        "_completed",
+        "_headers",
+        "_limits",
+        "_overhead",
+        "_parser",
+        "_pieces",
+        "_receiver",
+        "_refusal",
+        "_services",
+        "_sink",
+        "_upgrading",
+        "_url",
+        "arrived",
+        "begun",
+        "ended",
+        "head",
+        "received",
+    )
+
+    def __init__(self, services: Services, receiver: Receiver) -> None:
+        # for the connection
+        self._services = services
+        self._limits: Limits = services.limits
+        self._receiver = receiver
+        self._parser = httptools.HttpRequestParser(self)
+        self.ended = False
+        """No further request can come: the last said so, or was refused."""
+        # for one message
+        self.begun = False
+        self.head: Head | None = None
+        self.arrived = 0.0
+        self.received = 0
+        self._url = b""
+        self._headers: list[Header] = []
+        self._pieces: list[bytes] = []
+        self._sink: BodySink | None = None
+        self._chunks = 0
+        self._overhead = 0
+        self._upgrading = False
+        # for one piece of data
+        self._refusal: GatewayError | None = None
+        self._completed = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """Reads on.
+
+        Returns:
+            What was not read because the receiver is full; to be fed again later.
+
+        Raises:
+            GatewayError: the request cannot be taken; nothing more can be read.
+        """
+        if len(data) <= SLICE_BYTES:
+            self._parse(data)
+            return b""
+        view = memoryview(data)
+        at = 0
+        while at < len(view) and not self.ended:
+            if self._receiver.full:
+                return bytes(view[at:])
+            head = self.head
+            step = SLICE_BYTES
+            if head is not None and head.length is not None:
+                step += head.length - self.received
+            elif head is not None:
+                step = CHUNKED_SLICE_BYTES
+            self._parse(view[at : at + step])
+            at += step
+        return b""
+
+    def feed_whole(self, data: bytes) -> bytes:
+        """Reads data that begins a message, and remembers its head where that is all there is."""
+        completed = self._completed
+        rest = self.feed(data)
+        head = self.head
+        if self._completed == completed + 1 and not self.begun and head is not None and not rest:
+            size = len(data) - (head.length or 0)
+            if size <= MAX_HEAD_BYTES and self._memorable(head):
+                raw = data[:size]
+                if raw.find(b"\r\n\r\n") == size - 4:
+                    self._services.remember(raw, head)
+        return rest
+
+    def release(self) -> None:
+        """Gives back what was held of an unfinished body."""
+        if self._pieces:
+            self._services.buffered_bytes -= sum(map(len, self._pieces))
+            self._pieces = []
+
+    # The parser's callbacks.
+
+    def on_message_begin(self) -> None:
+        """The first byte of a message."""
+        self.begun = True
+        self.head = None
+        self.arrived = time.perf_counter()
+        self._url = b""
+        self._headers = []
+        self._overhead = 0
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the target."""
+        self._url += url
+        if len(self._url) > self._limits.max_target_bytes:
+            raise self._refuse(target_too_long(self._limits))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header; after the head, one trailer."""
+        self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        parser = self._parser
+        if parser.should_upgrade():
+            self._upgrading = True
+            return
+        try:
+            head = read_head(
+                parser.get_method(),
+                self._url,
+                parser.get_http_version(),
+                parser.should_keep_alive(),
+                self._headers,
+                self._limits,
+            )
+            self._check_length(head)
+        except GatewayError as error:
+            raise self._refuse(error) from error
+        self.head = head
+        self._headers = []
+        self.received = self._chunks = 0
+        self._sink = self._receiver.head_arrived(head)
+
+    def on_chunk_header(self) -> None:
+        """The size of a chunk was read."""
+        self._chunks += 1
+        if self._chunks > self._limits.max_body_chunks:
+            limit = self._limits.max_body_chunks
+            raise self._refuse(MalformedHttp(f"body: expected at most {limit} chunks, got more"))
+
+    def on_body(self, piece: bytes) -> None:
+        """A piece of the body."""
+        self.received += len(piece)
+        if self.received > self._limits.max_body_bytes:
+            raise self._refuse(self._too_large())
+        if self._sink is not None:
+            self._sink.feed(piece)
+        else:
+            self._pieces.append(piece)
+            self._services.buffered_bytes += len(piece)
+        if self._services.buffered_bytes > self._limits.max_buffered_bytes:
+            raise self._refuse(_overloaded())
+
+    def on_message_complete(self) -> None:
+        """The message is whole."""
+        if self._upgrading:
+            return
+        self.begun = False
+        self._completed += 1
+        head = self.head
+        if head is None:
+            return
+        if not head.keep_alive:
+            self.ended = True
+        if self._sink is not None:
+            self._sink.complete()
+            return
+        pieces, self._pieces = self._pieces, []
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._receiver.request_arrived(head, body, self.arrived)
+
+    # Helpers.
+
+    def _parse(self, data: bytes | memoryview) -> None:
+        begun, completed, received = self.begun, self._completed, self.received
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            self._decline_upgrade(bytes(data)[offer.args[0] :])
+        except httptools.HttpParserError as error:
+            if self.ended:
+                return  # what follows a last request is nobody's
+            self.ended = True
+            refusal = self._refusal or MalformedHttp(f"HTTP: {_reason(error)}")
+            raise refusal from error
+        # The piece in which a message begins is not counted: it is bounded, and not all its own.
+        if begun and self.begun and completed == self._completed:
+            self._check_overhead(len(data) - (self.received - received))
+
+    def _refuse(self, error: GatewayError) -> GatewayError:
+        # The parser wraps what its callbacks raise: the error itself waits here for `_parse`.
+        self._refusal = error
+        return error
+
+    def _check_length(self, head: Head) -> None:
+        if head.length is None:
+            return
+        if head.length > self._limits.max_body_bytes:
+            raise self._too_large()
+        if self._services.buffered_bytes + head.length > self._limits.max_buffered_bytes:
+            raise _overloaded()
+
+    def _check_overhead(self, size: int) -> None:
+        """Bounds what comes besides the body: an unfinished head, chunk extensions, trailers."""
+        limits = self._limits
+        head = self.head
+        if head is not None and head.length is not None:
+            return
+        self._overhead += size
+        allowed = limits.max_header_bytes
+        if head is None:
+            allowed += limits.max_target_bytes
+        else:
+            allowed += CHUNK_OVERHEAD_BYTES * self._chunks
+        if self._overhead > allowed or len(self._headers) > limits.max_headers:
+            self.ended = True
+            raise headers_too_large(limits)
+
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """Reads the request as if it had not offered to change protocols.
+
+        The parser stops where it would be followed by another protocol and forgets that there is a
+        body: left at that, a body would be taken for the next request.
+        """
+        parser = self._parser
+        method = parser.get_method()
+        self._upgrading = False
+        if method == b"CONNECT":
+            self.ended = True
+            raise MethodNotAllowed("method CONNECT: not served here")
+        raw = without_upgrade(method, self._url, parser.get_http_version(), self._headers)
+        self._parser = httptools.HttpRequestParser(self)
+        self._parse(raw + rest)
+
+    def _too_large(self) -> BodyTooLarge:
+        limit = self._limits.max_body_bytes
+        return BodyTooLarge(f"body: expected at most {limit} bytes, got more")
+
+    def _memorable(self, head: Head) -> bool:
+        return (
+            bool(head.length)
+            and head.method == b"POST"
+            and head.keep_alive
+            and not head.expects_continue
+            and head.echo is None
+            and head.path in self._services.endpoints
+        )
+
+
+def _overloaded() -> Overloaded:
+    return Overloaded("request bodies: the server holds as many bytes as it may, retry later")
+
+
+def _reason(error: httptools.HttpParserError) -> str:
+    text = str(error)
+    return text[:1].lower() + text[1:] if text else "not understood"

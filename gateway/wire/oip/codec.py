@@ -1,0 +1,195 @@
+"""One deployment's way from bodies to tensors and back.
+
+Knows a model's name, version and signature. Knows nothing of HTTP, batching or how models run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.errors import InvalidBinary
+from gateway.tensors import Array, Signature
+from gateway.wire.oip import binary, elements
+from gateway.wire.oip.choice import Choice, Choices, Wanted
+from gateway.wire.oip.fields import NO_PARAMETERS, Parameters, quoted
+from gateway.wire.oip.head import Head, HeadReader
+from gateway.wire.oip.render import Rendered, Renderer
+from gateway.wire.oip.templates import Templates
+from gateway.wire.oip.text import parse
+
+SHORT_BODY = 32_768
+"""Longer bodies are read the long way only: they gain nothing from a known text around them."""
+
+
+@dataclass(slots=True)
+class InferRequest:
+    """A decoded request.
+
+    Attributes:
+        id: what the answer echoes; None where the client gave none.
+        inputs: in the signature's order; each array is writable, aligned, C-contiguous.
+        rows: leading dimension for batched signatures, else 1.
+        choice: the outputs asked for.
+        priority: 0 for the default level, 1 is the highest.
+        timeout_us: how long it may wait; 0 is no limit.
+        parameters: all request parameters as sent. Shared between requests: not to be changed.
+    """
+
+    id: str | None
+    inputs: tuple[Array, ...]
+    rows: int
+    choice: Choice
+    priority: int
+    timeout_us: int
+    parameters: Parameters
+
+    @property
+    def outputs(self) -> tuple[Wanted, ...]:
+        """What is asked for, in the order of the answer."""
+        return self.choice.wanted
+
+    @property
+    def wanted(self) -> tuple[int, ...]:
+        """The outputs to compute, ascending indices into the signature's outputs."""
+        return self.choice.indices
+
+
+class Codec:
+    """Decodes requests for one deployment and writes their answers."""
+
+    def __init__(
+        self,
+        name: str,
+        version: str,
+        signature: Signature,
+        max_body_bytes: int,
+        max_batch_size: int,
+    ) -> None:
+        """Prepares what every request needs.
+
+        Args:
+            name: of the model, as answers and messages give it.
+            version: of the model; answers give it as a string.
+            signature: what requests are checked against.
+            max_body_bytes: largest tensor that JSON may expand to.
+            max_batch_size: most rows in a request for a batched signature; 0: any number.
+        """
+        # Fixed at start.
+        self._name = name
+        self._signature = signature
+        self._choices = Choices(name, signature)
+        self._heads = HeadReader(name, signature, self._choices, max_body_bytes, max_batch_size)
+        self._renderer = Renderer(name, version, signature)
+        # Grows to its bound.
+        self._templates = Templates()
+
+    def decode(self, body: bytes, header_length: int | None) -> InferRequest:
+        """Reads one request.
+
+        Args:
+            body: the whole body, inflated.
+            header_length: bytes of JSON at its start, where the client says so; None: all of it;
+                0: none, the body is the single input.
+
+        Raises:
+            InvalidRequest: one of its subclasses, by what is wrong.
+        """
+        if header_length is None:
+            if len(body) <= SHORT_BODY:
+                known = self._templates.read(body)
+                if known is not None:
+                    head, identifier, array = known
+                    return InferRequest(
+                        identifier,
+                        (array,),
+                        head.rows,
+                        head.choice,
+                        head.priority,
+                        head.timeout_us,
+                        head.parameters,
+                    )
+            return self._decode_json(body)
+        if header_length == 0:
+            return self._decode_raw(body)
+        return self._decode_binary(body, header_length)
+
+    def render(self, outputs: Sequence[Array | None]) -> Rendered:
+        """Takes the outputs of one run, in the signature's order; None where nobody asked."""
+        return self._renderer.render(outputs)
+
+    def answer(
+        self, rendered: Rendered, request: InferRequest, start: int, stop: int
+    ) -> tuple[bytes, int | None]:
+        """Writes one request's answer.
+
+        Args:
+            rendered: the run that it rode in.
+            request: what was asked.
+            start: its first row in the run; ignored where the signature is not batched.
+            stop: behind its last row; ignored likewise.
+
+        Returns:
+            The body, and the length of its JSON where binary tensors follow (None: all is JSON).
+
+        Raises:
+            WrongOutputs: JSON was asked of a BYTES output whose elements are not UTF-8.
+        """
+        return rendered.answer(request.choice, request.id, start, stop)
+
+    def _decode_json(self, body: bytes) -> InferRequest:
+        head = self._heads.read(parse(body))
+        request = self._filled(head, head.id, body, len(body))
+        if len(body) <= SHORT_BODY:
+            self._templates.learn(body, head)
+        return request
+
+    def _decode_binary(self, body: bytes, header_length: int) -> InferRequest:
+        text = body[:header_length]
+        known = self._templates.known_head(text)
+        if known is not None:
+            return self._filled(*known, body, header_length)
+        head = self._heads.read(parse(text))
+        request = self._filled(head, head.id, body, header_length)
+        self._templates.learn_head(text, head)
+        return request
+
+    def _decode_raw(self, body: bytes) -> InferRequest:
+        array = binary.raw_request(body, self._name, self._signature)
+        return InferRequest(
+            None, (array,), 1, self._choices.everything(binary=True), 0, 0, NO_PARAMETERS
+        )
+
+    def _filled(self, head: Head, identifier: str | None, body: bytes, at: int) -> InferRequest:
+        parts = head.parts
+        inputs: list[Array | None] = [None] * len(parts)
+        for part in parts:
+            spec = part.spec
+            if part.size is None:
+                inputs[part.place] = elements.array_of(
+                    part.data, spec.name, spec.datatype, part.shape, part.elements
+                )
+                continue
+            if part.size > len(body) - at:
+                raise InvalidBinary(
+                    f"unexpected end of body for input {quoted(spec.name)}: expecting "
+                    f"{part.size - (len(body) - at)} additional bytes, got {len(body) - at} "
+                    f"of {part.size}"
+                )
+            inputs[part.place] = binary.array_of(
+                body, at, part.size, spec.name, spec.datatype, part.shape
+            )
+            at += part.size
+        if at != len(body):
+            raise InvalidBinary(
+                f"unexpected additional input data: expected a body of {at} bytes, got {len(body)}"
+            )
+        return InferRequest(
+            identifier,
+            tuple(array for array in inputs if array is not None),
+            head.rows,
+            head.choice,
+            head.priority,
+            head.timeout_us,
+            head.parameters,
+        )

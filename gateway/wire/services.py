@@ -1,0 +1,156 @@
+"""What all connections of one worker share: endpoints, limits, counters, and the time by the sweep.
+
+Knows which connections there are and how to ask each of them to look at its clock or to leave.
+Knows nothing of bytes, parsing or models.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gateway.config import Limits, Server
+from gateway.exchange import Endpoint
+from gateway.wire.forwarded import TrustedProxies
+from gateway.wire.head import Head
+from gateway.wire.lag import LagGuard
+from gateway.wire.sweep import Sweep
+
+# Clients on kept-alive connections send the same head over and over. These bounds keep the memory
+# of heads near a megabyte even when every request brings a new one.
+MAX_HEADS = 512
+MAX_HEAD_BYTES = 2048
+
+
+class ConnectionCounters(Protocol):
+    """What connections count. The worker maps it onto the arena."""
+
+    def opened(self) -> None:
+        """A connection was accepted."""
+
+    def closed(self) -> None:
+        """A connection is no more."""
+
+    def refused(self, code: str) -> None:
+        """A request or connection was answered with this error."""
+
+    def left(self) -> None:
+        """A client left before its request was answered."""
+
+    def paused(self) -> None:
+        """The worker stopped reading because it was late."""
+
+
+class Connection(Protocol):
+    """What the sweep, the lag guard and draining ask of a connection."""
+
+    def check(self, now: float) -> None:
+        """Ends the connection, or its request, if it waited for the client too long."""
+
+    def close_if_idle(self) -> None:
+        """Closes the connection unless a request is on it."""
+
+    def close_at_once(self) -> None:
+        """Closes the connection, whatever is on it."""
+
+    def hold_reading(self) -> None:
+        """Stops reading because the worker is late."""
+
+    def resume_reading(self) -> None:
+        """Reads again."""
+
+
+@dataclass(slots=True, eq=False)
+class Services:
+    """One per worker; see the module.
+
+    Attributes:
+        endpoints: by raw path; the worker changes it in place, or replaces it, with the plan.
+        limits: bounds of what clients can make grow.
+        server: keep-alive, half-closing clients, trusted proxies.
+        counters: what connections count.
+        request_id_prefix: of every penstock-request-id, `b"host-0-1-"`.
+        draining: answers carry `Connection: close` and are the last on their connection.
+        now: `time.perf_counter` as of the last sweep: good enough for time-outs, and free.
+        buffered_bytes: bodies held at the moment.
+        connections: all that are open.
+        heads: recently seen heads of requests to endpoints, by their bytes.
+    """
+
+    endpoints: dict[bytes, Endpoint]
+    limits: Limits
+    server: Server
+    counters: ConnectionCounters
+    request_id_prefix: bytes = b""
+    draining: bool = False
+    now: float = field(default_factory=time.perf_counter)
+    buffered_bytes: int = 0
+    connections: set[Connection] = field(default_factory=set)
+    heads: dict[bytes, Head] = field(default_factory=dict)
+    sequence: Iterator[int] = field(default_factory=itertools.count)
+    trusted: TrustedProxies = field(init=False)
+    sweep: Sweep = field(init=False)
+    lag: LagGuard = field(init=False)
+    _on_empty: Callable[[], None] | None = None
+
+    def __post_init__(self) -> None:
+        """Makes the collaborators that follow from the configuration."""
+        self.trusted = TrustedProxies(self.server.trusted_proxies)
+        self.sweep = Sweep(self)
+        self.lag = LagGuard(self)
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Starts the two timers: the sweep over time-outs and the lag guard."""
+        self.sweep.start(loop)
+        self.lag.start(loop)
+
+    def stop(self) -> None:
+        """Stops both timers."""
+        self.sweep.stop()
+        self.lag.stop()
+
+    def new_request_id(self) -> bytes:
+        """A request id for what never became an exchange."""
+        return b"%b%x" % (self.request_id_prefix, next(self.sequence))
+
+    def remember(self, raw: bytes, head: Head) -> None:
+        """Keeps a head, so that the next request that begins with the same bytes is not parsed."""
+        if len(self.heads) >= MAX_HEADS:
+            self.heads.clear()
+        self.heads[raw] = head
+
+    def opened(self, connection: Connection) -> None:
+        """A connection begins."""
+        self.connections.add(connection)
+        self.counters.opened()
+
+    def closed(self, connection: Connection) -> None:
+        """A connection ended."""
+        self.connections.discard(connection)
+        self.counters.closed()
+        if not self.connections and self._on_empty is not None:
+            on_empty, self._on_empty = self._on_empty, None
+            on_empty()
+
+    def begin_draining(self) -> None:
+        """From now on every answer is the last on its connection."""
+        self.draining = True
+
+    def finish(self, on_empty: Callable[[], None]) -> None:
+        """Closes idle connections, the others after their answers; calls back when none is left."""
+        self.draining = True
+        if not self.connections:
+            on_empty()
+            return
+        self._on_empty = on_empty
+        for connection in tuple(self.connections):
+            connection.close_if_idle()
+
+    def abort(self) -> None:
+        """Closes every connection now; requests on them are lost."""
+        for connection in tuple(self.connections):
+            connection.close_at_once()

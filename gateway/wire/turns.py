@@ -1,0 +1,300 @@
+"""What takes its turn on a connection: a request to an endpoint, or the refusal of one.
+
+Knows how an endpoint is called and answered over the connection that carries it. Knows nothing of
+parsing, and of the order of turns only that it has one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from gateway.errors import GatewayError
+from gateway.exchange import JSON_TYPE, Endpoint, Header
+from gateway.wire import answers
+from gateway.wire.base import BaseExchange
+from gateway.wire.flow import Flow
+from gateway.wire.head import Head
+from gateway.wire.services import Services
+
+logger = logging.getLogger("penstock.wire")
+
+# Above this a copy costs more than a second buffer in the same system call.
+COPY_BYTES = 65_536
+
+
+class Carrier(Protocol):
+    """The connection, as its turns see it."""
+
+    services: Services
+    transport: asyncio.Transport
+    flow: Flow
+    last: bool
+    """No request is taken after those that are here."""
+
+    @property
+    def peer(self) -> str:
+        """Who holds the other end."""
+
+    @property
+    def final(self) -> bool:
+        """The answer that is being written is the connection's last."""
+
+    def finished(self, turn: Turn, close: bool = False) -> None:
+        """The turn has written all it will write."""
+
+    def refuse_now(self, error: GatewayError) -> None:
+        """Writes an error and ends the connection."""
+
+
+class Turn(Protocol):
+    """One request's place in the order of a connection."""
+
+    def begin(self) -> None:
+        """Everything before it is answered: it may write now."""
+
+    def leave(self) -> None:
+        """The client is gone."""
+
+    def drained(self) -> None:
+        """The transport takes more again."""
+
+
+class Refusal:
+    """The last turn of a connection on which something came that cannot be taken."""
+
+    __slots__ = ("_carrier", "_error")
+
+    def __init__(self, carrier: Carrier, error: GatewayError) -> None:
+        self._carrier = carrier
+        self._error = error
+
+    def begin(self) -> None:
+        """Answers and ends the connection."""
+        self._carrier.refuse_now(self._error)
+
+    def leave(self) -> None:
+        """Nobody is told."""
+
+    def drained(self) -> None:
+        """Nothing waits to be written."""
+
+
+class LaneExchange(BaseExchange):
+    """A request on the lane; the promises are those of `gateway.exchange.Exchange`."""
+
+    __slots__ = ("_carrier", "_stream", "sequence")
+
+    # Every field is set here, not by the base class: a second call costs more than all the stores.
+    def __init__(
+        self,
+        carrier: Carrier,
+        endpoint: Endpoint,
+        head: Head,
+        body: bytes,
+        arrived: float,
+        sequence: int,
+    ) -> None:
+        self.method = head.method
+        self.path = head.path
+        self.query = head.query
+        self.headers = head.headers
+        self.body = body
+        self.arrived = arrived
+        self.gone = False
+        self.sequence = sequence
+        self._carrier = carrier
+        self._endpoint = endpoint
+        self._head = head
+        self._answered = False
+        self._stream: LaneStream | None = None
+        self._callbacks = None
+
+    @property
+    def services(self) -> Services:
+        """The worker's."""
+        return self._carrier.services
+
+    @property
+    def request_id(self) -> bytes:
+        """What penstock-request-id says."""
+        return b"%b%x" % (self._carrier.services.request_id_prefix, self.sequence)
+
+    @property
+    def client(self) -> str:
+        """The client's address, forwarded where the peer is trusted."""
+        return self._carrier.services.trusted.client(self._carrier.peer, self.headers)
+
+    def reply(
+        self,
+        status: int,
+        body: bytes,
+        headers: Sequence[Header] = (),
+        content_type: bytes = JSON_TYPE,
+    ) -> None:
+        """Writes the whole answer, in one piece."""
+        if self._answered:
+            raise RuntimeError(f"{self.path!r}: answered twice")
+        carrier = self._carrier
+        services = carrier.services
+        if self.gone:
+            self._answered = True
+        elif (
+            self._head.plain
+            and not headers
+            and content_type == JSON_TYPE
+            and not services.draining
+            and not carrier.last
+            and len(body) < COPY_BYTES
+        ):
+            carrier.transport.write(
+                b"%b%d\r\npenstock-request-id: %b%x\r\n\r\n%b"
+                % (
+                    answers.JSON_HEADS[status],
+                    len(body),
+                    services.request_id_prefix,
+                    self.sequence,
+                    body,
+                )
+            )
+            self._answered = True
+            services.buffered_bytes -= len(self.body)
+            carrier.finished(self)
+        else:
+            self._reply_in_full(status, body, headers, content_type)
+
+    def stream(self, status: int, headers: Sequence[Header] = ()) -> LaneStream:
+        """Starts an answer whose length is not known yet."""
+        if self._answered:
+            raise RuntimeError(f"{self.path!r}: answered twice")
+        http10 = self._head.version == "1.0"
+        close = self._closes() or http10
+        head = answers.head(
+            status,
+            None,
+            self.request_id,
+            content_type=None,
+            headers=headers,
+            echo=self._head.echo,
+            close=close,
+            http10=http10,
+        )
+        self._answered = True
+        if not self.gone:
+            self._release()
+        self._stream = LaneStream(self, self._carrier, chunked=not http10, close=close)
+        if not self.gone:
+            self._carrier.transport.write(head)
+        return self._stream
+
+    def leave(self) -> None:
+        """The client is gone: whoever waits on its behalf is told."""
+        if self.gone:
+            return
+        if not self._answered:
+            self._release()
+        self._tell_gone()
+        self.drained()
+
+    def drained(self) -> None:
+        """The transport takes more again, or never will."""
+        if self._stream is not None:
+            self._stream.drained()
+
+    def _reply_in_full(
+        self, status: int, body: bytes, headers: Sequence[Header], content_type: bytes
+    ) -> None:
+        close = self._closes()
+        head = answers.head(
+            status,
+            len(body),
+            self.request_id,
+            content_type=content_type,
+            headers=headers,
+            echo=self._head.echo,
+            close=close,
+            http10=self._head.version == "1.0",
+        )
+        transport = self._carrier.transport
+        if len(body) < COPY_BYTES:
+            transport.write(head + body)
+        else:
+            transport.writelines((head, body))
+        self._answered = True
+        self._release()
+        self._carrier.finished(self, close)
+
+    def _release(self) -> None:
+        self._carrier.services.buffered_bytes -= len(self.body)
+
+    def _closes(self) -> bool:
+        return not self._head.keep_alive or self._carrier.final
+
+    def _break_off(self) -> None:
+        if self._stream is not None and not self._stream.ended and not self.gone:
+            self._carrier.transport.abort()
+
+
+class LaneStream:
+    """The open end of a streamed answer; the promises are those of `gateway.exchange.Stream`."""
+
+    __slots__ = ("_callback", "_carrier", "_chunked", "_close", "_exchange", "ended")
+
+    def __init__(
+        self, exchange: LaneExchange, carrier: Carrier, *, chunked: bool, close: bool
+    ) -> None:
+        self.ended = False
+        self._exchange = exchange
+        self._carrier = carrier
+        self._chunked = chunked
+        self._close = close
+        self._callback: Callable[[], None] | None = None
+
+    @property
+    def gone(self) -> bool:
+        """The client left."""
+        return self._exchange.gone
+
+    def write(self, data: bytes) -> bool:
+        """Sends one piece; False asks to wait for `on_drain`."""
+        if self.ended:
+            raise RuntimeError("stream: written after its end")
+        if self._exchange.gone:
+            return False
+        if data:
+            if self._chunked:
+                data = b"%x\r\n%b\r\n" % (len(data), data)
+            self._carrier.transport.write(data)
+        return not self._carrier.flow.write_paused
+
+    def on_drain(self, callback: Callable[[], None]) -> None:
+        """Calls back once writing may go on or the client is gone."""
+        if self._exchange.gone or not self._carrier.flow.write_paused:
+            callback()
+        else:
+            self._callback = callback
+
+    def drained(self) -> None:
+        """The transport takes more, or never will."""
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            try:
+                callback()
+            except Exception:
+                request_id = self._exchange.request_id.decode()
+                logger.exception("request %s: an on_drain failed", request_id)
+                if not self._exchange.gone:
+                    self._carrier.transport.abort()
+
+    def end(self) -> None:
+        """Finishes the answer."""
+        if self.ended:
+            raise RuntimeError("stream: ended twice")
+        self.ended = True
+        if self._exchange.gone:
+            return
+        if self._chunked:
+            self._carrier.transport.write(answers.LAST_CHUNK)
+        self._carrier.finished(self._exchange, self._close)

@@ -1,0 +1,102 @@
+"""How connections come in: bounded, handed on, and through a shortage of descriptors."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import socket
+
+import orjson
+
+from tests.wire.http_rig import post, request, rig
+
+
+def test_a_connection_past_the_bound_is_told_so_and_closed():
+    with rig(max_connections=2) as server:
+        first, second = server.connect(), server.connect()
+        for client in (first, second):
+            client.send(post("/echo", b"x")).answer()
+        third = server.connect()
+        answer = third.answer()
+        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        assert orjson.loads(answer.body) == {"error": "connections: expected at most 2, got more"}
+        assert answer.headers["connection"] == "close"
+        assert "penstock-request-id" in answer.headers
+        assert third.closed()
+        assert server.counters.numbers["too_many_connections"] == 1
+        first.close()
+        assert server.reached(lambda: server.acceptor.connections == 1)
+        assert server.get().status == 200
+
+
+def test_one_who_was_already_sending_reads_the_refusal():
+    with rig(max_connections=1) as server:
+        server.connect().send(post("/echo", b"x")).answer()
+        assert server.connect().send(request("GET", "/")).answer().status == 503
+
+
+def test_a_connection_may_be_handed_to_another_worker():
+    taken: list[socket.socket] = []
+
+    def offer(sock: socket.socket) -> bool:
+        if taken:
+            return False
+        taken.append(sock.dup())
+        return True
+
+    with rig() as other, rig(offer=offer) as server:
+        client = server.connect()
+        assert server.reached(lambda: bool(taken))
+        other.call(other.acceptor.adopt, taken[0])
+        assert client.send(post("/echo", b"x")).answer().body == b"x"
+        assert other.seen.qsize() == 1
+        assert server.connect().send(post("/echo", b"kept")).answer().body == b"kept"
+        assert server.counters.numbers["opened"] == 1
+
+
+def test_a_stopped_acceptor_accepts_nothing_until_the_backlog_is_emptied():
+    with rig() as server:
+        server.call(server.acceptor.stop)
+        waiting = [server.connect().send(post("/echo", b"%d" % n)) for n in range(3)]
+        assert waiting[0].silent()
+        server.call(server.acceptor.empty_backlog)
+        assert [client.answer().body for client in waiting] == [b"0", b"1", b"2"]
+        late = server.connect().send(post("/echo", b"late"))
+        assert late.silent()
+        server.call(server.acceptor.start)
+        assert late.answer().body == b"late"
+
+
+def test_connections_are_counted():
+    with rig() as server:
+        client = server.connect()
+        client.send(post("/echo", b"x")).answer()
+        client.close()
+        assert server.reached(lambda: server.counters.numbers["closed"] == 1)
+        assert server.counters.numbers["opened"] == 1
+
+
+def test_a_shortage_of_descriptors_is_survived(caplog):
+    with rig() as server:
+        # Enough for the client's own end, none for the server's.
+        client = socket.socket()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, hard))
+        fillers: list[int] = []
+        try:
+            with contextlib.suppress(OSError):
+                while True:
+                    fillers.append(os.dup(0))
+            client.connect(("127.0.0.1", server.port))
+            assert server.reached(lambda: server.acceptor._exhausted)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for filler in fillers:
+                os.close(filler)
+        client.settimeout(5)
+        client.sendall(post("/echo", b"x"))
+        assert client.recv(1000).startswith(b"HTTP/1.1 200 OK")
+        client.close()
+        assert caplog.text.count("cannot accept") == 1

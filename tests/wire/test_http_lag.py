@@ -1,0 +1,67 @@
+"""A worker that is late stops reading before it drowns."""
+
+from __future__ import annotations
+
+import time
+
+from tests.wire.http_rig import post, rig
+
+
+def test_a_late_worker_stops_reading_and_goes_on_when_it_has_caught_up():
+    with rig(max_loop_lag_ms=10) as server:
+        clients = [server.connect() for _ in range(3)]
+        for client in clients:
+            client.send(post("/echo", b"x")).answer()
+        lanes = server.call(lambda: list(server.services.connections))
+        held = []
+        server.services.endpoints[b"/slow"] = lambda exchange: (
+            time.sleep(0.05),
+            server.loop.call_soon(
+                lambda: server.loop.call_later(0, lambda: held.append(server.services.lag.late))
+            ),
+            exchange.reply(200, b"slow"),
+        )
+        assert clients[0].send(post("/slow", b"x")).answer().body == b"slow"
+        assert server.reached(lambda: server.counters.numbers["paused"] >= 1)
+        for client in clients:
+            assert client.send(post("/echo", b"y")).answer().body == b"y"
+        assert server.reached(lambda: not server.services.lag.late)
+        assert not any(server.call(lambda lane=lane: lane.flow.read_paused) for lane in lanes)
+
+
+def test_a_worker_in_time_never_stops_reading():
+    with rig(max_loop_lag_ms=2000) as server:
+        for number in range(200):
+            server.connect().send(post("/echo", b"%d" % number)).answer()
+        assert server.counters.numbers["paused"] == 0
+
+
+def test_all_are_held_at_once_and_released_in_portions():
+    with rig(max_loop_lag_ms=10_000) as server:
+        lag = server.services.lag
+        connections = [FakeConnection() for _ in range(300)]
+
+        def scenario() -> list[int]:
+            server.services.connections.update(connections)
+            lag._hold()
+            seen = [sum(one.held for one in connections)]
+            while lag.late:
+                lag._release(128)
+                seen.append(sum(one.held for one in connections))
+            server.services.connections.difference_update(connections)
+            return seen
+
+        assert server.call(scenario) == [300, 172, 44, 0]
+
+
+class FakeConnection:
+    held = False
+
+    def hold_reading(self) -> None:
+        self.held = True
+
+    def resume_reading(self) -> None:
+        self.held = False
+
+    def check(self, now: float) -> None:
+        pass

@@ -1,0 +1,156 @@
+"""Answers whose length is not known when they begin, over both carriers."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from gateway.errors import QueueFull
+from tests.wire.http_rig import post, rig
+
+EVENTS = [(b"content-type", b"text/event-stream")]
+
+
+@pytest.fixture(params=["lane", "asgi"])
+def server(request):
+    with rig(request.param) as running:
+        yield running
+
+
+def test_pieces_arrive_as_they_are_written(server):
+    client = server.connect().send(post("/held", b"x", "X-Request-Id: mine"))
+    stream = server.call(server.next_held().stream, 200, EVENTS)
+    head = client._until(b"\r\n\r\n")
+    assert b"text/event-stream" in head
+    assert b"transfer-encoding: chunked" in head
+    assert b"penstock-request-id: host-0-1-" in head
+    assert b"x-request-id: mine" in head
+    for piece in (b"data: 1\n\n", b"data: 2\n\n"):
+        assert server.call(stream.write, piece)
+        assert client._until(b"\r\n") == b"%x" % len(piece)
+        assert client._exactly(len(piece) + 2) == piece + b"\r\n"
+    server.call(stream.write, b"")
+    server.call(stream.end)
+    assert client._until(b"\r\n\r\n") == b"0"
+
+
+def test_a_stream_holds_its_place_in_the_order():
+    with rig() as server:
+        client = server.connect().send(post("/held", b"x"), post("/echo", b"next"))
+        stream = server.call(server.next_held().stream, 200)
+        server.call(stream.write, b"a")
+        server.call(stream.write, b"b")
+        server.call(stream.end)
+        assert [client.answer().body, client.answer().body] == [b"ab", b"next"]
+
+
+def test_http_1_0_is_sent_the_pieces_bare_and_then_the_end():
+    with rig() as server:
+        client = server.connect().send(post("/held", b"x", version="1.0"))
+        stream = server.call(server.next_held().stream, 200)
+        server.call(stream.write, b"a")
+        server.call(stream.write, b"b")
+        server.call(stream.end)
+        answer = client.answer()
+        assert (answer.body, "transfer-encoding" in answer.headers) == (b"ab", False)
+
+
+def test_a_slow_reader_holds_the_writer_and_nothing_is_lost(server):
+    client = server.connect().send(post("/held", b"x"))
+    stream = server.call(server.next_held().stream, 200)
+    piece = b"x" * 50_000
+    written = 0
+
+    def write_until_full() -> int:
+        count = 1
+        while stream.write(piece):
+            count += 1
+        return count
+
+    drained = threading.Event()
+    while True:
+        written += server.call(write_until_full)
+        server.call(stream.on_drain, drained.set)
+        if not drained.wait(0.05):
+            break
+        drained.clear()
+    received = threading.Thread(target=lambda: setattr(client, "got", client.answer()))
+    received.start()
+    assert drained.wait(5)
+    server.call(stream.end)
+    received.join(5)
+    assert client.got.body == piece * written
+
+
+def test_on_drain_calls_at_once_where_writing_may_go_on(server):
+    server.connect().send(post("/held", b"x"))
+    stream = server.call(server.next_held().stream, 200)
+    called = []
+    server.call(stream.on_drain, lambda: called.append(True))
+    assert called == [True]
+    server.call(stream.end)
+
+
+def test_a_client_that_leaves_a_stream_is_gone_and_the_writer_released(server):
+    client = server.connect().send(post("/held", b"x"))
+    exchange = server.next_held()
+    stream = server.call(exchange.stream, 200)
+    client.close()
+    assert server.reached(lambda: exchange.gone)
+    assert stream.gone
+    assert server.call(stream.write, b"to nobody") is False
+    called = []
+    server.call(stream.on_drain, lambda: called.append(True))
+    assert called == [True]
+    server.call(stream.end)
+
+
+def test_who_waits_for_a_drain_is_told_when_the_client_leaves(server):
+    client = server.connect().send(post("/held", b"x"))
+    exchange = server.next_held()
+    stream = server.call(exchange.stream, 200)
+    drained = threading.Event()
+    drained.set()
+    while drained.wait(0.05):
+        drained.clear()
+        server.call(stream.write, b"x" * 5_000_000)
+        server.call(stream.on_drain, drained.set)
+    client.reset()
+    assert drained.wait(5)
+    assert exchange.gone
+
+
+def test_a_stream_ends_once(server):
+    server.connect().send(post("/held", b"x"))
+    stream = server.call(server.next_held().stream, 200)
+    server.call(stream.end)
+    with pytest.raises(RuntimeError, match="twice"):
+        server.call(stream.end)
+    with pytest.raises(RuntimeError, match="after its end"):
+        server.call(stream.write, b"x")
+
+
+@pytest.mark.parametrize(
+    "error", [QueueFull("too late"), ValueError("internal")], ids=["our", "any"]
+)
+def test_an_endpoint_that_fails_in_a_stream_breaks_the_answer_off(server, error):
+    def begins_and_fails(exchange):
+        exchange.stream(200).write(b"half of it")
+        raise error
+
+    server.services.endpoints[b"/breaks"] = begins_and_fails
+    client = server.connect().send(post("/breaks", b"x"))
+    assert not client.rest().endswith(b"0\r\n\r\n")
+    assert server.connect().send(post("/echo", b"well")).answer().body == b"well"
+
+
+def test_a_draining_server_says_so_in_a_stream():
+    with rig() as server:
+        client = server.connect().send(post("/held", b"x"))
+        exchange = server.next_held()
+        server.call(server.services.begin_draining)
+        stream = server.call(exchange.stream, 200)
+        server.call(stream.end)
+        assert client.answer().headers["connection"] == "close"
+        assert client.closed()
