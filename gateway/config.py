@@ -27,7 +27,7 @@ class Section(BaseModel):
 
 
 class Padding(Section):
-    """Pads a variable trailing dimension up to the next bucket, so that unequal requests share a run."""
+    """Pads a variable trailing dimension to the next bucket: unequal requests share a run."""
 
     buckets: Annotated[list[Positive], Field(min_length=1)]
     axis: int = Field(-1, description="which axis of each padded input; -1 is the last")
@@ -81,7 +81,8 @@ class Server(Section):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     workers: int | None = Field(None, ge=1, le=256, description="none: one per usable core")
-    # A load balancer in front keeps idle connections for 60 s; the one behind must keep them longer.
+    # A load balancer in front keeps idle connections for 60 s; the one behind must keep them
+    # longer.
     keep_alive_s: Seconds = 75.0
     half_close: bool = Field(False, description="a client's FIN leaves its request standing")
     trusted_proxies: list[str] = Field(
@@ -233,4 +234,6 @@ def _words(fault: Any) -> str:
     if fault["type"] == "extra_forbidden":
         return "no such setting"
     given = repr(fault["input"])
-    return f"{fault['msg'][:1].lower()}{fault['msg'][1:]}, got {given if len(given) < 80 else given[:77] + '...'}"
+    if len(given) > 80:
+        given = given[:77] + "..."
+    return f"{fault['msg'][:1].lower()}{fault['msg'][1:]}, got {given}"

@@ -93,7 +93,8 @@ class Signature:
     Attributes:
         inputs: in the model's order.
         outputs: in the model's order.
-        batched: the first axis of every input and output counts rows, and rows of different requests
+        batched: the first axis of every input and output counts rows, and rows of different
+        requests
             may share one run. Where false, a request is one indivisible row and runs alone.
     """
 

@@ -1,0 +1,127 @@
+"""What one worker knows of models: loaded deployments, the routes over them, and what is absent.
+
+Knows names, versions and why something does not serve. Knows nothing of HTTP, of batches, or of who
+decided. It is replaced piece by piece by the follower and read by everybody else on the same loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from gateway.errors import ModelNotFound, ModelNotReady, VersionNotFound
+from gateway.inference import InferEndpoint
+from gateway.plan import Held, Plan
+from gateway.serving.deployment import Deployment
+
+UNLOADED = "unloaded"
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A deployment with its endpoint and the plan's words on it."""
+
+    held: Held
+    deployment: Deployment
+    endpoint: InferEndpoint
+
+
+@dataclass(frozen=True, slots=True)
+class IndexEntry:
+    """One line of the repository index. `version` is 0 where it is not known."""
+
+    name: str
+    version: int
+    state: str
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Catalogue:
+    """Read through `resolve` and `index`; `by_id` and `plan` belong to the follower."""
+
+    plan: Plan = field(default_factory=lambda: Plan(0))
+    by_id: dict[str, Served] = field(default_factory=dict)
+    _routes: dict[str, tuple[int, dict[int, Served]]] = field(default_factory=dict)
+
+    def follow(self, plan: Plan) -> None:
+        """Moves to a plan's routes, as far as this worker holds what they name."""
+        routes: dict[str, tuple[int, dict[int, Served]]] = {}
+        for route in plan.routes:
+            versions = {
+                version: self.by_id[held]
+                for version, held in sorted(route.deployments.items())
+                if held in self.by_id
+            }
+            if versions:
+                default = route.version if route.version in versions else max(versions)
+                routes[route.name] = (default, versions)
+        self.plan = plan
+        self._routes = routes
+
+    def resolve(self, name: str, version: int | None = None) -> Served:
+        """The deployment that answers for a name, or for one version of it.
+
+        Raises:
+            ModelNotFound: nothing has this name.
+            VersionNotFound: the name is known, the version is not.
+            ModelNotReady: it is known and does not serve; the message says why.
+        """
+        found = self._routes.get(name)
+        if found is not None:
+            default, versions = found
+            served = versions.get(default if version is None else version)
+            if served is not None:
+                return served
+        self._explain(name, version)
+        if found is None:
+            raise ModelNotFound(f"Request for unknown model: '{name}' is not found")
+        got = ", ".join(str(known) for known in found[1])
+        raise VersionNotFound(
+            f"Request for unknown model: '{name}' version {version} is not found; serving: {got}"
+        )
+
+    def versions(self, name: str) -> list[int]:
+        """The versions of a model that serve, ascending; empty where there are none."""
+        found = self._routes.get(name)
+        return list(found[1]) if found else []
+
+    def served(self) -> Iterator[tuple[str, int, Served]]:
+        """Everything that serves: name, version, deployment."""
+        for name, (_, versions) in self._routes.items():
+            for version, served in versions.items():
+                yield name, version, served
+
+    def index(self) -> list[IndexEntry]:
+        """Everything known, what serves and what does not."""
+        ready = [IndexEntry(name, version, "READY") for name, version, _ in self.served()]
+        serving = {(entry.name, entry.version) for entry in ready}
+        absent = [
+            IndexEntry(a.name, a.version, a.state, a.reason)
+            for a in self.plan.absent
+            if (a.name, a.version) not in serving
+        ]
+        return sorted([*ready, *absent], key=lambda entry: (entry.name, entry.version))
+
+    def ready(self, policy: str) -> bool:
+        """Whether the server is ready: `all` known models serve, `any` does, or `always`."""
+        if not self.plan.number:
+            return False
+        absent = [a for a in self.plan.absent if a.reason != UNLOADED]
+        if any(a.state == "LOADING" for a in absent):
+            return False
+        if policy == "all":
+            return not absent
+        return policy == "always" or bool(self._routes) or not absent
+
+    def _explain(self, name: str, version: int | None) -> None:
+        """Raises what the plan knows of something that does not serve, if anything."""
+        for absent in self.plan.absent:
+            if absent.name != name or version not in (None, absent.version):
+                continue
+            subject = f"Request for unknown model: '{name}'"
+            if version is None and name not in self._routes and absent.state != "LOADING":
+                raise ModelNotFound(f"{subject} has no available versions: {absent.reason}")
+            raise ModelNotReady(
+                f"{subject} version {absent.version} is not at ready state: {absent.reason}"
+            )

@@ -1,0 +1,134 @@
+"""The control port: health, metrics, status, and the changes an operator asks for.
+
+Knows HTTP routes and their answers. Knows nothing of how plans are made or counters kept.
+
+Until there is access control the port listens on loopback only, and it answers only requests that
+name a loopback host: a web page that a browser on this machine shows cannot reach it by another
+name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway.errors import GatewayError, NotFound
+from gateway.plan import Absent
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """What the routes call."""
+
+    metrics: Callable[[str, bool], tuple[bytes, str]]
+    status: Callable[[], Mapping[str, Any]]
+    models: Callable[[], list[dict[str, Any]]]
+    reload: Callable[[], Awaitable[tuple[Absent, ...]]]
+    load: Callable[[str], Awaitable[None]]
+    unload: Callable[[str], Awaitable[None]]
+
+
+def build_app(admin: Admin) -> Starlette:
+    """The ASGI application of the control port."""
+
+    async def live(_: Request) -> Response:
+        return _json({"live": True})
+
+    async def ready(_: Request) -> Response:
+        state = admin.status()
+        return _json({"ready": state["ready"]}, 200 if state["ready"] else 503)
+
+    async def metrics(request: Request) -> Response:
+        accept = request.headers.get("accept", "")
+        triton = request.query_params.get("triton", "1") != "0"
+        body, content_type = await asyncio.to_thread(admin.metrics, accept, triton)
+        return Response(body, media_type=None, headers={"content-type": content_type})
+
+    async def status(_: Request) -> Response:
+        return _json(admin.status())
+
+    async def models(_: Request) -> Response:
+        return _json({"models": admin.models()})
+
+    async def reload(_: Request) -> Response:
+        absent = await admin.reload()
+        lines = [
+            {"name": a.name, "version": a.version, "state": a.state, "reason": a.reason}
+            for a in absent
+        ]
+        return _json({"plan": admin.status()["plan"], "absent": lines})
+
+    async def load(request: Request) -> Response:
+        await admin.load(request.path_params["model"])
+        return _json({"loaded": request.path_params["model"]})
+
+    async def unload(request: Request) -> Response:
+        await admin.unload(request.path_params["model"])
+        return _json({"unloaded": request.path_params["model"]})
+
+    async def not_found(request: Request, _: Exception) -> Response:
+        return _failure(NotFound(f"nothing at {request.url.path}"))
+
+    async def failed(_: Request, error: Exception) -> Response:
+        return _failure(
+            error if isinstance(error, GatewayError) else GatewayError("internal error")
+        )
+
+    return Starlette(
+        routes=[
+            Route("/health/live", live),
+            Route("/health/ready", ready),
+            Route("/metrics", metrics),
+            Route("/api/status", status),
+            Route("/api/models", models),
+            Route("/api/reload", reload, methods=["POST"]),
+            Route("/api/models/{model}/load", load, methods=["POST"]),
+            Route("/api/models/{model}/unload", unload, methods=["POST"]),
+        ],
+        middleware=[Middleware(LoopbackNamesOnly)],
+        exception_handlers={404: not_found, GatewayError: failed, Exception: failed},
+    )
+
+
+class LoopbackNamesOnly:
+    """Refuses a request whose Host is no name of the loopback interface (DNS rebinding)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes on, or answers 403."""
+        if scope["type"] == "http":
+            hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+            name = (
+                hosts[0].rsplit(":", 1)[0]
+                if hosts and not hosts[0].endswith("]")
+                else "".join(hosts)
+            )
+            if name not in LOOPBACK:
+                error = (
+                    f"Host: expected a loopback name ({', '.join(sorted(LOOPBACK))}), got '{name}'"
+                )
+                await _json({"error": error, "code": "forbidden_host"}, 403)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def _failure(error: GatewayError) -> Response:
+    return _json({"error": str(error), "code": error.code}, error.status)
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(orjson.dumps(value), status, media_type="application/json")

@@ -1,0 +1,101 @@
+"""Control's side of the links to the workers: sends plans, hears acks and mail.
+
+Knows who has acknowledged what. Knows nothing of how a plan is made or what a model is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from gateway.channel import Channel
+from gateway.plan import Outbox, Plan
+
+Mail = Callable[[int, Mapping[str, Any]], None]
+# A full link empties as soon as its worker reads; a dead one's successor reads what waits.
+RESEND_S = 0.1
+MAX_MESSAGES_A_TURN = 64
+
+
+class Links:
+    """All workers, as control sees them. Lives on control's event loop."""
+
+    def __init__(self, channels: Sequence[Channel], mail: Mail) -> None:
+        self._channels = channels
+        self._mail = mail
+        self._outboxes = [Outbox() for _ in channels]
+        self._acked = [0] * len(channels)
+        self._refused: list[dict[str, str]] = [{} for _ in channels]
+        self._plan: Plan | None = None
+        self._news = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        for slot, channel in enumerate(channels):
+            self._loop.add_reader(channel.fileno(), self._read, slot)
+
+    @property
+    def acked(self) -> tuple[int, ...]:
+        """The newest plan number that each worker follows."""
+        return tuple(self._acked)
+
+    def publish(self, plan: Plan) -> None:
+        """Sends a plan to every worker."""
+        self._plan = plan
+        for slot in range(len(self._channels)):
+            self._send(slot, plan)
+
+    def tell(self, slot: int, message: dict[str, Any]) -> bool:
+        """Sends one worker a message; False where its link is full."""
+        return self._channels[slot].send(message)
+
+    async def settled(self, number: int, deadline_s: float) -> dict[str, str]:
+        """Waits until every worker has acknowledged plan `number`, or the deadline is over.
+
+        Returns:
+            What any worker refused: deployment id to reason.
+        """
+        end = self._loop.time() + deadline_s
+        while min(self._acked, default=number) < number and (left := end - self._loop.time()) > 0:
+            self._news.clear()
+            try:
+                await asyncio.wait_for(self._news.wait(), left)
+            except TimeoutError:
+                break
+        refused: dict[str, str] = {}
+        for mine in self._refused:
+            refused |= mine
+        return refused
+
+    def close(self) -> None:
+        """Stops listening."""
+        for channel in self._channels:
+            self._loop.remove_reader(channel.fileno())
+
+    def _send(self, slot: int, plan: Plan) -> None:
+        if plan is not self._plan:
+            return  # a newer one took its place while this one waited
+        if not self._channels[slot].send(self._outboxes[slot].message(plan)):
+            self._outboxes[slot].forget()
+            self._loop.call_later(RESEND_S, self._send, slot, plan)
+
+    def _read(self, slot: int) -> None:
+        for _ in range(MAX_MESSAGES_A_TURN):
+            message = self._channels[slot].receive()
+            if message is None:
+                return
+            self._hear(slot, message)
+
+    def _hear(self, slot: int, message: Mapping[str, Any]) -> None:
+        kind = message["type"]
+        if kind == "hello":
+            self._acked[slot] = 0
+            self._refused[slot] = {}
+            self._outboxes[slot].forget()
+            if self._plan is not None:
+                self._send(slot, self._plan)
+        elif kind == "ack":
+            self._acked[slot] = max(self._acked[slot], message["number"])
+            self._refused[slot] = message["refused"]
+            self._news.set()
+        else:
+            self._mail(slot, message)

@@ -1,0 +1,261 @@
+"""Walks one inference request through the rooms: decode, queue, run, encode, answer, count.
+
+Knows the order of the rooms. Knows nothing of how any of them works inside: bytes belong to
+`wire.oip`, waiting and running to `serving`, counters to `monitor`.
+
+Everything here runs on the worker's event loop, once per request or once per batch; what depends
+only on the deployment is worked out when the endpoint is built.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from time import perf_counter
+
+from gateway.errors import GatewayError
+from gateway.exchange import JSON_TYPE, Exchange, Header
+from gateway.monitor.observe import BatchObserver
+from gateway.serving.batcher import Batch, Batcher, Rider
+from gateway.wire import coding
+from gateway.wire.oip import Codec, InferRequest, error_body, parse_header_length
+
+log = logging.getLogger("penstock.inference")
+
+BINARY_TYPE = b"application/octet-stream"
+# Parsing more JSON than this holds the loop longer than a hop to a thread costs.
+THREAD_BYTES = 32_768
+_INFINITE = float("inf")
+_HEADER_LENGTH = b"inference-header-content-length"
+_CONTENT_ENCODING = b"content-encoding"
+_ACCEPT_ENCODING = b"accept-encoding"
+_OURS = frozenset({_HEADER_LENGTH, _CONTENT_ENCODING, _ACCEPT_ENCODING})
+
+Answer = tuple[bytes, int | None]
+"""A body, and the length of its JSON part where binary tensors follow it."""
+
+
+class InferEndpoint:
+    """The endpoint of one deployment: POST .../infer."""
+
+    __slots__ = (
+        "_batcher",
+        "_codec",
+        "_compress_min_bytes",
+        "_max_body_bytes",
+        "_observer",
+        "_pool",
+    )
+
+    def __init__(
+        self,
+        codec: Codec,
+        observer: BatchObserver,
+        pool: Executor,
+        max_body_bytes: int,
+        compress_min_bytes: int,
+    ) -> None:
+        self._codec = codec
+        self._observer = observer
+        self._pool = pool
+        self._max_body_bytes = max_body_bytes
+        self._compress_min_bytes = compress_min_bytes
+
+    def attach(self, batcher: Batcher) -> None:
+        """Where requests go once decoded; the batcher needs `deliver` and `refuse`, hence later."""
+        self._batcher = batcher
+
+    # ---- in -------------------------------------------------------------------------------------
+
+    def __call__(self, exchange: Exchange) -> None:
+        """Takes a request that has wholly arrived; it is answered once, now or later."""
+        body = exchange.body
+        header_length = encoding = accept = None
+        for name, value in exchange.headers:
+            if name in _OURS:
+                if name == _HEADER_LENGTH:
+                    header_length = value
+                elif name == _CONTENT_ENCODING:
+                    encoding = value
+                else:
+                    accept = value
+        if encoding is not None or len(body) > THREAD_BYTES:
+            self._decode_on_thread(exchange, header_length, encoding, accept)
+            return
+        try:
+            length = None
+            if header_length is not None:
+                length = parse_header_length(header_length, len(body))
+            self._submit(exchange, self._codec.decode(body, length), accept)
+        except GatewayError as error:
+            self._refuse(exchange, error)
+
+    def _submit(self, exchange: Exchange, request: InferRequest, accept: bytes | None) -> None:
+        timeout_us = request.timeout_us
+        rider = Rider(
+            exchange,
+            request,
+            request.inputs,
+            request.rows,
+            request.wanted,
+            request.priority,
+            perf_counter() + timeout_us * 1e-6 if timeout_us else _INFINITE,
+        )
+        rider.accept = accept
+        self._batcher.submit(rider)
+
+    def _decode_on_thread(
+        self,
+        exchange: Exchange,
+        header_length: bytes | None,
+        encoding: bytes | None,
+        accept: bytes | None,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+
+        def decode() -> None:
+            outcome = self._decode(exchange.body, header_length, encoding)
+            loop.call_soon_threadsafe(self._decoded, exchange, outcome, accept)
+
+        self._pool.submit(decode)
+
+    def _decode(
+        self, body: bytes, header_length: bytes | None, encoding: bytes | None
+    ) -> InferRequest | GatewayError:
+        """On a thread: never raises."""
+        try:
+            if encoding is not None:
+                body = coding.inflate(body, encoding, self._max_body_bytes)
+            length = None
+            if header_length is not None:
+                length = parse_header_length(header_length, len(body))
+            return self._codec.decode(body, length)
+        except GatewayError as error:
+            return error
+        except Exception:
+            log.exception("decoding a request failed")
+            return GatewayError("internal error")
+
+    def _decoded(
+        self, exchange: Exchange, outcome: InferRequest | GatewayError, accept: bytes | None
+    ) -> None:
+        if exchange.gone:
+            self._observer.left()
+        elif isinstance(outcome, GatewayError):
+            self._refuse(exchange, outcome)
+        else:
+            try:
+                self._submit(exchange, outcome, accept)
+            except GatewayError as error:
+                self._refuse(exchange, error)
+
+    # ---- out ------------------------------------------------------------------------------------
+
+    def deliver(self, batch: Batch) -> None:
+        """Answers the riders of a batch that has run, and counts it."""
+        if batch.error is not None:
+            for rider in batch.riders:
+                self.refuse(rider, batch.error)
+            return
+        answered, answers, rows = self._encode(batch)
+        observer = self._observer
+        left = sum(rider.exchange.gone for rider in batch.riders)
+        observer.counted(batch.reason, batch.rows, len(answered), rows, left)
+        for rider, answer in zip(answered, answers, strict=True):
+            self._reply(rider, answer)
+        observer.observed(
+            [rider.exchange.arrived for rider in answered],
+            [rider.queued for rider in answered],
+            batch.started,
+            batch.assembled,
+            batch.finished,
+            perf_counter(),
+            batch.rows,
+            batch.cpu_s,
+            batch.on_loop,
+            batch.padded_cells,
+            batch.cells,
+        )
+        if batch.isolated:
+            observer.reran(len(batch.riders))
+
+    def refuse(self, rider: Rider, error: GatewayError) -> None:
+        """Answers a rider that will not ride, or whose run failed."""
+        self._refuse(rider.exchange, error)
+
+    def _encode(self, batch: Batch) -> tuple[list[Rider], list[Answer], int]:
+        """The bodies of all who still wait for one. Who cannot have one is refused at once."""
+        codec = self._codec
+        rendered = None if batch.trimmed else codec.render(batch.outputs)
+        answered: list[Rider] = []
+        answers: list[Answer] = []
+        rows = start = 0
+        for place, rider in enumerate(batch.riders):
+            first, start = start, start + rider.rows
+            if rider.exchange.gone:
+                continue
+            try:
+                if rendered is not None:
+                    answer = codec.answer(rendered, rider.request, first, start)
+                else:
+                    own = codec.render(batch.trimmed[place])  # type: ignore[index]
+                    answer = codec.answer(own, rider.request, 0, rider.rows)
+            except GatewayError as error:
+                self._refuse(rider.exchange, error)
+                continue
+            except Exception:
+                log.exception("an answer could not be written")
+                self._refuse(rider.exchange, GatewayError("internal error"))
+                continue
+            answered.append(rider)
+            answers.append(answer)
+            rows += rider.rows
+        return answered, answers, rows
+
+    def _reply(self, rider: Rider, answer: Answer) -> None:
+        body, header_length = answer
+        if rider.accept is not None and len(body) >= self._compress_min_bytes:
+            chosen = coding.choose(rider.accept)
+            if chosen is not None:
+                self._compress_on_thread(rider.exchange, answer, chosen)
+                return
+        if header_length is None:
+            rider.exchange.reply(200, body)
+        else:
+            rider.exchange.reply(200, body, _binary(header_length), BINARY_TYPE)
+
+    def _compress_on_thread(self, exchange: Exchange, answer: Answer, chosen: bytes) -> None:
+        loop = asyncio.get_running_loop()
+        body, header_length = answer
+        headers: Sequence[Header] = () if header_length is None else _binary(header_length)
+        content_type = JSON_TYPE if header_length is None else BINARY_TYPE
+
+        def compress() -> None:
+            small = coding.compress(body, chosen)
+            encoded = (*headers, (b"content-encoding", chosen), (b"vary", b"accept-encoding"))
+            loop.call_soon_threadsafe(exchange.reply, 200, small, encoded, content_type)
+
+        self._pool.submit(compress)
+
+    def _refuse(self, exchange: Exchange, error: GatewayError) -> None:
+        """Counted before it is written, so that no client ever saw more than the counters did."""
+        if exchange.gone:
+            self._observer.left()
+            return
+        self._observer.erred(error, perf_counter() - exchange.arrived)
+        exchange.reply(error.status, error_body(str(error)), error_headers(error))
+
+
+def error_headers(error: GatewayError) -> Sequence[Header]:
+    """What an error's answer carries besides its body."""
+    if error.status in (429, 503):
+        return ((b"retry-after", b"%d" % error.retry_after_s),)
+    if error.status == 415:
+        return ((b"accept-encoding", b"gzip, deflate"),)
+    return ()
+
+
+def _binary(header_length: int) -> tuple[Header, ...]:
+    return ((b"inference-header-content-length", b"%d" % header_length),)

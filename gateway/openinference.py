@@ -1,0 +1,271 @@
+"""The rest of the Open Inference Protocol: health, metadata, configuration, statistics, repository.
+
+Knows which path asks for what and whom to ask. Knows nothing of HTTP carriers (Starlette brings the
+request), of how documents are written (`wire.oip` does), or of how a model is loaded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from gateway.catalogue import Catalogue, Served
+from gateway.config import Config
+from gateway.errors import (
+    BodyTooLarge,
+    ControlUnavailable,
+    GatewayError,
+    MethodNotAllowed,
+    NotFound,
+    RepositoryForbidden,
+)
+from gateway.exchange import Endpoint
+from gateway.inference import error_headers
+from gateway.models.names import check_name
+from gateway.monitor.arena import Arena
+from gateway.monitor.observe import WorkerObserver
+from gateway.monitor.report import find_model
+from gateway.monitor.statistics import statistics
+from gateway.wire.asgi import EndpointApp
+from gateway.wire.oip import error_body, metadata, repository
+from gateway.wire.services import Services
+
+# Control tries a model out and waits until every worker has loaded it before it gives its verdict.
+VERDICT_TIMEOUT_S = 300.0
+MAX_TICKETS = 64
+# Bodies of the repository extension are a few names.
+MAX_SMALL_BODY = 65_536
+ERRORS_BY_STATUS = {404: NotFound, 405: MethodNotAllowed}
+
+
+class OpenInference:
+    """Answers everything under /v2 but inference on the lane."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        config: Config,
+        arena: Arena,
+        observer: WorkerObserver,
+        mail: Callable[[dict[str, Any]], bool],
+        draining: Callable[[], bool],
+    ) -> None:
+        self._catalogue = catalogue
+        self._config = config
+        self._arena = arena
+        self._observer = observer
+        self._mail = mail
+        self._draining = draining
+        self._tickets: dict[int, asyncio.Future[Mapping[str, Any]]] = {}
+        self._numbers = itertools.count(1)
+
+    def infer_paths(self) -> dict[bytes, Endpoint]:
+        """Every path that the lane takes, as clients usually write it."""
+        paths: dict[bytes, Endpoint] = {}
+        for name, version, served in self._catalogue.served():
+            for written in {quote(name, safe=""), quote(name)}:
+                base = f"/v2/models/{written}"
+                paths[f"{base}/versions/{version}/infer".encode()] = served.endpoint
+                if self._catalogue.resolve(name) is served:
+                    paths[f"{base}/infer".encode()] = served.endpoint
+        return paths
+
+    def verdict(self, message: Mapping[str, Any]) -> None:
+        """Control's answer to a load or unload that a client waits for."""
+        waiting = self._tickets.pop(message["ticket"], None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(message)
+
+    def build_app(self, services: Services) -> Starlette:
+        """The application behind the lane."""
+        version = "/v2/models/{model}/versions/{version:int}"
+        infer = AnyInfer(self._catalogue, EndpointApp(services))
+        return Starlette(
+            routes=[
+                Route("/v2", self._server),
+                Route("/v2/", self._server),
+                Route("/v2/health/live", self._live),
+                Route("/v2/health/ready", self._ready),
+                Route("/v2/models/stats", self._all_statistics),
+                Route("/v2/models/{model}", self._model),
+                Route(version, self._model),
+                Route("/v2/models/{model}/ready", self._model_ready),
+                Route(version + "/ready", self._model_ready),
+                Route("/v2/models/{model}/config", self._configuration),
+                Route(version + "/config", self._configuration),
+                Route("/v2/models/{model}/stats", self._statistics),
+                Route(version + "/stats", self._statistics),
+                Route("/v2/models/{model}/infer", infer, methods=["POST"]),
+                Route(version + "/infer", infer, methods=["POST"]),
+                Route("/v2/repository/index", self._index, methods=["POST"]),
+                Route("/v2/repository/models/{model}/load", self._load, methods=["POST"]),
+                Route("/v2/repository/models/{model}/unload", self._unload, methods=["POST"]),
+            ],
+            exception_handlers={404: self._unknown, 405: self._unknown, GatewayError: self._failed},
+        )
+
+    # ---- health and metadata --------------------------------------------------------------------
+
+    async def _server(self, _: Request) -> Response:
+        return self._json(metadata.server_metadata())
+
+    async def _live(self, _: Request) -> Response:
+        return self._json({"live": True})
+
+    async def _ready(self, _: Request) -> Response:
+        ready = not self._draining() and self._catalogue.ready(self._config.server.ready)
+        return self._json({"ready": ready}, 200 if ready else self._config.server.not_ready_status)
+
+    async def _model(self, request: Request) -> Response:
+        served = self._served(request)
+        name = served.held.name
+        return self._json(
+            metadata.model_metadata(
+                name, self._catalogue.versions(name), served.deployment.signature
+            )
+        )
+
+    async def _model_ready(self, request: Request) -> Response:
+        try:
+            served = self._served(request)
+        except GatewayError as error:
+            if error.retryable:
+                status = self._config.server.not_ready_status
+                return self._json({"error": str(error)}, status)
+            raise
+        return self._json({"name": served.held.name, "ready": True})
+
+    async def _configuration(self, request: Request) -> Response:
+        served = self._served(request)
+        return self._json(
+            metadata.model_config(
+                served.held.name, served.deployment.signature, served.deployment.settings
+            )
+        )
+
+    # ---- statistics -----------------------------------------------------------------------------
+
+    async def _all_statistics(self, _: Request) -> Response:
+        held = [served.held for _, _, served in self._catalogue.served()]
+        return self._json({"model_stats": [self._statistics_of(h.name, h.version) for h in held]})
+
+    async def _statistics(self, request: Request) -> Response:
+        served = self._served(request)
+        name = served.held.name
+        versions = self._catalogue.versions(name)
+        if "version" in request.path_params:
+            versions = [served.held.version]
+        return self._json({"model_stats": [self._statistics_of(name, v) for v in versions]})
+
+    def _statistics_of(self, name: str, version: int) -> dict[str, Any]:
+        counters = find_model(self._arena, name, version)
+        return {} if counters is None else statistics(counters)
+
+    # ---- repository -----------------------------------------------------------------------------
+
+    async def _index(self, request: Request) -> Response:
+        only_ready = repository.read_index_request(await _small_body(request))
+        entries = [e for e in self._catalogue.index() if e.state == "READY" or not only_ready]
+        return self._json(
+            repository.index([(e.name, e.version, e.state, e.reason) for e in entries])
+        )
+
+    async def _load(self, request: Request) -> Response:
+        return await self._change(request, "load")
+
+    async def _unload(self, request: Request) -> Response:
+        return await self._change(request, "unload")
+
+    async def _change(self, request: Request, action: str) -> Response:
+        """Asks control, which alone decides, and waits for its verdict without blocking anybody."""
+        if not self._config.repository.allow_load:
+            raise RepositoryForbidden(
+                f"{action} is off on this port: set repository.allow_load, or use the control port"
+            )
+        name = check_name(request.path_params["model"])
+        body = await _small_body(request)
+        (repository.read_load_request if action == "load" else repository.read_unload_request)(body)
+        if len(self._tickets) >= MAX_TICKETS:
+            raise ControlUnavailable(f"{action} of '{name}': {MAX_TICKETS} changes are under way")
+        ticket = next(self._numbers)
+        verdict = self._tickets[ticket] = asyncio.get_running_loop().create_future()
+        message = {"type": "repository", "action": action, "model": name, "ticket": ticket}
+        if not self._mail(message):
+            del self._tickets[ticket]
+            raise ControlUnavailable(f"{action} of '{name}': control takes no messages now")
+        try:
+            found = await asyncio.wait_for(verdict, VERDICT_TIMEOUT_S)
+        except TimeoutError as error:
+            raise ControlUnavailable(f"{action} of '{name}': no verdict from control") from error
+        finally:
+            self._tickets.pop(ticket, None)
+        if found["ok"]:
+            return self._answer(Response(status_code=200))
+        return self._json({"error": found["error"]}, found["status"])
+
+    # ---- helpers --------------------------------------------------------------------------------
+
+    def _served(self, request: Request) -> Served:
+        params = request.path_params
+        return self._catalogue.resolve(params["model"], params.get("version"))
+
+    async def _unknown(self, request: Request, error: Exception) -> Response:
+        status = getattr(error, "status_code", 404)
+        if status == 405:
+            return await self._failed(
+                request, MethodNotAllowed(f"method {request.method} is not allowed here")
+            )
+        return await self._failed(request, NotFound("Not Found"))
+
+    async def _failed(self, _: Request, error: Exception) -> Response:
+        if not isinstance(error, GatewayError):
+            error = GatewayError("internal error")
+        self._observer.refused(error.code)
+        headers = {n.decode(): v.decode() for n, v in error_headers(error)}
+        response = Response(
+            error_body(str(error)), error.status, headers, media_type="application/json"
+        )
+        return self._answer(response)
+
+    def _json(self, value: Any, status: int = 200) -> Response:
+        response = Response(orjson.dumps(value), status, media_type="application/json")
+        return self._answer(response)
+
+    def _answer(self, response: Response) -> Response:
+        self._observer.answered(response.status_code)
+        return response
+
+
+class AnyInfer:
+    """Inference by a path that the lane does not know: other spellings, unknown models, errors."""
+
+    def __init__(self, catalogue: Catalogue, app: EndpointApp) -> None:
+        self._catalogue = catalogue
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Finds the deployment by its decoded name and passes on under the path the lane knows."""
+        params = scope["path_params"]
+        served = self._catalogue.resolve(params["model"], params.get("version"))
+        name = quote(served.held.name, safe="")
+        path = f"/v2/models/{name}/versions/{served.held.version}/infer"
+        await self._app({**scope, "raw_path": path.encode()}, receive, send)
+
+
+async def _small_body(request: Request) -> bytes:
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > MAX_SMALL_BODY:
+            raise BodyTooLarge(f"body: expected at most {MAX_SMALL_BODY} bytes here, got more")
+    return bytes(body)

@@ -1,0 +1,154 @@
+"""The plan: an immutable, numbered snapshot of what every worker should hold and route.
+
+Knows how a plan is written and read. Knows nothing of who decides (control) or who follows
+(workers).
+
+A plan travels as hashed parts, so that only parts that changed are sent: one part per held
+deployment, one for the routes, one for what is known but does not serve.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import orjson
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One version of a model that a worker should have loaded.
+
+    Attributes:
+        name, version: identity.
+        folder: where its files lie; nothing outside it is ever read.
+        file: the ONNX file, relative to `folder`.
+        digest: of the files' content: other content is another deployment of the same version.
+        settings: `ModelSettings` as plain values.
+        declared: what a config.pbtxt says of inputs and outputs, or empty: read it from the file.
+        block: offset of its counters in the arena.
+        load: counts deliberate reloads; another number loads again.
+    """
+
+    name: str
+    version: int
+    folder: str
+    file: str
+    digest: str
+    settings: Mapping[str, Any]
+    declared: Mapping[str, Any]
+    block: int
+    load: int = 0
+
+    @property
+    def id(self) -> str:
+        """Equal for equal deployments: same content, same settings, same load."""
+        what = orjson.dumps(
+            [self.digest, self.settings, self.declared], option=orjson.OPT_SORT_KEYS
+        )
+        return f"{self.name}/{self.version}/{hashlib.sha256(what).hexdigest()[:16]}/{self.load}"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A public model name.
+
+    Attributes:
+        name: what clients call.
+        version: answers where the path names no version.
+        deployments: the deployment id that serves each version.
+    """
+
+    name: str
+    version: int
+    deployments: Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A version that is known and does not serve, with the state and reason the index shows.
+
+    `version` is 0 where not even that is known.
+    """
+
+    name: str
+    version: int
+    state: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a worker follows. A higher number replaces a lower one."""
+
+    number: int
+    held: tuple[Held, ...] = ()
+    routes: tuple[Route, ...] = ()
+    absent: tuple[Absent, ...] = ()
+
+    def parts(self) -> dict[str, Any]:
+        """The plan as named plain values; `from_parts` is its inverse."""
+        values: dict[str, Any] = {f"model/{held.id}": asdict(held) for held in self.held}
+        values["routes"] = [
+            [route.name, route.version, [list(pair) for pair in route.deployments.items()]]
+            for route in self.routes
+        ]
+        values["absent"] = [asdict(absent) for absent in self.absent]
+        return values
+
+    @classmethod
+    def from_parts(cls, number: int, parts: Mapping[str, Any]) -> Plan:
+        """Builds the plan that `parts` describes."""
+        return cls(
+            number,
+            tuple(Held(**value) for name, value in parts.items() if name.startswith("model/")),
+            tuple(
+                Route(name, version, {int(v): held for v, held in deployments})
+                for name, version, deployments in parts["routes"]
+            ),
+            tuple(Absent(**value) for value in parts["absent"]),
+        )
+
+
+def part_hash(value: Any) -> str:
+    """Content hash of one part, equal in every process."""
+    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+class Outbox:
+    """The sender's side: knows what one follower has, and sends only what it lacks."""
+
+    def __init__(self) -> None:
+        self._has: dict[str, str] = {}
+
+    def forget(self) -> None:
+        """The follower was born again and has nothing."""
+        self._has = {}
+
+    def message(self, plan: Plan) -> dict[str, Any]:
+        """The message that brings the follower from what it has to `plan`."""
+        parts = plan.parts()
+        hashes = {name: part_hash(value) for name, value in parts.items()}
+        changed = {name: parts[name] for name, h in hashes.items() if self._has.get(name) != h}
+        self._has = hashes
+        return {"type": "plan", "number": plan.number, "hashes": hashes, "parts": changed}
+
+
+class Inbox:
+    """The follower's side: puts plans together from the parts that arrive."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, Any] = {}
+        self._hashes: dict[str, str] = {}
+
+    def take(self, message: Mapping[str, Any]) -> Plan | None:
+        """The plan that the message completes; None where a part is missing: ask for all again."""
+        parts = self._parts | message["parts"]
+        known = self._hashes | {name: message["hashes"][name] for name in message["parts"]}
+        if any(known.get(name) != h for name, h in message["hashes"].items()):
+            return None
+        self._hashes = dict(message["hashes"])
+        self._parts = {name: parts[name] for name in self._hashes}
+        return Plan.from_parts(message["number"], self._parts)

@@ -1,0 +1,72 @@
+"""Binds the listening sockets that outlive the processes which accept on them.
+
+Knows addresses and socket options. Knows nothing of HTTP or of processes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+from gateway.errors import ConfigInvalid
+
+BACKLOG = 2048
+
+
+def data_sockets(host: str, port: int, count: int) -> list[socket.socket]:
+    """One SO_REUSEPORT socket per worker on the same address, listening and non-blocking.
+
+    Each keeps its own queue of connections, which waits while the worker behind it is replaced.
+
+    Raises:
+        ConfigInvalid: the address cannot be bound; the message says whose fault and what to do.
+    """
+    # SO_REUSEPORT would let a second server of the same user share the port unseen: ask first.
+    port = _free(host, port)
+    return [_listen(host, port, share=True) for _ in range(count)]
+
+
+def control_socket(host: str, port: int) -> socket.socket:
+    """The control plane's one socket, listening and non-blocking."""
+    return _listen(host, port, share=False)
+
+
+def _free(host: str, port: int) -> int:
+    probe = _bind(host, port, share=False)
+    found: int = probe.getsockname()[1]
+    probe.close()
+    return found
+
+
+def _listen(host: str, port: int, share: bool) -> socket.socket:
+    sock = _bind(host, port, share)
+    sock.listen(BACKLOG)
+    sock.setblocking(False)
+    return sock
+
+
+def _bind(host: str, port: int, share: bool) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as error:
+        raise ConfigInvalid(f"host '{host}': not an address of this machine: {error}") from error
+    family, kind, protocol, _, address = found[0]
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if share:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(address)
+    except OSError as error:
+        sock.close()
+        raise ConfigInvalid(_why(host, port, error)) from error
+    return sock
+
+
+def _why(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} on {host} is in use: stop what listens there, or choose another port"
+    if error.errno == errno.EACCES:
+        return f"port {port} on {host}: ports under 1024 need privileges: choose a higher one"
+    return f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}"

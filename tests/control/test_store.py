@@ -1,0 +1,172 @@
+"""The database under the home."""
+
+from __future__ import annotations
+
+import errno
+import multiprocessing
+import os
+import sqlite3
+import stat
+import threading
+
+import pytest
+
+from gateway.control.store import MIGRATIONS, Store, note_change
+from gateway.errors import StoreFailed
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store.open(tmp_path / "home") as opened:
+        yield opened
+
+
+def change(store, subject="s", before=None, after=None):
+    with store.write() as db:
+        note_change(db, 12.5, "ann", "test", subject, before, after)
+
+
+def test_home_and_database_are_the_owners_alone(store):
+    assert stat.S_IMODE(store.home.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(file.stat().st_mode) for file in store.home.iterdir()} == {0o600}
+
+
+def test_every_change_is_written_down_and_moves_the_generation_on(store):
+    start = store.generation()
+    change(store, "m/1", None, {"digest": "d"})
+    change(store, "m/1", {"digest": "d"}, None)
+    assert store.generation() == start + 2
+    with store.read() as db:
+        rows = [tuple(row) for row in db.execute("SELECT * FROM changes ORDER BY id")]
+    assert rows == [
+        (1, 12.5, "ann", "test", "m/1", None, '{"digest":"d"}'),
+        (2, 12.5, "ann", "test", "m/1", '{"digest":"d"}', None),
+    ]
+
+
+def test_a_change_that_fails_leaves_nothing(store):
+    def half_a_change():
+        with store.write() as db:
+            note_change(db, 0, "ann", "test", "s", None, None)
+            raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError, match="in the middle"):
+        half_a_change()
+    assert store.generation() == 0
+    change(store)
+
+
+def test_what_was_written_is_there_after_reopening(tmp_path):
+    with Store.open(tmp_path) as store:
+        change(store)
+    with Store.open(tmp_path) as store:
+        assert store.generation() == 1
+
+
+def test_a_reader_sees_one_moment(store, tmp_path):
+    with Store.open(store.home) as other, store.read() as db:
+        count = "SELECT COUNT(*) FROM changes"
+        assert db.execute(count).fetchone()[0] == 0
+        change(other)
+        assert db.execute(count).fetchone()[0] == 0
+    assert store.generation() == 1
+
+
+def test_threads_share_a_store(store):
+    threads = [threading.Thread(target=change, args=(store,)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert store.generation() == 8
+
+
+def test_a_store_does_not_cross_a_fork(store):
+    ours, theirs = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            store.generation()
+        except StoreFailed as error:
+            os.write(theirs, str(error).encode())
+        os._exit(0)
+    os.close(theirs)
+    os.waitpid(child, 0)
+    with os.fdopen(ours, "rb") as answer:
+        assert b"opened in another process" in answer.read()
+
+
+def open_and_change(home, times):
+    with Store.open(home) as store:
+        for _ in range(times):
+            change(store)
+
+
+def test_processes_that_open_a_new_home_at_once_agree(tmp_path):
+    context = multiprocessing.get_context("fork")
+    children = [context.Process(target=open_and_change, args=(tmp_path, 5)) for _ in range(4)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+    assert [child.exitcode for child in children] == [0] * 4
+    with Store.open(tmp_path) as store:
+        assert store.generation() == 20
+
+
+def test_a_newer_schema_is_left_alone(tmp_path):
+    Store.open(tmp_path).close()
+    newer = len(MIGRATIONS) + 1
+    with sqlite3.connect(tmp_path / "penstock.db") as db:
+        db.execute("INSERT INTO migrations (version) VALUES (?)", (newer,))
+    db.close()
+    with pytest.raises(StoreFailed, match=f"newer release: wanted schema .* got {newer}"):
+        Store.open(tmp_path)
+
+
+def test_an_older_schema_is_brought_up(tmp_path):
+    with sqlite3.connect(tmp_path / "penstock.db") as db:
+        db.execute("CREATE TABLE migrations (version INTEGER PRIMARY KEY, at TEXT)")
+    db.close()
+    with Store.open(tmp_path) as store:
+        change(store)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda data: b"not a database, but long enough to be one" * 100, id="other"),
+        pytest.param(lambda data: data[:4096] + b"\xff" * (len(data) - 4096), id="overwritten"),
+        pytest.param(lambda data: b"\0" * 100 + data[100:], id="header-gone"),
+    ],
+)
+def test_a_damaged_database_is_named(tmp_path, damage):
+    with Store.open(tmp_path) as store:
+        change(store)
+    file = tmp_path / "penstock.db"
+    file.write_bytes(damage(file.read_bytes()))
+    with (
+        pytest.raises(StoreFailed, match=r"penstock\.db: it is (damaged|not a database)"),
+        Store.open(tmp_path) as store,
+    ):
+        change(store)
+
+
+def test_a_home_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreFailed, match=os.strerror(errno.ENOTDIR)):
+        Store.open(tmp_path / "file" / "home")
+
+
+def test_a_database_that_cannot_be_opened_is_named(tmp_path):
+    (tmp_path / "penstock.db").mkdir()
+    with pytest.raises(StoreFailed, match=os.strerror(errno.EISDIR)):
+        Store.open(tmp_path)
+
+
+def test_a_full_disk_is_named(store):
+    with store.read() as db:
+        db.execute(f"PRAGMA max_page_count = {db.execute('PRAGMA page_count').fetchone()[0]}")
+    with pytest.raises(StoreFailed, match="the disk is full"):
+        change(store, "x" * 100_000)
+    assert store.generation() == 0
