@@ -1,0 +1,144 @@
+"""A `penstock serve` started as a child process, on free ports, and stopped again.
+
+Knows how to wait for one and where it says that it listens. Knows nothing of what it serves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from gateway.cli.running import find
+from gateway.errors import GatewayError, Unavailable
+
+# A first start compiles the kernels, which is allowed 20 s on a free core.
+READY_WITHIN_S = 90.0
+STOP_WITHIN_S = 40.0
+READY_PATH = "/v2/health/ready"
+
+
+class ServerProcess:
+    """One server, from its start to its end. Use as a context manager, so that it always ends."""
+
+    def __init__(
+        self,
+        home: Path,
+        arguments: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Starts it.
+
+        Args:
+            home: folder for its state and its log; must exist.
+            arguments: of `penstock serve`, besides home and ports.
+            environment: variables that differ from this process'.
+        """
+        self._home = home
+        self._log = (home / "server.log").open("wb")
+        command = [sys.executable, "-m", "gateway", "serve", *arguments, "--home", str(home)]
+        command += [
+            word
+            for option in ("--port", "--admin-port")
+            if option not in arguments
+            for word in (option, "0")
+        ]
+        self.process = subprocess.Popen(
+            command,
+            env=os.environ | dict(environment or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            # A group of its own: Ctrl-C reaches only us, and nothing of it can be left behind.
+            start_new_session=True,
+        )
+        self.port = 0
+        self.admin_port = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    @property
+    def log(self) -> str:
+        """What it has printed so far."""
+        return (self._home / "server.log").read_text(errors="replace")
+
+    def wait_ready(self, within_s: float = READY_WITHIN_S) -> None:
+        """Returns once it answers that it is ready; `port` and `admin_port` are known then.
+
+        Raises:
+            Unavailable: it ended, or is not ready in time; the message carries its log.
+        """
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise Unavailable(
+                    f"the server ended with status {self.process.returncode}:\n{self.log}"
+                )
+            if self._is_ready():
+                return
+            time.sleep(0.02)
+        raise Unavailable(f"the server was not ready within {within_s:.0f} s:\n{self.log}")
+
+    def _is_ready(self) -> bool:
+        listening = find(self._home)
+        if listening is None:
+            return False
+        self.port, self.admin_port = listening["port"], listening["admin_port"]
+        try:
+            status, _ = get(self.port, READY_PATH)
+        except GatewayError:
+            return False
+        return status == 200
+
+    def stop(self) -> int:
+        """Has it drain and end, by force where it does not; returns its exit status."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        # Its workers die with it; this makes sure of whatever else it started.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self._log.close()
+        return self.process.wait()
+
+
+def get(port: int, path: str, timeout_s: float = 10.0) -> tuple[int, Any]:
+    """Status and JSON (None where there is none) of one GET on loopback.
+
+    Raises:
+        Unavailable: nobody answers there.
+    """
+    with contextlib.closing(
+        http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    ) as line:
+        try:
+            line.request("GET", path)
+            answer = line.getresponse()
+            body = answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise Unavailable(f"no answer from port {port}: {error}") from error
+    try:
+        return answer.status, json.loads(body)
+    except ValueError:
+        return answer.status, None

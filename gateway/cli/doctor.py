@@ -1,0 +1,81 @@
+"""`penstock doctor`: looks at this machine and installation, and says what to do.
+
+Knows how findings are printed and what they mean for the exit status. Knows nothing of what is
+looked at: `installation` and `machine` do.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gateway.cli.output import say, say_json
+from gateway.errors import ConfigInvalid
+
+if TYPE_CHECKING:
+    from gateway.cli.findings import Case, Finding
+
+
+def configure(subparsers: Any) -> None:
+    """Adds the command."""
+    from gateway.cli.serve import add_home
+
+    parser = subparsers.add_parser(
+        "doctor",
+        help="check this machine and installation, and say what to do",
+        description="Checks machine, installation and configuration. Exit status 1: one failed.",
+    )
+    parser.add_argument("--config", type=Path, help="the document that would be served")
+    add_home(parser)
+    parser.add_argument("--json", action="store_true", help="findings as one JSON document")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints each finding as it comes; 1 if any check failed."""
+    from gateway import config
+    from gateway.cli.findings import Case, Finding
+
+    findings: list[Finding] = []
+
+    def note(finding: Finding) -> None:
+        findings.append(finding)
+        if not args.json:
+            _print(finding)
+
+    try:
+        document = config.load(args.config)
+        note(Finding("configuration", "ok", str(args.config or "none: the defaults apply")))
+    except ConfigInvalid as error:
+        document = config.Config()
+        for fault in str(error).splitlines():
+            note(Finding("configuration", "fail", fault, "correct it: penstock config schema"))
+    for finding in _examine(Case(document, args.home.absolute())):
+        note(finding)
+    return _conclude(findings, args.json)
+
+
+def _examine(case: Case) -> Iterator[Finding]:
+    from gateway.cli import installation, machine
+
+    for check in (*installation.CHECKS, *machine.CHECKS):
+        yield from check(case)
+
+
+def _print(finding: Finding) -> None:
+    say(f"{finding.state:<4}  {finding.check:<13}  {finding.found}")
+    if finding.advice:
+        say(f"{'':<21}-> {finding.advice}")
+
+
+def _conclude(findings: Sequence[Finding], as_json: bool) -> int:
+    failed = sum(finding.state == "fail" for finding in findings)
+    warned = sum(finding.state == "warn" for finding in findings)
+    if as_json:
+        say_json({"ok": failed == 0, "checks": [asdict(finding) for finding in findings]})
+    else:
+        say(f"{len(findings)} checks: {failed} failed, {warned} to look at")
+    return 1 if failed else 0

@@ -1,0 +1,106 @@
+"""Checks of `penstock doctor` that look at what is installed: packages, runtime, compiled kernels.
+
+Knows this installation and what the configuration asks of it. A check changes nothing.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from gateway.cli.findings import Case, Finding, writable
+
+
+def check_python(_: Case) -> Iterator[Finding]:
+    """The interpreter and the system under it."""
+    version, system = platform.python_version(), platform.system()
+    if system == "Linux":
+        yield Finding("python", "ok", f"{version} on {system} {platform.machine()}")
+    else:
+        yield Finding("python", "warn", f"{version} on {system}", "serve on Linux")
+
+
+def check_packages(_: Case) -> Iterator[Finding]:
+    """Every required package, and whether its version is one that this release was tested with."""
+    try:
+        requirements = importlib.metadata.requires("penstock") or []
+    except importlib.metadata.PackageNotFoundError:
+        yield Finding(
+            "packages", "warn", "penstock runs without being installed", "pip install -e ."
+        )
+        return
+    faults = list(unmet(line for line in requirements if "extra ==" not in line))
+    for name, found in faults:
+        yield Finding("packages", "fail", found, f"pip install -c constraints.txt '{name}'")
+    if not faults:
+        uvicorn = importlib.metadata.version("uvicorn")
+        yield Finding("packages", "ok", f"all within their bounds (uvicorn {uvicorn})")
+
+
+def unmet(requirements: Iterator[str]) -> Iterator[tuple[str, str]]:
+    """The requirements (`name>=1.2,<2`) that are not met, each with what was found instead."""
+    for line in requirements:
+        requirement = line.split(";")[0].strip()
+        name = re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
+        try:
+            version = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            yield requirement, f"{name}: expected {requirement}, got none"
+            continue
+        bounds = re.findall(r"(>=|<)\s*([0-9.]+)", requirement)
+        if not all(_within(version, sign, bound) for sign, bound in bounds):
+            yield requirement, f"{name}: expected {requirement}, got {version}"
+
+
+def _within(version: str, sign: str, bound: str) -> bool:
+    have, limit = _numbers(version), _numbers(bound)
+    return have >= limit if sign == ">=" else have < limit
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+
+
+def check_runtime(case: Case) -> Iterator[Finding]:
+    """ONNX Runtime's providers against the devices of this machine and those asked for."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime
+
+    providers = onnxruntime.get_available_providers()
+    has_cuda = "CUDAExecutionProvider" in providers
+    gpus = sorted(str(path) for path in Path("/dev").glob("nvidia[0-9]*"))
+    sections = {"defaults": case.config.defaults, **case.config.models}
+    wanting = [name for name, section in sections.items() if section.device.startswith("cuda")]
+    found = f"onnxruntime {onnxruntime.__version__}: {', '.join(providers)}; {len(gpus)} GPUs"
+    install = "install the GPU runtime: pip install 'penstock[gpu]' (README.md, GPU)"
+    if wanting and not (has_cuda and gpus):
+        what = f"{found}; device cuda is asked for by {', '.join(wanting)}"
+        missing = install if gpus else "no GPU is visible here: set device to auto or cpu"
+        yield Finding("runtime", "fail", what, missing)
+    elif gpus and not has_cuda:
+        yield Finding("runtime", "warn", found, install)
+    else:
+        yield Finding("runtime", "ok", found)
+
+
+def check_kernels(case: Case) -> Iterator[Finding]:
+    """Whether compiled kernels can be kept, and are."""
+    folder = Path(os.environ.get("NUMBA_CACHE_DIR", case.home / "cache" / "numba"))
+    if not writable(folder):
+        yield Finding(
+            "kernel cache",
+            "warn",
+            f"{folder}: not writable, so every start compiles anew",
+            "give --home or NUMBA_CACHE_DIR a writable folder",
+        )
+    elif any(folder.rglob("*.nbi")):
+        yield Finding("kernel cache", "ok", f"{folder}: filled")
+    else:
+        yield Finding("kernel cache", "ok", f"{folder}: empty; the first start fills it")
+
+
+CHECKS = (check_python, check_packages, check_runtime, check_kernels)

@@ -1,0 +1,46 @@
+"""How commands speak: lines, tables and JSON on stdout, progress and complaints on stderr.
+
+Knows streams and columns. Knows nothing of what the commands do.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+
+def say(text: str = "") -> None:
+    """One line of result, on stdout."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def say_json(value: Any, indent: int | None = 2) -> None:
+    """The whole result as one JSON document, on stdout."""
+    say(json.dumps(value, indent=indent, default=str))
+
+
+def progress(text: str) -> None:
+    """What is going on, on stderr, so that it never mixes with results."""
+    sys.stderr.write(f"penstock: {text}\n")
+    sys.stderr.flush()
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Columns as wide as their widest cell; numbers to the right, words to the left."""
+    cells = [list(header), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(header))]
+    right = [
+        bool(rows) and all(isinstance(row[column], int | float) for row in rows)
+        for column in range(len(header))
+    ]
+    lines = (
+        "  ".join(
+            cell.rjust(width) if to_right else cell.ljust(width)
+            for cell, width, to_right in zip(line, widths, right, strict=True)
+        ).rstrip()
+        for line in cells
+    )
+    return "\n".join(lines)

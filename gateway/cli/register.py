@@ -1,0 +1,90 @@
+"""`penstock register`: puts a model's files into the registry.
+
+Knows options and how to say what came of it. Knows nothing of how the registry keeps things.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from gateway.cli.output import say, say_json
+from gateway.cli.serve import add_home
+
+
+def configure(subparsers: Any) -> None:
+    """Adds the command."""
+    parser = subparsers.add_parser(
+        "register",
+        help="put a model into the registry",
+        description="Copies an ONNX file, with its external data, into the registry as the next"
+        " version of a model. The same content again is the version that has it already. A server"
+        " that runs on this home takes it up at once. Exit status 1: refused, and why.",
+    )
+    parser.add_argument(
+        "path",
+        type=Path,
+        metavar="FILE|FOLDER",
+        help="an ONNX file, or a folder with one and maybe a config.pbtxt",
+    )
+    parser.add_argument("--name", help="the model (default: the file's or folder's own name)")
+    parser.add_argument("--version", type=int, metavar="N", help="its number (default: the next)")
+    parser.add_argument(
+        "--alias",
+        action="append",
+        default=[],
+        metavar="A",
+        help="point an alias at it: champion, ...",
+    )
+    parser.add_argument(
+        "--meta",
+        action="append",
+        default=[],
+        type=_pair,
+        metavar="K=V",
+        help="note something about it",
+    )
+    add_home(parser)
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Registers, tells the running server, and says what came of both."""
+    from gateway.cli import verdict
+    from gateway.cli.progress import Bar, size
+    from gateway.control.registry import Registry
+    from gateway.control.store import Store
+
+    with Store.open(args.home) as store, Bar("copying") as bar:
+        registered = Registry(store, args.home).register(
+            args.path,
+            name=args.name,
+            version=args.version,
+            aliases=args.alias,
+            metadata=dict(args.meta),
+            progress=bar,
+        )
+    found = registered.version
+    answer = verdict.announce(args.home, found.model, found.version)
+    if args.json:
+        say_json({"new": registered.new, **found.as_json(), "server": answer.as_json()})
+        return answer.status
+    done = "registered" if registered.new else "known already:"
+    say(f"{done} model '{found.model}' version {found.version} ({size(found.bytes)})")
+    for side, specs in (("input", found.inputs), ("output", found.outputs)):
+        for spec in specs:
+            say(f"  {side:6}  {spec.name}  {spec.datatype} {list(spec.shape)}")
+    if found.aliases:
+        say(f"  alias   {', '.join(found.aliases)}")
+    for line in answer.words():
+        say(line)
+    return answer.status
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, sign, value = text.partition("=")
+    if not sign or not key:
+        raise argparse.ArgumentTypeError(f"wanted KEY=VALUE, got {text!r}")
+    return key, value

@@ -1,0 +1,151 @@
+"""Models to put load on: the demo's, and synthetic ones whose cost is set by measurement.
+
+Knows ONNX graphs and the time that a run takes. Knows nothing of servers.
+
+`per_row` costs the same for every row, so that batching does not make it cheaper: its capacity in
+rows per second is a fixed number. `per_run` costs the same for every run, whatever the rows in it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from loadtest.baselines import session
+from loadtest.servers import pinned
+
+WIDTH = 16  # features of a synthetic row
+SIDE = 96  # each step multiplies SIDE x SIDE matrices: some ten microseconds
+DEMO = Path(__file__).parent.parent / "gateway" / "demo_data" / "breast_cancer.onnx"
+
+
+def gbt(folder: Path) -> Path:
+    """The demo's gradient-boosting model under the name `gbt`: [rows, 30] -> `probabilities`."""
+    return Path(shutil.copyfile(DEMO, folder / "gbt.onnx"))
+
+
+def averager(folder: Path) -> Path:
+    """`image` [rows, 3, 224, 224] -> `mean` [rows]: nothing but its input is large."""
+    axes = numpy_helper.from_array(np.array([1, 2, 3], np.int64), "axes")
+    node = helper.make_node("ReduceMean", ["image", "axes"], ["mean"], keepdims=0)
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["rows", 3, 224, 224])
+    mean = helper.make_tensor_value_info("mean", TensorProto.FLOAT, ["rows"])
+    return _save(folder / "averager.onnx", [node], [image], [mean], [axes])
+
+
+def per_row(folder: Path, name: str, seconds: float, where: Sequence[int]) -> Path:
+    """`X` [rows, 16] -> `Y` [rows, 1], at least `seconds` of one core for each row."""
+    return _calibrate(_row_graph, folder / f"{name}.onnx", seconds, where, rows=8)
+
+
+def per_run(folder: Path, name: str, seconds: float, where: Sequence[int]) -> Path:
+    """`X` [rows, 16] -> `Y` [rows, 1], at least `seconds` of one core for each run."""
+    return _calibrate(_run_graph, folder / f"{name}.onnx", seconds, where, rows=1)
+
+
+# ---------------------------------------------------------------- calibration
+
+
+def seconds_per_run(path: Path, rows: int, budget_s: float = 0.3) -> float:
+    """Median time of a run of so many rows, on the core we are on."""
+    run = session(str(path))
+    spent: list[float] = []
+    feed = {"X": np.random.default_rng(5).normal(size=(rows, WIDTH)).astype(np.float32)}
+    run.run(None, feed)
+    end = time.perf_counter() + budget_s
+    while not spent or time.perf_counter() < end:
+        start = time.perf_counter()
+        run.run(None, feed)
+        spent.append(time.perf_counter() - start)
+    return median(spent)
+
+
+def _calibrate(
+    build: Callable[[Path, int], Path], path: Path, seconds: float, where: Sequence[int], rows: int
+) -> Path:
+    """Finds the number of steps that takes the time wanted, or up to a quarter more."""
+    wanted, steps = seconds * rows if build is _row_graph else seconds, 8
+    with pinned(where):
+        for _ in range(6):
+            took = seconds_per_run(build(path, steps), rows)
+            if wanted <= took <= wanted * 1.25:
+                break
+            steps = max(1, round(steps * wanted * 1.1 / took))
+    return path
+
+
+# ---------------------------------------------------------------- graphs
+
+
+def _row_graph(path: Path, steps: int) -> Path:
+    """Each row becomes a matrix of its own, which is multiplied `steps` times."""
+    nodes = [
+        helper.make_node("MatMul", ["X", "widen"], ["wide"]),
+        helper.make_node("Unsqueeze", ["wide", "last"], ["column"]),
+        helper.make_node("Mul", ["column", "line"], ["m0"]),
+        *_chain(steps),
+        helper.make_node("ReduceMean", [f"m{steps}", "both"], ["mean"], keepdims=0),
+        helper.make_node("Unsqueeze", ["mean", "last"], ["Y"]),
+    ]
+    constants = {"both": np.array([1, 2], np.int64), "last": np.array([-1], np.int64)}
+    return _save_matrix_model(path, nodes, constants)
+
+
+def _run_graph(path: Path, steps: int) -> Path:
+    """One matrix, scaled by the mean of all the input so that nothing is constant, multiplied."""
+    nodes = [
+        helper.make_node("MatMul", ["X", "widen"], ["wide"]),
+        helper.make_node("ReduceMean", ["wide", "both"], ["level"], keepdims=1),
+        helper.make_node("Mul", ["level", "square"], ["m0"]),
+        *_chain(steps),
+        helper.make_node("ReduceMean", [f"m{steps}", "both"], ["mean"], keepdims=1),
+        helper.make_node("ReduceMean", ["X", "last"], ["own"], keepdims=1),
+        helper.make_node("Add", ["own", "mean"], ["Y"]),
+    ]
+    constants = {"both": np.array([0, 1], np.int64), "last": np.array([-1], np.int64)}
+    return _save_matrix_model(path, nodes, constants)
+
+
+def _chain(steps: int) -> list[Any]:
+    nodes = []
+    for step in range(steps):
+        nodes.append(helper.make_node("MatMul", [f"m{step}", "square"], [f"p{step}"]))
+        nodes.append(helper.make_node("Relu", [f"p{step}"], [f"m{step + 1}"]))
+    return nodes
+
+
+def _save_matrix_model(path: Path, nodes: list[Any], constants: dict[str, Any]) -> Path:
+    rng = np.random.default_rng(7)
+    weights = {
+        "widen": rng.normal(size=(WIDTH, SIDE)) / WIDTH,
+        "line": rng.normal(size=(1, 1, SIDE)),
+        # Scaled so that the product neither vanishes nor overflows: subnormals would be slow.
+        "square": rng.normal(size=(SIDE, SIDE)) * np.sqrt(2 / SIDE),
+    }
+    held = {name: value.astype(np.float32) for name, value in weights.items()} | constants
+    used = {name for node in nodes for name in node.input}
+    tensors = [numpy_helper.from_array(value, name) for name, value in held.items() if name in used]
+    x = helper.make_tensor_value_info("X", TensorProto.FLOAT, ["rows", WIDTH])
+    y = helper.make_tensor_value_info("Y", TensorProto.FLOAT, ["rows", 1])
+    return _save(path, nodes, [x], [y], tensors)
+
+
+def _save(
+    path: Path, nodes: list[Any], inputs: list[Any], outputs: list[Any], constants: list[Any]
+) -> Path:
+    graph = helper.make_graph(nodes, path.stem, inputs, outputs, constants)
+    model = helper.make_model(
+        graph, producer_name="penstock-loadtest", opset_imports=[helper.make_opsetid("", 18)]
+    )
+    model.ir_version = 9  # what newer ones add is not used here, and older runtimes read this
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+    return path

@@ -1,0 +1,32 @@
+"""All scenarios by name. Each takes a Bench and returns one Result per line of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from loadtest.bench import Bench
+from loadtest.scenarios import faults, footprint, latency, overload, throughput
+from loadtest.turns import Result
+
+Scenario = Callable[[Bench], list[Result]]
+
+SCENARIOS: dict[str, Scenario] = {
+    "single-row-json": throughput.single_row_json,
+    "single-row-binary": throughput.single_row_binary,
+    "rows-128": throughput.rows_128,
+    "image-tensor": throughput.image_tensor,
+    "heavy-model": throughput.heavy_model,
+    "mixed-models": throughput.mixed_models,
+    "beside-busy": latency.beside_busy,
+    "open-loop": latency.open_loop,
+    "idle-connections": latency.idle_connections,
+    "overload-heavy": overload.heavy,
+    "overload-small": overload.small,
+    "hang-ups": faults.hang_ups,
+    "worker-kill": faults.worker_kill,
+    "control-kill": faults.control_kill,
+    "reload": faults.reload,
+    "memory": footprint.memory,
+    "time-to-ready": footprint.time_to_ready,
+    "two-workers": footprint.two_workers,
+}

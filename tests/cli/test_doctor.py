@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import socket
+import threading
+
+import pytest
+
+from gateway.cli import main
+from gateway.cli.findings import Case, writable
+from gateway.cli.installation import check_kernels, check_runtime, unmet
+from gateway.cli.machine import (
+    check_cores,
+    check_descriptors,
+    check_home,
+    check_models,
+    check_ports,
+    memory_bytes,
+)
+from gateway.config import Config
+
+
+def case(home, **document) -> Case:
+    return Case(Config.model_validate(document), home)
+
+
+def states(findings) -> list[str]:
+    return [finding.state for finding in findings]
+
+
+@pytest.fixture
+def listener():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        yield sock
+
+
+def port_of(sock) -> int:
+    return sock.getsockname()[1]
+
+
+def ports(data: int, control: int = 0) -> dict:
+    return {"server": {"port": data}, "control": {"port": control}}
+
+
+# ---- the command ----
+
+
+@pytest.fixture
+def quiet_config(tmp_path):
+    """A document whose ports are always free."""
+    file = tmp_path / "penstock.yaml"
+    file.write_text("server: {port: 0}\ncontrol: {port: 0}\n")
+    return file
+
+
+def test_a_healthy_machine_is_status_0(quiet_config, home, capsys):
+    assert main(["doctor", "--config", str(quiet_config), "--home", str(home)]) == 0
+    told = capsys.readouterr().out
+    assert "ok    data port" in told
+    assert " 0 failed" in told.splitlines()[-1]
+
+
+def test_with_json_every_check_is_listed(quiet_config, home, capsys):
+    main(["doctor", "--config", str(quiet_config), "--home", str(home), "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert told["ok"] is True
+    assert {check["check"] for check in told["checks"]} == {
+        "configuration", "python", "packages", "runtime", "kernel cache", "cores", "memory",
+        "open files", "data port", "control port", "home", "models",
+    }  # fmt: skip
+
+
+def test_a_failed_check_is_status_1_and_says_what_to_do(listener, tmp_path, home, capsys):
+    file = tmp_path / "penstock.yaml"
+    file.write_text(json.dumps(ports(port_of(listener))))
+    assert main(["doctor", "--config", str(file), "--home", str(home)]) == 1
+    told = capsys.readouterr().out.splitlines()
+    place = next(n for n, line in enumerate(told) if line.startswith("fail  data port"))
+    assert "Address already in use" in told[place]
+    assert "-> stop what listens there, or choose another port" in told[place + 1]
+
+
+def test_faults_of_the_configuration_do_not_stop_the_other_checks(tmp_path, home, capsys):
+    file = tmp_path / "penstock.yaml"
+    file.write_text("server: {port: 70000}\nlimit: {}\n")
+    assert main(["doctor", "--config", str(file), "--home", str(home), "--json"]) == 1
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    faults = [check["found"] for check in checks if check["check"] == "configuration"]
+    assert len(faults) == 2
+    assert any(check["check"] == "home" for check in checks)
+
+
+def test_the_doctor_leaves_nothing_behind(quiet_config, home):
+    main(["doctor", "--config", str(quiet_config), "--home", str(home / "new")])
+    assert os.listdir(home) == []
+
+
+# ---- ports ----
+
+
+def test_a_port_of_this_homes_server_is_fine(listener, home):
+    (home / "run").mkdir()
+    port = port_of(listener)
+    server = {"pid": os.getpid(), "host": "127.0.0.1", "port": port, "admin_port": 1}
+    (home / "run" / "server.json").write_text(json.dumps(server))
+    data, _ = check_ports(case(home, **ports(port)))
+    assert (data.state, f"pid {os.getpid()}" in data.found) == ("ok", True)
+
+
+class Elsewhere(http.server.BaseHTTPRequestHandler):
+    """The server metadata of a penstock that somebody else started."""
+
+    def do_GET(self) -> None:
+        body = b'{"name":"penstock","version":"0.1.0","extensions":[]}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args) -> None:
+        """Nothing on the test's output."""
+
+
+def test_another_penstock_on_the_port_is_named(home):
+    with http.server.HTTPServer(("127.0.0.1", 0), Elsewhere) as other:
+        thread = threading.Thread(target=other.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        data, _ = check_ports(case(home, **ports(other.server_port)))
+        other.shutdown()
+        thread.join()
+    assert data.state == "fail"
+    assert "held by a penstock server with another home" in data.found
+
+
+def test_an_address_of_another_machine_is_a_fault(home):
+    data, _ = check_ports(case(home, server={"host": "192.0.2.1", "port": 0}, control={"port": 0}))
+    assert data.state == "fail"
+
+
+# ---- folders ----
+
+
+def test_a_home_below_a_file_is_a_fault(tmp_path):
+    (tmp_path / "file").write_text("")
+    found = list(check_home(case(tmp_path / "file" / "home")))
+    assert states(found) == ["fail"]
+    assert "--home" in found[0].advice
+
+
+def test_a_home_that_is_still_to_be_made_is_fine(tmp_path):
+    assert states(check_home(case(tmp_path / "a" / "b"))) == ["ok"]
+
+
+def test_a_folder_is_writable_where_it_could_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert [writable(tmp_path / "new" / "er"), writable(tmp_path / "file" / "new")] == [True, False]
+
+
+def test_paths_of_the_configuration_that_lead_nowhere_are_all_named(home, tmp_path):
+    missing = list(
+        check_models(
+            case(
+                home,
+                models={"a": {"path": str(tmp_path / "a.onnx")}, "b": {"path": str(tmp_path)}},
+                repository={"paths": [str(tmp_path), str(tmp_path / "none")]},
+            )
+        )
+    )
+    assert states(missing) == ["fail", "fail"]
+    assert missing[0].found.startswith("models.a.path: ")
+    assert missing[1].found.startswith("repository.paths[1]: ")
+
+
+# ---- installation ----
+
+
+def test_requirements_within_their_bounds_are_met():
+    assert list(unmet(iter(["numpy>=1.0", "uvicorn>=0.1,<99", "orjson"]))) == []
+
+
+def test_a_version_outside_its_bounds_is_told_with_both():
+    ((requirement, told),) = unmet(iter(["uvicorn>=0.1,<0.2"]))
+    assert requirement == "uvicorn>=0.1,<0.2"
+    assert told.startswith("uvicorn: expected uvicorn>=0.1,<0.2, got 0.")
+
+
+def test_a_missing_package_is_told():
+    ((_, told),) = unmet(iter(["no-such-package>=1"]))
+    assert told == "no-such-package: expected no-such-package>=1, got none"
+
+
+def test_a_gpu_that_is_asked_for_and_not_there_is_a_fault(home):
+    (found,) = check_runtime(case(home, models={"big": {"device": "cuda:7"}}))
+    if "CUDAExecutionProvider" in found.found:
+        assert "0 GPUs" not in found.found
+    else:
+        assert found.state == "fail"
+        assert "device cuda is asked for by big" in found.found
+
+
+def test_the_kernel_cache_is_empty_before_the_first_start(home, tmp_path):
+    before = os.environ.get("NUMBA_CACHE_DIR")
+    (found,) = check_kernels(case(home))
+    expected = before if before is not None else str(home)
+    assert found.state == "ok"
+    assert found.found.startswith(expected)
+
+
+# ---- limits ----
+
+
+def test_more_connections_than_open_files_are_a_warning_with_both_ways_out(home):
+    (found,) = check_descriptors(case(home, limits={"max_connections": 1_000_000_000}))
+    assert found.state == "warn"
+    assert found.advice.startswith("ulimit -n 1000000256")
+    assert "limits.max_connections: " in found.advice
+
+
+def test_more_workers_than_cores_are_a_warning(home):
+    (found,) = check_cores(case(home, server={"workers": 256}))
+    assert found.state == "warn"
+
+
+def test_memory_is_what_the_machine_has_available(tmp_path):
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal:  2048 kB\nMemAvailable:  1024 kB\n")
+    assert memory_bytes(meminfo, tmp_path / "no-cgroup") == 1 << 20
+
+
+def test_memory_is_what_the_cgroup_leaves_where_that_is_less(tmp_path):
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal:  2048 kB\nMemAvailable:  1024 kB\n")
+    (tmp_path / "memory.max").write_text("100000\n")
+    (tmp_path / "memory.current").write_text("40000\n")
+    assert memory_bytes(meminfo, tmp_path) == 60_000
+
+
+def test_a_cgroup_without_a_limit_changes_nothing(tmp_path):
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemAvailable:  1024 kB\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("40000\n")
+    assert memory_bytes(meminfo, tmp_path) == 1 << 20

@@ -1,0 +1,103 @@
+"""A real server for tests: started, asked over real sockets, and surely ended."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.cli.child import ServerProcess
+from gateway.cli.demo import DATA
+
+DEMO_MODEL = DATA / "breast_cancer.onnx"
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class RunningServer(ServerProcess):
+    """`penstock serve` on free ports; ready once `start` has returned it."""
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        port: int | None = None,
+        timeout_s: float = 20.0,
+    ) -> Answer:
+        """One request on a connection of its own; header names of the answer in lower case."""
+        line = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=timeout_s)
+        with closing(line):
+            line.request(method, path, body, dict(headers or {}))
+            answer = line.getresponse()
+            names = {name.lower(): value for name, value in answer.getheaders()}
+            return Answer(answer.status, names, answer.read())
+
+    def get(self, path: str) -> Answer:
+        return self.request("GET", path)
+
+    def post(self, path: str, value: Any = None) -> Answer:
+        return self.request("POST", path, json.dumps(value).encode() if value is not None else b"")
+
+    def admin(self, method: str, path: str) -> Answer:
+        """One request to the control port."""
+        return self.request(method, path, port=self.admin_port)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's samples that carry these labels."""
+        text = self.admin("GET", "/metrics").body.decode()
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+    def children(self) -> list[psutil.Process]:
+        """Control and workers, as they are now."""
+        return psutil.Process(self.process.pid).children()
+
+    def status(self) -> Any:
+        """What the control port says of the server: workers, plan, ports."""
+        return self.admin("GET", "/api/status").json()
+
+
+@contextmanager
+def running(
+    home: Path,
+    *arguments: str | Path,
+    config: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[RunningServer]:
+    """A server that is ready, and is ended (group and all) when the block is left.
+
+    Args:
+        home: an empty folder.
+        arguments: of `penstock serve`: models, `--workers`, ...
+        config: a YAML document, if one is to be served.
+        environment: variables that differ from this process'.
+    """
+    words = [str(argument) for argument in arguments]
+    if config:
+        file = home / "penstock.yaml"
+        file.write_text(config)
+        words += ["--config", str(file)]
+    with RunningServer(home, words, environment) as server:
+        server.wait_ready()
+        yield server

@@ -1,0 +1,89 @@
+"""`penstock demo` against the server that it starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from gateway.cli.child import get
+from gateway.errors import Unavailable
+
+DEMO = [sys.executable, "-m", "gateway", "demo"]
+
+
+def test_the_demo_sends_every_row_and_every_answer_is_right():
+    run = subprocess.run([*DEMO, "--json"], capture_output=True, timeout=150)
+    assert run.returncode == 0, run.stderr.decode()
+    figures = json.loads(run.stdout)
+    assert (figures["ok"], figures["faults"]) == (True, [])
+    assert (figures["rows"], figures["correct"]) == (569, figures["requests"])
+    assert figures["accuracy"] == pytest.approx(0.965, abs=1e-3)
+    assert 0 < figures["p50_ms"] <= figures["p99_ms"]
+    # The server's own count of what it ran agrees with what was sent.
+    assert figures["batches"] * figures["mean_batch_rows"] == pytest.approx(
+        figures["requests"], rel=0.1
+    )
+
+
+def test_the_demo_prints_one_table():
+    run = subprocess.run([*DEMO, "--requests", "600"], capture_output=True, timeout=150)
+    assert run.returncode == 0, run.stderr.decode()
+    header, figures, *_ = run.stdout.decode().splitlines()
+    assert re.split(r"  +", header.strip()) == [
+        "rows", "requests", "correct", "accuracy", "requests/s", "p50 ms", "p99 ms", "batches",
+        "mean batch rows",
+    ]  # fmt: skip
+    assert figures.split()[:3] == ["569", "600", "600"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_with_keep_it_says_what_to_try_and_goes_when_told(number):
+    command = [*DEMO, "--keep", "--requests", "100"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as demo:
+        assert demo.stdout is not None
+        lines = [demo.stdout.readline().decode()]
+        while lines[-1] and "/metrics" not in lines[-1]:
+            lines.append(demo.stdout.readline().decode())
+        told = "".join(lines)
+        found = re.search(r"curl http://127\.0\.0\.1:(\d+)(/v2/models/breast_cancer)\n", told)
+        assert found is not None, told
+        status, metadata = get(int(found[1]), found[2])
+        os.kill(demo.pid, number)
+        ended = demo.wait(60)
+    assert (status, metadata["name"]) == (200, "breast_cancer")
+    assert ended == 0
+    with pytest.raises(Unavailable):
+        get(int(found[1]), found[2])
+
+
+def test_the_lines_to_try_work_in_a_shell():
+    command = [*DEMO, "--keep", "--requests", "100"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as demo:
+        assert demo.stdout is not None
+        lines: list[str] = []
+        while not lines or (lines[-1] and "/metrics" not in lines[-1]):
+            lines.append(demo.stdout.readline().decode())
+        to_try = [line.strip() for line in lines if line.startswith("  curl ")]
+        answers = [_run_line(line) for line in to_try]
+        demo.send_signal(signal.SIGINT)
+        demo.wait(60)
+    assert len(answers) == 4
+    assert [answer[:200] for answer in answers if not answer or '"error"' in answer] == []
+    assert '"outputs"' in answers[1]
+
+
+def _run_line(line: str) -> str:
+    """What a curl line prints, with Python in curl's place: not every machine has it."""
+    script = (
+        "import sys, urllib.request as r\n"
+        "url, *rest = sys.argv[2:]\n"
+        "print(r.urlopen(url, rest[1].encode() if rest else None).read().decode())"
+    )
+    shell = f"curl() {{ {sys.executable} -c '{script}' curl \"$@\"; }}\n{line}"
+    return subprocess.run(["bash", "-c", shell], capture_output=True, timeout=30).stdout.decode()
