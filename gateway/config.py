@@ -88,8 +88,9 @@ class Server(Section):
     trusted_proxies: list[str] = Field(
         default_factory=list, description="addresses or networks whose X-Forwarded-For is believed"
     )
+    # One broken model must not take the others out of a load balancer: that would be no isolation.
     ready: Literal["all", "any", "always"] = Field(
-        "all", description="which models must be ready for the server to be: all, any, or none"
+        "any", description="which models must be ready for the server to be: all, any, or none"
     )
     not_ready_status: int = Field(
         400, ge=400, le=599, description="answer of an unready /v2 health check"

@@ -215,6 +215,7 @@ def _open(source: Path | bytes, folder: Path, options: Any, device: str) -> tupl
             "cudnn_conv_algo_search": "HEURISTIC",
         }
         try:
+            ort.preload_dlls()  # CUDA's libraries as pip packages bring them, or the system's
             session = ort.InferenceSession(model, options, providers=[(CUDA, cuda), CPU])
             # Where its libraries are missing, ONNX Runtime leaves the provider out and goes on.
             if CUDA in session.get_providers():
