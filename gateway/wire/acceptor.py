@@ -69,7 +69,7 @@ class Acceptor:
     @property
     def connections(self) -> int:
         """Open, or being opened."""
-        return len(self._services.connections) + len(self._opening)
+        return len(self._services.connections) + self._services.opening
 
     def start(self) -> None:
         """Accepts from now on."""
@@ -84,6 +84,8 @@ class Acceptor:
         if self._pause is not None:
             self._pause.cancel()
             self._pause = None
+        while self._lingering:
+            self._let_go()
 
     def empty_backlog(self) -> None:
         """Accepts all that is queued now, without offering it to anybody: it came here first."""
@@ -105,6 +107,7 @@ class Acceptor:
         if sock.family != socket.AF_UNIX:
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._services.opening += 1
         task = self._loop.create_task(self._open(sock))
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
@@ -153,6 +156,9 @@ class Acceptor:
         except OSError as error:
             logger.debug("a connection was lost before it began: %s", error)
             sock.close()
+        finally:
+            self._services.opening -= 1
+            self._services.check_empty()
 
     def _refuse(self, sock: socket.socket) -> None:
         limit = self._services.limits.max_connections
@@ -179,6 +185,8 @@ class Acceptor:
             sock = self._lingering.popleft()
         elif sock in self._lingering:
             self._lingering.remove(sock)
+        else:
+            return
         with contextlib.suppress(OSError):
             sock.recv(65_536)
         sock.close()

@@ -71,6 +71,7 @@ class Cycle(RequestResponseCycle):
             self.disconnected = True
         self.message_event.set()
         self._release()
+        self.flow.resume_reading()
 
     def drained(self) -> None:
         """The flow has told the application already."""
@@ -148,6 +149,8 @@ class Cycle(RequestResponseCycle):
 
     def _answered(self) -> None:
         self._release()
+        # What is left of a body that the application did not want is read, and dropped.
+        self.flow.resume_reading()
         self._lane.finished(self)
 
     def _release(self) -> None:
@@ -166,7 +169,7 @@ def _scope(lane: Lane, head: Head, request_id: bytes) -> HTTPScope:
         "asgi": {"version": lane.asgi_version, "spec_version": "2.3"},
         "http_version": head.version,
         "server": lane.server,
-        "client": lane.forwarded_client(head),
+        "client": _client(lane, head),
         "scheme": lane.scheme or "http",
         "method": head.method.decode("ascii"),
         "root_path": lane.root_path,
@@ -176,3 +179,10 @@ def _scope(lane: Lane, head: Head, request_id: bytes) -> HTTPScope:
         "headers": list(head.headers),
         "state": state,
     }
+
+
+def _client(lane: Lane, head: Head) -> tuple[str, int] | None:
+    if lane.client is None:
+        return None
+    address = lane.services.trusted.client(lane.client[0], head.headers)
+    return lane.client if address == lane.client[0] else (address, 0)

@@ -19,6 +19,7 @@ from gateway.exchange import Header
 MAX_ECHOED_BYTES = 256
 _HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
 _VISIBLE = re.compile(rb"[\x20-\x7e]+")
+_MATTERS = frozenset((b"host", b"content-length", b"transfer-encoding", b"expect", b"x-request-id"))
 _UPGRADE_HEADERS = frozenset((b"upgrade", b"http2-settings"))
 
 
@@ -91,7 +92,8 @@ def read_head(
     size = hosts = 0
     for name, value in headers:
         size += len(name) + len(value)
-        # Six names matter here; their lengths tell nearly all others apart at once.
+        if name not in _MATTERS:
+            continue
         if name == b"host":
             hosts += 1
             if not _HOST.fullmatch(value.strip()):

@@ -21,9 +21,9 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from gateway.errors import GatewayError, RequestTooSlow
+from gateway.errors import GatewayError
 from gateway.exchange import Endpoint
-from gateway.wire import answers
+from gateway.wire import answers, patience
 from gateway.wire.cycle import Cycle
 from gateway.wire.flow import LAG, PIPELINE, WRITE, Flow
 from gateway.wire.head import Head
@@ -32,10 +32,6 @@ from gateway.wire.services import ConnectionCounters, Services
 from gateway.wire.turns import LaneExchange, Refusal, Turn
 
 __all__ = ["ConnectionCounters", "Lane", "Services"]
-
-# Closing with unread bytes resets the connection, and the reset may overtake the refusal that tells
-# why.
-LINGER_S = 2.0
 
 
 class Lane(HttpToolsProtocol):
@@ -61,11 +57,10 @@ class Lane(HttpToolsProtocol):
         # for the connection
         self.services = services
         self.parser = None  # type: ignore[assignment]  # the intake has its own
-        self._intake = Intake(services, self)
+        self.intake = Intake(services, self)
         self.last = False
         """No request is taken after those that are here."""
         self._eof = False
-        self._lingering = False
         # until replaced
         self._current: Turn | None = None
         self._queue: deque[Turn] = deque()
@@ -76,11 +71,11 @@ class Lane(HttpToolsProtocol):
         self._unread = b""
         self._unsettled = False
         """Something is to be done once the current turn is over."""
-        # clocks, in the sweep's time
-        self._since = -services.now
-        """When the client last did something; negative as long as it has sent nothing."""
-        self._stalled = 0.0
-        self._unsent = 0
+        # clocks in the sweep's time, as `patience.Awaited` describes them
+        self.since = -services.now
+        self.lingering_since = 0.0
+        self.stalled = 0.0
+        self.unsent = 0
 
     # What the transport calls.
 
@@ -97,8 +92,8 @@ class Lane(HttpToolsProtocol):
             super().data_received(data)
             return
         services = self.services
-        intake = self._intake
-        self._since = services.now
+        intake = self.intake
+        self.since = services.now
         if not intake.begun and not self._unread and not intake.ended:
             # The same bytes after the end of a message mean the same head: it need not be parsed
             # twice.
@@ -127,8 +122,7 @@ class Lane(HttpToolsProtocol):
         if not self._on_lane:
             return super().eof_received()
         self._eof = True
-        waiting = self._current is not None or self._queue or self._unread
-        if waiting and self.services.server.half_close and not self._lingering:
+        if self.riding and self.services.server.half_close and not self.lingering_since:
             self._unsettled = True
             return True
         self._leave()
@@ -145,8 +139,8 @@ class Lane(HttpToolsProtocol):
         """The client reads too slowly: neither answers nor requests go on."""
         super().pause_writing()
         if self._on_lane:
-            self._stalled = self.services.now
-            self._unsent = self.transport.get_write_buffer_size()
+            self.stalled = self.services.now
+            self.unsent = self.transport.get_write_buffer_size()
             self.flow.hold(WRITE)
 
     def resume_writing(self) -> None:
@@ -192,17 +186,15 @@ class Lane(HttpToolsProtocol):
         return self.client[0] if self.client is not None else ""
 
     @property
+    def riding(self) -> bool:
+        """A request is being answered, or waits to be."""
+        return self._current is not None or bool(self._queue or self._unread)
+
+    @property
     def final(self) -> bool:
         """The answer that is being written is the last: the server drains, and nothing waits."""
         leaving = self.last or self.services.draining
         return leaving and not self._queue and not self._unread
-
-    def forwarded_client(self, head: Head) -> tuple[str, int] | None:
-        """The client as the application sees it."""
-        if self.client is None:
-            return None
-        address = self.services.trusted.client(self.client[0], head.headers)
-        return self.client if address == self.client[0] else (address, 0)
 
     def start_task(self, cycle: Cycle) -> None:
         """Runs the application for one request."""
@@ -213,9 +205,9 @@ class Lane(HttpToolsProtocol):
         if turn is not self._current:
             return
         self._current = None
-        self._since = self.services.now
+        self.since = self.services.now
         if close:
-            self._intake.ended = True
+            self.intake.ended = True
             self._leave()
             self.transport.close()
         elif self._unsettled and not self._advancing:
@@ -224,7 +216,7 @@ class Lane(HttpToolsProtocol):
     def refuse_now(self, error: GatewayError) -> None:
         """Writes an error and ends the connection, leaving the client time to read it."""
         self._current = None
-        self._intake.ended = True
+        self.intake.ended = True
         self.services.counters.refused(error.code)
         if self.transport.is_closing():
             return
@@ -240,8 +232,7 @@ class Lane(HttpToolsProtocol):
         if self._eof:
             self.transport.close()
             return
-        self._lingering = True
-        self._since = self.services.now
+        self.lingering_since = self.services.now
         with contextlib.suppress(OSError, RuntimeError):
             self.transport.write_eof()
 
@@ -249,42 +240,30 @@ class Lane(HttpToolsProtocol):
 
     def check(self, now: float) -> None:
         """Ends what has waited for the client too long."""
-        limits = self.services.limits
-        if self.flow.write_paused or self.transport.is_closing():
-            self._check_unsent(now, limits.write_timeout_s)
-        elif self._lingering:
-            if now - self._since > LINGER_S:
-                self.transport.abort()
-        elif self.flow.read_paused:
-            return
-        elif self._intake.begun:
-            if self._intake.head is None:
-                if now - self._intake.arrived > limits.header_timeout_s:
-                    wanted = f"within {limits.header_timeout_s:g} s"
-                    self._refuse(RequestTooSlow(f"request head: expected whole {wanted}"))
-            elif now - self._since > limits.body_timeout_s:
-                wanted = f"a piece every {limits.body_timeout_s:g} s"
-                self._refuse(RequestTooSlow(f"request body: expected {wanted}, got none"))
-        elif self._current is None and not self._queue:
-            fresh = self._since < 0
-            patience = limits.header_timeout_s if fresh else self.services.server.keep_alive_s
-            if now - abs(self._since) > patience:
-                self.transport.close()
+        services = self.services
+        patience.check(self, now, services.limits, services.server.keep_alive_s)
 
     def close_if_idle(self) -> None:
         """Closes the connection now or after the answers that are due."""
+        asked_before = self.last
         self.last = self._unsettled = True
-        busy = self._current is not None or self._queue or self._unread or self._intake.begun
-        if not busy:
+        if self.since < 0 and not asked_before:
+            return  # just accepted: what it was opened for may not have been read yet
+        if not self.riding and not self.intake.begun:
             self.transport.close()
 
     def close_at_once(self) -> None:
         """Closes the connection, whatever is on it."""
         self.transport.abort()
 
-    def hold_reading(self) -> None:
-        """The worker is late."""
+    def hold_reading(self) -> bool:
+        """The worker is late: what is not idle is not read."""
+        services = self.services
+        quiet_s = services.now - abs(self.since)
+        if self._current is None and quiet_s > services.sweep.round_s:
+            return False
         self.flow.hold(LAG)
+        return True
 
     def resume_reading(self) -> None:
         """It no longer is."""
@@ -300,7 +279,7 @@ class Lane(HttpToolsProtocol):
     # Reading.
 
     def _read(self, data: bytes) -> None:
-        intake = self._intake
+        intake = self.intake
         if intake.ended:
             return
         if self._unread:
@@ -309,7 +288,7 @@ class Lane(HttpToolsProtocol):
         try:
             unread = intake.feed(data) if intake.begun else intake.feed_whole(data)
         except GatewayError as error:
-            self._refuse(error)
+            self.refuse(error)
             return
         if unread:
             self._unread = unread
@@ -321,9 +300,9 @@ class Lane(HttpToolsProtocol):
             self._read(data)
         self._settle()
 
-    def _refuse(self, error: GatewayError) -> None:
+    def refuse(self, error: GatewayError) -> None:
         """Answers, in its turn, what cannot be taken; nothing after it is read."""
-        intake = self._intake
+        intake = self.intake
         intake.ended = True
         intake.begun = False
         intake.release()
@@ -383,15 +362,15 @@ class Lane(HttpToolsProtocol):
         """Ends a connection on which nothing more will happen."""
         waits = bool(self._queue or self._unread)
         self._unsettled = waits or self._eof or self.last or self._owes_continue
-        if self._current is not None or waits or self._lingering:
+        if self.riding or self.lingering_since:
             return
-        if self._eof or (self.last and not self._intake.begun):
+        if self._eof or (self.last and not self.intake.begun):
             self.transport.close()
 
     def _leave(self) -> None:
         """The client is gone: tells all who wait on its behalf."""
-        self._intake.ended = True
-        self._intake.release()
+        self.intake.ended = True
+        self.intake.release()
         self._unread = b""
         turns = [self._current, *self._queue]
         self._current = None
@@ -402,11 +381,3 @@ class Lane(HttpToolsProtocol):
             if turn is not None:
                 turn.leave()
                 self.services.counters.left()
-
-    def _check_unsent(self, now: float, patience: float) -> None:
-        unsent = self.transport.get_write_buffer_size()
-        if unsent != self._unsent:
-            self._unsent = unsent
-            self._stalled = now
-        elif now - self._stalled > patience:
-            self.transport.abort()

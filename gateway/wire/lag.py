@@ -66,9 +66,10 @@ class LagGuard:
     def _hold(self) -> None:
         if not self._held:
             self._services.counters.paused()
-        self._held = deque(self._services.connections)
-        for connection in self._held:
-            connection.hold_reading()
+        # Idle connections are left alone: there may be thousands, and they send nothing.
+        self._held = deque(
+            connection for connection in self._services.connections if connection.hold_reading()
+        )
 
     def _release(self, portion: int) -> None:
         for _ in range(min(portion, len(self._held))):

@@ -24,6 +24,8 @@ from gateway.wire.sweep import Sweep
 # of heads near a megabyte even when every request brings a new one.
 MAX_HEADS = 512
 MAX_HEAD_BYTES = 2048
+# A request that is already in a socket's buffer is read before its connection is taken for idle.
+IDLE_CHECK_S = 0.05
 
 
 class ConnectionCounters(Protocol):
@@ -57,8 +59,8 @@ class Connection(Protocol):
     def close_at_once(self) -> None:
         """Closes the connection, whatever is on it."""
 
-    def hold_reading(self) -> None:
-        """Stops reading because the worker is late."""
+    def hold_reading(self) -> bool:
+        """Stops reading because the worker is late. False: it is idle and need not be held."""
 
     def resume_reading(self) -> None:
         """Reads again."""
@@ -78,6 +80,7 @@ class Services:
         now: `time.perf_counter` as of the last sweep: good enough for time-outs, and free.
         buffered_bytes: bodies held at the moment.
         connections: all that are open.
+        opening: how many are accepted and not yet open.
         heads: recently seen heads of requests to endpoints, by their bytes.
     """
 
@@ -90,6 +93,7 @@ class Services:
     now: float = field(default_factory=time.perf_counter)
     buffered_bytes: int = 0
     connections: set[Connection] = field(default_factory=set)
+    opening: int = 0
     heads: dict[bytes, Head] = field(default_factory=dict)
     sequence: Iterator[int] = field(default_factory=itertools.count)
     trusted: TrustedProxies = field(init=False)
@@ -132,7 +136,11 @@ class Services:
         """A connection ended."""
         self.connections.discard(connection)
         self.counters.closed()
-        if not self.connections and self._on_empty is not None:
+        self.check_empty()
+
+    def check_empty(self) -> None:
+        """Tells whoever waits for the end, if this is it."""
+        if self._on_empty is not None and not self.connections and not self.opening:
             on_empty, self._on_empty = self._on_empty, None
             on_empty()
 
@@ -143,12 +151,18 @@ class Services:
     def finish(self, on_empty: Callable[[], None]) -> None:
         """Closes idle connections, the others after their answers; calls back when none is left."""
         self.draining = True
-        if not self.connections:
-            on_empty()
-            return
         self._on_empty = on_empty
+        self.check_empty()
+        self._close_idle_later()
+
+    def _close_idle_later(self) -> None:
+        if self._on_empty is not None:
+            asyncio.get_running_loop().call_later(IDLE_CHECK_S, self._close_idle)
+
+    def _close_idle(self) -> None:
         for connection in tuple(self.connections):
             connection.close_if_idle()
+        self._close_idle_later()
 
     def abort(self) -> None:
         """Closes every connection now; requests on them are lost."""

@@ -145,6 +145,7 @@ class LaneExchange(BaseExchange):
             self._head.plain
             and not headers
             and content_type == JSON_TYPE
+            and status in answers.JSON_HEADS
             and not services.draining
             and not carrier.last
             and len(body) < COPY_BYTES
@@ -207,11 +208,13 @@ class LaneExchange(BaseExchange):
         self, status: int, body: bytes, headers: Sequence[Header], content_type: bytes
     ) -> None:
         close = self._closes()
+        if status not in answers.JSON_HEADS:
+            body = b""
         head = answers.head(
             status,
             len(body),
             self.request_id,
-            content_type=content_type,
+            content_type=content_type if body or status in answers.JSON_HEADS else None,
             headers=headers,
             echo=self._head.echo,
             close=close,

@@ -1,4 +1,4 @@
-"""The order of a change: tried out, held beside the old, routed once loaded, then the old is dropped."""
+"""The order of a change: tried out, held beside the old, routed once loaded, the old dropped."""
 
 from __future__ import annotations
 
@@ -29,8 +29,13 @@ class World:
         self.bad_trials: dict[str, str] = {}
         self.bad_loads: dict[str, str] = {}
         self.planner = Planner(
-            Memory(), self, lambda name, version: 4096 * version, self.trial, self.gather,
-            lambda memory: None, 1.0,
+            Memory(),
+            self,
+            lambda name, version: 4096 * version,
+            self.trial,
+            self.gather,
+            lambda memory: None,
+            1.0,
         )
 
     def gather(self, memory: Memory) -> Desired:
@@ -47,7 +52,8 @@ class World:
         self.published.append(plan)
 
     async def settled(self, number: int, deadline_s: float) -> dict[str, str]:
-        return {h.id: self.bad_loads[h.digest] for h in self.published[-1].held if h.digest in self.bad_loads}
+        held = self.published[-1].held
+        return {h.id: self.bad_loads[h.digest] for h in held if h.digest in self.bad_loads}
 
     def routes(self) -> dict[str, int]:
         return {route.name: route.version for route in self.published[-1].routes}

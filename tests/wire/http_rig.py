@@ -273,7 +273,7 @@ class Rig:
     async def _default_app(self, scope: Any, receive: Any, send: Any) -> None:
         self.seen.put(scope)
         body = b""
-        more = scope["method"] == "POST"
+        more = scope["method"] == "POST" and scope["path"] != "/app/early"
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
@@ -312,11 +312,11 @@ class _Stock(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._services.opened(self)  # type: ignore[arg-type]
+        self._services.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._services.closed(self)  # type: ignore[arg-type]
+        self._services.closed(self)
 
     def check(self, now: float) -> None:
         pass
@@ -327,8 +327,8 @@ class _Stock(HttpToolsProtocol):
     def close_at_once(self) -> None:
         self.transport.abort()
 
-    def hold_reading(self) -> None:
-        pass
+    def hold_reading(self) -> bool:
+        return False
 
     def resume_reading(self) -> None:
         pass

@@ -83,7 +83,9 @@ def test_a_bomb_is_never_inflated_past_the_limit(encoding):
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("encoding", [b"br", b"gzip, gzip", b"gzip, deflate", b"zstd", b"\xff", b","])
+@pytest.mark.parametrize(
+    "encoding", [b"br", b"gzip, gzip", b"gzip, deflate", b"zstd", b"\xff", b","]
+)
 def test_other_codings_are_refused(encoding):
     with pytest.raises(UnsupportedEncoding, match="expected one of gzip or deflate"):
         inflate(TEXT, encoding, 1000)

@@ -105,7 +105,7 @@ def test_behind_asgi_bodies_held_are_bounded():
 
 def test_behind_the_lane_the_adapter_keeps_the_lanes_request_id():
     """As one route of the application that the lane passes other requests to."""
-    inner = {}
+    inner: dict[str, EndpointApp] = {}
 
     async def app(scope, receive, send):
         await inner["app"]({**scope, "raw_path": b"/echo", "method": "POST"}, receive, send)

@@ -1,4 +1,4 @@
-"""Requests that are not HTTP, or try to be two things at once. Each is refused, and the server is well."""
+"""Requests that are not HTTP, or are two things at once: all are refused, the server is well."""
 
 from __future__ import annotations
 

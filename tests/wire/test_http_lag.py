@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 
+from gateway.exchange import Exchange
+from gateway.wire.http import Lane
+from gateway.wire.services import Connection
 from tests.wire.http_rig import post, rig
 
 
@@ -13,14 +16,12 @@ def test_a_late_worker_stops_reading_and_goes_on_when_it_has_caught_up():
         for client in clients:
             client.send(post("/echo", b"x")).answer()
         lanes = server.call(lambda: list(server.services.connections))
-        held = []
-        server.services.endpoints[b"/slow"] = lambda exchange: (
-            time.sleep(0.05),
-            server.loop.call_soon(
-                lambda: server.loop.call_later(0, lambda: held.append(server.services.lag.late))
-            ),
-            exchange.reply(200, b"slow"),
-        )
+
+        def slow(exchange: Exchange) -> None:
+            time.sleep(0.05)
+            exchange.reply(200, b"slow")
+
+        server.services.endpoints[b"/slow"] = slow
         assert clients[0].send(post("/slow", b"x")).answer().body == b"slow"
         assert server.reached(lambda: server.counters.numbers["paused"] >= 1)
         for client in clients:
@@ -36,18 +37,39 @@ def test_a_worker_in_time_never_stops_reading():
         assert server.counters.numbers["paused"] == 0
 
 
+def test_idle_connections_are_left_alone():
+    with rig(max_loop_lag_ms=10_000, header_timeout_s=0.2) as server:
+        busy, idle = server.connect(), server.connect()
+        for client in (busy, idle):
+            client.send(post("/echo", b"x")).answer()
+        quiet = server.services.sweep.round_s * 2
+        assert idle.silent(quiet)
+        busy.send(post("/held", b"x"))
+        held = server.next_held()
+
+        def scenario() -> int:
+            server.services.lag._hold()
+            lanes = [one for one in server.services.connections if isinstance(one, Lane)]
+            return sum(lane.flow.read_paused for lane in lanes)
+
+        assert server.call(scenario) == 1
+        server.call(held.reply, 200, b"y")
+        assert busy.answer().body == b"y"
+
+
 def test_all_are_held_at_once_and_released_in_portions():
     with rig(max_loop_lag_ms=10_000) as server:
         lag = server.services.lag
-        connections = [FakeConnection() for _ in range(300)]
+        fakes = [FakeConnection() for _ in range(300)]
+        connections: list[Connection] = [*fakes]
 
         def scenario() -> list[int]:
             server.services.connections.update(connections)
             lag._hold()
-            seen = [sum(one.held for one in connections)]
+            seen = [sum(one.held for one in fakes)]
             while lag.late:
                 lag._release(128)
-                seen.append(sum(one.held for one in connections))
+                seen.append(sum(one.held for one in fakes))
             server.services.connections.difference_update(connections)
             return seen
 
@@ -56,12 +78,20 @@ def test_all_are_held_at_once_and_released_in_portions():
 
 class FakeConnection:
     held = False
+    idle = False
 
-    def hold_reading(self) -> None:
-        self.held = True
+    def hold_reading(self) -> bool:
+        self.held = not self.idle
+        return self.held
 
     def resume_reading(self) -> None:
         self.held = False
 
     def check(self, now: float) -> None:
+        pass
+
+    def close_if_idle(self) -> None:
+        pass
+
+    def close_at_once(self) -> None:
         pass

@@ -159,6 +159,24 @@ def test_finishing_closes_idle_connections_and_lets_riders_end():
         assert finished.wait(1)
 
 
+def test_what_was_in_the_backlog_when_the_server_drained_is_answered():
+    with rig() as server:
+        server.call(server.acceptor.stop)
+        clients = [server.connect().send(post("/echo", b"%d" % number)) for number in range(5)]
+        silent = server.connect()
+        finished = threading.Event()
+
+        def drain() -> None:
+            server.services.begin_draining()
+            server.acceptor.empty_backlog()
+            server.services.finish(finished.set)
+
+        server.call(drain)
+        assert [client.answer().body for client in clients] == [b"0", b"1", b"2", b"3", b"4"]
+        assert silent.closed()
+        assert finished.wait(1)
+
+
 def test_an_empty_server_is_finished_at_once():
     with rig() as server:
         finished = threading.Event()

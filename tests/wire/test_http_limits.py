@@ -166,6 +166,17 @@ def test_a_slow_request_behind_a_riding_one_is_refused_in_its_turn():
         assert [client.answer().body, client.answer().status] == [b"first", 408]
 
 
+def test_a_refused_client_that_goes_on_sending_is_let_go_in_the_end():
+    with rig(header_timeout_s=QUICK) as server:
+        client = server.connect().send(b"NONSENSE\r\n\r\n")
+        assert client.answer().status == 400
+        (lane,) = server.call(lambda: list(server.services.connections))
+        # As if the refusal were long ago; what the client sends meanwhile does not renew it.
+        lane.lingering_since -= 10
+        client.send(b"more")
+        assert server.reached(lambda: not server.services.connections)
+
+
 @PATHS
 def test_a_client_that_does_not_read_its_answer_is_let_go(path):
     with rig(write_timeout_s=QUICK) as server:

@@ -1,4 +1,4 @@
-"""Without services the class keeps uvicorn's promises: those our server relies on, over real sockets.
+"""Without services the class keeps uvicorn's promises, those our server relies on.
 
 uvicorn's own protocol tests pass on it too; they are run from their repository.
 """

@@ -137,7 +137,11 @@ def test_strings_cut_off_at_any_byte_are_refused():
     [
         (12, NUMBERS[:8], "expecting 4 additional bytes, got 8 of 12"),
         (12, NUMBERS + b"x", "unexpected additional input data"),
-        (8, NUMBERS[:8], "unexpected total byte size for input 'X': shape [1, 3] of FP32 expects 12"),
+        (
+            8,
+            NUMBERS[:8],
+            "unexpected total byte size for input 'X': shape [1, 3] of FP32 expects 12",
+        ),
         (16, NUMBERS + b"1234", "expects 12 bytes, got 16"),
         (0, b"", "expects 12 bytes, got 0"),
         (1 << 63, NUMBERS, "additional bytes"),
@@ -207,7 +211,9 @@ def test_a_header_length_is_a_decimal_number(value, length):
     ],
 )
 def test_other_header_lengths_are_refused(value):
-    with pytest.raises(InvalidParameter, match="Inference-Header-Content-Length: expected") as error:
+    with pytest.raises(
+        InvalidParameter, match="Inference-Header-Content-Length: expected"
+    ) as error:
         parse_header_length(value, 10)
     assert len(str(error.value)) < 300
 

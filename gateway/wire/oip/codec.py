@@ -145,10 +145,21 @@ class Codec:
         return request
 
     def _decode_binary(self, body: bytes, header_length: int) -> InferRequest:
-        text = body[:header_length]
-        known = self._templates.known_head(text)
+        known = self._templates.read_packed(body, header_length)
         if known is not None:
-            return self._filled(*known, body, header_length)
+            head, identifier, inputs = known
+            if inputs is None:
+                return self._filled(head, identifier, body, header_length)
+            return InferRequest(
+                identifier,
+                inputs,
+                head.rows,
+                head.choice,
+                head.priority,
+                head.timeout_us,
+                head.parameters,
+            )
+        text = body[:header_length]
         head = self._heads.read(parse(text))
         request = self._filled(head, head.id, body, header_length)
         self._templates.learn_head(text, head)

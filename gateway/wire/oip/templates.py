@@ -23,10 +23,12 @@ import orjson
 
 from gateway.tensors import DTYPES, Array
 from gateway.wire.oip.elements import FORMATS
-from gateway.wire.oip.head import Head
+from gateway.wire.oip.head import Head, Part
 
 MAX_TEXT = 2048
 MAX_TEMPLATES = 256
+# Slices of bytes are made faster than views, and copied once more.
+SMALL = 16_384
 
 # Random, so that no client can write a text that holds it.
 _PROBE = secrets.token_hex(16)
@@ -47,12 +49,35 @@ class Template(NamedTuple):
     numbers: struct.Struct
 
 
+class Cut(NamedTuple):
+    """Where one tensor lies behind the JSON, and what it is."""
+
+    start: int
+    stop: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+class Packed(NamedTuple):
+    """A known JSON in front of binary tensors.
+
+    Attributes:
+        head: what it decodes to.
+        size: bytes behind it.
+        cuts: the tensors in the signature's order; empty where one has to be looked into.
+    """
+
+    head: Head
+    size: int
+    cuts: tuple[Cut, ...]
+
+
 class Templates:
     """Bounded memory of texts seen twice."""
 
     def __init__(self) -> None:
         self._texts: dict[bytes, Template] = {}
-        self._heads: dict[bytes, Head] = {}
+        self._heads: dict[bytes, Packed] = {}
         self._once: set[bytes] = set()
 
     def read(self, body: bytes) -> tuple[Head, str | None, Array] | None:
@@ -105,14 +130,33 @@ class Templates:
             struct.Struct(f"<{part.elements}{FORMATS[spec.datatype]}"),
         )
 
-    def known_head(self, text: bytes) -> tuple[Head, str | None] | None:
-        """What the JSON of a binary request decodes to and its id, where its text is known."""
-        before, cut, after = _cut_id(text)
-        head = self._heads.get(before + after)
-        if head is None or not cut:
-            return None if head is None else (head, None)
-        identifier = _string(cut)
-        return None if identifier is None else (head, identifier)
+    def read_packed(
+        self, body: bytes, header_length: int
+    ) -> tuple[Head, str | None, tuple[Array, ...] | None] | None:
+        """Head, id and inputs of a binary request whose JSON is known, else None.
+
+        The inputs are None where they have to be read one by one, or do not fit the body.
+        """
+        text = body[:header_length]
+        identifier = None
+        if text.find(_ID) < 0:
+            packed = self._heads.get(text)
+        else:
+            before, cut, after = _cut_id(text)
+            packed = self._heads.get(before + after)
+            identifier = _string(cut)
+            if identifier is None:
+                return None
+        if packed is None:
+            return None
+        if not packed.cuts or len(body) - header_length != packed.size:
+            return packed.head, identifier, None
+        behind = body[header_length:] if packed.size < SMALL else memoryview(body)[header_length:]
+        inputs = [
+            np.ndarray(shape, dtype, bytearray(behind[start:stop]))
+            for start, stop, shape, dtype in packed.cuts
+        ]
+        return packed.head, identifier, tuple(inputs)
 
     def learn_head(self, text: bytes, head: Head) -> None:
         """Keeps the JSON of a binary request that came a second time."""
@@ -126,7 +170,8 @@ class Templates:
             return
         if len(self._heads) >= MAX_TEMPLATES:
             self._heads.clear()
-        self._heads[before + after] = head._replace(id=None)
+        size = sum(part.size or 0 for part in head.parts)
+        self._heads[before + after] = Packed(head._replace(id=None), size, _cuts(head.parts))
 
     def _worth(self, text: bytes) -> bool:
         # Texts that come once (a shape of their own, say) would only push out those that stay.
@@ -139,6 +184,19 @@ class Templates:
             self._once.clear()
         self._once.add(text)
         return False
+
+
+def _cuts(parts: tuple[Part, ...]) -> tuple[Cut, ...]:
+    # Strings are found one by one, and booleans are made from bytes.
+    if any(part.spec.datatype in ("BYTES", "BOOL") for part in parts):
+        return ()
+    cuts = []
+    start = 0
+    for part in parts:
+        stop = start + (part.size or 0)
+        cuts.append((part.place, Cut(start, stop, part.shape, DTYPES[part.spec.datatype])))
+        start = stop
+    return tuple(cut for _, cut in sorted(cuts))
 
 
 def _cut_id(text: bytes) -> tuple[bytes, bytes, bytes]:
