@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
+from typing import Any
 
 
 def latency_buckets() -> list[tuple[int, float]]:
@@ -28,3 +30,18 @@ def nearest_rank(values: Sequence[int], share: float) -> int:
     """The smallest value that at least `share` of all do not pass."""
     ordered = sorted(values)
     return ordered[max(1, math.ceil(share * len(ordered))) - 1]
+
+
+def json_floats(text: bytes, shape: Sequence[int]) -> list[float] | None:
+    """The numbers of arrays nested to `shape`, by the standard library; None for anything else."""
+    try:
+        # The integer -0 is 0; NaN and infinity are not JSON.
+        nested = json.loads(text, parse_int=lambda token: float(token) + 0.0, parse_constant=int)
+    except ValueError:
+        return None
+    flat: list[Any] = [nested]
+    for size in shape:
+        if any(type(part) is not list or len(part) != size for part in flat):
+            return None
+        flat = [inner for part in flat for inner in part]
+    return flat if all(type(number) is float for number in flat) else None

@@ -8,18 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.errors import InvalidBinary
+from gateway.errors import InvalidBinary, InvalidRequest
 from gateway.tensors import Array, Signature
 from gateway.wire.oip import binary, elements
 from gateway.wire.oip.choice import Choice, Choices, Wanted
 from gateway.wire.oip.fields import NO_PARAMETERS, Parameters, quoted
-from gateway.wire.oip.head import Head, HeadReader
+from gateway.wire.oip.head import Head, HeadReader, Part
 from gateway.wire.oip.render import Rendered, Renderer
+from gateway.wire.oip.spans import cut_out
 from gateway.wire.oip.templates import Templates
 from gateway.wire.oip.text import parse
 
-SHORT_BODY = 32_768
-"""Longer bodies are read the long way only: they gain nothing from a known text around them."""
+SHORT_BODY = 4096
+"""Up to here it pays to know the text around the numbers, beyond it to read the numbers faster."""
 
 
 @dataclass(slots=True)
@@ -96,20 +97,13 @@ class Codec:
             InvalidRequest: one of its subclasses, by what is wrong.
         """
         if header_length is None:
-            if len(body) <= SHORT_BODY:
-                known = self._templates.read(body)
-                if known is not None:
-                    head, identifier, array = known
-                    return InferRequest(
-                        identifier,
-                        (array,),
-                        head.rows,
-                        head.choice,
-                        head.priority,
-                        head.timeout_us,
-                        head.parameters,
-                    )
-            return self._decode_json(body)
+            if len(body) > SHORT_BODY:
+                return self._decode_cut(body) or self._decode_json(body)
+            known = self._templates.read(body)
+            if known is None:
+                return self._decode_json(body)
+            head, identifier, array = known
+            return _request(head, identifier, (array,))
         if header_length == 0:
             return self._decode_raw(body)
         return self._decode_binary(body, header_length)
@@ -137,6 +131,22 @@ class Codec:
         """
         return rendered.answer(request.choice, request.id, start, stop)
 
+    def _decode_cut(self, body: bytes) -> InferRequest | None:
+        """Reads a body whose large tensors are plain numbers; None: only the long way can tell."""
+        text, spans = cut_out(body)
+        if not spans:
+            return None
+        try:
+            head = self._heads.read(parse(text))
+            inputs: list[Array | None] = [None] * len(head.parts)
+            for part in head.parts:
+                span = spans.pop(part.data, None) if type(part.data) is str else None
+                inputs[part.place] = _from_json(part) if span is None else span.read(body, part)
+        except InvalidRequest:
+            return None  # what is wrong is said by the long way, which sees the whole
+        arrays = tuple(array for array in inputs if array is not None)
+        return None if spans or len(arrays) < len(inputs) else _request(head, head.id, arrays)
+
     def _decode_json(self, body: bytes) -> InferRequest:
         head = self._heads.read(parse(body))
         request = self._filled(head, head.id, body, len(body))
@@ -150,15 +160,7 @@ class Codec:
             head, identifier, inputs = known
             if inputs is None:
                 return self._filled(head, identifier, body, header_length)
-            return InferRequest(
-                identifier,
-                inputs,
-                head.rows,
-                head.choice,
-                head.priority,
-                head.timeout_us,
-                head.parameters,
-            )
+            return _request(head, identifier, inputs)
         text = body[:header_length]
         head = self._heads.read(parse(text))
         request = self._filled(head, head.id, body, header_length)
@@ -177,9 +179,7 @@ class Codec:
         for part in parts:
             spec = part.spec
             if part.size is None:
-                inputs[part.place] = elements.array_of(
-                    part.data, spec.name, spec.datatype, part.shape, part.elements
-                )
+                inputs[part.place] = _from_json(part)
                 continue
             if part.size > len(body) - at:
                 raise InvalidBinary(
@@ -195,12 +195,14 @@ class Codec:
             raise InvalidBinary(
                 f"unexpected additional input data: expected a body of {at} bytes, got {len(body)}"
             )
-        return InferRequest(
-            identifier,
-            tuple(array for array in inputs if array is not None),
-            head.rows,
-            head.choice,
-            head.priority,
-            head.timeout_us,
-            head.parameters,
-        )
+        return _request(head, identifier, tuple(array for array in inputs if array is not None))
+
+
+def _request(head: Head, identifier: str | None, inputs: tuple[Array, ...]) -> InferRequest:
+    # From `rows` on, both have the same fields in the same order; one slice beats five look-ups.
+    return InferRequest(identifier, inputs, *head[2:])
+
+
+def _from_json(part: Part) -> Array:
+    spec = part.spec
+    return elements.array_of(part.data, spec.name, spec.datatype, part.shape, part.elements)

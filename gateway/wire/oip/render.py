@@ -154,13 +154,10 @@ class Rendered:
         return self._answer_mixed(choice, identifier, start, stop)
 
     def _answer_json(self, form: Form, identifier: str | None, start: int, stop: int) -> bytes:
-        pieces = []
-        for head, index in zip(form.heads, form.indices, strict=True):
-            rows = self._texts[index]
-            if rows is None:
-                rows = self._texts[index] = self._text_rows(index)
-            pieces.append(head)
-            pieces.append(rows[start] if stop - start == 1 else b",".join(rows[start:stop]))
+        pieces: list[bytes] = []
+        for head, index in zip(form.heads, form.indices):  # noqa: B905 (equally long by making)
+            rows = self._texts[index] or self._text_rows(index)
+            pieces += (head, rows[start] if stop - start == 1 else b",".join(rows[start:stop]))
         pieces.append(form.tail)
         body = b"".join(pieces)
         return body if identifier is None else self._with_id(body, identifier)
@@ -223,7 +220,9 @@ class Rendered:
         array = np.ascontiguousarray(self._whole(index))
         rows = len(array) if self._renderer.signature.batched else 1
         # Numbers hold no brackets, so that rows fall apart exactly where one ends and one begins.
-        return _json_numbers(array.reshape(rows, -1))[2:-2].split(b"],[")
+        texts = _json_numbers(array.reshape(rows, -1))[2:-2].split(b"],[")
+        self._texts[index] = texts
+        return texts
 
     def _raw_rows(self, index: int, start: int, stop: int) -> Buffer:
         known = self._raw[index]

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import secrets
 import struct
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,7 +47,7 @@ class Template(NamedTuple):
     head: Head
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    numbers: struct.Struct
+    pack_into: Callable[..., None]
 
 
 class Cut(NamedTuple):
@@ -72,39 +73,74 @@ class Packed(NamedTuple):
     cuts: tuple[Cut, ...]
 
 
+class Last(NamedTuple):
+    """The text that came last: up to the bracket that opens the numbers, and behind them."""
+
+    before: bytes
+    after: bytes
+    template: Template
+
+
+Found = tuple[int, int, str | None, Template]
+"""Where the numbers begin and end in a body, its id, and the template of its text."""
+
+
 class Templates:
     """Bounded memory of texts seen twice."""
 
     def __init__(self) -> None:
+        # Mostly the next request is like the last, which is seen without searching for anything.
+        self._last: Last | None = None
         self._texts: dict[bytes, Template] = {}
         self._heads: dict[bytes, Packed] = {}
         self._once: set[bytes] = set()
 
     def read(self, body: bytes) -> tuple[Head, str | None, Array] | None:
         """Head, id and only input of a JSON body whose text is known, else None."""
-        start = body.find(b"[", body.find(_DATA))
-        end = body.find(b"]", start) + 1
-        if body.find(_ID, 0, start) < 0:
-            identifier = None
-            template = self._texts.get(body[:start] + _CUT + body[end:])
-        else:
-            before, cut, after = _cut_id(body[:start])
-            template = self._texts.get(before + after + _CUT + body[end:])
-            identifier = _string(cut)
-            if identifier is None:
-                return None
-        if template is None:
+        found = self._like_the_last(body) or self._find(body)
+        if found is None:
             return None
+        start, end, identifier, template = found
+        head, shape, dtype, pack_into = template
         numbers = body[start:end]
-        # struct takes booleans for numbers; of all JSON tokens only they contain a "u" or an "s".
-        if b"u" in numbers or b"s" in numbers:
+        # struct takes booleans for numbers; a token with an "e" is one of them, or an exponent.
+        if b"e" in numbers and (b"u" in numbers or b"s" in numbers):
             return None
-        array = np.empty(template.shape, template.dtype)
+        array = np.empty(shape, dtype)
         try:
-            template.numbers.pack_into(array, 0, *orjson.loads(numbers))  # type: ignore[arg-type]
+            pack_into(array, 0, *orjson.loads(numbers))
         except (struct.error, ValueError, OverflowError, TypeError):
             return None
-        return template.head, identifier, array
+        return head, identifier, array
+
+    def _like_the_last(self, body: bytes) -> Found | None:
+        if self._last is None:
+            return None
+        before, after, template = self._last
+        if not body.startswith(before):
+            return None
+        start = len(before) - 1
+        end = body.find(b"]", start) + 1
+        if len(body) - end != len(after) or not body.endswith(after):
+            return None
+        return start, end, None, template
+
+    def _find(self, body: bytes) -> Found | None:
+        start = body.find(b"[", body.find(_DATA))
+        end = body.find(b"]", start) + 1
+        text = body[:start]
+        if _ID in text:
+            before, cut, after = _cut_id(text)
+            template = self._texts.get(before + after + _CUT + body[end:])
+            identifier = _string(cut)
+            if template is None or identifier is None:
+                return None
+            return start, end, identifier, template
+        template = self._texts.get(text + _CUT + body[end:])
+        if template is None:
+            return None
+        self._last = Last(body[: start + 1], body[end:], template)
+        return start, end, None, template
 
     def learn(self, body: bytes, head: Head) -> None:
         """Keeps the text of a JSON body that was read the long way and came a second time."""
@@ -127,7 +163,7 @@ class Templates:
             head._replace(id=None, parts=()),
             part.shape,
             DTYPES[spec.datatype],
-            struct.Struct(f"<{part.elements}{FORMATS[spec.datatype]}"),
+            struct.Struct(f"<{part.elements}{FORMATS[spec.datatype]}").pack_into,
         )
 
     def read_packed(
