@@ -6,15 +6,17 @@ decided. It is replaced piece by piece by the follower and read by everybody els
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from gateway.errors import ModelNotFound, ModelNotReady, VersionNotFound
 from gateway.inference import InferEndpoint
-from gateway.plan import Held, Plan
+from gateway.plan import Absent, Held, Plan
 from gateway.serving.deployment import Deployment
 
 UNLOADED = "unloaded"
+LOADING = "LOADING"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,22 @@ class Catalogue:
     plan: Plan = field(default_factory=lambda: Plan(0))
     by_id: dict[str, Served] = field(default_factory=dict)
     _routes: dict[str, tuple[int, dict[int, Served]]] = field(default_factory=dict)
+    _absent: tuple[Absent, ...] = ()
 
-    def follow(self, plan: Plan) -> None:
-        """Moves to a plan's routes, as far as this worker holds what they name."""
+    def follow(self, plan: Plan, refused: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Moves to a plan's routes, as far as this worker holds what they name.
+
+        Args:
+            plan: the newest.
+            refused: what could not be loaded here, though others may have: deployment to reason.
+        """
         routes: dict[str, tuple[int, dict[int, Served]]] = {}
+        lacking = [
+            Absent(route.name, version, "UNAVAILABLE", refused.get(held, "not loaded"))
+            for route in plan.routes
+            for version, held in sorted(route.deployments.items())
+            if held not in self.by_id
+        ]
         for route in plan.routes:
             versions = {
                 version: self.by_id[held]
@@ -57,6 +71,7 @@ class Catalogue:
                 default = route.version if route.version in versions else max(versions)
                 routes[route.name] = (default, versions)
         self.plan = plan
+        self._absent = (*plan.absent, *lacking)
         self._routes = routes
 
     def resolve(self, name: str, version: int | None = None) -> Served:
@@ -81,6 +96,10 @@ class Catalogue:
             f"Request for unknown model: '{name}' version {version} is not found; serving: {got}"
         )
 
+    def knows(self, name: str, version: int | None = None) -> bool:
+        """Whether anybody has ever heard of it, serving or not."""
+        return any(e.name == name and version in (None, e.version) for e in self.index())
+
     def versions(self, name: str) -> list[int]:
         """The versions of a model that serve, ascending; empty where there are none."""
         found = self._routes.get(name)
@@ -93,34 +112,49 @@ class Catalogue:
                 yield name, version, served
 
     def index(self) -> list[IndexEntry]:
-        """Everything known, what serves and what does not."""
-        ready = [IndexEntry(name, version, "READY") for name, version, _ in self.served()]
+        """Everything known: what serves, and what does not or not in its newest form, and why."""
+        reasons = {(a.name, a.version): a.reason for a in self._absent}
+        ready = [
+            IndexEntry(name, version, "READY", reasons.get((name, version), ""))
+            for name, version, _ in self.served()
+        ]
         serving = {(entry.name, entry.version) for entry in ready}
         absent = [
             IndexEntry(a.name, a.version, a.state, a.reason)
-            for a in self.plan.absent
+            for a in self._absent
             if (a.name, a.version) not in serving
         ]
         return sorted([*ready, *absent], key=lambda entry: (entry.name, entry.version))
 
     def ready(self, policy: str) -> bool:
-        """Whether the server is ready: `all` known models serve, `any` does, or `always`."""
+        """Whether the server is ready: `all` known models serve, `any` does, or `always`.
+
+        Never before it has loaded what it was started with; a version that is loaded beside one
+        that serves takes nothing away.
+        """
         if not self.plan.number:
             return False
-        absent = [a for a in self.plan.absent if a.reason != UNLOADED]
-        if any(a.state == "LOADING" for a in absent):
-            return False
+        missing = [a for a in self._absent if a.reason != UNLOADED and not self._covers(a)]
         if policy == "all":
-            return not absent
-        return policy == "always" or bool(self._routes) or not absent
+            return not missing
+        if self._routes or not missing:
+            return True
+        return policy == "always" and all(a.state != LOADING for a in missing)
+
+    def _covers(self, absent: Absent) -> bool:
+        """Something serves in the place of what is absent, or while it loads."""
+        _, versions = self._routes.get(absent.name, (0, {}))
+        return absent.version in versions or (absent.state == LOADING and bool(versions))
 
     def _explain(self, name: str, version: int | None) -> None:
         """Raises what the plan knows of something that does not serve, if anything."""
-        for absent in self.plan.absent:
+        if not self.plan.number:
+            raise ModelNotReady(f"Request for model '{name}': the server is starting")
+        for absent in self._absent:
             if absent.name != name or version not in (None, absent.version):
                 continue
             subject = f"Request for unknown model: '{name}'"
-            if version is None and name not in self._routes and absent.state != "LOADING":
+            if version is None and name not in self._routes and absent.state != LOADING:
                 raise ModelNotFound(f"{subject} has no available versions: {absent.reason}")
             raise ModelNotReady(
                 f"{subject} version {absent.version} is not at ready state: {absent.reason}"

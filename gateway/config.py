@@ -59,6 +59,14 @@ class ModelSettings(Section):
     max_batch_size: int = Field(128, ge=0, le=65536, description="rows in one run; 0: never batch")
     max_queue_delay_ms: float = Field(0.0, ge=0, le=60_000)
     max_queue_rows: int = Field(4096, ge=1, le=10_000_000)
+    # Who would wait longer is better told at once: by then most callers have given up or asked
+    # again, and what is computed for them is lost.
+    max_queue_ms: float = Field(
+        1000.0,
+        gt=0,
+        le=3_600_000,
+        description="longest wait that a newcomer may have before it, by the fitted cost of runs",
+    )
     preferred_batch_sizes: list[Positive] = Field(default_factory=list)
     timeout_ms: float | None = Field(
         None, gt=0, description="longest wait in the queue; none: no limit"
@@ -140,6 +148,10 @@ class Repository(Section):
 
     paths: list[Path] = Field(default_factory=list, description="folders NAME/VERSION/model.onnx")
     allow_load: bool = Field(False, description="load and unload on the data port")
+    # A model is tried out, then loaded by every worker, before whoever asked for it is answered.
+    change_timeout_s: Seconds = Field(
+        300.0, description="longest that a load or unload on the data port may take"
+    )
 
 
 class Config(Section):

@@ -32,7 +32,7 @@ class Follower:
         attach: Callable[[Held, Any], Served],
         release: Callable[[Served], None],
         routed: Callable[[Plan], None],
-        verdict: Callable[[Mapping[str, Any]], None],
+        hear: Callable[[Mapping[str, Any]], None],
         pool: Executor,
     ) -> None:
         self._channel = channel
@@ -41,7 +41,7 @@ class Follower:
         self._attach = attach
         self._release = release
         self._routed = routed
-        self._verdict = verdict
+        self._hear = hear
         self._pool = pool
         self._inbox = Inbox()
         self._newest: Plan | None = None
@@ -83,8 +83,8 @@ class Follower:
                 return
             if message["type"] == "plan":
                 self._take(message)
-            elif message["type"] == "verdict":
-                self._verdict(message)
+            else:
+                self._hear(message)
 
     def _take(self, message: Mapping[str, Any]) -> None:
         plan = self._inbox.take(message)
@@ -114,7 +114,7 @@ class Follower:
         ]
         for held in missing:
             await self._hold(held)
-        self._catalogue.follow(plan)
+        self._catalogue.follow(plan, self._refused)
         self._routed(plan)
         for held_id in [i for i in self._catalogue.by_id if i not in wanted]:
             self._release(self._catalogue.by_id.pop(held_id))

@@ -53,8 +53,8 @@ class Board:
         Returns:
             True where it was handed on; the caller then closes its own descriptor and forgets it.
         """
-        mine = self._cells[slot * self._width + _OPEN]
-        best, fewest = slot, mine
+        # What others handed to this worker and waits behind its door is its own already.
+        best, fewest = slot, self.load(slot)
         for other in range(self.workers):
             if other != slot and self._cells[other * self._width + _READY]:
                 load = self.load(other)

@@ -3,24 +3,26 @@
 Knows the order of the rooms. Knows nothing of how any of them works inside: bytes belong to
 `wire.oip`, waiting and running to `serving`, counters to `monitor`.
 
-Everything here runs on the worker's event loop, once per request or once per batch; what depends
-only on the deployment is worked out when the endpoint is built.
+All of it runs on the worker's event loop, once per request or once per batch, but for large bodies,
+which are decoded and compressed on the worker's pool; what depends only on the deployment is worked
+out when the endpoint is built.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from time import perf_counter
 
-from gateway.errors import GatewayError
+from gateway.errors import Draining, GatewayError
 from gateway.exchange import JSON_TYPE, Exchange, Header
 from gateway.monitor.observe import BatchObserver
 from gateway.serving.batcher import Batch, Batcher, Rider
 from gateway.wire import coding
-from gateway.wire.oip import Codec, InferRequest, error_body, parse_header_length
+from gateway.wire.answers import error_body, error_headers
+from gateway.wire.oip import Codec, InferRequest, parse_header_length
 
 log = logging.getLogger("penstock.inference")
 
@@ -44,6 +46,7 @@ class InferEndpoint:
         "_batcher",
         "_codec",
         "_compress_min_bytes",
+        "_heir",
         "_max_body_bytes",
         "_observer",
         "_pool",
@@ -62,10 +65,15 @@ class InferEndpoint:
         self._pool = pool
         self._max_body_bytes = max_body_bytes
         self._compress_min_bytes = compress_min_bytes
+        self._heir: Callable[[Exchange], bool] | None = None
 
     def attach(self, batcher: Batcher) -> None:
         """Where requests go once decoded; the batcher needs `deliver` and `refuse`, hence later."""
         self._batcher = batcher
+
+    def retire(self, heir: Callable[[Exchange], bool]) -> None:
+        """The deployment leaves: what arrives late goes to `heir`, if that returns True."""
+        self._heir = heir
 
     # ---- in -------------------------------------------------------------------------------------
 
@@ -155,16 +163,21 @@ class InferEndpoint:
 
     def deliver(self, batch: Batch) -> None:
         """Answers the riders of a batch that has run, and counts it."""
+        if batch.isolated:
+            self._observer.reran(len(batch.riders))
         if batch.error is not None:
             for rider in batch.riders:
                 self.refuse(rider, batch.error)
             return
         answered, answers, rows = self._encode(batch)
         observer = self._observer
-        left = sum(rider.exchange.gone for rider in batch.riders)
+        left = sum([rider.exchange.gone for rider in batch.riders])
         observer.counted(batch.reason, batch.rows, len(answered), rows, left)
         for rider, answer in zip(answered, answers, strict=True):
-            self._reply(rider, answer)
+            try:
+                self._reply(rider, answer)
+            except Exception:  # one connection's trouble is not its batch-mates'
+                log.exception("an answer could not be sent")
         observer.observed(
             [rider.exchange.arrived for rider in answered],
             [rider.queued for rider in answered],
@@ -178,8 +191,6 @@ class InferEndpoint:
             batch.padded_cells,
             batch.cells,
         )
-        if batch.isolated:
-            observer.reran(len(batch.riders))
 
     def refuse(self, rider: Rider, error: GatewayError) -> None:
         """Answers a rider that will not ride, or whose run failed."""
@@ -233,7 +244,12 @@ class InferEndpoint:
         content_type = JSON_TYPE if header_length is None else BINARY_TYPE
 
         def compress() -> None:
-            small = coding.compress(body, chosen)
+            try:
+                small = coding.compress(body, chosen)
+            except Exception:  # of memory, say: large as it is, it is still the answer
+                log.exception("an answer could not be compressed")
+                loop.call_soon_threadsafe(exchange.reply, 200, body, headers, content_type)
+                return
             encoded = (*headers, (b"content-encoding", chosen), (b"vary", b"accept-encoding"))
             loop.call_soon_threadsafe(exchange.reply, 200, small, encoded, content_type)
 
@@ -244,17 +260,13 @@ class InferEndpoint:
         if exchange.gone:
             self._observer.left()
             return
+        if isinstance(error, Draining) and self._heir is not None and self._heir(exchange):
+            return
         self._observer.erred(error, perf_counter() - exchange.arrived)
-        exchange.reply(error.status, error_body(str(error)), error_headers(error))
-
-
-def error_headers(error: GatewayError) -> Sequence[Header]:
-    """What an error's answer carries besides its body."""
-    if error.status in (429, 503):
-        return ((b"retry-after", b"%d" % error.retry_after_s),)
-    if error.status == 415:
-        return ((b"accept-encoding", b"gzip, deflate"),)
-    return ()
+        try:
+            exchange.reply(error.status, error_body(str(error)), error_headers(error))
+        except Exception:
+            log.exception("a refusal could not be sent")
 
 
 def _binary(header_length: int) -> tuple[Header, ...]:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import orjson
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -25,27 +25,26 @@ from gateway.errors import (
     BodyTooLarge,
     ControlUnavailable,
     GatewayError,
+    InvalidRequest,
     MethodNotAllowed,
     NotFound,
     RepositoryForbidden,
 )
 from gateway.exchange import Endpoint
-from gateway.inference import error_headers
 from gateway.models.names import check_name
 from gateway.monitor.arena import Arena
 from gateway.monitor.observe import WorkerObserver
 from gateway.monitor.report import find_model
 from gateway.monitor.statistics import statistics
+from gateway.wire import coding
+from gateway.wire.answers import error_body, error_headers
 from gateway.wire.asgi import EndpointApp
-from gateway.wire.oip import error_body, metadata, repository
+from gateway.wire.oip import metadata, repository
 from gateway.wire.services import Services
 
-# Control tries a model out and waits until every worker has loaded it before it gives its verdict.
-VERDICT_TIMEOUT_S = 300.0
 MAX_TICKETS = 64
 # Bodies of the repository extension are a few names.
 MAX_SMALL_BODY = 65_536
-ERRORS_BY_STATUS = {404: NotFound, 405: MethodNotAllowed}
 
 
 class OpenInference:
@@ -59,6 +58,7 @@ class OpenInference:
         observer: WorkerObserver,
         mail: Callable[[dict[str, Any]], bool],
         draining: Callable[[], bool],
+        first_ticket: int = 1,
     ) -> None:
         self._catalogue = catalogue
         self._config = config
@@ -67,7 +67,7 @@ class OpenInference:
         self._mail = mail
         self._draining = draining
         self._tickets: dict[int, asyncio.Future[Mapping[str, Any]]] = {}
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(first_ticket)
 
     def infer_paths(self) -> dict[bytes, Endpoint]:
         """Every path that the lane takes, as clients usually write it."""
@@ -80,17 +80,26 @@ class OpenInference:
                     paths[f"{base}/infer".encode()] = served.endpoint
         return paths
 
-    def verdict(self, message: Mapping[str, Any]) -> None:
-        """Control's answer to a load or unload that a client waits for."""
-        waiting = self._tickets.pop(message["ticket"], None)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(message)
+    def hear(self, message: Mapping[str, Any]) -> None:
+        """Control's answer to a load or unload that a client waits for, or that there is a new one.
+
+        A new control knows nothing of what its predecessor was asked.
+        """
+        if message["type"] == "control":
+            lost = ControlUnavailable("control was replaced before it gave its verdict")
+            for waiting in self._tickets.values():
+                if not waiting.done():
+                    waiting.set_exception(lost)
+            return
+        asked = self._tickets.get(message["ticket"])
+        if asked is not None and not asked.done():
+            asked.set_result(message)
 
     def build_app(self, services: Services) -> Starlette:
         """The application behind the lane."""
         version = "/v2/models/{model}/versions/{version:int}"
         infer = AnyInfer(self._catalogue, EndpointApp(services))
-        return Starlette(
+        app = Starlette(
             routes=[
                 Route("/v2", self._server),
                 Route("/v2/", self._server),
@@ -108,11 +117,20 @@ class OpenInference:
                 Route("/v2/models/{model}/infer", infer, methods=["POST"]),
                 Route(version + "/infer", infer, methods=["POST"]),
                 Route("/v2/repository/index", self._index, methods=["POST"]),
-                Route("/v2/repository/models/{model}/load", self._load, methods=["POST"]),
-                Route("/v2/repository/models/{model}/unload", self._unload, methods=["POST"]),
+                # Names with slashes, too, come here: they are refused by name, not as paths.
+                Route("/v2/repository/models/{model:path}/load", self._load, methods=["POST"]),
+                Route("/v2/repository/models/{model:path}/unload", self._unload, methods=["POST"]),
             ],
-            exception_handlers={404: self._unknown, 405: self._unknown, GatewayError: self._failed},
+            exception_handlers={
+                404: self._unknown,
+                405: self._not_allowed,
+                GatewayError: self._failed,
+                Exception: self._failed,
+            },
         )
+        # A redirect would name whatever host the client claims to have asked.
+        app.router.redirect_slashes = False
+        return app
 
     # ---- health and metadata --------------------------------------------------------------------
 
@@ -139,10 +157,10 @@ class OpenInference:
         try:
             served = self._served(request)
         except GatewayError as error:
-            if error.retryable:
-                status = self._config.server.not_ready_status
-                return self._json({"error": str(error)}, status)
-            raise
+            params = request.path_params
+            if not self._catalogue.knows(params["model"], params.get("version")):
+                raise
+            return self._json({"error": str(error)}, self._config.server.not_ready_status)
         return self._json({"name": served.held.name, "ready": True})
 
     async def _configuration(self, request: Request) -> Response:
@@ -200,18 +218,27 @@ class OpenInference:
         ticket = next(self._numbers)
         verdict = self._tickets[ticket] = asyncio.get_running_loop().create_future()
         message = {"type": "repository", "action": action, "model": name, "ticket": ticket}
-        if not self._mail(message):
+        sent = self._mail(message)
+        self._observer.mailed(sent)
+        if not sent:
             del self._tickets[ticket]
             raise ControlUnavailable(f"{action} of '{name}': control takes no messages now")
         try:
-            found = await asyncio.wait_for(verdict, VERDICT_TIMEOUT_S)
+            found = await asyncio.wait_for(verdict, self._config.repository.change_timeout_s)
         except TimeoutError as error:
             raise ControlUnavailable(f"{action} of '{name}': no verdict from control") from error
         finally:
             self._tickets.pop(ticket, None)
         if found["ok"]:
             return self._answer(Response(status_code=200))
-        return self._json({"error": found["error"]}, found["status"])
+        self._observer.refused(found["code"])
+        refused = Response(
+            error_body(found["error"]),
+            found["status"],
+            {"retry-after": "1"} if found["status"] == 503 else None,
+            media_type="application/json",
+        )
+        return self._answer(refused)
 
     # ---- helpers --------------------------------------------------------------------------------
 
@@ -219,13 +246,16 @@ class OpenInference:
         params = request.path_params
         return self._catalogue.resolve(params["model"], params.get("version"))
 
-    async def _unknown(self, request: Request, error: Exception) -> Response:
-        status = getattr(error, "status_code", 404)
-        if status == 405:
-            return await self._failed(
-                request, MethodNotAllowed(f"method {request.method} is not allowed here")
-            )
+    async def _unknown(self, request: Request, _: Exception) -> Response:
         return await self._failed(request, NotFound("Not Found"))
+
+    async def _not_allowed(self, request: Request, error: Exception) -> Response:
+        allowed = ", ".join(sorted(getattr(error, "headers", {})["Allow"].split(", ")))
+        response = await self._failed(
+            request, MethodNotAllowed(f"method: expected {allowed}, got {request.method}")
+        )
+        response.headers["allow"] = allowed
+        return response
 
     async def _failed(self, _: Request, error: Exception) -> Response:
         if not isinstance(error, GatewayError):
@@ -257,15 +287,23 @@ class AnyInfer:
         """Finds the deployment by its decoded name and passes on under the path the lane knows."""
         params = scope["path_params"]
         served = self._catalogue.resolve(params["model"], params.get("version"))
-        name = quote(served.held.name, safe="")
-        path = f"/v2/models/{name}/versions/{served.held.version}/infer"
+        path = f"/v2/models/{quote(served.held.name, safe='')}"
+        if "version" in params:
+            path += f"/versions/{served.held.version}"
+        path += "/infer"
         await self._app({**scope, "raw_path": path.encode()}, receive, send)
 
 
 async def _small_body(request: Request) -> bytes:
     body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > MAX_SMALL_BODY:
-            raise BodyTooLarge(f"body: expected at most {MAX_SMALL_BODY} bytes here, got more")
-    return bytes(body)
+    try:
+        async for piece in request.stream():
+            body += piece
+            if len(body) > MAX_SMALL_BODY:
+                raise BodyTooLarge(f"body: expected at most {MAX_SMALL_BODY} bytes here, got more")
+    except ClientDisconnect as error:
+        raise InvalidRequest("body: cut short by its client") from error
+    encoding = request.headers.get("content-encoding")
+    if encoding is None:
+        return bytes(body)
+    return coding.inflate(bytes(body), encoding.encode("latin-1"), MAX_SMALL_BODY)

@@ -5,13 +5,19 @@ Knows addresses and socket options. Knows nothing of HTTP or of processes.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import errno
 import os
 import socket
+import struct
 
 from gateway.errors import ConfigInvalid
 
 BACKLOG = 2048
+_SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
+# One instruction of the kernel's packet filter: take 0 bytes, which drops the packet.
+_DROP = struct.pack("=HBBI", 0x06, 0, 0, 0)
 
 
 def data_sockets(host: str, port: int, count: int) -> list[socket.socket]:
@@ -30,6 +36,34 @@ def data_sockets(host: str, port: int, count: int) -> list[socket.socket]:
 def control_socket(host: str, port: int) -> socket.socket:
     """The control plane's one socket, listening and non-blocking."""
     return _listen(host, port, share=False)
+
+
+def turn_away(sock: socket.socket) -> None:
+    """Lets no further connection into the queue of a listening socket; what is queued stays.
+
+    Without it a client that connects between the last accept and `shut` would be reset, although it
+    was let in. A client that is turned away asks again by itself, and is then refused for good.
+    """
+    program = ctypes.create_string_buffer(_DROP, len(_DROP))
+    with contextlib.suppress(OSError):  # not Linux: a very small chance of a reset remains
+        sock.setsockopt(
+            socket.SOL_SOCKET,
+            _SO_ATTACH_FILTER,
+            struct.pack("@HP", 1, ctypes.addressof(program)),
+        )
+
+
+def shut(sock: socket.socket) -> None:
+    """Listens no more, in whatever process the socket is open: clients are refused."""
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
+
+
+def reopen(sock: socket.socket) -> None:
+    """Listens, though a process before this one may have turned away or shut."""
+    with contextlib.suppress(OSError):  # there was nothing to take off
+        sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+    sock.listen(BACKLOG)
 
 
 def _free(host: str, port: int) -> int:

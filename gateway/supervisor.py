@@ -7,41 +7,42 @@ milliseconds, shares memory, and never copies a lock that some other thread hold
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
+import collections
 import gc
-import os
 import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from gateway import processes
 from gateway.channel import pair
 from gateway.handover import Board
 from gateway.inherited import Inherited, Launch
-from gateway.monitor.arena import HEARTBEAT_NS, RESTARTS, Arena
+from gateway.monitor.arena import EXIT_STATUS, HEARTBEAT_NS, PID, RESTARTS, Arena, size_for
 from gateway.sockets import control_socket, data_sockets
 
 CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE})
-_PR_SET_PDEATHSIG = 1
-# A worker that dies young is restarted at once the first time, then ever later, never later than
+# A child that dies young is replaced at once the first time, then ever later, never later than
 # this.
 MAX_RESTART_DELAY_S = 5.0
 YOUNG_S = 5.0
-# The loop of a healthy worker beats every second; a full garbage collection or a swap storm may
-# delay it.
+# A healthy worker gives a sign of life every half second; a full garbage collection or a swap storm
+# may delay it.
 HUNG_AFTER_S = 60.0
+TICK_S = 0.2
 CONTROL_STOP_S = 5.0
-_LIBC = ctypes.CDLL(None)
+# Time that a worker has to cut what is left at the end of its grace, before it is killed.
+CUT_S = 2.0
+# What control has not heard yet; more means that it has been gone for long and reads it all anew.
+MAX_UNSENT = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """The mains of the children; each returns an exit status."""
+    """The mains of the children; each returns an exit status, or, `trial`, its report."""
 
     control: Callable[[Inherited, int], int]
     worker: Callable[[Inherited, int, int], int]
@@ -57,21 +58,36 @@ class _Place:
     pid: int = 0
     epoch: int = 0
     started: float = 0.0
-    deaths: int = 0
+    young_deaths: int = 0
     start_at: float = 0.0
+
+
+@dataclass(slots=True)
+class _Trial:
+    number: int
+    deadline: float
+    overdue: bool = False
 
 
 class Supervisor:
     """Runs until told to stop. One instance per server."""
 
-    def __init__(self, launch: Launch, workers: int, roles: Roles) -> None:
+    def __init__(
+        self, launch: Launch, workers: int, roles: Roles, hung_after_s: float = HUNG_AFTER_S
+    ) -> None:
+        """Binds the sockets and reserves the arena; `run` starts the children.
+
+        Raises:
+            ConfigInvalid: an address cannot be bound.
+        """
         config = launch.config
         self._roles = roles
         self._config = config
+        self._hung_after_s = hung_after_s
         self._inherited = Inherited(
             launch,
             workers,
-            Arena.create(workers),
+            Arena.create(workers, size_for(workers, config.limits.max_models)),
             Board(workers),
             data_sockets(config.server.host, config.server.port, workers),
             control_socket("127.0.0.1", config.control.port),
@@ -79,11 +95,14 @@ class Supervisor:
             pair(),
         )
         self._link = self._inherited.supervisor_link[0]
+        self._unsent: collections.deque[dict[str, Any]] = collections.deque(maxlen=MAX_UNSENT)
         self._control = _Place("control", -1)
         self._workers = [_Place(f"worker {slot}", slot) for slot in range(workers)]
-        self._trials: dict[int, tuple[int, float]] = {}
-        self._stop_by: float | None = None
+        self._trials: dict[int, _Trial] = {}
         self._signals: list[int] = []
+        self._looked = self._awake_since = time.monotonic()
+        self._stop_by: float | None = None
+        self._interrupted = False
         self._failed = False
 
     @property
@@ -93,7 +112,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Serves until SIGTERM or SIGINT; returns the exit status."""
-        waker = _wakeup(self._signals)
+        waker = processes.wakeup(self._signals)
         poller = select.poll()
         poller.register(waker, select.POLLIN)
         poller.register(self._link.fileno(), select.POLLIN)
@@ -101,34 +120,37 @@ class Supervisor:
         gc.freeze()
         while not self._done():
             self._start_due()
-            poller.poll(200)
-            with contextlib.suppress(BlockingIOError):
-                while os.read(waker, 512):
-                    pass
+            poller.poll(TICK_S * 1000)
+            processes.empty(waker)
             self._handle_signals()
             self._hear_control()
             self._reap()
             self._enforce_deadlines()
+            self._send()
         return 1 if self._failed else 0
 
     # ---- starting -------------------------------------------------------------------------------
 
     def _start_due(self) -> None:
         now = time.monotonic()
-        places = [self._control, *self._workers] if self._stop_by is None else []
-        for place in places:
+        for place in self._places() if self._stop_by is None else ():
             if place.pid == 0 and now >= place.start_at:
                 self._start(place, now)
 
     def _start(self, place: _Place, now: float) -> None:
         place.epoch += 1
         place.started = now
-        main: Callable[[], int]
-        if place is self._control:
-            main = lambda: self._roles.control(self._inherited, place.epoch)  # noqa: E731
-        else:
-            main = lambda: self._roles.worker(self._inherited, place.slot, place.epoch)  # noqa: E731
-        place.pid = _fork(main)
+
+        def main() -> int:
+            if place is self._control:
+                return self._roles.control(self._inherited, place.epoch)
+            return self._roles.worker(self._inherited, place.slot, place.epoch)
+
+        place.pid = processes.fork(main)
+
+    def _places(self) -> Iterator[_Place]:
+        yield self._control
+        yield from self._workers
 
     # ---- what others say ------------------------------------------------------------------------
 
@@ -136,18 +158,23 @@ class Supervisor:
         while self._signals:
             number = self._signals.pop(0)
             if number == signal.SIGHUP:
-                self._link.send({"type": "reload"})
-            elif number in (signal.SIGTERM, signal.SIGINT):
-                self._stop(again=self._stop_by is not None)
+                self._tell_control({"type": "reload"})
+            elif self._stop_by is None:
+                self._stop()
+            elif number == signal.SIGINT and self._interrupted:
+                # Whoever asks at a terminal twice means it. SIGTERM may come twice by itself: from
+                # an orchestrator that repeats it, or from a shell that passes a Ctrl-C on.
+                self._stop_by = time.monotonic()
+            self._interrupted |= number == signal.SIGINT
 
-    def _stop(self, again: bool) -> None:
+    def _stop(self) -> None:
         drain = self._config.drain
-        now = time.monotonic()
-        self._stop_by = now if again else now + drain.grace_s + drain.lag_s + 1.0
-        if not again:
-            self._link.send({"type": "draining"})
+        self._stop_by = time.monotonic() + drain.lag_s + drain.grace_s + CUT_S
+        self._tell_control({"type": "draining"})
         for place in self._workers:
-            _kill(place.pid, signal.SIGTERM)
+            processes.kill(place.pid, signal.SIGTERM)
+        for pid in self._trials:
+            processes.kill(pid, signal.SIGKILL)
 
     def _hear_control(self) -> None:
         while (message := self._link.receive()) is not None:
@@ -155,157 +182,125 @@ class Supervisor:
                 self._start_trial(message)
 
     def _start_trial(self, message: Mapping[str, Any]) -> None:
+        number = message["id"]
+
         def trial() -> int:
             report = self._roles.trial(message["held"])
-            self._link.send({"type": "trial", "id": message["id"], **report})
+            while not self._link.send({"type": "trial", "id": number, **report}):
+                time.sleep(TICK_S)  # until control reads again, or the deadline
             return 0
 
-        self._trials[_fork(trial)] = (message["id"], time.monotonic() + message["deadline_s"])
+        deadline = time.monotonic() + message["deadline_s"]
+        self._trials[processes.fork(trial)] = _Trial(number, deadline)
+
+    def _tell_control(self, message: dict[str, Any]) -> None:
+        self._unsent.append(message)
+        self._send()
+
+    def _send(self) -> None:
+        while self._unsent and self._link.send(self._unsent[0]):
+            self._unsent.popleft()
 
     # ---- what ends ------------------------------------------------------------------------------
 
     def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            code = os.waitstatus_to_exitcode(status)
+        while (ended := processes.reap()) is not None:
+            pid, code = ended
             if pid in self._trials:
-                self._trial_ended(pid, code)
-            for place in (self._control, *self._workers):
+                self._trial_ended(self._trials.pop(pid), code)
+            for place in self._places():
                 if place.pid == pid:
                     self._ended(place, code)
 
-    def _trial_ended(self, pid: int, code: int) -> None:
-        number, _ = self._trials.pop(pid)
-        if code != 0:
-            how = f"killed by {_signal_name(-code)}" if code < 0 else f"exit status {code}"
-            reason = f"the model crashed natively while it was tried out ({how})"
-            self._link.send({"type": "trial", "id": number, "ok": False, "reason": reason})
+    def _trial_ended(self, trial: _Trial, code: int) -> None:
+        if code:
+            reason = _why_refused(code, trial.overdue)
+            self._tell_control({"type": "trial", "id": trial.number, "ok": False, "reason": reason})
 
     def _ended(self, place: _Place, code: int) -> None:
         now = time.monotonic()
         place.pid = 0
+        arena = self._inherited.arena
         if place.slot >= 0:
-            self._bury(place, code)
+            self._bury(place.slot, code)
+        else:
+            arena.control_row[PID], arena.control_row[EXIT_STATUS] = 0, code
         if self._stop_by is not None:
             return
-        how = f"killed by {_signal_name(-code)}" if code < 0 else f"exit status {code}"
+        row = arena.row(place.slot) if place.slot >= 0 else arena.control_row
+        row[RESTARTS] += 1
+        how = processes.how_it_ended(code)
         print(f"penstock: {place.name} ended ({how}); replacing it", file=sys.stderr, flush=True)  # noqa: T201
-        place.deaths = place.deaths + 1 if now - place.started < YOUNG_S else 0
-        delay = 0.0 if place.deaths <= 1 else min(MAX_RESTART_DELAY_S, 0.1 * 2.0**place.deaths)
+        young = now - place.started < YOUNG_S
+        place.young_deaths = place.young_deaths + 1 if young else 0
+        again = place.young_deaths > 1
+        delay = min(MAX_RESTART_DELAY_S, 0.1 * 2.0**place.young_deaths) if again else 0.0
         place.start_at = now + delay
 
-    def _bury(self, place: _Place, code: int) -> None:
+    def _bury(self, slot: int, code: int) -> None:
+        """Clears a dead worker's place and says what it was running, if that is what killed it."""
         arena, board = self._inherited.arena, self._inherited.board
-        board.ready(place.slot, ready=False)
-        board.open(place.slot, 0)
-        running = arena.running(place.slot)
-        arena.bury(place.slot, code)
-        arena.row(place.slot)[RESTARTS] += 1
-        if self._stop_by is None:
-            crashed = code < 0 and -code in CRASHES
-            self._link.send(
-                {
-                    "type": "died",
-                    "slot": place.slot,
-                    "code": code,
-                    "suspects": running if crashed else [],
-                }
-            )
+        board.ready(slot, ready=False)
+        board.open(slot, 0)
+        running = arena.running(slot)
+        arena.bury(slot, code)
+        if code < 0 and -code in CRASHES and running:
+            self._tell_control({"type": "died", "slot": slot, "code": code, "suspects": running})
 
     # ---- deadlines ------------------------------------------------------------------------------
 
     def _enforce_deadlines(self) -> None:
         now = time.monotonic()
-        for pid, (_, deadline) in self._trials.items():
-            if now > deadline:
-                _kill(pid, signal.SIGKILL)
+        # Who was itself stopped (SIGSTOP, a frozen container) cannot blame others for silence.
+        if now - self._looked > self._hung_after_s / 2:
+            self._awake_since = now
+        self._looked = now
+        for pid, trial in self._trials.items():
+            if now > trial.deadline and not trial.overdue:
+                trial.overdue = True
+                processes.kill(pid, signal.SIGKILL)
         if self._stop_by is None:
             self._kill_hung(now)
-            return
-        if now > self._stop_by:
-            for place in self._workers:
-                if place.pid:
-                    self._failed = True
-                    _kill(place.pid, signal.SIGKILL)
-        if not any(place.pid for place in self._workers) and self._control.pid:
-            over = now > self._stop_by + CONTROL_STOP_S
-            _kill(self._control.pid, signal.SIGKILL if over else signal.SIGTERM)
+        else:
+            self._finish(now, self._stop_by)
 
     def _kill_hung(self, now: float) -> None:
         for place in self._workers:
             beat = self._inherited.arena.row(place.slot)[HEARTBEAT_NS] * 1e-9
-            if place.pid and now - max(place.started, beat) > HUNG_AFTER_S:
-                print(f"penstock: {place.name} does not respond; killing it", file=sys.stderr)  # noqa: T201
-                _kill(place.pid, signal.SIGKILL)
+            alive = max(place.started, beat, self._awake_since)
+            if place.pid and now - alive > self._hung_after_s:
+                print(  # noqa: T201
+                    f"penstock: {place.name} gave no sign of life for {now - alive:.0f} s; "
+                    "killing it",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                processes.kill(place.pid, signal.SIGKILL)
                 place.started = now
 
+    def _finish(self, now: float, stop_by: float) -> None:
+        """Control goes last: it answers for the server until the last worker has left."""
+        if now > stop_by:
+            for place in self._workers:
+                self._failed |= place.pid != 0
+                processes.kill(place.pid, signal.SIGKILL)
+        if not any(place.pid for place in self._workers):
+            over = now > stop_by + CONTROL_STOP_S
+            processes.kill(self._control.pid, signal.SIGKILL if over else signal.SIGTERM)
+
     def _done(self) -> bool:
-        gone = not self._control.pid and not any(place.pid for place in self._workers)
-        return self._stop_by is not None and gone
+        return self._stop_by is not None and not any(place.pid for place in self._places())
 
 
-def usable_cores() -> int:
-    """The smaller of CPU affinity and cgroup quota, at least 1."""
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        if quota != "max":
-            cores = min(cores, max(1, int(quota) // int(period)))
-    return cores
-
-
-def _fork(main: Callable[[], int]) -> int:
-    parent = os.getpid()
-    pid = os.fork()
-    if pid == 0:
-        _child(main, parent)
-    return pid
-
-
-def _child(main: Callable[[], int], parent: int) -> NoReturn:
-    status = 70
-    try:
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
-            signal.signal(number, signal.SIG_DFL)
-        # Ctrl-C reaches the whole terminal group; only the supervisor acts on it.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        _LIBC.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-        if os.getppid() == parent:
-            status = main()
-    except BaseException as error:  # a child must never return into the supervisor's loop
-        sys.excepthook(type(error), error, error.__traceback__)
-    finally:
-        with contextlib.suppress(Exception):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(status)
-
-
-def _wakeup(signals: list[int]) -> int:
-    read, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda got, _: signals.append(got))
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    return read
-
-
-def _kill(pid: int, number: int) -> None:
-    if pid:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+def _why_refused(code: int, overdue: bool) -> str:
+    """Why a trial that ended with this code speaks against its model."""
+    how = processes.how_it_ended(code)
+    if overdue:
+        return "trying it out took too long"
+    if -code == signal.SIGKILL:
+        return (
+            f"it was {how} while it was tried out: most likely it needs more memory than there is"
+        )
+    if code < 0:
+        return f"it crashed natively while it was tried out ({how})"
+    return f"trying it out failed ({how})"

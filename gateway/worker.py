@@ -7,7 +7,6 @@ its entry point and tests.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import os
 import signal
@@ -21,14 +20,16 @@ import uvicorn
 import uvloop
 from uvicorn.server import ServerState
 
+from gateway import sockets
 from gateway.catalogue import Catalogue, Served
 from gateway.errors import Draining
+from gateway.exchange import Exchange
 from gateway.follower import Follower
 from gateway.inference import InferEndpoint
 from gateway.inherited import Inherited
 from gateway.monitor import layout
 from gateway.monitor.arena import (
-    CONNECTIONS,
+    BORN_NS,
     DRAINING,
     HEARTBEAT_NS,
     PLAN,
@@ -38,26 +39,29 @@ from gateway.monitor.arena import (
     RUNNING_PLACES,
     STATE,
 )
+from gateway.monitor.connections import ConnectionCounters
 from gateway.monitor.observe import BatchObserver, WorkerObserver
 from gateway.openinference import OpenInference
 from gateway.plan import Held, Plan
 from gateway.serving.deployment import Deployment, Loaded, load
 from gateway.serving.turn import TurnBudget
-from gateway.sockets import BACKLOG
 from gateway.wire.acceptor import Acceptor
 from gateway.wire.http import Lane, Services
 from gateway.wire.oip import Codec
 
 log = logging.getLogger("penstock.worker")
 
-HEARTBEAT_S = 1.0
-# Gauges of queues that grow and shrink in milliseconds; once a second is as good as any scrape.
-GAUGES_S = 0.5
+# A sign of life, and gauges of queues that grow and shrink in milliseconds: no scrape is finer.
+BEAT_S = 0.5
 # Loading is rare and mostly waits for ORT; decoding large bodies shares the GIL whatever its
 # threads.
 POOL_THREADS = 4
 # Below it a thread that computes in Python holds the GIL for 5 ms and the loop waits that long.
 SWITCH_INTERVAL_S = 0.001
+# Refusals written at the end of the grace period leave before their connections are cut.
+FLUSH_S = 0.1
+# Which model is being loaded is marked in a place of its own: one is loaded at a time.
+LOADING = RUNNING + RUNNING_PLACES - 1
 
 
 def main(inherited: Inherited, slot: int, epoch: int) -> int:
@@ -86,7 +90,7 @@ class Worker:
         self._catalogue = Catalogue()
         self._pool = ThreadPoolExecutor(POOL_THREADS, "pool")
         self._observers: dict[str, BatchObserver] = {}
-        self._places = itertools.cycle(range(RUNNING_PLACES))
+        self._places = list(range(RUNNING, LOADING))
 
     async def run(self) -> None:
         """Starts, serves, drains."""
@@ -101,17 +105,20 @@ class Worker:
             self._observer,
             self._link.send,
             lambda: self._draining,
+            # A verdict that a predecessor asked for must not answer a ticket of this process.
+            first_ticket=(self._epoch << 32) + 1,
         )
         self._build_lane()
+        self._due = loop.time()
         self._beat()
         follower = Follower(
             self._link,
             self._catalogue,
-            load,
+            self._load,
             self._attach,
             self._release,
             self._routed,
-            self._api.verdict,
+            self._api.hear,
             self._pool,
         )
         follower.start(self._epoch)
@@ -132,7 +139,7 @@ class Worker:
             endpoints={},
             limits=config.limits,
             server=config.server,
-            counters=Counters(self._observer, self._row),
+            counters=ConnectionCounters(self._observer, self._row, self._note_connections),
             request_id_prefix=f"{_host()}-{self._slot}-{self._epoch}-".encode(),
         )
         asgi = uvicorn.Config(
@@ -155,28 +162,47 @@ class Worker:
             self._services,
             offer=self._offer,
         )
-        self._loop.add_reader(self._board.doors[self._slot][1].fileno(), self._adopt)
 
     def _open(self) -> None:
-        # A predecessor that drained shut the queue of connections; listening again reopens it.
-        self._listener.listen(BACKLOG)
+        sockets.reopen(self._listener)
         self._row[STATE] = READY
-        self._row[READY_NS] = time.monotonic_ns()
+        self._row[READY_NS] = time.monotonic_ns() - self._row[BORN_NS]
         self._board.ready(self._slot, ready=True)
+        # Only now: what a predecessor was handed waits behind the door until its models are here.
+        self._loop.add_reader(self._board.doors[self._slot][1].fileno(), self._adopt)
         self._acceptor.start()
 
     def _offer(self, sock: socket.socket) -> bool:
-        handed = self._board.offer(self._slot, sock)
-        if handed:
+        mine = self._acceptor.connections
+        self._board.open(self._slot, mine)
+        if self._board.offer(self._slot, sock):
             self._observer.slot[layout.HANDED_OVER] += 1
-        return handed
+            return True
+        self._board.open(self._slot, mine + 1)
+        return False
 
-    def _adopt(self) -> None:
+    def _adopt(self) -> int:
+        """Takes what others handed over; says how many."""
+        adopted = 0
         while (sock := self._board.take(self._slot)) is not None:
+            adopted += 1
             self._observer.slot[layout.ADOPTED] += 1
             self._acceptor.adopt(sock)
+            self._note_connections()
+        return adopted
+
+    def _note_connections(self) -> None:
+        self._board.open(self._slot, self._acceptor.connections)
 
     # ---- models ---------------------------------------------------------------------------------
+
+    def _load(self, held: Held) -> Loaded:
+        """On a thread. What dies of loading is as much to blame as what dies of running."""
+        self._row[LOADING] = held.block
+        try:
+            return load(held)
+        finally:
+            self._row[LOADING] = 0
 
     def _attach(self, held: Held, loaded: Loaded) -> Served:
         config = self._config
@@ -209,18 +235,27 @@ class Worker:
 
     def _mark(self, block: int) -> Any:
         """Writes down which model runs, for whoever has to explain this worker's death."""
-        row, place = self._row, RUNNING + next(self._places)
-        running = 0
+        row, free = self._row, self._places
+        running = place = 0
 
         def mark(change: int) -> None:
-            nonlocal running
+            # A place is taken while something runs, so that no two models ever share one. More
+            # models at once than there are places run unmarked.
+            nonlocal running, place
             running += change
-            row[place] = block if running else 0
+            if change > 0 and running == 1 and free:
+                place = free.pop()
+                row[place] = block
+            elif running == 0 and place:
+                row[place] = 0
+                free.append(place)
+                place = 0
 
         return mark
 
     def _release(self, served: Served) -> None:
         observer = self._observers.pop(served.held.id)
+        served.endpoint.retire(self._elsewhere)
 
         def close() -> None:
             self._pool.submit(served.deployment.close)
@@ -229,6 +264,17 @@ class Worker:
                 observer.unloaded()
 
         served.deployment.drain(close)
+
+    def _elsewhere(self, exchange: Exchange) -> bool:
+        """A request that was on its way to a deployment when that left goes where its path leads.
+
+        Its body may have taken seconds to arrive, or a thread some time to decode.
+        """
+        endpoint = self._services.endpoints.get(exchange.path)
+        if endpoint is None:
+            return False
+        endpoint(exchange)
+        return True
 
     def _routed(self, plan: Plan) -> None:
         endpoints = self._services.endpoints
@@ -242,12 +288,17 @@ class Worker:
         self._row[HEARTBEAT_NS] = time.monotonic_ns()
         for _, _, served in self._catalogue.served():
             batcher = served.deployment.batcher
+            riders = batcher.queued_riders
             self._observers[served.held.id].waiting(
-                batcher.queued_rows, batcher.queued_rows, batcher.queued_rows + batcher.in_flight
+                batcher.queued_rows, riders, riders + batcher.riding
             )
         self._observer.slot[layout.BUFFERED_BYTES] = self._services.buffered_bytes
         self._observer.slot[layout.READING_PAUSED] = int(self._services.lag.late)
-        self._loop.call_later(GAUGES_S, self._beat)
+        self._note_connections()
+        now = self._loop.time()
+        self._observer.lagged(now - self._due)
+        self._due = now + BEAT_S
+        self._loop.call_at(self._due, self._beat)
 
     # ---- leaving --------------------------------------------------------------------------------
 
@@ -256,68 +307,46 @@ class Worker:
         return self._services.draining
 
     async def _drain(self, follower: Follower) -> None:
-        """Readiness off, a lag for load balancers, no new connections, answers, then idle ones."""
+        """Readiness off, a lag for load balancers, no new connections, answers, then idle ones.
+
+        Answers carry `Connection: close` from the start, so that by the end of the lag most clients
+        have gone of their own accord.
+        """
         self._services.begin_draining()
         self._row[STATE] = DRAINING
         self._board.ready(self._slot, ready=False)
-        grace = self._config.drain.grace_s
-        if self._config.drain.lag_s:
-            await asyncio.sleep(self._config.drain.lag_s)
-        end = self._loop.time() + grace
+        drain = self._config.drain
+        await asyncio.sleep(drain.lag_s)
         follower.stop()
-        self._acceptor.empty_backlog()
-        self._adopt()
-        self._acceptor.stop()
-        empty = asyncio.Event()
-        self._services.finish(empty.set)
+        self._stop_listening()
         try:
-            await asyncio.wait_for(empty.wait(), max(0.0, end - self._loop.time()))
+            await asyncio.wait_for(self._all_gone(), drain.grace_s)
         except TimeoutError:
-            left = len(self._services.connections)
-            log.warning("%d connections were cut after %.1f s of grace", left, grace)
             for _, _, served in self._catalogue.served():
                 served.deployment.abandon(Draining("the server is shutting down"))
+            await asyncio.sleep(FLUSH_S)
+            left = len(self._services.connections)
+            log.warning("%d connections were cut after %g s of grace", left, drain.grace_s)
             self._services.abort()
         self._services.stop()
 
+    def _stop_listening(self) -> None:
+        """Takes all that is queued; who comes later is refused instead of left waiting."""
+        self._acceptor.stop()
+        sockets.turn_away(self._listener)
+        self._acceptor.empty_backlog()
+        # The supervisor keeps the socket: closing it here would not stop it from listening.
+        sockets.shut(self._listener)
 
-class Counters:
-    """What connections count, on the arena."""
-
-    __slots__ = ("_observer", "_open", "_row", "_slot")
-
-    def __init__(self, observer: WorkerObserver, row: memoryview) -> None:
-        self._observer = observer
-        self._slot = observer.slot
-        self._row = row
-        self._open = 0
-
-    def opened(self) -> None:
-        """A connection was accepted or adopted."""
-        self._open += 1
-        self._slot[layout.ACCEPTED] += 1
-        self._note()
-
-    def closed(self) -> None:
-        """A connection ended."""
-        self._open -= 1
-        self._slot[layout.CLOSED] += 1
-        self._note()
-
-    def refused(self, code: str) -> None:
-        """A request or connection was answered with this error."""
-        self._observer.refused(code)
-
-    def left(self) -> None:
-        """A client left before its request was answered."""
-
-    def paused(self) -> None:
-        """The worker stopped reading because it was late."""
-        self._slot[layout.PAUSES] += 1
-
-    def _note(self) -> None:
-        self._slot[layout.OPEN_CONNECTIONS] = self._open
-        self._row[CONNECTIONS] = self._open
+    async def _all_gone(self) -> None:
+        """Returns when no connection is left, not even one that somebody has just handed over."""
+        while True:
+            self._adopt()
+            empty = asyncio.Event()
+            self._services.finish(empty.set)
+            await empty.wait()
+            if not self._adopt():
+                return
 
 
 def _host() -> str:

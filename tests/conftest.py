@@ -13,7 +13,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 def pytest_configure(config: pytest.Config) -> None:
     # Before anything imports kernels: compiled ones are kept from run to run, which saves seconds.
-    cache = config.cache
+    cache = getattr(config, "cache", None)  # not with -p no:cacheprovider
     if cache is not None:
         os.environ.setdefault("NUMBA_CACHE_DIR", str(cache.mkdir("numba")))
 

@@ -27,6 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "channel": {"errors"},
     "handover": {"errors"},
     "sockets": {"errors"},
+    "processes": set(),
     "kernels": set(),
     "models": {"errors", "tensors", "config"},
     "wire": {"errors", "exchange", "tensors", "config", "kernels"},
@@ -40,8 +41,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "inherited": GROUND | {"channel", "handover", "monitor", "sockets"},
     "worker": GROUND | DATA_PLANE | {"inherited", "channel", "handover", "sockets"},
     "control": GROUND | {"inherited", "channel", "handover", "models", "monitor", "kernels"},
-    "supervisor": GROUND | {"inherited", "channel", "handover", "monitor", "sockets"},
-    "cli": GROUND | {"supervisor", "inherited", "control", "worker", "trial", "models", "kernels"},
+    "supervisor": GROUND | {"inherited", "channel", "handover", "monitor", "sockets", "processes"},
+    "cli": GROUND
+    | {"supervisor", "processes", "inherited", "control", "worker", "trial", "models", "kernels"},
     "__main__": {"cli"},
 }
 

@@ -81,3 +81,12 @@ def test_taking_moves_the_count_from_the_way_to_the_taker(ready, sockets):
     assert board.load(1) == 0  # until the taker says what it has open
     board.open(1, 1)
     assert board.load(1) == 1
+
+
+def test_what_waits_behind_ones_own_door_counts_as_ones_own(ready, sockets):
+    board = ready(2)
+    board.open(0, 1)
+    assert board.offer(0, sockets[0])  # on its way to 1
+    assert not board.offer(1, sockets[1])
+    board.open(1, 1)
+    assert board.offer(1, sockets[2])  # 1 has one open and one waiting, 0 has one

@@ -166,7 +166,7 @@ def check_cores(case: Case) -> Iterator[Finding]:
 
 def usable_cores() -> int:
     """As the supervisor counts them."""
-    from gateway.supervisor import usable_cores as counted
+    from gateway.processes import usable_cores as counted
 
     return counted()
 

@@ -71,15 +71,20 @@ def run(args: argparse.Namespace) -> int:
     settings = config.override(document, overrides)
     home = args.home.resolve()
     lock = _take_home(home)
+    # One that a killed server left would send commands to whoever has its ports now.
+    (home / "run" / "server.json").unlink(missing_ok=True)
     _prepare_environment(home)
     started = time.monotonic()
 
     # Only now: these imports read the environment prepared above.
-    from gateway import supervisor, trial, worker
+    from gateway import processes, supervisor, trial, worker
     from gateway.control import main as control
+    from gateway.control.store import Store
     from gateway.inherited import Launch
     from kernels import _jit
 
+    # What is wrong with it is better said now than by a child over and over.
+    Store.open(home).close()
     compile_seconds = _jit.compile_all()
     if compile_seconds > 1 and sys.stderr.isatty():
         print(f"penstock: compiled kernels in {compile_seconds:.1f} s", file=sys.stderr)  # noqa: T201
@@ -91,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
         json=args.json,
         started=started,
     )
-    workers = settings.server.workers or supervisor.usable_cores()
+    workers = settings.server.workers or processes.usable_cores()
     roles = supervisor.Roles(control.main, worker.main, trial.try_out)
     try:
         return supervisor.Supervisor(launch, workers, roles).run()

@@ -22,7 +22,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.errors import GatewayError, NotFound
+from gateway.errors import GatewayError, MethodNotAllowed, NotFound
 from gateway.plan import Absent
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
@@ -81,12 +81,18 @@ def build_app(admin: Admin) -> Starlette:
     async def not_found(request: Request, _: Exception) -> Response:
         return _failure(NotFound(f"nothing at {request.url.path}"))
 
+    async def not_allowed(request: Request, error: Exception) -> Response:
+        allowed = ", ".join(sorted(getattr(error, "headers", {})["Allow"].split(", ")))
+        response = _failure(MethodNotAllowed(f"method: expected {allowed}, got {request.method}"))
+        response.headers["allow"] = allowed
+        return response
+
     async def failed(_: Request, error: Exception) -> Response:
         return _failure(
             error if isinstance(error, GatewayError) else GatewayError("internal error")
         )
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/health/live", live),
             Route("/health/ready", ready),
@@ -98,8 +104,15 @@ def build_app(admin: Admin) -> Starlette:
             Route("/api/models/{model}/unload", unload, methods=["POST"]),
         ],
         middleware=[Middleware(LoopbackNamesOnly)],
-        exception_handlers={404: not_found, GatewayError: failed, Exception: failed},
+        exception_handlers={
+            404: not_found,
+            405: not_allowed,
+            GatewayError: failed,
+            Exception: failed,
+        },
     )
+    app.router.redirect_slashes = False
+    return app
 
 
 class LoopbackNamesOnly:

@@ -148,11 +148,11 @@ class Sources:
         try:
             check_name(name)
             if not path.exists():
-                raise ModelRefused(f"{path}: no such file")
+                raise ModelRefused(f"{path.name}: no such file")
             folder, file = path.absolute().parent, path.name
             return [self._candidate(name, version, folder, file, config, {}, {}, str(path))], []
         except (GatewayError, OSError) as error:
-            return [], [Absent(name, version, "UNAVAILABLE", str(error))]
+            return [], [Absent(name, version, "UNAVAILABLE", _reason(error))]
 
     def _repository(self, root: Path, config: Config) -> tuple[list[Candidate], list[Absent]]:
         try:
@@ -177,7 +177,7 @@ class Sources:
                     )
                 )
             except (GatewayError, OSError) as error:
-                faults.append(Absent(found.name, found.version, "UNAVAILABLE", str(error)))
+                faults.append(Absent(found.name, found.version, "UNAVAILABLE", _reason(error)))
         return candidates, faults
 
     def _registered(
@@ -232,6 +232,13 @@ class Sources:
                     self._digests[key] = hashlib.file_digest(stream, "sha256").hexdigest()
             whole.update(f"{file}\0{self._digests[key]}\0".encode())
         return whole.hexdigest()
+
+
+def _reason(error: Exception) -> str:
+    """What clients may read in the repository index: no folder of this machine."""
+    if isinstance(error, OSError):
+        return f"{Path(error.filename or '').name}: {error.strerror}"
+    return str(error)
 
 
 class _Nothing:

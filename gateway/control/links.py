@@ -32,6 +32,8 @@ class Links:
         self._loop = asyncio.get_running_loop()
         for slot, channel in enumerate(channels):
             self._loop.add_reader(channel.fileno(), self._read, slot)
+            # What the process before this one was asked and had not answered is lost.
+            channel.send({"type": "control"})
 
     @property
     def acked(self) -> tuple[int, ...]:
@@ -44,9 +46,18 @@ class Links:
         for slot in range(len(self._channels)):
             self._send(slot, plan)
 
+    @property
+    def refused(self) -> tuple[Mapping[str, str], ...]:
+        """What each worker could not load of the plan it follows: deployment to reason."""
+        return tuple(self._refused)
+
     def tell(self, slot: int, message: dict[str, Any]) -> bool:
         """Sends one worker a message; False where its link is full."""
         return self._channels[slot].send(message)
+
+    def followed(self, number: int) -> bool:
+        """All workers follow plan `number` or a newer one."""
+        return min(self._acked, default=number) >= number
 
     async def settled(self, number: int, deadline_s: float) -> dict[str, str]:
         """Waits until every worker has acknowledged plan `number`, or the deadline is over.
@@ -55,7 +66,7 @@ class Links:
             What any worker refused: deployment id to reason.
         """
         end = self._loop.time() + deadline_s
-        while min(self._acked, default=number) < number and (left := end - self._loop.time()) > 0:
+        while not self.followed(number) and (left := end - self._loop.time()) > 0:
             self._news.clear()
             try:
                 await asyncio.wait_for(self._news.wait(), left)

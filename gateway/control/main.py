@@ -9,18 +9,14 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
-import itertools
 import logging
 import os
 import signal
-import sys
 import time
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import onnxruntime as ort
-import orjson
 import uvicorn
 import uvloop
 
@@ -29,15 +25,17 @@ from gateway import config as configuration
 from gateway.config import Config
 from gateway.control import memory as memories
 from gateway.control.admin import Admin, build_app
+from gateway.control.announcement import announce
+from gateway.control.blocks import Blocks
 from gateway.control.desired import Sources
 from gateway.control.links import Links
 from gateway.control.metrics import Info, Metrics
 from gateway.control.planner import Memory, Planner
 from gateway.control.registry import Registry
 from gateway.control.store import Store
+from gateway.control.trials import Trials
 from gateway.errors import GatewayError
 from gateway.inherited import Inherited
-from gateway.monitor import layout
 from gateway.monitor.arena import BORN_NS, CONNECTIONS, EPOCH, PID, READY, RESTARTS, STATE, STATES
 from gateway.plan import Absent
 
@@ -45,9 +43,11 @@ log = logging.getLogger("penstock.control")
 
 # How long a worker may take to load a plan's models before control goes on without its word.
 LOAD_DEADLINE_S = 300.0
-TRIAL_DEADLINE_S = 300.0
 WATCH_S = 1.0
-PARALLEL_TRIALS = 2
+# Between attempts to find out what should run, where that fails (a database that is locked, say).
+RETRY_S = 2.0
+# What a reload cannot change, because it was handed out before the workers were forked.
+FIXED_SECTIONS = ("server", "control", "limits", "drain")
 
 
 def main(inherited: Inherited, epoch: int) -> int:
@@ -67,9 +67,6 @@ class Control:
         self._config = inherited.launch.config
         self._run_dir = inherited.launch.home / "run"
         self._supervisor = inherited.supervisor_link[1]
-        self._trials: dict[int, asyncio.Future[dict[str, Any]]] = {}
-        self._trial_numbers = itertools.count(1)
-        self._trial_slots = asyncio.Semaphore(PARALLEL_TRIALS)
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
         self._ready = False
@@ -90,13 +87,16 @@ class Control:
         memory_file = self._run_dir / "plan.json"
         memory = memories.read(memory_file, arena.boot_id) or Memory()
         self._links = Links([ends[0] for ends in self._inherited.links], self._mail)
+        self._trials = Trials(self._supervisor, self._epoch)
+        self._blocks = Blocks(arena, time.monotonic)
         self._planner = Planner(
             memory,
             self._links,
-            lambda name, version: arena.allocate(layout.MODEL, layout.model_key(name, version)),
-            self._trial,
+            self._blocks.allocate,
+            self._trials.try_out,
             lambda known: self._sources.gather(self._config, known),
             lambda known: memories.write(memory_file, arena.boot_id, known),
+            self._blocks.want,
             LOAD_DEADLINE_S,
         )
         self._planner.resume()
@@ -132,7 +132,7 @@ class Control:
                 ws="none",
             )
         )
-        server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+        # Not `serve`: it would take the signals for itself.
         serving = asyncio.create_task(server._serve([self._inherited.control_socket]))
         await stop.wait()
         server.should_exit = True
@@ -142,9 +142,19 @@ class Control:
     # ---- what happens ---------------------------------------------------------------------------
 
     async def _begin(self) -> None:
-        absent = await self._planner.apply()
+        while True:
+            try:
+                absent = await self._planner.apply()
+                break
+            except Exception as error:
+                self._log(error)
+                await asyncio.sleep(RETRY_S)
         self._ready = True
-        await asyncio.to_thread(self._announce, absent)
+        serving = {route.name: route.version for route in self._planner.memory.plan.routes}
+        try:
+            await asyncio.to_thread(announce, self._inherited, serving, absent)
+        except OSError as error:
+            log.error("%s: where this server listens cannot be announced", error)
 
     async def reload(self) -> tuple[Absent, ...]:
         """Reads the configuration and every source again and brings the workers there.
@@ -155,6 +165,8 @@ class Control:
         if self._launch.config_path is not None:
             fresh = await asyncio.to_thread(configuration.load, self._launch.config_path)
             self._config = _keep_fixed(fresh, self._launch.config)
+            for path in _unheeded(fresh, self._launch.config):
+                log.warning("%s: what the file says takes effect at the next start", path)
         self._planner.forget_refusals()
         return await self._planner.apply()
 
@@ -163,16 +175,22 @@ class Control:
         seen = await asyncio.to_thread(self._registry.generation)
         while True:
             await asyncio.sleep(WATCH_S)
-            now = await asyncio.to_thread(self._registry.generation)
-            if now != seen:
-                seen = now
-                await self._quietly(self._planner.apply())
+            self._blocks.sweep()
+            try:
+                now = await asyncio.to_thread(self._registry.generation)
+                if now != seen:
+                    await self._planner.apply()
+                    seen = now
+            except Exception as error:
+                self._log(error)
+                await asyncio.sleep(RETRY_S)
 
     def status(self) -> dict[str, Any]:
         """Process ids, states and the plan each worker follows."""
         arena = self._inherited.arena
         workers = []
-        for slot, acked in enumerate(self._links.acked):
+        heard = zip(self._links.acked, self._links.refused, strict=True)
+        for slot, (acked, refused) in enumerate(heard):
             row = arena.row(slot)
             workers.append(
                 {
@@ -183,6 +201,7 @@ class Control:
                     "restarts": row[RESTARTS],
                     "connections": row[CONNECTIONS],
                     "plan": acked,
+                    "refused": sorted(set(refused.values())),
                 }
             )
         return {
@@ -199,8 +218,15 @@ class Control:
         plan = self._planner.memory.plan
         serving = {(route.name, v) for route in plan.routes for v in route.deployments}
         defaults = {(route.name, route.version) for route in plan.routes}
-        lines = [
-            {"name": n, "version": v, "state": "READY", "default": (n, v) in defaults}
+        reasons = {(a.name, a.version): a.reason for a in plan.absent}
+        lines: list[dict[str, Any]] = [
+            {
+                "name": n,
+                "version": v,
+                "state": "READY",
+                "default": (n, v) in defaults,
+                "reason": reasons.get((n, v), ""),
+            }
             for n, v in sorted(serving)
         ]
         lines += [
@@ -228,11 +254,9 @@ class Control:
         while (message := self._supervisor.receive()) is not None:
             kind = message["type"]
             if kind == "trial":
-                waiting = self._trials.pop(message["id"], None)
-                if waiting is not None and not waiting.done():
-                    waiting.set_result(message)
-            elif kind == "died" and message["suspects"]:
-                self._spawn(self._planner.crashed(message["suspects"]))
+                self._trials.hear(message)
+            elif kind == "died":
+                self._spawn(self._quietly(self._planner.crashed(message["suspects"])))
             elif kind == "reload":
                 self._spawn(self._quietly(self.reload()))
             elif kind == "draining":
@@ -273,77 +297,41 @@ class Control:
 
     async def unload(self, name: str) -> None:
         """Takes a model out of service until it is loaded again; unknown names are no error."""
-        self._planner.memory.unloaded.add(name)
-        await self._planner.apply()
-
-    async def _trial(self, held: Mapping[str, Any]) -> dict[str, Any]:
-        async with self._trial_slots:
-            number = next(self._trial_numbers)
-            done = asyncio.get_running_loop().create_future()
-            self._trials[number] = done
-            request = {
-                "type": "trial",
-                "id": number,
-                "held": dict(held),
-                "deadline_s": TRIAL_DEADLINE_S,
-            }
-            if not self._supervisor.send(request):
-                return {"ok": False, "reason": "the supervisor does not take a trial now"}
-            report: dict[str, Any] = await asyncio.wait_for(done, TRIAL_DEADLINE_S + 10)
-            return report
+        plan = self._planner.memory.plan
+        # Names that nobody knows would only pile up.
+        if name in {held.name for held in plan.held} | {absent.name for absent in plan.absent}:
+            self._planner.memory.unloaded.add(name)
+            await self._planner.apply()
 
     # ---- helpers --------------------------------------------------------------------------------
 
-    def _announce(self, absent: tuple[Absent, ...]) -> None:
-        host, port = self._inherited.data_sockets[0].getsockname()[:2]
-        admin_port = self._inherited.control_socket.getsockname()[1]
-        facts = {"pid": os.getppid(), "host": host, "port": port, "admin_port": admin_port}
-        path = self._run_dir / "server.json"
-        _write(path, orjson.dumps(facts))
-        if self._epoch > 1:
-            return
-        serving = {route.name: route.version for route in self._planner.memory.plan.routes}
-        if self._launch.json:
-            line = orjson.dumps(
-                {"ready": True, **facts, "models": serving, "absent": len(absent)}
-            ).decode()
-        else:
-            names = ", ".join(f"{n} (version {v})" for n, v in serving.items()) or "no model"
-            line = (
-                f"penstock: serving {names} on http://{host}:{port}, "
-                f"control on http://127.0.0.1:{admin_port}"
-            )
-        print(line, flush=True)  # noqa: T201
-        for one in absent:
-            print(  # noqa: T201
-                f"penstock: model '{one.name}' version {one.version} is {one.state}: {one.reason}",
-                file=sys.stderr,
-                flush=True,
-            )
-
-    async def _quietly(self, change: Any) -> None:
+    async def _quietly(self, change: Coroutine[Any, Any, object]) -> None:
         try:
             await change
-        except GatewayError as error:
-            log.error("%s", error)
-        except Exception:
-            log.exception("a change failed; the last plan stands")
+        except Exception as error:
+            self._log(error)
 
-    def _spawn(self, work: Any) -> None:
+    def _log(self, error: Exception) -> None:
+        if isinstance(error, GatewayError):
+            log.error("%s", error)
+        else:
+            log.error("a change failed; the last plan stands", exc_info=error)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
 
 def _keep_fixed(fresh: Config, running: Config) -> Config:
-    """Where a server listens and how many workers it has cannot change while it runs."""
-    return fresh.model_copy(
-        update={"server": running.server, "control": running.control, "limits": running.limits}
-    )
+    return fresh.model_copy(update={name: getattr(running, name) for name in FIXED_SECTIONS})
 
 
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+def _unheeded(fresh: Config, running: Config) -> list[str]:
+    """Settings in a document that differ from what is in force and stay without effect."""
+    return [
+        f"{section}.{field}"
+        for section in FIXED_SECTIONS
+        for field in sorted(getattr(fresh, section).model_fields_set)
+        if getattr(getattr(fresh, section), field) != getattr(getattr(running, section), field)
+    ]

@@ -43,14 +43,17 @@ def read(path: Path, boot_id: int) -> Memory | None:
     """What an earlier control process of this server left, or None."""
     try:
         found = orjson.loads(path.read_bytes())
-    except (OSError, orjson.JSONDecodeError):
+        if found["boot"] != boot_id:
+            return None
+        return Memory(
+            Plan.from_parts(found["number"], found["parts"]),
+            found["crashes"],
+            found["refused"],
+            set(found["unloaded"]),
+            found["loads"],
+        )
+    except FileNotFoundError:
         return None
-    if found["boot"] != boot_id:
+    except (OSError, orjson.JSONDecodeError, KeyError, TypeError) as error:
+        log.error("%s: the stored plan cannot be read: %s", path, error)
         return None
-    return Memory(
-        Plan.from_parts(found["number"], found["parts"]),
-        found["crashes"],
-        found["refused"],
-        set(found["unloaded"]),
-        found["loads"],
-    )

@@ -196,13 +196,9 @@ _WORKER_COUNTERS: Final = (
     ("connections_handed_over", "handed_over", "Connections given to another worker."),
     ("connections_adopted", "adopted", "Connections taken from another worker."),
     ("connections_refused", "refused_connections", "Connections refused over the limit."),
-    ("lane_requests", "lane_requests", "Requests taken by the lane."),
-    ("received_bytes", "bytes_in", "Bytes read from clients."),
-    ("sent_bytes", "bytes_out", "Bytes written to clients."),
     ("reading_pauses", "pauses", "Times that the worker stopped reading, being late."),
     ("mailbox_messages_sent", "mailbox_sent", "Messages to control that were sent."),
     ("mailbox_messages_dropped", "mailbox_dropped", "Messages to control that found no room."),
-    ("ledger_records_dropped", "ledger_dropped", "Records that the ledger had to forget."),
 )
 
 

@@ -13,16 +13,21 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from gateway.control.desired import Desired
+from gateway.control.desired import UNLOADED, Desired
+from gateway.errors import GatewayError
 from gateway.plan import Absent, Held, Plan, Route
 
 log = logging.getLogger("penstock.control")
 
 CRASHES_TO_QUARANTINE = 2
+_QUARANTINED = (
+    "quarantined: it crashed a worker natively {} times; new content, or loading it by name, "
+    "gives it another chance"
+)
 Trial = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
 
@@ -34,6 +39,10 @@ class Publisher(Protocol):
 
     async def settled(self, number: int, deadline_s: float) -> dict[str, str]:
         """Waits until all follow plan `number`; what any refused, by deployment id."""
+        ...
+
+    def followed(self, number: int) -> bool:
+        """All follow plan `number` or a newer one."""
         ...
 
 
@@ -59,14 +68,28 @@ class Planner:
         trial: Trial,
         gather: Callable[[Memory], Desired],
         store: Callable[[Memory], None],
+        want: Callable[[Set[tuple[str, int]]], None],
         load_deadline_s: float,
     ) -> None:
+        """Takes its collaborators.
+
+        Args:
+            memory: what an earlier control left, or an empty one.
+            publisher: carries plans to the workers.
+            allocate: gives the offset of a version's counters.
+            trial: tries a deployment out where a crash does no harm.
+            gather: finds what should run now. Blocks; called on a thread.
+            store: keeps the memory; called before each plan goes out.
+            want: hears which versions are known, once all workers follow the plan that says so.
+            load_deadline_s: how long workers may take to load.
+        """
         self.memory = memory
         self._publisher = publisher
         self._allocate = allocate
         self._trial = trial
         self._gather = gather
         self._store = store
+        self._want = want
         self._load_deadline_s = load_deadline_s
         self._applying = asyncio.Lock()
 
@@ -79,22 +102,26 @@ class Planner:
         async with self._applying:
             desired = await asyncio.to_thread(self._gather, self.memory)
             old = self.memory.plan
-            wanted = self._held(desired)
+            wanted, desired = self._held(desired)
             known = {held.id for held in old.held}
-            self._announce(desired, [held for held in wanted if held.id not in known])
-            await self._try_out([held for held in wanted if held.id not in known])
-            good = [held for held in wanted if held.id not in self.memory.refused]
+            self._tidy({held.id for held in wanted} | known, desired)
+            fresh = [held for held in wanted if held.id not in known]
+            self._announce(desired, wanted, fresh)
+            await self._try_out(fresh)
+            good = self._good(wanted)
             new = [held for held in good if held.id not in known]
             if new:
-                both = {held.id: held for held in (*old.held, *new)}
+                both = {held.id: held for held in (*old.held, *new) if self._may_run(held)}
                 self._publish(held=tuple(both.values()))
                 refused = await self._settled()
                 self.memory.refused |= {i: why for i, why in refused.items() if i not in known}
-                good = [held for held in good if held.id not in self.memory.refused]
-            good += self._fallbacks(old, wanted)
+                good = self._good(wanted)
+            good += self._fallbacks(old, wanted, desired)
             absent = self._absent(desired, wanted)
+            self._complain(absent, old)
             self._publish(held=tuple(good), routes=_routes(good, desired), absent=absent)
             await self._settled()
+            self._forget_blocks(desired)
             return absent
 
     def resume(self) -> None:
@@ -103,18 +130,25 @@ class Planner:
             self._publisher.publish(self.memory.plan)
 
     async def crashed(self, blocks: Sequence[int]) -> None:
-        """A worker crashed natively while it ran the models that count in `blocks`."""
-        for held in self.memory.plan.held:
-            if held.block in blocks:
-                count = self.memory.crashes.get(held.id, 0) + 1
-                self.memory.crashes[held.id] = count
-                if count >= CRASHES_TO_QUARANTINE:
-                    reason = f"quarantined: it crashed a worker natively {count} times"
-                    self.memory.refused[held.id] = reason
-                    log.error("model '%s' version %d is %s", held.name, held.version, reason)
-        self._store(self.memory)
-        if any(held.id in self.memory.refused for held in self.memory.plan.held):
+        """A worker crashed natively while it loaded or ran the models that count in `blocks`.
+
+        Of several suspects only those with the most crashes behind them are blamed: the others were
+        beside them.
+        """
+        crashes = self.memory.crashes
+        suspects = [held.id for held in self.memory.plan.held if held.block in blocks]
+        most = max((crashes.get(held, 0) for held in suspects), default=0)
+        blamed = {held for held in suspects if crashes.get(held, 0) == most}
+        for held in blamed:
+            crashes[held] = most + 1
+            if most + 1 >= CRASHES_TO_QUARANTINE:
+                self.memory.refused[held] = _QUARANTINED.format(most + 1)
+        if most + 1 >= CRASHES_TO_QUARANTINE:
+            # At once: a change may be waiting for the very worker that this model keeps killing.
+            self._withdraw(blamed)
             await self.apply()
+        else:
+            self._store(self.memory)
 
     def reload(self, name: str) -> None:
         """Forgets what was held against a model and loads it anew at the next `apply`."""
@@ -123,35 +157,64 @@ class Planner:
         self.forget_refusals(name)
 
     def forget_refusals(self, name: str | None = None) -> None:
-        """Gives refused deployments (of one model, or all) another chance."""
-        for table in (self.memory.refused, self.memory.crashes):
-            for held in [i for i in table if name is None or i.startswith(f"{name}/")]:
-                del table[held]
+        """Gives refused deployments another chance: of all models, or of one, named on purpose.
+
+        What is quarantined crashed workers, not just a trial: only who names it gets it back.
+        """
+        memory = self.memory
+        for held in list(memory.refused):
+            quarantined = memory.crashes.get(held, 0) >= CRASHES_TO_QUARANTINE
+            if held.startswith(f"{name}/") if name is not None else not quarantined:
+                del memory.refused[held]
+                memory.crashes.pop(held, None)
 
     # ---- steps of a change ----------------------------------------------------------------------
 
-    def _held(self, desired: Desired) -> list[Held]:
-        return [
-            Held(
-                name=candidate.name,
-                version=candidate.version,
-                folder=str(candidate.folder),
-                file=candidate.file,
-                digest=candidate.digest,
-                settings=candidate.settings,
-                declared=candidate.declared,
-                block=self._allocate(candidate.name, candidate.version),
-                load=self.memory.loads.get(candidate.name, 0),
+    def _held(self, desired: Desired) -> tuple[list[Held], Desired]:
+        """What to hold; candidates that cannot be counted join the faults."""
+        held: list[Held] = []
+        faults = list(desired.faults)
+        for candidate in desired.candidates:
+            try:
+                block = self._allocate(candidate.name, candidate.version)
+            except GatewayError as error:
+                faults.append(Absent(candidate.name, candidate.version, "UNAVAILABLE", str(error)))
+                continue
+            held.append(
+                Held(
+                    name=candidate.name,
+                    version=candidate.version,
+                    folder=str(candidate.folder),
+                    file=candidate.file,
+                    digest=candidate.digest,
+                    settings=candidate.settings,
+                    declared=candidate.declared,
+                    block=block,
+                    load=self.memory.loads.get(candidate.name, 0),
+                )
             )
-            for candidate in desired.candidates
-        ]
+        return held, dataclasses.replace(desired, faults=faults)
 
-    def _announce(self, desired: Desired, new: Sequence[Held]) -> None:
-        loading = {(h.name, h.version) for h in new if h.id not in self.memory.refused}
+    def _tidy(self, ids: Set[str], desired: Desired) -> None:
+        """Forgets what is remembered of deployments and models that are no more."""
+        memory = self.memory
+        memory.refused = {held: why for held, why in memory.refused.items() if held in ids}
+        memory.crashes = {held: count for held, count in memory.crashes.items() if held in ids}
+        names = {name for name, _ in _known(desired)}
+        memory.loads = {name: count for name, count in memory.loads.items() if name in names}
+
+    def _may_run(self, held: Held) -> bool:
+        return held.id not in self.memory.refused
+
+    def _good(self, wanted: Sequence[Held]) -> list[Held]:
+        return [held for held in wanted if self._may_run(held)]
+
+    def _announce(self, desired: Desired, wanted: Sequence[Held], fresh: Sequence[Held]) -> None:
+        loading = {(held.name, held.version) for held in self._good(fresh)}
         served = {(route.name, v) for route in self.memory.plan.routes for v in route.deployments}
         announced = [Absent(n, v, "LOADING", "loading") for n, v in sorted(loading - served)]
         if announced or not self.memory.plan.number:
-            self._publish(absent=(*announced, *desired.faults))
+            self._publish(absent=(*announced, *self._absent(desired, wanted)))
 
     async def _try_out(self, new: Sequence[Held]) -> None:
         async def one(held: Held) -> None:
@@ -161,15 +224,21 @@ class Planner:
 
         await asyncio.gather(*(one(h) for h in new if h.id not in self.memory.refused))
 
-    def _fallbacks(self, old: Plan, wanted: Sequence[Held]) -> list[Held]:
-        """A version whose new content was refused goes on serving its old content."""
-        refused = self.memory.refused
-        failed = {(held.name, held.version) for held in wanted if held.id in refused}
+    def _fallbacks(self, old: Plan, wanted: Sequence[Held], desired: Desired) -> list[Held]:
+        """A version whose new content cannot be served goes on serving its old content."""
+        fine = {(held.name, held.version) for held in self._good(wanted)}
+        failed = {(held.name, held.version) for held in wanted} - fine
+        failed |= {(fault.name, fault.version) for fault in desired.faults if _broken(fault)}
         serving = {held for route in old.routes for held in route.deployments.values()}
         return [
             held
             for held in old.held
-            if (held.name, held.version) in failed and held.id in serving and held.id not in refused
+            # A fault of version 0 is the whole model's.
+            if {(held.name, held.version), (held.name, 0)} & failed
+            and (held.name, held.version) not in fine
+            and held.name not in self.memory.unloaded
+            and held.id in serving
+            and self._may_run(held)
         ]
 
     def _absent(self, desired: Desired, wanted: Sequence[Held]) -> tuple[Absent, ...]:
@@ -179,9 +248,36 @@ class Planner:
             for held in wanted
             if held.id in refused
         ]
-        for absent in broken:
-            log.error("model '%s' version %d: %s", absent.name, absent.version, absent.reason)
         return (*broken, *desired.faults)
+
+    def _complain(self, absent: Sequence[Absent], old: Plan) -> None:
+        """Logs what does not serve, once."""
+        for one in absent:
+            if one not in old.absent and _broken(one):
+                log.error("model '%s' version %d: %s", one.name, one.version, one.reason)
+
+    def _withdraw(self, ids: Set[str]) -> None:
+        """Takes deployments out of the plan without waiting for anything."""
+        plan = self.memory.plan
+        routes = []
+        for route in plan.routes:
+            left = {v: held for v, held in route.deployments.items() if held not in ids}
+            if left:
+                version = route.version if route.version in left else max(left)
+                routes.append(Route(route.name, version, left))
+        gone = [
+            Absent(held.name, held.version, "UNAVAILABLE", self.memory.refused[held.id])
+            for held in plan.held
+            if held.id in ids
+        ]
+        self._complain(gone, plan)
+        kept = tuple(held for held in plan.held if held.id not in ids)
+        self._publish(held=kept, routes=tuple(routes), absent=(*gone, *plan.absent))
+
+    def _forget_blocks(self, desired: Desired) -> None:
+        plan = self.memory.plan
+        if self._publisher.followed(plan.number):
+            self._want(_known(desired) | {(held.name, held.version) for held in plan.held})
 
     def _publish(
         self,
@@ -202,6 +298,17 @@ class Planner:
 
     async def _settled(self) -> dict[str, str]:
         return await self._publisher.settled(self.memory.plan.number, self._load_deadline_s)
+
+
+def _known(desired: Desired) -> set[tuple[str, int]]:
+    """Everything that some source has, whether it can serve or not."""
+    known = {(candidate.name, candidate.version) for candidate in desired.candidates}
+    return known | {(fault.name, fault.version) for fault in desired.faults}
+
+
+def _broken(absent: Absent) -> bool:
+    """Absent, and not because somebody wanted it so."""
+    return absent.reason != UNLOADED
 
 
 def _routes(good: Sequence[Held], desired: Desired) -> tuple[Route, ...]:

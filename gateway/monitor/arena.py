@@ -48,7 +48,7 @@ HEARTBEAT_NS: Final = 9  # monotonic
 PLAN: Final = 10  # number of the newest plan that it serves
 READY_NS: Final = 11  # from birth to ready
 CONNECTIONS: Final = 12  # open now: who has the fewest gets the next
-RUNNING: Final = 16  # offsets of the models being run: place 0 is the event loop's, others threads'
+RUNNING: Final = 16  # offsets of the models being run, each in whatever place is free
 RUNNING_PLACES: Final = 48
 _ROW_WORDS: Final = 64
 
@@ -184,8 +184,10 @@ class Arena:
         for word in range(STATE, _ROW_WORDS):
             row[word] = 0
         for block in self.blocks():
+            # By the block itself: control may forget it between two looks into the directory.
             first, end = layout.GAUGES.get(block.kind, (0, 0))
-            self.array(block.offset, worker)[first:end] = 0
+            start = block.offset + worker * stride(block.words)
+            np.frombuffer(self._map, np.int64, block.words, start)[first:end] = 0
 
     # -- blocks ------------------------------------------------------------------------------------
 
@@ -199,11 +201,11 @@ class Arena:
         start, words = self._place(offset, worker)
         return np.frombuffer(self._map, np.int64, words, start)
 
-    def slots(self, offset: int) -> Words:
-        """All slots of a block, (workers, words), nothing copied."""
-        start, words = self._place(offset, 0)
-        whole = np.frombuffer(self._map, np.int64, self.workers * stride(words) // 8, start)
-        return whole.reshape(self.workers, -1)[:, :words]
+    def slots(self, block: Block) -> Words:
+        """All slots of a block, (workers, words), nothing copied; zeros once it is freed."""
+        size = self.workers * stride(block.words) // 8
+        whole = np.frombuffer(self._map, np.int64, size, block.offset)
+        return whole.reshape(self.workers, -1)[:, : block.words]
 
     def blocks(self, kind: int | None = None) -> Iterator[Block]:
         """All blocks, or those of a kind; any process may look."""

@@ -167,6 +167,10 @@ class WorkerObserver:
         """The ASGI side answers with this status."""
         self.slot[layout.STATUS + min(max(status // 100, 1), 5) - 1] += 1
 
+    def mailed(self, sent: bool) -> None:
+        """A message to control went out, or found no room."""
+        self.slot[layout.MAILBOX_SENT if sent else layout.MAILBOX_DROPPED] += 1
+
     def lagged(self, seconds: float) -> None:
         """The event loop came so much later than it was asked to."""
         ns = max(int(seconds * 1e9), 0)

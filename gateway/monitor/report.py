@@ -144,13 +144,9 @@ COUNTS: Final = {
     "handed_over": layout.HANDED_OVER,
     "adopted": layout.ADOPTED,
     "refused_connections": layout.REFUSED_CONNECTIONS,
-    "lane_requests": layout.LANE_REQUESTS,
-    "bytes_in": layout.BYTES_IN,
-    "bytes_out": layout.BYTES_OUT,
     "pauses": layout.PAUSES,
     "mailbox_sent": layout.MAILBOX_SENT,
     "mailbox_dropped": layout.MAILBOX_DROPPED,
-    "ledger_dropped": layout.LEDGER_DROPPED,
 }
 WORKER_GAUGES: Final = {
     "open_connections": layout.OPEN_CONNECTIONS,
@@ -178,7 +174,7 @@ def find_model(arena: Arena, name: str, version: int) -> ModelCounters | None:
 def read_model(arena: Arena, block: Block) -> ModelCounters:
     """The counters of one block of kind MODEL."""
     name, version = layout.model_of(block.name)
-    slots = arena.slots(block.offset)
+    slots = arena.slots(block)
     head = slots[:, :_HEAD_END].copy()
     total: list[int] = head.sum(axis=0).tolist()
     timed = total[layout.TIMING :]
@@ -226,7 +222,7 @@ def read_model(arena: Arena, block: Block) -> ModelCounters:
 
 def read_workers(arena: Arena) -> list[WorkerCounters]:
     """Every worker slot, in order."""
-    slots = arena.slots(arena.worker_block)
+    slots = arena.slots(Block(layout.WORKER, "worker", arena.worker_block, layout.WORKER_WORDS))
     return [_read_worker(arena, number, slots[number].tolist()) for number in range(arena.workers)]
 
 

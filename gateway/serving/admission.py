@@ -17,6 +17,9 @@ from gateway.errors import (
 )
 from gateway.serving.cost import CostModel
 
+# So many rows may wait however slow the model is: a handful of callers is no overload.
+FREE_ROWS = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Admission:
@@ -26,15 +29,29 @@ class Admission:
         name: the model's.
         max_rows: most rows of a batch; 0: each request runs alone, whatever its rows.
         max_queue_rows: most rows that may wait.
+        max_queue_s: longest wait for a slot that a newcomer may expect.
         instances: batches that run at the same time.
     """
 
     name: str
     max_rows: int
     max_queue_rows: int
+    max_queue_s: float
     instances: int
 
-    def objection(self, rows: int, queued_rows: int, draining: bool) -> GatewayError:
+    def room(self, cost: CostModel) -> int:
+        """How many rows may wait, at what runs cost now.
+
+        A bound in rows, worked out once a run, is all that a request has to be held against.
+        """
+        rows = max(self.max_rows, 1)
+        each = cost.estimate(rows)
+        if not each:
+            return self.max_queue_rows
+        in_time = int(self.max_queue_s / each * self.instances * rows)
+        return min(self.max_queue_rows, max(in_time, FREE_ROWS, rows * self.instances))
+
+    def objection(self, rows: int, queued_rows: int, room: int, draining: bool) -> GatewayError:
         """Why a request of so many rows is not taken; called only where one of these holds."""
         if draining:
             return Draining(f"model '{self.name}' is being unloaded")
@@ -45,9 +62,14 @@ class Admission:
             )
         if rows < 1:
             return InvalidTensor(f"model '{self.name}': expected at least one row, got {rows}")
+        if rows > self.max_queue_rows:
+            return BatchTooLarge(
+                f"model '{self.name}': expected at most max_queue_rows"
+                f" {self.max_queue_rows} rows in a request, got {rows}"
+            )
         return QueueFull(
             f"model '{self.name}': Exceeds maximum queue size: {queued_rows} rows wait,"
-            f" {self.max_queue_rows} may, {rows} came"
+            f" {room} may, {rows} came"
         )
 
     def expected_s(self, cost: CostModel, rows: int, rows_before: int, slot_free_s: float) -> float:

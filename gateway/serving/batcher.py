@@ -49,8 +49,8 @@ class Batcher:
     Args:
         name: the model's, for messages.
         runtime: runs the batches.
-        settings: `max_batch_size`, `max_queue_delay_ms`, `max_queue_rows`, `preferred_batch_sizes`,
-            `timeout_ms`, `instances` and `padding` apply here.
+        settings: `max_batch_size`, `max_queue_delay_ms`, `max_queue_rows`, `max_queue_ms`,
+            `preferred_batch_sizes`, `timeout_ms`, `instances` and `padding` apply here.
         deliver: gets every batch that has run, or failed, exactly once.
         refuse: gets every rider that was queued and will not ride, with the reason.
         scheduler: the event loop.
@@ -64,6 +64,7 @@ class Batcher:
     Attributes:
         running: batches under way.
         in_flight: rows under way.
+        riding: riders under way.
         isolations: batches that failed and whose riders were run again apart.
     """
 
@@ -96,9 +97,12 @@ class Batcher:
         self._mark = mark
         self._clock = clock
         self._max_rows = settings.max_batch_size if runtime.signature.batched else 0
-        self._max_queue_rows = settings.max_queue_rows
         self._admission = Admission(
-            name, self._max_rows, settings.max_queue_rows, settings.instances
+            name,
+            self._max_rows,
+            settings.max_queue_rows,
+            settings.max_queue_ms * 1e-3,
+            settings.instances,
         )
         self._timeout_s = INFINITE if settings.timeout_ms is None else settings.timeout_ms * 1e-3
         self._timed = settings.timeout_ms is not None
@@ -115,12 +119,14 @@ class Batcher:
         # Changed by every run.
         self.wall = wall or CostModel()
         self.held = held or CostModel()
+        self._room = self._admission.room(self.wall)
         self._lobby = Lobby(self._max_rows, self._delay_s, preferred, key)
         self._free = settings.instances
         self._expected_ends: dict[int, float] = {}
         self._owed = 0
         self.running = 0
         self.in_flight = 0
+        self.riding = 0
         self.isolations = 0
         # When to look again.
         self._scheduled = False
@@ -135,6 +141,11 @@ class Batcher:
     def queued_rows(self) -> int:
         """Rows that wait."""
         return self._lobby.rows
+
+    @property
+    def queued_riders(self) -> int:
+        """Riders that wait, counted one line after the other: for gauges."""
+        return self._lobby.riders
 
     # ---- in -------------------------------------------------------------------------------------
 
@@ -154,12 +165,12 @@ class Batcher:
         rows = rider.rows
         lobby = self._lobby
         if (
-            lobby.rows + rows > self._max_queue_rows
+            lobby.rows + rows > self._room
             or rows > self._max_rows > 0
             or rows < 1
             or self._draining
         ):
-            raise self._admission.objection(rows, lobby.rows, self._draining)
+            raise self._admission.objection(rows, lobby.rows, self._room, self._draining)
         now = rider.queued = self._clock()
         if self._timed or rider.deadline != INFINITE:
             self._admit(rider, now)
@@ -217,6 +228,7 @@ class Batcher:
         self._owed += 1
         self.running += 1
         self.in_flight += batch.rows
+        self.riding += len(batch.riders)
         if self._mark is not None:
             self._mark(1)
         if self._short(batch.rows) and not self._turn.spent:
@@ -281,6 +293,7 @@ class Batcher:
         self._free += 1
         self.running -= 1
         self.in_flight -= batch.rows
+        self.riding -= len(batch.riders)
         self._expected_ends.pop(id(batch), None)
         if self._mark is not None:
             self._mark(-1)
@@ -289,6 +302,7 @@ class Batcher:
         if batch.error is None:
             wall_s = batch.finished - batch.started
             self.wall.add(batch.rows, wall_s)
+            self._room = self._admission.room(self.wall)
             # A thread's wall time holds waiting for the core and the interpreter, which a run on
             # the loop would not see: judged by it, a model once moved off the loop would never come
             # back. Where a run has several threads, one thread's own time says too little.

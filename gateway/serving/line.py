@@ -33,6 +33,11 @@ class Line:
         self._order = [DEFAULT_LEVEL]
         self.rows = 0
 
+    @property
+    def riders(self) -> int:
+        """How many wait here."""
+        return sum(map(len, self._levels.values()))
+
     def add(self, rider: Rider) -> None:
         """Takes a place at the end of the rider's level."""
         self.rows += rider.rows

@@ -77,6 +77,11 @@ class Lobby:
         self.expired: list[Rider] = []
         self.gone = 0
 
+    @property
+    def riders(self) -> int:
+        """How many wait."""
+        return sum(line.riders for line in self._lines.values())
+
     def add(self, rider: Rider) -> None:
         """Shows a rider to its line."""
         self.rows += rider.rows

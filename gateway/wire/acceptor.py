@@ -30,7 +30,6 @@ MAX_LINGERING = 128
 
 # What a client did to its own connection before it was accepted.
 _CLIENTS_OWN = frozenset((errno.ECONNABORTED, errno.EPROTO, errno.EPERM))
-_EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
 class Acceptor:
@@ -138,9 +137,8 @@ class Acceptor:
                 self.adopt(sock)
 
     def _cannot_accept(self, error: OSError) -> None:
-        if error.errno not in _EXHAUSTED:
-            raise error
-        # The connection stays in the backlog, so the socket stays readable: look again later.
+        # The connection stays in the backlog, so the socket stays readable: look again later,
+        # whatever it was.
         if not self._exhausted:
             logger.warning("cannot accept connections for now: %s", error)
         self._exhausted = True
@@ -156,9 +154,7 @@ class Acceptor:
         except OSError as error:
             logger.debug("a connection was lost before it began: %s", error)
             sock.close()
-        finally:
-            self._services.opening -= 1
-            self._services.check_empty()
+            self._services.never_opened()
 
     def _refuse(self, sock: socket.socket) -> None:
         limit = self._services.limits.max_connections

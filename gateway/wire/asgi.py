@@ -53,23 +53,27 @@ class EndpointApp:
             raise RuntimeError(f"ASGI scope: expected http, got {scope['type']}")
         services = self._services
         exchange = AsgiExchange(services, scope)
+        body = _Body(services)
         try:
             endpoint = self._endpoint(exchange)
-            exchange.body = await self._body(scope, receive)
+            exchange.body = await self._read(scope, receive, body)
+            await self._run(exchange, endpoint, receive, send)
         except ClientLeft:
             services.counters.left()
-            return
         except GatewayError as error:
             exchange.refuse(error)
             await exchange.send_all(send)
-            return
+        finally:
+            body.release()
+
+    async def _run(
+        self, exchange: AsgiExchange, endpoint: Endpoint, receive: Receive, send: Send
+    ) -> None:
         watcher = asyncio.ensure_future(_watch(receive, exchange))
-        services.buffered_bytes += len(exchange.body)
         try:
             exchange.run(endpoint)
             await exchange.send_all(send)
         finally:
-            services.buffered_bytes -= len(exchange.body)
             watcher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watcher
@@ -82,22 +86,12 @@ class EndpointApp:
             raise MethodNotAllowed(f"method: expected POST, got {exchange.method.decode()}")
         return endpoint
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+    async def _read(self, scope: Scope, receive: Receive, body: _Body) -> bytes:
         limits = self._services.limits
         declared = [value for name, value in scope["headers"] if name == b"content-length"]
-        size = int(declared[0]) if declared and declared[0].isdigit() else 0
-        pieces: list[bytes] = []
-        received = 0
+        body.check(int(declared[0]) if declared and declared[0].isdigit() else 0)
         more = True
-        while True:
-            if max(size, received) > limits.max_body_bytes:
-                raise BodyTooLarge(
-                    f"body: expected at most {limits.max_body_bytes} bytes, got more"
-                )
-            if self._services.buffered_bytes + received > limits.max_buffered_bytes:
-                raise Overloaded("request bodies: the server holds as many bytes as it may")
-            if not more:
-                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        while more:
             try:
                 async with asyncio.timeout(limits.body_timeout_s):
                     message = await receive()
@@ -108,8 +102,38 @@ class EndpointApp:
             if message["type"] == "http.disconnect":
                 raise ClientLeft
             more = message.get("more_body", False)
-            pieces.append(message.get("body", b""))
-            received += len(pieces[-1])
+            body.add(message.get("body", b""))
+        return body.whole()
+
+
+class _Body:
+    """A body as it arrives. What it holds is counted at once, and until `release`."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._pieces: list[bytes] = []
+        self._bytes = 0
+
+    def check(self, size: int) -> None:
+        """Refuses a body of this size, if it passes a limit."""
+        limits = self._services.limits
+        if size > limits.max_body_bytes:
+            raise BodyTooLarge(f"body: expected at most {limits.max_body_bytes} bytes, got more")
+        if self._services.buffered_bytes + size - self._bytes > limits.max_buffered_bytes:
+            raise Overloaded("request bodies: the server holds as many bytes as it may")
+
+    def add(self, piece: bytes) -> None:
+        self.check(self._bytes + len(piece))
+        self._pieces.append(piece)
+        self._bytes += len(piece)
+        self._services.buffered_bytes += len(piece)
+
+    def whole(self) -> bytes:
+        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+
+    def release(self) -> None:
+        self._services.buffered_bytes -= self._bytes
+        self._bytes = 0
 
 
 class AsgiExchange(BaseExchange):

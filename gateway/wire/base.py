@@ -87,14 +87,14 @@ class BaseExchange:
             self.refuse(error)
         except Exception:
             logger.exception("request %s: the endpoint failed", self.request_id.decode())
-            self._give_up(500, answers.INTERNAL_BODY)
             self.services.counters.refused(GatewayError.code)
+            self._give_up(500, answers.INTERNAL_BODY)
 
     def refuse(self, error: GatewayError) -> None:
-        """Answers with an error, and counts it."""
+        """Counts an error, and answers with it."""
+        self.services.counters.refused(error.code)
         body = answers.error_body(str(error))
         self._give_up(error.status, body, answers.error_headers(error))
-        self.services.counters.refused(error.code)
 
     def _tell_gone(self) -> None:
         self.gone = True

@@ -267,7 +267,8 @@ class Lane(HttpToolsProtocol):
 
     def resume_reading(self) -> None:
         """It no longer is."""
-        self.flow.release(LAG)
+        if not self.transport.is_closing():
+            self.flow.release(LAG)
 
     def shutdown(self) -> None:
         """What uvicorn's server calls when it stops: riders are answered first."""

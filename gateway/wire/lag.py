@@ -66,9 +66,13 @@ class LagGuard:
     def _hold(self) -> None:
         if not self._held:
             self._services.counters.paused()
-        # Idle connections are left alone: there may be thousands, and they send nothing.
-        self._held = deque(
-            connection for connection in self._services.connections if connection.hold_reading()
+        # Who is held stays held: a connection that is not read falls silent, and would else be
+        # taken for idle and forgotten unread. Idle ones are left alone: there may be thousands.
+        known = set(self._held)
+        self._held.extend(
+            connection
+            for connection in self._services.connections
+            if connection not in known and connection.hold_reading()
         )
 
     def _release(self, portion: int) -> None:

@@ -130,7 +130,14 @@ class Services:
     def opened(self, connection: Connection) -> None:
         """A connection begins."""
         self.connections.add(connection)
+        if self.opening:  # none where somebody else than our acceptor accepts
+            self.opening -= 1
         self.counters.opened()
+
+    def never_opened(self) -> None:
+        """A connection was lost before it began."""
+        self.opening -= 1
+        self.check_empty()
 
     def closed(self, connection: Connection) -> None:
         """A connection ended."""

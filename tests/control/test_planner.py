@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from pathlib import Path
 
 import pytest
 
 from gateway.control.desired import Candidate, Desired
 from gateway.control.planner import Memory, Planner
+from gateway.errors import ArenaFull
 from gateway.plan import Absent, Plan
 
 pytestmark = pytest.mark.anyio
@@ -28,20 +30,32 @@ class World:
         self.tried: list[str] = []
         self.bad_trials: dict[str, str] = {}
         self.bad_loads: dict[str, str] = {}
+        self.known: list[set[tuple[str, int]]] = []
+        self.lagging = False
+        self.faults: list[Absent] = []
+        self.full = False
+        self.while_settling: list[Coroutine[None, None, None]] = []
+        self.happened: list[asyncio.Future[None]] = []
         self.planner = Planner(
             Memory(),
             self,
-            lambda name, version: 4096 * version,
+            self.allocate,
             self.trial,
             self.gather,
             lambda memory: None,
+            self.known.append,
             1.0,
         )
 
     def gather(self, memory: Memory) -> Desired:
         good = [c for c in self.wanted if c.name not in memory.unloaded]
         faults = [Absent(n, 0, "UNAVAILABLE", "unloaded") for n in sorted(memory.unloaded)]
-        return Desired(good, faults, self.champions)
+        return Desired(good, [*faults, *self.faults], self.champions)
+
+    def allocate(self, name: str, version: int) -> int:
+        if self.full and name == "new":
+            raise ArenaFull("no room")
+        return 4096 * version
 
     async def trial(self, held) -> dict[str, object]:
         self.tried.append(held["name"])
@@ -52,8 +66,15 @@ class World:
         self.published.append(plan)
 
     async def settled(self, number: int, deadline_s: float) -> dict[str, str]:
+        for happening in self.while_settling:
+            self.happened.append(asyncio.ensure_future(happening))
+        self.while_settling.clear()
+        await asyncio.sleep(0)
         held = self.published[-1].held
         return {h.id: self.bad_loads[h.digest] for h in held if h.digest in self.bad_loads}
+
+    def followed(self, number: int) -> bool:
+        return not self.lagging
 
     def routes(self) -> dict[str, int]:
         return {route.name: route.version for route in self.published[-1].routes}
@@ -158,3 +179,91 @@ async def test_a_successor_publishes_what_its_predecessor_left(world):
     world.published.clear()
     world.planner.resume()
     assert world.published == [left]
+
+
+async def test_new_files_that_cannot_even_be_read_leave_the_old_content_serving(world):
+    world.wanted = [candidate("m", digest="old"), candidate("n")]
+    await world.planner.apply()
+    world.wanted = [candidate("n")]
+    world.faults = [Absent("m", 1, "UNAVAILABLE", "not an ONNX file")]
+    await world.planner.apply()
+    assert world.routes() == {"m": 1, "n": 1}
+    assert world.published[-1].absent == tuple(world.faults)
+
+
+async def test_a_model_that_is_gone_from_its_source_is_gone(world):
+    world.wanted = [candidate("m"), candidate("n")]
+    await world.planner.apply()
+    world.wanted = [candidate("n")]
+    await world.planner.apply()
+    assert world.routes() == {"n": 1}
+
+
+async def test_of_two_suspects_the_one_that_was_there_before_is_blamed(world):
+    world.wanted = [candidate("m", 1), candidate("n", 2), candidate("o", 3)]
+    await world.planner.apply()
+    m, n, o = (held.block for held in world.published[-1].held)
+    await world.planner.crashed([m, n])
+    await world.planner.crashed([n, o])
+    assert world.routes() == {"m": 1, "o": 3}
+
+
+async def test_a_model_that_crashes_workers_while_they_load_it_is_taken_out_at_once(world):
+    world.wanted = [candidate("m", 1)]
+    await world.planner.apply()
+    world.wanted = [candidate("m", 1), candidate("n", 2)]
+    world.while_settling = [world.planner.crashed([8192]), world.planner.crashed([8192])]
+    await world.planner.apply()
+    await asyncio.gather(*world.happened)
+    assert world.routes() == {"m": 1}
+    assert [a.name for a in world.published[-1].absent] == ["n"]
+
+
+async def test_only_who_names_a_quarantined_model_gets_it_back(world):
+    world.wanted = [candidate("m", 1), candidate("n", 2)]
+    await world.planner.apply()
+    for _ in range(2):
+        await world.planner.crashed([4096])
+    world.planner.forget_refusals()
+    await world.planner.apply()
+    assert world.routes() == {"n": 2}
+    world.planner.reload("m")
+    await world.planner.apply()
+    assert world.routes() == {"m": 1, "n": 2}
+
+
+async def test_a_model_that_cannot_be_counted_is_absent_and_the_rest_serves(world):
+    world.wanted, world.full = [candidate("m"), candidate("new")], True
+    absent = await world.planner.apply()
+    assert absent == (Absent("new", 1, "UNAVAILABLE", "no room"),)
+    assert world.routes() == {"m": 1}
+
+
+async def test_what_did_not_serve_stays_explained_while_something_else_loads(world):
+    world.wanted = [candidate("bad", digest="corrupt")]
+    world.bad_trials = {"corrupt": "no"}
+    await world.planner.apply()
+    world.published.clear()
+    world.wanted = [candidate("bad", digest="corrupt"), candidate("m")]
+    await world.planner.apply()
+    reasons = [{a.name: a.reason for a in plan.absent} for plan in world.published]
+    assert reasons[0] == {"bad": "no", "m": "loading"}
+    assert all(why["bad"] == "no" for why in reasons)
+
+
+async def test_what_is_known_is_told_once_all_workers_follow(world):
+    world.wanted = [candidate("m", 1), candidate("m", 2)]
+    world.lagging = True
+    await world.planner.apply()
+    assert world.known == []
+    world.lagging = False
+    await world.planner.apply()
+    assert world.known == [{("m", 1), ("m", 2)}]
+
+
+async def test_refusals_of_what_is_no_more_are_forgotten(world):
+    for version in range(1, 20):
+        world.wanted = [candidate("m", version, digest="corrupt")]
+        world.bad_trials = {"corrupt": "no"}
+        await world.planner.apply()
+    assert len(world.planner.memory.refused) == 1

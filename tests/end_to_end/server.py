@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from typing import Any
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.cli.child import ServerProcess
+from gateway.cli.child import READY_WITHIN_S, ServerProcess
 from gateway.cli.demo import DATA
+from gateway.cli.running import find
+from gateway.errors import Unavailable
 
 DEMO_MODEL = DATA / "breast_cancer.onnx"
 
@@ -69,6 +72,19 @@ class RunningServer(ServerProcess):
             if sample.name == name and labels.items() <= sample.labels.items()
         )
 
+    def wait_settled(self) -> None:
+        """Returns once every model has been loaded or refused."""
+        deadline = time.monotonic() + READY_WITHIN_S
+        while self.process.poll() is None and time.monotonic() < deadline:
+            listening = find(self._home)
+            if listening is not None:
+                self.port, self.admin_port = listening["port"], listening["admin_port"]
+                with suppress(OSError):
+                    if self.admin("GET", "/health/ready").status == 200:
+                        return
+            time.sleep(0.02)
+        raise Unavailable(f"the server did not settle:\n{self.log}")
+
     def children(self) -> list[psutil.Process]:
         """Control and workers, as they are now."""
         return psutil.Process(self.process.pid).children()
@@ -84,6 +100,7 @@ def running(
     *arguments: str | Path,
     config: str = "",
     environment: Mapping[str, str] | None = None,
+    ready: bool = True,
 ) -> Iterator[RunningServer]:
     """A server that is ready, and is ended (group and all) when the block is left.
 
@@ -92,6 +109,7 @@ def running(
         arguments: of `penstock serve`: models, `--workers`, ...
         config: a YAML document, if one is to be served.
         environment: variables that differ from this process'.
+        ready: False where a model is meant to fail, so that it will never say that it is.
     """
     words = [str(argument) for argument in arguments]
     if config:
@@ -99,5 +117,8 @@ def running(
         file.write_text(config)
         words += ["--config", str(file)]
     with RunningServer(home, words, environment) as server:
-        server.wait_ready()
+        if ready:
+            server.wait_ready()
+        else:
+            server.wait_settled()
         yield server

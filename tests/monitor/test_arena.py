@@ -54,6 +54,10 @@ def test_an_arena_too_small_for_its_directory_is_refused():
         Arena.create(2, 4096)
 
 
+def slots(arena, offset):
+    return arena.slots(next(block for block in arena.blocks() if block.offset == offset))
+
+
 # -- blocks --------------------------------------------------------------------------------------
 
 
@@ -61,8 +65,8 @@ def test_slot_array_and_slots_are_the_same_words(arena):
     offset = arena.allocate(CUSTOM, "block", words=600)
     arena.slot(offset, 1)[599] = 4
     arena.array(offset, 1)[0] = 3
-    assert arena.slots(offset)[:, [0, 599]].tolist() == [[0, 0], [3, 4], [0, 0]]
-    assert arena.slots(offset).shape == (3, 600)
+    assert slots(arena, offset)[:, [0, 599]].tolist() == [[0, 0], [3, 4], [0, 0]]
+    assert slots(arena, offset).shape == (3, 600)
 
 
 def test_allocating_a_name_twice_gives_the_same_block(arena):
@@ -79,8 +83,13 @@ def test_the_same_name_of_another_kind_is_another_block(arena):
 def test_blocks_do_not_overlap(arena):
     offsets = [arena.allocate(CUSTOM, str(n), words=n) for n in (1, 512, 513, 2000)]
     for value, offset in enumerate(offsets, 1):
-        arena.slots(offset)[:] = value
-    assert [set(arena.slots(offset).ravel().tolist()) for offset in offsets] == [{1}, {2}, {3}, {4}]
+        slots(arena, offset)[:] = value
+    assert [set(slots(arena, offset).ravel().tolist()) for offset in offsets] == [
+        {1},
+        {2},
+        {3},
+        {4},
+    ]
 
 
 def test_blocks_are_listed_with_names_in_any_script(arena):
@@ -93,7 +102,7 @@ def test_blocks_are_listed_with_names_in_any_script(arena):
 
 def test_a_freed_block_gives_its_memory_back_and_is_gone(arena):
     offset = arena.allocate(CUSTOM, "big", words=100_000)
-    arena.slots(offset)[:] = 1
+    slots(arena, offset)[:] = 1
     before = held_bytes(arena)
     arena.free(offset)
     assert before - held_bytes(arena) >= 3 * 100_000 * 8
@@ -102,13 +111,21 @@ def test_a_freed_block_gives_its_memory_back_and_is_gone(arena):
         arena.slot(offset, 0)
 
 
+def test_a_reader_that_still_holds_a_freed_block_reads_zeros_instead_of_failing(arena):
+    offset = arena.allocate(layout.MODEL, "m/1")
+    (block,) = arena.blocks(layout.MODEL)
+    arena.slot(offset, 0)[layout.OK] = 3
+    arena.free(offset)
+    assert not arena.slots(block).any()
+
+
 def test_a_freed_place_is_taken_again_and_zero_even_after_a_late_writer(arena):
     offset = arena.allocate(layout.MODEL, "old/1")
     late = arena.slot(offset, 0)
     arena.free(offset)
     late[layout.OK] += 1
     assert arena.allocate(layout.MODEL, "new/1") == offset
-    assert not arena.slots(offset).any()
+    assert not slots(arena, offset).any()
 
 
 def test_a_thousand_updates_take_no_more_room_than_one(arena):

@@ -51,13 +51,14 @@ class Story:
     def __init__(self, cost: dict[int, float], values: dict[str, Any]) -> None:
         self.room = Room(ANY_LENGTH, cost, **values)
         self.most = values["max_batch_size"]
+        self.limit = values["max_queue_rows"]
         self.clients: list[Any] = []
         self.turned_away = 0
 
     def play(self, steps: list[tuple[Any, ...]]) -> None:
         for step in steps:
             getattr(self, step[0])(*step[1:])
-            assert 0 <= self.room.batcher.queued_rows <= self.room.batcher._max_queue_rows
+            assert 0 <= self.room.batcher.queued_rows <= self.limit
         self.room.runtime.poison = None
         done: list[bool] = []
         self.room.batcher.drain(lambda: done.append(True))

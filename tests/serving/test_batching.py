@@ -51,6 +51,19 @@ def test_a_batch_never_has_more_rows_than_it_may():
     assert (room.sizes, room.reasons) == ([3, 4, 1], ["full", "full", "idle"])
 
 
+def test_riders_that_wait_and_that_ride_are_counted_apart_from_their_rows():
+    room = Room()
+    room.submit(1, 2)
+    room.loop.settle()
+    room.submit(3, 4, 5)
+    room.submit(6, priority=1)
+    batcher = room.batcher
+    assert (batcher.queued_rows, batcher.queued_riders) == (4, 2)
+    assert (batcher.in_flight, batcher.riding) == (2, 1)
+    room.run_all()
+    assert (batcher.queued_riders, batcher.riding) == (0, 0)
+
+
 def test_riders_that_come_while_all_slots_are_busy_make_the_next_batch():
     room = Room()
     room.submit(1)

@@ -103,6 +103,15 @@ def test_behind_asgi_bodies_held_are_bounded():
         server.call(held.reply, 200, b"")
 
 
+def test_behind_asgi_bodies_that_still_arrive_are_counted():
+    with rig("asgi", max_buffered_bytes=1 << 20) as server:
+        slow = server.connect().send(post("/echo", b"x" * 600_000)[:-1])
+        assert server.reached(lambda: server.services.buffered_bytes == 599_999)
+        assert server.connect().send(post("/echo", b"x" * 600_000)).answer().status == 503
+        slow.close()
+        assert server.reached(lambda: server.services.buffered_bytes == 0)
+
+
 def test_behind_the_lane_the_adapter_keeps_the_lanes_request_id():
     """As one route of the application that the lane passes other requests to."""
     inner: dict[str, EndpointApp] = {}

@@ -57,6 +57,25 @@ def test_idle_connections_are_left_alone():
         assert busy.answer().body == b"y"
 
 
+def test_a_connection_that_is_held_for_long_is_read_again():
+    with rig(max_loop_lag_ms=10_000) as server:
+        client = server.connect()
+        client.send(post("/echo", b"x")).answer()
+
+        def scenario() -> bool:
+            services = server.services
+            services.lag._hold()
+            services.now += 60.0  # it cannot have sent anything: it is not read
+            services.lag._hold()
+            (lane,) = [one for one in services.connections if isinstance(one, Lane)]
+            held: bool = lane.flow.read_paused
+            services.lag._release(128)
+            return held and not lane.flow.read_paused
+
+        assert server.call(scenario)
+        assert client.send(post("/echo", b"y")).answer().body == b"y"
+
+
 def test_all_are_held_at_once_and_released_in_portions():
     with rig(max_loop_lag_ms=10_000) as server:
         lag = server.services.lag

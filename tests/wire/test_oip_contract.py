@@ -14,7 +14,8 @@ import orjson
 import pytest
 
 from gateway.errors import WrongOutputs
-from gateway.wire.oip import error_body, parse_header_length
+from gateway.wire.answers import error_body
+from gateway.wire.oip import parse_header_length
 from tests.wire.oip_rig import (
     binary_tensor,
     codec_of,

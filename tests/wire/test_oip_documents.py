@@ -9,7 +9,7 @@ from gateway import __version__
 from gateway.config import ModelSettings
 from gateway.errors import InvalidParameter, MalformedJson
 from gateway.tensors import Signature
-from gateway.wire.oip import error_body
+from gateway.wire.answers import error_body
 from gateway.wire.oip.metadata import model_config, model_metadata, server_metadata
 from gateway.wire.oip.repository import (
     index,

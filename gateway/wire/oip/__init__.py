@@ -6,7 +6,7 @@ nothing of HTTP, batching or loaded models: everything here is a function of its
 The rooms, in the way of a request: `text` (JSON to values), `fields` (typed access), `choice`
 (which outputs), `head` (the whole header of a request), `elements` and `binary` (values to arrays),
 `templates` (the short way for requests seen before), `codec` (all of it), `render` (arrays to
-answers). Beside them stand the documents: `metadata`, `statistics`, `repository`.
+answers). Beside them stand the documents: `metadata`, `repository`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 from gateway.wire.oip.binary import parse_header_length
 from gateway.wire.oip.choice import Choice, Wanted
 from gateway.wire.oip.codec import Codec, InferRequest
-from gateway.wire.oip.fields import error_body
 from gateway.wire.oip.render import Rendered
 
 __all__ = [
@@ -23,6 +22,5 @@ __all__ = [
     "InferRequest",
     "Rendered",
     "Wanted",
-    "error_body",
     "parse_header_length",
 ]

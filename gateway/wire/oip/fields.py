@@ -9,20 +9,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-import orjson
-
 from gateway.errors import InvalidParameter, MalformedJson
 
 Parameters = Mapping[str, Any]
 NO_PARAMETERS: Parameters = MappingProxyType({})
-
-
-def error_body(message: str) -> bytes:
-    """The protocol's error document. Text that is no Unicode is replaced rather than raised."""
-    try:
-        return orjson.dumps({"error": message})
-    except orjson.JSONEncodeError:
-        return orjson.dumps({"error": message.encode(errors="replace").decode()})
 
 
 def shown(value: Any) -> str:

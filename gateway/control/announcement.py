@@ -1,0 +1,64 @@
+"""Says that the server is there: to whoever started it, and to commands that look for it.
+
+Knows the file in the home and the line on stdout. Knows nothing of how the server came to be.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from gateway.inherited import Inherited
+from gateway.plan import Absent
+
+
+def announce(inherited: Inherited, serving: Mapping[str, int], absent: Sequence[Absent]) -> None:
+    """Writes where the server listens, and prints it unless an earlier control process did.
+
+    Args:
+        inherited: sockets and home.
+        serving: model to the version that answers where a path names none.
+        absent: what does not serve.
+    """
+    launch = inherited.launch
+    host, port = inherited.data_sockets[0].getsockname()[:2]
+    admin_port = inherited.control_socket.getsockname()[1]
+    facts = {"pid": os.getppid(), "host": host, "port": port, "admin_port": admin_port}
+    if not _write(launch.home / "run" / "server.json", orjson.dumps(facts)):
+        return
+    print(_line(launch.json, facts, serving, absent), flush=True)  # noqa: T201
+    for one in absent:
+        print(  # noqa: T201
+            f"penstock: model '{one.name}' version {one.version} is {one.state}: {one.reason}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _line(
+    as_json: bool, facts: Mapping[str, Any], serving: Mapping[str, int], absent: Sequence[Absent]
+) -> str:
+    if as_json:
+        whole = {"ready": True, **facts, "models": serving, "absent": len(absent)}
+        return orjson.dumps(whole).decode()
+    names = ", ".join(f"{name} (version {number})" for name, number in serving.items())
+    host = f"[{facts['host']}]" if ":" in facts["host"] else facts["host"]
+    return (
+        f"penstock: serving {names or 'no model'} on http://{host}:{facts['port']}, "
+        f"control on http://127.0.0.1:{facts['admin_port']}"
+    )
+
+
+def _write(path: Path, data: bytes) -> bool:
+    """Replaces the file in one step; False where it says this already."""
+    if path.exists() and path.read_bytes() == data:
+        return False
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_bytes(data)
+    temporary.replace(path)
+    return True

@@ -1,0 +1,98 @@
+"""More is offered than can be done: what can be done is done, and the rest hears so at once.
+
+A smoke test of promises that `loadtest` measures: a busy test machine shows latencies only roughly.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.end_to_end import walks
+from tests.end_to_end.test_lifecycle import BODY, INFER
+from tests.end_to_end.traffic import Tally, Traffic
+from tests.models.builders import linear, save
+
+REQUEST_S = 0.002
+# Closed-loop clients offer what they like once they are more than the queue holds.
+QUEUED_S, CLIENTS = 0.1, 150
+REFUSED_WITHIN_S = 0.05
+
+
+@pytest.fixture(scope="module")
+def heavy(tmp_path_factory):
+    from tests.end_to_end.server import running
+
+    home = tmp_path_factory.mktemp("heavy")
+    files = save(home, walks.walks(), "walks.onnx"), save(home, linear(), "m.onnx")
+    config = f"models: {{walks: {{max_queue_ms: {QUEUED_S * 1000}}}}}"
+    with running(home, *files, "--workers", "1", config=config) as server:
+        yield server
+
+
+def throughput(traffic: Traffic, seconds: float) -> float:
+    """Good answers per second, over the next so many seconds."""
+    before, began = traffic.tally.ok, time.perf_counter()
+    time.sleep(seconds)
+    return (traffic.tally.ok - before) / (time.perf_counter() - began)
+
+
+def memory(server) -> int:
+    return sum(child.memory_info().rss for child in server.children())
+
+
+def test_a_heavy_model_goes_on_at_its_capacity_and_refuses_the_rest_at_once(heavy):
+    request = walks.body(walks.steps_for(heavy, REQUEST_S))
+    with Traffic(heavy.port, walks.INFER, request, connections=4) as traffic:
+        throughput(traffic, 0.5)
+        capacity = throughput(traffic, 1.0)
+    assert traffic.tally.failed == 0
+    # Each of the refused comes back 20 ms later: three times what can be done, and more.
+    with Traffic(heavy.port, walks.INFER, request, CLIENTS, pause_s=0.02) as traffic:
+        throughput(traffic, 0.5)
+        held = memory(heavy)
+        traffic.tally = Tally()
+        kept = throughput(traffic, 1.5)
+        grown = memory(heavy) - held
+        tally = traffic.tally
+    assert set(tally.statuses) == {200, 503}
+    assert tally.statuses[503] > tally.statuses[200]
+    assert (tally.cut, tally.no_connection) == (0, 0)
+    # The client shares the cores with the server, so this is the coarse half of the promise.
+    assert kept >= 0.7 * capacity
+    assert tally.median_refusal_s < REFUSED_WITHIN_S
+    assert grown < 8 << 20
+    refused = heavy.metric("penstock_errors_total", model="walks", code="queue_full")
+    assert refused >= tally.statuses[503]
+
+
+def test_refusals_say_when_to_come_back(heavy):
+    request = walks.body(walks.steps_for(heavy, REQUEST_S))
+    with Traffic(heavy.port, walks.INFER, request, CLIENTS) as traffic:
+        traffic.wait_for(lambda tally: tally.statuses[503] > 0)
+        answers = (heavy.request("POST", walks.INFER, request) for _ in range(200))
+        refused = next(answer for answer in answers if answer.status == 503)
+    assert refused.headers["retry-after"] == "1"
+    assert "Exceeds maximum queue size" in refused.json()["error"]
+
+
+def test_others_are_served_beside_it(heavy):
+    request = walks.body(walks.steps_for(heavy, REQUEST_S))
+    with Traffic(heavy.port, walks.INFER, request, CLIENTS) as busy:
+        busy.wait_for(lambda tally: tally.statuses[503] > 0)
+        with Traffic(heavy.port, INFER, BODY, connections=2) as light:
+            light.go_on(50)
+    assert light.tally.failed == 0
+
+
+def test_a_request_that_cannot_meet_its_deadline_is_refused_on_arrival(heavy):
+    request = walks.body(walks.steps_for(heavy, REQUEST_S))
+    hurried = request.replace(b"{", b'{"parameters": {"timeout": 5000}, ', 1)
+    with Traffic(heavy.port, walks.INFER, request, connections=25) as traffic:
+        traffic.go_on(25)  # which leaves 50 ms of work in the queue
+        refused = heavy.request("POST", walks.INFER, hurried)
+        traffic.go_on(25)
+    assert traffic.tally.failed == 0
+    assert refused.status == 503
+    assert "Request timeout expired: 5 ms left" in refused.json()["error"]

@@ -1,0 +1,122 @@
+"""A supervisor whose children only pretend: `python -m tests.supervised ROLE HOME [TRIAL ...]`.
+
+A process of its own, because a supervisor forks and takes signals. The children note what happens
+in `HOME/notes`, one line each.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gateway.config import Config, Control, Drain, Server
+from gateway.inherited import Inherited, Launch
+from gateway.monitor.arena import HEARTBEAT_NS, RUNNING
+from gateway.supervisor import Roles, Supervisor
+
+HUNG_AFTER_S = 0.6
+TRIAL_DEADLINE_S = 0.4
+Worker = Callable[[Inherited, int, int], int]
+
+
+class Child:
+    """What all pretenders have: a place to note things."""
+
+    def __init__(self, home: Path, trials: Sequence[str]) -> None:
+        self._notes = home / "notes"
+        self._trials = trials
+
+    def note(self, *words: object) -> None:
+        with self._notes.open("a") as file:
+            file.write(" ".join(map(str, words)) + "\n")
+
+    def beat(self, inherited: Inherited, slot: int) -> None:
+        """Lives on, giving signs of it, until told to stop."""
+        stop: list[int] = []
+        signal.signal(signal.SIGTERM, lambda number, _: stop.append(number))
+        while not stop:
+            inherited.arena.row(slot)[HEARTBEAT_NS] = time.monotonic_ns()
+            time.sleep(0.02)
+
+    # ---- workers --------------------------------------------------------------------------------
+
+    def steady(self, inherited: Inherited, slot: int, epoch: int) -> int:
+        self.note("worker", slot, epoch)
+        self.beat(inherited, slot)
+        self.note("left", slot)
+        return 0
+
+    def hangs_once(self, inherited: Inherited, slot: int, epoch: int) -> int:
+        self.note("worker", slot, epoch)
+        if epoch == 1:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            time.sleep(60)
+        self.beat(inherited, slot)
+        return 0
+
+    def dies_young(self, inherited: Inherited, slot: int, epoch: int) -> int:
+        self.note("worker", slot, epoch, round(time.monotonic(), 3))
+        if epoch < 4:
+            return 3
+        self.beat(inherited, slot)
+        return 0
+
+    def crashes_once(self, inherited: Inherited, slot: int, epoch: int) -> int:
+        self.note("worker", slot, epoch)
+        if epoch == 1:
+            inherited.arena.row(slot)[RUNNING + 2] = 4096
+            os.kill(os.getpid(), signal.SIGSEGV)
+        self.beat(inherited, slot)
+        return 0
+
+    def never_leaves(self, inherited: Inherited, slot: int, epoch: int) -> int:
+        self.note("worker", slot, epoch)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        while True:
+            inherited.arena.row(slot)[HEARTBEAT_NS] = time.monotonic_ns()
+            time.sleep(0.02)
+
+    # ---- control and trials ---------------------------------------------------------------------
+
+    def control(self, inherited: Inherited, epoch: int) -> int:
+        """Asks for its trials and notes all that it is told."""
+        self.note("control", epoch)
+        link = inherited.supervisor_link[1]
+        stop: list[int] = []
+        signal.signal(signal.SIGTERM, lambda number, _: stop.append(number))
+        for number, kind in enumerate(self._trials, 1):
+            held = {"kind": kind}
+            link.send({"type": "trial", "id": number, "held": held, "deadline_s": TRIAL_DEADLINE_S})
+        while not stop:
+            while (message := link.receive()) is not None:
+                self.note(*(f"{key}={value}" for key, value in message.items()))
+            time.sleep(0.02)
+        return 0
+
+    def trial(self, held: Mapping[str, Any]) -> dict[str, Any]:
+        if held["kind"] == "crashes":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if held["kind"] == "endless":
+            time.sleep(60)
+        if held["kind"] == "raises":
+            raise SystemExit("a fault of ours")
+        return {"ok": True}
+
+
+def main(role: str, home: Path, *trials: str) -> int:
+    child = Child(home, trials)
+    config = Config(
+        server=Server(port=0), control=Control(port=0), drain=Drain(grace_s=0.5, lag_s=0.0)
+    )
+    worker: Worker = getattr(child, role)
+    roles = Roles(child.control, worker, child.trial)
+    return Supervisor(Launch(config, home), 2, roles, HUNG_AFTER_S).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], Path(sys.argv[2]), *sys.argv[3:]))
