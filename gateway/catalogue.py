@@ -68,8 +68,7 @@ class Catalogue:
                 if held in self.by_id
             }
             if versions:
-                default = route.version if route.version in versions else max(versions)
-                routes[route.name] = (default, versions)
+                routes[route.name] = (route.version, versions)
         self.plan = plan
         self._absent = (*plan.absent, *lacking)
         self._routes = routes
@@ -85,7 +84,8 @@ class Catalogue:
         found = self._routes.get(name)
         if found is not None:
             default, versions = found
-            served = versions.get(default if version is None else version)
+            version = default if version is None else version
+            served = versions.get(version)
             if served is not None:
                 return served
         self._explain(name, version)
@@ -99,6 +99,11 @@ class Catalogue:
     def knows(self, name: str, version: int | None = None) -> bool:
         """Whether anybody has ever heard of it, serving or not."""
         return any(e.name == name and version in (None, e.version) for e in self.index())
+
+    def default(self, name: str) -> Served | None:
+        """What answers where a path names no version; None while that does not serve."""
+        found = self._routes.get(name)
+        return None if found is None else found[1].get(found[0])
 
     def versions(self, name: str) -> list[int]:
         """The versions of a model that serve, ascending; empty where there are none."""

@@ -172,8 +172,8 @@ class Config(Section):
             name: the model.
             hints: values that the model brings along (a config.pbtxt, say).
         """
-        values: dict[str, Any] = dict(hints or {})
-        values |= self.defaults.model_dump(exclude_unset=True)
+        values: dict[str, Any] = self.defaults.model_dump(exclude_unset=True)
+        values |= dict(hints or {})
         own = self.models.get(name)
         if own is not None:
             values |= own.model_dump(exclude_unset=True, exclude={"path", "version"})

@@ -76,7 +76,7 @@ class OpenInference:
             for written in {quote(name, safe=""), quote(name)}:
                 base = f"/v2/models/{written}"
                 paths[f"{base}/versions/{version}/infer".encode()] = served.endpoint
-                if self._catalogue.resolve(name) is served:
+                if self._catalogue.default(name) is served:
                     paths[f"{base}/infer".encode()] = served.endpoint
         return paths
 
@@ -167,7 +167,10 @@ class OpenInference:
         served = self._served(request)
         return self._json(
             metadata.model_config(
-                served.held.name, served.deployment.signature, served.deployment.settings
+                served.held.name,
+                self._catalogue.versions(served.held.name),
+                served.deployment.signature,
+                served.deployment.settings,
             )
         )
 

@@ -16,21 +16,24 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gateway.config import Config
+from gateway.control.entries import CHAMPION, Version
 from gateway.control.registry import Registry
 from gateway.errors import GatewayError, ModelNotFound, ModelRefused
 from gateway.models import onnx_file, triton_layout
 from gateway.models.names import check_name
-from gateway.plan import Absent
+from gateway.plan import Absent, Plan
 
 log = logging.getLogger("penstock.control")
 
 UNLOADED = "unloaded"
+REGISTRY = "registry"
 
 
-class Unloaded(Protocol):
+class Remembered(Protocol):
     """What of control's memory a gathering needs."""
 
     unloaded: set[str]
+    plan: Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """What should run, what cannot, and which version answers where a path names none."""
+    """What should run, what cannot, and which versions their owners chose to answer by default."""
 
     candidates: Sequence[Candidate]
     faults: Sequence[Absent] = ()
@@ -69,18 +72,21 @@ class Sources:
     def __init__(self, paths: Sequence[Path], registry: Registry) -> None:
         self._paths = paths
         self._registry = registry
-        self._digests: dict[tuple[str, int, int], str] = {}
+        self._digests: dict[str, tuple[tuple[int, int], str]] = {}
+        self._seen: dict[Path, set[str]] = {}
+        self._told: set[str] = set()
 
-    def gather(self, config: Config, memory: Unloaded) -> Desired:
+    def gather(self, config: Config, memory: Remembered) -> Desired:
         """Everything that should run now."""
         found: dict[str, list[Candidate]] = {}
         faults: list[Absent] = []
         champions: dict[str, int] = {}
-        for batch, wrong in self._sources(config, champions):
+        for batch, wrong in self._sources(config, champions, memory.plan):
             names = {candidate.name for candidate in batch} | {fault.name for fault in wrong}
             taken = names & (found.keys() | {fault.name for fault in faults})
-            for name in sorted(taken):
+            for name in sorted(taken - self._told):
                 log.warning("model '%s' is found twice; the first source serves it", name)
+            self._told |= taken
             for candidate in batch:
                 if candidate.name not in taken:
                     found.setdefault(candidate.name, []).append(candidate)
@@ -91,6 +97,8 @@ class Sources:
                 for candidate in found.pop(name)
             ]
         candidates = [candidate for models in found.values() for candidate in models]
+        registered = {c.name for c in candidates if c.source == REGISTRY}
+        champions = {name: v for name, v in champions.items() if name in registered}
         over = candidates[config.limits.max_models :]
         faults += [
             Absent(
@@ -128,7 +136,7 @@ class Sources:
     # ---- sources, first to last -----------------------------------------------------------------
 
     def _sources(
-        self, config: Config, champions: dict[str, int]
+        self, config: Config, champions: dict[str, int], plan: Plan
     ) -> Iterable[tuple[list[Candidate], list[Absent]]]:
         for path in self._paths:
             if path.is_dir():
@@ -140,7 +148,7 @@ class Sources:
                 yield self._file(name, model.version, model.path, config)
         for path in config.repository.paths:
             yield self._repository(path, config)
-        yield self._registered(config, champions)
+        yield self._registered(config, champions, plan)
 
     def _file(
         self, name: str, version: int, path: Path, config: Config
@@ -159,7 +167,12 @@ class Sources:
             scan = triton_layout.scan(root)
         except GatewayError as error:
             log.error("%s", error)
-            return [], []
+            # A share that is away for a moment must not take what serves from it out of service.
+            seen = sorted(self._seen.get(root, ()))
+            return [], [
+                Absent(name, 0, "UNAVAILABLE", "its repository cannot be read") for name in seen
+            ]
+        self._seen[root] = {found.name for found in scan.found}
         candidates: list[Candidate] = []
         faults = [Absent(f.name, f.version or 0, "UNAVAILABLE", f.reason) for f in scan.faults]
         for found in scan.found:
@@ -181,28 +194,51 @@ class Sources:
         return candidates, faults
 
     def _registered(
-        self, config: Config, champions: dict[str, int]
+        self, config: Config, champions: dict[str, int], plan: Plan
     ) -> tuple[list[Candidate], list[Absent]]:
-        """Every version that an alias names, and the highest of each model."""
-        candidates = []
+        """Every version that an alias names, the highest, and what serves already.
+
+        A version that serves goes on until a restart, so that registering a newer one fails nobody
+        who names the older; an alias keeps it for good.
+        """
+        serving = {route.name: set(route.deployments) for route in plan.routes}
+        candidates: list[Candidate] = []
+        faults: list[Absent] = []
         for model in self._registry.list():
-            champions[model.name] = model.default.version
-            wanted = {*(alias.version for alias in model.aliases), model.versions[-1].version}
-            candidates += [
-                Candidate(
-                    name=model.name,
-                    version=version.version,
-                    folder=version.folder,
-                    file=version.file,
-                    digest=version.digest,
-                    settings=config.settings(model.name, version.hints).model_dump(mode="json"),
-                    declared=version.declared,
-                    source="registry",
+            for alias in model.aliases:
+                if alias.name == CHAMPION:
+                    champions[model.name] = alias.version
+            wanted = {alias.version for alias in model.aliases} | serving.get(model.name, set())
+            wanted.add(model.versions[-1].version)
+            for version in model.versions:
+                try:
+                    if version.version not in wanted:
+                        raise ModelRefused("registered; give it an alias to have it served")
+                    self._check_files(version)
+                except (GatewayError, OSError) as error:
+                    faults.append(
+                        Absent(model.name, version.version, "UNAVAILABLE", _reason(error))
+                    )
+                    continue
+                settings = config.settings(model.name, version.hints).model_dump(mode="json")
+                candidates.append(
+                    Candidate(
+                        model.name,
+                        version.version,
+                        version.folder,
+                        version.file,
+                        version.digest,
+                        settings,
+                        version.declared,
+                        REGISTRY,
+                    )
                 )
-                for version in model.versions
-                if version.version in wanted
-            ]
-        return candidates, []
+        return candidates, faults
+
+    def _check_files(self, version: Version) -> None:
+        for file in version.files:
+            if self._sha256(version.folder / file.path) != file.sha256:
+                raise ModelRefused(f"file '{file.path}' is no longer what was registered")
 
     # ---- one model ------------------------------------------------------------------------------
 
@@ -224,14 +260,19 @@ class Sources:
     def _digest(self, folder: Path, files: Sequence[str]) -> str:
         whole = hashlib.sha256()
         for file in files:
-            path = folder / file
-            facts = path.stat()
-            key = (str(path), facts.st_size, facts.st_mtime_ns)
-            if key not in self._digests:
-                with path.open("rb") as stream:
-                    self._digests[key] = hashlib.file_digest(stream, "sha256").hexdigest()
-            whole.update(f"{file}\0{self._digests[key]}\0".encode())
+            whole.update(f"{file}\0{self._sha256(folder / file)}\0".encode())
         return whole.hexdigest()
+
+    def _sha256(self, path: Path) -> str:
+        """Of a file's content, read again only where its size or time of change is another."""
+        facts = path.stat()
+        stamp = (facts.st_size, facts.st_mtime_ns)
+        known = self._digests.get(str(path))
+        if known is None or known[0] != stamp:
+            with path.open("rb") as stream:
+                known = stamp, hashlib.file_digest(stream, "sha256").hexdigest()
+            self._digests[str(path)] = known
+        return known[1]
 
 
 def _reason(error: Exception) -> str:
@@ -243,3 +284,4 @@ def _reason(error: Exception) -> str:
 
 class _Nothing:
     unloaded: set[str] = set()  # noqa: RUF012
+    plan = Plan(0)

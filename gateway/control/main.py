@@ -34,7 +34,7 @@ from gateway.control.planner import Memory, Planner
 from gateway.control.registry import Registry
 from gateway.control.store import Store
 from gateway.control.trials import Trials
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, RepositoryForbidden
 from gateway.inherited import Inherited
 from gateway.monitor.arena import BORN_NS, CONNECTIONS, EPOCH, PID, READY, RESTARTS, STATE, STATES
 from gateway.plan import Absent
@@ -172,11 +172,11 @@ class Control:
 
     async def _watch_registry(self) -> None:
         """A change made with the command line takes effect without anybody telling this process."""
-        seen = await asyncio.to_thread(self._registry.generation)
+        seen = -1  # one more look than needed, so that no change falls between two
         while True:
             await asyncio.sleep(WATCH_S)
-            self._blocks.sweep()
             try:
+                self._blocks.sweep()
                 now = await asyncio.to_thread(self._registry.generation)
                 if now != seen:
                     await self._planner.apply()
@@ -271,6 +271,9 @@ class Control:
         name, load = message["model"], message["action"] == "load"
         verdict: dict[str, Any] = {"type": "verdict", "ticket": message["ticket"], "ok": True}
         try:
+            if not self._config.repository.allow_load:
+                # Workers go by what they were started with; switching it off is obeyed at once.
+                raise RepositoryForbidden("load and unload were switched off by a reload")
             await (self.load(name) if load else self.unload(name))
         except GatewayError as error:
             verdict |= {
@@ -282,7 +285,13 @@ class Control:
         except Exception:
             log.exception("load or unload of '%s'", name)
             verdict |= {"ok": False, "status": 500, "code": "internal", "error": "internal error"}
-        self._links.tell(slot, verdict)
+        self._tell(slot, verdict)
+
+    def _tell(self, slot: int, message: dict[str, Any], tries: int = 50) -> None:
+        """Sends a worker what a client waits for; a full link empties as the worker reads."""
+        if not self._links.tell(slot, message) and tries:
+            loop = asyncio.get_running_loop()
+            loop.call_later(0.1, self._tell, slot, message, tries - 1)
 
     async def load(self, name: str) -> None:
         """Loads a model anew from its source.
@@ -329,9 +338,14 @@ def _keep_fixed(fresh: Config, running: Config) -> Config:
 
 def _unheeded(fresh: Config, running: Config) -> list[str]:
     """Settings in a document that differ from what is in force and stay without effect."""
-    return [
+    differing = [
         f"{section}.{field}"
         for section in FIXED_SECTIONS
         for field in sorted(getattr(fresh, section).model_fields_set)
         if getattr(getattr(fresh, section), field) != getattr(getattr(running, section), field)
     ]
+    if fresh.repository.allow_load and not running.repository.allow_load:
+        differing.append("repository.allow_load")
+    if fresh.repository.change_timeout_s != running.repository.change_timeout_s:
+        differing.append("repository.change_timeout_s")
+    return differing

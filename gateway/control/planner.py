@@ -202,6 +202,7 @@ class Planner:
         memory.crashes = {held: count for held, count in memory.crashes.items() if held in ids}
         names = {name for name, _ in _known(desired)}
         memory.loads = {name: count for name, count in memory.loads.items() if name in names}
+        memory.unloaded &= names
 
     def _may_run(self, held: Held) -> bool:
         return held.id not in self.memory.refused
@@ -317,7 +318,7 @@ def _routes(good: Sequence[Held], desired: Desired) -> tuple[Route, ...]:
         by_name.setdefault(held.name, {})[held.version] = held.id
     routes = []
     for name, deployments in sorted(by_name.items()):
-        champion = desired.champions.get(name)
-        version = champion if champion in deployments else max(deployments)
+        # A champion that cannot serve is not replaced by a version that nobody chose.
+        version = desired.champions.get(name, max(deployments))
         routes.append(Route(name, version, deployments))
     return tuple(routes)

@@ -213,7 +213,7 @@ class Lane(HttpToolsProtocol):
         elif self._unsettled and not self._advancing:
             self._advance()
 
-    def refuse_now(self, error: GatewayError) -> None:
+    def refuse_now(self, error: GatewayError, echo: bytes | None) -> None:
         """Writes an error and ends the connection, leaving the client time to read it."""
         self._current = None
         self.intake.ended = True
@@ -226,6 +226,7 @@ class Lane(HttpToolsProtocol):
             len(body),
             self.services.new_request_id(),
             headers=answers.error_headers(error),
+            echo=echo,
             close=True,
         )
         self.transport.write(head + body)
@@ -304,6 +305,7 @@ class Lane(HttpToolsProtocol):
     def refuse(self, error: GatewayError) -> None:
         """Answers, in its turn, what cannot be taken; nothing after it is read."""
         intake = self.intake
+        echo = intake.head.echo if intake.begun and intake.head is not None else None
         intake.ended = True
         intake.begun = False
         intake.release()
@@ -323,7 +325,7 @@ class Lane(HttpToolsProtocol):
             if answered:
                 self.transport.close()
                 return
-        self._take(Refusal(self, error))
+        self._take(Refusal(self, error, echo))
 
     def _send_continue(self) -> None:
         if self._owes_continue and self._current is None and not self._queue:

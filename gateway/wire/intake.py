@@ -189,10 +189,10 @@ class Intake:
                 self._headers,
                 self._limits,
             )
+            self.head = head
             self._check_length(head)
         except GatewayError as error:
             raise self._refuse(error) from error
-        self.head = head
         self._headers = []
         self.received = self._chunks = 0
         self._sink = self._receiver.head_arrived(head)

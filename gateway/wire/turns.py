@@ -45,7 +45,7 @@ class Carrier(Protocol):
     def finished(self, turn: Turn, close: bool = False) -> None:
         """The turn has written all it will write."""
 
-    def refuse_now(self, error: GatewayError) -> None:
+    def refuse_now(self, error: GatewayError, echo: bytes | None) -> None:
         """Writes an error and ends the connection."""
 
 
@@ -65,15 +65,16 @@ class Turn(Protocol):
 class Refusal:
     """The last turn of a connection on which something came that cannot be taken."""
 
-    __slots__ = ("_carrier", "_error")
+    __slots__ = ("_carrier", "_echo", "_error")
 
-    def __init__(self, carrier: Carrier, error: GatewayError) -> None:
+    def __init__(self, carrier: Carrier, error: GatewayError, echo: bytes | None) -> None:
         self._carrier = carrier
         self._error = error
+        self._echo = echo
 
     def begin(self) -> None:
         """Answers and ends the connection."""
-        self._carrier.refuse_now(self._error)
+        self._carrier.refuse_now(self._error, self._echo)
 
     def leave(self) -> None:
         """Nobody is told."""

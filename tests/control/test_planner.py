@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Set
 from pathlib import Path
 
 import pytest
@@ -30,7 +30,7 @@ class World:
         self.tried: list[str] = []
         self.bad_trials: dict[str, str] = {}
         self.bad_loads: dict[str, str] = {}
-        self.known: list[set[tuple[str, int]]] = []
+        self.known: list[Set[tuple[str, int]]] = []
         self.lagging = False
         self.faults: list[Absent] = []
         self.full = False

@@ -60,7 +60,8 @@ def test_sigterm_drains_in_order_and_loses_nobody(start, tmp_path, pool):
         refused = traffic.wait_for(lambda tally: tally.no_connection > 0)
         assert time.monotonic() - told >= 0.5
         assert server.process.wait(10) == 0
-    assert (refused.cut, refused.statuses.keys()) == (0, {200})
+    assert refused.cut == 0
+    assert refused.statuses.keys() == {200}
     assert [rider.result().status for rider in riders] == [200, 200]
     assert {rider.result().headers["connection"] for rider in riders} == {"close"}
 

@@ -106,6 +106,19 @@ def test_a_head_that_does_not_end_is_refused_however_steadily_it_comes():
         assert server.counters.numbers["request_too_slow"] == 1
 
 
+def test_a_refusal_carries_the_request_id_that_its_client_gave():
+    with rig(max_body_bytes=100) as server:
+        head = b"POST /echo HTTP/1.1\r\nhost: x\r\nx-request-id: mine\r\n"
+        answer = server.connect().send(head + b"content-length: 101\r\n\r\n").answer()
+        assert (answer.status, answer.headers["x-request-id"]) == (413, "mine")
+        chunked = head + b"transfer-encoding: chunked\r\n\r\nnonsense\r\n"
+        answer = server.connect().send(chunked).answer()
+        assert (answer.status, answer.headers["x-request-id"]) == (400, "mine")
+        first = server.connect().send(head + b"content-length: 1\r\n\r\nx")
+        assert first.answer().status == 200
+        assert "x-request-id" not in first.send(b"\x00garbage\r\n\r\n").answer().headers
+
+
 def test_an_idle_connection_is_closed_after_its_keep_alive_and_not_before():
     with rig(server={"keep_alive_s": QUICK}) as server:
         client = server.connect()

@@ -70,7 +70,7 @@ def test_the_configuration_leaves_the_batch_dimension_out():
         instances=2,
         device="cuda:1",
     )
-    config = model_config("m", SIGNATURE, settings)
+    config = model_config("m", [1, 3], SIGNATURE, settings)
     assert config["max_batch_size"] == 16
     assert config["input"] == [
         {"name": "X", "data_type": "TYPE_FP32", "dims": [3]},
@@ -105,7 +105,7 @@ def test_the_configuration_leaves_the_batch_dimension_out():
     ids=["unbatched", "never-batched"],
 )
 def test_without_batching_the_configuration_gives_full_shapes(signature, settings):
-    config = model_config("m", signature, settings)
+    config = model_config("m", [1, 3], signature, settings)
     assert config["max_batch_size"] == 0
     assert config["input"][0]["dims"] == [-1, 3]
     assert "dynamic_batching" not in config
@@ -115,7 +115,7 @@ def test_without_batching_the_configuration_gives_full_shapes(signature, setting
     ("device", "kind"), [("auto", "KIND_AUTO"), ("cpu", "KIND_CPU"), ("cuda", "KIND_GPU")]
 )
 def test_the_device_is_the_instances_kind(device, kind):
-    config = model_config("m", SIGNATURE, ModelSettings(device=device))
+    config = model_config("m", [1, 3], SIGNATURE, ModelSettings(device=device))
     assert config["instance_group"] == [{"name": "m", "kind": kind, "count": 1}]
 
 

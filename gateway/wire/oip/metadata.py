@@ -61,9 +61,12 @@ def model_metadata(
     return document
 
 
-def model_config(name: str, signature: Signature, settings: ModelSettings) -> dict[str, Any]:
+def model_config(
+    name: str, versions: Iterable[int], signature: Signature, settings: ModelSettings
+) -> dict[str, Any]:
     """A model's configuration in the fields of Triton's ModelConfig.
 
+    The version policy names the versions that serve, however they came to be chosen.
     Queue sizes count rows here. A batched signature whose runs are never shared
     (`max_batch_size` 0) shows its full shapes, as Triton does for such models.
     """
@@ -73,7 +76,7 @@ def model_config(name: str, signature: Signature, settings: ModelSettings) -> di
         "platform": "onnxruntime_onnx",
         "backend": "onnxruntime",
         "default_model_filename": "model.onnx",
-        "version_policy": {"all": {}},
+        "version_policy": {"specific": {"versions": list(versions)}},
         "max_batch_size": settings.max_batch_size if batched else 0,
         "input": [_config_tensor(spec, batched) for spec in signature.inputs],
         "output": [_config_tensor(spec, batched) for spec in signature.outputs],

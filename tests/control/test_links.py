@@ -1,0 +1,115 @@
+"""Control sends plans and knows who follows them, whoever dies in between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from gateway.channel import Channel, pair
+from gateway.control.links import Links
+from gateway.plan import Inbox
+from tests.plans import held, plan
+
+pytestmark = pytest.mark.anyio
+
+
+class Office:
+    """Links to two workers, of which the test holds the other ends."""
+
+    def __init__(self) -> None:
+        self.ends = [pair(), pair()]
+        self.mail: list[tuple[int, Any]] = []
+        self.links = Links(
+            [ours for ours, _ in self.ends], lambda slot, message: self.mail.append((slot, message))
+        )
+
+    def worker(self, slot: int) -> Channel:
+        return self.ends[slot][1]
+
+    async def says(self, slot: int, message: dict[str, Any]) -> None:
+        """A worker sends a message, and control has heard it."""
+        assert self.worker(slot).send(message)
+        await asyncio.sleep(0.01)
+
+    def plans_at(self, slot: int) -> list[dict[str, Any]]:
+        found = []
+        while (message := self.worker(slot).receive()) is not None:
+            if message["type"] == "plan":
+                found.append(message)
+        return found
+
+
+@pytest.fixture
+async def office() -> AsyncIterator[Office]:
+    made = Office()
+    yield made
+    made.links.close()
+    for ours, theirs in made.ends:
+        ours.close()
+        theirs.close()
+
+
+def ack(number: int, **refused: str) -> dict[str, Any]:
+    return {"type": "ack", "number": number, "refused": refused}
+
+
+async def test_a_new_control_says_that_it_is_new(office):
+    assert [office.worker(slot).receive() for slot in (0, 1)] == [{"type": "control"}] * 2
+
+
+async def test_a_plan_is_settled_when_all_follow_it_and_refusals_are_gathered(office):
+    office.links.publish(plan(1, held("a")))
+    settled = asyncio.ensure_future(office.links.settled(1, 5.0))
+    await office.says(0, ack(1, a="corrupt"))
+    assert (settled.done(), office.links.followed(1)) == (False, False)
+    await office.says(1, ack(1))
+    assert await settled == {"a": "corrupt"}
+    assert office.links.followed(1)
+
+
+async def test_a_newer_ack_settles_an_older_plan(office):
+    await office.says(0, ack(3))
+    await office.says(1, ack(2))
+    assert await office.links.settled(2, 5.0) == {}
+
+
+async def test_a_worker_that_never_answers_holds_nothing_up_for_ever(office):
+    await office.says(0, ack(1, a="corrupt"))
+    assert await office.links.settled(1, 0.05) == {"a": "corrupt"}
+
+
+async def test_a_worker_that_was_born_again_gets_the_whole_plan_and_owes_a_new_ack(office):
+    office.links.publish(plan(1, held("a")))
+    office.plans_at(0)
+    await office.says(0, ack(1, a="corrupt"))
+    await office.says(0, {"type": "hello", "epoch": 2})
+    (message,) = office.plans_at(0)
+    assert Inbox().take(message) == plan(1, held("a"))
+    assert (office.links.acked, office.links.refused[0]) == ((0, 0), {})
+
+
+async def test_a_worker_that_says_hello_before_there_is_a_plan_gets_it_when_there_is(office):
+    await office.says(0, {"type": "hello", "epoch": 1})
+    assert office.plans_at(0) == []
+    office.links.publish(plan(1, held("a")))
+    assert len(office.plans_at(0)) == 1
+
+
+async def test_a_full_link_gets_the_newest_plan_once_it_is_read(office):
+    number = 0
+    while office.ends[0][0].send({"type": "filler"}):
+        pass
+    for number in range(1, 4):
+        office.links.publish(plan(number, held("a", digest=str(number))))
+    assert office.plans_at(0) == []
+    await asyncio.sleep(0.15)
+    (message,) = office.plans_at(0)
+    assert Inbox().take(message) == plan(number, held("a", digest="3"))
+
+
+async def test_what_is_neither_hello_nor_ack_is_mail(office):
+    await office.says(1, {"type": "repository", "ticket": 1})
+    assert office.mail == [(1, {"type": "repository", "ticket": 1})]
