@@ -6,7 +6,7 @@ import pytest
 
 from gateway.catalogue import Catalogue, IndexEntry
 from gateway.errors import ModelNotFound, ModelNotReady, VersionNotFound
-from gateway.plan import Absent, Held, Plan
+from gateway.plan import Absent, Held, Plan, Route
 from tests.plans import held, plan, served
 
 BROKEN = Absent("broken", 1, "UNAVAILABLE", "not an ONNX file")
@@ -27,6 +27,17 @@ def test_without_a_version_the_routes_default_answers():
     catalogue = following(plan(1, one, two), one, two)
     assert catalogue.resolve("m").held == two
     assert catalogue.resolve("m", 1).held == one
+
+
+def test_a_default_that_does_not_serve_is_not_answered_by_another_version():
+    two = held("m", 2)
+    route = Route("m", 1, {2: two.id})
+    champion = Absent("m", 1, "UNAVAILABLE", "quarantined")
+    catalogue = following(Plan(1, (two,), (route,), (champion,)), two)
+    with pytest.raises(ModelNotReady, match="version 1 is not at ready state: quarantined"):
+        catalogue.resolve("m")
+    assert catalogue.resolve("m", 2).held == two
+    assert catalogue.default("m") is None
 
 
 def test_what_is_unknown_is_not_found_and_a_known_model_says_what_serves():

@@ -139,7 +139,7 @@ class Sources:
         self, config: Config, champions: dict[str, int], plan: Plan
     ) -> Iterable[tuple[list[Candidate], list[Absent]]]:
         for path in self._paths:
-            if path.is_dir():
+            if path.is_dir() or path in self._seen:
                 yield self._repository(path, config)
             else:
                 yield self._file(path.stem, 1, path, config)

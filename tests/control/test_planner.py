@@ -104,6 +104,15 @@ async def test_the_champion_answers_else_the_highest_version(world):
     assert world.routes() == {"m": 1, "n": 9}
 
 
+async def test_a_champion_that_cannot_serve_is_not_replaced_by_a_version_nobody_chose(world):
+    world.wanted = [candidate("m", 1, digest="broken"), candidate("m", 2)]
+    world.champions = {"m": 1}
+    world.bad_trials = {"broken": "not an ONNX model"}
+    await world.planner.apply()
+    (route,) = world.published[-1].routes
+    assert (route.version, list(route.deployments)) == (1, [2])
+
+
 async def test_a_model_that_fails_its_trial_is_absent_with_the_reason_and_the_rest_serves(world):
     world.wanted = [candidate("good"), candidate("bad", digest="corrupt")]
     world.bad_trials = {"corrupt": "killed by SIGSEGV"}

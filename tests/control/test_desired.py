@@ -1,0 +1,109 @@
+"""What should run: which source owns a name, which versions serve, and what cannot."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from gateway import config as configuration
+from gateway.config import Config
+from gateway.control.desired import Sources
+from gateway.control.planner import Memory
+from gateway.control.registry import Registry
+from gateway.control.store import Store
+from gateway.plan import Plan, Route
+from tests.models import builders
+
+
+@pytest.fixture
+def file(tmp_path):
+    return builders.save(tmp_path, builders.linear(), "m.onnx")
+
+
+@pytest.fixture
+def registry(tmp_path):
+    with Store.open(tmp_path / "home") as store:
+        yield Registry(store, tmp_path / "home")
+
+
+def gathered(sources: Sources, config: Config | None = None, plan: Plan | None = None):
+    return sources.gather(config or Config(), Memory(plan or Plan(0)))
+
+
+def versions(desired) -> list[int]:
+    return sorted(candidate.version for candidate in desired.candidates)
+
+
+def serving(name: str, *numbers: int) -> Plan:
+    return Plan(1, routes=(Route(name, max(numbers), {n: f"{name}/{n}" for n in numbers}),))
+
+
+def test_of_a_registered_model_the_highest_version_and_the_aliased_ones_serve(registry, file):
+    for number in (1, 2, 3):
+        registry.register(file, "m", number)
+    registry.set_alias("m", "fallback", 1)
+    desired = gathered(Sources((), registry))
+    assert versions(desired) == [1, 3]
+    assert [(a.version, a.reason) for a in desired.faults] == [
+        (2, "registered; give it an alias to have it served")
+    ]
+
+
+def test_a_version_that_serves_is_not_taken_out_by_a_newer_one(registry, file):
+    registry.register(file, "m", 1)
+    registry.register(file, "m", 2)
+    desired = gathered(Sources((), registry), plan=serving("m", 1))
+    assert versions(desired) == [1, 2]
+
+
+def test_a_registered_file_that_was_changed_is_refused_by_its_name(registry, file):
+    version = registry.register(file, "m", 1).version
+    stored = version.folder / version.file
+    stored.chmod(0o644)
+    stored.write_bytes(stored.read_bytes() + b"\0")
+    desired = gathered(Sources((), registry))
+    assert desired.candidates == []
+    assert "no longer what was registered" in desired.faults[0].reason
+
+
+def test_only_an_alias_makes_a_champion_and_only_where_the_registry_serves_the_name(registry, file):
+    registry.register(file, "m", 1)
+    assert gathered(Sources((), registry)).champions == {}
+    registry.set_alias("m", "champion", 1)
+    assert gathered(Sources((), registry)).champions == {"m": 1}
+    assert gathered(Sources((file,), registry)).champions == {}
+
+
+def test_the_first_source_that_has_a_name_owns_it(registry, file, tmp_path):
+    registry.register(file, "m", 7)
+    folder = tmp_path / "repository" / "m" / "5"
+    folder.mkdir(parents=True)
+    shutil.copy(file, folder / "model.onnx")
+    config = configuration.parse(f"repository: {{paths: [{tmp_path / 'repository'}]}}")
+    assert versions(gathered(Sources((file,), registry), config)) == [1]
+    assert versions(gathered(Sources((), registry), config)) == [5]
+    assert versions(gathered(Sources((), registry))) == [7]
+
+
+def test_a_repository_that_cannot_be_read_for_a_moment_still_names_its_models(
+    registry, file, tmp_path
+):
+    root = tmp_path / "repository"
+    (root / "m" / "1").mkdir(parents=True)
+    shutil.copy(file, root / "m" / "1" / "model.onnx")
+    sources = Sources((root,), registry)
+    assert versions(gathered(sources)) == [1]
+    root.rename(tmp_path / "away")
+    desired = gathered(sources, plan=serving("m", 1))
+    assert [(f.name, f.version) for f in desired.faults] == [("m", 0)]
+
+
+def test_a_models_own_settings_go_before_its_hints_and_those_before_the_defaults():
+    config = configuration.parse(
+        "defaults: {max_batch_size: 64, max_queue_delay_ms: 5, instances: 2}\n"
+        "models: {m: {max_queue_delay_ms: 1}}"
+    )
+    settings = config.settings("m", {"max_batch_size": 4, "max_queue_delay_ms": 3})
+    found = (settings.max_batch_size, settings.max_queue_delay_ms, settings.instances)
+    assert found == (4, 1.0, 2)
