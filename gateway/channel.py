@@ -63,6 +63,8 @@ class Channel:
         if not data:
             return None
         payload = data[1:]
+        if data[:1] == _BY_FD and not descriptors:
+            return None  # this process had no descriptor left to take it by
         if data[:1] == _BY_FD:
             with os.fdopen(descriptors[0], "rb") as file:
                 file.seek(0)

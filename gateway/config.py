@@ -62,7 +62,7 @@ class ModelSettings(Section):
     # Who would wait longer is better told at once: by then most callers have given up or asked
     # again, and what is computed for them is lost.
     max_queue_ms: float = Field(
-        1000.0,
+        500.0,
         gt=0,
         le=3_600_000,
         description="longest wait that a newcomer may have before it, by the fitted cost of runs",

@@ -8,6 +8,7 @@ milliseconds, shares memory, and never copies a lock that some other thread hold
 from __future__ import annotations
 
 import collections
+import contextlib
 import gc
 import select
 import signal
@@ -33,6 +34,8 @@ YOUNG_S = 5.0
 # may delay it.
 HUNG_AFTER_S = 60.0
 TICK_S = 0.2
+# A process that is being killed may take a moment to be gone.
+KILL_AGAIN_S = 5.0
 CONTROL_STOP_S = 5.0
 # Time that a worker has to cut what is left at the end of its grace, before it is killed.
 CUT_S = 2.0
@@ -60,6 +63,7 @@ class _Place:
     started: float = 0.0
     young_deaths: int = 0
     start_at: float = 0.0
+    killed_at: float = 0.0
 
 
 @dataclass(slots=True)
@@ -146,7 +150,11 @@ class Supervisor:
                 return self._roles.control(self._inherited, place.epoch)
             return self._roles.worker(self._inherited, place.slot, place.epoch)
 
-        place.pid = processes.fork(main)
+        try:
+            place.pid = processes.fork(main)
+        except OSError as error:  # no process or memory to be had now: the others serve on
+            place.start_at = now + MAX_RESTART_DELAY_S
+            _say(f"{place.name} cannot be started now: {error.strerror}")
 
     def _places(self) -> Iterator[_Place]:
         yield self._control
@@ -190,8 +198,13 @@ class Supervisor:
                 time.sleep(TICK_S)  # until control reads again, or the deadline
             return 0
 
-        deadline = time.monotonic() + message["deadline_s"]
-        self._trials[processes.fork(trial)] = _Trial(number, deadline)
+        try:
+            pid = processes.fork(trial)
+        except OSError as error:
+            reason = f"no process to try it out in: {error.strerror}"
+            self._tell_control({"type": "trial", "id": number, "ok": False, "reason": reason})
+            return
+        self._trials[pid] = _Trial(number, time.monotonic() + message["deadline_s"])
 
     def _tell_control(self, message: dict[str, Any]) -> None:
         self._unsent.append(message)
@@ -230,7 +243,7 @@ class Supervisor:
         row = arena.row(place.slot) if place.slot >= 0 else arena.control_row
         row[RESTARTS] += 1
         how = processes.how_it_ended(code)
-        print(f"penstock: {place.name} ended ({how}); replacing it", file=sys.stderr, flush=True)  # noqa: T201
+        _say(f"{place.name} ended ({how}); replacing it")
         young = now - place.started < YOUNG_S
         place.young_deaths = place.young_deaths + 1 if young else 0
         again = place.young_deaths > 1
@@ -265,18 +278,16 @@ class Supervisor:
             self._finish(now, self._stop_by)
 
     def _kill_hung(self, now: float) -> None:
-        for place in self._workers:
-            beat = self._inherited.arena.row(place.slot)[HEARTBEAT_NS] * 1e-9
+        arena = self._inherited.arena
+        for place in self._places():
+            row = arena.row(place.slot) if place.slot >= 0 else arena.control_row
+            beat = row[HEARTBEAT_NS] * 1e-9
             alive = max(place.started, beat, self._awake_since)
-            if place.pid and now - alive > self._hung_after_s:
-                print(  # noqa: T201
-                    f"penstock: {place.name} gave no sign of life for {now - alive:.0f} s; "
-                    "killing it",
-                    file=sys.stderr,
-                    flush=True,
-                )
+            hung = place.pid and now - alive > self._hung_after_s
+            if hung and now - place.killed_at > KILL_AGAIN_S:
+                _say(f"{place.name} gave no sign of life for {now - alive:.0f} s; killing it")
                 processes.kill(place.pid, signal.SIGKILL)
-                place.started = now
+                place.killed_at = now
 
     def _finish(self, now: float, stop_by: float) -> None:
         """Control goes last: it answers for the server until the last worker has left."""
@@ -290,6 +301,12 @@ class Supervisor:
 
     def _done(self) -> bool:
         return self._stop_by is not None and not any(place.pid for place in self._places())
+
+
+def _say(words: str) -> None:
+    # Whoever read this may be gone (`| head`): no reason for the server to go as well.
+    with contextlib.suppress(OSError):
+        print(f"penstock: {words}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _why_refused(code: int, overdue: bool) -> str:

@@ -285,6 +285,11 @@ class Worker:
     # ---- time -----------------------------------------------------------------------------------
 
     def _beat(self) -> None:
+        now = self._loop.time()
+        self._observer.lagged(now - self._due)
+        self._due = now + BEAT_S
+        # First of all: what fails below must not stop the heart.
+        self._loop.call_at(self._due, self._beat)
         self._row[HEARTBEAT_NS] = time.monotonic_ns()
         for _, _, served in self._catalogue.served():
             batcher = served.deployment.batcher
@@ -295,10 +300,6 @@ class Worker:
         self._observer.slot[layout.BUFFERED_BYTES] = self._services.buffered_bytes
         self._observer.slot[layout.READING_PAUSED] = int(self._services.lag.late)
         self._note_connections()
-        now = self._loop.time()
-        self._observer.lagged(now - self._due)
-        self._due = now + BEAT_S
-        self._loop.call_at(self._due, self._beat)
 
     # ---- leaving --------------------------------------------------------------------------------
 

@@ -7,8 +7,10 @@ is.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import os
+import resource
 import sys
 import time
 from pathlib import Path
@@ -17,6 +19,8 @@ from typing import IO, Any
 from gateway.errors import ConfigInvalid
 
 DEFAULT_HOME = ".penstock"
+# Far above `limits.max_connections`; some kernels give every process a table of the full size.
+MAX_FILES = 65_536
 
 
 def configure(subparsers: Any) -> None:
@@ -74,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
     # One that a killed server left would send commands to whoever has its ports now.
     (home / "run" / "server.json").unlink(missing_ok=True)
     _prepare_environment(home)
+    _raise_file_limit()
     started = time.monotonic()
 
     # Only now: these imports read the environment prepared above.
@@ -103,6 +108,15 @@ def run(args: argparse.Namespace) -> int:
     finally:
         (home / "run" / "server.json").unlink(missing_ok=True)
         lock.close()
+
+
+def _raise_file_limit() -> None:
+    """Takes as many descriptors as this user may have: each connection is one, in every worker."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    if soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _prepare_environment(home: Path) -> None:

@@ -36,7 +36,17 @@ from gateway.control.store import Store
 from gateway.control.trials import Trials
 from gateway.errors import GatewayError, RepositoryForbidden
 from gateway.inherited import Inherited
-from gateway.monitor.arena import BORN_NS, CONNECTIONS, EPOCH, PID, READY, RESTARTS, STATE, STATES
+from gateway.monitor.arena import (
+    BORN_NS,
+    CONNECTIONS,
+    EPOCH,
+    HEARTBEAT_NS,
+    PID,
+    READY,
+    RESTARTS,
+    STATE,
+    STATES,
+)
 from gateway.plan import Absent
 
 log = logging.getLogger("penstock.control")
@@ -46,6 +56,7 @@ LOAD_DEADLINE_S = 300.0
 WATCH_S = 1.0
 # Between attempts to find out what should run, where that fails (a database that is locked, say).
 RETRY_S = 2.0
+BEAT_S = 1.0
 # What a reload cannot change, because it was handed out before the workers were forked.
 FIXED_SECTIONS = ("server", "control", "limits", "drain")
 
@@ -103,6 +114,7 @@ class Control:
         loop.add_reader(self._supervisor.fileno(), self._hear_supervisor)
         self._spawn(self._begin())
         self._spawn(self._watch_registry())
+        self._beat()
         await self._serve(stop)
         self._links.close()
         for task in self._tasks:
@@ -169,6 +181,11 @@ class Control:
                 log.warning("%s: what the file says takes effect at the next start", path)
         self._planner.forget_refusals()
         return await self._planner.apply()
+
+    def _beat(self) -> None:
+        """Lets the supervisor see that this loop turns."""
+        self._inherited.arena.control_row[HEARTBEAT_NS] = time.monotonic_ns()
+        asyncio.get_running_loop().call_later(BEAT_S, self._beat)
 
     async def _watch_registry(self) -> None:
         """A change made with the command line takes effect without anybody telling this process."""
