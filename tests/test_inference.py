@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -26,16 +29,30 @@ SIGNATURE = Signature(
 class Caller:
     """An exchange that keeps its answers, or fails at answering."""
 
-    def __init__(self, broken: bool = False, gone: bool = False) -> None:
+    def __init__(self, broken: bool = False, gone: bool = False, body: bytes = b"") -> None:
         self.broken = broken
         self.gone = gone
+        self.body = body
+        self.headers: list[tuple[bytes, bytes]] = []
         self.arrived = 0.0
         self.answers: list[tuple[int, Any]] = []
+        self.heads: list[Any] = []
+        self.on_reply: Callable[[], None] = lambda: None
 
-    def reply(self, status: int, body: bytes, *_: Any) -> None:
+    def reply(self, status: int, body: bytes, headers: Any = (), *_: Any) -> None:
         if self.broken:
             raise RuntimeError("the transport is in a state nobody foresaw")
-        self.answers.append((status, orjson.loads(body)))
+        self.on_reply()
+        self.heads.append(headers)
+        if not headers:
+            self.answers.append((status, orjson.loads(body)))
+
+
+class Taker:
+    """A batcher that only takes."""
+
+    def __init__(self, riders: list[Rider]) -> None:
+        self.submit = riders.append
 
 
 @pytest.fixture
@@ -55,10 +72,13 @@ def endpoint(arena):
         yield made, codec, arena.slot(block, 0)
 
 
+def body_of(**more: Any) -> bytes:
+    tensor = {"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}
+    return orjson.dumps({"inputs": [tensor], **more})
+
+
 def batch_of(codec: Codec, *callers: Caller) -> Batch:
-    body = orjson.dumps(
-        {"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}]}
-    )
+    body = body_of()
     riders = []
     for caller in callers:
         request = codec.decode(body, None)
@@ -81,6 +101,70 @@ def test_a_caller_whose_connection_breaks_costs_its_batch_mates_nothing(endpoint
     first, broken, last = Caller(), Caller(broken=True), Caller()
     deliverer.deliver(batch_of(codec, first, broken, last))
     assert [len(c.answers) for c in (first, broken, last)] == [1, 0, 1]
+
+
+def test_results_are_counted_before_the_first_answer_is_written(endpoint):
+    deliverer, codec, slot = endpoint
+    seen: list[int] = []
+    callers = [Caller(), Caller()]
+    for caller in callers:
+        caller.on_reply = lambda: seen.append(slot[layout.OK])
+    deliverer.deliver(batch_of(codec, *callers))
+    assert seen == [2, 2]
+
+
+def test_priority_and_timeout_of_a_request_reach_the_batcher(endpoint):
+    deliverer, _, _ = endpoint
+    riders: list[Rider] = []
+    deliverer.attach(Taker(riders))
+    caller = Caller(body=body_of(parameters={"priority": 9, "timeout": 2_000_000}))
+    before = perf_counter()
+    deliverer(caller)
+    assert riders[0].priority == 9
+    assert 1.9 < riders[0].deadline - before < 2.5
+
+
+def test_a_large_body_is_decoded_off_the_loop(endpoint):
+    deliverer, _codec, _ = endpoint
+    riders: list[Rider] = []
+    deliverer.attach(Taker(riders))
+
+    async def scenario() -> list[int]:
+        small, large = Caller(body=body_of()), Caller(body=body_of() + b" " * 40_000)
+        deliverer(small)
+        deliverer(large)
+        taken = [len(riders)]
+        while len(riders) < 2:
+            await asyncio.sleep(0)
+        return [*taken, len(riders)]
+
+    assert asyncio.run(scenario()) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("accept", "rows", "coded"),
+    [
+        pytest.param(b"gzip", 4000, True, id="asked-and-large"),
+        pytest.param(b"gzip", 1, False, id="asked-and-small"),
+        pytest.param(None, 4000, False, id="large-and-not-asked"),
+        pytest.param(b"br", 4000, False, id="asked-for-what-is-not-served"),
+    ],
+)
+def test_answers_are_compressed_only_when_asked_and_large(endpoint, accept, rows, coded):
+    deliverer, codec, _ = endpoint
+    caller = Caller()
+
+    async def scenario() -> list[bytes]:
+        batch = batch_of(codec, caller)
+        batch.riders[0].rows = batch.rows = rows
+        batch.riders[0].accept = accept
+        batch.outputs = [np.arange(rows, dtype=np.float32).reshape(-1, 1)]
+        deliverer.deliver(batch)
+        while not caller.heads:
+            await asyncio.sleep(0)
+        return [value for name, value in caller.heads[0] if name == b"content-encoding"]
+
+    assert asyncio.run(scenario()) == ([accept] if coded else [])
 
 
 def test_who_left_is_counted_and_not_answered(endpoint):

@@ -136,7 +136,7 @@ def test_a_worker_born_while_control_is_away_serves_once_control_is_back(pair):
     control, worker = status["control"], status["workers"][1]
     os.kill(control, signal.SIGSTOP)
     os.kill(worker["pid"], signal.SIGKILL)
-    # So many that some reach the other worker: those at the dead one's socket wait for its successor.
+    # So many that some reach the other worker: those at the dead one's wait for its successor.
     with Traffic(pair.port, INFER, BODY, connections=16) as traffic:
         traffic.go_on(100)
         os.kill(control, signal.SIGKILL)

@@ -87,11 +87,9 @@ def test_others_are_served_beside_it(heavy):
 
 def test_a_request_that_cannot_meet_its_deadline_is_refused_on_arrival(heavy):
     request = walks.body(walks.steps_for(heavy, REQUEST_S))
-    hurried = request.replace(b"{", b'{"parameters": {"timeout": 5000}, ', 1)
-    with Traffic(heavy.port, walks.INFER, request, connections=25) as traffic:
-        traffic.go_on(25)  # which leaves 50 ms of work in the queue
-        refused = heavy.request("POST", walks.INFER, hurried)
-        traffic.go_on(25)
-    assert traffic.tally.failed == 0
+    for _ in range(5):  # so that the cost of a run is known
+        assert heavy.request("POST", walks.INFER, request).status == 200
+    hurried = request.replace(b"{", b'{"parameters": {"timeout": 200}, ', 1)
+    refused = heavy.request("POST", walks.INFER, hurried)
     assert refused.status == 503
-    assert "Request timeout expired: 5 ms left" in refused.json()["error"]
+    assert "Request timeout expired: 0.2 ms left" in refused.json()["error"]
