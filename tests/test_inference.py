@@ -42,8 +42,8 @@ class Caller:
     def reply(self, status: int, body: bytes, headers: Any = (), *_: Any) -> None:
         if self.broken:
             raise RuntimeError("the transport is in a state nobody foresaw")
-        self.on_reply()
         self.heads.append(headers)
+        self.on_reply()
         if not headers:
             self.answers.append((status, orjson.loads(body)))
 
@@ -51,8 +51,13 @@ class Caller:
 class Taker:
     """A batcher that only takes."""
 
-    def __init__(self, riders: list[Rider]) -> None:
-        self.submit = riders.append
+    def __init__(self, riders: list[Rider], taken: Callable[[], None] = lambda: None) -> None:
+        self._riders = riders
+        self._taken = taken
+
+    def submit(self, rider: Rider) -> None:
+        self._riders.append(rider)
+        self._taken()
 
 
 @pytest.fixture
@@ -127,15 +132,15 @@ def test_priority_and_timeout_of_a_request_reach_the_batcher(endpoint):
 def test_a_large_body_is_decoded_off_the_loop(endpoint):
     deliverer, _codec, _ = endpoint
     riders: list[Rider] = []
-    deliverer.attach(Taker(riders))
 
     async def scenario() -> list[int]:
+        both = asyncio.Event()
+        deliverer.attach(Taker(riders, lambda: both.set() if len(riders) == 2 else None))
         small, large = Caller(body=body_of()), Caller(body=body_of() + b" " * 40_000)
         deliverer(small)
         deliverer(large)
         taken = [len(riders)]
-        while len(riders) < 2:
-            await asyncio.sleep(0)
+        await asyncio.wait_for(both.wait(), 10)
         return [*taken, len(riders)]
 
     assert asyncio.run(scenario()) == [1, 2]
@@ -159,9 +164,10 @@ def test_answers_are_compressed_only_when_asked_and_large(endpoint, accept, rows
         batch.riders[0].rows = batch.rows = rows
         batch.riders[0].accept = accept
         batch.outputs = [np.arange(rows, dtype=np.float32).reshape(-1, 1)]
+        replied = asyncio.Event()
+        caller.on_reply = replied.set
         deliverer.deliver(batch)
-        while not caller.heads:
-            await asyncio.sleep(0)
+        await asyncio.wait_for(replied.wait(), 10)
         return [value for name, value in caller.heads[0] if name == b"content-encoding"]
 
     assert asyncio.run(scenario()) == ([accept] if coded else [])
