@@ -102,6 +102,8 @@ def _keep(document: dict[str, Any], args: argparse.Namespace) -> None:
         whole = report.merge(report.read(report.LATEST), document)
         report.write(whole, report.LATEST)
         report.PAGE.write_text(report.render(whole), encoding="utf-8")
+        readme = report.README.read_text(encoding="utf-8")
+        report.README.write_text(report.insert(whole, readme), encoding="utf-8")
 
 
 def _raise_file_limit() -> None:

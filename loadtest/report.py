@@ -19,6 +19,8 @@ from typing import Any
 HERE = Path(__file__).parent
 LATEST = HERE / "results" / "latest.json"
 PAGE = HERE / "RESULTS.md"
+README = HERE.parent / "README.md"
+BEGIN, END = "<!-- measured: written by loadtest -->", "<!-- end of measured -->"
 PACKAGES = (
     "onnxruntime",
     "numpy",
@@ -90,7 +92,7 @@ def commit() -> dict[str, Any]:
             return None
         return None if done.returncode else done.stdout.strip()
 
-    own = (f":(exclude){path.relative_to(HERE.parent)}" for path in (PAGE, LATEST))
+    own = (f":(exclude){path.relative_to(HERE.parent)}" for path in (PAGE, LATEST, README))
     changed = git("status", "--porcelain", "--", ".", *own)
     return {"commit": git("rev-parse", "--short=12", "HEAD"), "dirty": bool(changed)}
 
@@ -143,15 +145,31 @@ def render(document: Mapping[str, Any]) -> str:
         "",
         *_origin(document),
         "",
-        "| what | target | measured | 90 % interval | turns | reached |",
-        "|---|---|---|---|---|---|",
-        *(row for result in document["results"] for row in _rows(result)),
+        *_table(document),
         "",
         "## Details",
         "",
         *(line for result in document["results"] for line in _details(result)),
     ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def insert(document: Mapping[str, Any], readme: str) -> str:
+    """The README with the table and where it comes from between its two marks."""
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"README: expected {BEGIN!r} and {END!r}")
+    lines = [BEGIN, "", *_origin(document), "", *_table(document), "", END]
+    return before + "\n".join(lines) + after
+
+
+def _table(document: Mapping[str, Any]) -> list[str]:
+    return [
+        "| what | target | measured | 90 % interval | turns | reached |",
+        "|---|---|---|---|---|---|",
+        *(row for result in document["results"] for row in _rows(result)),
+    ]
 
 
 def _origin(document: Mapping[str, Any]) -> list[str]:

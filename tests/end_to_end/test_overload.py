@@ -92,4 +92,4 @@ def test_a_request_that_cannot_meet_its_deadline_is_refused_on_arrival(heavy):
     hurried = request.replace(b"{", b'{"parameters": {"timeout": 200}, ', 1)
     refused = heavy.request("POST", walks.INFER, hurried)
     assert refused.status == 503
-    assert "Request timeout expired: 0.2 ms left" in refused.json()["error"]
+    assert "an answer is expected in" in refused.json()["error"]

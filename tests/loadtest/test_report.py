@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from loadtest import report
 from loadtest.bodies import Pool, binary_body, demo_rows, json_body
 from loadtest.scenarios import SCENARIOS
@@ -102,3 +104,16 @@ def test_json_and_binary_bodies_carry_the_same_rows():
     assert np.array_equal(np.float32(text["inputs"][0]["data"]), rows.ravel())
     assert text["inputs"][0]["shape"] == head["inputs"][0]["shape"] == [2, 30]
     assert head["inputs"][0]["parameters"] == {"binary_data_size": 240}
+
+
+def test_the_readme_gets_the_table_between_its_marks_and_keeps_the_rest():
+    empty = {"machine": report.machine(), "results": []}
+    readme = f"before\n{report.BEGIN}\nold figures\n{report.END}\nafter\n"
+    written = report.insert(empty, readme)
+    assert written.startswith("before\n")
+    assert written.endswith("\nafter\n")
+    assert "old figures" not in written
+    assert "| what | target | measured |" in written
+    assert report.insert(empty, written) == written
+    with pytest.raises(ValueError, match="README: expected"):
+        report.insert(empty, "no marks")
