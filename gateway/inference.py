@@ -124,7 +124,9 @@ class InferEndpoint:
         loop = asyncio.get_running_loop()
 
         def decode() -> None:
-            outcome = self._decode(exchange.body, header_length, encoding)
+            outcome: InferRequest | GatewayError = GatewayError("the client left")
+            if not exchange.gone:  # while it waited for a thread
+                outcome = self._decode(exchange.body, header_length, encoding)
             loop.call_soon_threadsafe(self._decoded, exchange, outcome, accept)
 
         self._pool.submit(decode)

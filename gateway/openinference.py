@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import orjson
 from starlette.applications import Starlette
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -97,7 +98,8 @@ class OpenInference:
 
     def build_app(self, services: Services) -> Starlette:
         """The application behind the lane."""
-        version = "/v2/models/{model}/versions/{version:int}"
+        register_url_convertor("version", VersionNumber())
+        version = "/v2/models/{model}/versions/{version:version}"
         infer = AnyInfer(self._catalogue, EndpointApp(services))
         app = Starlette(
             routes=[
@@ -277,6 +279,20 @@ class OpenInference:
     def _answer(self, response: Response) -> Response:
         self._observer.answered(response.status_code)
         return response
+
+
+class VersionNumber(Convertor[int]):
+    """A version in a path: digits, and not more of them than a number needs."""
+
+    regex = "[0-9]{1,19}"
+
+    def convert(self, value: str) -> int:
+        """The number that the digits spell."""
+        return int(value)
+
+    def to_string(self, value: int) -> str:
+        """The digits of a number."""
+        return str(value)
 
 
 class AnyInfer:

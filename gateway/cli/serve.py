@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 import resource
+import signal
 import sys
 import time
 from pathlib import Path
@@ -61,6 +62,8 @@ def add_home(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serves; returns when the server has stopped."""
+    # Until the supervisor listens to it, a reload has nothing to reload.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from gateway import config
 
     document = config.load(args.config)

@@ -34,6 +34,9 @@ log = logging.getLogger("penstock.serving")
 
 # A longer run on the loop would be felt by everyone else whom this worker serves.
 ON_LOOP_S = 100e-6
+# What a run takes may depend on its values, and those are the client's: a model that was so far off
+# its estimate once is not trusted on the loop again.
+NEVER_ON_LOOP_S = 20 * ON_LOOP_S
 # A delay is cut short this long before a deadline: timers of the loop are a millisecond coarse.
 RUSH_S = 0.002
 # Looking through the whole queue for lapsed deadlines costs 100 ns a rider: once in 5 ms will do.
@@ -248,6 +251,8 @@ class Batcher:
         if batch.error is not None and len(batch.riders) > 1:
             self._hand_over(self._isolate_on_thread, batch)
             return
+        if batch.cpu_s > NEVER_ON_LOOP_S:
+            self._on_loop = False
         self._release(batch)
         self._give(batch)
         self._owed -= 1

@@ -293,13 +293,18 @@ class Lane(HttpToolsProtocol):
             self.refuse(error)
             return
         if unread:
+            # Nothing more is read before this is: else a client that sends and never reads would
+            # have us keep all that it sends.
             self._unread = unread
             self._unsettled = True
+            self.flow.hold(PIPELINE)
 
     def _read_on(self) -> None:
         data, self._unread = self._unread, b""
         if data and not self.transport.is_closing():
             self._read(data)
+            if not self._unread and not self.full:
+                self.flow.release(PIPELINE)
         self._settle()
 
     def refuse(self, error: GatewayError) -> None:
@@ -355,10 +360,10 @@ class Lane(HttpToolsProtocol):
         self._advancing = False
         self._send_continue()
         if not self.full:
-            self.flow.release(PIPELINE)
             if self._unread:
                 self.loop.call_soon(self._read_on)
                 return
+            self.flow.release(PIPELINE)
         self._settle()
 
     def _settle(self) -> None:

@@ -161,6 +161,7 @@ def test_head_has_the_headers_of_get_and_no_body(server, path):
 @pytest.mark.parametrize(
     "path",
     [
+        "/v2/models/linear/versions/" + "9" * 5000,
         "/",
         "/v1",
         "/v2/models",

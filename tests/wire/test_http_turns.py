@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 
 import pytest
@@ -18,6 +19,22 @@ BODIES = {LANE: b"lane", APP: b"app", STREAMED: b"streamed"}
 def server():
     with rig() as running:
         yield running
+
+
+def test_of_a_client_that_sends_and_never_reads_no_more_is_kept_than_one_read():
+    with rig() as server:
+        client = server.connect()
+        client.send(post("/echo", b"x")).answer()
+        (lane,) = server.call(lambda: list(server.services.connections))
+        client.socket.setblocking(False)
+        flood = post("/echo", b"y" * 100) * 500
+        peak = 0
+        for _ in range(200):
+            with contextlib.suppress(BlockingIOError):
+                client.socket.send(flood)
+            peak = max(peak, server.call(lambda: len(lane._unread)))
+        assert peak <= 300_000
+        client.reset()
 
 
 def test_one_client_is_never_handed_the_answer_of_another_over_a_shared_connection():

@@ -515,3 +515,23 @@ def test_brackets_in_strings_do_not_nest():
 def test_unterminated_strings_cost_no_more_than_their_length():
     bomb = b"[" * 101 + b'"' + b'\\"' * 200_000
     assert type(refusal(bomb)) is MalformedJson
+
+
+@pytest.mark.parametrize(
+    ("body", "error", "words"),
+    [
+        pytest.param(
+            b'{"x":[' + b"[]," * 1_000_001 + b"1]}", BodyTooLarge, "arrays and objects", id="lists"
+        ),
+        pytest.param(
+            b'{"x":[NaN,' + b"1," * (9 << 20) + b"1]}", BodyTooLarge, "binary tensors", id="nan"
+        ),
+        pytest.param(
+            b'{"inputs":[NaN,' + b"1" * 5000 + b"]}", MalformedJson, "is too large", id="digits"
+        ),
+        pytest.param(b'"data":[[1] ],' * 100_000, MalformedJson, "malformed", id="short-arrays"),
+    ],
+)
+def test_a_small_text_cannot_become_a_large_burden(body, error, words):
+    with pytest.raises(error, match=words):
+        plain_codec().decode(body, None)

@@ -21,6 +21,8 @@ from kernels.numbers import read_floats
 
 MIN_SPAN = 1024
 MAX_SPANS = 64
+MAX_OPENINGS = 256
+"""Short arrays count as well: a body of nothing else must not be looked through for long."""
 MAX_TAIL = 512
 """What lies between an array and the next string: brackets, a comma, white space."""
 
@@ -63,7 +65,7 @@ def cut_out(body: bytes) -> tuple[bytes, dict[str, Span]]:
     pieces: list[bytes] = []
     spans: dict[str, Span] = {}
     kept = at = 0
-    while len(spans) < MAX_SPANS:
+    for _ in range(MAX_OPENINGS):
         opening = _OPENING.search(body, at)
         if opening is None:
             break
@@ -73,7 +75,7 @@ def cut_out(body: bytes) -> tuple[bytes, dict[str, Span]]:
             break
         at = stop
         start = opening.start(1)
-        if stop - start < MIN_SPAN:
+        if stop - start < MIN_SPAN or len(spans) == MAX_SPANS:
             continue
         mark = f"{_MARK}{len(spans)}"
         pieces += (body[kept:start], b'"%b"' % mark.encode())

@@ -16,9 +16,14 @@ from typing import Any
 
 import orjson
 
-from gateway.errors import MalformedJson
+from gateway.errors import BodyTooLarge, MalformedJson
 
 MAX_DEPTH = 100
+# Three bytes of JSON can become seventy of lists: a body within its limit must not fill the memory.
+MAX_CONTAINERS = 1_000_000
+# Python's own decoder is slow and holds the interpreter; it sees only what has NaN or infinities.
+MAX_TOLERANT_BYTES = 16 << 20
+MAX_INTEGER_DIGITS = 400
 
 # Possessive, and closed by the end of the text too, so that no text makes it try a place twice.
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
@@ -33,8 +38,14 @@ def parse(text: bytes) -> Any:
     Raises:
         MalformedJson: not JSON, or nested deeper than `MAX_DEPTH`, which is found before any
             decoder recurses.
+        BodyTooLarge: it would become far larger in memory than it is as text.
     """
-    if text.count(b"[") + text.count(b"{") > MAX_DEPTH:
+    containers = text.count(b"[") + text.count(b"{")
+    if containers > MAX_CONTAINERS:
+        raise BodyTooLarge(
+            f"JSON: expected at most {MAX_CONTAINERS} arrays and objects, got {containers}"
+        )
+    if containers > MAX_DEPTH:
         check_depth(text)
     try:
         return orjson.loads(text)
@@ -62,8 +73,13 @@ def check_depth(text: bytes) -> None:
 
 
 def _parse_tolerantly(text: bytes) -> Any:
+    if len(text) > MAX_TOLERANT_BYTES:
+        raise BodyTooLarge(
+            f"JSON with NaN or infinities: expected at most {MAX_TOLERANT_BYTES} bytes,"
+            f" got {len(text)}; send it as binary tensors"
+        )
     try:
-        value = json.loads(text.decode(), parse_float=_finite)
+        value = json.loads(text.decode(), parse_float=_finite, parse_int=_bounded)
         if _SURROGATE.search(text):
             # A lone surrogate is no character: it could be neither echoed nor put into a tensor.
             json.dumps(value, ensure_ascii=False).encode()
@@ -77,6 +93,12 @@ def _finite(number: str) -> float:
     if isinf(value):
         raise ValueError(f"number {number[:40]} is too large")
     return value
+
+
+def _bounded(number: str) -> int:
+    if len(number) > MAX_INTEGER_DIGITS:
+        raise ValueError(f"number {number[:40]} is too large")
+    return int(number)
 
 
 def _reason(error: Exception) -> str:
