@@ -9,6 +9,7 @@ what is needed to repeat it. Decoding may refuse, and nothing else may happen.
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import sys
 import time
@@ -142,8 +143,8 @@ def inflated(body: bytes, coding: bytes) -> None:
         return
 
 
-def fuzz(seconds: float, seed: int) -> Counter[str]:
-    """Runs until the time is over; counts what came of it."""
+def fuzz(seed: int, seconds: float = math.inf, attempts: float = math.inf) -> Counter[str]:
+    """Runs until the time is over or so many bodies were tried; counts what came of them."""
     random_ = random.Random(seed)
     codecs = [new_codec(), single_codec(), wide_codec()]
     bodies = seeds()
@@ -154,7 +155,9 @@ def fuzz(seconds: float, seed: int) -> Counter[str]:
     bodies.append((request(tensor(shape=[ROWS, WIDE], data=[numbers] * ROWS)), None))
     counts: Counter[str] = Counter()
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    tried = 0
+    while time.monotonic() < end and tried < attempts:
+        tried += 1
         good, header_length = random_.choice(bodies)
         body = bent(random_, good) if random_.random() < 0.95 else good
         if header_length and random_.random() < 0.3:
@@ -177,7 +180,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
     options = parser.parse_args()
-    counts = fuzz(options.seconds, options.seed)
+    counts = fuzz(options.seed, seconds=options.seconds)
     for name, count in counts.most_common():
         sys.stdout.write(f"{count:10} {name}\n")
     return 0
