@@ -13,6 +13,8 @@ modules turn these into their own bodies, and metrics count them by `code`.
     |   +-- InvalidParameter         400 invalid_parameter
     |   +-- InvalidBinary            400 invalid_binary
     |   +-- BatchTooLarge            400 batch_too_large
+    |   +-- Unauthenticated          401 unauthenticated
+    |   +-- Forbidden                403 forbidden
     |   +-- RepositoryForbidden      403 repository_forbidden
     |   +-- NotFound                 404 not_found
     |   |   +-- ModelNotFound        404 model_not_found
@@ -106,6 +108,18 @@ class BatchTooLarge(InvalidRequest):
     """One request holds more rows than the model takes in a batch."""
 
     code = "batch_too_large"
+
+
+class Unauthenticated(InvalidRequest):
+    """The request does not show who sends it: no credentials, or none that are known."""
+
+    status, code = 401, "unauthenticated"
+
+
+class Forbidden(InvalidRequest):
+    """Who sends the request is known, and may not do this."""
+
+    status, code = 403, "forbidden"
 
 
 class RepositoryForbidden(InvalidRequest):

@@ -24,6 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "exchange": set(),
     "plan": {"errors"},
     "config": {"errors"},
+    "access": {"errors"},
     "channel": {"errors"},
     "handover": {"errors"},
     "sockets": {"errors"},
@@ -40,10 +41,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     "trial": GROUND | {"serving"},
     "inherited": GROUND | {"channel", "handover", "monitor", "sockets"},
     "worker": GROUND | DATA_PLANE | {"inherited", "channel", "handover", "sockets"},
-    "control": GROUND | {"inherited", "channel", "handover", "models", "monitor", "kernels"},
+    "control": GROUND
+    | {"access", "inherited", "channel", "handover", "models", "monitor", "kernels"},
     "supervisor": GROUND | {"inherited", "channel", "handover", "monitor", "sockets", "processes"},
     "cli": GROUND
-    | {"supervisor", "processes", "inherited", "control", "worker", "trial", "models", "kernels"},
+    | {
+        "access",
+        "supervisor",
+        "processes",
+        "inherited",
+        "control",
+        "worker",
+        "trial",
+        "models",
+        "kernels",
+    },
     "__main__": {"cli"},
 }
 

@@ -88,6 +88,26 @@ MIGRATIONS: tuple[str, ...] = (
         FOREIGN KEY (model, version) REFERENCES versions (model, version) ON DELETE CASCADE
     );
     """,
+    """
+    INSERT INTO counters VALUES ('keys', 0);
+
+    CREATE TABLE keys (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        name TEXT NOT NULL,
+        digest TEXT NOT NULL UNIQUE,
+        role TEXT NOT NULL,
+        models TEXT NOT NULL,
+        created_at REAL NOT NULL,
+        created_by TEXT NOT NULL,
+        expires_at REAL,
+        revoked_at REAL,
+        last_used_at REAL,
+        changed INTEGER NOT NULL
+    );
+    CREATE INDEX keys_by_name ON keys (name);
+    CREATE INDEX keys_by_change ON keys (changed);
+    CREATE INDEX keys_by_expiry ON keys (expires_at) WHERE expires_at IS NOT NULL;
+    """,
 )
 """The schema's history: entry n takes version n to n + 1. Entries are never edited, only added."""
 
@@ -167,6 +187,14 @@ class Store:
                     "SELECT value FROM counters WHERE name = 'generation'"
                 ).fetchone()[0]
             )
+
+    def data_version(self) -> int:
+        """Another number whenever somebody else has changed anything; costs microseconds.
+
+        Comparable only within one thread, and blind to what that thread itself changes.
+        """
+        with self._translated():
+            return int(self._connection().execute("PRAGMA data_version").fetchone()[0])
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:

@@ -1,0 +1,1 @@
+"""Who may do what: credentials, the principals they stand for, and the permissions of roles."""

@@ -1,0 +1,94 @@
+"""Finds the principal behind a credential.
+
+Knows digests of keys, as a table that somebody else fills, and who to ask about tokens. Knows
+nothing of headers, of ports, or of how the table got here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from math import inf
+from typing import Any, Protocol
+
+from gateway.access.keys import MAX_KEY_BYTES, digest
+from gateway.access.principal import Principal, models_of
+from gateway.errors import Unauthenticated
+
+Row = list[Any]
+"""Of the table, under its digest: id, name, role, models or None, until or None."""
+
+# One wording for unknown, expired and revoked: the caller learns nothing that it can use.
+_UNKNOWN = "credentials: not known, expired, or revoked"
+
+
+class Tokens(Protocol):
+    """Verifies what is no key."""
+
+    def find(self, token: bytes, now: float) -> Principal | None:
+        """The principal that a token names, or None."""
+
+
+class Keyring:
+    """Used on one event loop."""
+
+    def __init__(
+        self,
+        secret: bytes,
+        tokens: Tokens | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`clock` gives seconds since 1970."""
+        self._secret = secret
+        self._tokens = tokens
+        self._clock = clock
+        self._rows: dict[str, Row] = {}
+        # Those that were asked for, so that all who remember one remember the same.
+        self._principals: dict[str, Principal] = {}
+
+    def find(self, credential: bytes) -> Principal:
+        """The principal that a credential stands for.
+
+        An unknown and a wrong key take the same way: one digest, one look-up by it.
+
+        Raises:
+            Unauthenticated: it stands for nobody, or no longer.
+        """
+        now = self._clock()
+        if self._tokens is not None and credential.count(b".") == 2:
+            principal = self._tokens.find(credential, now)
+        elif len(credential) > MAX_KEY_BYTES:
+            principal = None
+        else:
+            principal = self._of_key(digest(self._secret, credential))
+        if principal is None or principal.until <= now:
+            raise Unauthenticated(_UNKNOWN)
+        return principal
+
+    def replace(self, rows: Mapping[str, Row]) -> None:
+        """Takes over a whole table."""
+        self._forget(self._principals)
+        self._rows = dict(rows)
+
+    def change(self, rows: Mapping[str, Row], dropped: Iterable[str]) -> None:
+        """Takes over rows that are new or differ, and lets go of others."""
+        self._forget(rows)
+        self._forget(dropped)
+        self._rows.update(rows)
+        for one in dropped:
+            self._rows.pop(one, None)
+
+    def _of_key(self, hashed: str) -> Principal | None:
+        principal = self._principals.get(hashed)
+        if principal is None and (row := self._rows.get(hashed)) is not None:
+            number, name, role, models, until = row
+            principal = self._principals[hashed] = Principal(
+                number, name, role, models_of(models), inf if until is None else until
+            )
+        return principal
+
+    def _forget(self, digests: Iterable[str]) -> None:
+        for hashed in tuple(digests):
+            principal = self._principals.pop(hashed, None)
+            if principal is not None:
+                principal.until = 0.0

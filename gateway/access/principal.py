@@ -1,0 +1,62 @@
+"""A caller that has shown who it is.
+
+Knows what it may do and until when. Knows nothing of how it showed that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import inf
+
+from gateway.access.roles import ROLES, Permission
+from gateway.errors import Forbidden
+
+TOKENS = 0
+"""The id under which all callers with a token of an identity provider are counted."""
+
+
+@dataclass(slots=True, eq=False)
+class Principal:
+    """One key, or one token, as those who ask for permission see it.
+
+    Attributes:
+        id: of the key; `TOKENS` for a token.
+        name: for logs and metrics.
+        role: one of `ROLES`.
+        models: the models it may call; None: all.
+        until: seconds since 1970 after which it is nobody. Taken back by setting it to 0, so that
+            whoever remembers a principal looks at this and nothing else.
+    """
+
+    id: int
+    name: str
+    role: str
+    models: frozenset[str] | None = None
+    until: float = inf
+
+    def may_call(self, model: str) -> bool:
+        """Whether a model is among those it may know of."""
+        return self.models is None or model in self.models
+
+    def require(self, permission: Permission, model: str | None = None) -> None:
+        """Lets it pass, or says why not.
+
+        Args:
+            permission: what is asked for.
+            model: the model that it is asked for, if it is about one.
+
+        Raises:
+            Forbidden: its role may not, or not for this model. Whether the model exists is not
+                told.
+        """
+        if permission not in ROLES[self.role]:
+            raise Forbidden(f"'{self.name}': role {self.role} may not {permission.value}")
+        if model is not None and not self.may_call(model):
+            raise Forbidden(f"'{self.name}' may not use model '{model}'")
+
+
+def models_of(names: Iterable[str] | None) -> frozenset[str] | None:
+    """A list of model names as `Principal.models`; `*` among them means all."""
+    chosen = None if names is None else frozenset(names)
+    return None if chosen is None or "*" in chosen else chosen

@@ -1,0 +1,142 @@
+"""`penstock keys`: makes, lists, replaces and takes back the keys of a home.
+
+Knows options, tables and JSON. Knows nothing of how keys are kept. A raw key goes to standard
+output once, when it is made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from gateway.access.durations import moment_text, read_duration, read_moment
+from gateway.access.roles import ROLES
+from gateway.cli.output import say, say_json, table
+from gateway.cli.serve import add_home
+
+if TYPE_CHECKING:
+    from gateway.control.keys import Key, Keys
+
+
+def configure(subparsers: Any) -> None:
+    """Adds the command."""
+    parser = subparsers.add_parser(
+        "keys",
+        help="create, list, rotate and revoke API keys",
+        description="Manages the keys that the data port and the control port ask for. A server"
+        " that runs on this home takes a change up within a second.",
+    )
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+
+    create = _add(actions, "create", create_key, "make a key; it is shown once")
+    create.add_argument("--name", required=True, help="what logs and metrics call it")
+    create.add_argument("--role", required=True, choices=list(ROLES), help="what it may do")
+    create.add_argument(
+        "--models", default="*", metavar="A,B", help="the models it may call (default: all)"
+    )
+    create.add_argument("--expires", metavar="30d|DATE", help="when it ends (default: never)")
+
+    _add(actions, "list", list_keys, "list every key, and when it was last used")
+
+    rotate = _add(actions, "rotate", rotate_key, "make a new key in the place of an old one")
+    rotate.add_argument("id", type=int, metavar="ID")
+    rotate.add_argument(
+        "--overlap", metavar="1h", help="how long the old one is still good (default: not at all)"
+    )
+
+    revoke = _add(actions, "revoke", revoke_key, "take a key back at once")
+    revoke.add_argument("id", type=int, metavar="ID")
+
+
+def create_key(args: argparse.Namespace) -> int:
+    """Makes a key and prints it."""
+    expires = None if args.expires is None else read_moment(args.expires, time.time(), "--expires")
+    models = [name.strip() for name in args.models.split(",")]
+    with _keys(args) as (keys, who):
+        return _show_once(args, *keys.create(who, args.name, args.role, models, expires))
+
+
+def rotate_key(args: argparse.Namespace) -> int:
+    """Makes a successor and prints it."""
+    overlap_s = 0.0 if args.overlap is None else read_duration(args.overlap, "--overlap")
+    with _keys(args) as (keys, who):
+        return _show_once(args, *keys.rotate(who, args.id, overlap_s))
+
+
+def revoke_key(args: argparse.Namespace) -> int:
+    """Takes a key back."""
+    with _keys(args) as (keys, who):
+        key = keys.revoke(who, args.id)
+    if args.json:
+        say_json(key.as_json(time.time()))
+    else:
+        say(f"key {key.id} ('{key.name}') is revoked")
+    return 0
+
+
+def list_keys(args: argparse.Namespace) -> int:
+    """Prints one line a key."""
+    from gateway.control.store import FILE
+
+    now = time.time()
+    known: tuple[Key, ...] = ()
+    if (args.home / FILE).exists():  # looking makes no home
+        with _keys(args) as (keys, _):
+            known = keys.all()
+    if args.json:
+        say_json([key.as_json(now) for key in known])
+        return 0
+    rows = [
+        (
+            key.id,
+            key.name,
+            key.role,
+            ", ".join(key.models),
+            key.state(now),
+            _when(key.expires_at),
+            _when(key.last_used_at),
+            key.created_by,
+        )
+        for key in known
+    ]
+    header = ("ID", "NAME", "ROLE", "MODELS", "STATE", "EXPIRES", "LAST USED", "BY")
+    say(table(header, rows) if rows else f"no keys under {args.home}")
+    return 0
+
+
+def _show_once(args: argparse.Namespace, key: Key, raw: str) -> int:
+    if args.json:
+        say_json({**key.as_json(time.time()), "key": raw})
+    else:
+        say(f"key {key.id} ('{key.name}', role {key.role}); it is not shown again:")
+        say(raw)
+    return 0
+
+
+def _when(at: float | None) -> str:
+    return "-" if at is None else moment_text(at)
+
+
+def _add(actions: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = actions.add_parser(
+        name, help=text, description=f"{text[:1].upper()}{text[1:]}."
+    )
+    add_home(parser)
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.set_defaults(run=run)
+    return parser
+
+
+@contextmanager
+def _keys(args: argparse.Namespace) -> Iterator[tuple[Keys, str]]:
+    """The keys of a home, and who changes them."""
+    from gateway.access.secret import server_secret
+    from gateway.control.keys import Keys
+    from gateway.control.registry import os_user
+    from gateway.control.store import Store
+
+    with Store.open(args.home) as store:
+        yield Keys(store, server_secret(args.home)), os_user()

@@ -1,0 +1,315 @@
+"""API keys in the store: made, listed, replaced, taken back, and handed on to those who check them.
+
+Knows one table and the digest that stands for a key. Knows nothing of requests. A raw key leaves
+`create` and `rotate` once, and is nowhere else.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from gateway.access.durations import moment_text
+from gateway.access.keyring import Row
+from gateway.access.keys import digest, is_name, new_key
+from gateway.access.roles import ROLES
+from gateway.control.store import Store, note_change
+from gateway.errors import Conflict, InvalidParameter, NotFound
+from gateway.models.names import check_name
+
+MAX_MODELS = 1000
+EVERYTHING = ("*",)
+_NO_CHANGES = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What is known of a key: everything but the key.
+
+    Attributes:
+        models: names it may call; `("*",)`: all.
+        created_at, expires_at, revoked_at, last_used_at: seconds since 1970, or None.
+    """
+
+    id: int
+    name: str
+    role: str
+    models: tuple[str, ...]
+    created_at: float
+    created_by: str
+    expires_at: float | None
+    revoked_at: float | None
+    last_used_at: float | None
+
+    def state(self, now: float) -> str:
+        """`active`, `revoked` or `expired`."""
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if self.expires_at is not None and self.expires_at <= now else "active"
+
+    def as_json(self, now: float) -> dict[str, Any]:
+        """As commands and the admin API show it; times in ISO 8601."""
+        times = ("created_at", "expires_at", "revoked_at", "last_used_at")
+        written = {name: getattr(self, name) for name in times}
+        return {
+            "id": self.id,
+            "name": self.name,
+            "role": self.role,
+            "models": list(self.models),
+            "state": self.state(now),
+            "created_by": self.created_by,
+            **{name: None if at is None else moment_text(at) for name, at in written.items()},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What happened to the active keys since a version.
+
+    Attributes:
+        version: the one that this leads to.
+        rows: by digest, keys that are new or differ.
+        dropped: digests of keys that are active no longer.
+    """
+
+    version: int
+    rows: Mapping[str, Row]
+    dropped: list[str]
+
+
+class Keys:
+    """The keys of one home.
+
+    Args:
+        store: the home's database.
+        secret: the server's; digests are made with it.
+        now: seconds since 1970.
+    """
+
+    def __init__(self, store: Store, secret: bytes, now: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._secret = secret
+        self._now = now
+
+    # ---- reading --------------------------------------------------------------------------------
+
+    def all(self) -> tuple[Key, ...]:
+        """Every key there ever was, in the order in which they were made."""
+        with self._store.read() as db:
+            return tuple(_key(row) for row in db.execute("SELECT * FROM keys ORDER BY id"))
+
+    def has_active(self, role: str) -> bool:
+        """Whether a key of this role can be used now."""
+        with self._store.read() as db:
+            found = db.execute(
+                "SELECT 1 FROM keys WHERE role = ? AND revoked_at IS NULL"
+                " AND (expires_at IS NULL OR expires_at > ?)",
+                (role, self._now()),
+            ).fetchone()
+        return found is not None
+
+    def names(self) -> dict[int, str]:
+        """Names by id."""
+        with self._store.read() as db:
+            return {row["id"]: row["name"] for row in db.execute("SELECT id, name FROM keys")}
+
+    def changed(self, since: int | None, looked_at: float) -> Changed:
+        """What those who check keys have to be told.
+
+        Args:
+            since: the version that they have; None: they have nothing.
+            looked_at: when this was last asked, so that what expired meanwhile is dropped.
+        """
+        now = self._now()
+        with self._store.read() as db:
+            version = int(
+                db.execute("SELECT value FROM counters WHERE name = 'keys'").fetchone()[0]
+            )
+            found = db.execute(
+                "SELECT * FROM keys WHERE changed > ?"
+                " UNION SELECT * FROM keys WHERE expires_at > ? AND expires_at <= ?",
+                (_NO_CHANGES if since is None else since, looked_at, now),
+            )
+            rows: dict[str, Row] = {}
+            dropped: list[str] = []
+            for row in found:
+                key = _key(row)
+                if key.state(now) == "active":
+                    models = None if key.models == EVERYTHING else list(key.models)
+                    rows[row["digest"]] = [key.id, key.name, key.role, models, key.expires_at]
+                elif since is not None:
+                    dropped.append(row["digest"])
+        return Changed(version, rows, dropped)
+
+    # ---- changing -------------------------------------------------------------------------------
+
+    def create(
+        self,
+        who: str,
+        name: str,
+        role: str,
+        models: Iterable[str] = EVERYTHING,
+        expires_at: float | None = None,
+    ) -> tuple[Key, str]:
+        """Makes a key; the second value is the raw key, which nobody can ask for again.
+
+        Raises:
+            InvalidParameter: name, role, models or expiry cannot be.
+            Conflict: an active key has this name.
+        """
+        chosen = _checked(name, role, models)
+        now = self._now()
+        if expires_at is not None and expires_at <= now:
+            raise InvalidParameter("expires: expected a time to come")
+        with self._store.write() as db:
+            twin = db.execute(
+                "SELECT id FROM keys WHERE name = ? AND revoked_at IS NULL"
+                " AND (expires_at IS NULL OR expires_at > ?)",
+                (name, now),
+            ).fetchone()
+            if twin is not None:
+                raise Conflict(f"key '{name}' exists (id {twin['id']}): rotate or revoke it")
+            return self._insert(db, who, "key create", name, role, chosen, expires_at)
+
+    def rotate(self, who: str, number: int, overlap_s: float = 0.0) -> tuple[Key, str]:
+        """Makes a key like another, which ends after `overlap_s`.
+
+        Raises:
+            NotFound: there is no such key.
+            Conflict: it is not active.
+        """
+        now = self._now()
+        with self._store.write() as db:
+            old = self._active(db, number)
+            kept = None
+            if old.expires_at is not None:
+                # As long as the old one was given at first, from now on.
+                kept = now + (old.expires_at - old.created_at)
+            fresh = self._insert(db, who, "key rotate", old.name, old.role, old.models, kept)
+            end = now + overlap_s if overlap_s else None
+            if end is None:
+                self._update(db, who, old, "revoked_at", now)
+            elif old.expires_at is None or old.expires_at > end:
+                self._update(db, who, old, "expires_at", end)
+            return fresh
+
+    def revoke(self, who: str, number: int) -> Key:
+        """Takes a key back at once and for good.
+
+        Raises:
+            NotFound: there is no such key.
+            Conflict: it is not active.
+        """
+        with self._store.write() as db:
+            self._update(db, who, self._active(db, number), "revoked_at", self._now())
+            return _find(db, number)
+
+    def used(self, when: Mapping[int, float]) -> None:
+        """Notes when keys were last used. Not a change: nobody has to follow it."""
+        with self._store.write() as db:
+            db.executemany(
+                "UPDATE keys SET last_used_at = MAX(?, COALESCE(last_used_at, 0)) WHERE id = ?",
+                [(at, number) for number, at in when.items()],
+            )
+
+    # ---- inside a transaction -------------------------------------------------------------------
+
+    def _insert(
+        self,
+        db: sqlite3.Connection,
+        who: str,
+        action: str,
+        name: str,
+        role: str,
+        models: tuple[str, ...],
+        expires_at: float | None,
+    ) -> tuple[Key, str]:
+        raw = new_key()
+        hashed = digest(self._secret, raw.encode())
+        number = db.execute(
+            "INSERT INTO keys (name, digest, role, models, created_at, created_by, expires_at,"
+            " changed) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                name,
+                hashed,
+                role,
+                orjson.dumps(models).decode(),
+                self._now(),
+                who,
+                expires_at,
+                _next_version(db),
+            ),
+        ).lastrowid
+        key = _find(db, number or 0)
+        after = {"role": role, "models": list(models), "expires_at": expires_at}
+        note_change(db, self._now(), who, action, _subject(key), None, after)
+        return key, raw
+
+    def _update(
+        self, db: sqlite3.Connection, who: str, old: Key, column: str, value: float
+    ) -> None:
+        db.execute(
+            f"UPDATE keys SET {column} = ?, changed = ? WHERE id = ?",
+            (value, _next_version(db), old.id),
+        )
+        action = "key revoke" if column == "revoked_at" else "key expire"
+        before = {column: getattr(old, column)}
+        note_change(db, self._now(), who, action, _subject(old), before, {column: value})
+
+    def _active(self, db: sqlite3.Connection, number: int) -> Key:
+        key = _find(db, number)
+        state = key.state(self._now())
+        if state != "active":
+            raise Conflict(f"key {number} ('{key.name}') is {state}")
+        return key
+
+
+def _checked(name: str, role: str, models: Iterable[str]) -> tuple[str, ...]:
+    if not is_name(name):
+        raise InvalidParameter(
+            "name: expected 1 to 64 letters, digits, dots, dashes or underscores, and neither"
+            f" 'other' nor 'token', got {name[:80]!r}"
+        )
+    if role not in ROLES:
+        raise InvalidParameter(f"role: expected one of {', '.join(ROLES)}, got {role[:80]!r}")
+    chosen = tuple(dict.fromkeys(models))
+    if not chosen or len(chosen) > MAX_MODELS:
+        raise InvalidParameter(f"models: expected 1 to {MAX_MODELS} names, got {len(chosen)}")
+    if "*" in chosen:
+        return EVERYTHING
+    return tuple(check_name(model) for model in chosen)
+
+
+def _key(row: sqlite3.Row) -> Key:
+    return Key(
+        row["id"],
+        row["name"],
+        row["role"],
+        tuple(orjson.loads(row["models"])),
+        row["created_at"],
+        row["created_by"],
+        row["expires_at"],
+        row["revoked_at"],
+        row["last_used_at"],
+    )
+
+
+def _find(db: sqlite3.Connection, number: int) -> Key:
+    row = db.execute("SELECT * FROM keys WHERE id = ?", (number,)).fetchone()
+    if row is None:
+        raise NotFound(f"there is no key {number}")
+    return _key(row)
+
+
+def _next_version(db: sqlite3.Connection) -> int:
+    db.execute("UPDATE counters SET value = value + 1 WHERE name = 'keys'")
+    return int(db.execute("SELECT value FROM counters WHERE name = 'keys'").fetchone()[0])
+
+
+def _subject(key: Key) -> str:
+    return f"{key.id}:{key.name}"

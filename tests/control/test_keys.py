@@ -1,0 +1,192 @@
+"""Keys in the store."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.access.keyring import Keyring
+from gateway.control.keys import Keys
+from gateway.control.store import Store
+from gateway.errors import Conflict, InvalidParameter, NotFound, Unauthenticated
+
+SECRET = b"s" * 32
+NOW = 1000.0
+
+
+@pytest.fixture
+def clock():
+    return [NOW]
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store.open(tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def keys(store, clock):
+    return Keys(store, SECRET, lambda: clock[0])
+
+
+class Follower:
+    """A keyring that is told what changed, as workers are."""
+
+    def __init__(self, keys, clock):
+        self.keys, self.clock = keys, clock
+        self.ring = Keyring(SECRET, clock=lambda: clock[0])
+        self.version = None
+        self.looked_at = 0.0
+
+    def follow(self):
+        found = self.keys.changed(self.version, self.looked_at)
+        if self.version is None:
+            assert found.dropped == []
+            self.ring.replace(found.rows)
+        else:
+            self.ring.change(found.rows, found.dropped)
+        self.version, self.looked_at = found.version, self.clock[0]
+        return len(found.rows), len(found.dropped)
+
+    def knows(self, raw):
+        try:
+            return self.ring.find(raw.encode()).name
+        except Unauthenticated:
+            return None
+
+
+@pytest.fixture
+def follower(keys, clock):
+    return Follower(keys, clock)
+
+
+def test_a_raw_key_is_nowhere_in_the_store(keys, store, tmp_path):
+    _, raw = keys.create("ann", "app", "client", ["m"], NOW + 60)
+    _, next_raw = keys.rotate("ann", 1)
+    keys.revoke("ann", 2)
+    store.close()
+    written = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    assert raw.encode() not in written
+    assert next_raw.encode() not in written
+    assert b"app" in written
+
+
+def test_every_change_is_written_down_without_digests(keys, store):
+    keys.create("ann", "app", "client", ["m"])
+    keys.rotate("bob", 1, overlap_s=60)
+    keys.revoke("cat", 2)
+    with store.read() as db:
+        changes = [tuple(row) for row in db.execute("SELECT who, action, subject FROM changes")]
+        told = "".join(str(tuple(row)) for row in db.execute("SELECT * FROM changes"))
+        digests = [row["digest"] for row in db.execute("SELECT digest FROM keys")]
+    assert changes == [
+        ("ann", "key create", "1:app"),
+        ("bob", "key rotate", "2:app"),
+        ("bob", "key expire", "1:app"),
+        ("cat", "key revoke", "2:app"),
+    ]
+    assert not any(digest in told for digest in digests)
+
+
+def test_followers_are_told_what_changed_and_no_more(keys, clock, follower):
+    raws = [keys.create("ann", f"app{n}", "client")[1] for n in range(3)]
+    assert follower.follow() == (3, 0)
+    assert follower.follow() == (0, 0)
+    keys.revoke("ann", 2)
+    assert follower.follow() == (0, 1)
+    assert [follower.knows(raw) for raw in raws] == ["app0", None, "app2"]
+
+
+def test_what_expires_is_dropped_without_a_change(keys, clock, follower):
+    _, raw = keys.create("ann", "app", "client", expires_at=NOW + 60)
+    assert follower.follow() == (1, 0)
+    assert follower.knows(raw) == "app"
+    clock[0] = NOW + 60
+    assert follower.knows(raw) is None
+    assert follower.follow() == (0, 1)
+    assert follower.follow() == (0, 0)
+
+
+def test_only_active_keys_are_told_to_who_has_nothing(keys, clock, follower):
+    keys.create("ann", "gone", "client")
+    keys.revoke("ann", 1)
+    keys.create("ann", "late", "client", expires_at=NOW + 1)
+    keys.create("ann", "good", "client")
+    clock[0] = NOW + 1
+    assert follower.follow() == (1, 0)
+
+
+def test_a_rotated_key_is_good_for_the_overlap(keys, clock, follower):
+    _, old = keys.create("ann", "app", "client", ["m"])
+    fresh, new = keys.rotate("ann", 1, overlap_s=60)
+    follower.follow()
+    assert (fresh.name, fresh.role, fresh.models) == ("app", "client", ("m",))
+    assert (follower.knows(old), follower.knows(new)) == ("app", "app")
+    clock[0] = NOW + 60
+    assert (follower.knows(old), follower.knows(new)) == (None, "app")
+
+
+def test_rotated_without_an_overlap_the_old_key_ends_at_once(keys, follower):
+    _, old = keys.create("ann", "app", "client")
+    _, new = keys.rotate("ann", 1)
+    follower.follow()
+    assert (follower.knows(old), follower.knows(new)) == (None, "app")
+
+
+def test_an_overlap_never_makes_a_key_live_longer(keys, clock, follower):
+    _, old = keys.create("ann", "app", "client", expires_at=NOW + 10)
+    clock[0] = NOW + 5
+    fresh, _ = keys.rotate("ann", 1, overlap_s=3600)
+    assert fresh.expires_at == NOW + 15
+    clock[0] = NOW + 10
+    follower.follow()
+    assert follower.knows(old) is None
+
+
+def test_when_a_key_was_used_is_noted_without_telling_anybody(keys, store, follower):
+    keys.create("ann", "app", "client")
+    follower.follow()
+    before = store.generation()
+    keys.used({1: NOW + 5, 99: NOW})
+    keys.used({1: NOW + 3})
+    assert keys.all()[0].last_used_at == NOW + 5
+    assert (store.generation(), follower.follow()) == (before, (0, 0))
+
+
+def test_what_cannot_be_is_refused(keys, clock):
+    keys.create("ann", "app", "client")
+    for faulty, what in (
+        (("b c", "client"), "name"),
+        (("b", "root"), "role"),
+        (("b", "client", []), "models"),
+        (("b", "client", ["../x"]), "name"),
+        (("b", "client", ["m"], NOW), "expires"),
+    ):
+        with pytest.raises(InvalidParameter, match=what):
+            keys.create("ann", *faulty)
+    with pytest.raises(Conflict, match="exists"):
+        keys.create("ann", "app", "client")
+    with pytest.raises(NotFound):
+        keys.revoke("ann", 9)
+    keys.revoke("ann", 1)
+    with pytest.raises(Conflict, match="revoked"):
+        keys.revoke("ann", 1)
+    with pytest.raises(Conflict, match="revoked"):
+        keys.rotate("ann", 1)
+    assert keys.create("ann", "app", "client")[0].id == 2
+
+
+def test_whether_a_role_has_an_active_key(keys, clock):
+    assert not keys.has_active("admin")
+    keys.create("ann", "boss", "admin", expires_at=NOW + 5)
+    assert keys.has_active("admin")
+    clock[0] = NOW + 5
+    assert not keys.has_active("admin")
+
+
+def test_a_look_at_the_store_sees_that_somebody_else_changed_it(store, keys, tmp_path):
+    before = store.data_version()
+    assert store.data_version() == before
+    with Store.open(tmp_path) as other:
+        Keys(other, SECRET).create("ann", "app", "client")
+    assert store.data_version() != before
