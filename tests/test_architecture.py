@@ -31,18 +31,22 @@ MAY_IMPORT: dict[str, set[str]] = {
     "processes": set(),
     "kernels": set(),
     "models": {"errors", "tensors", "config"},
-    "wire": {"errors", "exchange", "tensors", "config", "kernels"},
+    "wire": {"access", "errors", "exchange", "tensors", "config", "kernels"},
     "serving": GROUND | {"models", "kernels"},
     "monitor": {"errors", "kernels"},
     "inference": GROUND | {"serving", "monitor", "wire"},
     "catalogue": GROUND | {"serving", "inference"},
-    "openinference": GROUND | {"models", "catalogue", "inference", "serving", "monitor", "wire"},
-    "follower": GROUND | {"catalogue", "serving", "channel"},
+    "openinference": GROUND
+    | {"access", "models", "catalogue", "inference", "serving", "monitor", "wire"},
+    "tables": set(),
+    "follower": GROUND | {"catalogue", "serving", "channel", "tables"},
     "trial": GROUND | {"serving"},
     "inherited": GROUND | {"channel", "handover", "monitor", "sockets"},
-    "worker": GROUND | DATA_PLANE | {"inherited", "channel", "handover", "sockets"},
+    "worker": GROUND
+    | DATA_PLANE
+    | {"access", "tables", "inherited", "channel", "handover", "sockets"},
     "control": GROUND
-    | {"access", "inherited", "channel", "handover", "models", "monitor", "kernels"},
+    | {"access", "tables", "inherited", "channel", "handover", "models", "monitor", "kernels"},
     "supervisor": GROUND | {"inherited", "channel", "handover", "monitor", "sockets", "processes"},
     "cli": GROUND
     | {
@@ -71,6 +75,7 @@ ONLY_IN: dict[str, set[str]] = {
     "sqlite3": {"control", "cli"},
     "yaml": {"config"},
     "httpx": {"control"},
+    "jwt": {"access"},
 }
 
 
