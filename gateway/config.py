@@ -6,12 +6,13 @@ reading one, of processes, or of models that exist.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from gateway.errors import ConfigInvalid
 
@@ -109,9 +110,47 @@ class Server(Section):
 
 
 class Control(Section):
-    """The control plane. Until there is access control it listens on loopback only."""
+    """The control plane."""
 
+    host: str = Field("127.0.0.1", description="anywhere but on loopback it asks for keys")
     port: int = Field(8002, ge=0, le=65535)
+    open_metrics: bool = Field(False, description="/metrics needs no key where the rest does")
+
+
+class Jwt(Section):
+    """An identity provider whose tokens are taken besides keys, on both ports."""
+
+    issuer: str = Field(min_length=1, description="what `iss` must say")
+    audience: str = Field(min_length=1, description="what `aud` must name")
+    jwks_file: Path | None = Field(None, description="its public keys: a file, or a URL")
+    # Whoever can change the answer on its way can make every token good.
+    jwks_url: str | None = Field(
+        None, pattern=r"^(https://|http://(127\.0\.0\.1|localhost|\[::1\])[:/])"
+    )
+    # Asymmetric ones alone: a public key must never be taken for a shared secret.
+    algorithms: list[
+        Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"]
+    ] = Field(["RS256", "ES256"], min_length=1)
+    role_claim: str = Field("role", min_length=1, description="a claim, or a path with dots")
+    models_claim: str = Field("models", min_length=1, description="missing: all models")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.jwks_file is None) == (self.jwks_url is None):
+            raise ValueError("expected either jwks_file or jwks_url")
+        return self
+
+
+class Access(Section):
+    """Whether callers must show who they are. Keys themselves never stand in this document."""
+
+    # Open, as other inference servers are: in a cluster the mesh in front knows the callers. The
+    # log and `penstock doctor` say so where others can reach it.
+    data: Literal["open", "keys"] = Field("open", description="who may use the data port")
+    control: Literal["open", "keys"] = Field(
+        "open", description="who may use the control port; open is for loopback only"
+    )
+    jwt: Jwt | None = None
 
 
 class Limits(Section):
@@ -159,11 +198,17 @@ class Config(Section):
 
     server: Server = Server()
     control: Control = Control()
+    access: Access = Access()
     limits: Limits = Limits()
     drain: Drain = Drain()
     repository: Repository = Repository()
     defaults: ModelSettings = ModelSettings()
     models: dict[Name, ModelConfig] = Field(default_factory=dict)
+
+    @property
+    def control_asks(self) -> bool:
+        """Whether the control port asks for keys: where it is told to, or others can reach it."""
+        return self.access.control == "keys" or not is_loopback(self.control.host)
 
     def settings(self, name: str, hints: Mapping[str, Any] | None = None) -> ModelSettings:
         """What applies to one model: its own section, else `hints`, else `defaults`, else built in.
@@ -178,6 +223,14 @@ class Config(Section):
         if own is not None:
             values |= own.model_dump(exclude_unset=True, exclude={"path", "version"})
         return ModelSettings.model_validate(values)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach what listens on `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def parse(document: str, source: str = "configuration") -> Config:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
@@ -15,6 +15,7 @@ from gateway.catalogue import Catalogue, Served
 from gateway.channel import Channel
 from gateway.errors import GatewayError
 from gateway.plan import Held, Inbox, Plan
+from gateway.tables import TableInbox
 
 log = logging.getLogger("penstock.worker")
 
@@ -34,6 +35,7 @@ class Follower:
         routed: Callable[[Plan], None],
         hear: Callable[[Mapping[str, Any]], None],
         pool: Executor,
+        tables: Sequence[TableInbox] = (),
     ) -> None:
         self._channel = channel
         self._catalogue = catalogue
@@ -43,6 +45,7 @@ class Follower:
         self._routed = routed
         self._hear = hear
         self._pool = pool
+        self._tables = {table.name: table for table in tables}
         self._inbox = Inbox()
         self._newest: Plan | None = None
         self._following: asyncio.Task[None] | None = None
@@ -66,8 +69,8 @@ class Follower:
         if self._following is not None:
             self._following.cancel()
 
-    async def first_plan(self) -> None:
-        """Waits until one plan is wholly followed."""
+    async def complete(self) -> None:
+        """Waits until one plan is wholly followed and every table is here."""
         await self._first.wait()
 
     def _hello(self, epoch: int) -> None:
@@ -83,6 +86,9 @@ class Follower:
                 return
             if message["type"] == "plan":
                 self._take(message)
+            elif message["type"] == "table":
+                self._take_table(message)
+                return  # the rest in the next turn: a whole table is many messages
             else:
                 self._hear(message)
 
@@ -95,6 +101,21 @@ class Follower:
         self._newest = plan
         if self._following is None or self._following.done():
             self._following = self._loop.create_task(self._follow_newest())
+
+    def _take_table(self, message: Mapping[str, Any]) -> None:
+        table = self._tables.get(message["name"])
+        if table is not None and not table.take(message):
+            self._want(table.name)
+        self._check_complete()
+
+    def _want(self, table: str) -> None:
+        if not self._channel.send({"type": "want", "table": table}):
+            self._loop.call_later(0.1, self._want, table)
+
+    def _check_complete(self) -> None:
+        here = all(table.version is not None for table in self._tables.values())
+        if here and self._catalogue.plan.number:
+            self._first.set()
 
     async def _follow_newest(self) -> None:
         while self._newest is not None:
@@ -119,7 +140,7 @@ class Follower:
         for held_id in [i for i in self._catalogue.by_id if i not in wanted]:
             self._release(self._catalogue.by_id.pop(held_id))
         self._ack(plan)
-        self._first.set()
+        self._check_complete()
 
     async def _hold(self, held: Held) -> None:
         try:

@@ -6,7 +6,7 @@ Knows nothing but the parts: who asked for what, the shared memory, the sockets,
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.channel import Channel
@@ -17,7 +17,11 @@ from gateway.monitor.arena import Arena
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What `penstock serve` was asked to do."""
+    """What `penstock serve` was asked to do.
+
+    Attributes:
+        secret: the server's, where access is not open; never printed.
+    """
 
     config: Config
     home: Path
@@ -25,6 +29,7 @@ class Launch:
     config_path: Path | None = None
     json: bool = False
     started: float = 0.0
+    secret: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

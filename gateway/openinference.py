@@ -9,17 +9,19 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import orjson
 from starlette.applications import Starlette
 from starlette.convertors import Convertor, register_url_convertor
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.access.roles import Permission
 from gateway.catalogue import Catalogue, Served
 from gateway.config import Config
 from gateway.errors import (
@@ -31,7 +33,6 @@ from gateway.errors import (
     NotFound,
     RepositoryForbidden,
 )
-from gateway.exchange import Endpoint
 from gateway.models.names import check_name
 from gateway.monitor.arena import Arena
 from gateway.monitor.observe import WorkerObserver
@@ -39,13 +40,19 @@ from gateway.monitor.report import find_model
 from gateway.monitor.statistics import statistics
 from gateway.wire import coding
 from gateway.wire.answers import error_body, error_headers
-from gateway.wire.asgi import EndpointApp
+from gateway.wire.asgi import EndpointApp, read_scope
+from gateway.wire.guard import OPEN_PATHS, Guard
 from gateway.wire.oip import metadata, repository
 from gateway.wire.services import Services
+
+Target = TypeVar("Target")
 
 MAX_TICKETS = 64
 # Bodies of the repository extension are a few names.
 MAX_SMALL_BODY = 65_536
+OPEN = frozenset(path.decode() for path in OPEN_PATHS)
+PRINCIPAL = "penstock_principal"
+"""Where routes find who asks: `scope["state"]`. Not there where access is open."""
 
 
 class OpenInference:
@@ -70,15 +77,20 @@ class OpenInference:
         self._tickets: dict[int, asyncio.Future[Mapping[str, Any]]] = {}
         self._numbers = itertools.count(first_ticket)
 
-    def infer_paths(self) -> dict[bytes, Endpoint]:
-        """Every path that the lane takes, as clients usually write it."""
-        paths: dict[bytes, Endpoint] = {}
+    def infer_paths(self, target: Callable[[Served], Target]) -> dict[bytes, Target]:
+        """Every path that the lane takes, as clients usually write it, and what it leads to.
+
+        Args:
+            target: what a path leads to, by what serves it.
+        """
+        paths: dict[bytes, Target] = {}
         for name, version, served in self._catalogue.served():
+            leads_to = target(served)
             for written in {quote(name, safe=""), quote(name)}:
                 base = f"/v2/models/{written}"
-                paths[f"{base}/versions/{version}/infer".encode()] = served.endpoint
+                paths[f"{base}/versions/{version}/infer".encode()] = leads_to
                 if self._catalogue.default(name) is served:
-                    paths[f"{base}/infer".encode()] = served.endpoint
+                    paths[f"{base}/infer".encode()] = leads_to
         return paths
 
     def hear(self, message: Mapping[str, Any]) -> None:
@@ -123,6 +135,9 @@ class OpenInference:
                 Route("/v2/repository/models/{model:path}/load", self._load, methods=["POST"]),
                 Route("/v2/repository/models/{model:path}/unload", self._unload, methods=["POST"]),
             ],
+            middleware=[]
+            if services.guard is None
+            else [Middleware(KnownCallersOnly, guard=services.guard, failed=self._failed)],
             exception_handlers={
                 404: self._unknown,
                 405: self._not_allowed,
@@ -136,7 +151,8 @@ class OpenInference:
 
     # ---- health and metadata --------------------------------------------------------------------
 
-    async def _server(self, _: Request) -> Response:
+    async def _server(self, request: Request) -> Response:
+        _require(request, Permission.DESCRIBE)
         return self._json(metadata.server_metadata())
 
     async def _live(self, _: Request) -> Response:
@@ -156,6 +172,7 @@ class OpenInference:
         )
 
     async def _model_ready(self, request: Request) -> Response:
+        _require(request, Permission.DESCRIBE, request.path_params["model"])
         try:
             served = self._served(request)
         except GatewayError as error:
@@ -178,8 +195,10 @@ class OpenInference:
 
     # ---- statistics -----------------------------------------------------------------------------
 
-    async def _all_statistics(self, _: Request) -> Response:
-        held = [served.held for _, _, served in self._catalogue.served()]
+    async def _all_statistics(self, request: Request) -> Response:
+        _require(request, Permission.DESCRIBE)
+        known = (served.held for _, _, served in self._catalogue.served())
+        held = [held for held in known if _knows(request, held.name)]
         return self._json({"model_stats": [self._statistics_of(h.name, h.version) for h in held]})
 
     async def _statistics(self, request: Request) -> Response:
@@ -197,8 +216,10 @@ class OpenInference:
     # ---- repository -----------------------------------------------------------------------------
 
     async def _index(self, request: Request) -> Response:
+        _require(request, Permission.DESCRIBE)
         only_ready = repository.read_index_request(await _small_body(request))
-        entries = [e for e in self._catalogue.index() if e.state == "READY" or not only_ready]
+        known = [e for e in self._catalogue.index() if _knows(request, e.name)]
+        entries = [e for e in known if e.state == "READY" or not only_ready]
         return self._json(
             repository.index([(e.name, e.version, e.state, e.reason) for e in entries])
         )
@@ -216,6 +237,7 @@ class OpenInference:
                 f"{action} is off on this port: set repository.allow_load, or use the control port"
             )
         name = check_name(request.path_params["model"])
+        _require(request, Permission.OPERATE, name)
         body = await _small_body(request)
         (repository.read_load_request if action == "load" else repository.read_unload_request)(body)
         if len(self._tickets) >= MAX_TICKETS:
@@ -249,6 +271,8 @@ class OpenInference:
 
     def _served(self, request: Request) -> Served:
         params = request.path_params
+        # Before anybody looks whether it exists: that, too, is nobody else's business.
+        _require(request, Permission.DESCRIBE, params["model"])
         return self._catalogue.resolve(params["model"], params.get("version"))
 
     async def _unknown(self, request: Request, _: Exception) -> Response:
@@ -305,12 +329,50 @@ class AnyInfer:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Finds the deployment by its decoded name and passes on under the path the lane knows."""
         params = scope["path_params"]
+        _require(Request(scope), Permission.INFER, params["model"])
         served = self._catalogue.resolve(params["model"], params.get("version"))
         path = f"/v2/models/{quote(served.held.name, safe='')}"
         if "version" in params:
             path += f"/versions/{served.held.version}"
         path += "/infer"
         await self._app({**scope, "raw_path": path.encode()}, receive, send)
+
+
+class KnownCallersOnly:
+    """Asks who sends a request, whatever carried it here, unless it asks for the server's health.
+
+    What they may do is asked by whoever answers: only there it is known what is asked for.
+    """
+
+    def __init__(
+        self, app: ASGIApp, guard: Guard, failed: Callable[[Request, Exception], Any]
+    ) -> None:
+        self._app = app
+        self._guard = guard
+        self._failed = failed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes on, or answers 401."""
+        if scope["type"] == "http" and scope["path"] not in OPEN:
+            try:
+                principal = self._guard.principal(read_scope(scope))
+            except GatewayError as error:
+                response = await self._failed(Request(scope), error)
+                await response(scope, receive, send)
+                return
+            scope.setdefault("state", {})[PRINCIPAL] = principal
+        await self._app(scope, receive, send)
+
+
+def _require(request: Request, permission: Permission, model: str | None = None) -> None:
+    principal = request.scope.get("state", {}).get(PRINCIPAL)
+    if principal is not None:
+        principal.require(permission, model)
+
+
+def _knows(request: Request, model: str) -> bool:
+    principal = request.scope.get("state", {}).get(PRINCIPAL)
+    return principal is None or principal.may_call(model)
 
 
 async def _small_body(request: Request) -> bytes:

@@ -94,7 +94,7 @@ class Supervisor:
             Arena.create(workers, size_for(workers, config.limits.max_models)),
             Board(workers),
             data_sockets(config.server.host, config.server.port, workers),
-            control_socket("127.0.0.1", config.control.port),
+            control_socket(config.control.host, config.control.port),
             [pair() for _ in range(workers)],
             pair(),
         )

@@ -13,7 +13,9 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -21,9 +23,11 @@ import uvloop
 from uvicorn.server import ServerState
 
 from gateway import sockets
+from gateway.access.keyring import Keyring
+from gateway.access.tokens import token_verifier
 from gateway.catalogue import Catalogue, Served
 from gateway.errors import Draining
-from gateway.exchange import Exchange
+from gateway.exchange import Endpoint, Exchange
 from gateway.follower import Follower
 from gateway.inference import InferEndpoint
 from gateway.inherited import Inherited
@@ -40,12 +44,15 @@ from gateway.monitor.arena import (
     STATE,
 )
 from gateway.monitor.connections import ConnectionCounters
+from gateway.monitor.keys import KeyCounts
 from gateway.monitor.observe import BatchObserver, WorkerObserver
 from gateway.openinference import OpenInference
 from gateway.plan import Held, Plan
 from gateway.serving.deployment import Deployment, Loaded, load
 from gateway.serving.turn import TurnBudget
+from gateway.tables import TableInbox
 from gateway.wire.acceptor import Acceptor
+from gateway.wire.guard import Door, Guard
 from gateway.wire.http import Lane, Services
 from gateway.wire.oip import Codec
 
@@ -90,6 +97,12 @@ class Worker:
         self._catalogue = Catalogue()
         self._pool = ThreadPoolExecutor(POOL_THREADS, "pool")
         self._observers: dict[str, BatchObserver] = {}
+        self._guard: Guard | None = None
+        self._tables: list[TableInbox] = []
+        self._doors: dict[str, Door] = {}
+        self._direct: Mapping[bytes, Endpoint] = {}
+        if config.access.data == "keys":
+            self._ask_for_keys(inherited.launch.secret)
         self._places = list(range(RUNNING, LOADING))
 
     async def run(self) -> None:
@@ -120,10 +133,11 @@ class Worker:
             self._routed,
             self._api.hear,
             self._pool,
+            tables=self._tables,
         )
         follower.start(self._epoch)
         stopping = asyncio.create_task(stop.wait())
-        first = asyncio.create_task(follower.first_plan())
+        first = asyncio.create_task(follower.complete())
         await asyncio.wait({stopping, first}, return_when=asyncio.FIRST_COMPLETED)
         first.cancel()
         if not stop.is_set():
@@ -140,6 +154,7 @@ class Worker:
             limits=config.limits,
             server=config.server,
             counters=ConnectionCounters(self._observer, self._row, self._note_connections),
+            guard=self._guard,
             request_id_prefix=f"{_host()}-{self._slot}-{self._epoch}-".encode(),
         )
         asgi = uvicorn.Config(
@@ -193,6 +208,14 @@ class Worker:
 
     def _note_connections(self) -> None:
         self._board.open(self._slot, self._acceptor.connections)
+
+    def _ask_for_keys(self, secret: bytes) -> None:
+        verifier = token_verifier(self._config.access.jwt)
+        keyring = Keyring(secret, verifier)
+        self._tables.append(TableInbox("keys", keyring.replace, keyring.change))
+        if verifier is not None:
+            self._tables.append(TableInbox("jwks", verifier.replace, verifier.change))
+        self._guard = Guard(keyring, KeyCounts(self._arena, self._slot).series)
 
     # ---- models ---------------------------------------------------------------------------------
 
@@ -255,6 +278,7 @@ class Worker:
 
     def _release(self, served: Served) -> None:
         observer = self._observers.pop(served.held.id)
+        self._doors.pop(served.held.id, None)
         served.endpoint.retire(self._elsewhere)
 
         def close() -> None:
@@ -270,17 +294,31 @@ class Worker:
 
         Its body may have taken seconds to arrive, or a thread some time to decode.
         """
-        endpoint = self._services.endpoints.get(exchange.path)
+        endpoint = self._direct.get(exchange.path)
         if endpoint is None:
             return False
         endpoint(exchange)
         return True
 
     def _routed(self, plan: Plan) -> None:
+        self._direct = direct = self._api.infer_paths(lambda served: served.endpoint)
         endpoints = self._services.endpoints
         endpoints.clear()
-        endpoints.update(self._api.infer_paths())
+        if self._guard is None:
+            endpoints.update(direct)
+        else:
+            self._guard.doors = doors = self._api.infer_paths(partial(self._door, self._guard))
+            endpoints.update((path, door.enter) for path, door in doors.items())
         self._row[PLAN] = plan.number
+
+    def _door(self, guard: Guard, served: Served) -> Door:
+        """What stands before a deployment where access is not open."""
+        held = served.held
+        door = self._doors.get(held.id)
+        if door is None:
+            door = Door(guard, served.endpoint, held.name, held.version)
+            self._doors[held.id] = door
+        return door
 
     # ---- time -----------------------------------------------------------------------------------
 

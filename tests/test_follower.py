@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,6 +15,7 @@ from gateway.channel import pair
 from gateway.errors import ModelRefused
 from gateway.follower import Follower
 from gateway.plan import Held, Outbox, Plan
+from gateway.tables import TableInbox, change, whole
 from tests.plans import held, plan, served
 
 pytestmark = pytest.mark.anyio
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.anyio
 class Desk:
     """Control's end of the link, and a worker whose loading the test controls."""
 
-    def __init__(self) -> None:
+    def __init__(self, tables: Sequence[TableInbox] = ()) -> None:
         self.control, self.worker = pair()
         self.outbox = Outbox()
         self.catalogue = Catalogue()
@@ -44,6 +45,7 @@ class Desk:
             self.routed,
             self.heard.put_nowait,
             self.pool,
+            tables,
         )
 
     def listen(self) -> None:
@@ -65,6 +67,18 @@ class Desk:
     def send(self, newest: Plan) -> None:
         assert self.control.send(self.outbox.message(newest))
 
+    def send_table(self, rows: dict[str, Any]) -> None:
+        for message in whole("keys", 1, rows):
+            assert self.control.send(message)
+
+    async def close(self) -> None:
+        self.go.set()
+        self.follower.stop()
+        self.pool.shutdown()
+        asyncio.get_running_loop().remove_reader(self.control.fileno())
+        self.control.close()
+        self.worker.close()
+
     async def next(self, kind: str) -> dict[str, Any]:
         """The next message of the worker, which must be of this kind."""
         message = await asyncio.wait_for(self.said.get(), 5)
@@ -76,12 +90,7 @@ class Desk:
 async def desk() -> AsyncIterator[Desk]:
     made = Desk()
     yield made
-    made.go.set()
-    made.follower.stop()
-    made.pool.shutdown()
-    asyncio.get_running_loop().remove_reader(made.control.fileno())
-    made.control.close()
-    made.worker.close()
+    await made.close()
 
 
 async def test_new_models_are_loaded_before_routes_move_and_old_ones_go_after(desk):
@@ -145,12 +154,39 @@ async def test_a_follower_that_lacks_a_part_asks_for_all(desk):
 
 async def test_the_first_plan_is_waited_for(desk):
     desk.follower.start(1)
-    first = asyncio.ensure_future(desk.follower.first_plan())
+    first = asyncio.ensure_future(desk.follower.complete())
     await asyncio.sleep(0.01)
     assert not first.done()
     desk.send(plan(1, held("a")))
     await asyncio.wait_for(first, 5)
     assert desk.events == ["load a", "route 1"]
+
+
+@pytest.mark.parametrize("table_first", [True, False])
+async def test_every_table_is_waited_for_whichever_comes_first(table_first):
+    rows: dict[str, int] = {}
+    desk = Desk([TableInbox("keys", rows.update, lambda changed, _: rows.update(changed))])
+    desk.follower.start(1)
+    await desk.next("hello")
+    complete = asyncio.ensure_future(desk.follower.complete())
+    steps = [lambda: desk.send(plan(1, held("a"))), lambda: desk.send_table({"k": 1})]
+    for step in reversed(steps) if table_first else steps:
+        await asyncio.sleep(0.01)
+        assert not complete.done()
+        step()
+    await asyncio.wait_for(complete, 5)
+    assert rows == {"k": 1}
+    await desk.close()
+
+
+async def test_who_lacks_a_table_asks_for_it():
+    desk = Desk([TableInbox("keys", lambda rows: None, lambda rows, dropped: None)])
+    desk.follower.start(1)
+    await desk.next("hello")
+    desk.control.send(change("others", 4, 4, {}, []))
+    desk.control.send(change("keys", 4, 4, {}, []))
+    assert (await desk.next("want"))["table"] == "keys"
+    await desk.close()
 
 
 async def test_other_messages_are_passed_on(desk):

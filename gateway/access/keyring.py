@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from math import inf
 from typing import Any, Protocol
 
 from gateway.access.keys import MAX_KEY_BYTES, digest
-from gateway.access.principal import Principal, models_of
+from gateway.access.principal import FOREVER, Principal, models_of
 from gateway.errors import Unauthenticated
 
 Row = list[Any]
@@ -83,7 +82,7 @@ class Keyring:
         if principal is None and (row := self._rows.get(hashed)) is not None:
             number, name, role, models, until = row
             principal = self._principals[hashed] = Principal(
-                number, name, role, models_of(models), inf if until is None else until
+                number, name, role, models_of(models), FOREVER if until is None else until
             )
         return principal
 

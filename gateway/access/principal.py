@@ -12,6 +12,8 @@ from math import inf
 from gateway.access.roles import ROLES, Permission
 from gateway.errors import Forbidden
 
+FOREVER = inf
+"""The one object that says that a principal does not end: compared by identity on the lane."""
 TOKENS = 0
 """The id under which all callers with a token of an identity provider are counted."""
 
@@ -33,7 +35,7 @@ class Principal:
     name: str
     role: str
     models: frozenset[str] | None = None
-    until: float = inf
+    until: float = FOREVER
 
     def may_call(self, model: str) -> bool:
         """Whether a model is among those it may know of."""

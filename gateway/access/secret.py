@@ -19,8 +19,8 @@ FILE = "secret"
 BYTES = 32
 
 
-def server_secret(home: Path) -> bytes:
-    """Reads the secret of a home, making one at first use.
+def server_secret(home: Path, make: bool = True) -> bytes:
+    """Reads the secret of a home, making one at first use unless `make` is false.
 
     Raises:
         ConfigInvalid: the file that the environment names cannot be read or is too short.
@@ -37,7 +37,7 @@ def server_secret(home: Path) -> bytes:
         return given
     path = home / FILE
     try:
-        if not path.exists():
+        if make and not path.exists():
             _make(path)
         if stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise StoreFailed(f"{path}: others may read it: chmod 600, and rotate every key")

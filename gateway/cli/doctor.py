@@ -1,7 +1,7 @@
 """`penstock doctor`: looks at this machine and installation, and says what to do.
 
 Knows how findings are printed and what they mean for the exit status. Knows nothing of what is
-looked at: `installation` and `machine` do.
+looked at: `installation`, `machine` and `exposure` do.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _examine(case: Case) -> Iterator[Finding]:
-    from gateway.cli import installation, machine
+    from gateway.cli import exposure, installation, machine
 
-    for check in (*installation.CHECKS, *machine.CHECKS):
+    for check in (*installation.CHECKS, *machine.CHECKS, *exposure.CHECKS):
         yield from check(case)
 
 

@@ -33,7 +33,12 @@ def check_ports(case: Case) -> Iterator[Finding]:
     running = find(case.home) or {}
     wanted = (
         ("data port", case.config.server.host, case.config.server.port, running.get("port")),
-        ("control port", "127.0.0.1", case.config.control.port, running.get("admin_port")),
+        (
+            "control port",
+            case.config.control.host,
+            case.config.control.port,
+            running.get("admin_port"),
+        ),
     )
     for name, host, port, held in wanted:
         fault = _bind_fault(host, port)

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import http.client
 import os
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from gateway.errors import ControlUnavailable
+from gateway.access.local import local_token
+from gateway.access.secret import server_secret
+from gateway.errors import ControlUnavailable, GatewayError
 
 # A reload tries new models out and loads them in every worker before it answers.
 RELOAD_TIMEOUT_S = 600.0
@@ -51,20 +55,35 @@ def notify(home: Path) -> dict[str, Any] | None:
     server = find(home)
     if server is None:
         return None
-    return ask(server["admin_port"], "POST", "/api/reload")
+    return ask(home, server, "POST", "/api/reload")
 
 
 def ask(
-    admin_port: int, method: str, path: str, timeout_s: float = RELOAD_TIMEOUT_S
+    home: Path,
+    server: Mapping[str, Any],
+    method: str,
+    path: str,
+    timeout_s: float = RELOAD_TIMEOUT_S,
 ) -> dict[str, Any]:
-    """One request to the control port on loopback.
+    """One request to the control port of a server on this machine.
+
+    Args:
+        home: the server's; its secret shows that we may ask.
+        server: where it listens, as `find` says.
+        method: of the request.
+        path: of the request.
+        timeout_s: longest wait for the answer.
 
     Raises:
         ControlUnavailable: no answer, or one that is not 200; the message carries its error.
     """
-    connection = http.client.HTTPConnection("127.0.0.1", admin_port, timeout=timeout_s)
+    admin_port = server["admin_port"]
+    host = server.get("admin_host", "127.0.0.1")
+    # What listens everywhere listens here as well.
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    connection = http.client.HTTPConnection(host, admin_port, timeout=timeout_s)
     try:
-        connection.request(method, path)
+        connection.request(method, path, headers=_credentials(home))
         answer = connection.getresponse()
         body: dict[str, Any] = orjson.loads(answer.read() or b"{}")
     except (OSError, http.client.HTTPException, orjson.JSONDecodeError) as error:
@@ -76,3 +95,12 @@ def ask(
             f"control on port {admin_port}: {body.get('error', answer.status)}"
         )
     return body
+
+
+def _credentials(home: Path) -> dict[str, str]:
+    """Shows that we may read the home's secret; nothing where we may not, or there is none."""
+    try:
+        secret = server_secret(home, make=False)
+    except GatewayError:
+        return {}
+    return {"Authorization": f"Bearer {local_token(secret, time.time())}"}

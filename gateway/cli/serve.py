@@ -9,15 +9,20 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import importlib.util
 import os
 import resource
 import signal
 import sys
 import time
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from gateway.errors import ConfigInvalid
+
+if TYPE_CHECKING:
+    from gateway.config import Config, Jwt
+    from gateway.control.keys import Keys
 
 DEFAULT_HOME = ".penstock"
 # Far above `limits.max_connections`; some kernels give every process a table of the full size.
@@ -42,7 +47,10 @@ def configure(subparsers: Any) -> None:
     add_home(parser)
     parser.add_argument("--host", help="where the data port listens (default 127.0.0.1)")
     parser.add_argument("--port", type=int, help="data port (default 8000; 0: a free one)")
-    parser.add_argument("--admin-port", type=int, help="control port on loopback (default 8002)")
+    parser.add_argument(
+        "--admin-host", help="where the control port listens (default 127.0.0.1); see penstock keys"
+    )
+    parser.add_argument("--admin-port", type=int, help="control port (default 8002)")
     parser.add_argument(
         "--workers", type=int, help="worker processes (default: one per usable core)"
     )
@@ -73,7 +81,11 @@ def run(args: argparse.Namespace) -> int:
             for key, value in (("host", args.host), ("port", args.port), ("workers", args.workers))
             if value is not None
         },
-        "control": {} if args.admin_port is None else {"port": args.admin_port},
+        "control": {
+            key: value
+            for key, value in (("host", args.admin_host), ("port", args.admin_port))
+            if value is not None
+        },
     }
     settings = config.override(document, overrides)
     home = args.home.resolve()
@@ -82,17 +94,23 @@ def run(args: argparse.Namespace) -> int:
     (home / "run" / "server.json").unlink(missing_ok=True)
     _prepare_environment(home)
     _raise_file_limit()
+    if settings.access.data == "keys" or settings.control_asks:
+        _leave_no_cores()
     started = time.monotonic()
 
     # Only now: these imports read the environment prepared above.
     from gateway import processes, supervisor, trial, worker
+    from gateway.access.secret import server_secret
     from gateway.control import main as control
+    from gateway.control.keys import Keys
     from gateway.control.store import Store
     from gateway.inherited import Launch
     from kernels import _jit
 
     # What is wrong with it is better said now than by a child over and over.
-    Store.open(home).close()
+    with Store.open(home) as store:
+        secret = server_secret(home)
+        _check_access(settings, Keys(store, secret))
     compile_seconds = _jit.compile_all()
     if compile_seconds > 1 and sys.stderr.isatty():
         print(f"penstock: compiled kernels in {compile_seconds:.1f} s", file=sys.stderr)  # noqa: T201
@@ -103,6 +121,7 @@ def run(args: argparse.Namespace) -> int:
         config_path=None if args.config is None else args.config.absolute(),
         json=args.json,
         started=started,
+        secret=secret,
     )
     workers = settings.server.workers or processes.usable_cores()
     roles = supervisor.Roles(control.main, worker.main, trial.try_out)
@@ -113,6 +132,49 @@ def run(args: argparse.Namespace) -> int:
         lock.close()
 
 
+def _check_access(settings: Config, keys: Keys) -> None:
+    """Says who may call where others can, and refuses what nobody could use.
+
+    Raises:
+        ConfigInvalid: the control port is open to other machines and there is no key to it.
+    """
+    from gateway.config import is_loopback
+
+    jwt = settings.access.jwt
+    if jwt is not None:
+        _check_tokens(jwt)
+    if jwt is None and not is_loopback(settings.control.host) and not keys.has_active("admin"):
+        raise ConfigInvalid(
+            f"control.host {settings.control.host}: expected at least one admin key where other"
+            " machines reach the control port: penstock keys create --name NAME --role admin"
+        )
+    if settings.access.data == "open" and not is_loopback(settings.server.host):
+        _warn(
+            f"the data port on {settings.server.host} is open to everybody who reaches it"
+            " (access.data: keys asks for keys)"
+        )
+    if settings.access.data == "keys" and jwt is None and not keys.has_active("client"):
+        _warn("no client key exists: penstock keys create --name NAME --role client")
+
+
+def _check_tokens(jwt: Jwt) -> None:
+    """Finds out now what would otherwise refuse every token later.
+
+    Raises:
+        ConfigInvalid: PyJWT is not installed, or the file of keys is none.
+    """
+    if importlib.util.find_spec("jwt") is None:
+        raise ConfigInvalid("access.jwt: needs PyJWT: pip install 'penstock[auth]'")
+    if jwt.jwks_file is not None:
+        from gateway.control.jwks import read_file
+
+        read_file(jwt.jwks_file)
+
+
+def _warn(words: str) -> None:
+    print(f"penstock: {words}", file=sys.stderr, flush=True)  # noqa: T201
+
+
 def _raise_file_limit() -> None:
     """Takes as many descriptors as this user may have: each connection is one, in every worker."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -120,6 +182,12 @@ def _raise_file_limit() -> None:
     if soft < wanted:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _leave_no_cores() -> None:
+    """A core dump would hold whatever keys were in memory."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
 def _prepare_environment(home: Path) -> None:

@@ -1,31 +1,27 @@
 """The control port: health, metrics, status, and the changes an operator asks for.
 
 Knows HTTP routes and their answers. Knows nothing of how plans are made or counters kept.
-
-Until there is access control the port listens on loopback only, and it answers only requests that
-name a loopback host: a web page that a browser on this machine shows cannot reach it by another
-name.
+Every route says what it asks of its caller (`callers`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gateway.access.roles import Permission
+from gateway.control.callers import Permitted, as_json, failure
 from gateway.errors import GatewayError, MethodNotAllowed, NotFound
 from gateway.plan import Absent
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+HEALTH = frozenset({"/health/live", "/health/ready"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +36,21 @@ class Admin:
     unload: Callable[[str], Awaitable[None]]
 
 
-def build_app(admin: Admin) -> Starlette:
-    """The ASGI application of the control port."""
+def build_app(admin: Admin, callers: Middleware, more: Sequence[Permitted] = ()) -> Starlette:
+    """The ASGI application of the control port.
+
+    Args:
+        admin: what the routes call.
+        callers: finds out who asks, or refuses.
+        more: routes that others bring.
+    """
 
     async def live(_: Request) -> Response:
-        return _json({"live": True})
+        return as_json({"live": True})
 
     async def ready(_: Request) -> Response:
         state = admin.status()
-        return _json({"ready": state["ready"]}, 200 if state["ready"] else 503)
+        return as_json({"ready": state["ready"]}, 200 if state["ready"] else 503)
 
     async def metrics(request: Request) -> Response:
         accept = request.headers.get("accept", "")
@@ -57,10 +59,10 @@ def build_app(admin: Admin) -> Starlette:
         return Response(body, media_type=None, headers={"content-type": content_type})
 
     async def status(_: Request) -> Response:
-        return _json(admin.status())
+        return as_json(admin.status())
 
     async def models(_: Request) -> Response:
-        return _json({"models": admin.models()})
+        return as_json({"models": admin.models()})
 
     async def reload(_: Request) -> Response:
         absent = await admin.reload()
@@ -68,42 +70,41 @@ def build_app(admin: Admin) -> Starlette:
             {"name": a.name, "version": a.version, "state": a.state, "reason": a.reason}
             for a in absent
         ]
-        return _json({"plan": admin.status()["plan"], "absent": lines})
+        return as_json({"plan": admin.status()["plan"], "absent": lines})
 
     async def load(request: Request) -> Response:
         await admin.load(request.path_params["model"])
-        return _json({"loaded": request.path_params["model"]})
+        return as_json({"loaded": request.path_params["model"]})
 
     async def unload(request: Request) -> Response:
         await admin.unload(request.path_params["model"])
-        return _json({"unloaded": request.path_params["model"]})
+        return as_json({"unloaded": request.path_params["model"]})
 
     async def not_found(request: Request, _: Exception) -> Response:
-        return _failure(NotFound(f"nothing at {request.url.path}"))
+        return failure(NotFound(f"nothing at {request.url.path}"))
 
     async def not_allowed(request: Request, error: Exception) -> Response:
         allowed = ", ".join(sorted(getattr(error, "headers", {})["Allow"].split(", ")))
-        response = _failure(MethodNotAllowed(f"method: expected {allowed}, got {request.method}"))
+        response = failure(MethodNotAllowed(f"method: expected {allowed}, got {request.method}"))
         response.headers["allow"] = allowed
         return response
 
     async def failed(_: Request, error: Exception) -> Response:
-        return _failure(
-            error if isinstance(error, GatewayError) else GatewayError("internal error")
-        )
+        return failure(error if isinstance(error, GatewayError) else GatewayError("internal error"))
 
     app = Starlette(
         routes=[
-            Route("/health/live", live),
-            Route("/health/ready", ready),
-            Route("/metrics", metrics),
-            Route("/api/status", status),
-            Route("/api/models", models),
-            Route("/api/reload", reload, methods=["POST"]),
-            Route("/api/models/{model}/load", load, methods=["POST"]),
-            Route("/api/models/{model}/unload", unload, methods=["POST"]),
+            Permitted("/health/live", live, None),
+            Permitted("/health/ready", ready, None),
+            Permitted("/metrics", metrics, Permission.READ),
+            Permitted("/api/status", status, Permission.READ),
+            Permitted("/api/models", models, Permission.READ),
+            Permitted("/api/reload", reload, Permission.OPERATE, ["POST"]),
+            Permitted("/api/models/{model}/load", load, Permission.OPERATE, ["POST"]),
+            Permitted("/api/models/{model}/unload", unload, Permission.OPERATE, ["POST"]),
+            *more,
         ],
-        middleware=[Middleware(LoopbackNamesOnly)],
+        middleware=[callers],
         exception_handlers={
             404: not_found,
             405: not_allowed,
@@ -113,35 +114,3 @@ def build_app(admin: Admin) -> Starlette:
     )
     app.router.redirect_slashes = False
     return app
-
-
-class LoopbackNamesOnly:
-    """Refuses a request whose Host is no name of the loopback interface (DNS rebinding)."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes on, or answers 403."""
-        if scope["type"] == "http":
-            hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
-            name = (
-                hosts[0].rsplit(":", 1)[0]
-                if hosts and not hosts[0].endswith("]")
-                else "".join(hosts)
-            )
-            if name not in LOOPBACK:
-                error = (
-                    f"Host: expected a loopback name ({', '.join(sorted(LOOPBACK))}), got '{name}'"
-                )
-                await _json({"error": error, "code": "forbidden_host"}, 403)(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
-
-
-def _failure(error: GatewayError) -> Response:
-    return _json({"error": str(error), "code": error.code}, error.status)
-
-
-def _json(value: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(value), status, media_type="application/json")

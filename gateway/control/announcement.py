@@ -27,8 +27,14 @@ def announce(inherited: Inherited, serving: Mapping[str, int], absent: Sequence[
     """
     launch = inherited.launch
     host, port = inherited.data_sockets[0].getsockname()[:2]
-    admin_port = inherited.control_socket.getsockname()[1]
-    facts = {"pid": os.getppid(), "host": host, "port": port, "admin_port": admin_port}
+    admin_host, admin_port = inherited.control_socket.getsockname()[:2]
+    facts = {
+        "pid": os.getppid(),
+        "host": host,
+        "port": port,
+        "admin_host": admin_host,
+        "admin_port": admin_port,
+    }
     if not _write(launch.home / "run" / "server.json", orjson.dumps(facts)):
         return
     print(_line(launch.json, facts, serving, absent), flush=True)  # noqa: T201
@@ -47,11 +53,13 @@ def _line(
         whole = {"ready": True, **facts, "models": serving, "absent": len(absent)}
         return orjson.dumps(whole).decode()
     names = ", ".join(f"{name} (version {number})" for name, number in serving.items())
-    host = f"[{facts['host']}]" if ":" in facts["host"] else facts["host"]
-    return (
-        f"penstock: serving {names or 'no model'} on http://{host}:{facts['port']}, "
-        f"control on http://127.0.0.1:{facts['admin_port']}"
-    )
+    data = f"{_bracketed(facts['host'])}:{facts['port']}"
+    control = f"{_bracketed(facts['admin_host'])}:{facts['admin_port']}"
+    return f"penstock: serving {names or 'no model'} on http://{data}, control on http://{control}"
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _write(path: Path, data: bytes) -> bool:

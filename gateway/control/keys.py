@@ -113,10 +113,15 @@ class Keys:
             ).fetchone()
         return found is not None
 
-    def names(self) -> dict[int, str]:
-        """Names by id."""
+    def names(self, numbers: Iterable[int]) -> dict[int, str]:
+        """The names of those of these keys that there are, by id."""
+        wanted = [(number,) for number in numbers]
         with self._store.read() as db:
-            return {row["id"]: row["name"] for row in db.execute("SELECT id, name FROM keys")}
+            found = [
+                db.execute("SELECT id, name FROM keys WHERE id = ?", one).fetchone()
+                for one in wanted
+            ]
+        return {row["id"]: row["name"] for row in found if row is not None}
 
     def changed(self, since: int | None, looked_at: float) -> Changed:
         """What those who check keys have to be told.

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gateway.channel import Channel
+from gateway.control.tables import Tables
 from gateway.plan import Outbox, Plan
 
 Mail = Callable[[int, Mapping[str, Any]], None]
@@ -28,6 +29,7 @@ class Links:
         self._acked = [0] * len(channels)
         self._refused: list[dict[str, str]] = [{} for _ in channels]
         self._plan: Plan | None = None
+        self.tables = Tables(self.tell, len(channels))
         self._news = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         for slot, channel in enumerate(channels):
@@ -104,6 +106,9 @@ class Links:
             self._outboxes[slot].forget()
             if self._plan is not None:
                 self._send(slot, self._plan)
+            self.tables.greet(slot)
+        elif kind == "want":
+            self.tables.send_whole(slot, message["table"])
         elif kind == "ack":
             self._acked[slot] = max(self._acked[slot], message["number"])
             self._refused[slot] = message["refused"]

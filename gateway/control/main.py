@@ -19,15 +19,23 @@ from typing import Any
 import onnxruntime as ort
 import uvicorn
 import uvloop
+from starlette.middleware import Middleware
 
 from gateway import __version__
 from gateway import config as configuration
+from gateway.access.keyring import Keyring
+from gateway.access.tokens import token_verifier
 from gateway.config import Config
 from gateway.control import memory as memories
-from gateway.control.admin import Admin, build_app
+from gateway.control.access import COUNT_S, LOOK_S, WRITE_S, Access, Usage
+from gateway.control.admin import HEALTH, Admin, build_app
 from gateway.control.announcement import announce
 from gateway.control.blocks import Blocks
+from gateway.control.callers import KnownCallersOnly, LoopbackNamesOnly
 from gateway.control.desired import Sources
+from gateway.control.jwks import Jwks
+from gateway.control.key_routes import key_routes
+from gateway.control.keys import Keys
 from gateway.control.links import Links
 from gateway.control.metrics import Info, Metrics
 from gateway.control.planner import Memory, Planner
@@ -58,7 +66,7 @@ WATCH_S = 1.0
 RETRY_S = 2.0
 BEAT_S = 1.0
 # What a reload cannot change, because it was handed out before the workers were forked.
-FIXED_SECTIONS = ("server", "control", "limits", "drain")
+FIXED_SECTIONS = ("server", "control", "access", "limits", "drain")
 
 
 def main(inherited: Inherited, epoch: int) -> int:
@@ -111,27 +119,44 @@ class Control:
             LOAD_DEADLINE_S,
         )
         self._planner.resume()
+        secret = self._launch.secret
+        self._keys = Keys(self._store, secret)
+        asks = self._config.access.data == "keys"
+        tables = self._links.tables if asks else None
+        jwt = self._config.access.jwt
+        verifier = token_verifier(jwt)
+        self._access = Access(self._store, self._keys, Keyring(secret, verifier), tables)
+        self._jwks = None
+        if jwt is not None and verifier is not None:
+            self._jwks = Jwks(jwt, verifier, tables, self._run_dir / "jwks.json")
+        self._usage = Usage(arena, self._keys)
         loop.add_reader(self._supervisor.fileno(), self._hear_supervisor)
         self._spawn(self._begin())
         self._spawn(self._watch_registry())
+        self._spawn(self._watch_keys())
+        self._spawn(self._watch_usage())
+        if self._jwks is not None:
+            self._spawn(self._watch_jwks(self._jwks))
         self._beat()
         await self._serve(stop)
         self._links.close()
         for task in self._tasks:
             task.cancel()
+        self._usage.count()
+        with contextlib.suppress(GatewayError):  # a full disk keeps nobody from leaving
+            self._usage.write()
         self._store.close()
 
     async def _serve(self, stop: asyncio.Event) -> None:
-        app = build_app(
-            Admin(
-                metrics=self._render_metrics,
-                status=self.status,
-                models=self.models,
-                reload=self.reload,
-                load=self.load,
-                unload=self.unload,
-            )
+        admin = Admin(
+            metrics=self._render_metrics,
+            status=self.status,
+            models=self.models,
+            reload=self.reload,
+            load=self.load,
+            unload=self.unload,
         )
+        app = build_app(admin, self._callers(), key_routes(self._keys, self._access.refresh))
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
@@ -150,6 +175,18 @@ class Control:
         server.should_exit = True
         with contextlib.suppress(asyncio.CancelledError):
             await serving
+
+    def _callers(self) -> Middleware:
+        """Who may come to the control port."""
+        if not self._config.control_asks:
+            return Middleware(LoopbackNamesOnly)
+        return Middleware(
+            KnownCallersOnly,
+            keyring=self._access.keyring,
+            secret=self._launch.secret,
+            open_paths=HEALTH | ({"/metrics"} if self._config.control.open_metrics else set()),
+            used=self._usage.note,
+        )
 
     # ---- what happens ---------------------------------------------------------------------------
 
@@ -198,6 +235,37 @@ class Control:
                 if now != seen:
                     await self._planner.apply()
                     seen = now
+            except Exception as error:
+                self._log(error)
+                await asyncio.sleep(RETRY_S)
+
+    async def _watch_keys(self) -> None:
+        """A revoked key stops in a fraction of a second, whoever revoked it."""
+        while True:
+            try:
+                await self._access.look()
+                await asyncio.sleep(LOOK_S)
+            except Exception as error:
+                self._log(error)
+                await asyncio.sleep(RETRY_S)
+
+    async def _watch_jwks(self, jwks: Jwks) -> None:
+        """Follows the identity provider's keys."""
+        while True:
+            try:
+                await jwks.look()
+            except Exception as error:
+                self._log(error)
+            await asyncio.sleep(COUNT_S)
+
+    async def _watch_usage(self) -> None:
+        """Sees which keys are used, and writes it down once in a while."""
+        while True:
+            try:
+                for _ in range(round(WRITE_S / COUNT_S)):
+                    self._usage.count()
+                    await asyncio.sleep(COUNT_S)
+                await asyncio.to_thread(self._usage.write)
             except Exception as error:
                 self._log(error)
                 await asyncio.sleep(RETRY_S)
@@ -262,6 +330,7 @@ class Control:
             plan=self._planner.memory.plan.number,
             supervisor=os.getppid(),
             models=dict(states),
+            key_requests=self._usage.by_name(),
         )
         return self._metrics.render(info, accept, triton)
 

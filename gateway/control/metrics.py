@@ -41,6 +41,8 @@ _SIZE_BOUNDS: Final = [
 ]  # the arena counts sizes to 1024 exactly
 _MODEL: Final = ["model", "version"]
 
+Samples = Iterable[tuple[tuple[str, ...], float]]
+
 
 @dataclass(frozen=True, slots=True)
 class Info:
@@ -53,6 +55,7 @@ class Info:
         plan: number of the newest plan.
         supervisor: its process id, or 0.
         models: how many model versions are in which state of the repository index.
+        key_requests: inference requests by name of a key, model and version.
     """
 
     version: str
@@ -61,6 +64,7 @@ class Info:
     plan: int = 0
     supervisor: int = 0
     models: Mapping[str, int] = field(default_factory=dict)
+    key_requests: Samples = ()
 
 
 class Metrics:
@@ -90,6 +94,8 @@ class Metrics:
         yield from _workers(workers, self._clock_ns())
         yield from _traffic(workers)
         yield from _requests(models)
+        text = "Inference requests by key; `other` where there were too many series."
+        yield _counter("key_requests", text, ["key", *_MODEL], info.key_requests)
         yield from _batches(models)
         yield from _loads(models)
         if triton:
@@ -104,9 +110,6 @@ class _Once(Collector):
 
     def collect(self) -> Iterable[Metric]:
         return self._families
-
-
-Samples = Iterable[tuple[tuple[str, ...], float]]
 
 
 def _counter(name: str, text: str, labels: list[str], samples: Samples) -> Metric:

@@ -100,7 +100,8 @@ class Arena:
         Raises:
             GatewayError: no workers, or not even room for the directory.
         """
-        least = _first_block(workers) + stride(layout.WORKER_WORDS) * workers
+        first = (layout.WORKER_WORDS, layout.KEYS_WORDS)
+        least = _first_block(workers) + sum(map(stride, first)) * workers
         if workers < 1 or size_bytes < least:
             raise GatewayError(
                 f"arena: expected at least one worker and {least} bytes, "
@@ -116,6 +117,7 @@ class Arena:
             header[_H_MAGIC] = _MAGIC
         arena = cls(fd)
         arena._header[_H_WORKER_BLOCK] = arena.allocate(layout.WORKER, "worker")
+        arena.allocate(layout.KEYS, "keys")
         return arena
 
     @property

@@ -15,11 +15,12 @@ from typing import Final
 from gateway.errors import CODES, GatewayError
 from kernels import timing
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 # -- kinds of block --------------------------------------------------------------------------------
 MODEL: Final = 1
 WORKER: Final = 2
+KEYS: Final = 3
 
 # -- MODEL: one loaded version of a model ----------------------------------------------------------
 # Requests by result, each counted once, before its answer is written.
@@ -80,8 +81,16 @@ BUFFERED_BYTES: Final = WORKER_GAUGES + 4
 WORKER_GAUGES_END: Final = WORKER_GAUGES + 16
 WORKER_WORDS: Final = WORKER_GAUGES_END
 
-# -- both ------------------------------------------------------------------------------------------
-WORDS: Final = {MODEL: MODEL_WORDS, WORKER: WORKER_WORDS}
+# -- KEYS: requests by key and version; each worker names its series itself ------------------------
+KEY_SERIES: Final = 0  # how many entries there are
+KEY_OTHER: Final = 4  # an entry without a name: what finds no room
+KEY_FIRST: Final = 8
+KEY_WIDTH: Final = 4  # words of an entry: number of the key, hash of the version, requests
+MAX_KEY_SERIES: Final = 4096
+KEYS_WORDS: Final = KEY_FIRST + KEY_WIDTH * MAX_KEY_SERIES
+
+# -- all -----------------------------------------------------------------------------------------
+WORDS: Final = {MODEL: MODEL_WORDS, WORKER: WORKER_WORDS, KEYS: KEYS_WORDS}
 GAUGES: Final = {
     MODEL: (MODEL_GAUGES, MODEL_GAUGES_END),
     WORKER: (WORKER_GAUGES, WORKER_GAUGES_END),

@@ -99,6 +99,8 @@ def error_headers(error: GatewayError) -> Sequence[Header]:
     """What an error's answer carries besides its body."""
     if error.status in (429, 503):
         return ((b"retry-after", b"%d" % error.retry_after_s),)
+    if error.status == 401:
+        return ((b"www-authenticate", b'Bearer realm="penstock"'),)
     if error.status == 415:
         return ((b"accept-encoding", b"gzip, deflate"),)
     return ()

@@ -152,7 +152,7 @@ class AsgiExchange(BaseExchange):
 
     def __init__(self, services: Services, scope: Scope) -> None:
         """Reads what the scope says of the request."""
-        self._head = head = _head(scope)
+        self.head = head = read_scope(scope)
         self.method = head.method
         self.path = head.path
         self.query = head.query
@@ -266,8 +266,8 @@ class AsgiExchange(BaseExchange):
             raise RuntimeError(f"{self.path!r}: answered twice")
         if not self._named:
             headers.append((b"penstock-request-id", self._request_id))
-            if self._head.echo is not None:
-                headers.append((b"x-request-id", self._head.echo))
+            if self.head.echo is not None:
+                headers.append((b"x-request-id", self.head.echo))
         self._answered = True
         self._put({"type": "http.response.start", "status": status, "headers": headers})
 
@@ -322,7 +322,8 @@ class AsgiStream:
         self._exchange.put(b"", more=False)
 
 
-def _head(scope: Scope) -> Head:
+def read_scope(scope: Scope) -> Head:
+    """The head of a request as ASGI tells it."""
     raw: bytes | None = scope.get("raw_path")
     path = raw.partition(b"?")[0] if raw else urllib.parse.quote(scope["path"]).encode("ascii")
     method = scope["method"].encode("ascii")

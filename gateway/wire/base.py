@@ -24,10 +24,10 @@ class BaseExchange:
         "_answered",
         "_callbacks",
         "_endpoint",
-        "_head",
         "arrived",
         "body",
         "gone",
+        "head",
         "headers",
         "method",
         "path",
@@ -41,7 +41,7 @@ class BaseExchange:
     body: bytes
     arrived: float
     gone: bool
-    _head: Head
+    head: Head
     _endpoint: Endpoint
     _answered: bool
     _callbacks: list[Callable[[], None]] | None
@@ -58,7 +58,7 @@ class BaseExchange:
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of a header; `name` in lower case."""
-        return self._head.first(name)
+        return self.head.first(name)
 
     def on_gone(self, callback: Callable[[], None]) -> None:
         """Calls back, once, if the client leaves before the answer is written."""

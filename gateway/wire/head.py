@@ -9,12 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import httptools
 
 from gateway.config import Limits
 from gateway.errors import HeadersTooLarge, MalformedHttp, Unsupported, UriTooLong
 from gateway.exchange import Header
+
+if TYPE_CHECKING:
+    from gateway.wire.guard import Passage
 
 MAX_ECHOED_BYTES = 256
 _HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
@@ -34,6 +38,7 @@ class Head:
         expects_continue: the body is sent once `100 Continue` was.
         echo: the client's x-request-id where it may be sent back.
         plain: nothing here asks for more than the shortest answer head.
+        passage: what was found out about who sends it, where anybody asks.
     """
 
     method: bytes
@@ -46,6 +51,7 @@ class Head:
     expects_continue: bool = False
     echo: bytes | None = None
     plain: bool = True
+    passage: Passage | None = None
     _fields: dict[bytes, bytes] | None = field(default=None, repr=False)
 
     def first(self, name: bytes) -> bytes | None:

@@ -161,6 +161,8 @@ class Lane(HttpToolsProtocol):
     def head_arrived(self, head: Head) -> BodySink | None:
         """A request to an endpoint is delivered whole; others go to the application at once."""
         endpoint = self.services.endpoints.get(head.path) if head.method == b"POST" else None
+        if self.services.guard is not None:
+            self.services.guard.arriving(head)
         if endpoint is not None:
             self._endpoint = endpoint
             if head.expects_continue:

@@ -49,7 +49,11 @@ class Receiver(Protocol):
     """Where requests go."""
 
     def head_arrived(self, head: Head) -> BodySink | None:
-        """A head is there. A sink takes the body as it comes; None: deliver the request whole."""
+        """A head is there. A sink takes the body as it comes; None: deliver the request whole.
+
+        Raises:
+            GatewayError: the body is not to be read.
+        """
 
     def request_arrived(self, head: Head, body: bytes, arrived: float) -> None:
         """A whole request is there."""
@@ -191,11 +195,11 @@ class Intake:
             )
             self.head = head
             self._check_length(head)
+            self._headers = []
+            self.received = self._chunks = 0
+            self._sink = self._receiver.head_arrived(head)
         except GatewayError as error:
             raise self._refuse(error) from error
-        self._headers = []
-        self.received = self._chunks = 0
-        self._sink = self._receiver.head_arrived(head)
 
     def on_chunk_header(self) -> None:
         """The size of a chunk was read."""

@@ -16,6 +16,7 @@ from typing import Protocol
 from gateway.config import Limits, Server
 from gateway.exchange import Endpoint
 from gateway.wire.forwarded import TrustedProxies
+from gateway.wire.guard import Guard
 from gateway.wire.head import Head
 from gateway.wire.lag import LagGuard
 from gateway.wire.sweep import Sweep
@@ -75,6 +76,7 @@ class Services:
         limits: bounds of what clients can make grow.
         server: keep-alive, half-closing clients, trusted proxies.
         counters: what connections count.
+        guard: asks who sends a request; None where everybody may.
         request_id_prefix: of every penstock-request-id, `b"host-0-1-"`.
         draining: answers carry `Connection: close` and are the last on their connection.
         now: `time.perf_counter` as of the last sweep: good enough for time-outs, and free.
@@ -88,6 +90,7 @@ class Services:
     limits: Limits
     server: Server
     counters: ConnectionCounters
+    guard: Guard | None = None
     request_id_prefix: bytes = b""
     draining: bool = False
     now: float = field(default_factory=time.perf_counter)

@@ -108,7 +108,7 @@ class LaneExchange(BaseExchange):
         self.sequence = sequence
         self._carrier = carrier
         self._endpoint = endpoint
-        self._head = head
+        self.head = head
         self._answered = False
         self._stream: LaneStream | None = None
         self._callbacks = None
@@ -143,7 +143,7 @@ class LaneExchange(BaseExchange):
         if self.gone:
             self._answered = True
         elif (
-            self._head.plain
+            self.head.plain
             and not headers
             and content_type == JSON_TYPE
             and status in answers.JSON_HEADS
@@ -171,7 +171,7 @@ class LaneExchange(BaseExchange):
         """Starts an answer whose length is not known yet."""
         if self._answered:
             raise RuntimeError(f"{self.path!r}: answered twice")
-        http10 = self._head.version == "1.0"
+        http10 = self.head.version == "1.0"
         close = self._closes() or http10
         head = answers.head(
             status,
@@ -179,7 +179,7 @@ class LaneExchange(BaseExchange):
             self.request_id,
             content_type=None,
             headers=headers,
-            echo=self._head.echo,
+            echo=self.head.echo,
             close=close,
             http10=http10,
         )
@@ -217,9 +217,9 @@ class LaneExchange(BaseExchange):
             self.request_id,
             content_type=content_type if body or status in answers.JSON_HEADS else None,
             headers=headers,
-            echo=self._head.echo,
+            echo=self.head.echo,
             close=close,
-            http10=self._head.version == "1.0",
+            http10=self.head.version == "1.0",
         )
         transport = self._carrier.transport
         if len(body) < COPY_BYTES:
@@ -234,7 +234,7 @@ class LaneExchange(BaseExchange):
         self._carrier.services.buffered_bytes -= len(self.body)
 
     def _closes(self) -> bool:
-        return not self._head.keep_alive or self._carrier.final
+        return not self.head.keep_alive or self._carrier.final
 
     def _break_off(self) -> None:
         if self._stream is not None and not self._stream.ended and not self.gone:

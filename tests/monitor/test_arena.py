@@ -97,7 +97,11 @@ def test_blocks_are_listed_with_names_in_any_script(arena):
     assert list(arena.blocks(layout.MODEL)) == [
         Block(layout.MODEL, "模型/é/3", offset, layout.MODEL_WORDS)
     ]
-    assert [block.kind for block in arena.blocks()] == [layout.WORKER, layout.MODEL]
+    assert [block.kind for block in arena.blocks()] == [
+        layout.WORKER,
+        layout.KEYS,
+        layout.MODEL,
+    ]
 
 
 def test_a_freed_block_gives_its_memory_back_and_is_gone(arena):

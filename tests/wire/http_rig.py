@@ -26,6 +26,7 @@ from gateway.config import Limits, Server
 from gateway.errors import QueueFull
 from gateway.wire.acceptor import Acceptor
 from gateway.wire.asgi import EndpointApp
+from gateway.wire.guard import Door, Guard
 from gateway.wire.http import Lane, Services
 
 WAIT_S = 5.0
@@ -163,6 +164,7 @@ class Rig:
         carrier: str = "lane",
         app: Callable[..., Any] | None = None,
         offer: Callable[[socket.socket], bool] | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self.held: queue.Queue[Any] = queue.Queue()
         self.seen: queue.Queue[Any] = queue.Queue()
@@ -178,8 +180,15 @@ class Rig:
             limits=limits,
             server=server,
             counters=self.counters,
+            guard=guard,
             request_id_prefix=b"host-0-1-",
         )
+        if guard is not None:
+            guard.doors = {
+                path: Door(guard, endpoint, path[1:].decode(), 1)
+                for path, endpoint in self.services.endpoints.items()
+            }
+            self.services.endpoints |= {path: door.enter for path, door in guard.doors.items()}
         self._carrier = carrier
         self._app = app or self._default_app
         self._offer = offer
@@ -362,10 +371,11 @@ def rig(
     app: Callable[..., Any] | None = None,
     server: dict[str, Any] | None = None,
     offer: Callable[[socket.socket], bool] | None = None,
+    guard: Guard | None = None,
     **limits: Any,
 ) -> Iterator[Rig]:
     """A running server with these limits."""
-    with Rig(Limits(**limits), Server(**(server or {})), carrier, app, offer) as running:
+    with Rig(Limits(**limits), Server(**(server or {})), carrier, app, offer, guard) as running:
         yield running
 
 

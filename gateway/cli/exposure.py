@@ -1,0 +1,59 @@
+"""Checks of `penstock doctor` that look at who can reach the two ports, and what stops them.
+
+Knows the configuration and the keys of a home. A check changes nothing.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+
+from gateway.access import secret
+from gateway.cli.findings import Case, Finding
+from gateway.config import is_loopback
+from gateway.control.keys import Keys
+from gateway.control.store import FILE, Store
+
+_CREATE = "penstock keys create --name NAME --role"
+
+
+def check_access(case: Case) -> Iterator[Finding]:
+    """Whether others reach a port that asks nobody who they are, or that nobody has a key to."""
+    config = case.config
+    data, asks = config.server.host, config.access.data == "keys"
+    if asks and not _has_key(case, "client"):
+        found = "the data port asks for keys, and there is no client key"
+        yield Finding("access", "warn", found, f"{_CREATE} client")
+    elif asks:
+        yield Finding("access", "ok", "the data port asks for keys")
+    elif is_loopback(data):
+        yield Finding("access", "ok", "the data port is open to this machine alone")
+    else:
+        found = f"the data port on {data} is open to everybody who reaches it"
+        yield Finding("access", "warn", found, "set access.data: keys, or a proxy that asks")
+    control = config.control.host
+    if not config.control_asks:
+        yield Finding("access", "ok", "the control port is open to this machine alone")
+    elif not is_loopback(control) and not _has_key(case, "admin"):
+        found = f"the control port on {control} has no admin key: it will not start"
+        yield Finding("access", "fail", found, f"{_CREATE} admin")
+    else:
+        yield Finding("access", "ok", "the control port asks for keys")
+
+
+def check_secret(case: Case) -> Iterator[Finding]:
+    """Whether others on this machine may read what keys are made with."""
+    file = case.home / secret.FILE
+    if file.exists() and stat.S_IMODE(file.stat().st_mode) & 0o077:
+        found = f"{file}: others may read it"
+        yield Finding("secret", "fail", found, f"chmod 600 {file}, and rotate every key")
+
+
+def _has_key(case: Case, role: str) -> bool:
+    if not (case.home / FILE).exists():
+        return False
+    with Store.open(case.home) as store:
+        return Keys(store, b"").has_active(role)
+
+
+CHECKS = (check_access, check_secret)

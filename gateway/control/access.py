@@ -1,0 +1,115 @@
+"""Who may call, as control keeps it: keys go from the store to the workers, uses come back.
+
+Knows the store's keys, the table that carries them, and the counts by key. Knows nothing of
+requests. A change that any process makes reaches every worker in a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+
+from gateway.access.keyring import Keyring
+from gateway.access.principal import TOKENS
+from gateway.control.keys import Changed, Keys
+from gateway.control.store import Store
+from gateway.control.tables import Tables
+from gateway.errors import GatewayError
+from gateway.monitor.arena import Arena
+from gateway.monitor.keys import OTHER, read_keys
+
+# A revoked key is to stop within a second in every worker; looking costs microseconds.
+LOOK_S = 0.2
+COUNT_S = 1.0
+# What expired is let go, and when keys were used is written down, no more often than this.
+WRITE_S = 10.0
+
+Uses = list[tuple[tuple[str, str, str], float]]
+"""Requests by name of a key, model and version."""
+
+
+class Access:
+    """Lives on control's event loop; `keyring` knows what workers know."""
+
+    def __init__(self, store: Store, keys: Keys, keyring: Keyring, tables: Tables | None) -> None:
+        """`tables` carries keys to the workers; None where they ask for none."""
+        self.keyring = keyring
+        self._store = store
+        self._keys = keys
+        self._tables = tables
+        self._version: int | None = None
+        self._looked_at = 0.0
+        self._seen = -1
+        self._refreshing = asyncio.Lock()
+
+    async def refresh(self) -> None:
+        """Brings everybody to what the store says now."""
+        async with self._refreshing:
+            now = time.time()
+            found = await asyncio.to_thread(self._keys.changed, self._version, self._looked_at)
+            self._looked_at = now
+            self._follow(found)
+
+    def _follow(self, found: Changed) -> None:
+        if self._version is None:
+            self.keyring.replace(found.rows)
+        elif found.rows or found.dropped:
+            self.keyring.change(found.rows, found.dropped)
+        if self._tables is not None and (found.version != self._version or found.dropped):
+            self._tables.publish("keys", found.version, found.rows, found.dropped)
+        self._version = found.version
+
+    async def look(self) -> None:
+        """Refreshes if anybody has changed the store, or if it is time to let go what expired."""
+        seen = self._store.data_version()
+        if seen != self._seen or time.time() - self._looked_at >= WRITE_S:
+            await self.refresh()
+            self._seen = seen  # what changed since is another number at the next look
+
+
+class Usage:
+    """Which keys are used, by what workers count and what the control port sees."""
+
+    def __init__(self, arena: Arena, keys: Keys) -> None:
+        self._arena = arena
+        self._keys = keys
+        self._counted: Counter[int] | None = None
+        self._unwritten: dict[int, float] = {}
+        self._names: dict[int, str] = {TOKENS: "token", OTHER[0]: OTHER[1]}
+
+    def note(self, key: int) -> None:
+        """A key was used on the control port."""
+        if key > 0:  # neither a token nor `other`
+            self._unwritten[key] = time.time()
+
+    def count(self) -> None:
+        """Notes the keys whose requests have become more."""
+        totals: Counter[int] = Counter()
+        for (key, _, _), requests in read_keys(self._arena).items():
+            totals[key] += requests
+        before, self._counted = self._counted, totals
+        if before is None:
+            return  # what was counted before this process was there may be long ago
+        for key, requests in totals.items():
+            if requests > before[key]:
+                self.note(key)
+
+    def write(self) -> None:
+        """Writes down when keys were last used."""
+        unwritten, self._unwritten = self._unwritten, {}
+        if unwritten:
+            self._keys.used(unwritten)
+
+    def by_name(self) -> Uses:
+        """Requests by the names that people gave; keys that share one are added up."""
+        counts = read_keys(self._arena)
+        unknown = {key for key, _, _ in counts} - set(self._names)
+        if unknown:
+            with contextlib.suppress(GatewayError):  # counts are told even where the home is lost
+                self._names |= dict.fromkeys(unknown, OTHER[1]) | self._keys.names(unknown)
+        totals: Counter[tuple[str, str, str]] = Counter()
+        for (key, model, version), requests in counts.items():
+            totals[self._names.get(key, OTHER[1]), model, version] += requests
+        return [(labels, float(requests)) for labels, requests in sorted(totals.items())]

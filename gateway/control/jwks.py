@@ -1,0 +1,129 @@
+"""The identity provider's public keys: read from a file or fetched, again and again.
+
+Knows where they are and how often to look. Knows nothing of tokens. Only control fetches; workers
+get the keys as a table. While the provider cannot be reached, the last keys stand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from hashlib import sha256
+from pathlib import Path
+
+import httpx
+
+from gateway.access.tokens import MAX_JWKS_BYTES, TokenVerifier, read_jwks
+from gateway.config import Jwt
+from gateway.control.tables import Tables
+from gateway.errors import ConfigInvalid, ControlUnavailable, GatewayError
+
+# Providers announce a key long before they use it; a file is cheap to look at.
+FETCH_S = 300.0
+FILE_S = 1.0
+RETRY_S = 10.0
+TIMEOUT_S = 10.0
+
+
+class Jwks:
+    """Keeps one verifier, and those of the workers, at the provider's newest keys."""
+
+    def __init__(
+        self,
+        where: Jwt,
+        verifier: TokenVerifier,
+        tables: Tables | None,
+        kept: Path,
+        fetch_s: float = FETCH_S,
+        retry_s: float = RETRY_S,
+    ) -> None:
+        """Has nothing yet.
+
+        Args:
+            where: a file or a URL.
+            verifier: of this process.
+            tables: carries keys to the workers; None where they ask for none.
+            kept: where the last keys are written down for a successor of this process.
+            fetch_s: between two fetches from a URL.
+            retry_s: after one that failed.
+        """
+        self._kept = kept
+        self._fetch_s = fetch_s
+        self._retry_s = retry_s
+        self._where = where
+        self._verifier = verifier
+        self._tables = tables
+        self._rows: dict[str, dict[str, str]] | None = None
+        self._due = 0.0
+
+    async def look(self) -> None:
+        """Looks again if it is time to.
+
+        Raises:
+            ControlUnavailable, ConfigInvalid: the keys could not be had; it is tried again.
+        """
+        now = time.monotonic()
+        if now < self._due:
+            return
+        self._due = now + self._retry_s
+        try:
+            found = await self._read()
+        except GatewayError:
+            if self._rows is None:
+                self._follow(self._last())
+            raise
+        self._follow(found)
+        self._due = now + (self._fetch_s if self._where.jwks_url else FILE_S)
+
+    async def _read(self) -> dict[str, dict[str, str]]:
+        if self._where.jwks_file is not None:
+            return await asyncio.to_thread(read_file, self._where.jwks_file)
+        url = self._where.jwks_url or ""
+        try:
+            async with (
+                httpx.AsyncClient(timeout=TIMEOUT_S) as client,
+                client.stream("GET", url) as answer,
+            ):
+                answer.raise_for_status()
+                body = bytearray()
+                async for piece in answer.aiter_bytes():
+                    body += piece
+                    if len(body) > MAX_JWKS_BYTES:
+                        break
+        except httpx.HTTPError as error:
+            raise ControlUnavailable(f"access.jwt.jwks_url: {type(error).__name__}") from error
+        return read_jwks(bytes(body))
+
+    def _last(self) -> dict[str, dict[str, str]]:
+        """The last keys that a predecessor had; none: no token is good until there are some."""
+        try:
+            return read_file(self._kept)
+        except ConfigInvalid:
+            return {}
+
+    def _follow(self, rows: dict[str, dict[str, str]]) -> None:
+        if rows == self._rows:
+            return
+        before, self._rows = self._rows or {}, rows
+        self._verifier.replace(rows)
+        if rows:
+            with contextlib.suppress(OSError):
+                self._kept.write_text(json.dumps({"keys": list(rows.values())}))
+        if self._tables is not None:
+            # By content, so that a successor of this process names the same keys the same.
+            version = int.from_bytes(sha256(repr(sorted(rows.items())).encode()).digest()[:6])
+            self._tables.publish("jwks", version, rows, [kid for kid in before if kid not in rows])
+
+
+def read_file(path: Path) -> dict[str, dict[str, str]]:
+    """The keys in a file.
+
+    Raises:
+        ConfigInvalid: it cannot be read, or is no key set.
+    """
+    try:
+        return read_jwks(path.read_bytes())
+    except OSError as error:
+        raise ConfigInvalid(f"access.jwt.jwks_file: {path}: {error.strerror}") from error

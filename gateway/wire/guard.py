@@ -1,0 +1,125 @@
+"""Asks who sends a request before its endpoint is called.
+
+Knows heads, principals and what a request to a model's endpoint asks for. Knows nothing of how
+principals are found or counted. Where access is open nothing of this exists: endpoints are called
+directly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from time import time
+from typing import TYPE_CHECKING, Any
+
+from gateway.access.headers import credential
+from gateway.access.keyring import Keyring
+from gateway.access.principal import FOREVER, Principal
+from gateway.access.roles import Permission
+from gateway.exchange import Endpoint
+
+if TYPE_CHECKING:
+    from gateway.wire.head import Head
+
+OPEN_PATHS = frozenset({b"/v2/health/live", b"/v2/health/ready"})
+"""What probes ask, which have no key."""
+# A smaller body is read before it is refused, so that its connection lives on.
+SMALL_BODY_BYTES = 65_536
+
+Series = Callable[[int, str, int], memoryview]
+"""By id of a key, model and version: the word that counts its requests."""
+
+
+@dataclass(slots=True, eq=False)
+class Passage:
+    """What was found out about a head, kept on it for the requests that repeat it.
+
+    Attributes:
+        door: the endpoint for which it was found out.
+        principal: who sends it; looked at each time, since it may end.
+        count: one word.
+    """
+
+    door: Door
+    principal: Principal
+    count: memoryview
+
+
+class Guard:
+    """One per worker.
+
+    Attributes:
+        doors: what stands before the endpoints, by raw path; the worker replaces it with the plan.
+    """
+
+    def __init__(self, keyring: Keyring, series: Series) -> None:
+        self._keyring = keyring
+        self._series = series
+        self.doors: Mapping[bytes, Door] = {}
+
+    def principal(self, head: Head) -> Principal:
+        """Who sends a request.
+
+        Raises:
+            Unauthenticated: nobody that is known.
+        """
+        return self._keyring.find(credential(head.headers))
+
+    def arriving(self, head: Head) -> None:
+        """Refuses, before it is read, a large body that its sender may not send.
+
+        Raises:
+            Unauthenticated, Forbidden: it may not.
+        """
+        small = head.length is not None and head.length <= SMALL_BODY_BYTES
+        if (small and not head.expects_continue) or head.path in OPEN_PATHS:
+            return
+        door = self.doors.get(head.path) if head.method == b"POST" else None
+        if door is None:
+            self.principal(head)
+        else:
+            door.judge(head)
+
+    def pass_to(self, door: Door, head: Head) -> Passage:
+        """Finds out whether a head may pass to an endpoint.
+
+        Raises:
+            Unauthenticated, Forbidden: it may not.
+        """
+        principal = self.principal(head)
+        principal.require(Permission.INFER, door.model)
+        return Passage(door, principal, self._series(principal.id, door.model, door.version))
+
+
+class Door:
+    """What stands before a model's endpoint: `enter` is the endpoint for those who may call it."""
+
+    __slots__ = ("_guard", "_pass_on", "model", "version")
+
+    def __init__(self, guard: Guard, endpoint: Endpoint, model: str, version: int) -> None:
+        self._guard = guard
+        # Calling a bound method costs less than calling an object that has one, by as much as the
+        # look at a remembered passage.
+        self._pass_on: Endpoint = endpoint.__call__  # type: ignore[operator]
+        self.model = model
+        self.version = version
+
+    def enter(self, exchange: Any) -> None:
+        """Counts the request and passes it on, or raises what it is refused with.
+
+        Args:
+            exchange: of one of the carriers, which keep the head that it came with.
+        """
+        passage = exchange.head.passage
+        if passage is None or passage.door is not self:
+            passage = self.judge(exchange.head)
+        until = passage.principal.until
+        if until is not FOREVER and until <= time():  # the clock alone costs as much as the rest
+            passage = self.judge(exchange.head)
+        passage.count[0] += 1
+        self._pass_on(exchange)
+
+    def judge(self, head: Head) -> Passage:
+        """Finds out anew whether a head may pass, and remembers it there."""
+        passage = head.passage = self._guard.pass_to(self, head)
+        return passage

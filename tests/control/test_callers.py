@@ -1,0 +1,222 @@
+"""Who may do what on the control port: every route, as every role."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import httpx
+import pytest
+from starlette.middleware import Middleware
+
+from gateway.access.keyring import Keyring
+from gateway.access.keys import digest
+from gateway.access.local import local_token
+from gateway.access.roles import ROLES, Permission
+from gateway.control.admin import HEALTH, Admin, build_app
+from gateway.control.callers import KnownCallersOnly, LoopbackNamesOnly, Permitted
+from gateway.control.key_routes import key_routes
+from gateway.control.keys import Keys
+from gateway.control.store import Store
+
+SECRET = b"s" * 32
+ROLE_KEYS = {role: f"psk_{role}".ljust(36, "0") for role in ROLES}
+JSON = {"content-type": "application/json"}
+
+
+class Server:
+    """The control port's application over a real store, and what was done through it."""
+
+    def __init__(self, home, asks=True, open_metrics=False):
+        self.store = Store.open(home)
+        self.keys = Keys(self.store, SECRET)
+        self.ring = Keyring(SECRET)
+        self.ring.replace(
+            {
+                digest(SECRET, key.encode()): [number, role, role, None, None]
+                for number, (role, key) in enumerate(ROLE_KEYS.items(), 101)
+            }
+        )
+        self.done = []
+        self.used: list[int] = []
+        callers = (
+            Middleware(
+                KnownCallersOnly,
+                keyring=self.ring,
+                secret=SECRET,
+                open_paths=HEALTH | ({"/metrics"} if open_metrics else set()),
+                used=self.used.append,
+            )
+            if asks
+            else Middleware(LoopbackNamesOnly)
+        )
+        self.app = build_app(self.admin(), callers, key_routes(self.keys, self.refresh))
+
+    def admin(self):
+        async def reload():
+            self.done.append("reload")
+            return ()
+
+        async def load(name):
+            self.done.append(f"load {name}")
+
+        async def unload(name):
+            self.done.append(f"unload {name}")
+
+        return Admin(
+            metrics=lambda accept, triton: (b"m 1\n", "text/plain"),
+            status=lambda: {"ready": True, "plan": 1},
+            models=list,
+            reload=reload,
+            load=load,
+            unload=unload,
+        )
+
+    async def refresh(self):
+        self.done.append("refresh")
+
+    def ask(self, method, path, key=None, **options):
+        headers = {"x-api-key": key} if key else {}
+        headers |= options.pop("headers", {})
+
+        async def send():
+            carrier = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=carrier, base_url="http://127.0.0.1") as client:
+                return await client.request(method, path, headers=headers, **options)
+
+        return asyncio.run(send())
+
+
+@pytest.fixture
+def server(tmp_path):
+    made = Server(tmp_path)
+    yield made
+    made.store.close()
+
+
+def places(app):
+    """Every route: method, a path that reaches it, and what it asks for."""
+    return [
+        (sorted(route.methods - {"HEAD"})[0], _filled(route.path), route.permission)
+        for route in app.routes
+    ]
+
+
+def _filled(path):
+    return path.replace("{model}", "m").replace("{id:int}", "1")
+
+
+def test_every_route_says_what_it_asks_for(server):
+    assert all(isinstance(route, Permitted) for route in server.app.routes)
+    assert {path for _, path, permission in places(server.app) if permission is None} == HEALTH
+
+
+def test_every_role_may_what_the_table_says_on_every_route(server):
+    for method, path, permission in places(server.app):
+        for role, key in ROLE_KEYS.items():
+            status = server.ask(method, path, key).status_code
+            if permission is None or permission in ROLES[role]:
+                assert status not in (401, 403), (method, path, role)
+            else:
+                assert status == 403, (method, path, role)
+
+
+def test_nobody_may_anything_but_ask_for_health(server):
+    for method, path, permission in places(server.app):
+        answer = server.ask(method, path)
+        assert (answer.status_code == 401) == (permission is not None)
+        if permission is not None:
+            assert answer.json()["code"] == "unauthenticated"
+            assert "www-authenticate" in answer.headers
+    assert server.done == []
+
+
+def test_who_is_nobody_learns_nothing_of_paths_or_methods(server):
+    assert server.ask("GET", "/api/nothing").status_code == 401
+    assert server.ask("PUT", "/api/models").status_code == 401
+    assert server.ask("GET", "/api/nothing", ROLE_KEYS["viewer"]).status_code == 404
+
+
+def test_metrics_may_be_open_where_the_rest_is_not(tmp_path):
+    server = Server(tmp_path, open_metrics=True)
+    assert server.ask("GET", "/metrics").status_code == 200
+    assert server.ask("GET", "/api/status").status_code == 401
+    server.store.close()
+
+
+def test_commands_on_this_machine_are_known_by_the_secret(server):
+    token = local_token(SECRET, time.time())
+    assert server.ask("GET", "/api/keys", token).status_code == 200
+    for faulty in (
+        local_token(b"x" * 32, time.time()),
+        local_token(SECRET, time.time() - 600),
+        "psl_",
+        token[:-1],
+    ):
+        assert server.ask("GET", "/api/keys", faulty).status_code == 401
+
+
+def test_a_used_key_is_noted(server):
+    server.ask("GET", "/api/status", ROLE_KEYS["viewer"])
+    server.ask("GET", "/api/status", "psk_unknown")
+    assert server.used == [102]
+
+
+def test_an_open_port_answers_loopback_names_alone(tmp_path):
+    server = Server(tmp_path, asks=False)
+    assert server.ask("POST", "/api/reload").status_code == 200
+    refused = server.ask("POST", "/api/reload", headers={"host": "evil.example"})
+    assert (refused.status_code, refused.json()["code"]) == (403, "forbidden_host")
+    server.store.close()
+
+
+# ---- keys over the port -------------------------------------------------------------------------
+
+
+def test_keys_are_made_listed_rotated_and_revoked(server):
+    admin = ROLE_KEYS["admin"]
+    wanted = {"name": "app", "role": "client", "models": ["m"], "expires": "30d"}
+    made = server.ask("POST", "/api/keys", admin, json=wanted)
+    assert (made.status_code, made.headers["cache-control"]) == (201, "no-store")
+    assert (made.json()["created_by"], made.json()["models"]) == ("admin", ["m"])
+    rotated = server.ask("POST", "/api/keys/1/rotate", admin, json={"overlap": "1h"})
+    assert rotated.json()["key"] != made.json()["key"]
+    revoked = server.ask("DELETE", "/api/keys/1", admin)
+    assert revoked.json()["state"] == "revoked"
+    listed = server.ask("GET", "/api/keys", admin).json()["keys"]
+    assert [(key["id"], key["state"]) for key in listed] == [(1, "revoked"), (2, "active")]
+    assert not any("key" in key for key in listed)
+    assert server.done == ["refresh"] * 3
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        pytest.param(b"{}", JSON, 400, id="no-name"),
+        pytest.param(b"[]", JSON, 400, id="no-object"),
+        pytest.param(b"{", JSON, 400, id="no-json"),
+        pytest.param(b'{"name":"a","role":"root"}', JSON, 400, id="no-role"),
+        pytest.param(b'{"name":"a","role":"client","key":"mine"}', JSON, 400, id="own-key"),
+        pytest.param(b'{"name":1,"role":"client"}', JSON, 400, id="number"),
+        pytest.param(b'{"name":"a","role":"client","models":"*"}', JSON, 400, id="text"),
+        pytest.param(b'{"name":"a","role":"client"}', {}, 400, id="a-form-of-a-web-page"),
+        pytest.param(b" " * 70_000, JSON, 413, id="large"),
+    ],
+)
+def test_what_cannot_be_a_key_is_refused(server, body, headers, status):
+    answer = server.ask("POST", "/api/keys", ROLE_KEYS["admin"], content=body, headers=headers)
+    assert answer.status_code == status
+    assert server.keys.all() == ()
+
+
+def test_keys_that_are_not_there_are_not_found(server):
+    admin = ROLE_KEYS["admin"]
+    assert server.ask("DELETE", "/api/keys/9", admin).status_code == 404
+    assert server.ask("POST", "/api/keys/9/rotate", admin, json={}).status_code == 404
+    assert server.ask("DELETE", "/api/keys/x", admin).status_code == 404
+
+
+def test_permissions_of_roles_grow_only_where_the_table_says():
+    assert [role for role in ROLES if Permission.ADMINISTER in ROLES[role]] == ["admin"]
+    assert [role for role in ROLES if Permission.INFER in ROLES[role]] == ["client"]
+    assert [role for role in ROLES if Permission.OPERATE in ROLES[role]] == ["operator", "admin"]
