@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from loadtest.bench import Bench
-from loadtest.scenarios import faults, footprint, latency, overload, throughput
+from loadtest.scenarios import access, faults, footprint, latency, overload, throughput
 from loadtest.turns import Result
 
 Scenario = Callable[[Bench], list[Result]]
@@ -20,6 +20,7 @@ SCENARIOS: dict[str, Scenario] = {
     "beside-busy": latency.beside_busy,
     "open-loop": latency.open_loop,
     "idle-connections": latency.idle_connections,
+    "keys-on-and-off": access.keys_on_and_off,
     "overload-heavy": overload.heavy,
     "overload-small": overload.small,
     "hang-ups": faults.hang_ups,
