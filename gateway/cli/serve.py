@@ -137,10 +137,13 @@ def _check_access(settings: Config, keys: Keys) -> None:
 
     Raises:
         ConfigInvalid: the control port is open to other machines and there is no key to it.
+        Conflict: the keys were made with another secret.
     """
     from gateway.config import is_loopback
 
     jwt = settings.access.jwt
+    if settings.access.data == "keys" or settings.control_asks:
+        keys.check_secret()
     if jwt is not None:
         _check_tokens(jwt)
     if jwt is None and not is_loopback(settings.control.host) and not keys.has_active("admin"):

@@ -25,6 +25,9 @@ from gateway.models.names import check_name
 MAX_MODELS = 1000
 EVERYTHING = ("*",)
 _NO_CHANGES = -1
+# Its digest says which secret the keys were made with, and nothing else.
+_CHECKED = b"which secret this is"
+_ACTIVE = "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +106,20 @@ class Keys:
         with self._store.read() as db:
             return tuple(_key(row) for row in db.execute("SELECT * FROM keys ORDER BY id"))
 
+    def check_secret(self) -> None:
+        """Makes sure that active keys were made with this secret: no other would know them.
+
+        Raises:
+            Conflict: they were made with another one.
+        """
+        with self._store.read() as db:
+            self._check_secret(db)
+
     def has_active(self, role: str) -> bool:
         """Whether a key of this role can be used now."""
         with self._store.read() as db:
             found = db.execute(
-                "SELECT 1 FROM keys WHERE role = ? AND revoked_at IS NULL"
-                " AND (expires_at IS NULL OR expires_at > ?)",
-                (role, self._now()),
+                f"SELECT 1 FROM keys WHERE role = ? AND {_ACTIVE}", (role, self._now())
             ).fetchone()
         return found is not None
 
@@ -165,7 +175,7 @@ class Keys:
 
         Raises:
             InvalidParameter: name, role, models or expiry cannot be.
-            Conflict: an active key has this name.
+            Conflict: an active key has this name, or was made with another secret.
         """
         chosen = _checked(name, role, models)
         now = self._now()
@@ -173,9 +183,7 @@ class Keys:
             raise InvalidParameter("expires: expected a time to come")
         with self._store.write() as db:
             twin = db.execute(
-                "SELECT id FROM keys WHERE name = ? AND revoked_at IS NULL"
-                " AND (expires_at IS NULL OR expires_at > ?)",
-                (name, now),
+                f"SELECT id FROM keys WHERE name = ? AND {_ACTIVE}", (name, now)
             ).fetchone()
             if twin is not None:
                 raise Conflict(f"key '{name}' exists (id {twin['id']}): rotate or revoke it")
@@ -186,7 +194,7 @@ class Keys:
 
         Raises:
             NotFound: there is no such key.
-            Conflict: it is not active.
+            Conflict: it is not active, or was made with another secret.
         """
         now = self._now()
         with self._store.write() as db:
@@ -234,6 +242,9 @@ class Keys:
         models: tuple[str, ...],
         expires_at: float | None,
     ) -> tuple[Key, str]:
+        self._check_secret(db)
+        mine = digest(self._secret, _CHECKED)
+        db.execute("INSERT OR REPLACE INTO secret_check VALUES (1, ?)", (mine,))
         raw = new_key()
         hashed = digest(self._secret, raw.encode())
         number = db.execute(
@@ -265,6 +276,17 @@ class Keys:
         action = "key revoke" if column == "revoked_at" else "key expire"
         before = {column: getattr(old, column)}
         note_change(db, self._now(), who, action, _subject(old), before, {column: value})
+
+    def _check_secret(self, db: sqlite3.Connection) -> None:
+        known = db.execute("SELECT digest FROM secret_check").fetchone()
+        if known is None or known["digest"] == digest(self._secret, _CHECKED):
+            return
+        # Keys that nobody can use any more stand in nobody's way.
+        if db.execute(f"SELECT 1 FROM keys WHERE {_ACTIVE}", (self._now(),)).fetchone():
+            raise Conflict(
+                "the keys of this home were made with another secret: set PENSTOCK_SECRET_FILE as"
+                " it was then, or revoke them all"
+            )
 
     def _active(self, db: sqlite3.Connection, number: int) -> Key:
         key = _find(db, number)

@@ -133,6 +133,8 @@ class Control:
         loop.add_reader(self._supervisor.fileno(), self._hear_supervisor)
         self._spawn(self._begin())
         self._spawn(self._watch_registry())
+        # Whoever asks first may have a key already.
+        await self._quietly(self._access.refresh())
         self._spawn(self._watch_keys())
         self._spawn(self._watch_usage())
         if self._jwks is not None:

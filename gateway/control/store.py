@@ -104,6 +104,10 @@ MIGRATIONS: tuple[str, ...] = (
         last_used_at REAL,
         changed INTEGER NOT NULL
     );
+    CREATE TABLE secret_check (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        digest TEXT NOT NULL
+    );
     CREATE INDEX keys_by_name ON keys (name);
     CREATE INDEX keys_by_change ON keys (changed);
     CREATE INDEX keys_by_expiry ON keys (expires_at) WHERE expires_at IS NOT NULL;

@@ -190,3 +190,21 @@ def test_a_look_at_the_store_sees_that_somebody_else_changed_it(store, keys, tmp
     with Store.open(tmp_path) as other:
         Keys(other, SECRET).create("ann", "app", "client")
     assert store.data_version() != before
+
+
+def test_keys_are_made_with_one_secret(keys, store, clock):
+    other = Keys(store, b"o" * 32, lambda: clock[0])
+    other.check_secret()
+    keys.create("ann", "app", "client")
+    keys.check_secret()
+    for change in (other.check_secret, lambda: other.create("ann", "b", "client")):
+        with pytest.raises(Conflict, match="another secret"):
+            change()
+    with pytest.raises(Conflict, match="another secret"):
+        other.rotate("ann", 1)
+    assert [key.name for key in keys.all()] == ["app"]
+    other.revoke("ann", 1)
+    other.create("ann", "b", "client")
+    other.check_secret()
+    with pytest.raises(Conflict, match="another secret"):
+        keys.check_secret()
