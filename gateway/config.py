@@ -73,6 +73,13 @@ class ModelSettings(Section):
     )
     padding: Padding | None = None
     warmup: bool = True
+    # A session holds its own copy of the weights that it needs.
+    max_output_sets: int = Field(
+        4,
+        ge=0,
+        le=64,
+        description="sessions per worker that compute only the outputs asked for; 0: none",
+    )
     max_output_bytes: int = Field(256 << 20, ge=1024)
 
 

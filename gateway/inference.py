@@ -174,7 +174,8 @@ class InferEndpoint:
         answered, answers, rows = self._encode(batch)
         observer = self._observer
         left = sum([rider.exchange.gone for rider in batch.riders])
-        observer.counted(batch.reason, batch.rows, len(answered), rows, left)
+        pruned = batch.runtime is not None
+        observer.counted(batch.reason, batch.rows, len(answered), rows, left, pruned)
         for rider, answer in zip(answered, answers, strict=True):
             try:
                 self._reply(rider, answer)

@@ -227,6 +227,7 @@ class Worker:
             self._turn,
             left=observer.left,
             mark=self._mark(held.block),
+            built=observer.built,
         )
         endpoint.attach(deployment.batcher)
         observer.loaded(loaded.load_s)

@@ -293,6 +293,13 @@ _BATCH_COUNTERS: Final[tuple[tuple[str, Callable[[ModelCounters], float], str], 
     ("executions", lambda m: m.executions, "Runs that went well."),
     ("executed_rows", lambda m: m.executed_rows, "Rows in runs that went well."),
     ("reruns", lambda m: m.reruns, "Requests run once more, alone, after their batch failed."),
+    ("pruned_runs", lambda m: m.pruned_runs, "Runs that computed only the outputs asked for."),
+    ("pruned_sessions_built", lambda m: m.pruned_built, "Sessions built for such runs."),
+    (
+        "pruned_sessions_refused",
+        lambda m: m.pruned_refused,
+        "Sessions for such runs that could not be built: all outputs are computed instead.",
+    ),
     ("run_seconds", lambda m: sum(s.infer_ns for s in m.sizes) / 1e9, "Time spent in runs."),
     ("run_cpu_seconds", lambda m: m.cpu_ns / 1e9, "CPU time spent in runs."),
     (

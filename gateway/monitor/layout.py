@@ -15,7 +15,7 @@ from typing import Final
 from gateway.errors import CODES, GatewayError
 from kernels import timing
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 # -- kinds of block --------------------------------------------------------------------------------
 MODEL: Final = 1
@@ -34,6 +34,9 @@ RERUNS: Final = 7  # riders of a failed batch that were run once more, alone
 LOADS: Final = 8
 FAIL_NS: Final = 9  # what failed and refused requests took
 FAIL_TIMED: Final = 10  # how many of them FAIL_NS covers
+PRUNED_RUNS: Final = 11  # executions that computed only the outputs asked for
+PRUNED_BUILT: Final = 12  # sessions built for them
+PRUNED_REFUSED: Final = 13  # sessions that could not be built
 
 RELEASED: Final = 16  # batches by why they were launched
 RELEASE_REASONS: Final = ("full", "preferred", "delay", "idle", "drain")

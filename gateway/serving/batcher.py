@@ -22,6 +22,7 @@ from gateway.serving.admission import Admission
 from gateway.serving.cost import CostModel
 from gateway.serving.execution import Clock, Execution
 from gateway.serving.lobby import Lobby, key_of
+from gateway.serving.outputs import OutputSets
 from gateway.serving.padding import Padder
 from gateway.serving.riders import DEFAULT_LEVEL, INFINITE, REASONS, Batch, Rider
 from gateway.serving.runtime import Runtime
@@ -62,6 +63,7 @@ class Batcher:
         wall, held: cost models of the time a run takes, and of the time it would hold the loop.
         left: gets the number of riders that were dropped because their client left.
         mark: gets +1 before a batch runs and -1 after.
+        output_sets: chooses what a batch runs on; None: always `runtime`.
         clock, cpu_clock: seconds; of the wall, and of the calling thread.
 
     Attributes:
@@ -86,6 +88,7 @@ class Batcher:
         held: CostModel | None = None,
         left: Callable[[int], None] | None = None,
         mark: Callable[[int], None] | None = None,
+        output_sets: OutputSets | None = None,
         clock: Clock = perf_counter,
         cpu_clock: Clock = thread_time,
     ) -> None:
@@ -98,6 +101,7 @@ class Batcher:
         self._executor = executor
         self._left = left
         self._mark = mark
+        self._output_sets = output_sets
         self._clock = clock
         self._max_rows = settings.max_batch_size if runtime.signature.batched else 0
         self._admission = Admission(
@@ -234,6 +238,8 @@ class Batcher:
         self.riding += len(batch.riders)
         if self._mark is not None:
             self._mark(1)
+        if self._output_sets is not None:
+            batch.runtime = self._output_sets.choose(batch.wanted)
         if self._short(batch.rows) and not self._turn.spent:
             self._run_on_loop(batch)
             return
@@ -304,7 +310,7 @@ class Batcher:
             self._mark(-1)
 
     def _give(self, batch: Batch) -> None:
-        if batch.error is None:
+        if batch.error is None and batch.runtime is None:
             wall_s = batch.finished - batch.started
             self.wall.add(batch.rows, wall_s)
             self._room = self._admission.room(self.wall)
