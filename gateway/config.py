@@ -95,7 +95,9 @@ class Server(Section):
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
-    workers: int | None = Field(None, ge=1, le=256, description="none: one per usable core")
+    workers: int | None = Field(
+        None, ge=1, le=256, description="none: one per GPU in use, else one per usable core"
+    )
     # A load balancer in front keeps idle connections for 60 s; the one behind must keep them
     # longer.
     keep_alive_s: Seconds = 75.0

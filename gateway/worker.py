@@ -20,7 +20,7 @@ import uvicorn
 import uvloop
 from uvicorn.server import ServerState
 
-from gateway import sockets
+from gateway import devices, sockets
 from gateway.catalogue import Catalogue, Served
 from gateway.errors import Draining
 from gateway.exchange import Exchange
@@ -79,6 +79,7 @@ class Worker:
         config = inherited.launch.config
         self._config = config
         self._slot = slot
+        self._gpu = devices.share(slot, inherited.launch.gpus)
         self._epoch = epoch
         self._arena = inherited.arena
         self._board = inherited.board
@@ -200,7 +201,7 @@ class Worker:
         """On a thread. What dies of loading is as much to blame as what dies of running."""
         self._row[LOADING] = held.block
         try:
-            return load(held)
+            return load(held, self._gpu)
         finally:
             self._row[LOADING] = 0
 

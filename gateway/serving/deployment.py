@@ -60,8 +60,12 @@ class Loaded:
     notes: tuple[str, ...] = ()
 
 
-def load(held: Held) -> Loaded:
+def load(held: Held, gpu: int = 0) -> Loaded:
     """Reads, checks, loads and warms up a version. Blocks: call it on a thread.
+
+    Args:
+        held: what to load.
+        gpu: which one a device without a number means.
 
     Raises:
         ModelRefused: it cannot be served; the message says why.
@@ -78,7 +82,7 @@ def load(held: Held) -> Loaded:
         check_settings(signature, settings)
         identity = onnx_file.identity(folder, file)
         source = onnx_file.servable(folder, file)
-        runtime = OnnxRuntime(source, folder, signature, settings)
+        runtime = OnnxRuntime(source, folder, signature, settings, gpu)
     except ModelRefused as error:
         raise ModelRefused(_prefixed(what, str(error))) from error
     except (OSError, ValueError) as error:
