@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -146,16 +146,15 @@ def needs(folder: Path, onnx_file: OnnxFile) -> frozenset[int]:
     return pruning.needs(Reader(onnx_file.file), _open(path, onnx_file.file), names)
 
 
-def pruned(folder: Path, onnx_file: OnnxFile, kept: int) -> tuple[bytes, int]:
-    """What `servable` gives, as bytes, cut down to the outputs `kept`; and how large all that is.
+def pruned(folder: Path, onnx_file: OnnxFile, kept: int, afford: Callable[[int], None]) -> bytes:
+    """What `servable` gives, as bytes, cut down to the outputs `kept`.
 
     Args:
         folder: the model's own.
         onnx_file: what `inspect` found there.
         kept: bits in the order of `onnx_file.outputs`.
-
-    Returns:
-        The model, and its bytes together with those of the external data that it leans on.
+        afford: told of so many bytes before they are taken, and again with those of the external
+            data that the part leans on; it raises where that is too much.
 
     Raises:
         ModelRefused: as `needs`.
@@ -163,11 +162,15 @@ def pruned(folder: Path, onnx_file: OnnxFile, kept: int) -> tuple[bytes, int]:
     path = inside(folder, onnx_file.file, "model file")
     whole = _open(path, onnx_file.file)
     if onnx_file.zipmaps:
+        afford(onnx_file.size)
         whole = memoryview(_without_zipmaps(path, onnx_file))
     reader = Reader(onnx_file.file)
-    model = pruning.cut(reader, whole, [spec.name for spec in onnx_file.outputs], kept)
+    parts = pruning.cut(reader, whole, [spec.name for spec in onnx_file.outputs], kept)
+    afford(sum(map(len, parts)))
+    model = b"".join(parts)
     header = _read_model(reader, memoryview(model))
-    return model, len(model) + read_contents(reader, header.graph, []).external_bytes
+    afford(len(model) + read_contents(reader, header.graph, []).external_bytes)
+    return model
 
 
 def identity(folder: Path, onnx_file: OnnxFile) -> tuple[tuple[int, int, int, int], ...]:

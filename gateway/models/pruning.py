@@ -62,10 +62,15 @@ def cover(needed: Iterable[int], wanted: int, count: int) -> int:
     return ((1 << count) - 1) & ~left_out
 
 
-def cut(reader: Reader, model: memoryview, outputs: Sequence[str], kept: int) -> bytes:
-    """The model's bytes with the outputs `kept` alone, and the nodes and weights that they need.
+def cut(
+    reader: Reader, model: memoryview, outputs: Sequence[str], kept: int
+) -> list[bytes | memoryview]:
+    """The model with the outputs `kept` alone, and the nodes and weights that they need.
 
     Every input stays, needed or not, so that callers need not know what was cut.
+
+    Returns:
+        Pieces that make the model when joined; most lie in `model` and are no copies.
 
     Raises:
         ModelRefused: as `needs`.
@@ -96,7 +101,7 @@ def cut(reader: Reader, model: memoryview, outputs: Sequence[str], kept: int) ->
             parts += [length_field(_GRAPH, sum(map(len, smaller))), *smaller]
         else:
             parts.append(model[start:stop])
-    return b"".join(parts)  # weights may be large, and a copy holds the interpreter: one only
+    return parts
 
 
 @dataclass(slots=True)

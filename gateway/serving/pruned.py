@@ -10,9 +10,8 @@ the question before each, whether there is memory for it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Protocol
 
 from gateway.config import ModelSettings
@@ -71,6 +70,7 @@ class Pruner:
         whole: the runtime that makes all outputs, warmed up as `settings` say.
         settings: it was loaded by.
         lengths: variable dimensions to warm up with.
+        available: bytes of memory that may be taken; None: nobody says.
     """
 
     def __init__(
@@ -81,6 +81,7 @@ class Pruner:
         whole: Runtime,
         settings: ModelSettings,
         lengths: Sequence[int],
+        available: Callable[[], int | None] = memory.available_bytes,
     ) -> None:
         self._what = what
         self._file = file
@@ -89,12 +90,14 @@ class Pruner:
         # Not `auto` once more: a part on the CPU is no help to a whole on a GPU.
         self._settings = settings.model_copy(update={"device": whole.device})
         self._lengths = lengths
+        self._available = available
         self._needs: frozenset[int] | None = None
         self._built: set[int] = set()
 
     def build(self, wanted: Sequence[int]) -> Pruned | None:
         """See `Builder.build`."""
         count = len(self._whole.signature.outputs)
+        self._check_files()
         if self._needs is None:
             self._needs = frozenset()  # no node to leave out, should reading fail
             self._needs = onnx_file.needs(self._file.folder, self._file)
@@ -108,19 +111,24 @@ class Pruner:
 
     def _open(self, kept: int, outputs: Sequence[int]) -> OnnxRuntime:
         file, signature = self._file, self._whole.signature
-        model, size = onnx_file.pruned(file.folder, file, kept)
-        memory.require(self._what, size, memory.available_bytes())
+        model = onnx_file.pruned(file.folder, file, kept, self._afford)
         signature = replace(signature, outputs=tuple(signature.outputs[i] for i in outputs))
-        runtime = OnnxRuntime(model, Path(file.folder), signature, self._settings)
+        runtime = OnnxRuntime(model, file.folder, signature, self._settings)
         try:
-            # Else it would answer by another model's weights.
-            if onnx_file.identity(file.folder, file) != self._identity:
-                raise ModelRefused(f"{self._what}: its files changed since it was loaded")
+            self._check_files()  # they may have changed while they were read
             self._warm(runtime)
         except BaseException:
             runtime.close()
             raise
         return runtime
+
+    def _afford(self, size: int) -> None:
+        memory.require(self._what, size, self._available())
+
+    def _check_files(self) -> None:
+        """Other files would make it answer by another model's weights."""
+        if onnx_file.identity(self._file.folder, self._file) != self._identity:
+            raise ModelRefused(f"{self._what}: its files changed since it was loaded")
 
     def _warm(self, runtime: OnnxRuntime) -> None:
         if not self._settings.warmup:

@@ -13,11 +13,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from gateway.config import ModelSettings
 from gateway.errors import ModelRefused
+from gateway.models import onnx_file
 from gateway.plan import Held
 from gateway.serving.batcher import Batch, Rider
 from gateway.serving.deployment import Deployment, load
 from gateway.serving.outputs import MAX_ASKED, OutputSets
-from gateway.serving.pruned import Pruned
+from gateway.serving.pruned import Pruned, Pruner
 from gateway.serving.turn import TurnBudget
 from gateway.tensors import Signature, TensorSpec
 from tests.models.builders import classifier, linear, make, value
@@ -358,6 +359,24 @@ def test_a_part_is_warmed_up_and_a_zipmap_in_it_is_a_plain_tensor(tmp_path):
     assert labelled is not None
     assert labelled.outputs == {0}
     assert labelled.run([rows], (0,))[0].shape == (3, 2)
+
+
+def test_a_part_that_memory_would_not_hold_is_refused(tmp_path):
+    loaded = load(held(tmp_path, trap()))
+    room = iter([1 << 30, 1])  # the part's own bytes would fit, what loading takes would not
+    tight = Pruner(
+        "model 'm'",
+        loaded.file,
+        onnx_file.identity(tmp_path, loaded.file),
+        loaded.runtime,
+        loaded.settings,
+        (16,),
+        lambda: next(room),
+    )
+    with pytest.raises(ModelRefused, match="model 'm': needs about 1 MB of memory to load, 1 MB"):
+        tight.build((0,))
+    room = iter([1 << 30, 1 << 30])
+    assert tight.build((0,)) is not None
 
 
 def test_external_weights_of_a_part_are_found_in_the_models_folder(tmp_path):
