@@ -19,7 +19,8 @@ from gateway.inherited import Inherited, Launch
 from gateway.monitor.arena import HEARTBEAT_NS, RUNNING
 from gateway.supervisor import Roles, Supervisor
 
-HUNG_AFTER_S = 0.6
+# Fifty beats: a living worker is not taken for a hung one because the machine is busy.
+HUNG_AFTER_S = 1.0
 TRIAL_DEADLINE_S = 0.4
 Worker = Callable[[Inherited, int, int], int]
 

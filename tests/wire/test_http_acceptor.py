@@ -9,7 +9,7 @@ import socket
 
 import orjson
 
-from tests.wire.http_rig import post, request, rig
+from tests.wire.http_rig import WAIT_S, post, request, rig
 
 
 def test_a_connection_past_the_bound_is_told_so_and_closed():
@@ -95,7 +95,7 @@ def test_a_shortage_of_descriptors_is_survived(caplog):
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             for filler in fillers:
                 os.close(filler)
-        client.settimeout(5)
+        client.settimeout(WAIT_S)
         client.sendall(post("/echo", b"x"))
         assert client.recv(1000).startswith(b"HTTP/1.1 200 OK")
         client.close()
