@@ -141,7 +141,7 @@ class Reader:
 
     def corrupt(self, why: str) -> ModelRefused:
         """The refusal of a file that is not what it should be."""
-        return ModelRefused(f"{self.source}: corrupt: {why}")
+        return ModelRefused(f"{self.source}: corrupt, or not an ONNX model: {why}")
 
 
 def varint(value: int) -> bytes:
