@@ -90,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
     import onnxruntime
 
     from gateway import devices, processes, supervisor, trial, worker
+    from gateway.cli.progress import Bar
     from gateway.control import main as control
     from gateway.control.store import Store
     from gateway.inherited import Launch
@@ -97,7 +98,8 @@ def run(args: argparse.Namespace) -> int:
 
     # What is wrong with it is better said now than by a child over and over.
     Store.open(home).close()
-    compile_seconds = _jit.compile_all()
+    with Bar("compiling kernels", told=str) as bar:
+        compile_seconds = _jit.compile_all(bar)
     if compile_seconds > 1 and sys.stderr.isatty():
         print(f"penstock: compiled kernels in {compile_seconds:.1f} s", file=sys.stderr)  # noqa: T201
     gpus = devices.count_gpus()

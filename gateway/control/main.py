@@ -25,7 +25,7 @@ from gateway import config as configuration
 from gateway.config import Config
 from gateway.control import memory as memories
 from gateway.control.admin import Admin, build_app
-from gateway.control.announcement import announce
+from gateway.control.announcement import announce, still_loading
 from gateway.control.blocks import Blocks
 from gateway.control.desired import Sources
 from gateway.control.links import Links
@@ -56,6 +56,7 @@ LOAD_DEADLINE_S = 300.0
 WATCH_S = 1.0
 # Between attempts to find out what should run, where that fails (a database that is locked, say).
 RETRY_S = 2.0
+SLOW_START_S = 1.0
 BEAT_S = 1.0
 # What a reload cannot change, because it was handed out before the workers were forked.
 FIXED_SECTIONS = ("server", "control", "limits", "drain")
@@ -154,6 +155,7 @@ class Control:
     # ---- what happens ---------------------------------------------------------------------------
 
     async def _begin(self) -> None:
+        slow = asyncio.get_running_loop().call_later(SLOW_START_S, still_loading)
         while True:
             try:
                 absent = await self._planner.apply()
@@ -161,6 +163,7 @@ class Control:
             except Exception as error:
                 self._log(error)
                 await asyncio.sleep(RETRY_S)
+        slow.cancel()
         self._ready = True
         serving = {route.name: route.version for route in self._planner.memory.plan.routes}
         try:
