@@ -43,7 +43,12 @@ def pool():
 
 def test_sigterm_drains_in_order_and_loses_nobody(start, tmp_path, pool):
     files = save(tmp_path, linear(), "m.onnx"), save(tmp_path, walks.walks(), "walks.onnx")
-    server = start(*files, "--workers", "2", config=f"drain: {{lag_s: {LAG_S}, grace_s: 20}}")
+    # Two instances: a rider is not refused for the wait where both come to the same worker.
+    config = f"""
+        drain: {{lag_s: {LAG_S}, grace_s: 20}}
+        models: {{walks: {{instances: 2}}}}
+    """
+    server = start(*files, "--workers", "2", config=config)
     long = walks.body(walks.steps_for(server, 2 * LAG_S))
     with Traffic(server.port, INFER, BODY, connections=6) as traffic:
         traffic.go_on(100)
