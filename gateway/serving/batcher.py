@@ -69,7 +69,7 @@ class Batcher:
     Attributes:
         running: batches under way.
         in_flight: rows under way.
-        riding: riders under way.
+        riding: riders under way, or whose answers are being written on a thread.
         isolations: batches that failed and whose riders were run again apart.
     """
 
@@ -131,6 +131,7 @@ class Batcher:
         self._free = settings.instances
         self._expected_ends: dict[int, float] = {}
         self._owed = 0
+        self._unwritten = 0
         self.running = 0
         self.in_flight = 0
         self.riding = 0
@@ -212,7 +213,7 @@ class Batcher:
         hurry = "drain" if self._draining else ""
         if self._delay_s and not hurry and now >= self._rush_at():
             hurry = "delay"
-        while rows > 0 and self._free:
+        while rows > 0 and self._free > self._unwritten:
             batch = lobby.next_batch(now, hurry)
             if lobby.expired or lobby.gone:
                 self._turn_away_lapsed()
@@ -220,7 +221,7 @@ class Batcher:
                 break
             rows -= batch.rows
             self._launch(batch)
-        if self._delay_s and lobby.rows and self._free and not self._draining:
+        if self._delay_s and lobby.rows and self._free > self._unwritten and not self._draining:
             self._wake_at(min(lobby.next_due(), max(self._rush_at(), now)), now)
         if self._on_empty is not None:
             self._check_empty()
@@ -296,6 +297,10 @@ class Batcher:
             self._give(part)
         self._owed -= 1
         self._turn.spend(self._clock() - began)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        """Something has come free: in the next turn, if anybody waits for it."""
         if (self._lobby.rows or self._on_empty is not None) and not self._scheduled:
             self._scheduled = True
             self._scheduler.call_soon(self._next_turn)
@@ -322,6 +327,25 @@ class Batcher:
             self._deliver(batch)
         except Exception:
             log.exception("model '%s': answering a batch failed", self._name)
+
+    # ---- answers that take a thread --------------------------------------------------------------
+
+    def answers_later(self, batch: Batch) -> None:
+        """From within `deliver`: a batch's answers are being written elsewhere, until `answered`.
+
+        So long a drain waits for it, and it keeps a slot from the next batch: outputs that wait to
+        be written are memory, which nothing else bounds.
+        """
+        self._owed += 1
+        self._unwritten += 1
+        self.riding += len(batch.riders)
+
+    def answered(self, batch: Batch) -> None:
+        """The answers of such a batch have been written."""
+        self._owed -= 1
+        self._unwritten -= 1
+        self.riding -= len(batch.riders)
+        self._look_again()
 
     # ---- deadlines and the timer ----------------------------------------------------------------
 
