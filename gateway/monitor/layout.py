@@ -61,13 +61,10 @@ CLOSED: Final = 1
 HANDED_OVER: Final = 2  # connections given to another worker
 ADOPTED: Final = 3  # connections taken from another worker
 REFUSED_CONNECTIONS: Final = 4
-LANE_REQUESTS: Final = 5
-BYTES_IN: Final = 6
-BYTES_OUT: Final = 7
-PAUSES: Final = 8  # times that the worker stopped reading because its loop was late
-MAILBOX_SENT: Final = 9
-MAILBOX_DROPPED: Final = 10
-LEDGER_DROPPED: Final = 11
+CLIENTS_LEFT: Final = 5  # before their request was answered, its body still on its way included
+PAUSES: Final = 6  # times that the worker stopped reading because its loop was late
+MAILBOX_SENT: Final = 7
+MAILBOX_DROPPED: Final = 8
 
 STATUS: Final = 16  # answers to requests that went to the ASGI side, 1xx to 5xx
 STATUS_CLASSES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx")

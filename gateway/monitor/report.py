@@ -149,6 +149,7 @@ COUNTS: Final = {
     "handed_over": layout.HANDED_OVER,
     "adopted": layout.ADOPTED,
     "refused_connections": layout.REFUSED_CONNECTIONS,
+    "clients_left": layout.CLIENTS_LEFT,
     "pauses": layout.PAUSES,
     "mailbox_sent": layout.MAILBOX_SENT,
     "mailbox_dropped": layout.MAILBOX_DROPPED,
