@@ -15,7 +15,7 @@ from time import perf_counter
 
 from gateway.config import ModelSettings
 from gateway.errors import GatewayError, ModelRefused
-from gateway.models import onnx_file
+from gateway.models import content, onnx_file
 from gateway.models.signature import signature as read_signature
 from gateway.plan import Held
 from gateway.serving import memory
@@ -68,7 +68,8 @@ def load(held: Held, gpu: int = 0) -> Loaded:
         gpu: which one a device without a number means.
 
     Raises:
-        ModelRefused: it cannot be served; the message says why.
+        ModelRefused: it cannot be served, or its files are not those that `held.digest` names; the
+            message says why.
     """
     began = perf_counter()
     what = f"model '{held.name}' version {held.version}"
@@ -76,6 +77,8 @@ def load(held: Held, gpu: int = 0) -> Loaded:
         settings = ModelSettings.model_validate(dict(held.settings))
         folder = Path(held.folder)
         file = onnx_file.inspect(folder, held.file)
+        stamps = [content.stamp(folder / name) for name in file.files]
+        _require(content.digest(folder, file.files) == held.digest)
         size = file.size + sum((folder / name).stat().st_size for name in file.external)
         memory.require(what, size, memory.available_bytes())
         signature = read_signature(file, held.declared, settings.max_batch_size)
@@ -83,6 +86,8 @@ def load(held: Held, gpu: int = 0) -> Loaded:
         identity = onnx_file.identity(folder, file)
         source = onnx_file.servable(folder, file)
         runtime = OnnxRuntime(source, folder, signature, settings, gpu)
+        # ONNX Runtime has read the files once more.
+        _require(stamps == [content.stamp(folder / name) for name in file.files])
     except ModelRefused as error:
         raise ModelRefused(_prefixed(what, str(error))) from error
     except (OSError, ValueError) as error:
@@ -105,6 +110,11 @@ def load(held: Held, gpu: int = 0) -> Loaded:
         perf_counter() - began,
         notes,
     )
+
+
+def _require(unchanged: bool) -> None:
+    if not unchanged:
+        raise ModelRefused("its files are no longer what was tried out")
 
 
 def check_settings(signature: Signature, settings: ModelSettings) -> None:
