@@ -51,7 +51,7 @@ from gateway.plan import Absent
 
 log = logging.getLogger("penstock.control")
 
-# How long a worker may take to load a plan's models before control goes on without its word.
+# How long workers may take to load a model before it is refused.
 LOAD_DEADLINE_S = 300.0
 WATCH_S = 1.0
 # Between attempts to find out what should run, where that fails (a database that is locked, say).
@@ -82,6 +82,7 @@ class Control:
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
         self._ready = False
+        self._looking_again = False
 
     async def run(self) -> None:
         """Starts the rooms, resumes or begins, and serves the admin port until told to stop."""
@@ -98,7 +99,7 @@ class Control:
         self._sources = Sources(self._launch.files, self._registry)
         memory_file = self._run_dir / "plan.json"
         memory = memories.read(memory_file, arena.boot_id) or Memory()
-        self._links = Links([ends[0] for ends in self._inherited.links], self._mail)
+        self._links = Links([ends[0] for ends in self._inherited.links], self._mail, self._heard)
         self._trials = Trials(self._supervisor, self._epoch)
         self._blocks = Blocks(arena, time.monotonic)
         self._planner = Planner(
@@ -118,6 +119,7 @@ class Control:
         self._beat()
         await self._serve(stop)
         self._links.close()
+        self._planner.close()
         for task in self._tasks:
             task.cancel()
         self._store.close()
@@ -171,8 +173,11 @@ class Control:
         except OSError as error:
             log.error("%s: where this server listens cannot be announced", error)
 
-    async def reload(self) -> tuple[Absent, ...]:
+    async def reload(self, name: str | None = None) -> tuple[Absent, ...]:
         """Reads the configuration and every source again and brings the workers there.
+
+        Args:
+            name: wait for this model alone; None: for all.
 
         Raises:
             ConfigInvalid: the document has faults; nothing changes.
@@ -183,7 +188,7 @@ class Control:
             for path in _unheeded(fresh, self._launch.config):
                 log.warning("%s: what the file says takes effect at the next start", path)
         self._planner.forget_refusals()
-        return await self._planner.apply()
+        return await self._planner.apply(name)
 
     def _beat(self) -> None:
         """Lets the supervisor see that this loop turns."""
@@ -199,7 +204,7 @@ class Control:
                 self._blocks.sweep()
                 now = await asyncio.to_thread(self._registry.generation)
                 if now != seen:
-                    await self._planner.apply()
+                    await self._planner.look()
                     seen = now
             except Exception as error:
                 self._log(error)
@@ -221,7 +226,10 @@ class Control:
                     "restarts": row[RESTARTS],
                     "connections": row[CONNECTIONS],
                     "plan": acked,
-                    "refused": sorted(set(refused.values())),
+                    "refused": [
+                        {"deployment": held, "reason": one.reason, "tries": one.tries}
+                        for held, one in sorted(refused.items())
+                    ],
                 }
             )
         return {
@@ -265,6 +273,7 @@ class Control:
             plan=self._planner.memory.plan.number,
             supervisor=os.getppid(),
             models=dict(states),
+            refused=[len(refused) for refused in self._links.refused],
         )
         return self._metrics.render(info, accept, triton)
 
@@ -276,11 +285,22 @@ class Control:
             if kind == "trial":
                 self._trials.hear(message)
             elif kind == "died":
-                self._spawn(self._quietly(self._planner.crashed(message["suspects"])))
+                self._planner.crashed(message["suspects"])
             elif kind == "reload":
                 self._spawn(self._quietly(self.reload()))
             elif kind == "draining":
                 self._draining = True
+
+    def _heard(self, refuses: bool) -> None:
+        """A worker got further, or cannot load what is planned: the files may be others by now."""
+        self._planner.step_soon()
+        if refuses and not self._looking_again:
+            self._looking_again = True
+            self._spawn(self._quietly(self._look_again()))
+
+    async def _look_again(self) -> None:
+        self._looking_again = False
+        await self._planner.look()
 
     def _mail(self, slot: int, message: Mapping[str, Any]) -> None:
         if message["type"] == "repository":
@@ -321,7 +341,7 @@ class Control:
         """
         await asyncio.to_thread(self._sources.require, self._config, name)
         self._planner.reload(name)
-        absent = await self._planner.apply()
+        absent = await self._planner.apply(name)
         self._sources.raise_refusal(name, absent)
 
     async def unload(self, name: str) -> None:
@@ -330,7 +350,7 @@ class Control:
         # Names that nobody knows would only pile up.
         if name in {held.name for held in plan.held} | {absent.name for absent in plan.absent}:
             self._planner.memory.unloaded.add(name)
-            await self._planner.apply()
+            await self._planner.apply(name)
 
     # ---- helpers --------------------------------------------------------------------------------
 
