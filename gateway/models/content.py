@@ -31,6 +31,15 @@ def stamp(path: Path) -> tuple[int, ...]:
     return facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
 
 
+def stamps(folder: Path, files: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+    """The stamp of each of some files in a folder.
+
+    Raises:
+        OSError: one is not there.
+    """
+    return tuple(stamp(folder / file) for file in files)
+
+
 def digest(folder: Path, files: Sequence[str], of: Callable[[Path], str] = sha256) -> str:
     """Of the names and the content of files in a folder, in this order.
 

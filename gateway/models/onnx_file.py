@@ -173,16 +173,6 @@ def pruned(folder: Path, onnx_file: OnnxFile, kept: int, afford: Callable[[int],
     return model
 
 
-def identity(folder: Path, onnx_file: OnnxFile) -> tuple[tuple[int, int, int, int], ...]:
-    """Changes when one of the model's files is replaced or written to.
-
-    Raises:
-        OSError: one is gone.
-    """
-    stats = [(folder / name).stat() for name in onnx_file.files]
-    return tuple((stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in stats)
-
-
 def _without_zipmaps(path: Path, onnx_file: OnnxFile) -> bytes:
     data = _open(path, onnx_file.file)
     labels = {

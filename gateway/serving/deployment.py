@@ -77,17 +77,16 @@ def load(held: Held, gpu: int = 0) -> Loaded:
         settings = ModelSettings.model_validate(dict(held.settings))
         folder = Path(held.folder)
         file = onnx_file.inspect(folder, held.file)
-        stamps = [content.stamp(folder / name) for name in file.files]
+        stamps = content.stamps(folder, file.files)
         _require(content.digest(folder, file.files) == held.digest)
         size = file.size + sum((folder / name).stat().st_size for name in file.external)
         memory.require(what, size, memory.available_bytes())
         signature = read_signature(file, held.declared, settings.max_batch_size)
         check_settings(signature, settings)
-        identity = onnx_file.identity(folder, file)
         source = onnx_file.servable(folder, file)
         runtime = OnnxRuntime(source, folder, signature, settings, gpu)
         # ONNX Runtime has read the files once more.
-        _require(stamps == [content.stamp(folder / name) for name in file.files])
+        _require(stamps == content.stamps(folder, file.files))
     except ModelRefused as error:
         raise ModelRefused(_prefixed(what, str(error))) from error
     except (OSError, ValueError) as error:
@@ -97,7 +96,7 @@ def load(held: Held, gpu: int = 0) -> Loaded:
     # What could not be warmed up whole would be tried out in parts by somebody's request.
     cold = settings.warmup and not wall.runs
     if len(signature.outputs) > 1 and settings.max_output_sets and not cold:
-        pruner = Pruner(what, file, identity, runtime, settings, _lengths(settings))
+        pruner = Pruner(what, file, stamps, runtime, settings, _lengths(settings))
     return Loaded(
         held.name,
         held.version,

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from gateway.config import ModelSettings
 from gateway.errors import ModelRefused
-from gateway.models import onnx_file, pruning
+from gateway.models import content, onnx_file, pruning
 from gateway.serving import memory
 from gateway.serving.cost import CostModel
 from gateway.serving.runtime import OnnxRuntime, Runtime
@@ -66,7 +66,7 @@ class Pruner:
     Args:
         what: names the model in refusals.
         file: what was found in the file.
-        identity: what `onnx_file.identity` said when the whole was loaded.
+        stamps: of its files when the whole was loaded.
         whole: the runtime that makes all outputs, warmed up as `settings` say.
         settings: it was loaded by.
         lengths: variable dimensions to warm up with.
@@ -77,7 +77,7 @@ class Pruner:
         self,
         what: str,
         file: onnx_file.OnnxFile,
-        identity: tuple[tuple[int, int, int, int], ...],
+        stamps: tuple[tuple[int, ...], ...],
         whole: Runtime,
         settings: ModelSettings,
         lengths: Sequence[int],
@@ -85,7 +85,7 @@ class Pruner:
     ) -> None:
         self._what = what
         self._file = file
-        self._identity = identity
+        self._stamps = stamps
         self._whole = whole
         # Not `auto` once more: a part on the CPU is no help to a whole on a GPU.
         self._settings = settings.model_copy(update={"device": whole.device})
@@ -127,7 +127,7 @@ class Pruner:
 
     def _check_files(self) -> None:
         """Other files would make it answer by another model's weights."""
-        if onnx_file.identity(self._file.folder, self._file) != self._identity:
+        if content.stamps(self._file.folder, self._file.files) != self._stamps:
             raise ModelRefused(f"{self._what}: its files changed since it was loaded")
 
     def _warm(self, runtime: OnnxRuntime) -> None:

@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 from tests.end_to_end.crashers import endless, overflows
-from tests.end_to_end.server import RunningServer, running
-from tests.end_to_end.test_lifecycle import BODY, INFER, eventually, workers
+from tests.end_to_end.server import RunningServer, eventually, running
+from tests.end_to_end.test_lifecycle import BODY, INFER, workers
 from tests.end_to_end.test_reload import index
 from tests.models.builders import linear, save
 

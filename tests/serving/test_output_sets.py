@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from gateway.config import ModelSettings
 from gateway.errors import ModelRefused
-from gateway.models import onnx_file
+from gateway.models import content
 from gateway.plan import Held
 from gateway.serving.batcher import Batch, Rider
 from gateway.serving.deployment import Deployment, load
@@ -367,7 +367,7 @@ def test_a_part_that_memory_would_not_hold_is_refused(tmp_path):
     tight = Pruner(
         "model 'm'",
         loaded.file,
-        onnx_file.identity(tmp_path, loaded.file),
+        content.stamps(tmp_path, loaded.file.files),
         loaded.runtime,
         loaded.settings,
         (16,),

@@ -9,7 +9,7 @@ import socket
 
 import orjson
 
-from tests.wire.http_rig import WAIT_S, post, request, rig
+from tests.wire.http_rig import post, request, rig
 
 
 def test_a_connection_past_the_bound_is_told_so_and_closed():
