@@ -55,7 +55,8 @@ def test_trailing_zeros_are_counted(place):
 @given(EIGHT)
 def test_digits_are_counted_up_to_the_first_other_byte(text):
     expected = next((n for n, code in enumerate(text) if not 48 <= code <= 57), 8)
-    assert leading_digits(word_of(text)) == expected
+    with np.errstate(over="ignore"):  # words wrap where nothing is compiled
+        assert leading_digits(word_of(text)) == expected
 
 
 @WITH_EXAMPLES
