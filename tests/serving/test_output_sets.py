@@ -174,7 +174,12 @@ def trap() -> onnx.ModelProto:
 
 def held(folder, model: onnx.ModelProto, **settings) -> Held:
     (folder / "model.onnx").write_bytes(model.SerializeToString())
-    return Held("m", 1, str(folder), "model.onnx", "digest", plain(**settings), {}, 0)
+    return held_files(folder, "model.onnx", **settings)
+
+
+def held_files(folder, *files: str, **settings) -> Held:
+    digest = content.digest(folder, files)
+    return Held("m", 1, str(folder), files[0], digest, plain(**settings), {}, 0)
 
 
 def plain(**settings):
@@ -390,7 +395,7 @@ def test_external_weights_of_a_part_are_found_in_the_models_folder(tmp_path):
         location="weights.bin",
         size_threshold=0,
     )
-    loaded = load(Held("m", 1, str(tmp_path), "model.onnx", "digest", plain(), {}, 0))
+    loaded = load(held_files(tmp_path, "model.onnx", "weights.bin"))
     assert loaded.pruner is not None
     part = loaded.pruner.build((0,))
     assert part is not None
