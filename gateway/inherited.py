@@ -17,7 +17,7 @@ from gateway.monitor.arena import Arena
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What `penstock serve` was asked to do.
+    """What `penstock serve` was asked to do, and on how many GPUs.
 
     Attributes:
         secret: the server's, where access is not open; never printed.
@@ -29,6 +29,7 @@ class Launch:
     config_path: Path | None = None
     json: bool = False
     started: float = 0.0
+    gpus: int = 0
     secret: bytes = field(default=b"", repr=False)
 
 

@@ -29,10 +29,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "handover": {"errors"},
     "sockets": {"errors"},
     "processes": set(),
+    "devices": {"config"},
     "kernels": set(),
     "models": {"errors", "tensors", "config"},
     "wire": {"access", "errors", "exchange", "tensors", "config", "kernels"},
-    "serving": GROUND | {"models", "kernels"},
+    "serving": GROUND | {"models", "kernels", "devices"},
     "monitor": {"errors", "kernels"},
     "inference": GROUND | {"serving", "monitor", "wire"},
     "catalogue": GROUND | {"serving", "inference"},
@@ -44,7 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "inherited": GROUND | {"channel", "handover", "monitor", "sockets"},
     "worker": GROUND
     | DATA_PLANE
-    | {"access", "tables", "inherited", "channel", "handover", "sockets"},
+    | {"access", "tables", "devices", "inherited", "channel", "handover", "sockets"},
     "control": GROUND
     | {"access", "tables", "inherited", "channel", "handover", "models", "monitor", "kernels"},
     "supervisor": GROUND | {"inherited", "channel", "handover", "monitor", "sockets", "processes"},
@@ -53,6 +54,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "access",
         "supervisor",
         "processes",
+        "devices",
         "inherited",
         "control",
         "worker",

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
@@ -42,8 +43,8 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def notify(home: Path) -> dict[str, Any] | None:
-    """Has the running server read its sources again, and waits until it follows them.
+def notify(home: Path, model: str) -> dict[str, Any] | None:
+    """Has the running server read its sources again, and waits for what becomes of one model.
 
     Returns:
         Its answer: `plan` (number) and `absent` (what does not serve, with reasons); None if no
@@ -55,7 +56,7 @@ def notify(home: Path) -> dict[str, Any] | None:
     server = find(home)
     if server is None:
         return None
-    return ask(home, server, "POST", "/api/reload")
+    return ask(home, server, "POST", f"/api/reload?model={quote(model, safe='')}")
 
 
 def ask(

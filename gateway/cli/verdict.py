@@ -68,7 +68,7 @@ def announce(home: Path, model: str, version: int | None = None) -> Verdict:
         version: the version that should serve now; None: any fault of the model counts.
     """
     try:
-        answer = running.notify(home)
+        answer = running.notify(home, model)
     except ControlUnavailable as error:
         return Verdict(True, None, (f"the change is stored, but: {error}",))
     if answer is None:

@@ -31,7 +31,7 @@ class Admin:
     metrics: Callable[[str, bool], tuple[bytes, str]]
     status: Callable[[], Mapping[str, Any]]
     models: Callable[[], list[dict[str, Any]]]
-    reload: Callable[[], Awaitable[tuple[Absent, ...]]]
+    reload: Callable[[str | None], Awaitable[tuple[Absent, ...]]]
     load: Callable[[str], Awaitable[None]]
     unload: Callable[[str], Awaitable[None]]
 
@@ -64,8 +64,8 @@ def build_app(admin: Admin, callers: Middleware, more: Sequence[Permitted] = ())
     async def models(_: Request) -> Response:
         return as_json({"models": admin.models()})
 
-    async def reload(_: Request) -> Response:
-        absent = await admin.reload()
+    async def reload(request: Request) -> Response:
+        absent = await admin.reload(request.query_params.get("model"))
         lines = [
             {"name": a.name, "version": a.version, "state": a.state, "reason": a.reason}
             for a in absent

@@ -29,7 +29,7 @@ from gateway.config import Config
 from gateway.control import memory as memories
 from gateway.control.access import COUNT_S, LOOK_S, WRITE_S, Access, Usage
 from gateway.control.admin import HEALTH, Admin, build_app
-from gateway.control.announcement import announce
+from gateway.control.announcement import announce, still_loading
 from gateway.control.blocks import Blocks
 from gateway.control.callers import KnownCallersOnly, LoopbackNamesOnly
 from gateway.control.desired import Sources
@@ -59,11 +59,12 @@ from gateway.plan import Absent
 
 log = logging.getLogger("penstock.control")
 
-# How long a worker may take to load a plan's models before control goes on without its word.
+# How long workers may take to load a model before it is refused.
 LOAD_DEADLINE_S = 300.0
 WATCH_S = 1.0
 # Between attempts to find out what should run, where that fails (a database that is locked, say).
 RETRY_S = 2.0
+SLOW_START_S = 1.0
 BEAT_S = 1.0
 # What a reload cannot change, because it was handed out before the workers were forked.
 FIXED_SECTIONS = ("server", "control", "access", "limits", "drain")
@@ -89,6 +90,7 @@ class Control:
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
         self._ready = False
+        self._looking_again = False
 
     async def run(self) -> None:
         """Starts the rooms, resumes or begins, and serves the admin port until told to stop."""
@@ -105,7 +107,7 @@ class Control:
         self._sources = Sources(self._launch.files, self._registry)
         memory_file = self._run_dir / "plan.json"
         memory = memories.read(memory_file, arena.boot_id) or Memory()
-        self._links = Links([ends[0] for ends in self._inherited.links], self._mail)
+        self._links = Links([ends[0] for ends in self._inherited.links], self._mail, self._heard)
         self._trials = Trials(self._supervisor, self._epoch)
         self._blocks = Blocks(arena, time.monotonic)
         self._planner = Planner(
@@ -142,6 +144,7 @@ class Control:
         self._beat()
         await self._serve(stop)
         self._links.close()
+        self._planner.close()
         for task in self._tasks:
             task.cancel()
         self._usage.count()
@@ -193,6 +196,7 @@ class Control:
     # ---- what happens ---------------------------------------------------------------------------
 
     async def _begin(self) -> None:
+        slow = asyncio.get_running_loop().call_later(SLOW_START_S, still_loading)
         while True:
             try:
                 absent = await self._planner.apply()
@@ -200,6 +204,7 @@ class Control:
             except Exception as error:
                 self._log(error)
                 await asyncio.sleep(RETRY_S)
+        slow.cancel()
         self._ready = True
         serving = {route.name: route.version for route in self._planner.memory.plan.routes}
         try:
@@ -207,8 +212,11 @@ class Control:
         except OSError as error:
             log.error("%s: where this server listens cannot be announced", error)
 
-    async def reload(self) -> tuple[Absent, ...]:
+    async def reload(self, name: str | None = None) -> tuple[Absent, ...]:
         """Reads the configuration and every source again and brings the workers there.
+
+        Args:
+            name: wait for this model alone; None: for all.
 
         Raises:
             ConfigInvalid: the document has faults; nothing changes.
@@ -219,7 +227,7 @@ class Control:
             for path in _unheeded(fresh, self._launch.config):
                 log.warning("%s: what the file says takes effect at the next start", path)
         self._planner.forget_refusals()
-        return await self._planner.apply()
+        return await self._planner.apply(name)
 
     def _beat(self) -> None:
         """Lets the supervisor see that this loop turns."""
@@ -235,7 +243,7 @@ class Control:
                 self._blocks.sweep()
                 now = await asyncio.to_thread(self._registry.generation)
                 if now != seen:
-                    await self._planner.apply()
+                    await self._planner.look()
                     seen = now
             except Exception as error:
                 self._log(error)
@@ -288,7 +296,10 @@ class Control:
                     "restarts": row[RESTARTS],
                     "connections": row[CONNECTIONS],
                     "plan": acked,
-                    "refused": sorted(set(refused.values())),
+                    "refused": [
+                        {"deployment": held, "reason": one.reason, "tries": one.tries}
+                        for held, one in sorted(refused.items())
+                    ],
                 }
             )
         return {
@@ -332,6 +343,7 @@ class Control:
             plan=self._planner.memory.plan.number,
             supervisor=os.getppid(),
             models=dict(states),
+            refused=[len(refused) for refused in self._links.refused],
             key_requests=self._usage.by_name(),
         )
         return self._metrics.render(info, accept, triton)
@@ -344,11 +356,22 @@ class Control:
             if kind == "trial":
                 self._trials.hear(message)
             elif kind == "died":
-                self._spawn(self._quietly(self._planner.crashed(message["suspects"])))
+                self._planner.crashed(message["suspects"])
             elif kind == "reload":
                 self._spawn(self._quietly(self.reload()))
             elif kind == "draining":
                 self._draining = True
+
+    def _heard(self, refuses: bool) -> None:
+        """A worker got further, or cannot load what is planned: the files may be others by now."""
+        self._planner.step_soon()
+        if refuses and not self._looking_again:
+            self._looking_again = True
+            self._spawn(self._quietly(self._look_again()))
+
+    async def _look_again(self) -> None:
+        self._looking_again = False
+        await self._planner.look()
 
     def _mail(self, slot: int, message: Mapping[str, Any]) -> None:
         if message["type"] == "repository":
@@ -389,7 +412,7 @@ class Control:
         """
         await asyncio.to_thread(self._sources.require, self._config, name)
         self._planner.reload(name)
-        absent = await self._planner.apply()
+        absent = await self._planner.apply(name)
         self._sources.raise_refusal(name, absent)
 
     async def unload(self, name: str) -> None:
@@ -398,7 +421,7 @@ class Control:
         # Names that nobody knows would only pile up.
         if name in {held.name for held in plan.held} | {absent.name for absent in plan.absent}:
             self._planner.memory.unloaded.add(name)
-            await self._planner.apply()
+            await self._planner.apply(name)
 
     # ---- helpers --------------------------------------------------------------------------------
 

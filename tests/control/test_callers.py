@@ -53,7 +53,7 @@ class Server:
         self.app = build_app(self.admin(), callers, key_routes(self.keys, self.refresh))
 
     def admin(self):
-        async def reload():
+        async def reload(_):
             self.done.append("reload")
             return ()
 

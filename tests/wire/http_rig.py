@@ -29,7 +29,7 @@ from gateway.wire.asgi import EndpointApp
 from gateway.wire.guard import Door, Guard
 from gateway.wire.http import Lane, Services
 
-WAIT_S = 5.0
+WAIT_S = 20.0
 
 
 class CountingCounters:
