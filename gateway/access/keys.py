@@ -10,10 +10,13 @@ import hmac
 import re
 import secrets
 
+from gateway.errors import InvalidParameter
+
 PREFIX = "psk_"
 # 32 characters of 6 bits: 192 bits, beyond any search.
 RANDOM_BYTES = 24
 MAX_KEY_BYTES = 128
+_KEY = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{{RANDOM_BYTES * 4 // 3}}}")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 RESERVED_NAMES = frozenset({"other", "token"})
 """What metrics call the callers that have no name of their own."""
@@ -22,6 +25,21 @@ RESERVED_NAMES = frozenset({"other", "token"})
 def new_key() -> str:
     """A fresh raw key."""
     return PREFIX + secrets.token_urlsafe(RANDOM_BYTES)
+
+
+def read_key(text: bytes) -> str:
+    """A raw key that somebody else has made, white space around it taken off.
+
+    Raises:
+        InvalidParameter: it does not look like one of ours. The message does not quote it.
+    """
+    raw = text.decode("latin-1").strip()
+    if not _KEY.fullmatch(raw):
+        raise InvalidParameter(
+            f"expected '{PREFIX}' and {RANDOM_BYTES * 4 // 3} letters, digits, dashes or"
+            f" underscores, got something else ({len(raw)} characters)"
+        )
+    return raw
 
 
 def digest(secret: bytes, raw: bytes) -> str:

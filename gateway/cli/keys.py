@@ -7,18 +7,26 @@ output once, when it is made.
 from __future__ import annotations
 
 import argparse
+import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.access.durations import moment_text, read_duration, read_moment
+from gateway.access.keys import read_key
 from gateway.access.roles import ROLES
-from gateway.cli.output import say, say_json, table
+from gateway.cli.output import progress, say, say_json, table
 from gateway.cli.serve import add_home
+from gateway.errors import InvalidParameter
 
 if TYPE_CHECKING:
     from gateway.control.keys import Key, Keys
+
+# A key with white space around it; whoever names another file finds out early.
+MAX_FILE_BYTES = 1024
 
 
 def configure(subparsers: Any) -> None:
@@ -32,6 +40,17 @@ def configure(subparsers: Any) -> None:
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
     create = _add(actions, "create", create_key, "make a key; it is shown once")
+    create.add_argument(
+        "--from-file",
+        type=Path,
+        metavar="FILE",
+        help="take the key from a file, such as a mounted secret, and show none",
+    )
+    create.add_argument(
+        "--if-missing",
+        action="store_true",
+        help="with --from-file: succeed where this key, or an active one of this name, is there",
+    )
     create.add_argument("--name", required=True, help="what logs and metrics call it")
     create.add_argument("--role", required=True, choices=list(ROLES), help="what it may do")
     create.add_argument(
@@ -55,8 +74,40 @@ def create_key(args: argparse.Namespace) -> int:
     """Makes a key and prints it."""
     expires = None if args.expires is None else read_moment(args.expires, time.time(), "--expires")
     models = [name.strip() for name in args.models.split(",")]
+    if args.from_file is not None:
+        return _adopt(args, models, expires)
+    if args.if_missing:
+        raise InvalidParameter("--if-missing: expected --from-file with it")
     with _keys(args) as (keys, who):
         return _show_once(args, *keys.create(who, args.name, args.role, models, expires))
+
+
+def _adopt(args: argparse.Namespace, models: list[str], expires: float | None) -> int:
+    """Makes a key of one that lies in a file, and says which it is."""
+    raw = _read_key(args.from_file)
+    with _keys(args) as (keys, who):
+        key, made = keys.adopt(who, args.name, args.role, raw, models, expires, args.if_missing)
+    if args.json:
+        say_json({**key.as_json(time.time()), "made": made})
+    else:
+        how = "made from" if made else f"there already, {key.state(time.time())}, not made from"
+        say(f"key {key.id} ('{key.name}', role {key.role}) is {how} {args.from_file}")
+    return 0
+
+
+def _read_key(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            text = file.read(MAX_FILE_BYTES)
+    except OSError as error:
+        raise InvalidParameter(f"--from-file: {path}: {error.strerror}") from error
+    if mode & stat.S_IROTH:
+        progress(f"{path}: everybody on this machine may read it")
+    try:
+        return read_key(text)
+    except InvalidParameter as error:
+        raise InvalidParameter(f"--from-file: {path}: {error}") from error
 
 
 def rotate_key(args: argparse.Namespace) -> int:

@@ -177,17 +177,56 @@ class Keys:
             InvalidParameter: name, role, models or expiry cannot be.
             Conflict: an active key has this name, or was made with another secret.
         """
-        chosen = _checked(name, role, models)
-        now = self._now()
-        if expires_at is not None and expires_at <= now:
-            raise InvalidParameter("expires: expected a time to come")
+        chosen = self._checked(name, role, models, expires_at)
+        raw = new_key()
         with self._store.write() as db:
-            twin = db.execute(
-                f"SELECT id FROM keys WHERE name = ? AND {_ACTIVE}", (name, now)
-            ).fetchone()
-            if twin is not None:
-                raise Conflict(f"key '{name}' exists (id {twin['id']}): rotate or revoke it")
-            return self._insert(db, who, "key create", name, role, chosen, expires_at)
+            if (twin := self._twin(db, name)) is not None:
+                raise _taken(twin)
+            return self._insert(db, who, "key create", name, role, chosen, expires_at, raw), raw
+
+    def adopt(
+        self,
+        who: str,
+        name: str,
+        role: str,
+        raw: str,
+        models: Iterable[str] = EVERYTHING,
+        expires_at: float | None = None,
+        if_missing: bool = False,
+    ) -> tuple[Key, bool]:
+        """Makes a key of one that came from elsewhere, such as an orchestrator's secret.
+
+        Args:
+            who: who makes it.
+            name: what it is called.
+            role: what it may do.
+            raw: the key itself, as `read_key` gives it.
+            models: the models it may call.
+            expires_at: when it ends; None: never.
+            if_missing: leave it at the key that is there, where this very one was made before
+                (even if it is revoked by now) or an active one has the name.
+
+        Returns:
+            The key, and whether it was made now.
+
+        Raises:
+            InvalidParameter: name, role, models or expiry cannot be.
+            Conflict: this key was made before, an active key has this name, or was made with
+                another secret.
+        """
+        chosen = self._checked(name, role, models, expires_at)
+        hashed = digest(self._secret, raw.encode())
+        with self._store.write() as db:
+            same = db.execute("SELECT * FROM keys WHERE digest = ?", (hashed,)).fetchone()
+            there = same or self._twin(db, name)
+            if there is None:
+                made = self._insert(db, who, "key create", name, role, chosen, expires_at, raw)
+                return made, True
+            if if_missing:
+                return _key(there), False
+            if same is not None:
+                raise Conflict(f"this key was made before (id {same['id']})")
+            raise _taken(there)
 
     def rotate(self, who: str, number: int, overlap_s: float = 0.0) -> tuple[Key, str]:
         """Makes a key like another, which ends after `overlap_s`.
@@ -203,13 +242,14 @@ class Keys:
             if old.expires_at is not None:
                 # As long as the old one was given at first, from now on.
                 kept = now + (old.expires_at - old.created_at)
-            fresh = self._insert(db, who, "key rotate", old.name, old.role, old.models, kept)
+            raw = new_key()
+            fresh = self._insert(db, who, "key rotate", old.name, old.role, old.models, kept, raw)
             end = now + overlap_s if overlap_s else None
             if end is None:
                 self._update(db, who, old, "revoked_at", now)
             elif old.expires_at is None or old.expires_at > end:
                 self._update(db, who, old, "expires_at", end)
-            return fresh
+            return fresh, raw
 
     def revoke(self, who: str, number: int) -> Key:
         """Takes a key back at once and for good.
@@ -230,7 +270,21 @@ class Keys:
                 [(at, number) for number, at in when.items()],
             )
 
+    def _checked(
+        self, name: str, role: str, models: Iterable[str], expires_at: float | None
+    ) -> tuple[str, ...]:
+        if expires_at is not None and expires_at <= self._now():
+            raise InvalidParameter("expires: expected a time to come")
+        return _checked(name, role, models)
+
     # ---- inside a transaction -------------------------------------------------------------------
+
+    def _twin(self, db: sqlite3.Connection, name: str) -> sqlite3.Row | None:
+        """The active key of a name, the newest if a rotation has left two."""
+        found: sqlite3.Row | None = db.execute(
+            f"SELECT * FROM keys WHERE name = ? AND {_ACTIVE} ORDER BY id DESC", (name, self._now())
+        ).fetchone()
+        return found
 
     def _insert(
         self,
@@ -241,11 +295,11 @@ class Keys:
         role: str,
         models: tuple[str, ...],
         expires_at: float | None,
-    ) -> tuple[Key, str]:
+        raw: str,
+    ) -> Key:
         self._check_secret(db)
         mine = digest(self._secret, _CHECKED)
         db.execute("INSERT OR REPLACE INTO secret_check VALUES (1, ?)", (mine,))
-        raw = new_key()
         hashed = digest(self._secret, raw.encode())
         number = db.execute(
             "INSERT INTO keys (name, digest, role, models, created_at, created_by, expires_at,"
@@ -264,7 +318,7 @@ class Keys:
         key = _find(db, number or 0)
         after = {"role": role, "models": list(models), "expires_at": expires_at}
         note_change(db, self._now(), who, action, _subject(key), None, after)
-        return key, raw
+        return key
 
     def _update(
         self, db: sqlite3.Connection, who: str, old: Key, column: str, value: float
@@ -331,6 +385,10 @@ def _find(db: sqlite3.Connection, number: int) -> Key:
     if row is None:
         raise NotFound(f"there is no key {number}")
     return _key(row)
+
+
+def _taken(twin: sqlite3.Row) -> Conflict:
+    return Conflict(f"key '{twin['name']}' exists (id {twin['id']}): rotate or revoke it")
 
 
 def _next_version(db: sqlite3.Connection) -> int:

@@ -48,6 +48,51 @@ def test_a_failure_says_why(penstock):
     assert (status, answer["code"]) == (1, "invalid_parameter")
 
 
+def test_a_key_is_taken_from_a_file_and_not_shown(penstock, tmp_path, capsys):
+    raw = "psk_" + "k" * 32
+    mounted = tmp_path / "mounted"
+    mounted.write_text(f" {raw}\n")
+    mounted.chmod(0o600)
+    words = ["create", "--name", "root", "--role", "admin", "--from-file", str(mounted)]
+    status, made = penstock(*words)
+    assert (status, made["name"], made["made"]) == (0, "root", True)
+    assert raw not in json.dumps(made)
+    assert penstock(*words)[0] == 1
+    status, there = penstock(*words, "--if-missing")
+    assert (status, there) == (0, {**made, "made": False})
+    assert main(["keys", *words, "--if-missing", "--home", str(tmp_path)]) == 0
+    told = capsys.readouterr()
+    assert "there already, active" in told.out
+    assert raw not in told.out + told.err
+
+
+def test_a_file_that_everybody_may_read_is_taken_with_a_warning(tmp_path, capsys):
+    mounted = tmp_path / "mounted"
+    mounted.write_text("psk_" + "k" * 32)
+    mounted.chmod(0o644)
+    words = ["--name", "root", "--role", "admin", "--from-file", str(mounted)]
+    assert main(["keys", "create", *words, "--home", str(tmp_path)]) == 0
+    assert f"{mounted}: everybody on this machine may read it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "text", ["", "psk_short", "psk_" + "k" * 33, "key_" + "k" * 32, "psk_" + "\xe9" * 32]
+)
+def test_what_is_no_key_is_refused_and_not_repeated(penstock, tmp_path, text):
+    mounted = tmp_path / "mounted"
+    mounted.write_text(text)
+    words = ["--name", "root", "--role", "admin", "--from-file", str(mounted)]
+    status, told = penstock("create", *words)
+    assert (status, told["code"]) == (1, "invalid_parameter")
+    assert not text or text not in told["error"]
+
+
+def test_a_file_that_is_not_there_is_an_error(penstock, tmp_path):
+    words = ["--name", "root", "--role", "admin", "--from-file", str(tmp_path / "nothing")]
+    assert penstock("create", *words)[1]["code"] == "invalid_parameter"
+    assert penstock("create", *words[:4], "--if-missing")[1]["code"] == "invalid_parameter"
+
+
 def test_looking_makes_no_home(penstock, tmp_path):
     assert penstock("list") == (0, [])
     assert list(tmp_path.iterdir()) == []

@@ -208,3 +208,25 @@ def test_keys_are_made_with_one_secret(keys, store, clock):
     other.check_secret()
     with pytest.raises(Conflict, match="another secret"):
         keys.check_secret()
+
+
+def test_a_key_from_elsewhere_is_one_like_any_other(keys, follower):
+    raw = "psk_" + "k" * 32
+    key, made = keys.adopt("ann", "root", "admin", raw)
+    follower.follow()
+    assert (key.name, key.role, made, follower.knows(raw)) == ("root", "admin", True, "root")
+
+
+def test_a_key_from_elsewhere_is_made_once(keys):
+    raw, other = "psk_" + "k" * 32, "psk_" + "o" * 32
+    first, _ = keys.adopt("ann", "root", "admin", raw, if_missing=True)
+    assert keys.adopt("ann", "root", "admin", raw, if_missing=True) == (first, False)
+    assert keys.adopt("ann", "root", "admin", other, if_missing=True) == (first, False)
+    with pytest.raises(Conflict, match="this key was made before"):
+        keys.adopt("ann", "another", "admin", raw)
+    with pytest.raises(Conflict, match="'root' exists"):
+        keys.adopt("ann", "root", "admin", other)
+    # Whoever revoked it meant it: a container that starts anew does not bring it back.
+    keys.revoke("ann", first.id)
+    assert keys.adopt("ann", "root", "admin", raw, if_missing=True)[0].revoked_at is not None
+    assert keys.adopt("ann", "root", "admin", other, if_missing=True)[1]

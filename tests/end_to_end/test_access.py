@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from gateway.access.secret import FILE, VARIABLE
-from tests.end_to_end.server import DEMO_MODEL, Answer, RunningServer, running
+from tests.end_to_end.server import DEMO_MODEL, Answer, RunningServer, eventually, running
 from tests.end_to_end.traffic import Traffic
 from tests.wire.http_rig import Client
 
@@ -67,8 +67,11 @@ class World:
         return self.server.request(method, path, body, headers, port=self.server.admin_port)
 
     def is_well(self) -> bool:
-        health = self.server.get("/v2/health/ready").status
-        return (health, self.infer(self.keys["client"])) == (200, 200)
+        """Whether it serves; not while a process is being replaced."""
+        with suppress(OSError):
+            health = self.server.get("/v2/health/ready").status
+            return (health, self.infer(self.keys["client"])) == (200, 200)
+        return False
 
 
 def make_keys(home: Path) -> dict[str, str]:
@@ -180,7 +183,7 @@ def test_commands_on_the_servers_machine_need_no_key(world):
 def test_a_revoked_key_stops_within_a_second_in_every_worker(world):
     made = penstock(world.home, "keys", "create", "--name", "brief", "--role", "client")
     headers = f"Authorization: Bearer {made['key']}\r\n"
-    within(PROMPT_S, lambda: all(world.infer(made["key"]) == 200 for _ in range(20)))
+    eventually(lambda: all(world.infer(made["key"]) == 200 for _ in range(20)), PROMPT_S)
     with Traffic(world.server.port, INFER, BODY, connections=16, headers=headers) as traffic:
         traffic.go_on(200)
         penstock(world.home, "keys", "revoke", str(made["id"]))
@@ -199,12 +202,14 @@ def test_a_key_is_rotated_under_load_without_a_failed_request(world):
         headers = f"Authorization: Bearer {key}\r\n"
         return Traffic(world.server.port, INFER, BODY, connections=4, headers=headers)
 
-    within(PROMPT_S, lambda: all(world.infer(made["key"]) == 200 for _ in range(20)))
+    eventually(lambda: all(world.infer(made["key"]) == 200 for _ in range(20)), PROMPT_S)
     with load(made["key"]) as old:
         old.go_on()
         rotate = f"/api/keys/{made['id']}/rotate"
         answer = world.control("POST", rotate, world.keys["admin"], b'{"overlap": "1h"}')
-        within(PROMPT_S, lambda: all(world.infer(answer.json()["key"]) == 200 for _ in range(20)))
+        eventually(
+            lambda: all(world.infer(answer.json()["key"]) == 200 for _ in range(20)), PROMPT_S
+        )
         with load(answer.json()["key"]) as new:
             new.go_on()
             old.go_on()
@@ -213,13 +218,13 @@ def test_a_key_is_rotated_under_load_without_a_failed_request(world):
 
 def test_what_is_counted_and_when_a_key_was_used_is_told(world):
     made = penstock(world.home, "keys", "create", "--name", "counted", "--role", "client")
-    within(PROMPT_S, lambda: all(world.infer(made["key"]) == 200 for _ in range(20)))
+    eventually(lambda: all(world.infer(made["key"]) == 200 for _ in range(20)), PROMPT_S)
     before = _counted(world)
     assert [world.infer(made["key"]) for _ in range(10)] == [200] * 10
     assert world.infer("psk_unknown") == 401
     assert _counted(world) == before + 10
     penstock(world.home, "keys", "create", "--name", "idle", "--role", "client")
-    within(15, lambda: _listed(world, "counted")["last_used_at"] is not None)
+    eventually(lambda: _listed(world, "counted")["last_used_at"] is not None, 15)
     assert _listed(world, "idle")["last_used_at"] is None
 
 
@@ -234,34 +239,25 @@ def test_a_worker_born_later_knows_the_keys_before_it_answers(world):
     ) as traffic:
         traffic.go_on()
         os.kill(pids[0], signal.SIGKILL)
-        within(20, lambda: _status(world)["workers"][0]["state"] == "ready", new_pid(world, pids))
+        eventually(lambda: replaced(world, pids[0]), 20)
         traffic.go_on(500)
         assert set(traffic.tally.statuses) == {200}
 
 
 def test_keys_hold_when_control_is_killed(world):
     made = penstock(world.home, "keys", "create", "--name", "orphan", "--role", "client")
-    within(PROMPT_S, lambda: all(world.infer(made["key"]) == 200 for _ in range(20)))
+    eventually(lambda: all(world.infer(made["key"]) == 200 for _ in range(20)), PROMPT_S)
     os.kill(_status(world)["control"], signal.SIGKILL)
     assert [world.infer(made["key"]) for _ in range(20)] == [200] * 20
     penstock(world.home, "keys", "revoke", str(made["id"]))
-    within(10, lambda: all(world.infer(made["key"]) == 401 for _ in range(20)))
-    within(10, world.is_well)
+    eventually(lambda: all(world.infer(made["key"]) == 401 for _ in range(20)), 10)
+    eventually(world.is_well, 10)
 
 
-def within(seconds: float, *conditions) -> None:
-    """Waits for something that others bring about."""
-    deadline = time.monotonic() + seconds
-    while True:
-        with suppress(OSError):  # a process that is being replaced
-            if all(condition() for condition in conditions):
-                return
-        assert time.monotonic() < deadline, "not in time"
-        time.sleep(0.02)
-
-
-def new_pid(world, pids):
-    return lambda: _status(world)["workers"][0]["pid"] not in pids
+def replaced(world: World, pid: int) -> bool:
+    """Whether another process than this one serves in the first slot."""
+    worker = _status(world)["workers"][0]
+    return worker["state"] == "ready" and worker["pid"] != pid
 
 
 def _status(world) -> Any:
@@ -448,7 +444,7 @@ def test_a_home_of_a_hundred_thousand_keys_starts_and_follows(tmp_path):
         assert ask() == 200
         with Store.open(tmp_path) as store:
             Keys(store, b"m" * 32).revoke("ann", 1)
-        within(PROMPT_S, lambda: all(ask() == 401 for _ in range(10)))
+        eventually(lambda: all(ask() == 401 for _ in range(10)), PROMPT_S)
 
 
 # ---- canaries -----------------------------------------------------------------------------------
@@ -480,7 +476,7 @@ def test_no_secret_ever_leaves(tmp_path):
         told.append(world.control("GET", "/api/keys", keys["admin"]).body)
         os.kill(_status(world)["workers"][0]["pid"], signal.SIGSEGV)
         os.kill(_status(world)["control"], signal.SIGABRT)
-        within(20, world.is_well)
+        eventually(world.is_well, 20)
         for words in (["keys", "list"], ["models", "list"], ["doctor"]):
             command = [sys.executable, "-m", "gateway", *words, "--home", str(tmp_path)]
             run = subprocess.run(command, capture_output=True, timeout=60)
@@ -547,7 +543,7 @@ access:
     with running(tmp_path, DEMO_MODEL, "--workers", "2", config=config) as server:
         world = World(server, tmp_path, {})
         client = provider.token("client", models=[MODEL])
-        within(5, lambda: all(world.infer(client) == 200 for _ in range(10)))
+        eventually(lambda: all(world.infer(client) == 200 for _ in range(10)), 5)
         assert world.infer(provider.token("client", models=["another"])) == 403
         assert world.infer(provider.token("admin")) == 403
         assert world.control("GET", "/api/keys", provider.token("admin")).status == 200
@@ -574,9 +570,9 @@ access:
         assert {world.control("GET", "/api/status", one).status for one in refused} == {401}
         brief = provider.token("client", lives_s=2)
         assert world.infer(brief) == 200
-        within(4, lambda: all(world.infer(brief) == 401 for _ in range(10)))
+        eventually(lambda: all(world.infer(brief) == 401 for _ in range(10)), 4)
         provider.turn_over("second")
-        within(5, lambda: all(world.infer(provider.token("client")) == 200 for _ in range(10)))
+        eventually(lambda: all(world.infer(provider.token("client")) == 200 for _ in range(10)), 5)
         assert [world.infer(client) for _ in range(10)] == [401] * 10
         assert server.get("/v2/health/ready").status == 200
         assert client not in server.log
