@@ -52,6 +52,8 @@ class GatewayError(Exception):
     retryable: bool = False
     retry_after_s: int = 1
     """What `Retry-After` tells a caller whose request was refused with 503 or 429."""
+    request_id: str = ""
+    """The gateway's name for the request, where a client raises what an answer told."""
 
 
 class InvalidRequest(GatewayError):

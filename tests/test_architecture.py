@@ -34,6 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "wire": {"errors", "exchange", "tensors", "config", "kernels"},
     "serving": GROUND | {"models", "kernels", "devices"},
     "monitor": {"errors", "kernels"},
+    "client": {"errors", "tensors", "wire"},
     "inference": GROUND | {"serving", "monitor", "wire"},
     "catalogue": GROUND | {"serving", "inference"},
     "openinference": GROUND | {"models", "catalogue", "inference", "serving", "monitor", "wire"},
@@ -54,6 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "trial",
         "models",
         "kernels",
+        "client",
     },
     "__main__": {"cli"},
 }
@@ -69,7 +71,7 @@ ONLY_IN: dict[str, set[str]] = {
     "pydantic": {"config"},
     "sqlite3": {"control", "cli"},
     "yaml": {"config"},
-    "httpx": {"control"},
+    "httpx": {"client", "control"},
 }
 
 
