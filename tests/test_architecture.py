@@ -68,7 +68,7 @@ ONLY_IN: dict[str, set[str]] = {
     "uvicorn": {"wire", "worker", "control"},
     "starlette": {"wire", "openinference", "worker", "control"},
     "prometheus_client": {"control"},
-    "pydantic": {"config"},
+    "pydantic": {"config", "control"},
     "sqlite3": {"control", "cli"},
     "yaml": {"config"},
     "httpx": {"client", "control"},

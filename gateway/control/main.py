@@ -24,8 +24,9 @@ from gateway import __version__
 from gateway import config as configuration
 from gateway.config import Config
 from gateway.control import memory as memories
-from gateway.control.admin import Admin, build_app
+from gateway.control.admin import Admin, operations
 from gateway.control.announcement import announce, still_loading
+from gateway.control.api import build_app
 from gateway.control.blocks import Blocks
 from gateway.control.desired import Sources
 from gateway.control.links import Links
@@ -125,19 +126,17 @@ class Control:
         self._store.close()
 
     async def _serve(self, stop: asyncio.Event) -> None:
-        app = build_app(
-            Admin(
-                metrics=self._render_metrics,
-                status=self.status,
-                models=self.models,
-                reload=self.reload,
-                load=self.load,
-                unload=self.unload,
-            )
+        admin = Admin(
+            metrics=self._render_metrics,
+            status=self.status,
+            models=self.models,
+            reload=self.reload,
+            load=self.load,
+            unload=self.unload,
         )
         server = uvicorn.Server(
             uvicorn.Config(
-                app,
+                build_app(operations(admin)),
                 log_level="warning",
                 access_log=False,
                 lifespan="off",
