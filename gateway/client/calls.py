@@ -51,7 +51,7 @@ class Call(Generic[T]):
 
 
 def _success(reply: Reply) -> bytes:
-    if reply.status != 200:
+    if not 200 <= reply.status < 300:
         raise refusal(reply.status, reply.headers, reply.body)
     return reply.body
 

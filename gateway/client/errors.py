@@ -64,7 +64,7 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes) -> GatewayErro
     """The error that an answer tells of.
 
     Args:
-        status: of the answer; not 200.
+        status: of the answer; no success.
         headers: names in lower case, or a mapping that does not mind.
         body: a JSON object with `error`, and on the control port `code`; anything else is told by
             its status alone.

@@ -108,7 +108,7 @@ def operations(admin: Admin) -> tuple[Operation, ...]:
             metrics,
             "All counters, in Prometheus' format or OpenMetrics'",
             "viewer",
-            answer=METRICS_TYPES,
+            texts=METRICS_TYPES,
             query=MetricsQuery,
         ),
         Operation(

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
-from starlette.datastructures import QueryParams
+from starlette.datastructures import Headers, QueryParams
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.control import openapi
 from gateway.control.documents import OpenApi
-from gateway.control.operations import Asked, Document, Operation
+from gateway.control.operations import Asked, Document, Operation, Told
 from gateway.errors import (
     BodyTooLarge,
     ForbiddenHost,
@@ -93,13 +93,18 @@ class Resource:
             return failure(error, {"allow": self._allowed})
         path = _read_strings(operation.path_parameters, "path parameter", request.path_params)
         query = _read_strings(operation.query, "query parameter", _once(request.query_params))
+        headers = _read_headers(operation.headers, request.headers)
         body = await _read_body(operation, request)
-        value = await operation.handle(Asked(request, path, query, body))
-        if isinstance(operation.answer, tuple):
-            assert isinstance(value, Response), "a text is answered by its handler"
-            return value
-        answer = operation.answer.model_validate(value)
-        return Response(answer.model_dump_json(), media_type="application/json")
+        return _told(operation, await operation.handle(Asked(request, path, query, headers, body)))
+
+
+def _told(operation: Operation, given: Any) -> Response:
+    if isinstance(given, Response):
+        return given
+    assert operation.answer is not None, "a text is answered by its handler, as a Response"
+    told = given if isinstance(given, Told) else Told(given)
+    body = operation.answer.model_validate(told.value).model_dump_json()
+    return Response(body, operation.status, dict(told.headers), media_type="application/json")
 
 
 # ---- reading ------------------------------------------------------------------------------------
@@ -121,19 +126,33 @@ def _read_strings(model: type[Document] | None, what: str, given: Mapping[str, s
         raise InvalidParameter(_faults(what, error)) from error
 
 
-async def _read_body(operation: Operation, request: Request) -> BaseModel | None:
+def _read_headers(model: type[Document] | None, headers: Headers) -> Document | None:
+    if model is None:
+        return None
+    names = [field.alias or name for name, field in model.model_fields.items()]
+    return _read_strings(model, "header", {n: headers[n] for n in names if n in headers})
+
+
+async def _read_body(operation: Operation, request: Request) -> BaseModel | str | None:
     if operation.body is None:
         if await _collect(request, 0):
             raise InvalidRequest("body: expected none, got one")
         return None
     headers = request.headers
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise UnsupportedMediaType(f"content-type: expected application/json, got '{kind[:80]}'")
+    wanted = operation.body if isinstance(operation.body, str) else "application/json"
+    if kind != wanted:
+        raise UnsupportedMediaType(f"content-type: expected {wanted}, got '{kind[:80]}'")
     if headers.get("content-encoding", "identity") != "identity":
         raise UnsupportedEncoding("content-encoding: expected none here")
+    data = await _collect(request, MAX_BODY_BYTES)
+    if isinstance(operation.body, str):
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            raise InvalidRequest(f"body: expected UTF-8: {error.reason}") from error
     try:
-        return operation.body.model_validate_json(await _collect(request, MAX_BODY_BYTES))
+        return operation.body.model_validate_json(data)
     except ValidationError as error:
         if error.errors()[0]["type"] == "json_invalid":
             raise MalformedJson(_faults("body", error)) from error

@@ -60,9 +60,9 @@ def _schemas(operations: Iterable[Operation]) -> dict[str, Any]:
     models: list[tuple[type[BaseModel], Literal["validation", "serialization"]]]
     models = [(Failure, "serialization")]
     for operation in operations:
-        if isinstance(operation.answer, type):
+        if operation.answer is not None:
             models.append((operation.answer, "serialization"))
-        if operation.body is not None:
+        if isinstance(operation.body, type):
             models.append((operation.body, "validation"))
     _, schemas = models_json_schema(list(dict.fromkeys(models)), ref_template=_REFERENCE)
     defined: dict[str, Any] = schemas["$defs"]
@@ -77,11 +77,16 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "parameters": [
             *_parameters("path", operation.path_parameters),
             *_parameters("query", operation.query),
+            *_parameters("header", operation.headers),
         ],
-        "responses": {"200": _success(operation), **_failures(operation)},
+        "responses": {str(operation.status): _success(operation), **_failures(operation)},
     }
     if operation.body is not None:
-        content = {"application/json": {"schema": _reference(operation.body)}}
+        content = (
+            {operation.body: {"schema": {"type": "string"}}}
+            if isinstance(operation.body, str)
+            else {"application/json": {"schema": _reference(operation.body)}}
+        )
         described["requestBody"] = {"required": True, "content": content}
     return described
 
@@ -96,13 +101,10 @@ def _parameters(place: str, model: type[BaseModel] | None) -> Iterator[dict[str,
 
 
 def _success(operation: Operation) -> dict[str, Any]:
-    if isinstance(operation.answer, tuple):
-        content = {kind: {"schema": {"type": "string"}} for kind in operation.answer}
-        return {"description": f"{operation.summary}.", "content": content}
-    return {
-        "description": f"{operation.summary}.",
-        "content": {"application/json": {"schema": _reference(operation.answer)}},
-    }
+    content: dict[str, Any] = {kind: {"schema": {"type": "string"}} for kind in operation.texts}
+    if operation.answer is not None:
+        content["application/json"] = {"schema": _reference(operation.answer)}
+    return {"description": f"{operation.summary}.", "content": content}
 
 
 def _failures(operation: Operation) -> dict[str, Any]:

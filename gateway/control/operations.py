@@ -5,8 +5,8 @@ Knows no operation, and nothing of how requests are read or the document is writ
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -39,13 +39,23 @@ class Asked:
         request: headers, client.
         path: the operation's model of path parameters, checked; None where it has none.
         query: the operation's query model, checked; None where it has none.
-        body: the operation's body model, checked; None where it has none.
+        headers: the operation's model of request headers, checked; None where it has none.
+        body: the operation's body model, checked, or its text; None where it has none.
     """
 
     request: Request
     path: Any
     query: Any
+    headers: Any
     body: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An answer with headers of its own; a handler without any returns the value alone."""
+
+    value: Any
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +65,17 @@ class Operation:
     Attributes:
         method: what is done; HEAD and OPTIONS follow from the others.
         path: where; `{name}` is a path parameter.
-        handle: returns what the answer model takes, or a whole Response where the answer is text.
-            Its name is the operation's id in the document.
+        handle: returns what the answer model takes, maybe as `Told`, or a whole Response where the
+            answer is text. Its name is the operation's id in the document.
         summary: one line for people.
         permission: who may.
-        answer: model of the answer with status 200, or the media types of a text.
+        answer: model of the JSON that it answers with; None: texts alone.
+        texts: media types of the texts that it answers with, maybe by what the caller accepts.
+        status: of its success.
         path_parameters: model of the path's `{name}`s.
         query: model of the query parameters; other parameters are refused either way.
-        body: model of the JSON that it takes; other operations take no body.
+        headers: model of the request headers that it heeds, by their alias.
+        body: model of the JSON that it takes, or the media type of a text; others take no body.
         errors: what it may answer with, beyond what every operation may.
     """
 
@@ -71,10 +84,13 @@ class Operation:
     handle: Callable[[Asked], Awaitable[Any]]
     summary: str
     permission: Permission
-    answer: type[BaseModel] | tuple[str, ...]
+    answer: type[BaseModel] | None = None
+    texts: tuple[str, ...] = ()
+    status: int = 200
     path_parameters: type[Document] | None = None
     query: type[Document] | None = None
-    body: type[Document] | None = None
+    headers: type[Document] | None = None
+    body: type[Document] | str | None = None
     errors: tuple[type[GatewayError], ...] = ()
 
     @property

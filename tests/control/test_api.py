@@ -14,7 +14,7 @@ from starlette.routing import Route
 from gateway.control.admin import Admin, operations
 from gateway.control.api import MAX_BODY_BYTES, build_app
 from gateway.control.openapi import document, errors_of
-from gateway.control.operations import Asked, Document, Operation
+from gateway.control.operations import Asked, Document, Operation, Told
 from gateway.errors import Conflict, ModelNotFound
 from gateway.plan import Absent
 
@@ -53,6 +53,15 @@ async def read(_: Asked) -> Any:
     return {"path": "", "limit": 1, "width": 1}
 
 
+class Precondition(Document):
+    revision: int = Field(ge=1, alias="if-match")
+
+
+async def write(asked: Asked) -> Any:
+    value = {"path": asked.body, "limit": 1, "width": asked.headers.revision}
+    return Told(value, {"etag": "8"})
+
+
 TABLE = (
     Operation(
         "PUT",
@@ -65,6 +74,17 @@ TABLE = (
         query=Page,
         body=Size,
         errors=(Conflict,),
+    ),
+    Operation(
+        "PUT",
+        "/text",
+        write,
+        "Write a text",
+        "admin",
+        answer=Seen,
+        status=201,
+        body="text/plain",
+        headers=Precondition,
     ),
     Operation("GET", "/things/{name}", read, "Get", "viewer", answer=Seen, path_parameters=Which),
 )
@@ -121,6 +141,28 @@ def test_a_handler_gets_everything_checked():
 )
 def test_what_does_not_fit_is_refused_for_what_it_is(path, content, headers, status, code):
     assert refused(ask("PUT", f"/things/a{path}", content, headers)) == (status, code)
+
+
+TEXT = {"content-type": "text/plain", "if-match": "7"}
+
+
+def test_a_text_is_taken_whole_beside_headers_that_are_checked():
+    answer = ask("PUT", "/text", "café".encode(), TEXT)
+    assert (answer.status_code, answer.headers["etag"]) == (201, "8")
+    assert answer.json() == {"path": "café", "limit": 1, "width": 7}
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status", "code"),
+    [
+        pytest.param(b"x", TEXT | {"if-match": "x"}, 400, "invalid_parameter", id="header"),
+        pytest.param(b"x", {"content-type": "text/plain"}, 400, "invalid_parameter", id="missing"),
+        pytest.param(b"x", TEXT | JSON, 415, "unsupported_media_type", id="type"),
+        pytest.param(b"\xff", TEXT, 400, "invalid_request", id="not-utf8"),
+    ],
+)
+def test_a_text_or_header_that_does_not_fit_is_refused(content, headers, status, code):
+    assert refused(ask("PUT", "/text", content, headers)) == (status, code)
 
 
 def test_a_type_with_a_charset_is_still_json():
