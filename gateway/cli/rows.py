@@ -116,6 +116,15 @@ def _counted(file: IO[bytes], told: Callable[[int], None]) -> Iterator[str]:
 # ---- tables -------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """Columns by name, those that hold a list in each cell (NDJSON can), and the rows' cells."""
+
+    header: Sequence[str]
+    lists: frozenset[str]
+    rows: Iterator[list[Any]]
+
+
 def _tables(
     source: Source,
     specs: Sequence[TensorSpec],
@@ -123,35 +132,35 @@ def _tables(
     limit: int | None,
     lines: Iterator[str],
 ) -> Iterator[tuple[int, Inputs]]:
-    header, rows = (_csv if source.format == "csv" else _ndjson)(source.path, lines)
-    plan = _plan(source, header, specs)
-    left = itertools.islice(rows, limit)
+    table = (_csv if source.format == "csv" else _ndjson)(source.path, lines)
+    plan = _plan(source, table, specs)
+    left = itertools.islice(table.rows, limit)
     first = 1
     while taken := list(itertools.islice(left, size)):
         yield (
             len(taken),
-            {spec.name: _column(taken, first, header, places, spec) for spec, places in plan},
+            {spec.name: _column(taken, first, table.header, places, spec) for spec, places in plan},
         )
         first += len(taken)
 
 
-def _csv(path: str, lines: Iterator[str]) -> tuple[list[str], Iterator[list[Any]]]:
+def _csv(path: str, lines: Iterator[str]) -> _Table:
     reader = csv.reader(lines)
     header = next(reader, None)
     if not header:
         raise InvalidParameter(f"{path}: expected a header line with the columns' names")
     names = [name.strip() for name in header]
-    return names, _as_wide(path, len(names), (row for row in reader if row))
+    return _Table(names, frozenset(), _as_wide(path, len(names), (row for row in reader if row)))
 
 
-def _ndjson(path: str, lines: Iterator[str]) -> tuple[list[str], Iterator[list[Any]]]:
+def _ndjson(path: str, lines: Iterator[str]) -> _Table:
     values = (_json(path, line) for line in lines if line.strip())
     first = next(values, None)
     if not isinstance(first, dict):
         raise InvalidParameter(f"{path}: expected a JSON object a line, by column")
     names = list(first)
     rows = (_by_name(path, names, value) for value in itertools.chain([first], values))
-    return names, rows
+    return _Table(names, frozenset(name for name in names if type(first[name]) is list), rows)
 
 
 def _by_name(path: str, names: Sequence[str], value: Any) -> list[Any]:
@@ -168,9 +177,10 @@ def _as_wide(path: str, width: int, rows: Iterable[list[Any]]) -> Iterator[list[
 
 
 def _plan(
-    source: Source, header: Sequence[str], specs: Sequence[TensorSpec]
+    source: Source, table: _Table, specs: Sequence[TensorSpec]
 ) -> list[tuple[TensorSpec, list[int]]]:
     """Which columns, by their places in the header, make up each input."""
+    header = table.header
     unknown = [name for name in (*source.columns, *source.drop) if name not in header]
     if unknown:
         raise WrongInputs(f"{source.path}: no column {_few(unknown)}; it has {_few(header)}")
@@ -178,7 +188,7 @@ def _plan(
     if repeated:
         raise WrongInputs(f"{source.path}: column {repeated[0]} is there more than once")
     names = [name for name in source.columns or header if name not in source.drop]
-    if len(specs) == 1 and names != [specs[0].name]:
+    if len(specs) == 1 and names != [specs[0].name] and specs[0].name not in table.lists:
         _check_width(source.path, names, specs[0])
         return [(specs[0], [header.index(name) for name in names])]
     wanted = {spec.name for spec in specs}
@@ -191,7 +201,8 @@ def _plan(
             f"{hint}"
         )
     for spec in specs:
-        _check_width(source.path, [spec.name], spec)
+        if spec.shape[:1] != (-1,) or spec.name not in table.lists:
+            _check_width(source.path, [spec.name], spec)
     return [(spec, [header.index(spec.name)]) for spec in specs]
 
 
@@ -227,13 +238,33 @@ def _column(
         [_value(row[place], spec.datatype, number, header[place]) for place in places]
         for number, row in enumerate(rows, first)
     ]
-    array = of_list(spec.name, table, spec.datatype).array
+    return _in_shape(of_list(spec.name, table, spec.datatype).array, spec)
+
+
+def _in_shape(array: Array, spec: TensorSpec) -> Array:
+    """Values of (rows, columns) put into the input's shape; lists, (rows, 1, ...), have it."""
+    rows, columns, *cell = array.shape
     inner = spec.shape[1:]
-    return array.reshape(len(rows), *(inner if -1 not in inner else (len(places),)))
+    if cell and columns == 1 and _fits(cell, inner):
+        return array[:, 0]
+    flat = (columns,) if inner == (-1,) else inner
+    if not cell and -1 not in flat and math.prod(flat) == columns:
+        return array.reshape(rows, *flat)
+    raise InvalidTensor(
+        f"input '{spec.name}': expected rows of shape {list(inner)}, got {cell or [columns]}"
+    )
+
+
+def _fits(shape: Sequence[int], wanted: Sequence[int]) -> bool:
+    return len(shape) == len(wanted) and all(
+        want in (-1, got) for got, want in zip(shape, wanted, strict=True)
+    )
 
 
 def _value(cell: Any, datatype: str, row: int, column: str) -> Any:
     """A cell of a table; empty ones are missing numbers, which only floats can be."""
+    if type(cell) is list:
+        return [_value(one, datatype, row, column) for one in cell]
     try:
         if datatype in ("FP16", "BF16", "FP32", "FP64"):
             return math.nan if cell in ("", None) else float(cell) if type(cell) is str else cell

@@ -60,6 +60,34 @@ def test_inner_shapes_are_filled_in_order(tmp_path):
     assert inputs["x"].tolist() == [[[1, 2], [3, 4]]]
 
 
+def test_a_cell_may_hold_a_whole_row_of_an_input(tmp_path):
+    content = '{"x": [1, null, 3], "m": [["a", "b"]]}\n{"m": [["c", "d"]], "x": [4, 5, 6]}\n'
+    specs = [*WIDE, TensorSpec("m", "BYTES", (-1, 1, -1))]
+    ((rows, inputs),) = read(tmp_path, "a.ndjson", content, specs)
+    np.testing.assert_array_equal(inputs["x"], np.array([[1, np.nan, 3], [4, 5, 6]], np.float32))
+    assert (rows, inputs["m"].tolist()) == (2, [[[b"a", b"b"]], [[b"c", b"d"]]])
+    ((_, inputs),) = read(tmp_path, "a.ndjson", '{"x": [1, 2, 3]}\n', WIDE)
+    assert inputs["x"].tolist() == [[1, 2, 3]]
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "message"),
+    [
+        ('{"x": [1, 2]}', InvalidTensor, "expected rows of shape [3], got [2]"),
+        ('{"x": [[1, 2, 3]]}', InvalidTensor, "expected rows of shape [3], got [1, 3]"),
+        ('{"x": [1, 2, 3]}\n{"x": 4}', InvalidTensor, "expected rows of shape [3], got [1]"),
+        ('{"x": [1, 2, "z"]}', InvalidTensor, "row 1, column x: expected a value of FP32, got 'z'"),
+        ('{"x": [1, 2, 3], "id": 7}', WrongInputs, "got x, id; --drop id leaves the rest"),
+        ('{"x": 1}', WrongInputs, "takes 3 columns, got 1: x"),
+    ],
+    ids=["length", "depth", "later-no-list", "text", "extra", "no-list"],
+)
+def test_a_list_that_is_no_row_of_its_input_is_refused(tmp_path, content, error, message):
+    with pytest.raises(error) as raised:
+        read(tmp_path, "a.ndjson", content, WIDE, size=1)
+    assert message in str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("size", "limit", "rows"),
     [(2, None, [2, 2, 1]), (5, None, [5]), (2, 3, [2, 1]), (10, 1, [1])],
