@@ -55,7 +55,7 @@ from gateway.tables import TableInbox
 from gateway.wire.acceptor import Acceptor
 from gateway.wire.guard import Door, Guard
 from gateway.wire.http import Lane, Services
-from gateway.wire.oip import Codec
+from gateway.wire.oip.codec import Codec
 
 log = logging.getLogger("penstock.worker")
 

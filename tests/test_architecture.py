@@ -35,6 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "wire": {"access", "errors", "exchange", "tensors", "config", "kernels"},
     "serving": GROUND | {"models", "kernels", "devices"},
     "monitor": {"errors", "kernels"},
+    "client": {"errors", "tensors", "wire"},
     "inference": GROUND | {"serving", "monitor", "wire"},
     "catalogue": GROUND | {"serving", "inference"},
     "openinference": GROUND
@@ -61,6 +62,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "trial",
         "models",
         "kernels",
+        "client",
     },
     "__main__": {"cli"},
 }
@@ -73,10 +75,10 @@ ONLY_IN: dict[str, set[str]] = {
     "uvicorn": {"wire", "worker", "control"},
     "starlette": {"wire", "openinference", "worker", "control"},
     "prometheus_client": {"control"},
-    "pydantic": {"config"},
+    "pydantic": {"config", "control"},
     "sqlite3": {"control", "cli"},
     "yaml": {"config"},
-    "httpx": {"control"},
+    "httpx": {"client", "control"},
     "jwt": {"access"},
 }
 

@@ -17,7 +17,8 @@ PREFIX = "psk_"
 RANDOM_BYTES = 24
 MAX_KEY_BYTES = 128
 _KEY = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{{RANDOM_BYTES * 4 // 3}}}")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+_NAME = re.compile(NAME_PATTERN)
 RESERVED_NAMES = frozenset({"other", "token"})
 """What metrics call the callers that have no name of their own."""
 

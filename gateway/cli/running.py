@@ -5,19 +5,20 @@ Knows the file in which a running server writes where it listens. Knows nothing 
 
 from __future__ import annotations
 
-import http.client
 import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from gateway.access.local import local_token
 from gateway.access.secret import server_secret
-from gateway.errors import ControlUnavailable, GatewayError
+from gateway.errors import GatewayError
+
+if TYPE_CHECKING:
+    from gateway.client import Admin
 
 # A reload tries new models out and loads them in every worker before it answers.
 RELOAD_TIMEOUT_S = 600.0
@@ -43,6 +44,31 @@ def _alive(pid: int) -> bool:
     return True
 
 
+def data_url(server: Mapping[str, Any]) -> str:
+    """Where a server that was found takes inference requests from this machine."""
+    return _url(server["host"], server["port"])
+
+
+def admin(home: Path, server: Mapping[str, Any], timeout_s: float = RELOAD_TIMEOUT_S) -> Admin:
+    """A client of a found server's control port, which the caller closes.
+
+    Args:
+        home: the server's; its secret shows that we may ask.
+        server: where it listens, as `find` says.
+        timeout_s: longest wait for an answer.
+    """
+    from gateway.client import Admin
+
+    url = _url(server.get("admin_host", "127.0.0.1"), server["admin_port"])
+    return Admin(url, _proof(home), timeout_s=timeout_s)
+
+
+def _url(host: str, port: int) -> str:
+    # What listens everywhere listens here as well.
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def notify(home: Path, model: str) -> dict[str, Any] | None:
     """Has the running server read its sources again, and waits for what becomes of one model.
 
@@ -51,57 +77,18 @@ def notify(home: Path, model: str) -> dict[str, Any] | None:
         server runs on this home.
 
     Raises:
-        ControlUnavailable: one runs but does not answer, or refuses.
+        GatewayError: one runs but does not answer, or refuses.
     """
     server = find(home)
     if server is None:
         return None
-    return ask(home, server, "POST", f"/api/reload?model={quote(model, safe='')}")
+    with admin(home, server) as control:
+        return control.reload(model)
 
 
-def ask(
-    home: Path,
-    server: Mapping[str, Any],
-    method: str,
-    path: str,
-    timeout_s: float = RELOAD_TIMEOUT_S,
-) -> dict[str, Any]:
-    """One request to the control port of a server on this machine.
-
-    Args:
-        home: the server's; its secret shows that we may ask.
-        server: where it listens, as `find` says.
-        method: of the request.
-        path: of the request.
-        timeout_s: longest wait for the answer.
-
-    Raises:
-        ControlUnavailable: no answer, or one that is not 200; the message carries its error.
-    """
-    admin_port = server["admin_port"]
-    host = server.get("admin_host", "127.0.0.1")
-    # What listens everywhere listens here as well.
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    connection = http.client.HTTPConnection(host, admin_port, timeout=timeout_s)
-    try:
-        connection.request(method, path, headers=_credentials(home))
-        answer = connection.getresponse()
-        body: dict[str, Any] = orjson.loads(answer.read() or b"{}")
-    except (OSError, http.client.HTTPException, orjson.JSONDecodeError) as error:
-        raise ControlUnavailable(f"control on port {admin_port}: no answer: {error}") from error
-    finally:
-        connection.close()
-    if answer.status != 200:
-        raise ControlUnavailable(
-            f"control on port {admin_port}: {body.get('error', answer.status)}"
-        )
-    return body
-
-
-def _credentials(home: Path) -> dict[str, str]:
+def _proof(home: Path) -> str | None:
     """Shows that we may read the home's secret; nothing where we may not, or there is none."""
     try:
-        secret = server_secret(home, make=False)
+        return local_token(server_secret(home, make=False), time.time())
     except GatewayError:
-        return {}
-    return {"Authorization": f"Bearer {local_token(secret, time.time())}"}
+        return None

@@ -1,32 +1,49 @@
-"""The control port: health, metrics, status, and the changes an operator asks for.
+"""What an operator can ask of the control port: one row an operation.
 
-Knows HTTP routes and their answers. Knows nothing of how plans are made or counters kept.
-Every route says what it asks of its caller (`callers`).
+Knows paths, their answers and who may ask. Knows nothing of how requests are read, plans made or
+counters kept.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.access.roles import Permission
-from gateway.control.callers import Permitted, as_json, failure
-from gateway.errors import GatewayError, MethodNotAllowed, NotFound
+from gateway.control.documents import (
+    Live,
+    Loaded,
+    MetricsQuery,
+    ModelPath,
+    Models,
+    Ready,
+    Reloaded,
+    ReloadQuery,
+    Status,
+    Unloaded,
+)
+from gateway.control.operations import Asked, Operation
+from gateway.errors import (
+    ArenaFull,
+    ConfigInvalid,
+    Draining,
+    ModelNotFound,
+    ModelRefused,
+    StoreFailed,
+    Unavailable,
+)
 from gateway.plan import Absent
 
-HEALTH = frozenset({"/health/live", "/health/ready"})
+METRICS_TYPES = ("text/plain", "application/openmetrics-text")
 
 
 @dataclass(frozen=True, slots=True)
 class Admin:
-    """What the routes call."""
+    """What the operations call."""
 
     metrics: Callable[[str, bool], tuple[bytes, str]]
     status: Callable[[], Mapping[str, Any]]
@@ -36,81 +53,109 @@ class Admin:
     unload: Callable[[str], Awaitable[None]]
 
 
-def build_app(admin: Admin, callers: Middleware, more: Sequence[Permitted] = ()) -> Starlette:
-    """The ASGI application of the control port.
+def operations(admin: Admin, open_metrics: bool = False) -> tuple[Operation, ...]:
+    """The table; `open_metrics` lets everybody read them."""
 
-    Args:
-        admin: what the routes call.
-        callers: finds out who asks, or refuses.
-        more: routes that others bring.
-    """
+    async def live(_: Asked) -> Any:
+        return {"live": True}
 
-    async def live(_: Request) -> Response:
-        return as_json({"live": True})
-
-    async def ready(_: Request) -> Response:
+    async def ready(_: Asked) -> Any:
         state = admin.status()
-        return as_json({"ready": state["ready"]}, 200 if state["ready"] else 503)
+        if state["draining"]:
+            raise Draining("the server is shutting down")
+        if not state["ready"]:
+            raise Unavailable("not ready: models are still being loaded")
+        return {"ready": True}
 
-    async def metrics(request: Request) -> Response:
-        accept = request.headers.get("accept", "")
-        triton = request.query_params.get("triton", "1") != "0"
+    async def metrics(asked: Asked) -> Response:
+        accept = asked.request.headers.get("accept", "")
+        triton = asked.query.triton == "1"
         body, content_type = await asyncio.to_thread(admin.metrics, accept, triton)
         return Response(body, media_type=None, headers={"content-type": content_type})
 
-    async def status(_: Request) -> Response:
-        return as_json(admin.status())
+    async def status(_: Asked) -> Any:
+        return admin.status()
 
-    async def models(_: Request) -> Response:
-        return as_json({"models": admin.models()})
+    async def models(_: Asked) -> Any:
+        return {"models": admin.models()}
 
-    async def reload(request: Request) -> Response:
-        absent = await admin.reload(request.query_params.get("model"))
-        lines = [
-            {"name": a.name, "version": a.version, "state": a.state, "reason": a.reason}
-            for a in absent
-        ]
-        return as_json({"plan": admin.status()["plan"], "absent": lines})
+    async def reload(asked: Asked) -> Any:
+        absent = await admin.reload(asked.query.model)
+        return {"plan": admin.status()["plan"], "absent": [asdict(one) for one in absent]}
 
-    async def load(request: Request) -> Response:
-        await admin.load(request.path_params["model"])
-        return as_json({"loaded": request.path_params["model"]})
+    async def load(asked: Asked) -> Any:
+        await admin.load(asked.path.model)
+        return {"loaded": asked.path.model}
 
-    async def unload(request: Request) -> Response:
-        await admin.unload(request.path_params["model"])
-        return as_json({"unloaded": request.path_params["model"]})
+    async def unload(asked: Asked) -> Any:
+        await admin.unload(asked.path.model)
+        return {"unloaded": asked.path.model}
 
-    async def not_found(request: Request, _: Exception) -> Response:
-        return failure(NotFound(f"nothing at {request.url.path}"))
-
-    async def not_allowed(request: Request, error: Exception) -> Response:
-        allowed = ", ".join(sorted(getattr(error, "headers", {})["Allow"].split(", ")))
-        response = failure(MethodNotAllowed(f"method: expected {allowed}, got {request.method}"))
-        response.headers["allow"] = allowed
-        return response
-
-    async def failed(_: Request, error: Exception) -> Response:
-        return failure(error if isinstance(error, GatewayError) else GatewayError("internal error"))
-
-    app = Starlette(
-        routes=[
-            Permitted("/health/live", live, None),
-            Permitted("/health/ready", ready, None),
-            Permitted("/metrics", metrics, Permission.READ),
-            Permitted("/api/status", status, Permission.READ),
-            Permitted("/api/models", models, Permission.READ),
-            Permitted("/api/reload", reload, Permission.OPERATE, ["POST"]),
-            Permitted("/api/models/{model}/load", load, Permission.OPERATE, ["POST"]),
-            Permitted("/api/models/{model}/unload", unload, Permission.OPERATE, ["POST"]),
-            *more,
-        ],
-        middleware=[callers],
-        exception_handlers={
-            404: not_found,
-            405: not_allowed,
-            GatewayError: failed,
-            Exception: failed,
-        },
+    changing = (ConfigInvalid, StoreFailed, ArenaFull)
+    return (
+        Operation("GET", "/health/live", live, "Whether control lives", None, answer=Live),
+        Operation(
+            "GET",
+            "/health/ready",
+            ready,
+            "Whether every model has been loaded or refused",
+            None,
+            answer=Ready,
+            errors=(Unavailable, Draining),
+        ),
+        Operation(
+            "GET",
+            "/metrics",
+            metrics,
+            "All counters, in Prometheus' format or OpenMetrics'",
+            None if open_metrics else Permission.READ,
+            texts=METRICS_TYPES,
+            query=MetricsQuery,
+        ),
+        Operation(
+            "GET",
+            "/api/status",
+            status,
+            "Processes, and the plan each worker follows",
+            Permission.READ,
+            answer=Status,
+        ),
+        Operation(
+            "GET",
+            "/api/models",
+            models,
+            "Every version known, with its state",
+            Permission.READ,
+            answer=Models,
+        ),
+        Operation(
+            "POST",
+            "/api/reload",
+            reload,
+            "Read configuration and models again",
+            Permission.OPERATE,
+            answer=Reloaded,
+            query=ReloadQuery,
+            errors=changing,
+        ),
+        Operation(
+            "POST",
+            "/api/models/{model}/load",
+            load,
+            "Load a model anew",
+            Permission.OPERATE,
+            answer=Loaded,
+            path_parameters=ModelPath,
+            errors=(*changing, ModelNotFound, ModelRefused),
+        ),
+        Operation(
+            "POST",
+            "/api/models/{model}/unload",
+            unload,
+            "Take a model out of service until it is loaded again",
+            Permission.OPERATE,
+            answer=Unloaded,
+            path_parameters=ModelPath,
+            errors=changing,
+        ),
     )
-    app.router.redirect_slashes = False
-    return app

@@ -1,6 +1,6 @@
-"""Who may come to the control port, and what each route asks of them.
+"""Who may come to the control port.
 
-Knows headers, principals and permissions. Knows nothing of what routes do.
+Knows headers and principals. Knows nothing of what operations do or ask for.
 
 Where the port is open it answers only requests that name a loopback host: a web page that a browser
 on this machine shows cannot reach it by another name. Where it asks for keys, that page has none.
@@ -9,21 +9,18 @@ on this machine shows cannot reach it by another name. Where it asks for keys, t
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
-import orjson
 from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.access.headers import credential
 from gateway.access.keyring import Keyring
 from gateway.access.local import PREFIX, is_local
 from gateway.access.principal import TOKENS, Principal
-from gateway.access.roles import Permission
-from gateway.errors import GatewayError
+from gateway.control.failures import failure
+from gateway.errors import ForbiddenHost, GatewayError
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 PRINCIPAL = "penstock_principal"
@@ -32,26 +29,19 @@ NOBODY = "control port"
 """Who made a change on an open port, as far as anybody knows."""
 
 
-class Permitted(Route):
-    """A route with what it asks of its caller: a permission, or None where everybody may."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """How callers are known.
 
-    def __init__(
-        self,
-        path: str,
-        answer: Callable[[Request], Awaitable[Response]],
-        permission: Permission | None,
-        methods: Sequence[str] = ("GET",),
-    ) -> None:
-        """`answer` is called for those who have the permission."""
-        self.permission = permission
+    Attributes:
+        keyring: keys and tokens.
+        secret: of the server, which commands on its machine can read.
+        used: is told the number of every key that is used.
+    """
 
-        async def ask(request: Request) -> Response:
-            principal = principal_of(request)
-            if principal is not None and permission is not None:
-                principal.require(permission)
-            return await answer(request)
-
-        super().__init__(path, ask, methods=list(methods))
+    keyring: Keyring
+    secret: bytes
+    used: Callable[[int], None]
 
 
 def principal_of(request: Request) -> Principal | None:
@@ -69,38 +59,29 @@ def who(request: Request) -> str:
 class KnownCallersOnly:
     """Refuses a request whose sender is not known, whatever it asks for."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        keyring: Keyring,
-        secret: bytes,
-        open_paths: frozenset[str],
-        used: Callable[[int], None],
-    ) -> None:
-        """`used` is told the number of every key that is used."""
+    def __init__(self, app: ASGIApp, known: Known, public: frozenset[str]) -> None:
+        """`public` are the paths where nobody is asked."""
         self._app = app
-        self._keyring = keyring
-        self._secret = secret
-        self._open_paths = open_paths
-        self._used = used
+        self._known = known
+        self._public = public
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes on, or answers 401."""
-        if scope["type"] == "http" and scope["path"] not in self._open_paths:
+        if scope["type"] == "http" and scope["path"] not in self._public:
             try:
                 principal = self._principal(scope)
             except GatewayError as error:
                 await failure(error)(scope, receive, send)
                 return
-            self._used(principal.id)
+            self._known.used(principal.id)
             scope.setdefault("state", {})[PRINCIPAL] = principal
         await self._app(scope, receive, send)
 
     def _principal(self, scope: Scope) -> Principal:
         given = credential(scope["headers"])
-        if given.startswith(PREFIX.encode()) and is_local(self._secret, given, time.time()):
+        if given.startswith(PREFIX.encode()) and is_local(self._known.secret, given, time.time()):
             return Principal(TOKENS, "local", "admin")
-        return self._keyring.find(given)
+        return self._known.keyring.find(given)
 
 
 class LoopbackNamesOnly:
@@ -119,23 +100,8 @@ class LoopbackNamesOnly:
                 else "".join(hosts)
             )
             if name not in LOOPBACK:
-                error = (
-                    f"Host: expected a loopback name ({', '.join(sorted(LOOPBACK))}), got '{name}'"
-                )
-                refusal = as_json({"error": error, "code": "forbidden_host"}, 403)
-                await refusal(scope, receive, send)
+                names = ", ".join(sorted(LOOPBACK))
+                error = ForbiddenHost(f"Host: expected a loopback name ({names}), got '{name}'")
+                await failure(error)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
-
-
-def failure(error: GatewayError) -> Response:
-    """Every refusal and failure of the control port."""
-    response = as_json({"error": str(error), "code": error.code}, error.status)
-    if error.status == 401:
-        response.headers["www-authenticate"] = 'Bearer realm="penstock"'
-    return response
-
-
-def as_json(value: Any, status: int = 200) -> Response:
-    """A JSON document."""
-    return Response(orjson.dumps(value), status, media_type="application/json")

@@ -19,7 +19,6 @@ from typing import Any
 import onnxruntime as ort
 import uvicorn
 import uvloop
-from starlette.middleware import Middleware
 
 from gateway import __version__
 from gateway import config as configuration
@@ -28,13 +27,14 @@ from gateway.access.tokens import token_verifier
 from gateway.config import Config
 from gateway.control import memory as memories
 from gateway.control.access import COUNT_S, LOOK_S, WRITE_S, Access, Usage
-from gateway.control.admin import HEALTH, Admin, build_app
+from gateway.control.admin import Admin, operations
 from gateway.control.announcement import announce, still_loading
+from gateway.control.api import build_app
 from gateway.control.blocks import Blocks
-from gateway.control.callers import KnownCallersOnly, LoopbackNamesOnly
+from gateway.control.callers import Known
 from gateway.control.desired import Sources
 from gateway.control.jwks import Jwks
-from gateway.control.key_routes import key_routes
+from gateway.control.key_routes import key_operations
 from gateway.control.keys import Keys
 from gateway.control.links import Links
 from gateway.control.metrics import Info, Metrics
@@ -161,10 +161,13 @@ class Control:
             load=self.load,
             unload=self.unload,
         )
-        app = build_app(admin, self._callers(), key_routes(self._keys, self._access.refresh))
+        table = (
+            *operations(admin, self._config.control.open_metrics),
+            *key_operations(self._keys, self._access.refresh),
+        )
         server = uvicorn.Server(
             uvicorn.Config(
-                app,
+                build_app(table, self._known() if self._config.control_asks else None),
                 log_level="warning",
                 access_log=False,
                 lifespan="off",
@@ -181,17 +184,9 @@ class Control:
         with contextlib.suppress(asyncio.CancelledError):
             await serving
 
-    def _callers(self) -> Middleware:
+    def _known(self) -> Known:
         """Who may come to the control port."""
-        if not self._config.control_asks:
-            return Middleware(LoopbackNamesOnly)
-        return Middleware(
-            KnownCallersOnly,
-            keyring=self._access.keyring,
-            secret=self._launch.secret,
-            open_paths=HEALTH | ({"/metrics"} if self._config.control.open_metrics else set()),
-            used=self._usage.note,
-        )
+        return Known(self._access.keyring, self._launch.secret, self._usage.note)
 
     # ---- what happens ---------------------------------------------------------------------------
 

@@ -23,7 +23,10 @@ def test_dates_are_utc_unless_they_say_otherwise():
     assert moment_text(read_moment("2030-01-31T12:00+02:00", NOW, "d")) == "2030-01-31T10:00:00Z"
 
 
-@pytest.mark.parametrize("text", ["", "1", "d", "-1d", "1.5h", "tomorrow", "2020-01-01", "0s"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "1", "d", "-1d", "1.5h", "tomorrow", "2020-01-01", "0s", "9999-01-01", "999999999w"],
+)
 def test_what_is_neither_or_is_over_is_refused(text):
     with pytest.raises(InvalidParameter, match="--expires"):
         read_moment(text, NOW, "--expires")

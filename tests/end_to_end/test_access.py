@@ -20,12 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from gateway.access.secret import FILE, VARIABLE
+from tests.end_to_end.provider import Provider
 from tests.end_to_end.server import DEMO_MODEL, Answer, RunningServer, eventually, running
 from tests.end_to_end.traffic import Traffic
 from tests.wire.http_rig import Client
@@ -505,41 +504,9 @@ def test_no_secret_ever_leaves(tmp_path):
 # ---- tokens of an identity provider -------------------------------------------------------------
 
 
-class Provider:
-    """An identity provider: a private key, and the file with the public one."""
-
-    def __init__(self, folder: Path) -> None:
-        self.file = folder / "jwks.json"
-        self.turn_over("first")
-
-    def turn_over(self, kid: str) -> None:
-        """Signs with a new key from now on, and publishes that one alone."""
-        self.kid = kid
-        self.key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        public = jwt.algorithms.RSAAlgorithm.to_jwk(self.key.public_key(), as_dict=True)
-        draft = self.file.with_suffix(".new")
-        draft.write_text(json.dumps({"keys": [{**public, "kid": kid, "use": "sig"}]}))
-        draft.replace(self.file)
-
-    def token(self, role: str, lives_s: float = 600.0, **claims: Any) -> str:
-        about: dict[str, Any] = {
-            "iss": "https://login",
-            "aud": "penstock",
-            "sub": "ann",
-            "role": role,
-        }
-        about |= {"exp": time.time() + lives_s, **claims}
-        return jwt.encode(about, self.key, "RS256", {"kid": self.kid})
-
-
 def test_tokens_are_taken_on_both_ports_as_long_as_they_hold(tmp_path):
     provider = Provider(tmp_path)
-    config = f"""
-access:
-  data: keys
-  control: keys
-  jwt: {{issuer: "https://login", audience: penstock, jwks_file: "{provider.file}"}}
-"""
+    config = f"access: {{data: keys, control: keys, jwt: {provider.as_config()}}}"
     with running(tmp_path, DEMO_MODEL, "--workers", "2", config=config) as server:
         world = World(server, tmp_path, {})
         client = provider.token("client", models=[MODEL])
