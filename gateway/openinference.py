@@ -222,7 +222,13 @@ class OpenInference:
             raise ControlUnavailable(f"{action} of '{name}': {MAX_TICKETS} changes are under way")
         ticket = next(self._numbers)
         verdict = self._tickets[ticket] = asyncio.get_running_loop().create_future()
-        message = {"type": "repository", "action": action, "model": name, "ticket": ticket}
+        message = {
+            "type": "repository",
+            "action": action,
+            "model": name,
+            "ticket": ticket,
+            "client": request.client.host if request.client else "",
+        }
         sent = self._mail(message)
         self._observer.mailed(sent)
         if not sent:

@@ -15,9 +15,13 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from gateway.errors import ConfigInvalid
+import gateway
+from gateway.errors import ConfigInvalid, StoreFailed
+
+if TYPE_CHECKING:
+    from gateway.control.audit import Actor
 
 DEFAULT_HOME = ".penstock"
 # Far above `limits.max_connections`; some kernels give every process a table of the full size.
@@ -86,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
 
     # Only now: these imports read the environment prepared above.
     from gateway import processes, supervisor, trial, worker
+    from gateway.control import audit
     from gateway.control import main as control
     from gateway.control.store import Store
     from gateway.inherited import Launch
@@ -107,10 +112,28 @@ def run(args: argparse.Namespace) -> int:
     workers = settings.server.workers or processes.usable_cores()
     roles = supervisor.Roles(control.main, worker.main, trial.try_out)
     try:
-        return supervisor.Supervisor(launch, workers, roles).run()
+        server = supervisor.Supervisor(launch, workers, roles)
+        facts = {"version": gateway.__version__, "workers": workers}
+        _write_down(home, audit.at_terminal(), "start", facts)
+        status = server.run()
+        name = signal.Signals(server.stopped_by).name
+        _write_down(home, audit.by_signal(name, os.getpid()), "stop", {"status": status})
+        return status
     finally:
         (home / "run" / "server.json").unlink(missing_ok=True)
         lock.close()
+
+
+def _write_down(home: Path, actor: Actor, action: str, facts: dict[str, Any]) -> None:
+    """Enters a start or stop in the audit, in a store that is closed before anything is forked."""
+    from gateway.control.audit import Audit
+    from gateway.control.store import Store
+
+    try:
+        with Store.open(home) as store:
+            Audit(store).note(actor, action, "server", None, facts)
+    except StoreFailed as error:  # a full disk is no reason not to serve
+        print(f"penstock: audit: {error}", file=sys.stderr)  # noqa: T201
 
 
 def _raise_file_limit() -> None:

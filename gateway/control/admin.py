@@ -10,7 +10,7 @@ name.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.errors import GatewayError, MethodNotAllowed, NotFound
+from gateway.control.audit import Actor
+from gateway.errors import GatewayError, InvalidParameter, MethodNotAllowed, NotFound
 from gateway.plan import Absent
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
@@ -35,20 +36,20 @@ class Admin:
     metrics: Callable[[str, bool], tuple[bytes, str]]
     status: Callable[[], Mapping[str, Any]]
     models: Callable[[], list[dict[str, Any]]]
-    reload: Callable[[], Awaitable[tuple[Absent, ...]]]
-    load: Callable[[str], Awaitable[None]]
-    unload: Callable[[str], Awaitable[None]]
+    reload: Callable[[Actor], Awaitable[tuple[Absent, ...]]]
+    load: Callable[[Actor, str], Awaitable[None]]
+    unload: Callable[[Actor, str], Awaitable[None]]
 
 
-def build_app(admin: Admin) -> Starlette:
-    """The ASGI application of the control port."""
+def build_app(admin: Admin, more: Sequence[Route] = ()) -> Starlette:
+    """The ASGI application of the control port; `more` are routes of other rooms."""
 
     async def live(_: Request) -> Response:
-        return _json({"live": True})
+        return json_answer({"live": True})
 
     async def ready(_: Request) -> Response:
         state = admin.status()
-        return _json({"ready": state["ready"]}, 200 if state["ready"] else 503)
+        return json_answer({"ready": state["ready"]}, 200 if state["ready"] else 503)
 
     async def metrics(request: Request) -> Response:
         accept = request.headers.get("accept", "")
@@ -57,26 +58,26 @@ def build_app(admin: Admin) -> Starlette:
         return Response(body, media_type=None, headers={"content-type": content_type})
 
     async def status(_: Request) -> Response:
-        return _json(admin.status())
+        return json_answer(admin.status())
 
     async def models(_: Request) -> Response:
-        return _json({"models": admin.models()})
+        return json_answer({"models": admin.models()})
 
-    async def reload(_: Request) -> Response:
-        absent = await admin.reload()
+    async def reload(request: Request) -> Response:
+        absent = await admin.reload(actor_of(request))
         lines = [
             {"name": a.name, "version": a.version, "state": a.state, "reason": a.reason}
             for a in absent
         ]
-        return _json({"plan": admin.status()["plan"], "absent": lines})
+        return json_answer({"plan": admin.status()["plan"], "absent": lines})
 
     async def load(request: Request) -> Response:
-        await admin.load(request.path_params["model"])
-        return _json({"loaded": request.path_params["model"]})
+        await admin.load(actor_of(request), request.path_params["model"])
+        return json_answer({"loaded": request.path_params["model"]})
 
     async def unload(request: Request) -> Response:
-        await admin.unload(request.path_params["model"])
-        return _json({"unloaded": request.path_params["model"]})
+        await admin.unload(actor_of(request), request.path_params["model"])
+        return json_answer({"unloaded": request.path_params["model"]})
 
     async def not_found(request: Request, _: Exception) -> Response:
         return _failure(NotFound(f"nothing at {request.url.path}"))
@@ -102,6 +103,7 @@ def build_app(admin: Admin) -> Starlette:
             Route("/api/reload", reload, methods=["POST"]),
             Route("/api/models/{model}/load", load, methods=["POST"]),
             Route("/api/models/{model}/unload", unload, methods=["POST"]),
+            *more,
         ],
         middleware=[Middleware(LoopbackNamesOnly)],
         exception_handlers={
@@ -113,6 +115,26 @@ def build_app(admin: Admin) -> Starlette:
     )
     app.router.redirect_slashes = False
     return app
+
+
+def actor_of(request: Request) -> Actor:
+    """Who asks. Without access control nobody knows more than the address."""
+    host, port = request.client or ("", 0)
+    return Actor(f"anonymous@{host}", "admin", f"{host}:{port}")
+
+
+def number(request: Request, name: str, default: int, low: int, high: int) -> int:
+    """A whole number from the query.
+
+    Raises:
+        InvalidParameter: it is none, or out of bounds.
+    """
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) < 20 and low <= int(text) <= high):
+        raise InvalidParameter(f"{name}: expected a number from {low} to {high}, got {text[:40]!r}")
+    return int(text)
 
 
 class LoopbackNamesOnly:
@@ -134,14 +156,19 @@ class LoopbackNamesOnly:
                 error = (
                     f"Host: expected a loopback name ({', '.join(sorted(LOOPBACK))}), got '{name}'"
                 )
-                await _json({"error": error, "code": "forbidden_host"}, 403)(scope, receive, send)
+                await json_answer({"error": error, "code": "forbidden_host"}, 403)(
+                    scope, receive, send
+                )
                 return
         await self._app(scope, receive, send)
 
 
 def _failure(error: GatewayError) -> Response:
-    return _json({"error": str(error), "code": error.code}, error.status)
+    return json_answer({"error": str(error), "code": error.code}, error.status)
 
 
-def _json(value: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(value), status, media_type="application/json")
+def json_answer(
+    value: Any, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """An answer of JSON."""
+    return Response(orjson.dumps(value), status, headers, media_type="application/json")

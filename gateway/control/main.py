@@ -23,18 +23,22 @@ import uvloop
 from gateway import __version__
 from gateway import config as configuration
 from gateway.config import Config
+from gateway.control import audit_routes
 from gateway.control import memory as memories
 from gateway.control.admin import Admin, build_app
 from gateway.control.announcement import announce
+from gateway.control.audit import Actor, Audit, by_signal
 from gateway.control.blocks import Blocks
+from gateway.control.changes import Changes
 from gateway.control.desired import Sources
 from gateway.control.links import Links
 from gateway.control.metrics import Info, Metrics
 from gateway.control.planner import Memory, Planner
+from gateway.control.recorder import Recorder
 from gateway.control.registry import Registry
 from gateway.control.store import Store
 from gateway.control.trials import Trials
-from gateway.errors import GatewayError, RepositoryForbidden
+from gateway.errors import GatewayError
 from gateway.inherited import Inherited
 from gateway.monitor.arena import (
     BORN_NS,
@@ -47,7 +51,6 @@ from gateway.monitor.arena import (
     STATE,
     STATES,
 )
-from gateway.plan import Absent
 
 log = logging.getLogger("penstock.control")
 
@@ -95,6 +98,7 @@ class Control:
         self._store = Store.open(self._launch.home)
         self._registry = Registry(self._store, self._launch.home)
         self._sources = Sources(self._launch.files, self._registry)
+        self._recorder = Recorder(self._store)
         memory_file = self._run_dir / "plan.json"
         memory = memories.read(memory_file, arena.boot_id) or Memory()
         self._links = Links([ends[0] for ends in self._inherited.links], self._mail)
@@ -109,7 +113,12 @@ class Control:
             lambda known: memories.write(memory_file, arena.boot_id, known),
             self._blocks.want,
             LOAD_DEADLINE_S,
+            self._recorder.note,
         )
+        self._changes = Changes(
+            self._planner, self._sources, self._recorder, lambda: self._config, self._reread
+        )
+        recording = loop.create_task(self._recorder.run())
         self._planner.resume()
         loop.add_reader(self._supervisor.fileno(), self._hear_supervisor)
         self._spawn(self._begin())
@@ -119,6 +128,8 @@ class Control:
         self._links.close()
         for task in self._tasks:
             task.cancel()
+        self._recorder.close()
+        await recording
         self._store.close()
 
     async def _serve(self, stop: asyncio.Event) -> None:
@@ -127,10 +138,11 @@ class Control:
                 metrics=self._render_metrics,
                 status=self.status,
                 models=self.models,
-                reload=self.reload,
-                load=self.load,
-                unload=self.unload,
-            )
+                reload=self._changes.reload,
+                load=self._changes.load,
+                unload=self._changes.unload,
+            ),
+            audit_routes.routes(Audit(self._store)),
         )
         server = uvicorn.Server(
             uvicorn.Config(
@@ -168,19 +180,12 @@ class Control:
         except OSError as error:
             log.error("%s: where this server listens cannot be announced", error)
 
-    async def reload(self) -> tuple[Absent, ...]:
-        """Reads the configuration and every source again and brings the workers there.
-
-        Raises:
-            ConfigInvalid: the document has faults; nothing changes.
-        """
+    async def _reread(self, _: Actor) -> None:
         if self._launch.config_path is not None:
             fresh = await asyncio.to_thread(configuration.load, self._launch.config_path)
             self._config = _keep_fixed(fresh, self._launch.config)
             for path in _unheeded(fresh, self._launch.config):
                 log.warning("%s: what the file says takes effect at the next start", path)
-        self._planner.forget_refusals()
-        return await self._planner.apply()
 
     def _beat(self) -> None:
         """Lets the supervisor see that this loop turns."""
@@ -275,7 +280,8 @@ class Control:
             elif kind == "died":
                 self._spawn(self._quietly(self._planner.crashed(message["suspects"])))
             elif kind == "reload":
-                self._spawn(self._quietly(self.reload()))
+                sent = by_signal("SIGHUP", os.getppid())
+                self._spawn(self._quietly(self._changes.reload(sent)))
             elif kind == "draining":
                 self._draining = True
 
@@ -284,50 +290,13 @@ class Control:
             self._spawn(self._change_repository(slot, message))
 
     async def _change_repository(self, slot: int, message: Mapping[str, Any]) -> None:
-        """A load or unload asked on the data port: the worker waits for the verdict."""
-        name, load = message["model"], message["action"] == "load"
-        verdict: dict[str, Any] = {"type": "verdict", "ticket": message["ticket"], "ok": True}
-        try:
-            if not self._config.repository.allow_load:
-                # Workers go by what they were started with; switching it off is obeyed at once.
-                raise RepositoryForbidden("load and unload were switched off by a reload")
-            await (self.load(name) if load else self.unload(name))
-        except GatewayError as error:
-            verdict |= {
-                "ok": False,
-                "status": error.status,
-                "code": error.code,
-                "error": str(error),
-            }
-        except Exception:
-            log.exception("load or unload of '%s'", name)
-            verdict |= {"ok": False, "status": 500, "code": "internal", "error": "internal error"}
-        self._tell(slot, verdict)
+        self._tell(slot, await self._changes.asked_by_mail(message))
 
     def _tell(self, slot: int, message: dict[str, Any], tries: int = 50) -> None:
         """Sends a worker what a client waits for; a full link empties as the worker reads."""
         if not self._links.tell(slot, message) and tries:
             loop = asyncio.get_running_loop()
             loop.call_later(0.1, self._tell, slot, message, tries - 1)
-
-    async def load(self, name: str) -> None:
-        """Loads a model anew from its source.
-
-        Raises:
-            ModelNotFound, ModelRefused: nothing by that name, or it will not load.
-        """
-        await asyncio.to_thread(self._sources.require, self._config, name)
-        self._planner.reload(name)
-        absent = await self._planner.apply()
-        self._sources.raise_refusal(name, absent)
-
-    async def unload(self, name: str) -> None:
-        """Takes a model out of service until it is loaded again; unknown names are no error."""
-        plan = self._planner.memory.plan
-        # Names that nobody knows would only pile up.
-        if name in {held.name for held in plan.held} | {absent.name for absent in plan.absent}:
-            self._planner.memory.unloaded.add(name)
-            await self._planner.apply()
 
     # ---- helpers --------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gateway.control.desired import UNLOADED, Desired
+from gateway.control.served import difference
 from gateway.errors import GatewayError
 from gateway.plan import Absent, Held, Plan, Route
 
@@ -29,6 +30,19 @@ _QUARANTINED = (
     "gives it another chance"
 )
 Trial = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
+
+
+class Note(Protocol):
+    """Writes a decision down (recorder.Recorder.note)."""
+
+    def __call__(
+        self,
+        action: str,
+        subject: str,
+        before: Mapping[str, Any] | None = None,
+        after: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Returns at once."""
 
 
 class Publisher(Protocol):
@@ -70,6 +84,7 @@ class Planner:
         store: Callable[[Memory], None],
         want: Callable[[Set[tuple[str, int]]], None],
         load_deadline_s: float,
+        note: Note,
     ) -> None:
         """Takes its collaborators.
 
@@ -82,6 +97,7 @@ class Planner:
             store: keeps the memory; called before each plan goes out.
             want: hears which versions are known, once all workers follow the plan that says so.
             load_deadline_s: how long workers may take to load.
+            note: hears what is decided here, for the audit.
         """
         self.memory = memory
         self._publisher = publisher
@@ -91,6 +107,7 @@ class Planner:
         self._store = store
         self._want = want
         self._load_deadline_s = load_deadline_s
+        self._note = note
         self._applying = asyncio.Lock()
 
     async def apply(self) -> tuple[Absent, ...]:
@@ -114,7 +131,7 @@ class Planner:
                 both = {held.id: held for held in (*old.held, *new) if self._may_run(held)}
                 self._publish(held=tuple(both.values()))
                 refused = await self._settled()
-                self.memory.refused |= {i: why for i, why in refused.items() if i not in known}
+                self._refuse({i: why for i, why in refused.items() if i not in known}, "workers")
                 good = self._good(wanted)
             good += self._fallbacks(old, wanted, desired)
             absent = self._absent(desired, wanted)
@@ -122,6 +139,8 @@ class Planner:
             self._publish(held=tuple(good), routes=_routes(good, desired), absent=absent)
             await self._settled()
             self._forget_blocks(desired)
+            if (change := difference(old, self.memory.plan)) is not None:
+                self._note("serve", f"plan {self.memory.plan.number}", *change)
             return absent
 
     def resume(self) -> None:
@@ -141,8 +160,10 @@ class Planner:
         blamed = {held for held in suspects if crashes.get(held, 0) == most}
         for held in blamed:
             crashes[held] = most + 1
+            self._note("blame crash", held, {"crashes": most}, {"crashes": most + 1})
             if most + 1 >= CRASHES_TO_QUARANTINE:
                 self.memory.refused[held] = _QUARANTINED.format(most + 1)
+                self._note("quarantine", held, None, {"crashes": most + 1})
         if most + 1 >= CRASHES_TO_QUARANTINE:
             # At once: a change may be waiting for the very worker that this model keeps killing.
             self._withdraw(blamed)
@@ -221,9 +242,15 @@ class Planner:
         async def one(held: Held) -> None:
             report = await self._trial(dataclasses.asdict(held))
             if not report["ok"]:
-                self.memory.refused[held.id] = report["reason"]
+                self._refuse({held.id: report["reason"]}, "trial")
 
         await asyncio.gather(*(one(h) for h in new if h.id not in self.memory.refused))
+
+    def _refuse(self, reasons: Mapping[str, str], by: str) -> None:
+        for held, reason in reasons.items():
+            if self.memory.refused.get(held) != reason:
+                self.memory.refused[held] = reason
+                self._note("refuse", held, None, {"by": by, "reason": reason})
 
     def _fallbacks(self, old: Plan, wanted: Sequence[Held], desired: Desired) -> list[Held]:
         """A version whose new content cannot be served goes on serving its old content."""
