@@ -14,6 +14,7 @@ import resource
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -21,7 +22,9 @@ import gateway
 from gateway.errors import ConfigInvalid, StoreFailed
 
 if TYPE_CHECKING:
+    from gateway.config import Given
     from gateway.control.audit import Actor
+    from gateway.control.revisions import Revision
 
 DEFAULT_HOME = ".penstock"
 # Far above `limits.max_connections`; some kernels give every process a table of the full size.
@@ -42,7 +45,9 @@ def configure(subparsers: Any) -> None:
         metavar="MODEL",
         help="an ONNX file, served under its stem, or a folder NAME/VERSION/model.onnx",
     )
-    parser.add_argument("--config", type=Path, help="YAML document (penstock config schema)")
+    parser.add_argument(
+        "--config", type=Path, help="YAML document; without, the newest revision that was applied"
+    )
     add_home(parser)
     parser.add_argument("--host", help="where the data port listens (default 127.0.0.1)")
     parser.add_argument("--port", type=int, help="data port (default 8000; 0: a free one)")
@@ -68,22 +73,18 @@ def run(args: argparse.Namespace) -> int:
     """Serves; returns when the server has stopped."""
     # Until the supervisor listens to it, a reload has nothing to reload.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    from gateway import config
+    from gateway import layers
 
-    document = config.load(args.config)
-    overrides = {
-        "server": {
-            key: value
-            for key, value in (("host", args.host), ("port", args.port), ("workers", args.workers))
-            if value is not None
-        },
-        "control": {} if args.admin_port is None else {"port": args.admin_port},
-    }
-    settings = config.override(document, overrides)
+    flags = _flags(args)
+    path = None if args.config is None else args.config.absolute()
+    if path is not None:
+        _check(path, flags)
     home = args.home.resolve()
     lock = _take_home(home)
     # One that a killed server left would send commands to whoever has its ports now.
     (home / "run" / "server.json").unlink(missing_ok=True)
+    revision = _revision(home, path)
+    settings = layers.effective(revision.config, os.environ, flags)
     _prepare_environment(home)
     _raise_file_limit()
     started = time.monotonic()
@@ -92,12 +93,9 @@ def run(args: argparse.Namespace) -> int:
     from gateway import processes, supervisor, trial, worker
     from gateway.control import audit
     from gateway.control import main as control
-    from gateway.control.store import Store
     from gateway.inherited import Launch
     from kernels import _jit
 
-    # What is wrong with it is better said now than by a child over and over.
-    Store.open(home).close()
     compile_seconds = _jit.compile_all()
     if compile_seconds > 1 and sys.stderr.isatty():
         print(f"penstock: compiled kernels in {compile_seconds:.1f} s", file=sys.stderr)  # noqa: T201
@@ -105,7 +103,10 @@ def run(args: argparse.Namespace) -> int:
         config=settings,
         home=home,
         files=tuple(path.absolute() for path in args.models),
-        config_path=None if args.config is None else args.config.absolute(),
+        revision=revision.number,
+        config_path=path,
+        config_sha256=revision.sha256,
+        flags=flags,
         json=args.json,
         started=started,
     )
@@ -113,7 +114,12 @@ def run(args: argparse.Namespace) -> int:
     roles = supervisor.Roles(control.main, worker.main, trial.try_out)
     try:
         server = supervisor.Supervisor(launch, workers, roles)
-        facts = {"version": gateway.__version__, "workers": workers}
+        facts = {
+            "version": gateway.__version__,
+            "workers": workers,
+            "revision": launch.revision,
+            "flags": [flag.by for flag in flags],
+        }
         _write_down(home, audit.at_terminal(), "start", facts)
         status = server.run()
         name = signal.Signals(server.stopped_by).name
@@ -122,6 +128,44 @@ def run(args: argparse.Namespace) -> int:
     finally:
         (home / "run" / "server.json").unlink(missing_ok=True)
         lock.close()
+
+
+def _flags(args: argparse.Namespace) -> tuple[Given, ...]:
+    """The fields that options set."""
+    from gateway.config import Given
+
+    options = (
+        (("server", "host"), args.host, "--host"),
+        (("server", "port"), args.port, "--port"),
+        (("server", "workers"), args.workers, "--workers"),
+        (("control", "port"), args.admin_port, "--admin-port"),
+    )
+    return tuple(Given(path, value, by) for path, value, by in options if value is not None)
+
+
+def _check(path: Path, flags: Sequence[Given]) -> None:
+    """Raises `ConfigInvalid` for what is wrong with a document, before anything is touched."""
+    from gateway import config, layers
+
+    layers.effective(config.load(path), os.environ, flags)
+
+
+def _revision(home: Path, path: Path | None) -> Revision:
+    """The document to serve: the file's, which becomes a revision, else the newest revision.
+
+    What is wrong with the database is better said here than by a child over and over.
+    """
+    from gateway import config
+    from gateway.control.audit import at_terminal
+    from gateway.control.revisions import Revisions
+    from gateway.control.store import Store
+
+    with Store.open(home) as store:
+        revisions = Revisions(store)
+        if path is None:
+            return revisions.newest()
+        text = config.read_text(path)
+        return revisions.add(text, at_terminal(), "config serve", str(path))
 
 
 def _write_down(home: Path, actor: Actor, action: str, facts: dict[str, Any]) -> None:

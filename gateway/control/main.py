@@ -21,9 +21,7 @@ import uvicorn
 import uvloop
 
 from gateway import __version__
-from gateway import config as configuration
-from gateway.config import Config
-from gateway.control import audit_routes
+from gateway.control import audit_routes, config_routes
 from gateway.control import memory as memories
 from gateway.control.admin import Admin, build_app
 from gateway.control.announcement import announce
@@ -31,11 +29,13 @@ from gateway.control.audit import Actor, Audit, by_signal
 from gateway.control.blocks import Blocks
 from gateway.control.changes import Changes
 from gateway.control.desired import Sources
+from gateway.control.in_force import InForce
 from gateway.control.links import Links
 from gateway.control.metrics import Info, Metrics
 from gateway.control.planner import Memory, Planner
 from gateway.control.recorder import Recorder
 from gateway.control.registry import Registry
+from gateway.control.revisions import Revisions
 from gateway.control.store import Store
 from gateway.control.trials import Trials
 from gateway.errors import GatewayError
@@ -60,8 +60,6 @@ WATCH_S = 1.0
 # Between attempts to find out what should run, where that fails (a database that is locked, say).
 RETRY_S = 2.0
 BEAT_S = 1.0
-# What a reload cannot change, because it was handed out before the workers were forked.
-FIXED_SECTIONS = ("server", "control", "limits", "drain")
 
 
 def main(inherited: Inherited, epoch: int) -> int:
@@ -78,7 +76,6 @@ class Control:
         self._inherited = inherited
         self._launch = inherited.launch
         self._epoch = epoch
-        self._config = inherited.launch.config
         self._run_dir = inherited.launch.home / "run"
         self._supervisor = inherited.supervisor_link[1]
         self._tasks: set[asyncio.Task[None]] = set()
@@ -99,6 +96,7 @@ class Control:
         self._registry = Registry(self._store, self._launch.home)
         self._sources = Sources(self._launch.files, self._registry)
         self._recorder = Recorder(self._store)
+        self._in_force = InForce(Revisions(self._store), self._launch)
         memory_file = self._run_dir / "plan.json"
         memory = memories.read(memory_file, arena.boot_id) or Memory()
         self._links = Links([ends[0] for ends in self._inherited.links], self._mail)
@@ -109,14 +107,18 @@ class Control:
             self._links,
             self._blocks.allocate,
             self._trials.try_out,
-            lambda known: self._sources.gather(self._config, known),
+            lambda known: self._sources.gather(self._in_force.refresh(), known),
             lambda known: memories.write(memory_file, arena.boot_id, known),
             self._blocks.want,
             LOAD_DEADLINE_S,
             self._recorder.note,
         )
+
+        async def reread(actor: Actor) -> None:
+            await asyncio.to_thread(self._in_force.reread, actor)
+
         self._changes = Changes(
-            self._planner, self._sources, self._recorder, lambda: self._config, self._reread
+            self._planner, self._sources, self._recorder, lambda: self._in_force.config, reread
         )
         recording = loop.create_task(self._recorder.run())
         self._planner.resume()
@@ -142,7 +144,10 @@ class Control:
                 load=self._changes.load,
                 unload=self._changes.unload,
             ),
-            audit_routes.routes(Audit(self._store)),
+            [
+                *audit_routes.routes(Audit(self._store)),
+                *config_routes.routes(self._in_force, self._planner.apply),
+            ],
         )
         server = uvicorn.Server(
             uvicorn.Config(
@@ -179,13 +184,6 @@ class Control:
             await asyncio.to_thread(announce, self._inherited, serving, absent)
         except OSError as error:
             log.error("%s: where this server listens cannot be announced", error)
-
-    async def _reread(self, _: Actor) -> None:
-        if self._launch.config_path is not None:
-            fresh = await asyncio.to_thread(configuration.load, self._launch.config_path)
-            self._config = _keep_fixed(fresh, self._launch.config)
-            for path in _unheeded(fresh, self._launch.config):
-                log.warning("%s: what the file says takes effect at the next start", path)
 
     def _beat(self) -> None:
         """Lets the supervisor see that this loop turns."""
@@ -316,22 +314,3 @@ class Control:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _keep_fixed(fresh: Config, running: Config) -> Config:
-    return fresh.model_copy(update={name: getattr(running, name) for name in FIXED_SECTIONS})
-
-
-def _unheeded(fresh: Config, running: Config) -> list[str]:
-    """Settings in a document that differ from what is in force and stay without effect."""
-    differing = [
-        f"{section}.{field}"
-        for section in FIXED_SECTIONS
-        for field in sorted(getattr(fresh, section).model_fields_set)
-        if getattr(getattr(fresh, section), field) != getattr(getattr(running, section), field)
-    ]
-    if fresh.repository.allow_load and not running.repository.allow_load:
-        differing.append("repository.allow_load")
-    if fresh.repository.change_timeout_s != running.repository.change_timeout_s:
-        differing.append("repository.change_timeout_s")
-    return differing

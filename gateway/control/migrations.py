@@ -133,5 +133,16 @@ MIGRATIONS: tuple[Migration, ...] = (
     );
     """,
     _changes_become_the_audit,
+    """
+    CREATE TABLE revisions (
+        number INTEGER PRIMARY KEY,
+        at REAL NOT NULL,
+        who TEXT NOT NULL,
+        note TEXT NOT NULL,
+        source TEXT NOT NULL,
+        sha256 TEXT NOT NULL,
+        document TEXT NOT NULL
+    );
+    """,
 )
 """Entry n takes version n to n + 1. Entries are never edited, only added."""
