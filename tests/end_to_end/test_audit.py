@@ -52,6 +52,7 @@ def test_every_door_leaves_its_entry(start, tmp_path):
 
     found = actions(server)
     assert [entry for entry in found if entry[0] != "automatic"] == [
+        ("cli", "config serve", "revision 1"),
         ("cli", "start", "server"),
         ("cli", "register", "n/1"),
         ("cli", "alias set", "n:champion"),
