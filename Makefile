@@ -10,7 +10,7 @@ CODE   := gateway kernels tests loadtest examples
 TYPED  := gateway kernels tests
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types format bench constraints clean
+.PHONY: help setup demo test lint types format conformance bench constraints clean
 
 help:  ## say what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 14
@@ -48,6 +48,9 @@ types: setup  ## static types
 format: setup  ## format, and fix what can be fixed
 	$(BIN)/ruff format $(CODE)
 	$(BIN)/ruff check --fix $(CODE)
+
+conformance: setup  ## run uvicorn's published HTTP tests on our connection class
+	$(BIN)/python -m tests.conformance
 
 bench: setup  ## measure everything and render loadtest/RESULTS.md
 	$(BIN)/python -m loadtest

@@ -55,11 +55,13 @@ class Catalogue:
             refused: what could not be loaded here, though others may have: deployment to reason.
         """
         routes: dict[str, tuple[int, dict[int, Served]]] = {}
+        explained = {(absent.name, absent.version) for absent in plan.absent}
         lacking = [
             Absent(route.name, version, "UNAVAILABLE", refused.get(held, "not loaded"))
             for route in plan.routes
             for version, held in sorted(route.deployments.items())
-            if held not in self.by_id
+            # What keeps its newest content from all workers says more than what this one lacks.
+            if held not in self.by_id and (route.name, version) not in explained
         ]
         for route in plan.routes:
             versions = {
@@ -137,7 +139,7 @@ class Catalogue:
         Never before it has loaded what it was started with; a version that is loaded beside one
         that serves takes nothing away.
         """
-        if not self.plan.number:
+        if not self.plan.settled:
             return False
         missing = [a for a in self._absent if a.reason != UNLOADED and not self._covers(a)]
         if policy == "all":

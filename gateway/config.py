@@ -81,6 +81,13 @@ class ModelSettings(Section):
     )
     padding: Padding | None = None
     warmup: bool = True
+    # A session holds its own copy of the weights that it needs.
+    max_output_sets: int = Field(
+        4,
+        ge=0,
+        le=64,
+        description="sessions per worker that compute only the outputs asked for; 0: none",
+    )
     max_output_bytes: int = Field(256 << 20, ge=1024)
 
 
@@ -96,7 +103,9 @@ class Server(Section):
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
-    workers: int | None = Field(None, ge=1, le=256, description="none: one per usable core")
+    workers: int | None = Field(
+        None, ge=1, le=256, description="none: one per GPU in use, else one per usable core"
+    )
     # A load balancer in front keeps idle connections for 60 s; the one behind must keep them
     # longer.
     keep_alive_s: Seconds = 75.0
@@ -226,8 +235,10 @@ def read_text(path: Path) -> str:
     """
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigInvalid(f"{path}: cannot be read: {error}") from error
+    except OSError as error:
+        raise ConfigInvalid(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigInvalid(f"{path}: not UTF-8: {error}") from error
 
 
 def load(path: Path | None) -> Config:

@@ -17,6 +17,8 @@ JSON_TYPE = b"application/json"
 class Stream(Protocol):
     """The open end of a streamed answer."""
 
+    __slots__ = ()
+
     @property
     def gone(self) -> bool:
         """The client left; what is written goes nowhere."""
@@ -44,6 +46,8 @@ class Exchange(Protocol):
         gone: the client left before it was answered.
         client: the peer's address (the forwarded one only where the peer is trusted).
     """
+
+    __slots__ = ()
 
     method: bytes
     path: bytes

@@ -1,14 +1,21 @@
 """Follows the plan: loads what is new aside, moves the routes in one step, drains what is old.
 
 Knows the order of a change inside one worker. Knows nothing of why it was decided.
+
+A plan is followed the moment it arrives: its routes name only what every worker has loaded, but for
+a worker that was born since. Each model is loaded by itself, so that a slow one holds up no other,
+and control hears of each. One that cannot be loaded is tried again, ever later: what this process
+lacked, memory say, may be there then.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Any
 
 from gateway.catalogue import Catalogue, Served
@@ -19,10 +26,27 @@ from gateway.plan import Held, Inbox, Plan
 log = logging.getLogger("penstock.worker")
 
 MAX_MESSAGES_A_TURN = 64
+# Models loaded at once. One that hangs leaves room for the others; more would cost memory and take
+# the processor from requests.
+PARALLEL = 2
+RETRY_S = 1.0
+MAX_RETRY_S = 60.0
+# A newborn worker that cannot load what it should serve gives control this long to come with other
+# content before it opens without: clients who wait at its door are better off than refused.
+PATIENCE_S = 2.0
+
+
+@dataclass(slots=True)
+class _Refusal:
+    """Why a model could not be loaded here, how often it was tried, and when it will be again."""
+
+    reason: str
+    tries: int
+    again: asyncio.TimerHandle
 
 
 class Follower:
-    """Lives on the worker's event loop; loading and closing happen on `pool`."""
+    """Lives on the worker's event loop; loading happens on `pool`."""
 
     def __init__(
         self,
@@ -30,25 +54,54 @@ class Follower:
         catalogue: Catalogue,
         load: Callable[[Held], Any],
         attach: Callable[[Held, Any], Served],
+        discard: Callable[[Any], None],
         release: Callable[[Served], None],
         routed: Callable[[Plan], None],
         hear: Callable[[Mapping[str, Any]], None],
         pool: Executor,
+        parallel: int = PARALLEL,
+        retry_s: float = RETRY_S,
+        patience_s: float = PATIENCE_S,
     ) -> None:
+        """Takes its collaborators.
+
+        Args:
+            channel: control's other end.
+            catalogue: what this worker serves; written here alone.
+            load: loads a model; blocks, called on `pool`.
+            attach: makes what was loaded ready to serve.
+            discard: lets go of what was loaded and is no longer wanted.
+            release: lets go of what has served.
+            routed: hears of every plan followed and of every model that came to it.
+            hear: takes messages that are no plans.
+            pool: threads, more than `parallel`.
+            parallel: models loaded at once.
+            retry_s: pause before a refused model is tried again; doubles each time.
+            patience_s: how long the first plan is waited for where something of it was refused.
+        """
+        # fixed at start
         self._channel = channel
         self._catalogue = catalogue
         self._load = load
         self._attach = attach
+        self._discard = discard
         self._release = release
         self._routed = routed
         self._hear = hear
         self._pool = pool
-        self._inbox = Inbox()
-        self._newest: Plan | None = None
-        self._following: asyncio.Task[None] | None = None
-        self._refused: dict[str, str] = {}
+        self._retry_s = retry_s
+        self._patience_s = patience_s
         self._loop = asyncio.get_running_loop()
+        self._room = asyncio.Semaphore(parallel)
         self._first = asyncio.Event()
+        self._epoch = 0
+        # until replaced
+        self._inbox = Inbox()
+        self._plan = Plan(0)
+        # per model
+        self._wanted: dict[str, Held] = {}
+        self._loading: dict[str, asyncio.Task[None]] = {}
+        self._refused: dict[str, _Refusal] = {}
 
     def start(self, epoch: int) -> None:
         """Asks for the newest plan and listens for more.
@@ -57,24 +110,35 @@ class Follower:
         """
         while self._channel.receive() is not None:
             pass
+        self._epoch = epoch
         self._loop.add_reader(self._channel.fileno(), self._read)
-        self._hello(epoch)
+        self._hello()
 
     def stop(self) -> None:
         """Follows no more plans."""
         self._loop.remove_reader(self._channel.fileno())
-        if self._following is not None:
-            self._following.cancel()
+        for refusal in self._refused.values():
+            refusal.again.cancel()
+        for task in self._loading.values():
+            task.cancel()
 
-    async def first_plan(self) -> None:
-        """Waits until one plan is wholly followed."""
-        await self._first.wait()
+    async def first_plan(self, within_s: float) -> None:
+        """Waits until a plan is followed and all that it routes is loaded, or cannot be.
 
-    def _hello(self, epoch: int) -> None:
+        What takes longer than `within_s` is waited for no more.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._first.wait()
+        self._first.set()
+        self._move()
+
+    # ---- plans ----------------------------------------------------------------------------------
+
+    def _hello(self) -> None:
         self._inbox = Inbox()
-        if not self._channel.send({"type": "hello", "epoch": epoch}):
-            self._loop.call_later(0.1, self._hello, epoch)
-        self._epoch = epoch
+        if not self._channel.send({"type": "hello", "epoch": self._epoch}):
+            self._loop.call_later(0.1, self._hello)
 
     def _read(self) -> None:
         for _ in range(MAX_MESSAGES_A_TURN):
@@ -89,49 +153,85 @@ class Follower:
     def _take(self, message: Mapping[str, Any]) -> None:
         plan = self._inbox.take(message)
         if plan is None:
-            self._hello(self._epoch)
+            self._hello()
             return
-        # Plans coalesce: while one is being followed, only the newest of those that arrive is kept.
-        self._newest = plan
-        if self._following is None or self._following.done():
-            self._following = self._loop.create_task(self._follow_newest())
+        self._plan = plan
+        self._wanted = {held.id: held for held in plan.held}
+        for gone in self._refused.keys() - self._wanted.keys():
+            self._refused.pop(gone).again.cancel()
+        routed = plan.routed
+        # What clients ask for goes first: a newborn worker opens when it has that.
+        for held in sorted(plan.held, key=lambda held: held.id not in routed):
+            there = (self._catalogue.by_id, self._loading, self._refused)
+            if not any(held.id in place for place in there):
+                self._begin(held)
+        self._move()
 
-    async def _follow_newest(self) -> None:
-        while self._newest is not None:
-            plan, self._newest = self._newest, None
-            try:
-                await self._follow(plan)
-            except Exception:
-                log.exception("plan %d could not be followed", plan.number)
-
-    async def _follow(self, plan: Plan) -> None:
-        wanted = {held.id for held in plan.held}
-        self._refused = {held: why for held, why in self._refused.items() if held in wanted}
-        missing = [
-            held
-            for held in plan.held
-            if held.id not in self._catalogue.by_id and held.id not in self._refused
-        ]
-        for held in missing:
-            await self._hold(held)
-        self._catalogue.follow(plan, self._refused)
+    def _move(self) -> None:
+        """Goes over to the newest plan as far as its models are here, and says how far that is."""
+        plan = self._plan
+        refused = {held: refusal.reason for held, refusal in self._refused.items()}
+        self._catalogue.follow(plan, refused)
         self._routed(plan)
-        for held_id in [i for i in self._catalogue.by_id if i not in wanted]:
+        for held_id in [i for i in self._catalogue.by_id if i not in self._wanted]:
             self._release(self._catalogue.by_id.pop(held_id))
         self._ack(plan)
-        self._first.set()
-
-    async def _hold(self, held: Held) -> None:
-        try:
-            loaded = await self._loop.run_in_executor(self._pool, self._load, held)
-            self._catalogue.by_id[held.id] = self._attach(held, loaded)
-        except GatewayError as error:
-            self._refused[held.id] = str(error)
-        except Exception as error:
-            log.exception("model '%s' version %d", held.name, held.version)
-            self._refused[held.id] = f"loading failed: {type(error).__name__}"
+        if plan.routed & self._loading.keys():
+            return
+        if plan.routed & self._refused.keys():
+            self._loop.call_later(self._patience_s, self._first.set)
+        else:
+            self._first.set()
 
     def _ack(self, plan: Plan) -> None:
-        message = {"type": "ack", "number": plan.number, "refused": self._refused}
+        if plan is not self._plan:
+            return  # a newer one was acknowledged while this one waited
+        message = {
+            "type": "ack",
+            "number": plan.number,
+            "loading": [held for held in self._loading if held in self._wanted],
+            "refused": {held: [one.reason, one.tries] for held, one in self._refused.items()},
+        }
         if not self._channel.send(message):
             self._loop.call_later(0.1, self._ack, plan)
+
+    # ---- models ---------------------------------------------------------------------------------
+
+    def _begin(self, held: Held) -> None:
+        self._loading[held.id] = self._loop.create_task(self._hold(held))
+
+    async def _hold(self, held: Held) -> None:
+        async with self._room:
+            # Plans may have gone over it while it waited its turn, or while it was loaded.
+            if held.id in self._wanted:
+                try:
+                    loaded = await self._loop.run_in_executor(self._pool, self._load, held)
+                    self._keep(held, loaded)
+                except GatewayError as error:
+                    self._refuse(held, str(error))
+                except Exception as error:
+                    log.exception("model '%s' version %d", held.name, held.version)
+                    self._refuse(held, f"loading failed: {type(error).__name__}")
+        del self._loading[held.id]
+        routed = self._plan.routed
+        # Routes are worked out once for all that a newborn worker loads, and not for what is only
+        # held.
+        if held.id in routed and (self._first.is_set() or not routed & self._loading.keys()):
+            self._move()
+        else:
+            self._ack(self._plan)
+
+    def _keep(self, held: Held, loaded: Any) -> None:
+        if held.id not in self._wanted:
+            self._discard(loaded)
+            return
+        self._catalogue.by_id[held.id] = self._attach(held, loaded)
+        self._refused.pop(held.id, None)
+
+    def _refuse(self, held: Held, reason: str) -> None:
+        if held.id in self._wanted:
+            before = self._refused.get(held.id)
+            tries = before.tries + 1 if before is not None else 1
+            delay = min(MAX_RETRY_S, self._retry_s * 2.0 ** (tries - 1))
+            again = self._loop.call_later(delay, self._begin, held)
+            self._refused[held.id] = _Refusal(reason, tries, again)

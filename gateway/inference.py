@@ -3,9 +3,9 @@
 Knows the order of the rooms. Knows nothing of how any of them works inside: bytes belong to
 `wire.oip`, waiting and running to `serving`, counters to `monitor`.
 
-All of it runs on the worker's event loop, once per request or once per batch, but for large bodies,
-which are decoded and compressed on the worker's pool; what depends only on the deployment is worked
-out when the endpoint is built.
+All of it runs on the worker's event loop, once per request or once per batch, but for large bodies
+and answers, which are decoded, encoded and compressed on the worker's pool; what depends only on
+the deployment is worked out when the endpoint is built.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ log = logging.getLogger("penstock.inference")
 BINARY_TYPE = b"application/octet-stream"
 # Parsing more JSON than this holds the loop longer than a hop to a thread costs.
 THREAD_BYTES = 32_768
+# Writing more than this, in bytes of JSON (about 16,000 numbers, or 0.4 ms), on the loop would be
+# felt by others, and is several times what a hop to a thread costs the answer itself.
+THREAD_WEIGHT = 196_608
 _INFINITE = float("inf")
 _HEADER_LENGTH = b"inference-header-content-length"
 _CONTENT_ENCODING = b"content-encoding"
@@ -39,6 +42,10 @@ Answer = tuple[bytes, int | None]
 """A body, and the length of its JSON part where binary tensors follow it."""
 
 
+Encoded = tuple[list[Rider], list[Answer], list[tuple[Rider, GatewayError]]]
+"""Who gets an answer, which, and who cannot have one, and why."""
+
+
 class InferEndpoint:
     """The endpoint of one deployment: POST .../infer."""
 
@@ -47,6 +54,7 @@ class InferEndpoint:
         "_codec",
         "_compress_min_bytes",
         "_heir",
+        "_light_rows",
         "_max_body_bytes",
         "_observer",
         "_pool",
@@ -61,6 +69,7 @@ class InferEndpoint:
         compress_min_bytes: int,
     ) -> None:
         self._codec = codec
+        self._light_rows = codec.light_rows(THREAD_WEIGHT)
         self._observer = observer
         self._pool = pool
         self._max_body_bytes = max_body_bytes
@@ -171,10 +180,44 @@ class InferEndpoint:
             for rider in batch.riders:
                 self.refuse(rider, batch.error)
             return
-        answered, answers, rows = self._encode(batch)
+        if batch.rows > self._light_rows and self._heavy(batch):
+            self._encode_on_thread(batch)
+        else:
+            self._answer(batch, self._encode(batch))
+
+    def _heavy(self, batch: Batch) -> bool:
+        requests = (rider.request for rider in batch.riders)
+        return self._codec.weighs_over(THREAD_WEIGHT, batch.outputs, requests)
+
+    def _encode_on_thread(self, batch: Batch) -> None:
+        loop = asyncio.get_running_loop()
+
+        def encode() -> None:
+            loop.call_soon_threadsafe(self._encoded, batch, self._encode(batch))
+
+        # First, so that nobody believes the batch answered; should the pool find no new thread, it
+        # still keeps what it was given for those that it has.
+        self._batcher.answers_later(batch)
+        self._pool.submit(encode)
+
+    def _encoded(self, batch: Batch, encoded: Encoded) -> None:
+        try:
+            self._answer(batch, _still_awaited(encoded))
+        finally:
+            self._batcher.answered(batch)
+
+    def _answer(self, batch: Batch, encoded: Encoded) -> None:
+        """Counts, then writes what has been encoded, then notes the times."""
+        answered, answers, failed = encoded
+        for rider, error in failed:
+            self._refuse(rider.exchange, error)
         observer = self._observer
         left = sum([rider.exchange.gone for rider in batch.riders])
-        observer.counted(batch.reason, batch.rows, len(answered), rows, left)
+        rows = batch.rows
+        if len(answered) < len(batch.riders):
+            rows = sum([rider.rows for rider in answered])
+        pruned = batch.runtime is not None
+        observer.counted(batch.reason, batch.rows, len(answered), rows, left, pruned)
         for rider, answer in zip(answered, answers, strict=True):
             try:
                 self._reply(rider, answer)
@@ -198,13 +241,14 @@ class InferEndpoint:
         """Answers a rider that will not ride, or whose run failed."""
         self._refuse(rider.exchange, error)
 
-    def _encode(self, batch: Batch) -> tuple[list[Rider], list[Answer], int]:
-        """The bodies of all who still wait for one. Who cannot have one is refused at once."""
+    def _encode(self, batch: Batch) -> Encoded:
+        """The bodies of all who still wait for one. On the loop or on a thread: never raises."""
         codec = self._codec
         rendered = None if batch.trimmed else codec.render(batch.outputs)
         answered: list[Rider] = []
         answers: list[Answer] = []
-        rows = start = 0
+        failed: list[tuple[Rider, GatewayError]] = []
+        start = 0
         for place, rider in enumerate(batch.riders):
             first, start = start, start + rider.rows
             if rider.exchange.gone:
@@ -216,16 +260,15 @@ class InferEndpoint:
                     own = codec.render(batch.trimmed[place])  # type: ignore[index]
                     answer = codec.answer(own, rider.request, 0, rider.rows)
             except GatewayError as error:
-                self._refuse(rider.exchange, error)
+                failed.append((rider, error))
                 continue
             except Exception:
                 log.exception("an answer could not be written")
-                self._refuse(rider.exchange, GatewayError("internal error"))
+                failed.append((rider, GatewayError("internal error")))
                 continue
             answered.append(rider)
             answers.append(answer)
-            rows += rider.rows
-        return answered, answers, rows
+        return answered, answers, failed
 
     def _reply(self, rider: Rider, answer: Answer) -> None:
         body, header_length = answer
@@ -273,3 +316,18 @@ class InferEndpoint:
 
 def _binary(header_length: int) -> tuple[Header, ...]:
     return ((b"inference-header-content-length", b"%d" % header_length),)
+
+
+def _still_awaited(encoded: Encoded) -> Encoded:
+    """Without those whose client left while it was written."""
+    answered, answers, failed = encoded
+    kept = [
+        (rider, answer)
+        for rider, answer in zip(answered, answers, strict=True)
+        if not rider.exchange.gone
+    ]
+    return (
+        [rider for rider, _ in kept],
+        [answer for _, answer in kept],
+        [(rider, error) for rider, error in failed if not rider.exchange.gone],
+    )

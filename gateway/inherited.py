@@ -25,6 +25,7 @@ class Launch:
         config_path: the file that was named with `--config`.
         config_sha256: of what that file said.
         flags: fields that the command line set.
+        gpus: how many this machine has.
     """
 
     config: Config
@@ -36,6 +37,7 @@ class Launch:
     flags: tuple[Given, ...] = ()
     json: bool = False
     started: float = 0.0
+    gpus: int = 0
 
 
 @dataclass(frozen=True, slots=True)

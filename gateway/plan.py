@@ -81,12 +81,21 @@ class Absent:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a worker follows. A higher number replaces a lower one."""
+    """What a worker follows. A higher number replaces a lower one.
+
+    `settled` says that all that the server was started with serves or is refused.
+    """
 
     number: int
     held: tuple[Held, ...] = ()
     routes: tuple[Route, ...] = ()
     absent: tuple[Absent, ...] = ()
+    settled: bool = False
+
+    @property
+    def routed(self) -> set[str]:
+        """Ids of the deployments that answer requests."""
+        return {held for route in self.routes for held in route.deployments.values()}
 
     def parts(self) -> dict[str, Any]:
         """The plan as named plain values; `from_parts` is its inverse."""
@@ -100,6 +109,7 @@ class Plan:
             for route in self.routes
         ]
         values["absent"] = [asdict(absent) for absent in self.absent]
+        values["settled"] = self.settled
         return values
 
     @classmethod
@@ -113,6 +123,7 @@ class Plan:
                 for name, version, deployments in parts["routes"]
             ),
             tuple(Absent(**value) for value in parts["absent"]),
+            parts["settled"],
         )
 
 

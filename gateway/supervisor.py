@@ -77,9 +77,14 @@ class Supervisor:
     """Runs until told to stop. One instance per server."""
 
     def __init__(
-        self, launch: Launch, workers: int, roles: Roles, hung_after_s: float = HUNG_AFTER_S
+        self,
+        launch: Launch,
+        workers: int,
+        roles: Roles,
+        hung_after_s: float = HUNG_AFTER_S,
+        fork: Callable[[Callable[[], int]], int] = processes.fork,
     ) -> None:
-        """Binds the sockets and reserves the arena; `run` starts the children.
+        """Binds the sockets and reserves the arena; `run` starts the children with `fork`.
 
         Raises:
             ConfigInvalid: an address cannot be bound.
@@ -88,6 +93,7 @@ class Supervisor:
         self._roles = roles
         self._config = config
         self._hung_after_s = hung_after_s
+        self._fork = fork
         self._inherited = Inherited(
             launch,
             workers,
@@ -157,7 +163,7 @@ class Supervisor:
             return self._roles.worker(self._inherited, place.slot, place.epoch)
 
         try:
-            place.pid = processes.fork(main)
+            place.pid = self._fork(main)
         except OSError as error:  # no process or memory to be had now: the others serve on
             place.start_at = now + MAX_RESTART_DELAY_S
             _say(f"{place.name} cannot be started now: {error.strerror}")
@@ -206,7 +212,7 @@ class Supervisor:
             return 0
 
         try:
-            pid = processes.fork(trial)
+            pid = self._fork(trial)
         except OSError as error:
             reason = f"no process to try it out in: {error.strerror}"
             self._tell_control({"type": "trial", "id": number, "ok": False, "reason": reason})

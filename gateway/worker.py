@@ -20,17 +20,18 @@ import uvicorn
 import uvloop
 from uvicorn.server import ServerState
 
-from gateway import sockets
+from gateway import devices, sockets
 from gateway.catalogue import Catalogue, Served
 from gateway.errors import Draining
 from gateway.exchange import Exchange
-from gateway.follower import Follower
+from gateway.follower import PARALLEL, Follower
 from gateway.inference import InferEndpoint
 from gateway.inherited import Inherited
 from gateway.monitor import layout
 from gateway.monitor.arena import (
     BORN_NS,
     DRAINING,
+    EXIT_STATUS,
     HEARTBEAT_NS,
     PLAN,
     READY,
@@ -60,8 +61,10 @@ POOL_THREADS = 4
 SWITCH_INTERVAL_S = 0.001
 # Refusals written at the end of the grace period leave before their connections are cut.
 FLUSH_S = 0.1
-# Which model is being loaded is marked in a place of its own: one is loaded at a time.
-LOADING = RUNNING + RUNNING_PLACES - 1
+# Which models are being loaded is marked in places of their own.
+LOADING = RUNNING + RUNNING_PLACES - PARALLEL
+# A worker whose model hangs while it is loaded serves the others then: half a server beats none.
+OPEN_WITHIN_S = 300.0
 
 
 def main(inherited: Inherited, slot: int, epoch: int) -> int:
@@ -79,6 +82,7 @@ class Worker:
         config = inherited.launch.config
         self._config = config
         self._slot = slot
+        self._gpu = devices.share(slot, inherited.launch.gpus)
         self._epoch = epoch
         self._arena = inherited.arena
         self._board = inherited.board
@@ -91,6 +95,7 @@ class Worker:
         self._pool = ThreadPoolExecutor(POOL_THREADS, "pool")
         self._observers: dict[str, BatchObserver] = {}
         self._places = list(range(RUNNING, LOADING))
+        self._loading_places = list(range(LOADING, LOADING + PARALLEL))
 
     async def run(self) -> None:
         """Starts, serves, drains."""
@@ -116,14 +121,17 @@ class Worker:
             self._catalogue,
             self._load,
             self._attach,
+            self._discard,
             self._release,
             self._routed,
             self._api.hear,
             self._pool,
+            # If the one before died of what it loaded, the next death must have one suspect.
+            parallel=PARALLEL if self._row[EXIT_STATUS] >= 0 else 1,
         )
         follower.start(self._epoch)
         stopping = asyncio.create_task(stop.wait())
-        first = asyncio.create_task(follower.first_plan())
+        first = asyncio.create_task(follower.first_plan(OPEN_WITHIN_S))
         await asyncio.wait({stopping, first}, return_when=asyncio.FIRST_COMPLETED)
         first.cancel()
         if not stop.is_set():
@@ -198,11 +206,13 @@ class Worker:
 
     def _load(self, held: Held) -> Loaded:
         """On a thread. What dies of loading is as much to blame as what dies of running."""
-        self._row[LOADING] = held.block
+        place = self._loading_places.pop()
+        self._row[place] = held.block
         try:
-            return load(held)
+            return load(held, self._gpu)
         finally:
-            self._row[LOADING] = 0
+            self._row[place] = 0
+            self._loading_places.append(place)
 
     def _attach(self, held: Held, loaded: Loaded) -> Served:
         config = self._config
@@ -227,6 +237,7 @@ class Worker:
             self._turn,
             left=observer.left,
             mark=self._mark(held.block),
+            built=observer.built,
         )
         endpoint.attach(deployment.batcher)
         observer.loaded(loaded.load_s)
@@ -252,6 +263,9 @@ class Worker:
                 place = 0
 
         return mark
+
+    def _discard(self, loaded: Loaded) -> None:
+        self._pool.submit(loaded.runtime.close)
 
     def _release(self, served: Served) -> None:
         observer = self._observers.pop(served.held.id)

@@ -76,18 +76,22 @@ def kernel(*signatures: str) -> Callable[[Kernel], Kernel]:
     return decorate
 
 
-def compile_all() -> float:
+def compile_all(progress: Callable[[int, int], None] = lambda done, total: None) -> float:
     """Compiles every kernel that has been imported, or takes it from the cache.
 
     Afterwards a call with types that no signature names raises TypeError, where numba would
     otherwise compile for a second in the middle of somebody's request.
+
+    Args:
+        progress: told before each kernel how many are done, and of how many.
 
     Returns:
         Seconds it took.
     """
     start = time.perf_counter()
     if not _numba.DISABLE_JIT:
-        for compiled, signatures in _kernels:
+        for done, (compiled, signatures) in enumerate(_kernels):
+            progress(done, len(_kernels))
             compiled.disable_compile(False)
             for signature in signatures:
                 compiled.compile(signature)

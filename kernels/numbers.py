@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from kernels._jit import kernel
+from kernels._words import leading_digits, spelled, word_at
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -31,7 +32,6 @@ _ZERO: Final = np.uint64(0)
 _ONE: Final = np.uint64(1)
 _EIGHT: Final = np.uint64(8)
 _TEN: Final = np.uint64(10)
-_HUNDRED_MILLION: Final = np.uint64(100_000_000)
 _HALF: Final = np.uint64(32)
 _TOP: Final = np.uint64(63)
 # A product's upper word holds the float's 53 bits, one to round by, and at least 9 to decide with.
@@ -41,14 +41,6 @@ _EXACT: Final = np.uint64(1 << 53)
 _HIDDEN: Final = np.uint64(1 << 52)
 _FRACTION: Final = np.uint64((1 << 52) - 1)
 _FRACTION_BITS: Final = np.uint64(52)
-
-# For eight bytes at once.
-_DIGITS: Final = np.uint64(0x3030303030303030)
-_TO_TOP: Final = np.uint64(0x7676767676767676)
-_TOPS: Final = np.uint64(0x8080808080808080)
-_LOWER_HALVES: Final = np.uint64(0x0F0F0F0F0F0F0F0F)
-_PAIRS: Final = np.uint64(0x00FF00FF00FF00FF)
-_FOURS: Final = np.uint64(0x0000FFFF0000FFFF)
 
 _POWERS: Final = np.array([10**power for power in range(9)], np.uint64)
 """What a mantissa grows by for so many digits."""
@@ -142,33 +134,6 @@ def _scaled(mantissa: Any, power: Any) -> float:
     return exact * float(_TENS[power]) if power >= 0 else exact / float(_TENS[-power])
 
 
-@kernel("uint64(uint64)")
-def _no_digits(word: Any) -> Any:
-    """The top bits of bytes that are no digits; right up to the first of them, zero without one.
-
-    A digit's byte, less the digits' upper half, is at most 9 and stays below 128 after adding 118.
-    """
-    plain = word ^ _DIGITS
-    return ((plain + _TO_TOP) | plain) & _TOPS
-
-
-@kernel("uint64(uint64)")
-def _first_byte(tops: Any) -> Any:
-    """The place of the lowest byte whose top bit is set; one must be."""
-    lowest = tops & (~tops + _ONE)
-    # The exponent of a power of two is its place; each byte's top bit is its seventh.
-    return np.uint64(((np.float64(lowest).view(np.int64) >> 52) & 2047) - 1030) >> np.uint64(3)
-
-
-@kernel("uint64(uint64)")
-def _spelled(word: Any) -> Any:
-    """The number that eight digits spell: neighbours are joined in three steps, all at once."""
-    digits = word & _LOWER_HALVES
-    pairs = (digits * _TEN + (digits >> np.uint64(8))) & _PAIRS
-    fours = (pairs * np.uint64(100) + (pairs >> np.uint64(16))) & _FOURS
-    return (fours * np.uint64(10_000) + (fours >> _HALF)) & _LOW
-
-
 # One loop for all of it: a kernel that is handed the text counts a reference to it, and at one or
 # two calls for each number that takes longer than reading the number.
 @kernel(
@@ -217,23 +182,14 @@ def _read(text: Any, at: Any, stop: Any, shape: Array, out: Array) -> bool:
                 if text[at] == 46:  # .
                     at += _ONE
                     point = at
-                    while at + _EIGHT <= stop and 48 <= text[at] <= 57:
-                        word = _ZERO
-                        for place in range(8):  # which the compiler makes a single load
-                            byte = np.uint64(text[at + np.uint64(place)])
-                            word |= byte << np.uint64(8 * place)
-                        other = _no_digits(word)
-                        if other == _ZERO:
-                            mantissa = mantissa * _HUNDRED_MILLION + _spelled(word)
-                            at += _EIGHT
-                            continue
-                        # As many digits as come first, without a branch on how many: shifted to the
-                        # end, behind zeros.
-                        taken = _first_byte(other)
-                        spelled = _spelled((word << (np.uint64(56) - taken * _EIGHT)) << _EIGHT)
-                        mantissa = mantissa * _POWERS[taken] + spelled
+                    while at + _EIGHT <= stop:
+                        # As many digits as come, without a branch on how many: that varies.
+                        word = word_at(text, at)
+                        taken = leading_digits(word)
+                        mantissa = mantissa * _POWERS[taken] + spelled(word, taken)
                         at += taken
-                        break
+                        if text[at] < 48 or text[at] > 57:
+                            break
                     while 48 <= text[at] <= 57:  # the last few bytes of the text
                         mantissa = mantissa * _TEN + np.uint64(text[at] - 48)
                         at += _ONE

@@ -107,6 +107,7 @@ class Bench:
             self._models[name] = {
                 "gbt": lambda: models.gbt(self.folder),
                 "averager": lambda: models.averager(self.folder),
+                "outer": lambda: models.outer(self.folder),
                 "row_2ms": lambda: models.per_row(self.folder, "row_2ms", 2e-3, where),
                 "run_200us": lambda: models.per_run(self.folder, "run_200us", 2e-4, where),
                 "run_2ms": lambda: models.per_run(self.folder, "run_2ms", 2e-3, where),
@@ -139,6 +140,14 @@ class Bench:
             lambda path: bodies.binary_pool(
                 path, (row[None] for row in rows), "X", "Y", parameters
             ),
+        )
+
+    def outer_pool(self, kind: str) -> Pool:
+        """One-row bodies for `outer`, answered in `json` or `binary`."""
+        make = bodies.json_pool if kind == "json" else bodies.binary_pool
+        rows = bodies.normal_rows(256, models.WIDTH, np.random.default_rng(13))
+        return self.pool(
+            f"outer-{kind}", lambda path: make(path, (row[None] for row in rows), "X", "Y")
         )
 
     # ------------------------------------------------------------ load

@@ -41,6 +41,28 @@ def averager(folder: Path) -> Path:
     return _save(folder / "averager.onnx", [node], [image], [mean], [axes])
 
 
+def outer(folder: Path, side: int = 2048) -> Path:
+    """`X` [rows, 16] -> `Y` [rows, side, side]: a small question with a large answer.
+
+    At 2,048 a row is 4.2 million different numbers, or about 50 MB of JSON.
+    """
+    nodes = [
+        helper.make_node("MatMul", ["X", "widen"], ["wide"]),
+        helper.make_node("Unsqueeze", ["wide", "last"], ["column"]),
+        helper.make_node("Unsqueeze", ["wide", "first"], ["line"]),
+        helper.make_node("Mul", ["column", "line"], ["Y"]),
+    ]
+    widen = np.random.default_rng(7).normal(size=(WIDTH, side)) / WIDTH
+    constants = [
+        numpy_helper.from_array(widen.astype(np.float32), "widen"),
+        numpy_helper.from_array(np.array([2], np.int64), "last"),
+        numpy_helper.from_array(np.array([1], np.int64), "first"),
+    ]
+    x = helper.make_tensor_value_info("X", TensorProto.FLOAT, ["rows", WIDTH])
+    y = helper.make_tensor_value_info("Y", TensorProto.FLOAT, ["rows", side, side])
+    return _save(folder / "outer.onnx", nodes, [x], [y], constants)
+
+
 def per_row(folder: Path, name: str, seconds: float, where: Sequence[int]) -> Path:
     """`X` [rows, 16] -> `Y` [rows, 1], at least `seconds` of one core for each row."""
     return _calibrate(_row_graph, folder / f"{name}.onnx", seconds, where, rows=8)

@@ -19,7 +19,7 @@ def plan(number: int, *models: Held, absent: Sequence[Absent] = ()) -> Plan:
     for name in sorted({model.name for model in models}):
         versions = {model.version: model.id for model in models if model.name == name}
         routes.append(Route(name, max(versions), versions))
-    return Plan(number, models, tuple(routes), tuple(absent))
+    return Plan(number, models, tuple(routes), tuple(absent), settled=True)
 
 
 def served(model: Held) -> Served:

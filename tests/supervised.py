@@ -6,22 +6,25 @@ in `HOME/notes`, one line each.
 
 from __future__ import annotations
 
+import errno
+import itertools
 import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
+from gateway import processes
 from gateway.config import Config, Control, Drain, Server
 from gateway.inherited import Inherited, Launch
 from gateway.monitor.arena import HEARTBEAT_NS, RUNNING
 from gateway.supervisor import Roles, Supervisor
 
-HUNG_AFTER_S = 0.6
+# Fifty beats: a living worker is not taken for a hung one because the machine is busy.
+HUNG_AFTER_S = 1.0
 TRIAL_DEADLINE_S = 0.4
-Worker = Callable[[Inherited, int, int], int]
 
 
 class Child:
@@ -83,6 +86,12 @@ class Child:
 
     # ---- control and trials ---------------------------------------------------------------------
 
+    def control_hangs_once(self, inherited: Inherited, epoch: int) -> int:
+        if epoch == 1:
+            self.note("control", epoch)
+            time.sleep(60)
+        return self.control(inherited, epoch)
+
     def control(self, inherited: Inherited, epoch: int) -> int:
         """Asks for its trials and notes all that it is told."""
         self.note("control", epoch)
@@ -95,6 +104,7 @@ class Child:
         while not stop:
             while (message := link.receive()) is not None:
                 self.note(*(f"{key}={value}" for key, value in message.items()))
+            inherited.arena.control_row[HEARTBEAT_NS] = time.monotonic_ns()
             time.sleep(0.02)
         return 0
 
@@ -108,14 +118,38 @@ class Child:
         return {"ok": True}
 
 
+class Forks:
+    """Forks, but for some calls, which find no process to be had."""
+
+    def __init__(self, failing: Set[int]) -> None:
+        self._failing = failing
+        self._calls = itertools.count(1)
+
+    def __call__(self, run: Callable[[], int]) -> int:
+        if next(self._calls) in self._failing:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        return processes.fork(run)
+
+
+# Control is the first to be forked, then come the workers, then what control has tried out.
+FIRST_WORKER, FIRST_TRIAL = 2, 4
+
+
 def main(role: str, home: Path, *trials: str) -> int:
     child = Child(home, trials)
     config = Config(
         server=Server(port=0), control=Control(port=0), drain=Drain(grace_s=0.5, lag_s=0.0)
     )
-    worker: Worker = getattr(child, role)
-    roles = Roles(child.control, worker, child.trial)
-    return Supervisor(Launch(config, home), 2, roles, HUNG_AFTER_S).run()
+    control, worker = child.control, child.steady
+    failing: set[int] = set()
+    if role == "no_process":
+        failing = {FIRST_WORKER, FIRST_TRIAL}
+    elif role == "control_hangs_once":
+        control = child.control_hangs_once
+    else:
+        worker = getattr(child, role)
+    roles = Roles(control, worker, child.trial)
+    return Supervisor(Launch(config, home), 2, roles, HUNG_AFTER_S, Forks(failing)).run()
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import pytest
 from gateway.catalogue import Catalogue, Served
 from gateway.channel import pair
 from gateway.errors import ModelRefused
-from gateway.follower import Follower
+from gateway.follower import PARALLEL, Follower
 from gateway.plan import Held, Outbox, Plan
 from tests.plans import held, plan, served
 
@@ -32,18 +32,20 @@ class Desk:
         self.said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         asyncio.get_running_loop().add_reader(self.control.fileno(), self.listen)
         self.refuse: dict[str, str] = {}
-        self.go = threading.Event()
-        self.go.set()
-        self.pool = ThreadPoolExecutor(1)
+        self.go: dict[str, threading.Event] = {}
+        self.pool = ThreadPoolExecutor(4)
         self.follower = Follower(
             self.worker,
             self.catalogue,
             self.load,
             lambda model, loaded: served(model),
+            lambda loaded: self.events.append("discard"),
             self.release,
             self.routed,
             self.heard.put_nowait,
             self.pool,
+            retry_s=0.01,
+            patience_s=0.2,
         )
 
     def listen(self) -> None:
@@ -51,7 +53,8 @@ class Desk:
             self.said.put_nowait(message)
 
     def load(self, model: Held) -> None:
-        assert self.go.wait(10)
+        if model.name in self.go:
+            assert self.go[model.name].wait(10)
         self.events.append(f"load {model.name}")
         if model.name in self.refuse:
             raise ModelRefused(self.refuse[model.name])
@@ -62,8 +65,19 @@ class Desk:
     def routed(self, newest: Plan) -> None:
         self.events.append(f"route {newest.number}")
 
+    def hold_up(self, *names: str) -> None:
+        """Loading these takes until their event is set."""
+        self.go |= {name: threading.Event() for name in names}
+
     def send(self, newest: Plan) -> None:
         assert self.control.send(self.outbox.message(newest))
+
+    async def acked(self, number: int) -> dict[str, Any]:
+        """The first word that this plan is followed and nothing is being loaded."""
+        while True:
+            told = await self.next("ack")
+            if told["number"] == number and not told["loading"]:
+                return told
 
     async def next(self, kind: str) -> dict[str, Any]:
         """The next message of the worker, which must be of this kind."""
@@ -76,7 +90,8 @@ class Desk:
 async def desk() -> AsyncIterator[Desk]:
     made = Desk()
     yield made
-    made.go.set()
+    for going in made.go.values():
+        going.set()
     made.follower.stop()
     made.pool.shutdown()
     asyncio.get_running_loop().remove_reader(made.control.fileno())
@@ -84,14 +99,19 @@ async def desk() -> AsyncIterator[Desk]:
     made.worker.close()
 
 
-async def test_new_models_are_loaded_before_routes_move_and_old_ones_go_after(desk):
+async def test_new_models_are_loaded_beside_the_old_and_old_ones_go_once_routes_have_moved(desk):
     desk.follower.start(1)
     assert (await desk.next("hello"))["epoch"] == 1
     desk.send(plan(1, held("a")))
-    await desk.next("ack")
-    desk.send(plan(2, held("b")))
-    assert (await desk.next("ack")) == {"type": "ack", "number": 2, "refused": {}}
-    assert desk.events == ["load a", "route 1", "load b", "route 2", "release a"]
+    await desk.acked(1)
+    both = plan(2, held("a"), held("b"))
+    desk.send(Plan(2, both.held, plan(1, held("a")).routes))
+    await desk.acked(2)
+    assert [name for name, _, _ in desk.catalogue.served()] == ["a"]
+    desk.events.clear()
+    desk.send(plan(3, held("b")))
+    assert await desk.acked(3) == {"type": "ack", "number": 3, "loading": [], "refused": {}}
+    assert desk.events == ["route 3", "release a"]
 
 
 async def test_what_waited_for_a_predecessor_is_dropped(desk):
@@ -103,19 +123,52 @@ async def test_what_waited_for_a_predecessor_is_dropped(desk):
     assert (desk.heard.qsize(), desk.events) == (0, [])
 
 
-async def test_plans_coalesce_while_one_is_being_followed(desk):
+async def test_a_plan_is_followed_at_once_and_says_what_is_still_being_loaded(desk):
+    desk.hold_up("slow")
     desk.follower.start(1)
     await desk.next("hello")
-    desk.go.clear()
+    slow, quick = held("slow"), held("quick")
+    desk.send(plan(1, slow, quick))
+    assert set((await desk.next("ack"))["loading"]) == {slow.id, quick.id}
+    assert (await desk.next("ack"))["loading"] == [slow.id]
+    desk.send(Plan(2, (slow,)))
+    told = await desk.next("ack")
+    assert (told["number"], told["loading"]) == (2, [slow.id])
+    assert desk.events[-2:] == ["route 2", "release quick"]
+    desk.go["slow"].set()
+    assert await desk.acked(2)
+
+
+async def test_what_is_no_longer_wanted_when_it_is_loaded_is_let_go(desk):
+    desk.hold_up("a")
+    desk.follower.start(1)
+    await desk.next("hello")
     desk.send(plan(1, held("a")))
-    await asyncio.sleep(0.01)
-    for number, name in enumerate("bcd", 2):
-        desk.send(plan(number, held(name)))
-    await asyncio.sleep(0.01)
-    desk.go.set()
-    acked = [(await desk.next("ack"))["number"] for _ in range(2)]
-    assert acked == [1, 4]
-    assert desk.events == ["load a", "route 1", "load d", "route 4", "release a"]
+    await desk.next("ack")
+    desk.send(plan(2))
+    await desk.acked(2)
+    desk.go["a"].set()
+    await desk.acked(2)
+    assert desk.events[-2:] == ["load a", "discard"]
+    assert desk.catalogue.by_id == {}
+
+
+async def test_only_so_many_are_loaded_at_once_and_what_is_routed_goes_first(desk):
+    names = [f"m{n}" for n in range(PARALLEL + 2)]
+    desk.hold_up(*names)
+    models = [held(name) for name in names]
+    desk.follower.start(1)
+    await desk.next("hello")
+    desk.send(Plan(1, tuple(models), plan(0, models[-1]).routes))
+    desk.go[names[0]].set()
+    told = await desk.next("ack")
+    assert len(told["loading"]) == len(names)
+    assert len((await desk.next("ack"))["loading"]) == len(names) - 1
+    desk.go[names[-1]].set()
+    await desk.follower.first_plan(5)
+    for going in desk.go.values():
+        going.set()
+    await desk.acked(1)
 
 
 async def test_a_model_that_cannot_be_loaded_is_refused_with_the_reason_and_the_rest_is_held(desk):
@@ -124,12 +177,38 @@ async def test_a_model_that_cannot_be_loaded_is_refused_with_the_reason_and_the_
     await desk.next("hello")
     bad, good = held("bad"), held("good")
     desk.send(plan(1, bad, good))
-    assert (await desk.next("ack"))["refused"] == {bad.id: "corrupt"}
+    assert (await desk.acked(1))["refused"][bad.id][0] == "corrupt"
     assert list(desk.catalogue.by_id) == [good.id]
-    # It is not tried again with every plan.
-    desk.send(plan(2, bad, good))
-    await desk.next("ack")
-    assert desk.events.count("load bad") == 1
+
+
+async def test_what_was_refused_is_tried_again_until_it_loads(desk):
+    desk.refuse = {"m": "not enough memory"}
+    desk.follower.start(1)
+    await desk.next("hello")
+    model = held("m")
+    desk.send(plan(1, model))
+    tries = 0
+    while tries < 3:
+        refused = (await desk.next("ack"))["refused"]
+        tries = refused[model.id][1] if refused else 0
+    assert list(desk.catalogue.by_id) == []
+    desk.refuse = {}
+    while (await desk.acked(1))["refused"]:
+        pass
+    assert list(desk.catalogue.by_id) == [model.id]
+
+
+async def test_what_was_refused_is_not_tried_again_once_it_is_no_longer_wanted(desk):
+    desk.refuse = {"m": "corrupt"}
+    desk.follower.start(1)
+    await desk.next("hello")
+    desk.send(plan(1, held("m")))
+    await desk.acked(1)
+    desk.send(plan(2))
+    assert (await desk.acked(2))["refused"] == {}
+    desk.events.clear()
+    await asyncio.sleep(0.1)
+    assert desk.events == []
 
 
 async def test_a_follower_that_lacks_a_part_asks_for_all(desk):
@@ -140,17 +219,52 @@ async def test_a_follower_that_lacks_a_part_asks_for_all(desk):
     await desk.next("hello")
     desk.outbox.forget()
     desk.send(plan(2, held("a"), held("b")))
-    assert (await desk.next("ack"))["number"] == 2
+    await desk.acked(2)
 
 
 async def test_the_first_plan_is_waited_for(desk):
     desk.follower.start(1)
-    first = asyncio.ensure_future(desk.follower.first_plan())
+    first = asyncio.ensure_future(desk.follower.first_plan(5))
     await asyncio.sleep(0.01)
     assert not first.done()
     desk.send(plan(1, held("a")))
     await asyncio.wait_for(first, 5)
-    assert desk.events == ["load a", "route 1"]
+    assert "load a" in desk.events
+
+
+async def test_a_model_that_hangs_while_it_is_loaded_is_not_waited_for_for_ever(desk):
+    desk.hold_up("slow")
+    desk.follower.start(1)
+    await desk.next("hello")
+    desk.send(plan(1, held("slow"), held("quick")))
+    await desk.follower.first_plan(0.05)
+    assert [name for name, _, _ in desk.catalogue.served()] == ["quick"]
+    desk.go["slow"].set()
+    await desk.acked(1)
+    assert [name for name, _, _ in desk.catalogue.served()] == ["quick", "slow"]
+
+
+async def test_who_cannot_load_what_it_should_serve_waits_a_while_for_other_content(desk):
+    desk.refuse = {"m": "overwritten"}
+    desk.follower.start(1)
+    await desk.next("hello")
+    old, new = held("m"), held("n")
+    desk.send(plan(1, old))
+    first = asyncio.ensure_future(desk.follower.first_plan(5))
+    assert old.id in (await desk.acked(1))["refused"]
+    assert not first.done()
+    desk.send(plan(2, new))
+    await first
+    assert [name for name, _, _ in desk.catalogue.served()] == ["n"]
+
+
+async def test_who_gets_no_other_content_opens_without(desk):
+    desk.refuse = {"m": "overwritten"}
+    desk.follower.start(1)
+    await desk.next("hello")
+    desk.send(plan(1, held("m")))
+    await asyncio.wait_for(desk.follower.first_plan(60), 5)
+    assert [entry.reason for entry in desk.catalogue.index()] == ["overwritten"]
 
 
 async def test_other_messages_are_passed_on(desk):

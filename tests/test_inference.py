@@ -126,7 +126,7 @@ def test_priority_and_timeout_of_a_request_reach_the_batcher(endpoint):
     before = perf_counter()
     deliverer(caller)
     assert riders[0].priority == 9
-    assert 1.9 < riders[0].deadline - before < 2.5
+    assert before <= riders[0].deadline - 2.0 <= perf_counter()
 
 
 def test_a_large_body_is_decoded_off_the_loop(endpoint):

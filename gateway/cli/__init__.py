@@ -22,14 +22,27 @@ from gateway.errors import GatewayError
 
 
 class _Usage(Exception):
-    """The command line cannot be understood."""
+    """The command line cannot be understood; carries what is wrong and what would be right."""
 
 
 class _Parser(argparse.ArgumentParser):
     """Leaves to `main` how a usage error is told; argparse itself only knows plain text."""
 
+    _has_commands = False
+
+    def add_subparsers(self, **options: Any) -> Any:
+        self._has_commands = True
+        return super().add_subparsers(**options)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:  # told here, where the usage is the sub-command's
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
     def error(self, message: str) -> NoReturn:
-        raise _Usage(f"{message}\n{self.format_usage().rstrip()}")
+        # Whoever names no command, or one that does not exist, is shown those that do.
+        raise _Usage(message, self.format_help() if self._has_commands else self.format_usage())
 
 
 class Command(Protocol):
@@ -48,7 +61,10 @@ def main(argv: Sequence[str] | None = None, commands: Sequence[Command] | None =
         status: int = args.run(args)
         sys.stdout.flush()
     except _Usage as error:
-        return _fail(str(error), "usage", as_json, 2)
+        message, usage = error.args
+        if not as_json:
+            sys.stderr.write(usage)
+        return _fail(message, "usage", as_json, 2)
     except GatewayError as error:
         return _fail(str(error), error.code, as_json, 1)
     except KeyboardInterrupt:

@@ -9,7 +9,7 @@ import importlib.metadata
 import os
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gateway.cli.findings import Case, Finding, writable
@@ -70,21 +70,33 @@ def check_runtime(case: Case) -> Iterator[Finding]:
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
-    providers = onnxruntime.get_available_providers()
-    has_cuda = "CUDAExecutionProvider" in providers
-    gpus = sorted(str(path) for path in Path("/dev").glob("nvidia[0-9]*"))
+    from gateway.devices import count_gpus
+
+    title = f"onnxruntime {onnxruntime.__version__}"
+    yield find_devices(case, title, onnxruntime.get_available_providers(), count_gpus())
+
+
+def find_devices(case: Case, title: str, providers: Sequence[str], gpus: int) -> Finding:
+    """What these providers and so many GPUs are worth to this configuration."""
+    from gateway.devices import CUDA, VISIBLE, number
+
+    has_cuda = CUDA in providers
     sections = {"defaults": case.config.defaults, **case.config.models}
     wanting = [name for name, section in sections.items() if section.device.startswith("cuda")]
-    found = f"onnxruntime {onnxruntime.__version__}: {', '.join(providers)}; {len(gpus)} GPUs"
+    absent = [name for name in wanting if number(sections[name].device, 0) >= gpus]
+    narrowed = f" ({VISIBLE}={os.environ[VISIBLE]})" if VISIBLE in os.environ else ""
+    found = f"{title}: {', '.join(providers)}; {gpus} GPUs{narrowed}"
     install = "install the GPU runtime: pip install 'penstock[gpu]' (README.md, GPU)"
     if wanting and not (has_cuda and gpus):
         what = f"{found}; device cuda is asked for by {', '.join(wanting)}"
         missing = install if gpus else "no GPU is visible here: set device to auto or cpu"
-        yield Finding("runtime", "fail", what, missing)
-    elif gpus and not has_cuda:
-        yield Finding("runtime", "warn", found, install)
-    else:
-        yield Finding("runtime", "ok", found)
+        return Finding("runtime", "fail", what, missing)
+    if absent:
+        what = f"{found}; a GPU that is not there is asked for by {', '.join(absent)}"
+        return Finding("runtime", "fail", what, f"name one of cuda:0 to cuda:{gpus - 1}, or cuda")
+    if gpus and not has_cuda:
+        return Finding("runtime", "warn", found, install)
+    return Finding("runtime", "ok", found)
 
 
 def check_kernels(case: Case) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import resource
 import shutil
 import socket
@@ -129,7 +130,7 @@ def check_descriptors(case: Case) -> Iterator[Finding]:
 
 def check_memory(case: Case) -> Iterator[Finding]:
     """Whether the workers fit into memory and into the cgroup's share of it."""
-    workers = case.config.server.workers or usable_cores()
+    workers = case.config.server.workers or default_workers(case)[0]
     room, needed = memory_bytes(), workers * WORKER_BYTES
     found = (
         f"{room >> 20} MiB usable, about {needed >> 20} MiB for {workers} workers and small models"
@@ -157,7 +158,8 @@ def memory_bytes(
 def check_cores(case: Case) -> Iterator[Finding]:
     """Whether workers and cores match."""
     cores, workers = usable_cores(), case.config.server.workers
-    found = f"{cores} usable, {workers or cores} workers"
+    count, why = (workers, "") if workers else default_workers(case)
+    found = f"{cores} usable, {count} workers{why}"
     if workers and workers > cores:
         yield Finding("cores", "warn", found, f"server.workers: {cores}, or leave it out")
     else:
@@ -169,6 +171,19 @@ def usable_cores() -> int:
     from gateway.processes import usable_cores as counted
 
     return counted()
+
+
+def default_workers(case: Case) -> tuple[int, str]:
+    """How many workers a server would start by itself, and for what, where that is no core."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime
+
+    from gateway import devices
+
+    found = onnxruntime.get_available_providers(), devices.count_gpus()
+    on_gpus = devices.used_gpus(case.config, *found)
+    count = devices.default_workers(case.config, *found, usable_cores())
+    return count, f" (one for each of {on_gpus} GPUs)" if on_gpus else ""
 
 
 def check_models(case: Case) -> Iterator[Finding]:

@@ -17,13 +17,23 @@ _WIDTH = 30
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
+def size(count: float) -> str:
+    """Bytes for people: `54.2 kB`."""
+    for unit in _UNITS[:-1]:
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} {_UNITS[-1]}"
+
+
 class Bar:
-    """Called with (bytes done, bytes in all); leaves the line empty when its block ends.
+    """Called with (done, in all); leaves the line empty when its block ends.
 
     Args:
         title: what is going on.
         stream: where to draw; standard error where it is not given.
         now: seconds of a monotonic clock.
+        told: how an amount is written; as bytes where it is not given.
     """
 
     def __init__(
@@ -31,7 +41,9 @@ class Bar:
         title: str,
         stream: TextIO | None = None,
         now: Callable[[], float] = time.monotonic,
+        told: Callable[[float], str] = size,
     ) -> None:
+        self._told = told
         self._title = title
         self._stream = sys.stderr if stream is None else stream
         self._now = now
@@ -56,15 +68,6 @@ class Bar:
         share = done / total if total else 1.0
         bar = ("#" * int(share * _WIDTH)).ljust(_WIDTH, ".")
         self._stream.write(
-            f"\r\x1b[K{self._title} [{bar}] {share:4.0%} {size(done)} of {size(total)}"
+            f"\r\x1b[K{self._title} [{bar}] {share:4.0%} {self._told(done)} of {self._told(total)}"
         )
         self._stream.flush()
-
-
-def size(count: float) -> str:
-    """Bytes for people: `54.2 kB`."""
-    for unit in _UNITS[:-1]:
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} {_UNITS[-1]}"

@@ -9,6 +9,7 @@ import http.client
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
@@ -38,8 +39,8 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def notify(home: Path) -> dict[str, Any] | None:
-    """Has the running server read its sources again, and waits until it follows them.
+def notify(home: Path, model: str | None) -> dict[str, Any] | None:
+    """Has the running server read its sources again, and waits for one model, or for all of them.
 
     Returns:
         Its answer: `plan` (number) and `absent` (what does not serve, with reasons); None if no
@@ -51,7 +52,8 @@ def notify(home: Path) -> dict[str, Any] | None:
     server = find(home)
     if server is None:
         return None
-    return ask(server["admin_port"], "POST", "/api/reload")
+    query = "" if model is None else f"?model={quote(model, safe='')}"
+    return ask(server["admin_port"], "POST", f"/api/reload{query}")
 
 
 def ask(

@@ -53,7 +53,9 @@ def configure(subparsers: Any) -> None:
     parser.add_argument("--port", type=int, help="data port (default 8000; 0: a free one)")
     parser.add_argument("--admin-port", type=int, help="control port on loopback (default 8002)")
     parser.add_argument(
-        "--workers", type=int, help="worker processes (default: one per usable core)"
+        "--workers",
+        type=int,
+        help="worker processes (default: one per GPU in use, else one per usable core)",
     )
     parser.add_argument("--json", action="store_true", help="announce readiness as one JSON line")
     parser.set_defaults(run=run)
@@ -90,15 +92,20 @@ def run(args: argparse.Namespace) -> int:
     started = time.monotonic()
 
     # Only now: these imports read the environment prepared above.
-    from gateway import processes, supervisor, trial, worker
+    import onnxruntime
+
+    from gateway import devices, processes, supervisor, trial, worker
+    from gateway.cli.progress import Bar
     from gateway.control import audit
     from gateway.control import main as control
     from gateway.inherited import Launch
     from kernels import _jit
 
-    compile_seconds = _jit.compile_all()
+    with Bar("compiling kernels", told=str) as bar:
+        compile_seconds = _jit.compile_all(bar)
     if compile_seconds > 1 and sys.stderr.isatty():
         print(f"penstock: compiled kernels in {compile_seconds:.1f} s", file=sys.stderr)  # noqa: T201
+    gpus = devices.count_gpus()
     launch = Launch(
         config=settings,
         home=home,
@@ -109,8 +116,11 @@ def run(args: argparse.Namespace) -> int:
         flags=flags,
         json=args.json,
         started=started,
+        gpus=gpus,
     )
-    workers = settings.server.workers or processes.usable_cores()
+    workers = settings.server.workers or devices.default_workers(
+        settings, onnxruntime.get_available_providers(), gpus, processes.usable_cores()
+    )
     roles = supervisor.Roles(control.main, worker.main, trial.try_out)
     try:
         server = supervisor.Supervisor(launch, workers, roles)

@@ -68,17 +68,18 @@ def announce(home: Path, model: str, version: int | None = None) -> Verdict:
         model: the model that changed.
         version: the version that should serve now; None: any fault of the model counts.
     """
-    return _announce(home, lambda name, number: name == model and version in (None, number))
+    return _announce(home, model, lambda name, number: name == model and version in (None, number))
 
 
 def announce_models(home: Path, models: Set[str]) -> Verdict:
-    """As `announce`, of several models."""
-    return _announce(home, lambda name, _: name in models)
+    """As `announce`, of several models: waits for all that should run, unless it is just one."""
+    (awaited,) = models if len(models) == 1 else (None,)
+    return _announce(home, awaited, lambda name, _: name in models)
 
 
-def _announce(home: Path, concerns: Callable[[str, int], bool]) -> Verdict:
+def _announce(home: Path, model: str | None, concerns: Callable[[str, int], bool]) -> Verdict:
     try:
-        answer = running.notify(home)
+        answer = running.notify(home, model)
     except ControlUnavailable as error:
         return Verdict(True, None, (f"the change is stored, but: {error}",))
     if answer is None:

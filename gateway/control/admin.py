@@ -36,7 +36,7 @@ class Admin:
     metrics: Callable[[str, bool], tuple[bytes, str]]
     status: Callable[[], Mapping[str, Any]]
     models: Callable[[], list[dict[str, Any]]]
-    reload: Callable[[Actor], Awaitable[tuple[Absent, ...]]]
+    reload: Callable[[Actor, str | None], Awaitable[tuple[Absent, ...]]]
     load: Callable[[Actor, str], Awaitable[None]]
     unload: Callable[[Actor, str], Awaitable[None]]
 
@@ -64,7 +64,7 @@ def build_app(admin: Admin, more: Sequence[Route] = ()) -> Starlette:
         return json_answer({"models": admin.models()})
 
     async def reload(request: Request) -> Response:
-        absent = await admin.reload(actor_of(request))
+        absent = await admin.reload(actor_of(request), request.query_params.get("model"))
         lines = [
             {"name": a.name, "version": a.version, "state": a.state, "reason": a.reason}
             for a in absent

@@ -40,6 +40,12 @@ def announce(inherited: Inherited, serving: Mapping[str, int], absent: Sequence[
         )
 
 
+def still_loading() -> None:
+    """Tells somebody at a terminal that it goes on."""
+    if sys.stderr.isatty():
+        print("penstock: trying the models out and loading them", file=sys.stderr, flush=True)  # noqa: T201
+
+
 def _line(
     as_json: bool, facts: Mapping[str, Any], serving: Mapping[str, int], absent: Sequence[Absent]
 ) -> str:

@@ -47,8 +47,12 @@ class Changes:
         self._config = config
         self._reread = reread
 
-    async def reload(self, actor: Actor) -> tuple[Absent, ...]:
+    async def reload(self, actor: Actor, name: str | None = None) -> tuple[Absent, ...]:
         """Reads the configuration and every source again and brings the workers there.
+
+        Args:
+            actor: who asks.
+            name: wait for this model alone; None: for all.
 
         Raises:
             ConfigInvalid: the document has faults; nothing changes.
@@ -59,7 +63,7 @@ class Changes:
         before = {"plan": memory.plan.number, "refused": len(memory.refused)}
         await self._recorder.record(actor, "reload", "sources", before)
         self._planner.forget_refusals()
-        return await self._planner.apply()
+        return await self._planner.apply(name)
 
     async def load(self, actor: Actor, name: str) -> None:
         """Loads a model anew from its source.
@@ -79,7 +83,7 @@ class Changes:
             {"unloaded": False, "loads": loads + 1},
         )
         self._planner.reload(name)
-        absent = await self._planner.apply()
+        absent = await self._planner.apply(name)
         self._sources.raise_refusal(name, absent)
 
     async def unload(self, actor: Actor, name: str) -> None:
@@ -98,7 +102,7 @@ class Changes:
                 actor, "unload", name, {"unloaded": False}, {"unloaded": True}
             )
             memory.unloaded.add(name)
-        await self._planner.apply()
+        await self._planner.apply(name)
 
     async def asked_by_mail(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """A load or unload asked on the data port: the verdict that its worker waits for."""

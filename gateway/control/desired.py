@@ -8,7 +8,6 @@ registry. The others are told so in the log instead of being mixed in unseen.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from gateway.config import Config
 from gateway.control.entries import CHAMPION, Version
 from gateway.control.registry import Registry
 from gateway.errors import GatewayError, ModelNotFound, ModelRefused
-from gateway.models import onnx_file, triton_layout
+from gateway.models import content, onnx_file, triton_layout
 from gateway.models.names import check_name
 from gateway.plan import Absent, Plan
 
@@ -72,7 +71,7 @@ class Sources:
     def __init__(self, paths: Sequence[Path], registry: Registry) -> None:
         self._paths = paths
         self._registry = registry
-        self._digests: dict[str, tuple[tuple[int, int], str]] = {}
+        self._hashes: dict[Path, tuple[tuple[int, ...], str]] = {}
         self._seen: dict[Path, set[str]] = {}
         self._told: set[str] = set()
 
@@ -215,24 +214,22 @@ class Sources:
                     if version.version not in wanted:
                         raise ModelRefused("registered; give it an alias to have it served")
                     self._check_files(version)
+                    candidates.append(
+                        self._candidate(
+                            model.name,
+                            version.version,
+                            version.folder,
+                            version.file,
+                            config,
+                            version.hints,
+                            version.declared,
+                            REGISTRY,
+                        )
+                    )
                 except (GatewayError, OSError) as error:
                     faults.append(
                         Absent(model.name, version.version, "UNAVAILABLE", _reason(error))
                     )
-                    continue
-                settings = config.settings(model.name, version.hints).model_dump(mode="json")
-                candidates.append(
-                    Candidate(
-                        model.name,
-                        version.version,
-                        version.folder,
-                        version.file,
-                        version.digest,
-                        settings,
-                        version.declared,
-                        REGISTRY,
-                    )
-                )
         return candidates, faults
 
     def _check_files(self, version: Version) -> None:
@@ -254,24 +251,16 @@ class Sources:
         source: str,
     ) -> Candidate:
         settings = config.settings(name, hints).model_dump(mode="json")
-        digest = self._digest(folder, onnx_file.inspect(folder, file).files)
+        files = onnx_file.inspect(folder, file).files
+        digest = content.digest(folder, files, self._sha256)
         return Candidate(name, version, folder, file, digest, settings, declared, source)
 
-    def _digest(self, folder: Path, files: Sequence[str]) -> str:
-        whole = hashlib.sha256()
-        for file in files:
-            whole.update(f"{file}\0{self._sha256(folder / file)}\0".encode())
-        return whole.hexdigest()
-
     def _sha256(self, path: Path) -> str:
-        """Of a file's content, read again only where its size or time of change is another."""
-        facts = path.stat()
-        stamp = (facts.st_size, facts.st_mtime_ns)
-        known = self._digests.get(str(path))
+        """Of a file's content, read again only where it may have changed."""
+        stamp = content.stamp(path)
+        known = self._hashes.get(path)
         if known is None or known[0] != stamp:
-            with path.open("rb") as stream:
-                known = stamp, hashlib.file_digest(stream, "sha256").hexdigest()
-            self._digests[str(path)] = known
+            known = self._hashes[path] = stamp, content.sha256(path)
         return known[1]
 
 

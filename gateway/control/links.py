@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.channel import Channel
 from gateway.plan import Outbox, Plan
@@ -18,17 +18,34 @@ RESEND_S = 0.1
 MAX_MESSAGES_A_TURN = 64
 
 
+class Refusal(NamedTuple):
+    """Why a worker could not load a model, and how often it has tried."""
+
+    reason: str
+    tries: int
+
+
 class Links:
     """All workers, as control sees them. Lives on control's event loop."""
 
-    def __init__(self, channels: Sequence[Channel], mail: Mail) -> None:
+    def __init__(
+        self, channels: Sequence[Channel], mail: Mail, news: Callable[[bool], None]
+    ) -> None:
+        """Listens at once.
+
+        Args:
+            channels: one per worker.
+            mail: takes what is no word on plans.
+            news: hears that a worker got further, and whether one refuses what it did not before.
+        """
         self._channels = channels
         self._mail = mail
+        self._news = news
         self._outboxes = [Outbox() for _ in channels]
         self._acked = [0] * len(channels)
-        self._refused: list[dict[str, str]] = [{} for _ in channels]
+        self._loading: list[frozenset[str]] = [frozenset() for _ in channels]
+        self._refused: list[dict[str, Refusal]] = [{} for _ in channels]
         self._plan: Plan | None = None
-        self._news = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         for slot, channel in enumerate(channels):
             self._loop.add_reader(channel.fileno(), self._read, slot)
@@ -40,16 +57,16 @@ class Links:
         """The newest plan number that each worker follows."""
         return tuple(self._acked)
 
+    @property
+    def refused(self) -> tuple[Mapping[str, Refusal], ...]:
+        """What each worker could not load of the plan it follows, by deployment id."""
+        return tuple(self._refused)
+
     def publish(self, plan: Plan) -> None:
         """Sends a plan to every worker."""
         self._plan = plan
         for slot in range(len(self._channels)):
             self._send(slot, plan)
-
-    @property
-    def refused(self) -> tuple[Mapping[str, str], ...]:
-        """What each worker could not load of the plan it follows: deployment to reason."""
-        return tuple(self._refused)
 
     def tell(self, slot: int, message: dict[str, Any]) -> bool:
         """Sends one worker a message; False where its link is full."""
@@ -59,23 +76,13 @@ class Links:
         """All workers follow plan `number` or a newer one."""
         return min(self._acked, default=number) >= number
 
-    async def settled(self, number: int, deadline_s: float) -> dict[str, str]:
-        """Waits until every worker has acknowledged plan `number`, or the deadline is over.
+    def loading(self, held_id: str) -> bool:
+        """Some worker has not loaded this deployment yet."""
+        return any(held_id in mine for mine in self._loading)
 
-        Returns:
-            What any worker refused: deployment id to reason.
-        """
-        end = self._loop.time() + deadline_s
-        while not self.followed(number) and (left := end - self._loop.time()) > 0:
-            self._news.clear()
-            try:
-                await asyncio.wait_for(self._news.wait(), left)
-            except TimeoutError:
-                break
-        refused: dict[str, str] = {}
-        for mine in self._refused:
-            refused |= mine
-        return refused
+    def refusal(self, held_id: str) -> str | None:
+        """Why some worker could not load this deployment, if one could not."""
+        return next((mine[held_id].reason for mine in self._refused if held_id in mine), None)
 
     def close(self) -> None:
         """Stops listening."""
@@ -100,13 +107,16 @@ class Links:
         kind = message["type"]
         if kind == "hello":
             self._acked[slot] = 0
+            self._loading[slot] = frozenset()
             self._refused[slot] = {}
             self._outboxes[slot].forget()
             if self._plan is not None:
                 self._send(slot, self._plan)
         elif kind == "ack":
+            before = self._refused[slot]
             self._acked[slot] = max(self._acked[slot], message["number"])
-            self._refused[slot] = message["refused"]
-            self._news.set()
+            self._loading[slot] = frozenset(message["loading"])
+            self._refused[slot] = {h: Refusal(*told) for h, told in message["refused"].items()}
+            self._news(bool(self._refused[slot].keys() - before.keys()))
         else:
             self._mail(slot, message)

@@ -24,7 +24,7 @@ from gateway import __version__
 from gateway.control import audit_routes, config_routes
 from gateway.control import memory as memories
 from gateway.control.admin import Admin, build_app
-from gateway.control.announcement import announce
+from gateway.control.announcement import announce, still_loading
 from gateway.control.audit import Actor, Audit, by_signal
 from gateway.control.blocks import Blocks
 from gateway.control.changes import Changes
@@ -54,11 +54,12 @@ from gateway.monitor.arena import (
 
 log = logging.getLogger("penstock.control")
 
-# How long a worker may take to load a plan's models before control goes on without its word.
+# How long workers may take to load a model before it is refused.
 LOAD_DEADLINE_S = 300.0
 WATCH_S = 1.0
 # Between attempts to find out what should run, where that fails (a database that is locked, say).
 RETRY_S = 2.0
+SLOW_START_S = 1.0
 BEAT_S = 1.0
 
 
@@ -81,6 +82,7 @@ class Control:
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
         self._ready = False
+        self._looking_again = False
 
     async def run(self) -> None:
         """Starts the rooms, resumes or begins, and serves the admin port until told to stop."""
@@ -99,7 +101,7 @@ class Control:
         self._in_force = InForce(Revisions(self._store), self._launch)
         memory_file = self._run_dir / "plan.json"
         memory = memories.read(memory_file, arena.boot_id) or Memory()
-        self._links = Links([ends[0] for ends in self._inherited.links], self._mail)
+        self._links = Links([ends[0] for ends in self._inherited.links], self._mail, self._heard)
         self._trials = Trials(self._supervisor, self._epoch)
         self._blocks = Blocks(arena, time.monotonic)
         self._planner = Planner(
@@ -128,6 +130,7 @@ class Control:
         self._beat()
         await self._serve(stop)
         self._links.close()
+        self._planner.close()
         for task in self._tasks:
             task.cancel()
         self._recorder.close()
@@ -171,6 +174,7 @@ class Control:
     # ---- what happens ---------------------------------------------------------------------------
 
     async def _begin(self) -> None:
+        slow = asyncio.get_running_loop().call_later(SLOW_START_S, still_loading)
         while True:
             try:
                 absent = await self._planner.apply()
@@ -178,6 +182,7 @@ class Control:
             except Exception as error:
                 self._log(error)
                 await asyncio.sleep(RETRY_S)
+        slow.cancel()
         self._ready = True
         serving = {route.name: route.version for route in self._planner.memory.plan.routes}
         try:
@@ -199,7 +204,7 @@ class Control:
                 self._blocks.sweep()
                 now = await asyncio.to_thread(self._registry.generation)
                 if now != seen:
-                    await self._planner.apply()
+                    await self._planner.look()
                     seen = now
             except Exception as error:
                 self._log(error)
@@ -221,7 +226,10 @@ class Control:
                     "restarts": row[RESTARTS],
                     "connections": row[CONNECTIONS],
                     "plan": acked,
-                    "refused": sorted(set(refused.values())),
+                    "refused": [
+                        {"deployment": held, "reason": one.reason, "tries": one.tries}
+                        for held, one in sorted(refused.items())
+                    ],
                 }
             )
         return {
@@ -265,6 +273,7 @@ class Control:
             plan=self._planner.memory.plan.number,
             supervisor=os.getppid(),
             models=dict(states),
+            refused=[len(refused) for refused in self._links.refused],
         )
         return self._metrics.render(info, accept, triton)
 
@@ -276,12 +285,23 @@ class Control:
             if kind == "trial":
                 self._trials.hear(message)
             elif kind == "died":
-                self._spawn(self._quietly(self._planner.crashed(message["suspects"])))
+                self._planner.crashed(message["suspects"])
             elif kind == "reload":
                 sent = by_signal("SIGHUP", os.getppid())
                 self._spawn(self._quietly(self._changes.reload(sent)))
             elif kind == "draining":
                 self._draining = True
+
+    def _heard(self, refuses: bool) -> None:
+        """A worker got further, or cannot load what is planned: the files may be others by now."""
+        self._planner.step_soon()
+        if refuses and not self._looking_again:
+            self._looking_again = True
+            self._spawn(self._quietly(self._look_again()))
+
+    async def _look_again(self) -> None:
+        self._looking_again = False
+        await self._planner.look()
 
     def _mail(self, slot: int, message: Mapping[str, Any]) -> None:
         if message["type"] == "repository":

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -53,6 +53,7 @@ class Info:
         plan: number of the newest plan.
         supervisor: its process id, or 0.
         models: how many model versions are in which state of the repository index.
+        refused: how many deployments of the plan each worker could not load, by slot.
     """
 
     version: str
@@ -61,6 +62,7 @@ class Info:
     plan: int = 0
     supervisor: int = 0
     models: Mapping[str, int] = field(default_factory=dict)
+    refused: Sequence[int] = ()
 
 
 class Metrics:
@@ -135,6 +137,9 @@ def _about(info: Info, arena: Arena) -> Iterator[Metric]:
     yield _gauge("plan_number", "Number of the newest plan.", [], [((), info.plan)])
     states = [((state,), count) for state, count in sorted(info.models.items())]
     yield _gauge("models", "Model versions by state of the repository index.", ["state"], states)
+    text = "Model versions that this worker alone could not load; it goes on trying."
+    refused = [((str(slot),), float(count)) for slot, count in enumerate(info.refused)]
+    yield _gauge("models_refused", text, ["worker"], refused)
     held = os.fstat(arena.fd).st_blocks * 512
     yield _gauge("arena_resident_bytes", "Shared memory taken by counters.", [], [((), held)])
 
@@ -176,6 +181,8 @@ def _workers(workers: list[WorkerCounters], now_ns: int) -> Iterator[Metric]:
     )
     text = "Times that the worker was replaced."
     yield _counter("worker_restarts", text, ["worker"], each(lambda w: w.restarts))
+    text = "How the process before ended: its exit status, or minus the signal that killed it."
+    yield gauge("worker_last_exit_status", text, lambda w: w.exit_status)
     for name, key, unit, text in _WORKER_GAUGES:
         yield gauge(name, text, lambda w, key=key, unit=unit: w.gauges[key] / unit)  # type: ignore[misc]
     for name, key, text in _WORKER_COUNTERS:
@@ -196,6 +203,7 @@ _WORKER_COUNTERS: Final = (
     ("connections_handed_over", "handed_over", "Connections given to another worker."),
     ("connections_adopted", "adopted", "Connections taken from another worker."),
     ("connections_refused", "refused_connections", "Connections refused over the limit."),
+    ("clients_left", "clients_left", "Clients that left before their request was answered."),
     ("reading_pauses", "pauses", "Times that the worker stopped reading, being late."),
     ("mailbox_messages_sent", "mailbox_sent", "Messages to control that were sent."),
     ("mailbox_messages_dropped", "mailbox_dropped", "Messages to control that found no room."),
@@ -293,6 +301,13 @@ _BATCH_COUNTERS: Final[tuple[tuple[str, Callable[[ModelCounters], float], str], 
     ("executions", lambda m: m.executions, "Runs that went well."),
     ("executed_rows", lambda m: m.executed_rows, "Rows in runs that went well."),
     ("reruns", lambda m: m.reruns, "Requests run once more, alone, after their batch failed."),
+    ("pruned_runs", lambda m: m.pruned_runs, "Runs that computed only the outputs asked for."),
+    ("pruned_sessions_built", lambda m: m.pruned_built, "Sessions built for such runs."),
+    (
+        "pruned_sessions_refused",
+        lambda m: m.pruned_refused,
+        "Sessions for such runs that could not be built: all outputs are computed instead.",
+    ),
     ("run_seconds", lambda m: sum(s.infer_ns for s in m.sizes) / 1e9, "Time spent in runs."),
     ("run_cpu_seconds", lambda m: m.cpu_ns / 1e9, "CPU time spent in runs."),
     (

@@ -1,4 +1,4 @@
-"""Turns what should run into plans: tries new models out, publishes, waits, moves routes, drops.
+"""Turns what should run into plans: tries new models out, publishes, moves routes, drops.
 
 Knows the order in which a change is safe. Knows nothing of where models come from (desired.py), of
 how messages travel (links.py), or of HTTP.
@@ -6,25 +6,38 @@ how messages travel (links.py), or of HTTP.
 A change takes two plans. The first holds old and new and leaves the routes alone; once every worker
 has loaded the new, the second moves the routes and lets the old go. No request meets a missing
 model.
+
+That order is kept for each deployment by itself: wanted, tried out, held, loaded by all, routed.
+`_step` works the next plan out from how far each has come, and publishes it where it differs. It
+never waits. What moves things on (a change of the sources, a trial that ends, a worker that has
+loaded something or cannot, a deadline) takes a step; so a slow model holds up nobody but those who
+wait for it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from gateway.control.desired import UNLOADED, Desired
+from gateway.control.desired import Desired
 from gateway.control.served import difference
+from gateway.control.succession import Stand, broken, known, successor
 from gateway.errors import GatewayError
-from gateway.plan import Absent, Held, Plan, Route
+from gateway.plan import Absent, Held, Plan
 
 log = logging.getLogger("penstock.control")
 
 CRASHES_TO_QUARANTINE = 2
+# What happens within it goes into one plan: the acknowledgements of several workers, say. Where a
+# step takes long because there are many models, the pause is so many times as long.
+PAUSE_S = 0.02
+PAUSE_STEPS = 5
 _QUARANTINED = (
     "quarantined: it crashed a worker natively {} times; new content, or loading it by name, "
     "gives it another chance"
@@ -51,12 +64,16 @@ class Publisher(Protocol):
     def publish(self, plan: Plan) -> None:
         """Sends a plan to every worker."""
 
-    async def settled(self, number: int, deadline_s: float) -> dict[str, str]:
-        """Waits until all follow plan `number`; what any refused, by deployment id."""
-        ...
-
     def followed(self, number: int) -> bool:
         """All follow plan `number` or a newer one."""
+        ...
+
+    def loading(self, held_id: str) -> bool:
+        """Some worker has not loaded this deployment yet."""
+        ...
+
+    def refusal(self, held_id: str) -> str | None:
+        """Why some worker could not load it, if one could not."""
         ...
 
 
@@ -72,7 +89,7 @@ class Memory:
 
 
 class Planner:
-    """The one place where plans are made. Changes are applied one after the other."""
+    """The one place where plans are made. Lives on control's event loop."""
 
     def __init__(
         self,
@@ -92,14 +109,14 @@ class Planner:
             memory: what an earlier control left, or an empty one.
             publisher: carries plans to the workers.
             allocate: gives the offset of a version's counters.
-            trial: tries a deployment out where a crash does no harm.
-            gather: finds what should run now. Blocks; called on a thread.
+            trial: tries a deployment out where a crash does no harm; bounds how many at once.
+            gather: finds what should run now. Blocks; called on a thread, once at a time.
             store: keeps the memory; called before each plan goes out.
             want: hears which versions are known, once all workers follow the plan that says so.
-            load_deadline_s: how long workers may take to load.
+            load_deadline_s: how long workers may take to load a deployment.
             note: hears what is decided here, for the audit.
         """
-        self.memory = memory
+        # fixed at start
         self._publisher = publisher
         self._allocate = allocate
         self._trial = trial
@@ -108,47 +125,70 @@ class Planner:
         self._want = want
         self._load_deadline_s = load_deadline_s
         self._note = note
-        self._applying = asyncio.Lock()
+        self._loop = asyncio.get_running_loop()
+        # until replaced
+        self.memory = memory
+        plan = memory.plan
+        self._wanted = [held for held in plan.held if held.id in plan.routed]
+        self._desired = Desired((), plan.absent, {r.name: r.version for r in plan.routes})
+        self._looked = False  # until then what a predecessor had begun is left as it was
+        self._gathering = asyncio.Lock()
+        self._progress = asyncio.Event()
+        self._due: asyncio.TimerHandle | None = None
+        self._pause_s = PAUSE_S
+        self._told = 0  # number of the plan after which `want` was last called
+        # per deployment, by id
+        self._trials: dict[str, asyncio.Task[None]] = {}
+        # What was held before this process came had passed its trial.
+        self._passed = {held.id for held in plan.held}
+        self._held_since: dict[str, tuple[int, float]] = {}
 
-    async def apply(self) -> tuple[Absent, ...]:
-        """Brings the workers to what should run now.
+    async def look(self) -> None:
+        """Finds out what should run now, and takes the first step there."""
+        async with self._gathering:
+            desired = await asyncio.to_thread(self._gather, self.memory)
+            self._wanted, self._desired = self._held(desired)
+            self._looked = True
+            self._tidy()
+            self._step()
+
+    async def apply(self, name: str | None = None) -> tuple[Absent, ...]:
+        """Brings the workers to what should run now, and waits until they are there.
+
+        Args:
+            name: wait for this model alone; None: for all that is wanted now.
 
         Returns:
             What is known and does not serve, with reasons.
         """
-        async with self._applying:
-            desired = await asyncio.to_thread(self._gather, self.memory)
-            old = self.memory.plan
-            wanted, desired = self._held(desired)
-            known = {held.id for held in old.held}
-            self._tidy({held.id for held in wanted} | known, desired)
-            fresh = [held for held in wanted if held.id not in known]
-            self._announce(desired, wanted, fresh)
-            await self._try_out(fresh)
-            good = self._good(wanted)
-            new = [held for held in good if held.id not in known]
-            if new:
-                both = {held.id: held for held in (*old.held, *new) if self._may_run(held)}
-                self._publish(held=tuple(both.values()))
-                refused = await self._settled()
-                self._refuse({i: why for i, why in refused.items() if i not in known}, "workers")
-                good = self._good(wanted)
-            good += self._fallbacks(old, wanted, desired)
-            absent = self._absent(desired, wanted)
-            self._complain(absent, old)
-            self._publish(held=tuple(good), routes=_routes(good, desired), absent=absent)
-            await self._settled()
-            self._forget_blocks(desired)
-            if (change := difference(old, self.memory.plan)) is not None:
-                self._note("serve", f"plan {self.memory.plan.number}", *change)
-            return absent
+        await self.look()
+        asked = {held.id for held in self._wanted if name in (None, held.name)}
+        await self._until(lambda: not asked & self._unsettled())
+        number = self.memory.plan.number
+        # A worker that does not answer is dead or about to be; its successor gets the newest plan.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._load_deadline_s):
+                await self._until(lambda: self._publisher.followed(number))
+        return self.memory.plan.absent
 
     def resume(self) -> None:
         """Publishes the plan that an earlier control process left: workers born now serve."""
         if self.memory.plan.number:
             self._publisher.publish(self.memory.plan)
 
-    async def crashed(self, blocks: Sequence[int]) -> None:
+    def step_soon(self) -> None:
+        """Something moved on. What moves in the same moment goes into one plan."""
+        if self._due is None and self._looked:
+            self._due = self._loop.call_later(self._pause_s, self._step)
+
+    def close(self) -> None:
+        """Takes no more steps."""
+        if self._due is not None:
+            self._due.cancel()
+        for trial in self._trials.values():
+            trial.cancel()
+
+    def crashed(self, blocks: Sequence[int]) -> None:
         """A worker crashed natively while it loaded or ran the models that count in `blocks`.
 
         Of several suspects only those with the most crashes behind them are blamed: the others were
@@ -162,12 +202,9 @@ class Planner:
             crashes[held] = most + 1
             self._note("blame crash", held, {"crashes": most}, {"crashes": most + 1})
             if most + 1 >= CRASHES_TO_QUARANTINE:
-                self.memory.refused[held] = _QUARANTINED.format(most + 1)
-                self._note("quarantine", held, None, {"crashes": most + 1})
+                self._refuse(held, _QUARANTINED.format(most + 1), "crashes")
         if most + 1 >= CRASHES_TO_QUARANTINE:
-            # At once: a change may be waiting for the very worker that this model keeps killing.
-            self._withdraw(blamed)
-            await self.apply()
+            self._step()
         else:
             self._store(self.memory)
 
@@ -189,7 +226,7 @@ class Planner:
                 del memory.refused[held]
                 memory.crashes.pop(held, None)
 
-    # ---- steps of a change ----------------------------------------------------------------------
+    # ---- what is wanted -------------------------------------------------------------------------
 
     def _held(self, desired: Desired) -> tuple[list[Held], Desired]:
         """What to hold; candidates that cannot be counted join the faults."""
@@ -216,136 +253,126 @@ class Planner:
             )
         return held, dataclasses.replace(desired, faults=faults)
 
-    def _tidy(self, ids: Set[str], desired: Desired) -> None:
+    def _tidy(self) -> None:
         """Forgets what is remembered of deployments and models that are no more."""
         memory = self.memory
+        ids = {held.id for held in (*self._wanted, *memory.plan.held)}
         memory.refused = {held: why for held, why in memory.refused.items() if held in ids}
         memory.crashes = {held: count for held, count in memory.crashes.items() if held in ids}
-        names = {name for name, _ in _known(desired)}
+        names = {name for name, _ in known(self._desired)}
         memory.loads = {name: count for name, count in memory.loads.items() if name in names}
         memory.unloaded &= names
+        self._passed &= ids
 
     def _may_run(self, held: Held) -> bool:
         return held.id not in self.memory.refused
 
-    def _good(self, wanted: Sequence[Held]) -> list[Held]:
-        return [held for held in wanted if self._may_run(held)]
+    def _unsettled(self) -> set[str]:
+        """Wanted, and neither routed nor refused."""
+        routed = self.memory.plan.routed
+        return {h.id for h in self._wanted if h.id not in routed and self._may_run(h)}
 
-    def _announce(self, desired: Desired, wanted: Sequence[Held], fresh: Sequence[Held]) -> None:
-        loading = {(held.name, held.version) for held in self._good(fresh)}
-        served = {(route.name, v) for route in self.memory.plan.routes for v in route.deployments}
-        announced = [Absent(n, v, "LOADING", "loading") for n, v in sorted(loading - served)]
-        if announced or not self.memory.plan.number:
-            self._publish(absent=(*announced, *self._absent(desired, wanted)))
+    # ---- one step -------------------------------------------------------------------------------
 
-    async def _try_out(self, new: Sequence[Held]) -> None:
-        async def one(held: Held) -> None:
+    def _step(self) -> None:
+        """Publishes the plan that follows from how far each deployment has come."""
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        began = time.perf_counter()
+        self._judge()
+        good = [held for held in self._wanted if self._may_run(held)]
+        routed = self.memory.plan.routed
+        ready = [held for held in good if held.id in routed or self._loaded(held.id)]
+        done = {held.id for held in ready}
+        coming = [held for held in good if held.id not in done]
+        self._try_out(coming)
+        passed = [held for held in coming if held.id in self._passed]
+        self._publish(Stand(ready, coming, passed, self.memory.refused))
+        self._watch_loading(passed)
+        self._forget_blocks()
+        self._progress.set()
+        self._pause_s = max(PAUSE_S, PAUSE_STEPS * (time.perf_counter() - began))
+
+    def _judge(self) -> None:
+        """Refuses what a worker cannot load, or takes too long to, before anybody is sent there."""
+        for held_id in self._held_since:
+            reason = self._publisher.refusal(held_id)
+            if reason is None and self._late(held_id) and self._publisher.loading(held_id):
+                reason = f"a worker has not loaded it within {self._load_deadline_s:g} s"
+            if reason is not None:
+                self._refuse(held_id, reason, "workers")
+
+    def _refuse(self, held_id: str, reason: str, by: str) -> None:
+        if self.memory.refused.get(held_id) != reason:
+            action = "quarantine" if by == "crashes" else "refuse"
+            self._note(action, held_id, None, {"by": by, "reason": reason})
+        self.memory.refused[held_id] = reason
+        self._passed.discard(held_id)
+
+    def _loaded(self, held_id: str) -> bool:
+        """Every worker has it, but for those that say nothing: their successors will load it."""
+        if held_id not in self._held_since:
+            return False
+        number, _ = self._held_since[held_id]
+        heard = self._publisher.followed(number) or self._late(held_id)
+        return heard and not self._publisher.loading(held_id)
+
+    def _late(self, held_id: str) -> bool:
+        _, since = self._held_since[held_id]
+        return self._loop.time() - since >= self._load_deadline_s
+
+    def _watch_loading(self, held: Sequence[Held]) -> None:
+        """Keeps since when workers should have been loading what they hold and do not serve."""
+        before, now = self._held_since, (self.memory.plan.number, self._loop.time())
+        self._held_since = {one.id: before.get(one.id, now) for one in held}
+        if self._held_since.keys() - before.keys():
+            self._loop.call_later(self._load_deadline_s, self.step_soon)
+
+    def _try_out(self, coming: Sequence[Held]) -> None:
+        for held in coming:
+            if held.id not in self._passed and held.id not in self._trials:
+                self._trials[held.id] = self._loop.create_task(self._try_one_out(held))
+
+    async def _try_one_out(self, held: Held) -> None:
+        try:
             report = await self._trial(dataclasses.asdict(held))
-            if not report["ok"]:
-                self._refuse({held.id: report["reason"]}, "trial")
+        except Exception as error:
+            log.exception("trial of '%s' version %d", held.name, held.version)
+            report = {"ok": False, "reason": f"it was not tried out: {type(error).__name__}"}
+        del self._trials[held.id]
+        if report["ok"]:
+            self._passed.add(held.id)
+        else:
+            self._refuse(held.id, report["reason"], "trial")
+        self.step_soon()
 
-        await asyncio.gather(*(one(h) for h in new if h.id not in self.memory.refused))
-
-    def _refuse(self, reasons: Mapping[str, str], by: str) -> None:
-        for held, reason in reasons.items():
-            if self.memory.refused.get(held) != reason:
-                self.memory.refused[held] = reason
-                self._note("refuse", held, None, {"by": by, "reason": reason})
-
-    def _fallbacks(self, old: Plan, wanted: Sequence[Held], desired: Desired) -> list[Held]:
-        """A version whose new content cannot be served goes on serving its old content."""
-        fine = {(held.name, held.version) for held in self._good(wanted)}
-        failed = {(held.name, held.version) for held in wanted} - fine
-        failed |= {(fault.name, fault.version) for fault in desired.faults if _broken(fault)}
-        serving = {held for route in old.routes for held in route.deployments.values()}
-        return [
-            held
-            for held in old.held
-            # A fault of version 0 is the whole model's.
-            if {(held.name, held.version), (held.name, 0)} & failed
-            and (held.name, held.version) not in fine
-            and held.name not in self.memory.unloaded
-            and held.id in serving
-            and self._may_run(held)
-        ]
-
-    def _absent(self, desired: Desired, wanted: Sequence[Held]) -> tuple[Absent, ...]:
-        refused = self.memory.refused
-        broken = [
-            Absent(held.name, held.version, "UNAVAILABLE", refused[held.id])
-            for held in wanted
-            if held.id in refused
-        ]
-        return (*broken, *desired.faults)
+    def _publish(self, stand: Stand) -> None:
+        """Sends the next plan out, unless it is the one that stands."""
+        memory, old = self.memory, self.memory.plan
+        plan = successor(old, self._desired, self._wanted, memory.unloaded, stand)
+        if old.number and plan == dataclasses.replace(old, number=plan.number):
+            return
+        self._complain(plan.absent, old)
+        memory.plan = plan
+        self._store(memory)
+        self._publisher.publish(plan)
+        if (change := difference(old, plan)) is not None:
+            self._note("serve", f"plan {plan.number}", *change)
 
     def _complain(self, absent: Sequence[Absent], old: Plan) -> None:
         """Logs what does not serve, once."""
         for one in absent:
-            if one not in old.absent and _broken(one):
+            if one not in old.absent and broken(one):
                 log.error("model '%s' version %d: %s", one.name, one.version, one.reason)
 
-    def _withdraw(self, ids: Set[str]) -> None:
-        """Takes deployments out of the plan without waiting for anything."""
+    def _forget_blocks(self) -> None:
         plan = self.memory.plan
-        routes = []
-        for route in plan.routes:
-            left = {v: held for v, held in route.deployments.items() if held not in ids}
-            if left:
-                version = route.version if route.version in left else max(left)
-                routes.append(Route(route.name, version, left))
-        gone = [
-            Absent(held.name, held.version, "UNAVAILABLE", self.memory.refused[held.id])
-            for held in plan.held
-            if held.id in ids
-        ]
-        self._complain(gone, plan)
-        kept = tuple(held for held in plan.held if held.id not in ids)
-        self._publish(held=kept, routes=tuple(routes), absent=(*gone, *plan.absent))
+        if plan.number != self._told and self._publisher.followed(plan.number):
+            self._told = plan.number
+            self._want(known(self._desired) | {(held.name, held.version) for held in plan.held})
 
-    def _forget_blocks(self, desired: Desired) -> None:
-        plan = self.memory.plan
-        if self._publisher.followed(plan.number):
-            self._want(_known(desired) | {(held.name, held.version) for held in plan.held})
-
-    def _publish(
-        self,
-        held: tuple[Held, ...] | None = None,
-        routes: tuple[Route, ...] | None = None,
-        absent: tuple[Absent, ...] | None = None,
-    ) -> None:
-        old = self.memory.plan
-        plan = Plan(
-            old.number + 1,
-            old.held if held is None else held,
-            old.routes if routes is None else routes,
-            old.absent if absent is None else absent,
-        )
-        self.memory.plan = plan
-        self._store(self.memory)
-        self._publisher.publish(plan)
-
-    async def _settled(self) -> dict[str, str]:
-        return await self._publisher.settled(self.memory.plan.number, self._load_deadline_s)
-
-
-def _known(desired: Desired) -> set[tuple[str, int]]:
-    """Everything that some source has, whether it can serve or not."""
-    known = {(candidate.name, candidate.version) for candidate in desired.candidates}
-    return known | {(fault.name, fault.version) for fault in desired.faults}
-
-
-def _broken(absent: Absent) -> bool:
-    """Absent, and not because somebody wanted it so."""
-    return absent.reason != UNLOADED
-
-
-def _routes(good: Sequence[Held], desired: Desired) -> tuple[Route, ...]:
-    by_name: dict[str, dict[int, str]] = {}
-    for held in good:
-        by_name.setdefault(held.name, {})[held.version] = held.id
-    routes = []
-    for name, deployments in sorted(by_name.items()):
-        # A champion that cannot serve is not replaced by a version that nobody chose.
-        version = desired.champions.get(name, max(deployments))
-        routes.append(Route(name, version, deployments))
-    return tuple(routes)
+    async def _until(self, done: Callable[[], bool]) -> None:
+        while not done():
+            self._progress.clear()
+            await self._progress.wait()

@@ -71,8 +71,10 @@ class TritonMetrics:
         before, self._before = self._before, now
         spent = now.total_s - (before.total_s if before else 0.0)
         busy = now.busy_s - (before.busy_s if before else 0.0)
+        # Both are differences of large floats, so the quotient may miss its range by a rounding.
+        share = min(max(busy / (spent or 1.0), 0.0), 1.0)
         for name, text, value in (
-            ("utilization", "Share of CPU time in use since the last scrape.", busy / (spent or 1)),
+            ("utilization", "Share of CPU time in use since the last scrape.", share),
             ("memory_total_bytes", "Physical memory.", now.memory_bytes),
             ("memory_used_bytes", "Physical memory that is not available.", now.used_bytes),
         ):

@@ -30,7 +30,7 @@ _KNOWN_PREFIXES = ("ai.onnx.", "com.microsoft", "com.ms.")
 # They concern nobody here: fields 7 (floats), 8 (ints) and 9 (strings up to 40 bytes) are passed
 # over in one match, possessively, so that it neither backtracks nor remembers.
 _WORDS = b"|".join(re.escape(bytes([n])) + b".{%d}" % n for n in range(41))
-_RUNS = re.compile(
+RUNS = re.compile(
     rb"(?:\x3d.{4}|\x40[\x80-\xff]{0,9}[\x00-\x7f]|\x4a(?:" + _WORDS + rb"))*+", re.DOTALL
 )
 
@@ -45,6 +45,7 @@ class Contents:
         inputs, outputs: ValueInfoProtos of the main graph.
         initializers: names of the main graph's initializers.
         external: external data files, and up to which byte each is read.
+        external_bytes: of external data, as far as the file gives its lengths.
         custom_ops: operators in foreign domains, as `domain.Op`.
         zipmaps: ZipMap nodes of the main graph.
     """
@@ -53,6 +54,7 @@ class Contents:
     outputs: list[memoryview] = field(default_factory=list)
     initializers: list[str] = field(default_factory=list)
     external: dict[str, int] = field(default_factory=dict)
+    external_bytes: int = 0
     custom_ops: set[str] = field(default_factory=set)
     zipmaps: list[zipmap.ZipMap] = field(default_factory=list)
 
@@ -140,7 +142,7 @@ def _node(
 def _attribute(
     reader: Reader, view: memoryview, depth: int, found: Contents, pending: Pending
 ) -> None:
-    for number, value, _, _ in reader.fields(view, _RUNS):
+    for number, value, _, _ in reader.fields(view, RUNS):
         if number in (5, 10):
             _tensor(reader, value, found)
         elif number in (6, 11):
@@ -206,5 +208,6 @@ def _note_external(reader: Reader, name: str, entries: dict[str, str], found: Co
                 f"{where}: external data: {key}: wanted a byte count, got {text[:80]!r}"
             )
         reach += int(text)
+    found.external_bytes += int(entries.get("length", "0"))
     found.external[location] = max(found.external.get(location, 0), reach)
     reader.bound(len(found.external), MAX_EXTERNAL_FILES, "external data files")

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.errors import ModelRefused
-from gateway.models import zipmap
+from gateway.models import pruning, zipmap
 from gateway.models.graph import Contents, read_contents
 from gateway.models.paths import inside
 from gateway.models.protobuf import Reader, Value
@@ -132,8 +132,48 @@ def servable(folder: Path, onnx_file: OnnxFile) -> Path | bytes:
         ModelRefused: the file is no longer what `inspect` saw.
     """
     path = inside(folder, onnx_file.file, "model file")
-    if not onnx_file.zipmaps:
-        return path
+    return _without_zipmaps(path, onnx_file) if onnx_file.zipmaps else path
+
+
+def needs(folder: Path, onnx_file: OnnxFile) -> frozenset[int]:
+    """Which outputs need which work: see `pruning.needs`; bits stand in the order of `outputs`.
+
+    Raises:
+        ModelRefused: the file is no longer what `inspect` saw, or cannot be cut.
+    """
+    path = inside(folder, onnx_file.file, "model file")
+    names = [spec.name for spec in onnx_file.outputs]
+    return pruning.needs(Reader(onnx_file.file), _open(path, onnx_file.file), names)
+
+
+def pruned(folder: Path, onnx_file: OnnxFile, kept: int, afford: Callable[[int], None]) -> bytes:
+    """What `servable` gives, as bytes, cut down to the outputs `kept`.
+
+    Args:
+        folder: the model's own.
+        onnx_file: what `inspect` found there.
+        kept: bits in the order of `onnx_file.outputs`.
+        afford: told of so many bytes before they are taken, and again with those of the external
+            data that the part leans on; it raises where that is too much.
+
+    Raises:
+        ModelRefused: as `needs`.
+    """
+    path = inside(folder, onnx_file.file, "model file")
+    whole = _open(path, onnx_file.file)
+    if onnx_file.zipmaps:
+        afford(onnx_file.size)
+        whole = memoryview(_without_zipmaps(path, onnx_file))
+    reader = Reader(onnx_file.file)
+    parts = pruning.cut(reader, whole, [spec.name for spec in onnx_file.outputs], kept)
+    afford(sum(map(len, parts)))
+    model = b"".join(parts)
+    header = _read_model(reader, memoryview(model))
+    afford(len(model) + read_contents(reader, header.graph, []).external_bytes)
+    return model
+
+
+def _without_zipmaps(path: Path, onnx_file: OnnxFile) -> bytes:
     data = _open(path, onnx_file.file)
     labels = {
         spec.name: len(spec.labels) for spec in onnx_file.outputs if spec.name in onnx_file.zipmaps

@@ -141,7 +141,7 @@ class Reader:
 
     def corrupt(self, why: str) -> ModelRefused:
         """The refusal of a file that is not what it should be."""
-        return ModelRefused(f"{self.source}: corrupt: {why}")
+        return ModelRefused(f"{self.source}: corrupt, or not an ONNX model: {why}")
 
 
 def varint(value: int) -> bytes:
@@ -161,4 +161,9 @@ def number_field(number: int, value: int) -> bytes:
 
 def bytes_field(number: int, payload: bytes) -> bytes:
     """Writes a length-delimited field: a string, bytes, or an embedded message."""
-    return varint(number << 3 | _BYTES) + varint(len(payload)) + payload
+    return length_field(number, len(payload)) + payload
+
+
+def length_field(number: int, length: int) -> bytes:
+    """Writes how a length-delimited field begins; `length` bytes of payload must follow."""
+    return varint(number << 3 | _BYTES) + varint(length)

@@ -3,7 +3,7 @@
 Knows offsets, slots and who may write what. Knows nothing of what the words of a block mean
 (`layout` does) or of how they are reported.
 
-    header      one page: magic, sizes, boot id, pane number
+    header      one page: magic, sizes, boot id
     workers     one row per worker slot and, last, one of the control process
     directory   kind and name of a block -> its offset and words per slot
     blocks      one slot per worker
@@ -34,7 +34,7 @@ _MAGIC: Final = 0x4B434F54534E4550  # "PENSTOCK", read as a little-endian intege
 
 # Words of the header.
 _H_MAGIC, _H_LAYOUT, _H_WORKERS, _H_BYTES = range(4)
-_H_USED, _H_BOOT, _H_PANE, _H_WORKER_BLOCK = range(8, 12)
+_H_USED, _H_BOOT, _H_WORKER_BLOCK = range(8, 11)
 
 # Words of a worker's row: first those that the supervisor writes, then, on a cache line of their
 # own, those of the worker. The control process has a row of the same shape.
@@ -122,15 +122,6 @@ class Arena:
     def boot_id(self) -> int:
         """Random, chosen at creation: the counts of another boot are another series."""
         return self._header[_H_BOOT]
-
-    @property
-    def pane(self) -> int:
-        """Number of the current pane; minima and maxima are kept in halves that it chooses."""
-        return self._header[_H_PANE]
-
-    @pane.setter
-    def pane(self, number: int) -> None:
-        self._header[_H_PANE] = number
 
     @property
     def worker_block(self) -> int:

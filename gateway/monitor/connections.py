@@ -48,6 +48,7 @@ class ConnectionCounters:
 
     def left(self) -> None:
         """A client left before its request was answered."""
+        self._slot[layout.CLIENTS_LEFT] += 1
 
     def paused(self) -> None:
         """The worker stopped reading because it was late."""

@@ -15,7 +15,7 @@ from typing import Final
 from gateway.errors import CODES, GatewayError
 from kernels import timing
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 # -- kinds of block --------------------------------------------------------------------------------
 MODEL: Final = 1
@@ -34,6 +34,9 @@ RERUNS: Final = 7  # riders of a failed batch that were run once more, alone
 LOADS: Final = 8
 FAIL_NS: Final = 9  # what failed and refused requests took
 FAIL_TIMED: Final = 10  # how many of them FAIL_NS covers
+PRUNED_RUNS: Final = 11  # executions that computed only the outputs asked for
+PRUNED_BUILT: Final = 12  # sessions built for them
+PRUNED_REFUSED: Final = 13  # sessions that could not be built
 
 RELEASED: Final = 16  # batches by why they were launched
 RELEASE_REASONS: Final = ("full", "preferred", "delay", "idle", "drain")
@@ -58,13 +61,10 @@ CLOSED: Final = 1
 HANDED_OVER: Final = 2  # connections given to another worker
 ADOPTED: Final = 3  # connections taken from another worker
 REFUSED_CONNECTIONS: Final = 4
-LANE_REQUESTS: Final = 5
-BYTES_IN: Final = 6
-BYTES_OUT: Final = 7
-PAUSES: Final = 8  # times that the worker stopped reading because its loop was late
-MAILBOX_SENT: Final = 9
-MAILBOX_DROPPED: Final = 10
-LEDGER_DROPPED: Final = 11
+CLIENTS_LEFT: Final = 5  # before their request was answered, its body still on its way included
+PAUSES: Final = 6  # times that the worker stopped reading because its loop was late
+MAILBOX_SENT: Final = 7
+MAILBOX_DROPPED: Final = 8
 
 STATUS: Final = 16  # answers to requests that went to the ASGI side, 1xx to 5xx
 STATUS_CLASSES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx")

@@ -43,7 +43,15 @@ class BatchObserver:
         self._stamps: Stamps = np.zeros(timing.ARRIVED + 2 * _PACKED_RIDERS)
         self._packers: dict[int, Callable[..., None]] = {}
 
-    def counted(self, reason: str, executed_rows: int, ok: int, rows: int, left: int = 0) -> None:
+    def counted(
+        self,
+        reason: str,
+        executed_rows: int,
+        ok: int,
+        rows: int,
+        left: int = 0,
+        pruned: bool = False,
+    ) -> None:
         """One run went well. Before the first answer of the batch is written.
 
         Args:
@@ -52,6 +60,7 @@ class BatchObserver:
             ok: requests about to be answered.
             rows: rows of those.
             left: requests whose client is gone.
+            pruned: only the outputs asked for were computed.
         """
         slot = self._slot
         slot[layout.OK] += ok
@@ -61,6 +70,8 @@ class BatchObserver:
         slot[layout.REASON_PLACE[reason]] += 1
         if left:
             slot[layout.LEFT] += left
+        if pruned:
+            slot[layout.PRUNED_RUNS] += 1
 
     def observed(
         self,
@@ -117,6 +128,10 @@ class BatchObserver:
     def reran(self, requests: int) -> None:
         """Riders of a failed batch run once more, alone."""
         self._slot[layout.RERUNS] += requests
+
+    def built(self, success: bool) -> None:
+        """A session that computes some of the outputs was built, or could not be."""
+        self._slot[layout.PRUNED_BUILT if success else layout.PRUNED_REFUSED] += 1
 
     def waiting(self, queued_rows: int, queued_requests: int, in_flight: int) -> None:
         """Sets the gauges: what waits for a run now, and what is between arrival and answer."""

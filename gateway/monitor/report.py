@@ -53,6 +53,8 @@ class ModelCounters:
         rows: of requests that went well.
         executions, executed_rows: runs that went well, and rows in them.
         reruns: riders run once more, alone, after their batch failed.
+        pruned_runs: runs that computed only the outputs asked for.
+        pruned_built, pruned_refused: sessions for them that were built, or could not be.
         released: batches by why they were launched.
         loads, loaded_by, load_s: how often it was loaded, by how many workers it is held, and what
             the slowest of their loads took.
@@ -79,6 +81,9 @@ class ModelCounters:
     executions: int
     executed_rows: int
     reruns: int
+    pruned_runs: int
+    pruned_built: int
+    pruned_refused: int
     released: dict[str, int]
     loads: int
     loaded_by: int
@@ -144,6 +149,7 @@ COUNTS: Final = {
     "handed_over": layout.HANDED_OVER,
     "adopted": layout.ADOPTED,
     "refused_connections": layout.REFUSED_CONNECTIONS,
+    "clients_left": layout.CLIENTS_LEFT,
     "pauses": layout.PAUSES,
     "mailbox_sent": layout.MAILBOX_SENT,
     "mailbox_dropped": layout.MAILBOX_DROPPED,
@@ -192,6 +198,9 @@ def read_model(arena: Arena, block: Block) -> ModelCounters:
         executions=total[layout.EXECUTIONS],
         executed_rows=total[layout.EXECUTED_ROWS],
         reruns=total[layout.RERUNS],
+        pruned_runs=total[layout.PRUNED_RUNS],
+        pruned_built=total[layout.PRUNED_BUILT],
+        pruned_refused=total[layout.PRUNED_REFUSED],
         released={reason: total[place] for reason, place in layout.REASON_PLACE.items()},
         loads=total[layout.LOADS],
         loaded_by=total[layout.LOADED],

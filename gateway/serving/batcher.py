@@ -22,6 +22,7 @@ from gateway.serving.admission import Admission
 from gateway.serving.cost import CostModel
 from gateway.serving.execution import Clock, Execution
 from gateway.serving.lobby import Lobby, key_of
+from gateway.serving.outputs import OutputSets
 from gateway.serving.padding import Padder
 from gateway.serving.riders import DEFAULT_LEVEL, INFINITE, REASONS, Batch, Rider
 from gateway.serving.runtime import Runtime
@@ -62,12 +63,13 @@ class Batcher:
         wall, held: cost models of the time a run takes, and of the time it would hold the loop.
         left: gets the number of riders that were dropped because their client left.
         mark: gets +1 before a batch runs and -1 after.
+        output_sets: chooses what a batch runs on; None: always `runtime`.
         clock, cpu_clock: seconds; of the wall, and of the calling thread.
 
     Attributes:
         running: batches under way.
         in_flight: rows under way.
-        riding: riders under way.
+        riding: riders under way, or whose answers are being written on a thread.
         isolations: batches that failed and whose riders were run again apart.
     """
 
@@ -86,6 +88,7 @@ class Batcher:
         held: CostModel | None = None,
         left: Callable[[int], None] | None = None,
         mark: Callable[[int], None] | None = None,
+        output_sets: OutputSets | None = None,
         clock: Clock = perf_counter,
         cpu_clock: Clock = thread_time,
     ) -> None:
@@ -98,6 +101,7 @@ class Batcher:
         self._executor = executor
         self._left = left
         self._mark = mark
+        self._output_sets = output_sets
         self._clock = clock
         self._max_rows = settings.max_batch_size if runtime.signature.batched else 0
         self._admission = Admission(
@@ -127,6 +131,7 @@ class Batcher:
         self._free = settings.instances
         self._expected_ends: dict[int, float] = {}
         self._owed = 0
+        self._unwritten = 0
         self.running = 0
         self.in_flight = 0
         self.riding = 0
@@ -208,7 +213,7 @@ class Batcher:
         hurry = "drain" if self._draining else ""
         if self._delay_s and not hurry and now >= self._rush_at():
             hurry = "delay"
-        while rows > 0 and self._free:
+        while rows > 0 and self._free > self._unwritten:
             batch = lobby.next_batch(now, hurry)
             if lobby.expired or lobby.gone:
                 self._turn_away_lapsed()
@@ -216,7 +221,7 @@ class Batcher:
                 break
             rows -= batch.rows
             self._launch(batch)
-        if self._delay_s and lobby.rows and self._free and not self._draining:
+        if self._delay_s and lobby.rows and self._free > self._unwritten and not self._draining:
             self._wake_at(min(lobby.next_due(), max(self._rush_at(), now)), now)
         if self._on_empty is not None:
             self._check_empty()
@@ -234,6 +239,8 @@ class Batcher:
         self.riding += len(batch.riders)
         if self._mark is not None:
             self._mark(1)
+        if self._output_sets is not None:
+            batch.runtime = self._output_sets.choose(batch.wanted)
         if self._short(batch.rows) and not self._turn.spent:
             self._run_on_loop(batch)
             return
@@ -290,6 +297,10 @@ class Batcher:
             self._give(part)
         self._owed -= 1
         self._turn.spend(self._clock() - began)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        """Something has come free: in the next turn, if anybody waits for it."""
         if (self._lobby.rows or self._on_empty is not None) and not self._scheduled:
             self._scheduled = True
             self._scheduler.call_soon(self._next_turn)
@@ -304,7 +315,7 @@ class Batcher:
             self._mark(-1)
 
     def _give(self, batch: Batch) -> None:
-        if batch.error is None:
+        if batch.error is None and batch.runtime is None:
             wall_s = batch.finished - batch.started
             self.wall.add(batch.rows, wall_s)
             self._room = self._admission.room(self.wall)
@@ -316,6 +327,25 @@ class Batcher:
             self._deliver(batch)
         except Exception:
             log.exception("model '%s': answering a batch failed", self._name)
+
+    # ---- answers that take a thread --------------------------------------------------------------
+
+    def answers_later(self, batch: Batch) -> None:
+        """From within `deliver`: a batch's answers are being written elsewhere, until `answered`.
+
+        So long a drain waits for it, and it keeps a slot from the next batch: outputs that wait to
+        be written are memory, which nothing else bounds.
+        """
+        self._owed += 1
+        self._unwritten += 1
+        self.riding += len(batch.riders)
+
+    def answered(self, batch: Batch) -> None:
+        """The answers of such a batch have been written."""
+        self._owed -= 1
+        self._unwritten -= 1
+        self.riding -= len(batch.riders)
+        self._look_again()
 
     # ---- deadlines and the timer ----------------------------------------------------------------
 

@@ -15,13 +15,15 @@ from time import perf_counter
 
 from gateway.config import ModelSettings
 from gateway.errors import GatewayError, ModelRefused
-from gateway.models import onnx_file
+from gateway.models import content, onnx_file
 from gateway.models.signature import signature as read_signature
 from gateway.plan import Held
 from gateway.serving import memory
 from gateway.serving.batcher import Batcher, Deliver, Refuse
 from gateway.serving.cost import CostModel
+from gateway.serving.outputs import OutputSets
 from gateway.serving.padding import Padder
+from gateway.serving.pruned import Pruner
 from gateway.serving.runtime import OnnxRuntime, Runtime
 from gateway.serving.threads import Threads
 from gateway.serving.turn import Scheduler, TurnBudget
@@ -40,6 +42,7 @@ class Loaded:
         file: what the ONNX file says of itself.
         settings: in force.
         runtime: warmed up; its `signature` is the one to serve by.
+        pruner: builds runtimes that make some of the outputs; None: there shall be none.
         wall, held: cost models, fed by the warm-up.
         load_s: how long all this took.
         notes: what its owner should know, as sentences: it stayed cold, or is not batched.
@@ -50,17 +53,23 @@ class Loaded:
     file: onnx_file.OnnxFile
     settings: ModelSettings
     runtime: Runtime
+    pruner: Pruner | None
     wall: CostModel
     held: CostModel
     load_s: float
     notes: tuple[str, ...] = ()
 
 
-def load(held: Held) -> Loaded:
+def load(held: Held, gpu: int = 0) -> Loaded:
     """Reads, checks, loads and warms up a version. Blocks: call it on a thread.
 
+    Args:
+        held: what to load.
+        gpu: which one a device without a number means.
+
     Raises:
-        ModelRefused: it cannot be served; the message says why.
+        ModelRefused: it cannot be served, or its files are not those that `held.digest` names; the
+            message says why.
     """
     began = perf_counter()
     what = f"model '{held.name}' version {held.version}"
@@ -68,20 +77,43 @@ def load(held: Held) -> Loaded:
         settings = ModelSettings.model_validate(dict(held.settings))
         folder = Path(held.folder)
         file = onnx_file.inspect(folder, held.file)
+        stamps = content.stamps(folder, file.files)
+        _require(content.digest(folder, file.files) == held.digest)
         size = file.size + sum((folder / name).stat().st_size for name in file.external)
         memory.require(what, size, memory.available_bytes())
         signature = read_signature(file, held.declared, settings.max_batch_size)
         check_settings(signature, settings)
         source = onnx_file.servable(folder, file)
-        runtime = OnnxRuntime(source, folder, signature, settings)
+        runtime = OnnxRuntime(source, folder, signature, settings, gpu)
+        # ONNX Runtime has read the files once more.
+        _require(stamps == content.stamps(folder, file.files))
     except ModelRefused as error:
         raise ModelRefused(_prefixed(what, str(error))) from error
     except (OSError, ValueError) as error:
         raise ModelRefused(f"{what}: cannot be read: {type(error).__name__}") from error
     wall, hold, notes = _warm_up(what, runtime, settings)
+    pruner = None
+    # What could not be warmed up whole would be tried out in parts by somebody's request.
+    cold = settings.warmup and not wall.runs
+    if len(signature.outputs) > 1 and settings.max_output_sets and not cold:
+        pruner = Pruner(what, file, stamps, runtime, settings, _lengths(settings))
     return Loaded(
-        held.name, held.version, file, settings, runtime, wall, hold, perf_counter() - began, notes
+        held.name,
+        held.version,
+        file,
+        settings,
+        runtime,
+        pruner,
+        wall,
+        hold,
+        perf_counter() - began,
+        notes,
     )
+
+
+def _require(unchanged: bool) -> None:
+    if not unchanged:
+        raise ModelRefused("its files are no longer what was tried out")
 
 
 def check_settings(signature: Signature, settings: ModelSettings) -> None:
@@ -112,7 +144,7 @@ def _warm_up(
     wall, held = CostModel(), CostModel()
     if not settings.warmup:
         return wall, held, ()
-    lengths = tuple(settings.padding.buckets[:1]) if settings.padding else LENGTHS
+    lengths = _lengths(settings)
     notes = []
     try:
         cold = warm(runtime, settings.max_batch_size, wall, held, lengths)
@@ -128,6 +160,10 @@ def _warm_up(
     return wall, held, tuple(notes)
 
 
+def _lengths(settings: ModelSettings) -> tuple[int, ...]:
+    return tuple(settings.padding.buckets[:1]) if settings.padding else LENGTHS
+
+
 class Deployment:
     """A loaded version on the event loop that serves it.
 
@@ -139,6 +175,7 @@ class Deployment:
     """
 
     __slots__ = (
+        "_output_sets",
         "_threads",
         "batcher",
         "load_s",
@@ -159,6 +196,7 @@ class Deployment:
         turn: TurnBudget,
         left: Callable[[int], None] | None = None,
         mark: Callable[[int], None] | None = None,
+        built: Callable[[bool], None] | None = None,
     ) -> None:
         self.loaded = loaded
         self.name = loaded.name
@@ -167,9 +205,20 @@ class Deployment:
         self.settings = loaded.settings
         self.runtime = loaded.runtime
         self.load_s = loaded.load_s
-        self._threads = Threads(
-            loaded.settings.instances, f"run-{loaded.name[:40]}-{loaded.version}"
-        )
+        short = f"{loaded.name[:40]}-{loaded.version}"
+        self._threads = Threads(loaded.settings.instances, f"run-{short}")
+        self._output_sets = None
+        if loaded.pruner is not None:
+            self._output_sets = OutputSets(
+                loaded.name,
+                len(self.signature.outputs),
+                loaded.settings.max_output_sets,
+                loaded.pruner,
+                scheduler,
+                Threads(1, f"prune-{short}"),
+                mark,
+                built,
+            )
         self.batcher = Batcher(
             loaded.name,
             loaded.runtime,
@@ -183,10 +232,13 @@ class Deployment:
             held=loaded.held,
             left=left,
             mark=mark,
+            output_sets=self._output_sets,
         )
 
     def drain(self, on_empty: Callable[[], None]) -> None:
         """Takes no more riders; calls back, once, when the last one is answered."""
+        if self._output_sets is not None:
+            self._output_sets.stop()
         self.batcher.drain(on_empty)
 
     def abandon(self, error: GatewayError) -> int:
@@ -196,4 +248,6 @@ class Deployment:
     def close(self) -> None:
         """Ends the threads and lets go of the model. Blocks until what runs is over."""
         self._threads.close()
+        if self._output_sets is not None:
+            self._output_sets.close()
         self.runtime.close()

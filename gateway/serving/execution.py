@@ -7,14 +7,14 @@ thread calls it, and never raises.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from time import perf_counter, thread_time
 
 import numpy as np
 
 from gateway.errors import GatewayError, ModelFailed
 from gateway.serving.padding import Padder
-from gateway.serving.riders import Batch, Rider
+from gateway.serving.riders import Batch
 from gateway.serving.runtime import Runtime
 from gateway.tensors import Array
 
@@ -75,6 +75,7 @@ class Execution:
         for riders in (failed.riders[:middle], failed.riders[middle:]):
             rows = sum(rider.rows for rider in riders)
             part = Batch(riders, rows, failed.reason, failed.formed)
+            part.runtime = failed.runtime
             part.isolated = True
             self.run(part)
             parts += self.isolate(part) if part.error and len(riders) > 1 else [part]
@@ -98,9 +99,9 @@ class Execution:
                 np.concatenate([rider.inputs[index] for rider in riders]) for index in self._inputs
             ]
         batch.assembled = self._clock()
-        wanted = _union(riders)
+        wanted, runtime = batch.wanted, batch.runtime or self._runtime
         outputs: list[Array | None] = [None] * len(self._outputs)
-        for index, output in zip(wanted, self._runtime.run(batch.inputs, wanted), strict=True):
+        for index, output in zip(wanted, runtime.run(batch.inputs, wanted), strict=True):
             if self._batched and (output.ndim == 0 or output.shape[0] != batch.rows):
                 raise ModelFailed(
                     f"output '{self._outputs[index].name}': expected {batch.rows} rows,"
@@ -110,12 +111,3 @@ class Execution:
         batch.outputs = outputs
         if batch.padded_cells and self._padder is not None:
             batch.trimmed = self._padder.trim(riders, outputs)
-
-
-def _union(riders: Sequence[Rider]) -> tuple[int, ...]:
-    """The outputs that any rider asked for, ascending."""
-    first = riders[0].wanted
-    for rider in riders:
-        if rider.wanted is not first and rider.wanted != first:
-            return tuple(sorted({index for rider in riders for index in rider.wanted}))
-    return first

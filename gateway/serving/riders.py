@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from gateway.errors import GatewayError
+from gateway.serving.runtime import Runtime
 from gateway.tensors import Array
 
 INFINITE = float("inf")
@@ -89,6 +90,8 @@ class Batch:
     Attributes:
         riders: in the order of their rows.
         rows: rows of all riders.
+        wanted: the outputs that any rider asked for, ascending.
+        runtime: what it runs on; None: the deployment's own, which makes every output.
         reason: one of `REASONS`.
         formed: when the riders left the queue.
         started: when its thread (or the loop) took it up.
@@ -121,13 +124,17 @@ class Batch:
         "reason",
         "riders",
         "rows",
+        "runtime",
         "started",
         "trimmed",
+        "wanted",
     )
 
     def __init__(self, riders: list[Rider], rows: int, reason: str, formed: float) -> None:
         self.riders = riders
         self.rows = rows
+        self.wanted = _union(riders)
+        self.runtime: Runtime | None = None
         self.reason = reason
         self.formed = formed
         self.started = self.assembled = self.finished = formed
@@ -145,3 +152,11 @@ class Batch:
     def oldest(self) -> float:
         """When its first rider was queued; `formed - oldest` is the batch's queue age."""
         return min(rider.queued for rider in self.riders)
+
+
+def _union(riders: Sequence[Rider]) -> tuple[int, ...]:
+    first = riders[0].wanted
+    for rider in riders:
+        if rider.wanted is not first and rider.wanted != first:
+            return tuple(sorted({index for rider in riders for index in rider.wanted}))
+    return first

@@ -16,14 +16,16 @@ from typing import Any, Protocol
 import numpy as np
 import onnxruntime as ort
 
+from gateway import devices
 from gateway.config import ModelSettings
+from gateway.devices import CUDA
 from gateway.errors import ModelFailed, ModelRefused
 from gateway.serving import text
 from gateway.tensors import Array, Signature
 
 log = logging.getLogger("penstock.serving")
 
-CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+CPU = "CPUExecutionProvider"
 _BF16 = 16  # TensorProto.BFLOAT16
 _SILENT = 4  # nothing below fatal: what goes wrong is raised, and said once
 _LEVELS = {
@@ -74,13 +76,21 @@ class OnnxRuntime:
         folder: where external data of a model given as bytes lies.
         signature: what the model takes and gives, in the model's own order.
         settings: `device`, `intra_op_threads`, `optimization` and `max_output_bytes` apply here.
+        gpu: which one a device without a number means.
+        providers: those that may be used; None: all that ONNX Runtime has here.
 
     Raises:
         ModelRefused: ONNX Runtime will not load it, or the device is not there.
     """
 
     def __init__(
-        self, source: Path | bytes, folder: Path, signature: Signature, settings: ModelSettings
+        self,
+        source: Path | bytes,
+        folder: Path,
+        signature: Signature,
+        settings: ModelSettings,
+        gpu: int = 0,
+        providers: Sequence[str] | None = None,
     ) -> None:
         self.signature = signature
         self.threads = settings.intra_op_threads
@@ -90,7 +100,8 @@ class OnnxRuntime:
             options.add_session_config_entry(
                 "session.model_external_initializers_file_folder_path", str(folder)
             )
-        self._session, self.device = _open(source, folder, options, settings.device)
+        available = ort.get_available_providers() if providers is None else providers
+        self._session, self.device = _open(source, folder, options, settings.device, gpu, available)
         self._check_names()
         self._inputs = tuple(spec.name for spec in signature.inputs)
         self._outputs = tuple(spec.name for spec in signature.outputs)
@@ -201,14 +212,20 @@ def _options(settings: ModelSettings, signature: Signature) -> Any:
     return options
 
 
-def _open(source: Path | bytes, folder: Path, options: Any, device: str) -> tuple[Any, str]:
+def _open(
+    source: Path | bytes,
+    folder: Path,
+    options: Any,
+    device: str,
+    gpu: int,
+    available: Sequence[str],
+) -> tuple[Any, str]:
     """A session on the device asked for; `auto` falls back to the CPU where CUDA does not work."""
-    available = ort.get_available_providers()
-    number = device.partition(":")[2] or "0"
     model = source if isinstance(source, bytes) else str(source)
     if device != "cpu" and CUDA in available:
         # Searching the best convolution anew for each batch size would cost seconds, again and
         # again.
+        number = str(devices.number(device, gpu))
         cuda = {
             "device_id": number,
             "arena_extend_strategy": "kSameAsRequested",
@@ -225,7 +242,9 @@ def _open(source: Path | bytes, folder: Path, options: Any, device: str) -> tupl
         except Exception as error:
             problem = _short(error, folder)
         if device != "auto":
-            raise ModelRefused(f"device '{device}': {problem}; available: {', '.join(available)}")
+            raise ModelRefused(
+                f"device '{device}': GPU {number}: {problem}; available: {', '.join(available)}"
+            )
     elif device not in ("cpu", "auto"):
         raise ModelRefused(f"device '{device}': wanted {CUDA}, available: {', '.join(available)}")
     try:

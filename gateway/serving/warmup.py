@@ -90,8 +90,12 @@ def _grow(runtime: Runtime, max_rows: int, length: int, wall: CostModel, held: C
         if signature.batched:
             _check_rows(signature, outputs, rows)
         wall_s, cpu_s = _best(lambda inputs=inputs: runtime.run(inputs, wanted))  # type: ignore[misc]
-        wall.add(rows, wall_s)
-        held.add(rows, cpu_s if runtime.threads == 1 else wall_s)
+        # Other models may be tried out and loaded beside it: time without the processor is theirs.
+        # A guess too high would refuse every request with a deadline, and without runs there is
+        # nothing to learn better from; one too low is put right by the first that run.
+        alone = runtime.threads == 1
+        wall.add(rows, cpu_s if alone and runtime.device == "cpu" else wall_s)
+        held.add(rows, cpu_s if alone else wall_s)
         if wall_s > MAX_RUN_S:
             return
 

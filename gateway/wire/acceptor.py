@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import os
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -28,6 +29,7 @@ EXHAUSTED_PAUSE_S = 0.25
 LINGER_S = 0.25
 MAX_LINGERING = 128
 
+_NO_DESCRIPTOR = frozenset((errno.EMFILE, errno.ENFILE))
 # What a client did to its own connection before it was accepted.
 _CLIENTS_OWN = frozenset((errno.ECONNABORTED, errno.EPROTO, errno.EPERM))
 
@@ -64,6 +66,7 @@ class Acceptor:
         self._opening: set[asyncio.Task[None]] = set()
         self._lingering: deque[socket.socket] = deque()
         self._exhausted = False
+        self._spare: int | None = None
 
     @property
     def connections(self) -> int:
@@ -74,6 +77,7 @@ class Acceptor:
         """Accepts from now on."""
         if not self._accepting:
             self._accepting = True
+            self._keep_spare()
             self._listen()
 
     def stop(self) -> None:
@@ -85,6 +89,7 @@ class Acceptor:
             self._pause = None
         while self._lingering:
             self._let_go()
+        self._give_spare()
 
     def empty_backlog(self) -> None:
         """Accepts all that is queued now, without offering it to anybody: it came here first."""
@@ -128,7 +133,11 @@ class Acceptor:
             except OSError as error:
                 if error.errno in _CLIENTS_OWN:
                     continue
-                self._cannot_accept(error)
+                self._complain(error)
+                if error.errno in _NO_DESCRIPTOR and self._turn_away():
+                    continue
+                # It stays in the backlog, so the socket stays readable: look again later.
+                self._rest(EXHAUSTED_PAUSE_S)
                 return
             self._exhausted = False
             if self._offer is not None and self._offer(sock):
@@ -136,13 +145,40 @@ class Acceptor:
             else:
                 self.adopt(sock)
 
-    def _cannot_accept(self, error: OSError) -> None:
-        # The connection stays in the backlog, so the socket stays readable: look again later,
-        # whatever it was.
+    def _complain(self, error: OSError) -> None:
         if not self._exhausted:
             logger.warning("cannot accept connections for now: %s", error)
         self._exhausted = True
-        self._rest(EXHAUSTED_PAUSE_S)
+
+    def _turn_away(self) -> bool:
+        """Tells one client, over the descriptor that was spared for it, that there is no other.
+
+        False where even that one is gone, or nobody waits.
+        """
+        self._give_spare()
+        try:
+            sock, _ = self._listener.accept()
+        except OSError:
+            return False
+        else:
+            error = TooManyConnections("connections: this worker has no descriptor left for more")
+            if self._send_refusal(sock, error):
+                with contextlib.suppress(OSError):
+                    sock.recv(65_536)  # what is left unread at closing would reset the answer away
+            sock.close()
+            return True
+        finally:
+            self._keep_spare()
+
+    def _keep_spare(self) -> None:
+        if self._spare is None:
+            with contextlib.suppress(OSError):
+                self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+    def _give_spare(self) -> None:
+        if self._spare is not None:
+            os.close(self._spare)
+            self._spare = None
 
     def _rest(self, pause_s: float) -> None:
         self._loop.remove_reader(self._listener)
@@ -159,6 +195,16 @@ class Acceptor:
     def _refuse(self, sock: socket.socket) -> None:
         limit = self._services.limits.max_connections
         error = TooManyConnections(f"connections: expected at most {limit}, got more")
+        if not self._send_refusal(sock, error):
+            sock.close()
+            return
+        self._lingering.append(sock)
+        if len(self._lingering) > MAX_LINGERING:
+            self._let_go()
+        self._loop.call_later(LINGER_S, self._let_go, sock)
+
+    def _send_refusal(self, sock: socket.socket, error: TooManyConnections) -> bool:
+        """Counts and answers; False where the client is gone."""
         self._services.counters.refused(error.code)
         body = answers.error_body(str(error))
         request_id = self._services.new_request_id()
@@ -169,12 +215,8 @@ class Acceptor:
             sock.send(head + body)
             sock.shutdown(socket.SHUT_WR)
         except OSError:
-            sock.close()
-            return
-        self._lingering.append(sock)
-        if len(self._lingering) > MAX_LINGERING:
-            self._let_go()
-        self._loop.call_later(LINGER_S, self._let_go, sock)
+            return False
+        return True
 
     def _let_go(self, sock: socket.socket | None = None) -> None:
         if sock is None:

@@ -23,7 +23,7 @@ from gateway.errors import (
     RequestTooSlow,
 )
 from gateway.exchange import JSON_TYPE, Endpoint, Header
-from gateway.wire.base import BaseExchange, logger
+from gateway.wire.base import BaseExchange, BaseStream
 from gateway.wire.cycle import REQUEST_ID_STATE
 from gateway.wire.head import Head, read_echo
 from gateway.wire.services import Services
@@ -140,11 +140,11 @@ class AsgiExchange(BaseExchange):
     """A request behind ASGI; the promises are those of `gateway.exchange.Exchange`."""
 
     __slots__ = (
-        "_callback",
         "_named",
         "_peer",
         "_request_id",
         "_services",
+        "_stream",
         "_unsent",
         "_wake",
         "out",
@@ -171,7 +171,7 @@ class AsgiExchange(BaseExchange):
         self.out: deque[Message] = deque()
         self._unsent = 0
         self._wake = asyncio.Event()
-        self._callback: Callable[[], None] | None = None
+        self._stream: AsgiStream | None = None
 
     @property
     def services(self) -> Services:
@@ -208,7 +208,8 @@ class AsgiExchange(BaseExchange):
     def stream(self, status: int, headers: Sequence[Header] = ()) -> AsgiStream:
         """Starts an answer whose length is not known yet."""
         self._start(status, list(headers))
-        return AsgiStream(self)
+        self._stream = AsgiStream(self)
+        return self._stream
 
     def leave(self) -> None:
         """The client is gone."""
@@ -226,19 +227,10 @@ class AsgiExchange(BaseExchange):
         """One piece of a stream."""
         self._put({"type": "http.response.body", "body": data, "more_body": more})
 
-    def when_drained(self, callback: Callable[[], None]) -> None:
-        """Calls back once the server takes more."""
-        self._callback = callback
-
     def drained(self) -> None:
         """The server takes more, or never will."""
-        callback, self._callback = self._callback, None
-        if callback is not None:
-            try:
-                callback()
-            except Exception:
-                logger.exception("request %s: an on_drain failed", self.request_id.decode())
-                self._break_off()
+        if self._stream is not None:
+            self._stream.drained()
 
     async def send_all(self, send: Send) -> None:
         """Sends what the endpoint writes until it is all, or the client gone."""
@@ -277,48 +269,27 @@ class AsgiExchange(BaseExchange):
             self._unsent += len(message.get("body", b""))
             self._wake.set()
 
-    def _break_off(self) -> None:
+    def break_off(self) -> None:
+        """Has `send_all` fail, so that the server cuts the answer short."""
         self.out.clear()
         self.out.append({"type": "penstock.broken"})
         self._wake.set()
 
 
-class AsgiStream:
+class AsgiStream(BaseStream):
     """The open end of a streamed answer."""
 
-    __slots__ = ("_exchange", "ended")
+    __slots__ = ()
 
-    def __init__(self, exchange: AsgiExchange) -> None:
-        self.ended = False
-        self._exchange = exchange
+    _exchange: AsgiExchange
 
-    @property
-    def gone(self) -> bool:
-        """The client left."""
-        return self._exchange.gone
+    def _send(self, data: bytes) -> None:
+        self._exchange.put(data, more=True)
 
-    def write(self, data: bytes) -> bool:
-        """Sends one piece; False asks to wait for `on_drain`."""
-        if self.ended:
-            raise RuntimeError("stream: written after its end")
-        if self._exchange.gone:
-            return False
-        if data:
-            self._exchange.put(data, more=True)
-        return not self._exchange.write_paused
+    def _paused(self) -> bool:
+        return self._exchange.write_paused
 
-    def on_drain(self, callback: Callable[[], None]) -> None:
-        """Calls back once writing may go on or the client is gone."""
-        if self._exchange.gone or not self._exchange.write_paused:
-            callback()
-        else:
-            self._exchange.when_drained(callback)
-
-    def end(self) -> None:
-        """Finishes the answer."""
-        if self.ended:
-            raise RuntimeError("stream: ended twice")
-        self.ended = True
+    def _finish(self) -> None:
         self._exchange.put(b"", more=False)
 
 

@@ -1,4 +1,4 @@
-"""What an exchange does the same way whoever carries it: calling the endpoint, and its failures.
+"""What exchanges and streams do the same way whoever carries them: order of calls, and failures.
 
 Knows heads, endpoints and errors. Knows nothing of how an answer gets to the client.
 """
@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from gateway.errors import GatewayError
-from gateway.exchange import JSON_TYPE, Endpoint, Header
+from gateway.exchange import Endpoint, Exchange, Header, Stream
 from gateway.wire import answers
 from gateway.wire.head import Head
 from gateway.wire.services import Services
@@ -17,7 +17,7 @@ from gateway.wire.services import Services
 logger = logging.getLogger("penstock.wire")
 
 
-class BaseExchange:
+class BaseExchange(Exchange):
     """The half of `gateway.exchange.Exchange` that has nothing to do with the carrier."""
 
     __slots__ = (
@@ -34,13 +34,6 @@ class BaseExchange:
         "query",
     )
 
-    method: bytes
-    path: bytes
-    query: bytes
-    headers: Sequence[Header]
-    body: bytes
-    arrived: float
-    gone: bool
     _head: Head
     _endpoint: Endpoint
     _answered: bool
@@ -69,20 +62,10 @@ class BaseExchange:
         else:
             self._callbacks.append(callback)
 
-    def reply(
-        self,
-        status: int,
-        body: bytes,
-        headers: Sequence[Header] = (),
-        content_type: bytes = JSON_TYPE,
-    ) -> None:
-        """Writes the whole answer."""
-        raise NotImplementedError
-
     def begin(self) -> None:
         """Calls the endpoint."""
         try:
-            self._endpoint(self)  # type: ignore[arg-type]  # subclasses add what is missing
+            self._endpoint(self)
         except GatewayError as error:
             self.refuse(error)
         except Exception:
@@ -108,9 +91,71 @@ class BaseExchange:
     def _give_up(self, status: int, body: bytes, headers: Sequence[Header] = ()) -> None:
         if self._answered:
             # An answer that has begun can only be broken off: so the client sees it is not whole.
-            self._break_off()
+            self.break_off()
         else:
             self.reply(status, body, headers)
 
-    def _break_off(self) -> None:
+    def break_off(self) -> None:
+        """Ends an answer that has begun so that the client sees that it is not whole."""
+        raise NotImplementedError
+
+
+class BaseStream(Stream):
+    """The half of `gateway.exchange.Stream` that has nothing to do with the carrier."""
+
+    __slots__ = ("_callback", "_exchange", "ended")
+
+    def __init__(self, exchange: BaseExchange) -> None:
+        self.ended = False
+        self._exchange = exchange
+        self._callback: Callable[[], None] | None = None
+
+    @property
+    def gone(self) -> bool:
+        """The client left."""
+        return self._exchange.gone
+
+    def write(self, data: bytes) -> bool:
+        """Sends one piece; False asks to wait for `on_drain`."""
+        if self.ended:
+            raise RuntimeError("stream: written after its end")
+        if self._exchange.gone:
+            return False
+        if data:
+            self._send(data)
+        return not self._paused()
+
+    def on_drain(self, callback: Callable[[], None]) -> None:
+        """Calls back once writing may go on or the client is gone."""
+        if self._exchange.gone or not self._paused():
+            callback()
+        else:
+            self._callback = callback
+
+    def drained(self) -> None:
+        """The carrier takes more, or never will."""
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            try:
+                callback()
+            except Exception:
+                request_id = self._exchange.request_id.decode()
+                logger.exception("request %s: an on_drain failed", request_id)
+                self._exchange.break_off()
+
+    def end(self) -> None:
+        """Finishes the answer."""
+        if self.ended:
+            raise RuntimeError("stream: ended twice")
+        self.ended = True
+        if not self._exchange.gone:
+            self._finish()
+
+    def _send(self, data: bytes) -> None:
+        raise NotImplementedError
+
+    def _paused(self) -> bool:
+        raise NotImplementedError
+
+    def _finish(self) -> None:
         raise NotImplementedError

@@ -7,19 +7,16 @@ parsing, and of the order of turns only that it has one.
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from gateway.errors import GatewayError
 from gateway.exchange import JSON_TYPE, Endpoint, Header
 from gateway.wire import answers
-from gateway.wire.base import BaseExchange
+from gateway.wire.base import BaseExchange, BaseStream
 from gateway.wire.flow import Flow
 from gateway.wire.head import Head
 from gateway.wire.services import Services
-
-logger = logging.getLogger("penstock.wire")
 
 # Above this a copy costs more than a second buffer in the same system call.
 COPY_BYTES = 65_536
@@ -236,69 +233,40 @@ class LaneExchange(BaseExchange):
     def _closes(self) -> bool:
         return not self._head.keep_alive or self._carrier.final
 
-    def _break_off(self) -> None:
+    def break_off(self) -> None:
+        """Cuts the connection under a stream that has not ended."""
         if self._stream is not None and not self._stream.ended and not self.gone:
             self._carrier.transport.abort()
 
 
-class LaneStream:
+class LaneStream(BaseStream):
     """The open end of a streamed answer; the promises are those of `gateway.exchange.Stream`."""
 
-    __slots__ = ("_callback", "_carrier", "_chunked", "_close", "_exchange", "ended")
+    __slots__ = ("_carrier", "_chunked", "_close")
+
+    _exchange: LaneExchange
 
     def __init__(
         self, exchange: LaneExchange, carrier: Carrier, *, chunked: bool, close: bool
     ) -> None:
-        self.ended = False
-        self._exchange = exchange
+        super().__init__(exchange)
         self._carrier = carrier
         self._chunked = chunked
         self._close = close
-        self._callback: Callable[[], None] | None = None
 
-    @property
-    def gone(self) -> bool:
-        """The client left."""
-        return self._exchange.gone
-
-    def write(self, data: bytes) -> bool:
-        """Sends one piece; False asks to wait for `on_drain`."""
-        if self.ended:
-            raise RuntimeError("stream: written after its end")
-        if self._exchange.gone:
-            return False
-        if data:
-            if self._chunked:
-                data = b"%x\r\n%b\r\n" % (len(data), data)
-            self._carrier.transport.write(data)
-        return not self._carrier.flow.write_paused
-
-    def on_drain(self, callback: Callable[[], None]) -> None:
-        """Calls back once writing may go on or the client is gone."""
-        if self._exchange.gone or not self._carrier.flow.write_paused:
-            callback()
+    def _send(self, data: bytes) -> None:
+        transport = self._carrier.transport
+        if not self._chunked:
+            transport.write(data)
+        elif len(data) < COPY_BYTES:
+            transport.write(b"%x\r\n%b\r\n" % (len(data), data))
         else:
-            self._callback = callback
+            transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
 
-    def drained(self) -> None:
-        """The transport takes more, or never will."""
-        callback, self._callback = self._callback, None
-        if callback is not None:
-            try:
-                callback()
-            except Exception:
-                request_id = self._exchange.request_id.decode()
-                logger.exception("request %s: an on_drain failed", request_id)
-                if not self._exchange.gone:
-                    self._carrier.transport.abort()
+    def _paused(self) -> bool:
+        return self._carrier.flow.write_paused
 
-    def end(self) -> None:
-        """Finishes the answer."""
-        if self.ended:
-            raise RuntimeError("stream: ended twice")
-        self.ended = True
-        if self._exchange.gone:
-            return
+    def _finish(self) -> None:
         if self._chunked:
             self._carrier.transport.write(answers.LAST_CHUNK)
         self._carrier.finished(self._exchange, self._close)

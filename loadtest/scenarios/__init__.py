@@ -18,6 +18,7 @@ SCENARIOS: dict[str, Scenario] = {
     "heavy-model": throughput.heavy_model,
     "mixed-models": throughput.mixed_models,
     "beside-busy": latency.beside_busy,
+    "large-answers": latency.large_answers,
     "open-loop": latency.open_loop,
     "idle-connections": latency.idle_connections,
     "overload-heavy": overload.heavy,

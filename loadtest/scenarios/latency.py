@@ -1,4 +1,4 @@
-"""How long requests take: beside busy neighbours, at half load, beside idle connections.
+"""How long requests take: beside busy neighbours, large answers, idle connections; at half load.
 
 Knows each scenario's streams and target. Knows nothing of how load or servers work.
 """
@@ -12,6 +12,7 @@ from statistics import median
 from typing import Any
 
 from loadtest.bench import INFER, Bench
+from loadtest.bodies import Pool
 from loadtest.servers import Nginx, need
 from loadtest.tally import failed
 from loadtest.turns import Measure, Result, ratios, take_turns
@@ -24,14 +25,41 @@ SETTLE_S = 0.5
 def beside_busy(bench: Bench) -> list[Result]:
     """A fast model's p99 beside a model that is kept busy, over its p99 alone."""
     return [
-        _beside(bench, busy, took) for busy, took in (("run_200us", "200 us"), ("run_2ms", "2 ms"))
+        _beside(
+            bench,
+            name=f"beside-busy-{took.replace(' ', '')}",
+            title=f"A fast model at 500 requests/s beside a busy one of {took} a run",
+            what=f"{took} runs",
+            busy=busy,
+            pool=bench.synthetic_pool(),
+            connections=8,
+        )
+        for busy, took in (("run_200us", "200 us"), ("run_2ms", "2 ms"))
     ]
 
 
-def _beside(bench: Bench, busy: str, took: str) -> Result:
+def large_answers(bench: Bench) -> list[Result]:
+    """A fast model's p99 beside a client that fetches large answers, over its p99 alone."""
+    return [
+        _beside(
+            bench,
+            name=f"large-answers-{kind}",
+            title=f"A fast model at 500 requests/s beside a client that fetches {size} of {kind}",
+            what=f"answers of {size} of {kind}",
+            busy="outer",
+            pool=bench.outer_pool(kind),
+            connections=1,
+        )
+        for kind, size in (("json", "46 MB"), ("binary", "17 MB"))
+    ]
+
+
+def _beside(
+    bench: Bench, name: str, title: str, what: str, busy: str, pool: Pool, connections: int
+) -> Result:
     ours = bench.penstock(bench.model("gbt"), bench.model(busy))
     fast = bench.stream(ours.port, "gbt", bench.gbt_pool("binary"), mode="open", rate=500.0)
-    other = bench.stream(ours.port, busy, bench.synthetic_pool(), connections=8)
+    other = bench.stream(ours.port, busy, pool, connections=connections)
     seen: list[dict[str, Any]] = []
 
     def play(*streams: Any) -> Callable[[], float]:
@@ -48,11 +76,8 @@ def _beside(bench: Bench, busy: str, took: str) -> Result:
     detail = {f"p99_{name}_ms": round(median(row[name] for row in rows), 3) for name in rows[0]}
     detail["busy_rps"] = round(median(each[busy]["rps"] for each in seen if busy in each), 1)
     faults = sum(failed(stream) for each in seen for stream in each.values())
-    measure = Measure(f"p99 beside {took} runs over p99 alone", more, "<=", 5.0, "ms more")
-    title = f"A fast model at 500 requests/s beside a busy one of {took} a run"
-    return Result(
-        f"beside-busy-{took.replace(' ', '')}", title, [measure], detail=detail, faults=faults
-    )
+    measure = Measure(f"p99 beside {what} over p99 alone", more, "<=", 5.0, "ms more")
+    return Result(name, title, [measure], detail=detail, faults=faults)
 
 
 def open_loop(bench: Bench) -> list[Result]:

@@ -70,6 +70,20 @@ def test_wrong_usage_is_status_2_and_shows_the_usage(words, capsys):
     assert "usage: penstock" in err
 
 
+def test_without_a_command_all_are_listed(capsys):
+    assert main([]) == 2
+    listed = capsys.readouterr().err
+    assert "\n    register " in listed
+    assert listed.splitlines()[-1].startswith("penstock: ")
+
+
+def test_an_unknown_option_shows_the_usage_of_its_command(capsys):
+    assert main(["models", "list", "--nothing"]) == 2
+    told = capsys.readouterr().err
+    assert "usage: penstock models list" in told
+    assert "penstock: unrecognized arguments: --nothing" in told
+
+
 def test_with_json_wrong_usage_is_a_document_on_stdout(capsys):
     status = main(["do", "--json", "--nothing"], [command(lambda args: 0)])
     assert status == 2

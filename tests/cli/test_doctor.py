@@ -10,7 +10,7 @@ import pytest
 
 from gateway.cli import main
 from gateway.cli.findings import Case, writable
-from gateway.cli.installation import check_kernels, check_runtime, unmet
+from gateway.cli.installation import check_kernels, check_runtime, find_devices, unmet
 from gateway.cli.machine import (
     check_cores,
     check_descriptors,
@@ -20,6 +20,7 @@ from gateway.cli.machine import (
     memory_bytes,
 )
 from gateway.config import Config
+from gateway.devices import CUDA
 
 
 def case(home, **document) -> Case:
@@ -200,6 +201,23 @@ def test_a_gpu_that_is_asked_for_and_not_there_is_a_fault(home):
     else:
         assert found.state == "fail"
         assert "device cuda is asked for by big" in found.found
+
+
+@pytest.mark.parametrize(
+    ("device", "providers", "gpus", "state", "words"),
+    [
+        pytest.param("auto", [CUDA, "CPU"], 2, "ok", "CPU; 2 GPUs", id="all-there"),
+        pytest.param("auto", ["CPU"], 2, "warn", "CPU; 2 GPUs", id="gpus-without-a-provider"),
+        pytest.param("auto", [CUDA], 0, "ok", "; 0 GPUs", id="no-gpu-and-none-wanted"),
+        pytest.param("cuda", [CUDA], 0, "fail", "asked for by m", id="no-gpu"),
+        pytest.param("cuda:1", [CUDA], 2, "ok", "2 GPUs", id="the-last-gpu"),
+        pytest.param("cuda:2", [CUDA], 2, "fail", "not there is asked for by m", id="past-it"),
+    ],
+)
+def test_devices_are_held_against_what_there_is(device, providers, gpus, state, words, home):
+    found = find_devices(case(home, models={"m": {"device": device}}), "ort", providers, gpus)
+    assert found.state == state
+    assert words in found.found
 
 
 def test_the_kernel_cache_is_empty_before_the_first_start(home, tmp_path):

@@ -47,6 +47,14 @@ def test_after_a_second_the_bar_grows_and_leaves_an_empty_line():
     assert last == ""
 
 
+def test_an_amount_may_be_no_bytes():
+    stream, clock = Terminal(), Clock()
+    with Bar("compiling", stream, clock, told=str) as bar:
+        clock.time += 2
+        bar(3, 4)
+    assert "75% 3 of 4" in stream.getvalue()
+
+
 def test_an_empty_file_is_done():
     stream, clock = Terminal(), Clock()
     with Bar("copying", stream, clock) as bar:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -22,8 +22,11 @@ class Office:
     def __init__(self) -> None:
         self.ends = [pair(), pair()]
         self.mail: list[tuple[int, Any]] = []
+        self.news: list[bool] = []
         self.links = Links(
-            [ours for ours, _ in self.ends], lambda slot, message: self.mail.append((slot, message))
+            [ours for ours, _ in self.ends],
+            lambda slot, message: self.mail.append((slot, message)),
+            self.news.append,
         )
 
     def worker(self, slot: int) -> Channel:
@@ -52,33 +55,38 @@ async def office() -> AsyncIterator[Office]:
         theirs.close()
 
 
-def ack(number: int, **refused: str) -> dict[str, Any]:
-    return {"type": "ack", "number": number, "refused": refused}
+def ack(number: int, loading: Sequence[str] = (), **refused: str) -> dict[str, Any]:
+    told = {held: [reason, 1] for held, reason in refused.items()}
+    return {"type": "ack", "number": number, "loading": loading, "refused": told}
 
 
 async def test_a_new_control_says_that_it_is_new(office):
     assert [office.worker(slot).receive() for slot in (0, 1)] == [{"type": "control"}] * 2
 
 
-async def test_a_plan_is_settled_when_all_follow_it_and_refusals_are_gathered(office):
-    office.links.publish(plan(1, held("a")))
-    settled = asyncio.ensure_future(office.links.settled(1, 5.0))
-    await office.says(0, ack(1, a="corrupt"))
-    assert (settled.done(), office.links.followed(1)) == (False, False)
-    await office.says(1, ack(1))
-    assert await settled == {"a": "corrupt"}
-    assert office.links.followed(1)
-
-
-async def test_a_newer_ack_settles_an_older_plan(office):
+async def test_a_plan_is_followed_when_all_follow_it_or_a_newer_one(office):
+    office.links.publish(plan(2, held("a")))
     await office.says(0, ack(3))
+    assert not office.links.followed(2)
     await office.says(1, ack(2))
-    assert await office.links.settled(2, 5.0) == {}
+    assert office.links.followed(2)
 
 
-async def test_a_worker_that_never_answers_holds_nothing_up_for_ever(office):
-    await office.says(0, ack(1, a="corrupt"))
-    assert await office.links.settled(1, 0.05) == {"a": "corrupt"}
+async def test_a_model_is_loading_until_no_worker_loads_it(office):
+    for slot in (0, 1):
+        await office.says(slot, ack(1, loading=["a", "b"]))
+    await office.says(0, ack(1, loading=["b"]))
+    assert [office.links.loading(held) for held in "ab"] == [True, True]
+    await office.says(1, ack(1, loading=["b"]))
+    assert [office.links.loading(held) for held in "ab"] == [False, True]
+
+
+async def test_one_workers_refusal_is_known_and_told_when_it_is_new(office):
+    await office.says(0, ack(1))
+    await office.says(1, ack(1, a="corrupt"))
+    await office.says(1, ack(1, a="corrupt"))
+    assert [office.links.refusal(held) for held in "ab"] == ["corrupt", None]
+    assert office.news == [False, True, False]
 
 
 async def test_a_worker_that_was_born_again_gets_the_whole_plan_and_owes_a_new_ack(office):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Set
+from collections.abc import AsyncIterator, Callable, Set
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,11 @@ def candidate(name: str, version: int = 1, digest: str = "d") -> Candidate:
 
 
 class World:
-    """What a planner touches: sources, trials, and workers that load or refuse."""
+    """What a planner touches: sources, trials, and workers that load or refuse.
+
+    A trial of content in `endless` lasts until `end_trial`; workers load content in `slow` until it
+    is taken out and `hear` is called.
+    """
 
     def __init__(self) -> None:
         self.wanted: list[Candidate] = []
@@ -30,22 +34,25 @@ class World:
         self.tried: list[str] = []
         self.bad_trials: dict[str, str] = {}
         self.bad_loads: dict[str, str] = {}
+        self.endless: dict[str, asyncio.Future[None]] = {}
+        self.slow: set[str] = set()
         self.known: list[Set[tuple[str, int]]] = []
         self.lagging = False
         self.faults: list[Absent] = []
         self.full = False
-        self.while_settling: list[Coroutine[None, None, None]] = []
-        self.happened: list[asyncio.Future[None]] = []
         self.noted: list[tuple] = []
-        self.planner = Planner(
-            Memory(),
+        self.planner = self.control()
+
+    def control(self, memory: Memory | None = None, deadline_s: float = 60.0) -> Planner:
+        return Planner(
+            memory or Memory(),
             self,
             self.allocate,
             self.trial,
             self.gather,
             lambda memory: None,
             self.known.append,
-            1.0,
+            deadline_s,
             self.note,
         )
 
@@ -61,33 +68,63 @@ class World:
 
     async def trial(self, held) -> dict[str, object]:
         self.tried.append(held["name"])
+        if held["digest"] in self.endless:
+            await self.endless[held["digest"]]
         reason = self.bad_trials.get(held["digest"])
         return {"ok": reason is None, "reason": reason}
 
     def note(self, action: str, subject: str, before=None, after=None) -> None:
         self.noted.append((action, subject, before, after))
 
+    def never_ends(self, digest: str) -> None:
+        self.endless[digest] = asyncio.get_running_loop().create_future()
+
+    def end_trial(self, digest: str) -> None:
+        self.endless.pop(digest).set_result(None)
+
+    # ---- the workers ----------------------------------------------------------------------------
+
     def publish(self, plan: Plan) -> None:
         self.published.append(plan)
+        asyncio.get_running_loop().call_soon(self.hear)
 
-    async def settled(self, number: int, deadline_s: float) -> dict[str, str]:
-        for happening in self.while_settling:
-            self.happened.append(asyncio.ensure_future(happening))
-        self.while_settling.clear()
-        await asyncio.sleep(0)
-        held = self.published[-1].held
-        return {h.id: self.bad_loads[h.digest] for h in held if h.digest in self.bad_loads}
+    def hear(self) -> None:
+        self.planner.step_soon()
 
     def followed(self, number: int) -> bool:
         return not self.lagging
 
+    def loading(self, held_id: str) -> bool:
+        return self.content(held_id) in self.slow
+
+    def refusal(self, held_id: str) -> str | None:
+        return self.bad_loads.get(self.content(held_id))
+
+    def content(self, held_id: str) -> str:
+        return next((h.digest for h in self.published[-1].held if h.id == held_id), "")
+
+    # ---- what came of it ------------------------------------------------------------------------
+
     def routes(self) -> dict[str, int]:
         return {route.name: route.version for route in self.published[-1].routes}
 
+    def held(self) -> int:
+        return len(self.published[-1].held) if self.published else 0
+
+    def states(self) -> dict[str, str]:
+        return {absent.name: absent.state for absent in self.published[-1].absent}
+
+    async def until(self, done: Callable[[], bool]) -> None:
+        async with asyncio.timeout(5):
+            while not done():  # noqa: ASYNC110 - the condition is the caller's
+                await asyncio.sleep(0.001)
+
 
 @pytest.fixture
-def world() -> World:
-    return World()
+async def world() -> AsyncIterator[World]:
+    made = World()
+    yield made
+    made.planner.close()
 
 
 async def test_routes_move_only_after_the_new_version_was_held_beside_the_old(world):
@@ -152,9 +189,9 @@ async def test_two_native_crashes_in_the_same_model_quarantine_it_and_one_does_n
     world.wanted = [candidate("m", 1), candidate("n", 2)]
     await world.planner.apply()
     block = world.published[-1].held[0].block
-    await world.planner.crashed([block])
+    world.planner.crashed([block])
     assert world.routes() == {"m": 1, "n": 2}
-    await world.planner.crashed([block])
+    world.planner.crashed([block])
     assert world.routes() == {"n": 2}
     assert "quarantined" in world.published[-1].absent[0].reason
 
@@ -179,11 +216,19 @@ async def test_unloaded_stays_unloaded_until_loaded(world):
     assert world.routes() == {"m": 1}
 
 
-async def test_changes_are_applied_one_after_the_other(world):
+async def test_changes_at_once_make_one(world):
     world.wanted = [candidate("m")]
     await asyncio.gather(*(world.planner.apply() for _ in range(5)))
     assert [p.number for p in world.published] == sorted({p.number for p in world.published})
     assert world.tried == ["m"]
+
+
+async def test_a_plan_that_changes_nothing_is_not_published(world):
+    world.wanted = [candidate("m")]
+    await world.planner.apply()
+    world.published.clear()
+    await world.planner.apply()
+    assert world.published == []
 
 
 async def test_a_successor_publishes_what_its_predecessor_left(world):
@@ -191,8 +236,27 @@ async def test_a_successor_publishes_what_its_predecessor_left(world):
     await world.planner.apply()
     left = world.published[-1]
     world.published.clear()
+    world.planner = world.control(world.planner.memory)
     world.planner.resume()
     assert world.published == [left]
+
+
+async def test_a_successor_goes_on_with_a_change_that_its_predecessor_had_begun(world):
+    world.wanted = [candidate("m"), candidate("n", digest="big")]
+    world.slow = {"big"}
+    change = asyncio.ensure_future(world.planner.apply())
+    await world.until(lambda: world.held() == 2)
+    change.cancel()
+    world.tried.clear()
+    world.planner.close()
+    world.planner = world.control(world.planner.memory)
+    world.planner.resume()
+    world.planner.step_soon()  # workers say hello before it has looked
+    await world.planner.look()
+    assert world.held() == 2
+    world.slow.clear()
+    await world.planner.apply()
+    assert (world.routes(), world.tried) == ({"m": 1, "n": 1}, [])
 
 
 async def test_new_files_that_cannot_even_be_read_leave_the_old_content_serving(world):
@@ -217,27 +281,30 @@ async def test_of_two_suspects_the_one_that_was_there_before_is_blamed(world):
     world.wanted = [candidate("m", 1), candidate("n", 2), candidate("o", 3)]
     await world.planner.apply()
     m, n, o = (held.block for held in world.published[-1].held)
-    await world.planner.crashed([m, n])
-    await world.planner.crashed([n, o])
+    world.planner.crashed([m, n])
+    world.planner.crashed([n, o])
     assert world.routes() == {"m": 1, "o": 3}
 
 
 async def test_a_model_that_crashes_workers_while_they_load_it_is_taken_out_at_once(world):
     world.wanted = [candidate("m", 1)]
     await world.planner.apply()
-    world.wanted = [candidate("m", 1), candidate("n", 2)]
-    world.while_settling = [world.planner.crashed([8192]), world.planner.crashed([8192])]
-    await world.planner.apply()
-    await asyncio.gather(*world.happened)
+    world.wanted = [candidate("m", 1), candidate("n", 2, digest="deadly")]
+    world.slow = {"deadly"}
+    change = asyncio.ensure_future(world.planner.apply())
+    await world.until(lambda: world.held() == 2)
+    world.planner.crashed([8192])
+    world.planner.crashed([8192])
+    assert [held.name for held in world.published[-1].held] == ["m"]
+    assert [a.name for a in await change] == ["n"]
     assert world.routes() == {"m": 1}
-    assert [a.name for a in world.published[-1].absent] == ["n"]
 
 
 async def test_only_who_names_a_quarantined_model_gets_it_back(world):
     world.wanted = [candidate("m", 1), candidate("n", 2)]
     await world.planner.apply()
     for _ in range(2):
-        await world.planner.crashed([4096])
+        world.planner.crashed([4096])
     world.planner.forget_refusals()
     await world.planner.apply()
     assert world.routes() == {"n": 2}
@@ -266,6 +333,7 @@ async def test_what_did_not_serve_stays_explained_while_something_else_loads(wor
 
 
 async def test_what_is_known_is_told_once_all_workers_follow(world):
+    world.planner = world.control(deadline_s=0.05)
     world.wanted = [candidate("m", 1), candidate("m", 2)]
     world.lagging = True
     await world.planner.apply()
@@ -283,7 +351,130 @@ async def test_refusals_of_what_is_no_more_are_forgotten(world):
     assert len(world.planner.memory.refused) == 1
 
 
-# ---- the audit ----
+async def test_it_is_settled_when_all_it_was_started_with_is_and_stays_so(world):
+    world.never_ends("endless")
+    world.wanted = [candidate("m"), candidate("slow", digest="endless")]
+    await world.planner.apply("m")
+    assert not world.published[-1].settled
+    world.end_trial("endless")
+    await world.planner.apply()
+    assert world.published[-1].settled
+    world.never_ends("endless")
+    world.wanted.append(candidate("slow", 2, digest="endless"))
+    await world.planner.look()
+    assert world.published[-1].settled
+    world.end_trial("endless")
+
+
+# ---- one slow model and the others ------------------------------------------------------------
+
+
+async def test_a_trial_that_never_ends_holds_up_nobody_else(world):
+    world.never_ends("endless")
+    world.wanted = [candidate("slow", digest="endless"), candidate("m")]
+    everything = asyncio.ensure_future(world.planner.apply())
+    await world.until(lambda: world.held() == 1 and world.routes() == {"m": 1})
+    assert world.states() == {"slow": "LOADING"}
+    # Nor what comes meanwhile: a new model, one that is loaded anew, one that goes.
+    world.wanted.append(candidate("n"))
+    assert await world.planner.apply("n") == world.published[-1].absent
+    world.planner.reload("m")
+    await world.planner.apply("m")
+    assert world.routes() == {"m": 1, "n": 1}
+    world.planner.memory.unloaded.add("n")
+    await world.planner.apply("n")
+    assert world.routes() == {"m": 1}
+    assert not everything.done()
+    world.end_trial("endless")
+    await everything
+    assert world.routes() == {"m": 1, "slow": 1}
+
+
+async def test_an_alias_moves_while_another_version_is_tried_out(world):
+    world.wanted = [candidate("m", 1), candidate("m", 2)]
+    world.champions = {"m": 1}
+    await world.planner.apply()
+    world.never_ends("endless")
+    world.wanted.append(candidate("m", 3, digest="endless"))
+    world.champions = {"m": 2}
+    await world.planner.look()
+    assert world.routes() == {"m": 2}
+    world.end_trial("endless")
+
+
+async def test_whoever_answered_goes_on_until_the_new_champion_is_there(world):
+    world.wanted, world.champions = [candidate("m", 1)], {"m": 1}
+    await world.planner.apply()
+    world.never_ends("endless")
+    world.wanted, world.champions = [*world.wanted, candidate("m", 2, digest="endless")], {"m": 2}
+    await world.planner.look()
+    assert world.routes() == {"m": 1}
+    world.end_trial("endless")
+    await world.planner.apply()
+    assert world.routes() == {"m": 2}
+
+
+async def test_who_waits_for_a_model_hears_its_own_verdict(world):
+    world.never_ends("endless")
+    world.wanted = [candidate("slow", digest="endless"), candidate("bad", digest="corrupt")]
+    world.bad_trials = {"corrupt": "no"}
+    absent = await world.planner.apply("bad")
+    assert Absent("bad", 1, "UNAVAILABLE", "no") in absent
+    world.end_trial("endless")
+
+
+async def test_a_model_that_workers_take_long_to_load_holds_up_nobody_else(world):
+    world.slow = {"big"}
+    world.wanted = [candidate("slow", digest="big"), candidate("m")]
+    await world.planner.apply("m")
+    assert (world.routes(), world.states()) == ({"m": 1}, {"slow": "LOADING"})
+    world.slow.clear()
+    world.hear()
+    await world.planner.apply()
+    assert world.routes() == {"m": 1, "slow": 1}
+
+
+async def test_what_a_worker_takes_too_long_to_load_is_refused_and_its_old_content_goes_on(world):
+    world.planner = world.control(deadline_s=0.1)
+    world.wanted = [candidate("m", digest="old")]
+    await world.planner.apply()
+    world.slow = {"hangs"}
+    world.wanted = [candidate("m", digest="hangs")]
+    (absent,) = await world.planner.apply()
+    assert absent.reason == "a worker has not loaded it within 0.1 s"
+    assert [held.digest for held in world.published[-1].held] == ["old"]
+    assert world.routes() == {"m": 1}
+
+
+async def test_a_worker_that_says_nothing_holds_a_change_up_no_longer_than_the_deadline(world):
+    world.planner = world.control(deadline_s=0.05)
+    world.lagging = True
+    world.wanted = [candidate("m")]
+    await world.planner.apply()
+    assert world.routes() == {"m": 1}
+
+
+async def test_a_trial_that_fails_of_itself_refuses_the_model(world):
+    async def fails(held) -> dict[str, object]:
+        raise OSError("no descriptor")
+
+    world.trial = fails
+    world.planner = world.control()
+    world.wanted = [candidate("m")]
+    (absent,) = await world.planner.apply()
+    assert absent.reason == "it was not tried out: OSError"
+
+
+async def test_a_refusal_by_one_worker_of_what_others_serve_takes_nothing_away(world):
+    world.wanted = [candidate("m", digest="d")]
+    await world.planner.apply()
+    world.bad_loads = {"d": "not enough memory"}
+    world.hear()
+    await world.planner.apply()
+    assert (world.routes(), world.published[-1].absent) == ({"m": 1}, ())
+
+
+# ---- the audit ---------------------------------------------------------------------------------
 
 
 def noted(world: World) -> list[tuple[str, str]]:
@@ -327,9 +518,11 @@ async def test_blame_and_quarantine_are_written_down(world):
     await world.planner.apply()
     held = world.published[-1].held[0]
     for _ in range(2):
-        await world.planner.crashed([held.block])
+        world.planner.crashed([held.block])
     assert noted(world)[1:] == [
         ("blame crash", held.id),
         ("blame crash", held.id),
         ("quarantine", held.id),
+        ("serve", "plan 4"),
     ]
+    assert world.noted[-1][3]["models"] == {}

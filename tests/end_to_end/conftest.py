@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.end_to_end import hostility, speech
 from tests.end_to_end.server import DEMO_MODEL, RunningServer, running
 
 HERE = Path(__file__).parent
@@ -47,6 +48,27 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     home = tmp_path_factory.mktemp("server")
     with running(home, DEMO_MODEL, "--workers", "1") as started:
         yield started
+
+
+@pytest.fixture(scope="package")
+def zoo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """One worker serving a model for each thing that a client can do, for all who ask for it."""
+    with speech.zoo_server(tmp_path_factory.mktemp("zoo")) as started:
+        yield started
+
+
+@pytest.fixture(scope="package")
+def besieged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """One worker with narrow limits and hostile models, for all who are hostile to it."""
+    with hostility.besieged(tmp_path_factory.mktemp("hostile")) as started:
+        yield started
+
+
+@pytest.fixture
+def unharmed(besieged: RunningServer) -> Iterator[RunningServer]:
+    """The besieged server, which must be well after each test."""
+    with hostility.unharmed(besieged) as server:
+        yield server
 
 
 @pytest.fixture

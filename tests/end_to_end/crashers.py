@@ -1,7 +1,8 @@
-"""ONNX models that ONNX Runtime does not survive: valid files, and a process that is gone.
+"""ONNX models that ONNX Runtime does not survive, or does not come back from: valid files all.
 
-Both are faults of the real runtime, met with every release so far: a tree as deep as it has nodes
-overflows the stack when the session is built, and the lowest integer divided by -1 traps.
+The crashing ones are faults of the real runtime, met with every release so far: a tree as deep as
+it has nodes overflows the stack when the session is built, and the lowest integer divided by -1
+traps.
 """
 
 from __future__ import annotations
@@ -42,6 +43,27 @@ def overflows(depth: int = 40_000) -> onnx.ModelProto:
     opsets = (("", 17), ("ai.onnx.ml", 1))
     inputs, outputs = [value("x", ("rows", 1))], [value("y", ("rows", 1))]
     return make([tree], inputs, outputs, opsets=opsets)
+
+
+def endless() -> onnx.ModelProto:
+    """y = x after more rounds of a loop than anybody will see the end of."""
+    rounds = numpy_helper.from_array(np.array(np.iinfo(np.int64).max), "rounds")
+    always = numpy_helper.from_array(np.array(True), "always")
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go"], ["going"]),
+            helper.make_node("Identity", ["carried"], ["kept"]),
+        ],
+        "round",
+        [
+            helper.make_tensor_value_info("round", TensorProto.INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            value("carried", ("rows", 1)),
+        ],
+        [helper.make_tensor_value_info("going", TensorProto.BOOL, []), value("kept", ("rows", 1))],
+    )
+    loop = helper.make_node("Loop", ["rounds", "always", "x"], ["y"], body=body)
+    return make([loop], [value("x", ("rows", 1))], [value("y", ("rows", 1))], [rounds, always])
 
 
 def divides() -> onnx.ModelProto:

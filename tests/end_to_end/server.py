@@ -5,8 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,16 @@ from gateway.cli.running import find
 from gateway.errors import Unavailable
 
 DEMO_MODEL = DATA / "breast_cancer.onnx"
+# Where nothing is promised: long enough for a machine that is busy with something else.
+PATIENCE_S = 20.0
+
+
+def eventually(condition: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
+    """Returns once the condition holds; fails where it does not in time."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {within_s} s"
+        time.sleep(0.01)
 
 
 @dataclass(frozen=True)
@@ -42,15 +52,25 @@ class RunningServer(ServerProcess):
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         port: int | None = None,
-        timeout_s: float = 20.0,
+        timeout_s: float = PATIENCE_S,
     ) -> Answer:
         """One request on a connection of its own; header names of the answer in lower case."""
         line = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=timeout_s)
         with closing(line):
             line.request(method, path, body, dict(headers or {}))
-            answer = line.getresponse()
-            names = {name.lower(): value for name, value in answer.getheaders()}
-            return Answer(answer.status, names, answer.read())
+            return _answer(line)
+
+    def at_once(self, path: str, bodies: Iterable[bytes]) -> list[Answer]:
+        """One request each on connections that are open already, so that all arrive together."""
+        with ExitStack() as stack:
+            lines = []
+            for body in bodies:
+                line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+                lines.append((stack.enter_context(closing(line)), body))
+                line.connect()
+            for line, body in lines:
+                line.request("POST", path, body)
+            return [_answer(line) for line, _ in lines]
 
     def get(self, path: str) -> Answer:
         return self.request("GET", path)
@@ -92,6 +112,16 @@ class RunningServer(ServerProcess):
     def status(self) -> Any:
         """What the control port says of the server: workers, plan, ports."""
         return self.admin("GET", "/api/status").json()
+
+    def wait_in_flight(self, requests: int, model: str) -> None:
+        """Returns once so many requests to a model are being computed or wait for it."""
+        eventually(lambda: self.metric("penstock_in_flight_requests", model=model) == requests)
+
+
+def _answer(line: http.client.HTTPConnection) -> Answer:
+    answer = line.getresponse()
+    names = {name.lower(): value for name, value in answer.getheaders()}
+    return Answer(answer.status, names, answer.read())
 
 
 @contextmanager

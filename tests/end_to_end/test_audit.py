@@ -14,8 +14,7 @@ import pytest
 
 from tests.control.auditing import tamper
 from tests.end_to_end.crashers import DEADLY, divides, overflows
-from tests.end_to_end.server import RunningServer
-from tests.end_to_end.test_lifecycle import eventually
+from tests.end_to_end.server import RunningServer, eventually
 from tests.end_to_end.test_reload import penstock
 from tests.end_to_end.zoo import asked, tensor
 from tests.models.builders import linear, save

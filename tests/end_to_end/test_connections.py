@@ -8,9 +8,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.end_to_end.server import RunningServer, running
+from tests.end_to_end.server import RunningServer, eventually, running
 from tests.end_to_end.test_drain import request_bytes
-from tests.end_to_end.test_lifecycle import BODY, INFER, eventually, workers
+from tests.end_to_end.test_lifecycle import BODY, INFER, workers
 from tests.models.builders import linear, save
 
 
@@ -41,7 +41,7 @@ def spread(server: RunningServer, count: int) -> list[int]:
         for client in clients:
             client.sendall(request)
         assert [client.recv(4096)[:15] for client in clients] == [b"HTTP/1.1 200 OK"] * count
-    eventually(lambda: sum(connections(server)) == 0, 5.0)
+    eventually(lambda: sum(connections(server)) == 0)
     return found
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -142,9 +141,8 @@ def test_9_a_version_is_a_number_however_it_is_written_and_the_highest_answers(s
 
 
 def test_10_a_request_that_waited_too_long_gets_503(server):
-    request = asked(tensor("x", [[1]], "FP32"))
-    with ThreadPoolExecutor(12) as clients:
-        answers = list(clients.map(lambda _: infer(server, "slow", request), range(12)))
+    request = json.dumps(asked(tensor("x", [[1]], "FP32"))).encode()
+    answers = server.at_once("/v2/models/slow/infer", [request] * 12)
     refused = [answer for answer in answers if answer.status != 200]
     assert refused
     for answer in refused:

@@ -6,15 +6,14 @@ import json
 import os
 import signal
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 import psutil
 import pytest
 
 from tests.end_to_end.crashers import DEADLY, divides, overflows
-from tests.end_to_end.server import RunningServer, running
+from tests.end_to_end.server import PATIENCE_S, RunningServer, eventually, running
 from tests.end_to_end.traffic import Traffic
 from tests.models.builders import linear, save
 
@@ -48,15 +47,6 @@ def control_of(server: RunningServer) -> int | None:
     except OSError:
         return None
     return status["control"] if status["ready"] else None
-
-
-def eventually(condition: Callable[[], bool], within_s: float) -> float:
-    """Seconds until the condition held; fails where it does not in time."""
-    began = time.monotonic()
-    while not condition():
-        assert time.monotonic() - began < within_s, "not in time"
-        time.sleep(0.01)
-    return time.monotonic() - began
 
 
 def test_the_supervisor_has_one_thread_and_one_child_per_role(pair):
@@ -119,13 +109,13 @@ def test_a_killed_control_is_replaced_while_traffic_goes_on(pair):
         traffic.go_on(200)
         os.kill(before["control"], signal.SIGKILL)
         traffic.go_on(200)
-        eventually(lambda: control_of(pair) not in (None, before["control"]), 5.0)
+        eventually(lambda: control_of(pair) not in (None, before["control"]))
         traffic.go_on(200)
     assert traffic.tally.failed == 0
     assert ok_count(pair) == counted + traffic.tally.ok
     assert pair.metric("penstock_control_restarts_total") == restarts + 1
-    # The plan goes on where the last one stood; no worker was replaced or loaded a model again.
-    assert pair.status()["plan"] > before["plan"]
+    # The plan is the one that stood; no worker was replaced or loaded a model again.
+    assert pair.status()["plan"] == before["plan"]
     assert [w["pid"] for w in workers(pair)] == [w["pid"] for w in before["workers"]]
     loads = pair.metric("penstock_model_loads_total", model="m")
     assert loads == sum(worker["epoch"] for worker in workers(pair))
@@ -141,19 +131,19 @@ def test_a_worker_born_while_control_is_away_serves_once_control_is_back(pair):
         traffic.go_on(100)
         os.kill(control, signal.SIGKILL)
 
-        eventually(lambda: control_of(pair) not in (None, control), 5.0)
-        eventually(lambda: all(w["state"] == "ready" for w in workers(pair)), 5.0)
+        eventually(lambda: control_of(pair) not in (None, control))
+        eventually(lambda: all(w["state"] == "ready" for w in workers(pair)))
         traffic.go_on(100)
     assert traffic.tally.failed == 0
     plan = pair.status()["plan"]
-    eventually(lambda: [w["plan"] for w in workers(pair)] == [plan, plan], 2.0)
+    eventually(lambda: [w["plan"] for w in workers(pair)] == [plan, plan])
 
 
 def test_all_die_with_the_supervisor(start, tmp_path):
     server = start(save(tmp_path, linear(), "m.onnx"), "--workers", "2")
     children = server.children()
     server.process.kill()
-    _, alive = psutil.wait_procs(children, timeout=3)
+    _, alive = psutil.wait_procs(children, timeout=PATIENCE_S)
     assert alive == []
 
 
@@ -183,9 +173,9 @@ def test_a_model_that_crashes_natively_is_refused_or_quarantined_and_the_rest_se
     for restarts in (1, 2):
         with pytest.raises(ConnectionError):
             divide(DEADLY)
-        eventually(lambda: workers(server)[0]["restarts"] == restarts, 5.0)  # noqa: B023
-        eventually(lambda: workers(server)[0]["state"] == "ready", 5.0)
-    eventually(lambda: "quarantined" in reason("divides"), 2.0)
+        eventually(lambda: workers(server)[0]["restarts"] == restarts)  # noqa: B023
+        eventually(lambda: workers(server)[0]["state"] == "ready")
+    eventually(lambda: "quarantined" in reason("divides"))
     assert divide(1) == 404
     assert server.request("POST", INFER, BODY).status == 200
     # A reload is no pardon; new content is a new chance.

@@ -37,6 +37,9 @@ LISTED = {
     "penstock_worker_restarts": "counter",
     "penstock_control_restarts": "counter",
     "penstock_run_cpu_seconds": "counter",
+    "penstock_pruned_runs": "counter",
+    "penstock_pruned_sessions_built": "counter",
+    "penstock_pruned_sessions_refused": "counter",
     "penstock_process_cpu_seconds": "counter",
     "penstock_build_info": "gauge",
     "penstock_provider_info": "gauge",
@@ -249,3 +252,19 @@ def test_the_bucket_counts_only_grow_with_their_bounds(server):
         assert buckets == sorted(buckets)
         assert buckets[-1][0] == float("inf")
         assert [count for _, count in buckets] == sorted(count for _, count in buckets)
+
+
+def test_an_output_that_nobody_asked_for_comes_to_be_left_out_and_its_failures_with_it(server):
+    row, astray = tensor("x", [[1, 2, 3, 4]], "FP32"), tensor("pick", [9], "INT64")
+    good = asked(row, astray, outputs=[{"name": "good"}])
+    before = samples(server)
+    # The first of each worker runs the whole graph, and fails with the path that it did not want.
+    for _ in range(1000):
+        answer = server.post("/v2/models/two_paths/infer", good)
+        if answer.status == 200:
+            break
+    assert answer.json()["outputs"][0]["data"] == [1, 2, 3, 4]
+    change = difference(server, before)
+    assert change("penstock_pruned_runs_total", model="two_paths") == 1
+    assert change("penstock_pruned_sessions_built_total", model="two_paths") >= 1
+    assert server.post("/v2/models/two_paths/infer", asked(row, astray)).status == 500

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.server import RunningServer, running
-from tests.end_to_end.test_lifecycle import BODY, INFER, eventually, workers
+from tests.end_to_end.server import RunningServer, eventually, running
+from tests.end_to_end.test_lifecycle import BODY, INFER, workers
 from tests.end_to_end.traffic import Traffic
 from tests.models.builders import linear, save
 
@@ -113,7 +113,7 @@ def test_sighup_takes_up_a_changed_file_without_one_failed_request(one):
     with Traffic(server.port, INFER, BODY, 4) as traffic:
         traffic.go_on(20)
         server.process.send_signal(signal.SIGHUP)
-        eventually(lambda: answer(server) != old, 10.0)
+        eventually(lambda: answer(server) != old)
         new = answer(server)
         traffic.go_on(20)
     assert traffic.tally.failed == 0
@@ -165,7 +165,7 @@ def test_a_configuration_with_faults_changes_nothing_and_is_told(start, tmp_path
         document.replace("size: 8", "size: -1").replace("path:", "pfad:")
     )
     server.process.send_signal(signal.SIGHUP)
-    eventually(lambda: "models.m.max_batch_size" in server.log, 5.0)
+    eventually(lambda: "models.m.max_batch_size" in server.log)
     assert "models.m.pfad" in server.log
     assert server.admin("POST", "/api/reload").status == 422
     assert server.status()["plan"] == plan
@@ -198,5 +198,5 @@ def test_a_worker_killed_in_the_middle_of_a_change_follows_it_all_the_same(one):
         except OSError:
             return False
 
-    eventually(changed, 10.0)
+    eventually(changed)
     assert server.status()["workers"][0]["plan"] <= server.status()["plan"]

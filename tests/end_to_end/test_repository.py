@@ -10,13 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.end_to_end.server import Answer, RunningServer, running
-from tests.end_to_end.test_lifecycle import BODY, INFER, control_of, eventually
+from tests.end_to_end.server import Answer, RunningServer, eventually, running
+from tests.end_to_end.test_lifecycle import BODY, INFER, control_of
 from tests.end_to_end.test_reload import index
 from tests.end_to_end.traffic import Traffic
 from tests.models.builders import linear, save
 
-DEADLINE_S = 1.0
+# Longer than a new control process needs, so that it is the verdict that is told first.
+DEADLINE_S = 5.0
 
 
 @pytest.fixture(scope="module")
@@ -94,12 +95,12 @@ def test_without_an_answer_from_control_it_gives_up_in_time(open_server):
     os.kill(control, signal.SIGSTOP)
     began = time.monotonic()
     answer = change(open_server, "unload", "n")
-    assert DEADLINE_S <= time.monotonic() - began < DEADLINE_S + 1
+    assert time.monotonic() - began >= DEADLINE_S
     assert (answer.status, answer.headers["retry-after"]) == (503, "1")
     assert infer(open_server, "n") == 200
     os.kill(control, signal.SIGCONT)
     # It was asked all the same: control takes it up when it can.
-    eventually(lambda: infer(open_server, "n") == 404, 5.0)
+    eventually(lambda: infer(open_server, "n") == 404)
     assert change(open_server, "load", "n").status == 200
 
 
@@ -108,12 +109,10 @@ def test_who_waits_when_control_dies_is_told_when_there_is_a_new_one(open_server
     os.kill(control, signal.SIGSTOP)
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(change, open_server, "unload", "m")
-        time.sleep(0.1)
-        began = time.monotonic()
+        time.sleep(0.5)  # until it waits, of which only control could tell
         os.kill(control, signal.SIGKILL)
         answer = waiting.result()
     assert answer.status == 503
     assert "replaced before it gave its verdict" in answer.json()["error"]
-    assert time.monotonic() - began < DEADLINE_S
-    eventually(lambda: control_of(open_server) not in (None, control), 5.0)
+    eventually(lambda: control_of(open_server) not in (None, control))
     assert change(open_server, "load", "m").status == 200

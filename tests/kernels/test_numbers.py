@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from kernels import numbers
 from kernels.numbers import MAX_RANK, read_floats
 from tests import reference
 
@@ -220,6 +221,58 @@ def test_damaged_text_is_left_alone_or_still_means_the_same_to_the_twin(data):
     found = read(bytes(text), (2, 3))
     if found is not None:
         assert bits(found) == bits(reference.json_floats(bytes(text), (2, 3)))
+
+
+@pytest.mark.parametrize("whole", ["0", "-0", "7", "-9", "10", "-123456"])
+def test_fractions_of_every_length_are_read_wherever_they_stand(whole):
+    fractions = ["1234567890123456789"[:length] for length in range(1, 20 - len(whole.strip("-")))]
+    fractions += ["0" * length + "7" for length in range(13 - len(whole))]
+    tokens = [f"{whole}.{fraction}" for fraction in fractions]
+    for last in range(1, len(tokens) + 1):
+        found = read(f"[{','.join(tokens[:last])}]".encode())
+        assert found is not None
+        assert bits(found) == bits([float(token) for token in tokens[:last]])
+
+
+@pytest.mark.parametrize("separator", [",", ", ", ",\n "])
+@pytest.mark.parametrize("dtype", ["<f4", "<f8"])
+def test_long_arrays_of_all_kinds_of_numbers_are_read(separator, dtype):
+    rng = np.random.default_rng(5)
+    values = rng.normal(size=20_000) * 10.0 ** rng.integers(-6, 7, size=20_000)
+    forms = [repr, "{:.2f}".format, "{:.6g}".format, "{:.9f}".format, "{:.3e}".format]
+    chosen = rng.integers(len(forms), size=len(values)).tolist()
+    tokens = [forms[n](x) for n, x in zip(chosen, values.tolist(), strict=True)]
+    found = read(f"[{separator.join(tokens)}]".encode(), (20_000,), dtype)
+    assert found is not None
+    assert found.tobytes() == np.array([float(token) for token in tokens]).astype(dtype).tobytes()
+
+
+# Digits' neighbours, digits with a bit too much or too little, and all that means something.
+STRANGE = b"/:.,-+eE[] 09\x00\x10\x19\x70\x79\xb0\xb9\xff"
+
+
+@pytest.mark.parametrize("code", STRANGE, ids=lambda code: f"{code:#04x}")
+def test_a_strange_byte_anywhere_is_left_alone_or_means_the_same_to_the_twin(code):
+    text = b"[-0.1234567,1.12345678,0.123456789012,10.5,-7.1234567890123456,3.25]"
+    for place in range(len(text)):
+        changed = text[:place] + bytes([code]) + text[place + 1 :]
+        found = read(changed, (6,))
+        if found is not None:
+            assert bits(found) == bits(reference.json_floats(changed, (6,)))
+
+
+@WITH_EXAMPLES
+@given(st.lists(TOKENS, min_size=1, max_size=3), st.data())
+def test_no_byte_outside_the_text_is_read(tokens, data):
+    whole = f"[{','.join(tokens)}]".encode()
+    text = whole[: data.draw(st.integers(1, len(whole)))] + b"]"
+    shape = np.array([len(tokens)])
+    out = np.zeros(len(tokens))
+    # As Python, every look behind the end is an IndexError.
+    plain = getattr(numbers._read, "py_func", numbers._read)
+    with np.errstate(over="ignore"):
+        read_all = plain(text, np.uint64(0), np.uint64(len(text)), shape, out)
+    assert read_all == read_floats(text, 0, len(text), (len(tokens),), np.zeros(len(tokens)))
 
 
 @pytest.mark.parametrize("shape", [(1,), (3,), (2, 3), (1, 1, 1), (2, 1, 3), (3, 2, 2, 2)])

@@ -142,6 +142,18 @@ def test_gauges_say_what_is_now(arena, offset, observer):
     assert (model(arena).loaded_by, model(arena).queued_rows) == (1, 5)
 
 
+def test_runs_of_a_part_of_the_graph_and_what_became_of_sessions_for_them_are_counted(
+    arena, observer
+):
+    observer.counted("idle", 1, 1, 1)
+    observer.counted("idle", 1, 1, 1, pruned=True)
+    for success in (True, False, False):
+        observer.built(success)
+    counters = model(arena)
+    assert (counters.executions, counters.pruned_runs) == (2, 1)
+    assert (counters.pruned_built, counters.pruned_refused) == (1, 2)
+
+
 def test_clients_that_left_and_riders_run_again_are_counted(arena, observer):
     observer.left()
     observer.reran(4)

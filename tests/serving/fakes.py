@@ -22,6 +22,9 @@ ANY_LENGTH = Signature(
     (TensorSpec("x", "FP32", (-1, -1)),), (TensorSpec("y", "FP32", (-1, -1)),), True
 )
 INFINITE = float("inf")
+# Seconds by rows: of runs for the event loop, and for a thread.
+SHORT = {1: 10e-6, 100: 20e-6}
+LONG = {1: 1e-3, 100: 2e-3}
 
 
 class FakeClock:

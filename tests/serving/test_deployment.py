@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from gateway.config import ModelSettings
 from gateway.errors import ModelRefused, QueueFull
+from gateway.models import content
 from gateway.plan import Held
 from gateway.serving.batcher import Batch, Rider
 from gateway.serving.deployment import Deployment, load
@@ -24,7 +25,8 @@ from tests.serving.fakes import Client
 def held(folder, model: onnx.ModelProto, **settings) -> Held:
     (folder / "model.onnx").write_bytes(model.SerializeToString())
     values = ModelSettings(**{"device": "cpu", **settings}).model_dump()
-    return Held("m", 3, str(folder), "model.onnx", "digest", values, {}, 0)
+    digest = content.digest(folder, ["model.onnx"])
+    return Held("m", 3, str(folder), "model.onnx", digest, values, {}, 0)
 
 
 def rider(*arrays: np.ndarray) -> Rider:
@@ -59,6 +61,13 @@ class Served:
         self.deployment.drain(self.done.set)
         await asyncio.wait_for(self.done.wait(), 10)
         await asyncio.to_thread(self.deployment.close)
+
+
+def test_a_file_that_was_overwritten_since_it_was_looked_at_is_refused(tmp_path):
+    looked_at = held(tmp_path, linear())
+    (tmp_path / "model.onnx").write_bytes(linear(seed=1).SerializeToString())
+    with pytest.raises(ModelRefused, match="its files are no longer what was tried out"):
+        load(looked_at)
 
 
 def test_a_loaded_model_is_warm_and_knows_its_cost(tmp_path):

@@ -11,8 +11,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from gateway.config import ModelSettings
+from gateway.devices import CUDA
 from gateway.errors import InvalidTensor, ModelFailed, ModelRefused
-from gateway.serving.runtime import CUDA, OnnxRuntime
+from gateway.serving.runtime import CPU, OnnxRuntime
 from gateway.tensors import DTYPES, FROM_ONNX, Signature, TensorSpec
 from tests.models.builders import external, identity, make, value
 
@@ -282,6 +283,23 @@ def test_without_cuda_auto_is_the_cpu_and_asking_for_cuda_is_refused(tmp_path):
     words = f"device 'cuda:1': wanted {CUDA}, available: .*CPUExecutionProvider"
     with pytest.raises(ModelRefused, match=words):
         open_model(identity(), tmp_path, device="cuda:1")
+
+
+@pytest.mark.skipif(CUDA in ort.get_available_providers(), reason="there is CUDA here")
+def test_a_provider_that_is_listed_and_does_not_work_is_left_or_refused_with_its_gpu(tmp_path):
+    content = identity().SerializeToString()
+    signature = Signature(
+        (TensorSpec("x", "FP32", (-1, 4)),), (TensorSpec("y", "FP32", (-1, 4)),), True
+    )
+
+    def open_on(device: str) -> OnnxRuntime:
+        settings = ModelSettings(device=device)
+        return OnnxRuntime(content, tmp_path, signature, settings, 3, [CUDA, CPU])
+
+    assert open_on("auto").device == "cpu"
+    for device, number in (("cuda", 3), ("cuda:1", 1)):
+        with pytest.raises(ModelRefused, match=f"device '{device}': GPU {number}: "):
+            open_on(device)
 
 
 @pytest.mark.gpu

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
@@ -34,6 +36,22 @@ def test_a_model_is_run_at_growing_sizes_and_its_cost_is_known_after():
     assert warm(runtime, 8, wall, held) == ""
     assert run_sizes(runtime) == [1, 2, 4, 8]
     assert (wall.runs, held.runs) == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("device", "counts"),
+    [pytest.param("cpu", False, id="cpu"), pytest.param("cuda:0", True, id="cuda")],
+)
+def test_time_without_the_processor_counts_only_where_that_does_not_do_the_work(device, counts):
+    class Waiting(FakeRuntime):
+        def run(self, inputs, wanted):
+            time.sleep(0.05)  # the core is somebody else's, or the work a GPU's
+            return super().run(inputs, wanted)
+
+    runtime, wall = Waiting(), CostModel()
+    runtime.device, runtime.threads = device, 1
+    warm(runtime, 1, wall, CostModel())
+    assert (wall.estimate(1) >= 0.05) is counts
 
 
 def test_an_unbatched_model_is_run_as_it_is():

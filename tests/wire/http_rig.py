@@ -28,7 +28,7 @@ from gateway.wire.acceptor import Acceptor
 from gateway.wire.asgi import EndpointApp
 from gateway.wire.http import Lane, Services
 
-WAIT_S = 5.0
+WAIT_S = 20.0
 
 
 class CountingCounters:

@@ -7,11 +7,21 @@ from typing import Any
 
 import numpy as np
 import orjson
+import pytest
 
+from gateway.errors import InvalidRequest
 from gateway.tensors import Signature, TensorSpec
 from gateway.wire.oip import Codec
 
 MAX_BODY = 1 << 20
+# What the integer datatypes hold.
+SMALLEST = {"UINT8": 0, "UINT16": 0, "UINT32": 0, "UINT64": 0} | {
+    f"INT{bits}": -(1 << bits - 1) for bits in (8, 16, 32, 64)
+}
+LARGEST = {f"UINT{bits}": (1 << bits) - 1 for bits in (8, 16, 32, 64)} | {
+    f"INT{bits}": (1 << bits - 1) - 1 for bits in (8, 16, 32, 64)
+}
+INTEGERS = sorted(SMALLEST)
 
 
 def spec(name: str, datatype: str, *shape: int, labels: tuple[str, ...] = ()) -> TensorSpec:
@@ -75,3 +85,10 @@ def document_of(answer: tuple[bytes, int | None]) -> dict[str, Any]:
 def tail_of(answer: tuple[bytes, int | None]) -> bytes:
     body, length = answer
     return b"" if length is None else body[length:]
+
+
+def refusal(codec: Codec, body: bytes, header_length: int | None = None) -> InvalidRequest:
+    """The error with which a request is refused, as it must be."""
+    with pytest.raises(InvalidRequest) as caught:
+        codec.decode(body, header_length)
+    return caught.value

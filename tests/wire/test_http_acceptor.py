@@ -77,26 +77,31 @@ def test_connections_are_counted():
         assert server.counters.numbers["opened"] == 1
 
 
-def test_a_shortage_of_descriptors_is_survived(caplog):
+def test_without_a_descriptor_left_new_clients_are_told_so_until_there_is_one(caplog):
     with rig() as server:
-        # Enough for the client's own end, none for the server's.
-        client = socket.socket()
+        # Enough for the clients' own ends, none for the server's.
+        clients = [socket.socket() for _ in range(3)]
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         highest = max(int(name) for name in os.listdir("/proc/self/fd"))
         resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, hard))
         fillers: list[int] = []
+        answered = []
         try:
             with contextlib.suppress(OSError):
                 while True:
                     fillers.append(os.dup(0))
-            client.connect(("127.0.0.1", server.port))
-            assert server.reached(lambda: server.acceptor._exhausted)
+            for client in clients:
+                client.settimeout(5)
+                client.connect(("127.0.0.1", server.port))
+                answered.append(client.recv(4096))
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             for filler in fillers:
                 os.close(filler)
-        client.settimeout(5)
-        client.sendall(post("/echo", b"x"))
-        assert client.recv(1000).startswith(b"HTTP/1.1 200 OK")
-        client.close()
+            for client in clients:
+                client.close()
+        assert all(answer.startswith(b"HTTP/1.1 503 ") for answer in answered)
+        assert all(b"this worker has no descriptor left" in answer for answer in answered)
+        assert server.counters.numbers["too_many_connections"] == 3
+        assert server.connect().send(post("/echo", b"x")).answer().body == b"x"
         assert caplog.text.count("cannot accept") == 1

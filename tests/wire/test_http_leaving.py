@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from tests.wire.http_rig import post, request, rig
+from tests.wire.http_rig import WAIT_S, post, request, rig
 
 
 @pytest.mark.parametrize("leave", ["half_close", "close", "reset"])
@@ -104,9 +104,9 @@ def test_requests_behind_one_whose_client_left_are_never_begun():
 def test_the_application_learns_that_its_client_left():
     with rig() as server:
         client = server.connect().send(post("/app", b"12345")[:-2])
-        assert server.seen.get(timeout=1)["path"] == "/app"
+        assert server.seen.get(timeout=WAIT_S)["path"] == "/app"
         client.close()
-        assert server.seen.get(timeout=1) == "disconnected"
+        assert server.seen.get(timeout=WAIT_S) == "disconnected"
 
 
 @pytest.mark.parametrize("path", ["/echo", "/app", "/app/stream"])
@@ -156,7 +156,7 @@ def test_finishing_closes_idle_connections_and_lets_riders_end():
             answer = client.answer()
             assert (answer.body, answer.headers["connection"]) == (b"x", "close")
             assert client.closed()
-        assert finished.wait(1)
+        assert finished.wait(WAIT_S)
 
 
 def test_what_was_in_the_backlog_when_the_server_drained_is_answered():
@@ -174,7 +174,7 @@ def test_what_was_in_the_backlog_when_the_server_drained_is_answered():
         server.call(drain)
         assert [client.answer().body for client in clients] == [b"0", b"1", b"2", b"3", b"4"]
         assert silent.closed()
-        assert finished.wait(1)
+        assert finished.wait(WAIT_S)
 
 
 def test_an_empty_server_is_finished_at_once():

@@ -7,10 +7,10 @@ import time
 import orjson
 import pytest
 
-from tests.wire.http_rig import chunked, post, request, rig
+from tests.wire.http_rig import WAIT_S, chunked, post, request, rig
 
 PATHS = pytest.mark.parametrize("path", ["/echo", "/app"])
-QUICK = 0.08
+QUICK = 0.2
 
 
 @PATHS
@@ -122,10 +122,11 @@ def test_a_refusal_carries_the_request_id_that_its_client_gave():
 def test_an_idle_connection_is_closed_after_its_keep_alive_and_not_before():
     with rig(server={"keep_alive_s": QUICK}) as server:
         client = server.connect()
-        client.send(post("/echo", b"x")).answer()
         begun = time.perf_counter()
+        client.send(post("/echo", b"x")).answer()
         assert client.closed()
-        assert time.perf_counter() - begun > QUICK * 0.9
+        # The server reads its clock once a sweep, which a busy machine makes coarse.
+        assert time.perf_counter() - begun >= QUICK / 2
 
 
 def test_a_riding_request_is_not_idle():
@@ -157,15 +158,15 @@ def test_a_body_that_stops_coming_is_refused(path):
 def test_the_application_learns_that_its_slow_client_was_cut_off():
     with rig(body_timeout_s=QUICK) as server:
         server.connect().send(post("/app", b"12345")[:-2]).answer()
-        server.seen.get(timeout=1)
-        assert server.seen.get(timeout=1) == "disconnected"
+        server.seen.get(timeout=WAIT_S)
+        assert server.seen.get(timeout=WAIT_S) == "disconnected"
 
 
 def test_a_body_that_comes_slowly_but_steadily_is_taken():
-    with rig(body_timeout_s=0.5) as server:
+    with rig(body_timeout_s=1.0) as server:
         client = server.connect().send(post("/echo", b"12345")[:-5])
-        for byte in b"12345":
-            assert client.silent(0.02)
+        for byte in b"12345":  # longer than one pause may be, all in all
+            assert client.silent(0.25)
             client.send(bytes([byte]))
         assert client.answer().body == b"12345"
 
@@ -202,14 +203,14 @@ def test_a_client_that_does_not_read_its_answer_is_let_go(path):
 
 
 def test_a_client_that_reads_slowly_but_steadily_is_not():
-    with rig(write_timeout_s=0.1) as server:
+    with rig(write_timeout_s=0.5) as server:
         client = server.connect().send(post("/echo", b"x" * 20_000_000))
         received = 0
         while received < 20_000_000:
-            piece = client.socket.recv(500_000)
+            piece = client.socket.recv(200_000)
             assert piece
             received += len(piece)
-            time.sleep(0.004)
+            time.sleep(0.01)
 
 
 def test_requests_of_a_client_that_does_not_read_are_not_read():

@@ -35,6 +35,17 @@ def test_pieces_arrive_as_they_are_written(server):
     assert client._until(b"\r\n\r\n") == b"0"
 
 
+@pytest.mark.parametrize("size", [65_535, 65_536, 3_000_000])
+def test_large_pieces_arrive_whole_between_small_ones(server, size):
+    client = server.connect().send(post("/held", b"x"))
+    stream = server.call(server.next_held().stream, 200)
+    pieces = [b"before", bytes(range(256)) * (size // 256) + b"y" * (size % 256), b"behind"]
+    for piece in pieces:
+        server.call(stream.write, piece)
+    server.call(stream.end)
+    assert client.answer().body == b"".join(pieces)
+
+
 def test_a_stream_holds_its_place_in_the_order():
     with rig() as server:
         client = server.connect().send(post("/held", b"x"), post("/echo", b"next"))

@@ -1,6 +1,6 @@
 """Without services the class keeps uvicorn's promises, those our server relies on.
 
-uvicorn's own protocol tests pass on it too; they are run from their repository.
+uvicorn's own published tests pass on it too: see `tests.conformance`.
 """
 
 from __future__ import annotations

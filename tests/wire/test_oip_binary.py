@@ -14,6 +14,7 @@ from tests.wire.oip_rig import (
     codec_of,
     objects,
     plain_codec,
+    refusal,
     request,
     spec,
     strings,
@@ -22,12 +23,6 @@ from tests.wire.oip_rig import (
 )
 
 NUMBERS = np.array([1, 2, 3], "<f4").tobytes()
-
-
-def refusal(codec, body: bytes, header_length: int | None) -> InvalidRequest:
-    with pytest.raises(InvalidRequest) as caught:
-        codec.decode(body, header_length)
-    return caught.value
 
 
 # ---- tensors -------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ Knows a model's name, version and signature. Knows nothing of HTTP, batching or 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gateway.errors import InvalidBinary, InvalidRequest
@@ -18,6 +18,7 @@ from gateway.wire.oip.render import Rendered, Renderer
 from gateway.wire.oip.spans import cut_out
 from gateway.wire.oip.templates import Templates
 from gateway.wire.oip.text import parse
+from gateway.wire.oip.weight import light_rows, most, weight
 
 SHORT_BODY = 4096
 """Up to here it pays to know the text around the numbers, beyond it to read the numbers faster."""
@@ -130,6 +131,19 @@ class Codec:
             WrongOutputs: JSON was asked of a BYTES output whose elements are not UTF-8.
         """
         return rendered.answer(request.choice, request.id, start, stop)
+
+    def light_rows(self, limit: int) -> int:
+        """The most rows whose answers weigh at most `limit` (see `weight`) whatever is asked."""
+        return light_rows(self._signature, limit)
+
+    def weighs_over(
+        self, limit: int, outputs: Sequence[Array | None], requests: Iterable[InferRequest]
+    ) -> bool:
+        """Whether writing these requests' answers from one run's outputs passes the limit."""
+        return (
+            most(outputs) > limit
+            and weight(outputs, {request.choice for request in requests}) > limit
+        )
 
     def _decode_cut(self, body: bytes) -> InferRequest | None:
         """Reads a body whose large tensors are plain numbers; None: only the long way can tell."""

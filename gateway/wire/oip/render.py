@@ -16,16 +16,22 @@ from math import prod
 import numpy as np
 import orjson
 
-from gateway.errors import WrongOutputs
-from gateway.tensors import DTYPES, Array, Signature, TensorSpec
+from gateway.tensors import DTYPES, Array, Signature
 from gateway.wire.oip.binary import strings_to_bytes
 from gateway.wire.oip.choice import Choice, Wanted
 from gateway.wire.oip.classification import classify
-from gateway.wire.oip.fields import quoted
+from gateway.wire.oip.printing import (
+    PIECE_BYTES,
+    Buffer,
+    bytes_of,
+    joined,
+    numbers_text,
+    row_texts,
+    strings_text,
+)
 
 MAX_FORMS = 256
 Shapes = tuple[tuple[int, ...] | None, ...]
-Buffer = bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,7 @@ class Form:
         tail: JSON behind the last output.
         packed: the whole JSON header where all outputs are binary and of known size, else empty.
         empty: all binary outputs hold nothing, so that the answer is plain JSON.
+        large: the binary outputs are worth copying in pieces.
     """
 
     heads: tuple[bytes, ...]
@@ -46,6 +53,7 @@ class Form:
     tail: bytes
     packed: bytes
     empty: bool
+    large: bool = False
 
 
 class Renderer:
@@ -88,7 +96,8 @@ class Renderer:
             ]
             entries = map(self.binary_entry, indices, full, sizes)
             packed = self.opening + b',"outputs":[' + b",".join(entries) + b"]}"
-            return Form((), indices, b"", packed, empty=not any(sizes))
+            large = sum(sizes) > PIECE_BYTES
+            return Form((), indices, b"", packed, empty=not any(sizes), large=large)
         if any(wish.binary for wish in wanted) or not all(prod(shape) for shape in full):
             return Form((), indices, b"", b"", empty=False)
         starts = [self.entry_start(i, shape) for i, shape in zip(indices, full, strict=True)]
@@ -159,8 +168,9 @@ class Rendered:
             rows = self._texts[index] or self._text_rows(index)
             pieces += (head, rows[start] if stop - start == 1 else b",".join(rows[start:stop]))
         pieces.append(form.tail)
-        body = b"".join(pieces)
-        return body if identifier is None else self._with_id(body, identifier)
+        if identifier is not None:
+            pieces[0] = self._with_id(pieces[0], identifier)
+        return b"".join(pieces)
 
     def _answer_packed(
         self, form: Form, identifier: str | None, start: int, stop: int
@@ -172,21 +182,27 @@ class Rendered:
             return header, None
         pieces: list[Buffer] = [header]
         pieces += [self._raw_rows(index, start, stop) for index in form.indices]
-        return b"".join(pieces), len(header)
+        return joined(pieces) if form.large else b"".join(pieces), len(header)
 
     def _answer_mixed(
         self, choice: Choice, identifier: str | None, start: int, stop: int
     ) -> tuple[bytes, int | None]:
-        blobs: list[Buffer] = []
-        entries = [self._entry(wish, start, stop, blobs) for wish in choice.wanted]
-        header = self._renderer.opening + b',"outputs":[' + b",".join(entries) + b"]}"
+        opening = self._renderer.opening
         if identifier is not None:
-            header = self._with_id(header, identifier)
-        if not any(len(blob) for blob in blobs):
-            return header, None
-        return b"".join([header, *blobs]), len(header)
+            opening = self._with_id(opening, identifier)
+        texts: list[Buffer] = []
+        blobs: list[Buffer] = []
+        for wish in choice.wanted:
+            texts.append(b"," if texts else opening + b',"outputs":[')
+            self._add_entry(wish, start, stop, texts, blobs)
+        texts.append(b"]}")
+        if not any(map(len, blobs)):
+            return joined(texts), None
+        return joined(texts + blobs), sum(map(len, texts))
 
-    def _entry(self, wish: Wanted, start: int, stop: int, blobs: list[Buffer]) -> bytes:
+    def _add_entry(
+        self, wish: Wanted, start: int, stop: int, texts: list[Buffer], blobs: list[Buffer]
+    ) -> None:
         renderer = self._renderer
         spec = renderer.signature.outputs[wish.index]
         array = self._rows_of(wish.index, start, stop)
@@ -197,15 +213,17 @@ class Rendered:
         opening += _shape_text(array.shape)
         strings = wish.classes or spec.datatype == "BYTES"
         if wish.binary:
-            blob = strings_to_bytes(array) if strings else _bytes_of(array)
+            blob = strings_to_bytes(array) if strings else bytes_of(array)
             blobs.append(blob)
-            return b'%b,"parameters":{"binary_data_size":%d}}' % (opening, len(blob))
-        text = _string_text(array, spec) if strings else _numbers_text(array)
-        return b'%b,"data":[%b]}' % (opening, text)
+            texts.append(b'%b,"parameters":{"binary_data_size":%d}}' % (opening, len(blob)))
+            return
+        text = strings_text(array, spec) if strings else numbers_text(array)
+        texts += (opening + b',"data":[', text, b"]}")
 
-    def _with_id(self, document: bytes, identifier: str) -> bytes:
+    def _with_id(self, text: bytes, identifier: str) -> bytes:
+        """The beginning of an answer, or a whole one without numbers, with the request's id."""
         opening = self._renderer.opening
-        return b'%b,"id":%b%b' % (opening, orjson.dumps(identifier), document[len(opening) :])
+        return b'%b,"id":%b%b' % (opening, orjson.dumps(identifier), text[len(opening) :])
 
     def _whole(self, index: int) -> Array:
         array = self._outputs[index]
@@ -219,15 +237,13 @@ class Rendered:
     def _text_rows(self, index: int) -> list[bytes]:
         array = np.ascontiguousarray(self._whole(index))
         rows = len(array) if self._renderer.signature.batched else 1
-        # Numbers hold no brackets, so that rows fall apart exactly where one ends and one begins.
-        texts = _json_numbers(array.reshape(rows, -1))[2:-2].split(b"],[")
-        self._texts[index] = texts
+        texts = self._texts[index] = row_texts(array.reshape(rows, -1))
         return texts
 
     def _raw_rows(self, index: int, start: int, stop: int) -> Buffer:
         known = self._raw[index]
         if known is None:
-            whole = _bytes_of(self._whole(index))
+            whole = bytes_of(self._whole(index))
             rows = len(self._whole(index)) if self._renderer.signature.batched else 1
             known = self._raw[index] = (whole, len(whole) // max(rows, 1))
         whole, stride = known
@@ -236,47 +252,3 @@ class Rendered:
 
 def _shape_text(shape: tuple[int, ...]) -> bytes:
     return orjson.dumps(shape)
-
-
-def _json_numbers(table: Array) -> bytes:
-    """Numbers as JSON, floats as their shortest text, what is not finite as its bare token."""
-    text = orjson.dumps(table, option=orjson.OPT_SERIALIZE_NUMPY)
-    # orjson writes null for what is not finite, and no other number contains it.
-    if b"null" not in text:
-        return text
-    tokens = [_token(value) for value in table[~np.isfinite(table)].tolist()]
-    pieces = text.split(b"null")
-    woven = [pieces[0]]
-    for token, piece in zip(tokens, pieces[1:], strict=True):
-        woven += (token, piece)
-    return b"".join(woven)
-
-
-def _token(value: float) -> bytes:
-    if value != value:
-        return b"NaN"
-    return b"Infinity" if value > 0 else b"-Infinity"
-
-
-def _numbers_text(array: Array) -> bytes:
-    return _json_numbers(np.ascontiguousarray(array).reshape(1, -1))[2:-2]
-
-
-def _string_text(array: Array, spec: TensorSpec) -> bytes:
-    texts = []
-    for place, element in enumerate(array.ravel().tolist()):
-        try:
-            texts.append(element.decode())
-        except UnicodeDecodeError as error:
-            raise WrongOutputs(
-                f"output {quoted(spec.name)}: element {place}: expected UTF-8 text for a JSON "
-                "answer, got other bytes; ask for it with 'binary_data': true"
-            ) from error
-    return orjson.dumps(texts)[1:-1]
-
-
-def _bytes_of(array: Array) -> Buffer:
-    # A view with a zero in its shape cannot be cast to bytes.
-    if not array.size:
-        return b""
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data

@@ -1,0 +1,137 @@
+"""Chooses the session that a batch runs on: the whole graph's, or one of a few that make less.
+
+Knows which outputs are asked for, and has sessions built for those that leave work out. Knows
+nothing of files or of how a session is built. Lives on the event loop; building happens on a thread
+of its own, and until a session is there, or if it never comes, the whole one answers.
+
+What a pruned run takes is told to no cost model: the fitted lines stay those of the whole, which
+they bound. So a batch that turns out to need all outputs is never let onto the event loop, or past
+a deadline, by what cheaper runs took before it; a pruned one is estimated too dear, if anything.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from gateway.errors import GatewayError
+from gateway.serving.pruned import Builder, Pruned
+from gateway.serving.threads import Executor
+from gateway.serving.turn import Scheduler
+
+log = logging.getLogger("penstock.serving")
+
+# Clients choose what they ask for: of more sets than these nobody finds out whether they would
+# leave work out.
+MAX_ASKED = 64
+
+
+class OutputSets:
+    """The pruned sessions of one deployment.
+
+    Args:
+        name: the model's, for messages.
+        outputs: how many outputs it has.
+        most: how many sessions may stand beside the whole one.
+        builder: builds them.
+        scheduler: the event loop.
+        executor: where they are built; closed by `close`.
+        mark: gets +1 before one is built and -1 after: like a run it may die natively.
+        built: told of every attempt, and whether there is a session for it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        outputs: int,
+        most: int,
+        builder: Builder,
+        scheduler: Scheduler,
+        executor: Executor,
+        mark: Callable[[int], None] | None = None,
+        built: Callable[[bool], None] | None = None,
+    ) -> None:
+        # Fixed at start.
+        self._name = name
+        self._outputs = outputs
+        self._builder = builder
+        self._scheduler = scheduler
+        self._executor = executor
+        self._mark = mark
+        self._told_of = built
+        # Changed by every set that is new.
+        self._left = most
+        self._asked: set[tuple[int, ...]] = set()
+        self._building = False
+        self._ready: list[Pruned] = []
+        self._complained = False
+
+    def choose(self, wanted: tuple[int, ...]) -> Pruned | None:
+        """The smallest session that makes these outputs; None: the whole one.
+
+        Args:
+            wanted: indices of outputs, ascending.
+        """
+        if len(wanted) == self._outputs:
+            return None
+        if self._left and not self._building and wanted not in self._asked:
+            self._ask(wanted)
+        for session in self._ready:
+            if session.outputs.issuperset(wanted):
+                return session
+        return None
+
+    def stop(self) -> None:
+        """Has no more sessions built."""
+        self._left = 0
+
+    def close(self) -> None:
+        """Waits for the one being built and lets go of all. Blocks: off the event loop."""
+        self._executor.close()
+        for session in self._ready:
+            session.close()
+
+    def _ask(self, wanted: tuple[int, ...]) -> None:
+        if len(self._asked) >= MAX_ASKED:
+            return
+        self._asked.add(wanted)
+        try:
+            self._executor.submit(self._build, wanted)
+        except RuntimeError as error:  # no thread could be started
+            self._failed(error)
+            return
+        self._building = True
+        if self._mark is not None:
+            self._mark(1)
+
+    def _build(self, wanted: tuple[int, ...]) -> None:
+        """On a thread."""
+        outcome: Pruned | Exception | None
+        try:
+            outcome = self._builder.build(wanted)
+        except Exception as error:
+            outcome = error
+        self._scheduler.call_soon_threadsafe(self._finished, outcome)
+
+    def _finished(self, outcome: Pruned | Exception | None) -> None:
+        self._building = False
+        if self._mark is not None:
+            self._mark(-1)
+        if isinstance(outcome, Exception):
+            self._failed(outcome)
+        elif outcome is not None:
+            self._left = max(self._left - 1, 0)
+            self._ready.append(outcome)
+            self._ready.sort(key=lambda session: len(session.outputs))
+            self._tell(True)
+
+    def _failed(self, error: Exception) -> None:
+        self._tell(False)
+        if not self._complained:
+            self._complained = True
+            words = str(error) if isinstance(error, GatewayError) else type(error).__name__
+            log.warning("model '%s': all its outputs are computed: %s", self._name, words)
+
+    def _tell(self, success: bool) -> None:
+        if self._told_of is not None:
+            self._told_of(success)
