@@ -14,6 +14,7 @@ modules turn these into their own bodies, and metrics count them by `code`.
     |   +-- InvalidBinary            400 invalid_binary
     |   +-- BatchTooLarge            400 batch_too_large
     |   +-- RepositoryForbidden      403 repository_forbidden
+    |   +-- ForbiddenHost            403 forbidden_host
     |   +-- NotFound                 404 not_found
     |   |   +-- ModelNotFound        404 model_not_found
     |   |   +-- VersionNotFound      404 version_not_found
@@ -25,6 +26,7 @@ modules turn these into their own bodies, and metrics count them by `code`.
     |   +-- BodyTooLarge             413 body_too_large
     |   +-- UriTooLong               414 uri_too_long
     |   +-- UnsupportedEncoding      415 unsupported_encoding
+    |   +-- UnsupportedMediaType     415 unsupported_media_type
     |   +-- HeadersTooLarge          431 headers_too_large
     |   +-- ModelRefused             422 model_refused
     |   +-- ConfigInvalid            422 config_invalid
@@ -54,6 +56,8 @@ class GatewayError(Exception):
     retryable: bool = False
     retry_after_s: int = 1
     """What `Retry-After` tells a caller whose request was refused with 503 or 429."""
+    request_id: str = ""
+    """The gateway's name for the request, where a client raises what an answer told."""
 
 
 class InvalidRequest(GatewayError):
@@ -114,6 +118,12 @@ class RepositoryForbidden(InvalidRequest):
     """Loading and unloading are not allowed on this port."""
 
     status, code = 403, "repository_forbidden"
+
+
+class ForbiddenHost(InvalidRequest):
+    """The control port was asked under a name that is not its own."""
+
+    status, code = 403, "forbidden_host"
 
 
 class NotFound(InvalidRequest):
@@ -180,6 +190,12 @@ class UnsupportedEncoding(InvalidRequest):
     """The body's Content-Encoding is none that is served here."""
 
     status, code = 415, "unsupported_encoding"
+
+
+class UnsupportedMediaType(InvalidRequest):
+    """The body's Content-Type is none that is taken here."""
+
+    status, code = 415, "unsupported_media_type"
 
 
 class HeadersTooLarge(InvalidRequest):

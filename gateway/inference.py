@@ -22,7 +22,8 @@ from gateway.monitor.observe import BatchObserver
 from gateway.serving.batcher import Batch, Batcher, Rider
 from gateway.wire import coding
 from gateway.wire.answers import error_body, error_headers
-from gateway.wire.oip import Codec, InferRequest, parse_header_length
+from gateway.wire.oip.binary import parse_header_length
+from gateway.wire.oip.codec import Codec, InferRequest
 
 log = logging.getLogger("penstock.inference")
 

@@ -243,11 +243,11 @@ class OpenInference:
         if found["ok"]:
             return self._answer(Response(status_code=200))
         self._observer.refused(found["code"])
+        headers = {"penstock-error-code": found["code"]}
+        if found["status"] == 503:
+            headers["retry-after"] = "1"
         refused = Response(
-            error_body(found["error"]),
-            found["status"],
-            {"retry-after": "1"} if found["status"] == 503 else None,
-            media_type="application/json",
+            error_body(found["error"]), found["status"], headers, media_type="application/json"
         )
         return self._answer(refused)
 

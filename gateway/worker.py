@@ -48,7 +48,7 @@ from gateway.serving.deployment import Deployment, Loaded, load
 from gateway.serving.turn import TurnBudget
 from gateway.wire.acceptor import Acceptor
 from gateway.wire.http import Lane, Services
-from gateway.wire.oip import Codec
+from gateway.wire.oip.codec import Codec
 
 log = logging.getLogger("penstock.worker")
 

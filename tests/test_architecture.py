@@ -35,6 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "wire": {"errors", "exchange", "tensors", "config", "kernels"},
     "serving": GROUND | {"models", "kernels", "devices"},
     "monitor": {"errors", "kernels"},
+    "client": {"errors", "tensors", "wire"},
     "inference": GROUND | {"serving", "monitor", "wire"},
     "catalogue": GROUND | {"serving", "inference"},
     "openinference": GROUND | {"models", "catalogue", "inference", "serving", "monitor", "wire"},
@@ -55,6 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "trial",
         "models",
         "kernels",
+        "client",
     },
     "__main__": {"cli"},
 }
@@ -67,10 +69,10 @@ ONLY_IN: dict[str, set[str]] = {
     "uvicorn": {"wire", "worker", "control"},
     "starlette": {"wire", "openinference", "worker", "control"},
     "prometheus_client": {"control"},
-    "pydantic": {"config"},
+    "pydantic": {"config", "control"},
     "sqlite3": {"control", "cli"},
     "yaml": {"config"},
-    "httpx": {"control"},
+    "httpx": {"client", "control"},
 }
 
 

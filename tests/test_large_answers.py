@@ -17,7 +17,7 @@ from gateway.monitor.arena import Arena
 from gateway.monitor.observe import BatchObserver
 from gateway.serving.riders import Batch, Rider
 from gateway.tensors import Signature, TensorSpec
-from gateway.wire.oip import Codec
+from gateway.wire.oip.codec import Codec
 from tests.serving.fakes import FakeExecutor
 from tests.test_inference import Caller
 

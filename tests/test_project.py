@@ -122,13 +122,13 @@ def test_the_container_runs_as_nobody_special():
 
 
 def test_the_containers_health_check_asks_a_path_that_is_served():
-    from gateway.cli.child import READY_PATH
+    from gateway.client import calls
 
     asked = re.search(r"http://127\.0\.0\.1:(\d+)(/[\w/]+)", DOCKERFILE)
     assert asked is not None
     assert asked[1] == "8000"
     # tests/end_to_end shows that the path is served: every server there is ready by its answer.
-    assert asked[2] == READY_PATH
+    assert asked[2] == calls.ready(None, None).path
 
 
 def test_the_container_keeps_state_in_its_volume():

@@ -6,8 +6,6 @@ Knows how to wait for one and where it says that it listens. Knows nothing of wh
 from __future__ import annotations
 
 import contextlib
-import http.client
-import json
 import os
 import signal
 import subprocess
@@ -16,15 +14,16 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from gateway.cli.running import find
+from gateway.cli.running import data_url, find
+from gateway.client import Client
 from gateway.errors import GatewayError, Unavailable
 
 # A first start compiles the kernels, which is allowed 20 s on a free core.
 READY_WITHIN_S = 90.0
 STOP_WITHIN_S = 40.0
-READY_PATH = "/v2/health/ready"
+ANSWER_WITHIN_S = 10.0
 
 
 class ServerProcess:
@@ -103,10 +102,10 @@ class ServerProcess:
             return False
         self.port, self.admin_port = listening["port"], listening["admin_port"]
         try:
-            status, _ = get(self.port, READY_PATH)
+            with Client(data_url(listening), timeout_s=ANSWER_WITHIN_S) as client:
+                return client.ready()
         except GatewayError:
             return False
-        return status == 200
 
     def stop(self) -> int:
         """Has it drain and end, by force where it does not; returns its exit status."""
@@ -121,24 +120,3 @@ class ServerProcess:
             os.killpg(self.process.pid, signal.SIGKILL)
         self._log.close()
         return self.process.wait()
-
-
-def get(port: int, path: str, timeout_s: float = 10.0) -> tuple[int, Any]:
-    """Status and JSON (None where there is none) of one GET on loopback.
-
-    Raises:
-        Unavailable: nobody answers there.
-    """
-    with contextlib.closing(
-        http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
-    ) as line:
-        try:
-            line.request("GET", path)
-            answer = line.getresponse()
-            body = answer.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise Unavailable(f"no answer from port {port}: {error}") from error
-    try:
-        return answer.status, json.loads(body)
-    except ValueError:
-        return answer.status, None

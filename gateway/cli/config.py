@@ -185,7 +185,8 @@ def _show_effective(args: argparse.Namespace) -> int:
 
     server = running.find(args.home) if args.number is None else None
     if server is not None:
-        answer = running.ask(server["admin_port"], "GET", "/api/config?effective=1")
+        with running.admin(server) as control:
+            answer = control.ask("GET", "/api/config/effective")
         number = answer["revision"]
         settings = [layers.Setting(**one) for one in answer["settings"]]
     else:

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli.output import progress, say, say_json, table
-from gateway.errors import Unavailable
 
 if TYPE_CHECKING:
     from gateway.cli.child import ServerProcess
@@ -212,12 +211,10 @@ def _http(body: bytes) -> bytes:
 
 def _counts(port: int) -> tuple[int, int]:
     """How many batches the model has run, and how many rows in them."""
-    from gateway.cli.child import get
+    from gateway.client import Client
 
-    status, body = get(port, f"/v2/models/{MODEL}/stats")
-    if status != 200:
-        raise Unavailable(f"statistics of {MODEL}: expected status 200, got {status}: {body}")
-    stats = body["model_stats"][0]
+    with Client(f"http://127.0.0.1:{port}") as client:
+        [stats] = client.statistics(MODEL)
     return int(stats["execution_count"]), int(stats["inference_count"])
 
 

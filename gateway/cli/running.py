@@ -5,15 +5,15 @@ Knows the file in which a running server writes where it listens. Knows nothing 
 
 from __future__ import annotations
 
-import http.client
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from gateway.errors import ControlUnavailable
+if TYPE_CHECKING:
+    from gateway.client import Admin
 
 # A reload tries new models out and loads them in every worker before it answers.
 RELOAD_TIMEOUT_S = 600.0
@@ -39,6 +39,19 @@ def _alive(pid: int) -> bool:
     return True
 
 
+def data_url(server: Mapping[str, Any]) -> str:
+    """Where a server that was found takes inference requests from this machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server["host"], server["host"])
+    return f"http://[{host}]:{server['port']}" if ":" in host else f"http://{host}:{server['port']}"
+
+
+def admin(server: Mapping[str, Any], timeout_s: float = RELOAD_TIMEOUT_S) -> Admin:
+    """A client of a found server's control port, which the caller closes."""
+    from gateway.client import Admin
+
+    return Admin(f"http://127.0.0.1:{server['admin_port']}", timeout_s=timeout_s)
+
+
 def notify(home: Path, model: str | None) -> dict[str, Any] | None:
     """Has the running server read its sources again, and waits for one model, or for all of them.
 
@@ -47,34 +60,10 @@ def notify(home: Path, model: str | None) -> dict[str, Any] | None:
         server runs on this home.
 
     Raises:
-        ControlUnavailable: one runs but does not answer, or refuses.
+        GatewayError: one runs but does not answer, or refuses.
     """
     server = find(home)
     if server is None:
         return None
-    query = "" if model is None else f"?model={quote(model, safe='')}"
-    return ask(server["admin_port"], "POST", f"/api/reload{query}")
-
-
-def ask(
-    admin_port: int, method: str, path: str, timeout_s: float = RELOAD_TIMEOUT_S
-) -> dict[str, Any]:
-    """One request to the control port on loopback.
-
-    Raises:
-        ControlUnavailable: no answer, or one that is not 200; the message carries its error.
-    """
-    connection = http.client.HTTPConnection("127.0.0.1", admin_port, timeout=timeout_s)
-    try:
-        connection.request(method, path)
-        answer = connection.getresponse()
-        body: dict[str, Any] = orjson.loads(answer.read() or b"{}")
-    except (OSError, http.client.HTTPException, orjson.JSONDecodeError) as error:
-        raise ControlUnavailable(f"control on port {admin_port}: no answer: {error}") from error
-    finally:
-        connection.close()
-    if answer.status != 200:
-        raise ControlUnavailable(
-            f"control on port {admin_port}: {body.get('error', answer.status)}"
-        )
-    return body
+    with admin(server) as control:
+        return control.reload(model)

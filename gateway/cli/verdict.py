@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.cli import running
-from gateway.errors import ControlUnavailable
+from gateway.errors import GatewayError
 
 _ASK_TIMEOUT_S = 5.0
 
@@ -80,7 +80,7 @@ def announce_models(home: Path, models: Set[str]) -> Verdict:
 def _announce(home: Path, model: str | None, concerns: Callable[[str, int], bool]) -> Verdict:
     try:
         answer = running.notify(home, model)
-    except ControlUnavailable as error:
+    except GatewayError as error:
         return Verdict(True, None, (f"the change is stored, but: {error}",))
     if answer is None:
         return Verdict(False)
@@ -98,12 +98,13 @@ def serving(home: Path) -> Serving | None:
     if server is None:
         return None
     try:
-        answer = running.ask(server["admin_port"], "GET", "/api/models", _ASK_TIMEOUT_S)
-    except ControlUnavailable:
+        with running.admin(server, _ASK_TIMEOUT_S) as control:
+            lines = control.models()
+    except GatewayError:
         return None
     return Serving(
         {
             (line["name"], line["version"]): (line["state"], line.get("reason") or "")
-            for line in answer["models"]
+            for line in lines
         }
     )

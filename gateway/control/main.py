@@ -21,10 +21,11 @@ import uvicorn
 import uvloop
 
 from gateway import __version__
-from gateway.control import audit_routes, config_routes
+from gateway.control import audit_operations, config_operations
 from gateway.control import memory as memories
-from gateway.control.admin import Admin, build_app
+from gateway.control.admin import Admin, operations
 from gateway.control.announcement import announce, still_loading
+from gateway.control.api import build_app
 from gateway.control.audit import Actor, Audit, by_signal
 from gateway.control.blocks import Blocks
 from gateway.control.changes import Changes
@@ -138,23 +139,22 @@ class Control:
         self._store.close()
 
     async def _serve(self, stop: asyncio.Event) -> None:
-        app = build_app(
-            Admin(
-                metrics=self._render_metrics,
-                status=self.status,
-                models=self.models,
-                reload=self._changes.reload,
-                load=self._changes.load,
-                unload=self._changes.unload,
-            ),
-            [
-                *audit_routes.routes(Audit(self._store)),
-                *config_routes.routes(self._in_force, self._planner.apply),
-            ],
+        admin = Admin(
+            metrics=self._render_metrics,
+            status=self.status,
+            models=self.models,
+            reload=self._changes.reload,
+            load=self._changes.load,
+            unload=self._changes.unload,
+        )
+        table = (
+            *operations(admin),
+            *audit_operations.operations(Audit(self._store)),
+            *config_operations.operations(self._in_force, self._planner.apply),
         )
         server = uvicorn.Server(
             uvicorn.Config(
-                app,
+                build_app(table),
                 log_level="warning",
                 access_log=False,
                 lifespan="off",

@@ -96,9 +96,10 @@ def error_body(message: str) -> bytes:
 
 
 def error_headers(error: GatewayError) -> Sequence[Header]:
-    """What an error's answer carries besides its body."""
+    """What an error's answer carries besides its body, in which the protocol leaves no room."""
+    code = (b"penstock-error-code", error.code.encode())
     if error.status in (429, 503):
-        return ((b"retry-after", b"%d" % error.retry_after_s),)
+        return (code, (b"retry-after", b"%d" % error.retry_after_s))
     if error.status == 415:
-        return ((b"accept-encoding", b"gzip, deflate"),)
-    return ()
+        return (code, (b"accept-encoding", b"gzip, deflate"))
+    return (code,)

@@ -71,7 +71,7 @@ class BaseExchange(Exchange):
         except Exception:
             logger.exception("request %s: the endpoint failed", self.request_id.decode())
             self.services.counters.refused(GatewayError.code)
-            self._give_up(500, answers.INTERNAL_BODY)
+            self._give_up(500, answers.INTERNAL_BODY, answers.error_headers(GatewayError()))
 
     def refuse(self, error: GatewayError) -> None:
         """Counts an error, and answers with it."""

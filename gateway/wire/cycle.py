@@ -17,6 +17,7 @@ from uvicorn._types import ASGIReceiveEvent, ASGISendEvent, HTTPScope
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from gateway.errors import GatewayError
 from gateway.exchange import Header
 from gateway.wire import answers
 from gateway.wire.head import Head
@@ -122,6 +123,7 @@ class Cycle(RequestResponseCycle):
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(answers.INTERNAL_BODY)),
             (b"connection", b"close"),
+            *answers.error_headers(GatewayError()),
         ]
         # The client may be gone, or the headers may be what was wrong.
         with contextlib.suppress(RuntimeError):

@@ -238,7 +238,10 @@ def test_a_server_that_does_not_answer_is_said(ask, home, model):
     (home / "run" / "server.json").write_text('{"admin_port": 1}')
     status, value = ask("register", model)
     assert (status, value["new"]) == (1, True)
-    assert "the change is stored, but: control on port 1" in value["server"]["faults"][0]
+    assert (
+        "the change is stored, but: http://127.0.0.1:1: no connection"
+        in value["server"]["faults"][0]
+    )
 
 
 def test_list_and_show_say_what_serves_and_why_not(penstock, ask, server, model):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.server import Answer, RunningServer
-from tests.end_to_end.test_lifecycle import BODY, INFER, control_of, eventually
+from tests.end_to_end.server import Answer, RunningServer, eventually
+from tests.end_to_end.test_lifecycle import BODY, INFER, control_of
 from tests.end_to_end.test_reload import penstock
 from tests.end_to_end.traffic import Traffic
 from tests.models.builders import linear, save
@@ -30,7 +30,9 @@ def batch_of(server: RunningServer, model: str = "m") -> int:
 def put(
     server: RunningServer, text: str, revision: int | str | None = None, query: str = ""
 ) -> Answer:
-    headers = {} if revision is None else {"If-Match": f'"{revision}"'}
+    headers = {"Content-Type": "application/yaml"}
+    if revision is not None:
+        headers["If-Match"] = f'"{revision}"'
     return server.request(
         "PUT", f"/api/config{query}", text.encode(), headers, port=server.admin_port
     )
@@ -131,6 +133,11 @@ def test_the_admin_api_changes_only_the_revision_that_is_named(start, tmp_path, 
     )
     assert text.body.decode() == document(model, 8)
 
+    effective = server.admin("GET", "/api/config/effective")
+    assert (effective.headers["etag"], effective.json()["revision"]) == ('"1"', 1)
+    told = server.request("PUT", "/api/config", b"{}", {"If-Match": '"1"'}, server.admin_port)
+    assert (told.status, told.json()["code"]) == (415, "unsupported_media_type")
+
     missing = put(server, document(model, 16))
     assert (missing.status, missing.json()["code"]) == (428, "precondition_required")
     for wrong in ("9", "*", "x"):
@@ -155,6 +162,7 @@ def test_the_admin_api_changes_only_the_revision_that_is_named(start, tmp_path, 
     assert (first["number"], first["document"]) == (1, document(model, 8))
     assert server.admin("GET", "/api/config/revisions/9").status == 404
     assert server.admin("POST", "/api/config/rollback?revision=x").status == 400
+    assert server.admin("POST", "/api/config/rollback?revision=1.0").status == 400
     entry = server.admin("GET", "/api/audit?limit=1000").json()["entries"]
     assert [
         (one["door"], one["action"]) for one in entry if one["action"].startswith("config ")

@@ -11,8 +11,7 @@ import sys
 
 import pytest
 
-from gateway.cli.child import get
-from gateway.errors import Unavailable
+from gateway.client import Client, Unreachable
 
 DEMO = [sys.executable, "-m", "gateway", "demo"]
 
@@ -51,15 +50,15 @@ def test_with_keep_it_says_what_to_try_and_goes_when_told(number):
         while lines[-1] and "/metrics" not in lines[-1]:
             lines.append(demo.stdout.readline().decode())
         told = "".join(lines)
-        found = re.search(r"curl http://127\.0\.0\.1:(\d+)(/v2/models/breast_cancer)\n", told)
+        found = re.search(r"curl (http://127\.0\.0\.1:\d+)/v2/models/breast_cancer\n", told)
         assert found is not None, told
-        status, metadata = get(int(found[1]), found[2])
+        with Client(found[1]) as client:
+            model = client.model("breast_cancer")
         os.kill(demo.pid, number)
         ended = demo.wait(60)
-    assert (status, metadata["name"]) == (200, "breast_cancer")
-    assert ended == 0
-    with pytest.raises(Unavailable):
-        get(int(found[1]), found[2])
+    assert (model.name, ended) == ("breast_cancer", 0)
+    with Client(found[1]) as client, pytest.raises(Unreachable):
+        client.live()
 
 
 def test_the_lines_to_try_work_in_a_shell():

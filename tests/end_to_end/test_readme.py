@@ -104,6 +104,17 @@ def test_the_triton_client_gets_labels_and_probabilities(outputs):
     assert re.search(r"\[[01 ]+\] \[0\.\d+", printed)
 
 
+def test_the_python_client_gets_labels_and_probabilities(outputs):
+    printed = output(outputs, "from gateway.client")
+    assert re.search(r"True \(-1, 30\)\n1 \[[01]\] \[\[[01]\.\d* +[01]\.\d*\]\] \S+-\d", printed)
+
+
+def test_rows_of_a_file_are_answered(outputs):
+    header, *lines = output(outputs, "penstock infer").splitlines()
+    assert header.startswith("label,probabilities[")
+    assert len(lines) == 3
+
+
 def test_the_registered_model_is_listed(outputs):
     assert re.search(r"^cancer +1 +.*champion", output(outputs, "penstock register"), re.MULTILINE)
 

@@ -20,7 +20,8 @@ import orjson
 
 from gateway.errors import InvalidRequest
 from gateway.wire.coding import compress, inflate
-from gateway.wire.oip import Codec, parse_header_length
+from gateway.wire.oip.binary import parse_header_length
+from gateway.wire.oip.codec import Codec
 from tests.wire.oip_rig import binary_tensor, codec_of, objects, request, spec, strings, tensor
 
 ROWS = 2

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.errors import InvalidRequest
 from gateway.tensors import Signature, TensorSpec
-from gateway.wire.oip import Codec
+from gateway.wire.oip.codec import Codec
 
 MAX_BODY = 1 << 20
 # What the integer datatypes hold.

@@ -40,15 +40,16 @@ def test_its_answer_says_the_same(server):
 
 
 @pytest.mark.parametrize(
-    ("path", "status", "body"),
+    ("path", "status", "code", "body"),
     [
-        ("/fails", 500, b'{"error":"internal error"}'),
-        ("/full", 503, b'{"error":"model \'m\': Exceeds maximum queue size"}'),
+        ("/fails", 500, "internal", b'{"error":"internal error"}'),
+        ("/full", 503, "queue_full", b'{"error":"model \'m\': Exceeds maximum queue size"}'),
     ],
 )
-def test_its_failures_are_the_same(server, path, status, body):
+def test_its_failures_are_the_same(server, path, status, code, body):
     answer = server.connect().send(post(path, b"x")).answer()
     assert (answer.status, answer.body) == (status, body)
+    assert answer.headers["penstock-error-code"] == code
     assert ("retry-after" in answer.headers) is (status == 503)
 
 

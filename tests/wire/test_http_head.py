@@ -103,8 +103,16 @@ def test_a_header_that_is_none_is_not_written(header):
 
 def test_an_errors_body_is_json_whatever_its_message_holds():
     assert answers.error_body('a "b" \ud800 \x00') == b'{"error":"a \\"b\\" ? \\u0000"}'
-    assert answers.error_headers(QueueFull("full")) == ((b"retry-after", b"1"),)
-    assert answers.error_headers(MalformedHttp("bad")) == ()
+
+
+def test_an_errors_headers_carry_its_code_and_when_to_try_again():
+    assert answers.error_headers(QueueFull("full")) == (
+        (b"penstock-error-code", b"queue_full"),
+        (b"retry-after", b"1"),
+    )
+    assert answers.error_headers(MalformedHttp("bad")) == (
+        (b"penstock-error-code", b"malformed_http"),
+    )
 
 
 def test_a_place_that_is_none_is_a_fault_with_its_path():

@@ -129,6 +129,7 @@ def test_what_the_application_raises_never_leaves_the_server(server):
     answer = server.connect().send(request("GET", "/app/fails")).answer()
     assert (answer.status, answer.body) == (500, b'{"error":"internal error"}')
     assert "penstock-request-id" in answer.headers
+    assert answer.headers["penstock-error-code"] == "internal"
 
 
 def test_an_error_of_ours_has_its_status_its_message_and_when_to_try_again(server):

@@ -8,7 +8,8 @@ import pytest
 
 from gateway.errors import InvalidBinary, InvalidParameter, InvalidRequest, InvalidTensor
 from gateway.tensors import DTYPES
-from gateway.wire.oip import Wanted, parse_header_length
+from gateway.wire.oip.binary import parse_header_length
+from gateway.wire.oip.choice import Wanted
 from tests.wire.oip_rig import (
     binary_tensor,
     codec_of,

@@ -15,7 +15,7 @@ import pytest
 
 from gateway.errors import WrongOutputs
 from gateway.wire.answers import error_body
-from gateway.wire.oip import parse_header_length
+from gateway.wire.oip.binary import parse_header_length
 from tests.wire.oip_rig import (
     binary_tensor,
     codec_of,

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.errors import WrongOutputs
 from gateway.tensors import Signature
-from gateway.wire.oip import Codec
+from gateway.wire.oip.codec import Codec
 from gateway.wire.oip.printing import (
     PIECE_BYTES,
     PIECE_NUMBERS,

@@ -15,7 +15,8 @@ from hypothesis.extra import numpy as hnp
 
 from gateway.errors import InvalidRequest
 from gateway.tensors import DTYPES
-from gateway.wire.oip import Codec, parse_header_length
+from gateway.wire.oip.binary import parse_header_length
+from gateway.wire.oip.codec import Codec
 from gateway.wire.oip.repository import read_index_request, read_load_request
 from tests.wire.oip_rig import (
     codec_of,

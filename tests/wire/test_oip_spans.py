@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.wire.oip import Codec
-from gateway.wire.oip.codec import SHORT_BODY
+from gateway.wire.oip.codec import SHORT_BODY, Codec
 from gateway.wire.oip.spans import MAX_SPANS, cut_out
 from tests.wire.oip_rig import codec_of, request, spec, tensor
 from tests.wire.test_oip_templates import described, outcome

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import InvalidRequest
-from gateway.wire.oip import Codec, InferRequest
+from gateway.wire.oip.codec import Codec, InferRequest
 from gateway.wire.oip.templates import MAX_TEMPLATES
 from tests.wire.oip_rig import (
     binary_tensor,

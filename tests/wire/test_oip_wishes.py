@@ -9,7 +9,7 @@ from gateway.errors import (
     MalformedJson,
     WrongOutputs,
 )
-from gateway.wire.oip import Wanted
+from gateway.wire.oip.choice import Wanted
 from tests.wire.oip_rig import (
     codec_of,
     plain_codec,

@@ -7,20 +7,6 @@ The rooms, in the way of a request: `text` (JSON to values), `fields` (typed acc
 (which outputs), `head` (the whole header of a request), `elements` and `binary` (values to arrays),
 `templates` (the short way for requests seen before), `codec` (all of it), `render` (arrays to
 answers). Beside them stand the documents: `metadata`, `repository`.
+
+Nothing is gathered here: `codec` brings compiled kernels along, which clients do without.
 """
-
-from __future__ import annotations
-
-from gateway.wire.oip.binary import parse_header_length
-from gateway.wire.oip.choice import Choice, Wanted
-from gateway.wire.oip.codec import Codec, InferRequest
-from gateway.wire.oip.render import Rendered
-
-__all__ = [
-    "Choice",
-    "Codec",
-    "InferRequest",
-    "Rendered",
-    "Wanted",
-    "parse_header_length",
-]

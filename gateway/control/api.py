@@ -1,0 +1,228 @@
+"""The control port's application: a table of operations, with requests read and answers written.
+
+Knows HTTP: methods, queries, bodies, the one shape of errors. Knows no operation.
+
+Until there is access control the port listens on loopback only, and it answers only requests that
+name a loopback host: a web page that a browser on this machine shows cannot reach it by another
+name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from pydantic import BaseModel, ValidationError
+from starlette.applications import Starlette
+from starlette.datastructures import Headers, QueryParams
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway.control import openapi
+from gateway.control.documents import OpenApi
+from gateway.control.operations import Asked, Document, Operation, Told
+from gateway.errors import (
+    BodyTooLarge,
+    ForbiddenHost,
+    GatewayError,
+    InvalidParameter,
+    InvalidRequest,
+    MalformedJson,
+    MethodNotAllowed,
+    NotFound,
+    UnsupportedEncoding,
+    UnsupportedMediaType,
+)
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
+
+
+class Nothing(Document):
+    """The parameters of an operation that takes none."""
+
+
+def build_app(operations: Sequence[Operation]) -> Starlette:
+    """The application of a table, which comes to hold its own document as well."""
+    table = (*operations, _document_of(operations))
+    by_path: dict[str, dict[str, Operation]] = {}
+    for operation in table:
+        by_path.setdefault(operation.path, {})[operation.method] = operation
+    app = Starlette(
+        routes=[Route(path, Resource(methods)) for path, methods in by_path.items()],
+        middleware=[Middleware(LoopbackNamesOnly)],
+        exception_handlers={404: _not_found, GatewayError: _failed, Exception: _failed},
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+def _document_of(operations: Sequence[Operation]) -> Operation:
+    async def describe(_: Asked) -> dict[str, Any]:
+        return document
+
+    row = Operation("GET", "/api/openapi.json", describe, "This document", "viewer", answer=OpenApi)
+    document = openapi.document([*operations, row])
+    return row
+
+
+class Resource:
+    """One path, with an operation for each of its methods."""
+
+    def __init__(self, methods: Mapping[str, Operation]) -> None:
+        self._methods = methods
+        implied = {"OPTIONS", *({"HEAD"} if "GET" in methods else ())}
+        self._allowed = ", ".join(sorted({*methods, *implied}))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request; errors are left to the application."""
+        request = Request(scope, receive)
+        response = await self._answer(request)
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers={"allow": self._allowed})
+        operation = self._methods.get("GET" if request.method == "HEAD" else request.method)
+        if operation is None:
+            error = MethodNotAllowed(f"method: expected {self._allowed}, got {request.method}")
+            return failure(error, {"allow": self._allowed})
+        path = _read_strings(operation.path_parameters, "path parameter", request.path_params)
+        query = _read_strings(operation.query, "query parameter", _once(request.query_params))
+        headers = _read_headers(operation.headers, request.headers)
+        body = await _read_body(operation, request)
+        return _told(operation, await operation.handle(Asked(request, path, query, headers, body)))
+
+
+def _told(operation: Operation, given: Any) -> Response:
+    if isinstance(given, Response):
+        return given
+    assert operation.answer is not None, "a text is answered by its handler, as a Response"
+    told = given if isinstance(given, Told) else Told(given)
+    body = operation.answer.model_validate(told.value).model_dump_json()
+    return Response(body, operation.status, dict(told.headers), media_type="application/json")
+
+
+# ---- reading ------------------------------------------------------------------------------------
+
+
+def _once(query: QueryParams) -> dict[str, str]:
+    given: dict[str, str] = {}
+    for name, value in query.multi_items():
+        if name in given:
+            raise InvalidParameter(f"query parameter '{name[:80]}': expected once, got it again")
+        given[name] = value
+    return given
+
+
+def _read_strings(model: type[Document] | None, what: str, given: Mapping[str, str]) -> Document:
+    try:
+        return (model or Nothing).model_validate_strings(given)
+    except ValidationError as error:
+        raise InvalidParameter(_faults(what, error)) from error
+
+
+def _read_headers(model: type[Document] | None, headers: Headers) -> Document | None:
+    if model is None:
+        return None
+    names = [field.alias or name for name, field in model.model_fields.items()]
+    return _read_strings(model, "header", {n: headers[n] for n in names if n in headers})
+
+
+async def _read_body(operation: Operation, request: Request) -> BaseModel | str | None:
+    if operation.body is None:
+        if await _collect(request, 0):
+            raise InvalidRequest("body: expected none, got one")
+        return None
+    headers = request.headers
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    wanted = operation.body if isinstance(operation.body, str) else "application/json"
+    if kind != wanted:
+        raise UnsupportedMediaType(f"content-type: expected {wanted}, got '{kind[:80]}'")
+    if headers.get("content-encoding", "identity") != "identity":
+        raise UnsupportedEncoding("content-encoding: expected none here")
+    data = await _collect(request, operation.max_body_bytes)
+    if isinstance(operation.body, str):
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            raise InvalidRequest(f"body: expected UTF-8: {error.reason}") from error
+    try:
+        return operation.body.model_validate_json(data)
+    except ValidationError as error:
+        if error.errors()[0]["type"] == "json_invalid":
+            raise MalformedJson(_faults("body", error)) from error
+        raise InvalidRequest(_faults("body", error)) from error
+
+
+async def _collect(request: Request, limit: int) -> bytes:
+    """The body; one byte over the limit is enough to know that there is too much."""
+    body = bytearray()
+    try:
+        async for piece in request.stream():
+            body += piece
+            if len(body) > limit:
+                if limit:
+                    raise BodyTooLarge(f"body: expected at most {limit} bytes, got more")
+                break
+    except ClientDisconnect as error:
+        raise InvalidRequest("body: cut short by its client") from error
+    return bytes(body)
+
+
+def _faults(what: str, error: ValidationError) -> str:
+    """All faults at once, each with its path; what was given is not repeated: it may be secret."""
+    lines = []
+    for fault in error.errors(include_input=False, include_url=False):
+        path = ".".join(str(part)[:80] for part in fault["loc"])
+        unknown = fault["type"] == "extra_forbidden"
+        lines.append(f"{what} '{path}': {'unknown' if unknown else fault['msg']}")
+    return "; ".join(lines[:20])
+
+
+# ---- errors -------------------------------------------------------------------------------------
+
+
+def failure(error: GatewayError, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer that tells of an error."""
+    given = dict(headers or {})
+    if error.status in (429, 503):
+        given["retry-after"] = str(error.retry_after_s)
+    # A message may quote what a client sent, lone surrogates included.
+    text = str(error).encode("utf-8", "replace").decode()
+    body = orjson.dumps({"error": text, "code": error.code})
+    return Response(body, error.status, given, media_type="application/json")
+
+
+async def _not_found(request: Request, _: Exception) -> Response:
+    return failure(NotFound(f"nothing at {request.url.path}"))
+
+
+async def _failed(_: Request, error: Exception) -> Response:
+    return failure(error if isinstance(error, GatewayError) else GatewayError("internal error"))
+
+
+class LoopbackNamesOnly:
+    """Refuses a request whose Host is no name of the loopback interface (DNS rebinding)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes on, or answers 403."""
+        if scope["type"] == "http":
+            hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+            name = (
+                hosts[0].rsplit(":", 1)[0]
+                if hosts and not hosts[0].endswith("]")
+                else "".join(hosts)
+            )
+            if name not in LOOPBACK:
+                names = ", ".join(sorted(LOOPBACK))
+                error = ForbiddenHost(f"Host: expected a loopback name ({names}), got '{name}'")
+                await failure(error)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
