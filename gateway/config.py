@@ -7,7 +7,8 @@ reading one, of processes, or of models that exist.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -15,6 +16,13 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from gateway.errors import ConfigInvalid
+
+FIXED_SECTIONS = ("server", "control", "access", "limits", "drain")
+"""What was handed out before the workers were forked: a change takes effect at the next start."""
+MAX_DEPTH = 50
+MAX_VALUES = 1_000_000
+# The one in C reads a document of 500 models in a tenth of the time.
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Positive = Annotated[int, Field(ge=1)]
@@ -132,9 +140,11 @@ class Jwt(Section):
     issuer: str = Field(min_length=1, description="what `iss` must say")
     audience: str = Field(min_length=1, description="what `aud` must name")
     jwks_file: Path | None = Field(None, description="its public keys: a file, or a URL")
-    # Whoever can change the answer on its way can make every token good.
+    # Whoever can change the answer on its way can make every token good. No `@`: a password has no
+    # place in this document, and `http://localhost:80@elsewhere` names another host.
     jwks_url: str | None = Field(
-        None, pattern=r"^(https://|http://(127\.0\.0\.1|localhost|\[::1\])[:/])"
+        None,
+        pattern=r"^(https://[^/@\s]+|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?)(/\S*)?$",
     )
     # Asymmetric ones alone: a public key must never be taken for a shared secret.
     algorithms: list[
@@ -248,19 +258,42 @@ def parse(document: str, source: str = "configuration") -> Config:
     Raises:
         ConfigInvalid: with one line per fault: path, what is wrong, what was given.
     """
-    try:
-        values = yaml.safe_load(document)
-    except yaml.YAMLError as error:
-        raise ConfigInvalid(f"{source}: not YAML: {' '.join(str(error).split())}") from error
+    values = _read(document, source)
     if values is None:
         values = {}
     if not isinstance(values, dict):
         raise ConfigInvalid(f"{source}: expected a mapping, got {type(values).__name__}")
+    _check_size(values, source)
     try:
         return Config.model_validate(values)
     except ValidationError as error:
         faults = [f"{_path(fault['loc'])}: {_words(fault)}" for fault in error.errors()]
         raise ConfigInvalid("\n".join(f"{source}: {fault}" for fault in faults)) from error
+
+
+def scalar(text: str, source: str) -> Any:
+    """One value as it would stand in the document: a number, a word, `[a, b]`.
+
+    Raises:
+        ConfigInvalid: it is not YAML.
+    """
+    value = _read(text, source)
+    _check_size(value, source)
+    return value
+
+
+def read_text(path: Path) -> str:
+    """A document's text.
+
+    Raises:
+        ConfigInvalid: it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigInvalid(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigInvalid(f"{path}: not UTF-8: {error}") from error
 
 
 def load(path: Path | None) -> Config:
@@ -271,33 +304,88 @@ def load(path: Path | None) -> Config:
     """
     if path is None:
         return Config()
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigInvalid(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigInvalid(f"{path}: not UTF-8: {error}") from error
-    return parse(text, str(path))
+    return parse(read_text(path), str(path))
 
 
-def override(config: Config, values: Mapping[str, Mapping[str, Any]]) -> Config:
-    """The same document with fields replaced, checked again.
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A field that was set besides the document.
 
-    Args:
-        config: a valid document.
-        values: section to field to value, from the command line.
+    Attributes:
+        path: where it stands in the document.
+        by: the option or variable that set it.
+    """
+
+    path: tuple[str, ...]
+    value: Any
+    by: str
+
+
+def override(config: Config, given: Sequence[Given]) -> Config:
+    """The same document with fields replaced, in their order, and checked again.
 
     Raises:
-        ConfigInvalid: a value does not fit.
+        ConfigInvalid: a value does not fit; the fault names the option or variable.
     """
     merged = config.model_dump(mode="json", exclude_unset=True)
-    for section, fields in values.items():
-        merged.setdefault(section, {}).update(fields)
+    for one in given:
+        section = merged
+        for step in one.path[:-1]:
+            if not isinstance(section.get(step), dict):
+                section[step] = {}
+            section = section[step]
+        section[one.path[-1]] = one.value
     try:
         return Config.model_validate(merged)
     except ValidationError as error:
-        faults = [f"{_path(fault['loc'])}: {_words(fault)}" for fault in error.errors()]
-        raise ConfigInvalid("\n".join(f"command line: {fault}" for fault in faults)) from error
+        faults = [
+            f"{_giver(fault['loc'], given)}: {_path(fault['loc'])}: {_words(fault)}"
+            for fault in error.errors()
+        ]
+        raise ConfigInvalid("\n".join(faults)) from error
+
+
+def _giver(place: tuple[int | str, ...], given: Sequence[Given]) -> str:
+    """Who set what stands at a place: the last whose path leads there or through it."""
+    for one in reversed(given):
+        length = min(len(place), len(one.path))
+        if place[:length] == one.path[:length]:
+            return one.by
+    return "configuration"
+
+
+def _read(text: str, source: str) -> Any:
+    try:
+        _check_depth(text, source)
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ConfigInvalid(f"{source}: not YAML: {' '.join(str(error).split())}") from error
+    except ValueError as error:  # a date that is none, say
+        raise ConfigInvalid(f"{source}: not a value: {error}") from error
+
+
+def _check_depth(text: str, source: str) -> None:
+    """Refuses what is nested so deep that building it would overflow the stack of the loader."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise ConfigInvalid(f"{source}: expected at most {MAX_DEPTH} levels, got more")
+
+
+def _check_size(values: Any, source: str) -> None:
+    """Refuses what is short only because its aliases are not written out."""
+    left = [values]
+    for _ in range(MAX_VALUES):
+        if not left:
+            return
+        value = left.pop()
+        if isinstance(value, dict):
+            left += value.values()
+        elif isinstance(value, list):
+            left += value
+    raise ConfigInvalid(f"{source}: expected at most {MAX_VALUES} values, got more")
 
 
 def _path(place: tuple[int | str, ...]) -> str:

@@ -23,6 +23,8 @@ modules turn these into their own bodies, and metrics count them by `code`.
     |   +-- MethodNotAllowed         405 method_not_allowed
     |   +-- RequestTooSlow           408 request_too_slow
     |   +-- Conflict                 409 conflict
+    |   +-- PreconditionFailed       412 precondition_failed
+    |   +-- PreconditionRequired     428 precondition_required
     |   +-- BodyTooLarge             413 body_too_large
     |   +-- UriTooLong               414 uri_too_long
     |   +-- UnsupportedEncoding      415 unsupported_encoding
@@ -172,6 +174,18 @@ class Conflict(InvalidRequest):
     """The change contradicts what is there."""
 
     status, code = 409, "conflict"
+
+
+class PreconditionFailed(InvalidRequest):
+    """Somebody else was faster: the change was made to another revision than there is now."""
+
+    status, code = 412, "precondition_failed"
+
+
+class PreconditionRequired(InvalidRequest):
+    """The request must say (`If-Match`) which revision it changes."""
+
+    status, code = 428, "precondition_required"
 
 
 class BodyTooLarge(InvalidRequest):

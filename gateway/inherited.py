@@ -10,23 +10,32 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.channel import Channel
-from gateway.config import Config
+from gateway.config import Config, Given
 from gateway.handover import Board
 from gateway.monitor.arena import Arena
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What `penstock serve` was asked to do, and on how many GPUs.
+    """What `penstock serve` was asked to do.
 
     Attributes:
-        secret: the server's, where access is not open; never printed.
+        config: what is in force at the start: document, environment and flags.
+        revision: number of the document.
+        config_path: the file that was named with `--config`.
+        config_sha256: of what that file said.
+        flags: fields that the command line set.
+        secret: the server's; never printed.
+        gpus: how many this machine has.
     """
 
     config: Config
     home: Path
     files: tuple[Path, ...] = ()
+    revision: int = 0
     config_path: Path | None = None
+    config_sha256: str = ""
+    flags: tuple[Given, ...] = ()
     json: bool = False
     started: float = 0.0
     gpus: int = 0

@@ -22,6 +22,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.access.roles import Permission
+from gateway.access.scopes import keep, principal_of
 from gateway.catalogue import Catalogue, Served
 from gateway.config import Config
 from gateway.errors import (
@@ -51,8 +52,6 @@ MAX_TICKETS = 64
 # Bodies of the repository extension are a few names.
 MAX_SMALL_BODY = 65_536
 OPEN = frozenset(path.decode() for path in OPEN_PATHS)
-PRINCIPAL = "penstock_principal"
-"""Where routes find who asks: `scope["state"]`. Not there where access is open."""
 
 
 class OpenInference:
@@ -244,7 +243,15 @@ class OpenInference:
             raise ControlUnavailable(f"{action} of '{name}': {MAX_TICKETS} changes are under way")
         ticket = next(self._numbers)
         verdict = self._tickets[ticket] = asyncio.get_running_loop().create_future()
-        message = {"type": "repository", "action": action, "model": name, "ticket": ticket}
+        principal = principal_of(request.scope)
+        message = {
+            "type": "repository",
+            "action": action,
+            "model": name,
+            "ticket": ticket,
+            "client": request.client.host if request.client else "",
+            "who": None if principal is None else [principal.name, principal.shown],
+        }
         sent = self._mail(message)
         self._observer.mailed(sent)
         if not sent:
@@ -360,18 +367,18 @@ class KnownCallersOnly:
                 response = await self._failed(Request(scope), error)
                 await response(scope, receive, send)
                 return
-            scope.setdefault("state", {})[PRINCIPAL] = principal
+            keep(scope, principal)
         await self._app(scope, receive, send)
 
 
 def _require(request: Request, permission: Permission, model: str | None = None) -> None:
-    principal = request.scope.get("state", {}).get(PRINCIPAL)
+    principal = principal_of(request.scope)
     if principal is not None:
         principal.require(permission, model)
 
 
 def _knows(request: Request, model: str) -> bool:
-    principal = request.scope.get("state", {}).get(PRINCIPAL)
+    principal = principal_of(request.scope)
     return principal is None or principal.may_call(model)
 
 

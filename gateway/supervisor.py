@@ -112,6 +112,7 @@ class Supervisor:
         self._signals: list[int] = []
         self._looked = self._awake_since = time.monotonic()
         self._stop_by: float | None = None
+        self._stopped_by = 0
         self._interrupted = False
         self._failed = False
 
@@ -119,6 +120,11 @@ class Supervisor:
     def inherited(self) -> Inherited:
         """What the children get."""
         return self._inherited
+
+    @property
+    def stopped_by(self) -> int:
+        """The signal that ended it; 0 before."""
+        return self._stopped_by
 
     def run(self) -> int:
         """Serves until SIGTERM or SIGINT; returns the exit status."""
@@ -174,6 +180,7 @@ class Supervisor:
             if number == signal.SIGHUP:
                 self._tell_control({"type": "reload"})
             elif self._stop_by is None:
+                self._stopped_by = number
                 self._stop()
             elif number == signal.SIGINT and self._interrupted:
                 # Whoever asks at a terminal twice means it. SIGTERM may come twice by itself: from

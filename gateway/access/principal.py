@@ -16,6 +16,8 @@ FOREVER = inf
 """The one object that says that a principal does not end: compared by identity on the lane."""
 TOKENS = 0
 """The id under which all callers with a token of an identity provider are counted."""
+LOCAL = -2
+"""The id of commands on the server's own machine."""
 
 
 @dataclass(slots=True, eq=False)
@@ -23,7 +25,7 @@ class Principal:
     """One key, or one token, as those who ask for permission see it.
 
     Attributes:
-        id: of the key; `TOKENS` for a token.
+        id: of the key; `TOKENS` or `LOCAL` for what is no key.
         name: for logs and metrics.
         role: one of `ROLES`.
         models: the models it may call; None: all.
@@ -36,6 +38,11 @@ class Principal:
     role: str
     models: frozenset[str] | None = None
     until: float = FOREVER
+
+    @property
+    def shown(self) -> str:
+        """What it has shown, for the audit: a name alone may be that of several keys in turn."""
+        return {TOKENS: "token", LOCAL: "secret"}.get(self.id, f"key {self.id}")
 
     def may_call(self, model: str) -> bool:
         """Whether a model is among those it may know of."""

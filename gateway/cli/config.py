@@ -1,42 +1,68 @@
-"""`penstock config`: the configuration's JSON schema for editors, and a check of a document.
+"""`penstock config`: what may be set, what is in force, what would change, and its history.
 
-Knows how both are printed. Knows nothing of what may be set: `gateway.config` does.
+Knows options and how revisions and differences are printed. Knows nothing of what may be set
+(`gateway.config` does) or of how revisions are kept.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gateway.cli.output import say, say_json
+from gateway.cli.output import say, say_json, table
+from gateway.cli.serve import add_home
+from gateway.errors import NotFound
+
+if TYPE_CHECKING:
+    from gateway.control.differences import Difference
+    from gateway.control.revisions import Revision, Revisions
+    from gateway.layers import Setting
 
 
 def configure(subparsers: Any) -> None:
     """Adds the command."""
     parser = subparsers.add_parser(
         "config",
-        help="print the configuration's schema, or check a document",
-        description="What a configuration document may say, and whether one says it right.",
+        help="check, compare, apply and roll back the configuration",
+        description="The configuration document: what it may say, what is in force, and what was."
+        " A server that runs on this home takes a new revision up at once.",
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    _add(actions, "schema", print_schema, "print the JSON schema, for editors", home=False)
 
-    schema = actions.add_parser(
-        "schema",
-        help="print the JSON schema, for editors",
-        description="Prints the JSON schema of the configuration document.",
-    )
-    schema.add_argument("--json", action="store_true", help="on one line")
-    schema.set_defaults(run=print_schema)
-
-    check = actions.add_parser(
-        "check",
-        help="check a document: all faults at once, each with its path",
-        description="Checks a configuration document. Exit status 0: no faults.",
-    )
+    check = _add(actions, "check", check_file, "tell all faults of a document at once", home=False)
     check.add_argument("file", type=Path, metavar="FILE", help="YAML document")
-    check.add_argument("--json", action="store_true", help="print the document as it is understood")
-    check.set_defaults(run=check_file)
+
+    diff = _add(actions, "diff", print_difference, "tell what would change, or what changed")
+    diff.add_argument("old", metavar="FILE|N", help="a file, against what is in force; or a number")
+    diff.add_argument("new", nargs="?", metavar="FILE|N", help="against this, instead")
+
+    apply = _add(actions, "apply", apply_file, "put a document in force, as a new revision")
+    apply.add_argument("file", type=Path, metavar="FILE", help="YAML document")
+    apply.add_argument("--dry-run", action="store_true", help="only tell what would change")
+    _add_terms(apply)
+
+    _add(actions, "history", list_revisions, "list the revisions, newest first")
+
+    show = _add(actions, "show", show_revision, "print a document (default: what is in force)")
+    show.add_argument("number", nargs="?", type=int, metavar="N", help="this revision")
+    show.add_argument(
+        "--effective",
+        action="store_true",
+        help="every value, and whether document, environment or option set it",
+    )
+
+    rollback = _add(actions, "rollback", roll_back, "put an earlier document in force again")
+    rollback.add_argument(
+        "number", nargs="?", type=int, metavar="N", help="its revision (default: the one before)"
+    )
+    _add_terms(rollback)
 
 
 def print_schema(args: argparse.Namespace) -> int:
@@ -58,3 +84,210 @@ def check_file(args: argparse.Namespace) -> int:
         named = f", {len(document.models)} models named" if document.models else ""
         say(f"{args.file}: no faults{named}")
     return 0
+
+
+def print_difference(args: argparse.Namespace) -> int:
+    """Prints a line for everything that differs."""
+    from gateway import config
+    from gateway.control.differences import differences
+
+    def read(word: str) -> config.Config:
+        if word.isascii() and word.isdigit() and not Path(word).exists():
+            return _revision(args.home, int(word)).config
+        return config.load(Path(word))
+
+    old = _revision(args.home).config if args.new is None else read(args.old)
+    new = read(args.new or args.old)
+    found = differences(old, new)
+    if args.json:
+        say_json([one.as_json() for one in found])
+    else:
+        _print_changes(found)
+    return 0
+
+
+def apply_file(args: argparse.Namespace) -> int:
+    """Checks, tells what changes, stores, and waits until a running server follows."""
+    from gateway import config
+    from gateway.control.audit import at_terminal
+    from gateway.control.revisions import changes
+
+    document, source = config.read_text(args.file), str(args.file.absolute())
+    before = _revision(args.home)
+    found = changes(before, document, str(args.file), args.if_revision)
+    if args.dry_run:
+        return _tell_dry_run(args, before, found)
+    with _revisions(args.home) as revisions:
+        # What is told must be what happens: nobody else's revision may come in between.
+        added = revisions.add(
+            document,
+            at_terminal(),
+            source=source,
+            note=args.note,
+            if_revision=before.number,
+        )
+    return _tell(args, before, added, found)
+
+
+def roll_back(args: argparse.Namespace) -> int:
+    """Stores an earlier document as the newest revision."""
+    from gateway.control.audit import at_terminal
+    from gateway.control.differences import differences
+
+    with _revisions(args.home) as revisions:
+        before = revisions.newest()
+        wanted = before.number if args.if_revision is None else args.if_revision
+        added = revisions.rollback(at_terminal(), args.number, args.note, wanted)
+        found = differences(before.config, added.config)
+    return _tell(args, before, added, found)
+
+
+def list_revisions(args: argparse.Namespace) -> int:
+    """Prints one line a revision."""
+    found: Sequence[Revision] = ()
+    if _is_there(args.home):
+        with _revisions(args.home) as revisions:
+            found = revisions.history()
+    if args.json:
+        say_json([one.as_json(whole=False) for one in found])
+        return 0
+    rows = [
+        (
+            one.number,
+            datetime.fromtimestamp(one.at).isoformat(" ", "seconds"),
+            one.who,
+            one.sha256[:12],
+            one.note or "-",
+            one.source or "-",
+        )
+        for one in found
+    ]
+    say(table(("REVISION", "TIME", "WHO", "SHA-256", "NOTE", "FILE"), rows))
+    return 0
+
+
+def show_revision(args: argparse.Namespace) -> int:
+    """Prints a document as it was applied, or what is in force value by value."""
+    if args.effective:
+        return _show_effective(args)
+    found = _revision(args.home, args.number)
+    if args.json:
+        say_json(found.as_json())
+    elif found.document:
+        say(found.document.rstrip("\n"))
+    return 0
+
+
+def _show_effective(args: argparse.Namespace) -> int:
+    """Of the running server, which alone knows its environment; else as one would start here."""
+    from gateway import layers
+    from gateway.cli import running
+
+    server = running.find(args.home) if args.number is None else None
+    if server is not None:
+        with running.admin(args.home, server) as control:
+            answer = control.ask("GET", "/api/config/effective")
+        number = answer["revision"]
+        settings = [layers.Setting(**one) for one in answer["settings"]]
+    else:
+        found = _revision(args.home, args.number)
+        number, settings = found.number, layers.settings(found.config, os.environ, ())
+    if args.json:
+        say_json({"revision": number, "settings": [asdict(one) for one in settings]})
+    else:
+        _print_settings(settings)
+    return 0
+
+
+# ---- what they share ----------------------------------------------------------------------------
+
+
+def _add(
+    actions: Any, name: str, run: Any, text: str, home: bool = True
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = actions.add_parser(
+        name, help=text, description=f"{text[:1].upper()}{text[1:]}."
+    )
+    if home:
+        add_home(parser)
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_terms(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--note", default="", metavar="TEXT", help="why, for the history")
+    parser.add_argument(
+        "--if-revision", type=int, metavar="N", help="only if this is the newest revision"
+    )
+
+
+@contextmanager
+def _revisions(home: Path) -> Iterator[Revisions]:
+    from gateway.control.revisions import Revisions
+    from gateway.control.store import Store
+
+    with Store.open(home) as store:
+        yield Revisions(store)
+
+
+def _is_there(home: Path) -> bool:
+    """Whether the home has a database: looking at one that is not there does not make one."""
+    from gateway.control.store import FILE
+
+    return (home / FILE).exists()
+
+
+def _revision(home: Path, number: int | None = None) -> Revision:
+    """One revision; the newest where none is named."""
+    from gateway.control.revisions import NONE
+
+    if not _is_there(home):
+        if number is None:
+            return NONE
+        raise NotFound(f"no revision {number} of the configuration under {home}")
+    with _revisions(home) as revisions:
+        return revisions.newest() if number is None else revisions.get(number)
+
+
+def _tell_dry_run(args: argparse.Namespace, before: Revision, found: Sequence[Difference]) -> int:
+    if args.json:
+        told = [one.as_json() for one in found]
+        say_json({"revision": before.number, "dry_run": True, "changes": told})
+    else:
+        _print_changes(found)
+    return 0
+
+
+def _tell(
+    args: argparse.Namespace, before: Revision, added: Revision, found: Sequence[Difference]
+) -> int:
+    from gateway.cli import verdict
+
+    answer = verdict.announce_models(args.home, {one.model for one in found if one.model})
+    if args.json:
+        told = [one.as_json() for one in found]
+        whole = {"revision": added.number, "before": before.number, "changes": told}
+        say_json({**whole, "server": answer.as_json()})
+        return answer.status
+    if added.number == before.number:
+        say(f"revision {added.number} says this already")
+    else:
+        say(f"revision {added.number}, after {before.number}")
+    _print_changes(found)
+    for line in answer.words():
+        say(line)
+    return answer.status
+
+
+def _print_changes(found: Sequence[Difference]) -> None:
+    for one in found:
+        say(one.words())
+    if not found:
+        say("nothing changes")
+
+
+def _print_settings(settings: Sequence[Setting]) -> None:
+    from gateway.control.differences import text
+
+    say(table(("SETTING", "VALUE", "FROM"), [(s.path, text(s.value), s.source) for s in settings]))

@@ -7,6 +7,7 @@ looked at: `installation`, `machine` and `exposure` do.
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -36,7 +37,7 @@ def configure(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Prints each finding as it comes; 1 if any check failed."""
-    from gateway import config
+    from gateway import config, layers
     from gateway.cli.findings import Case, Finding
 
     findings: list[Finding] = []
@@ -47,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
             _print(finding)
 
     try:
-        document = config.load(args.config)
+        document = layers.effective(config.load(args.config), os.environ, ())
         note(Finding("configuration", "ok", str(args.config or "none: the defaults apply")))
     except ConfigInvalid as error:
         document = config.Config()

@@ -23,6 +23,7 @@ from gateway.cli.serve import add_home
 from gateway.errors import InvalidParameter
 
 if TYPE_CHECKING:
+    from gateway.control.audit import Actor
     from gateway.control.keys import Key, Keys
 
 # A key with white space around it; whoever names another file finds out early.
@@ -78,15 +79,15 @@ def create_key(args: argparse.Namespace) -> int:
         return _adopt(args, models, expires)
     if args.if_missing:
         raise InvalidParameter("--if-missing: expected --from-file with it")
-    with _keys(args) as (keys, who):
-        return _show_once(args, *keys.create(who, args.name, args.role, models, expires))
+    with _keys(args) as (keys, actor):
+        return _show_once(args, *keys.create(actor, args.name, args.role, models, expires))
 
 
 def _adopt(args: argparse.Namespace, models: list[str], expires: float | None) -> int:
     """Makes a key of one that lies in a file, and says which it is."""
     raw = _read_key(args.from_file)
-    with _keys(args) as (keys, who):
-        key, made = keys.adopt(who, args.name, args.role, raw, models, expires, args.if_missing)
+    with _keys(args) as (keys, actor):
+        key, made = keys.adopt(actor, args.name, args.role, raw, models, expires, args.if_missing)
     if args.json:
         say_json({**key.as_json(time.time()), "made": made})
     else:
@@ -113,14 +114,14 @@ def _read_key(path: Path) -> str:
 def rotate_key(args: argparse.Namespace) -> int:
     """Makes a successor and prints it."""
     overlap_s = 0.0 if args.overlap is None else read_duration(args.overlap, "--overlap")
-    with _keys(args) as (keys, who):
-        return _show_once(args, *keys.rotate(who, args.id, overlap_s))
+    with _keys(args) as (keys, actor):
+        return _show_once(args, *keys.rotate(actor, args.id, overlap_s))
 
 
 def revoke_key(args: argparse.Namespace) -> int:
     """Takes a key back."""
-    with _keys(args) as (keys, who):
-        key = keys.revoke(who, args.id)
+    with _keys(args) as (keys, actor):
+        key = keys.revoke(actor, args.id)
     if args.json:
         say_json(key.as_json(time.time()))
     else:
@@ -182,12 +183,12 @@ def _add(actions: Any, name: str, run: Any, text: str) -> argparse.ArgumentParse
 
 
 @contextmanager
-def _keys(args: argparse.Namespace) -> Iterator[tuple[Keys, str]]:
+def _keys(args: argparse.Namespace) -> Iterator[tuple[Keys, Actor]]:
     """The keys of a home, and who changes them."""
     from gateway.access.secret import server_secret
+    from gateway.control.audit import at_terminal
     from gateway.control.keys import Keys
-    from gateway.control.registry import os_user
     from gateway.control.store import Store
 
     with Store.open(args.home) as store:
-        yield Keys(store, server_secret(args.home)), os_user()
+        yield Keys(store, server_secret(args.home)), at_terminal()

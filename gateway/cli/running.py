@@ -69,8 +69,8 @@ def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def notify(home: Path, model: str) -> dict[str, Any] | None:
-    """Has the running server read its sources again, and waits for what becomes of one model.
+def notify(home: Path, model: str | None) -> dict[str, Any] | None:
+    """Has the running server read its sources again, and waits for one model, or for all of them.
 
     Returns:
         Its answer: `plan` (number) and `absent` (what does not serve, with reasons); None if no
@@ -88,7 +88,9 @@ def notify(home: Path, model: str) -> dict[str, Any] | None:
 
 def _proof(home: Path) -> str | None:
     """Shows that we may read the home's secret; nothing where we may not, or there is none."""
+    from gateway.control.audit import os_user
+
     try:
-        return local_token(server_secret(home, make=False), time.time())
+        return local_token(server_secret(home, make=False), os_user(), time.time())
     except GatewayError:
         return None

@@ -15,14 +15,18 @@ import resource
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from gateway.errors import ConfigInvalid
+import gateway
+from gateway.errors import ConfigInvalid, StoreFailed
 
 if TYPE_CHECKING:
-    from gateway.config import Config, Jwt
+    from gateway.config import Config, Given, Jwt
+    from gateway.control.audit import Actor
     from gateway.control.keys import Keys
+    from gateway.control.revisions import Revision
 
 DEFAULT_HOME = ".penstock"
 # Far above `limits.max_connections`; some kernels give every process a table of the full size.
@@ -43,7 +47,9 @@ def configure(subparsers: Any) -> None:
         metavar="MODEL",
         help="an ONNX file, served under its stem, or a folder NAME/VERSION/model.onnx",
     )
-    parser.add_argument("--config", type=Path, help="YAML document (penstock config schema)")
+    parser.add_argument(
+        "--config", type=Path, help="YAML document; without, the newest revision that was applied"
+    )
     add_home(parser)
     parser.add_argument("--host", help="where the data port listens (default 127.0.0.1)")
     parser.add_argument("--port", type=int, help="data port (default 8000; 0: a free one)")
@@ -74,26 +80,18 @@ def run(args: argparse.Namespace) -> int:
     """Serves; returns when the server has stopped."""
     # Until the supervisor listens to it, a reload has nothing to reload.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    from gateway import config
+    from gateway import layers
 
-    document = config.load(args.config)
-    overrides = {
-        "server": {
-            key: value
-            for key, value in (("host", args.host), ("port", args.port), ("workers", args.workers))
-            if value is not None
-        },
-        "control": {
-            key: value
-            for key, value in (("host", args.admin_host), ("port", args.admin_port))
-            if value is not None
-        },
-    }
-    settings = config.override(document, overrides)
+    flags = _flags(args)
+    path = None if args.config is None else args.config.absolute()
+    if path is not None:
+        _check(path, flags)
     home = args.home.resolve()
     lock = _take_home(home)
     # One that a killed server left would send commands to whoever has its ports now.
     (home / "run" / "server.json").unlink(missing_ok=True)
+    revision = _revision(home, path)
+    settings = layers.effective(revision.config, os.environ, flags)
     _prepare_environment(home)
     _raise_file_limit()
     if settings.access.data == "keys" or settings.control_asks:
@@ -106,6 +104,7 @@ def run(args: argparse.Namespace) -> int:
     from gateway import devices, processes, supervisor, trial, worker
     from gateway.access.secret import server_secret
     from gateway.cli.progress import Bar
+    from gateway.control import audit
     from gateway.control import main as control
     from gateway.control.keys import Keys
     from gateway.control.store import Store
@@ -125,7 +124,10 @@ def run(args: argparse.Namespace) -> int:
         config=settings,
         home=home,
         files=tuple(path.absolute() for path in args.models),
-        config_path=None if args.config is None else args.config.absolute(),
+        revision=revision.number,
+        config_path=path,
+        config_sha256=revision.sha256,
+        flags=flags,
         json=args.json,
         started=started,
         secret=secret,
@@ -136,10 +138,72 @@ def run(args: argparse.Namespace) -> int:
     )
     roles = supervisor.Roles(control.main, worker.main, trial.try_out)
     try:
-        return supervisor.Supervisor(launch, workers, roles).run()
+        server = supervisor.Supervisor(launch, workers, roles)
+        facts = {
+            "version": gateway.__version__,
+            "workers": workers,
+            "revision": launch.revision,
+            "flags": [flag.by for flag in flags],
+        }
+        _write_down(home, audit.at_terminal(), "start", facts)
+        status = server.run()
+        name = signal.Signals(server.stopped_by).name
+        _write_down(home, audit.by_signal(name, os.getpid()), "stop", {"status": status})
+        return status
     finally:
         (home / "run" / "server.json").unlink(missing_ok=True)
         lock.close()
+
+
+def _flags(args: argparse.Namespace) -> tuple[Given, ...]:
+    """The fields that options set."""
+    from gateway.config import Given
+
+    options = (
+        (("server", "host"), args.host, "--host"),
+        (("server", "port"), args.port, "--port"),
+        (("server", "workers"), args.workers, "--workers"),
+        (("control", "host"), args.admin_host, "--admin-host"),
+        (("control", "port"), args.admin_port, "--admin-port"),
+    )
+    return tuple(Given(path, value, by) for path, value, by in options if value is not None)
+
+
+def _check(path: Path, flags: Sequence[Given]) -> None:
+    """Raises `ConfigInvalid` for what is wrong with a document, before anything is touched."""
+    from gateway import config, layers
+
+    layers.effective(config.load(path), os.environ, flags)
+
+
+def _revision(home: Path, path: Path | None) -> Revision:
+    """The document to serve: the file's, which becomes a revision, else the newest revision.
+
+    What is wrong with the database is better said here than by a child over and over.
+    """
+    from gateway import config
+    from gateway.control.audit import at_terminal
+    from gateway.control.revisions import Revisions
+    from gateway.control.store import Store
+
+    with Store.open(home) as store:
+        revisions = Revisions(store)
+        if path is None:
+            return revisions.newest()
+        text = config.read_text(path)
+        return revisions.add(text, at_terminal(), "config serve", str(path))
+
+
+def _write_down(home: Path, actor: Actor, action: str, facts: dict[str, Any]) -> None:
+    """Enters a start or stop in the audit, in a store that is closed before anything is forked."""
+    from gateway.control.audit import Audit
+    from gateway.control.store import Store
+
+    try:
+        with Store.open(home) as store:
+            Audit(store).note(actor, action, "server", None, facts)
+    except StoreFailed as error:  # a full disk is no reason not to serve
+        print(f"penstock: audit: {error}", file=sys.stderr)  # noqa: T201
 
 
 def _check_access(settings: Config, keys: Keys) -> None:

@@ -5,6 +5,7 @@ Knows how to ask it and how to say what it answered. Knows nothing of the change
 
 from __future__ import annotations
 
+from collections.abc import Callable, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,16 @@ def announce(home: Path, model: str, version: int | None = None) -> Verdict:
         model: the model that changed.
         version: the version that should serve now; None: any fault of the model counts.
     """
+    return _announce(home, model, lambda name, number: name == model and version in (None, number))
+
+
+def announce_models(home: Path, models: Set[str]) -> Verdict:
+    """As `announce`, of several models: waits for all that should run, unless it is just one."""
+    (awaited,) = models if len(models) == 1 else (None,)
+    return _announce(home, awaited, lambda name, _: name in models)
+
+
+def _announce(home: Path, model: str | None, concerns: Callable[[str, int], bool]) -> Verdict:
     try:
         answer = running.notify(home, model)
     except GatewayError as error:
@@ -76,7 +87,7 @@ def announce(home: Path, model: str, version: int | None = None) -> Verdict:
     faults = tuple(
         f"model '{fault['name']}' version {fault['version']} does not serve: {fault['reason']}"
         for fault in answer.get("absent", ())
-        if fault["name"] == model and version in (None, fault["version"])
+        if concerns(fault["name"], fault["version"])
     )
     return Verdict(True, answer.get("plan"), faults)
 

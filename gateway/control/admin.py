@@ -14,6 +14,7 @@ from typing import Any
 from starlette.responses import Response
 
 from gateway.access.roles import Permission
+from gateway.control.audit import Actor
 from gateway.control.documents import (
     Live,
     Loaded,
@@ -48,9 +49,9 @@ class Admin:
     metrics: Callable[[str, bool], tuple[bytes, str]]
     status: Callable[[], Mapping[str, Any]]
     models: Callable[[], list[dict[str, Any]]]
-    reload: Callable[[str | None], Awaitable[tuple[Absent, ...]]]
-    load: Callable[[str], Awaitable[None]]
-    unload: Callable[[str], Awaitable[None]]
+    reload: Callable[[Actor, str | None], Awaitable[tuple[Absent, ...]]]
+    load: Callable[[Actor, str], Awaitable[None]]
+    unload: Callable[[Actor, str], Awaitable[None]]
 
 
 def operations(admin: Admin, open_metrics: bool = False) -> tuple[Operation, ...]:
@@ -80,15 +81,15 @@ def operations(admin: Admin, open_metrics: bool = False) -> tuple[Operation, ...
         return {"models": admin.models()}
 
     async def reload(asked: Asked) -> Any:
-        absent = await admin.reload(asked.query.model)
+        absent = await admin.reload(asked.actor, asked.query.model)
         return {"plan": admin.status()["plan"], "absent": [asdict(one) for one in absent]}
 
     async def load(asked: Asked) -> Any:
-        await admin.load(asked.path.model)
+        await admin.load(asked.actor, asked.path.model)
         return {"loaded": asked.path.model}
 
     async def unload(asked: Asked) -> Any:
-        await admin.unload(asked.path.model)
+        await admin.unload(asked.actor, asked.path.model)
         return {"unloaded": asked.path.model}
 
     changing = (ConfigInvalid, StoreFailed, ArenaFull)

@@ -19,8 +19,9 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from gateway.access.roles import Permission
+from gateway.access.scopes import principal_of
 from gateway.control import openapi
-from gateway.control.callers import Known, KnownCallersOnly, LoopbackNamesOnly, principal_of
+from gateway.control.callers import Known, KnownCallersOnly, LoopbackNamesOnly
 from gateway.control.documents import OpenApi
 from gateway.control.failures import failure
 from gateway.control.operations import Asked, Document, Operation, Told
@@ -35,8 +36,6 @@ from gateway.errors import (
     UnsupportedEncoding,
     UnsupportedMediaType,
 )
-
-MAX_BODY_BYTES = 1 << 20
 
 
 class Nothing(Document):
@@ -106,7 +105,7 @@ class Resource:
         if operation is None:
             error = MethodNotAllowed(f"method: expected {self._allowed}, got {request.method}")
             return failure(error, {"allow": self._allowed})
-        principal = principal_of(request)
+        principal = principal_of(request.scope)
         if principal is not None and operation.permission is not None:
             principal.require(operation.permission)
         path = _read_strings(operation.path_parameters, "path parameter", request.path_params)
@@ -163,7 +162,7 @@ async def _read_body(operation: Operation, request: Request) -> BaseModel | str 
         raise UnsupportedMediaType(f"content-type: expected {wanted}, got '{kind[:80]}'")
     if headers.get("content-encoding", "identity") != "identity":
         raise UnsupportedEncoding("content-encoding: expected none here")
-    data = await _collect(request, MAX_BODY_BYTES)
+    data = await _collect(request, operation.max_body_bytes)
     if isinstance(operation.body, str):
         try:
             return data.decode()

@@ -17,16 +17,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.access.headers import credential
 from gateway.access.keyring import Keyring
-from gateway.access.local import PREFIX, is_local
-from gateway.access.principal import TOKENS, Principal
+from gateway.access.local import PREFIX, local_user
+from gateway.access.principal import LOCAL, Principal
+from gateway.access.scopes import keep, principal_of
+from gateway.control.audit import Actor, Door
 from gateway.control.failures import failure
 from gateway.errors import ForbiddenHost, GatewayError
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
-PRINCIPAL = "penstock_principal"
-"""Where routes find who asks: `scope["state"]`. Not there where the port is open."""
-NOBODY = "control port"
-"""Who made a change on an open port, as far as anybody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +42,14 @@ class Known:
     used: Callable[[int], None]
 
 
-def principal_of(request: Request) -> Principal | None:
-    """Who asks; None where the port is open, or the route."""
-    found: Principal | None = request.scope.get("state", {}).get(PRINCIPAL)
-    return found
-
-
-def who(request: Request) -> str:
-    """Who asks, for the record."""
-    principal = principal_of(request)
-    return NOBODY if principal is None else principal.name
+def actor_of(request: Request) -> Actor:
+    """Who asks, for the audit. On an open port nobody knows more than the address."""
+    host, port = request.client or ("", 0)
+    principal = principal_of(request.scope)
+    if principal is None:
+        return Actor(f"anonymous@{host}", "admin", f"{host}:{port}")
+    door: Door = "cli" if principal.id == LOCAL else "admin"
+    return Actor(principal.name, door, f"{host}:{port} {principal.shown}")
 
 
 class KnownCallersOnly:
@@ -74,13 +70,15 @@ class KnownCallersOnly:
                 await failure(error)(scope, receive, send)
                 return
             self._known.used(principal.id)
-            scope.setdefault("state", {})[PRINCIPAL] = principal
+            keep(scope, principal)
         await self._app(scope, receive, send)
 
     def _principal(self, scope: Scope) -> Principal:
         given = credential(scope["headers"])
-        if given.startswith(PREFIX.encode()) and is_local(self._known.secret, given, time.time()):
-            return Principal(TOKENS, "local", "admin")
+        if given.startswith(PREFIX.encode()):
+            user = local_user(self._known.secret, given, time.time())
+            if user is not None:
+                return Principal(LOCAL, user, "admin")
         return self._known.keyring.find(given)
 
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
-from pydantic.json_schema import SkipJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from gateway.control.operations import Document
 from gateway.models.names import MAX_NAME, check_name
@@ -21,6 +20,18 @@ NAME_SCHEMA = {
 ModelName = Annotated[
     str, AfterValidator(check_name), WithJsonSchema({"type": "string", **NAME_SCHEMA})
 ]
+
+
+def _digits(value: Any) -> Any:
+    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
+        raise ValueError("expected a whole number in digits")  # "1.0" and " 1" would be read, too
+    return value
+
+
+# Behind the bounds, which would be missing from the schema otherwise.
+_DIGITS = BeforeValidator(_digits)
+# Of a row of some table.
+Number = Annotated[int, Field(ge=0, le=2**63 - 1), _DIGITS]
 
 
 class Live(Document):
@@ -108,18 +119,20 @@ class ModelPath(Document):
     model: ModelName
 
 
-def _without_default(schema: dict[str, Any]) -> None:
+def optional(schema: dict[str, Any]) -> None:
+    """Of a parameter: None stands for one that was left out, and null cannot be sent."""
     del schema["default"]
+    given, _ = schema.pop("anyOf")
+    schema.update(given)
 
 
 class ReloadQuery(Document):
     """What a reload waits for."""
 
-    # Its default cannot be written: null would be a model of that name.
-    model: ModelName | SkipJsonSchema[None] = Field(
+    model: ModelName | None = Field(
         None,
         description="the one model that is waited for; by default all",
-        json_schema_extra=_without_default,
+        json_schema_extra=optional,
     )
 
 
@@ -127,6 +140,35 @@ class MetricsQuery(Document):
     """What is left out of the metrics."""
 
     triton: Literal["0", "1"] = Field("1", description="with Triton's nv_inference_*")
+
+
+class AuditEntry(Document):
+    """One change."""
+
+    id: int = Field(ge=1)
+    at: float = Field(description="seconds since 1970")
+    who: str = Field(description="a user or principal")
+    door: str = Field(description="cli, admin, data, signal or automatic")
+    origin: str = Field(description="an address, or host, process and terminal")
+    action: str
+    subject: str
+    before: Any = Field(description="what the change replaced")
+    after: Any = Field(description="what it put there")
+    hash: str = Field(description="over the hash of the entry before and all the above")
+
+
+class AuditPage(Document):
+    """Entries of the audit, ascending."""
+
+    entries: list[AuditEntry]
+    next: int | None = Field(description="`after` of the next page; null where this was the last")
+
+
+class AuditQuery(Document):
+    """Which entries."""
+
+    after: Number = Field(0, description="an entry's id; those past it are told")
+    limit: Annotated[int, Field(ge=1, le=1000), _DIGITS] = 100
 
 
 class OpenApi(BaseModel):

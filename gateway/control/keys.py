@@ -18,7 +18,8 @@ from gateway.access.durations import moment_text
 from gateway.access.keyring import Row
 from gateway.access.keys import digest, is_name, new_key
 from gateway.access.roles import ROLES
-from gateway.control.store import Store, note_change
+from gateway.control.audit import Actor, note
+from gateway.control.store import Store
 from gateway.errors import Conflict, InvalidParameter, NotFound
 from gateway.models.names import check_name
 
@@ -165,7 +166,7 @@ class Keys:
 
     def create(
         self,
-        who: str,
+        actor: Actor,
         name: str,
         role: str,
         models: Iterable[str] = EVERYTHING,
@@ -182,11 +183,11 @@ class Keys:
         with self._store.write() as db:
             if (twin := self._twin(db, name)) is not None:
                 raise _taken(twin)
-            return self._insert(db, who, "key create", name, role, chosen, expires_at, raw), raw
+            return self._insert(db, actor, "key create", name, role, chosen, expires_at, raw), raw
 
     def adopt(
         self,
-        who: str,
+        actor: Actor,
         name: str,
         role: str,
         raw: str,
@@ -197,7 +198,7 @@ class Keys:
         """Makes a key of one that came from elsewhere, such as an orchestrator's secret.
 
         Args:
-            who: who makes it.
+            actor: who makes it.
             name: what it is called.
             role: what it may do.
             raw: the key itself, as `read_key` gives it.
@@ -220,7 +221,7 @@ class Keys:
             same = db.execute("SELECT * FROM keys WHERE digest = ?", (hashed,)).fetchone()
             there = same or self._twin(db, name)
             if there is None:
-                made = self._insert(db, who, "key create", name, role, chosen, expires_at, raw)
+                made = self._insert(db, actor, "key create", name, role, chosen, expires_at, raw)
                 return made, True
             if if_missing:
                 return _key(there), False
@@ -228,7 +229,7 @@ class Keys:
                 raise Conflict(f"this key was made before (id {same['id']})")
             raise _taken(there)
 
-    def rotate(self, who: str, number: int, overlap_s: float = 0.0) -> tuple[Key, str]:
+    def rotate(self, actor: Actor, number: int, overlap_s: float = 0.0) -> tuple[Key, str]:
         """Makes a key like another, which ends after `overlap_s`.
 
         Raises:
@@ -243,15 +244,15 @@ class Keys:
                 # As long as the old one was given at first, from now on.
                 kept = now + (old.expires_at - old.created_at)
             raw = new_key()
-            fresh = self._insert(db, who, "key rotate", old.name, old.role, old.models, kept, raw)
+            fresh = self._insert(db, actor, "key rotate", old.name, old.role, old.models, kept, raw)
             end = now + overlap_s if overlap_s else None
             if end is None:
-                self._update(db, who, old, "revoked_at", now)
+                self._update(db, actor, old, "revoked_at", now)
             elif old.expires_at is None or old.expires_at > end:
-                self._update(db, who, old, "expires_at", end)
+                self._update(db, actor, old, "expires_at", end)
             return fresh, raw
 
-    def revoke(self, who: str, number: int) -> Key:
+    def revoke(self, actor: Actor, number: int) -> Key:
         """Takes a key back at once and for good.
 
         Raises:
@@ -259,7 +260,7 @@ class Keys:
             Conflict: it is not active.
         """
         with self._store.write() as db:
-            self._update(db, who, self._active(db, number), "revoked_at", self._now())
+            self._update(db, actor, self._active(db, number), "revoked_at", self._now())
             return _find(db, number)
 
     def used(self, when: Mapping[int, float]) -> None:
@@ -289,7 +290,7 @@ class Keys:
     def _insert(
         self,
         db: sqlite3.Connection,
-        who: str,
+        actor: Actor,
         action: str,
         name: str,
         role: str,
@@ -310,18 +311,18 @@ class Keys:
                 role,
                 orjson.dumps(models).decode(),
                 self._now(),
-                who,
+                actor.who,
                 expires_at,
                 _next_version(db),
             ),
         ).lastrowid
         key = _find(db, number or 0)
         after = {"role": role, "models": list(models), "expires_at": expires_at}
-        note_change(db, self._now(), who, action, _subject(key), None, after)
+        note(db, actor, action, _subject(key), None, after, self._now())
         return key
 
     def _update(
-        self, db: sqlite3.Connection, who: str, old: Key, column: str, value: float
+        self, db: sqlite3.Connection, actor: Actor, old: Key, column: str, value: float
     ) -> None:
         db.execute(
             f"UPDATE keys SET {column} = ?, changed = ? WHERE id = ?",
@@ -329,7 +330,7 @@ class Keys:
         )
         action = "key revoke" if column == "revoked_at" else "key expire"
         before = {column: getattr(old, column)}
-        note_change(db, self._now(), who, action, _subject(old), before, {column: value})
+        note(db, actor, action, _subject(old), before, {column: value}, self._now())
 
     def _check_secret(self, db: sqlite3.Connection) -> None:
         known = db.execute("SELECT digest FROM secret_check").fetchone()

@@ -21,28 +21,31 @@ import uvicorn
 import uvloop
 
 from gateway import __version__
-from gateway import config as configuration
 from gateway.access.keyring import Keyring
 from gateway.access.tokens import token_verifier
-from gateway.config import Config
+from gateway.control import audit_operations, config_operations, key_operations
 from gateway.control import memory as memories
 from gateway.control.access import COUNT_S, LOOK_S, WRITE_S, Access, Usage
 from gateway.control.admin import Admin, operations
 from gateway.control.announcement import announce, still_loading
 from gateway.control.api import build_app
+from gateway.control.audit import Actor, Audit, by_signal
 from gateway.control.blocks import Blocks
 from gateway.control.callers import Known
+from gateway.control.changes import Changes
 from gateway.control.desired import Sources
+from gateway.control.in_force import InForce
 from gateway.control.jwks import Jwks
-from gateway.control.key_routes import key_operations
 from gateway.control.keys import Keys
 from gateway.control.links import Links
 from gateway.control.metrics import Info, Metrics
 from gateway.control.planner import Memory, Planner
+from gateway.control.recorder import Recorder
 from gateway.control.registry import Registry
+from gateway.control.revisions import Revisions
 from gateway.control.store import Store
 from gateway.control.trials import Trials
-from gateway.errors import GatewayError, RepositoryForbidden
+from gateway.errors import GatewayError
 from gateway.inherited import Inherited
 from gateway.monitor.arena import (
     BORN_NS,
@@ -55,7 +58,6 @@ from gateway.monitor.arena import (
     STATE,
     STATES,
 )
-from gateway.plan import Absent
 
 log = logging.getLogger("penstock.control")
 
@@ -66,8 +68,6 @@ WATCH_S = 1.0
 RETRY_S = 2.0
 SLOW_START_S = 1.0
 BEAT_S = 1.0
-# What a reload cannot change, because it was handed out before the workers were forked.
-FIXED_SECTIONS = ("server", "control", "access", "limits", "drain")
 
 
 def main(inherited: Inherited, epoch: int) -> int:
@@ -84,7 +84,6 @@ class Control:
         self._inherited = inherited
         self._launch = inherited.launch
         self._epoch = epoch
-        self._config = inherited.launch.config
         self._run_dir = inherited.launch.home / "run"
         self._supervisor = inherited.supervisor_link[1]
         self._tasks: set[asyncio.Task[None]] = set()
@@ -105,6 +104,8 @@ class Control:
         self._store = Store.open(self._launch.home)
         self._registry = Registry(self._store, self._launch.home)
         self._sources = Sources(self._launch.files, self._registry)
+        self._recorder = Recorder(self._store)
+        self._in_force = InForce(Revisions(self._store), self._launch)
         memory_file = self._run_dir / "plan.json"
         memory = memories.read(memory_file, arena.boot_id) or Memory()
         self._links = Links([ends[0] for ends in self._inherited.links], self._mail, self._heard)
@@ -115,17 +116,26 @@ class Control:
             self._links,
             self._blocks.allocate,
             self._trials.try_out,
-            lambda known: self._sources.gather(self._config, known),
+            lambda known: self._sources.gather(self._in_force.refresh(), known),
             lambda known: memories.write(memory_file, arena.boot_id, known),
             self._blocks.want,
             LOAD_DEADLINE_S,
+            self._recorder.note,
         )
+
+        async def reread(actor: Actor) -> None:
+            await asyncio.to_thread(self._in_force.reread, actor)
+
+        self._changes = Changes(
+            self._planner, self._sources, self._recorder, lambda: self._in_force.config, reread
+        )
+        recording = loop.create_task(self._recorder.run())
         self._planner.resume()
         secret = self._launch.secret
         self._keys = Keys(self._store, secret)
-        asks = self._config.access.data == "keys"
-        tables = self._links.tables if asks else None
-        jwt = self._config.access.jwt
+        access = self._launch.config.access
+        tables = self._links.tables if access.data == "keys" else None
+        jwt = access.jwt
         verifier = token_verifier(jwt)
         self._access = Access(self._store, self._keys, Keyring(secret, verifier), tables)
         self._jwks = None
@@ -150,6 +160,8 @@ class Control:
         self._usage.count()
         with contextlib.suppress(GatewayError):  # a full disk keeps nobody from leaving
             self._usage.write()
+        self._recorder.close()
+        await recording
         self._store.close()
 
     async def _serve(self, stop: asyncio.Event) -> None:
@@ -157,17 +169,20 @@ class Control:
             metrics=self._render_metrics,
             status=self.status,
             models=self.models,
-            reload=self.reload,
-            load=self.load,
-            unload=self.unload,
+            reload=self._changes.reload,
+            load=self._changes.load,
+            unload=self._changes.unload,
         )
+        config = self._launch.config
         table = (
-            *operations(admin, self._config.control.open_metrics),
-            *key_operations(self._keys, self._access.refresh),
+            *operations(admin, config.control.open_metrics),
+            *audit_operations.operations(Audit(self._store)),
+            *config_operations.operations(self._in_force, self._planner.apply),
+            *key_operations.operations(self._keys, self._access.refresh),
         )
         server = uvicorn.Server(
             uvicorn.Config(
-                build_app(table, self._known() if self._config.control_asks else None),
+                build_app(table, self._known() if config.control_asks else None),
                 log_level="warning",
                 access_log=False,
                 lifespan="off",
@@ -206,23 +221,6 @@ class Control:
             await asyncio.to_thread(announce, self._inherited, serving, absent)
         except OSError as error:
             log.error("%s: where this server listens cannot be announced", error)
-
-    async def reload(self, name: str | None = None) -> tuple[Absent, ...]:
-        """Reads the configuration and every source again and brings the workers there.
-
-        Args:
-            name: wait for this model alone; None: for all.
-
-        Raises:
-            ConfigInvalid: the document has faults; nothing changes.
-        """
-        if self._launch.config_path is not None:
-            fresh = await asyncio.to_thread(configuration.load, self._launch.config_path)
-            self._config = _keep_fixed(fresh, self._launch.config)
-            for path in _unheeded(fresh, self._launch.config):
-                log.warning("%s: what the file says takes effect at the next start", path)
-        self._planner.forget_refusals()
-        return await self._planner.apply(name)
 
     def _beat(self) -> None:
         """Lets the supervisor see that this loop turns."""
@@ -353,7 +351,8 @@ class Control:
             elif kind == "died":
                 self._planner.crashed(message["suspects"])
             elif kind == "reload":
-                self._spawn(self._quietly(self.reload()))
+                sent = by_signal("SIGHUP", os.getppid())
+                self._spawn(self._quietly(self._changes.reload(sent)))
             elif kind == "draining":
                 self._draining = True
 
@@ -373,50 +372,13 @@ class Control:
             self._spawn(self._change_repository(slot, message))
 
     async def _change_repository(self, slot: int, message: Mapping[str, Any]) -> None:
-        """A load or unload asked on the data port: the worker waits for the verdict."""
-        name, load = message["model"], message["action"] == "load"
-        verdict: dict[str, Any] = {"type": "verdict", "ticket": message["ticket"], "ok": True}
-        try:
-            if not self._config.repository.allow_load:
-                # Workers go by what they were started with; switching it off is obeyed at once.
-                raise RepositoryForbidden("load and unload were switched off by a reload")
-            await (self.load(name) if load else self.unload(name))
-        except GatewayError as error:
-            verdict |= {
-                "ok": False,
-                "status": error.status,
-                "code": error.code,
-                "error": str(error),
-            }
-        except Exception:
-            log.exception("load or unload of '%s'", name)
-            verdict |= {"ok": False, "status": 500, "code": "internal", "error": "internal error"}
-        self._tell(slot, verdict)
+        self._tell(slot, await self._changes.asked_by_mail(message))
 
     def _tell(self, slot: int, message: dict[str, Any], tries: int = 50) -> None:
         """Sends a worker what a client waits for; a full link empties as the worker reads."""
         if not self._links.tell(slot, message) and tries:
             loop = asyncio.get_running_loop()
             loop.call_later(0.1, self._tell, slot, message, tries - 1)
-
-    async def load(self, name: str) -> None:
-        """Loads a model anew from its source.
-
-        Raises:
-            ModelNotFound, ModelRefused: nothing by that name, or it will not load.
-        """
-        await asyncio.to_thread(self._sources.require, self._config, name)
-        self._planner.reload(name)
-        absent = await self._planner.apply(name)
-        self._sources.raise_refusal(name, absent)
-
-    async def unload(self, name: str) -> None:
-        """Takes a model out of service until it is loaded again; unknown names are no error."""
-        plan = self._planner.memory.plan
-        # Names that nobody knows would only pile up.
-        if name in {held.name for held in plan.held} | {absent.name for absent in plan.absent}:
-            self._planner.memory.unloaded.add(name)
-            await self._planner.apply(name)
 
     # ---- helpers --------------------------------------------------------------------------------
 
@@ -436,22 +398,3 @@ class Control:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _keep_fixed(fresh: Config, running: Config) -> Config:
-    return fresh.model_copy(update={name: getattr(running, name) for name in FIXED_SECTIONS})
-
-
-def _unheeded(fresh: Config, running: Config) -> list[str]:
-    """Settings in a document that differ from what is in force and stay without effect."""
-    differing = [
-        f"{section}.{field}"
-        for section in FIXED_SECTIONS
-        for field in sorted(getattr(fresh, section).model_fields_set)
-        if getattr(getattr(fresh, section), field) != getattr(getattr(running, section), field)
-    ]
-    if fresh.repository.allow_load and not running.repository.allow_load:
-        differing.append("repository.allow_load")
-    if fresh.repository.change_timeout_s != running.repository.change_timeout_s:
-        differing.append("repository.change_timeout_s")
-    return differing

@@ -13,9 +13,14 @@ from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 
 from gateway.access.roles import Permission
+from gateway.control.audit import Actor
+from gateway.control.callers import actor_of
 from gateway.errors import GatewayError
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+# Of a body; a row may allow more.
+MAX_BODY_BYTES = 1 << 20
 
 
 class Document(BaseModel):
@@ -49,6 +54,11 @@ class Asked:
     headers: Any
     body: Any
 
+    @property
+    def actor(self) -> Actor:
+        """Who asks, for the audit."""
+        return actor_of(self.request)
+
 
 @dataclass(frozen=True, slots=True)
 class Told:
@@ -76,6 +86,7 @@ class Operation:
         query: model of the query parameters; other parameters are refused either way.
         headers: model of the request headers that it heeds, by their alias.
         body: model of the JSON that it takes, or the media type of a text; others take no body.
+        max_body_bytes: more is refused.
         errors: what it may answer with, beyond what every operation may.
     """
 
@@ -91,6 +102,7 @@ class Operation:
     query: type[Document] | None = None
     headers: type[Document] | None = None
     body: type[Document] | str | None = None
+    max_body_bytes: int = MAX_BODY_BYTES
     errors: tuple[type[GatewayError], ...] = ()
 
     @property

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gateway.control.desired import Desired
+from gateway.control.served import difference
 from gateway.control.succession import Stand, broken, known, successor
 from gateway.errors import GatewayError
 from gateway.plan import Absent, Held, Plan
@@ -42,6 +43,19 @@ _QUARANTINED = (
     "gives it another chance"
 )
 Trial = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
+
+
+class Note(Protocol):
+    """Writes a decision down (recorder.Recorder.note)."""
+
+    def __call__(
+        self,
+        action: str,
+        subject: str,
+        before: Mapping[str, Any] | None = None,
+        after: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Returns at once."""
 
 
 class Publisher(Protocol):
@@ -87,6 +101,7 @@ class Planner:
         store: Callable[[Memory], None],
         want: Callable[[Set[tuple[str, int]]], None],
         load_deadline_s: float,
+        note: Note,
     ) -> None:
         """Takes its collaborators.
 
@@ -99,6 +114,7 @@ class Planner:
             store: keeps the memory; called before each plan goes out.
             want: hears which versions are known, once all workers follow the plan that says so.
             load_deadline_s: how long workers may take to load a deployment.
+            note: hears what is decided here, for the audit.
         """
         # fixed at start
         self._publisher = publisher
@@ -108,6 +124,7 @@ class Planner:
         self._store = store
         self._want = want
         self._load_deadline_s = load_deadline_s
+        self._note = note
         self._loop = asyncio.get_running_loop()
         # until replaced
         self.memory = memory
@@ -183,8 +200,9 @@ class Planner:
         blamed = {held for held in suspects if crashes.get(held, 0) == most}
         for held in blamed:
             crashes[held] = most + 1
+            self._note("blame crash", held, {"crashes": most}, {"crashes": most + 1})
             if most + 1 >= CRASHES_TO_QUARANTINE:
-                self._refuse(held, _QUARANTINED.format(most + 1))
+                self._refuse(held, _QUARANTINED.format(most + 1), "crashes")
         if most + 1 >= CRASHES_TO_QUARANTINE:
             self._step()
         else:
@@ -283,9 +301,12 @@ class Planner:
             if reason is None and self._late(held_id) and self._publisher.loading(held_id):
                 reason = f"a worker has not loaded it within {self._load_deadline_s:g} s"
             if reason is not None:
-                self._refuse(held_id, reason)
+                self._refuse(held_id, reason, "workers")
 
-    def _refuse(self, held_id: str, reason: str) -> None:
+    def _refuse(self, held_id: str, reason: str, by: str) -> None:
+        if self.memory.refused.get(held_id) != reason:
+            action = "quarantine" if by == "crashes" else "refuse"
+            self._note(action, held_id, None, {"by": by, "reason": reason})
         self.memory.refused[held_id] = reason
         self._passed.discard(held_id)
 
@@ -323,7 +344,7 @@ class Planner:
         if report["ok"]:
             self._passed.add(held.id)
         else:
-            self._refuse(held.id, report["reason"])
+            self._refuse(held.id, report["reason"], "trial")
         self.step_soon()
 
     def _publish(self, stand: Stand) -> None:
@@ -336,6 +357,8 @@ class Planner:
         memory.plan = plan
         self._store(memory)
         self._publisher.publish(plan)
+        if (change := difference(old, plan)) is not None:
+            self._note("serve", f"plan {plan.number}", *change)
 
     def _complain(self, absent: Sequence[Absent], old: Plan) -> None:
         """Logs what does not serve, once."""

@@ -11,8 +11,6 @@ it is asked for, because answers and logs name versions by it.
 
 from __future__ import annotations
 
-import os
-import pwd
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,6 +19,7 @@ from pathlib import Path
 
 import orjson
 
+from gateway.control.audit import Actor, at_terminal, note_change
 from gateway.control.blobs import Blobs, Incoming, Progress
 from gateway.control.entries import (
     CHAMPION,
@@ -31,7 +30,7 @@ from gateway.control.entries import (
     facts_of,
 )
 from gateway.control.rows import find_model, read_model, read_names
-from gateway.control.store import Store, note_change
+from gateway.control.store import Store
 from gateway.errors import Conflict, InvalidParameter, VersionNotFound
 from gateway.models import package
 from gateway.models.names import MAX_VERSION, check_alias, check_name
@@ -52,7 +51,7 @@ class Registry:
     Args:
         store: the home's database.
         home: the home.
-        who: noted with every change; the operating system's user where it is not given.
+        actor: noted with every change; whoever runs this process where it is not given.
         now: seconds since 1970.
     """
 
@@ -60,12 +59,12 @@ class Registry:
         self,
         store: Store,
         home: Path,
-        who: str | None = None,
+        actor: Actor | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._blobs = Blobs(home.absolute() / "models")
-        self._who = who or os_user()
+        self._actor = actor or at_terminal()
         self._now = now
 
     # ---- reading --------------------------------------------------------------------------------
@@ -255,7 +254,7 @@ class Registry:
         facts = orjson.dumps(facts_of(copied.onnx, copied.hints)).decode()
         db.execute(
             "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (name, number, incoming.digest, copied.onnx.file, facts, self._who, self._now()),
+            (name, number, incoming.digest, copied.onnx.file, facts, self._actor.who, self._now()),
         )
         after = {"digest": incoming.digest, "bytes": incoming.bytes}
         self._note(db, "register", f"{name}/{number}", None, after)
@@ -322,15 +321,7 @@ class Registry:
         before: Mapping[str, object] | None,
         after: Mapping[str, object] | None,
     ) -> None:
-        note_change(db, self._now(), self._who, action, subject, before, after)
-
-
-def os_user() -> str:
-    """Who runs this process, as the operating system names them."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:  # containers run under numbers that have no name
-        return f"uid {os.getuid()}"
+        note_change(db, self._actor, action, subject, before, after, self._now())
 
 
 def _entrance(incoming: Incoming, handed: Package) -> Path:

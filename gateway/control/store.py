@@ -1,7 +1,8 @@
 """What lasts: one SQLite database under the home, opened by each process for itself.
 
-Knows files, transactions and the schema's history. Knows nothing of what the tables mean: the
-registry (and later routes, keys, alerts) speak SQL through the connections given here.
+Knows files and transactions, and that the audit's newest hash is kept beside the database. Knows
+nothing of what the other tables mean: the registry (and later routes, keys, alerts) speak SQL
+through the connections given here.
 
 A `Store` belongs to the process that opened it; opening another one costs a millisecond. Writers
 take turns: a write transaction holds the database's one write lock from its first line on.
@@ -10,110 +11,23 @@ take turns: a write transaction holds the database's one write lock from its fir
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import orjson
-
+from gateway.control import chain, migrations
+from gateway.control.migrations import MIGRATIONS
 from gateway.errors import StoreFailed
+
+log = logging.getLogger("penstock.control")
 
 FILE = "penstock.db"
 # Longer than any write transaction takes: a writer that waits longer has met a stopped process.
 BUSY_TIMEOUT_S = 10.0
-
-MIGRATIONS: tuple[str, ...] = (
-    """
-    CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
-    INSERT INTO counters VALUES ('generation', 0);
-
-    CREATE TABLE changes (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        at REAL NOT NULL,
-        who TEXT NOT NULL,
-        action TEXT NOT NULL,
-        subject TEXT NOT NULL,
-        before TEXT,
-        after TEXT
-    );
-
-    CREATE TABLE models (
-        name TEXT PRIMARY KEY,
-        last_version INTEGER NOT NULL
-    );
-
-    CREATE TABLE folders (
-        digest TEXT PRIMARY KEY,
-        bytes INTEGER NOT NULL
-    );
-
-    CREATE TABLE files (
-        digest TEXT NOT NULL REFERENCES folders (digest) ON DELETE CASCADE,
-        path TEXT NOT NULL,
-        sha256 TEXT NOT NULL,
-        bytes INTEGER NOT NULL,
-        PRIMARY KEY (digest, path)
-    );
-
-    CREATE TABLE versions (
-        model TEXT NOT NULL REFERENCES models (name) ON DELETE CASCADE,
-        version INTEGER NOT NULL CHECK (version > 0),
-        digest TEXT NOT NULL REFERENCES folders (digest),
-        file TEXT NOT NULL,
-        facts TEXT NOT NULL,
-        registered_by TEXT NOT NULL,
-        registered_at REAL NOT NULL,
-        PRIMARY KEY (model, version)
-    );
-    CREATE INDEX versions_by_digest ON versions (digest);
-
-    CREATE TABLE metadata (
-        model TEXT NOT NULL,
-        version INTEGER NOT NULL,
-        key TEXT NOT NULL,
-        value TEXT NOT NULL,
-        PRIMARY KEY (model, version, key),
-        FOREIGN KEY (model, version) REFERENCES versions (model, version) ON DELETE CASCADE
-    );
-
-    CREATE TABLE aliases (
-        model TEXT NOT NULL,
-        alias TEXT NOT NULL,
-        version INTEGER NOT NULL,
-        PRIMARY KEY (model, alias),
-        FOREIGN KEY (model, version) REFERENCES versions (model, version) ON DELETE CASCADE
-    );
-    """,
-    """
-    INSERT INTO counters VALUES ('keys', 0);
-
-    CREATE TABLE keys (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        name TEXT NOT NULL,
-        digest TEXT NOT NULL UNIQUE,
-        role TEXT NOT NULL,
-        models TEXT NOT NULL,
-        created_at REAL NOT NULL,
-        created_by TEXT NOT NULL,
-        expires_at REAL,
-        revoked_at REAL,
-        last_used_at REAL,
-        changed INTEGER NOT NULL
-    );
-    CREATE TABLE secret_check (
-        id INTEGER PRIMARY KEY CHECK (id = 1),
-        digest TEXT NOT NULL
-    );
-    CREATE INDEX keys_by_name ON keys (name);
-    CREATE INDEX keys_by_change ON keys (changed);
-    CREATE INDEX keys_by_expiry ON keys (expires_at) WHERE expires_at IS NOT NULL;
-    """,
-)
-"""The schema's history: entry n takes version n to n + 1. Entries are never edited, only added."""
 
 _REASONS = {
     "SQLITE_BUSY": "another process has kept it locked for too long",
@@ -182,6 +96,7 @@ class Store:
         """One change, whole or not at all; other writers wait."""
         with self._transaction("BEGIN IMMEDIATE") as connection:
             yield connection
+        self._keep_head()
 
     def generation(self) -> int:
         """Grows with every change: who remembers it sees whether something happened."""
@@ -199,6 +114,25 @@ class Store:
         """
         with self._translated():
             return int(self._connection().execute("PRAGMA data_version").fetchone()[0])
+
+    def _keep_head(self) -> None:
+        """Notes the audit's newest entry outside the database, where a shortened one shows.
+
+        What the file says and the audit does not hold is evidence, and stays.
+        """
+        try:
+            kept = chain.read_head(self.home) or chain.Head(0, chain.GENESIS)
+            with self.read() as connection:
+                newest = connection.execute(
+                    "SELECT id, hash FROM audit ORDER BY id DESC LIMIT 1"
+                ).fetchone()
+                then = connection.execute("SELECT hash FROM audit WHERE id = ?", (kept.id,))
+                fits = kept.id == 0 or tuple(then.fetchone() or ()) == (kept.hash,)
+            if newest is not None and newest["id"] > kept.id and fits:
+                chain.write_head(self.home, chain.Head(*newest))
+        except (OSError, ValueError) as error:
+            # The change itself is done. `audit verify` says what the file lacks.
+            log.error("%s: %s", self.home / chain.FILE, error)
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
@@ -246,8 +180,7 @@ class Store:
                 " (version INTEGER PRIMARY KEY, at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP)"
             )
             for number in range(version, len(MIGRATIONS)):
-                for statement in _statements(MIGRATIONS[number]):
-                    connection.execute(statement)
+                migrations.apply(connection, MIGRATIONS[number])
                 connection.execute("INSERT INTO migrations (version) VALUES (?)", (number + 1,))
 
     @contextmanager
@@ -261,42 +194,11 @@ class Store:
             raise StoreFailed(f"{self.path}: {reason or error}") from error
 
 
-def note_change(
-    connection: sqlite3.Connection,
-    at: float,
-    who: str,
-    action: str,
-    subject: str,
-    before: Mapping[str, Any] | None,
-    after: Mapping[str, Any] | None,
-) -> None:
-    """Writes down, inside a write transaction, who changed what, and moves the generation on."""
-    connection.execute(
-        "INSERT INTO changes (at, who, action, subject, before, after) VALUES (?, ?, ?, ?, ?, ?)",
-        (at, who, action, subject, _json(before), _json(after)),
-    )
-    connection.execute("UPDATE counters SET value = value + 1 WHERE name = 'generation'")
-
-
-def _json(value: Mapping[str, Any] | None) -> str | None:
-    return None if value is None else orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
-
-
 def _schema_version(connection: sqlite3.Connection) -> int:
     known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'migrations'").fetchone()
     if known is None:
         return 0
     return int(connection.execute("SELECT MAX(version) FROM migrations").fetchone()[0] or 0)
-
-
-def _statements(script: str) -> Iterator[str]:
-    """The statements of a script. `executescript` would commit what it is part of."""
-    text = ""
-    for line in script.splitlines(keepends=True):
-        text += line
-        if sqlite3.complete_statement(text):
-            yield text
-            text = ""
 
 
 def _make_private(home: Path, file: Path) -> None:

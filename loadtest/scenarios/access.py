@@ -14,6 +14,7 @@ from dataclasses import replace
 from statistics import median
 
 from gateway.access.secret import server_secret
+from gateway.control.audit import at_terminal
 from gateway.control.keys import Keys
 from gateway.control.store import Store
 from loadtest.bench import INFER, Bench, Speed
@@ -29,7 +30,7 @@ def keys_on_and_off(bench: Bench) -> list[Result]:
     model, pool, target = bench.model("gbt"), bench.gbt_pool("json"), INFER.format("gbt")
     home = bench.folder / f"home-{time.monotonic_ns()}"
     with Store.open(home) as store:
-        _, key = Keys(store, server_secret(home)).create("loadtest", "load", "client", ["gbt"])
+        _, key = Keys(store, server_secret(home)).create(at_terminal(), "load", "client", ["gbt"])
     known = replace(pool, headers=pool.headers | {"Authorization": f"Bearer {key}"})
     ours = bench.program("toggled_access", [str(model), str(home)], target, known)
     admin_port = json.loads((home / "run" / "server.json").read_text())["admin_port"]

@@ -116,13 +116,13 @@ def test_help_names_every_command(capsys):
     listed = capsys.readouterr().out
     assert [
         name
-        for name in ("serve", "demo", "register", "models", "infer", "config", "doctor")
+        for name in ("serve", "demo", "register", "models", "infer", "config", "audit", "doctor")
         if f"\n    {name} " not in listed
     ] == []
 
 
 @pytest.mark.parametrize(
-    "name", ["serve", "demo", "register", "models", "infer", "config", "doctor"]
+    "name", ["serve", "demo", "register", "models", "infer", "config", "audit", "doctor"]
 )
 def test_every_command_explains_itself(name, capsys):
     with pytest.raises(SystemExit) as left:

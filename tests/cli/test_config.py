@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from gateway.cli import main
 
 
@@ -47,3 +49,143 @@ def test_all_faults_of_a_document_are_told_at_once(tmp_path, capsys):
 def test_a_file_that_is_not_there_is_status_1(tmp_path, capsys):
     assert main(["config", "check", str(tmp_path / "none.yaml")]) == 1
     assert "cannot be read" in capsys.readouterr().err
+
+
+# ---- revisions ----
+
+
+@pytest.fixture
+def penstock(home, capsys):
+    """Runs one command on the home; gives exit status, stdout and stderr."""
+
+    def run(*words):
+        status = main(["config", *map(str, words), "--home", str(home)])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a document and gives its path."""
+
+    def one(text, name="penstock.yaml"):
+        file = tmp_path / name
+        file.write_text(text)
+        return file
+
+    return one
+
+
+ONE = "models: {fraud: {max_batch_size: 128}}\n"
+TWO = "{models: {fraud: {max_batch_size: 256}, new: {}}, server: {port: 9}}\n"
+
+
+def test_apply_tells_exactly_what_changes_and_keeps_a_revision(penstock, write):
+    assert penstock("apply", write(ONE), "--note", "first")[0] == 0
+    status, out, _ = penstock("apply", write(TWO))
+    assert (status, out.splitlines()) == (
+        0,
+        [
+            "revision 2, after 1",
+            "server.port: 8000 -> 9, at the next start",
+            "models.fraud.max_batch_size: 128 -> 256",
+            "models.new: added",
+            "no server runs on this home",
+        ],
+    )
+    assert penstock("apply", write(TWO))[1].splitlines()[:2] == [
+        "revision 2 says this already",
+        "nothing changes",
+    ]
+
+
+def test_a_dry_run_tells_the_same_and_stores_nothing(penstock, write, home):
+    status, out, _ = penstock("apply", write(ONE), "--dry-run")
+    assert (status, out) == (0, "models.fraud: added (max_batch_size 128)\n")
+    assert not (home / "penstock.db").exists()
+    told = json.loads(penstock("apply", write(ONE), "--dry-run", "--json")[1])
+    assert (told["dry_run"], told["revision"], told["changes"][0]["path"]) == (
+        True,
+        0,
+        "models.fraud",
+    )
+
+
+def test_a_document_with_faults_is_not_stored_and_every_fault_is_told(penstock, write):
+    file = write("server: {port: -1}\nmodels: {m: {max_batch_size: x}}\n")
+    status, _, err = penstock("apply", file)
+    assert (status, len(err.splitlines())) == (1, 2)
+    assert f"{file}: models.m.max_batch_size: " in err
+    assert json.loads(penstock("history", "--json")[1]) == []
+
+
+def test_another_revision_in_between_is_told(penstock, write):
+    penstock("apply", write(ONE))
+    status, out, _ = penstock("apply", write(TWO), "--if-revision", "0", "--json")
+    assert (status, json.loads(out)["code"]) == (1, "precondition_failed")
+
+
+def test_history_shows_who_wanted_what_and_why(penstock, write):
+    penstock("apply", write(ONE), "--note", "first")
+    penstock("apply", write(TWO))
+    header, second, first = penstock("history")[1].splitlines()
+    assert header.split() == ["REVISION", "TIME", "WHO", "SHA-256", "NOTE", "FILE"]
+    assert (second.split()[0], first.split()[0]) == ("2", "1")
+    assert " first " in first
+
+
+def test_show_prints_a_document_as_it_was_applied(penstock, write):
+    remark = "# why\n" + ONE
+    penstock("apply", write(remark))
+    penstock("apply", write(TWO))
+    assert penstock("show", "1")[1] == remark
+    assert penstock("show")[1] == TWO
+    assert json.loads(penstock("show", "1", "--json")[1])["document"] == remark
+    assert penstock("show", "7")[0] == 1
+
+
+def test_diff_compares_a_file_or_two_revisions(penstock, write):
+    penstock("apply", write(ONE))
+    changes = penstock("diff", write(TWO))[1].splitlines()
+    assert "models.fraud.max_batch_size: 128 -> 256" in changes
+    penstock("apply", write(TWO))
+    assert penstock("diff", "1", "2")[1].splitlines() == changes
+    assert penstock("diff", write(TWO))[1] == "nothing changes\n"
+    assert "models.fraud.max_batch_size: 256 -> 128" in penstock("diff", "1")[1]
+    assert penstock("diff", "1", "7")[0] == 1
+
+
+def test_rollback_puts_the_old_document_in_force_again(penstock, write):
+    penstock("apply", write(ONE))
+    penstock("apply", write(TWO))
+    status, out, _ = penstock("rollback")
+    assert (status, out.splitlines()[0]) == (0, "revision 3, after 2")
+    assert "models.new: removed" in out
+    assert penstock("show")[1] == ONE
+    assert penstock("rollback", "2", "--if-revision", "1")[0] == 1
+    assert json.loads(penstock("rollback", "2", "--json")[1])["revision"] == 4
+
+
+def test_effective_tells_where_each_value_comes_from(penstock, write, monkeypatch):
+    monkeypatch.setenv("PENSTOCK_DEFAULTS__MAX_BATCH_SIZE", "64")
+    penstock("apply", write(ONE))
+    lines = {
+        line.split()[0]: line.split()[1:]
+        for line in penstock("show", "--effective")[1].splitlines()
+    }
+    assert lines["models.fraud.max_batch_size"] == ["128", "document"]
+    assert lines["defaults.max_batch_size"] == ["64", "PENSTOCK_DEFAULTS__MAX_BATCH_SIZE"]
+    assert lines["server.port"] == ["8000", "default"]
+    told = json.loads(penstock("show", "--effective", "--json")[1])
+    assert told["revision"] == 1
+
+
+@pytest.mark.parametrize("words", [("history",), ("show",), ("diff", "{file}")])
+def test_looking_at_a_home_does_not_make_one(write, tmp_path, words, capsys):
+    file = str(write(ONE))
+    nowhere = tmp_path / "nowhere"
+    call = ["config", *(word.format(file=file) for word in words), "--home", str(nowhere)]
+    assert main(call) == 0
+    assert not nowhere.exists()

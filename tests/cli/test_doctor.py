@@ -263,3 +263,9 @@ def test_a_cgroup_without_a_limit_changes_nothing(tmp_path):
     (tmp_path / "memory.max").write_text("max\n")
     (tmp_path / "memory.current").write_text("40000\n")
     assert memory_bytes(meminfo, tmp_path) == 1 << 20
+
+
+def test_a_variable_that_does_not_fit_is_a_fault_of_the_configuration(home, capsys, monkeypatch):
+    monkeypatch.setenv("PENSTOCK_SERVER__PORT", "many")
+    assert main(["doctor", "--home", str(home)]) == 1
+    assert "PENSTOCK_SERVER__PORT: server.port: " in capsys.readouterr().out

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.cli import main
-from gateway.control.registry import os_user
+from gateway.control.audit import os_user
 from tests.models import builders
 
 

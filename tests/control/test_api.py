@@ -12,10 +12,12 @@ from pydantic import Field
 from starlette.routing import Route
 
 from gateway.access.roles import Permission
+from gateway.control import audit_operations, config_operations, key_operations
 from gateway.control.admin import Admin, operations
-from gateway.control.api import MAX_BODY_BYTES, build_app
+from gateway.control.api import build_app
+from gateway.control.audit import Actor
 from gateway.control.openapi import document, errors_of
-from gateway.control.operations import Asked, Document, Operation, Told
+from gateway.control.operations import MAX_BODY_BYTES, Asked, Document, Operation, Told
 from gateway.errors import Conflict, ModelNotFound
 from gateway.plan import Absent
 
@@ -228,15 +230,21 @@ def status() -> dict[str, Any]:
     return {"ready": True, "draining": False, "plan": 3}
 
 
-async def reload(name: str | None) -> tuple[Absent, ...]:
+async def reload(_: Actor, name: str | None) -> tuple[Absent, ...]:
     return (Absent(name or "m", 2, "UNAVAILABLE", "no such operator"),)
 
 
-async def load(name: str) -> None:
+async def load(_: Actor, name: str) -> None:
     raise ModelNotFound(f"no {name}")
 
 
-PRODUCT = operations(Admin(nothing, status, nothing, reload, load, nothing))
+ROOM: Any = nothing  # a table is made without touching what its handlers call
+PRODUCT = (
+    *operations(Admin(nothing, status, nothing, reload, load, nothing)),
+    *audit_operations.operations(ROOM),
+    *config_operations.operations(ROOM, nothing),
+    *key_operations.operations(ROOM, nothing),
+)
 
 
 @pytest.mark.parametrize("table", [TABLE, PRODUCT], ids=["test", "product"])

@@ -12,10 +12,11 @@ from gateway.access.keyring import Keyring
 from gateway.access.keys import digest
 from gateway.access.local import local_token
 from gateway.access.roles import ROLES, Permission
+from gateway.control import key_operations
 from gateway.control.admin import Admin, operations
 from gateway.control.api import build_app
+from gateway.control.audit import Actor
 from gateway.control.callers import Known
-from gateway.control.key_routes import key_operations
 from gateway.control.keys import Keys
 from gateway.control.store import Store
 
@@ -48,22 +49,24 @@ class Server:
         )
         self.done = []
         self.used: list[int] = []
+        self.actors: list[Actor] = []
         self.table = (
             *operations(self.admin(), open_metrics),
-            *key_operations(self.keys, self.refresh),
+            *key_operations.operations(self.keys, self.refresh),
         )
         known = Known(self.ring, SECRET, self.used.append)
         self.app = build_app(self.table, known if asks else None)
 
     def admin(self):
-        async def reload(_):
+        async def reload(actor, _):
+            self.actors.append(actor)
             self.done.append("reload")
             return ()
 
-        async def load(name):
+        async def load(_, name):
             self.done.append(f"load {name}")
 
-        async def unload(name):
+        async def unload(_, name):
             self.done.append(f"unload {name}")
 
         return Admin(
@@ -146,15 +149,30 @@ def test_metrics_may_be_open_where_the_rest_is_not(tmp_path):
 
 
 def test_commands_on_this_machine_are_known_by_the_secret(server):
-    token = local_token(SECRET, time.time())
+    token = local_token(SECRET, "ann", time.time())
     assert server.ask("GET", "/api/keys", token).status_code == 200
     for faulty in (
-        local_token(b"x" * 32, time.time()),
-        local_token(SECRET, time.time() - 600),
+        local_token(b"x" * 32, "ann", time.time()),
+        local_token(SECRET, "ann", time.time() - 600),
         "psl_",
         token[:-1],
     ):
         assert server.ask("GET", "/api/keys", faulty).status_code == 401
+
+
+def test_the_audit_is_told_who_asks_by_what_they_showed(server, tmp_path):
+    server.ask("POST", "/api/reload", ROLE_KEYS["operator"])
+    server.ask("POST", "/api/reload", local_token(SECRET, "bob", time.time()))
+    at_a_key, at_the_terminal = server.actors
+    assert (at_a_key.who, at_a_key.door) == ("operator", "admin")
+    assert at_a_key.origin.endswith(" key 103")
+    assert (at_the_terminal.who, at_the_terminal.door) == ("bob", "cli")
+    home = tmp_path / "open"
+    home.mkdir()
+    unasked = Server(home, asks=False)
+    unasked.ask("POST", "/api/reload", ROLE_KEYS["operator"])
+    assert [(one.who, one.door) for one in unasked.actors] == [("anonymous@127.0.0.1", "admin")]
+    unasked.store.close()
 
 
 def test_a_used_key_is_noted(server):

@@ -114,11 +114,24 @@ async def test_it_is_not_asked_before_it_is_due(provider, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "url", ["http://login.example.com/keys", "ftp://x", "http://127.0.0.1.evil.com/", "file:///x"]
+    "url",
+    [
+        "http://login.example.com/keys",
+        "ftp://x",
+        "http://127.0.0.1.evil.com/",
+        "http://localhost:80@evil.com/",
+        "https://user:password@login.example.com/",
+        "file:///x",
+    ],
 )
 def test_keys_are_fetched_only_where_nobody_can_change_them_on_the_way(url):
     with pytest.raises(ValueError, match="jwks_url"):
         Jwt(issuer="i", audience="a", jwks_url=url)
+
+
+@pytest.mark.parametrize("url", ["https://login.example.com:8443/a/b?c=d", "http://[::1]:80/keys"])
+def test_other_places_are_fine(url):
+    assert Jwt(issuer="i", audience="a", jwks_url=url).jwks_url == url
 
 
 def test_keys_come_from_one_place():

@@ -40,6 +40,7 @@ class World:
         self.lagging = False
         self.faults: list[Absent] = []
         self.full = False
+        self.noted: list[tuple] = []
         self.planner = self.control()
 
     def control(self, memory: Memory | None = None, deadline_s: float = 60.0) -> Planner:
@@ -52,6 +53,7 @@ class World:
             lambda memory: None,
             self.known.append,
             deadline_s,
+            self.note,
         )
 
     def gather(self, memory: Memory) -> Desired:
@@ -70,6 +72,9 @@ class World:
             await self.endless[held["digest"]]
         reason = self.bad_trials.get(held["digest"])
         return {"ok": reason is None, "reason": reason}
+
+    def note(self, action: str, subject: str, before=None, after=None) -> None:
+        self.noted.append((action, subject, before, after))
 
     def never_ends(self, digest: str) -> None:
         self.endless[digest] = asyncio.get_running_loop().create_future()
@@ -467,3 +472,57 @@ async def test_a_refusal_by_one_worker_of_what_others_serve_takes_nothing_away(w
     world.hear()
     await world.planner.apply()
     assert (world.routes(), world.published[-1].absent) == ({"m": 1}, ())
+
+
+# ---- the audit ---------------------------------------------------------------------------------
+
+
+def noted(world: World) -> list[tuple[str, str]]:
+    return [(action, subject) for action, subject, _, _ in world.noted]
+
+
+async def test_what_serves_is_written_down_where_it_changed_and_only_there(world):
+    world.wanted = [candidate("m", 1), candidate("n", 1)]
+    await world.planner.apply()
+    world.wanted = [candidate("m", 2), candidate("n", 1)]
+    await world.planner.apply()
+    await world.planner.apply()
+    (_, _, _, first), (action, _, before, after) = world.noted
+    assert (action, list(first["models"])) == ("serve", ["m", "n"])
+    assert (list(before["models"]), list(after["models"])) == (["m"], ["m"])
+    assert (before["models"]["m"]["default"], after["models"]["m"]["default"]) == (1, 2)
+
+
+async def test_a_long_list_of_models_is_counted_and_not_written_down(world):
+    world.wanted = [candidate(f"m{number:03}") for number in range(150)]
+    await world.planner.apply()
+    ((_, _, _, after),) = world.noted
+    assert (len(after["models"]), after["not_listed"]) == (100, 50)
+
+
+async def test_a_refusal_is_written_down_once_with_its_reason(world):
+    world.wanted = [candidate("bad", digest="corrupt"), candidate("late", 2, digest="heavy")]
+    world.bad_trials, world.bad_loads = {"corrupt": "no"}, {"heavy": "out of memory"}
+    await world.planner.apply()
+    await world.planner.apply()
+    found = {subject.split("/")[0]: after for action, subject, _, after in world.noted}
+    assert [action for action, _ in noted(world)] == ["refuse", "refuse"]
+    assert found == {
+        "bad": {"by": "trial", "reason": "no"},
+        "late": {"by": "workers", "reason": "out of memory"},
+    }
+
+
+async def test_blame_and_quarantine_are_written_down(world):
+    world.wanted = [candidate("m", 1)]
+    await world.planner.apply()
+    held = world.published[-1].held[0]
+    for _ in range(2):
+        world.planner.crashed([held.block])
+    assert noted(world)[1:] == [
+        ("blame crash", held.id),
+        ("blame crash", held.id),
+        ("quarantine", held.id),
+        ("serve", "plan 4"),
+    ]
+    assert world.noted[-1][3]["models"] == {}

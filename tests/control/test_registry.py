@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from onnx import numpy_helper
 
+from gateway.control.audit import Actor
 from gateway.control.registry import Registry
 from gateway.control.store import Store
 from gateway.errors import (
@@ -33,7 +34,7 @@ def home(tmp_path):
 @pytest.fixture
 def registry(home):
     with Store.open(home) as store:
-        yield Registry(store, home, who="ann", now=lambda: 1000.5)
+        yield Registry(store, home, actor=Actor("ann", "cli", "here"), now=lambda: 1000.5)
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def folders(home):
 
 def changes(registry):
     with registry._store.read() as db:
-        return [tuple(row) for row in db.execute("SELECT who, action, subject FROM changes")]
+        return [tuple(row) for row in db.execute("SELECT who, action, subject FROM audit")]
 
 
 def test_a_file_becomes_version_one_of_the_model_of_its_name(registry, make, home):

@@ -24,6 +24,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from gateway.access.secret import FILE, VARIABLE
+from gateway.control.audit import os_user
+from tests.control.auditing import ANN
 from tests.end_to_end.provider import Provider
 from tests.end_to_end.server import DEMO_MODEL, Answer, RunningServer, eventually, running
 from tests.end_to_end.traffic import Traffic
@@ -33,6 +35,7 @@ MODEL = "breast_cancer"
 INFER = f"/v2/models/{MODEL}/infer"
 ROW = {"name": "X", "shape": [1, 30], "datatype": "FP32", "data": [1.0] * 30}
 BODY = json.dumps({"inputs": [ROW]}).encode()
+NEW_KEY = json.dumps({"name": "noted", "role": "client", "models": [MODEL]}).encode()
 CONFIG = "access: {data: keys, control: keys}\nrepository: {allow_load: true}\n"
 PROMPT_S = 1.0  # what is promised; measured, it is a quarter of that
 PROMISED_REFUSAL_S = 0.05
@@ -155,19 +158,25 @@ def test_a_key_sees_only_the_models_that_it_may_call(world):
 
 
 def test_each_role_may_on_the_control_port_what_it_is_for(world):
-    asked = [("GET", "/api/status"), ("POST", "/api/reload"), ("GET", "/api/keys")]
+    asked = [
+        ("GET", "/api/status"),
+        ("GET", "/api/audit"),
+        ("GET", "/api/config"),
+        ("POST", "/api/reload"),
+        ("GET", "/api/keys"),
+    ]
     statuses = {
         role: tuple(world.control(method, path, key).status for method, path in asked)
         for role, key in {**world.keys, "nobody": None}.items()
     }
     assert statuses == {
-        "client": (403, 403, 403),
-        "viewer": (200, 403, 403),
-        "operator": (200, 200, 403),
-        "approver": (200, 403, 403),
-        "admin": (200, 200, 200),
-        "narrow": (403, 403, 403),
-        "nobody": (401, 401, 401),
+        "client": (403, 403, 403, 403, 403),
+        "viewer": (200, 200, 200, 403, 403),
+        "operator": (200, 200, 200, 200, 403),
+        "approver": (200, 200, 200, 403, 403),
+        "admin": (200, 200, 200, 200, 200),
+        "narrow": (403, 403, 403, 403, 403),
+        "nobody": (401, 401, 401, 401, 401),
     }
 
 
@@ -271,6 +280,34 @@ def _counted(world) -> float:
 
 def _listed(world, name) -> Any:
     return next(key for key in penstock(world.home, "keys", "list") if key["name"] == name)
+
+
+# ---- the audit ----------------------------------------------------------------------------------
+
+
+def test_every_change_of_a_key_and_every_load_is_told_with_who_it_was(world):
+    made = json.loads(world.control("POST", "/api/keys", world.keys["admin"], NEW_KEY).body)
+    loads = "/v2/repository/models/nothing/load"
+    world.server.request("POST", loads, b"", bearer(world.keys["operator"]))
+    world.control("POST", f"/api/models/{MODEL}/load", world.keys["operator"])
+    penstock(world.home, "keys", "revoke", str(made["id"]))
+    entries = world.control("GET", "/api/audit?limit=1000", world.keys["viewer"]).json()["entries"]
+    subject = f"{made['id']}:noted"
+    told = {
+        (one["who"], one["door"], one["action"]): one
+        for one in entries
+        if one["subject"] in (subject, MODEL)
+    }
+    user = os_user()
+    assert told.keys() >= {
+        ("admin", "admin", "key create"),
+        ("operator", "admin", "load"),
+        (user, "cli", "key revoke"),
+    }
+    create = told["admin", "admin", "key create"]
+    assert create["origin"].endswith(" key 5")
+    assert create["after"] == {"role": "client", "models": [MODEL], "expires_at": None}
+    assert penstock(world.home, "audit", "verify")["ok"]
 
 
 # ---- hostile ------------------------------------------------------------------------------------
@@ -392,6 +429,8 @@ def test_no_role_can_give_itself_more(world):
         wanted = json.dumps({"name": f"by-{role}", "role": "admin"}).encode()
         assert world.control("POST", "/api/keys", world.keys[role], wanted).status == 403
         assert world.control("DELETE", "/api/keys/1", world.keys[role]).status == 403
+        assert world.control("PUT", "/api/config", world.keys[role], b"{}").status == 403
+        assert world.control("POST", "/api/config/rollback", world.keys[role]).status == 403
         assert world.control("POST", "/api/keys/5/rotate", world.keys[role], b"{}").status == 403
     assert not any(key["name"].startswith("by-") for key in penstock(world.home, "keys", "list"))
 
@@ -428,7 +467,7 @@ def test_a_home_of_a_hundred_thousand_keys_starts_and_follows(tmp_path):
     secret = tmp_path / "mounted"
     secret.write_bytes(b"m" * 32)
     with Store.open(tmp_path) as store:
-        _, raw = Keys(store, b"m" * 32).create("ann", "first", "client")
+        _, raw = Keys(store, b"m" * 32).create(ANN, "first", "client")
         with store.write() as db:
             db.executemany(
                 "INSERT INTO keys (name, digest, role, models, created_at, created_by, changed)"
@@ -442,7 +481,7 @@ def test_a_home_of_a_hundred_thousand_keys_starts_and_follows(tmp_path):
         ask = lambda: server.request("POST", INFER, BODY, bearer(raw)).status  # noqa: E731
         assert ask() == 200
         with Store.open(tmp_path) as store:
-            Keys(store, b"m" * 32).revoke("ann", 1)
+            Keys(store, b"m" * 32).revoke(ANN, 1)
         eventually(lambda: all(ask() == 401 for _ in range(10)), PROMPT_S)
 
 
@@ -452,6 +491,11 @@ def test_a_home_of_a_hundred_thousand_keys_starts_and_follows(tmp_path):
 def test_no_secret_ever_leaves(tmp_path):
     """Everything is driven, a worker crashes, and no output or file holds what was planted."""
     keys = make_keys(tmp_path)
+    mounted = tmp_path.with_name("mounted")
+    keys["mounted"] = "psk_" + "m" * 32
+    mounted.write_text(keys["mounted"])
+    adopted = ("create", "--name", "mounted", "--role", "admin", "--from-file", str(mounted))
+    penstock(tmp_path, "keys", *adopted)
     with running(tmp_path, DEMO_MODEL, "--workers", "2", config=CONFIG) as server:
         world = World(server, tmp_path, keys)
         wanted = json.dumps({"name": "late", "role": "client"}).encode()
@@ -468,6 +512,9 @@ def test_no_secret_ever_leaves(tmp_path):
                 for method, path in (
                     ("GET", "/metrics"),
                     ("GET", "/api/status"),
+                    ("GET", "/api/audit?limit=1000"),
+                    ("GET", "/api/config"),
+                    ("GET", "/api/config/effective"),
                     ("PUT", "/api/keys"),
                 )
             ]
@@ -476,7 +523,16 @@ def test_no_secret_ever_leaves(tmp_path):
         os.kill(_status(world)["workers"][0]["pid"], signal.SIGSEGV)
         os.kill(_status(world)["control"], signal.SIGABRT)
         eventually(world.is_well, 20)
-        for words in (["keys", "list"], ["models", "list"], ["doctor"]):
+        for words in (
+            ["keys", "list"],
+            ["models", "list"],
+            ["doctor"],
+            ["audit", "list"],
+            ["audit", "export"],
+            ["config", "show"],
+            ["config", "show", "--effective"],
+            ["config", "history"],
+        ):
             command = [sys.executable, "-m", "gateway", *words, "--home", str(tmp_path)]
             run = subprocess.run(command, capture_output=True, timeout=60)
             told += [run.stdout, run.stderr]

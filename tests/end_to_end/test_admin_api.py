@@ -15,11 +15,15 @@ from tests.end_to_end.provider import Provider
 from tests.end_to_end.server import Answer, RunningServer, running
 from tests.models.builders import linear, save
 
-# Loading a model that is broken is a valid request, and that it is refused a proper answer; so is a
-# second key of a name, and a date that is past.
+# Loading a model that is broken is a valid request, and that it is refused a proper answer; so is
+# changing a configuration that is not, or no longer, the one that the client saw; so is a second
+# key of a name, and one that ends at a date that is past.
 SETTINGS = """
 [checks.positive_data_acceptance]
-expected-statuses = ["2xx", 404, 409, 422]
+expected-statuses = ["2xx", 404, 409, 412, 422, 428]
+
+[checks.negative_data_rejection]
+expected-statuses = ["4xx"]
 
 [[operations]]
 include-name = "POST /api/keys"

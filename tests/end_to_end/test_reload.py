@@ -182,7 +182,7 @@ def test_settings_that_need_a_new_start_are_named(start, tmp_path):
     server = start(file, "--workers", "1", home=home, config="drain: {grace_s: 5}")
     (home / "penstock.yaml").write_text("drain: {grace_s: 6}")
     assert server.admin("POST", "/api/reload").status == 200
-    assert "drain.grace_s: what the file says takes effect at the next start" in server.log
+    assert "drain.grace_s: what it says now takes effect at the next start" in server.log
 
 
 def test_a_worker_killed_in_the_middle_of_a_change_follows_it_all_the_same(one):

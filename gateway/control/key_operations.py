@@ -1,6 +1,6 @@
-"""Keys over the control port: list, create, rotate, revoke.
+"""What can be asked of keys through the control port: list, create, rotate, revoke.
 
-Knows documents and operations. Knows nothing of how keys are kept. What an answer says has happened
+Knows parameters and answers. Knows nothing of how keys are kept. What an answer says has happened
 holds: workers have been told before it is written.
 """
 
@@ -13,15 +13,14 @@ from typing import Any
 
 from gateway.access.durations import read_duration, read_moment
 from gateway.access.roles import Permission
-from gateway.control.callers import who
 from gateway.control.key_documents import KeyLine, KeyList, KeyPath, KeyWanted, NewKey, Rotation
 from gateway.control.keys import Key, Keys
 from gateway.control.operations import Asked, Operation, Told
 from gateway.errors import Conflict, NotFound, StoreFailed
 
 
-def key_operations(keys: Keys, refresh: Callable[[], Awaitable[None]]) -> tuple[Operation, ...]:
-    """The rows; `refresh` brings everybody to what the store says."""
+def operations(keys: Keys, refresh: Callable[[], Awaitable[None]]) -> tuple[Operation, ...]:
+    """The table; `refresh` brings everybody to what the store says."""
 
     async def list_keys(_: Asked) -> Any:
         now = time.time()
@@ -31,14 +30,12 @@ def key_operations(keys: Keys, refresh: Callable[[], Awaitable[None]]) -> tuple[
         wanted: KeyWanted = asked.body
         ends = wanted.expires
         moment = None if ends is None else read_moment(ends, time.time(), "expires")
-        return await once(
-            keys.create, who(asked.request), wanted.name, wanted.role, wanted.models, moment
-        )
+        return await once(keys.create, asked.actor, wanted.name, wanted.role, wanted.models, moment)
 
     async def rotate_key(asked: Asked) -> Any:
         overlap = asked.body.overlap
         overlap_s = 0.0 if overlap is None else read_duration(overlap, "overlap")
-        return await once(keys.rotate, who(asked.request), asked.path.id, overlap_s)
+        return await once(keys.rotate, asked.actor, asked.path.id, overlap_s)
 
     async def once(change: Callable[..., tuple[Key, str]], *arguments: Any) -> Told:
         key, raw = await asyncio.to_thread(change, *arguments)
@@ -46,7 +43,7 @@ def key_operations(keys: Keys, refresh: Callable[[], Awaitable[None]]) -> tuple[
         return Told({**key.as_json(time.time()), "key": raw}, {"cache-control": "no-store"})
 
     async def revoke_key(asked: Asked) -> Any:
-        key = await asyncio.to_thread(keys.revoke, who(asked.request), asked.path.id)
+        key = await asyncio.to_thread(keys.revoke, asked.actor, asked.path.id)
         await refresh()
         return key.as_json(time.time())
 

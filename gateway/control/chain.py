@@ -1,0 +1,84 @@
+"""The audit's chain: how an entry becomes its hash, and where the newest hash is kept besides.
+
+Knows canonical JSON, SHA-256 and one small file. Knows nothing of the database or of what entries
+mean.
+
+Each hash covers the one before it, so that no entry can be changed, removed or put in between
+without all later hashes changing. That the last entries were cut off, a chain alone cannot show:
+the newest id and hash therefore also stand in a file under the home.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+FILE = "audit.head"
+GENESIS = "0" * 64
+"""What stands where the first entry looks for the hash of the one before it."""
+FIELDS = ("id", "at", "who", "door", "origin", "action", "subject", "before", "after")
+"""What a hash covers; `before` and `after` are JSON texts, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest entry."""
+
+    id: int
+    hash: str
+
+
+def line(entry: Mapping[str, Any]) -> bytes:
+    """An entry as one line of JSON: keys sorted, no spaces; `before` and `after` as they stand.
+
+    Raises:
+        TypeError: a value is of a kind that JSON does not have.
+    """
+    values = {field: entry[field] for field in FIELDS}
+    for field in ("before", "after"):
+        if values[field] is not None:
+            values[field] = orjson.Fragment(values[field])
+    return orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
+
+
+def link(previous: str, entry: Mapping[str, Any]) -> str:
+    """The hash of an entry that follows the one with hash `previous`.
+
+    Raises:
+        TypeError: as `line`.
+    """
+    return hashlib.sha256(previous.encode() + line(entry)).hexdigest()
+
+
+def read_head(home: Path) -> Head | None:
+    """What the file says; None where there is none.
+
+    Raises:
+        ValueError: it says something else.
+    """
+    try:
+        number, digest = (home / FILE).read_text(encoding="ascii").split()
+    except FileNotFoundError:
+        return None
+    return Head(int(number), digest)
+
+
+def write_head(home: Path, head: Head) -> None:
+    """Replaces the file in one step.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    temporary = home / f"{FILE}.{os.getpid()}.tmp"
+    with temporary.open("w", encoding="ascii") as file:
+        os.chmod(file.fileno(), 0o600)
+        file.write(f"{head.id} {head.hash}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(home / FILE)

@@ -1,0 +1,114 @@
+"""What the admin API takes and answers of the configuration, as models.
+
+Knows fields. Knows nothing of where their values come from.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from gateway.control.documents import ModelLine, Number, optional
+from gateway.control.operations import Document
+
+MAX_NOTE = 1000
+
+
+class RevisionPath(Document):
+    """Which revision."""
+
+    number: Number
+
+
+class RevisionLine(Document):
+    """A document that was in force."""
+
+    number: int = Field(ge=0, description="0 stands for the empty document before the first")
+    at: float = Field(description="seconds since 1970")
+    who: str
+    note: str = Field(description="why, as whoever applied it said")
+    source: str = Field(description="the file it came from, if it came from one")
+    sha256: str = Field(description="of the document")
+
+
+class WholeRevision(RevisionLine):
+    """A revision with its document."""
+
+    document: str = Field(description="YAML, as it was applied")
+
+
+class Revisions(Document):
+    """All revisions, the newest first."""
+
+    revisions: list[RevisionLine]
+
+
+class Setting(Document):
+    """One value in force."""
+
+    path: str = Field(description="where it stands in the document, as models.fraud.timeout_ms")
+    value: Any
+    source: str = Field(description="default, document, or the variable or option that set it")
+
+
+class Effective(Document):
+    """Every value in force."""
+
+    revision: int
+    settings: list[Setting]
+
+
+class Change(Document):
+    """One thing that a document changes."""
+
+    path: str
+    kind: Literal["changed", "added", "removed"]
+    before: Any = Field(description="a value; of a whole model, its settings")
+    after: Any = Field(description="likewise")
+    inherited: Literal["", "before", "after"] = Field(
+        description="the side on which the document does not say so itself"
+    )
+    restart: bool = Field(description="takes effect at the next start of a server")
+    model: str = Field(description="whose it is, if it is a model's")
+
+
+class RolledBack(Document):
+    """What came of a rollback."""
+
+    revision: int = Field(description="the newest now")
+    absent: list[ModelLine] = Field(description="what does not serve")
+
+
+class Applied(RolledBack):
+    """What came of a new document, or would."""
+
+    dry_run: bool = Field(False, description="nothing was changed")
+    changes: list[Change]
+
+
+class IfMatch(Document):
+    """The revision that is changed, so that nobody's work is overwritten unseen."""
+
+    revision: str | None = Field(
+        None,
+        alias="If-Match",
+        description='the ETag of what is in force: its number in quotes, as "3"',
+        json_schema_extra=optional,
+    )
+
+
+class ApplyQuery(Document):
+    """How a document is applied."""
+
+    dry_run: Literal["0", "1"] = Field("0", description="only tell what would change")
+    note: str = Field("", max_length=MAX_NOTE, description="why, for the history")
+
+
+class RollbackQuery(Document):
+    """Which revision comes back."""
+
+    revision: Number | None = Field(
+        None, description="by default the one before", json_schema_extra=optional
+    )
+    note: str = Field("", max_length=MAX_NOTE, description="why, for the history")

@@ -1,0 +1,192 @@
+"""What can be asked of the configuration through the control port, as with `penstock config`.
+
+Knows parameters and answers. Knows nothing of what a document says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from starlette.responses import Response
+
+from gateway.access.roles import Permission
+from gateway.control.audit import Actor
+from gateway.control.config_documents import (
+    Applied,
+    ApplyQuery,
+    Effective,
+    IfMatch,
+    RevisionPath,
+    Revisions,
+    RollbackQuery,
+    RolledBack,
+    WholeRevision,
+)
+from gateway.control.in_force import InForce
+from gateway.control.operations import Asked, Operation, Told
+from gateway.control.revisions import Revision, changes
+from gateway.errors import (
+    ArenaFull,
+    ConfigInvalid,
+    NotFound,
+    PreconditionFailed,
+    PreconditionRequired,
+    StoreFailed,
+)
+from gateway.plan import Absent
+
+MAX_DOCUMENT_BYTES = 4 << 20
+YAML = "application/yaml"
+Follow = Callable[[], Awaitable[tuple[Absent, ...]]]
+
+
+def operations(in_force: InForce, follow: Follow) -> tuple[Operation, ...]:
+    """The table.
+
+    Args:
+        in_force: what the server follows, and its revisions.
+        follow: brings the workers to the newest revision.
+    """
+
+    async def show_config(asked: Asked) -> Any:
+        return _shown(asked, await asyncio.to_thread(in_force.revisions.newest))
+
+    async def show_effective(_: Asked) -> Any:
+        newest, settings = await asyncio.to_thread(in_force.settings)
+        value = {"revision": newest.number, "settings": [asdict(one) for one in settings]}
+        return Told(value, _tag(newest))
+
+    async def apply_config(asked: Asked) -> Any:
+        wanted = _wanted(asked)
+        if wanted is None:
+            raise PreconditionRequired("If-Match: expected the revision that is changed, got none")
+        document = asked.body
+        await asyncio.to_thread(in_force.check, document, "document")
+        newest = await asyncio.to_thread(in_force.revisions.newest)
+        found = await asyncio.to_thread(changes, newest, document, "document", wanted)
+        told = {"changes": [one.as_json() for one in found]}
+        if asked.query.dry_run == "1":
+            return {"revision": wanted, "dry_run": True, "absent": [], **told}
+
+        def add(actor: Actor) -> Revision:
+            note = asked.query.note
+            return in_force.revisions.add(document, actor, note=note, if_revision=wanted)
+
+        added = await asyncio.to_thread(add, asked.actor)
+        return _followed(added, await follow(), told)
+
+    async def list_revisions(_: Asked) -> Any:
+        found = await asyncio.to_thread(in_force.revisions.history)
+        return {"revisions": [one.as_json(whole=False) for one in found]}
+
+    async def show_revision(asked: Asked) -> Any:
+        return _shown(asked, await asyncio.to_thread(in_force.revisions.get, asked.path.number))
+
+    async def roll_back(asked: Asked) -> Any:
+        wanted = _wanted(asked)
+        to, note = asked.query.revision, asked.query.note
+        added = await asyncio.to_thread(
+            in_force.revisions.rollback, asked.actor, to, note=note, if_revision=wanted
+        )
+        return _followed(added, await follow(), {})
+
+    changing = (ConfigInvalid, StoreFailed, ArenaFull, PreconditionFailed)
+    return (
+        Operation(
+            "GET",
+            "/api/config",
+            show_config,
+            "The document in force; its ETag is the revision",
+            Permission.READ,
+            answer=WholeRevision,
+            texts=(YAML,),
+            errors=(StoreFailed,),
+        ),
+        Operation(
+            "PUT",
+            "/api/config",
+            apply_config,
+            "Put a document in force as a new revision, or tell what would change",
+            Permission.ADMINISTER,
+            answer=Applied,
+            query=ApplyQuery,
+            headers=IfMatch,
+            body=YAML,
+            max_body_bytes=MAX_DOCUMENT_BYTES,
+            errors=(*changing, PreconditionRequired),
+        ),
+        Operation(
+            "GET",
+            "/api/config/effective",
+            show_effective,
+            "Every value in force, and whether document, environment or option set it",
+            Permission.READ,
+            answer=Effective,
+            errors=(StoreFailed, ConfigInvalid),
+        ),
+        Operation(
+            "GET",
+            "/api/config/revisions",
+            list_revisions,
+            "All revisions, the newest first",
+            Permission.READ,
+            answer=Revisions,
+            errors=(StoreFailed,),
+        ),
+        Operation(
+            "GET",
+            "/api/config/revisions/{number}",
+            show_revision,
+            "One revision with its document",
+            Permission.READ,
+            answer=WholeRevision,
+            texts=(YAML,),
+            path_parameters=RevisionPath,
+            errors=(StoreFailed,),
+        ),
+        Operation(
+            "POST",
+            "/api/config/rollback",
+            roll_back,
+            "Put an earlier document in force again, as a new revision",
+            Permission.ADMINISTER,
+            answer=RolledBack,
+            query=RollbackQuery,
+            headers=IfMatch,
+            errors=(*changing, NotFound),
+        ),
+    )
+
+
+def _shown(asked: Asked, revision: Revision) -> Any:
+    """The document itself for those who ask for YAML, else all that is known of the revision."""
+    if YAML in asked.request.headers.get("accept", ""):
+        return Response(revision.document, 200, _tag(revision), media_type=YAML)
+    return Told(revision.as_json(), _tag(revision))
+
+
+def _followed(added: Revision, absent: Sequence[Absent], more: dict[str, Any]) -> Told:
+    value = {"revision": added.number, **more, "absent": [asdict(one) for one in absent]}
+    return Told(value, _tag(added))
+
+
+def _tag(revision: Revision) -> dict[str, str]:
+    return {"etag": f'"{revision.number}"'}
+
+
+def _wanted(asked: Asked) -> int | None:
+    """The revision that `If-Match` names; None where the header is not there.
+
+    Raises:
+        PreconditionFailed: it names no revision.
+    """
+    text: str | None = asked.headers.revision
+    if text is None:
+        return None
+    digits = text.strip().strip('"')
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 20):
+        raise PreconditionFailed(f'If-Match: expected a revision such as "3", got {text[:40]!r}')
+    return int(digits)

@@ -1,0 +1,96 @@
+"""Which configuration this server follows: the newest revision, under its environment and flags.
+
+Knows what a reload may change and what only a start does. Knows nothing of plans.
+
+The newest revision is always what is in force. The file of `--config` becomes one where it says
+something else than when it was last read: a file that nobody has touched does not undo what was
+applied since.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+
+from gateway import config as configuration
+from gateway import layers
+from gateway.config import FIXED_SECTIONS, Config
+from gateway.control.audit import Actor
+from gateway.control.differences import differences
+from gateway.control.revisions import Revision, Revisions, sha256
+from gateway.errors import ConfigInvalid
+from gateway.inherited import Launch
+from gateway.layers import Setting
+
+log = logging.getLogger("penstock.control")
+
+
+class InForce:
+    """Every method reads the database: control calls them on threads, one at a time."""
+
+    def __init__(
+        self, revisions: Revisions, launch: Launch, environ: Mapping[str, str] = os.environ
+    ) -> None:
+        self.revisions = revisions
+        self._launch = launch
+        self._environ = environ
+        self._seen = launch.revision
+        self._config = launch.config
+
+    @property
+    def config(self) -> Config:
+        """What the server follows."""
+        return self._config
+
+    def refresh(self) -> Config:
+        """Takes the newest revision up. One that does not fit here is logged, once, and left."""
+        if self.revisions.newest_number() != self._seen:
+            newest = self.revisions.newest()
+            try:
+                fresh = self._effective(newest.config)
+            except ConfigInvalid as error:
+                log.error("%s", error)
+            else:
+                self._take(fresh)
+            self._seen = newest.number
+        return self._config
+
+    def check(self, document: str, source: str) -> None:
+        """Makes sure that a document would fit.
+
+        Raises:
+            ConfigInvalid: it has faults, or does not go with a variable or option of this server.
+        """
+        self._effective(configuration.parse(document, source))
+
+    def reread(self, actor: Actor) -> None:
+        """Makes a revision of the file that the server was started with, where it was changed.
+
+        Raises:
+            ConfigInvalid: the file has faults.
+        """
+        path = self._launch.config_path
+        if path is None:
+            return
+        document = configuration.read_text(path)
+        read = self.revisions.last_from(str(path), self._launch.revision)
+        if sha256(document) != (read.sha256 if read else self._launch.config_sha256):
+            self.check(document, str(path))
+            self.revisions.add(document, actor, "config reload", str(path))
+
+    def settings(self) -> tuple[Revision, Sequence[Setting]]:
+        """The newest revision, and every value with its source."""
+        newest = self.revisions.newest()
+        return newest, layers.settings(newest.config, self._environ, self._launch.flags)
+
+    def _effective(self, document: Config) -> Config:
+        return layers.effective(document, self._environ, self._launch.flags)
+
+    def _take(self, fresh: Config) -> None:
+        started = self._launch.config
+        for one in differences(started, fresh):
+            if one.restart:
+                log.warning("%s: what it says now takes effect at the next start", one.path)
+        fixed = {name: getattr(started, name) for name in FIXED_SECTIONS}
+        self._config = fresh.model_copy(update=fixed)

@@ -1,0 +1,172 @@
+"""The schema's history: what brings the database of an earlier release up to this one.
+
+Knows every table that there ever was. Knows nothing of transactions: `store` runs what is missing
+in one, so that a migration happens whole or not at all.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+
+from gateway.control import chain
+
+Migration = str | Callable[[sqlite3.Connection], None]
+"""SQL, or, where SQL alone does not do, a function that may also run some."""
+
+
+def apply(db: sqlite3.Connection, migration: Migration) -> None:
+    """Takes one step inside the caller's transaction."""
+    if isinstance(migration, str):
+        for statement in _statements(migration):
+            db.execute(statement)
+    else:
+        migration(db)
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script. `executescript` would commit what it is part of."""
+    text = ""
+    for line in script.splitlines(keepends=True):
+        text += line
+        if sqlite3.complete_statement(text):
+            yield text
+            text = ""
+
+
+def _changes_become_the_audit(db: sqlite3.Connection) -> None:
+    """Chains the changes that were written down so far, and lets nothing of it be changed again.
+
+    Until here only the command line changed anything.
+    """
+    apply(
+        db,
+        """
+        ALTER TABLE changes RENAME TO audit;
+        ALTER TABLE audit ADD COLUMN door TEXT NOT NULL DEFAULT 'cli';
+        ALTER TABLE audit ADD COLUMN origin TEXT NOT NULL DEFAULT '';
+        ALTER TABLE audit ADD COLUMN hash TEXT NOT NULL DEFAULT '';
+        """,
+    )
+    previous = chain.GENESIS
+    columns = ", ".join(chain.FIELDS)
+    # All at once: a table is not to be read and changed at the same time.
+    for row in db.execute(f"SELECT {columns} FROM audit ORDER BY id").fetchall():
+        entry = dict(zip(chain.FIELDS, row, strict=True))
+        previous = chain.link(previous, entry)
+        db.execute("UPDATE audit SET hash = ? WHERE id = ?", (previous, entry["id"]))
+    apply(
+        db,
+        """
+        CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit
+        BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
+        CREATE TRIGGER audit_is_not_shortened BEFORE DELETE ON audit
+        BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
+        -- A replacing insert removes a row without asking the trigger above.
+        CREATE TRIGGER audit_only_grows BEFORE INSERT ON audit
+        WHEN EXISTS (SELECT 1 FROM audit WHERE id >= NEW.id)
+        BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
+        """,
+    )
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    """
+    CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+    INSERT INTO counters VALUES ('generation', 0);
+
+    CREATE TABLE changes (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        at REAL NOT NULL,
+        who TEXT NOT NULL,
+        action TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        before TEXT,
+        after TEXT
+    );
+
+    CREATE TABLE models (
+        name TEXT PRIMARY KEY,
+        last_version INTEGER NOT NULL
+    );
+
+    CREATE TABLE folders (
+        digest TEXT PRIMARY KEY,
+        bytes INTEGER NOT NULL
+    );
+
+    CREATE TABLE files (
+        digest TEXT NOT NULL REFERENCES folders (digest) ON DELETE CASCADE,
+        path TEXT NOT NULL,
+        sha256 TEXT NOT NULL,
+        bytes INTEGER NOT NULL,
+        PRIMARY KEY (digest, path)
+    );
+
+    CREATE TABLE versions (
+        model TEXT NOT NULL REFERENCES models (name) ON DELETE CASCADE,
+        version INTEGER NOT NULL CHECK (version > 0),
+        digest TEXT NOT NULL REFERENCES folders (digest),
+        file TEXT NOT NULL,
+        facts TEXT NOT NULL,
+        registered_by TEXT NOT NULL,
+        registered_at REAL NOT NULL,
+        PRIMARY KEY (model, version)
+    );
+    CREATE INDEX versions_by_digest ON versions (digest);
+
+    CREATE TABLE metadata (
+        model TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        key TEXT NOT NULL,
+        value TEXT NOT NULL,
+        PRIMARY KEY (model, version, key),
+        FOREIGN KEY (model, version) REFERENCES versions (model, version) ON DELETE CASCADE
+    );
+
+    CREATE TABLE aliases (
+        model TEXT NOT NULL,
+        alias TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        PRIMARY KEY (model, alias),
+        FOREIGN KEY (model, version) REFERENCES versions (model, version) ON DELETE CASCADE
+    );
+    """,
+    _changes_become_the_audit,
+    """
+    CREATE TABLE revisions (
+        number INTEGER PRIMARY KEY,
+        at REAL NOT NULL,
+        who TEXT NOT NULL,
+        note TEXT NOT NULL,
+        source TEXT NOT NULL,
+        sha256 TEXT NOT NULL,
+        document TEXT NOT NULL
+    );
+    """,
+    """
+    INSERT INTO counters VALUES ('keys', 0);
+
+    CREATE TABLE keys (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        name TEXT NOT NULL,
+        digest TEXT NOT NULL UNIQUE,
+        role TEXT NOT NULL,
+        models TEXT NOT NULL,
+        created_at REAL NOT NULL,
+        created_by TEXT NOT NULL,
+        expires_at REAL,
+        revoked_at REAL,
+        last_used_at REAL,
+        changed INTEGER NOT NULL
+    );
+    CREATE TABLE secret_check (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        digest TEXT NOT NULL
+    );
+    CREATE INDEX keys_by_name ON keys (name);
+    CREATE INDEX keys_by_change ON keys (changed);
+    CREATE INDEX keys_by_expiry ON keys (expires_at) WHERE expires_at IS NOT NULL;
+    """,
+)
+"""Entry n takes version n to n + 1. Entries are never edited, only added."""

@@ -1,0 +1,246 @@
+"""The configuration documents that were in force, numbered; the newest one is.
+
+Knows their table. Knows nothing of what is in them but that `gateway.config` finds no fault, nor of
+the environment that a server lays over them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from gateway import config
+from gateway.config import Config
+from gateway.control.audit import Actor, note_change
+from gateway.control.differences import Difference, differences
+from gateway.control.store import Store
+from gateway.errors import ConfigInvalid, NotFound, PreconditionFailed
+
+# Of a change that touches everything, the audit names so many paths; the documents are kept whole.
+MAX_LISTED = 100
+
+
+def sha256(document: str) -> str:
+    """Of a document's text."""
+    return hashlib.sha256(document.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One document.
+
+    Attributes:
+        number: 1 is the first; 0 stands for the empty document where there is none yet.
+        at: seconds since 1970.
+        source: the file it came from, or empty.
+    """
+
+    number: int
+    at: float
+    who: str
+    note: str
+    source: str
+    sha256: str
+    document: str
+
+    @property
+    def config(self) -> Config:
+        """The document, read.
+
+        Raises:
+            ConfigInvalid: another release wrote it, and this one cannot read it.
+        """
+        return config.parse(self.document, f"revision {self.number}")
+
+    def as_json(self, whole: bool = True) -> dict[str, Any]:
+        """The revision as plain values; not `whole`: without the document."""
+        values = asdict(self)
+        if not whole:
+            del values["document"]
+        return values
+
+
+NONE = Revision(0, 0.0, "", "", "", sha256(""), "")
+
+
+def changes(
+    newest: Revision, document: str, source: str, if_revision: int | None = None
+) -> list[Difference]:
+    """What would change if a document came into force after `newest`.
+
+    Raises:
+        ConfigInvalid: it has faults.
+        PreconditionFailed: `if_revision` is not the newest.
+    """
+    fresh = config.parse(document, source)
+    _check(newest, if_revision)
+    return differences(_readable(newest), fresh)
+
+
+class Revisions:
+    """The revisions of one home."""
+
+    def __init__(self, store: Store, now: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._now = now
+
+    def newest(self) -> Revision:
+        """What is in force; `NONE` where there is no revision yet."""
+        with self._store.read() as db:
+            return _newest(db)
+
+    def newest_number(self) -> int:
+        """The number of what is in force."""
+        with self._store.read() as db:
+            return int(db.execute("SELECT MAX(number) FROM revisions").fetchone()[0] or 0)
+
+    def get(self, number: int) -> Revision:
+        """One revision.
+
+        Raises:
+            NotFound: there is none of this number.
+        """
+        with self._store.read() as db:
+            return _get(db, number)
+
+    def history(self) -> Sequence[Revision]:
+        """All of them, the newest first."""
+        with self._store.read() as db:
+            rows = db.execute("SELECT * FROM revisions ORDER BY number DESC").fetchall()
+        return [Revision(*row) for row in rows]
+
+    def last_from(self, source: str, after: int) -> Revision | None:
+        """The newest revision past number `after` that came from a file."""
+        with self._store.read() as db:
+            row = db.execute(
+                "SELECT * FROM revisions WHERE source = ? AND number > ?"
+                " ORDER BY number DESC LIMIT 1",
+                (source, after),
+            ).fetchone()
+        return None if row is None else Revision(*row)
+
+    def add(
+        self,
+        document: str,
+        actor: Actor,
+        action: str = "config apply",
+        source: str = "",
+        note: str = "",
+        if_revision: int | None = None,
+    ) -> Revision:
+        """Puts a document in force; the newest revision, where that says the same already.
+
+        Args:
+            document: YAML.
+            actor: who wants it so.
+            action: what the audit calls it.
+            source: the file it came from.
+            note: for whoever reads the history.
+            if_revision: the number that must be the newest.
+
+        Raises:
+            ConfigInvalid: it has faults.
+            PreconditionFailed: `if_revision` is not the newest.
+        """
+        fresh = config.parse(document, source or "document")
+        with self._store.write() as db:
+            newest = _newest(db)
+            _check(newest, if_revision)
+            return self._enter(db, newest, document, fresh, actor, action, source, note)
+
+    def rollback(
+        self,
+        actor: Actor,
+        number: int | None = None,
+        note: str = "",
+        if_revision: int | None = None,
+    ) -> Revision:
+        """Puts an earlier document in force again, as a new revision.
+
+        Args:
+            actor: who wants it so.
+            number: which; the one before the newest where it is not given.
+            note: for whoever reads the history.
+            if_revision: the number that must be the newest.
+
+        Raises:
+            NotFound: there is none of this number.
+            ConfigInvalid: this release finds faults in it.
+            PreconditionFailed: `if_revision` is not the newest.
+        """
+        with self._store.write() as db:
+            newest = _newest(db)
+            _check(newest, if_revision)
+            wanted = _get(db, newest.number - 1 if number is None else number)
+            note = note or f"as revision {wanted.number}"
+            return self._enter(
+                db, newest, wanted.document, wanted.config, actor, "config rollback", "", note
+            )
+
+    def _enter(
+        self,
+        db: sqlite3.Connection,
+        newest: Revision,
+        document: str,
+        fresh: Config,
+        actor: Actor,
+        action: str,
+        source: str,
+        note: str,
+    ) -> Revision:
+        digest = sha256(document)
+        if digest == newest.sha256:
+            return newest
+        at = self._now()
+        added = Revision(newest.number + 1, at, actor.who, note, source, digest, document)
+        values = asdict(added)
+        places = ", ".join(f":{name}" for name in values)
+        db.execute(f"INSERT INTO revisions ({', '.join(values)}) VALUES ({places})", values)
+        # Paths alone: what a document says is for those to see who may see documents.
+        paths = [one.path for one in differences(_readable(newest), fresh)]
+        note_change(
+            db,
+            actor,
+            action,
+            f"revision {added.number}",
+            {"revision": newest.number, "sha256": newest.sha256},
+            {
+                "revision": added.number,
+                "sha256": digest,
+                "changed": paths[:MAX_LISTED],
+                "not_listed": max(0, len(paths) - MAX_LISTED),
+            },
+            at,
+        )
+        return added
+
+
+def _newest(db: sqlite3.Connection) -> Revision:
+    row = db.execute("SELECT * FROM revisions ORDER BY number DESC LIMIT 1").fetchone()
+    return NONE if row is None else Revision(*row)
+
+
+def _get(db: sqlite3.Connection, number: int) -> Revision:
+    row = db.execute("SELECT * FROM revisions WHERE number = ?", (number,)).fetchone()
+    if row is None:
+        raise NotFound(f"no revision {number} of the configuration")
+    return Revision(*row)
+
+
+def _check(newest: Revision, wanted: int | None) -> None:
+    if wanted not in (None, newest.number):
+        raise PreconditionFailed(
+            f"revision: expected {wanted} to be the newest, got {newest.number}"
+        )
+
+
+def _readable(revision: Revision) -> Config:
+    """What a revision said; the defaults, where this release cannot read it."""
+    try:
+        return revision.config
+    except ConfigInvalid:
+        return Config()

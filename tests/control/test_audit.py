@@ -1,0 +1,274 @@
+"""The audit only grows, and whoever makes it do otherwise is found out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import sqlite3
+from contextlib import closing
+
+import orjson
+import pytest
+
+from gateway.control import chain
+from gateway.control.audit import Actor, Audit, at_terminal, note, note_change
+from gateway.control.store import FILE, Store
+from gateway.control.verification import verify
+from gateway.errors import StoreFailed
+from tests.control.auditing import ANN, fill, tamper
+
+
+@pytest.fixture
+def store(home):
+    with Store.open(home) as opened:
+        yield opened
+
+
+def proof(home, noted=None):
+    with Store.open(home) as store:
+        return verify(store, noted)
+
+
+def test_an_entry_says_who_what_when_through_which_door_and_from_where(store):
+    with store.write() as db:
+        note_change(db, ANN, "alias set", "m:champion", {"version": 1}, {"version": 2}, 12.5)
+    (entry,) = Audit(store).entries()
+    values = entry.as_json()
+    assert len(values.pop("hash")) == 64
+    assert values == {
+        "id": 1,
+        "at": 12.5,
+        "who": "ann",
+        "door": "cli",
+        "origin": "host pid 1",
+        "action": "alias set",
+        "subject": "m:champion",
+        "before": {"version": 1},
+        "after": {"version": 2},
+    }
+
+
+def test_a_note_changes_nothing_that_should_run(store):
+    before = store.generation()
+    Audit(store).note(ANN, "start", "server")
+    assert store.generation() == before
+    with store.write() as db:
+        note_change(db, ANN, "register", "m/1")
+    assert store.generation() == before + 1
+
+
+def test_each_hash_covers_the_one_before_it_and_the_entry_as_canonical_json(home, store):
+    fill(home)
+    previous = "0" * 64
+    for entry in Audit(store).entries():
+        values = entry.as_json()
+        found = values.pop("hash")
+        line = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        previous = hashlib.sha256((previous + line).encode()).hexdigest()
+        assert found == previous
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        pytest.param("UPDATE audit SET who = 'bob' WHERE id = 2", id="changed"),
+        pytest.param("DELETE FROM audit WHERE id = 5", id="removed"),
+        pytest.param("INSERT OR REPLACE INTO audit SELECT * FROM audit WHERE id = 2", id="again"),
+        pytest.param(
+            "INSERT INTO audit (id, at, who, action, subject) VALUES (0, 0, 'x', 'x', 'x')",
+            id="before-the-first",
+        ),
+    ],
+)
+def test_the_database_refuses_everything_but_appending(home, store, statement):
+    fill(home)
+    with pytest.raises(StoreFailed, match="the audit is append-only"), store.write() as db:
+        db.execute(statement)
+    assert proof(home).ok
+
+
+def test_an_untouched_audit_is_proven_and_its_head_told(home):
+    fill(home)
+    found = proof(home)
+    assert (found.ok, found.entries, found.first_at, found.last_at) == (True, 5, 1001.0, 1005.0)
+    assert chain.read_head(home) == chain.Head(5, found.head)
+    assert proof(home, found.head).ok
+
+
+def test_an_audit_without_entries_is_proven(home):
+    found = proof(home)
+    assert (found.ok, found.entries, found.head) == (True, 0, chain.GENESIS)
+
+
+REWRITE = "UPDATE audit SET {} WHERE id = 3"
+
+
+@pytest.mark.parametrize(
+    ("statement", "fault"),
+    [
+        pytest.param(REWRITE.format("at = 1003.5"), "entry 3: its hash does not", id="at"),
+        pytest.param(REWRITE.format("who = 'bob'"), "entry 3: its hash does not", id="who"),
+        pytest.param(REWRITE.format("door = 'data'"), "entry 3: its hash does not", id="door"),
+        pytest.param(REWRITE.format("origin = ''"), "entry 3: its hash does not", id="origin"),
+        pytest.param(REWRITE.format("action = 'x'"), "entry 3: its hash does not", id="action"),
+        pytest.param(REWRITE.format("subject = 'x'"), "entry 3: its hash does not", id="subject"),
+        pytest.param(REWRITE.format("before = '{}'"), "entry 3: its hash does not", id="before"),
+        pytest.param(REWRITE.format("after = NULL"), "entry 3: its hash does not", id="after"),
+        pytest.param(REWRITE.format("after = after || ' '"), "entry 3: its hash", id="space"),
+        pytest.param(REWRITE.format("after = '{'"), "entry 3: its hash", id="not-json"),
+        pytest.param(REWRITE.format("who = x'ff'"), "entry 3: its hash", id="not-text"),
+        pytest.param(REWRITE.format("hash = 'x'"), "entry 3: its hash does not", id="hash"),
+        pytest.param(REWRITE.format("id = 9"), "entry 3: was removed", id="moved"),
+        pytest.param("DELETE FROM audit WHERE id = 1", "entry 1: was removed", id="first"),
+        pytest.param("DELETE FROM audit WHERE id = 3", "entry 3: was removed", id="middle"),
+        pytest.param(
+            "DELETE FROM audit WHERE id IN (2, 3)", "entries 2 to 3: were removed", id="two"
+        ),
+        pytest.param("DELETE FROM audit WHERE id = 5", "entry 5: was removed", id="last"),
+        pytest.param("DELETE FROM audit", "entries 1 to 5: were removed", id="all"),
+        pytest.param(
+            "INSERT INTO audit SELECT 6, at, who, action, subject, before, after, door, origin,"
+            " hash FROM audit WHERE id = 5",
+            "entry 6: its hash does not follow",
+            id="added",
+        ),
+    ],
+)
+def test_what_was_tampered_with_is_named(home, statement, fault):
+    fill(home)
+    tamper(home, statement)
+    found = proof(home)
+    assert not found.ok
+    assert found.faults[0].startswith(fault)
+
+
+def test_one_changed_entry_is_one_fault(home):
+    fill(home)
+    tamper(home, "UPDATE audit SET who = 'bob' WHERE id = 2")
+    assert len(proof(home).faults) == 1
+
+
+def test_a_tail_that_was_cut_off_shows_although_the_sequence_was_set_back(home):
+    fill(home)
+    cut = ("DELETE FROM audit WHERE id > 3", "UPDATE sqlite_sequence SET seq = 3")
+    tamper(home, *cut)
+    (fault,) = proof(home).faults
+    assert fault == "entries 4 to 5: were removed from the end: audit.head names them"
+
+
+def test_a_cut_shows_also_after_further_changes(home):
+    fill(home)
+    tamper(home, "DELETE FROM audit WHERE id > 3", "UPDATE sqlite_sequence SET seq = 3")
+    fill(home, 4)
+    assert any("entry 5: audit.head holds hash" in fault for fault in proof(home).faults)
+
+
+def test_a_cut_of_database_and_file_shows_against_a_head_that_was_noted(home):
+    fill(home)
+    noted = proof(home).head
+    tamper(home, "DELETE FROM audit WHERE id > 3", "UPDATE sqlite_sequence SET seq = 3")
+    with Store.open(home) as store:
+        chain.write_head(home, chain.Head(3, Audit(store).last(1)[0].hash))
+    assert proof(home).ok
+    (fault,) = proof(home, noted).faults
+    assert noted in fault
+
+
+def test_a_history_that_was_written_anew_shows_by_the_head_beside_it(home):
+    fill(home)
+    previous = chain.GENESIS
+    with Store.open(home) as store:
+        entries = [entry.as_json() | {"who": "bob"} for entry in Audit(store).entries()]
+    updates = []
+    for entry in entries:
+        texts = {side: entry[side] and orjson.dumps(entry[side]).decode() for side in ("before",)}
+        texts["after"] = orjson.dumps(entry["after"], option=orjson.OPT_SORT_KEYS).decode()
+        previous = chain.link(previous, entry | texts)
+        updates.append(
+            f"UPDATE audit SET who = 'bob', hash = '{previous}' WHERE id = {entry['id']}"
+        )
+    tamper(home, *updates)
+    (fault,) = proof(home).faults
+    assert fault.startswith("entry 5: audit.head holds hash")
+
+
+def test_a_head_that_is_gone_or_unreadable_is_told(home):
+    fill(home)
+    (home / chain.FILE).write_text("nonsense")
+    assert proof(home).faults[-1].startswith("audit.head: it cannot be read")
+    (home / chain.FILE).unlink()
+    assert proof(home).faults == (
+        "audit.head: it is gone: whether entries after 5 were removed is unknown",
+    )
+    fill(home, 1)
+    assert proof(home).ok
+
+
+def test_many_faults_are_counted_and_only_some_listed(home):
+    fill(home, 50)
+    tamper(home, "UPDATE audit SET who = 'bob'")
+    found = proof(home)
+    assert (len(found.faults), found.more_faults) == (20, 30)
+
+
+def append(home, times):
+    with Store.open(home) as store:
+        for _ in range(times):
+            Audit(store).note(ANN, "test", "s")
+
+
+def test_processes_that_write_at_once_make_one_chain(home):
+    context = multiprocessing.get_context("fork")
+    children = [context.Process(target=append, args=(home, 20)) for _ in range(4)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join()
+    append(home, 1)
+    found = proof(home)
+    assert (found.faults, found.entries) == ((), 81)
+    assert chain.read_head(home) == chain.Head(81, found.head)
+
+
+def test_a_change_that_fails_leaves_no_entry_and_no_gap(home, store):
+    fill(home, 2)
+
+    def half_a_change():
+        with store.write() as db:
+            note(db, ANN, "test", "s")
+            raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError):
+        half_a_change()
+    append(home, 1)
+    assert (proof(home).faults, proof(home).entries) == ((), 3)
+
+
+def test_a_head_that_cannot_be_written_fails_no_change(home, store, caplog):
+    (home / chain.FILE).mkdir()
+    append(home, 1)
+    assert "audit.head" in caplog.text
+    assert proof(home).faults[0].startswith("audit.head: it cannot be read")
+
+
+def test_entries_are_read_page_by_page(home, store):
+    fill(home, 7)
+    audit = Audit(store)
+    assert [entry.id for entry in audit.page(after=2, limit=3)] == [3, 4, 5]
+    assert [entry.id for entry in audit.entries(since=1006.0)] == [6, 7]
+    assert [entry.id for entry in audit.last(2)] == [6, 7]
+
+
+def test_whoever_runs_a_command_is_named_with_host_and_process():
+    actor = at_terminal()
+    assert (actor.door, " pid " in actor.origin) == ("cli", True)
+    assert isinstance(actor, Actor)
+
+
+def test_the_file_beside_the_database_is_the_owners_alone(home):
+    fill(home)
+    assert (home / chain.FILE).stat().st_mode & 0o777 == 0o600
+    with closing(sqlite3.connect(home / FILE)) as db:
+        (newest,) = db.execute("SELECT hash FROM audit WHERE id = 5").fetchone()
+    assert (home / chain.FILE).read_text() == f"5 {newest}\n"
