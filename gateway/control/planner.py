@@ -119,6 +119,7 @@ class Planner:
         self._progress = asyncio.Event()
         self._due: asyncio.TimerHandle | None = None
         self._pause_s = PAUSE_S
+        self._coming: set[str] = set()  # wanted, and by the plan neither routed nor refused
         self._told = 0  # number of the plan after which `want` was last called
         # per deployment, by id
         self._trials: dict[str, asyncio.Task[None]] = {}
@@ -146,7 +147,7 @@ class Planner:
         """
         await self.look()
         asked = {held.id for held in self._wanted if name in (None, held.name)}
-        await self._until(lambda: not asked & self._unsettled())
+        await self._until(lambda: not asked & self._coming)
         number = self.memory.plan.number
         # A worker that does not answer is dead or about to be; its successor gets the newest plan.
         with contextlib.suppress(TimeoutError):
@@ -174,21 +175,25 @@ class Planner:
     def crashed(self, blocks: Sequence[int]) -> None:
         """A worker crashed natively while it loaded or ran the models that count in `blocks`.
 
+        New content counts where the old content of its version does. What is held and not routed is
+        being loaded, so it is suspected before what has served in that place.
+
         Of several suspects only those with the most crashes behind them are blamed: the others were
         beside them.
         """
-        crashes = self.memory.crashes
-        suspects = [held.id for held in self.memory.plan.held if held.block in blocks]
-        most = max((crashes.get(held, 0) for held in suspects), default=0)
-        blamed = {held for held in suspects if crashes.get(held, 0) == most}
-        for held in blamed:
-            crashes[held] = most + 1
-            if most + 1 >= CRASHES_TO_QUARANTINE:
-                self._refuse(held, _QUARANTINED.format(most + 1))
-        if most + 1 >= CRASHES_TO_QUARANTINE:
-            self._step()
-        else:
-            self._store(self.memory)
+        plan, crashes = self.memory.plan, self.memory.crashes
+        routed = plan.routed
+        here = [held for held in plan.held if held.block in blocks]
+        entering = {held.block for held in here if held.id not in routed}
+        suspects = [h.id for h in here if h.id not in routed or h.block not in entering]
+        most = max((crashes.get(held_id, 0) for held_id in suspects), default=0)
+        for held_id in suspects:
+            if crashes.get(held_id, 0) == most:
+                crashes[held_id] = most + 1
+                if most + 1 >= CRASHES_TO_QUARANTINE:
+                    self._refuse(held_id, _QUARANTINED.format(most + 1))
+        self._store(self.memory)
+        self.step_soon()
 
     def reload(self, name: str) -> None:
         """Forgets what was held against a model and loads it anew at the next `apply`."""
@@ -249,11 +254,6 @@ class Planner:
     def _may_run(self, held: Held) -> bool:
         return held.id not in self.memory.refused
 
-    def _unsettled(self) -> set[str]:
-        """Wanted, and neither routed nor refused."""
-        routed = self.memory.plan.routed
-        return {h.id for h in self._wanted if h.id not in routed and self._may_run(h)}
-
     # ---- one step -------------------------------------------------------------------------------
 
     def _step(self) -> None:
@@ -268,6 +268,7 @@ class Planner:
         ready = [held for held in good if held.id in routed or self._loaded(held.id)]
         done = {held.id for held in ready}
         coming = [held for held in good if held.id not in done]
+        self._coming = {held.id for held in coming}
         self._try_out(coming)
         passed = [held for held in coming if held.id in self._passed]
         self._publish(Stand(ready, coming, passed, self.memory.refused))

@@ -187,7 +187,7 @@ async def test_two_native_crashes_in_the_same_model_quarantine_it_and_one_does_n
     world.planner.crashed([block])
     assert world.routes() == {"m": 1, "n": 2}
     world.planner.crashed([block])
-    assert world.routes() == {"n": 2}
+    await world.until(lambda: world.routes() == {"n": 2})
     assert "quarantined" in world.published[-1].absent[0].reason
 
 
@@ -254,6 +254,25 @@ async def test_a_successor_goes_on_with_a_change_that_its_predecessor_had_begun(
     assert (world.routes(), world.tried) == ({"m": 1, "n": 1}, [])
 
 
+async def test_a_successor_that_hears_of_a_crash_before_it_has_looked_goes_on_all_the_same(world):
+    world.wanted = [candidate("m", 1), candidate("n", 2, digest="big"), candidate("bad", 3)]
+    world.slow = {"big"}
+    change = asyncio.ensure_future(world.planner.apply())
+    await world.until(lambda: world.held() == 3 and world.routes() == {"m": 1, "bad": 3})
+    change.cancel()
+    world.planner.close()
+    world.planner = world.control(world.planner.memory)
+    world.planner.resume()
+    for _ in range(2):
+        world.planner.crashed([4096 * 3])
+    assert (world.held(), world.published[-1].settled) == (3, False)
+    await world.planner.look()
+    assert (world.held(), world.routes(), world.published[-1].settled) == (2, {"m": 1}, False)
+    world.slow.clear()
+    await world.planner.apply()
+    assert world.routes() == {"m": 1, "n": 2}
+
+
 async def test_new_files_that_cannot_even_be_read_leave_the_old_content_serving(world):
     world.wanted = [candidate("m", digest="old"), candidate("n")]
     await world.planner.apply()
@@ -278,7 +297,7 @@ async def test_of_two_suspects_the_one_that_was_there_before_is_blamed(world):
     m, n, o = (held.block for held in world.published[-1].held)
     world.planner.crashed([m, n])
     world.planner.crashed([n, o])
-    assert world.routes() == {"m": 1, "o": 3}
+    await world.until(lambda: world.routes() == {"m": 1, "o": 3})
 
 
 async def test_a_model_that_crashes_workers_while_they_load_it_is_taken_out_at_once(world):
@@ -290,8 +309,24 @@ async def test_a_model_that_crashes_workers_while_they_load_it_is_taken_out_at_o
     await world.until(lambda: world.held() == 2)
     world.planner.crashed([8192])
     world.planner.crashed([8192])
-    assert [held.name for held in world.published[-1].held] == ["m"]
     assert [a.name for a in await change] == ["n"]
+    assert [held.name for held in world.published[-1].held] == ["m"]
+    assert world.routes() == {"m": 1}
+
+
+async def test_new_content_that_crashes_workers_while_they_load_it_leaves_the_old_serving(world):
+    world.wanted = [candidate("m", digest="old")]
+    await world.planner.apply()
+    world.wanted = [candidate("m", digest="deadly")]
+    world.slow = {"deadly"}
+    change = asyncio.ensure_future(world.planner.apply())
+    await world.until(lambda: world.held() == 2)
+    block = world.published[-1].held[0].block  # both count in it: they are one version
+    world.planner.crashed([block])
+    world.planner.crashed([block])
+    (absent,) = await change
+    assert "quarantined" in absent.reason
+    assert [held.digest for held in world.published[-1].held] == ["old"]
     assert world.routes() == {"m": 1}
 
 
