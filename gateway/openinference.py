@@ -37,6 +37,7 @@ from gateway.monitor.arena import Arena
 from gateway.monitor.observe import WorkerObserver
 from gateway.monitor.report import find_model
 from gateway.monitor.statistics import statistics
+from gateway.plan import READY
 from gateway.wire import coding
 from gateway.wire.answers import error_body, error_headers
 from gateway.wire.asgi import EndpointApp
@@ -198,7 +199,7 @@ class OpenInference:
 
     async def _index(self, request: Request) -> Response:
         only_ready = repository.read_index_request(await _small_body(request))
-        entries = [e for e in self._catalogue.index() if e.state == "READY" or not only_ready]
+        entries = [e for e in self._catalogue.index() if e.state == READY or not only_ready]
         return self._json(
             repository.index([(e.name, e.version, e.state, e.reason) for e in entries])
         )

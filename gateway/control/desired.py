@@ -20,11 +20,10 @@ from gateway.control.registry import Registry
 from gateway.errors import GatewayError, ModelNotFound, ModelRefused
 from gateway.models import content, onnx_file, triton_layout
 from gateway.models.names import check_name
-from gateway.plan import Absent, Plan
+from gateway.plan import UNAVAILABLE, UNLOADED, Absent, Plan
 
 log = logging.getLogger("penstock.control")
 
-UNLOADED = "unloaded"
 REGISTRY = "registry"
 
 
@@ -92,7 +91,7 @@ class Sources:
             faults += [fault for fault in wrong if fault.name not in taken]
         for name in sorted(memory.unloaded & found.keys()):
             faults += [
-                Absent(name, candidate.version, "UNAVAILABLE", UNLOADED)
+                Absent(name, candidate.version, UNAVAILABLE, UNLOADED)
                 for candidate in found.pop(name)
             ]
         candidates = [candidate for models in found.values() for candidate in models]
@@ -101,7 +100,7 @@ class Sources:
         over = candidates[config.limits.max_models :]
         faults += [
             Absent(
-                c.name, c.version, "UNAVAILABLE", f"limits.max_models is {config.limits.max_models}"
+                c.name, c.version, UNAVAILABLE, f"limits.max_models is {config.limits.max_models}"
             )
             for c in over
         ]
@@ -159,7 +158,7 @@ class Sources:
             folder, file = path.absolute().parent, path.name
             return [self._candidate(name, version, folder, file, config, {}, {}, str(path))], []
         except (GatewayError, OSError) as error:
-            return [], [Absent(name, version, "UNAVAILABLE", _reason(error))]
+            return [], [Absent(name, version, UNAVAILABLE, _reason(error))]
 
     def _repository(self, root: Path, config: Config) -> tuple[list[Candidate], list[Absent]]:
         try:
@@ -169,11 +168,11 @@ class Sources:
             # A share that is away for a moment must not take what serves from it out of service.
             seen = sorted(self._seen.get(root, ()))
             return [], [
-                Absent(name, 0, "UNAVAILABLE", "its repository cannot be read") for name in seen
+                Absent(name, 0, UNAVAILABLE, "its repository cannot be read") for name in seen
             ]
         self._seen[root] = {found.name for found in scan.found}
         candidates: list[Candidate] = []
-        faults = [Absent(f.name, f.version or 0, "UNAVAILABLE", f.reason) for f in scan.faults]
+        faults = [Absent(f.name, f.version or 0, UNAVAILABLE, f.reason) for f in scan.faults]
         for found in scan.found:
             try:
                 candidates.append(
@@ -189,7 +188,7 @@ class Sources:
                     )
                 )
             except (GatewayError, OSError) as error:
-                faults.append(Absent(found.name, found.version, "UNAVAILABLE", _reason(error)))
+                faults.append(Absent(found.name, found.version, UNAVAILABLE, _reason(error)))
         return candidates, faults
 
     def _registered(
@@ -227,9 +226,7 @@ class Sources:
                         )
                     )
                 except (GatewayError, OSError) as error:
-                    faults.append(
-                        Absent(model.name, version.version, "UNAVAILABLE", _reason(error))
-                    )
+                    faults.append(Absent(model.name, version.version, UNAVAILABLE, _reason(error)))
         return candidates, faults
 
     def _check_files(self, version: Version) -> None:

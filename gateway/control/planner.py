@@ -26,9 +26,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gateway.control.desired import Desired
-from gateway.control.succession import Stand, broken, known, successor
+from gateway.control.succession import Stand, known, successor
 from gateway.errors import GatewayError
-from gateway.plan import Absent, Held, Plan
+from gateway.plan import UNAVAILABLE, Absent, Held, Plan
 
 log = logging.getLogger("penstock.control")
 
@@ -223,7 +223,7 @@ class Planner:
             try:
                 block = self._allocate(candidate.name, candidate.version)
             except GatewayError as error:
-                faults.append(Absent(candidate.name, candidate.version, "UNAVAILABLE", str(error)))
+                faults.append(Absent(candidate.name, candidate.version, UNAVAILABLE, str(error)))
                 continue
             held.append(
                 Held(
@@ -341,7 +341,7 @@ class Planner:
     def _complain(self, absent: Sequence[Absent], old: Plan) -> None:
         """Logs what does not serve, once."""
         for one in absent:
-            if one not in old.absent and broken(one):
+            if one not in old.absent and one.broken:
                 log.error("model '%s' version %d: %s", one.name, one.version, one.reason)
 
     def _forget_blocks(self) -> None:
