@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from gateway.config import Config
 from gateway.control.entries import CHAMPION, Version
 from gateway.control.registry import Registry
-from gateway.errors import GatewayError, ModelNotFound, ModelRefused
+from gateway.errors import GatewayError, ModelRefused
 from gateway.models import content, onnx_file, triton_layout
 from gateway.models.names import check_name
 from gateway.plan import UNAVAILABLE, UNLOADED, Absent, Plan
@@ -105,31 +105,6 @@ class Sources:
             for c in over
         ]
         return Desired(candidates[: config.limits.max_models], faults, champions)
-
-    def require(self, config: Config, name: str) -> None:
-        """Makes sure that some source has a model of this name.
-
-        Raises:
-            ModelNotFound: none has.
-        """
-        check_name(name)
-        desired = self.gather(config, _Nothing())
-        known = {c.name for c in desired.candidates} | {fault.name for fault in desired.faults}
-        if name not in known:
-            raise ModelNotFound(
-                f"failed to load '{name}', failed to poll from model repository: no source has it"
-            )
-
-    @staticmethod
-    def raise_refusal(name: str, absent: Sequence[Absent]) -> None:
-        """Raises what keeps a model from serving, if anything does.
-
-        Raises:
-            ModelRefused: with every reason.
-        """
-        reasons = [one.reason for one in absent if one.name == name]
-        if reasons:
-            raise ModelRefused(f"failed to load '{name}': {'; '.join(reasons)}")
 
     # ---- sources, first to last -----------------------------------------------------------------
 
@@ -266,8 +241,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{Path(error.filename or '').name}: {error.strerror}"
     return str(error)
-
-
-class _Nothing:
-    unloaded: set[str] = set()  # noqa: RUF012
-    plan = Plan(0)

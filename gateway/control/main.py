@@ -34,8 +34,9 @@ from gateway.control.planner import Memory, Planner
 from gateway.control.registry import Registry
 from gateway.control.store import Store
 from gateway.control.trials import Trials
-from gateway.errors import GatewayError, RepositoryForbidden
+from gateway.errors import GatewayError, ModelNotFound, ModelRefused, RepositoryForbidden
 from gateway.inherited import Inherited
+from gateway.models.names import check_name
 from gateway.monitor.arena import (
     BORN_NS,
     CONNECTIONS,
@@ -337,12 +338,18 @@ class Control:
         """Loads a model anew from its source.
 
         Raises:
-            ModelNotFound, ModelRefused: nothing by that name, or it will not load.
+            InvalidParameter, ModelNotFound, ModelRefused: no model can have that name, none has it,
+                or it will not load.
         """
-        await asyncio.to_thread(self._sources.require, self._config, name)
+        check_name(name)
         self._planner.reload(name)
         absent = await self._planner.apply(name)
-        self._sources.raise_refusal(name, absent)
+        if not self._planner.knows(name):
+            raise ModelNotFound(
+                f"failed to load '{name}', failed to poll from model repository: no source has it"
+            )
+        if reasons := [one.reason for one in absent if one.name == name]:
+            raise ModelRefused(f"failed to load '{name}': {'; '.join(reasons)}")
 
     async def unload(self, name: str) -> None:
         """Takes a model out of service until it is loaded again; unknown names are no error."""

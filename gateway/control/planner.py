@@ -155,6 +155,10 @@ class Planner:
                 await self._until(lambda: self._publisher.followed(number))
         return self.memory.plan.absent
 
+    def knows(self, name: str) -> bool:
+        """Whether some source had a model of this name at the last look."""
+        return any(name == one for one, _ in known(self._desired))
+
     def resume(self) -> None:
         """Publishes the plan that an earlier control process left: workers born now serve."""
         if self.memory.plan.number:

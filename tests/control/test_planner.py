@@ -200,6 +200,14 @@ async def test_a_reload_loads_anew_what_has_not_changed(world):
     assert world.published[-1].held[0].id != before
 
 
+async def test_a_name_that_no_source_has_is_not_known_and_leaves_nothing_behind(world):
+    world.wanted = [candidate("m")]
+    world.planner.reload("typo")
+    await world.planner.apply("typo")
+    assert [world.planner.knows(name) for name in ("m", "typo")] == [True, False]
+    assert world.planner.memory.loads == {}
+
+
 async def test_unloaded_stays_unloaded_until_loaded(world):
     world.wanted = [candidate("m")]
     await world.planner.apply()
