@@ -12,10 +12,11 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from gateway.config import Config
 from gateway.control.entries import CHAMPION, Version
+from gateway.control.memory import Memory
 from gateway.control.registry import Registry
 from gateway.errors import GatewayError, ModelRefused
 from gateway.models import content, onnx_file, triton_layout
@@ -25,13 +26,6 @@ from gateway.plan import UNAVAILABLE, UNLOADED, Absent, Plan
 log = logging.getLogger("penstock.control")
 
 REGISTRY = "registry"
-
-
-class Remembered(Protocol):
-    """What of control's memory a gathering needs."""
-
-    unloaded: set[str]
-    plan: Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +68,7 @@ class Sources:
         self._seen: dict[Path, set[str]] = {}
         self._told: set[str] = set()
 
-    def gather(self, config: Config, memory: Remembered) -> Desired:
+    def gather(self, config: Config, memory: Memory) -> Desired:
         """Everything that should run now."""
         found: dict[str, list[Candidate]] = {}
         faults: list[Absent] = []

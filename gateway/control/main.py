@@ -29,8 +29,9 @@ from gateway.control.announcement import announce, still_loading
 from gateway.control.blocks import Blocks
 from gateway.control.desired import Sources
 from gateway.control.links import Links
+from gateway.control.memory import Memory
 from gateway.control.metrics import Info, Metrics
-from gateway.control.planner import Memory, Planner
+from gateway.control.planner import Planner
 from gateway.control.registry import Registry
 from gateway.control.store import Store
 from gateway.control.trials import Trials
@@ -188,7 +189,7 @@ class Control:
             self._config = _keep_fixed(fresh, self._launch.config)
             for path in _unheeded(fresh, self._launch.config):
                 log.warning("%s: what the file says takes effect at the next start", path)
-        self._planner.forget_refusals()
+        self._planner.memory.forget_refusals()
         return await self._planner.apply(name)
 
     def _beat(self) -> None:
@@ -342,7 +343,7 @@ class Control:
                 or it will not load.
         """
         check_name(name)
-        self._planner.reload(name)
+        self._planner.memory.reload(name)
         absent = await self._planner.apply(name)
         if not self._planner.knows(name):
             raise ModelNotFound(

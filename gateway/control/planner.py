@@ -22,25 +22,20 @@ import dataclasses
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gateway.control.desired import Desired
+from gateway.control.memory import Memory
 from gateway.control.succession import Stand, known, successor
 from gateway.errors import GatewayError
 from gateway.plan import UNAVAILABLE, Absent, Held, Plan
 
 log = logging.getLogger("penstock.control")
 
-CRASHES_TO_QUARANTINE = 2
 # What happens within it goes into one plan: the acknowledgements of several workers, say. Where a
 # step takes long because there are many models, the pause is so many times as long.
 PAUSE_S = 0.02
 PAUSE_STEPS = 5
-_QUARANTINED = (
-    "quarantined: it crashed a worker natively {} times; new content, or loading it by name, "
-    "gives it another chance"
-)
 Trial = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
 
@@ -61,17 +56,6 @@ class Publisher(Protocol):
     def refusal(self, held_id: str) -> str | None:
         """Why some worker could not load it, if one could not."""
         ...
-
-
-@dataclass(slots=True)
-class Memory:
-    """What outlives a control process: it is stored with each plan."""
-
-    plan: Plan = field(default_factory=lambda: Plan(0))
-    crashes: dict[str, int] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)
-    unloaded: set[str] = field(default_factory=set)
-    loads: dict[str, int] = field(default_factory=dict)
 
 
 class Planner:
@@ -112,7 +96,8 @@ class Planner:
         # until replaced
         self.memory = memory
         plan = memory.plan
-        self._wanted = [held for held in plan.held if held.id in plan.routed]
+        routed = plan.routed
+        self._wanted = [held for held in plan.held if held.id in routed]
         self._desired = Desired((), plan.absent, {r.name: r.version for r in plan.routes})
         self._looked = False  # until then what a predecessor had begun is left as it was
         self._gathering = asyncio.Lock()
@@ -177,45 +162,11 @@ class Planner:
             trial.cancel()
 
     def crashed(self, blocks: Sequence[int]) -> None:
-        """A worker crashed natively while it loaded or ran the models that count in `blocks`.
-
-        New content counts where the old content of its version does. What is held and not routed is
-        being loaded, so it is suspected before what has served in that place.
-
-        Of several suspects only those with the most crashes behind them are blamed: the others were
-        beside them.
-        """
-        plan, crashes = self.memory.plan, self.memory.crashes
-        routed = plan.routed
-        here = [held for held in plan.held if held.block in blocks]
-        entering = {held.block for held in here if held.id not in routed}
-        suspects = [h.id for h in here if h.id not in routed or h.block not in entering]
-        most = max((crashes.get(held_id, 0) for held_id in suspects), default=0)
-        for held_id in suspects:
-            if crashes.get(held_id, 0) == most:
-                crashes[held_id] = most + 1
-                if most + 1 >= CRASHES_TO_QUARANTINE:
-                    self._refuse(held_id, _QUARANTINED.format(most + 1))
+        """A worker crashed natively while it loaded or ran the models that count in `blocks`."""
+        self.memory.crashed(blocks)
+        self._passed -= self.memory.refused.keys()
         self._store(self.memory)
         self.step_soon()
-
-    def reload(self, name: str) -> None:
-        """Forgets what was held against a model and loads it anew at the next `apply`."""
-        self.memory.unloaded.discard(name)
-        self.memory.loads[name] = self.memory.loads.get(name, 0) + 1
-        self.forget_refusals(name)
-
-    def forget_refusals(self, name: str | None = None) -> None:
-        """Gives refused deployments another chance: of all models, or of one, named on purpose.
-
-        What is quarantined crashed workers, not just a trial: only who names it gets it back.
-        """
-        memory = self.memory
-        for held in list(memory.refused):
-            quarantined = memory.crashes.get(held, 0) >= CRASHES_TO_QUARANTINE
-            if held.startswith(f"{name}/") if name is not None else not quarantined:
-                del memory.refused[held]
-                memory.crashes.pop(held, None)
 
     # ---- what is wanted -------------------------------------------------------------------------
 
@@ -246,13 +197,8 @@ class Planner:
 
     def _tidy(self) -> None:
         """Forgets what is remembered of deployments and models that are no more."""
-        memory = self.memory
-        ids = {held.id for held in (*self._wanted, *memory.plan.held)}
-        memory.refused = {held: why for held, why in memory.refused.items() if held in ids}
-        memory.crashes = {held: count for held, count in memory.crashes.items() if held in ids}
-        names = {name for name, _ in known(self._desired)}
-        memory.loads = {name: count for name, count in memory.loads.items() if name in names}
-        memory.unloaded &= names
+        ids = {held.id for held in (*self._wanted, *self.memory.plan.held)}
+        self.memory.forget_others(ids, {name for name, _ in known(self._desired)})
         self._passed &= ids
 
     def _may_run(self, held: Held) -> bool:
@@ -277,7 +223,7 @@ class Planner:
         passed = [held for held in coming if held.id in self._passed]
         self._publish(Stand(ready, coming, passed, self.memory.refused))
         self._watch_loading(passed)
-        self._forget_blocks()
+        self._tell_known()
         self._progress.set()
         self._pause_s = max(PAUSE_S, PAUSE_STEPS * (time.perf_counter() - began))
 
@@ -348,7 +294,7 @@ class Planner:
             if one not in old.absent and one.broken:
                 log.error("model '%s' version %d: %s", one.name, one.version, one.reason)
 
-    def _forget_blocks(self) -> None:
+    def _tell_known(self) -> None:
         plan = self.memory.plan
         if plan.number != self._told and self._publisher.followed(plan.number):
             self._told = plan.number
