@@ -12,11 +12,8 @@ from types import MappingProxyType
 
 from gateway.errors import ModelNotFound, ModelNotReady, VersionNotFound
 from gateway.inference import InferEndpoint
-from gateway.plan import Absent, Held, Plan
+from gateway.plan import LOADING, READY, UNAVAILABLE, Absent, Held, Plan
 from gateway.serving.deployment import Deployment
-
-UNLOADED = "unloaded"
-LOADING = "LOADING"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +54,7 @@ class Catalogue:
         routes: dict[str, tuple[int, dict[int, Served]]] = {}
         explained = {(absent.name, absent.version) for absent in plan.absent}
         lacking = [
-            Absent(route.name, version, "UNAVAILABLE", refused.get(held, "not loaded"))
+            Absent(route.name, version, UNAVAILABLE, refused.get(held, "not loaded"))
             for route in plan.routes
             for version, held in sorted(route.deployments.items())
             # What keeps its newest content from all workers says more than what this one lacks.
@@ -122,7 +119,7 @@ class Catalogue:
         """Everything known: what serves, and what does not or not in its newest form, and why."""
         reasons = {(a.name, a.version): a.reason for a in self._absent}
         ready = [
-            IndexEntry(name, version, "READY", reasons.get((name, version), ""))
+            IndexEntry(name, version, READY, reasons.get((name, version), ""))
             for name, version, _ in self.served()
         ]
         serving = {(entry.name, entry.version) for entry in ready}
@@ -141,12 +138,12 @@ class Catalogue:
         """
         if not self.plan.settled:
             return False
-        missing = [a for a in self._absent if a.reason != UNLOADED and not self._covers(a)]
+        missing = [a for a in self._absent if not a.unloaded and not self._covers(a)]
         if policy == "all":
             return not missing
         if self._routes or not missing:
             return True
-        return policy == "always" and all(a.state != LOADING for a in missing)
+        return policy == "always" and all(a.broken for a in missing)
 
     def _covers(self, absent: Absent) -> bool:
         """Something serves in the place of what is absent, or while it loads."""

@@ -104,6 +104,7 @@ class Follower:
         # until replaced
         self._inbox = Inbox()
         self._plan = Plan(0)
+        self._patience: asyncio.TimerHandle | None = None  # once per plan: retries add nothing
         # per model
         self._wanted: dict[str, Held] = {}
         self._loading: dict[str, asyncio.Task[None]] = {}
@@ -123,6 +124,7 @@ class Follower:
     def stop(self) -> None:
         """Follows no more plans."""
         self._loop.remove_reader(self._channel.fileno())
+        self._end_patience()
         for refusal in self._refused.values():
             refusal.again.cancel()
         for task in self._loading.values():
@@ -167,6 +169,7 @@ class Follower:
             self._hello()
             return
         self._plan = plan
+        self._end_patience()
         self._wanted = {held.id: held for held in plan.held}
         for gone in self._refused.keys() - self._wanted.keys():
             self._refused.pop(gone).again.cancel()
@@ -195,18 +198,24 @@ class Follower:
     def _move(self) -> None:
         """Goes over to the newest plan as far as its models are here, and says how far that is."""
         plan = self._plan
-        refused = {held: refusal.reason for held, refusal in self._refused.items()}
+        refused = {held_id: refusal.reason for held_id, refusal in self._refused.items()}
         self._catalogue.follow(plan, refused)
         self._routed(plan)
         for held_id in [i for i in self._catalogue.by_id if i not in self._wanted]:
             self._release(self._catalogue.by_id.pop(held_id))
         self._ack(plan)
-        if plan.routed & self._loading.keys():
+        routed = plan.routed
+        if routed & self._loading.keys():
             return
-        if plan.routed & self._refused.keys():
-            self._loop.call_later(self._patience_s, self._first.set)
-        else:
+        if not routed & self._refused.keys():
             self._first.set()
+        elif self._patience is None:
+            self._patience = self._loop.call_later(self._patience_s, self._first.set)
+
+    def _end_patience(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
     def _ack(self, plan: Plan) -> None:
         if plan is not self._plan:
@@ -214,8 +223,8 @@ class Follower:
         message = {
             "type": "ack",
             "number": plan.number,
-            "loading": [held for held in self._loading if held in self._wanted],
-            "refused": {held: [one.reason, one.tries] for held, one in self._refused.items()},
+            "loading": [held_id for held_id in self._loading if held_id in self._wanted],
+            "refused": {held_id: [one.reason, one.tries] for held_id, one in self._refused.items()},
         }
         if not self._channel.send(message):
             self._loop.call_later(0.1, self._ack, plan)

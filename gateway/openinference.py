@@ -39,6 +39,7 @@ from gateway.monitor.arena import Arena
 from gateway.monitor.observe import WorkerObserver
 from gateway.monitor.report import find_model
 from gateway.monitor.statistics import statistics
+from gateway.plan import READY
 from gateway.wire import coding
 from gateway.wire.answers import error_body, error_headers
 from gateway.wire.asgi import EndpointApp, read_scope
@@ -218,7 +219,7 @@ class OpenInference:
         _require(request, Permission.DESCRIBE)
         only_ready = repository.read_index_request(await _small_body(request))
         known = [e for e in self._catalogue.index() if _knows(request, e.name)]
-        entries = [e for e in known if e.state == "READY" or not only_ready]
+        entries = [e for e in known if e.state == READY or not only_ready]
         return self._json(
             repository.index([(e.name, e.version, e.state, e.reason) for e in entries])
         )

@@ -16,6 +16,10 @@ from typing import Any
 
 import orjson
 
+# The states that the repository index knows, and the one reason that is told from others.
+READY, LOADING, UNAVAILABLE = "READY", "LOADING", "UNAVAILABLE"
+UNLOADED = "unloaded"
+
 
 @dataclass(frozen=True, slots=True)
 class Held:
@@ -77,6 +81,16 @@ class Absent:
     version: int
     state: str
     reason: str
+
+    @property
+    def unloaded(self) -> bool:
+        """Out of service because somebody wanted it so."""
+        return self.reason == UNLOADED
+
+    @property
+    def broken(self) -> bool:
+        """Neither on its way nor unloaded."""
+        return self.state != LOADING and not self.unloaded
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,7 @@ class Worker:
         self._direct: Mapping[bytes, Endpoint] = {}
         if config.access.data == "keys":
             self._ask_for_keys(inherited.launch.secret)
+        self._deployments: set[Deployment] = set()  # those that have left and still drain, too
         self._places = list(range(RUNNING, LOADING))
         self._loading_places = list(range(LOADING, LOADING + PARALLEL))
 
@@ -263,6 +264,7 @@ class Worker:
             built=observer.built,
         )
         endpoint.attach(deployment.batcher)
+        self._deployments.add(deployment)
         observer.loaded(loaded.load_s)
         self._observers[held.id] = observer
         return Served(held, deployment, endpoint)
@@ -296,6 +298,7 @@ class Worker:
         served.endpoint.retire(self._elsewhere)
 
         def close() -> None:
+            self._deployments.discard(served.deployment)
             self._pool.submit(served.deployment.close)
             still = any(o.offset == observer.offset for o in self._observers.values())
             if not still:
@@ -375,8 +378,8 @@ class Worker:
         try:
             await asyncio.wait_for(self._all_gone(), drain.grace_s)
         except TimeoutError:
-            for _, _, served in self._catalogue.served():
-                served.deployment.abandon(Draining("the server is shutting down"))
+            for deployment in tuple(self._deployments):
+                deployment.abandon(Draining("the server is shutting down"))
             await asyncio.sleep(FLUSH_S)
             left = len(self._services.connections)
             log.warning("%d connections were cut after %g s of grace", left, drain.grace_s)

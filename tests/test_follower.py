@@ -29,9 +29,11 @@ class Desk:
         self.outbox = Outbox()
         self.catalogue = Catalogue()
         self.events: list[str] = []
+        self.begun: asyncio.Queue[str] = asyncio.Queue()
         self.heard: asyncio.Queue[Any] = asyncio.Queue()
         self.said: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        asyncio.get_running_loop().add_reader(self.control.fileno(), self.listen)
+        self.loop = asyncio.get_running_loop()
+        self.loop.add_reader(self.control.fileno(), self.listen)
         self.refuse: dict[str, str] = {}
         self.go: dict[str, threading.Event] = {}
         self.pool = ThreadPoolExecutor(4)
@@ -55,6 +57,7 @@ class Desk:
             self.said.put_nowait(message)
 
     def load(self, model: Held) -> None:
+        self.loop.call_soon_threadsafe(self.begun.put_nowait, model.name)
         if model.name in self.go:
             assert self.go[model.name].wait(10)
         self.events.append(f"load {model.name}")
@@ -77,6 +80,10 @@ class Desk:
     def send_table(self, rows: dict[str, Any]) -> None:
         for message in whole("keys", 1, rows):
             assert self.control.send(message)
+
+    async def begins(self) -> str:
+        """The next model that a thread begins to load."""
+        return await asyncio.wait_for(self.begun.get(), 5)
 
     async def acked(self, number: int) -> dict[str, Any]:
         """The first word that this plan is followed and nothing is being loaded."""
@@ -169,12 +176,14 @@ async def test_only_so_many_are_loaded_at_once_and_what_is_routed_goes_first(des
     desk.follower.start(1)
     await desk.next("hello")
     desk.send(Plan(1, tuple(models), plan(0, models[-1]).routes))
-    desk.go[names[0]].set()
-    told = await desk.next("ack")
-    assert len(told["loading"]) == len(names)
-    assert len((await desk.next("ack"))["loading"]) == len(names) - 1
-    desk.go[names[-1]].set()
-    await desk.follower.complete(5)
+    assert len((await desk.next("ack"))["loading"]) == len(names)
+    assert {await desk.begins() for _ in range(PARALLEL)} == {names[-1], names[0]}
+    for done, next_one in (names[-1], names[1]), (names[0], names[2]):
+        assert desk.begun.empty()
+        desk.go[done].set()
+        assert held(done).id not in (await desk.next("ack"))["loading"]
+        assert await desk.begins() == next_one
+    await asyncio.wait_for(desk.follower.complete(60), 5)
     for going in desk.go.values():
         going.set()
     await desk.acked(1)
@@ -264,6 +273,22 @@ async def test_who_cannot_load_what_it_should_serve_waits_a_while_for_other_cont
     assert not first.done()
     desk.send(plan(2, new))
     await first
+    assert [name for name, _, _ in desk.catalogue.served()] == ["n"]
+
+
+async def test_patience_with_an_older_plan_opens_nobody_while_a_newer_one_still_loads(desk):
+    desk.refuse = {"m": "overwritten"}
+    desk.hold_up("n")
+    desk.follower.start(1)
+    await desk.next("hello")
+    desk.send(plan(1, held("m")))
+    await desk.acked(1)
+    desk.send(plan(2, held("n")))
+    first = asyncio.ensure_future(desk.follower.complete(5))
+    await asyncio.sleep(0.4)  # twice the patience
+    assert not first.done()
+    desk.go["n"].set()
+    await asyncio.wait_for(first, 5)
     assert [name for name, _, _ in desk.catalogue.served()] == ["n"]
 
 

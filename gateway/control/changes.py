@@ -5,17 +5,16 @@ Knows who may be asking and what the audit is told. Knows nothing of HTTP or of 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from gateway.config import Config
 from gateway.control.audit import Actor
-from gateway.control.desired import Sources
 from gateway.control.planner import Planner
 from gateway.control.recorder import Recorder
-from gateway.errors import GatewayError, RepositoryForbidden
+from gateway.errors import GatewayError, ModelNotFound, ModelRefused, RepositoryForbidden
+from gateway.models.names import check_name
 from gateway.plan import Absent
 
 log = logging.getLogger("penstock.control")
@@ -27,7 +26,6 @@ class Changes:
     def __init__(
         self,
         planner: Planner,
-        sources: Sources,
         recorder: Recorder,
         config: Callable[[], Config],
         reread: Callable[[Actor], Awaitable[None]],
@@ -36,13 +34,11 @@ class Changes:
 
         Args:
             planner: makes the plans.
-            sources: where models are looked for.
             recorder: writes the audit.
             config: the document in force.
             reread: takes the configuration up again; raises `ConfigInvalid`.
         """
         self._planner = planner
-        self._sources = sources
         self._recorder = recorder
         self._config = config
         self._reread = reread
@@ -62,17 +58,18 @@ class Changes:
         memory = self._planner.memory
         before = {"plan": memory.plan.number, "refused": len(memory.refused)}
         await self._recorder.record(actor, "reload", "sources", before)
-        self._planner.forget_refusals()
+        memory.forget_refusals()
         return await self._planner.apply(name)
 
     async def load(self, actor: Actor, name: str) -> None:
         """Loads a model anew from its source.
 
         Raises:
-            ModelNotFound, ModelRefused: nothing by that name, or it will not load.
+            InvalidParameter, ModelNotFound, ModelRefused: no model can have that name, none has it,
+                or it will not load.
             StoreFailed: it cannot be written down, and is not done.
         """
-        await asyncio.to_thread(self._sources.require, self._config(), name)
+        check_name(name)
         memory = self._planner.memory
         loads = memory.loads.get(name, 0)
         await self._recorder.record(
@@ -82,9 +79,14 @@ class Changes:
             {"unloaded": name in memory.unloaded, "loads": loads},
             {"unloaded": False, "loads": loads + 1},
         )
-        self._planner.reload(name)
+        memory.reload(name)
         absent = await self._planner.apply(name)
-        self._sources.raise_refusal(name, absent)
+        if not self._planner.knows(name):
+            raise ModelNotFound(
+                f"failed to load '{name}', failed to poll from model repository: no source has it"
+            )
+        if reasons := [one.reason for one in absent if one.name == name]:
+            raise ModelRefused(f"failed to load '{name}': {'; '.join(reasons)}")
 
     async def unload(self, actor: Actor, name: str) -> None:
         """Takes a model out of service until it is loaded again; unknown names are no error.

@@ -12,27 +12,20 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from gateway.config import Config
 from gateway.control.entries import CHAMPION, Version
+from gateway.control.memory import Memory
 from gateway.control.registry import Registry
-from gateway.errors import GatewayError, ModelNotFound, ModelRefused
+from gateway.errors import GatewayError, ModelRefused
 from gateway.models import content, onnx_file, triton_layout
 from gateway.models.names import check_name
-from gateway.plan import Absent, Plan
+from gateway.plan import UNAVAILABLE, UNLOADED, Absent, Plan
 
 log = logging.getLogger("penstock.control")
 
-UNLOADED = "unloaded"
 REGISTRY = "registry"
-
-
-class Remembered(Protocol):
-    """What of control's memory a gathering needs."""
-
-    unloaded: set[str]
-    plan: Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +68,7 @@ class Sources:
         self._seen: dict[Path, set[str]] = {}
         self._told: set[str] = set()
 
-    def gather(self, config: Config, memory: Remembered) -> Desired:
+    def gather(self, config: Config, memory: Memory) -> Desired:
         """Everything that should run now."""
         found: dict[str, list[Candidate]] = {}
         faults: list[Absent] = []
@@ -92,7 +85,7 @@ class Sources:
             faults += [fault for fault in wrong if fault.name not in taken]
         for name in sorted(memory.unloaded & found.keys()):
             faults += [
-                Absent(name, candidate.version, "UNAVAILABLE", UNLOADED)
+                Absent(name, candidate.version, UNAVAILABLE, UNLOADED)
                 for candidate in found.pop(name)
             ]
         candidates = [candidate for models in found.values() for candidate in models]
@@ -101,36 +94,11 @@ class Sources:
         over = candidates[config.limits.max_models :]
         faults += [
             Absent(
-                c.name, c.version, "UNAVAILABLE", f"limits.max_models is {config.limits.max_models}"
+                c.name, c.version, UNAVAILABLE, f"limits.max_models is {config.limits.max_models}"
             )
             for c in over
         ]
         return Desired(candidates[: config.limits.max_models], faults, champions)
-
-    def require(self, config: Config, name: str) -> None:
-        """Makes sure that some source has a model of this name.
-
-        Raises:
-            ModelNotFound: none has.
-        """
-        check_name(name)
-        desired = self.gather(config, _Nothing())
-        known = {c.name for c in desired.candidates} | {fault.name for fault in desired.faults}
-        if name not in known:
-            raise ModelNotFound(
-                f"failed to load '{name}', failed to poll from model repository: no source has it"
-            )
-
-    @staticmethod
-    def raise_refusal(name: str, absent: Sequence[Absent]) -> None:
-        """Raises what keeps a model from serving, if anything does.
-
-        Raises:
-            ModelRefused: with every reason.
-        """
-        reasons = [one.reason for one in absent if one.name == name]
-        if reasons:
-            raise ModelRefused(f"failed to load '{name}': {'; '.join(reasons)}")
 
     # ---- sources, first to last -----------------------------------------------------------------
 
@@ -159,7 +127,7 @@ class Sources:
             folder, file = path.absolute().parent, path.name
             return [self._candidate(name, version, folder, file, config, {}, {}, str(path))], []
         except (GatewayError, OSError) as error:
-            return [], [Absent(name, version, "UNAVAILABLE", _reason(error))]
+            return [], [Absent(name, version, UNAVAILABLE, _reason(error))]
 
     def _repository(self, root: Path, config: Config) -> tuple[list[Candidate], list[Absent]]:
         try:
@@ -169,11 +137,11 @@ class Sources:
             # A share that is away for a moment must not take what serves from it out of service.
             seen = sorted(self._seen.get(root, ()))
             return [], [
-                Absent(name, 0, "UNAVAILABLE", "its repository cannot be read") for name in seen
+                Absent(name, 0, UNAVAILABLE, "its repository cannot be read") for name in seen
             ]
         self._seen[root] = {found.name for found in scan.found}
         candidates: list[Candidate] = []
-        faults = [Absent(f.name, f.version or 0, "UNAVAILABLE", f.reason) for f in scan.faults]
+        faults = [Absent(f.name, f.version or 0, UNAVAILABLE, f.reason) for f in scan.faults]
         for found in scan.found:
             try:
                 candidates.append(
@@ -189,7 +157,7 @@ class Sources:
                     )
                 )
             except (GatewayError, OSError) as error:
-                faults.append(Absent(found.name, found.version, "UNAVAILABLE", _reason(error)))
+                faults.append(Absent(found.name, found.version, UNAVAILABLE, _reason(error)))
         return candidates, faults
 
     def _registered(
@@ -227,9 +195,7 @@ class Sources:
                         )
                     )
                 except (GatewayError, OSError) as error:
-                    faults.append(
-                        Absent(model.name, version.version, "UNAVAILABLE", _reason(error))
-                    )
+                    faults.append(Absent(model.name, version.version, UNAVAILABLE, _reason(error)))
         return candidates, faults
 
     def _check_files(self, version: Version) -> None:
@@ -269,8 +235,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{Path(error.filename or '').name}: {error.strerror}"
     return str(error)
-
-
-class _Nothing:
-    unloaded: set[str] = set()  # noqa: RUF012
-    plan = Plan(0)

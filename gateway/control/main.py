@@ -38,8 +38,9 @@ from gateway.control.in_force import InForce
 from gateway.control.jwks import Jwks
 from gateway.control.keys import Keys
 from gateway.control.links import Links
+from gateway.control.memory import Memory
 from gateway.control.metrics import Info, Metrics
-from gateway.control.planner import Memory, Planner
+from gateway.control.planner import Planner
 from gateway.control.recorder import Recorder
 from gateway.control.registry import Registry
 from gateway.control.revisions import Revisions
@@ -127,7 +128,7 @@ class Control:
             await asyncio.to_thread(self._in_force.reread, actor)
 
         self._changes = Changes(
-            self._planner, self._sources, self._recorder, lambda: self._in_force.config, reread
+            self._planner, self._recorder, lambda: self._in_force.config, reread
         )
         recording = loop.create_task(self._recorder.run())
         self._planner.resume()

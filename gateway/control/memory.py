@@ -1,21 +1,96 @@
-"""Keeps control's memory on disk, so that a successor takes up where a killed one stopped.
+"""What outlives a control process: the plan, and what was learned of models. Kept on disk.
 
-Knows one small file. Knows nothing of what the memory means. The arena's boot id stands in it: the
-memory of an earlier server names counters that are gone and is not taken up.
+Knows whom to blame for a crash, whom to give another chance, and one small file. Knows nothing of
+how a plan is made. The arena's boot id stands in the file: the memory of an earlier server names
+counters that are gone and is not taken up.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence, Set
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import orjson
 
-from gateway.control.planner import Memory
 from gateway.plan import Plan
 
 log = logging.getLogger("penstock.control")
+
+CRASHES_TO_QUARANTINE = 2
+_QUARANTINED = (
+    "quarantined: it crashed a worker natively {} times; new content, or loading it by name, "
+    "gives it another chance"
+)
+
+
+@dataclass(slots=True)
+class Memory:
+    """What control knows and cannot find out anew. It is stored with each plan.
+
+    Attributes:
+        plan: the newest.
+        crashes: native crashes that each deployment is blamed for, by id.
+        refused: why a deployment may not run, by id.
+        unloaded: names of models that were taken out of service on purpose.
+        loads: how often each model was loaded anew on purpose, by name.
+    """
+
+    plan: Plan = field(default_factory=lambda: Plan(0))
+    crashes: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    unloaded: set[str] = field(default_factory=set)
+    loads: dict[str, int] = field(default_factory=dict)
+
+    def crashed(self, blocks: Sequence[int]) -> dict[str, int]:
+        """A worker crashed natively while it loaded or ran the models that count in `blocks`.
+
+        New content counts where the old content of its version does. What is held and not routed is
+        being loaded, so it is suspected before what has served in that place.
+
+        Of several suspects only those with the most crashes behind them are blamed: the others were
+        beside them.
+
+        Returns:
+            How many crashes each of those that are blamed for this one has behind it now.
+        """
+        routed = self.plan.routed
+        here = {held.id: held.block for held in self.plan.held if held.block in blocks}
+        entering = {block for held_id, block in here.items() if held_id not in routed}
+        suspects = [i for i, block in here.items() if i not in routed or block not in entering]
+        most = max((self.crashes.get(held_id, 0) for held_id in suspects), default=0)
+        blamed = [held_id for held_id in suspects if self.crashes.get(held_id, 0) == most]
+        for held_id in blamed:
+            self.crashes[held_id] = most + 1
+            if most + 1 >= CRASHES_TO_QUARANTINE:
+                self.refused[held_id] = _QUARANTINED.format(most + 1)
+        return dict.fromkeys(blamed, most + 1)
+
+    def reload(self, name: str) -> None:
+        """Forgets what was held against a model and has it loaded anew."""
+        self.unloaded.discard(name)
+        self.loads[name] = self.loads.get(name, 0) + 1
+        self.forget_refusals(name)
+
+    def forget_refusals(self, name: str | None = None) -> None:
+        """Gives refused deployments another chance: of all models, or of one, named on purpose.
+
+        What is quarantined crashed workers, not just a trial: only who names it gets it back.
+        """
+        for held_id in list(self.refused):
+            quarantined = self.crashes.get(held_id, 0) >= CRASHES_TO_QUARANTINE
+            if held_id.startswith(f"{name}/") if name is not None else not quarantined:
+                del self.refused[held_id]
+                self.crashes.pop(held_id, None)
+
+    def forget_others(self, ids: Set[str], names: Set[str]) -> None:
+        """Forgets what is remembered of all but these deployments and models."""
+        self.refused = {held_id: why for held_id, why in self.refused.items() if held_id in ids}
+        self.crashes = {held_id: n for held_id, n in self.crashes.items() if held_id in ids}
+        self.loads = {name: count for name, count in self.loads.items() if name in names}
+        self.unloaded &= names
 
 
 def write(path: Path, boot_id: int, memory: Memory) -> None:

@@ -22,26 +22,21 @@ import dataclasses
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gateway.control.desired import Desired
+from gateway.control.memory import Memory
 from gateway.control.served import difference
-from gateway.control.succession import Stand, broken, known, successor
+from gateway.control.succession import Stand, known, successor
 from gateway.errors import GatewayError
-from gateway.plan import Absent, Held, Plan
+from gateway.plan import UNAVAILABLE, Absent, Held, Plan
 
 log = logging.getLogger("penstock.control")
 
-CRASHES_TO_QUARANTINE = 2
 # What happens within it goes into one plan: the acknowledgements of several workers, say. Where a
 # step takes long because there are many models, the pause is so many times as long.
 PAUSE_S = 0.02
 PAUSE_STEPS = 5
-_QUARANTINED = (
-    "quarantined: it crashed a worker natively {} times; new content, or loading it by name, "
-    "gives it another chance"
-)
 Trial = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
 
@@ -75,17 +70,6 @@ class Publisher(Protocol):
     def refusal(self, held_id: str) -> str | None:
         """Why some worker could not load it, if one could not."""
         ...
-
-
-@dataclass(slots=True)
-class Memory:
-    """What outlives a control process: it is stored with each plan."""
-
-    plan: Plan = field(default_factory=lambda: Plan(0))
-    crashes: dict[str, int] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)
-    unloaded: set[str] = field(default_factory=set)
-    loads: dict[str, int] = field(default_factory=dict)
 
 
 class Planner:
@@ -129,13 +113,15 @@ class Planner:
         # until replaced
         self.memory = memory
         plan = memory.plan
-        self._wanted = [held for held in plan.held if held.id in plan.routed]
+        routed = plan.routed
+        self._wanted = [held for held in plan.held if held.id in routed]
         self._desired = Desired((), plan.absent, {r.name: r.version for r in plan.routes})
         self._looked = False  # until then what a predecessor had begun is left as it was
         self._gathering = asyncio.Lock()
         self._progress = asyncio.Event()
         self._due: asyncio.TimerHandle | None = None
         self._pause_s = PAUSE_S
+        self._coming: set[str] = set()  # wanted, and by the plan neither routed nor refused
         self._told = 0  # number of the plan after which `want` was last called
         # per deployment, by id
         self._trials: dict[str, asyncio.Task[None]] = {}
@@ -163,13 +149,17 @@ class Planner:
         """
         await self.look()
         asked = {held.id for held in self._wanted if name in (None, held.name)}
-        await self._until(lambda: not asked & self._unsettled())
+        await self._until(lambda: not asked & self._coming)
         number = self.memory.plan.number
         # A worker that does not answer is dead or about to be; its successor gets the newest plan.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._load_deadline_s):
                 await self._until(lambda: self._publisher.followed(number))
         return self.memory.plan.absent
+
+    def knows(self, name: str) -> bool:
+        """Whether some source had a model of this name at the last look."""
+        return any(name == one for one, _ in known(self._desired))
 
     def resume(self) -> None:
         """Publishes the plan that an earlier control process left: workers born now serve."""
@@ -189,42 +179,14 @@ class Planner:
             trial.cancel()
 
     def crashed(self, blocks: Sequence[int]) -> None:
-        """A worker crashed natively while it loaded or ran the models that count in `blocks`.
-
-        Of several suspects only those with the most crashes behind them are blamed: the others were
-        beside them.
-        """
-        crashes = self.memory.crashes
-        suspects = [held.id for held in self.memory.plan.held if held.block in blocks]
-        most = max((crashes.get(held, 0) for held in suspects), default=0)
-        blamed = {held for held in suspects if crashes.get(held, 0) == most}
-        for held in blamed:
-            crashes[held] = most + 1
-            self._note("blame crash", held, {"crashes": most}, {"crashes": most + 1})
-            if most + 1 >= CRASHES_TO_QUARANTINE:
-                self._refuse(held, _QUARANTINED.format(most + 1), "crashes")
-        if most + 1 >= CRASHES_TO_QUARANTINE:
-            self._step()
-        else:
-            self._store(self.memory)
-
-    def reload(self, name: str) -> None:
-        """Forgets what was held against a model and loads it anew at the next `apply`."""
-        self.memory.unloaded.discard(name)
-        self.memory.loads[name] = self.memory.loads.get(name, 0) + 1
-        self.forget_refusals(name)
-
-    def forget_refusals(self, name: str | None = None) -> None:
-        """Gives refused deployments another chance: of all models, or of one, named on purpose.
-
-        What is quarantined crashed workers, not just a trial: only who names it gets it back.
-        """
-        memory = self.memory
-        for held in list(memory.refused):
-            quarantined = memory.crashes.get(held, 0) >= CRASHES_TO_QUARANTINE
-            if held.startswith(f"{name}/") if name is not None else not quarantined:
-                del memory.refused[held]
-                memory.crashes.pop(held, None)
+        """A worker crashed natively while it loaded or ran the models that count in `blocks`."""
+        for held_id, crashes in self.memory.crashed(blocks).items():
+            self._note("blame crash", held_id, {"crashes": crashes - 1}, {"crashes": crashes})
+            if why := self.memory.refused.get(held_id):
+                self._note("quarantine", held_id, None, {"by": "crashes", "reason": why})
+        self._passed -= self.memory.refused.keys()
+        self._store(self.memory)
+        self.step_soon()
 
     # ---- what is wanted -------------------------------------------------------------------------
 
@@ -236,7 +198,7 @@ class Planner:
             try:
                 block = self._allocate(candidate.name, candidate.version)
             except GatewayError as error:
-                faults.append(Absent(candidate.name, candidate.version, "UNAVAILABLE", str(error)))
+                faults.append(Absent(candidate.name, candidate.version, UNAVAILABLE, str(error)))
                 continue
             held.append(
                 Held(
@@ -255,22 +217,12 @@ class Planner:
 
     def _tidy(self) -> None:
         """Forgets what is remembered of deployments and models that are no more."""
-        memory = self.memory
-        ids = {held.id for held in (*self._wanted, *memory.plan.held)}
-        memory.refused = {held: why for held, why in memory.refused.items() if held in ids}
-        memory.crashes = {held: count for held, count in memory.crashes.items() if held in ids}
-        names = {name for name, _ in known(self._desired)}
-        memory.loads = {name: count for name, count in memory.loads.items() if name in names}
-        memory.unloaded &= names
+        ids = {held.id for held in (*self._wanted, *self.memory.plan.held)}
+        self.memory.forget_others(ids, {name for name, _ in known(self._desired)})
         self._passed &= ids
 
     def _may_run(self, held: Held) -> bool:
         return held.id not in self.memory.refused
-
-    def _unsettled(self) -> set[str]:
-        """Wanted, and neither routed nor refused."""
-        routed = self.memory.plan.routed
-        return {h.id for h in self._wanted if h.id not in routed and self._may_run(h)}
 
     # ---- one step -------------------------------------------------------------------------------
 
@@ -286,11 +238,12 @@ class Planner:
         ready = [held for held in good if held.id in routed or self._loaded(held.id)]
         done = {held.id for held in ready}
         coming = [held for held in good if held.id not in done]
+        self._coming = {held.id for held in coming}
         self._try_out(coming)
         passed = [held for held in coming if held.id in self._passed]
         self._publish(Stand(ready, coming, passed, self.memory.refused))
         self._watch_loading(passed)
-        self._forget_blocks()
+        self._tell_known()
         self._progress.set()
         self._pause_s = max(PAUSE_S, PAUSE_STEPS * (time.perf_counter() - began))
 
@@ -305,8 +258,7 @@ class Planner:
 
     def _refuse(self, held_id: str, reason: str, by: str) -> None:
         if self.memory.refused.get(held_id) != reason:
-            action = "quarantine" if by == "crashes" else "refuse"
-            self._note(action, held_id, None, {"by": by, "reason": reason})
+            self._note("refuse", held_id, None, {"by": by, "reason": reason})
         self.memory.refused[held_id] = reason
         self._passed.discard(held_id)
 
@@ -363,10 +315,10 @@ class Planner:
     def _complain(self, absent: Sequence[Absent], old: Plan) -> None:
         """Logs what does not serve, once."""
         for one in absent:
-            if one not in old.absent and broken(one):
+            if one not in old.absent and one.broken:
                 log.error("model '%s' version %d: %s", one.name, one.version, one.reason)
 
-    def _forget_blocks(self) -> None:
+    def _tell_known(self) -> None:
         plan = self.memory.plan
         if plan.number != self._told and self._publisher.followed(plan.number):
             self._told = plan.number

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from gateway.control.desired import UNLOADED, Desired
-from gateway.plan import Absent, Held, Plan, Route
+from gateway.control.desired import Desired
+from gateway.plan import LOADING, UNAVAILABLE, Absent, Held, Plan, Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +59,6 @@ def known(desired: Desired) -> set[tuple[str, int]]:
     return found | {(fault.name, fault.version) for fault in desired.faults}
 
 
-def broken(absent: Absent) -> bool:
-    """Absent, and neither on its way nor because somebody wanted it so."""
-    return absent.state != "LOADING" and absent.reason != UNLOADED
-
-
 def _going_on(
     old: Plan, desired: Desired, wanted: Sequence[Held], unloaded: Set[str], stand: Stand
 ) -> list[Held]:
@@ -74,7 +69,7 @@ def _going_on(
     """
     done = {(held.name, held.version) for held in stand.ready}
     lacking = {(held.name, held.version) for held in wanted}
-    lacking |= {(fault.name, fault.version) for fault in desired.faults if broken(fault)}
+    lacking |= {(fault.name, fault.version) for fault in desired.faults if fault.broken}
     begins = {held.name for held in stand.coming} - {held.name for held in stand.ready}
     routed = old.routed
     return [
@@ -114,9 +109,9 @@ def _absent(
     served = {(route.name, version) for route in routes for version in route.deployments}
     loading = {(held.name, held.version) for held in stand.coming} - served
     refused = (
-        Absent(held.name, held.version, "UNAVAILABLE", stand.refused[held.id])
+        Absent(held.name, held.version, UNAVAILABLE, stand.refused[held.id])
         for held in wanted
         if held.id in stand.refused
     )
-    on_their_way = (Absent(n, v, "LOADING", "loading") for n, v in sorted(loading))
+    on_their_way = (Absent(n, v, LOADING, "loading") for n, v in sorted(loading))
     return (*on_their_way, *refused, *desired.faults)

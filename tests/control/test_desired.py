@@ -9,7 +9,7 @@ import pytest
 from gateway import config as configuration
 from gateway.config import Config
 from gateway.control.desired import Sources
-from gateway.control.planner import Memory
+from gateway.control.memory import Memory
 from gateway.control.registry import Registry
 from gateway.control.store import Store
 from gateway.plan import Plan, Route

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+import anyio
 import pytest
 
 from gateway.channel import Channel, pair
@@ -34,8 +36,11 @@ class Office:
 
     async def says(self, slot: int, message: dict[str, Any]) -> None:
         """A worker sends a message, and control has heard it."""
-        assert self.worker(slot).send(message)
-        await asyncio.sleep(0.01)
+        ours, theirs = self.ends[slot]
+        assert theirs.send(message)
+        async with asyncio.timeout(5):
+            while select.select([ours], [], [], 0)[0]:  # noqa: ASYNC110 - control tells nobody
+                await asyncio.sleep(0)
 
     def plans_at(self, slot: int) -> list[dict[str, Any]]:
         found = []
@@ -113,7 +118,8 @@ async def test_a_full_link_gets_the_newest_plan_once_it_is_read(office):
     for number in range(1, 4):
         office.links.publish(plan(number, held("a", digest=str(number))))
     assert office.plans_at(0) == []
-    await asyncio.sleep(0.15)
+    async with asyncio.timeout(5):
+        await anyio.wait_readable(office.worker(0))
     (message,) = office.plans_at(0)
     assert Inbox().take(message) == plan(number, held("a", digest="3"))
 

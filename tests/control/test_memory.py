@@ -1,11 +1,12 @@
-"""What a control process leaves behind for its successor, and for nobody else."""
+"""What control remembers of models, and leaves behind for its successor and nobody else."""
 
 from __future__ import annotations
 
 import pytest
 
 from gateway.control import memory
-from gateway.control.planner import Memory
+from gateway.control.memory import Memory
+from gateway.plan import Plan
 from tests.plans import held, plan
 
 BOOT = 7
@@ -42,3 +43,18 @@ def test_without_a_file_there_is_no_memory(file):
 def test_a_disk_that_takes_no_more_is_told_and_does_not_stop_the_plan(home, caplog):
     memory.write(home / "nowhere" / "plan.json", BOOT, Memory())
     assert "the plan cannot be stored" in caplog.text
+
+
+def test_of_what_counts_in_one_place_the_one_that_is_being_loaded_is_blamed():
+    old, new = held("a", digest="old"), held("a", digest="new")
+    left = Memory(Plan(1, (old, new), plan(1, old).routes))
+    left.crashed([old.block])
+    assert left.crashes == {new.id: 1}
+
+
+def test_of_two_that_ran_the_one_that_was_there_before_is_blamed():
+    a, b, c = (held(name, n) for n, name in enumerate("abc", 1))
+    left = Memory(plan(1, a, b, c))
+    left.crashed([a.block, b.block])
+    left.crashed([b.block, c.block])
+    assert (left.crashes, list(left.refused)) == ({a.id: 1, b.id: 2}, [b.id])

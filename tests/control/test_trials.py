@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import anyio
 import pytest
 
 from gateway.channel import Channel, pair
@@ -23,7 +24,9 @@ async def ends() -> AsyncIterator[tuple[Channel, Channel]]:
 
 
 async def asked(supervisor: Channel) -> list[dict[str, Any]]:
-    await asyncio.sleep(0.01)
+    """All that has been asked since, and at least one message."""
+    async with asyncio.timeout(5):
+        await anyio.wait_readable(supervisor)
     found = []
     while (message := supervisor.receive()) is not None:
         found.append(message)
@@ -73,8 +76,7 @@ async def test_a_full_link_only_delays_it(ends):
         pass
     trials = Trials(control, epoch=1)
     waiting = asyncio.ensure_future(trials.try_out({"name": "m"}))
-    await asked(supervisor)
-    await asyncio.sleep(0.15)
+    assert {message["type"] for message in await asked(supervisor)} == {"filler"}
     (request,) = await asked(supervisor)
     trials.hear({"type": "trial", "id": request["id"], "ok": True})
     assert (await waiting)["ok"]

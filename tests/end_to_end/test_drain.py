@@ -118,6 +118,29 @@ def test_what_is_stuck_is_cut_at_the_end_of_the_grace(start, tmp_path, pool):
     assert "connections were cut after 0.7 s of grace" in server.log
 
 
+def test_who_waits_for_a_model_that_has_left_is_told_at_the_end_of_the_grace_too(start, tmp_path):
+    server = start(
+        save(tmp_path, walks.walks(), "walks.onnx"),
+        "--workers",
+        "1",
+        config="drain: {grace_s: 0.7}",
+    )
+    endless = walks.body(walks.steps_for(server, 60.0))
+    with (
+        closing(socket.create_connection(("127.0.0.1", server.port), timeout=10)) as running,
+        closing(socket.create_connection(("127.0.0.1", server.port), timeout=10)) as waiting,
+    ):
+        running.sendall(request_bytes(walks.INFER, endless))
+        server.wait_in_flight(1, "walks")
+        waiting.sendall(request_bytes(walks.INFER, endless))
+        server.wait_in_flight(2, "walks")
+        assert server.admin("POST", "/api/models/walks/unload").status == 200
+        server.process.terminate()
+        assert server.process.wait(20) == 0
+        assert waiting.recv(4096).startswith(b"HTTP/1.1 503 ")
+        assert all_of(running) == b""
+
+
 def all_of(client: socket.socket) -> bytes:
     """Everything until the other side closes or resets."""
     got = b""
