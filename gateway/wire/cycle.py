@@ -123,6 +123,7 @@ class Cycle(RequestResponseCycle):
             (b"content-length", b"%d" % len(answers.INTERNAL_BODY)),
             (b"connection", b"close"),
         ]
+        self._kept = None  # what the application said before it failed
         # The client may be gone, or the headers may be what was wrong.
         with contextlib.suppress(RuntimeError):
             await self.send({"type": "http.response.start", "status": 500, "headers": headers})
