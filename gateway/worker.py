@@ -272,7 +272,12 @@ class Worker:
         served.endpoint.retire(self._elsewhere)
 
         def close() -> None:
-            self._pool.submit(served.deployment.close)
+            closing = self._loop.run_in_executor(self._pool, served.deployment.close)
+            closing.add_done_callback(closed)
+
+        def closed(_: asyncio.Future[None]) -> None:
+            # Not before: control may give the block to another model then, and a session that is
+            # still being built when a deployment leaves is marked with it.
             still = any(o.offset == observer.offset for o in self._observers.values())
             if not still:
                 observer.unloaded()

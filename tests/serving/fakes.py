@@ -122,6 +122,7 @@ class FakeRuntime:
         self.error: Exception = ModelFailed("bad value")
         self.runs: list[list[Array]] = []
         self.wanted: list[tuple[int, ...]] = []
+        self.closed = 0
 
     def run(self, inputs: Sequence[Array], wanted: Sequence[int]) -> list[Array]:
         self.runs.append(list(inputs))
@@ -133,7 +134,7 @@ class FakeRuntime:
         return [self.answer(inputs[0]) for _ in wanted]
 
     def close(self) -> None:
-        pass
+        self.closed += 1
 
 
 class Client:

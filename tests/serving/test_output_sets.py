@@ -41,13 +41,16 @@ class FakeBuilder:
         self.asked: list[tuple[int, ...]] = []
         self.nothing: set[tuple[int, ...]] = set()
         self.error: Exception | None = None
+        self.runtimes: list[FakeRuntime] = []
 
     def build(self, wanted):
         self.asked.append(wanted)
         if self.error is not None:
             raise self.error
-        whole = FakeRuntime(THREE)
-        return None if wanted in self.nothing else Pruned(whole, FakeRuntime(THREE), wanted)
+        if wanted in self.nothing:
+            return None
+        self.runtimes.append(FakeRuntime(THREE))
+        return Pruned(FakeRuntime(THREE), self.runtimes[-1], wanted)
 
 
 class Room:
@@ -147,7 +150,7 @@ def test_without_a_thread_to_build_on_the_whole_session_answers(caplog):
     room = Room()
     room.executor.broken = True
     assert [room.ask(0), room.ask(0)] == [None, None]
-    assert (room.built, room.marks) == ([False], [])
+    assert (room.built, room.marks) == ([False], [1, -1])
     assert caplog.messages == ["model 'm': all its outputs are computed: RuntimeError"]
 
 
@@ -156,6 +159,34 @@ def test_a_deployment_that_leaves_has_nothing_more_built():
     room.sets.stop()
     assert room.ask(0) is None
     assert room.builder.asked == []
+
+
+def test_a_build_is_marked_before_it_can_begin():
+    room = Room()
+    marked: list[list[int]] = []
+
+    class Hasty(FakeExecutor):
+        def submit(self, call, *args):
+            marked.append(list(room.marks))
+
+    sets = OutputSets("m", 3, 4, room.builder, room.loop, Hasty(), room.marks.append)
+    sets.choose((0,))
+    assert marked == [[1]]
+
+
+@pytest.mark.parametrize("told", ["before", "after"])
+def test_a_session_that_was_finished_when_its_deployment_left_is_closed_once(told):
+    room = Room()
+    room.ask(0)
+    room.sets.choose((1,))
+    room.executor.run_next()
+    room.sets.stop()
+    if told == "before":
+        room.loop.settle()
+    room.sets.close()
+    room.loop.settle()
+    assert [runtime.closed for runtime in room.builder.runtimes] == [1, 1]
+    assert (room.built, room.marks) == ([True], [1, -1, 1, -1])
 
 
 # ---- real sessions ----
