@@ -140,9 +140,10 @@ class Codec:
         self, limit: int, outputs: Sequence[Array | None], requests: Iterable[InferRequest]
     ) -> bool:
         """Whether writing these requests' answers from one run's outputs passes the limit."""
+        batched = self._signature.batched
         return (
-            most(outputs) > limit
-            and weight(outputs, {request.choice for request in requests}) > limit
+            most(outputs, batched) > limit
+            and weight(outputs, {request.choice for request in requests}, batched) > limit
         )
 
     def _decode_cut(self, body: bytes) -> InferRequest | None:
