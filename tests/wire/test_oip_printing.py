@@ -6,13 +6,13 @@ import numpy as np
 import orjson
 import pytest
 
-from gateway.errors import WrongOutputs
 from gateway.tensors import Signature
 from gateway.wire.oip import Codec
 from gateway.wire.oip.printing import (
     PIECE_BYTES,
     PIECE_NUMBERS,
     PIECE_STRINGS,
+    NotText,
     joined,
     numbers_text,
     row_texts,
@@ -57,15 +57,15 @@ def test_what_is_not_finite_keeps_its_place_in_every_piece(shape):
 def test_strings_printed_in_pieces_are_what_orjson_prints_at_once(count):
     words = [f'"{n}\\ é'.encode() for n in range(count)]
     array = np.array(words, object)
-    text = strings_text(array, spec("words", "BYTES", -1))
+    text = strings_text(array)
     assert b"[" + text + b"]" == orjson.dumps([word.decode() for word in words])
 
 
 def test_an_element_that_is_no_text_is_named_by_its_place_in_the_whole():
     array = np.full((2, PIECE_STRINGS), b"w", object)
     array[1, 7] = b"\xff"
-    with pytest.raises(WrongOutputs, match=f"element {PIECE_STRINGS + 7}:"):
-        strings_text(array, spec("words", "BYTES", -1, -1))
+    with pytest.raises(NotText, match=f"{PIECE_STRINGS + 7}"):
+        strings_text(array)
 
 
 @pytest.mark.parametrize("size", [0, 1, PIECE_BYTES, 2 * PIECE_BYTES + 1])
