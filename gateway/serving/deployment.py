@@ -80,7 +80,7 @@ def load(held: Held, gpu: int = 0) -> Loaded:
         stamps = content.stamps(folder, file.files)
         _require(content.digest(folder, file.files) == held.digest)
         size = file.size + sum((folder / name).stat().st_size for name in file.external)
-        memory.require(what, size, memory.available_bytes())
+        memory.require(size, memory.available_bytes())
         signature = read_signature(file, held.declared, settings.max_batch_size)
         check_settings(signature, settings)
         source = onnx_file.servable(folder, file)
@@ -88,7 +88,7 @@ def load(held: Held, gpu: int = 0) -> Loaded:
         # ONNX Runtime has read the files once more.
         _require(stamps == content.stamps(folder, file.files))
     except ModelRefused as error:
-        raise ModelRefused(_prefixed(what, str(error))) from error
+        raise ModelRefused(f"{what}: {error}") from error
     except (OSError, ValueError) as error:
         raise ModelRefused(f"{what}: cannot be read: {type(error).__name__}") from error
     wall, hold, notes = _warm_up(what, runtime, settings)
@@ -96,7 +96,7 @@ def load(held: Held, gpu: int = 0) -> Loaded:
     # What could not be warmed up whole would be tried out in parts by somebody's request.
     cold = settings.warmup and not wall.runs
     if len(signature.outputs) > 1 and settings.max_output_sets and not cold:
-        pruner = Pruner(what, file, stamps, runtime, settings, _lengths(settings))
+        pruner = Pruner(file, stamps, runtime, settings, _lengths(settings))
     return Loaded(
         held.name,
         held.version,
@@ -132,10 +132,6 @@ def check_settings(signature: Signature, settings: ModelSettings) -> None:
         )
     if settings.padding is not None:
         Padder(signature, settings.padding)
-
-
-def _prefixed(what: str, message: str) -> str:
-    return message if message.startswith(what) else f"{what}: {message}"
 
 
 def _warm_up(
@@ -211,7 +207,7 @@ class Deployment:
         if loaded.pruner is not None:
             self._output_sets = OutputSets(
                 loaded.name,
-                len(self.signature.outputs),
+                [spec.name for spec in self.signature.outputs],
                 loaded.settings.max_output_sets,
                 loaded.pruner,
                 scheduler,

@@ -12,7 +12,7 @@ a deadline, by what cheaper runs took before it; a pruned one is estimated too d
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from gateway.errors import GatewayError
 from gateway.serving.pruned import Builder, Pruned
@@ -31,7 +31,7 @@ class OutputSets:
 
     Args:
         name: the model's, for messages.
-        outputs: how many outputs it has.
+        outputs: names of all that it has.
         most: how many sessions may stand beside the whole one.
         builder: builds them.
         scheduler: the event loop.
@@ -43,7 +43,7 @@ class OutputSets:
     def __init__(
         self,
         name: str,
-        outputs: int,
+        outputs: Sequence[str],
         most: int,
         builder: Builder,
         scheduler: Scheduler,
@@ -76,7 +76,7 @@ class OutputSets:
         Args:
             wanted: indices of outputs, ascending.
         """
-        if len(wanted) == self._outputs:
+        if len(wanted) == len(self._outputs):
             return None
         if self._builds_left and not self._building and wanted not in self._asked:
             self._ask(wanted)
@@ -110,7 +110,7 @@ class OutputSets:
         except RuntimeError as error:  # no thread could be started
             self._building = False
             self._note(-1)
-            self._failed(error)
+            self._failed(wanted, error)
 
     def _build(self, wanted: tuple[int, ...]) -> None:
         """On a thread."""
@@ -118,28 +118,29 @@ class OutputSets:
             self._outcome = self._builder.build(wanted)
         except Exception as error:
             self._outcome = error
-        self._scheduler.call_soon_threadsafe(self._finished)
+        self._scheduler.call_soon_threadsafe(self._finished, wanted)
 
-    def _finished(self) -> None:
+    def _finished(self, wanted: tuple[int, ...]) -> None:
         self._building = False
         self._note(-1)
         if self._stopped:
             return
         outcome, self._outcome = self._outcome, None
         if isinstance(outcome, Exception):
-            self._failed(outcome)
+            self._failed(wanted, outcome)
         elif outcome is not None:
             self._builds_left -= 1
             self._ready.append(outcome)
             self._ready.sort(key=lambda session: len(session.outputs))
             self._tell(True)
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, wanted: tuple[int, ...], error: Exception) -> None:
         self._tell(False)
         if not self._complained:
             self._complained = True
-            words = str(error) if isinstance(error, GatewayError) else type(error).__name__
-            log.warning("model '%s': all its outputs are computed: %s", self._name, words)
+            why = str(error) if isinstance(error, GatewayError) else type(error).__name__
+            names = ", ".join(f"'{self._outputs[index]}'" for index in wanted)
+            log.warning("model '%s': no session for %s alone: %s", self._name, names, why)
 
     def _note(self, change: int) -> None:
         if self._mark is not None:
