@@ -83,7 +83,7 @@ def load(held: Held, gpu: int = 0) -> Loaded:
         memory.require(size, memory.available_bytes())
         signature = read_signature(file, held.declared, settings.max_batch_size)
         check_settings(signature, settings)
-        source = onnx_file.servable(folder, file)
+        source = onnx_file.servable(file)
         runtime = OnnxRuntime(source, folder, signature, settings, gpu)
         # ONNX Runtime has read the files once more.
         _require(stamps == content.stamps(folder, file.files))

@@ -98,7 +98,7 @@ class Pruner:
         self._check_files()
         if self._needs is None:
             self._needs = frozenset()  # no node to leave out, should reading fail
-            self._needs = onnx_file.needs(self._file.folder, self._file)
+            self._needs = onnx_file.needs(self._file)
         kept = pruning.cover(self._needs, sum(1 << index for index in wanted), count)
         if kept == (1 << count) - 1 or kept in self._built:
             return None
@@ -109,7 +109,7 @@ class Pruner:
 
     def _open(self, kept: int, outputs: Sequence[int]) -> OnnxRuntime:
         file, signature = self._file, self._whole.signature
-        model = onnx_file.pruned(file.folder, file, kept, self._afford)
+        model = onnx_file.pruned(file, kept, self._afford)
         signature = replace(signature, outputs=tuple(signature.outputs[i] for i in outputs))
         runtime = OnnxRuntime(model, file.folder, signature, self._settings)
         try:
