@@ -164,23 +164,17 @@ class Deployment:
     """A loaded version on the event loop that serves it.
 
     Attributes:
-        name, version: identity.
-        signature, settings, runtime, load_s: as loaded.
-        loaded: all that loading found out.
+        signature, settings: as loaded.
         batcher: takes its riders.
     """
 
     __slots__ = (
         "_output_sets",
+        "_runtime",
         "_threads",
         "batcher",
-        "load_s",
-        "loaded",
-        "name",
-        "runtime",
         "settings",
         "signature",
-        "version",
     )
 
     def __init__(
@@ -194,13 +188,9 @@ class Deployment:
         mark: Callable[[int], None] | None = None,
         built: Callable[[bool], None] | None = None,
     ) -> None:
-        self.loaded = loaded
-        self.name = loaded.name
-        self.version = loaded.version
         self.signature = loaded.runtime.signature
         self.settings = loaded.settings
-        self.runtime = loaded.runtime
-        self.load_s = loaded.load_s
+        self._runtime = loaded.runtime
         short = f"{loaded.name[:40]}-{loaded.version}"
         self._threads = Threads(loaded.settings.instances, f"run-{short}")
         self._output_sets = None
@@ -246,4 +236,4 @@ class Deployment:
         self._threads.close()
         if self._output_sets is not None:
             self._output_sets.close()
-        self.runtime.close()
+        self._runtime.close()
