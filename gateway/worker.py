@@ -47,8 +47,9 @@ from gateway.plan import Held, Plan
 from gateway.serving.deployment import Deployment, Loaded, load
 from gateway.serving.turn import TurnBudget
 from gateway.wire.acceptor import Acceptor
-from gateway.wire.http import Lane, Services
+from gateway.wire.http import Lane
 from gateway.wire.oip import Codec
+from gateway.wire.services import Services
 
 log = logging.getLogger("penstock.worker")
 

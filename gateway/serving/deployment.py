@@ -43,7 +43,7 @@ class Loaded:
         settings: in force.
         runtime: warmed up; its `signature` is the one to serve by.
         pruner: builds runtimes that make some of the outputs; None: there shall be none.
-        wall, held: cost models, fed by the warm-up.
+        wall, hold: cost models, fed by the warm-up.
         load_s: how long all this took.
         notes: what its owner should know, as sentences: it stayed cold, or is not batched.
     """
@@ -55,7 +55,7 @@ class Loaded:
     runtime: Runtime
     pruner: Pruner | None
     wall: CostModel
-    held: CostModel
+    hold: CostModel
     load_s: float
     notes: tuple[str, ...] = ()
 
@@ -137,23 +137,23 @@ def check_settings(signature: Signature, settings: ModelSettings) -> None:
 def _warm_up(
     what: str, runtime: OnnxRuntime, settings: ModelSettings
 ) -> tuple[CostModel, CostModel, tuple[str, ...]]:
-    wall, held = CostModel(), CostModel()
+    wall, hold = CostModel(), CostModel()
     if not settings.warmup:
-        return wall, held, ()
+        return wall, hold, ()
     lengths = _lengths(settings)
     notes = []
     try:
-        cold = warm(runtime, settings.max_batch_size, wall, held, lengths)
+        cold = warm(runtime, settings.max_batch_size, wall, hold, lengths)
     except Unfit as unfit:
         notes.append(f"{what}: served without batching: {unfit}")
         runtime.signature = replace(runtime.signature, batched=False)
-        wall, held = CostModel(), CostModel()
-        cold = warm(runtime, 1, wall, held, lengths)
+        wall, hold = CostModel(), CostModel()
+        cold = warm(runtime, 1, wall, hold, lengths)
     if cold:
         notes.append(f"{what}: starts cold: {cold}")
     for note in notes:
         log.warning("%s", note)
-    return wall, held, tuple(notes)
+    return wall, hold, tuple(notes)
 
 
 def _lengths(settings: ModelSettings) -> tuple[int, ...]:
@@ -215,7 +215,7 @@ class Deployment:
             turn,
             self._threads,
             wall=loaded.wall,
-            held=loaded.held,
+            hold=loaded.hold,
             left=left,
             mark=mark,
             output_sets=self._output_sets,

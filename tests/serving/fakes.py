@@ -10,8 +10,9 @@ import numpy as np
 
 from gateway.config import ModelSettings
 from gateway.errors import GatewayError, ModelFailed
-from gateway.serving.batcher import Batch, Batcher, Rider
+from gateway.serving.batcher import Batcher
 from gateway.serving.cost import CostModel
+from gateway.serving.riders import Batch, Rider
 from gateway.serving.turn import TurnBudget
 from gateway.tensors import Array, Signature, TensorSpec
 
@@ -174,10 +175,10 @@ class Room:
         self.marks: list[int] = []
         self.deliver: Callable[[Batch], Any] = self._answer
         self.refuse: Callable[[Rider, GatewayError], Any] = self._turn_away
-        wall, held = CostModel(), CostModel()
+        wall, hold = CostModel(), CostModel()
         for rows, seconds in (cost or {}).items():
             wall.add(rows, seconds)
-            held.add(rows, seconds)
+            hold.add(rows, seconds)
         self.batcher = Batcher(
             "m",
             self.runtime,
@@ -188,7 +189,7 @@ class Room:
             self.turn,
             self.executor,
             wall=wall,
-            held=held,
+            hold=hold,
             left=self._count_left,
             mark=self.marks.append,
             clock=self.clock,

@@ -15,10 +15,10 @@ from gateway.config import ModelSettings
 from gateway.errors import ModelRefused
 from gateway.models import content
 from gateway.plan import Held
-from gateway.serving.batcher import Batch, Rider
 from gateway.serving.deployment import Deployment, load
 from gateway.serving.outputs import MAX_ASKED, OutputSets
 from gateway.serving.pruned import Pruned, Pruner
+from gateway.serving.riders import Batch, Rider
 from gateway.serving.turn import TurnBudget
 from gateway.tensors import Signature, TensorSpec
 from tests.models.builders import classifier, linear, make, value
@@ -316,12 +316,12 @@ async def test_pruned_runs_leave_the_fitted_lines_alone(tmp_path):
     batcher = served.deployment.batcher
     await served.ask(HARMLESS, (0,))
     assert await served.attempt()
-    runs = (batcher.wall.runs, batcher.held.runs)
+    runs = (batcher.wall.runs, batcher.hold.runs)
     pruned = await served.ask(HARMLESS, (0,))
     assert pruned.runtime is not None
-    assert (batcher.wall.runs, batcher.held.runs) == runs
+    assert (batcher.wall.runs, batcher.hold.runs) == runs
     await served.ask(HARMLESS, (0, 1))
-    assert (batcher.wall.runs, batcher.held.runs) == (runs[0] + 1, runs[1] + 1)
+    assert (batcher.wall.runs, batcher.hold.runs) == (runs[0] + 1, runs[1] + 1)
     await served.leave()
 
 
