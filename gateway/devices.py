@@ -8,12 +8,13 @@ forked after CUDA had started could not use it.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from gateway.config import Config
 
 CUDA = "CUDAExecutionProvider"
+"""What ONNX Runtime calls it. Whether it is installed is for others to ask: see `used_gpus`."""
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
@@ -57,26 +58,23 @@ def number(device: str, gpu: int) -> int:
     return int(own) if own else gpu
 
 
-def used_gpus(config: Config, providers: Collection[str], gpus: int) -> int:
+def used_gpus(config: Config, gpus: int) -> int:
     """On how many GPUs the models of a document would run.
 
     Args:
         config: what it leaves open (files, folders, registered models) runs where `defaults` say.
-        providers: ONNX Runtime's, as far as this installation has them.
-        gpus: what `count_gpus` found.
+        gpus: what `count_gpus` found; 0 where nothing is installed that could use them.
     """
-    if CUDA not in providers:
-        return 0
     devices = {config.defaults.device, *(config.settings(name).device for name in config.models)}
     if devices & {"auto", "cuda"}:
         return gpus
     return len({number(device, 0) for device in devices - {"cpu"}} & set(range(gpus)))
 
 
-def default_workers(config: Config, providers: Collection[str], gpus: int, cores: int) -> int:
+def default_workers(config: Config, gpus: int, cores: int) -> int:
     """One worker per GPU in use, else one per core.
 
     A worker holds every model: more of them on one GPU would hold the same weights in its memory
     again, and one is enough to keep it busy.
     """
-    return used_gpus(config, providers, gpus) or cores
+    return used_gpus(config, gpus) or cores

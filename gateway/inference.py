@@ -19,7 +19,8 @@ from time import perf_counter
 from gateway.errors import Draining, GatewayError
 from gateway.exchange import JSON_TYPE, Exchange, Header
 from gateway.monitor.observe import BatchObserver
-from gateway.serving.batcher import Batch, Batcher, Rider
+from gateway.serving.batcher import Batcher
+from gateway.serving.riders import Batch, Rider
 from gateway.wire import coding
 from gateway.wire.answers import error_body, error_headers
 from gateway.wire.oip.binary import parse_header_length

@@ -54,8 +54,9 @@ from gateway.serving.turn import TurnBudget
 from gateway.tables import TableInbox
 from gateway.wire.acceptor import Acceptor
 from gateway.wire.guard import Door, Guard
-from gateway.wire.http import Lane, Services
+from gateway.wire.http import Lane
 from gateway.wire.oip.codec import Codec
+from gateway.wire.services import Services
 
 log = logging.getLogger("penstock.worker")
 
@@ -299,7 +300,12 @@ class Worker:
 
         def close() -> None:
             self._deployments.discard(served.deployment)
-            self._pool.submit(served.deployment.close)
+            closing = self._loop.run_in_executor(self._pool, served.deployment.close)
+            closing.add_done_callback(closed)
+
+        def closed(_: asyncio.Future[None]) -> None:
+            # Not before: control may give the block to another model then, and a session that is
+            # still being built when a deployment leaves is marked with it.
             still = any(o.offset == observer.offset for o in self._observers.values())
             if not still:
                 observer.unloaded()

@@ -20,7 +20,6 @@ from numba.np.arrayobj import make_array
 
 from kernels._jit import kernel
 
-_ONE: Final = np.uint64(1)
 _THREE: Final = np.uint64(3)
 _EIGHT: Final = np.uint64(8)
 _HALF: Final = np.uint64(32)

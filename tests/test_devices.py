@@ -8,9 +8,7 @@ import sys
 import pytest
 
 from gateway.config import Config
-from gateway.devices import CUDA, count_gpus, default_workers, number, share, used_gpus
-
-CPU = "CPUExecutionProvider"
+from gateway.devices import count_gpus, default_workers, number, share, used_gpus
 
 
 def machine(root, driver: int, nodes: int):
@@ -89,24 +87,21 @@ def document(default: str = "auto", **models: str | None) -> Config:
 
 
 @pytest.mark.parametrize(
-    ("config", "providers", "gpus", "workers"),
+    ("config", "gpus", "used"),
     [
-        pytest.param(document(), [CUDA, CPU], 4, 4, id="one-per-gpu"),
-        pytest.param(document(), [CPU], 4, 16, id="gpus-without-their-provider"),
-        pytest.param(document(), [CUDA, CPU], 0, 16, id="provider-without-gpus"),
-        pytest.param(document("cpu"), [CUDA, CPU], 4, 16, id="cpu-by-default"),
-        pytest.param(document("cpu", m=None), [CUDA, CPU], 4, 16, id="cpu-inherited"),
-        pytest.param(document("cpu", m="cuda"), [CUDA, CPU], 4, 4, id="one-model-on-gpus"),
-        pytest.param(document("cpu", m="cuda:1"), [CUDA, CPU], 4, 1, id="one-gpu-named"),
-        pytest.param(
-            document("cuda:0", m="cuda:2", n="cpu"), [CUDA, CPU], 4, 2, id="two-gpus-named"
-        ),
-        pytest.param(document("cuda:7"), [CUDA, CPU], 4, 16, id="named-and-not-there"),
+        pytest.param(document(), 4, 4, id="one-per-gpu"),
+        pytest.param(document(), 0, 0, id="no-gpus"),
+        pytest.param(document("cpu"), 4, 0, id="cpu-by-default"),
+        pytest.param(document("cpu", m=None), 4, 0, id="cpu-inherited"),
+        pytest.param(document("cpu", m="cuda"), 4, 4, id="one-model-on-gpus"),
+        pytest.param(document("cpu", m="cuda:1"), 4, 1, id="one-gpu-named"),
+        pytest.param(document("cuda:0", m="cuda:2", n="cpu"), 4, 2, id="two-gpus-named"),
+        pytest.param(document("cuda:7"), 4, 0, id="named-and-not-there"),
     ],
 )
-def test_there_is_one_worker_per_gpu_in_use_else_one_per_core(config, providers, gpus, workers):
-    assert default_workers(config, providers, gpus, cores=16) == workers
-    assert used_gpus(config, providers, gpus) in (0, workers)
+def test_there_is_one_worker_per_gpu_in_use_else_one_per_core(config, gpus, used):
+    assert used_gpus(config, gpus) == used
+    assert default_workers(config, gpus, cores=16) == (used or 16)
 
 
 def test_counting_does_not_load_what_could_start_cuda():

@@ -185,9 +185,9 @@ def default_workers(case: Case) -> tuple[int, str]:
 
     from gateway import devices
 
-    found = onnxruntime.get_available_providers(), devices.count_gpus()
-    on_gpus = devices.used_gpus(case.config, *found)
-    count = devices.default_workers(case.config, *found, usable_cores())
+    gpus = devices.count_gpus() if devices.CUDA in onnxruntime.get_available_providers() else 0
+    on_gpus = devices.used_gpus(case.config, gpus)
+    count = devices.default_workers(case.config, gpus, usable_cores())
     return count, f" (one for each of {on_gpus} GPUs)" if on_gpus else ""
 
 

@@ -119,7 +119,7 @@ def run(args: argparse.Namespace) -> int:
         compile_seconds = _jit.compile_all(bar)
     if compile_seconds > 1 and sys.stderr.isatty():
         print(f"penstock: compiled kernels in {compile_seconds:.1f} s", file=sys.stderr)  # noqa: T201
-    gpus = devices.count_gpus()
+    gpus = devices.count_gpus() if devices.CUDA in onnxruntime.get_available_providers() else 0
     launch = Launch(
         config=settings,
         home=home,
@@ -134,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
         gpus=gpus,
     )
     workers = settings.server.workers or devices.default_workers(
-        settings, onnxruntime.get_available_providers(), gpus, processes.usable_cores()
+        settings, gpus, processes.usable_cores()
     )
     roles = supervisor.Roles(control.main, worker.main, trial.try_out)
     try:

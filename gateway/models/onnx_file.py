@@ -66,11 +66,6 @@ class OnnxFile:
     zipmaps: tuple[str, ...] = ()
 
     @property
-    def path(self) -> Path:
-        """Where the file lies."""
-        return self.folder / self.file
-
-    @property
     def files(self) -> tuple[str, ...]:
         """Every file the model needs, relative to `folder`, the ONNX file first."""
         return (self.file, *self.external)
@@ -122,50 +117,47 @@ def inspect(folder: Path, file: str) -> OnnxFile:
     )
 
 
-def servable(folder: Path, onnx_file: OnnxFile) -> Path | bytes:
+def servable(file: OnnxFile) -> Path | bytes:
     """What a runtime should load: the file as it is, or the same graph with its ZipMaps cut out.
 
-    Bytes have no folder of their own: where `onnx_file.external` is not empty, the runtime must be
-    told that external data lies in `folder`.
+    Bytes have no folder of their own: where `file.external` is not empty, the runtime must be told
+    that external data lies in `file.folder`.
 
     Raises:
         ModelRefused: the file is no longer what `inspect` saw.
     """
-    path = inside(folder, onnx_file.file, "model file")
-    return _without_zipmaps(path, onnx_file) if onnx_file.zipmaps else path
+    return _without_zipmaps(file) if file.zipmaps else _path(file)
 
 
-def needs(folder: Path, onnx_file: OnnxFile) -> frozenset[int]:
+def needs(file: OnnxFile) -> frozenset[int]:
     """Which outputs need which work: see `pruning.needs`; bits stand in the order of `outputs`.
 
     Raises:
         ModelRefused: the file is no longer what `inspect` saw, or cannot be cut.
     """
-    path = inside(folder, onnx_file.file, "model file")
-    names = [spec.name for spec in onnx_file.outputs]
-    return pruning.needs(Reader(onnx_file.file), _open(path, onnx_file.file), names)
+    names = [spec.name for spec in file.outputs]
+    return pruning.needs(Reader(file.file), _open(_path(file), file.file), names)
 
 
-def pruned(folder: Path, onnx_file: OnnxFile, kept: int, afford: Callable[[int], None]) -> bytes:
+def pruned(file: OnnxFile, kept: int, afford: Callable[[int], None]) -> bytes:
     """What `servable` gives, as bytes, cut down to the outputs `kept`.
 
     Args:
-        folder: the model's own.
-        onnx_file: what `inspect` found there.
-        kept: bits in the order of `onnx_file.outputs`.
+        file: what `inspect` found.
+        kept: bits in the order of `file.outputs`.
         afford: told of so many bytes before they are taken, and again with those of the external
             data that the part leans on; it raises where that is too much.
 
     Raises:
         ModelRefused: as `needs`.
     """
-    path = inside(folder, onnx_file.file, "model file")
-    whole = _open(path, onnx_file.file)
-    if onnx_file.zipmaps:
-        afford(onnx_file.size)
-        whole = memoryview(_without_zipmaps(path, onnx_file))
-    reader = Reader(onnx_file.file)
-    parts = pruning.cut(reader, whole, [spec.name for spec in onnx_file.outputs], kept)
+    if file.zipmaps:
+        afford(file.size)
+        whole = memoryview(_without_zipmaps(file))
+    else:
+        whole = _open(_path(file), file.file)
+    reader = Reader(file.file)
+    parts = pruning.cut(reader, whole, [spec.name for spec in file.outputs], kept)
     afford(sum(map(len, parts)))
     model = b"".join(parts)
     header = _read_model(reader, memoryview(model))
@@ -173,12 +165,13 @@ def pruned(folder: Path, onnx_file: OnnxFile, kept: int, afford: Callable[[int],
     return model
 
 
-def _without_zipmaps(path: Path, onnx_file: OnnxFile) -> bytes:
-    data = _open(path, onnx_file.file)
-    labels = {
-        spec.name: len(spec.labels) for spec in onnx_file.outputs if spec.name in onnx_file.zipmaps
-    }
-    return zipmap.without(Reader(onnx_file.file), data, labels)
+def _path(file: OnnxFile) -> Path:
+    return inside(file.folder, file.file, "model file")
+
+
+def _without_zipmaps(file: OnnxFile) -> bytes:
+    labels = {spec.name: len(spec.labels) for spec in file.outputs if spec.name in file.zipmaps}
+    return zipmap.without(Reader(file.file), _open(_path(file), file.file), labels)
 
 
 def _open(path: Path, file: str) -> memoryview:

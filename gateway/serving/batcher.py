@@ -24,12 +24,10 @@ from gateway.serving.execution import Clock, Execution
 from gateway.serving.lobby import Lobby, key_of
 from gateway.serving.outputs import OutputSets
 from gateway.serving.padding import Padder
-from gateway.serving.riders import DEFAULT_LEVEL, INFINITE, REASONS, Batch, Rider
+from gateway.serving.riders import INFINITE, Batch, Rider
 from gateway.serving.runtime import Runtime
 from gateway.serving.threads import Executor
 from gateway.serving.turn import Scheduler, Timer, TurnBudget
-
-__all__ = ["DEFAULT_LEVEL", "REASONS", "Batch", "Batcher", "Rider"]
 
 log = logging.getLogger("penstock.serving")
 
@@ -60,7 +58,7 @@ class Batcher:
         scheduler: the event loop.
         turn: the worker's, shared with its other batchers.
         executor: runs what does not run on the loop, `settings.instances` batches at a time.
-        wall, held: cost models of the time a run takes, and of the time it would hold the loop.
+        wall, hold: cost models of the time a run takes, and of the time it would hold the loop.
         left: gets the number of riders that were dropped because their client left.
         mark: gets +1 before a batch runs and -1 after.
         output_sets: chooses what a batch runs on; None: always `runtime`.
@@ -85,7 +83,7 @@ class Batcher:
         executor: Executor,
         *,
         wall: CostModel | None = None,
-        held: CostModel | None = None,
+        hold: CostModel | None = None,
         left: Callable[[int], None] | None = None,
         mark: Callable[[int], None] | None = None,
         output_sets: OutputSets | None = None,
@@ -99,7 +97,7 @@ class Batcher:
         self._scheduler = scheduler
         self._turn = turn
         self._executor = executor
-        self._left = left
+        self._on_left = left
         self._mark = mark
         self._output_sets = output_sets
         self._clock = clock
@@ -125,7 +123,7 @@ class Batcher:
         self._execution = Execution(name, runtime, padder, clock, cpu_clock)
         # Changed by every run.
         self.wall = wall or CostModel()
-        self.held = held or CostModel()
+        self.hold = hold or CostModel()
         self._room = self._admission.room(self.wall)
         self._lobby = Lobby(self._max_rows, self._delay_s, preferred, key)
         self._free = settings.instances
@@ -249,8 +247,8 @@ class Batcher:
 
     def _short(self, rows: int) -> bool:
         """A run of so many rows may be made on the event loop."""
-        held = self.held
-        return self._on_loop and held.runs > 0 and held.estimate(rows) < ON_LOOP_S
+        hold = self.hold
+        return self._on_loop and hold.runs > 0 and hold.estimate(rows) < ON_LOOP_S
 
     def _run_on_loop(self, batch: Batch) -> None:
         batch.on_loop = True
@@ -322,7 +320,7 @@ class Batcher:
             # A thread's wall time holds waiting for the core and the interpreter, which a run on
             # the loop would not see: judged by it, a model once moved off the loop would never come
             # back. Where a run has several threads, one thread's own time says too little.
-            self.held.add(batch.rows, batch.cpu_s if self._one_thread else wall_s)
+            self.hold.add(batch.rows, batch.cpu_s if self._one_thread else wall_s)
         try:
             self._deliver(batch)
         except Exception:
@@ -371,8 +369,8 @@ class Batcher:
         lobby = self._lobby
         gone, lobby.gone = lobby.gone, 0
         expired, lobby.expired = lobby.expired, []
-        if gone and self._left is not None:
-            self._left(gone)
+        if gone and self._on_left is not None:
+            self._on_left(gone)
         for rider in expired:
             words = f"model '{self._name}': Request timeout expired while it waited"
             self._turn_away(rider, DeadlineExpired(words))

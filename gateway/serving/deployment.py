@@ -43,7 +43,7 @@ class Loaded:
         settings: in force.
         runtime: warmed up; its `signature` is the one to serve by.
         pruner: builds runtimes that make some of the outputs; None: there shall be none.
-        wall, held: cost models, fed by the warm-up.
+        wall, hold: cost models, fed by the warm-up.
         load_s: how long all this took.
         notes: what its owner should know, as sentences: it stayed cold, or is not batched.
     """
@@ -55,7 +55,7 @@ class Loaded:
     runtime: Runtime
     pruner: Pruner | None
     wall: CostModel
-    held: CostModel
+    hold: CostModel
     load_s: float
     notes: tuple[str, ...] = ()
 
@@ -80,15 +80,15 @@ def load(held: Held, gpu: int = 0) -> Loaded:
         stamps = content.stamps(folder, file.files)
         _require(content.digest(folder, file.files) == held.digest)
         size = file.size + sum((folder / name).stat().st_size for name in file.external)
-        memory.require(what, size, memory.available_bytes())
+        memory.require(size, memory.available_bytes())
         signature = read_signature(file, held.declared, settings.max_batch_size)
         check_settings(signature, settings)
-        source = onnx_file.servable(folder, file)
+        source = onnx_file.servable(file)
         runtime = OnnxRuntime(source, folder, signature, settings, gpu)
         # ONNX Runtime has read the files once more.
         _require(stamps == content.stamps(folder, file.files))
     except ModelRefused as error:
-        raise ModelRefused(_prefixed(what, str(error))) from error
+        raise ModelRefused(f"{what}: {error}") from error
     except (OSError, ValueError) as error:
         raise ModelRefused(f"{what}: cannot be read: {type(error).__name__}") from error
     wall, hold, notes = _warm_up(what, runtime, settings)
@@ -96,7 +96,7 @@ def load(held: Held, gpu: int = 0) -> Loaded:
     # What could not be warmed up whole would be tried out in parts by somebody's request.
     cold = settings.warmup and not wall.runs
     if len(signature.outputs) > 1 and settings.max_output_sets and not cold:
-        pruner = Pruner(what, file, stamps, runtime, settings, _lengths(settings))
+        pruner = Pruner(file, stamps, runtime, settings, _lengths(settings))
     return Loaded(
         held.name,
         held.version,
@@ -134,30 +134,26 @@ def check_settings(signature: Signature, settings: ModelSettings) -> None:
         Padder(signature, settings.padding)
 
 
-def _prefixed(what: str, message: str) -> str:
-    return message if message.startswith(what) else f"{what}: {message}"
-
-
 def _warm_up(
     what: str, runtime: OnnxRuntime, settings: ModelSettings
 ) -> tuple[CostModel, CostModel, tuple[str, ...]]:
-    wall, held = CostModel(), CostModel()
+    wall, hold = CostModel(), CostModel()
     if not settings.warmup:
-        return wall, held, ()
+        return wall, hold, ()
     lengths = _lengths(settings)
     notes = []
     try:
-        cold = warm(runtime, settings.max_batch_size, wall, held, lengths)
+        cold = warm(runtime, settings.max_batch_size, wall, hold, lengths)
     except Unfit as unfit:
         notes.append(f"{what}: served without batching: {unfit}")
         runtime.signature = replace(runtime.signature, batched=False)
-        wall, held = CostModel(), CostModel()
-        cold = warm(runtime, 1, wall, held, lengths)
+        wall, hold = CostModel(), CostModel()
+        cold = warm(runtime, 1, wall, hold, lengths)
     if cold:
         notes.append(f"{what}: starts cold: {cold}")
     for note in notes:
         log.warning("%s", note)
-    return wall, held, tuple(notes)
+    return wall, hold, tuple(notes)
 
 
 def _lengths(settings: ModelSettings) -> tuple[int, ...]:
@@ -168,23 +164,17 @@ class Deployment:
     """A loaded version on the event loop that serves it.
 
     Attributes:
-        name, version: identity.
-        signature, settings, runtime, load_s: as loaded.
-        loaded: all that loading found out.
+        signature, settings: as loaded.
         batcher: takes its riders.
     """
 
     __slots__ = (
         "_output_sets",
+        "_runtime",
         "_threads",
         "batcher",
-        "load_s",
-        "loaded",
-        "name",
-        "runtime",
         "settings",
         "signature",
-        "version",
     )
 
     def __init__(
@@ -198,20 +188,16 @@ class Deployment:
         mark: Callable[[int], None] | None = None,
         built: Callable[[bool], None] | None = None,
     ) -> None:
-        self.loaded = loaded
-        self.name = loaded.name
-        self.version = loaded.version
         self.signature = loaded.runtime.signature
         self.settings = loaded.settings
-        self.runtime = loaded.runtime
-        self.load_s = loaded.load_s
+        self._runtime = loaded.runtime
         short = f"{loaded.name[:40]}-{loaded.version}"
         self._threads = Threads(loaded.settings.instances, f"run-{short}")
         self._output_sets = None
         if loaded.pruner is not None:
             self._output_sets = OutputSets(
                 loaded.name,
-                len(self.signature.outputs),
+                [spec.name for spec in self.signature.outputs],
                 loaded.settings.max_output_sets,
                 loaded.pruner,
                 scheduler,
@@ -229,7 +215,7 @@ class Deployment:
             turn,
             self._threads,
             wall=loaded.wall,
-            held=loaded.held,
+            hold=loaded.hold,
             left=left,
             mark=mark,
             output_sets=self._output_sets,
@@ -250,4 +236,4 @@ class Deployment:
         self._threads.close()
         if self._output_sets is not None:
             self._output_sets.close()
-        self.runtime.close()
+        self._runtime.close()

@@ -26,7 +26,7 @@ def available_bytes(root: Path = Path("/")) -> int | None:
     return min((size for size in found if size is not None), default=None)
 
 
-def require(what: str, file_bytes: int, available: int | None) -> None:
+def require(file_bytes: int, available: int | None) -> None:
     """Refuses a model that memory would not hold.
 
     Raises:
@@ -35,8 +35,7 @@ def require(what: str, file_bytes: int, available: int | None) -> None:
     needed = COPIES * file_bytes
     if available is not None and needed > available:
         raise ModelRefused(
-            f"{what}: needs about {_mb(needed)} MB of memory to load,"
-            f" {_mb(available)} MB are available"
+            f"needs about {_mb(needed)} MB of memory to load, {_mb(available)} MB are available"
         )
 
 

@@ -12,7 +12,7 @@ a deadline, by what cheaper runs took before it; a pruned one is estimated too d
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from gateway.errors import GatewayError
 from gateway.serving.pruned import Builder, Pruned
@@ -31,19 +31,19 @@ class OutputSets:
 
     Args:
         name: the model's, for messages.
-        outputs: how many outputs it has.
+        outputs: names of all that it has.
         most: how many sessions may stand beside the whole one.
         builder: builds them.
         scheduler: the event loop.
         executor: where they are built; closed by `close`.
         mark: gets +1 before one is built and -1 after: like a run it may die natively.
-        built: told of every attempt, and whether there is a session for it.
+        built: told of every attempt that ends before `stop`, and whether there is a session for it.
     """
 
     def __init__(
         self,
         name: str,
-        outputs: int,
+        outputs: Sequence[str],
         most: int,
         builder: Builder,
         scheduler: Scheduler,
@@ -58,13 +58,17 @@ class OutputSets:
         self._scheduler = scheduler
         self._executor = executor
         self._mark = mark
-        self._told_of = built
+        self._built = built
         # Changed by every set that is new.
-        self._left = most
+        self._builds_left = most
         self._asked: set[tuple[int, ...]] = set()
         self._building = False
         self._ready: list[Pruned] = []
         self._complained = False
+        # What a build came to, from its thread's end until the event loop takes it.
+        self._outcome: Pruned | Exception | None = None
+        # Set once.
+        self._stopped = False
 
     def choose(self, wanted: tuple[int, ...]) -> Pruned | None:
         """The smallest session that makes these outputs; None: the whole one.
@@ -72,9 +76,9 @@ class OutputSets:
         Args:
             wanted: indices of outputs, ascending.
         """
-        if len(wanted) == self._outputs:
+        if len(wanted) == len(self._outputs):
             return None
-        if self._left and not self._building and wanted not in self._asked:
+        if self._builds_left and not self._building and wanted not in self._asked:
             self._ask(wanted)
         for session in self._ready:
             if session.outputs.issuperset(wanted):
@@ -82,56 +86,66 @@ class OutputSets:
         return None
 
     def stop(self) -> None:
-        """Has no more sessions built."""
-        self._left = 0
+        """Has no more sessions built; one that is not finished by now will not be used."""
+        self._stopped = True
+        self._builds_left = 0
 
     def close(self) -> None:
-        """Waits for the one being built and lets go of all. Blocks: off the event loop."""
+        """After `stop`: waits for the one being built and lets go of all. Blocks: off the loop."""
         self._executor.close()
         for session in self._ready:
             session.close()
+        # The event loop takes nothing after `stop`.
+        if isinstance(self._outcome, Pruned):
+            self._outcome.close()
 
     def _ask(self, wanted: tuple[int, ...]) -> None:
         if len(self._asked) >= MAX_ASKED:
             return
         self._asked.add(wanted)
+        self._building = True
+        self._note(1)
         try:
             self._executor.submit(self._build, wanted)
         except RuntimeError as error:  # no thread could be started
-            self._failed(error)
-            return
-        self._building = True
-        if self._mark is not None:
-            self._mark(1)
+            self._building = False
+            self._note(-1)
+            self._failed(wanted, error)
 
     def _build(self, wanted: tuple[int, ...]) -> None:
         """On a thread."""
-        outcome: Pruned | Exception | None
         try:
-            outcome = self._builder.build(wanted)
+            self._outcome = self._builder.build(wanted)
         except Exception as error:
-            outcome = error
-        self._scheduler.call_soon_threadsafe(self._finished, outcome)
+            self._outcome = error
+        self._scheduler.call_soon_threadsafe(self._finished, wanted)
 
-    def _finished(self, outcome: Pruned | Exception | None) -> None:
+    def _finished(self, wanted: tuple[int, ...]) -> None:
         self._building = False
-        if self._mark is not None:
-            self._mark(-1)
+        self._note(-1)
+        if self._stopped:
+            return
+        outcome, self._outcome = self._outcome, None
         if isinstance(outcome, Exception):
-            self._failed(outcome)
+            self._failed(wanted, outcome)
         elif outcome is not None:
-            self._left = max(self._left - 1, 0)
+            self._builds_left -= 1
             self._ready.append(outcome)
             self._ready.sort(key=lambda session: len(session.outputs))
             self._tell(True)
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, wanted: tuple[int, ...], error: Exception) -> None:
         self._tell(False)
         if not self._complained:
             self._complained = True
-            words = str(error) if isinstance(error, GatewayError) else type(error).__name__
-            log.warning("model '%s': all its outputs are computed: %s", self._name, words)
+            why = str(error) if isinstance(error, GatewayError) else type(error).__name__
+            names = ", ".join(f"'{self._outputs[index]}'" for index in wanted)
+            log.warning("model '%s': no session for %s alone: %s", self._name, names, why)
+
+    def _note(self, change: int) -> None:
+        if self._mark is not None:
+            self._mark(change)
 
     def _tell(self, success: bool) -> None:
-        if self._told_of is not None:
-            self._told_of(success)
+        if self._built is not None:
+            self._built(success)

@@ -99,13 +99,6 @@ class Padder:
             start = stop
         return trimmed
 
-    def warm_shapes(self, spec_index: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape that an input has when it fills the first bucket."""
-        axis = self._axes.get(spec_index)
-        if axis is None:
-            return shape
-        return (*shape[:axis], self._buckets[0], *shape[axis + 1 :])
-
     def _padded(self, index: int, shape: tuple[int, ...]) -> tuple[int, ...]:
         axis = self._axes.get(index)
         if axis is None:

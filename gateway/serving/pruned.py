@@ -56,7 +56,8 @@ class Builder(Protocol):
         """A runtime that makes these outputs and leaves work out, or None: there is none to build.
 
         Raises:
-            ModelRefused: it cannot be built, or there is no memory for it.
+            ModelRefused: it cannot be built, or there is no memory for it; the message leaves the
+                model's name to whoever knows it.
         """
 
 
@@ -64,7 +65,6 @@ class Pruner:
     """Builds the pruned runtimes of one loaded model, from the file that the whole came from.
 
     Args:
-        what: names the model in refusals.
         file: what was found in the file.
         stamps: of its files when the whole was loaded.
         whole: the runtime that makes all outputs, warmed up as `settings` say.
@@ -75,7 +75,6 @@ class Pruner:
 
     def __init__(
         self,
-        what: str,
         file: onnx_file.OnnxFile,
         stamps: tuple[tuple[int, ...], ...],
         whole: Runtime,
@@ -83,7 +82,6 @@ class Pruner:
         lengths: Sequence[int],
         available: Callable[[], int | None] = memory.available_bytes,
     ) -> None:
-        self._what = what
         self._file = file
         self._stamps = stamps
         self._whole = whole
@@ -100,7 +98,7 @@ class Pruner:
         self._check_files()
         if self._needs is None:
             self._needs = frozenset()  # no node to leave out, should reading fail
-            self._needs = onnx_file.needs(self._file.folder, self._file)
+            self._needs = onnx_file.needs(self._file)
         kept = pruning.cover(self._needs, sum(1 << index for index in wanted), count)
         if kept == (1 << count) - 1 or kept in self._built:
             return None
@@ -111,7 +109,7 @@ class Pruner:
 
     def _open(self, kept: int, outputs: Sequence[int]) -> OnnxRuntime:
         file, signature = self._file, self._whole.signature
-        model = onnx_file.pruned(file.folder, file, kept, self._afford)
+        model = onnx_file.pruned(file, kept, self._afford)
         signature = replace(signature, outputs=tuple(signature.outputs[i] for i in outputs))
         runtime = OnnxRuntime(model, file.folder, signature, self._settings)
         try:
@@ -123,16 +121,20 @@ class Pruner:
         return runtime
 
     def _afford(self, size: int) -> None:
-        memory.require(self._what, size, self._available())
+        memory.require(size, self._available())
 
     def _check_files(self) -> None:
         """Other files would make it answer by another model's weights."""
-        if content.stamps(self._file.folder, self._file.files) != self._stamps:
-            raise ModelRefused(f"{self._what}: its files changed since it was loaded")
+        try:
+            stamps = content.stamps(self._file.folder, self._file.files)
+        except OSError as error:
+            raise ModelRefused(f"its files: {error.strerror}") from error
+        if stamps != self._stamps:
+            raise ModelRefused("its files changed since it was loaded")
 
     def _warm(self, runtime: OnnxRuntime) -> None:
         if not self._settings.warmup:
             return
         cold = warm(runtime, self._settings.max_batch_size, CostModel(), CostModel(), self._lengths)
         if cold:  # though the whole took the same inputs
-            raise ModelRefused(f"{self._what}: {cold}")
+            raise ModelRefused(cold)

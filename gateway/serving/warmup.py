@@ -34,7 +34,7 @@ def warm(
     runtime: Runtime,
     max_rows: int,
     wall: CostModel,
-    held: CostModel,
+    hold: CostModel,
     lengths: Sequence[int] = LENGTHS,
 ) -> str:
     """Runs growing batches up to `max_rows`, and tells the cost models what they took.
@@ -51,7 +51,7 @@ def warm(
     problem = ""
     for length in lengths:
         try:
-            _grow(runtime, max_rows, length, wall, held)
+            _grow(runtime, max_rows, length, wall, hold)
         except GatewayError as error:
             problem = str(error)
         else:
@@ -79,7 +79,7 @@ def synthetic(signature: Signature, rows: int, length: int) -> list[Array]:
     ]
 
 
-def _grow(runtime: Runtime, max_rows: int, length: int, wall: CostModel, held: CostModel) -> None:
+def _grow(runtime: Runtime, max_rows: int, length: int, wall: CostModel, hold: CostModel) -> None:
     signature = runtime.signature
     wanted = tuple(range(len(signature.outputs)))
     for rows in sizes(max_rows if signature.batched else 1):
@@ -95,7 +95,7 @@ def _grow(runtime: Runtime, max_rows: int, length: int, wall: CostModel, held: C
         # nothing to learn better from; one too low is put right by the first that run.
         alone = runtime.threads == 1
         wall.add(rows, cpu_s if alone and runtime.device == "cpu" else wall_s)
-        held.add(rows, cpu_s if alone else wall_s)
+        hold.add(rows, cpu_s if alone else wall_s)
         if wall_s > MAX_RUN_S:
             return
 

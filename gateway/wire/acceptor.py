@@ -93,14 +93,18 @@ class Acceptor:
 
     def empty_backlog(self) -> None:
         """Accepts all that is queued now, without offering it to anybody: it came here first."""
+        self._keep_spare()  # `stop` gave it back
         while True:
             try:
                 sock, _ = self._listener.accept()
             except OSError as error:
                 if error.errno in _CLIENTS_OWN:
                     continue
-                return
+                if error.errno in _NO_DESCRIPTOR and self._turn_away():
+                    continue
+                break
             self.adopt(sock)
+        self._give_spare()
 
     def adopt(self, sock: socket.socket) -> None:
         """Serves a connection, accepted here or handed over; refuses it past the bound."""

@@ -140,11 +140,11 @@ class AsgiExchange(BaseExchange):
     """A request behind ASGI; the promises are those of `gateway.exchange.Exchange`."""
 
     __slots__ = (
+        "_broken_off",
         "_named",
         "_peer",
         "_request_id",
         "_services",
-        "_stream",
         "_unsent",
         "_wake",
         "out",
@@ -161,6 +161,7 @@ class AsgiExchange(BaseExchange):
         self.arrived = time.perf_counter()
         self.gone = False
         self._answered = False
+        self._stream = None
         self._callbacks = None
         self._services = services
         self._peer: str = scope["client"][0] if scope.get("client") else ""
@@ -171,7 +172,7 @@ class AsgiExchange(BaseExchange):
         self.out: deque[Message] = deque()
         self._unsent = 0
         self._wake = asyncio.Event()
-        self._stream: AsgiStream | None = None
+        self._broken_off = False
 
     @property
     def services(self) -> Services:
@@ -208,8 +209,8 @@ class AsgiExchange(BaseExchange):
     def stream(self, status: int, headers: Sequence[Header] = ()) -> AsgiStream:
         """Starts an answer whose length is not known yet."""
         self._start(status, list(headers))
-        self._stream = AsgiStream(self)
-        return self._stream
+        self._stream = stream = AsgiStream(self)
+        return stream
 
     def leave(self) -> None:
         """The client is gone."""
@@ -227,17 +228,19 @@ class AsgiExchange(BaseExchange):
         """One piece of a stream."""
         self._put({"type": "http.response.body", "body": data, "more_body": more})
 
-    def drained(self) -> None:
-        """The server takes more, or never will."""
-        if self._stream is not None:
-            self._stream.drained()
-
     async def send_all(self, send: Send) -> None:
-        """Sends what the endpoint writes until it is all, or the client gone."""
+        """Sends what the endpoint writes until it is all, or the client gone.
+
+        Raises:
+            RuntimeError: the answer was broken off; the server shows that to the client.
+        """
         while not self.gone:
+            if self._broken_off:
+                self.leave()  # nobody will read what else is written
+                raise RuntimeError(f"request {self.request_id.decode()}: its answer broke off")
             # Before sending, so that what happens meanwhile is not slept through.
             self._wake.clear()
-            while self.out:
+            while self.out and not self._broken_off:
                 message = self.out.popleft()
                 await send(message)
                 self._unsent -= len(message.get("body", b""))
@@ -246,12 +249,6 @@ class AsgiExchange(BaseExchange):
                 if not self.write_paused:
                     self.drained()
             await self._wake.wait()
-            if self._broken:
-                raise RuntimeError(f"request {self.request_id.decode()}: its answer broke off")
-
-    @property
-    def _broken(self) -> bool:
-        return bool(self.out) and self.out[0]["type"] == "penstock.broken"
 
     def _start(self, status: int, headers: list[Header]) -> None:
         if self._answered:
@@ -269,10 +266,9 @@ class AsgiExchange(BaseExchange):
             self._unsent += len(message.get("body", b""))
             self._wake.set()
 
-    def break_off(self) -> None:
-        """Has `send_all` fail, so that the server cuts the answer short."""
-        self.out.clear()
-        self.out.append({"type": "penstock.broken"})
+    def _cut(self) -> None:
+        """Has `send_all` fail, so that the server ends the connection."""
+        self._broken_off = True
         self._wake.set()
 
 

@@ -24,6 +24,7 @@ class BaseExchange(Exchange):
         "_answered",
         "_callbacks",
         "_endpoint",
+        "_stream",
         "arrived",
         "body",
         "gone",
@@ -37,6 +38,7 @@ class BaseExchange(Exchange):
     head: Head
     _endpoint: Endpoint
     _answered: bool
+    _stream: BaseStream | None
     _callbacks: list[Callable[[], None]] | None
 
     @property
@@ -79,6 +81,16 @@ class BaseExchange(Exchange):
         body = answers.error_body(str(error))
         self._give_up(error.status, body, answers.error_headers(error))
 
+    def drained(self) -> None:
+        """The carrier takes more again, or never will."""
+        if self._stream is not None:
+            self._stream.drained()
+
+    def break_off(self) -> None:
+        """Has the client see that a stream will not be whole; what is whole stays as it is."""
+        if self._stream is not None and not self._stream.ended and not self.gone:
+            self._cut()
+
     def _tell_gone(self) -> None:
         self.gone = True
         callbacks, self._callbacks = self._callbacks, None
@@ -90,13 +102,12 @@ class BaseExchange(Exchange):
 
     def _give_up(self, status: int, body: bytes, headers: Sequence[Header] = ()) -> None:
         if self._answered:
-            # An answer that has begun can only be broken off: so the client sees it is not whole.
             self.break_off()
         else:
             self.reply(status, body, headers)
 
-    def break_off(self) -> None:
-        """Ends an answer that has begun so that the client sees that it is not whole."""
+    def _cut(self) -> None:
+        """Ends the stream before its end, in a way that the client cannot take for one."""
         raise NotImplementedError
 
 

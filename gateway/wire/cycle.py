@@ -125,6 +125,7 @@ class Cycle(RequestResponseCycle):
             (b"connection", b"close"),
             *answers.error_headers(GatewayError()),
         ]
+        self._kept = None  # what the application said before it failed
         # The client may be gone, or the headers may be what was wrong.
         with contextlib.suppress(RuntimeError):
             await self.send({"type": "http.response.start", "status": 500, "headers": headers})

@@ -28,10 +28,8 @@ from gateway.wire.cycle import Cycle
 from gateway.wire.flow import LAG, PIPELINE, WRITE, Flow
 from gateway.wire.head import Head
 from gateway.wire.intake import BodySink, Intake
-from gateway.wire.services import ConnectionCounters, Services
+from gateway.wire.services import Services
 from gateway.wire.turns import LaneExchange, Refusal, Turn
-
-__all__ = ["ConnectionCounters", "Lane", "Services"]
 
 
 class Lane(HttpToolsProtocol):

@@ -83,7 +83,7 @@ class Refusal:
 class LaneExchange(BaseExchange):
     """A request on the lane; the promises are those of `gateway.exchange.Exchange`."""
 
-    __slots__ = ("_carrier", "_stream", "sequence")
+    __slots__ = ("_carrier", "sequence")
 
     # Every field is set here, not by the base class: a second call costs more than all the stores.
     def __init__(
@@ -107,7 +107,7 @@ class LaneExchange(BaseExchange):
         self._endpoint = endpoint
         self.head = head
         self._answered = False
-        self._stream: LaneStream | None = None
+        self._stream = None
         self._callbacks = None
 
     @property
@@ -183,10 +183,10 @@ class LaneExchange(BaseExchange):
         self._answered = True
         if not self.gone:
             self._release()
-        self._stream = LaneStream(self, self._carrier, chunked=not http10, close=close)
+        self._stream = stream = LaneStream(self, self._carrier, chunked=not http10, close=close)
         if not self.gone:
             self._carrier.transport.write(head)
-        return self._stream
+        return stream
 
     def leave(self) -> None:
         """The client is gone: whoever waits on its behalf is told."""
@@ -196,11 +196,6 @@ class LaneExchange(BaseExchange):
             self._release()
         self._tell_gone()
         self.drained()
-
-    def drained(self) -> None:
-        """The transport takes more again, or never will."""
-        if self._stream is not None:
-            self._stream.drained()
 
     def _reply_in_full(
         self, status: int, body: bytes, headers: Sequence[Header], content_type: bytes
@@ -233,10 +228,8 @@ class LaneExchange(BaseExchange):
     def _closes(self) -> bool:
         return not self.head.keep_alive or self._carrier.final
 
-    def break_off(self) -> None:
-        """Cuts the connection under a stream that has not ended."""
-        if self._stream is not None and not self._stream.ended and not self.gone:
-            self._carrier.transport.abort()
+    def _cut(self) -> None:
+        self._carrier.transport.abort()
 
 
 class LaneStream(BaseStream):

@@ -39,7 +39,8 @@ def test_producer_opsets_and_metadata(tmp_path):
         "Fraud, second try.",
         {"trained": "2026-01-01", "née": "ü"},
     )
-    assert file.size == file.path.stat().st_size
+    assert (file.folder, file.file) == (tmp_path, "model.onnx")
+    assert file.size == (tmp_path / "model.onnx").stat().st_size
 
 
 def test_an_initializer_that_is_also_a_graph_input_is_none(tmp_path):
@@ -165,8 +166,8 @@ def test_zipmap_is_served_as_the_matrix_it_was_made_from(tmp_path, labels, words
     file = looked_at(tmp_path, builders.classifier(labels, opsets))
     assert file.outputs == (TensorSpec("probabilities", "FP32", (-1, 3), words),)
     rows = np.array([[1, 2, 1], [0, 0, 5]], np.float32)
-    dictionaries = run(file.path, rows)
-    plain = run(servable(tmp_path, file), rows)
+    dictionaries = run(tmp_path / "model.onnx", rows)
+    plain = run(servable(file), rows)
     assert plain.tolist() == [[0.25, 0.5, 0.25], [0, 0, 1]]
     assert plain.tolist() == [[row[label] for label in labels] for row in dictionaries]
 
@@ -192,13 +193,13 @@ def test_a_rewritten_graph_finds_its_external_data_by_its_folder(tmp_path):
     model.graph.node.insert(0, helper.make_node("Mul", ["x", "w"], ["scaled"]))
     model.graph.node[1].input[0] = "scaled"
     file = looked_at(tmp_path, model)
-    answer = run(servable(tmp_path, file), np.array([[2, 1]], np.float32), tmp_path)
+    answer = run(servable(file), np.array([[2, 1]], np.float32), tmp_path)
     assert answer.tolist() == [[0.5, 0.5]]
 
 
 def test_a_graph_without_zipmap_is_loaded_as_it_lies(tmp_path):
     file = looked_at(tmp_path, builders.linear())
-    assert servable(tmp_path, file) == tmp_path / "model.onnx"
+    assert servable(file) == tmp_path / "model.onnx"
 
 
 def test_the_million_numbers_of_a_tree_ensemble_take_no_time(tmp_path):

@@ -28,7 +28,7 @@ def attempt(folder, data: bytes):
     answer: OnnxFile | ModelRefused
     try:
         answer = inspect(folder, "model.onnx")
-        servable(folder, answer)
+        servable(answer)
     except ModelRefused as refusal:
         answer = refusal
     assert time.process_time() - start < 1

@@ -263,12 +263,12 @@ def test_a_zipmap_and_external_data_are_found_from_the_file(tmp_path):
         size_threshold=0,
     )
     file = onnx_file.inspect(tmp_path, "model.onnx")
-    assert pruning.cover(onnx_file.needs(tmp_path, file), A, 2) == A
+    assert pruning.cover(onnx_file.needs(file), A, 2) == A
     sizes: list[int] = []
-    small = onnx_file.pruned(tmp_path, file, A, sizes.append)
+    small = onnx_file.pruned(file, A, sizes.append)
     assert operators(onnx.load_from_string(small)) == ["Normalizer", "Identity"]
     assert sizes == [file.size, len(small), len(small)]
-    large = onnx_file.pruned(tmp_path, file, B, sizes.append)
+    large = onnx_file.pruned(file, B, sizes.append)
     assert operators(onnx.load_from_string(large)) == ["MatMul", "Exp"]
     assert sizes[3:] == [file.size, len(large), len(large) + 2 * 3 * 4]
 

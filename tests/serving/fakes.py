@@ -10,8 +10,9 @@ import numpy as np
 
 from gateway.config import ModelSettings
 from gateway.errors import GatewayError, ModelFailed
-from gateway.serving.batcher import Batch, Batcher, Rider
+from gateway.serving.batcher import Batcher
 from gateway.serving.cost import CostModel
+from gateway.serving.riders import Batch, Rider
 from gateway.serving.turn import TurnBudget
 from gateway.tensors import Array, Signature, TensorSpec
 
@@ -122,6 +123,7 @@ class FakeRuntime:
         self.error: Exception = ModelFailed("bad value")
         self.runs: list[list[Array]] = []
         self.wanted: list[tuple[int, ...]] = []
+        self.closed = 0
 
     def run(self, inputs: Sequence[Array], wanted: Sequence[int]) -> list[Array]:
         self.runs.append(list(inputs))
@@ -133,7 +135,7 @@ class FakeRuntime:
         return [self.answer(inputs[0]) for _ in wanted]
 
     def close(self) -> None:
-        pass
+        self.closed += 1
 
 
 class Client:
@@ -173,10 +175,10 @@ class Room:
         self.marks: list[int] = []
         self.deliver: Callable[[Batch], Any] = self._answer
         self.refuse: Callable[[Rider, GatewayError], Any] = self._turn_away
-        wall, held = CostModel(), CostModel()
+        wall, hold = CostModel(), CostModel()
         for rows, seconds in (cost or {}).items():
             wall.add(rows, seconds)
-            held.add(rows, seconds)
+            hold.add(rows, seconds)
         self.batcher = Batcher(
             "m",
             self.runtime,
@@ -187,7 +189,7 @@ class Room:
             self.turn,
             self.executor,
             wall=wall,
-            held=held,
+            hold=hold,
             left=self._count_left,
             mark=self.marks.append,
             clock=self.clock,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.errors import GatewayError
-from gateway.serving.batcher import Batch
+from gateway.serving.riders import Batch
 from tests.serving.fakes import Room
 
 

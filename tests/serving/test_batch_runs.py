@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gateway.errors import ModelFailed
-from gateway.serving.batcher import Rider
+from gateway.serving.riders import Rider
 from gateway.tensors import Signature, TensorSpec
 from tests.serving.fakes import ANY_LENGTH, LONG, ONE_NUMBER, SHORT, Client, Room
 

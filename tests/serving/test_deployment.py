@@ -15,8 +15,8 @@ from gateway.config import ModelSettings
 from gateway.errors import ModelRefused, QueueFull
 from gateway.models import content
 from gateway.plan import Held
-from gateway.serving.batcher import Batch, Rider
 from gateway.serving.deployment import Deployment, load
+from gateway.serving.riders import Batch, Rider
 from gateway.serving.turn import TurnBudget
 from tests.models.builders import classifier, identity, linear, make, value
 from tests.serving.fakes import Client
@@ -33,8 +33,8 @@ def rider(*arrays: np.ndarray) -> Rider:
     return Rider(Client(), None, arrays, len(arrays[0]), (0,))
 
 
-def slow_model(times: int = 60, size: int = 256) -> onnx.ModelProto:
-    """Some milliseconds of matrix products per run."""
+def slow_model(times: int = 300, size: int = 256) -> onnx.ModelProto:
+    """Half a millisecond of matrix products for one row, some more for many."""
     random = np.random.default_rng(0)
     w = (random.normal(size=(size, size)) / size).astype(np.float32)
     names = ["x", *[f"h{n}" for n in range(times - 1)], "y"]

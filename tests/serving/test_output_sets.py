@@ -15,10 +15,10 @@ from gateway.config import ModelSettings
 from gateway.errors import ModelRefused
 from gateway.models import content
 from gateway.plan import Held
-from gateway.serving.batcher import Batch, Rider
 from gateway.serving.deployment import Deployment, load
 from gateway.serving.outputs import MAX_ASKED, OutputSets
 from gateway.serving.pruned import Pruned, Pruner
+from gateway.serving.riders import Batch, Rider
 from gateway.serving.turn import TurnBudget
 from gateway.tensors import Signature, TensorSpec
 from tests.models.builders import classifier, linear, make, value
@@ -41,13 +41,16 @@ class FakeBuilder:
         self.asked: list[tuple[int, ...]] = []
         self.nothing: set[tuple[int, ...]] = set()
         self.error: Exception | None = None
+        self.runtimes: list[FakeRuntime] = []
 
     def build(self, wanted):
         self.asked.append(wanted)
         if self.error is not None:
             raise self.error
-        whole = FakeRuntime(THREE)
-        return None if wanted in self.nothing else Pruned(whole, FakeRuntime(THREE), wanted)
+        if wanted in self.nothing:
+            return None
+        self.runtimes.append(FakeRuntime(THREE))
+        return Pruned(FakeRuntime(THREE), self.runtimes[-1], wanted)
 
 
 class Room:
@@ -59,7 +62,7 @@ class Room:
         self.built: list[bool] = []
         self.sets = OutputSets(
             "m",
-            3,
+            "abc",
             most,
             self.builder,
             self.loop,
@@ -125,7 +128,7 @@ def test_one_is_built_at_a_time_and_others_get_their_turn_later():
 
 def test_clients_cannot_ask_about_sets_without_end():
     room = Room()
-    sets = OutputSets("m", 100, 4, room.builder, room.loop, room.executor)
+    sets = OutputSets("m", [str(n) for n in range(100)], 4, room.builder, room.loop, room.executor)
     room.builder.error = ModelRefused("no")
     for index in range(99):
         sets.choose((index,))
@@ -139,7 +142,7 @@ def test_a_session_that_cannot_be_built_is_counted_said_once_and_does_without(ca
     room = Room()
     room.builder.error = ModelRefused("no memory")
     assert [room.ask(0), room.ask(1), room.ask(0)] == [None, None, None]
-    assert caplog.messages == ["model 'm': all its outputs are computed: no memory"]
+    assert caplog.messages == ["model 'm': no session for 'a' alone: no memory"]
     assert (room.built, room.marks) == ([False, False], [1, -1, 1, -1])
 
 
@@ -147,8 +150,8 @@ def test_without_a_thread_to_build_on_the_whole_session_answers(caplog):
     room = Room()
     room.executor.broken = True
     assert [room.ask(0), room.ask(0)] == [None, None]
-    assert (room.built, room.marks) == ([False], [])
-    assert caplog.messages == ["model 'm': all its outputs are computed: RuntimeError"]
+    assert (room.built, room.marks) == ([False], [1, -1])
+    assert caplog.messages == ["model 'm': no session for 'a' alone: RuntimeError"]
 
 
 def test_a_deployment_that_leaves_has_nothing_more_built():
@@ -156,6 +159,34 @@ def test_a_deployment_that_leaves_has_nothing_more_built():
     room.sets.stop()
     assert room.ask(0) is None
     assert room.builder.asked == []
+
+
+def test_a_build_is_marked_before_it_can_begin():
+    room = Room()
+    marked: list[list[int]] = []
+
+    class Hasty(FakeExecutor):
+        def submit(self, call, *args):
+            marked.append(list(room.marks))
+
+    sets = OutputSets("m", "abc", 4, room.builder, room.loop, Hasty(), room.marks.append)
+    sets.choose((0,))
+    assert marked == [[1]]
+
+
+@pytest.mark.parametrize("told", ["before", "after"])
+def test_a_session_that_was_finished_when_its_deployment_left_is_closed_once(told):
+    room = Room()
+    room.ask(0)
+    room.sets.choose((1,))
+    room.executor.run_next()
+    room.sets.stop()
+    if told == "before":
+        room.loop.settle()
+    room.sets.close()
+    room.loop.settle()
+    assert [runtime.closed for runtime in room.builder.runtimes] == [1, 1]
+    assert (room.built, room.marks) == ([True], [1, -1, 1, -1])
 
 
 # ---- real sessions ----
@@ -285,12 +316,12 @@ async def test_pruned_runs_leave_the_fitted_lines_alone(tmp_path):
     batcher = served.deployment.batcher
     await served.ask(HARMLESS, (0,))
     assert await served.attempt()
-    runs = (batcher.wall.runs, batcher.held.runs)
+    runs = (batcher.wall.runs, batcher.hold.runs)
     pruned = await served.ask(HARMLESS, (0,))
     assert pruned.runtime is not None
-    assert (batcher.wall.runs, batcher.held.runs) == runs
+    assert (batcher.wall.runs, batcher.hold.runs) == runs
     await served.ask(HARMLESS, (0, 1))
-    assert (batcher.wall.runs, batcher.held.runs) == (runs[0] + 1, runs[1] + 1)
+    assert (batcher.wall.runs, batcher.hold.runs) == (runs[0] + 1, runs[1] + 1)
     await served.leave()
 
 
@@ -306,7 +337,8 @@ async def test_a_file_that_was_overwritten_meanwhile_is_not_mixed_with_the_loade
     assert not await served.attempt()
     batch = await served.ask(HARMLESS, (0,))
     np.testing.assert_array_equal(batch.outputs[0], -HARMLESS)
-    assert "its files changed since it was loaded" in caplog.messages[0]
+    why = "its files changed since it was loaded"
+    assert caplog.messages == [f"model 'm': no session for 'good' alone: {why}"]
     await served.leave()
 
 
@@ -318,7 +350,8 @@ async def test_a_file_that_is_gone_leaves_the_whole_session_answering(tmp_path, 
     assert not await served.attempt()
     batch = await served.ask(HARMLESS, (0,))
     assert batch.error is None
-    assert str(tmp_path) not in caplog.text
+    why = "its files: No such file or directory"
+    assert caplog.messages == [f"model 'm': no session for 'good' alone: {why}"]
     await served.leave()
 
 
@@ -370,7 +403,6 @@ def test_a_part_that_memory_would_not_hold_is_refused(tmp_path):
     loaded = load(held(tmp_path, trap()))
     room = iter([1 << 30, 1])  # the part's own bytes would fit, what loading takes would not
     tight = Pruner(
-        "model 'm'",
         loaded.file,
         content.stamps(tmp_path, loaded.file.files),
         loaded.runtime,
@@ -378,7 +410,7 @@ def test_a_part_that_memory_would_not_hold_is_refused(tmp_path):
         (16,),
         lambda: next(room),
     )
-    with pytest.raises(ModelRefused, match="model 'm': needs about 1 MB of memory to load, 1 MB"):
+    with pytest.raises(ModelRefused, match=r"^needs about 1 MB of memory to load, 1 MB"):
         tight.build((0,))
     room = iter([1 << 30, 1 << 30])
     assert tight.build((0,)) is not None

@@ -32,10 +32,10 @@ def test_sizes_double_up_to_the_largest(most, expected):
 
 
 def test_a_model_is_run_at_growing_sizes_and_its_cost_is_known_after():
-    runtime, wall, held = FakeRuntime(), CostModel(), CostModel()
-    assert warm(runtime, 8, wall, held) == ""
+    runtime, wall, hold = FakeRuntime(), CostModel(), CostModel()
+    assert warm(runtime, 8, wall, hold) == ""
     assert run_sizes(runtime) == [1, 2, 4, 8]
-    assert (wall.runs, held.runs) == (4, 4)
+    assert (wall.runs, hold.runs) == (4, 4)
 
 
 @pytest.mark.parametrize(

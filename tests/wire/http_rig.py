@@ -27,7 +27,8 @@ from gateway.errors import QueueFull
 from gateway.wire.acceptor import Acceptor
 from gateway.wire.asgi import EndpointApp
 from gateway.wire.guard import Door, Guard
-from gateway.wire.http import Lane, Services
+from gateway.wire.http import Lane
+from gateway.wire.services import Services
 
 WAIT_S = 20.0
 

@@ -77,29 +77,51 @@ def test_connections_are_counted():
         assert server.counters.numbers["opened"] == 1
 
 
+@contextlib.contextmanager
+def no_descriptor_left():
+    """From here on neither side can open another; three clients' own ends are open already."""
+    clients = [socket.socket() for _ in range(3)]
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, hard))
+    fillers: list[int] = []
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                fillers.append(os.dup(0))
+        for client in clients:
+            client.settimeout(5)
+        yield clients
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for one in fillers:
+            os.close(one)
+        for client in clients:
+            client.close()
+
+
+def test_who_waits_in_the_backlog_when_it_is_emptied_without_a_descriptor_is_told_so():
+    with rig() as server:
+
+        def drain() -> None:
+            server.acceptor.stop()
+            for client in clients:
+                client.connect(("127.0.0.1", server.port))
+            server.acceptor.empty_backlog()
+
+        with no_descriptor_left() as clients:
+            server.call(drain)
+            answered = [client.recv(4096) for client in clients]
+        assert all(answer.startswith(b"HTTP/1.1 503 ") for answer in answered)
+
+
 def test_without_a_descriptor_left_new_clients_are_told_so_until_there_is_one(caplog):
     with rig() as server:
-        # Enough for the clients' own ends, none for the server's.
-        clients = [socket.socket() for _ in range(3)]
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        highest = max(int(name) for name in os.listdir("/proc/self/fd"))
-        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, hard))
-        fillers: list[int] = []
         answered = []
-        try:
-            with contextlib.suppress(OSError):
-                while True:
-                    fillers.append(os.dup(0))
+        with no_descriptor_left() as clients:
             for client in clients:
-                client.settimeout(5)
                 client.connect(("127.0.0.1", server.port))
                 answered.append(client.recv(4096))
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-            for filler in fillers:
-                os.close(filler)
-            for client in clients:
-                client.close()
         assert all(answer.startswith(b"HTTP/1.1 503 ") for answer in answered)
         assert all(b"this worker has no descriptor left" in answer for answer in answered)
         assert server.counters.numbers["too_many_connections"] == 3

@@ -7,7 +7,9 @@ import threading
 import pytest
 
 from gateway.errors import QueueFull
-from tests.wire.http_rig import post, rig
+from gateway.wire import answers
+from gateway.wire.asgi import EndpointApp
+from tests.wire.http_rig import post, request, rig
 
 EVENTS = [(b"content-type", b"text/event-stream")]
 
@@ -154,6 +156,74 @@ def test_an_endpoint_that_fails_in_a_stream_breaks_the_answer_off(server, error)
     client = server.connect().send(post("/breaks", b"x"))
     assert not client.rest().endswith(b"0\r\n\r\n")
     assert server.connect().send(post("/echo", b"well")).answer().body == b"well"
+
+
+@pytest.mark.parametrize("whole", ["reply", "stream"])
+def test_an_endpoint_that_fails_behind_a_whole_answer_leaves_it_whole(server, whole):
+    def answers_and_fails(exchange):
+        if whole == "reply":
+            exchange.reply(200, b"all of it")
+        else:
+            stream = exchange.stream(200)
+            stream.write(b"all of it")
+            stream.end()
+        raise ValueError("too late to matter")
+
+    server.services.endpoints[b"/fails-late"] = answers_and_fails
+    answer = server.connect().send(post("/fails-late", b"x")).answer()
+    assert (answer.status, answer.body) == (200, b"all of it")
+
+
+def test_a_writer_that_fails_when_it_may_go_on_breaks_the_answer_off_and_is_told(server):
+    client = server.connect().send(post("/held", b"x"))
+    exchange = server.next_held()
+    stream = server.call(exchange.stream, 200)
+    told, was_told = server.signal()
+    server.call(exchange.on_gone, told)
+
+    def fail():
+        raise ValueError("cannot go on")
+
+    def write_until_full():
+        while stream.write(b"x" * 50_000):
+            pass
+        stream.on_drain(fail)
+
+    server.call(write_until_full)
+    assert not client.rest().endswith(b"0\r\n\r\n")
+    assert was_told()
+    assert server.connect().send(post("/echo", b"well")).answer().body == b"well"
+
+
+def test_to_http_1_0_an_adapter_behind_the_lane_shows_that_a_stream_failed():
+    """HTTP/1.0 is sent answers of the application whole: nothing of this one has left yet."""
+    inner: dict[str, EndpointApp] = {}
+
+    async def app(scope, receive, send):
+        await inner["app"]({**scope, "raw_path": b"/breaks", "method": "POST"}, receive, send)
+
+    def begins_and_fails(exchange):
+        exchange.stream(200).write(b"half of it")
+        raise ValueError("internal")
+
+    with rig(app=app) as server:
+        inner["app"] = EndpointApp(server.services)
+        server.services.endpoints[b"/breaks"] = begins_and_fails
+        client = server.connect().send(request("PUT", "/other", b"body", version="1.0"))
+        answer = client.answer()
+        assert (answer.status, answer.body) == (500, answers.INTERNAL_BODY)
+        assert client.closed()
+
+
+def test_to_http_1_0_an_application_that_fails_half_way_answers_with_its_failure_alone():
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"half of it", "more_body": True})
+        raise RuntimeError("secret of the application")
+
+    with rig(app=app) as server:
+        answer = server.connect().send(request("GET", "/other", version="1.0")).answer()
+        assert (answer.status, answer.body) == (500, answers.INTERNAL_BODY)
 
 
 def test_a_draining_server_says_so_in_a_stream():

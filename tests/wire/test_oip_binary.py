@@ -220,7 +220,7 @@ def test_other_header_lengths_are_refused(value):
 def test_a_raw_body_is_the_one_input_with_one_row_and_binary_answers():
     read = plain_codec().decode(NUMBERS, 0)
     assert read.inputs[0].tolist() == [[1, 2, 3]]
-    assert (read.rows, read.id, read.outputs) == (1, None, (Wanted(0, True), Wanted(1, True)))
+    assert (read.rows, read.id, read.choice.wanted) == (1, None, (Wanted(0, True), Wanted(1, True)))
 
 
 def test_one_variable_dimension_follows_from_the_size():

@@ -6,20 +6,20 @@ import numpy as np
 import orjson
 import pytest
 
-from gateway.errors import WrongOutputs
 from gateway.tensors import Signature
 from gateway.wire.oip.codec import Codec
 from gateway.wire.oip.printing import (
     PIECE_BYTES,
     PIECE_NUMBERS,
     PIECE_STRINGS,
+    NotText,
     joined,
     numbers_text,
     row_texts,
     strings_text,
 )
-from gateway.wire.oip.weight import BINARY_BYTES, NUMBER, STRING
-from tests.wire.oip_rig import codec_of, request, spec, tail_of
+from gateway.wire.oip.weight import BINARY_BYTES, CLASS, NUMBER, RANKED, RANKING, STRING
+from tests.wire.oip_rig import codec_of, request, spec, tail_of, tensor
 
 SHAPES = [
     pytest.param((1, 1), id="one"),
@@ -57,15 +57,15 @@ def test_what_is_not_finite_keeps_its_place_in_every_piece(shape):
 def test_strings_printed_in_pieces_are_what_orjson_prints_at_once(count):
     words = [f'"{n}\\ é'.encode() for n in range(count)]
     array = np.array(words, object)
-    text = strings_text(array, spec("words", "BYTES", -1))
+    text = strings_text(array)
     assert b"[" + text + b"]" == orjson.dumps([word.decode() for word in words])
 
 
 def test_an_element_that_is_no_text_is_named_by_its_place_in_the_whole():
     array = np.full((2, PIECE_STRINGS), b"w", object)
     array[1, 7] = b"\xff"
-    with pytest.raises(WrongOutputs, match=f"element {PIECE_STRINGS + 7}:"):
-        strings_text(array, spec("words", "BYTES", -1, -1))
+    with pytest.raises(NotText, match=f"{PIECE_STRINGS + 7}"):
+        strings_text(array)
 
 
 @pytest.mark.parametrize("size", [0, 1, PIECE_BYTES, 2 * PIECE_BYTES + 1])
@@ -87,7 +87,7 @@ def test_binary_answers_of_many_megabytes_hold_every_riders_own_rows():
 # ---- weight --------------------------------------------------------------------------------------
 
 
-def over(codec: Codec, limit: int, outputs: list[np.ndarray], **asked: object) -> bool:
+def over(codec: Codec, limit: int, outputs: list[np.ndarray], /, **asked: object) -> bool:
     return codec.weighs_over(limit, outputs, [codec.decode(request(**asked), None)])
 
 
@@ -109,6 +109,33 @@ def test_of_riders_that_ask_for_different_forms_the_dearest_counts():
     assert codec.weighs_over(1000 * NUMBER - 1, [np.zeros((500, 2), "<f4")], asked)
 
 
+@pytest.mark.parametrize(
+    ("classes", "named"),
+    [
+        pytest.param(3, 3, id="the-highest"),
+        pytest.param(200, 100, id="more-than-there-are"),
+    ],
+)
+@pytest.mark.parametrize("binary", [False, True])
+def test_classes_weigh_by_what_is_sorted_and_what_is_named(classes, named, binary):
+    codec = codec_of([spec("X", "FP32", -1, 3)], [spec("Y", "FP32", -1, 100)])
+    parameters = {"classification": classes, "binary_data": binary}
+    asked = {"outputs": [{"name": "Y", "parameters": parameters}]}
+    heavy = 50 * (RANKING + 100 * RANKED + named * CLASS)
+    y = [np.zeros((50, 100), "<f4")]
+    assert [over(codec, limit, y, **asked) for limit in (heavy - 1, heavy)] == [True, False]
+
+
+def test_classes_of_a_signature_without_rows_are_ranked_all_together():
+    given, made = spec("X", "FP32", 3), spec("Y", "FP32", 2, 50)
+    codec = Codec("m", "1", Signature((given,), (made,), batched=False), 1 << 20, 0)
+    asked = {"outputs": [{"name": "Y", "parameters": {"classification": 3}}]}
+    body = request(tensor(shape=[3], data=[1, 2, 3]), **asked)
+    heavy = RANKING + 100 * RANKED + 3 * CLASS
+    y, read = [np.zeros((2, 50), "<f4")], [codec.decode(body, None)]
+    assert [codec.weighs_over(limit, y, read) for limit in (heavy - 1, heavy)] == [True, False]
+
+
 def test_strings_weigh_by_their_number_and_their_length():
     codec = codec_of([spec("X", "FP32", -1, 3)], [spec("words", "BYTES", -1, 1)])
     words = np.array([[b"x" * 1000]] * 10, object)
@@ -119,6 +146,7 @@ def test_strings_weigh_by_their_number_and_their_length():
     ("output", "batched", "rows"),
     [
         pytest.param(spec("Y", "FP32", -1, 10), True, 100, id="rows-of-ten"),
+        pytest.param(spec("Y", "FP32", -1, 1000), True, 1, id="rows-of-a-thousand"),
         pytest.param(spec("Y", "FP32", 10), False, 100, id="not-batched"),
         pytest.param(spec("Y", "FP32", -1, -1), True, 0, id="of-any-length"),
         pytest.param(spec("Y", "BYTES", -1, 1), True, 0, id="strings"),
@@ -128,4 +156,4 @@ def test_strings_weigh_by_their_number_and_their_length():
 def test_rows_that_are_light_whatever_is_asked_are_known_beforehand(output, batched, rows):
     inputs = (spec("X", "FP32", *((-1, 3) if batched else (3,))),)
     codec = Codec("m", "1", Signature(inputs, (output,), batched), 1 << 20, 8)
-    assert codec.light_rows(1000 * NUMBER) == rows
+    assert codec.light_rows(100 * (RANKING + 10 * (RANKED + CLASS))) == rows

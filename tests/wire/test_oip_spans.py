@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.wire.oip.choice import Wanted
 from gateway.wire.oip.codec import SHORT_BODY, Codec
 from gateway.wire.oip.spans import MAX_SPANS, cut_out
 from tests.wire.oip_rig import codec_of, request, spec, tensor
@@ -61,7 +62,7 @@ def test_everything_beside_the_numbers_is_read_as_ever():
     body = orjson.dumps(json.loads(large(FLAT)) | extra)
     cut = large_codec()._decode_cut(body)
     assert cut is not None
-    assert (cut.id, cut.timeout_us, cut.parameters["x"]) == ("a", 5, "]]")
+    assert (cut.id, cut.timeout_us, cut.choice.wanted) == ("a", 5, (Wanted(0),))
 
 
 def test_several_tensors_find_their_places():

@@ -36,8 +36,8 @@ def described(read: InferRequest) -> object:
         (array.dtype, array.shape, array.tolist() if array.dtype == object else array.tobytes())
         for array in read.inputs
     ]
-    scalars = (read.id, read.rows, read.outputs, read.priority, read.timeout_us)
-    return scalars, dict(read.parameters), arrays
+    scalars = (read.id, read.rows, read.choice.wanted, read.priority, read.timeout_us)
+    return scalars, arrays
 
 
 def warmed(*bodies: bytes) -> Codec:

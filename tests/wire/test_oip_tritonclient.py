@@ -83,7 +83,7 @@ def test_several_mixed_inputs_and_the_clients_defaults():
         values_of(datatype).tolist() for datatype in ("FP32", "BYTES", "INT8")
     ]
     assert (read.id, read.priority, read.timeout_us) == ("mine", 2, 7000)
-    assert [wish.binary for wish in read.outputs] == [True, True]
+    assert [wish.binary for wish in read.choice.wanted] == [True, True]
     outputs = [np.arange(8, dtype="<f4").reshape(4, 2), np.arange(4, dtype="<i8")]
     result = parsed(codec, outputs, read, 1, 3)
     assert result.as_numpy("Y").tolist() == outputs[0][1:3].tolist()

@@ -22,13 +22,13 @@ from tests.wire.oip_rig import (
 @pytest.mark.parametrize("outputs", [{}, {"outputs": []}], ids=["absent", "empty"])
 def test_without_outputs_all_are_wanted(outputs):
     read = plain_codec().decode(request(**outputs), None)
-    assert read.outputs == (Wanted(0), Wanted(1))
+    assert read.choice.wanted == (Wanted(0), Wanted(1))
     assert read.wanted == (0, 1)
 
 
 def test_outputs_keep_the_requests_order_and_are_computed_in_the_models():
     read = plain_codec().decode(request(outputs=[{"name": "label"}, {"name": "Y"}]), None)
-    assert read.outputs == (Wanted(1), Wanted(0))
+    assert read.choice.wanted == (Wanted(1), Wanted(0))
     assert read.wanted == (0, 1)
 
 
@@ -47,7 +47,7 @@ def test_an_outputs_own_flag_overrides_the_requests(request_flag, output_flag, b
     output: dict[str, object] = {"name": "Y"}
     if output_flag is not None:
         output["parameters"] = {"binary_data": output_flag}
-    assert plain_codec().decode(request(outputs=[output], **extra), None).outputs == (
+    assert plain_codec().decode(request(outputs=[output], **extra), None).choice.wanted == (
         Wanted(0, binary),
     )
 
@@ -61,7 +61,9 @@ def test_equal_wishes_share_one_choice():
 
 def test_classification_is_read():
     wanted = [{"name": "Y", "parameters": {"classification": 3}}]
-    assert plain_codec().decode(request(outputs=wanted), None).outputs == (Wanted(0, False, 3),)
+    assert plain_codec().decode(request(outputs=wanted), None).choice.wanted == (
+        Wanted(0, False, 3),
+    )
 
 
 @pytest.mark.parametrize(
@@ -99,7 +101,7 @@ def test_an_output_without_json_form_has_to_be_asked_for_in_binary(datatype):
     assert type(found) is WrongOutputs
     assert f"output 'Y': {datatype} has no JSON form" in str(found)
     asked = request(outputs=[{"name": "Y", "parameters": {"binary_data": True}}])
-    assert codec.decode(asked, None).outputs == (Wanted(0, True),)
+    assert codec.decode(asked, None).choice.wanted == (Wanted(0, True),)
 
 
 @pytest.mark.parametrize("datatype", ["BYTES", "BOOL"])

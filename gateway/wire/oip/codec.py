@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from gateway.errors import InvalidBinary, InvalidRequest
 from gateway.tensors import Array, Signature
 from gateway.wire.oip import binary, elements
-from gateway.wire.oip.choice import Choice, Choices, Wanted
-from gateway.wire.oip.fields import NO_PARAMETERS, Parameters, quoted
+from gateway.wire.oip.choice import Choice, Choices
+from gateway.wire.oip.fields import quoted
 from gateway.wire.oip.head import Head, HeadReader, Part
 from gateway.wire.oip.render import Rendered, Renderer
 from gateway.wire.oip.spans import cut_out
@@ -35,7 +35,6 @@ class InferRequest:
         choice: the outputs asked for.
         priority: 0 for the default level, 1 is the highest.
         timeout_us: how long it may wait; 0 is no limit.
-        parameters: all request parameters as sent. Shared between requests: not to be changed.
     """
 
     id: str | None
@@ -44,12 +43,6 @@ class InferRequest:
     choice: Choice
     priority: int
     timeout_us: int
-    parameters: Parameters
-
-    @property
-    def outputs(self) -> tuple[Wanted, ...]:
-        """What is asked for, in the order of the answer."""
-        return self.choice.wanted
 
     @property
     def wanted(self) -> tuple[int, ...]:
@@ -140,9 +133,10 @@ class Codec:
         self, limit: int, outputs: Sequence[Array | None], requests: Iterable[InferRequest]
     ) -> bool:
         """Whether writing these requests' answers from one run's outputs passes the limit."""
+        batched = self._signature.batched
         return (
-            most(outputs) > limit
-            and weight(outputs, {request.choice for request in requests}) > limit
+            most(outputs, batched) > limit
+            and weight(outputs, {request.choice for request in requests}, batched) > limit
         )
 
     def _decode_cut(self, body: bytes) -> InferRequest | None:
@@ -183,9 +177,7 @@ class Codec:
 
     def _decode_raw(self, body: bytes) -> InferRequest:
         array = binary.raw_request(body, self._name, self._signature)
-        return InferRequest(
-            None, (array,), 1, self._choices.everything(binary=True), 0, 0, NO_PARAMETERS
-        )
+        return InferRequest(None, (array,), 1, self._choices.everything(binary=True), 0, 0)
 
     def _filled(self, head: Head, identifier: str | None, body: bytes, at: int) -> InferRequest:
         parts = head.parts
@@ -213,7 +205,7 @@ class Codec:
 
 
 def _request(head: Head, identifier: str | None, inputs: tuple[Array, ...]) -> InferRequest:
-    # From `rows` on, both have the same fields in the same order; one slice beats five look-ups.
+    # From `rows` on, both have the same fields in the same order; one slice beats four look-ups.
     return InferRequest(identifier, inputs, *head[2:])
 
 

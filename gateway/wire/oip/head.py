@@ -67,7 +67,6 @@ class Head(NamedTuple):
         choice: what to answer with.
         priority: 0 for the default level, 1 is the highest.
         timeout_us: how long the request may wait; 0 is no limit.
-        parameters: all request parameters as sent.
     """
 
     id: str | None
@@ -76,7 +75,6 @@ class Head(NamedTuple):
     choice: Choice
     priority: int
     timeout_us: int
-    parameters: Parameters
 
 
 class HeadReader:
@@ -120,7 +118,6 @@ class HeadReader:
             self._choices.read(request.get("outputs"), binary),
             priority,
             timeout_us,
-            parameters,
         )
 
     def _parts(self, inputs: list[Any]) -> tuple[Part, ...]:

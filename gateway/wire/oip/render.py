@@ -16,13 +16,16 @@ from math import prod
 import numpy as np
 import orjson
 
-from gateway.tensors import DTYPES, Array, Signature
+from gateway.errors import WrongOutputs
+from gateway.tensors import DTYPES, Array, Signature, TensorSpec
 from gateway.wire.oip.binary import strings_to_bytes
 from gateway.wire.oip.choice import Choice, Wanted
 from gateway.wire.oip.classification import classify
+from gateway.wire.oip.fields import quoted
 from gateway.wire.oip.printing import (
     PIECE_BYTES,
     Buffer,
+    NotText,
     bytes_of,
     joined,
     numbers_text,
@@ -217,7 +220,7 @@ class Rendered:
             blobs.append(blob)
             texts.append(b'%b,"parameters":{"binary_data_size":%d}}' % (opening, len(blob)))
             return
-        text = strings_text(array, spec) if strings else numbers_text(array)
+        text = _strings_text(array, spec) if strings else numbers_text(array)
         texts += (opening + b',"data":[', text, b"]}")
 
     def _with_id(self, text: bytes, identifier: str) -> bytes:
@@ -248,6 +251,16 @@ class Rendered:
             known = self._raw[index] = (whole, len(whole) // max(rows, 1))
         whole, stride = known
         return whole[start * stride : stop * stride]
+
+
+def _strings_text(array: Array, spec: TensorSpec) -> bytes:
+    try:
+        return strings_text(array)
+    except NotText as error:
+        raise WrongOutputs(
+            f"output {quoted(spec.name)}: element {error}: expected UTF-8 text for a JSON answer, "
+            "got other bytes; ask for it with 'binary_data': true"
+        ) from error
 
 
 def _shape_text(shape: tuple[int, ...]) -> bytes:
