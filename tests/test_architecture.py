@@ -27,6 +27,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "channel": {"errors"},
     "handover": {"errors"},
     "sockets": {"errors"},
+    "tls": {"errors", "config"},
     "processes": set(),
     "devices": {"config"},
     "kernels": set(),
@@ -40,8 +41,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "follower": GROUND | {"catalogue", "serving", "channel"},
     "trial": GROUND | {"serving"},
     "inherited": GROUND | {"channel", "handover", "monitor", "sockets"},
-    "worker": GROUND | DATA_PLANE | {"devices", "inherited", "channel", "handover", "sockets"},
-    "control": GROUND | {"inherited", "channel", "handover", "models", "monitor", "kernels"},
+    "worker": GROUND
+    | DATA_PLANE
+    | {"devices", "inherited", "channel", "handover", "sockets", "tls"},
+    "control": GROUND | {"inherited", "channel", "handover", "models", "monitor", "kernels", "tls"},
     "supervisor": GROUND | {"inherited", "channel", "handover", "monitor", "sockets", "processes"},
     "cli": GROUND
     | {
@@ -54,6 +57,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "trial",
         "models",
         "kernels",
+        "tls",
     },
     "__main__": {"cli"},
 }

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from gateway.cli.running import find
+from gateway.cli.running import connect, find
 from gateway.errors import GatewayError, Unavailable
 
 # A first start compiles the kernels, which is allowed 20 s on a free core.
@@ -103,7 +103,7 @@ class ServerProcess:
             return False
         self.port, self.admin_port = listening["port"], listening["admin_port"]
         try:
-            status, _ = get(self.port, READY_PATH)
+            status, _ = get(self.port, READY_PATH, certificate=listening.get("tls"))
         except GatewayError:
             return False
         return status == 200
@@ -123,15 +123,15 @@ class ServerProcess:
         return self.process.wait()
 
 
-def get(port: int, path: str, timeout_s: float = 10.0) -> tuple[int, Any]:
+def get(
+    port: int, path: str, timeout_s: float = 10.0, certificate: str | None = None
+) -> tuple[int, Any]:
     """Status and JSON (None where there is none) of one GET on loopback.
 
     Raises:
         Unavailable: nobody answers there.
     """
-    with contextlib.closing(
-        http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
-    ) as line:
+    with contextlib.closing(connect(port, certificate, timeout_s)) as line:
         try:
             line.request("GET", path)
             answer = line.getresponse()

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import http.client
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from gateway import tls
 from gateway.errors import ControlUnavailable
 
 # A reload tries new models out and loads them in every worker before it answers.
@@ -19,7 +21,10 @@ RELOAD_TIMEOUT_S = 600.0
 
 
 def find(home: Path) -> dict[str, Any] | None:
-    """Where the server of this home listens: pid, host, port, admin_port; None if none runs."""
+    """Where the server of this home listens: pid, host, port, admin_port; None if none runs.
+
+    `tls` and `admin_tls`, where they are there, are the certificates of the two ports.
+    """
     try:
         found: dict[str, Any] = orjson.loads((home / "run" / "server.json").read_bytes())
     except (OSError, orjson.JSONDecodeError):
@@ -51,18 +56,19 @@ def notify(home: Path) -> dict[str, Any] | None:
     server = find(home)
     if server is None:
         return None
-    return ask(server["admin_port"], "POST", "/api/reload")
+    return ask(server, "POST", "/api/reload")
 
 
 def ask(
-    admin_port: int, method: str, path: str, timeout_s: float = RELOAD_TIMEOUT_S
+    server: Mapping[str, Any], method: str, path: str, timeout_s: float = RELOAD_TIMEOUT_S
 ) -> dict[str, Any]:
-    """One request to the control port on loopback.
+    """One request to the control port, on loopback, of a server that `find` found.
 
     Raises:
         ControlUnavailable: no answer, or one that is not 200; the message carries its error.
     """
-    connection = http.client.HTTPConnection("127.0.0.1", admin_port, timeout=timeout_s)
+    admin_port = server["admin_port"]
+    connection = connect(admin_port, server.get("admin_tls"), timeout_s)
     try:
         connection.request(method, path)
         answer = connection.getresponse()
@@ -76,3 +82,12 @@ def ask(
             f"control on port {admin_port}: {body.get('error', answer.status)}"
         )
     return body
+
+
+def connect(port: int, certificate: str | None, timeout_s: float) -> http.client.HTTPConnection:
+    """A connection to a port on loopback, encrypted where the port has a certificate."""
+    if certificate is None:
+        return http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+    return http.client.HTTPSConnection(
+        "127.0.0.1", port, timeout=timeout_s, context=tls.trusting(Path(certificate))
+    )

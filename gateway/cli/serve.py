@@ -15,9 +15,12 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from gateway.errors import ConfigInvalid
+
+if TYPE_CHECKING:
+    from gateway.config import Config
 
 DEFAULT_HOME = ".penstock"
 # Far above `limits.max_connections`; some kernels give every process a table of the full size.
@@ -78,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
         "control": {} if args.admin_port is None else {"port": args.admin_port},
     }
     settings = config.override(document, overrides)
+    _check_certificates(settings)
     home = args.home.resolve()
     lock = _take_home(home)
     # One that a killed server left would send commands to whoever has its ports now.
@@ -121,6 +125,15 @@ def run(args: argparse.Namespace) -> int:
     finally:
         (home / "run" / "server.json").unlink(missing_ok=True)
         lock.close()
+
+
+def _check_certificates(settings: Config) -> None:
+    """A fault in them is better said now than by a worker over and over."""
+    from gateway.tls import Certificates
+
+    for place, section in (("server.tls", settings.server), ("control.tls", settings.control)):
+        if section.tls is not None and (fault := Certificates(section.tls, place).fault):
+            print(f"penstock: {fault}", file=sys.stderr)  # noqa: T201
 
 
 def _raise_file_limit() -> None:

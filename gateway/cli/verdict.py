@@ -87,7 +87,7 @@ def serving(home: Path) -> Serving | None:
     if server is None:
         return None
     try:
-        answer = running.ask(server["admin_port"], "GET", "/api/models", _ASK_TIMEOUT_S)
+        answer = running.ask(server, "GET", "/api/models", _ASK_TIMEOUT_S)
     except ControlUnavailable:
         return None
     return Serving(

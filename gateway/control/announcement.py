@@ -28,7 +28,15 @@ def announce(inherited: Inherited, serving: Mapping[str, int], absent: Sequence[
     launch = inherited.launch
     host, port = inherited.data_sockets[0].getsockname()[:2]
     admin_port = inherited.control_socket.getsockname()[1]
-    facts = {"pid": os.getppid(), "host": host, "port": port, "admin_port": admin_port}
+    facts: dict[str, Any] = {
+        "pid": os.getppid(),
+        "host": host,
+        "port": port,
+        "admin_port": admin_port,
+    }
+    for name, section in (("tls", launch.config.server), ("admin_tls", launch.config.control)):
+        if section.tls is not None:
+            facts[name] = str(section.tls.certificate.absolute())
     if not _write(launch.home / "run" / "server.json", orjson.dumps(facts)):
         return
     print(_line(launch.json, facts, serving, absent), flush=True)  # noqa: T201
@@ -54,9 +62,10 @@ def _line(
         return orjson.dumps(whole).decode()
     names = ", ".join(f"{name} (version {number})" for name, number in serving.items())
     host = f"[{facts['host']}]" if ":" in facts["host"] else facts["host"]
+    data, control = (f"http{'s' * (name in facts)}" for name in ("tls", "admin_tls"))
     return (
-        f"penstock: serving {names or 'no model'} on http://{host}:{facts['port']}, "
-        f"control on http://127.0.0.1:{facts['admin_port']}"
+        f"penstock: serving {names or 'no model'} on {data}://{host}:{facts['port']}, "
+        f"control on {control}://127.0.0.1:{facts['admin_port']}"
     )
 
 

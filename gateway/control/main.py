@@ -48,6 +48,8 @@ from gateway.monitor.arena import (
     STATES,
 )
 from gateway.plan import Absent
+from gateway.tls import WATCH_S as CERTIFICATES_S
+from gateway.tls import Certificates
 
 log = logging.getLogger("penstock.control")
 
@@ -111,10 +113,19 @@ class Control:
             self._blocks.want,
             LOAD_DEADLINE_S,
         )
+        self._certificates = {
+            port: Certificates(section.tls, place)
+            for port, place, section in (
+                ("data", "server.tls", self._config.server),
+                ("control", "control.tls", self._config.control),
+            )
+            if section.tls is not None
+        }
         self._planner.resume()
         loop.add_reader(self._supervisor.fileno(), self._hear_supervisor)
         self._spawn(self._begin())
         self._spawn(self._watch_registry())
+        self._spawn(self._watch_certificates())
         self._beat()
         await self._serve(stop)
         self._links.close()
@@ -133,18 +144,20 @@ class Control:
                 unload=self.unload,
             )
         )
-        server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                log_level="warning",
-                access_log=False,
-                lifespan="off",
-                timeout_keep_alive=75,
-                server_header=False,
-                timeout_graceful_shutdown=2,
-                ws="none",
-            )
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            timeout_keep_alive=75,
+            server_header=False,
+            timeout_graceful_shutdown=2,
+            ws="none",
         )
+        config.load()
+        if "control" in self._certificates:
+            config.ssl = self._certificates["control"].following()
+        server = uvicorn.Server(config)
         # Not `serve`: it would take the signals for itself.
         serving = asyncio.create_task(server._serve([self._inherited.control_socket]))
         await stop.wait()
@@ -204,6 +217,17 @@ class Control:
             except Exception as error:
                 self._log(error)
                 await asyncio.sleep(RETRY_S)
+
+    async def _watch_certificates(self) -> None:
+        """Every process takes new files by itself; this one also says what became of them."""
+        while self._certificates:
+            await asyncio.sleep(CERTIFICATES_S)
+            for port, certificates in self._certificates.items():
+                before = certificates.fault
+                if await asyncio.to_thread(certificates.refresh):
+                    log.warning("%s port: new certificate files are in force", port)
+                if certificates.fault not in ("", before):
+                    log.error("%s; the last good certificate serves on", certificates.fault)
 
     def status(self) -> dict[str, Any]:
         """Process ids, states and the plan each worker follows."""
@@ -265,6 +289,9 @@ class Control:
             plan=self._planner.memory.plan.number,
             supervisor=os.getppid(),
             models=dict(states),
+            certificates={
+                port: (found.expires, not found.fault) for port, found in self._certificates.items()
+            },
         )
         return self._metrics.render(info, accept, triton)
 

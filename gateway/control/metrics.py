@@ -53,6 +53,8 @@ class Info:
         plan: number of the newest plan.
         supervisor: its process id, or 0.
         models: how many model versions are in which state of the repository index.
+        certificates: for each port with TLS, when its certificate expires (seconds since 1970; 0:
+            it is not valid now) and whether the files that lie there are in force.
     """
 
     version: str
@@ -61,6 +63,7 @@ class Info:
     plan: int = 0
     supervisor: int = 0
     models: Mapping[str, int] = field(default_factory=dict)
+    certificates: Mapping[str, tuple[float, bool]] = field(default_factory=dict)
 
 
 class Metrics:
@@ -135,6 +138,12 @@ def _about(info: Info, arena: Arena) -> Iterator[Metric]:
     yield _gauge("plan_number", "Number of the newest plan.", [], [((), info.plan)])
     states = [((state,), count) for state, count in sorted(info.models.items())]
     yield _gauge("models", "Model versions by state of the repository index.", ["state"], states)
+    expiry = [((port,), end) for port, (end, _) in info.certificates.items()]
+    text = "When the certificate of a port expires; 0 where it is not valid now."
+    yield _gauge("tls_certificate_expiry_timestamp_seconds", text, ["port"], expiry)
+    good = [((port,), float(good)) for port, (_, good) in info.certificates.items()]
+    text = "1 while the certificate files of a port are good and in force."
+    yield _gauge("tls_certificate_files_good", text, ["port"], good)
     held = os.fstat(arena.fd).st_blocks * 512
     yield _gauge("arena_resident_bytes", "Shared memory taken by counters.", [], [((), held)])
 
@@ -196,6 +205,7 @@ _WORKER_COUNTERS: Final = (
     ("connections_handed_over", "handed_over", "Connections given to another worker."),
     ("connections_adopted", "adopted", "Connections taken from another worker."),
     ("connections_refused", "refused_connections", "Connections refused over the limit."),
+    ("tls_handshakes_failed", "failed_handshakes", "Connections that ended before TLS was agreed."),
     ("reading_pauses", "pauses", "Times that the worker stopped reading, being late."),
     ("mailbox_messages_sent", "mailbox_sent", "Messages to control that were sent."),
     ("mailbox_messages_dropped", "mailbox_dropped", "Messages to control that found no room."),

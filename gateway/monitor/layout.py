@@ -68,6 +68,7 @@ PAUSES: Final = 8  # times that the worker stopped reading because its loop was 
 MAILBOX_SENT: Final = 9
 MAILBOX_DROPPED: Final = 10
 LEDGER_DROPPED: Final = 11
+FAILED_HANDSHAKES: Final = 12  # connections that ended before TLS was agreed upon
 
 STATUS: Final = 16  # answers to requests that went to the ASGI side, 1xx to 5xx
 STATUS_CLASSES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx")

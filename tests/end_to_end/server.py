@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.cli.child import READY_WITHIN_S, ServerProcess
+from gateway.cli.child import READY_WITHIN_S, ServerProcess, get
 from gateway.cli.demo import DATA
 from gateway.cli.running import find
 from gateway.errors import Unavailable
@@ -44,6 +44,10 @@ class Answer:
 
 class RunningServer(ServerProcess):
     """`penstock serve` on free ports; ready once `start` has returned it."""
+
+    @property
+    def home(self) -> Path:
+        return self._home
 
     def request(
         self,
@@ -99,8 +103,10 @@ class RunningServer(ServerProcess):
             listening = find(self._home)
             if listening is not None:
                 self.port, self.admin_port = listening["port"], listening["admin_port"]
-                with suppress(OSError):
-                    if self.admin("GET", "/health/ready").status == 200:
+                with suppress(Unavailable):
+                    certificate = listening.get("admin_tls")
+                    path = "/health/ready"
+                    if get(self.admin_port, path, certificate=certificate)[0] == 200:
                         return
             time.sleep(0.02)
         raise Unavailable(f"the server did not settle:\n{self.log}")
