@@ -99,6 +99,19 @@ class ModelConfig(ModelSettings):
     version: int = Field(1, ge=1)
 
 
+class Tls(Section):
+    """TLS on one port, 1.2 or newer. New files take over within seconds, without a restart."""
+
+    certificate: Path = Field(description="PEM: the port's own certificate first, then its issuers")
+    key: Path = Field(description="PEM, without a password")
+    client_ca: Path | None = Field(
+        None, description="PEM: who may issue certificates of clients; none: clients show none"
+    )
+    client_certificates: Literal["required", "optional"] = Field(
+        "required", description="with client_ca: whether a client may come without a certificate"
+    )
+
+
 class Server(Section):
     """The data plane: where it listens and with how many workers."""
 
@@ -124,6 +137,7 @@ class Server(Section):
     compress_min_bytes: int = Field(
         16_384, ge=0, description="smaller answers are never compressed"
     )
+    tls: Tls | None = None
 
 
 class Control(Section):
@@ -132,6 +146,7 @@ class Control(Section):
     host: str = Field("127.0.0.1", description="anywhere but on loopback it asks for keys")
     port: int = Field(8002, ge=0, le=65535)
     open_metrics: bool = Field(False, description="/metrics needs no key where the rest does")
+    tls: Tls | None = None
 
 
 class Jwt(Section):

@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Mapping
@@ -52,6 +53,7 @@ from gateway.plan import Held, Plan
 from gateway.serving.deployment import Deployment, Loaded, load
 from gateway.serving.turn import TurnBudget
 from gateway.tables import TableInbox
+from gateway.tls import WATCH_S, Certificates
 from gateway.wire.acceptor import Acceptor
 from gateway.wire.guard import Door, Guard
 from gateway.wire.http import Lane
@@ -111,6 +113,8 @@ class Worker:
         self._deployments: set[Deployment] = set()  # those that have left and still drain, too
         self._places = list(range(RUNNING, LOADING))
         self._loading_places = list(range(LOADING, LOADING + PARALLEL))
+        tls = config.server.tls
+        self._certificates = None if tls is None else Certificates(tls, "server.tls")
 
     async def run(self) -> None:
         """Starts, serves, drains."""
@@ -146,6 +150,8 @@ class Worker:
             parallel=PARALLEL if self._row[EXIT_STATUS] >= 0 else 1,
         )
         follower.start(self._epoch)
+        if self._certificates is not None:
+            self._watching = loop.create_task(self._watch_certificates(self._certificates))
         stopping = asyncio.create_task(stop.wait())
         first = asyncio.create_task(follower.complete(OPEN_WITHIN_S))
         await asyncio.wait({stopping, first}, return_when=asyncio.FIRST_COMPLETED)
@@ -186,7 +192,17 @@ class Worker:
             lambda: Lane(asgi, state, {}, self._loop, services=self._services),
             self._services,
             offer=self._offer,
+            tls=self._tls,
         )
+
+    def _tls(self) -> ssl.SSLContext | None:
+        return None if self._certificates is None else self._certificates.context
+
+    async def _watch_certificates(self, certificates: Certificates) -> None:
+        """New files serve the next connection; those that are open keep what they have."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            await self._loop.run_in_executor(self._pool, certificates.refresh)
 
     def _open(self) -> None:
         sockets.reopen(self._listener)

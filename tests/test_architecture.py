@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "channel": {"errors"},
     "handover": {"errors"},
     "sockets": {"errors"},
+    "tls": {"errors", "config"},
     "processes": set(),
     "devices": {"config"},
     "kernels": set(),
@@ -47,9 +48,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "inherited": GROUND | {"channel", "handover", "monitor", "sockets"},
     "worker": GROUND
     | DATA_PLANE
-    | {"access", "tables", "devices", "inherited", "channel", "handover", "sockets"},
+    | {"access", "tables", "devices", "inherited", "channel", "handover", "sockets", "tls"},
     "control": GROUND
-    | {"access", "tables", "inherited", "channel", "handover", "models", "monitor", "kernels"},
+    | {
+        "access",
+        "tables",
+        "inherited",
+        "channel",
+        "handover",
+        "models",
+        "monitor",
+        "kernels",
+        "tls",
+    },
     "supervisor": GROUND | {"inherited", "channel", "handover", "monitor", "sockets", "processes"},
     "cli": GROUND
     | {
@@ -64,6 +75,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "models",
         "kernels",
         "client",
+        "tls",
     },
     "__main__": {"cli"},
 }

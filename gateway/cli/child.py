@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from gateway.cli.running import data_url, find
+from gateway.cli.running import data_url, find, verify
 from gateway.client import Client
 from gateway.errors import GatewayError, Unavailable
 
@@ -102,7 +102,9 @@ class ServerProcess:
             return False
         self.port, self.admin_port = listening["port"], listening["admin_port"]
         try:
-            with Client(data_url(listening), timeout_s=ANSWER_WITHIN_S) as client:
+            with Client(
+                data_url(listening), timeout_s=ANSWER_WITHIN_S, verify=verify(listening, "tls")
+            ) as client:
                 return client.ready()
         except GatewayError:
             return False

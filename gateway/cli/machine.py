@@ -14,17 +14,22 @@ import shutil
 import socket
 import sqlite3
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 from gateway.cli.findings import Case, Finding, nearest, writable
+from gateway.errors import ConfigInvalid
 
 # Measured with the demo model; a large model needs its own weights on top, in each worker.
 WORKER_BYTES = 200 << 20
 # Beside client connections a worker holds models, logs, the arena and its links to the others.
 OTHER_DESCRIPTORS = 256
 MIN_FREE_BYTES = 1 << 30
+# Certificates that renew themselves are renewed a month before they end: fewer days mean that
+# something has failed.
+FEW_DAYS = 14
 
 
 def check_ports(case: Case) -> Iterator[Finding]:
@@ -191,6 +196,29 @@ def default_workers(case: Case) -> tuple[int, str]:
     return count, f" (one for each of {on_gpus} GPUs)" if on_gpus else ""
 
 
+def check_certificates(case: Case) -> Iterator[Finding]:
+    """Whether certificate files can serve, and how long they still may."""
+    from gateway.tls import Certificates
+
+    for port, section in (("server", case.config.server), ("control", case.config.control)):
+        if section.tls is None:
+            continue
+        name, place = f"{port} TLS", f"{port}.tls"
+        try:
+            found = Certificates(section.tls, place)
+        except ConfigInvalid as error:
+            yield Finding(name, "fail", str(error), "correct the files or the paths to them")
+            continue
+        days = int((found.expires - time.time()) // 86_400)
+        advice = "renew the certificate: new files take over without a restart"
+        if found.fault:
+            yield Finding(name, "warn", found.fault, advice)
+        elif days < FEW_DAYS:
+            yield Finding(name, "warn", f"the certificate expires in {days} days", advice)
+        else:
+            yield Finding(name, "ok", f"the certificate expires in {days} days")
+
+
 def check_models(case: Case) -> Iterator[Finding]:
     """Whether the paths in the configuration lead anywhere."""
     named = {f"models.{name}.path": model.path for name, model in case.config.models.items()}
@@ -217,5 +245,6 @@ CHECKS = (
     check_descriptors,
     check_ports,
     check_home,
+    check_certificates,
     check_models,
 )

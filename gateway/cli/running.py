@@ -6,6 +6,7 @@ Knows the file in which a running server writes where it listens. Knows nothing 
 from __future__ import annotations
 
 import os
+import ssl
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from gateway import tls
 from gateway.access.local import local_token
 from gateway.access.secret import server_secret
 from gateway.errors import GatewayError
@@ -25,7 +27,10 @@ RELOAD_TIMEOUT_S = 600.0
 
 
 def find(home: Path) -> dict[str, Any] | None:
-    """Where the server of this home listens: pid, host, port, admin_port; None if none runs."""
+    """Where the server of this home listens: pid, host, port, admin_port; None if none runs.
+
+    `tls` and `admin_tls`, where they are there, are the certificates of the two ports.
+    """
     try:
         found: dict[str, Any] = orjson.loads((home / "run" / "server.json").read_bytes())
     except (OSError, orjson.JSONDecodeError):
@@ -46,7 +51,7 @@ def _alive(pid: int) -> bool:
 
 def data_url(server: Mapping[str, Any]) -> str:
     """Where a server that was found takes inference requests from this machine."""
-    return _url(server["host"], server["port"])
+    return _url(server["host"], server["port"], "tls" in server)
 
 
 def admin(home: Path, server: Mapping[str, Any], timeout_s: float = RELOAD_TIMEOUT_S) -> Admin:
@@ -59,14 +64,26 @@ def admin(home: Path, server: Mapping[str, Any], timeout_s: float = RELOAD_TIMEO
     """
     from gateway.client import Admin
 
-    url = _url(server.get("admin_host", "127.0.0.1"), server["admin_port"])
-    return Admin(url, _proof(home), timeout_s=timeout_s)
+    host = server.get("admin_host", "127.0.0.1")
+    url = _url(host, server["admin_port"], "admin_tls" in server)
+    return Admin(url, _proof(home), timeout_s=timeout_s, verify=verify(server, "admin_tls"))
 
 
-def _url(host: str, port: int) -> str:
+def verify(server: Mapping[str, Any], port: str) -> bool | ssl.SSLContext:
+    """What to check a port's certificate against: the very file that the server shows.
+
+    Args:
+        server: where it listens, as `find` says.
+        port: `tls` for the data port, `admin_tls` for the control port.
+    """
+    return tls.trusting(Path(server[port])) if port in server else True
+
+
+def _url(host: str, port: int, encrypted: bool) -> str:
     # What listens everywhere listens here as well.
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if encrypted else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def notify(home: Path, model: str | None) -> dict[str, Any] | None:

@@ -92,6 +92,7 @@ def run(args: argparse.Namespace) -> int:
     (home / "run" / "server.json").unlink(missing_ok=True)
     revision = _revision(home, path)
     settings = layers.effective(revision.config, os.environ, flags)
+    _check_certificates(settings)
     _prepare_environment(home)
     _raise_file_limit()
     if settings.access.data == "keys" or settings.control_asks:
@@ -250,6 +251,15 @@ def _check_tokens(jwt: Jwt) -> None:
 
 def _warn(words: str) -> None:
     print(f"penstock: {words}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _check_certificates(settings: Config) -> None:
+    """A fault in them is better said now than by a worker over and over."""
+    from gateway.tls import Certificates
+
+    for place, section in (("server.tls", settings.server), ("control.tls", settings.control)):
+        if section.tls is not None and (fault := Certificates(section.tls, place).fault):
+            _warn(fault)
 
 
 def _raise_file_limit() -> None:

@@ -28,13 +28,16 @@ def announce(inherited: Inherited, serving: Mapping[str, int], absent: Sequence[
     launch = inherited.launch
     host, port = inherited.data_sockets[0].getsockname()[:2]
     admin_host, admin_port = inherited.control_socket.getsockname()[:2]
-    facts = {
+    facts: dict[str, Any] = {
         "pid": os.getppid(),
         "host": host,
         "port": port,
         "admin_host": admin_host,
         "admin_port": admin_port,
     }
+    for name, section in (("tls", launch.config.server), ("admin_tls", launch.config.control)):
+        if section.tls is not None:
+            facts[name] = str(section.tls.certificate.absolute())
     if not _write(launch.home / "run" / "server.json", orjson.dumps(facts)):
         return
     print(_line(launch.json, facts, serving, absent), flush=True)  # noqa: T201
@@ -61,7 +64,11 @@ def _line(
     names = ", ".join(f"{name} (version {number})" for name, number in serving.items())
     data = f"{_bracketed(facts['host'])}:{facts['port']}"
     control = f"{_bracketed(facts['admin_host'])}:{facts['admin_port']}"
-    return f"penstock: serving {names or 'no model'} on http://{data}, control on http://{control}"
+    schemes = (f"http{'s' * (port in facts)}" for port in ("tls", "admin_tls"))
+    data, control = (
+        f"{scheme}://{at}" for scheme, at in zip(schemes, (data, control), strict=True)
+    )
+    return f"penstock: serving {names or 'no model'} on {data}, control on {control}"
 
 
 def _bracketed(host: str) -> str:

@@ -32,6 +32,7 @@ from gateway.control.api import build_app
 from gateway.control.audit import Actor, Audit, by_signal
 from gateway.control.blocks import Blocks
 from gateway.control.callers import Known
+from gateway.control.certificates import PortCertificates
 from gateway.control.changes import Changes
 from gateway.control.desired import Sources
 from gateway.control.in_force import InForce
@@ -131,6 +132,7 @@ class Control:
             self._planner, self._recorder, lambda: self._in_force.config, reread
         )
         recording = loop.create_task(self._recorder.run())
+        self._certificates = PortCertificates(self._launch.config)
         self._planner.resume()
         secret = self._launch.secret
         self._keys = Keys(self._store, secret)
@@ -152,6 +154,7 @@ class Control:
         self._spawn(self._watch_usage())
         if self._jwks is not None:
             self._spawn(self._watch_jwks(self._jwks))
+        self._spawn(self._certificates.watch())
         self._beat()
         await self._serve(stop)
         self._links.close()
@@ -181,18 +184,20 @@ class Control:
             *config_operations.operations(self._in_force, self._planner.apply),
             *key_operations.operations(self._keys, self._access.refresh),
         )
-        server = uvicorn.Server(
-            uvicorn.Config(
-                build_app(table, self._known() if config.control_asks else None),
-                log_level="warning",
-                access_log=False,
-                lifespan="off",
-                timeout_keep_alive=75,
-                server_header=False,
-                timeout_graceful_shutdown=2,
-                ws="none",
-            )
+        app = build_app(table, self._known() if config.control_asks else None)
+        port = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            timeout_keep_alive=75,
+            server_header=False,
+            timeout_graceful_shutdown=2,
+            ws="none",
         )
+        port.load()
+        port.ssl = self._certificates.control()
+        server = uvicorn.Server(port)
         # Not `serve`: it would take the signals for itself.
         serving = asyncio.create_task(server._serve([self._inherited.control_socket]))
         await stop.wait()
@@ -339,6 +344,7 @@ class Control:
             models=dict(states),
             refused=[len(refused) for refused in self._links.refused],
             key_requests=self._usage.by_name(),
+            certificates=self._certificates.facts(),
         )
         return self._metrics.render(info, accept, triton)
 

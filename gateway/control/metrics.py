@@ -57,6 +57,8 @@ class Info:
         models: how many model versions are in which state of the repository index.
         refused: how many deployments of the plan each worker could not load, by slot.
         key_requests: inference requests by name of a key, model and version.
+        certificates: for each port with TLS, when its certificate expires (seconds since 1970; 0:
+            it is not valid now) and whether the files that lie there are in force.
     """
 
     version: str
@@ -67,6 +69,7 @@ class Info:
     models: Mapping[str, int] = field(default_factory=dict)
     refused: Sequence[int] = ()
     key_requests: Samples = ()
+    certificates: Mapping[str, tuple[float, bool]] = field(default_factory=dict)
 
 
 class Metrics:
@@ -143,6 +146,12 @@ def _about(info: Info, arena: Arena) -> Iterator[Metric]:
     text = "Model versions that this worker alone could not load; it goes on trying."
     refused = [((str(slot),), float(count)) for slot, count in enumerate(info.refused)]
     yield _gauge("models_refused", text, ["worker"], refused)
+    expiry = [((port,), end) for port, (end, _) in info.certificates.items()]
+    text = "When the certificate of a port expires; 0 where it is not valid now."
+    yield _gauge("tls_certificate_expiry_timestamp_seconds", text, ["port"], expiry)
+    good = [((port,), float(good)) for port, (_, good) in info.certificates.items()]
+    text = "1 while the certificate files of a port are good and in force."
+    yield _gauge("tls_certificate_files_good", text, ["port"], good)
     held = os.fstat(arena.fd).st_blocks * 512
     yield _gauge("arena_resident_bytes", "Shared memory taken by counters.", [], [((), held)])
 
@@ -207,6 +216,7 @@ _WORKER_COUNTERS: Final = (
     ("connections_adopted", "adopted", "Connections taken from another worker."),
     ("connections_refused", "refused_connections", "Connections refused over the limit."),
     ("clients_left", "clients_left", "Clients that left before their request was answered."),
+    ("tls_handshakes_failed", "failed_handshakes", "Connections that ended before TLS was agreed."),
     ("reading_pauses", "pauses", "Times that the worker stopped reading, being late."),
     ("mailbox_messages_sent", "mailbox_sent", "Messages to control that were sent."),
     ("mailbox_messages_dropped", "mailbox_dropped", "Messages to control that found no room."),

@@ -46,6 +46,10 @@ class ConnectionCounters:
         if code == TooManyConnections.code:
             self._slot[layout.REFUSED_CONNECTIONS] += 1
 
+    def handshake_failed(self) -> None:
+        """A connection ended before TLS was agreed upon."""
+        self._slot[layout.FAILED_HANDSHAKES] += 1
+
     def left(self) -> None:
         """A client left before its request was answered."""
         self._slot[layout.CLIENTS_LEFT] += 1

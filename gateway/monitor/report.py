@@ -147,6 +147,7 @@ COUNTS: Final = {
     "accepted": layout.ACCEPTED,
     "closed": layout.CLOSED,
     "handed_over": layout.HANDED_OVER,
+    "failed_handshakes": layout.FAILED_HANDSHAKES,
     "adopted": layout.ADOPTED,
     "refused_connections": layout.REFUSED_CONNECTIONS,
     "clients_left": layout.CLIENTS_LEFT,

@@ -12,6 +12,7 @@ import errno
 import logging
 import os
 import socket
+import ssl
 from collections import deque
 from collections.abc import Callable
 
@@ -44,6 +45,7 @@ class Acceptor:
         protocol: Callable[[], asyncio.Protocol],
         services: Services,
         offer: Callable[[socket.socket], bool] | None = None,
+        tls: Callable[[], ssl.SSLContext | None] = lambda: None,
     ) -> None:
         """Takes what it needs; `start` begins.
 
@@ -53,6 +55,7 @@ class Acceptor:
             protocol: makes the protocol of one connection.
             services: limits, counters, and the connections there are.
             offer: may hand a new connection to another worker; True where it did.
+            tls: what the next connection is encrypted with; None: it is not.
         """
         # fixed at start
         self._loop = loop
@@ -60,6 +63,7 @@ class Acceptor:
         self._protocol = protocol
         self._services = services
         self._offer = offer
+        self._tls = tls
         # until replaced
         self._accepting = False
         self._pause: asyncio.TimerHandle | None = None
@@ -189,12 +193,19 @@ class Acceptor:
         self._pause = self._loop.call_later(pause_s, self._listen)
 
     async def _open(self, sock: socket.socket) -> None:
+        tls = self._tls()
+        # Who shakes hands slowly holds a connection, as who sends a head slowly does.
+        patience_s = None if tls is None else self._services.limits.header_timeout_s
         try:
-            await self._loop.connect_accepted_socket(self._protocol, sock)
+            await self._loop.connect_accepted_socket(
+                self._protocol, sock, ssl=tls, ssl_handshake_timeout=patience_s
+            )
         except OSError as error:
             logger.debug("a connection was lost before it began: %s", error)
             sock.close()
             self._services.never_opened()
+            if tls is not None:
+                self._services.counters.handshake_failed()
 
     def _refuse(self, sock: socket.socket) -> None:
         limit = self._services.limits.max_connections
@@ -208,8 +219,10 @@ class Acceptor:
         self._loop.call_later(LINGER_S, self._let_go, sock)
 
     def _send_refusal(self, sock: socket.socket, error: TooManyConnections) -> bool:
-        """Counts and answers; False where the client is gone."""
+        """Counts and answers; False where the client is gone, or would not understand."""
         self._services.counters.refused(error.code)
+        if self._tls() is not None:  # no handshake, no words
+            return False
         body = answers.error_body(str(error))
         request_id = self._services.new_request_id()
         headers = answers.error_headers(error)

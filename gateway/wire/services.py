@@ -41,6 +41,9 @@ class ConnectionCounters(Protocol):
     def refused(self, code: str) -> None:
         """A request or connection was answered with this error."""
 
+    def handshake_failed(self) -> None:
+        """A connection ended before TLS was agreed upon."""
+
     def left(self) -> None:
         """A client left before its request was answered."""
 

@@ -16,8 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.cli.child import READY_WITHIN_S, ServerProcess
 from gateway.cli.demo import DATA
-from gateway.cli.running import find
-from gateway.errors import Unavailable
+from gateway.cli.running import admin, find
+from gateway.errors import GatewayError, Unavailable
 
 DEMO_MODEL = DATA / "breast_cancer.onnx"
 # Where nothing is promised: long enough for a machine that is busy with something else.
@@ -44,6 +44,10 @@ class Answer:
 
 class RunningServer(ServerProcess):
     """`penstock serve` on free ports; ready once `start` has returned it."""
+
+    @property
+    def home(self) -> Path:
+        return self._home
 
     def request(
         self,
@@ -99,8 +103,8 @@ class RunningServer(ServerProcess):
             listening = find(self._home)
             if listening is not None:
                 self.port, self.admin_port = listening["port"], listening["admin_port"]
-                with suppress(OSError):
-                    if self.admin("GET", "/health/ready").status == 200:
+                with suppress(GatewayError), admin(self._home, listening, 10.0) as control:
+                    if control.ready():
                         return
             time.sleep(0.02)
         raise Unavailable(f"the server did not settle:\n{self.log}")

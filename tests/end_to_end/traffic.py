@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
+import ssl
 import statistics
 import threading
 import time
@@ -65,7 +67,10 @@ class Traffic:
         marks: tuple[bytes, ...] = (),
         headers: str = "",
         pause_s: float = 0.0,
+        tls: ssl.SSLContext | None = None,
+        reconnect_after: int = 0,
     ) -> None:
+        """Makes the clients; with `reconnect_after` each leaves after so many answers."""
         self.tally = Tally()
         self._port = port
         head = f"POST {path} HTTP/1.1\r\nHost: t\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
@@ -73,6 +78,8 @@ class Traffic:
         self._connections = connections
         self._marks = marks
         self._pause_s = pause_s
+        self._tls = tls
+        self._reconnect_after = reconnect_after
         self._stopping = False
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
 
@@ -110,7 +117,9 @@ class Traffic:
     async def _client(self) -> None:
         while not self._stopping:
             try:
-                reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+                reader, writer = await asyncio.open_connection(
+                    "127.0.0.1", self._port, ssl=self._tls
+                )
             except OSError:
                 self.tally.no_connection += 1
                 await asyncio.sleep(RECONNECT_S)
@@ -120,10 +129,16 @@ class Traffic:
             except (OSError, asyncio.IncompleteReadError):
                 self.tally.cut += 1
             writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Asks and is answered until one side has had enough."""
+        answers = 0
         while not self._stopping:
+            if answers and answers == self._reconnect_after:
+                return
+            answers += 1
             sent = time.perf_counter()
             writer.write(self._request)
             head = (await reader.readuntil(b"\r\n\r\n")).lower()

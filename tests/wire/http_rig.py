@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import queue
 import socket
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -48,6 +49,9 @@ class CountingCounters:
     def refused(self, code: str) -> None:
         self.numbers[code] += 1
 
+    def handshake_failed(self) -> None:
+        self.numbers["handshake_failed"] += 1
+
     def left(self) -> None:
         self.numbers["left"] += 1
 
@@ -66,8 +70,13 @@ class Answer:
 class Client:
     """One connection, spoken to in bytes."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=WAIT_S)
+        self.shown: Any = None
+        """The server's certificate, over TLS."""
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
+            self.shown = self.socket.getpeercert()
         self._read = b""
 
     def send(self, *pieces: bytes) -> Client:
@@ -166,6 +175,7 @@ class Rig:
         app: Callable[..., Any] | None = None,
         offer: Callable[[socket.socket], bool] | None = None,
         guard: Guard | None = None,
+        tls: Callable[[], ssl.SSLContext | None] = lambda: None,
     ) -> None:
         self.held: queue.Queue[Any] = queue.Queue()
         self.seen: queue.Queue[Any] = queue.Queue()
@@ -193,6 +203,7 @@ class Rig:
         self._carrier = carrier
         self._app = app or self._default_app
         self._offer = offer
+        self._tls = tls
         self._stop = threading.Event()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._main, daemon=True)
@@ -210,14 +221,14 @@ class Rig:
         assert not self._thread.is_alive()
         assert self.services.buffered_bytes == 0, "every body that was held has been given back"
 
-    def connect(self) -> Client:
-        client = Client(self.port)
+    def connect(self, tls: ssl.SSLContext | None = None) -> Client:
+        client = Client(self.port, tls)
         self.clients.append(client)
         return client
 
-    def get(self, path: str = "/health") -> Answer:
+    def get(self, path: str = "/health", tls: ssl.SSLContext | None = None) -> Answer:
         """A good request on a fresh connection: the server is well."""
-        client = self.connect().send(request("GET", path))
+        client = self.connect(tls).send(request("GET", path))
         answer = client.answer()
         client.close()
         return answer
@@ -256,7 +267,9 @@ class Rig:
         listener = socket.create_server(("127.0.0.1", 0))
         listener.setblocking(False)
         self.port = listener.getsockname()[1]
-        self.acceptor = Acceptor(self.loop, listener, self._protocol(), self.services, self._offer)
+        self.acceptor = Acceptor(
+            self.loop, listener, self._protocol(), self.services, self._offer, self._tls
+        )
         self.services.start(self.loop)
         self.acceptor.start()
         self._ready.set()
@@ -373,10 +386,12 @@ def rig(
     server: dict[str, Any] | None = None,
     offer: Callable[[socket.socket], bool] | None = None,
     guard: Guard | None = None,
+    tls: Callable[[], ssl.SSLContext | None] = lambda: None,
     **limits: Any,
 ) -> Iterator[Rig]:
     """A running server with these limits."""
-    with Rig(Limits(**limits), Server(**(server or {})), carrier, app, offer, guard) as running:
+    options = Limits(**limits), Server(**(server or {}))
+    with Rig(*options, carrier, app, offer, guard, tls) as running:
         yield running
 
 

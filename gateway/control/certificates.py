@@ -1,0 +1,57 @@
+"""The certificates of both ports, as control sees them: what expires when, and what went wrong.
+
+Knows certificate files. Every process takes new ones by itself; this one also says what became of
+them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Mapping
+
+from gateway.config import Config
+from gateway.tls import WATCH_S, Certificates
+
+log = logging.getLogger("penstock.control")
+
+
+class PortCertificates:
+    """Those of the ports that have any."""
+
+    def __init__(self, config: Config) -> None:
+        """Loads the files.
+
+        Raises:
+            ConfigInvalid: they cannot serve.
+        """
+        sections = (
+            ("data", "server.tls", config.server.tls),
+            ("control", "control.tls", config.control.tls),
+        )
+        self._ports = {
+            port: Certificates(settings, place)
+            for port, place, settings in sections
+            if settings is not None
+        }
+
+    def control(self) -> ssl.SSLContext | None:
+        """What the control port is encrypted with, now and after every renewal; None: it is not."""
+        found = self._ports.get("control")
+        return None if found is None else found.following()
+
+    def facts(self) -> Mapping[str, tuple[float, bool]]:
+        """By port: when its certificate expires, and whether the files that lie there are good."""
+        return {port: (found.expires, not found.fault) for port, found in self._ports.items()}
+
+    async def watch(self) -> None:
+        """Takes new files into force; says so, or why not."""
+        while self._ports:
+            await asyncio.sleep(WATCH_S)
+            for port, found in self._ports.items():
+                before = found.fault
+                if await asyncio.to_thread(found.refresh):
+                    log.warning("%s port: new certificate files are in force", port)
+                if found.fault not in ("", before):
+                    log.error("%s; the last good certificate serves on", found.fault)

@@ -1,0 +1,204 @@
+"""TLS on a listening port: what its certificate files say, and how new ones take over.
+
+Knows certificate files and OpenSSL contexts. Knows nothing of sockets, HTTP or processes.
+
+Every process that accepts connections keeps `Certificates` of its own and looks at the files now
+and then. Files that do not work together, because only one of the two has been replaced yet or
+because somebody made a mistake, change nothing: the last good ones stay in force.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from pathlib import Path
+
+from gateway.config import Tls
+from gateway.errors import ConfigInvalid
+
+WATCH_S = 1.0
+"""How often the files are looked at."""
+
+# X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED
+_OUT_OF_TIME = frozenset((9, 10))
+Stamp = tuple[tuple[int, int, int], ...]
+
+
+class Certificates:
+    """The certificates of one port.
+
+    Attributes:
+        context: for the next connection; replaced as a whole when the files change.
+        expires: when the certificate ends, seconds since 1970; 0 where it is not valid now.
+        fault: what is wrong with the files that lie there now; empty where all is well.
+    """
+
+    def __init__(self, settings: Tls, place: str) -> None:
+        """Loads the files.
+
+        Args:
+            settings: where they lie.
+            place: how messages call this part of the configuration, `server.tls`.
+
+        Raises:
+            ConfigInvalid: a file is missing or unreadable, or they do not belong together.
+        """
+        self._settings = settings
+        self._place = place
+        self._stamp = _stamp(settings)
+        self._take()
+
+    def refresh(self) -> bool:
+        """Takes new files into force where they changed and are good; True where it did.
+
+        Reads files: not for an event loop.
+        """
+        stamp = _stamp(self._settings)
+        if stamp == self._stamp:
+            return False
+        self._stamp = stamp
+        try:
+            self._take()
+        except ConfigInvalid as error:
+            self.fault = str(error)
+            return False
+        return True
+
+    def following(self) -> ssl.SSLContext:
+        """A context that always serves what is in force, for listeners that take one for good."""
+        front = _load(self._settings, self._place)
+
+        def newest(connection: ssl.SSLObject, _name: str | None, _front: ssl.SSLContext) -> None:
+            connection.context = self.context
+
+        front.sni_callback = newest
+        return front
+
+    def _take(self) -> None:
+        context = _load(self._settings, self._place)
+        certificate = self._settings.certificate
+        self.expires, self.fault = _tried_out(context, certificate, self._place)
+        self.context = context
+
+
+def trusting(certificate: Path) -> ssl.SSLContext:
+    """For a client on the server's own machine: it trusts this file, whatever name it is for.
+
+    Raises:
+        ConfigInvalid: it cannot be read.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    try:
+        context.load_verify_locations(certificate)
+    except OSError as error:
+        raise ConfigInvalid(f"{certificate}: {error.strerror or error}") from error
+    return context
+
+
+def _stamp(settings: Tls) -> Stamp:
+    """Changes when a file is written, replaced, or reached through another symbolic link."""
+    stamps = []
+    for path in (settings.certificate, settings.key, settings.client_ca):
+        if path is not None:
+            try:
+                facts = path.stat()
+                stamps.append((facts.st_ino, facts.st_size, facts.st_mtime_ns))
+            except OSError:
+                stamps.append((0, 0, 0))
+    return tuple(stamps)
+
+
+def _load(settings: Tls, place: str) -> ssl.SSLContext:
+    """A context with what the files hold."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    context.set_alpn_protocols(["http/1.1"])
+    _load_chain(context, settings, place)
+    if settings.client_ca is not None:
+        _demand_client_certificates(context, settings.client_ca, settings, place)
+    return context
+
+
+def _load_chain(context: ssl.SSLContext, settings: Tls, place: str) -> None:
+    def no_password() -> str:
+        raise ConfigInvalid(
+            f"{place}.key: {settings.key}: expected a key without a password, got an encrypted one"
+        )
+
+    for field, path in (("certificate", settings.certificate), ("key", settings.key)):
+        _readable(path, f"{place}.{field}")
+    try:
+        # Without a callback OpenSSL would ask at the terminal.
+        context.load_cert_chain(settings.certificate, settings.key, no_password)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            why = f"{settings.key} is not the key of {settings.certificate}"
+        else:
+            why = (
+                f"expected a PEM certificate in {settings.certificate} and its key in"
+                f" {settings.key}, got what OpenSSL cannot read ({error.reason})"
+            )
+        raise ConfigInvalid(f"{place}: {why}") from error
+
+
+def _demand_client_certificates(
+    context: ssl.SSLContext, client_ca: Path, settings: Tls, place: str
+) -> None:
+    _readable(client_ca, f"{place}.client_ca")
+    try:
+        context.load_verify_locations(client_ca)
+    except ssl.SSLError as error:
+        raise ConfigInvalid(
+            f"{place}.client_ca: expected PEM certificates in {client_ca}, got none"
+        ) from error
+    required = settings.client_certificates == "required"
+    context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
+
+
+def _readable(path: Path, place: str) -> None:
+    try:
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise ConfigInvalid(f"{place}: {path}: {error.strerror}") from error
+
+
+def _tried_out(server: ssl.SSLContext, certificate: Path, place: str) -> tuple[float, str]:
+    """Shakes hands with the context in memory: when its certificate expires, or why it is invalid.
+
+    That is also the one way to read a certificate's dates with the standard library alone.
+
+    Raises:
+        ConfigInvalid: no client could use it.
+    """
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    asking = trusting(certificate).wrap_bio(to_client, to_server)
+    try:
+        _shake_hands(asking, server.wrap_bio(to_server, to_client, server_side=True))
+    except ssl.SSLCertVerificationError as error:
+        fault = f"{place}.certificate: {certificate}: {error.verify_message}"
+        if error.verify_code not in _OUT_OF_TIME:
+            raise ConfigInvalid(fault) from error
+        # Served all the same: clients that do not look at dates are better served than none.
+        return 0.0, fault
+    except ssl.SSLError as error:
+        raise ConfigInvalid(f"{place}.certificate: {certificate}: {error.reason}") from error
+    shown = asking.getpeercert() or {}
+    return float(ssl.cert_time_to_seconds(str(shown["notAfter"]))), ""
+
+
+def _shake_hands(client: ssl.SSLObject, server: ssl.SSLObject) -> None:
+    """Until the client is content; the server may still want a certificate of it."""
+    for _ in range(4):  # flights; no version of TLS needs more
+        try:
+            client.do_handshake()
+        except ssl.SSLWantReadError:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                server.do_handshake()
+        else:
+            return
+    raise ssl.SSLError("the handshake does not come to an end")

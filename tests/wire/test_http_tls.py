@@ -1,0 +1,138 @@
+"""The lane over TLS: the same promises, and what a handshake may cost."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.tls import Certificates
+from tests.certificates import Authority
+from tests.wire.http_rig import WAIT_S, Rig, chunked, post, request, rig
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    made = Authority(tmp_path_factory.mktemp("tls"))
+    made.issue()
+    return made
+
+
+@pytest.fixture(scope="module")
+def context(authority: Authority) -> ssl.SSLContext:
+    return Certificates(authority.settings(), "server.tls").context
+
+
+@pytest.fixture
+def server(context: ssl.SSLContext) -> Iterator[Rig]:
+    with rig(tls=lambda: context, max_connections=4, header_timeout_s=0.3) as running:
+        yield running
+
+
+@pytest.fixture
+def trust(authority: Authority) -> ssl.SSLContext:
+    return authority.client()
+
+
+def test_requests_are_answered_in_order(server, trust):
+    client = server.connect(trust)
+    client.send(*[post("/echo", b"%d" % n) for n in range(5)])
+    assert [client.answer().body for _ in range(5)] == [b"0", b"1", b"2", b"3", b"4"]
+
+
+def test_large_bodies_pass_both_ways(server, trust):
+    body = bytes(range(256)) * 8192
+    client = server.connect(trust)
+    assert client.send(post("/echo", body)).answer().body == body
+    assert client.send(chunked("/echo", body[:70_000], body[70_000:])).answer().body == body
+
+
+def test_what_is_no_endpoint_goes_to_the_application_as_https(server, trust):
+    assert server.get("/other", trust).body == b"/other"
+    assert server.seen.get(timeout=WAIT_S)["scheme"] == "https"
+
+
+def test_a_refusal_is_read_before_the_connection_ends(server, trust):
+    answer = server.connect(trust).send(b"no HTTP at all\r\n\r\n").answer()
+    assert answer.status == 400
+    assert server.get(tls=trust).status == 200
+
+
+def test_a_client_that_leaves_is_noticed(server, trust):
+    client = server.connect(trust).send(post("/held", b"x"))
+    held = server.next_held()
+    told, was_told = server.signal()
+    server.call(held.on_gone, told)
+    client.close()
+    assert was_told()
+    server.call(held.reply, 200, b"late")
+
+
+def test_plain_http_is_no_handshake(server, trust):
+    client = server.connect().send(request("GET", "/"))
+    assert b"HTTP/" not in client.rest()
+    assert server.reached(lambda: server.counters.numbers["handshake_failed"] == 1)
+    assert server.get(tls=trust).status == 200
+
+
+def test_who_shakes_hands_too_slowly_is_let_go(server, trust):
+    silent = server.connect()
+    assert silent.closed()
+    assert server.reached(lambda: server.acceptor.connections == 0)
+    assert server.counters.numbers["handshake_failed"] == 1
+    assert server.get(tls=trust).status == 200
+
+
+def test_handshakes_under_way_count_as_connections(server, trust):
+    waiting = [server.connect() for _ in range(4)]
+    assert server.reached(lambda: server.acceptor.connections == 4)
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        server.connect(trust)
+    assert server.counters.numbers["too_many_connections"] == 1
+    for client in waiting:
+        client.close()
+    assert server.reached(lambda: server.acceptor.connections == 0)
+    assert server.get(tls=trust).status == 200
+
+
+def test_a_handshake_cut_short_disturbs_nobody(server, trust):
+    for length in (1, 5, 40):
+        client = server.connect()
+        client.send((b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(60))[:length])
+        client.reset()
+    assert server.reached(lambda: server.acceptor.connections == 0)
+    assert server.get(tls=trust).status == 200
+
+
+def test_a_connection_handed_over_is_encrypted_by_its_taker(context, trust):
+    taken: list[socket.socket] = []
+
+    def offer(sock: socket.socket) -> bool:
+        taken.append(sock.dup())
+        return True
+
+    with rig(tls=lambda: context) as other, rig(offer=offer, tls=lambda: context) as giver:
+        raw = socket.create_connection(("127.0.0.1", giver.port), timeout=WAIT_S)
+        assert giver.reached(lambda: bool(taken))
+        other.call(other.acceptor.adopt, taken[0])
+        with trust.wrap_socket(raw, server_hostname="localhost") as client:
+            client.sendall(post("/echo", b"x"))
+            assert client.recv(4096).endswith(b"\r\n\r\nx")
+
+
+def test_a_new_context_serves_the_next_connection_and_leaves_the_open_ones(tmp_path: Path):
+    authority = Authority(tmp_path)
+    authority.issue()
+    certificates = Certificates(authority.settings(), "server.tls")
+    with rig(tls=lambda: certificates.context) as server:
+        before = server.connect(authority.client()).send(post("/echo", b"1"))
+        assert before.answer().body == b"1"
+        authority.issue()
+        assert certificates.refresh()
+        after = server.connect(authority.client()).send(post("/echo", b"2"))
+        assert after.answer().body == b"2"
+        assert after.shown["serialNumber"] != before.shown["serialNumber"]
+        assert before.send(post("/echo", b"3")).answer().body == b"3"
