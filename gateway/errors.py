@@ -27,6 +27,7 @@ modules turn these into their own bodies, and metrics count them by `code`.
     |   +-- UnsupportedEncoding      415 unsupported_encoding
     |   +-- HeadersTooLarge          431 headers_too_large
     |   +-- ModelRefused             422 model_refused
+    |   +-- BackupInvalid            422 backup_invalid
     |   +-- ConfigInvalid            422 config_invalid
     +-- Unsupported                  501 unsupported
     +-- ModelFailed                  500 model_failed
@@ -192,6 +193,12 @@ class ModelRefused(InvalidRequest):
     """A model file was looked at and will not be served: the message says why."""
 
     status, code = 422, "model_refused"
+
+
+class BackupInvalid(InvalidRequest):
+    """An archive is damaged, cut short, or no backup at all."""
+
+    status, code = 422, "backup_invalid"
 
 
 class ConfigInvalid(InvalidRequest):

@@ -61,9 +61,9 @@ def main(argv: Sequence[str] | None = None, commands: Sequence[Command] | None =
 
 
 def _commands() -> Sequence[Command]:
-    from gateway.cli import audit, config, demo, doctor, models, register, serve
+    from gateway.cli import audit, backup, config, demo, doctor, models, register, serve
 
-    return serve, demo, register, models, config, audit, doctor
+    return serve, demo, register, models, config, audit, backup, doctor
 
 
 def _parser(commands: Sequence[Command]) -> argparse.ArgumentParser:
