@@ -31,6 +31,7 @@ modules turn these into their own bodies, and metrics count them by `code`.
     |   +-- UnsupportedMediaType     415 unsupported_media_type
     |   +-- HeadersTooLarge          431 headers_too_large
     |   +-- ModelRefused             422 model_refused
+    |   +-- BackupInvalid            422 backup_invalid
     |   +-- ConfigInvalid            422 config_invalid
     +-- Unsupported                  501 unsupported
     +-- ModelFailed                  500 model_failed
@@ -222,6 +223,12 @@ class ModelRefused(InvalidRequest):
     """A model file was looked at and will not be served: the message says why."""
 
     status, code = 422, "model_refused"
+
+
+class BackupInvalid(InvalidRequest):
+    """An archive is damaged, cut short, or no backup at all."""
+
+    status, code = 422, "backup_invalid"
 
 
 class ConfigInvalid(InvalidRequest):

@@ -77,9 +77,20 @@ def main(argv: Sequence[str] | None = None, commands: Sequence[Command] | None =
 
 
 def _commands() -> Sequence[Command]:
-    from gateway.cli import audit, config, demo, doctor, infer, keys, models, register, serve
+    from gateway.cli import (
+        audit,
+        backup,
+        config,
+        demo,
+        doctor,
+        infer,
+        keys,
+        models,
+        register,
+        serve,
+    )
 
-    return serve, demo, register, models, infer, keys, config, audit, doctor
+    return serve, demo, register, models, infer, keys, config, audit, backup, doctor
 
 
 def _parser(commands: Sequence[Command]) -> argparse.ArgumentParser:

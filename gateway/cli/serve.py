@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     if path is not None:
         _check(path, flags)
     home = args.home.resolve()
-    lock = _take_home(home)
+    lock = take_home(home)
     # One that a killed server left would send commands to whoever has its ports now.
     (home / "run" / "server.json").unlink(missing_ok=True)
     revision = _revision(home, path)
@@ -294,7 +294,7 @@ def _prepare_environment(home: Path) -> None:
         )
 
 
-def _take_home(home: Path) -> IO[str]:
+def take_home(home: Path) -> IO[str]:
     """Holds the home for this server alone, until the returned file is closed."""
     try:
         (home / "run").mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,363 @@
+"""A home's lasting state in one archive, taken while a server runs, and put back into an empty one.
+
+Knows which files of a home last and how they are proven whole. Knows nothing of what the tables
+mean, beyond which folders of files they name.
+
+The archive is a plain tar: a manifest with the SHA-256 of every file, then the files. The database
+in it is a snapshot that SQLite takes of the running one; model files never change once they are
+there. Compiled kernels, logs and sockets are not state: they are made anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import shutil
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+import orjson
+
+from gateway import __version__
+from gateway.control import chain
+from gateway.control.audit import Actor, note
+from gateway.control.blobs import Progress
+from gateway.control.store import FILE, Store, reading
+from gateway.control.verification import verify
+from gateway.errors import BackupInvalid, Conflict, StoreFailed
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+SECRET = "secret"
+MODELS = "models"
+_RESTORING = ".restoring"
+# What a file system makes by itself, and where locks lie.
+_NO_STATE = frozenset({"lost+found", "run"})
+# Of a home with a hundred thousand files; anything larger is no manifest of ours.
+_MAX_MANIFEST_BYTES = 64 << 20
+_CHUNK = 4 << 20
+# A model that is removed while it is copied: the next snapshot no longer names it.
+_ATTEMPTS = 3
+_PLACE = re.compile(
+    rf"{re.escape(FILE)}|{re.escape(chain.FILE)}|{SECRET}|{MODELS}/[0-9a-f]{{64}}/.+"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One file: its place in the home, its SHA-256 in hex, its size."""
+
+    place: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What an archive holds.
+
+    Attributes:
+        format: of the archive.
+        penstock: version that wrote it.
+        taken_at: seconds since 1970.
+        files: in the order in which they follow.
+    """
+
+    format: int
+    penstock: str
+    taken_at: float
+    files: tuple[Member, ...]
+
+    @property
+    def bytes(self) -> int:
+        """Of all files together."""
+        return sum(file.bytes for file in self.files)
+
+
+class _Gone(Exception):
+    """A file that the snapshot names is not there any more."""
+
+
+def write(
+    store: Store, target: Path, actor: Actor, progress: Progress, with_secret: bool = True
+) -> Manifest:
+    """Writes an archive of the store's home, readable by its owner alone.
+
+    Args:
+        store: of the home; a server may be using it.
+        target: the file to write; replaced in one step, so that no half archive has its name.
+        actor: who asks; the audit says so, in the archive too.
+        progress: told as files are copied.
+        with_secret: without the secret that keys are hashed with, no key of the archive works
+            where it is restored, unless the secret comes another way.
+
+    Raises:
+        StoreFailed: the disk refuses, or a model's files are not what was registered.
+    """
+    with store.write() as db:
+        note(db, actor, "backup", target.name, None, {"secret": with_secret})
+    for _ in range(_ATTEMPTS - 1):
+        with suppress(_Gone):
+            return _write(target, store, with_secret, progress)
+    try:
+        return _write(target, store, with_secret, progress)
+    except _Gone as error:
+        raise StoreFailed(f"{error}: it is registered, and not there") from error
+
+
+def restore(archive: Path, home: Path, actor: Actor, progress: Progress) -> Manifest:
+    """Puts the state of an archive into a home that is empty or not there yet.
+
+    Nothing is put in place before all of it has been read and proven: every file against the
+    manifest, the audit against its chain.
+
+    Raises:
+        Conflict: the home holds something.
+        BackupInvalid: the archive is damaged, cut short, or none.
+        StoreFailed: the disk refuses, or the archive is of a newer release.
+    """
+    with _disk(f"home {home}"):
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = sorted({path.name for path in home.iterdir()} - _NO_STATE)
+        if found:
+            raise Conflict(f"home {home}: expected an empty folder, got {', '.join(found[:5])}")
+        aside = home / _RESTORING
+        aside.mkdir(mode=0o700)
+    try:
+        manifest = _unpack(archive, aside, progress)
+        _prove(aside, manifest, actor)
+        with _disk(f"home {home}"):
+            # The database last: a home without one is empty to every command.
+            for name in sorted(os.listdir(aside), key=lambda name: name == FILE):
+                (aside / name).rename(home / name)
+        return manifest
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+# ---- writing -------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[IO[bytes]]:
+    with _disk(str(target)):
+        # Only its owner may read it from the first byte on.
+        descriptor, aside = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                yield stream
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(aside, target)
+        except BaseException:
+            os.unlink(aside)
+            raise
+
+
+@contextmanager
+def _snapshot(store: Store, with_secret: bool) -> Iterator[dict[str, Path]]:
+    """Copies of the files that change, by their place; the database as it is now."""
+    home = store.home
+    with tempfile.TemporaryDirectory(prefix="penstock-backup-", dir=home) as folder:
+        files: dict[str, Path] = {}
+        # The head before the database: an entry that comes between makes it older, not newer.
+        for name in (chain.FILE, SECRET) if with_secret else (chain.FILE,):
+            if (home / name).is_file():
+                files[name] = Path(shutil.copy2(home / name, Path(folder) / name))
+        files[FILE] = Path(folder) / FILE
+        store.snapshot(files[FILE])
+        yield files
+
+
+def _write(target: Path, store: Store, with_secret: bool, progress: Progress) -> Manifest:
+    with _replacing(target) as stream, _snapshot(store, with_secret) as files:
+        members = [(_member(place, path), path) for place, path in sorted(files.items())]
+        members += _model_files(store.home, files[FILE])
+        return _pack(stream, members, progress)
+
+
+def _pack(
+    stream: IO[bytes], members: Sequence[tuple[Member, Path]], progress: Progress
+) -> Manifest:
+    manifest = Manifest(FORMAT, __version__, time.time(), tuple(member for member, _ in members))
+    with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        text = orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2)
+        tar.addfile(_header(MANIFEST, len(text), manifest.taken_at), io.BytesIO(text))
+        done = 0
+        for member, path in members:
+            _add(tar, member, path, manifest.taken_at)
+            done += member.bytes
+            progress(done, manifest.bytes)
+    return manifest
+
+
+def _model_files(home: Path, database: Path) -> list[tuple[Member, Path]]:
+    """What the snapshot names, not what lies in the folder now."""
+    with reading(database) as db:
+        rows = db.execute("SELECT digest, path, sha256, bytes FROM files ORDER BY digest, path")
+        return [
+            (
+                Member(f"{MODELS}/{row['digest']}/{row['path']}", row["sha256"], row["bytes"]),
+                home / MODELS / row["digest"] / row["path"],
+            )
+            for row in rows
+        ]
+
+
+def _member(place: str, path: Path) -> Member:
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return Member(place, digest, path.stat().st_size)
+
+
+def _header(place: str, size: int, at: float) -> tarfile.TarInfo:
+    header = tarfile.TarInfo(place)
+    header.size, header.mtime, header.mode = size, int(at), 0o600
+    return header
+
+
+def _add(tar: tarfile.TarFile, member: Member, path: Path, at: float) -> None:
+    try:
+        stream = path.open("rb")
+    except FileNotFoundError as error:
+        raise _Gone(str(path)) from error
+    with stream:
+        hashing = _Hashing(stream)
+        tar.addfile(_header(member.place, member.bytes, at), hashing)
+    if hashing.hexdigest() != member.sha256:
+        raise StoreFailed(f"{path}: it is no longer what was registered; the backup is not written")
+
+
+class _Hashing:
+    """A file that hashes what is read of it."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._digest = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        piece = self._stream.read(size)
+        self._digest.update(piece)
+        return piece
+
+    def hexdigest(self) -> str:
+        return self._digest.hexdigest()
+
+
+# ---- reading -------------------------------------------------------------------------------------
+
+
+def _unpack(archive: Path, folder: Path, progress: Progress) -> Manifest:
+    try:
+        stream = archive.open("rb")
+    except OSError as error:
+        raise BackupInvalid(f"{archive}: {error.strerror}") from error
+    with stream:
+        try:
+            with tarfile.open(fileobj=stream, mode="r:") as tar:
+                manifest = _read_manifest(archive, tar)
+                _unpack_members(archive, tar, manifest, folder, progress)
+                return manifest
+        except tarfile.TarError as error:
+            raise BackupInvalid(f"{archive}: not a backup, or damaged: {error}") from error
+
+
+def _read_manifest(archive: Path, tar: tarfile.TarFile) -> Manifest:
+    first = tar.next()
+    stream = None if first is None or first.name != MANIFEST else tar.extractfile(first)
+    if first is None or stream is None or first.size > _MAX_MANIFEST_BYTES:
+        raise BackupInvalid(f"{archive}: expected {MANIFEST} as its first file")
+    try:
+        values = orjson.loads(stream.read())
+        files = tuple(Member(**file) for file in values.pop("files"))
+        manifest = Manifest(**values, files=files)
+    except (orjson.JSONDecodeError, TypeError, KeyError, AttributeError) as error:
+        raise BackupInvalid(f"{archive}: {MANIFEST}: not what a backup says") from error
+    if manifest.format != FORMAT:
+        raise BackupInvalid(f"{archive}: expected format {FORMAT}, got {manifest.format}")
+    _check_places(archive, manifest.files)
+    return manifest
+
+
+def _check_places(archive: Path, files: Sequence[Member]) -> None:
+    for file in files:
+        place = file.place
+        inside = isinstance(place, str) and "\0" not in place and _PLACE.fullmatch(place)
+        # `a//b`, `a/./b` and `a/../b` are written as no backup writes them.
+        if not inside or str(PurePosixPath(place)) != place or ".." in place.split("/"):
+            raise BackupInvalid(f"{archive}: {MANIFEST}: no place of a backup: {place!r}")
+    places = [file.place for file in files]
+    if len(set(places)) != len(places) or FILE not in places:
+        raise BackupInvalid(f"{archive}: {MANIFEST}: expected {FILE}, and each place once")
+
+
+def _unpack_members(
+    archive: Path, tar: tarfile.TarFile, manifest: Manifest, folder: Path, progress: Progress
+) -> None:
+    done = 0
+    for file in manifest.files:
+        found = tar.next()
+        stream = tar.extractfile(found) if found is not None and found.isreg() else None
+        if found is None or stream is None or found.name != file.place:
+            got = "its end" if found is None else repr(found.name)
+            raise BackupInvalid(f"{archive}: expected {file.place}, got {got}")
+        with _disk(f"home {folder.parent}"):
+            _copy(archive, file, stream, folder / file.place)
+        done += file.bytes
+        progress(done, manifest.bytes)
+
+
+def _copy(archive: Path, file: Member, source: IO[bytes], target: Path) -> None:
+    target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    digest, size = hashlib.sha256(), 0
+    # Model files are as the registry keeps them: readable, and never written again.
+    mode = 0o444 if file.place.startswith(f"{MODELS}/") else 0o600
+    with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as copy:
+        while chunk := source.read(_CHUNK):
+            digest.update(chunk)
+            size += len(chunk)
+            copy.write(chunk)
+        copy.flush()
+        os.fsync(copy.fileno())
+    if (size, digest.hexdigest()) != (file.bytes, file.sha256):
+        raise BackupInvalid(f"{archive}: {file.place}: not what its manifest says")
+
+
+def _prove(folder: Path, manifest: Manifest, actor: Actor) -> None:
+    """Opens the database, which brings it up to this release, and verifies its audit."""
+    with Store.open(folder) as store:
+        proof = verify(store)
+        if not proof.ok:
+            raise BackupInvalid(f"the backup's audit does not hold: {proof.faults[0]}")
+        with store.write() as db:
+            after = {"taken_at": manifest.taken_at, "penstock": manifest.penstock}
+            note(db, actor, "restore", "home", None, after)
+
+
+@contextmanager
+def _disk(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreFailed(f"{what}: {error.strerror or error}") from error
+
+
+def summary(manifest: Manifest) -> dict[str, Any]:
+    """The manifest in a few values."""
+    models = {file.place.split("/")[1] for file in manifest.files if "/" in file.place}
+    return {
+        "taken_at": manifest.taken_at,
+        "penstock": manifest.penstock,
+        "files": len(manifest.files),
+        "bytes": manifest.bytes,
+        "model_folders": len(models),
+        "secret": any(file.place == SECRET for file in manifest.files),
+    }
