@@ -1,75 +1,23 @@
 """Every command and program in README.md is run, in its order, against the server it starts.
 
-Ports are replaced by free ones and state goes to an empty home; everything else is as written.
 Commands that need a container or a clone stand in the text, not in blocks.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.server import RunningServer, running
+from tests.end_to_end.shell import ROOT, Shell, blocks
 
-ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```(bash|console|python)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+BLOCKS = blocks(ROOT / "README.md")
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="the README's lines use curl")
-
-
-@dataclass
-class Shell:
-    """One terminal: its home, and the server that runs in its background."""
-
-    home: Path
-    servers: ExitStack
-    server: RunningServer | None = None
-    outputs: list[str] = field(default_factory=list)
-
-    def run(self, language: str, text: str) -> str:
-        if text.startswith("penstock serve "):
-            return self._serve(text)
-        if language == "python":
-            return self._call([sys.executable, "-c", self._moved(text)])
-        return self._call(["bash", "-euo", "pipefail", "-c", self._moved(text)])
-
-    def _serve(self, text: str) -> str:
-        assert text.endswith(" &\n"), "a server belongs into the background"
-        words = shlex.split(text.removesuffix(" &\n"))[2:]
-        self.server = self.servers.enter_context(running(self.home, *words, "--workers", "1"))
-        return self.server.log
-
-    def _moved(self, text: str) -> str:
-        if self.server is None:
-            return text
-        data, control = f":{self.server.port}", f":{self.server.admin_port}"
-        return text.replace(":8000", data).replace(":8002", control)
-
-    def _call(self, command: list[str]) -> str:
-        tools = Path(sys.executable).parent
-        environment = os.environ | {
-            "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
-            "PENSTOCK_HOME": str(self.home),
-        }
-        # What runs this test may be make; the README's make is one of its own.
-        for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
-            environment.pop(name, None)
-        run = subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200
-        )
-        assert run.returncode == 0, f"{command[-1]}\n{run.stdout}\n{run.stderr}"
-        return run.stdout
 
 
 @pytest.fixture(scope="module")

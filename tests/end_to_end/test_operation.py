@@ -1,0 +1,71 @@
+"""docs/operation.md is walked through from its first step to its last."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.end_to_end.shell import ROOT, Shell, blocks
+
+PAGE = ROOT / "docs" / "operation.md"
+BLOCKS = blocks(PAGE)
+TOOLS = ("curl", "openssl")
+
+pytestmark = pytest.mark.skipif(
+    not all(map(shutil.which, TOOLS)), reason=f"the page's lines use {' and '.join(TOOLS)}"
+)
+
+
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """What each block printed; the blocks share one terminal."""
+    with ExitStack() as servers:
+        shell = Shell(tmp_path_factory.mktemp("operation") / "home", servers)
+        shell.home.mkdir()
+        yield [shell.run(language, text) for language, text in BLOCKS]
+
+
+def of(printed: list[str], start: str) -> str:
+    places = [n for n, (_, text) in enumerate(BLOCKS) if text.startswith(start)]
+    return printed[places[0]]
+
+
+def test_every_step_goes_through(printed):
+    assert len(printed) == len(BLOCKS) >= 10
+
+
+def test_a_key_opens_the_model_and_none_does_not(printed):
+    answered = printed[
+        next(n for n, (_, text) in enumerate(BLOCKS) if "shop.json" in text and "curl" in text)
+    ]
+    assert '"name":"cancer"' in answered
+    assert answered.rstrip().endswith("401")
+
+
+def test_prometheus_key_reads_metrics(printed):
+    counted = printed[next(n for n, (_, text) in enumerate(BLOCKS) if "/metrics" in text)]
+    assert int(counted) > 100
+
+
+def test_the_audit_holds_what_the_page_did(printed):
+    shown = of(printed, "penstock audit list")
+    for action in ("register", "config apply", "key create"):
+        assert action.split()[0] in shown, shown
+
+
+def test_the_restored_home_has_the_model(printed):
+    assert re.search(r"^cancer +1 ", of(printed, "penstock backup"), re.MULTILINE)
+
+
+def test_every_metric_that_the_page_asks_for_is_offered():
+    from tests.test_deploy import offered
+
+    text = offered()
+    for name in set(re.findall(r"penstock_\w+?(?=[{\[ -])", PAGE.read_text())):
+        base = re.sub(r"_(bucket|sum|count)$", "", name)
+        if not name.startswith("penstock_tls"):
+            assert f"# TYPE {base} " in text, name

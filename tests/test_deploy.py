@@ -1,0 +1,255 @@
+"""The files under deploy/ agree with the real flags, settings, paths, ports and metrics."""
+
+from __future__ import annotations
+
+import argparse
+import configparser
+import json
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gateway import config
+from gateway.cli import serve
+from gateway.control.metrics import Info, Metrics
+from gateway.errors import QueueFull
+from gateway.monitor.arena import Arena, size_for
+from gateway.monitor.layout import MODEL, model_key
+from gateway.monitor.observe import BatchObserver, WorkerObserver
+from gateway.supervisor import CONTROL_STOP_S, CUT_S
+
+ROOT = Path(__file__).resolve().parents[1]
+DEPLOY = ROOT / "deploy"
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+
+MANIFEST = list(yaml.safe_load_all((DEPLOY / "kubernetes" / "penstock.yaml").read_text()))
+COMPOSE = yaml.safe_load((DEPLOY / "compose" / "compose.yaml").read_text())
+DASHBOARD = DEPLOY / "compose" / "grafana" / "dashboards" / "penstock.json"
+# Served without a key and without a model: what a probe may ask.
+_SAMPLE = re.compile(r"^(penstock_\w+)(?:\{([^}]*)\})? ", re.MULTILINE)
+HEALTH = {"/v2/health/live", "/v2/health/ready"}
+
+
+def of_kind(kind: str) -> list[dict[str, Any]]:
+    return [document for document in MANIFEST if document["kind"] == kind]
+
+
+POD = of_kind("StatefulSet")[0]["spec"]["template"]["spec"]
+CONTAINER = POD["containers"][0]
+
+
+def unit() -> dict[str, list[tuple[str, str]]]:
+    """The unit's settings by section, repeated ones included."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for line in (DEPLOY / "systemd" / "penstock.service").read_text().splitlines():
+        if line.startswith("["):
+            section = found.setdefault(line.strip("[]"), [])
+        elif line and not line.startswith("#"):
+            name, _, value = line.partition("=")
+            section.append((name, value))
+    return found
+
+
+SERVICE = dict(unit()["Service"])
+
+
+def kubernetes_document() -> str:
+    return str(of_kind("ConfigMap")[0]["data"]["penstock.yaml"])
+
+
+DOCUMENTS = {
+    "kubernetes": kubernetes_document(),
+    "compose": (DEPLOY / "compose" / "penstock.yaml").read_text(),
+}
+COMMANDS = {
+    "kubernetes": CONTAINER["args"],
+    "compose": COMPOSE["services"]["penstock"]["command"],
+    "systemd": shlex.split(SERVICE["ExecStart"])[1:],
+}
+
+
+def parsed(words: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    serve.configure(parser.add_subparsers(dest="command"))
+    return parser.parse_args(words)
+
+
+@pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS.keys())
+def test_the_command_is_one_that_penstock_takes(words):
+    found = parsed(words)
+    assert found.command == "serve"
+    assert found.config == Path("/etc/penstock/penstock.yaml")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS.values(), ids=DOCUMENTS.keys())
+def test_the_configuration_has_no_fault(document):
+    found = config.parse(document)
+    assert found.server.host == "0.0.0.0"
+    assert found.repository.paths == [Path("/models")]
+
+
+@pytest.mark.parametrize(
+    ("place", "given_s"),
+    [
+        ("kubernetes", POD["terminationGracePeriodSeconds"]),
+        ("compose", int(COMPOSE["services"]["penstock"]["stop_grace_period"].rstrip("s"))),
+        ("systemd", int(SERVICE["TimeoutStopSec"])),
+    ],
+)
+def test_a_stopping_server_has_the_time_that_draining_takes(place, given_s):
+    drain = config.parse(DOCUMENTS.get(place, "")).drain
+    assert given_s >= drain.lag_s + drain.grace_s + CUT_S + CONTROL_STOP_S
+
+
+# ---- Kubernetes ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("probe", ["startupProbe", "readinessProbe", "livenessProbe"])
+def test_a_probe_asks_a_health_check_on_the_data_port(probe):
+    asked = CONTAINER[probe]["httpGet"]
+    assert asked["path"] in HEALTH
+    assert asked["port"] == "data"
+
+
+def test_readiness_takes_a_pod_out_and_liveness_does_not_kill_one_that_drains():
+    assert CONTAINER["readinessProbe"]["httpGet"]["path"] == "/v2/health/ready"
+    assert CONTAINER["livenessProbe"]["httpGet"]["path"] == "/v2/health/live"
+    noticed_s = (
+        CONTAINER["readinessProbe"]["periodSeconds"]
+        * CONTAINER["readinessProbe"]["failureThreshold"]
+    )
+    assert config.parse(kubernetes_document()).drain.lag_s >= noticed_s
+
+
+def test_the_ports_are_those_that_the_server_listens_on():
+    served = config.parse(kubernetes_document()).server.port
+    (port,) = CONTAINER["ports"]
+    assert (port["name"], port["containerPort"]) == ("data", served)
+    for service in of_kind("Service"):
+        for exposed in service["spec"]["ports"]:
+            assert exposed.get("targetPort", exposed["port"]) in ("data", served)
+    assert f"EXPOSE {served} " in DOCKERFILE
+
+
+def test_the_pod_has_no_right_that_it_does_not_need():
+    assert POD["automountServiceAccountToken"] is False
+    assert POD["securityContext"]["runAsNonRoot"] is True
+    assert POD["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert CONTAINER["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_the_user_is_the_images():
+    (uid,) = re.findall(r"--uid (\d+)", DOCKERFILE)
+    assert POD["securityContext"]["runAsUser"] == POD["securityContext"]["fsGroup"] == int(uid)
+
+
+def test_every_mount_has_its_volume_and_the_home_is_kept():
+    claims = of_kind("StatefulSet")[0]["spec"]["volumeClaimTemplates"]
+    volumes = {v["name"] for v in POD["volumes"]} | {c["metadata"]["name"] for c in claims}
+    mounts = {mount["mountPath"]: mount for mount in CONTAINER["volumeMounts"]}
+    assert {mount["name"] for mount in mounts.values()} == volumes
+    environment = {entry["name"]: entry["value"] for entry in CONTAINER["env"]}
+    assert mounts[environment["PENSTOCK_HOME"]]["name"] == "home"
+    assert f"PENSTOCK_HOME={environment['PENSTOCK_HOME']}" in DOCKERFILE
+    assert Path(environment["PENSTOCK_SECRET_FILE"]).parent.as_posix() in mounts
+    for name, mount in mounts.items():
+        assert mount.get("readOnly", False) is (name != environment["PENSTOCK_HOME"])
+
+
+def test_a_pod_gets_whole_cores():
+    resources = CONTAINER["resources"]
+    assert resources["requests"]["cpu"] == resources["limits"]["cpu"]
+    assert int(resources["limits"]["cpu"]) >= 1
+
+
+# ---- systemd -------------------------------------------------------------------------------------
+
+
+def test_the_unit_can_be_read_as_systemd_reads_it():
+    reader = configparser.ConfigParser(strict=False, interpolation=None, delimiters=("=",))
+    reader.read(DEPLOY / "systemd" / "penstock.service")
+    assert set(reader.sections()) == {"Unit", "Service", "Install"}
+
+
+def test_the_unit_keeps_state_where_the_server_looks_for_it():
+    environment = dict(
+        value.split("=", 1) for name, value in unit()["Service"] if name == "Environment"
+    )
+    assert environment["PENSTOCK_HOME"] == f"/var/lib/{SERVICE['StateDirectory']}"
+    credential = SERVICE["LoadCredential"].split(":")[0]
+    assert environment["PENSTOCK_SECRET_FILE"] == f"%d/{credential}"
+
+
+def test_the_unit_reloads_and_stops_as_the_server_understands_it():
+    assert SERVICE["ExecReload"] == "/bin/kill -HUP $MAINPID"
+    assert (SERVICE["KillSignal"], SERVICE["KillMode"]) == ("SIGTERM", "mixed")
+    assert SERVICE["ProtectSystem"] == "strict"
+    assert "MemoryDenyWriteExecute" not in SERVICE
+
+
+# ---- compose, Prometheus, Grafana ----------------------------------------------------------------
+
+
+def test_every_file_that_compose_mounts_is_there():
+    for service in COMPOSE["services"].values():
+        for mount in service["volumes"]:
+            source = mount.split(":")[0]
+            if source.startswith("."):
+                assert (DEPLOY / "compose" / source).exists(), source
+            else:
+                assert source in COMPOSE["volumes"]
+
+
+def test_prometheus_scrapes_the_control_port():
+    scrape = yaml.safe_load((DEPLOY / "compose" / "prometheus.yml").read_text())
+    (job,) = scrape["scrape_configs"]
+    port = config.parse(DOCUMENTS["compose"]).control.port
+    assert job["static_configs"] == [{"targets": [f"127.0.0.1:{port}"]}]
+    assert COMPOSE["services"]["prometheus"]["network_mode"] == "service:penstock"
+
+
+def queries() -> Iterator[str]:
+    document = json.loads(DASHBOARD.read_text())
+    for panel in document["panels"]:
+        yield from (target["expr"] for target in panel["targets"])
+    yield from (variable["query"] for variable in document["templating"]["list"])
+
+
+def offered() -> str:
+    """What /metrics says once a model has answered and refused requests."""
+    arena = Arena.create(1, size_for(1, 4))
+    block = arena.allocate(MODEL, model_key("m", 1))
+    observer = BatchObserver(arena, block, 0)
+    observer.counted("idle", 1, 1, 1)
+    observer.observed([0.0], [0.1], 0.2, 0.2, 0.3, 0.4, 1, 0.1, True, 0, 1)
+    observer.erred(QueueFull("full"))
+    WorkerObserver(arena, 0).refused(QueueFull.code)
+    info = Info("1", "1", ("CPUExecutionProvider",), models={"READY": 1}, supervisor=os.getpid())
+    text, _ = Metrics(arena).render(info)
+    arena.close()
+    return text.decode()
+
+
+def test_the_dashboard_asks_for_metrics_and_labels_that_there_are():
+    labels: dict[str, set[str]] = {}
+    for name, pairs in re.findall(_SAMPLE, offered()):
+        labels.setdefault(name, set()).update(re.findall(r'(\w+)="', pairs))
+    for query in queries():
+        asked = set(re.findall(r"penstock_\w+", query))
+        assert asked, query
+        assert asked <= set(labels), query
+        has = set.union(*(labels[name] for name in asked))
+        for grouping in re.findall(r"(?:by|ignoring) \(([^)]*)\)", query):
+            assert {name.strip() for name in grouping.split(",")} <= has, query
+        for selector in re.findall(r"\{([^}]*)\}", query):
+            assert set(re.findall(r"(\w+)\s*[=!]", selector)) <= has, query
