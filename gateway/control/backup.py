@@ -19,7 +19,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -30,7 +30,7 @@ from gateway import __version__
 from gateway.control import chain
 from gateway.control.audit import Actor, note
 from gateway.control.blobs import Progress
-from gateway.control.store import FILE, Store, reading
+from gateway.control.store import FILE, Store
 from gateway.control.verification import verify
 from gateway.errors import BackupInvalid, Conflict, StoreFailed
 
@@ -44,8 +44,7 @@ _NO_STATE = frozenset({"lost+found", "run"})
 # Of a home with a hundred thousand files; anything larger is no manifest of ours.
 _MAX_MANIFEST_BYTES = 64 << 20
 _CHUNK = 4 << 20
-# A model that is removed while it is copied: the next snapshot no longer names it.
-_ATTEMPTS = 3
+_FILES = "SELECT digest, path, sha256, bytes FROM files ORDER BY digest, path"
 _PLACE = re.compile(
     rf"{re.escape(FILE)}|{re.escape(chain.FILE)}|{SECRET}|{MODELS}/[0-9a-f]{{64}}/.+"
 )
@@ -82,10 +81,6 @@ class Manifest:
         return sum(file.bytes for file in self.files)
 
 
-class _Gone(Exception):
-    """A file that the snapshot names is not there any more."""
-
-
 def write(
     store: Store, target: Path, actor: Actor, progress: Progress, with_secret: bool = True
 ) -> Manifest:
@@ -104,13 +99,8 @@ def write(
     """
     with store.write() as db:
         note(db, actor, "backup", target.name, None, {"secret": with_secret})
-    for _ in range(_ATTEMPTS - 1):
-        with suppress(_Gone):
-            return _write(target, store, with_secret, progress)
-    try:
-        return _write(target, store, with_secret, progress)
-    except _Gone as error:
-        raise StoreFailed(f"{error}: it is registered, and not there") from error
+    with _replacing(target) as stream, _snapshot(store, with_secret) as members:
+        return _pack(stream, members, progress)
 
 
 def restore(archive: Path, home: Path, actor: Actor, progress: Progress) -> Manifest:
@@ -163,25 +153,35 @@ def _replacing(target: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def _snapshot(store: Store, with_secret: bool) -> Iterator[dict[str, Path]]:
-    """Copies of the files that change, by their place; the database as it is now."""
+def _snapshot(store: Store, with_secret: bool) -> Iterator[list[tuple[Member, Path]]]:
+    """Everything that lasts as it is at one moment, aside, whatever changes meanwhile."""
     home = store.home
-    with tempfile.TemporaryDirectory(prefix="penstock-backup-", dir=home) as folder:
-        files: dict[str, Path] = {}
-        # The head before the database: an entry that comes between makes it older, not newer.
-        for name in (chain.FILE, SECRET) if with_secret else (chain.FILE,):
-            if (home / name).is_file():
-                files[name] = Path(shutil.copy2(home / name, Path(folder) / name))
-        files[FILE] = Path(folder) / FILE
-        store.snapshot(files[FILE])
-        yield files
+    with tempfile.TemporaryDirectory(prefix="penstock-backup-", dir=home) as name:
+        folder = Path(name)
+        kept = [folder / FILE]
+        # Nobody registers or removes meanwhile. Links take no time, and what they name stays.
+        with store.write() as db:
+            beside = (chain.FILE, SECRET) if with_secret else (chain.FILE,)
+            there = [name for name in beside if (home / name).is_file()]
+            kept += [Path(shutil.copy2(home / name, folder / name)) for name in there]
+            models = [_linked(home, folder, *row) for row in db.execute(_FILES)]
+            store.snapshot(folder / FILE)
+        yield [(_member(path.name, path), path) for path in sorted(kept)] + models
 
 
-def _write(target: Path, store: Store, with_secret: bool, progress: Progress) -> Manifest:
-    with _replacing(target) as stream, _snapshot(store, with_secret) as files:
-        members = [(_member(place, path), path) for place, path in sorted(files.items())]
-        members += _model_files(store.home, files[FILE])
-        return _pack(stream, members, progress)
+def _linked(
+    home: Path, folder: Path, digest: str, path: str, sha256: str, size: int
+) -> tuple[Member, Path]:
+    place = f"{MODELS}/{digest}/{path}"
+    target = folder / place
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(home / place, target)
+    except FileNotFoundError as error:
+        raise StoreFailed(f"{home / place}: it is registered, and not there") from error
+    except OSError:  # a file system without links
+        shutil.copyfile(home / place, target)
+    return Member(place, sha256, size), target
 
 
 def _pack(
@@ -199,19 +199,6 @@ def _pack(
     return manifest
 
 
-def _model_files(home: Path, database: Path) -> list[tuple[Member, Path]]:
-    """What the snapshot names, not what lies in the folder now."""
-    with reading(database) as db:
-        rows = db.execute("SELECT digest, path, sha256, bytes FROM files ORDER BY digest, path")
-        return [
-            (
-                Member(f"{MODELS}/{row['digest']}/{row['path']}", row["sha256"], row["bytes"]),
-                home / MODELS / row["digest"] / row["path"],
-            )
-            for row in rows
-        ]
-
-
 def _member(place: str, path: Path) -> Member:
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -225,15 +212,13 @@ def _header(place: str, size: int, at: float) -> tarfile.TarInfo:
 
 
 def _add(tar: tarfile.TarFile, member: Member, path: Path, at: float) -> None:
-    try:
-        stream = path.open("rb")
-    except FileNotFoundError as error:
-        raise _Gone(str(path)) from error
-    with stream:
+    with path.open("rb") as stream:
         hashing = _Hashing(stream)
         tar.addfile(_header(member.place, member.bytes, at), hashing)
     if hashing.hexdigest() != member.sha256:
-        raise StoreFailed(f"{path}: it is no longer what was registered; the backup is not written")
+        raise StoreFailed(
+            f"{member.place}: it is no longer what was registered; the backup is not written"
+        )
 
 
 class _Hashing:

@@ -116,9 +116,16 @@ class Store:
             return int(self._connection().execute("PRAGMA data_version").fetchone()[0])
 
     def snapshot(self, target: Path) -> None:
-        """Writes the database, as it is at this moment, to a new file; others go on writing."""
-        with self._translated(), closing(sqlite3.connect(target)) as copy:
-            self._connection().backup(copy)
+        """Writes what is committed at this moment to a new file; others go on writing.
+
+        Called inside `write`, it is the moment before that transaction.
+        """
+        with (
+            self._translated(),
+            closing(sqlite3.connect(self.path)) as source,
+            closing(sqlite3.connect(target)) as copy,
+        ):
+            source.backup(copy)
             # One file: no write-ahead log beside it.
             copy.execute("PRAGMA journal_mode = DELETE")
 
@@ -199,14 +206,6 @@ class Store:
             name = getattr(error, "sqlite_errorname", "") or ""
             reason = next((words for key, words in _REASONS.items() if name.startswith(key)), None)
             raise StoreFailed(f"{self.path}: {reason or error}") from error
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A database file that nobody writes, such as a snapshot."""
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-        connection.row_factory = sqlite3.Row
-        yield connection
 
 
 def _schema_version(connection: sqlite3.Connection) -> int:
