@@ -47,9 +47,10 @@ def build_app(operations: Sequence[Operation], known: Known | None = None) -> St
 
     Args:
         operations: the table.
-        known: who may come, where callers are asked who they are; None: whoever can reach it.
+        known: how callers are known; None: nobody is, and whoever can reach it may come.
     """
-    table = (*operations, _document_of(operations, asks=known is not None))
+    asks = known is not None and known.asks
+    table = (*operations, _document_of(operations, asks))
     by_path: dict[str, dict[str, Operation]] = {}
     for operation in table:
         by_path.setdefault(operation.path, {})[operation.method] = operation
@@ -63,8 +64,8 @@ def build_app(operations: Sequence[Operation], known: Known | None = None) -> St
 
 
 def _door(by_path: Mapping[str, Mapping[str, Operation]], known: Known | None) -> Middleware:
-    if known is None:
-        return Middleware(LoopbackNamesOnly)
+    if known is None or not known.asks:
+        return Middleware(LoopbackNamesOnly, known=known)
     public = frozenset(
         path
         for path, methods in by_path.items()

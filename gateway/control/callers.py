@@ -9,20 +9,20 @@ on this machine shows cannot reach it by another name. Where it asks for keys, t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.access.headers import credential
+from gateway.access.headers import Header, credential
 from gateway.access.keyring import Keyring
 from gateway.access.local import PREFIX, local_user
 from gateway.access.principal import LOCAL, Principal
 from gateway.access.scopes import keep, principal_of
 from gateway.control.audit import Actor, Door
 from gateway.control.failures import failure
-from gateway.errors import ForbiddenHost, GatewayError
+from gateway.errors import ForbiddenHost, GatewayError, Unauthenticated
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
@@ -32,18 +32,42 @@ class Known:
     """How callers are known.
 
     Attributes:
+        asks: nobody else may come.
         keyring: keys and tokens.
         secret: of the server, which commands on its machine can read.
         used: is told the number of every key that is used.
     """
 
+    asks: bool
     keyring: Keyring
     secret: bytes
     used: Callable[[int], None]
 
+    def find(self, headers: Iterable[Header]) -> Principal:
+        """Who sends a request.
+
+        Raises:
+            Unauthenticated: nobody that is known.
+        """
+        given = credential(headers)
+        return self._local(given) or self.keyring.find(given)
+
+    def local(self, headers: Iterable[Header]) -> Principal | None:
+        """The command on this machine that sends a request; None where it is none."""
+        try:
+            return self._local(credential(headers))
+        except Unauthenticated:
+            return None
+
+    def _local(self, given: bytes) -> Principal | None:
+        if not given.startswith(PREFIX.encode()):
+            return None
+        user = local_user(self.secret, given, time.time())
+        return None if user is None else Principal(LOCAL, user, "admin")
+
 
 def actor_of(request: Request) -> Actor:
-    """Who asks, for the audit. On an open port nobody knows more than the address."""
+    """Who asks, for the audit. Of a stranger on an open port nobody knows more than the address."""
     host, port = request.client or ("", 0)
     principal = principal_of(request.scope)
     if principal is None:
@@ -65,7 +89,7 @@ class KnownCallersOnly:
         """Passes on, or answers 401."""
         if scope["type"] == "http" and scope["path"] not in self._public:
             try:
-                principal = self._principal(scope)
+                principal = self._known.find(scope["headers"])
             except GatewayError as error:
                 await failure(error)(scope, receive, send)
                 return
@@ -73,20 +97,16 @@ class KnownCallersOnly:
             keep(scope, principal)
         await self._app(scope, receive, send)
 
-    def _principal(self, scope: Scope) -> Principal:
-        given = credential(scope["headers"])
-        if given.startswith(PREFIX.encode()):
-            user = local_user(self._known.secret, given, time.time())
-            if user is not None:
-                return Principal(LOCAL, user, "admin")
-        return self._known.keyring.find(given)
-
 
 class LoopbackNamesOnly:
-    """Refuses a request whose Host is no name of the loopback interface (DNS rebinding)."""
+    """Refuses a request whose Host is no name of the loopback interface (DNS rebinding).
 
-    def __init__(self, app: ASGIApp) -> None:
+    A command of this machine is known here as well, so that the audit names its user.
+    """
+
+    def __init__(self, app: ASGIApp, known: Known | None) -> None:
         self._app = app
+        self._known = known
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes on, or answers 403."""
@@ -102,4 +122,7 @@ class LoopbackNamesOnly:
                 error = ForbiddenHost(f"Host: expected a loopback name ({names}), got '{name}'")
                 await failure(error)(scope, receive, send)
                 return
+            local = None if self._known is None else self._known.local(scope["headers"])
+            if local is not None:
+                keep(scope, local)
         await self._app(scope, receive, send)

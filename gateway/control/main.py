@@ -184,7 +184,7 @@ class Control:
             *config_operations.operations(self._in_force, self._planner.apply),
             *key_operations.operations(self._keys, self._access.refresh),
         )
-        app = build_app(table, self._known() if config.control_asks else None)
+        app = build_app(table, self._known())
         port = uvicorn.Config(
             app,
             log_level="warning",
@@ -207,7 +207,8 @@ class Control:
 
     def _known(self) -> Known:
         """Who may come to the control port."""
-        return Known(self._access.keyring, self._launch.secret, self._usage.note)
+        asks = self._launch.config.control_asks
+        return Known(asks, self._access.keyring, self._launch.secret, self._usage.note)
 
     # ---- what happens ---------------------------------------------------------------------------
 

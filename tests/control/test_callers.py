@@ -54,8 +54,7 @@ class Server:
             *operations(self.admin(), open_metrics),
             *key_operations.operations(self.keys, self.refresh),
         )
-        known = Known(self.ring, SECRET, self.used.append)
-        self.app = build_app(self.table, known if asks else None)
+        self.app = build_app(self.table, Known(asks, self.ring, SECRET, self.used.append))
 
     def admin(self):
         async def reload(actor, _):
@@ -171,7 +170,9 @@ def test_the_audit_is_told_who_asks_by_what_they_showed(server, tmp_path):
     home.mkdir()
     unasked = Server(home, asks=False)
     unasked.ask("POST", "/api/reload", ROLE_KEYS["operator"])
-    assert [(one.who, one.door) for one in unasked.actors] == [("anonymous@127.0.0.1", "admin")]
+    unasked.ask("POST", "/api/reload", local_token(SECRET, "bob", time.time()))
+    told = [(one.who, one.door) for one in unasked.actors]
+    assert told == [("anonymous@127.0.0.1", "admin"), ("bob", "cli")]
     unasked.store.close()
 
 

@@ -55,7 +55,7 @@ def test_every_door_leaves_its_entry(start, tmp_path):
         ("cli", "start", "server"),
         ("cli", "register", "n/1"),
         ("cli", "alias set", "n:champion"),
-        ("admin", "reload", "sources"),
+        ("cli", "reload", "sources"),
         ("admin", "unload", "m"),
         ("admin", "load", "m"),
         ("admin", "reload", "sources"),
