@@ -108,6 +108,8 @@ class InferEndpoint:
             self._submit(exchange, self._codec.decode(body, length), accept)
         except GatewayError as error:
             self._refuse(exchange, error)
+        except Exception:
+            self._fail(exchange)
 
     def _submit(self, exchange: Exchange, request: InferRequest, accept: bytes | None) -> None:
         timeout_us = request.timeout_us
@@ -169,6 +171,13 @@ class InferEndpoint:
                 self._submit(exchange, outcome, accept)
             except GatewayError as error:
                 self._refuse(exchange, error)
+            except Exception:
+                self._fail(exchange)
+
+    def _fail(self, exchange: Exchange) -> None:
+        """Nobody foresaw this; whoever sent it is answered and counted like any other."""
+        log.exception("taking a request failed")
+        self._refuse(exchange, GatewayError("internal error"))
 
     # ---- out ------------------------------------------------------------------------------------
 

@@ -129,6 +129,26 @@ def test_priority_and_timeout_of_a_request_reach_the_batcher(endpoint):
     assert before <= riders[0].deadline - 2.0 <= perf_counter()
 
 
+@pytest.mark.parametrize("padding", [0, 40_000], ids=["on-the-loop", "on-a-thread"])
+def test_a_request_that_nobody_foresaw_is_answered_and_counted(endpoint, padding):
+    deliverer, _, slot = endpoint
+
+    def fail() -> None:
+        raise OverflowError("int too large to convert to float")
+
+    async def scenario() -> Caller:
+        deliverer.attach(Taker([], fail))
+        replied = asyncio.Event()
+        caller = Caller(body=body_of() + b" " * padding)
+        caller.on_reply = lambda: asyncio.get_running_loop().call_soon(replied.set)
+        deliverer(caller)
+        await asyncio.wait_for(replied.wait(), 10)
+        return caller
+
+    assert asyncio.run(scenario()).answers == [(500, {"error": "internal error"})]
+    assert slot[layout.FAILED] == 1
+
+
 def test_a_large_body_is_decoded_off_the_loop(endpoint):
     deliverer, _codec, _ = endpoint
     riders: list[Rider] = []

@@ -136,6 +136,28 @@ def test_a_hostile_body_of_any_size_is_named_alike(server, size):
     assert (answer.status, "element 3" in told(answer)) == (400, True)
 
 
+HUGE_TIMEOUT = (
+    b'{"parameters":{"timeout":' + b"9" * 399 + b'},"inputs":[{"name":"x","shape":[1,4],'
+    b'"datatype":"FP32","data":[NaN,2,3,4]}]%b}'
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        pytest.param(HUGE_TIMEOUT % b"", {}, id="plain"),
+        pytest.param(HUGE_TIMEOUT % (b',"padding":"%b"' % (b"x" * 40_000)), {}, id="large"),
+        pytest.param(
+            gzip.compress(HUGE_TIMEOUT % b""), {"Content-Encoding": "gzip"}, id="compressed"
+        ),
+    ],
+)
+def test_a_number_that_only_python_reads_is_refused_however_it_comes(server, body, headers):
+    # NaN has the text read by a decoder that knows integers of any size.
+    answer = server.request("POST", INFER, body, headers)
+    assert (answer.status, "parameter 'timeout'" in told(answer)) == (400, True)
+
+
 # ---- binary parts -------------------------------------------------------------------------------
 
 VALUES = np.array([1, 2, 3, 4], "<f4").tobytes()
