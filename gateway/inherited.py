@@ -17,7 +17,7 @@ from gateway.monitor.arena import Arena
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What `penstock serve` was asked to do, and on how many GPUs."""
+    """What `penstock serve` was asked to do, on how many GPUs, and how often on this home."""
 
     config: Config
     home: Path
@@ -26,6 +26,7 @@ class Launch:
     json: bool = False
     started: float = 0.0
     gpus: int = 0
+    start: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,7 @@ class Worker:
         self._config = config
         self._slot = slot
         self._gpu = devices.share(slot, inherited.launch.gpus)
+        self._start = inherited.launch.start
         self._epoch = epoch
         self._arena = inherited.arena
         self._board = inherited.board
@@ -148,7 +149,8 @@ class Worker:
             limits=config.limits,
             server=config.server,
             counters=ConnectionCounters(self._observer, self._row, self._note_connections),
-            request_id_prefix=f"{_host()}-{self._slot}-{self._epoch}-".encode(),
+            # Unlike anybody's before, on this home: outcomes are joined to requests by their ids.
+            request_id_prefix=f"{_host()}-{self._start}-{self._slot}-{self._epoch}-".encode(),
         )
         asgi = uvicorn.Config(
             self._api.build_app(self._services),

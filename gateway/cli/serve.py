@@ -97,7 +97,8 @@ def run(args: argparse.Namespace) -> int:
     from kernels import _jit
 
     # What is wrong with it is better said now than by a child over and over.
-    Store.open(home).close()
+    with Store.open(home) as store:
+        start = store.new_start()
     with Bar("compiling kernels", told=str) as bar:
         compile_seconds = _jit.compile_all(bar)
     if compile_seconds > 1 and sys.stderr.isatty():
@@ -111,6 +112,7 @@ def run(args: argparse.Namespace) -> int:
         json=args.json,
         started=started,
         gpus=gpus,
+        start=start,
     )
     workers = settings.server.workers or devices.default_workers(
         settings, onnxruntime.get_available_providers(), gpus, processes.usable_cores()

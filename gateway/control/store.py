@@ -168,6 +168,16 @@ class Store:
                 ).fetchone()[0]
             )
 
+    def new_start(self) -> int:
+        """Counts one more start of a server on this home, the first of which is 1."""
+        with self.write() as connection:
+            return int(
+                connection.execute(
+                    "INSERT INTO counters VALUES ('starts', 1)"
+                    " ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value"
+                ).fetchone()[0]
+            )
+
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
         with self._translated():
