@@ -57,6 +57,7 @@ class InferEndpoint:
 
     __slots__ = (
         "_batcher",
+        "_clock",
         "_codec",
         "_compress_min_bytes",
         "_heir",
@@ -73,12 +74,14 @@ class InferEndpoint:
         observer: BatchObserver,
         pool: Executor,
         services: Services,
+        clock: Callable[[], float] = perf_counter,
     ) -> None:
         self._codec = codec
         self._light_rows = codec.light_rows(THREAD_WEIGHT)
         self._observer = observer
         self._pool = pool
         self._services = services
+        self._clock = clock
         self._max_body_bytes = services.limits.max_body_bytes
         self._compress_min_bytes = services.server.compress_min_bytes
         self._heir: Callable[[Exchange], bool] | None = None
@@ -127,7 +130,7 @@ class InferEndpoint:
             request.rows,
             request.wanted,
             request.priority,
-            perf_counter() + timeout_us * 1e-6 if timeout_us else _INFINITE,
+            self._clock() + timeout_us * 1e-6 if timeout_us else _INFINITE,
         )
         rider.accept = accept
         self._batcher.submit(rider)
@@ -244,7 +247,7 @@ class InferEndpoint:
             batch.started,
             batch.assembled,
             batch.finished,
-            perf_counter(),
+            self._clock(),
             batch.rows,
             batch.cpu_s,
             batch.on_loop,
@@ -322,7 +325,7 @@ class InferEndpoint:
             return
         if isinstance(error, Draining) and self._heir is not None and self._heir(exchange):
             return
-        self._observer.erred(error, perf_counter() - exchange.arrived)
+        self._observer.erred(error, self._clock() - exchange.arrived)
         try:
             exchange.reply(error.status, error_body(str(error)), error_headers(error))
         except Exception:

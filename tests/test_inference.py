@@ -8,7 +8,6 @@ import gzip
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ from gateway.inference import InferEndpoint
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.monitor.observe import BatchObserver
+from gateway.monitor.report import find_model
 from gateway.serving.riders import Batch, Rider
 from gateway.tensors import Signature, TensorSpec
 from gateway.wire.laden import STRING_BYTES, Laden, footprint
@@ -94,13 +94,27 @@ def services():
     return new_services()
 
 
+class Clock:
+    """Says what a test says it is."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @pytest.fixture
-def endpoint(arena, services):
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def endpoint(arena, services, clock):
     block = arena.allocate(layout.MODEL, layout.model_key("m", 1))
     with ThreadPoolExecutor(1) as pool:
         observer = BatchObserver(arena, block, 0)
         codec = Codec("m", "1", SIGNATURE, 1 << 20, 8)
-        made = InferEndpoint(codec, observer, pool, services)
+        made = InferEndpoint(codec, observer, pool, services, clock)
         yield made, codec, arena.slot(block, 0)
 
 
@@ -145,15 +159,14 @@ def test_results_are_counted_before_the_first_answer_is_written(endpoint):
     assert seen == [2, 2]
 
 
-def test_priority_and_timeout_of_a_request_reach_the_batcher(endpoint):
+def test_priority_and_timeout_of_a_request_reach_the_batcher(endpoint, clock):
     deliverer, _, _ = endpoint
     riders: list[Rider] = []
     deliverer.attach(Taker(riders))
     caller = Caller(body=body_of(parameters={"priority": 9, "timeout": 2_000_000}))
-    before = perf_counter()
+    clock.now = 7.0
     deliverer(caller)
-    assert riders[0].priority == 9
-    assert before <= riders[0].deadline - 2.0 <= perf_counter()
+    assert (riders[0].priority, riders[0].deadline) == (9, 9.0)
 
 
 @pytest.mark.parametrize("padding", [0, 40_000], ids=["on-the-loop", "on-a-thread"])
@@ -313,6 +326,40 @@ def test_who_left_is_counted_and_not_answered(endpoint):
     deliverer.deliver(batch_of(codec, gone, stays))
     assert (gone.answers, len(stays.answers)) == ([], 1)
     assert (slot[layout.OK], slot[layout.LEFT]) == (1, 1)
+
+
+def test_when_everything_happened_and_what_it_cost_can_be_read_back(endpoint, arena, clock):
+    deliverer, codec, _ = endpoint
+    early, late = Caller(), Caller()
+    early.arrived, late.arrived = 10.0, 12.0
+    batch = batch_of(codec, early, late)
+    batch.riders[0].queued, batch.riders[1].queued = 11.0, 12.5
+    batch.started, batch.assembled, batch.finished = 13.0, 13.5, 17.0
+    batch.cpu_s, batch.cells, batch.padded_cells = 0.25, 10, 3
+    late.on_reply = lambda: setattr(clock, "now", 25.0)
+    deliverer.deliver(batch)
+    model = find_model(arena, "m", 1)
+    assert model is not None
+    assert {phase: ns / 1e9 for phase, ns in model.phase_ns.items()} == {
+        "decode": 1.0 + 0.5,
+        "queue": 2.0 + 0.5,
+        "infer": 4.0 + 4.0,
+        "encode": 8.0 + 8.0,
+        "total": 15.0 + 13.0,
+    }
+    assert (model.cpu_ns, model.oldest_ns) == (250_000_000, 2_000_000_000)
+    assert (model.cells, model.padded_cells) == (10, 3)
+
+
+def test_what_a_refused_request_took_can_be_read_back(endpoint, arena, clock):
+    deliverer, codec, _ = endpoint
+    caller = Caller()
+    caller.arrived, clock.now = 10.0, 25.0
+    batch = batch_of(codec, caller)
+    deliverer.refuse(batch.riders[0], ModelFailed("model run failed"))
+    model = find_model(arena, "m", 1)
+    assert model is not None
+    assert (model.fail_ns, model.fail_timed) == (15_000_000_000, 1)
 
 
 def test_a_failed_run_is_told_to_every_rider_and_counted_for_each(endpoint):

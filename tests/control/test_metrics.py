@@ -43,7 +43,18 @@ def arena():
     for observer in (first, second):
         observer.counted("full", executed_rows=4, ok=2, rows=3, left=1)
         # 1 ms of decoding, 2 of queue, 4 of run, 8 of encoding
-        observer.observed([1.0, 1.0], [1.001, 1.001], 1.003, 1.003, 1.007, 1.015, 4, cpu_s=0.25)
+        observer.observed(
+            [1.0, 1.0],
+            [1.001, 1.001],
+            1.003,
+            1.003,
+            1.007,
+            1.015,
+            4,
+            cpu_s=0.25,
+            padded_cells=3,
+            cells=8,
+        )
     first.erred(QueueFull("full"))
     first.erred(InvalidTensor("wrong"))
     second.erred(ModelFailed("raised"))
@@ -89,6 +100,10 @@ def value(metrics, name, **labels):
         ("penstock_executed_rows_total", {}, 8),
         ("penstock_batch_releases_total", {"reason": "full"}, 2),
         ("penstock_run_cpu_seconds_total", {}, 0.5),
+        ("penstock_run_seconds_total", {}, 0.008),
+        ("penstock_batch_age_seconds_total", {}, 0.004),
+        ("penstock_cells_total", {}, 16),
+        ("penstock_padded_cells_total", {}, 6),
         ("penstock_runs_total", {"place": "thread"}, 2),
         ("penstock_queue_rows", {}, 6),
         ("penstock_in_flight_requests", {}, 3),
