@@ -218,6 +218,13 @@ def _traffic(workers: list[WorkerCounters]) -> Iterator[Metric]:
     ]
     text = "Requests refused before any model was known, by error code."
     yield _counter("http_errors", text, ["worker", "code"], errors)
+    cut = [
+        ((str(worker.worker), reason), float(count))
+        for worker in workers
+        for reason, count in worker.cut.items()
+    ]
+    text = "Connections ended without a word, by the limit that they passed."
+    yield _counter("connections_cut", text, ["worker", "reason"], cut)
     answers = [
         ((str(worker.worker), status), float(count))
         for worker in workers

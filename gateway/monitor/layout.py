@@ -65,6 +65,8 @@ CLIENTS_LEFT: Final = 5  # before their request was answered, its body still on 
 PAUSES: Final = 6  # times that the worker stopped reading because its loop was late
 MAILBOX_SENT: Final = 7
 MAILBOX_DROPPED: Final = 8
+CUT: Final = 9  # connections ended without a word, by why
+CUT_REASONS: Final = ("write_timeout", "header_timeout", "drain")
 
 STATUS: Final = 16  # answers to requests that went to the ASGI side, 1xx to 5xx
 STATUS_CLASSES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx")

@@ -46,6 +46,9 @@ class ConnectionCounters(Protocol):
     def paused(self) -> None:
         """The worker stopped reading because it was late."""
 
+    def cut(self, reason: str) -> None:
+        """A connection was ended without a word: `write_timeout`, `header_timeout`, `drain`."""
+
 
 class Connection(Protocol):
     """What the sweep, the lag guard and draining ask of a connection."""
@@ -174,4 +177,5 @@ class Services:
     def abort(self) -> None:
         """Closes every connection now; requests on them are lost."""
         for connection in tuple(self.connections):
+            self.counters.cut("drain")
             connection.close_at_once()

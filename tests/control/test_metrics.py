@@ -61,6 +61,7 @@ def arena():
     second.waiting(queued_rows=6, queued_requests=2, in_flight=3)
     worker = WorkerObserver(made, 1)
     worker.slot[layout.OPEN_CONNECTIONS] = 5
+    worker.slot[layout.CUT + layout.CUT_REASONS.index("drain")] = 2
     worker.refused("uri_too_long")
     yield made
     made.close()
@@ -170,6 +171,7 @@ def test_a_name_with_quotes_newlines_and_other_scripts_is_one_label_value(metric
         ("penstock_worker_heartbeat_age_seconds", {"worker": "0"}, 2.0),
         ("penstock_connections", {"worker": "1"}, 5),
         ("penstock_http_errors_total", {"worker": "1", "code": "uri_too_long"}, 1),
+        ("penstock_connections_cut_total", {"worker": "1", "reason": "drain"}, 2),
         ("penstock_plan_number", {}, 7),
         ("penstock_models", {"state": "READY"}, 2),
         ("penstock_provider_info", {"provider": "CPUExecutionProvider"}, 1),
