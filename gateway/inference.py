@@ -53,7 +53,11 @@ Encoded = tuple[list[Rider], list[Answer], list[tuple[Rider, GatewayError]]]
 
 
 class InferEndpoint:
-    """The endpoint of one deployment: POST .../infer."""
+    """The endpoint of one deployment: POST .../infer.
+
+    Attributes:
+        decoding: requests that are being decoded on the pool, or wait for it.
+    """
 
     __slots__ = (
         "_batcher",
@@ -66,6 +70,7 @@ class InferEndpoint:
         "_observer",
         "_pool",
         "_services",
+        "decoding",
     )
 
     def __init__(
@@ -85,6 +90,7 @@ class InferEndpoint:
         self._max_body_bytes = services.limits.max_body_bytes
         self._compress_min_bytes = services.server.compress_min_bytes
         self._heir: Callable[[Exchange], bool] | None = None
+        self.decoding = 0
 
     def attach(self, batcher: Batcher) -> None:
         """Where requests go once decoded; the batcher needs `deliver` and `refuse`, hence later."""
@@ -151,6 +157,7 @@ class InferEndpoint:
             loop.call_soon_threadsafe(self._decoded, exchange, outcome, accept)
 
         self._pool.submit(decode)
+        self.decoding += 1
 
     def _decode(self, body: bytes, header_length: bytes | None, encoding: bytes | None) -> Decoded:
         """On a thread: never raises."""
@@ -169,6 +176,7 @@ class InferEndpoint:
             return GatewayError("internal error")
 
     def _decoded(self, exchange: Exchange, outcome: Decoded, accept: bytes | None) -> None:
+        self.decoding -= 1
         if exchange.gone:
             self._observer.left()
         elif isinstance(outcome, GatewayError):

@@ -305,7 +305,9 @@ class Worker:
             batcher = served.deployment.batcher
             riders = batcher.queued_riders
             self._observers[served.held.id].waiting(
-                batcher.queued_rows, riders, riders + batcher.riding
+                batcher.queued_rows,
+                riders,
+                served.endpoint.decoding + riders + batcher.riding,
             )
         self._observer.slot[layout.BUFFERED_BYTES] = self._services.buffered_bytes
         self._observer.slot[layout.READING_PAUSED] = int(self._services.lag.late)

@@ -199,11 +199,11 @@ def test_a_large_body_is_decoded_off_the_loop(endpoint):
         small, large = Caller(body=body_of()), Caller(body=body_of() + b" " * 40_000)
         deliverer(small)
         deliverer(large)
-        taken = [len(riders)]
+        taken = [len(riders), deliverer.decoding]
         await asyncio.wait_for(both.wait(), 10)
-        return [*taken, len(riders)]
+        return [*taken, len(riders), deliverer.decoding]
 
-    assert asyncio.run(scenario()) == [1, 2]
+    assert asyncio.run(scenario()) == [1, 1, 2, 0]
 
 
 def one_large() -> bytes:

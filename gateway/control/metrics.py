@@ -269,7 +269,7 @@ def _requests(models: list[ModelCounters]) -> Iterator[Metric]:
     for name, value, text in (
         ("queue_rows", lambda m: m.queued_rows, "Rows waiting for a run."),
         ("queue_requests", lambda m: m.queued_requests, "Requests waiting for a run."),
-        ("in_flight_requests", lambda m: m.in_flight, "Requests between arrival and answer."),
+        ("in_flight_requests", lambda m: m.in_flight, "Whole requests that are not answered yet."),
     ):
         yield _gauge(name, text, _MODEL, _each(models, value))
 
