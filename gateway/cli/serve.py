@@ -125,11 +125,17 @@ def run(args: argparse.Namespace) -> int:
         lock.close()
 
 
+def file_limit(soft: int, hard: int) -> int:
+    """What a server makes of the limits of open files that it is started with."""
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    return soft if soft == resource.RLIM_INFINITY or soft > wanted else wanted
+
+
 def _raise_file_limit() -> None:
     """Takes as many descriptors as this user may have: each connection is one, in every worker."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
-    if soft < wanted:
+    wanted = file_limit(soft, hard)
+    if wanted != soft:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
