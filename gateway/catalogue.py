@@ -88,9 +88,9 @@ class Catalogue:
             if served is not None:
                 return served
         self._explain(name, version)
-        if found is None:
+        if found is None and not self.knows(name):
             raise ModelNotFound(f"Request for unknown model: '{name}' is not found")
-        got = ", ".join(str(known) for known in found[1])
+        got = ", ".join(map(str, self.versions(name))) or "none"
         raise VersionNotFound(
             f"Request for unknown model: '{name}' version {version} is not found; serving: {got}"
         )

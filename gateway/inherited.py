@@ -27,6 +27,7 @@ class Launch:
         flags: fields that the command line set.
         secret: the server's; never printed.
         gpus: how many this machine has.
+        start: how often a server was started on this home, this time included.
     """
 
     config: Config
@@ -40,6 +41,7 @@ class Launch:
     started: float = 0.0
     gpus: int = 0
     secret: bytes = field(default=b"", repr=False)
+    start: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# An example has no deadline: on a busy machine any of them may take a while.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 # As in `penstock serve`: ORT's telemetry thread connects out and does not survive a fork.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"

@@ -49,6 +49,12 @@ def test_what_is_unknown_is_not_found_and_a_known_model_says_what_serves():
         catalogue.resolve("m", 9)
 
 
+def test_another_version_of_a_model_that_does_not_serve_is_not_found_but_the_model_is_known():
+    catalogue = following(plan(1, absent=[BROKEN]))
+    with pytest.raises(VersionNotFound, match="'broken' version 9 is not found; serving: none"):
+        catalogue.resolve("broken", 9)
+
+
 def test_before_the_first_plan_nothing_is_known_to_be_unknown():
     with pytest.raises(ModelNotReady, match="the server is starting"):
         Catalogue().resolve("m")

@@ -20,6 +20,7 @@ from contextlib import closing
 from pathlib import Path
 
 from gateway.cli.findings import Case, Finding, nearest, writable
+from gateway.cli.serve import file_limit
 from gateway.errors import ConfigInvalid
 
 # Measured with the demo model; a large model needs its own weights on top, in each worker.
@@ -125,13 +126,14 @@ def _sqlite_fault(ground: Path) -> str:
 def check_descriptors(case: Case) -> Iterator[Finding]:
     """Whether a worker may open as many descriptors as it may hold connections."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = file_limit(soft, hard)
     most = case.config.limits.max_connections
     needed = most + OTHER_DESCRIPTORS
-    found = f"{_count(soft)} open files; limits.max_connections is {most}"
-    if soft == resource.RLIM_INFINITY or soft >= needed:
+    found = f"{_count(limit)} open files; limits.max_connections is {most}"
+    if limit == resource.RLIM_INFINITY or limit >= needed:
         yield Finding("open files", "ok", found)
     else:
-        below = soft - OTHER_DESCRIPTORS
+        below = limit - OTHER_DESCRIPTORS
         raised = f"ulimit -n {needed}" + (
             "" if hard >= needed else " (as root: the hard limit is lower)"
         )

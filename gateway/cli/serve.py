@@ -116,6 +116,7 @@ def run(args: argparse.Namespace) -> int:
     with Store.open(home) as store:
         secret = server_secret(home)
         _check_access(settings, Keys(store, secret))
+        start = store.new_start()
     with Bar("compiling kernels", told=str) as bar:
         compile_seconds = _jit.compile_all(bar)
     if compile_seconds > 1 and sys.stderr.isatty():
@@ -133,6 +134,7 @@ def run(args: argparse.Namespace) -> int:
         started=started,
         secret=secret,
         gpus=gpus,
+        start=start,
     )
     workers = settings.server.workers or devices.default_workers(
         settings, gpus, processes.usable_cores()
@@ -262,11 +264,17 @@ def _check_certificates(settings: Config) -> None:
             _warn(fault)
 
 
+def file_limit(soft: int, hard: int) -> int:
+    """What a server makes of the limits of open files that it is started with."""
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    return soft if soft == resource.RLIM_INFINITY or soft > wanted else wanted
+
+
 def _raise_file_limit() -> None:
     """Takes as many descriptors as this user may have: each connection is one, in every worker."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
-    if soft < wanted:
+    wanted = file_limit(soft, hard)
+    if wanted != soft:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 

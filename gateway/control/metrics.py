@@ -207,7 +207,7 @@ _WORKER_GAUGES: Final = (
     ("loop_lag_seconds", "loop_lag_ns", 1e9, "How late the event loop last was."),
     ("loop_lag_max_seconds", "max_loop_lag_ns", 1e9, "How late the event loop was at worst."),
     ("reading_paused", "reading_paused", 1, "1 while the worker reads nothing, being late."),
-    ("buffered_bytes", "buffered_bytes", 1, "Request bodies held."),
+    ("buffered_bytes", "buffered_bytes", 1, "Request bodies and decoded large ones."),
 )
 _WORKER_COUNTERS: Final = (
     ("connections_accepted", "accepted", "Connections accepted."),
@@ -231,6 +231,13 @@ def _traffic(workers: list[WorkerCounters]) -> Iterator[Metric]:
     ]
     text = "Requests refused before any model was known, by error code."
     yield _counter("http_errors", text, ["worker", "code"], errors)
+    cut = [
+        ((str(worker.worker), reason), float(count))
+        for worker in workers
+        for reason, count in worker.cut.items()
+    ]
+    text = "Connections ended without a word, by the limit that they passed."
+    yield _counter("connections_cut", text, ["worker", "reason"], cut)
     answers = [
         ((str(worker.worker), status), float(count))
         for worker in workers
@@ -275,7 +282,7 @@ def _requests(models: list[ModelCounters]) -> Iterator[Metric]:
     for name, value, text in (
         ("queue_rows", lambda m: m.queued_rows, "Rows waiting for a run."),
         ("queue_requests", lambda m: m.queued_requests, "Requests waiting for a run."),
-        ("in_flight_requests", lambda m: m.in_flight, "Requests between arrival and answer."),
+        ("in_flight_requests", lambda m: m.in_flight, "Whole requests that are not answered yet."),
     ):
         yield _gauge(name, text, _MODEL, _each(models, value))
 

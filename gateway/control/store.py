@@ -107,6 +107,16 @@ class Store:
                 ).fetchone()[0]
             )
 
+    def new_start(self) -> int:
+        """Counts one more start of a server on this home, the first of which is 1."""
+        with self.write() as connection:
+            return int(
+                connection.execute(
+                    "INSERT INTO counters VALUES ('starts', 1)"
+                    " ON CONFLICT (name) DO UPDATE SET value = value + 1 RETURNING value"
+                ).fetchone()[0]
+            )
+
     def data_version(self) -> int:
         """Another number whenever somebody else has changed anything; costs microseconds.
 

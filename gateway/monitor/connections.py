@@ -58,6 +58,10 @@ class ConnectionCounters:
         """The worker stopped reading because it was late."""
         self._slot[layout.PAUSES] += 1
 
+    def cut(self, reason: str) -> None:
+        """A connection was ended without a word, for one of `layout.CUT_REASONS`."""
+        self._slot[layout.CUT + layout.CUT_REASONS.index(reason)] += 1
+
     def _note(self) -> None:
         self._slot[layout.OPEN_CONNECTIONS] = self._open
         self._row[CONNECTIONS] = self._open

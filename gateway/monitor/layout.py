@@ -48,7 +48,7 @@ MAX_CODES: Final = 64
 MODEL_GAUGES: Final = ERRORS + MAX_CODES
 QUEUED_ROWS: Final = MODEL_GAUGES
 QUEUED_REQUESTS: Final = MODEL_GAUGES + 1
-IN_FLIGHT: Final = MODEL_GAUGES + 2  # requests from submission to answer
+IN_FLIGHT: Final = MODEL_GAUGES + 2  # requests from their last byte to their answer
 LOADED: Final = MODEL_GAUGES + 3  # 1 while this worker can answer with it
 LOAD_NS: Final = MODEL_GAUGES + 4  # what its latest load took, warm-up included
 MODEL_GAUGES_END: Final = MODEL_GAUGES + 8
@@ -67,6 +67,8 @@ PAUSES: Final = 6  # times that the worker stopped reading because its loop was 
 MAILBOX_SENT: Final = 7
 MAILBOX_DROPPED: Final = 8
 FAILED_HANDSHAKES: Final = 9  # connections that ended before TLS was agreed upon
+CUT: Final = 10  # connections ended without a word, by why
+CUT_REASONS: Final = ("write_timeout", "header_timeout", "drain")
 
 STATUS: Final = 16  # answers to requests that went to the ASGI side, 1xx to 5xx
 STATUS_CLASSES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx")

@@ -124,6 +124,7 @@ class WorkerCounters:
         ready_s: from birth to ready.
         counts: by name, those of `COUNTS`.
         gauges: by name, those of `WORKER_GAUGES`.
+        cut: connections ended without a word, by why.
         statuses: answers of the ASGI side by class.
         errors: requests refused before any model was known, by code, where there were any.
     """
@@ -139,6 +140,7 @@ class WorkerCounters:
     ready_s: float
     counts: dict[str, int]
     gauges: dict[str, int]
+    cut: dict[str, int]
     statuses: dict[str, int]
     errors: dict[str, int]
 
@@ -250,6 +252,7 @@ def _read_worker(arena: Arena, number: int, words: list[int]) -> WorkerCounters:
         ready_s=row[rows.READY_NS] / 1e9,
         counts={name: words[place] for name, place in COUNTS.items()},
         gauges={name: words[place] for name, place in WORKER_GAUGES.items()},
+        cut=dict(zip(layout.CUT_REASONS, words[layout.CUT :], strict=False)),
         statuses=dict(zip(layout.STATUS_CLASSES, words[layout.STATUS :], strict=False)),
         errors=_errors(words, layout.HTTP_ERRORS),
     )

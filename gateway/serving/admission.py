@@ -1,6 +1,6 @@
 """Who may not join the queue, in words, and how long those who may will wait.
 
-Knows limits and fitted costs as numbers. Knows nothing of riders, lines or clocks.
+Knows limits, fitted costs and times as numbers. Knows nothing of riders, lines or clocks.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from gateway.serving.cost import CostModel
 
 # So many rows may wait however slow the model is: a handful of callers is no overload.
 FREE_ROWS = 64
+# A model that is too slow for its clients is tried out a tenth of the time at most.
+PROBE_REST = 9
+PROBE_REST_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,3 +102,34 @@ class Admission:
             f"model '{self.name}': Request timeout expired: {left_s * 1e3:.3g} ms left,"
             f" an answer is expected in {expected_s * 1e3:.3g} ms"
         )
+
+
+class Probe:
+    """When a model that an estimate alone keeps from running is to be tried out once more.
+
+    Where everybody's deadline is shorter than the estimate nothing runs, so nothing is learnt, and
+    a model that was slow while it was warmed up would refuse its clients for good.
+    """
+
+    __slots__ = ("_runs", "_since")
+
+    def __init__(self) -> None:
+        self._runs = -1
+        self._since = 0.0
+
+    def due(self, now: float, runs: int, expected_s: float) -> bool:
+        """Asked where a request would be refused though nothing runs or waits.
+
+        Args:
+            now: the time.
+            runs: the cost model's; another number than last time says that something has run.
+            expected_s: what the request would take.
+        """
+        if runs != self._runs:
+            self._runs = runs
+            self._since = now
+            return False
+        if now - self._since < max(PROBE_REST * expected_s, PROBE_REST_S):
+            return False
+        self._runs = -1
+        return True

@@ -18,7 +18,7 @@ from time import perf_counter, thread_time
 
 from gateway.config import ModelSettings
 from gateway.errors import DeadlineExpired, GatewayError
-from gateway.serving.admission import Admission
+from gateway.serving.admission import Admission, Probe
 from gateway.serving.cost import CostModel
 from gateway.serving.execution import Clock, Execution
 from gateway.serving.lobby import Lobby, key_of
@@ -124,6 +124,7 @@ class Batcher:
         # Changed by every run.
         self.wall = wall or CostModel()
         self.hold = hold or CostModel()
+        self._probe = Probe()
         self._room = self._admission.room(self.wall)
         self._lobby = Lobby(self._max_rows, self._delay_s, preferred, key)
         self._free = settings.instances
@@ -193,10 +194,19 @@ class Batcher:
             slot_free_s = max(min(self._expected_ends.values()) - now, 0.0)
         before = self._lobby.rows_before(rider.priority)
         expected_s = self._admission.expected_s(self.wall, rider.rows, before, slot_free_s)
-        if now + expected_s > deadline:
+        if now + expected_s > deadline and not self._tries_out(now, deadline, expected_s):
             raise self._admission.unmeetable(deadline - now, expected_s)
         rider.deadline = deadline
         self._wake_at(max(deadline, self._last_purge + PURGE_EVERY_S), now)
+
+    def _tries_out(self, now: float, deadline: float, expected_s: float) -> bool:
+        """Takes a rider that is likely to be late, to learn what a run costs by now."""
+        if self.running or self._lobby.rows or deadline <= now:
+            return False
+        if not self._probe.due(now, self.wall.runs, expected_s):
+            return False
+        self.wall.forget()
+        return True
 
     # ---- running --------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ class CostModel:
     Attributes:
         fixed_s: cost of a run whatever its size, seconds, >= 0.
         per_row_s: cost of each row, seconds, >= 0.
-        runs: how many runs were added.
+        runs: how many runs were added since it was made, or last forgot.
     """
 
     __slots__ = (
@@ -68,6 +68,11 @@ class CostModel:
         self.runs += 1
         self._fold(float(rows), seconds)
         self._refit()
+
+    def forget(self) -> None:
+        """Lets the next run alone replace the estimate, which stands until then."""
+        self.runs = 0
+        self._weight = 0.0
 
     def _fold(self, rows: float, seconds: float) -> None:
         """Moves the weighted means and their second moments."""

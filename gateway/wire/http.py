@@ -242,7 +242,8 @@ class Lane(HttpToolsProtocol):
     def check(self, now: float) -> None:
         """Ends what has waited for the client too long."""
         services = self.services
-        patience.check(self, now, services.limits, services.server.keep_alive_s)
+        keep_alive_s = services.server.keep_alive_s
+        patience.check(self, now, services.limits, keep_alive_s, services.counters.cut)
 
     def close_if_idle(self) -> None:
         """Closes the connection now or after the answers that are due."""

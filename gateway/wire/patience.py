@@ -7,6 +7,7 @@ sweep asks about once a second, so a time-out may be that much late.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 from gateway.config import Limits
@@ -47,11 +48,25 @@ class Awaited(Protocol):
         """Answers, in its turn, what cannot be taken."""
 
 
-def check(connection: Awaited, now: float, limits: Limits, keep_alive_s: float) -> None:
-    """Ends what has waited for the client too long; what waits for us is left in peace."""
+def check(
+    connection: Awaited,
+    now: float,
+    limits: Limits,
+    keep_alive_s: float,
+    cut: Callable[[str], None],
+) -> None:
+    """Ends what has waited for the client too long; what waits for us is left in peace.
+
+    Args:
+        connection: which one.
+        now: the time.
+        limits: time-outs of heads, bodies and answers.
+        keep_alive_s: how long an idle connection is kept.
+        cut: counts, by the limit's name, a client that is not even told.
+    """
     waited_s = now - abs(connection.since)
     if connection.flow.write_paused or connection.transport.is_closing():
-        _check_unsent(connection, now, limits.write_timeout_s)
+        _check_unsent(connection, now, limits.write_timeout_s, cut)
     elif connection.lingering_since:
         if now - connection.lingering_since > LINGER_S:
             connection.transport.abort()
@@ -68,13 +83,18 @@ def check(connection: Awaited, now: float, limits: Limits, keep_alive_s: float) 
     elif not connection.riding:
         fresh = connection.since < 0
         if connection.last or waited_s > (limits.header_timeout_s if fresh else keep_alive_s):
+            if fresh and not connection.last:
+                cut("header_timeout")
             connection.transport.close()
 
 
-def _check_unsent(connection: Awaited, now: float, patience_s: float) -> None:
+def _check_unsent(
+    connection: Awaited, now: float, patience_s: float, cut: Callable[[str], None]
+) -> None:
     unsent = connection.transport.get_write_buffer_size()
     if unsent != connection.unsent:
         connection.unsent = unsent
         connection.stalled = now
     elif now - connection.stalled > patience_s:
+        cut("write_timeout")
         connection.transport.abort()

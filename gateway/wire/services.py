@@ -50,6 +50,9 @@ class ConnectionCounters(Protocol):
     def paused(self) -> None:
         """The worker stopped reading because it was late."""
 
+    def cut(self, reason: str) -> None:
+        """A connection was ended without a word: `write_timeout`, `header_timeout`, `drain`."""
+
 
 class Connection(Protocol):
     """What the sweep, the lag guard and draining ask of a connection."""
@@ -83,7 +86,7 @@ class Services:
         request_id_prefix: of every penstock-request-id, `b"host-0-1-"`.
         draining: answers carry `Connection: close` and are the last on their connection.
         now: `time.perf_counter` as of the last sweep: good enough for time-outs, and free.
-        buffered_bytes: bodies held at the moment.
+        buffered_bytes: bodies, and tensors of large ones, held at the moment.
         connections: all that are open.
         opening: how many are accepted and not yet open.
         heads: recently seen heads of requests to endpoints, by their bytes.
@@ -180,4 +183,5 @@ class Services:
     def abort(self) -> None:
         """Closes every connection now; requests on them are lost."""
         for connection in tuple(self.connections):
+            self.counters.cut("drain")
             connection.close_at_once()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import resource
 import socket
 import threading
 
@@ -236,6 +237,16 @@ def test_more_connections_than_open_files_are_a_warning_with_both_ways_out(home)
     assert found.state == "warn"
     assert found.advice.startswith("ulimit -n 1000000256")
     assert "limits.max_connections: " in found.advice
+
+
+def test_descriptors_that_a_server_takes_by_itself_need_no_advice(home):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1000, hard))
+    try:
+        (found,) = check_descriptors(case(home, limits={"max_connections": 1000}))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert found.state == "ok"
 
 
 def test_more_workers_than_cores_are_a_warning(home):

@@ -43,13 +43,25 @@ def arena():
     for observer in (first, second):
         observer.counted("full", executed_rows=4, ok=2, rows=3, left=1)
         # 1 ms of decoding, 2 of queue, 4 of run, 8 of encoding
-        observer.observed([1.0, 1.0], [1.001, 1.001], 1.003, 1.003, 1.007, 1.015, 4, cpu_s=0.25)
+        observer.observed(
+            [1.0, 1.0],
+            [1.001, 1.001],
+            1.003,
+            1.003,
+            1.007,
+            1.015,
+            4,
+            cpu_s=0.25,
+            padded_cells=3,
+            cells=8,
+        )
     first.erred(QueueFull("full"))
     first.erred(InvalidTensor("wrong"))
     second.erred(ModelFailed("raised"))
     second.waiting(queued_rows=6, queued_requests=2, in_flight=3)
     worker = WorkerObserver(made, 1)
     worker.slot[layout.OPEN_CONNECTIONS] = 5
+    worker.slot[layout.CUT + layout.CUT_REASONS.index("drain")] = 2
     worker.refused("uri_too_long")
     yield made
     made.close()
@@ -89,6 +101,10 @@ def value(metrics, name, **labels):
         ("penstock_executed_rows_total", {}, 8),
         ("penstock_batch_releases_total", {"reason": "full"}, 2),
         ("penstock_run_cpu_seconds_total", {}, 0.5),
+        ("penstock_run_seconds_total", {}, 0.008),
+        ("penstock_batch_age_seconds_total", {}, 0.004),
+        ("penstock_cells_total", {}, 16),
+        ("penstock_padded_cells_total", {}, 6),
         ("penstock_runs_total", {"place": "thread"}, 2),
         ("penstock_queue_rows", {}, 6),
         ("penstock_in_flight_requests", {}, 3),
@@ -155,6 +171,7 @@ def test_a_name_with_quotes_newlines_and_other_scripts_is_one_label_value(metric
         ("penstock_worker_heartbeat_age_seconds", {"worker": "0"}, 2.0),
         ("penstock_connections", {"worker": "1"}, 5),
         ("penstock_http_errors_total", {"worker": "1", "code": "uri_too_long"}, 1),
+        ("penstock_connections_cut_total", {"worker": "1", "reason": "drain"}, 2),
         ("penstock_plan_number", {}, 7),
         ("penstock_models", {"state": "READY"}, 2),
         ("penstock_provider_info", {"provider": "CPUExecutionProvider"}, 1),

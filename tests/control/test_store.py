@@ -171,3 +171,11 @@ def test_a_full_disk_is_named(store):
     with pytest.raises(StoreFailed, match="the disk is full"):
         change(store, "x" * 100_000)
     assert store.generation() == 0
+
+
+def test_every_start_has_a_number_of_its_own(tmp_path):
+    numbers = []
+    for _ in range(3):
+        with Store.open(tmp_path) as store:
+            numbers.append(store.new_start())
+    assert numbers == [1, 2, 3]

@@ -90,6 +90,16 @@ def test_a_home_is_free_again_when_its_server_was_killed_hard(start, tmp_path):
     assert second.port == port
 
 
+def test_request_ids_do_not_begin_anew_with_the_next_start(start, tmp_path):
+    home = tmp_path / "home"
+
+    def ids() -> set[str]:
+        with start("--workers", "1", home=home) as server:
+            return {server.get("/v2").headers["penstock-request-id"] for _ in range(20)}
+
+    assert len(ids() | ids() | ids()) == 60
+
+
 def test_without_models_it_serves_and_says_so(start):
     server = start("--workers", "1")
     assert server.get("/v2/health/ready").status == 200

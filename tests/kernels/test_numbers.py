@@ -15,7 +15,7 @@ from kernels import numbers
 from kernels.numbers import MAX_RANK, read_floats
 from tests import reference
 
-WITH_EXAMPLES = settings(max_examples=300, deadline=None)
+WITH_EXAMPLES = settings(max_examples=300)
 
 
 def read(text: bytes, shape: tuple[int, ...] | None = None, dtype: str = "<f8"):

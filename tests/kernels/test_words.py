@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kernels._words import leading_digits, spelled, trailing_zeros, word_at
 
-WITH_EXAMPLES = settings(max_examples=300, deadline=None)
+WITH_EXAMPLES = settings(max_examples=300)
 EIGHT = st.binary(min_size=8, max_size=8) | st.text("0123456789./:-e", min_size=8, max_size=8).map(
     str.encode
 )

@@ -45,9 +45,7 @@ def test_a_file_cut_off_anywhere_is_refused_or_still_a_model(tmp_path):
     assert not isinstance(attempt(tmp_path, GOOD), ModelRefused)
 
 
-@settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=200))
 def test_garbage_is_refused(tmp_path, data):
     assert isinstance(attempt(tmp_path, data), ModelRefused)

@@ -96,7 +96,7 @@ class Story:
         self.room.runtime.poison = 1.0 if on else None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(COST, SETTINGS, STEPS)
 def test_every_rider_is_answered_or_refused_exactly_once_unless_it_left(cost, values, steps):
     story = Story(cost, values)
@@ -109,7 +109,7 @@ def test_every_rider_is_answered_or_refused_exactly_once_unless_it_left(cost, va
     assert delivered + len(story.room.refused) + story.room.left == len(story.clients)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(COST, SETTINGS, STEPS)
 def test_no_batch_is_too_large_mixes_shapes_or_answers_with_anothers_rows(cost, values, steps):
     story = Story(cost, values)
@@ -126,7 +126,7 @@ def test_no_batch_is_too_large_mixes_shapes_or_answers_with_anothers_rows(cost, 
             assert set(client.answers[0]) == {number * 10.0}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(COST, SETTINGS, STEPS)
 def test_equals_ride_in_the_order_in_which_they_came(cost, values, steps):
     # With one slot, and runs that take time, no two batches are formed at the same moment.

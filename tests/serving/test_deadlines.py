@@ -66,6 +66,58 @@ def test_a_model_without_history_refuses_nobody_on_arrival():
     assert client.answers == [[10]]
 
 
+def slow_at_warm_up(**settings) -> Room:
+    """A model of which each run has taken a second so far, and takes a millisecond from now on."""
+    room = Room(cost={1: 1.0, 2: 1.0}, **settings)
+    room.runtime.seconds = 0.001
+    return room
+
+
+def test_a_model_that_was_slow_and_is_fast_now_is_found_out():
+    room = slow_at_warm_up(timeout_ms=100)
+    with pytest.raises(DeadlineUnmeetable):
+        room.submit(1)
+    room.clock.now += 20
+    probe = room.submit(1)
+    with pytest.raises(DeadlineUnmeetable):
+        room.submit(2)
+    room.run_all()
+    later = room.submit(3, 4)
+    room.run_all()
+    assert (probe.answers, later.answers) == ([[10]], [[30, 40]])
+
+
+def test_an_idle_model_that_is_still_too_slow_is_tried_a_tenth_of_the_time_at_most():
+    room = Room(cost={1: 1.0, 2: 1.0}, timeout_ms=100)
+    room.runtime.seconds = 1.0
+    end = room.clock.now + 100
+    while room.clock.now < end:
+        try:
+            room.submit(1)
+        except DeadlineUnmeetable:
+            room.clock.now += 0.5
+        room.run_all()
+    assert 5 <= len(room.runtime.runs) <= 10
+
+
+def test_a_model_that_works_is_not_tried_out():
+    room = slow_at_warm_up()
+    room.submit(1)
+    room.loop.settle()
+    for _ in range(3):
+        room.clock.now += 20
+        with pytest.raises(DeadlineUnmeetable):
+            room.submit(2, timeout=0.1)
+
+
+def test_a_deadline_that_is_over_tries_nothing_out():
+    room = slow_at_warm_up()
+    for _ in range(3):
+        with pytest.raises(DeadlineUnmeetable):
+            room.submit(2, timeout=-0.1)
+        room.clock.now += 20
+
+
 def test_a_deadline_that_is_already_over_is_refused_on_arrival():
     with pytest.raises(DeadlineUnmeetable):
         Room().submit(1, timeout=-0.001)

@@ -58,6 +58,9 @@ class CountingCounters:
     def paused(self) -> None:
         self.numbers["paused"] += 1
 
+    def cut(self, reason: str) -> None:
+        self.numbers[f"cut: {reason}"] += 1
+
 
 @dataclass
 class Answer:

@@ -90,6 +90,25 @@ def test_heads_are_bounded_by_configuration(limits, sent, status):
 def test_a_connection_that_says_nothing_is_closed():
     with rig(header_timeout_s=QUICK) as server:
         assert server.connect().closed()
+        assert server.counters.numbers["cut: header_timeout"] == 1
+
+
+def test_an_idle_connection_that_has_been_used_is_not_counted_as_cut():
+    with rig(header_timeout_s=QUICK) as server:
+        client = server.connect().send(post("/echo", b"x"))
+        client.answer()
+        assert server.call(lambda: server.services.connections.copy().pop().close_if_idle()) is None
+        assert client.closed()
+        assert +server.counters.numbers == {"opened": 1, "closed": 1}
+
+
+def test_connections_cut_at_the_end_of_a_drain_are_counted():
+    with rig() as server:
+        clients = [server.connect().send(b"GET / HTTP/1.1\r\n") for _ in range(3)]
+        assert server.reached(lambda: len(server.services.connections) == 3)
+        server.call(server.services.abort)
+        assert all(client.closed() for client in clients)
+        assert server.counters.numbers["cut: drain"] == 3
 
 
 def test_a_head_that_does_not_end_is_refused_however_steadily_it_comes():
@@ -197,6 +216,7 @@ def test_a_client_that_does_not_read_its_answer_is_let_go(path):
         client = server.connect()
         client.send(post(path, b"x" * 20_000_000))
         assert server.reached(lambda: not server.services.connections)
+        assert server.counters.numbers["cut: write_timeout"] == 1
         with pytest.raises((EOFError, ConnectionResetError)):
             client.answer()
         assert server.get().status == 200

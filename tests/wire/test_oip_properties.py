@@ -28,7 +28,7 @@ from tests.wire.oip_rig import (
     with_binary,
 )
 
-quick = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow])
 JSON_TYPES = sorted(set(DTYPES) - {"FP16", "BF16"})
 
 
@@ -172,7 +172,7 @@ def decodes_or_refuses(body: bytes, header_length: int | None) -> None:
             document_of(codec.answer(codec.render(outputs), read, 0, read.rows))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=200), st.none() | st.integers(0, 40))
 def test_arbitrary_bytes_are_read_or_refused(body, header_length):
     decodes_or_refuses(body, header_length)
@@ -181,7 +181,7 @@ def test_arbitrary_bytes_are_read_or_refused(body, header_length):
             read(body)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
 @given(REQUESTS | JSON, st.binary(max_size=16))
 def test_arbitrary_documents_are_read_or_refused(document, tail):
     text = json.dumps(document).encode()

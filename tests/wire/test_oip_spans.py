@@ -147,7 +147,7 @@ def test_small_arrays_stay():
     assert cut_out(body) == (body, {})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_any_damage_reads_as_the_long_way_reads_it(data):
     body = bytearray(large(data.draw(st.sampled_from([FLAT, NESTED]))))

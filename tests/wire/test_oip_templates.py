@@ -215,7 +215,7 @@ def test_memory_is_bounded_however_many_texts_come():
     assert len(templates._once) <= MAX_TEMPLATES
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_any_damage_to_a_known_text_is_seen(data):
     known = [

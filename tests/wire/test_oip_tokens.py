@@ -95,6 +95,9 @@ def test_unterminated_strings_cost_no_more_than_their_length():
             b'{"x":[' + b"[]," * 1_000_001 + b"1]}", BodyTooLarge, "arrays and objects", id="lists"
         ),
         pytest.param(
+            b'{"x":[' + b'"a",' * 2_000_001 + b'"a"]}', BodyTooLarge, "strings", id="strings"
+        ),
+        pytest.param(
             b'{"x":[NaN,' + b"1," * (9 << 20) + b"1]}", BodyTooLarge, "binary tensors", id="nan"
         ),
         pytest.param(

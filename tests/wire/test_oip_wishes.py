@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from gateway.errors import (
@@ -9,7 +11,7 @@ from gateway.errors import (
     MalformedJson,
     WrongOutputs,
 )
-from gateway.wire.oip.choice import Wanted
+from gateway.wire.oip.choice import MAX_CHOICES, Choice, Wanted
 from tests.wire.oip_rig import (
     codec_of,
     plain_codec,
@@ -57,6 +59,21 @@ def test_equal_wishes_share_one_choice():
     first = codec.decode(request(outputs=[{"name": "Y"}]), None)
     second = codec.decode(request(outputs=[{"name": "Y", "parameters": {}}], id="x"), None)
     assert first.choice is second.choice
+
+
+def test_a_thousand_different_wishes_are_not_all_remembered():
+    codec = plain_codec()
+    gc.collect()
+    before = remembered()
+    for classes in range(1, 1001):
+        wanted = [{"name": "Y", "parameters": {"classification": classes}}]
+        codec.decode(request(outputs=wanted), None)
+    assert remembered() - before <= MAX_CHOICES
+
+
+def remembered() -> int:
+    """Choices that somebody still holds."""
+    return sum(isinstance(thing, Choice) for thing in gc.get_objects())
 
 
 def test_classification_is_read():

@@ -21,6 +21,8 @@ from gateway.errors import BodyTooLarge, MalformedJson
 MAX_DEPTH = 100
 # Three bytes of JSON can become seventy of lists: a body within its limit must not fill the memory.
 MAX_CONTAINERS = 1_000_000
+# Five bytes of JSON can become a hundred of strings. Binary tensors hold as many for less.
+MAX_STRINGS = 2_000_000
 # Python's own decoder is slow and holds the interpreter; it sees only what has NaN or infinities.
 MAX_TOLERANT_BYTES = 16 << 20
 MAX_INTEGER_DIGITS = 400
@@ -45,6 +47,8 @@ def parse(text: bytes) -> Any:
         raise BodyTooLarge(
             f"JSON: expected at most {MAX_CONTAINERS} arrays and objects, got {containers}"
         )
+    if len(text) > 2 * MAX_STRINGS and text.count(b'"') > 2 * MAX_STRINGS:
+        raise BodyTooLarge(f"JSON: expected at most {MAX_STRINGS} strings, got more")
     if containers > MAX_DEPTH:
         check_depth(text)
     try:
