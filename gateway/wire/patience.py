@@ -43,6 +43,9 @@ class Awaited(Protocol):
     def riding(self) -> bool:
         """A request is being answered, or waits to be."""
 
+    def note_unsent(self, unsent: int) -> None:
+        """So many bytes wait to be sent."""
+
     def refuse(self, error: GatewayError) -> None:
         """Answers, in its turn, what cannot be taken."""
 
@@ -74,7 +77,7 @@ def check(connection: Awaited, now: float, limits: Limits, keep_alive_s: float) 
 def _check_unsent(connection: Awaited, now: float, patience_s: float) -> None:
     unsent = connection.transport.get_write_buffer_size()
     if unsent != connection.unsent:
-        connection.unsent = unsent
+        connection.note_unsent(unsent)
         connection.stalled = now
     elif now - connection.stalled > patience_s:
         connection.transport.abort()
