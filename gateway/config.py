@@ -136,7 +136,9 @@ class Limits(Section):
     max_pipelined: int = Field(16, ge=1, description="requests waiting behind one, per connection")
     max_body_chunks: int = Field(65_536, ge=1)
     max_buffered_bytes: int = Field(
-        512 << 20, ge=1 << 20, description="bodies and unread answers held at once, per worker"
+        512 << 20,
+        ge=1 << 20,
+        description="bodies, what large ones were decoded to, and unread answers, per worker",
     )
     header_timeout_s: Seconds = 10.0
     body_timeout_s: Seconds = Field(60.0, description="longest pause between two pieces of a body")

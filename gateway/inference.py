@@ -22,7 +22,9 @@ from gateway.monitor.observe import BatchObserver
 from gateway.serving.batcher import Batch, Batcher, Rider
 from gateway.wire import coding
 from gateway.wire.answers import error_body, error_headers
+from gateway.wire.laden import Laden, footprint
 from gateway.wire.oip import Codec, InferRequest, parse_header_length
+from gateway.wire.services import Services
 
 log = logging.getLogger("penstock.inference")
 
@@ -42,6 +44,10 @@ Answer = tuple[bytes, int | None]
 """A body, and the length of its JSON part where binary tensors follow it."""
 
 
+Decoded = tuple[InferRequest, int] | GatewayError
+"""A request and how many bytes its tensors take, or why it is none."""
+
+
 Encoded = tuple[list[Rider], list[Answer], list[tuple[Rider, GatewayError]]]
 """Who gets an answer, which, and who cannot have one, and why."""
 
@@ -58,6 +64,7 @@ class InferEndpoint:
         "_max_body_bytes",
         "_observer",
         "_pool",
+        "_services",
     )
 
     def __init__(
@@ -65,15 +72,15 @@ class InferEndpoint:
         codec: Codec,
         observer: BatchObserver,
         pool: Executor,
-        max_body_bytes: int,
-        compress_min_bytes: int,
+        services: Services,
     ) -> None:
         self._codec = codec
         self._light_rows = codec.light_rows(THREAD_WEIGHT)
         self._observer = observer
         self._pool = pool
-        self._max_body_bytes = max_body_bytes
-        self._compress_min_bytes = compress_min_bytes
+        self._services = services
+        self._max_body_bytes = services.limits.max_body_bytes
+        self._compress_min_bytes = services.server.compress_min_bytes
         self._heir: Callable[[Exchange], bool] | None = None
 
     def attach(self, batcher: Batcher) -> None:
@@ -108,6 +115,8 @@ class InferEndpoint:
             self._submit(exchange, self._codec.decode(body, length), accept)
         except GatewayError as error:
             self._refuse(exchange, error)
+        except Exception:
+            self._fail(exchange)
 
     def _submit(self, exchange: Exchange, request: InferRequest, accept: bytes | None) -> None:
         timeout_us = request.timeout_us
@@ -133,16 +142,14 @@ class InferEndpoint:
         loop = asyncio.get_running_loop()
 
         def decode() -> None:
-            outcome: InferRequest | GatewayError = GatewayError("the client left")
+            outcome: Decoded = GatewayError("the client left")
             if not exchange.gone:  # while it waited for a thread
                 outcome = self._decode(exchange.body, header_length, encoding)
             loop.call_soon_threadsafe(self._decoded, exchange, outcome, accept)
 
         self._pool.submit(decode)
 
-    def _decode(
-        self, body: bytes, header_length: bytes | None, encoding: bytes | None
-    ) -> InferRequest | GatewayError:
+    def _decode(self, body: bytes, header_length: bytes | None, encoding: bytes | None) -> Decoded:
         """On a thread: never raises."""
         try:
             if encoding is not None:
@@ -150,25 +157,33 @@ class InferEndpoint:
             length = None
             if header_length is not None:
                 length = parse_header_length(header_length, len(body))
-            return self._codec.decode(body, length)
+            request = self._codec.decode(body, length)
+            return request, footprint(request.inputs, len(body))
         except GatewayError as error:
             return error
         except Exception:
             log.exception("decoding a request failed")
             return GatewayError("internal error")
 
-    def _decoded(
-        self, exchange: Exchange, outcome: InferRequest | GatewayError, accept: bytes | None
-    ) -> None:
+    def _decoded(self, exchange: Exchange, outcome: Decoded, accept: bytes | None) -> None:
         if exchange.gone:
             self._observer.left()
         elif isinstance(outcome, GatewayError):
             self._refuse(exchange, outcome)
         else:
+            request, size = outcome
             try:
-                self._submit(exchange, outcome, accept)
+                exchange = Laden(exchange, size, self._services)
+                self._submit(exchange, request, accept)
             except GatewayError as error:
                 self._refuse(exchange, error)
+            except Exception:
+                self._fail(exchange)
+
+    def _fail(self, exchange: Exchange) -> None:
+        """Nobody foresaw this; whoever sent it is answered and counted like any other."""
+        log.exception("taking a request failed")
+        self._refuse(exchange, GatewayError("internal error"))
 
     # ---- out ------------------------------------------------------------------------------------
 

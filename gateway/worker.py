@@ -222,13 +222,7 @@ class Worker:
         codec = Codec(
             held.name, str(held.version), signature, config.limits.max_body_bytes, max_rows
         )
-        endpoint = InferEndpoint(
-            codec,
-            observer,
-            self._pool,
-            config.limits.max_body_bytes,
-            config.server.compress_min_bytes,
-        )
+        endpoint = InferEndpoint(codec, observer, self._pool, self._services)
         deployment = Deployment(
             loaded,
             endpoint.deliver,

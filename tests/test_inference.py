@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import gzip
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
@@ -12,14 +15,18 @@ import numpy as np
 import orjson
 import pytest
 
-from gateway.errors import ModelFailed
+from gateway.config import Limits, Server
+from gateway.errors import BodyTooLarge, ModelFailed
 from gateway.inference import InferEndpoint
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.monitor.observe import BatchObserver
 from gateway.serving.riders import Batch, Rider
 from gateway.tensors import Signature, TensorSpec
+from gateway.wire.laden import STRING_BYTES, Laden, footprint
 from gateway.wire.oip import Codec
+from gateway.wire.services import Services
+from tests.wire.http_rig import CountingCounters
 
 SIGNATURE = Signature(
     (TensorSpec("x", "FP32", (-1, 2)),), (TensorSpec("y", "FP32", (-1, 1)),), batched=True
@@ -38,13 +45,23 @@ class Caller:
         self.answers: list[tuple[int, Any]] = []
         self.heads: list[Any] = []
         self.on_reply: Callable[[], None] = lambda: None
+        self.method, self.path, self.query = b"POST", b"/v2/models/m/infer", b""
+        self.on_leave: list[Callable[[], None]] = []
+
+    def on_gone(self, callback: Callable[[], None]) -> None:
+        self.on_leave.append(callback)
+
+    def leave(self) -> None:
+        self.gone = True
+        for callback in self.on_leave:
+            callback()
 
     def reply(self, status: int, body: bytes, headers: Any = (), *_: Any) -> None:
         if self.broken:
             raise RuntimeError("the transport is in a state nobody foresaw")
         self.heads.append(headers)
         self.on_reply()
-        if not headers:
+        if status != 200 or not headers:
             self.answers.append((status, orjson.loads(body)))
 
 
@@ -67,13 +84,23 @@ def arena():
     made.close()
 
 
+def new_services() -> Services:
+    limits = Limits(max_body_bytes=1 << 20, max_buffered_bytes=1 << 20)
+    return Services({}, limits, Server(compress_min_bytes=1 << 14), CountingCounters())
+
+
 @pytest.fixture
-def endpoint(arena):
+def services():
+    return new_services()
+
+
+@pytest.fixture
+def endpoint(arena, services):
     block = arena.allocate(layout.MODEL, layout.model_key("m", 1))
     with ThreadPoolExecutor(1) as pool:
         observer = BatchObserver(arena, block, 0)
         codec = Codec("m", "1", SIGNATURE, 1 << 20, 8)
-        made = InferEndpoint(codec, observer, pool, 1 << 20, 1 << 14)
+        made = InferEndpoint(codec, observer, pool, services)
         yield made, codec, arena.slot(block, 0)
 
 
@@ -129,6 +156,26 @@ def test_priority_and_timeout_of_a_request_reach_the_batcher(endpoint):
     assert before <= riders[0].deadline - 2.0 <= perf_counter()
 
 
+@pytest.mark.parametrize("padding", [0, 40_000], ids=["on-the-loop", "on-a-thread"])
+def test_a_request_that_nobody_foresaw_is_answered_and_counted(endpoint, padding):
+    deliverer, _, slot = endpoint
+
+    def fail() -> None:
+        raise OverflowError("int too large to convert to float")
+
+    async def scenario() -> Caller:
+        deliverer.attach(Taker([], fail))
+        replied = asyncio.Event()
+        caller = Caller(body=body_of() + b" " * padding)
+        caller.on_reply = lambda: asyncio.get_running_loop().call_soon(replied.set)
+        deliverer(caller)
+        await asyncio.wait_for(replied.wait(), 10)
+        return caller
+
+    assert asyncio.run(scenario()).answers == [(500, {"error": "internal error"})]
+    assert slot[layout.FAILED] == 1
+
+
 def test_a_large_body_is_decoded_off_the_loop(endpoint):
     deliverer, _codec, _ = endpoint
     riders: list[Rider] = []
@@ -144,6 +191,93 @@ def test_a_large_body_is_decoded_off_the_loop(endpoint):
         return [*taken, len(riders)]
 
     assert asyncio.run(scenario()) == [1, 2]
+
+
+def one_large() -> bytes:
+    """A compressed body of a few bytes that holds 400,000 bytes of numbers."""
+    tensor = {"name": "x", "shape": [1, 100_000], "datatype": "FP32", "data": [0] * 100_000}
+    return gzip.compress(orjson.dumps({"inputs": [tensor]}))
+
+
+class Loaded:
+    """An endpoint of a model that takes rows of any length, with callers whose bodies are large."""
+
+    def __init__(self, arena: Arena, services: Services, pool: ThreadPoolExecutor) -> None:
+        block = arena.allocate(layout.MODEL, layout.model_key("wide", 1))
+        wide = Signature((TensorSpec("x", "FP32", (-1, -1)),), SIGNATURE.outputs, batched=True)
+        codec = Codec("wide", "1", wide, 1 << 20, 8)
+        self.endpoint = InferEndpoint(codec, BatchObserver(arena, block, 0), pool, services)
+        self.slot = arena.slot(block, 0)
+        self.riders: list[Rider] = []
+        self._settled = asyncio.Queue[None]()
+        self.endpoint.attach(Taker(self.riders, lambda: self._settled.put_nowait(None)))
+
+    async def take(self) -> Caller:
+        """A caller whose large request rides now, or was refused."""
+        caller = Caller(body=one_large())
+        caller.headers = [(b"content-encoding", b"gzip")]
+        caller.on_reply = lambda: self._settled.put_nowait(None)
+        self.endpoint(caller)
+        await asyncio.wait_for(self._settled.get(), 10)
+        return caller
+
+
+def test_decoded_tensors_are_bounded_with_what_is_buffered(arena, services):
+    async def scenario() -> None:
+        with ThreadPoolExecutor(1) as pool:
+            loaded = Loaded(arena, services, pool)
+            first, _second = [await loaded.take() for _ in range(2)]
+            assert services.buffered_bytes == 800_000
+            third = await loaded.take()
+            assert third.answers[0][0] == 503
+            assert "retry later" in third.answers[0][1]["error"]
+            assert services.buffered_bytes == 800_000
+            loaded.endpoint.refuse(loaded.riders[0], ModelFailed("model run failed"))
+            assert (first.answers[0][0], services.buffered_bytes) == (500, 400_000)
+            fourth = await loaded.take()
+            assert fourth.answers == []
+
+    asyncio.run(scenario())
+
+
+def test_a_client_that_leaves_takes_its_decoded_tensors_along(arena, services):
+    async def scenario() -> None:
+        with ThreadPoolExecutor(1) as pool:
+            loaded = Loaded(arena, services, pool)
+            caller = await loaded.take()
+            assert not loaded.riders[0].exchange.gone
+            caller.leave()
+            assert loaded.riders[0].exchange.gone
+            assert services.buffered_bytes == 0
+
+    asyncio.run(scenario())
+
+
+def test_tensors_that_no_server_of_this_size_could_hold_are_too_large(services):
+    caller = Caller()
+    with pytest.raises(BodyTooLarge, match=r"limits\.max_buffered_bytes"):
+        Laden(caller, (1 << 20) + 1, services)
+    assert (services.buffered_bytes, caller.on_leave) == (0, [])
+
+
+def test_an_answered_request_is_not_kept_for_the_collector(services):
+    caller = Caller()
+    answered = weakref.ref(caller)
+    laden = Laden(caller, 1, services)
+    laden.reply(200, b"{}")
+    gc.disable()
+    try:
+        del laden, caller
+        assert answered() is None
+    finally:
+        gc.enable()
+
+
+def test_strings_count_with_what_each_takes():
+    words = np.array([b"a"] * 1000, object)
+    numbers = np.zeros(10, np.float32)
+    assert footprint([numbers], 99) == 40
+    assert footprint([words, numbers], 99) == 8000 + 40 + 1000 * STRING_BYTES + 99
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from gateway.serving.riders import Batch, Rider
 from gateway.tensors import Signature, TensorSpec
 from gateway.wire.oip import Codec
 from tests.serving.fakes import FakeExecutor
-from tests.test_inference import Caller
+from tests.test_inference import Caller, new_services
 
 WIDTH = 40_000
 SIGNATURE = Signature(
@@ -56,7 +56,7 @@ class Scene:
         self.codec = Codec("m", "1", SIGNATURE, 1 << 20, 8)
         self.pool = pool
         observer = BatchObserver(arena, block, 0)
-        self.endpoint = InferEndpoint(self.codec, observer, self.pool, 1 << 20, 1 << 14)
+        self.endpoint = InferEndpoint(self.codec, observer, self.pool, new_services())
         self.ledger = ledger
         self.endpoint.attach(self.ledger)
 

@@ -78,7 +78,7 @@ class Services:
         request_id_prefix: of every penstock-request-id, `b"host-0-1-"`.
         draining: answers carry `Connection: close` and are the last on their connection.
         now: `time.perf_counter` as of the last sweep: good enough for time-outs, and free.
-        buffered_bytes: of bodies, and of answers that clients have yet to read, held at the moment.
+        buffered_bytes: held at the moment: bodies, tensors of large ones, answers yet to be read.
         connections: all that are open.
         opening: how many are accepted and not yet open.
         heads: recently seen heads of requests to endpoints, by their bytes.

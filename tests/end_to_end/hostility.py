@@ -64,6 +64,9 @@ def besieged(folder: Path) -> Iterator[RunningServer]:
     save(repository / "linear" / "1", linear())
     save(repository / "words" / "1", identity(("rows", 1), TensorProto.STRING))
     save(repository / "open" / "1", identity(("rows", "a", "b")))
+    save(repository / "open_words" / "1", identity(("rows", "a", "b"), TensorProto.STRING))
+    unbatched = save(repository / "open_unbatched" / "1", identity(("rows", "a", "b")))
+    (unbatched.parent.parent / "config.pbtxt").write_text("max_batch_size: 0\n")
     with running(folder, repository, "--workers", "1", config=CONFIG, ready=False) as started:
         yield started
 

@@ -136,6 +136,45 @@ def test_a_hostile_body_of_any_size_is_named_alike(server, size):
     assert (answer.status, "element 3" in told(answer)) == (400, True)
 
 
+@pytest.mark.parametrize("parameters", [None, {"binary_data_size": 0}], ids=["json", "binary"])
+@pytest.mark.parametrize(
+    "shape",
+    [[1, 0, (1 << 63) - 1], [1, 0, 1 << 63], [1, 0, 1 << 62], [1, 1 << 61, 0]],
+    ids=["largest", "too-large", "large", "zero-last"],
+)
+@pytest.mark.parametrize("model", ["open", "open_unbatched", "open_words"])
+def test_a_shape_that_overflows_but_for_a_zero(server, model, shape, parameters):
+    datatype = "BYTES" if model == "open_words" else "FP32"
+    part = {"name": "x", "shape": shape, "datatype": datatype}
+    part |= {"data": []} if parameters is None else {"parameters": parameters}
+    body = json.dumps(asked(part)).encode()
+    headers = {} if parameters is None else {"Inference-Header-Content-Length": str(len(body))}
+    answer = server.request("POST", f"/v2/models/{model}/infer", body, headers)
+    assert (answer.status, "input 'x'" in told(answer)) in [(400, True), (413, True)]
+
+
+HUGE_TIMEOUT = (
+    b'{"parameters":{"timeout":' + b"9" * 399 + b'},"inputs":[{"name":"x","shape":[1,4],'
+    b'"datatype":"FP32","data":[NaN,2,3,4]}]%b}'
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        pytest.param(HUGE_TIMEOUT % b"", {}, id="plain"),
+        pytest.param(HUGE_TIMEOUT % (b',"padding":"%b"' % (b"x" * 40_000)), {}, id="large"),
+        pytest.param(
+            gzip.compress(HUGE_TIMEOUT % b""), {"Content-Encoding": "gzip"}, id="compressed"
+        ),
+    ],
+)
+def test_a_number_that_only_python_reads_is_refused_however_it_comes(server, body, headers):
+    # NaN has the text read by a decoder that knows integers of any size.
+    answer = server.request("POST", INFER, body, headers)
+    assert (answer.status, "parameter 'timeout'" in told(answer)) == (400, True)
+
+
 # ---- binary parts -------------------------------------------------------------------------------
 
 VALUES = np.array([1, 2, 3, 4], "<f4").tobytes()

@@ -13,6 +13,8 @@ from gateway.errors import InvalidParameter, MalformedJson
 
 Parameters = Mapping[str, Any]
 NO_PARAMETERS: Parameters = MappingProxyType({})
+# The decoder for NaN knows integers of hundreds of digits, which no float or array could take.
+MAX_UNSIGNED = (1 << 64) - 1
 
 
 def shown(value: Any) -> str:
@@ -92,9 +94,9 @@ def flag(parameters: Parameters, name: str, default: bool, place: str) -> bool:
 
 
 def unsigned(parameters: Parameters, name: str, default: int, place: str) -> int:
-    """An integer parameter that is not negative."""
+    """An integer parameter from 0 to `MAX_UNSIGNED`."""
     value = parameters.get(name, default)
-    if type(value) is not int or value < 0:
+    if type(value) is not int or not 0 <= value <= MAX_UNSIGNED:
         raise InvalidParameter(
             f"{place}: parameter '{name}': expected an unsigned integer, got {shown(value)}"
         )

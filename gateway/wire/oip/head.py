@@ -188,19 +188,21 @@ class HeadReader:
         return shape
 
     def _check_size(self, spec: TensorSpec, shape: tuple[int, ...]) -> None:
-        count = prod(shape)
-        if count > MAX_SIZE:
+        # A zero makes the product nothing, but NumPy multiplies what stands beside it all the same.
+        beside = prod(max(dim, 1) for dim in shape)
+        if beside > MAX_SIZE:
             raise InvalidTensor(
                 f"input {quoted(spec.name)}: shape {dims(shape)} causes total element count to "
                 f"exceed maximum size of {MAX_SIZE}"
             )
         # An array of BYTES holds a pointer for each; the elements are bounded by the body's own.
-        size = count * DTYPES[spec.datatype].itemsize
-        if size > MAX_SIZE:
+        itemsize = DTYPES[spec.datatype].itemsize
+        if beside * itemsize > MAX_SIZE:
             raise InvalidTensor(
                 f"byte size overflow for input {quoted(spec.name)}: expected at most {MAX_SIZE}, "
                 f"got {dims(shape)} of {spec.datatype}"
             )
+        size = prod(shape) * itemsize
         if size > self._max_bytes and spec.datatype != "BYTES":
             raise BodyTooLarge(
                 f"input {quoted(spec.name)}: shape {dims(shape)} holds {size} bytes, "
