@@ -117,6 +117,11 @@ class Services:
         self.sweep.stop()
         self.lag.stop()
 
+    @property
+    def crowded(self) -> bool:
+        """The worker holds more bytes than it may: large answers are not added to them."""
+        return self.buffered_bytes > self.limits.max_buffered_bytes
+
     def new_request_id(self) -> bytes:
         """A request id for what never became an exchange."""
         return b"%b%x" % (self.request_id_prefix, next(self.sequence))
