@@ -202,7 +202,7 @@ class Limits(Section):
     max_buffered_bytes: int = Field(
         512 << 20,
         ge=1 << 20,
-        description="bodies and what large ones were decoded to, held at once, per worker",
+        description="bodies, what large ones were decoded to, and unread answers, per worker",
     )
     header_timeout_s: Seconds = 10.0
     body_timeout_s: Seconds = Field(60.0, description="longest pause between two pieces of a body")

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from time import perf_counter
 
-from gateway.errors import Draining, GatewayError
+from gateway.errors import Draining, GatewayError, Overloaded
 from gateway.exchange import JSON_TYPE, Exchange, Header
 from gateway.monitor.observe import BatchObserver
 from gateway.serving.batcher import Batcher
@@ -218,6 +218,11 @@ class InferEndpoint:
         return self._codec.weighs_over(THREAD_WEIGHT, batch.outputs, requests)
 
     def _encode_on_thread(self, batch: Batch) -> None:
+        if self._services.crowded:
+            # Who asked before the others' answers piled up would have come in nonetheless.
+            for rider in batch.riders:
+                self.refuse(rider, Overloaded("answers that nobody reads fill the server"))
+            return
         loop = asyncio.get_running_loop()
 
         def encode() -> None:
@@ -321,11 +326,17 @@ class InferEndpoint:
                 small = coding.compress(body, chosen)
             except Exception:  # of memory, say: large as it is, it is still the answer
                 log.exception("an answer could not be compressed")
-                loop.call_soon_threadsafe(exchange.reply, 200, body, headers, content_type)
+                loop.call_soon_threadsafe(reply, body, headers)
                 return
             encoded = (*headers, (b"content-encoding", chosen), (b"vary", b"accept-encoding"))
-            loop.call_soon_threadsafe(exchange.reply, 200, small, encoded, content_type)
+            loop.call_soon_threadsafe(reply, small, encoded)
 
+        def reply(made: bytes, encoded: Sequence[Header]) -> None:
+            self._services.buffered_bytes -= len(body)
+            exchange.reply(200, made, encoded, content_type)
+
+        # It waits for a thread, and no batch holds a slot for it any more.
+        self._services.buffered_bytes += len(body)
         self._pool.submit(compress)
 
     def _refuse(self, exchange: Exchange, error: GatewayError) -> None:

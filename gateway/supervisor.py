@@ -132,6 +132,7 @@ class Supervisor:
         poller = select.poll()
         poller.register(waker, select.POLLIN)
         poller.register(self._link.fileno(), select.POLLIN)
+        processes.give_back_large_blocks()
         gc.collect()
         gc.freeze()
         while not self._done():

@@ -55,8 +55,9 @@ class Scene:
         self.slot = arena.slot(block, 0)
         self.codec = Codec("m", "1", SIGNATURE, 1 << 20, 8)
         self.pool = pool
+        self.services = new_services()
         observer = BatchObserver(arena, block, 0)
-        self.endpoint = InferEndpoint(self.codec, observer, self.pool, new_services())
+        self.endpoint = InferEndpoint(self.codec, observer, self.pool, self.services)
         self.ledger = ledger
         self.endpoint.attach(self.ledger)
 
@@ -206,6 +207,40 @@ def test_a_large_answer_is_compressed_where_asked(arena):
         scene.pool.run_next()
         await asyncio.wait_for(replied.wait(), 10)
         assert (b"content-encoding", b"gzip") in caller.heads[0]
+
+    played(arena, scenario)
+
+
+def test_an_answer_that_waits_to_be_compressed_counts_as_bytes_that_the_worker_holds(arena):
+    async def scenario(scene: Scene) -> None:
+        caller = Caller()
+        replied = asyncio.Event()
+        caller.on_reply = replied.set
+        batch = scene.batch(caller)
+        batch.riders[0].accept = b"gzip"
+        scene.endpoint.deliver(batch)
+        await scene.write()
+        assert scene.services.buffered_bytes > WIDTH
+        scene.pool.run_next()
+        await asyncio.wait_for(replied.wait(), 10)
+        assert scene.services.buffered_bytes == 0
+
+    played(arena, scenario)
+
+
+def test_where_unread_answers_fill_the_worker_no_large_one_is_added(arena):
+    async def scenario(scene: Scene) -> None:
+        scene.services.buffered_bytes = scene.services.limits.max_buffered_bytes + 1
+        first, second, small = Caller(), Caller(), Caller()
+        scene.endpoint.deliver(scene.batch(first, second))
+        assert [len(caller.heads) for caller in (first, second)] == [1, 1]
+        assert scene.slot[layout.ERRORS + layout.CODE_PLACE["overloaded"]] == 2
+        assert (scene.pool.waiting, scene.ledger.owed) == ([], [])
+        batch = scene.batch(small)
+        batch.outputs = [np.ones((1, 100), np.float32), None]
+        scene.endpoint.deliver(batch)
+        assert small.answers[0][0] == 200
+        assert (scene.slot[layout.REFUSED], scene.slot[layout.OK]) == (2, 1)
 
     played(arena, scenario)
 

@@ -207,7 +207,7 @@ _WORKER_GAUGES: Final = (
     ("loop_lag_seconds", "loop_lag_ns", 1e9, "How late the event loop last was."),
     ("loop_lag_max_seconds", "max_loop_lag_ns", 1e9, "How late the event loop was at worst."),
     ("reading_paused", "reading_paused", 1, "1 while the worker reads nothing, being late."),
-    ("buffered_bytes", "buffered_bytes", 1, "Request bodies and decoded large ones."),
+    ("buffered_bytes", "buffered_bytes", 1, "Bodies, decoded large ones, unread answers."),
 )
 _WORKER_COUNTERS: Final = (
     ("connections_accepted", "accepted", "Connections accepted."),

@@ -130,6 +130,7 @@ class Lane(HttpToolsProtocol):
         """The connection is no more."""
         if self._on_lane:
             self._leave()
+            self.note_unsent(0)
             self.services.closed(self)
         super().connection_lost(exc)
 
@@ -138,16 +139,19 @@ class Lane(HttpToolsProtocol):
         super().pause_writing()
         if self._on_lane:
             self.stalled = self.services.now
-            self.unsent = self.transport.get_write_buffer_size()
+            self.note_unsent(self.transport.get_write_buffer_size())
             self.flow.hold(WRITE)
 
     def resume_writing(self) -> None:
         """It reads again."""
         super().resume_writing()
         if self._on_lane:
+            self.note_unsent(0)
             self.flow.release(WRITE)
             if self._current is not None:
                 self._current.drained()
+            elif self._unsettled and not self._advancing:
+                self._advance()
 
     # What the intake calls.
 
@@ -238,6 +242,11 @@ class Lane(HttpToolsProtocol):
             self.transport.write_eof()
 
     # What the worker, its sweep and its lag guard call.
+
+    def note_unsent(self, unsent: int) -> None:
+        """Counts what the client has yet to read among the bytes that the worker holds."""
+        self.services.buffered_bytes += unsent - self.unsent
+        self.unsent = unsent
 
     def check(self, now: float) -> None:
         """Ends what has waited for the client too long."""
@@ -341,7 +350,8 @@ class Lane(HttpToolsProtocol):
     # The order of turns.
 
     def _take(self, turn: Turn) -> None:
-        if self._current is None and not self._queue:
+        # An answer to a client that does not read the one before it would only fill the memory.
+        if self._current is None and not self._queue and not self.flow.write_paused:
             self._current = turn
             turn.begin()
             return
@@ -355,7 +365,9 @@ class Lane(HttpToolsProtocol):
         # One loop instead of each answer starting the next: a long queue must not become a deep
         # stack.
         self._advancing = True
-        while queue and self._current is None and not self.transport.is_closing():
+        while queue and self._current is None and not self.flow.write_paused:
+            if self.transport.is_closing():
+                break
             self._current = turn = queue.popleft()
             turn.begin()
         self._advancing = False

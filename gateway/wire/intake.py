@@ -263,7 +263,7 @@ class Intake:
         return error
 
     def _check_length(self, head: Head) -> None:
-        if head.length is None:
+        if not head.length:
             return
         if head.length > self._limits.max_body_bytes:
             raise self._too_large()
@@ -318,7 +318,9 @@ class Intake:
 
 
 def _overloaded() -> Overloaded:
-    return Overloaded("request bodies: the server holds as many bytes as it may, retry later")
+    return Overloaded(
+        "the server holds as many bytes of bodies and unread answers as it may, retry later"
+    )
 
 
 def _reason(error: httptools.HttpParserError) -> str:

@@ -44,6 +44,9 @@ class Awaited(Protocol):
     def riding(self) -> bool:
         """A request is being answered, or waits to be."""
 
+    def note_unsent(self, unsent: int) -> None:
+        """So many bytes wait to be sent."""
+
     def refuse(self, error: GatewayError) -> None:
         """Answers, in its turn, what cannot be taken."""
 
@@ -93,7 +96,7 @@ def _check_unsent(
 ) -> None:
     unsent = connection.transport.get_write_buffer_size()
     if unsent != connection.unsent:
-        connection.unsent = unsent
+        connection.note_unsent(unsent)
         connection.stalled = now
     elif now - connection.stalled > patience_s:
         cut("write_timeout")

@@ -86,7 +86,7 @@ class Services:
         request_id_prefix: of every penstock-request-id, `b"host-0-1-"`.
         draining: answers carry `Connection: close` and are the last on their connection.
         now: `time.perf_counter` as of the last sweep: good enough for time-outs, and free.
-        buffered_bytes: bodies, and tensors of large ones, held at the moment.
+        buffered_bytes: held at the moment: bodies, tensors of large ones, answers yet to be read.
         connections: all that are open.
         opening: how many are accepted and not yet open.
         heads: recently seen heads of requests to endpoints, by their bytes.
@@ -125,6 +125,11 @@ class Services:
         """Stops both timers."""
         self.sweep.stop()
         self.lag.stop()
+
+    @property
+    def crowded(self) -> bool:
+        """The worker holds more bytes than it may: large answers are not added to them."""
+        return self.buffered_bytes > self.limits.max_buffered_bytes
 
     def new_request_id(self) -> bytes:
         """A request id for what never became an exchange."""

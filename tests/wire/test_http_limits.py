@@ -72,6 +72,23 @@ def test_a_worker_holds_only_so_many_bytes_of_bodies(path):
         assert server.connect().send(post(path, b"x" * half)).answer().status == 200
 
 
+def test_answers_that_nobody_reads_count_as_bytes_that_a_worker_holds():
+    with rig(max_buffered_bytes=24 << 20) as server:
+        clients = [server.connect() for _ in range(3)]
+        for client in clients[:2]:
+            client.send(post("/held", b"x"))
+            server.call(server.next_held().reply, 200, b"y" * 20_000_000)
+        assert server.reached(lambda: server.services.buffered_bytes > 24 << 20)
+        answer = server.connect().send(post("/echo", b"x")).answer()
+        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        assert server.counters.numbers["overloaded"] == 1
+        assert server.get().status == 200, "who asks after the server's health gets an answer"
+        assert len(clients[0].answer().body) == 20_000_000
+        assert clients[2].send(post("/echo", b"x")).answer().status == 200
+        clients[1].reset()
+        assert server.reached(lambda: server.services.buffered_bytes == 0)
+
+
 @pytest.mark.parametrize(
     ("limits", "sent", "status"),
     [

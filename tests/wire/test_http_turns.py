@@ -12,6 +12,8 @@ from tests.wire.http_rig import chunked, post, rig
 LANE = post("/echo", b"lane")
 APP = post("/app", b"app")
 STREAMED = post("/app/stream", b"streamed")
+SOME_MEGABYTES = 20_000_000
+"""More than sockets take of an answer that nobody reads."""
 BODIES = {LANE: b"lane", APP: b"app", STREAMED: b"streamed"}
 
 
@@ -35,6 +37,37 @@ def test_of_a_client_that_sends_and_never_reads_no_more_is_kept_than_one_read():
             peak = max(peak, server.call(lambda: len(lane._unread)))
         assert peak <= 300_000
         client.reset()
+
+
+@pytest.mark.parametrize("next_path", ["/held", "/app/held"])
+@pytest.mark.parametrize("first", ["/echo", "/app"])
+def test_no_request_begins_while_its_client_does_not_read_the_answer_before_it(first, next_path):
+    with rig() as server:
+        behind = post(next_path, b"next")
+        client = server.connect().send(post(first, b"x" * SOME_MEGABYTES), behind, behind)
+        (lane,) = server.call(lambda: list(server.services.connections))
+        assert server.reached(lambda: lane.flow.write_paused and not lane.intake.begun)
+        assert server.held.empty()
+        assert len(client.answer().body) == SOME_MEGABYTES
+        for _ in range(2):
+            held = server.next_held()
+            if next_path == "/held":
+                server.call(held.reply, 200, b"next")
+            else:
+                server.call(held.go.set)
+            assert client.answer().body == b"next"
+
+
+def test_what_waits_behind_an_unread_answer_is_answered_before_a_drain_closes():
+    with rig() as server:
+        client = server.connect().send(post("/echo", b"x" * SOME_MEGABYTES), LANE)
+        (lane,) = server.call(lambda: list(server.services.connections))
+        assert server.reached(lambda: lane.flow.write_paused)
+        done, is_done = server.signal()
+        server.call(server.services.finish, done)
+        assert len(client.answer().body) == SOME_MEGABYTES
+        assert (client.answer().body, client.closed()) == (b"lane", True)
+        assert is_done()
 
 
 def test_one_client_is_never_handed_the_answer_of_another_over_a_shared_connection():

@@ -229,6 +229,16 @@ def test_bad_parameters_are_refused(parameters, error, words):
     assert type(found) is error
 
 
+def test_parameters_are_counted_before_they_are_looked_at():
+    many = {**{f"p{n}": 1 for n in range(256)}, "last": None}
+    for body in (
+        request(parameters=many),
+        request(tensor(parameters=many)),
+        request(outputs=[{"name": "Y", "parameters": many}]),
+    ):
+        assert "expected at most 256 parameters, got 257" in str(refusal(plain_codec(), body))
+
+
 @pytest.mark.parametrize("identifier", [5, None, True, [], {}])
 def test_the_id_must_be_a_string(identifier):
     assert "id: expected a string" in str(refusal(plain_codec(), request(id=identifier)))

@@ -83,6 +83,13 @@ def test_brackets_in_strings_do_not_nest():
     assert codec.decode(body, None).inputs[0][0, 0] == text.encode()
 
 
+def test_colons_in_strings_are_no_members():
+    codec = codec_of([spec("X", "BYTES", -1, 1)], max_batch_size=0)
+    rows = 70_000
+    body = request(tensor(datatype="BYTES", shape=[rows, 1], data=["12:30:15 http://x"] * rows))
+    assert codec.decode(body, None).rows == rows
+
+
 def test_unterminated_strings_cost_no_more_than_their_length():
     bomb = b"[" * 101 + b'"' + b'\\"' * 200_000
     assert type(refusal(plain_codec(), bomb)) is MalformedJson
@@ -92,11 +99,21 @@ def test_unterminated_strings_cost_no_more_than_their_length():
     ("body", "error", "words"),
     [
         pytest.param(
-            b'{"x":[' + b"[]," * 1_000_001 + b"1]}", BodyTooLarge, "arrays and objects", id="lists"
+            b'{"x":[' + b"[]," * 300_001 + b"1]}", BodyTooLarge, "arrays and objects", id="lists"
         ),
         pytest.param(
-            b'{"x":[' + b'"a",' * 2_000_001 + b'"a"]}', BodyTooLarge, "strings", id="strings"
+            b'{"parameters":{' + b'"":1,' * 200_000 + b'"":1}}',
+            BodyTooLarge,
+            "members of objects, got 200002",
+            id="members",
         ),
+        pytest.param(
+            b"{" + b'"" \n:1,' * 200_000 + b'"":1}',
+            BodyTooLarge,
+            "members of objects, got 200001",
+            id="spaced-members",
+        ),
+        pytest.param(b'{"x":[' + b'"",' * 2_000_000 + b"1]}", BodyTooLarge, "quotes", id="strings"),
         pytest.param(
             b'{"x":[NaN,' + b"1," * (9 << 20) + b"1]}", BodyTooLarge, "binary tensors", id="nan"
         ),

@@ -11,6 +11,7 @@ from typing import Any
 
 from gateway.errors import InvalidParameter, MalformedJson
 
+MAX_PARAMETERS = 256
 Parameters = Mapping[str, Any]
 NO_PARAMETERS: Parameters = MappingProxyType({})
 # The decoder for NaN knows integers of hundreds of digits, which no float or array could take.
@@ -69,11 +70,16 @@ def parameters_of(owner: dict[str, Any], place: str) -> Parameters:
 
     Raises:
         MalformedJson: they are no object.
-        InvalidParameter: a value is neither string, number nor boolean.
+        InvalidParameter: more than `MAX_PARAMETERS`, or a value that is neither string, number
+            nor boolean.
     """
     if "parameters" not in owner:
         return NO_PARAMETERS
     value = as_object(owner["parameters"], f"{place}: parameters")
+    if len(value) > MAX_PARAMETERS:
+        raise InvalidParameter(
+            f"{place}: expected at most {MAX_PARAMETERS} parameters, got {len(value)}"
+        )
     for name, item in value.items():
         if type(item) not in (str, int, float, bool):
             raise InvalidParameter(

@@ -34,7 +34,6 @@ from gateway.wire.oip.fields import (
 )
 
 MAX_SIZE = (1 << 63) - 1
-MAX_PARAMETERS = 256
 
 
 class Part(NamedTuple):
@@ -270,10 +269,6 @@ class HeadReader:
 
 def refuse_reserved(parameters: Parameters) -> None:
     """Refuses request parameters that are kept for servers, or ask for what is not done here."""
-    if len(parameters) > MAX_PARAMETERS:
-        raise InvalidParameter(
-            f"request: expected at most {MAX_PARAMETERS} parameters, got {len(parameters)}"
-        )
     for name, value in parameters.items():
         if name.startswith("triton_"):
             raise InvalidParameter(

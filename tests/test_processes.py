@@ -1,0 +1,34 @@
+"""What the supervisor sets up for its children holds in each of them."""
+
+from __future__ import annotations
+
+import ctypes
+
+import psutil
+import pytest
+
+from gateway import processes
+
+BLOCK = 8 << 20
+BLOCKS = 16
+
+
+def megabytes_kept() -> int:
+    """What a process keeps of 128 MB that it has freed between small things that live on."""
+    processes.give_back_large_blocks()
+    process = psutil.Process()
+    first = b"\1" * BLOCK
+    del first  # whereupon glibc would expect more of its kind
+    before = process.memory_info().rss
+    held = [(b"\1" * BLOCK, b"\1" * 100_000) for _ in range(BLOCKS)]
+    small = [pair[1] for pair in held]
+    held.clear()
+    kept = process.memory_info().rss - before
+    assert len(small) == BLOCKS
+    return max(kept, 0) >> 20
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="malloc is not glibc's")
+def test_freed_memory_in_large_blocks_goes_back_to_the_system():
+    child = psutil.Process(processes.fork(megabytes_kept))
+    assert child.wait(20) < 20
