@@ -180,7 +180,7 @@ def test_a_request_that_nobody_foresaw_is_answered_and_counted(endpoint, padding
         deliverer.attach(Taker([], fail))
         replied = asyncio.Event()
         caller = Caller(body=body_of() + b" " * padding)
-        caller.on_reply = lambda: asyncio.get_running_loop().call_soon(replied.set)
+        caller.on_reply = replied.set
         deliverer(caller)
         await asyncio.wait_for(replied.wait(), 10)
         return caller
@@ -223,11 +223,12 @@ class Loaded:
         self.slot = arena.slot(block, 0)
         self.riders: list[Rider] = []
         self._settled = asyncio.Queue[None]()
-        self.endpoint.attach(Taker(self.riders, lambda: self._settled.put_nowait(None)))
+        taker: Any = Taker(self.riders, lambda: self._settled.put_nowait(None))
+        self.endpoint.attach(taker)
 
     async def take(self) -> Caller:
         """A caller whose large request rides now, or was refused."""
-        caller = Caller(body=one_large())
+        caller: Any = Caller(body=one_large())
         caller.headers = [(b"content-encoding", b"gzip")]
         caller.on_reply = lambda: self._settled.put_nowait(None)
         self.endpoint(caller)
@@ -267,14 +268,14 @@ def test_a_client_that_leaves_takes_its_decoded_tensors_along(arena, services):
 
 
 def test_tensors_that_no_server_of_this_size_could_hold_are_too_large(services):
-    caller = Caller()
+    caller: Any = Caller()
     with pytest.raises(BodyTooLarge, match=r"limits\.max_buffered_bytes"):
         Laden(caller, (1 << 20) + 1, services)
     assert (services.buffered_bytes, caller.on_leave) == (0, [])
 
 
 def test_an_answered_request_is_not_kept_for_the_collector(services):
-    caller = Caller()
+    caller: Any = Caller()
     answered = weakref.ref(caller)
     laden = Laden(caller, 1, services)
     laden.reply(200, b"{}")
