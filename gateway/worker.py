@@ -13,6 +13,7 @@ import signal
 import socket
 import ssl
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -71,6 +72,8 @@ POOL_THREADS = 4
 SWITCH_INTERVAL_S = 0.001
 # Refusals written at the end of the grace period leave before their connections are cut.
 FLUSH_S = 0.1
+# Threads that do not all start end the worker, which is replaced.
+STARTED_WITHIN_S = 10.0
 # Which models are being loaded is marked in places of their own.
 LOADING = RUNNING + RUNNING_PLACES - PARALLEL
 # A worker whose model hangs while it is loaded serves the others then: half a server beats none.
@@ -83,6 +86,19 @@ def main(inherited: Inherited, slot: int, epoch: int) -> int:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     uvloop.run(Worker(inherited, slot, epoch).run())
     return 0
+
+
+def started_pool(count: int) -> ThreadPoolExecutor:
+    """A pool whose threads all run.
+
+    One that starts them as work comes raises, where there is none to be had, and does the work all
+    the same once another is free: its request would be answered twice.
+    """
+    pool = ThreadPoolExecutor(count, "pool")
+    met = threading.Barrier(count)
+    for _ in range(count):
+        pool.submit(met.wait, STARTED_WITHIN_S)
+    return pool
 
 
 class Worker:
@@ -103,7 +119,7 @@ class Worker:
         self._arena.claim(slot, os.getpid(), epoch, time.monotonic_ns())
         self._observer = WorkerObserver(self._arena, slot)
         self._catalogue = Catalogue()
-        self._pool = ThreadPoolExecutor(POOL_THREADS, "pool")
+        self._pool = started_pool(POOL_THREADS)
         self._observers: dict[str, BatchObserver] = {}
         self._guard: Guard | None = None
         self._tables: list[TableInbox] = []

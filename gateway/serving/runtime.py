@@ -112,6 +112,9 @@ class OnnxRuntime:
             i for i, spec in enumerate(signature.outputs) if spec.datatype == "BYTES"
         )
         self._run = self._way()
+        # Until the next run; None: nothing out of the ordinary.
+        self._next_options: Any = None
+        # Grows to its bound.
         self._names: dict[tuple[int, ...], list[str]] = {}
 
     def run(self, inputs: Sequence[Array], wanted: Sequence[int]) -> list[Array]:
@@ -125,13 +128,19 @@ class OnnxRuntime:
             if len(self._names) < 1024:
                 self._names[key] = names
         try:
-            outputs: list[Array] = self._run(inputs, names)
+            options, self._next_options = self._next_options, None
+            outputs: list[Array] = self._run(inputs, names, options)
         except Exception as error:
             raise ModelFailed(f"model run failed: {_short(error)}") from error
         size = 0
         for output in outputs:
             size += output.nbytes
         if size > self._max_output_bytes:
+            # The error must not keep them, nor the arena what they took: a run can give back only
+            # what was free before it began.
+            outputs.clear()
+            del output
+            self._next_options = _SHRINKING if self.device == "cpu" else None
             raise ModelFailed(
                 f"outputs hold {size} bytes, max_output_bytes is {self._max_output_bytes}"
             )
@@ -158,7 +167,7 @@ class OnnxRuntime:
                 wanted = [spec.name for spec in specs]
                 raise ModelRefused(f"{side}s: expected {wanted}, the loaded model has {names}")
 
-    def _way(self) -> Callable[[Sequence[Array], list[str]], list[Array]]:
+    def _way(self) -> Callable[[Sequence[Array], list[str], Any], list[Array]]:
         bf16_out = any(spec.datatype == "BF16" for spec in self.signature.outputs)
         if self._texts:
             if bf16_out:
@@ -168,14 +177,14 @@ class OnnxRuntime:
             return self._run_bound
         return self._run_plain
 
-    def _run_plain(self, inputs: Sequence[Array], names: list[str]) -> list[Array]:
+    def _run_plain(self, inputs: Sequence[Array], names: list[str], options: Any) -> list[Array]:
         feed: dict[str, Any] = dict(zip(self._inputs, inputs, strict=True))
         for index in self._bf16:
             feed[self._inputs[index]] = _bf16_value(inputs[index])
-        outputs: list[Array] = self._session.run(names, feed)
+        outputs: list[Array] = self._session.run(names, feed, options)
         return outputs
 
-    def _run_bound(self, inputs: Sequence[Array], names: list[str]) -> list[Array]:
+    def _run_bound(self, inputs: Sequence[Array], names: list[str], options: Any) -> list[Array]:
         """Through an I/O binding: ONNX Runtime copies each tensor once to or from the device."""
         binding = self._session.io_binding()
         for index, (name, array) in enumerate(zip(self._inputs, inputs, strict=True)):
@@ -185,7 +194,7 @@ class OnnxRuntime:
                 binding.bind_cpu_input(name, array)
         for name in names:
             binding.bind_output(name, "cpu")
-        self._session.run_with_iobinding(binding)
+        self._session.run_with_iobinding(binding, options)
         return [_read(value) for value in binding.get_outputs()]
 
     def _with_text(self, inputs: Sequence[Array]) -> list[Array]:
@@ -193,6 +202,16 @@ class OnnxRuntime:
         for index in self._texts:
             arrays[index] = text.to_str(self._inputs[index], arrays[index])
         return arrays
+
+
+def _shrinking() -> Any:
+    options = ort.RunOptions()
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return options
+
+
+_SHRINKING = _shrinking()
+"""For a run that gives what the CPU's arena does not use back to the system."""
 
 
 def _options(settings: ModelSettings, signature: Signature) -> Any:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import onnx
 import onnxruntime as ort
+import psutil
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -204,6 +205,25 @@ def test_outputs_past_their_limit_are_an_error(tmp_path):
     runtime.run([np.ones((64, 4), np.float32)], (0,))
     with pytest.raises(ModelFailed, match="outputs hold 1040 bytes, max_output_bytes is 1024"):
         runtime.run([np.ones((65, 4), np.float32)], (0,))
+
+
+def test_outputs_that_were_refused_leave_no_memory_behind(tmp_path):
+    model = make(
+        [helper.make_node("Expand", ["x", "shape"], ["y"])],
+        [value("x", (1, 1)), value("shape", (2,), TensorProto.INT64)],
+        [value("y", ("rows", "columns"))],
+    )
+    runtime = open_model(model, tmp_path, batched=False, max_output_bytes=8192)
+
+    def run(rows: int) -> int:
+        runtime.run([np.ones((1, 1), np.float32), np.array([rows, 1024])], (0,))
+        return psutil.Process().memory_info().rss
+
+    before = run(1)  # as a warm-up does: the arena never gives its first region back
+    with pytest.raises(ModelFailed, match="outputs hold 268435456 bytes") as refused:
+        run(65_536)
+    assert run(1) - before < 64 << 20
+    assert refused.value is not None, "and were not only let go with the error"
 
 
 @pytest.mark.parametrize(
