@@ -152,6 +152,13 @@ class Drain(Section):
     lag_s: float = Field(0.0, ge=0, description="between failing readiness and closing the door")
 
 
+class Log(Section):
+    """What is written to standard error, and how. See `gateway.logs`."""
+
+    format: Literal["text", "json"] = Field("text", description="json: one object a line")
+    level: Literal["info", "warning", "error"] = Field("info", description="the least that is told")
+
+
 class Repository(Section):
     """Where models come from besides the registry, and whether clients may load and unload."""
 
@@ -170,6 +177,7 @@ class Config(Section):
     control: Control = Control()
     limits: Limits = Limits()
     drain: Drain = Drain()
+    log: Log = Log()
     repository: Repository = Repository()
     defaults: ModelSettings = ModelSettings()
     models: dict[Name, ModelConfig] = Field(default_factory=dict)

@@ -20,7 +20,7 @@ import uvicorn
 import uvloop
 from uvicorn.server import ServerState
 
-from gateway import devices, sockets
+from gateway import devices, logs, sockets
 from gateway.catalogue import Catalogue, Served
 from gateway.errors import Draining
 from gateway.exchange import Exchange
@@ -69,7 +69,7 @@ OPEN_WITHIN_S = 300.0
 
 def main(inherited: Inherited, slot: int, epoch: int) -> int:
     """Serves until SIGTERM, then drains; returns the exit status."""
-    logging.basicConfig(level=logging.WARNING, format=f"penstock worker {slot}: %(message)s")
+    logs.rename(f"worker-{slot}")
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     uvloop.run(Worker(inherited, slot, epoch).run())
     return 0

@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "handover": {"errors"},
     "sockets": {"errors"},
     "processes": set(),
+    "logs": set(),
     "devices": {"config"},
     "kernels": set(),
     "models": {"errors", "tensors", "config"},
@@ -38,10 +39,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "catalogue": GROUND | {"serving", "inference"},
     "openinference": GROUND | {"models", "catalogue", "inference", "serving", "monitor", "wire"},
     "follower": GROUND | {"catalogue", "serving", "channel"},
-    "trial": GROUND | {"serving"},
+    "trial": GROUND | {"serving", "logs"},
     "inherited": GROUND | {"channel", "handover", "monitor", "sockets"},
-    "worker": GROUND | DATA_PLANE | {"devices", "inherited", "channel", "handover", "sockets"},
-    "control": GROUND | {"inherited", "channel", "handover", "models", "monitor", "kernels"},
+    "worker": GROUND
+    | DATA_PLANE
+    | {"devices", "inherited", "channel", "handover", "sockets", "logs"},
+    "control": GROUND
+    | {"inherited", "channel", "handover", "models", "monitor", "kernels", "logs"},
     "supervisor": GROUND | {"inherited", "channel", "handover", "monitor", "sockets", "processes"},
     "cli": GROUND
     | {
@@ -49,6 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "processes",
         "devices",
         "inherited",
+        "logs",
         "control",
         "worker",
         "trial",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import logging
 import os
 import resource
 import signal
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from gateway.errors import ConfigInvalid
+
+log = logging.getLogger("penstock.supervisor")
 
 DEFAULT_HOME = ".penstock"
 # Far above `limits.max_connections`; some kernels give every process a table of the full size.
@@ -48,6 +51,9 @@ def configure(subparsers: Any) -> None:
         type=int,
         help="worker processes (default: one per GPU in use, else one per usable core)",
     )
+    parser.add_argument(
+        "--log-format", choices=["text", "json"], help="lines on standard error (default text)"
+    )
     parser.add_argument("--json", action="store_true", help="announce readiness as one JSON line")
     parser.set_defaults(run=run)
 
@@ -66,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
     """Serves; returns when the server has stopped."""
     # Until the supervisor listens to it, a reload has nothing to reload.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    from gateway import config
+    from gateway import config, logs
 
     document = config.load(args.config)
     overrides = {
@@ -76,8 +82,10 @@ def run(args: argparse.Namespace) -> int:
             if value is not None
         },
         "control": {} if args.admin_port is None else {"port": args.admin_port},
+        "log": {} if args.log_format is None else {"format": args.log_format},
     }
     settings = config.override(document, overrides)
+    logs.set_up(settings.log.format, settings.log.level, "supervisor")
     home = args.home.resolve()
     lock = _take_home(home)
     # One that a killed server left would send commands to whoever has its ports now.
@@ -101,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
     with Bar("compiling kernels", told=str) as bar:
         compile_seconds = _jit.compile_all(bar)
     if compile_seconds > 1 and sys.stderr.isatty():
-        print(f"penstock: compiled kernels in {compile_seconds:.1f} s", file=sys.stderr)  # noqa: T201
+        log.info("compiled kernels in %.1f s", compile_seconds)
     gpus = devices.count_gpus()
     launch = Launch(
         config=settings,
@@ -143,10 +151,7 @@ def _prepare_environment(home: Path) -> None:
         cache.mkdir(parents=True, exist_ok=True)
         os.environ.setdefault("NUMBA_CACHE_DIR", str(cache))
     except OSError as error:
-        print(  # noqa: T201
-            f"penstock: {cache}: {error.strerror}; kernels are compiled at every start",
-            file=sys.stderr,
-        )
+        log.warning("%s: %s; kernels are compiled at every start", cache, error.strerror)
 
 
 def _take_home(home: Path) -> IO[str]:

@@ -20,7 +20,7 @@ import onnxruntime as ort
 import uvicorn
 import uvloop
 
-from gateway import __version__
+from gateway import __version__, logs
 from gateway import config as configuration
 from gateway.config import Config
 from gateway.control import memory as memories
@@ -59,12 +59,12 @@ RETRY_S = 2.0
 SLOW_START_S = 1.0
 BEAT_S = 1.0
 # What a reload cannot change, because it was handed out before the workers were forked.
-FIXED_SECTIONS = ("server", "control", "limits", "drain")
+FIXED_SECTIONS = ("server", "control", "limits", "drain", "log")
 
 
 def main(inherited: Inherited, epoch: int) -> int:
     """Runs control until SIGTERM."""
-    logging.basicConfig(level=logging.WARNING, format="penstock control: %(message)s")
+    logs.rename("control")
     uvloop.run(Control(inherited, epoch).run())
     return 0
 
@@ -138,6 +138,7 @@ class Control:
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
+                log_config=None,
                 log_level="warning",
                 access_log=False,
                 lifespan="off",
