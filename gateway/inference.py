@@ -17,11 +17,12 @@ from concurrent.futures import Executor
 from time import perf_counter
 
 from gateway.errors import Draining, GatewayError
-from gateway.exchange import JSON_TYPE, Exchange, Header
+from gateway.exchange import JSON_TYPE, Exchange, Header, Phases
 from gateway.monitor.observe import BatchObserver
 from gateway.serving.batcher import Batch, Batcher, Rider
 from gateway.wire import coding
 from gateway.wire.answers import error_body, error_headers
+from gateway.wire.head import TIMING
 from gateway.wire.oip import Codec, InferRequest, parse_header_length
 
 log = logging.getLogger("penstock.inference")
@@ -36,7 +37,9 @@ _INFINITE = float("inf")
 _HEADER_LENGTH = b"inference-header-content-length"
 _CONTENT_ENCODING = b"content-encoding"
 _ACCEPT_ENCODING = b"accept-encoding"
-_OURS = frozenset({_HEADER_LENGTH, _CONTENT_ENCODING, _ACCEPT_ENCODING})
+_OURS = frozenset({_HEADER_LENGTH, _CONTENT_ENCODING, _ACCEPT_ENCODING, TIMING})
+# Further ones are told the whole time alone.
+MAX_TIMED = 1024
 
 Answer = tuple[bytes, int | None]
 """A body, and the length of its JSON part where binary tensors follow it."""
@@ -58,6 +61,8 @@ class InferEndpoint:
         "_max_body_bytes",
         "_observer",
         "_pool",
+        "_timed",
+        "_times_all",
     )
 
     def __init__(
@@ -67,7 +72,9 @@ class InferEndpoint:
         pool: Executor,
         max_body_bytes: int,
         compress_min_bytes: int,
+        times_all: bool = False,
     ) -> None:
+        """`times_all`: every exchange is told its phases, not only those that ask."""
         self._codec = codec
         self._light_rows = codec.light_rows(THREAD_WEIGHT)
         self._observer = observer
@@ -75,6 +82,9 @@ class InferEndpoint:
         self._max_body_bytes = max_body_bytes
         self._compress_min_bytes = compress_min_bytes
         self._heir: Callable[[Exchange], bool] | None = None
+        self._times_all = times_all
+        self._timed: set[Exchange] = set()
+        """Those under way that asked to be told their phases."""
 
     def attach(self, batcher: Batcher) -> None:
         """Where requests go once decoded; the batcher needs `deliver` and `refuse`, hence later."""
@@ -96,8 +106,10 @@ class InferEndpoint:
                     header_length = value
                 elif name == _CONTENT_ENCODING:
                     encoding = value
-                else:
+                elif name == _ACCEPT_ENCODING:
                     accept = value
+                else:
+                    self._time(exchange, value)
         if encoding is not None or len(body) > THREAD_BYTES:
             self._decode_on_thread(exchange, header_length, encoding, accept)
             return
@@ -108,6 +120,11 @@ class InferEndpoint:
             self._submit(exchange, self._codec.decode(body, length), accept)
         except GatewayError as error:
             self._refuse(exchange, error)
+
+    def _time(self, exchange: Exchange, wish: bytes) -> None:
+        if wish.strip() == b"1" and len(self._timed) < MAX_TIMED:
+            self._timed.add(exchange)
+            exchange.on_gone(lambda: self._timed.discard(exchange))
 
     def _submit(self, exchange: Exchange, request: InferRequest, accept: bytes | None) -> None:
         timeout_us = request.timeout_us
@@ -135,15 +152,16 @@ class InferEndpoint:
         def decode() -> None:
             outcome: InferRequest | GatewayError = GatewayError("the client left")
             if not exchange.gone:  # while it waited for a thread
-                outcome = self._decode(exchange.body, header_length, encoding)
+                outcome = self._decode(exchange, header_length, encoding)
             loop.call_soon_threadsafe(self._decoded, exchange, outcome, accept)
 
         self._pool.submit(decode)
 
     def _decode(
-        self, body: bytes, header_length: bytes | None, encoding: bytes | None
+        self, exchange: Exchange, header_length: bytes | None, encoding: bytes | None
     ) -> InferRequest | GatewayError:
         """On a thread: never raises."""
+        body = exchange.body
         try:
             if encoding is not None:
                 body = coding.inflate(body, encoding, self._max_body_bytes)
@@ -154,7 +172,7 @@ class InferEndpoint:
         except GatewayError as error:
             return error
         except Exception:
-            log.exception("decoding a request failed")
+            log.exception("decoding a request failed", extra=exchange.about)
             return GatewayError("internal error")
 
     def _decoded(
@@ -218,11 +236,13 @@ class InferEndpoint:
             rows = sum([rider.rows for rider in answered])
         pruned = batch.runtime is not None
         observer.counted(batch.reason, batch.rows, len(answered), rows, left, pruned)
+        if self._timed or self._times_all:
+            self._tell_phases(batch, answered)
         for rider, answer in zip(answered, answers, strict=True):
             try:
                 self._reply(rider, answer)
             except Exception:  # one connection's trouble is not its batch-mates'
-                log.exception("an answer could not be sent")
+                log.exception("an answer could not be sent", extra=rider.exchange.about)
         observer.observed(
             [rider.exchange.arrived for rider in answered],
             [rider.queued for rider in answered],
@@ -236,6 +256,13 @@ class InferEndpoint:
             batch.padded_cells,
             batch.cells,
         )
+
+    def _tell_phases(self, batch: Batch, answered: list[Rider]) -> None:
+        for rider in answered:
+            exchange = rider.exchange
+            if self._times_all or exchange in self._timed:
+                exchange.note_phases(Phases(rider.queued, batch.started, batch.finished))
+                self._timed.discard(exchange)
 
     def refuse(self, rider: Rider, error: GatewayError) -> None:
         """Answers a rider that will not ride, or whose run failed."""
@@ -263,7 +290,7 @@ class InferEndpoint:
                 failed.append((rider, error))
                 continue
             except Exception:
-                log.exception("an answer could not be written")
+                log.exception("an answer could not be written", extra=rider.exchange.about)
                 failed.append((rider, GatewayError("internal error")))
                 continue
             answered.append(rider)
@@ -292,7 +319,7 @@ class InferEndpoint:
             try:
                 small = coding.compress(body, chosen)
             except Exception:  # of memory, say: large as it is, it is still the answer
-                log.exception("an answer could not be compressed")
+                log.exception("an answer could not be compressed", extra=exchange.about)
                 loop.call_soon_threadsafe(exchange.reply, 200, body, headers, content_type)
                 return
             encoded = (*headers, (b"content-encoding", chosen), (b"vary", b"accept-encoding"))
@@ -305,13 +332,15 @@ class InferEndpoint:
         if exchange.gone:
             self._observer.left()
             return
+        self._timed.discard(exchange)
         if isinstance(error, Draining) and self._heir is not None and self._heir(exchange):
             return
         self._observer.erred(error, perf_counter() - exchange.arrived)
+        exchange.note_error(error.code)
         try:
             exchange.reply(error.status, error_body(str(error)), error_headers(error))
         except Exception:
-            log.exception("a refusal could not be sent")
+            log.exception("a refusal could not be sent", extra=exchange.about)
 
 
 def _binary(header_length: int) -> tuple[Header, ...]:

@@ -40,6 +40,7 @@ from gateway.monitor.statistics import statistics
 from gateway.wire import coding
 from gateway.wire.answers import error_body, error_headers
 from gateway.wire.asgi import EndpointApp
+from gateway.wire.cycle import NOTES_STATE, Notes
 from gateway.wire.oip import metadata, repository
 from gateway.wire.services import Services
 
@@ -236,6 +237,7 @@ class OpenInference:
             self._tickets.pop(ticket, None)
         if found["ok"]:
             return self._answer(Response(status_code=200))
+        _note(request, found["code"])
         self._observer.refused(found["code"])
         refused = Response(
             error_body(found["error"]),
@@ -262,9 +264,10 @@ class OpenInference:
         response.headers["allow"] = allowed
         return response
 
-    async def _failed(self, _: Request, error: Exception) -> Response:
+    async def _failed(self, request: Request, error: Exception) -> Response:
         if not isinstance(error, GatewayError):
             error = GatewayError("internal error")
+        _note(request, error.code)
         self._observer.refused(error.code)
         headers = {n.decode(): v.decode() for n, v in error_headers(error)}
         response = Response(
@@ -311,6 +314,13 @@ class AnyInfer:
             path += f"/versions/{served.held.version}"
         path += "/infer"
         await self._app({**scope, "raw_path": path.encode()}, receive, send)
+
+
+def _note(request: Request, code: str) -> None:
+    """Leaves an error's code for whoever logs the answer."""
+    notes: Notes | None = request.scope.get("state", {}).get(NOTES_STATE)
+    if notes is not None:
+        notes.code = code
 
 
 async def _small_body(request: Request) -> bytes:

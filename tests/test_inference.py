@@ -38,6 +38,18 @@ class Caller:
         self.answers: list[tuple[int, Any]] = []
         self.heads: list[Any] = []
         self.on_reply: Callable[[], None] = lambda: None
+        self.on_leaving: Callable[[], None] = lambda: None
+        self.phases: Any = None
+        self.about: dict[str, str] = {}
+
+    def on_gone(self, callback: Callable[[], None]) -> None:
+        self.on_leaving = callback
+
+    def note_phases(self, phases: Any) -> None:
+        self.phases = phases
+
+    def note_error(self, code: str) -> None:
+        self.code = code
 
     def reply(self, status: int, body: bytes, headers: Any = (), *_: Any) -> None:
         if self.broken:
@@ -193,3 +205,20 @@ def test_a_failed_run_is_told_to_every_rider_and_counted_for_each(endpoint):
         [(500, {"error": "model run failed"})],
     ]
     assert slot[layout.FAILED] == 3
+
+
+def test_only_who_asked_is_told_its_phases(endpoint):
+    deliverer, _, _ = endpoint
+    riders: list[Rider] = []
+    deliverer.attach(Taker(riders))
+    asks, plain, leaves = (Caller(body=body_of()) for _ in range(3))
+    asks.headers = leaves.headers = [(b"penstock-timing", b"1")]
+    for caller in (asks, plain, leaves):
+        deliverer(caller)
+    leaves.gone = True
+    leaves.on_leaving()
+    batch = Batch(riders, 3, "idle", 0.0)
+    batch.outputs = [np.zeros((3, 1), np.float32)]
+    batch.started, batch.finished = 2.0, 3.0
+    deliverer.deliver(batch)
+    assert (asks.phases, plain.phases, leaves.phases) == ((0.0, 2.0, 3.0), None, None)
