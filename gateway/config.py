@@ -157,6 +157,16 @@ class Log(Section):
 
     format: Literal["text", "json"] = Field("text", description="json: one object a line")
     level: Literal["info", "warning", "error"] = Field("info", description="the least that is told")
+    access: Literal["off", "errors", "sampled", "all"] = Field(
+        "off", description="which answered requests of the data port leave a record"
+    )
+    access_sample: float = Field(0.01, gt=0, le=1, description="share of requests in a sample")
+    access_file: Path | None = Field(None, description="none: standard error")
+
+    @field_validator("access", mode="before")
+    @classmethod
+    def _off(cls, value: object) -> object:
+        return "off" if value is False else value  # what YAML makes of off
 
 
 class Repository(Section):

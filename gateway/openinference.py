@@ -313,6 +313,9 @@ class AnyInfer:
         if "version" in params:
             path += f"/versions/{served.held.version}"
         path += "/infer"
+        notes: Notes | None = scope.get("state", {}).get(NOTES_STATE)
+        if notes is not None:
+            notes.model = (served.held.name, str(served.held.version))
         await self._app({**scope, "raw_path": path.encode()}, receive, send)
 
 

@@ -174,6 +174,8 @@ class Supervisor:
             number = self._signals.pop(0)
             if number == signal.SIGHUP:
                 self._tell_control({"type": "reload"})
+                for place in self._workers:  # to open the file of their access log again
+                    processes.kill(place.pid, signal.SIGHUP)
             elif self._stop_by is None:
                 self._stop()
             elif number == signal.SIGINT and self._interrupted:

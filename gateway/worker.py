@@ -7,6 +7,7 @@ its entry point and tests.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import signal
@@ -23,7 +24,7 @@ from uvicorn.server import ServerState
 from gateway import devices, logs, sockets
 from gateway.catalogue import Catalogue, Served
 from gateway.errors import Draining
-from gateway.exchange import Exchange
+from gateway.exchange import Endpoint, Exchange
 from gateway.follower import PARALLEL, Follower
 from gateway.inference import InferEndpoint
 from gateway.inherited import Inherited
@@ -47,8 +48,11 @@ from gateway.plan import Held, Plan
 from gateway.serving.deployment import Deployment, Loaded, load
 from gateway.serving.turn import TurnBudget
 from gateway.wire.acceptor import Acceptor
+from gateway.wire.access import AccessLog
 from gateway.wire.http import Lane, Services
+from gateway.wire.logged import LoggedLane
 from gateway.wire.oip import Codec
+from gateway.wire.sink import Sink
 
 log = logging.getLogger("penstock.worker")
 
@@ -163,13 +167,34 @@ class Worker:
         asgi.load()
         state = ServerState()
         self._services.start(self._loop)
+        self._access = self._open_access()
+        lane = Lane if self._access is None else functools.partial(LoggedLane, access=self._access)
         self._acceptor = Acceptor(
             self._loop,
             self._listener,
-            lambda: Lane(asgi, state, {}, self._loop, services=self._services),
+            lambda: lane(asgi, state, {}, self._loop, services=self._services),
             self._services,
             offer=self._offer,
         )
+
+    def _open_access(self) -> AccessLog | None:
+        """The access log, and what opens its file again once that was moved away."""
+        settings = self._config.log
+        if settings.access == "off":
+            return None
+        self._sink = Sink(settings.access_file, self._observer.dropped)
+        self._reopen_access()
+        if settings.access_file is not None:
+            self._loop.add_signal_handler(signal.SIGHUP, self._reopen_access)
+        process = f"worker-{self._slot}"
+        share = settings.access_sample
+        return AccessLog(settings.access, self._sink, process, self._loop, share)
+
+    def _reopen_access(self) -> None:
+        try:
+            self._sink.open()
+        except OSError as error:
+            log.error("the access log cannot be opened: %s", error)
 
     def _open(self) -> None:
         sockets.reopen(self._listener)
@@ -228,6 +253,7 @@ class Worker:
             self._pool,
             config.limits.max_body_bytes,
             config.server.compress_min_bytes,
+            times_all=self._access is not None,
         )
         deployment = Deployment(
             loaded,
@@ -294,6 +320,12 @@ class Worker:
         endpoints = self._services.endpoints
         endpoints.clear()
         endpoints.update(self._api.infer_paths())
+        if self._access is not None:
+            models: dict[Endpoint, tuple[str, str]] = {
+                served.endpoint: (name, str(version))
+                for name, version, served in self._catalogue.served()
+            }
+            self._access.know({path: models[endpoint] for path, endpoint in endpoints.items()})
         self._row[PLAN] = plan.number
 
     # ---- time -----------------------------------------------------------------------------------
@@ -344,6 +376,8 @@ class Worker:
             log.warning("%d connections were cut after %g s of grace", left, drain.grace_s)
             self._services.abort()
         self._services.stop()
+        if self._access is not None:
+            self._access.flush()
 
     def _stop_listening(self) -> None:
         """Takes all that is queued; who comes later is refused instead of left waiting."""

@@ -85,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
         "log": {} if args.log_format is None else {"format": args.log_format},
     }
     settings = config.override(document, overrides)
+    _check_access_file(settings.log.access_file)
     logs.set_up(settings.log.format, settings.log.level, "supervisor")
     home = args.home.resolve()
     lock = _take_home(home)
@@ -129,6 +130,15 @@ def run(args: argparse.Namespace) -> int:
     finally:
         (home / "run" / "server.json").unlink(missing_ok=True)
         lock.close()
+
+
+def _check_access_file(path: Path | None) -> None:
+    """A file that no worker could write to is better told before there are any."""
+    if path is not None:
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o640))
+        except OSError as error:
+            raise ConfigInvalid(f"log.access_file {path}: {error.strerror}") from error
 
 
 def _raise_file_limit() -> None:

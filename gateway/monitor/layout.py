@@ -15,7 +15,7 @@ from typing import Final
 from gateway.errors import CODES, GatewayError
 from kernels import timing
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 # -- kinds of block --------------------------------------------------------------------------------
 MODEL: Final = 1
@@ -65,6 +65,7 @@ CLIENTS_LEFT: Final = 5  # before their request was answered, its body still on 
 PAUSES: Final = 6  # times that the worker stopped reading because its loop was late
 MAILBOX_SENT: Final = 7
 MAILBOX_DROPPED: Final = 8
+ACCESS_DROPPED: Final = 9  # records of the access log that found no room
 
 STATUS: Final = 16  # answers to requests that went to the ASGI side, 1xx to 5xx
 STATUS_CLASSES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx")

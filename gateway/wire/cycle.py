@@ -41,12 +41,14 @@ class Notes:
         trace: that the request is part of.
         phases: left by an endpoint that knows them.
         code: of the error that the application answers with.
+        model: name and version of the model that answers.
     """
 
     request_id: bytes
     trace: Trace | None = None
     phases: Phases | None = None
     code: str | None = None
+    model: tuple[str, str] | None = None
 
 
 class Cycle(RequestResponseCycle):

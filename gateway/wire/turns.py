@@ -183,7 +183,7 @@ class LaneExchange(BaseExchange):
         self._answered = True
         if not self.gone:
             self._release()
-        self._stream = LaneStream(self, self._carrier, chunked=not http10, close=close)
+        self._stream = self._new_stream(chunked=not http10, close=close)
         if not self.gone:
             self._carrier.transport.write(head)
         return self._stream
@@ -226,6 +226,9 @@ class LaneExchange(BaseExchange):
         self._answered = True
         self._release()
         self._carrier.finished(self, close)
+
+    def _new_stream(self, chunked: bool, close: bool) -> LaneStream:
+        return LaneStream(self, self._carrier, chunked=chunked, close=close)
 
     def _release(self) -> None:
         self._carrier.services.buffered_bytes -= len(self.body)
