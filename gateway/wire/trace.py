@@ -13,12 +13,10 @@ import re
 from typing import NamedTuple
 
 TRACEPARENT = b"traceparent"
-_FORMAT = re.compile(
-    rb"(?P<version>[0-9a-f]{2})-(?P<trace>[0-9a-f]{32})-[0-9a-f]{16}-(?P<flags>[0-9a-f]{2})"
-    rb"(?P<more>-.*)?",
-    re.DOTALL,
-)
-_PARENT = slice(36, 52)
+# Version, trace, span, flags, and what later versions may append.
+_FORMAT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL)
+_NO_TRACE = b"0" * 32
+_NO_SPAN = b"0" * 16
 _SAMPLED = 0x01
 
 
@@ -44,18 +42,13 @@ class Trace(NamedTuple):
 def read_traceparent(value: bytes) -> Trace:
     """The caller's trace with a span of our own; a new trace where the header is not valid."""
     span = b"%016x" % _id(64)
-    value = value.strip(b" \t")
-    found = _FORMAT.fullmatch(value)
-    if (
-        found is None
-        or found["version"] == b"ff"
-        # Later versions may append fields; this one has none.
-        or (found["version"] == b"00" and found["more"] is not None)
-        or not found["trace"].strip(b"0")
-        or not value[_PARENT].strip(b"0")
-    ):
-        return Trace(b"%032x" % _id(128), span)
-    return Trace(found["trace"], span, bool(int(found["flags"], 16) & _SAMPLED))
+    found = _FORMAT.fullmatch(value.strip(b" \t"))
+    if found is not None:
+        version, trace, parent, flags, more = found.groups()
+        invalid = version == b"ff" or (version == b"00" and more is not None)
+        if not (invalid or trace == _NO_TRACE or parent == _NO_SPAN):
+            return Trace(trace, span, bool(int(flags, 16) & _SAMPLED))
+    return Trace(b"%032x" % _id(128), span)
 
 
 def _id(bits: int) -> int:
