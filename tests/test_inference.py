@@ -185,7 +185,7 @@ def test_a_request_that_nobody_foresaw_is_answered_and_counted(endpoint, padding
         deliverer.attach(Taker([], fail))
         replied = asyncio.Event()
         caller = Caller(body=body_of() + b" " * padding)
-        caller.on_reply = lambda: asyncio.get_running_loop().call_soon(replied.set)
+        caller.on_reply = replied.set
         deliverer(caller)
         await asyncio.wait_for(replied.wait(), 10)
         return caller
