@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from gateway.errors import ConfigInvalid
 
-FIXED_SECTIONS = ("server", "control", "access", "limits", "drain")
+FIXED_SECTIONS = ("server", "control", "access", "limits", "drain", "log")
 """What was handed out before the workers were forked: a change takes effect at the next start."""
 MAX_DEPTH = 50
 MAX_VALUES = 1_000_000
@@ -218,6 +218,23 @@ class Drain(Section):
     lag_s: float = Field(0.0, ge=0, description="between failing readiness and closing the door")
 
 
+class Log(Section):
+    """What is written to standard error, and how. See `gateway.logs`."""
+
+    format: Literal["text", "json"] = Field("text", description="json: one object a line")
+    level: Literal["info", "warning", "error"] = Field("info", description="the least that is told")
+    access: Literal["off", "errors", "sampled", "all"] = Field(
+        "off", description="which answered requests of the data port leave a record"
+    )
+    access_sample: float = Field(0.01, gt=0, le=1, description="share of requests in a sample")
+    access_file: Path | None = Field(None, description="none: standard error")
+
+    @field_validator("access", mode="before")
+    @classmethod
+    def _off(cls, value: object) -> object:
+        return "off" if value is False else value  # what YAML makes of off
+
+
 class Repository(Section):
     """Where models come from besides the registry, and whether clients may load and unload."""
 
@@ -237,6 +254,7 @@ class Config(Section):
     access: Access = Access()
     limits: Limits = Limits()
     drain: Drain = Drain()
+    log: Log = Log()
     repository: Repository = Repository()
     defaults: ModelSettings = ModelSettings()
     models: dict[Name, ModelConfig] = Field(default_factory=dict)

@@ -7,11 +7,25 @@ any ASGI server; endpoints cannot tell which.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 Header = tuple[bytes, bytes]
 JSON_TYPE = b"application/json"
+
+
+class Phases(NamedTuple):
+    """When a request went from one room to the next, in seconds of `time.perf_counter`.
+
+    Attributes:
+        queued: it was decoded and joined the queue.
+        started: its batch was released.
+        finished: the outputs were there.
+    """
+
+    queued: float
+    started: float
+    finished: float
 
 
 class Stream(Protocol):
@@ -45,6 +59,7 @@ class Exchange(Protocol):
         arrived: when its first byte was read, seconds of `time.perf_counter`.
         gone: the client left before it was answered.
         client: the peer's address (the forwarded one only where the peer is trusted).
+        about: what log lines about it carry: its request id, and the trace that it is part of.
     """
 
     __slots__ = ()
@@ -58,6 +73,10 @@ class Exchange(Protocol):
     gone: bool
 
     @property
+    def about(self) -> Mapping[str, str]:
+        """Fields for a log line."""
+
+    @property
     def client(self) -> str:
         """The peer's address."""
 
@@ -66,6 +85,9 @@ class Exchange(Protocol):
 
     def on_gone(self, callback: Callable[[], None]) -> None:
         """Calls back, once, if the client leaves before the answer is written."""
+
+    def note_phases(self, phases: Phases) -> None:
+        """Keeps for the answer or the access log when what happened; before `reply`."""
 
     def reply(
         self,

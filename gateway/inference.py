@@ -14,15 +14,17 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from time import perf_counter
 
 from gateway.errors import Draining, GatewayError, Overloaded
-from gateway.exchange import JSON_TYPE, Exchange, Header
+from gateway.exchange import JSON_TYPE, Exchange, Header, Phases
 from gateway.monitor.observe import BatchObserver
 from gateway.serving.batcher import Batcher
 from gateway.serving.riders import Batch, Rider
 from gateway.wire import coding
 from gateway.wire.answers import error_body, error_headers
+from gateway.wire.head import TIMING
 from gateway.wire.laden import Laden, footprint
 from gateway.wire.oip.binary import parse_header_length
 from gateway.wire.oip.codec import Codec, InferRequest
@@ -40,7 +42,9 @@ _INFINITE = float("inf")
 _HEADER_LENGTH = b"inference-header-content-length"
 _CONTENT_ENCODING = b"content-encoding"
 _ACCEPT_ENCODING = b"accept-encoding"
-_OURS = frozenset({_HEADER_LENGTH, _CONTENT_ENCODING, _ACCEPT_ENCODING})
+_OURS = frozenset({_HEADER_LENGTH, _CONTENT_ENCODING, _ACCEPT_ENCODING, TIMING})
+# Further ones are told the whole time alone.
+MAX_TIMED = 1024
 
 Answer = tuple[bytes, int | None]
 """A body, and the length of its JSON part where binary tensors follow it."""
@@ -72,6 +76,8 @@ class InferEndpoint:
         "_observer",
         "_pool",
         "_services",
+        "_timed",
+        "_times_all",
         "decoding",
     )
 
@@ -82,7 +88,9 @@ class InferEndpoint:
         pool: Executor,
         services: Services,
         clock: Callable[[], float] = perf_counter,
+        times_all: bool = False,
     ) -> None:
+        """`times_all`: every exchange is told its phases, not only those that ask."""
         self._codec = codec
         self._light_rows = codec.light_rows(THREAD_WEIGHT)
         self._observer = observer
@@ -92,6 +100,9 @@ class InferEndpoint:
         self._max_body_bytes = services.limits.max_body_bytes
         self._compress_min_bytes = services.server.compress_min_bytes
         self._heir: Callable[[Exchange], bool] | None = None
+        self._times_all = times_all
+        self._timed: set[int] = set()
+        """Those under way that asked to be told their phases, by `id`."""
         self.decoding = 0
 
     def attach(self, batcher: Batcher) -> None:
@@ -114,8 +125,10 @@ class InferEndpoint:
                     header_length = value
                 elif name == _CONTENT_ENCODING:
                     encoding = value
-                else:
+                elif name == _ACCEPT_ENCODING:
                     accept = value
+                elif value.strip() == b"1":
+                    self._time(exchange)
         if encoding is not None or len(body) > THREAD_BYTES:
             self._decode_on_thread(exchange, header_length, encoding, accept)
             return
@@ -128,6 +141,13 @@ class InferEndpoint:
             self._refuse(exchange, error)
         except Exception:
             self._fail(exchange)
+
+    def _time(self, exchange: Exchange) -> None:
+        if len(self._timed) < MAX_TIMED:
+            # Not the exchange, in whose own list this callback is: its body would wait for the
+            # collector.
+            self._timed.add(id(exchange))
+            exchange.on_gone(partial(self._timed.discard, id(exchange)))
 
     def _submit(self, exchange: Exchange, request: InferRequest, accept: bytes | None) -> None:
         timeout_us = request.timeout_us
@@ -155,14 +175,17 @@ class InferEndpoint:
         def decode() -> None:
             outcome: Decoded = GatewayError("the client left")
             if not exchange.gone:  # while it waited for a thread
-                outcome = self._decode(exchange.body, header_length, encoding)
+                outcome = self._decode(exchange, header_length, encoding)
             loop.call_soon_threadsafe(self._decoded, exchange, outcome, accept)
 
         self._pool.submit(decode)
         self.decoding += 1
 
-    def _decode(self, body: bytes, header_length: bytes | None, encoding: bytes | None) -> Decoded:
+    def _decode(
+        self, exchange: Exchange, header_length: bytes | None, encoding: bytes | None
+    ) -> Decoded:
         """On a thread: never raises."""
+        body = exchange.body
         try:
             if encoding is not None:
                 body = coding.inflate(body, encoding, self._max_body_bytes)
@@ -174,7 +197,7 @@ class InferEndpoint:
         except GatewayError as error:
             return error
         except Exception:
-            log.exception("decoding a request failed")
+            log.exception("decoding a request failed", extra=exchange.about)
             return GatewayError("internal error")
 
     def _decoded(self, exchange: Exchange, outcome: Decoded, accept: bytes | None) -> None:
@@ -186,7 +209,11 @@ class InferEndpoint:
         else:
             request, size = outcome
             try:
-                exchange = Laden(exchange, size, self._services)
+                laden = Laden(exchange, size, self._services)
+                if id(exchange) in self._timed:
+                    self._timed.discard(id(exchange))
+                    self._time(laden)
+                exchange = laden
                 self._submit(exchange, request, accept)
             except GatewayError as error:
                 self._refuse(exchange, error)
@@ -195,7 +222,7 @@ class InferEndpoint:
 
     def _fail(self, exchange: Exchange) -> None:
         """Nobody foresaw this; whoever sent it is answered and counted like any other."""
-        log.exception("taking a request failed")
+        log.exception("taking a request failed", extra=exchange.about)
         self._refuse(exchange, GatewayError("internal error"))
 
     # ---- out ------------------------------------------------------------------------------------
@@ -251,11 +278,13 @@ class InferEndpoint:
             rows = sum([rider.rows for rider in answered])
         pruned = batch.runtime is not None
         observer.counted(batch.reason, batch.rows, len(answered), rows, left, pruned)
+        if self._timed or self._times_all:
+            self._tell_phases(batch, answered)
         for rider, answer in zip(answered, answers, strict=True):
             try:
                 self._reply(rider, answer)
             except Exception:  # one connection's trouble is not its batch-mates'
-                log.exception("an answer could not be sent")
+                log.exception("an answer could not be sent", extra=rider.exchange.about)
         observer.observed(
             [rider.exchange.arrived for rider in answered],
             [rider.queued for rider in answered],
@@ -269,6 +298,13 @@ class InferEndpoint:
             batch.padded_cells,
             batch.cells,
         )
+
+    def _tell_phases(self, batch: Batch, answered: list[Rider]) -> None:
+        for rider in answered:
+            exchange = rider.exchange
+            if self._times_all or id(exchange) in self._timed:
+                exchange.note_phases(Phases(rider.queued, batch.started, batch.finished))
+                self._timed.discard(id(exchange))
 
     def refuse(self, rider: Rider, error: GatewayError) -> None:
         """Answers a rider that will not ride, or whose run failed."""
@@ -296,7 +332,7 @@ class InferEndpoint:
                 failed.append((rider, error))
                 continue
             except Exception:
-                log.exception("an answer could not be written")
+                log.exception("an answer could not be written", extra=rider.exchange.about)
                 failed.append((rider, GatewayError("internal error")))
                 continue
             answered.append(rider)
@@ -325,7 +361,7 @@ class InferEndpoint:
             try:
                 small = coding.compress(body, chosen)
             except Exception:  # of memory, say: large as it is, it is still the answer
-                log.exception("an answer could not be compressed")
+                log.exception("an answer could not be compressed", extra=exchange.about)
                 loop.call_soon_threadsafe(reply, body, headers)
                 return
             encoded = (*headers, (b"content-encoding", chosen), (b"vary", b"accept-encoding"))
@@ -344,13 +380,14 @@ class InferEndpoint:
         if exchange.gone:
             self._observer.left()
             return
+        self._timed.discard(id(exchange))
         if isinstance(error, Draining) and self._heir is not None and self._heir(exchange):
             return
         self._observer.erred(error, self._clock() - exchange.arrived)
         try:
             exchange.reply(error.status, error_body(str(error)), error_headers(error))
         except Exception:
-            log.exception("a refusal could not be sent")
+            log.exception("a refusal could not be sent", extra=exchange.about)
 
 
 def _binary(header_length: int) -> tuple[Header, ...]:

@@ -43,6 +43,7 @@ from gateway.plan import READY
 from gateway.wire import coding
 from gateway.wire.answers import error_body, error_headers
 from gateway.wire.asgi import EndpointApp, read_scope
+from gateway.wire.cycle import NOTES_STATE, Notes
 from gateway.wire.guard import OPEN_PATHS, Guard
 from gateway.wire.oip import metadata, repository
 from gateway.wire.services import Services
@@ -343,6 +344,9 @@ class AnyInfer:
         if "version" in params:
             path += f"/versions/{served.held.version}"
         path += "/infer"
+        notes: Notes | None = scope.get("state", {}).get(NOTES_STATE)
+        if notes is not None:
+            notes.model = (served.held.name, str(served.held.version))
         await self._app({**scope, "raw_path": path.encode()}, receive, send)
 
 

@@ -8,11 +8,10 @@ milliseconds, shares memory, and never copies a lock that some other thread hold
 from __future__ import annotations
 
 import collections
-import contextlib
 import gc
+import logging
 import select
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -24,6 +23,8 @@ from gateway.handover import Board
 from gateway.inherited import Inherited, Launch
 from gateway.monitor.arena import EXIT_STATUS, HEARTBEAT_NS, PID, RESTARTS, Arena, size_for
 from gateway.sockets import control_socket, data_sockets
+
+log = logging.getLogger("penstock.supervisor")
 
 CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE})
 # A child that dies young is replaced at once the first time, then ever later, never later than
@@ -167,7 +168,7 @@ class Supervisor:
             place.pid = self._fork(main)
         except OSError as error:  # no process or memory to be had now: the others serve on
             place.start_at = now + MAX_RESTART_DELAY_S
-            _say(f"{place.name} cannot be started now: {error.strerror}")
+            log.error("%s cannot be started now: %s", place.name, error.strerror)
 
     def _places(self) -> Iterator[_Place]:
         yield self._control
@@ -180,6 +181,8 @@ class Supervisor:
             number = self._signals.pop(0)
             if number == signal.SIGHUP:
                 self._tell_control({"type": "reload"})
+                for place in self._workers:  # to open the file of their access log again
+                    processes.kill(place.pid, signal.SIGHUP)
             elif self._stop_by is None:
                 self._stopped_by = number
                 self._stop()
@@ -257,7 +260,7 @@ class Supervisor:
         row = arena.row(place.slot) if place.slot >= 0 else arena.control_row
         row[RESTARTS] += 1
         how = processes.how_it_ended(code)
-        _say(f"{place.name} ended ({how}); replacing it")
+        log.warning("%s ended (%s); replacing it", place.name, how)
         young = now - place.started < YOUNG_S
         place.young_deaths = place.young_deaths + 1 if young else 0
         again = place.young_deaths > 1
@@ -299,7 +302,8 @@ class Supervisor:
             alive = max(place.started, beat, self._awake_since)
             hung = place.pid and now - alive > self._hung_after_s
             if hung and now - place.killed_at > KILL_AGAIN_S:
-                _say(f"{place.name} gave no sign of life for {now - alive:.0f} s; killing it")
+                silent_s = now - alive
+                log.error("%s gave no sign of life for %.0f s; killing it", place.name, silent_s)
                 processes.kill(place.pid, signal.SIGKILL)
                 place.killed_at = now
 
@@ -315,12 +319,6 @@ class Supervisor:
 
     def _done(self) -> bool:
         return self._stop_by is not None and not any(place.pid for place in self._places())
-
-
-def _say(words: str) -> None:
-    # Whoever read this may be gone (`| head`): no reason for the server to go as well.
-    with contextlib.suppress(OSError):
-        print(f"penstock: {words}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _why_refused(code: int, overdue: bool) -> str:

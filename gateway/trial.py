@@ -9,6 +9,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from gateway import logs
 from gateway.errors import GatewayError
 from gateway.plan import Held
 from gateway.serving import deployment
@@ -20,6 +21,7 @@ def try_out(held: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         `ok`; then `notes` for its owner and `load_s`, or else the `reason`.
     """
+    logs.rename("trial")
     logging.disable(logging.WARNING)  # the workers will say the same when they load it
     try:
         loaded = deployment.load(Held(**held))

@@ -24,7 +24,7 @@ import uvicorn
 import uvloop
 from uvicorn.server import ServerState
 
-from gateway import devices, sockets
+from gateway import devices, logs, sockets
 from gateway.access.keyring import Keyring
 from gateway.access.tokens import token_verifier
 from gateway.catalogue import Catalogue, Served
@@ -56,10 +56,13 @@ from gateway.serving.turn import TurnBudget
 from gateway.tables import TableInbox
 from gateway.tls import WATCH_S, Certificates
 from gateway.wire.acceptor import Acceptor
+from gateway.wire.access import AccessLog
 from gateway.wire.guard import Door, Guard
 from gateway.wire.http import Lane
+from gateway.wire.logged import LoggedLane
 from gateway.wire.oip.codec import Codec
 from gateway.wire.services import Services
+from gateway.wire.sink import Sink
 
 log = logging.getLogger("penstock.worker")
 
@@ -82,7 +85,7 @@ OPEN_WITHIN_S = 300.0
 
 def main(inherited: Inherited, slot: int, epoch: int) -> int:
     """Serves until SIGTERM, then drains; returns the exit status."""
-    logging.basicConfig(level=logging.WARNING, format=f"penstock worker {slot}: %(message)s")
+    logs.rename(f"worker-{slot}")
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     uvloop.run(Worker(inherited, slot, epoch).run())
     return 0
@@ -204,10 +207,12 @@ class Worker:
         asgi.load()
         state = ServerState()
         self._services.start(self._loop)
+        self._access = self._open_access()
+        lane = Lane if self._access is None else partial(LoggedLane, access=self._access)
         self._acceptor = Acceptor(
             self._loop,
             self._listener,
-            lambda: Lane(asgi, state, {}, self._loop, services=self._services),
+            lambda: lane(asgi, state, {}, self._loop, services=self._services),
             self._services,
             offer=self._offer,
             tls=self._tls,
@@ -221,6 +226,25 @@ class Worker:
         while True:
             await asyncio.sleep(WATCH_S)
             await self._loop.run_in_executor(self._pool, certificates.refresh)
+
+    def _open_access(self) -> AccessLog | None:
+        """The access log, and what opens its file again once that was moved away."""
+        settings = self._config.log
+        if settings.access == "off":
+            return None
+        self._sink = Sink(settings.access_file, self._observer.dropped)
+        self._reopen_access()
+        if settings.access_file is not None:
+            self._loop.add_signal_handler(signal.SIGHUP, self._reopen_access)
+        process = f"worker-{self._slot}"
+        share = settings.access_sample
+        return AccessLog(settings.access, self._sink, process, self._loop, share)
+
+    def _reopen_access(self) -> None:
+        try:
+            self._sink.open()
+        except OSError as error:
+            log.error("the access log cannot be opened: %s", error)
 
     def _open(self) -> None:
         sockets.reopen(self._listener)
@@ -281,7 +305,8 @@ class Worker:
         codec = Codec(
             held.name, str(held.version), signature, config.limits.max_body_bytes, max_rows
         )
-        endpoint = InferEndpoint(codec, observer, self._pool, self._services)
+        times_all = self._access is not None
+        endpoint = InferEndpoint(codec, observer, self._pool, self._services, times_all=times_all)
         deployment = Deployment(
             loaded,
             endpoint.deliver,
@@ -360,6 +385,8 @@ class Worker:
         else:
             self._guard.doors = doors = self._api.infer_paths(partial(self._door, self._guard))
             endpoints.update((path, door.enter) for path, door in doors.items())
+        if self._access is not None:
+            self._access.know(self._api.infer_paths(_model))
         self._row[PLAN] = plan.number
 
     def _door(self, guard: Guard, served: Served) -> Door:
@@ -421,6 +448,8 @@ class Worker:
             log.warning("%d connections were cut after %g s of grace", left, drain.grace_s)
             self._services.abort()
         self._services.stop()
+        if self._access is not None:
+            self._access.flush()
 
     def _stop_listening(self) -> None:
         """Takes all that is queued; who comes later is refused instead of left waiting."""
@@ -445,3 +474,8 @@ def _host() -> str:
     """The host's short name, as far as it is fit for a header."""
     name = "".join(c for c in socket.gethostname().split(".")[0] if c.isalnum() or c == "-")
     return name[:32] or "host"
+
+
+def _model(served: Served) -> tuple[str, str]:
+    """What the access log says of who answers."""
+    return served.held.name, str(served.held.version)

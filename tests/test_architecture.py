@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sockets": {"errors"},
     "tls": {"errors", "config"},
     "processes": set(),
+    "logs": set(),
     "devices": {"config"},
     "kernels": set(),
     "models": {"errors", "tensors", "config"},
@@ -44,11 +45,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"access", "models", "catalogue", "inference", "serving", "monitor", "wire"},
     "tables": set(),
     "follower": GROUND | {"catalogue", "serving", "channel", "tables"},
-    "trial": GROUND | {"serving"},
+    "trial": GROUND | {"serving", "logs"},
     "inherited": GROUND | {"channel", "handover", "monitor", "sockets"},
     "worker": GROUND
     | DATA_PLANE
-    | {"access", "tables", "devices", "inherited", "channel", "handover", "sockets", "tls"},
+    | {"access", "tables", "devices", "inherited", "channel", "handover", "sockets", "tls", "logs"},
     "control": GROUND
     | {
         "access",
@@ -60,6 +61,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "monitor",
         "kernels",
         "tls",
+        "logs",
     },
     "supervisor": GROUND | {"inherited", "channel", "handover", "monitor", "sockets", "processes"},
     "cli": GROUND
@@ -69,6 +71,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "processes",
         "devices",
         "inherited",
+        "logs",
         "control",
         "worker",
         "trial",

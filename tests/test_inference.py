@@ -47,6 +47,8 @@ class Caller:
         self.on_reply: Callable[[], object] = lambda: None
         self.method, self.path, self.query = b"POST", b"/v2/models/m/infer", b""
         self.on_leave: list[Callable[[], None]] = []
+        self.phases: Any = None
+        self.about: dict[str, str] = {}
 
     def on_gone(self, callback: Callable[[], None]) -> None:
         self.on_leave.append(callback)
@@ -55,6 +57,9 @@ class Caller:
         self.gone = True
         for callback in self.on_leave:
             callback()
+
+    def note_phases(self, phases: Any) -> None:
+        self.phases = phases
 
     def reply(self, status: int, body: bytes, headers: Any = (), *_: Any) -> None:
         if self.broken:
@@ -226,10 +231,10 @@ class Loaded:
         taker: Any = Taker(self.riders, lambda: self._settled.put_nowait(None))
         self.endpoint.attach(taker)
 
-    async def take(self) -> Caller:
+    async def take(self, *headers: tuple[bytes, bytes]) -> Caller:
         """A caller whose large request rides now, or was refused."""
         caller: Any = Caller(body=one_large())
-        caller.headers = [(b"content-encoding", b"gzip")]
+        caller.headers = [(b"content-encoding", b"gzip"), *headers]
         caller.on_reply = lambda: self._settled.put_nowait(None)
         self.endpoint(caller)
         await asyncio.wait_for(self._settled.get(), 10)
@@ -250,6 +255,22 @@ def test_decoded_tensors_are_bounded_with_what_is_buffered(arena, services):
             assert (first.answers[0][0], services.buffered_bytes) == (500, 400_000)
             fourth = await loaded.take()
             assert fourth.answers == []
+
+    asyncio.run(scenario())
+
+
+def test_who_asked_is_told_its_phases_however_large_its_request(arena, services):
+    async def scenario() -> None:
+        with ThreadPoolExecutor(1) as pool:
+            loaded = Loaded(arena, services, pool)
+            asks = await loaded.take((b"penstock-timing", b"1"))
+            plain = await loaded.take()
+            batch = Batch(loaded.riders, 2, "idle", 0.0)
+            batch.outputs = [np.zeros((2, 1), np.float32)]
+            batch.started, batch.finished = 2.0, 3.0
+            loaded.endpoint.deliver(batch)
+            assert (asks.phases[1:], plain.phases) == ((2.0, 3.0), None)
+            assert [caller.answers[0][0] for caller in (asks, plain)] == [200, 200]
 
     asyncio.run(scenario())
 
@@ -375,3 +396,19 @@ def test_a_failed_run_is_told_to_every_rider_and_counted_for_each(endpoint):
         [(500, {"error": "model run failed"})],
     ]
     assert slot[layout.FAILED] == 3
+
+
+def test_only_who_asked_is_told_its_phases(endpoint):
+    deliverer, _, _ = endpoint
+    riders: list[Rider] = []
+    deliverer.attach(Taker(riders))
+    asks, plain, leaves = (Caller(body=body_of()) for _ in range(3))
+    asks.headers = leaves.headers = [(b"penstock-timing", b"1")]
+    for caller in (asks, plain, leaves):
+        deliverer(caller)
+    leaves.leave()
+    batch = Batch(riders, 3, "idle", 0.0)
+    batch.outputs = [np.zeros((3, 1), np.float32)]
+    batch.started, batch.finished = 2.0, 3.0
+    deliverer.deliver(batch)
+    assert (asks.phases, plain.phases, leaves.phases) == ((0.0, 2.0, 3.0), None, None)

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import fcntl
 import importlib.util
+import logging
 import os
 import resource
 import signal
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from gateway.control.audit import Actor
     from gateway.control.keys import Keys
     from gateway.control.revisions import Revision
+
+log = logging.getLogger("penstock.supervisor")
 
 DEFAULT_HOME = ".penstock"
 # Far above `limits.max_connections`; some kernels give every process a table of the full size.
@@ -62,6 +65,9 @@ def configure(subparsers: Any) -> None:
         type=int,
         help="worker processes (default: one per GPU in use, else one per usable core)",
     )
+    parser.add_argument(
+        "--log-format", choices=["text", "json"], help="lines on standard error (default text)"
+    )
     parser.add_argument("--json", action="store_true", help="announce readiness as one JSON line")
     parser.set_defaults(run=run)
 
@@ -80,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     """Serves; returns when the server has stopped."""
     # Until the supervisor listens to it, a reload has nothing to reload.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    from gateway import layers
+    from gateway import layers, logs
 
     flags = _flags(args)
     path = None if args.config is None else args.config.absolute()
@@ -92,6 +98,8 @@ def run(args: argparse.Namespace) -> int:
     (home / "run" / "server.json").unlink(missing_ok=True)
     revision = _revision(home, path)
     settings = layers.effective(revision.config, os.environ, flags)
+    _check_access_file(settings.log.access_file)
+    logs.set_up(settings.log.format, settings.log.level, "supervisor")
     _check_certificates(settings)
     _prepare_environment(home)
     _raise_file_limit()
@@ -120,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
     with Bar("compiling kernels", told=str) as bar:
         compile_seconds = _jit.compile_all(bar)
     if compile_seconds > 1 and sys.stderr.isatty():
-        print(f"penstock: compiled kernels in {compile_seconds:.1f} s", file=sys.stderr)  # noqa: T201
+        log.info("compiled kernels in %.1f s", compile_seconds)
     gpus = devices.count_gpus() if devices.CUDA in onnxruntime.get_available_providers() else 0
     launch = Launch(
         config=settings,
@@ -168,6 +176,7 @@ def _flags(args: argparse.Namespace) -> tuple[Given, ...]:
         (("server", "workers"), args.workers, "--workers"),
         (("control", "host"), args.admin_host, "--admin-host"),
         (("control", "port"), args.admin_port, "--admin-port"),
+        (("log", "format"), args.log_format, "--log-format"),
     )
     return tuple(Given(path, value, by) for path, value, by in options if value is not None)
 
@@ -206,7 +215,7 @@ def _write_down(home: Path, actor: Actor, action: str, facts: dict[str, Any]) ->
         with Store.open(home) as store:
             Audit(store).note(actor, action, "server", None, facts)
     except StoreFailed as error:  # a full disk is no reason not to serve
-        print(f"penstock: audit: {error}", file=sys.stderr)  # noqa: T201
+        log.error("audit: %s", error)
 
 
 def _check_access(settings: Config, keys: Keys) -> None:
@@ -229,12 +238,13 @@ def _check_access(settings: Config, keys: Keys) -> None:
             " machines reach the control port: penstock keys create --name NAME --role admin"
         )
     if settings.access.data == "open" and not is_loopback(settings.server.host):
-        _warn(
-            f"the data port on {settings.server.host} is open to everybody who reaches it"
-            " (access.data: keys asks for keys)"
+        log.warning(
+            "the data port on %s is open to everybody who reaches it"
+            " (access.data: keys asks for keys)",
+            settings.server.host,
         )
     if settings.access.data == "keys" and jwt is None and not keys.has_active("client"):
-        _warn("no client key exists: penstock keys create --name NAME --role client")
+        log.warning("no client key exists: penstock keys create --name NAME --role client")
 
 
 def _check_tokens(jwt: Jwt) -> None:
@@ -251,23 +261,28 @@ def _check_tokens(jwt: Jwt) -> None:
         read_file(jwt.jwks_file)
 
 
-def _warn(words: str) -> None:
-    print(f"penstock: {words}", file=sys.stderr, flush=True)  # noqa: T201
-
-
 def _check_certificates(settings: Config) -> None:
     """A fault in them is better said now than by a worker over and over."""
     from gateway.tls import Certificates
 
     for place, section in (("server.tls", settings.server), ("control.tls", settings.control)):
         if section.tls is not None and (fault := Certificates(section.tls, place).fault):
-            _warn(fault)
+            log.warning("%s", fault)
 
 
 def file_limit(soft: int, hard: int) -> int:
     """What a server makes of the limits of open files that it is started with."""
     wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
     return soft if soft == resource.RLIM_INFINITY or soft > wanted else wanted
+
+
+def _check_access_file(path: Path | None) -> None:
+    """A file that no worker could write to is better told before there are any."""
+    if path is not None:
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o640))
+        except OSError as error:
+            raise ConfigInvalid(f"log.access_file {path}: {error.strerror}") from error
 
 
 def _raise_file_limit() -> None:
@@ -296,10 +311,7 @@ def _prepare_environment(home: Path) -> None:
         cache.mkdir(parents=True, exist_ok=True)
         os.environ.setdefault("NUMBA_CACHE_DIR", str(cache))
     except OSError as error:
-        print(  # noqa: T201
-            f"penstock: {cache}: {error.strerror}; kernels are compiled at every start",
-            file=sys.stderr,
-        )
+        log.warning("%s: %s; kernels are compiled at every start", cache, error.strerror)
 
 
 def take_home(home: Path) -> IO[str]:

@@ -5,6 +5,7 @@ Knows the file in the home and the line on stdout. Knows nothing of how the serv
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,8 @@ import orjson
 
 from gateway.inherited import Inherited
 from gateway.plan import Absent
+
+log = logging.getLogger("penstock.control")
 
 
 def announce(inherited: Inherited, serving: Mapping[str, int], absent: Sequence[Absent]) -> None:
@@ -42,17 +45,13 @@ def announce(inherited: Inherited, serving: Mapping[str, int], absent: Sequence[
         return
     print(_line(launch.json, facts, serving, absent), flush=True)  # noqa: T201
     for one in absent:
-        print(  # noqa: T201
-            f"penstock: model '{one.name}' version {one.version} is {one.state}: {one.reason}",
-            file=sys.stderr,
-            flush=True,
-        )
+        log.warning("model '%s' version %d is %s: %s", one.name, one.version, one.state, one.reason)
 
 
 def still_loading() -> None:
     """Tells somebody at a terminal that it goes on."""
     if sys.stderr.isatty():
-        print("penstock: trying the models out and loading them", file=sys.stderr, flush=True)  # noqa: T201
+        log.info("trying the models out and loading them")
 
 
 def _line(

@@ -20,7 +20,7 @@ import onnxruntime as ort
 import uvicorn
 import uvloop
 
-from gateway import __version__
+from gateway import __version__, logs
 from gateway.access.keyring import Keyring
 from gateway.access.tokens import token_verifier
 from gateway.control import audit_operations, config_operations, key_operations
@@ -74,7 +74,7 @@ BEAT_S = 1.0
 
 def main(inherited: Inherited, epoch: int) -> int:
     """Runs control until SIGTERM."""
-    logging.basicConfig(level=logging.WARNING, format="penstock control: %(message)s")
+    logs.rename("control")
     uvloop.run(Control(inherited, epoch).run())
     return 0
 
@@ -187,6 +187,7 @@ class Control:
         app = build_app(table, self._known())
         port = uvicorn.Config(
             app,
+            log_config=None,
             log_level="warning",
             access_log=False,
             lifespan="off",

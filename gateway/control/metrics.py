@@ -220,6 +220,7 @@ _WORKER_COUNTERS: Final = (
     ("reading_pauses", "pauses", "Times that the worker stopped reading, being late."),
     ("mailbox_messages_sent", "mailbox_sent", "Messages to control that were sent."),
     ("mailbox_messages_dropped", "mailbox_dropped", "Messages to control that found no room."),
+    ("access_records_dropped", "access_dropped", "Records of the access log that found no room."),
 )
 
 

@@ -186,6 +186,10 @@ class WorkerObserver:
         """A message to control went out, or found no room."""
         self.slot[layout.MAILBOX_SENT if sent else layout.MAILBOX_DROPPED] += 1
 
+    def dropped(self, records: int) -> None:
+        """Records of the access log found no room."""
+        self.slot[layout.ACCESS_DROPPED] += records
+
     def lagged(self, seconds: float) -> None:
         """The event loop came so much later than it was asked to."""
         ns = max(int(seconds * 1e9), 0)

@@ -156,6 +156,7 @@ COUNTS: Final = {
     "pauses": layout.PAUSES,
     "mailbox_sent": layout.MAILBOX_SENT,
     "mailbox_dropped": layout.MAILBOX_DROPPED,
+    "access_dropped": layout.ACCESS_DROPPED,
 }
 WORKER_GAUGES: Final = {
     "open_connections": layout.OPEN_CONNECTIONS,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import http
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import orjson
 
@@ -17,6 +17,7 @@ from gateway.exchange import JSON_TYPE, Header
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
+ERROR_CODE = b"penstock-error-code"
 INTERNAL_BODY = b'{"error":"internal error"}'
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
@@ -97,7 +98,7 @@ def error_body(message: str) -> bytes:
 
 def error_headers(error: GatewayError) -> Sequence[Header]:
     """What an error's answer carries besides its body, in which the protocol leaves no room."""
-    code = (b"penstock-error-code", error.code.encode())
+    code = (ERROR_CODE, error.code.encode())
     if error.status in (429, 503):
         return (code, (b"retry-after", b"%d" % error.retry_after_s))
     if error.status == 401:
@@ -105,3 +106,8 @@ def error_headers(error: GatewayError) -> Sequence[Header]:
     if error.status == 415:
         return (code, (b"accept-encoding", b"gzip, deflate"))
     return (code,)
+
+
+def error_code(headers: Iterable[Header]) -> str | None:
+    """The code of the error that an answer with these headers tells of."""
+    return next((value.decode("latin-1") for name, value in headers if name == ERROR_CODE), None)

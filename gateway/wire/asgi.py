@@ -24,9 +24,10 @@ from gateway.errors import (
 )
 from gateway.exchange import JSON_TYPE, Endpoint, Header
 from gateway.wire.base import BaseExchange, BaseStream
-from gateway.wire.cycle import REQUEST_ID_STATE
-from gateway.wire.head import Head, read_echo
+from gateway.wire.cycle import NOTES_STATE, Notes
+from gateway.wire.head import TIMING, Head, read_echo
 from gateway.wire.services import Services
+from gateway.wire.trace import TRACEPARENT, read_traceparent
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -141,7 +142,7 @@ class AsgiExchange(BaseExchange):
 
     __slots__ = (
         "_broken_off",
-        "_named",
+        "_notes",
         "_peer",
         "_request_id",
         "_services",
@@ -165,10 +166,12 @@ class AsgiExchange(BaseExchange):
         self._callbacks = None
         self._services = services
         self._peer: str = scope["client"][0] if scope.get("client") else ""
-        # Behind the lane the request has its id already, and the lane writes it.
-        named = scope.get("state", {}).get(REQUEST_ID_STATE)
-        self._named = named is not None
-        self._request_id: bytes = named or services.new_request_id()
+        # Behind the lane the request has its id and trace already, and the lane writes them.
+        notes: Notes | None = scope.get("state", {}).get(NOTES_STATE)
+        self._notes = notes
+        self._request_id = services.new_request_id() if notes is None else notes.request_id
+        if notes is not None:
+            head.trace = notes.trace
         self.out: deque[Message] = deque()
         self._unsent = 0
         self._wake = asyncio.Event()
@@ -253,8 +256,11 @@ class AsgiExchange(BaseExchange):
     def _start(self, status: int, headers: list[Header]) -> None:
         if self._answered:
             raise RuntimeError(f"{self.path!r}: answered twice")
-        if not self._named:
-            headers.append((b"penstock-request-id", self._request_id))
+        notes = self._notes
+        if notes is not None:
+            notes.phases = getattr(self, "phases", None)
+        else:
+            headers = [*self._with_own(headers), (b"penstock-request-id", self._request_id)]
             if self.head.echo is not None:
                 headers.append((b"x-request-id", self.head.echo))
         self._answered = True
@@ -298,6 +304,10 @@ def read_scope(scope: Scope) -> Head:
     head = Head(method, path, scope.get("query_string", b""), headers)
     given = head.first(b"x-request-id")
     head.echo = None if given is None else read_echo(given)
+    parents = [value for name, value in headers if name == TRACEPARENT]
+    if parents:
+        head.trace = read_traceparent(parents[0] if len(parents) == 1 else b"")
+    head.timed = (head.first(TIMING) or b"").strip() == b"1"
     return head
 
 

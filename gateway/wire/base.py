@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from time import perf_counter
 
 from gateway.errors import GatewayError
-from gateway.exchange import Endpoint, Exchange, Header, Stream
+from gateway.exchange import Endpoint, Exchange, Header, Phases, Stream
 from gateway.wire import answers
 from gateway.wire.head import Head
 from gateway.wire.services import Services
+from gateway.wire.timing import SERVER_TIMING, server_timing
+from gateway.wire.trace import TRACEPARENT
 
 logger = logging.getLogger("penstock.wire")
 
@@ -32,6 +35,7 @@ class BaseExchange(Exchange):
         "headers",
         "method",
         "path",
+        "phases",
         "query",
     )
 
@@ -40,6 +44,8 @@ class BaseExchange(Exchange):
     _answered: bool
     _stream: BaseStream | None
     _callbacks: list[Callable[[], None]] | None
+    phases: Phases
+    """Set where they are known; few ask."""
 
     @property
     def services(self) -> Services:
@@ -54,6 +60,18 @@ class BaseExchange(Exchange):
     def header(self, name: bytes) -> bytes | None:
         """The first value of a header; `name` in lower case."""
         return self.head.first(name)
+
+    @property
+    def about(self) -> dict[str, str]:
+        """Fields for a log line about this request."""
+        fields = {"request_id": self.request_id.decode()}
+        if self.head.trace is not None:
+            fields["trace_id"] = self.head.trace.trace_id.decode()
+        return fields
+
+    def note_phases(self, phases: Phases) -> None:
+        """Keeps when what happened."""
+        self.phases = phases
 
     def on_gone(self, callback: Callable[[], None]) -> None:
         """Calls back, once, if the client leaves before the answer is written."""
@@ -71,7 +89,7 @@ class BaseExchange(Exchange):
         except GatewayError as error:
             self.refuse(error)
         except Exception:
-            logger.exception("request %s: the endpoint failed", self.request_id.decode())
+            logger.exception("the endpoint failed", extra=self.about)
             self.services.counters.refused(GatewayError.code)
             self._give_up(500, answers.INTERNAL_BODY, answers.error_headers(GatewayError()))
 
@@ -91,6 +109,19 @@ class BaseExchange(Exchange):
         if self._stream is not None and not self._stream.ended and not self.gone:
             self._cut()
 
+    def _with_own(self, headers: Sequence[Header]) -> Sequence[Header]:
+        """The endpoint's headers, and what the request asked of every answer to it."""
+        head = self.head
+        if head.trace is None and not head.timed:
+            return headers
+        own = [*headers]
+        if head.trace is not None:
+            own.append((TRACEPARENT, head.trace.header))
+        if head.timed:
+            phases = getattr(self, "phases", None)
+            own.append((SERVER_TIMING, server_timing(self.arrived, phases, perf_counter())))
+        return own
+
     def _tell_gone(self) -> None:
         self.gone = True
         callbacks, self._callbacks = self._callbacks, None
@@ -98,7 +129,7 @@ class BaseExchange(Exchange):
             try:
                 callback()
             except Exception:
-                logger.exception("request %s: an on_gone failed", self.request_id.decode())
+                logger.exception("an on_gone failed", extra=self.about)
 
     def _give_up(self, status: int, body: bytes, headers: Sequence[Header] = ()) -> None:
         if self._answered:
@@ -150,8 +181,7 @@ class BaseStream(Stream):
             try:
                 callback()
             except Exception:
-                request_id = self._exchange.request_id.decode()
-                logger.exception("request %s: an on_drain failed", request_id)
+                logger.exception("an on_drain failed", extra=self._exchange.about)
                 self._exchange.break_off()
 
     def end(self) -> None:

@@ -11,6 +11,8 @@ import asyncio
 import contextlib
 import logging
 import urllib.parse
+from dataclasses import dataclass
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from uvicorn._types import ASGIReceiveEvent, ASGISendEvent, HTTPScope
@@ -18,30 +20,51 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from gateway.errors import GatewayError
-from gateway.exchange import Header
+from gateway.exchange import Header, Phases
 from gateway.wire import answers
 from gateway.wire.head import Head
+from gateway.wire.timing import SERVER_TIMING, server_timing
+from gateway.wire.trace import TRACEPARENT, Trace
 
 if TYPE_CHECKING:
     from gateway.wire.http import Lane
 
-REQUEST_ID_STATE = "penstock_request_id"
-"""Where the application finds the request's id: `scope["state"]`."""
+NOTES_STATE = "penstock_notes"
+"""Where the application finds the request's `Notes`: `scope["state"]`."""
+
+
+@dataclass(slots=True)
+class Notes:
+    """What the lane tells the application of a request, and what it is told.
+
+    Attributes:
+        request_id: as the answer carries it.
+        trace: that the request is part of.
+        phases: left by an endpoint that knows them.
+        model: name and version of the model that answers.
+    """
+
+    request_id: bytes
+    trace: Trace | None = None
+    phases: Phases | None = None
+    model: tuple[str, str] | None = None
 
 
 class Cycle(RequestResponseCycle):
     """uvicorn's cycle in the lane's order; see the module."""
 
     def __init__(self, lane: Lane, head: Head) -> None:
-        request_id = lane.services.new_request_id()
+        self.notes = notes = Notes(lane.services.new_request_id(), head.trace)
         headers: list[Header] = [
             *lane.server_state.default_headers,
-            (b"penstock-request-id", request_id),
+            (b"penstock-request-id", notes.request_id),
         ]
+        if head.trace is not None:
+            headers.append((TRACEPARENT, head.trace.header))
         if head.echo is not None:
             headers.append((b"x-request-id", head.echo))
         super().__init__(
-            scope=_scope(lane, head, request_id),
+            scope=_scope(lane, head, notes),
             transport=lane.transport,
             flow=lane.flow,
             logger=logging.getLogger("uvicorn.error"),
@@ -54,6 +77,8 @@ class Cycle(RequestResponseCycle):
             on_response=self._answered,
         )
         self._lane = lane
+        self._head = head
+        self._arrived = lane.intake.arrived
         self._buffered = 0
         # HTTP/1.0 knows no chunks: an answer without a length is kept until its length is known.
         keeps = head.version == "1.0" and head.method != b"HEAD"
@@ -107,6 +132,10 @@ class Cycle(RequestResponseCycle):
         """Sends as uvicorn does, but whole to HTTP/1.0."""
         if self._lane.final:
             self.keep_alive = False
+        if self._head.timed and message["type"] == "http.response.start":
+            timing = server_timing(self._arrived, self.notes.phases, perf_counter())
+            headers = [*message.get("headers", ()), (SERVER_TIMING, timing)]
+            message = {**message, "headers": headers}
         if self._kept is None:
             await super().send(message)
             return
@@ -161,12 +190,12 @@ class Cycle(RequestResponseCycle):
         self._buffered = 0
 
 
-def _scope(lane: Lane, head: Head, request_id: bytes) -> HTTPScope:
+def _scope(lane: Lane, head: Head, notes: Notes) -> HTTPScope:
     path = head.path.decode("ascii")
     if "%" in path:
         path = urllib.parse.unquote(path)
     state = lane.app_state.copy()
-    state[REQUEST_ID_STATE] = request_id
+    state[NOTES_STATE] = notes
     return {
         "type": "http",
         "asgi": {"version": lane.asgi_version, "spec_version": "2.3"},

@@ -16,6 +16,7 @@ import httptools
 from gateway.config import Limits
 from gateway.errors import HeadersTooLarge, MalformedHttp, Unsupported, UriTooLong
 from gateway.exchange import Header
+from gateway.wire.trace import TRACEPARENT, Trace, read_traceparent
 
 if TYPE_CHECKING:
     from gateway.wire.guard import Passage
@@ -23,7 +24,19 @@ if TYPE_CHECKING:
 MAX_ECHOED_BYTES = 256
 _HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
 _VISIBLE = re.compile(rb"[\x20-\x7e]+")
-_MATTERS = frozenset((b"host", b"content-length", b"transfer-encoding", b"expect", b"x-request-id"))
+TIMING = b"penstock-timing"
+"""With the value 1, a request asks for Server-Timing in its answer."""
+_MATTERS = frozenset(
+    (
+        b"host",
+        b"content-length",
+        b"transfer-encoding",
+        b"expect",
+        b"x-request-id",
+        TRACEPARENT,
+        TIMING,
+    )
+)
 _UPGRADE_HEADERS = frozenset((b"upgrade", b"http2-settings"))
 
 
@@ -37,6 +50,9 @@ class Head:
         length: the declared Content-Length, 0 without one, None where the body comes in chunks.
         expects_continue: the body is sent once `100 Continue` was.
         echo: the client's x-request-id where it may be sent back.
+        trace: the trace that the request is part of, where it names one. Differs for each request,
+            so such heads are not shared.
+        timed: the answer tells how long its phases took.
         plain: nothing here asks for more than the shortest answer head.
         passage: what was found out about who sends it, where anybody asks.
     """
@@ -50,6 +66,8 @@ class Head:
     length: int | None = 0
     expects_continue: bool = False
     echo: bytes | None = None
+    trace: Trace | None = None
+    timed: bool = False
     plain: bool = True
     passage: Passage | None = None
     _fields: dict[bytes, bytes] | None = field(default=None, repr=False)
@@ -113,11 +131,17 @@ def read_head(
             head.expects_continue = version == "1.1" and value.strip().lower() == b"100-continue"
         elif name == b"x-request-id" and head.echo is None:
             head.echo = read_echo(value)
+        elif name == TRACEPARENT:
+            # Of two, none can be believed.
+            head.trace = read_traceparent(value if head.trace is None else b"")
+        elif name == TIMING:
+            head.timed = value.strip() == b"1"
     if size > limits.max_header_bytes:
         raise headers_too_large(limits)
     if hosts > 1 or (hosts == 0 and version == "1.1"):
         raise MalformedHttp(f"header 'host': expected once, got {hosts}")
-    head.plain = keep_alive and version == "1.1" and head.echo is None
+    special = head.echo is not None or head.trace is not None or head.timed
+    head.plain = keep_alive and version == "1.1" and not special
     return head
 
 

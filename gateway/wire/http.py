@@ -29,6 +29,7 @@ from gateway.wire.flow import LAG, PIPELINE, WRITE, Flow
 from gateway.wire.head import Head
 from gateway.wire.intake import BodySink, Intake
 from gateway.wire.services import Services
+from gateway.wire.trace import TRACEPARENT
 from gateway.wire.turns import LaneExchange, Refusal, Turn
 
 
@@ -37,6 +38,9 @@ class Lane(HttpToolsProtocol):
 
     services: Services
     flow: Flow
+    # Who answers: the access log has its own.
+    exchange_class = LaneExchange
+    cycle_class = Cycle
 
     def __init__(
         self,
@@ -103,7 +107,7 @@ class Lane(HttpToolsProtocol):
                 if endpoint is not None and held <= services.limits.max_buffered_bytes:
                     services.buffered_bytes = held
                     self._take(
-                        LaneExchange(
+                        self.exchange_class(
                             self,
                             endpoint,
                             head,
@@ -171,7 +175,7 @@ class Lane(HttpToolsProtocol):
                 self._owes_continue = self._unsettled = True
                 self._send_continue()
             return None
-        cycle = self._receiving = Cycle(self, head)
+        cycle = self._receiving = self.cycle_class(self, head)
         self._take(cycle)
         return cycle
 
@@ -180,7 +184,7 @@ class Lane(HttpToolsProtocol):
         if self._endpoint is not None:
             self._owes_continue = False
             sequence = next(self.services.sequence)
-            self._take(LaneExchange(self, self._endpoint, head, body, arrived, sequence))
+            self._take(self.exchange_class(self, self._endpoint, head, body, arrived, sequence))
 
     # What turns call.
 
@@ -217,29 +221,31 @@ class Lane(HttpToolsProtocol):
         elif self._unsettled and not self._advancing:
             self._advance()
 
-    def refuse_now(self, error: GatewayError, echo: bytes | None) -> None:
+    def refuse_now(self, error: GatewayError, head: Head | None) -> None:
         """Writes an error and ends the connection, leaving the client time to read it."""
         self._current = None
         self.intake.ended = True
         self.services.counters.refused(error.code)
         if self.transport.is_closing():
             return
-        body = answers.error_body(str(error))
-        head = answers.head(
-            error.status,
-            len(body),
-            self.services.new_request_id(),
-            headers=answers.error_headers(error),
-            echo=echo,
-            close=True,
-        )
-        self.transport.write(head + body)
+        self._write_refusal(error, head, self.services.new_request_id())
         if self._eof:
             self.transport.close()
             return
         self.lingering_since = self.services.now
         with contextlib.suppress(OSError, RuntimeError):
             self.transport.write_eof()
+
+    def _write_refusal(self, error: GatewayError, head: Head | None, request_id: bytes) -> None:
+        body = answers.error_body(str(error))
+        headers = [*answers.error_headers(error)]
+        if head is not None and head.trace is not None:
+            headers.append((TRACEPARENT, head.trace.header))
+        echo = None if head is None else head.echo
+        lines = answers.head(
+            error.status, len(body), request_id, headers=headers, echo=echo, close=True
+        )
+        self.transport.write(lines + body)
 
     # What the worker, its sweep and its lag guard call.
 
@@ -320,7 +326,7 @@ class Lane(HttpToolsProtocol):
     def refuse(self, error: GatewayError) -> None:
         """Answers, in its turn, what cannot be taken; nothing after it is read."""
         intake = self.intake
-        echo = intake.head.echo if intake.begun and intake.head is not None else None
+        head = intake.head if intake.begun else None
         intake.ended = True
         intake.begun = False
         intake.release()
@@ -340,7 +346,7 @@ class Lane(HttpToolsProtocol):
             if answered:
                 self.transport.close()
                 return
-        self._take(Refusal(self, error, echo))
+        self._take(Refusal(self, error, head))
 
     def _send_continue(self) -> None:
         if self._owes_continue and self._current is None and not self._queue:

@@ -313,6 +313,7 @@ class Intake:
             and head.keep_alive
             and not head.expects_continue
             and head.echo is None
+            and head.trace is None
             and head.path in self._services.endpoints
         )
 

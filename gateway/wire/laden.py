@@ -8,10 +8,10 @@ one's may be many times that: a compressed body is mostly expanded by decoding i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from gateway.errors import BodyTooLarge, Overloaded
-from gateway.exchange import JSON_TYPE, Exchange, Header, Stream
+from gateway.exchange import JSON_TYPE, Exchange, Header, Phases, Stream
 from gateway.tensors import Array
 from gateway.wire.services import Services
 
@@ -101,6 +101,15 @@ class Laden(Exchange):
     def header(self, name: bytes) -> bytes | None:
         """The first value of a header; `name` in lower case."""
         return self._exchange.header(name)
+
+    @property
+    def about(self) -> Mapping[str, str]:
+        """Fields for a log line."""
+        return self._exchange.about
+
+    def note_phases(self, phases: Phases) -> None:
+        """Keeps when what happened."""
+        self._exchange.note_phases(phases)
 
     def on_gone(self, callback: Callable[[], None]) -> None:
         """Calls back, once, if the client leaves before the answer is written."""

@@ -42,7 +42,7 @@ class Carrier(Protocol):
     def finished(self, turn: Turn, close: bool = False) -> None:
         """The turn has written all it will write."""
 
-    def refuse_now(self, error: GatewayError, echo: bytes | None) -> None:
+    def refuse_now(self, error: GatewayError, head: Head | None) -> None:
         """Writes an error and ends the connection."""
 
 
@@ -62,16 +62,16 @@ class Turn(Protocol):
 class Refusal:
     """The last turn of a connection on which something came that cannot be taken."""
 
-    __slots__ = ("_carrier", "_echo", "_error")
+    __slots__ = ("_carrier", "_error", "_head")
 
-    def __init__(self, carrier: Carrier, error: GatewayError, echo: bytes | None) -> None:
+    def __init__(self, carrier: Carrier, error: GatewayError, head: Head | None) -> None:
         self._carrier = carrier
         self._error = error
-        self._echo = echo
+        self._head = head
 
     def begin(self) -> None:
         """Answers and ends the connection."""
-        self._carrier.refuse_now(self._error, self._echo)
+        self._carrier.refuse_now(self._error, self._head)
 
     def leave(self) -> None:
         """Nobody is told."""
@@ -175,7 +175,7 @@ class LaneExchange(BaseExchange):
             None,
             self.request_id,
             content_type=None,
-            headers=headers,
+            headers=self._with_own(headers),
             echo=self.head.echo,
             close=close,
             http10=http10,
@@ -183,7 +183,7 @@ class LaneExchange(BaseExchange):
         self._answered = True
         if not self.gone:
             self._release()
-        self._stream = stream = LaneStream(self, self._carrier, chunked=not http10, close=close)
+        self._stream = stream = self._new_stream(chunked=not http10, close=close)
         if not self.gone:
             self._carrier.transport.write(head)
         return stream
@@ -208,7 +208,7 @@ class LaneExchange(BaseExchange):
             len(body),
             self.request_id,
             content_type=content_type if body or status in answers.JSON_HEADS else None,
-            headers=headers,
+            headers=self._with_own(headers),
             echo=self.head.echo,
             close=close,
             http10=self.head.version == "1.0",
@@ -221,6 +221,9 @@ class LaneExchange(BaseExchange):
         self._answered = True
         self._release()
         self._carrier.finished(self, close)
+
+    def _new_stream(self, chunked: bool, close: bool) -> LaneStream:
+        return LaneStream(self, self._carrier, chunked=chunked, close=close)
 
     def _release(self) -> None:
         self._carrier.services.buffered_bytes -= len(self.body)

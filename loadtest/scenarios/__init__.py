@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from loadtest.bench import Bench
-from loadtest.scenarios import access, faults, footprint, latency, overload, throughput
+from loadtest.scenarios import access, faults, footprint, latency, operation, overload, throughput
 from loadtest.turns import Result
 
 Scenario = Callable[[Bench], list[Result]]
@@ -28,6 +28,7 @@ SCENARIOS: dict[str, Scenario] = {
     "worker-kill": faults.worker_kill,
     "control-kill": faults.control_kill,
     "reload": faults.reload,
+    "access-log": operation.access_log,
     "memory": footprint.memory,
     "time-to-ready": footprint.time_to_ready,
     "two-workers": footprint.two_workers,

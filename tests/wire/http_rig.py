@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import queue
 import socket
 import ssl
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,9 +27,11 @@ from uvicorn.server import ServerState
 from gateway.config import Limits, Server
 from gateway.errors import QueueFull
 from gateway.wire.acceptor import Acceptor
+from gateway.wire.access import AccessLog
 from gateway.wire.asgi import EndpointApp
 from gateway.wire.guard import Door, Guard
 from gateway.wire.http import Lane
+from gateway.wire.logged import LoggedLane
 from gateway.wire.services import Services
 
 WAIT_S = 20.0
@@ -167,6 +170,26 @@ class Client:
         self._read += piece
 
 
+class Records:
+    """Where the access log of a rig writes to."""
+
+    def __init__(self) -> None:
+        self._lines: queue.Queue[bytes] = queue.Queue()
+
+    def write(self, lines: Sequence[bytes]) -> None:
+        for line in lines:
+            self._lines.put(line)
+
+    def next(self) -> dict[str, Any]:
+        """The next record, once it is there."""
+        found: dict[str, Any] = json.loads(self._lines.get(timeout=WAIT_S))
+        return found
+
+    @property
+    def empty(self) -> bool:
+        return self._lines.empty()
+
+
 class Rig:
     """A server in a thread: `call` runs on its loop, `held` gets the exchanges that wait."""
 
@@ -183,6 +206,7 @@ class Rig:
         self.held: queue.Queue[Any] = queue.Queue()
         self.seen: queue.Queue[Any] = queue.Queue()
         self.counters = CountingCounters()
+        self.records = Records()
         self.clients: list[Client] = []
         self.services = Services(
             endpoints={
@@ -292,6 +316,12 @@ class Rig:
         if self._carrier == "lane":
             config = _config(self._app)
             return lambda: Lane(config, self._state, {}, services=self.services)
+        if self._carrier == "logged":
+            config = _config(self._app)
+            access = AccessLog("all", self.records, "worker-0", self.loop)
+            return lambda: LoggedLane(
+                config, self._state, {}, services=self.services, access=access
+            )
         # The same endpoints behind somebody else's server.
         config = _config(EndpointApp(self.services))
         return lambda: _Stock(config, self._state, self.services)
