@@ -231,7 +231,8 @@ def _make_private(home: Path, file: Path) -> None:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
-        if error.errno in (errno.EROFS, errno.EACCES) and file.is_file():
+        # Not `Path.is_file`, which raises where the folder may not even be looked into.
+        if error.errno in (errno.EROFS, errno.EACCES) and os.path.isfile(file):
             reason = "it is read-only"
         else:
             reason = error.strerror or str(error)

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -100,7 +101,7 @@ def test_a_server_without_rights_on_a_read_only_root_serves_and_registers(folder
     assert list(outside.iterdir()) == []
 
 
-def test_a_user_id_without_a_name_is_no_hindrance(tmp_path):
+def test_a_user_id_without_a_name_is_no_hindrance():
     if os.getuid() != 0 or not shutil.which("setpriv"):
         pytest.skip("needs root and setpriv to become another user")
     nobody = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"]
@@ -109,13 +110,14 @@ def test_a_user_id_without_a_name_is_no_hindrance(tmp_path):
     )
     if reaches.returncode != 0:
         pytest.skip("another user cannot reach this interpreter or this checkout")
-    home = tmp_path / "home"
-    home.mkdir()
-    os.chown(home, 54321, 54321)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
     words = ["--port", "0", "--admin-port", "0", "--workers", "1", "--json"]
-    python = [sys.executable, "-m", "gateway"]
-    with served([*nobody, *python, "serve", "--home", str(home), *words]) as listening:
-        assert ask(listening["port"], "GET", "/v2/health/live") == (200, {"live": True})
-    assert {path.stat().st_uid for path in home.rglob("*")} == {54321}
+    serve = [*nobody, sys.executable, "-m", "gateway", "serve", *words]
+    # Not below pytest's own folder, which others may not enter.
+    with tempfile.TemporaryDirectory() as name:
+        home = Path(name) / "home"
+        home.mkdir()
+        os.chown(home, 54321, 54321)
+        home.parent.chmod(0o755)
+        with served([*serve, "--home", str(home)]) as listening:
+            assert ask(listening["port"], "GET", "/v2/health/live") == (200, {"live": True})
+        assert {path.stat().st_uid for path in home.rglob("*")} == {54321}
