@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,8 @@ def write_head(home: Path, head: Head) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    temporary = home / f"{FILE}.{os.getpid()}.tmp"
+    # Of its own for each writer: two threads of a process may write at once.
+    temporary = home / f"{FILE}.{secrets.token_hex(8)}.tmp"
     with temporary.open("w", encoding="ascii") as file:
         os.chmod(file.fileno(), 0o600)
         file.write(f"{head.id} {head.hash}\n")
