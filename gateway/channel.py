@@ -50,12 +50,15 @@ class Channel:
                 self._sock.send(_INLINE + data)
             else:
                 self._send_file(data)
-        except (BlockingIOError, ConnectionError):
+        except OSError:  # full, gone, or no descriptor or memory to be had now
             return False
         return True
 
     def receive(self) -> dict[str, Any] | None:
-        """The next message, or None where there is none now."""
+        """The next message, or None where there is none now.
+
+        One that could not be taken is `{"type": "lost"}`: its receiver asks for everything anew.
+        """
         try:
             data, descriptors, _, _ = socket.recv_fds(self._sock, MAX_INLINE_BYTES + 1, 1)
         except (BlockingIOError, ConnectionError):
@@ -64,7 +67,7 @@ class Channel:
             return None
         payload = data[1:]
         if data[:1] == _BY_FD and not descriptors:
-            return None  # this process had no descriptor left to take it by
+            return {"type": "lost"}  # this process had no descriptor left to take it by
         if data[:1] == _BY_FD:
             with os.fdopen(descriptors[0], "rb") as file:
                 file.seek(0)

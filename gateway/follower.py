@@ -155,7 +155,9 @@ class Follower:
             message = self._channel.receive()
             if message is None:
                 return
-            if message["type"] == "plan":
+            if message["type"] == "lost":
+                self._hello()
+            elif message["type"] == "plan":
                 self._take(message)
             elif message["type"] == "table":
                 self._take_table(message)

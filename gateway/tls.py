@@ -59,7 +59,7 @@ class Certificates:
         self._stamp = stamp
         try:
             self._take()
-        except ConfigInvalid as error:
+        except (ConfigInvalid, OSError) as error:  # a file may go between two looks at it
             self.fault = str(error)
             return False
         return True

@@ -14,6 +14,7 @@ from typing import Any
 from starlette.responses import Response
 
 from gateway.access.roles import Permission
+from gateway.access.scopes import principal_of
 from gateway.control.audit import Actor
 from gateway.control.documents import (
     Live,
@@ -77,8 +78,12 @@ def operations(admin: Admin, open_metrics: bool = False) -> tuple[Operation, ...
     async def status(_: Asked) -> Any:
         return admin.status()
 
-    async def models(_: Asked) -> Any:
-        return {"models": admin.models()}
+    async def models(asked: Asked) -> Any:
+        principal = principal_of(asked.request.scope)
+        lines = admin.models()
+        if principal is not None:
+            lines = [line for line in lines if principal.may_call(line["name"])]
+        return {"models": lines}
 
     async def reload(asked: Asked) -> Any:
         absent = await admin.reload(asked.actor, asked.query.model)

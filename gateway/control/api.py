@@ -110,6 +110,9 @@ class Resource:
         if principal is not None and operation.permission is not None:
             principal.require(operation.permission)
         path = _read_strings(operation.path_parameters, "path parameter", request.path_params)
+        model = getattr(path, "model", None)
+        if principal is not None and operation.permission is not None and model is not None:
+            principal.require(operation.permission, model)
         query = _read_strings(operation.query, "query parameter", _once(request.query_params))
         headers = _read_headers(operation.headers, request.headers)
         body = await _read_body(operation, request)

@@ -24,6 +24,8 @@ from gateway.errors import ConfigInvalid, ControlUnavailable, GatewayError
 FETCH_S = 300.0
 FILE_S = 1.0
 RETRY_S = 10.0
+# Of all pieces together: workers wait for the first answer.
+LONGEST_S = 20.0
 TIMEOUT_S = 10.0
 
 
@@ -69,11 +71,14 @@ class Jwks:
             return
         self._due = now + self._retry_s
         try:
-            found = await self._read()
-        except GatewayError:
+            async with asyncio.timeout(LONGEST_S):
+                found = await self._read()
+        except Exception as error:  # a bad proxy variable, a provider that trickles
             if self._rows is None:
                 self._follow(self._last())
-            raise
+            if isinstance(error, GatewayError):
+                raise
+            raise ControlUnavailable(f"access.jwt: no keys to be had: {error!r}") from error
         self._follow(found)
         self._due = now + (self._fetch_s if self._where.jwks_url else FILE_S)
 

@@ -105,8 +105,9 @@ class Recorder:
         batch = list(self._waiting)
         try:
             await asyncio.to_thread(self._write, batch)
-        except StoreFailed as error:
-            log.error("audit: %s", error)
+        except Exception as cause:  # no thread to be had, say: it must not be the end of writing
+            error = cause if isinstance(cause, StoreFailed) else StoreFailed(f"audit: {cause}")
+            log.error("audit: %s", cause)
             # Who waits is told now; what nobody waits for is tried again.
             for entry in batch:
                 if entry.written is not None:

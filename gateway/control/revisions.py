@@ -193,7 +193,8 @@ class Revisions:
         note: str,
     ) -> Revision:
         digest = sha256(document)
-        if digest == newest.sha256:
+        # The same text of another source is noted: what that source said last must be known.
+        if digest == newest.sha256 and source in ("", newest.source):
             return newest
         at = self._now()
         added = Revision(newest.number + 1, at, actor.who, note, source, digest, document)

@@ -126,6 +126,7 @@ class Acceptor:
 
     def _listen(self) -> None:
         self._pause = None
+        self._keep_spare()  # somebody else may have had the descriptor
         if self._accepting:
             self._loop.add_reader(self._listener, self._accept)
 

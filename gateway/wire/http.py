@@ -151,6 +151,7 @@ class Lane(HttpToolsProtocol):
         super().resume_writing()
         if self._on_lane:
             self.note_unsent(0)
+            self.stalled = 0.0
             self.flow.release(WRITE)
             if self._current is not None:
                 self._current.drained()

@@ -95,7 +95,9 @@ def _check_unsent(
     connection: Awaited, now: float, patience_s: float, cut: Callable[[str], None]
 ) -> None:
     unsent = connection.transport.get_write_buffer_size()
-    if unsent != connection.unsent:
+    # Over TLS a transport may close with nothing left of its own: what it has handed on to the
+    # one below takes time as well, and its clock begins here.
+    if unsent != connection.unsent or not connection.stalled:
         connection.note_unsent(unsent)
         connection.stalled = now
     elif now - connection.stalled > patience_s:

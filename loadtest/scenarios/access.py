@@ -11,7 +11,9 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from statistics import median
+from typing import Any
 
 from gateway.access.secret import server_secret
 from gateway.control.audit import at_terminal
@@ -23,6 +25,7 @@ from loadtest.turns import Measure, Result, ratios, take_turns
 
 # Far longer than a worker takes to hear a signal.
 SETTLED_S = 0.05
+ANNOUNCED_WITHIN_S = 10.0
 
 
 def keys_on_and_off(bench: Bench) -> list[Result]:
@@ -33,7 +36,7 @@ def keys_on_and_off(bench: Bench) -> list[Result]:
         _, key = Keys(store, server_secret(home)).create(at_terminal(), "load", "client", ["gbt"])
     known = replace(pool, headers=pool.headers | {"Authorization": f"Bearer {key}"})
     ours = bench.program("toggled_access", [str(model), str(home)], target, known)
-    admin_port = json.loads((home / "run" / "server.json").read_text())["admin_port"]
+    admin_port = _announced(home)["admin_port"]
     worker = json.loads(ask(admin_port, "/api/status")[1])["workers"][0]["pid"]
 
     def turn(how: signal.Signals) -> Callable[[], Speed]:
@@ -57,3 +60,14 @@ def keys_on_and_off(bench: Bench) -> list[Result]:
     faults = sum(speed.faults for row in rows for speed in row.values())
     title = "Keys asked for against open access, toggled inside one worker"
     return [Result("keys-on-and-off", title, [measure], detail=detail, faults=faults)]
+
+
+def _announced(home: Path) -> dict[str, Any]:
+    """Where the server listens: it answers requests before it has said so."""
+    file, end = home / "run" / "server.json", time.monotonic() + ANNOUNCED_WITHIN_S
+    while not file.exists():
+        if time.monotonic() > end:
+            raise RuntimeError(f"{file.name}: not there within {ANNOUNCED_WITHIN_S:g} s")
+        time.sleep(0.05)
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found

@@ -71,7 +71,10 @@ class Server:
         return Admin(
             metrics=lambda accept, triton: (b"m 1\n", "text/plain"),
             status=lambda: STATUS,
-            models=list,
+            models=lambda: [
+                {"name": name, "version": 1, "state": "READY", "default": True, "reason": ""}
+                for name in ("m", "n")
+            ],
             reload=reload,
             load=load,
             unload=unload,
@@ -131,6 +134,17 @@ def test_nobody_may_anything_but_ask_for_health(server):
             assert answer.json()["code"] == "unauthenticated"
             assert "www-authenticate" in answer.headers
     assert server.done == []
+
+
+def test_a_key_for_some_models_operates_and_sees_no_others(server):
+    key = "psk_only_n".ljust(36, "0")
+    server.ring.replace({digest(SECRET, key.encode()): [200, "ops", "operator", ["n"], None]})
+    for action in ("load", "unload"):
+        assert server.ask("POST", f"/api/models/m/{action}", key).status_code == 403
+        assert server.ask("POST", f"/api/models/n/{action}", key).status_code == 200
+    assert server.done == ["load n", "unload n"]
+    listed = server.ask("GET", "/api/models", key).json()["models"]
+    assert [line["name"] for line in listed] == ["n"]
 
 
 def test_who_is_nobody_learns_nothing_of_paths_or_methods(server):

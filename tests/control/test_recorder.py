@@ -85,3 +85,29 @@ async def test_what_waits_at_the_end_is_written(store):
     async with recording(store) as recorder:
         recorder.note("serve", "plan 9")
     assert entries(store) == [("automatic", "serve", "plan 9", 7.5)]
+
+
+class Broken(Store):
+    """A store whose first transaction fails in a way that nobody foresaw."""
+
+    def __init__(self, store):
+        super().__init__(store.home)
+        self._fails = 1
+
+    def write(self):
+        if self._fails:
+            self._fails -= 1
+            raise RuntimeError("can't start new thread")
+        return super().write()
+
+
+async def test_what_nobody_foresaw_is_told_and_is_not_the_end_of_writing(store, caplog):
+    recorder = Recorder(Broken(store))
+    running = asyncio.create_task(recorder.run())
+    with pytest.raises(StoreFailed, match="can't start new thread"):
+        await recorder.record(BOB, "load", "m")
+    await recorder.record(BOB, "load", "n")
+    recorder.close()
+    await running
+    assert [entry[2] for entry in entries(store)] == ["n"]
+    assert "can't start new thread" in caplog.text

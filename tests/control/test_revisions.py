@@ -174,3 +174,20 @@ def test_a_file_that_was_changed_becomes_a_revision_and_an_untouched_one_undoes_
     file.write_text(ONE)
     in_force.reread(ANN)
     assert revisions.newest().document == ONE
+
+
+def test_a_file_that_says_what_was_applied_meanwhile_undoes_nothing_later(
+    revisions, home, tmp_path
+):
+    file = tmp_path / "p.yaml"
+    file.write_text(ONE)
+    first = revisions.add(ONE, ANN, source=str(file))
+    started = Launch(first.config, home, revision=1, config_path=file, config_sha256=first.sha256)
+    in_force = InForce(revisions, started, {})
+    revisions.add(TWO, ANN)
+    file.write_text(TWO)
+    in_force.reread(ANN)
+    three = TWO.replace("2", "3")
+    revisions.add(three, ANN)
+    in_force.reread(ANN)
+    assert revisions.newest().document == three

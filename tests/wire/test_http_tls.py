@@ -136,3 +136,23 @@ def test_a_new_context_serves_the_next_connection_and_leaves_the_open_ones(tmp_p
         assert after.answer().body == b"2"
         assert after.shown["serialNumber"] != before.shown["serialNumber"]
         assert before.send(post("/echo", b"3")).answer().body == b"3"
+
+
+def test_an_answer_under_way_when_the_connection_closes_arrives_whole(server, trust):
+    body = bytes(range(256)) * 32_768
+    client = server.connect(trust).send(post("/echo", body, "Connection: close"))
+    assert server.reached(
+        lambda: (
+            all(line.transport.is_closing() for line in server.services.connections)
+            and server.seen.qsize() == 1
+        )
+    )
+
+    def look() -> None:
+        for connection in tuple(server.services.connections):
+            connection.check(server.services.now)
+
+    for _ in range(3):
+        server.call(look)
+    assert client.answer().body == body
+    assert server.counters.numbers["cut: write_timeout"] == 0
