@@ -14,8 +14,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from gateway.cli.actions import add_action
 from gateway.cli.output import say, say_json, table
-from gateway.cli.serve import add_home
 from gateway.errors import NotFound, StoreFailed
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ def configure(subparsers: Any) -> None:
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
-    shown = _add(actions, "list", list_entries, "show the newest entries")
+    shown = add_action(actions, "list", list_entries, "show the newest entries")
     shown.add_argument("--limit", type=int, default=20, metavar="N", help="how many (default 20)")
 
-    export = _add(actions, "export", export_entries, "write every entry as a line of JSON")
+    export = add_action(actions, "export", export_entries, "write every entry as a line of JSON")
     export.add_argument(
         "--since",
         type=_since,
@@ -45,7 +45,9 @@ def configure(subparsers: Any) -> None:
     )
     export.add_argument("--out", type=Path, metavar="FILE", help="where to (default: stdout)")
 
-    verify = _add(actions, "verify", verify_entries, "prove that nothing was changed or removed")
+    verify = add_action(
+        actions, "verify", verify_entries, "prove that nothing was changed or removed"
+    )
     verify.add_argument("--head", metavar="HASH", help="a head that was noted down earlier")
 
 
@@ -115,16 +117,6 @@ def verify_entries(args: argparse.Namespace) -> int:
 
 
 # ---- what they share ----------------------------------------------------------------------------
-
-
-def _add(actions: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = actions.add_parser(
-        name, help=text, description=f"{text[:1].upper()}{text[1:]}."
-    )
-    add_home(parser)
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.set_defaults(run=run)
-    return parser
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gateway.cli.actions import add_action
 from gateway.cli.output import say, say_json, table
-from gateway.cli.serve import add_home
 from gateway.errors import NotFound
 
 if TYPE_CHECKING:
@@ -34,23 +34,27 @@ def configure(subparsers: Any) -> None:
         " A server that runs on this home takes a new revision up at once.",
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    _add(actions, "schema", print_schema, "print the JSON schema, for editors", home=False)
+    add_action(actions, "schema", print_schema, "print the JSON schema, for editors", home=False)
 
-    check = _add(actions, "check", check_file, "tell all faults of a document at once", home=False)
+    check = add_action(
+        actions, "check", check_file, "tell all faults of a document at once", home=False
+    )
     check.add_argument("file", type=Path, metavar="FILE", help="YAML document")
 
-    diff = _add(actions, "diff", print_difference, "tell what would change, or what changed")
+    diff = add_action(actions, "diff", print_difference, "tell what would change, or what changed")
     diff.add_argument("old", metavar="FILE|N", help="a file, against what is in force; or a number")
     diff.add_argument("new", nargs="?", metavar="FILE|N", help="against this, instead")
 
-    apply = _add(actions, "apply", apply_file, "put a document in force, as a new revision")
+    apply = add_action(actions, "apply", apply_file, "put a document in force, as a new revision")
     apply.add_argument("file", type=Path, metavar="FILE", help="YAML document")
     apply.add_argument("--dry-run", action="store_true", help="only tell what would change")
     _add_terms(apply)
 
-    _add(actions, "history", list_revisions, "list the revisions, newest first")
+    add_action(actions, "history", list_revisions, "list the revisions, newest first")
 
-    show = _add(actions, "show", show_revision, "print a document (default: what is in force)")
+    show = add_action(
+        actions, "show", show_revision, "print a document (default: what is in force)"
+    )
     show.add_argument("number", nargs="?", type=int, metavar="N", help="this revision")
     show.add_argument(
         "--effective",
@@ -58,7 +62,7 @@ def configure(subparsers: Any) -> None:
         help="every value, and whether document, environment or option set it",
     )
 
-    rollback = _add(actions, "rollback", roll_back, "put an earlier document in force again")
+    rollback = add_action(actions, "rollback", roll_back, "put an earlier document in force again")
     rollback.add_argument(
         "number", nargs="?", type=int, metavar="N", help="its revision (default: the one before)"
     )
@@ -200,19 +204,6 @@ def _show_effective(args: argparse.Namespace) -> int:
 
 
 # ---- what they share ----------------------------------------------------------------------------
-
-
-def _add(
-    actions: Any, name: str, run: Any, text: str, home: bool = True
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = actions.add_parser(
-        name, help=text, description=f"{text[:1].upper()}{text[1:]}."
-    )
-    if home:
-        add_home(parser)
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.set_defaults(run=run)
-    return parser
 
 
 def _add_terms(parser: argparse.ArgumentParser) -> None:

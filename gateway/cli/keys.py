@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from gateway.access.durations import moment_text, read_duration, read_moment
 from gateway.access.keys import read_key
 from gateway.access.roles import ROLES
+from gateway.cli.actions import add_action
 from gateway.cli.output import progress, say, say_json, table
-from gateway.cli.serve import add_home
 from gateway.errors import InvalidParameter
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def configure(subparsers: Any) -> None:
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
-    create = _add(actions, "create", create_key, "make a key; it is shown once")
+    create = add_action(actions, "create", create_key, "make a key; it is shown once")
     create.add_argument(
         "--from-file",
         type=Path,
@@ -59,15 +59,15 @@ def configure(subparsers: Any) -> None:
     )
     create.add_argument("--expires", metavar="30d|DATE", help="when it ends (default: never)")
 
-    _add(actions, "list", list_keys, "list every key, and when it was last used")
+    add_action(actions, "list", list_keys, "list every key, and when it was last used")
 
-    rotate = _add(actions, "rotate", rotate_key, "make a new key in the place of an old one")
+    rotate = add_action(actions, "rotate", rotate_key, "make a new key in the place of an old one")
     rotate.add_argument("id", type=int, metavar="ID")
     rotate.add_argument(
         "--overlap", metavar="1h", help="how long the old one is still good (default: not at all)"
     )
 
-    revoke = _add(actions, "revoke", revoke_key, "take a key back at once")
+    revoke = add_action(actions, "revoke", revoke_key, "take a key back at once")
     revoke.add_argument("id", type=int, metavar="ID")
 
 
@@ -170,16 +170,6 @@ def _show_once(args: argparse.Namespace, key: Key, raw: str) -> int:
 
 def _when(at: float | None) -> str:
     return "-" if at is None else moment_text(at)
-
-
-def _add(actions: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = actions.add_parser(
-        name, help=text, description=f"{text[:1].upper()}{text[1:]}."
-    )
-    add_home(parser)
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.set_defaults(run=run)
-    return parser
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gateway.cli.actions import add_action
 from gateway.cli.output import say, say_json, table
-from gateway.cli.serve import add_home
 from gateway.errors import InvalidParameter, ModelNotFound
 
 if TYPE_CHECKING:
@@ -31,13 +31,13 @@ def configure(subparsers: Any) -> None:
         " home takes a change up at once.",
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    _add(actions, "list", list_models, "list every version, and whether it serves")
+    add_action(actions, "list", list_models, "list every version, and whether it serves")
 
-    show = _add(actions, "show", show_model, "show all that is known of a model")
+    show = add_action(actions, "show", show_model, "show all that is known of a model")
     show.add_argument("name", metavar="NAME")
     show.add_argument("version", nargs="?", metavar="VERSION|ALIAS", help="one version alone")
 
-    alias = _add(actions, "alias", set_alias, "point an alias at a version, or remove it")
+    alias = add_action(actions, "alias", set_alias, "point an alias at a version, or remove it")
     alias.add_argument("name", metavar="NAME")
     alias.add_argument(
         "alias", metavar="ALIAS", help="`champion` answers where no version is named"
@@ -45,12 +45,16 @@ def configure(subparsers: Any) -> None:
     alias.add_argument("version", nargs="?", metavar="VERSION|ALIAS", help="where it is to point")
     alias.add_argument("--remove", action="store_true", help="take the alias away")
 
-    remove = _add(actions, "remove", remove_model, "remove a version, or a model with all versions")
+    remove = add_action(
+        actions, "remove", remove_model, "remove a version, or a model with all versions"
+    )
     remove.add_argument("name", metavar="NAME")
     remove.add_argument("version", nargs="?", metavar="VERSION|ALIAS", help="this version alone")
     remove.add_argument("--force", action="store_true", help="even if it is the champion")
 
-    verify = _add(actions, "verify", verify_model, "read files again and compare their SHA-256")
+    verify = add_action(
+        actions, "verify", verify_model, "read files again and compare their SHA-256"
+    )
     verify.add_argument("name", nargs="?", metavar="NAME", help="one model alone")
 
 
@@ -167,16 +171,6 @@ def verify_model(args: argparse.Namespace) -> int:
 
 
 # ---- what they share ----------------------------------------------------------------------------
-
-
-def _add(actions: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = actions.add_parser(
-        name, help=text, description=f"{text[:1].upper()}{text[1:]}."
-    )
-    add_home(parser)
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.set_defaults(run=run)
-    return parser
 
 
 @contextmanager

@@ -23,7 +23,7 @@ import uvloop
 from gateway import __version__, logs
 from gateway.access.keyring import Keyring
 from gateway.access.tokens import token_verifier
-from gateway.control import audit_operations, config_operations, key_operations
+from gateway.control import audit_operations, config_operations, key_operations, views
 from gateway.control import memory as memories
 from gateway.control.access import COUNT_S, LOOK_S, WRITE_S, Access, Usage
 from gateway.control.admin import Admin, operations
@@ -51,14 +51,11 @@ from gateway.errors import GatewayError
 from gateway.inherited import Inherited
 from gateway.monitor.arena import (
     BORN_NS,
-    CONNECTIONS,
     EPOCH,
     HEARTBEAT_NS,
     PID,
     READY,
-    RESTARTS,
     STATE,
-    STATES,
 )
 
 log = logging.getLogger("penstock.control")
@@ -171,8 +168,8 @@ class Control:
     async def _serve(self, stop: asyncio.Event) -> None:
         admin = Admin(
             metrics=self._render_metrics,
-            status=self.status,
-            models=self.models,
+            status=self._status,
+            models=self._models,
             reload=self._changes.reload,
             load=self._changes.load,
             unload=self._changes.unload,
@@ -281,62 +278,16 @@ class Control:
                 self._log(error)
                 await asyncio.sleep(RETRY_S)
 
-    def status(self) -> dict[str, Any]:
-        """Process ids, states and the plan each worker follows."""
-        arena = self._inherited.arena
-        workers = []
-        heard = zip(self._links.acked, self._links.refused, strict=True)
-        for slot, (acked, refused) in enumerate(heard):
-            row = arena.row(slot)
-            workers.append(
-                {
-                    "slot": slot,
-                    "pid": row[PID],
-                    "epoch": row[EPOCH],
-                    "state": STATES[row[STATE]],
-                    "restarts": row[RESTARTS],
-                    "connections": row[CONNECTIONS],
-                    "plan": acked,
-                    "refused": [
-                        {"deployment": held, "reason": one.reason, "tries": one.tries}
-                        for held, one in sorted(refused.items())
-                    ],
-                }
-            )
-        return {
-            "supervisor": os.getppid(),
-            "control": os.getpid(),
-            "ready": self._ready and not self._draining,
-            "draining": self._draining,
-            "plan": self._planner.memory.plan.number,
-            "workers": workers,
-        }
-
-    def models(self) -> list[dict[str, Any]]:
-        """Every version known, with its state."""
+    def _status(self) -> dict[str, Any]:
         plan = self._planner.memory.plan
-        serving = {(route.name, v) for route in plan.routes for v in route.deployments}
-        defaults = {(route.name, route.version) for route in plan.routes}
-        reasons = {(a.name, a.version): a.reason for a in plan.absent}
-        lines: list[dict[str, Any]] = [
-            {
-                "name": n,
-                "version": v,
-                "state": "READY",
-                "default": (n, v) in defaults,
-                "reason": reasons.get((n, v), ""),
-            }
-            for n, v in sorted(serving)
-        ]
-        lines += [
-            {"name": a.name, "version": a.version, "state": a.state, "reason": a.reason}
-            for a in plan.absent
-            if (a.name, a.version) not in serving
-        ]
-        return lines
+        arena = self._inherited.arena
+        return views.status(arena, self._links, plan, self._ready, self._draining)
+
+    def _models(self) -> list[dict[str, Any]]:
+        return views.models(self._planner.memory.plan)
 
     def _render_metrics(self, accept: str, triton: bool) -> tuple[bytes, str]:
-        states = collections.Counter(line["state"] for line in self.models())
+        states = collections.Counter(line["state"] for line in self._models())
         info = Info(
             version=__version__,
             onnxruntime=ort.__version__,
