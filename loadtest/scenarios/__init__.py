@@ -29,6 +29,7 @@ SCENARIOS: dict[str, Scenario] = {
     "control-kill": faults.control_kill,
     "reload": faults.reload,
     "access-log": operation.access_log,
+    "config-apply": operation.config_apply,
     "memory": footprint.memory,
     "time-to-ready": footprint.time_to_ready,
     "two-workers": footprint.two_workers,
