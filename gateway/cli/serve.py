@@ -117,9 +117,11 @@ def run(args: argparse.Namespace) -> int:
     from gateway.control import main as control
     from gateway.control.keys import Keys
     from gateway.control.store import Store
+    from gateway.control.tracing import check as check_tracing
     from gateway.inherited import Launch
     from kernels import _jit
 
+    check_tracing(settings.tracing)
     # What is wrong with it is better said now than by a child over and over.
     with Store.open(home) as store:
         secret = server_secret(home)
