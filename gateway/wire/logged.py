@@ -60,7 +60,7 @@ class LoggedExchange(LaneExchange):
     ) -> None:
         """Writes the whole answer."""
         gone = self.gone
-        self.code = answers.error_code(headers)
+        self.code = answers.error_code(headers) if headers else None
         LaneExchange.reply(self, status, body, headers, content_type)
         if not gone:
             cast(LoggedLane, self._carrier).note(status, len(body), self)
