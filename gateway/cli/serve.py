@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     _check_certificates(settings)
     _prepare_environment(home)
     _raise_file_limit()
-    if settings.access.data == "keys" or settings.control_asks:
+    if settings.access.data == "keys" or settings.control_asks or settings.tracing.endpoint:
         _leave_no_cores()
     started = time.monotonic()
 
@@ -297,7 +297,7 @@ def _raise_file_limit() -> None:
 
 
 def _leave_no_cores() -> None:
-    """A core dump would hold whatever keys were in memory."""
+    """A core dump would hold whatever keys, and headers of exports, were in memory."""
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 

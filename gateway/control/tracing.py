@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import logging
+import os
 import re
 import threading
 import time
@@ -40,8 +41,8 @@ def check(settings: Tracing) -> None:
     """Finds out now what would otherwise keep every trace from being exported later.
 
     Raises:
-        ConfigInvalid: traces are asked for, and the SDK is not installed, or the file of headers is
-            none.
+        ConfigInvalid: traces are asked for, and the SDK is not installed or turned off, or the file
+            of headers is none.
     """
     if settings.endpoint is None:
         return
@@ -53,6 +54,8 @@ def check(settings: Tracing) -> None:
         raise ConfigInvalid(
             "tracing.endpoint: needs OpenTelemetry's SDK: pip install 'penstock[otel]'"
         )
+    if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        raise ConfigInvalid("tracing.endpoint: expected no OTEL_SDK_DISABLED: it would do nothing")
     read_headers(settings.headers_file)
 
 

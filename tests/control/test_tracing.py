@@ -211,6 +211,13 @@ def test_a_line_that_is_no_header_is_told_and_not_quoted(tmp_path, text):
     assert "nary" not in str(at.value)
 
 
+def test_traces_that_the_sdk_would_not_make_are_refused(monkeypatch):
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    check(Tracing())
+    with pytest.raises(ConfigInvalid, match=r"tracing\.endpoint.*OTEL_SDK_DISABLED"):
+        check(Tracing(endpoint="http://127.0.0.1:4318"))
+
+
 def test_a_file_of_headers_that_is_not_there_is_told(tmp_path):
     settings = Tracing(endpoint="http://127.0.0.1:4318", headers_file=tmp_path / "none")
     with pytest.raises(ConfigInvalid, match=r"headers_file: .*none: No such file"):

@@ -119,6 +119,9 @@ def test_opentelemetrys_variables_are_enough(start, collector):
     assert own.resource["service.name"] == "till"
     assert own.resource["deployment.environment"] == "night"
     assert collector.headers["authorization"] == "Bearer canary"
+    told = server.admin("GET", "/api/config/effective").body.decode()
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT" in told
+    assert "canary" not in told + server.log
 
 
 def test_headers_reach_the_collector_and_nobody_else(start, collector, tmp_path):
