@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from gateway.errors import ConfigInvalid
 
-FIXED_SECTIONS = ("server", "control", "access", "limits", "drain", "log")
+FIXED_SECTIONS = ("server", "control", "access", "limits", "drain", "log", "tracing")
 """What was handed out before the workers were forked: a change takes effect at the next start."""
 MAX_DEPTH = 50
 MAX_VALUES = 1_000_000
@@ -235,6 +235,44 @@ class Log(Section):
         return "off" if value is False else value  # what YAML makes of off
 
 
+class Tracing(Section):
+    """Spans of requests for an OpenTelemetry collector, over OTLP/HTTP. See `gateway.layers`, too.
+
+    What opens the collector's door never stands here: headers come from a file, or from
+    OTEL_EXPORTER_OTLP_HEADERS.
+    """
+
+    # No `@` and no query: neither a password nor a token has a place in this document.
+    endpoint: str | None = Field(
+        None,
+        pattern=r"^https?://[^/@?#\s]+(/[^?#\s]*)?$",
+        description="the collector, http://collector:4318; /v1/traces where no path; none: off",
+    )
+    # What OpenTelemetry takes where nobody says otherwise: a first trace must not be a matter of
+    # luck.
+    sample: float = Field(1.0, ge=0, le=1, description="share of traces that begin here")
+    follow_caller: bool = Field(
+        True, description="a caller's `sampled` flag decides; false: the share does for all"
+    )
+    service_name: Name | None = Field(
+        None, description="none: what OTEL_RESOURCE_ATTRIBUTES says, else penstock"
+    )
+    headers_file: Path | None = Field(None, description="headers of exports, `name: value` a line")
+    timeout_s: Seconds | None = Field(
+        None, description="of one export; none: OTEL_EXPORTER_OTLP_TIMEOUT, else 10"
+    )
+    max_queue: int = Field(
+        2048, ge=1, le=1_000_000, description="requests that may wait for their export"
+    )
+
+    @property
+    def url(self) -> str:
+        """Where spans are POSTed to; empty where they are not."""
+        endpoint = self.endpoint or ""
+        bare = endpoint and "/" not in endpoint.partition("://")[2]
+        return f"{endpoint}/v1/traces" if bare else endpoint
+
+
 class Repository(Section):
     """Where models come from besides the registry, and whether clients may load and unload."""
 
@@ -255,6 +293,7 @@ class Config(Section):
     limits: Limits = Limits()
     drain: Drain = Drain()
     log: Log = Log()
+    tracing: Tracing = Tracing()
     repository: Repository = Repository()
     defaults: ModelSettings = ModelSettings()
     models: dict[Name, ModelConfig] = Field(default_factory=dict)

@@ -51,6 +51,7 @@ class Inherited:
     Attributes:
         links: per worker, control's end and the worker's end.
         supervisor_link: the supervisor's end and control's end.
+        traces: the end of all workers and control's end, where requests are traced.
     """
 
     launch: Launch
@@ -61,3 +62,4 @@ class Inherited:
     control_socket: socket.socket
     links: list[tuple[Channel, Channel]]
     supervisor_link: tuple[Channel, Channel]
+    traces: tuple[Channel, Channel] | None = None

@@ -7,6 +7,10 @@ document. Knows nothing of where documents are kept.
 written as in the document. NAME stands for the model of the document whose name reads so in
 capitals with `_` for everything but letters and digits; where the document has none, for the name
 in small letters.
+
+OpenTelemetry's own variables set the fields of `tracing`, the ones of ours before them; an empty
+one is as good as none. Headers, certificates, compression and attributes of the resource are left
+for its library to read.
 """
 
 from __future__ import annotations
@@ -22,6 +26,11 @@ from gateway.errors import ConfigInvalid
 PREFIX = "PENSTOCK_"
 STEP = "__"
 _MODELS = f"{PREFIX}MODELS{STEP}"
+_NAMING_AN_ENDPOINT = (
+    f"{PREFIX}TRACING{STEP}ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +62,74 @@ def from_environment(environ: Mapping[str, str], models: Iterable[str]) -> list[
     return [Given(_path(name, known), scalar(environ[name], name), name) for name in names]
 
 
+def from_opentelemetry(environ: Mapping[str, str]) -> list[Given]:
+    """The fields of `tracing` that OpenTelemetry's variables set.
+
+    Source: OpenTelemetry, https://opentelemetry.io/docs/specs/otel/configuration/
+    sdk-environment-variables/ and .../protocol/exporter/
+
+    Raises:
+        ConfigInvalid: a protocol or sampler that is not offered.
+    """
+    if environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return [Given(("tracing", "endpoint"), None, "OTEL_SDK_DISABLED")]
+    exporters = environ.get("OTEL_TRACES_EXPORTER")
+    if exporters and "otlp" not in exporters.split(","):
+        return [Given(("tracing", "endpoint"), None, "OTEL_TRACES_EXPORTER")]
+    given = [*_endpoint(environ), *_sampler(environ)]
+    if name := environ.get("OTEL_SERVICE_NAME"):
+        given.append(Given(("tracing", "service_name"), name, "OTEL_SERVICE_NAME"))
+    return given
+
+
+def _endpoint(environ: Mapping[str, str]) -> list[Given]:
+    one = _first(environ, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    if one is None:
+        return []
+    name, url = one
+    if "@" in url:  # not quoted: what stands before it is a secret
+        raise ConfigInvalid(f"{name}: expected no user; OTEL_EXPORTER_OTLP_HEADERS holds secrets")
+    protocol = _first(environ, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+    if protocol is not None and protocol[1] != "http/protobuf":
+        raise ConfigInvalid(f"{protocol[0]}: expected http/protobuf, got {protocol[1]!r}")
+    if name == "OTEL_EXPORTER_OTLP_ENDPOINT":
+        url = f"{url.rstrip('/')}/v1/traces"
+    elif "/" not in url.partition("://")[2]:
+        url += "/"  # of this one every path is taken as it is, none included
+    return [Given(("tracing", "endpoint"), url, name)]
+
+
+def _sampler(environ: Mapping[str, str]) -> list[Given]:
+    name = "OTEL_TRACES_SAMPLER"
+    sampler = environ.get(name)
+    if not sampler:
+        return []
+    kind = sampler.removeprefix("parentbased_")
+    shares: dict[str, Any] = {"always_on": 1.0, "always_off": 0.0}
+    if kind == "traceidratio":
+        name = "OTEL_TRACES_SAMPLER_ARG"
+        shares[kind] = environ.get(name) or 1.0
+    if kind not in shares:
+        wanted = "always_on, always_off or traceidratio, alone or behind parentbased_"
+        raise ConfigInvalid(f"{name}: expected {wanted}, got {sampler!r}")
+    return [
+        Given(("tracing", "sample"), shares[kind], name),
+        Given(("tracing", "follow_caller"), kind != sampler, "OTEL_TRACES_SAMPLER"),
+    ]
+
+
+def _first(environ: Mapping[str, str], *names: str) -> tuple[str, str] | None:
+    """The first of these variables that says something, with what it says."""
+    return next(((name, environ[name]) for name in names if environ.get(name)), None)
+
+
 def effective(document: Config, environ: Mapping[str, str], flags: Sequence[Given]) -> Config:
     """What is in force, given a document.
 
     Raises:
         ConfigInvalid: a variable or option does not fit.
     """
-    return override(document, [*from_environment(environ, document.models), *flags])
+    return override(document, _given(document, environ, flags))
 
 
 def settings(document: Config, environ: Mapping[str, str], flags: Sequence[Given]) -> list[Setting]:
@@ -68,7 +138,7 @@ def settings(document: Config, environ: Mapping[str, str], flags: Sequence[Given
     Raises:
         ConfigInvalid: as `effective`.
     """
-    given = [*from_environment(environ, document.models), *flags]
+    given = _given(document, environ, flags)
     merged = override(document, given)
     written = leaves(document.model_dump(mode="json", exclude_unset=True))
     values = leaves(merged.model_dump(mode="json", exclude={"models"}))
@@ -81,6 +151,14 @@ def settings(document: Config, environ: Mapping[str, str], flags: Sequence[Given
         return "document" if path in written else "default"
 
     return [Setting(".".join(path), value, source(path)) for path, value in values.items()]
+
+
+def _given(document: Config, environ: Mapping[str, str], flags: Sequence[Given]) -> list[Given]:
+    ours = from_environment(environ, document.models)
+    named = [document.tracing.endpoint, *(environ.get(name) for name in _NAMING_AN_ENDPOINT)]
+    # Platforms set these for every process: who is asked for no traces must not fail of them.
+    theirs = from_opentelemetry(environ) if any(named) else []
+    return [*theirs, *ours, *flags]
 
 
 def leaves(values: Mapping[str, Any], under: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:

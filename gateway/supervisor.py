@@ -104,6 +104,7 @@ class Supervisor:
             control_socket(config.control.host, config.control.port),
             [pair() for _ in range(workers)],
             pair(),
+            None if config.tracing.endpoint is None else pair(),
         )
         self._link = self._inherited.supervisor_link[0]
         self._unsent: collections.deque[dict[str, Any]] = collections.deque(maxlen=MAX_UNSENT)

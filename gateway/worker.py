@@ -15,9 +15,9 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import uvicorn
@@ -53,16 +53,18 @@ from gateway.openinference import OpenInference
 from gateway.plan import Held, Plan
 from gateway.serving.deployment import Deployment, Loaded, load
 from gateway.serving.turn import TurnBudget
+from gateway.spans import TracedRequest
 from gateway.tables import TableInbox
 from gateway.tls import WATCH_S, Certificates
 from gateway.wire.acceptor import Acceptor
-from gateway.wire.access import AccessLog
+from gateway.wire.access import AccessLog, Note, both
 from gateway.wire.guard import Door, Guard
 from gateway.wire.http import Lane
 from gateway.wire.logged import LoggedLane
 from gateway.wire.oip.codec import Codec
 from gateway.wire.services import Services
 from gateway.wire.sink import Sink
+from gateway.wire.spans import SpanLog
 
 log = logging.getLogger("penstock.worker")
 
@@ -104,6 +106,11 @@ def started_pool(count: int) -> ThreadPoolExecutor:
     return pool
 
 
+def lane_for(notes: Sequence[Note]) -> Callable[..., Lane]:
+    """What makes the protocol of a connection: the plain one where nobody is told of answers."""
+    return partial(LoggedLane, note=reduce(both, notes)) if notes else Lane
+
+
 class Worker:
     """One worker process."""
 
@@ -117,6 +124,7 @@ class Worker:
         self._arena = inherited.arena
         self._board = inherited.board
         self._link = inherited.links[slot][1]
+        self._traces = None if inherited.traces is None else inherited.traces[0]
         self._listener = inherited.data_sockets[slot]
         self._row = self._arena.row(slot)
         self._arena.claim(slot, os.getpid(), epoch, time.monotonic_ns())
@@ -207,8 +215,8 @@ class Worker:
         asgi.load()
         state = ServerState()
         self._services.start(self._loop)
-        self._access = self._open_access()
-        lane = Lane if self._access is None else partial(LoggedLane, access=self._access)
+        self._logs = [one for one in (self._open_access(), self._open_spans()) if one is not None]
+        lane = lane_for([one.note for one in self._logs])
         self._acceptor = Acceptor(
             self._loop,
             self._listener,
@@ -239,6 +247,17 @@ class Worker:
         process = f"worker-{self._slot}"
         share = settings.access_sample
         return AccessLog(settings.access, self._sink, process, self._loop, share)
+
+    def _open_spans(self) -> SpanLog | None:
+        """What notes the requests whose spans control exports."""
+        channel = self._traces
+        if channel is None:
+            return None
+
+        def send(requests: list[TracedRequest]) -> bool:
+            return channel.send({"requests": requests})
+
+        return SpanLog(self._config.tracing, send, self._observer.untraced, self._loop)
 
     def _reopen_access(self) -> None:
         try:
@@ -305,7 +324,7 @@ class Worker:
         codec = Codec(
             held.name, str(held.version), signature, config.limits.max_body_bytes, max_rows
         )
-        times_all = self._access is not None
+        times_all = bool(self._logs)
         endpoint = InferEndpoint(codec, observer, self._pool, self._services, times_all=times_all)
         deployment = Deployment(
             loaded,
@@ -385,8 +404,10 @@ class Worker:
         else:
             self._guard.doors = doors = self._api.infer_paths(partial(self._door, self._guard))
             endpoints.update((path, door.enter) for path, door in doors.items())
-        if self._access is not None:
-            self._access.know(self._api.infer_paths(_model))
+        if self._logs:
+            models = self._api.infer_paths(_model)
+            for one in self._logs:
+                one.know(models)
         self._row[PLAN] = plan.number
 
     def _door(self, guard: Guard, served: Served) -> Door:
@@ -448,8 +469,8 @@ class Worker:
             log.warning("%d connections were cut after %g s of grace", left, drain.grace_s)
             self._services.abort()
         self._services.stop()
-        if self._access is not None:
-            self._access.flush()
+        for one in self._logs:
+            one.flush()
 
     def _stop_listening(self) -> None:
         """Takes all that is queued; who comes later is refused instead of left waiting."""
@@ -477,5 +498,5 @@ def _host() -> str:
 
 
 def _model(served: Served) -> tuple[str, str]:
-    """What the access log says of who answers."""
+    """What the access log and traces say of who answers."""
     return served.held.name, str(served.held.version)

@@ -89,7 +89,7 @@ class Side:
             sink.open()
             access = AccessLog("all", sink, f"worker-{slot}", loop)
             access.know({path: (model.stem, "1")})
-            lane = partial(LoggedLane, access=access)
+            lane = partial(LoggedLane, note=access.note)
         config = uvicorn.Config(
             _nothing, log_config=None, access_log=False, lifespan="off", ws="none"
         )

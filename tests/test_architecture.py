@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tensors": set(),
     "exchange": set(),
     "plan": {"errors"},
+    "spans": set(),
     "config": {"errors"},
     "access": {"errors"},
     "layers": {"errors", "config"},
@@ -35,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "devices": {"config"},
     "kernels": set(),
     "models": {"errors", "tensors", "config"},
-    "wire": {"access", "errors", "exchange", "tensors", "config", "kernels"},
+    "wire": {"access", "errors", "exchange", "tensors", "config", "kernels", "spans"},
     "serving": GROUND | {"models", "kernels", "devices"},
     "monitor": {"errors", "kernels"},
     "client": {"errors", "tensors", "wire"},
@@ -49,7 +50,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "inherited": GROUND | {"channel", "handover", "monitor", "sockets"},
     "worker": GROUND
     | DATA_PLANE
-    | {"access", "tables", "devices", "inherited", "channel", "handover", "sockets", "tls", "logs"},
+    | {"access", "tables", "devices", "inherited", "channel", "handover", "sockets", "tls", "logs"}
+    | {"spans"},
     "control": GROUND
     | {
         "access",
@@ -60,6 +62,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "models",
         "monitor",
         "kernels",
+        "spans",
         "tls",
         "logs",
     },
@@ -96,6 +99,7 @@ ONLY_IN: dict[str, set[str]] = {
     "yaml": {"config"},
     "httpx": {"client", "control"},
     "jwt": {"access"},
+    "opentelemetry": {"control"},
 }
 
 

@@ -136,3 +136,101 @@ def test_every_value_has_its_source():
 def test_a_document_that_is_larger_than_it_looks_is_refused_at_once(document):
     with pytest.raises(ConfigInvalid):
         config.parse(document)
+
+
+# ---- OpenTelemetry's own variables ---------------------------------------------------------------
+
+COLLECTOR = "http://collector:4318"
+BASE = {"OTEL_EXPORTER_OTLP_ENDPOINT": COLLECTOR}
+
+
+@pytest.mark.parametrize(
+    ("environ", "url"),
+    [
+        pytest.param({}, "", id="none"),
+        pytest.param(BASE, f"{COLLECTOR}/v1/traces", id="base"),
+        pytest.param(
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": f"{COLLECTOR}/otlp/"},
+            f"{COLLECTOR}/otlp/v1/traces",
+            id="base-with-a-path",
+        ),
+        pytest.param(
+            BASE | {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://t/x"}, "https://t/x", id="traces"
+        ),
+        pytest.param({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://t"}, "https://t/", id="root"),
+        pytest.param({"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, "", id="empty"),
+        pytest.param(BASE | {"OTEL_SDK_DISABLED": "true"}, "", id="disabled"),
+        pytest.param(BASE | {"OTEL_TRACES_EXPORTER": "none"}, "", id="no-exporter"),
+        pytest.param(BASE | {"OTEL_TRACES_EXPORTER": "zipkin"}, "", id="another-exporter"),
+        pytest.param(
+            BASE | {"OTEL_TRACES_EXPORTER": "otlp"}, f"{COLLECTOR}/v1/traces", id="our-exporter"
+        ),
+        pytest.param(
+            BASE | {"PENSTOCK_TRACING__ENDPOINT": "http://ours"}, "http://ours/v1/traces", id="ours"
+        ),
+        pytest.param(
+            {"PENSTOCK_TRACING__ENDPOINT": "http://ours/in"}, "http://ours/in", id="ours-whole"
+        ),
+    ],
+)
+def test_where_traces_go(environ, url):
+    assert under(**environ).tracing.url == url
+
+
+@pytest.mark.parametrize(
+    ("sampler", "argument", "sample", "follows"),
+    [
+        pytest.param("", "0.5", 1.0, True, id="none"),
+        pytest.param("always_on", "", 1.0, False, id="all"),
+        pytest.param("always_off", "0.5", 0.0, False, id="no"),
+        pytest.param("traceidratio", "0.25", 0.25, False, id="some"),
+        pytest.param("parentbased_always_on", "", 1.0, True, id="parent-all"),
+        pytest.param("parentbased_always_off", "", 0.0, True, id="parent-none"),
+        pytest.param("parentbased_traceidratio", "0.25", 0.25, True, id="parent-some"),
+        pytest.param("parentbased_traceidratio", "", 1.0, True, id="parent-no-argument"),
+    ],
+)
+def test_which_traces_are_kept(sampler, argument, sample, follows):
+    variables = {"OTEL_TRACES_SAMPLER": sampler, "OTEL_TRACES_SAMPLER_ARG": argument}
+    found = under(**BASE, **variables).tracing
+    assert (found.sample, found.follow_caller) == (sample, follows)
+
+
+def test_who_sends_traces():
+    assert under(**BASE, OTEL_SERVICE_NAME="till").tracing.service_name == "till"
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"OTEL_TRACES_SAMPLER": "jaeger_remote"}, "OTEL_TRACES_SAMPLER: expected always_on"),
+        (
+            {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "many"},
+            "OTEL_TRACES_SAMPLER_ARG: tracing.sample: .*'many'",
+        ),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "PROTOCOL: expected http/protobuf, got 'grpc'"),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "collector:4317"}, "TRACES_ENDPOINT: .*pattern"),
+    ],
+)
+def test_what_is_wrong_with_them_is_told_where_traces_are_asked_for(variables, told):
+    with pytest.raises(ConfigInvalid, match=told):
+        under(**BASE, **variables)
+    under(**{name: value for name, value in variables.items() if "ENDPOINT" not in name})
+
+
+def test_a_password_in_an_address_is_refused_and_not_quoted():
+    with pytest.raises(ConfigInvalid, match="OTEL_EXPORTER_OTLP_HEADERS") as refused:
+        under(OTEL_EXPORTER_OTLP_ENDPOINT="http://ann:canary@collector")
+    assert "canary" not in str(refused.value)
+
+
+@pytest.mark.parametrize("endpoint", ["http://a:b@c", "http://c/?key=b", "c:4318", "grpc://c"])
+def test_no_secret_stands_in_the_address_of_a_collector(endpoint):
+    with pytest.raises(ConfigInvalid, match=r"tracing\.endpoint"):
+        config.parse(f"tracing: {{endpoint: '{endpoint}'}}")
+
+
+def test_their_variables_are_named_as_sources():
+    found = {one.path: one.source for one in settings(DOCUMENT, BASE, ())}
+    assert found["tracing.endpoint"] == "OTEL_EXPORTER_OTLP_ENDPOINT"
+    assert found["tracing.sample"] == "default"

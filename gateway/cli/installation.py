@@ -11,8 +11,11 @@ import platform
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from gateway.cli.findings import Case, Finding, writable
+from gateway.config import is_loopback
+from gateway.errors import ConfigInvalid
 
 
 def check_python(_: Case) -> Iterator[Finding]:
@@ -115,4 +118,24 @@ def check_kernels(case: Case) -> Iterator[Finding]:
         yield Finding("kernel cache", "ok", f"{folder}: empty; the first start fills it")
 
 
-CHECKS = (check_python, check_packages, check_runtime, check_kernels)
+def check_tracing(case: Case) -> Iterator[Finding]:
+    """Whether spans can be exported, where they are to be."""
+    from gateway.control import tracing
+
+    settings = case.config.tracing
+    if settings.endpoint is None:
+        return
+    try:
+        tracing.check(settings)
+    except ConfigInvalid as error:
+        yield Finding("tracing", "fail", str(error), "or leave tracing.endpoint out")
+        return
+    says = "unless the caller says" if settings.follow_caller else "whatever the caller says"
+    yield Finding("tracing", "ok", f"{settings.sample:.2%} of traces, {says}, to {settings.url}")
+    target = urlsplit(settings.url)
+    if settings.headers_file and target.scheme == "http" and not is_loopback(target.hostname or ""):
+        found = f"{settings.headers_file} goes to {target.hostname} unencrypted"
+        yield Finding("tracing", "warn", found, "let tracing.endpoint begin with https://")
+
+
+CHECKS = (check_python, check_packages, check_runtime, check_kernels, check_tracing)

@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     _check_certificates(settings)
     _prepare_environment(home)
     _raise_file_limit()
-    if settings.access.data == "keys" or settings.control_asks:
+    if settings.access.data == "keys" or settings.control_asks or settings.tracing.endpoint:
         _leave_no_cores()
     started = time.monotonic()
 
@@ -117,9 +117,11 @@ def run(args: argparse.Namespace) -> int:
     from gateway.control import main as control
     from gateway.control.keys import Keys
     from gateway.control.store import Store
+    from gateway.control.tracing import check as check_tracing
     from gateway.inherited import Launch
     from kernels import _jit
 
+    check_tracing(settings.tracing)
     # What is wrong with it is better said now than by a child over and over.
     with Store.open(home) as store:
         secret = server_secret(home)
@@ -295,7 +297,7 @@ def _raise_file_limit() -> None:
 
 
 def _leave_no_cores() -> None:
-    """A core dump would hold whatever keys were in memory."""
+    """A core dump would hold whatever keys, and headers of exports, were in memory."""
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 

@@ -46,6 +46,7 @@ from gateway.control.recorder import Recorder
 from gateway.control.registry import Registry
 from gateway.control.revisions import Revisions
 from gateway.control.store import Store
+from gateway.control.tracing import Export, Exporter, read_headers
 from gateway.control.trials import Trials
 from gateway.errors import GatewayError
 from gateway.inherited import Inherited
@@ -143,6 +144,7 @@ class Control:
             self._jwks = Jwks(jwt, verifier, tables, self._run_dir / "jwks.json")
         self._usage = Usage(arena, self._keys)
         loop.add_reader(self._supervisor.fileno(), self._hear_supervisor)
+        self._export = self._start_export()
         self._spawn(self._begin())
         self._spawn(self._watch_registry())
         # Whoever asks first may have a key already.
@@ -154,6 +156,8 @@ class Control:
         self._spawn(self._certificates.watch())
         self._beat()
         await self._serve(stop)
+        if self._export is not None:
+            await self._export.finish()
         self._links.close()
         self._planner.close()
         for task in self._tasks:
@@ -164,6 +168,23 @@ class Control:
         self._recorder.close()
         await recording
         self._store.close()
+
+    def _start_export(self) -> Export | None:
+        """What sends the spans of the workers' requests to a collector, where there is one."""
+        if self._inherited.traces is None:
+            return None
+        config = self._launch.config
+        settings = config.tracing
+
+        def build() -> Exporter:
+            from gateway.control.otlp import OtlpExporter  # the SDK comes with an extra
+
+            scheme = "http" if config.server.tls is None else "https"
+            return OtlpExporter(settings, read_headers(settings.headers_file), scheme)
+
+        export = Export(self._inherited.traces[1], build, settings.max_queue)
+        export.start(asyncio.get_running_loop())
+        return export
 
     async def _serve(self, stop: asyncio.Event) -> None:
         admin = Admin(
@@ -298,6 +319,7 @@ class Control:
             refused=[len(refused) for refused in self._links.refused],
             key_requests=self._usage.by_name(),
             certificates=self._certificates.facts(),
+            traced={} if self._export is None else self._export.counts,
         )
         return self._metrics.render(info, accept, triton)
 

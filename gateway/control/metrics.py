@@ -11,6 +11,7 @@ other names. `triton=False` leaves them out.
 
 from __future__ import annotations
 
+import collections
 import os
 import platform
 import time
@@ -59,6 +60,7 @@ class Info:
         key_requests: inference requests by name of a key, model and version.
         certificates: for each port with TLS, when its certificate expires (seconds since 1970; 0:
             it is not valid now) and whether the files that lie there are in force.
+        traced: requests by what became of their traces here; empty where there are none.
     """
 
     version: str
@@ -70,6 +72,7 @@ class Info:
     refused: Sequence[int] = ()
     key_requests: Samples = ()
     certificates: Mapping[str, tuple[float, bool]] = field(default_factory=dict)
+    traced: Mapping[str, int] = field(default_factory=dict)
 
 
 class Metrics:
@@ -98,6 +101,7 @@ class Metrics:
         yield from _processes(self._arena, info, workers)
         yield from _workers(workers, self._clock_ns())
         yield from _traffic(workers)
+        yield _traces(info, workers)
         yield from _requests(models)
         text = "Inference requests by key; `other` where there were too many series."
         yield _counter("key_requests", text, ["key", *_MODEL], info.key_requests)
@@ -246,6 +250,14 @@ def _traffic(workers: list[WorkerCounters]) -> Iterator[Metric]:
     ]
     text = "Answers outside the lane, by class of status."
     yield _counter("http_responses", text, ["worker", "status"], answers)
+
+
+def _traces(info: Info, workers: list[WorkerCounters]) -> Metric:
+    counts = collections.Counter(info.traced)
+    counts["dropped"] += sum(worker.counts["traces_dropped"] for worker in workers)
+    text = "Traced requests: exported, failed (the collector did not take them), dropped (no room)."
+    samples = [((result,), float(counts[result])) for result in ("exported", "failed", "dropped")]
+    return _counter("traced_requests", text, ["result"], samples)
 
 
 # -- models ----------------------------------------------------------------------------------------

@@ -190,6 +190,10 @@ class WorkerObserver:
         """Records of the access log found no room."""
         self.slot[layout.ACCESS_DROPPED] += records
 
+    def untraced(self, requests: int) -> None:
+        """Traced requests found no room on their way to control."""
+        self.slot[layout.TRACES_DROPPED] += requests
+
     def lagged(self, seconds: float) -> None:
         """The event loop came so much later than it was asked to."""
         ns = max(int(seconds * 1e9), 0)

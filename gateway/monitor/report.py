@@ -157,6 +157,7 @@ COUNTS: Final = {
     "mailbox_sent": layout.MAILBOX_SENT,
     "mailbox_dropped": layout.MAILBOX_DROPPED,
     "access_dropped": layout.ACCESS_DROPPED,
+    "traces_dropped": layout.TRACES_DROPPED,
 }
 WORKER_GAUGES: Final = {
     "open_connections": layout.OPEN_CONNECTIONS,

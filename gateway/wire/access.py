@@ -73,6 +73,17 @@ class Lines(Protocol):
 
 
 Note = Callable[[int, int, Answered], None]
+"""Is told of an answer: its status, the bytes of its body, and the request."""
+
+
+def both(first: Note, second: Note) -> Note:
+    """Tells two of each answer."""
+
+    def note(status: int, sent: int, request: Answered) -> None:
+        first(status, sent, request)
+        second(status, sent, request)
+
+    return note
 
 
 class AccessLog:
@@ -200,18 +211,18 @@ def _target(method: bytes, path: bytes, model: Model | None) -> bytes:
     """Members for what was asked; none where that was not understood. Ends with a comma."""
     if not method:
         return b""
-    shown = _cut(path.decode("ascii", "backslashreplace"), MAX_PATH)
+    shown = cut(path.decode("ascii", "backslashreplace"), MAX_PATH)
     members = {"method": method.decode("ascii", "backslashreplace"), "path": shown}
-    name, version = model or _model(shown)
+    name, version = model or model_in(shown)
     if name:
-        members["model"] = _cut(name, MAX_NAME)
+        members["model"] = cut(name, MAX_NAME)
     if version:
         members["version"] = version
     return orjson.dumps(members)[1:-1] + b","
 
 
-def _model(path: str) -> Model:
-    """The model that a path names."""
+def model_in(path: str) -> Model:
+    """The model that a path names; empty where it names none."""
     found = _MODEL.match(path)
     # What does not decode to UTF-8 comes out as the character that stands for that.
     return (unquote(found[1]), found[2] or "") if found else ("", "")
@@ -219,10 +230,10 @@ def _model(path: str) -> Model:
 
 @functools.lru_cache(maxsize=1024)
 def _quoted(text: str) -> bytes:
-    return orjson.dumps(_cut(text.encode("utf-8", "backslashreplace").decode(), MAX_NAME))
+    return orjson.dumps(cut(text.encode("utf-8", "backslashreplace").decode(), MAX_NAME))
 
 
-def _cut(text: str, limit: int) -> str:
+def cut(text: str, limit: int) -> str:
     """As much of its beginning as takes few enough bytes of JSON."""
     text = text[:limit]
     while (size := len(orjson.dumps(text)) - 2) > limit:

@@ -1,7 +1,7 @@
-"""The lane with an access log: whatever is answered on a connection leaves a record.
+"""The lane with an access log, or with traces: whatever is answered on a connection is noted.
 
-Knows which moments of the lane are answers. Knows nothing of what a record says. Without an access
-log none of these classes is used.
+Knows which moments of the lane are answers. Knows nothing of what is noted of them. Where neither
+is asked for, none of these classes is used.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gateway.access.scopes import principal_of
 from gateway.errors import GatewayError
 from gateway.exchange import JSON_TYPE, Header, Phases
 from gateway.wire import answers
-from gateway.wire.access import AccessLog, Model
+from gateway.wire.access import Model, Note
 from gateway.wire.cycle import Cycle
 from gateway.wire.head import Head
 from gateway.wire.http import Lane
@@ -60,10 +60,10 @@ class LoggedExchange(LaneExchange):
     ) -> None:
         """Writes the whole answer."""
         gone = self.gone
-        self.code = answers.error_code(headers)
+        self.code = answers.error_code(headers) if headers else None
         LaneExchange.reply(self, status, body, headers, content_type)
         if not gone:
-            cast(LoggedLane, self._carrier).access.note(status, len(body), self)
+            cast(LoggedLane, self._carrier).note(status, len(body), self)
 
     def stream(self, status: int, headers: Sequence[Header] = ()) -> LaneStream:
         """Starts an answer whose length is not known yet; it leaves its record when it ends."""
@@ -92,7 +92,7 @@ class LoggedStream(LaneStream):
     def _finish(self) -> None:
         super()._finish()
         exchange = cast(LoggedExchange, self._exchange)
-        cast(LoggedLane, self._carrier).access.note(self.status, self.sent, exchange)
+        cast(LoggedLane, self._carrier).note(self.status, self.sent, exchange)
 
 
 class LoggedCycle(Cycle):
@@ -147,7 +147,7 @@ class LoggedCycle(Cycle):
 
     def _answered(self) -> None:
         super()._answered()
-        cast(LoggedLane, self._lane).access.note(self._status, self._sent, self)
+        cast(LoggedLane, self._lane).note(self._status, self._sent, self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,15 +183,15 @@ class Refused:
 
 
 class LoggedLane(Lane):
-    """A connection on which every answer leaves a record."""
+    """A connection on which every answer is noted."""
 
     exchange_class = LoggedExchange
     cycle_class = LoggedCycle
 
-    def __init__(self, *args: Any, access: AccessLog, **options: Any) -> None:
-        """Takes what `Lane` takes, and the log."""
+    def __init__(self, *args: Any, note: Note, **options: Any) -> None:
+        """Takes what `Lane` takes, and who is told of answers."""
         super().__init__(*args, **options)
-        self.access = access
+        self.note = note
         self._refused_since = 0.0
 
     def refuse(self, error: GatewayError) -> None:
@@ -206,4 +206,4 @@ class LoggedLane(Lane):
         if head is not None:
             client = self.services.trusted.client(client, head.headers)
         refused = Refused(head, client, request_id, self._refused_since, error.code)
-        self.access.note(error.status, len(answers.error_body(str(error))), refused)
+        self.note(error.status, len(answers.error_body(str(error))), refused)

@@ -1,7 +1,7 @@
 """The trace that a request is part of: W3C Trace Context's `traceparent`, read and answered.
 
 Knows the header's format. Knows nothing of spans that are kept anywhere: ours has an id, so that
-logs, the answer and the caller's own spans can be matched.
+logs, the answer and the caller's own spans can be matched. `spans` notes those that are exported.
 
 Source: W3C Trace Context, https://www.w3.org/TR/trace-context/ (section 3.2).
 """
@@ -27,11 +27,13 @@ class Trace(NamedTuple):
         trace_id: 32 hexadecimal digits.
         span_id: 16 of them, ours.
         sampled: the caller keeps its spans of this trace.
+        parent_id: 16 of them, the caller's; empty where the trace begins here.
     """
 
     trace_id: bytes
     span_id: bytes
     sampled: bool = False
+    parent_id: bytes = b""
 
     @property
     def header(self) -> bytes:
@@ -47,7 +49,7 @@ def read_traceparent(value: bytes) -> Trace:
         version, trace, parent, flags, more = found.groups()
         invalid = version == b"ff" or (version == b"00" and more is not None)
         if not (invalid or trace == _NO_TRACE or parent == _NO_SPAN):
-            return Trace(trace, span, bool(int(flags, 16) & _SAMPLED))
+            return Trace(trace, span, bool(int(flags, 16) & _SAMPLED), parent)
     return Trace(b"%032x" % _id(128), span)
 
 

@@ -11,7 +11,13 @@ import pytest
 
 from gateway.cli import main
 from gateway.cli.findings import Case, writable
-from gateway.cli.installation import check_kernels, check_runtime, find_devices, unmet
+from gateway.cli.installation import (
+    check_kernels,
+    check_runtime,
+    check_tracing,
+    find_devices,
+    unmet,
+)
 from gateway.cli.machine import (
     check_cores,
     check_descriptors,
@@ -280,3 +286,31 @@ def test_a_variable_that_does_not_fit_is_a_fault_of_the_configuration(home, caps
     monkeypatch.setenv("PENSTOCK_SERVER__PORT", "many")
     assert main(["doctor", "--home", str(home)]) == 1
     assert "PENSTOCK_SERVER__PORT: server.port: " in capsys.readouterr().out
+
+
+# ---- traces ----
+
+
+def test_who_exports_no_traces_is_told_nothing_of_them(home):
+    assert list(check_tracing(case(home))) == []
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "found"),
+    [
+        pytest.param("https://collector", ["ok"], id="encrypted"),
+        pytest.param("http://127.0.0.1:4318", ["ok"], id="this-machine"),
+        pytest.param("http://collector:4318", ["ok", "warn"], id="others-may-read"),
+    ],
+)
+def test_headers_of_exports_that_others_may_read_are_told_of(home, endpoint, found):
+    file = home / "headers"
+    file.write_text("authorization: Bearer x\n")
+    section = {"endpoint": endpoint, "headers_file": str(file)}
+    assert states(check_tracing(case(home, tracing=section))) == found
+
+
+def test_a_file_of_headers_that_is_none_fails(home):
+    section = {"endpoint": "https://collector", "headers_file": str(home / "none")}
+    (finding,) = check_tracing(case(home, tracing=section))
+    assert (finding.state, "headers_file" in finding.found) == ("fail", True)

@@ -51,6 +51,12 @@ def test_prometheus_key_reads_metrics(printed):
     assert int(counted) > 50
 
 
+def test_the_variables_of_opentelemetry_are_understood(printed):
+    shown = of(printed, "export OTEL_")
+    assert "1.00% of traces" in shown
+    assert "http://127.0.0.1:4318/v1/traces" in shown
+
+
 def test_the_audit_holds_what_the_page_did(printed):
     shown = of(printed, "penstock audit list")
     for action in ("register", "config apply", "key create"):

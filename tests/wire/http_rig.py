@@ -24,8 +24,9 @@ import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from gateway.config import Limits, Server
+from gateway.config import Limits, Server, Tracing
 from gateway.errors import QueueFull
+from gateway.spans import TracedRequest
 from gateway.wire.acceptor import Acceptor
 from gateway.wire.access import AccessLog
 from gateway.wire.asgi import EndpointApp
@@ -33,6 +34,7 @@ from gateway.wire.guard import Door, Guard
 from gateway.wire.http import Lane
 from gateway.wire.logged import LoggedLane
 from gateway.wire.services import Services
+from gateway.wire.spans import SpanLog
 
 WAIT_S = 20.0
 
@@ -207,6 +209,7 @@ class Rig:
         self.seen: queue.Queue[Any] = queue.Queue()
         self.counters = CountingCounters()
         self.records = Records()
+        self.traced: queue.Queue[TracedRequest] = queue.Queue()
         self.clients: list[Client] = []
         self.services = Services(
             endpoints={
@@ -280,6 +283,11 @@ class Rig:
         """Waits, turn by turn of the server's loop, for something to become true there."""
         return any(self.call(condition) or self._stop.wait(0.001) for _ in range(int(WAIT_S * 500)))
 
+    def _trace(self, requests: list[TracedRequest]) -> bool:
+        for one in requests:
+            self.traced.put(one)
+        return True
+
     def _echo(self, exchange: Any) -> None:
         self.seen.put(exchange)
         exchange.reply(200, exchange.body)
@@ -320,7 +328,13 @@ class Rig:
             config = _config(self._app)
             access = AccessLog("all", self.records, "worker-0", self.loop)
             return lambda: LoggedLane(
-                config, self._state, {}, services=self.services, access=access
+                config, self._state, {}, services=self.services, note=access.note
+            )
+        if self._carrier == "traced":
+            config = _config(self._app)
+            spans = SpanLog(Tracing(), self._trace, _never, self.loop)
+            return lambda: LoggedLane(
+                config, self._state, {}, services=self.services, note=spans.note
             )
         # The same endpoints behind somebody else's server.
         config = _config(EndpointApp(self.services))
@@ -402,6 +416,10 @@ def _config(app: Any) -> uvicorn.Config:
     )
     config.load()
     return config
+
+
+def _never(requests: int) -> None:
+    raise AssertionError(f"{requests} requests found no room")
 
 
 def _fail(exchange: Any) -> None:
