@@ -21,6 +21,7 @@ from gateway import processes
 from gateway.channel import pair
 from gateway.handover import Board
 from gateway.inherited import Inherited, Launch
+from gateway.keepsake import Keepsake
 from gateway.monitor.arena import EXIT_STATUS, HEARTBEAT_NS, PID, RESTARTS, Arena, size_for
 from gateway.sockets import control_socket, data_sockets
 
@@ -104,6 +105,7 @@ class Supervisor:
             control_socket(config.control.host, config.control.port),
             [pair() for _ in range(workers)],
             pair(),
+            Keepsake(),
         )
         self._link = self._inherited.supervisor_link[0]
         self._unsent: collections.deque[dict[str, Any]] = collections.deque(maxlen=MAX_UNSENT)

@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sockets": {"errors"},
     "tls": {"errors", "config"},
     "processes": set(),
+    "keepsake": set(),
     "logs": set(),
     "devices": {"config"},
     "kernels": set(),
@@ -46,7 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tables": set(),
     "follower": GROUND | {"catalogue", "serving", "channel", "tables"},
     "trial": GROUND | {"serving", "logs"},
-    "inherited": GROUND | {"channel", "handover", "monitor", "sockets"},
+    "inherited": GROUND | {"channel", "handover", "keepsake", "monitor", "sockets"},
     "worker": GROUND
     | DATA_PLANE
     | {"access", "tables", "devices", "inherited", "channel", "handover", "sockets", "tls", "logs"},
@@ -57,13 +58,15 @@ MAY_IMPORT: dict[str, set[str]] = {
         "inherited",
         "channel",
         "handover",
+        "keepsake",
         "models",
         "monitor",
         "kernels",
         "tls",
         "logs",
     },
-    "supervisor": GROUND | {"inherited", "channel", "handover", "monitor", "sockets", "processes"},
+    "supervisor": GROUND
+    | {"inherited", "channel", "handover", "keepsake", "monitor", "sockets", "processes"},
     "cli": GROUND
     | {
         "access",

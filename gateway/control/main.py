@@ -1,7 +1,7 @@
 """The control process: composition root of everything that decides.
 
 Knows which room does what and in which order they start and stop. It answers no inference request
-and may die at any time: workers serve on, and its successor resumes from the stored plan.
+and may die at any time: workers serve on, and its successor resumes from the last plan.
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ class Control:
         self._sources = Sources(self._launch.files, self._registry)
         self._recorder = Recorder(self._store)
         self._in_force = InForce(Revisions(self._store), self._launch)
-        memory_file = self._run_dir / "plan.json"
-        memory = memories.read(memory_file, arena.boot_id) or Memory()
+        keepsake = self._inherited.keepsake
+        memory = memories.read(keepsake) or Memory()
         self._links = Links([ends[0] for ends in self._inherited.links], self._mail, self._heard)
         self._trials = Trials(self._supervisor, self._epoch)
         self._blocks = Blocks(arena, time.monotonic)
@@ -119,7 +119,7 @@ class Control:
             self._blocks.allocate,
             self._trials.try_out,
             lambda known: self._sources.gather(self._in_force.refresh(), known),
-            lambda known: memories.write(memory_file, arena.boot_id, known),
+            lambda known: memories.write(keepsake, known),
             self._blocks.want,
             LOAD_DEADLINE_S,
             self._recorder.note,
