@@ -97,10 +97,13 @@ class Usage:
                 self.note(key)
 
     def write(self) -> None:
-        """Writes down when keys were last used."""
-        unwritten, self._unwritten = self._unwritten, {}
+        """Writes down when keys were last used; what fails is written the next time."""
+        unwritten = dict(self._unwritten)
         if unwritten:
             self._keys.used(unwritten)
+        for key, at in unwritten.items():
+            if self._unwritten.get(key) == at:  # not used again meanwhile
+                del self._unwritten[key]
 
     def by_name(self) -> Uses:
         """Requests by the names that people gave; keys that share one are added up."""

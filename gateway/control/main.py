@@ -47,6 +47,7 @@ from gateway.control.registry import Registry
 from gateway.control.revisions import Revisions
 from gateway.control.store import Store
 from gateway.control.trials import Trials
+from gateway.control.troubles import Troubles
 from gateway.errors import GatewayError
 from gateway.inherited import Inherited
 from gateway.monitor.arena import (
@@ -103,10 +104,12 @@ class Control:
         row = arena.control_row
         row[PID], row[EPOCH], row[BORN_NS] = os.getpid(), self._epoch, time.monotonic_ns()
         row[STATE] = READY
-        self._store = Store.open(self._launch.home)
+        # Not `open`: a home that was lost must not come back empty, and take every model down.
+        self._store = Store(self._launch.home)
         self._registry = Registry(self._store, self._launch.home)
         self._sources = Sources(self._launch.files, self._registry)
-        self._recorder = Recorder(self._store)
+        self._troubles = Troubles()
+        self._recorder = Recorder(self._store, self._troubles)
         self._in_force = InForce(Revisions(self._store), self._launch)
         keepsake = self._inherited.keepsake
         memory = memories.read(keepsake) or Memory()
@@ -220,8 +223,9 @@ class Control:
                 absent = await self._planner.apply()
                 break
             except Exception as error:
-                self._log(error)
+                self._troubles.met("start", error)
                 await asyncio.sleep(RETRY_S)
+        self._troubles.over("start")
         slow.cancel()
         self._ready = True
         serving = {route.name: route.version for route in self._planner.memory.plan.routes}
@@ -246,8 +250,9 @@ class Control:
                 if now != seen:
                     await self._planner.look()
                     seen = now
+                self._troubles.over("registry")
             except Exception as error:
-                self._log(error)
+                self._troubles.met("registry", error)
                 await asyncio.sleep(RETRY_S)
 
     async def _watch_keys(self) -> None:
@@ -255,9 +260,10 @@ class Control:
         while True:
             try:
                 await self._access.look()
+                self._troubles.over("keys")
                 await asyncio.sleep(LOOK_S)
             except Exception as error:
-                self._log(error)
+                self._troubles.met("keys", error)
                 await asyncio.sleep(RETRY_S)
 
     async def _watch_jwks(self, jwks: Jwks) -> None:
@@ -277,8 +283,9 @@ class Control:
                     self._usage.count()
                     await asyncio.sleep(COUNT_S)
                 await asyncio.to_thread(self._usage.write)
+                self._troubles.over("uses of keys")
             except Exception as error:
-                self._log(error)
+                self._troubles.met("uses of keys", error)
                 await asyncio.sleep(RETRY_S)
 
     def status(self) -> dict[str, Any]:
