@@ -178,6 +178,7 @@ class Store:
         if self._pid != os.getpid():
             # A connection used on both sides of a fork corrupts the database.
             raise StoreFailed(f"{self.path}: opened in another process; open a store of your own")
+        self._check_place()
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             # Autocommit: transactions are begun by `read` and `write`, never implicitly. The check
@@ -194,7 +195,6 @@ class Store:
                 connection.execute(f"PRAGMA {pragma}")
             connection.row_factory = sqlite3.Row
             self._local.connection = connection
-        self._check_place()
         return connection
 
     @property

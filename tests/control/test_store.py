@@ -195,7 +195,7 @@ def test_a_database_that_was_moved_away_is_neither_written_nor_made_anew(store):
 def test_a_thread_that_is_new_to_a_lost_home_makes_nothing(store):
     store.home.rename(store.home.with_name("away"))
     store.home.mkdir()
-    with pytest.raises(StoreFailed, match="cannot be opened"):
+    with pytest.raises(StoreFailed, match="it is gone"):
         Store(store.home).generation()
     assert list(store.home.iterdir()) == []
 
