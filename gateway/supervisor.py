@@ -245,7 +245,8 @@ class Supervisor:
                     self._ended(place, code)
 
     def _trial_ended(self, trial: _Trial, code: int) -> None:
-        if code:
+        # At the end it was ended by us, which says nothing of its model.
+        if code and self._stop_by is None:
             reason = _why_refused(code, trial.overdue)
             self._tell_control({"type": "trial", "id": trial.number, "ok": False, "reason": reason})
 
