@@ -94,7 +94,21 @@ def compile_all(progress: Callable[[int, int], None] = lambda done, total: None)
             progress(done, len(_kernels))
             compiled.disable_compile(False)
             for signature in signatures:
-                compiled.compile(signature)
+                _compile(compiled, signature)
         for compiled, _ in _kernels:
             compiled.disable_compile()
     return time.perf_counter() - start
+
+
+def _compile(compiled: Any, signature: str) -> None:
+    """Compiles one signature; that it cannot be kept, on a full disk say, is no reason to fail.
+
+    numba raises once it has compiled what it cannot keep. If that was another kernel, which this
+    one calls, then this one is still to be compiled.
+    """
+    for _ in _kernels:
+        try:
+            compiled.compile(signature)
+        except OSError:
+            continue
+        return
