@@ -143,7 +143,7 @@ class Lane(HttpToolsProtocol):
         super().pause_writing()
         if self._on_lane:
             self.stalled = self.services.now
-            self.note_unsent(self.transport.get_write_buffer_size())
+            self.note_unsent(self.flow.unsent)
             self.flow.hold(WRITE)
 
     def resume_writing(self) -> None:
