@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from gateway.access import secret
 from gateway.cli.findings import Case, Finding
-from gateway.config import is_loopback
+from gateway.config import Tls, is_loopback
 from gateway.control.keys import Keys
 from gateway.control.store import FILE, Store
 
@@ -21,7 +21,7 @@ def check_access(case: Case) -> Iterator[Finding]:
     """Whether others reach a port that asks nobody who they are, or that nobody has a key to."""
     config = case.config
     data, asks = config.server.host, config.access.data == "keys"
-    if asks and not _has_key(case, "client"):
+    if asks and not _has_key(case, "client", config.server.tls):
         found = "the data port asks for keys, and there is no client key"
         yield Finding("access", "warn", found, f"{_CREATE} client")
     elif asks:
@@ -34,7 +34,7 @@ def check_access(case: Case) -> Iterator[Finding]:
     control = config.control.host
     if not config.control_asks:
         yield Finding("access", "ok", "the control port is open to this machine alone")
-    elif not is_loopback(control) and not _has_key(case, "admin"):
+    elif not is_loopback(control) and not _has_key(case, "admin", config.control.tls):
         found = f"the control port on {control} has no admin key: it will not start"
         yield Finding("access", "fail", found, f"{_CREATE} admin")
     else:
@@ -49,7 +49,10 @@ def check_secret(case: Case) -> Iterator[Finding]:
         yield Finding("secret", "fail", found, f"chmod 600 {file}, and rotate every key")
 
 
-def _has_key(case: Case, role: str) -> bool:
+def _has_key(case: Case, role: str, tls: Tls | None) -> bool:
+    """Whether anybody has a key of a role, or a certificate that does as well."""
+    if case.config.knows_certificate(role, tls):
+        return True
     if not (case.home / FILE).exists():
         return False
     with Store.open(case.home) as store:

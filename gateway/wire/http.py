@@ -21,6 +21,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from gateway.access.certificates import Shown, read_certificate
 from gateway.errors import GatewayError
 from gateway.exchange import Endpoint
 from gateway.wire import answers, patience
@@ -28,7 +29,7 @@ from gateway.wire.cycle import Cycle
 from gateway.wire.flow import LAG, PIPELINE, WRITE, Flow
 from gateway.wire.head import Head
 from gateway.wire.intake import BodySink, Intake
-from gateway.wire.services import Services
+from gateway.wire.services import MAX_HEADS, MAX_OWN_HEADS, Services
 from gateway.wire.trace import TRACEPARENT
 from gateway.wire.turns import LaneExchange, Refusal, Turn
 
@@ -60,6 +61,9 @@ class Lane(HttpToolsProtocol):
         self.services = services
         self.parser = None  # type: ignore[assignment]  # the intake has its own
         self.intake = Intake(services, self)
+        self.shown: Shown | None = None
+        """The client's certificate, where anybody asks who it is."""
+        self._heads = services.heads
         self.last = False
         """No request is taken after those that are here."""
         self._eof = False
@@ -86,6 +90,11 @@ class Lane(HttpToolsProtocol):
         super().connection_made(transport)
         if self._on_lane:
             self.flow = Flow(transport)
+            if self.services.guard is not None:
+                self.shown = read_certificate(transport.get_extra_info("peercert"))
+                if self.shown is not None:
+                    # Who sends the same bytes on another connection is somebody else.
+                    self._heads = {}
             self.services.opened(self)
 
     def data_received(self, data: bytes) -> None:
@@ -100,7 +109,7 @@ class Lane(HttpToolsProtocol):
             # The same bytes after the end of a message mean the same head: it need not be parsed
             # twice.
             end = data.find(b"\r\n\r\n") + 4
-            head = services.heads.get(data[:end])
+            head = self._heads.get(data[:end])
             if head is not None and len(data) - end == head.length:
                 endpoint = services.endpoints.get(head.path)
                 held = services.buffered_bytes + head.length
@@ -143,7 +152,7 @@ class Lane(HttpToolsProtocol):
         super().pause_writing()
         if self._on_lane:
             self.stalled = self.services.now
-            self.note_unsent(self.transport.get_write_buffer_size())
+            self.note_unsent(self.flow.unsent)
             self.flow.hold(WRITE)
 
     def resume_writing(self) -> None:
@@ -169,6 +178,7 @@ class Lane(HttpToolsProtocol):
         """A request to an endpoint is delivered whole; others go to the application at once."""
         endpoint = self.services.endpoints.get(head.path) if head.method == b"POST" else None
         if self.services.guard is not None:
+            head.shown = self.shown
             self.services.guard.arriving(head)
         if endpoint is not None:
             self._endpoint = endpoint
@@ -179,6 +189,13 @@ class Lane(HttpToolsProtocol):
         cycle = self._receiving = self.cycle_class(self, head)
         self._take(cycle)
         return cycle
+
+    def remember(self, raw: bytes, head: Head) -> None:
+        """Keeps a head for the requests that begin with the same bytes."""
+        heads = self._heads
+        if len(heads) >= (MAX_HEADS if self.shown is None else MAX_OWN_HEADS):
+            heads.clear()
+        heads[raw] = head
 
     def request_arrived(self, head: Head, body: bytes, arrived: float) -> None:
         """A request to an endpoint is whole."""

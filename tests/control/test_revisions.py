@@ -138,7 +138,9 @@ def test_the_newest_are_kept_and_of_each_file_what_it_said_last(store):
     assert numbers(revisions) == [8, 7, 6, 2, 1]
     revisions.add(ONE, ANN, source="/etc/p.yaml")
     assert numbers(revisions) == [9, 8, 7, 1]
-    assert revisions.last_from("/etc/p.yaml", 1).number == 9
+    last = revisions.last_from("/etc/p.yaml", 1)
+    assert last is not None
+    assert last.number == 9
     with pytest.raises(NotFound, match=r"no revision 5 .* the newest 500 are kept"):
         revisions.rollback(ANN, 5)
     assert revisions.rollback(ANN).number == 10
@@ -180,6 +182,21 @@ def test_what_only_a_start_changes_stays_and_is_told(revisions, home, caplog):
     assert in_force.refresh().server.port == 8000
     assert "server.port: what it says now takes effect at the next start" in caplog.text
     assert "limits.max_headers" in caplog.text
+
+
+def test_who_is_known_by_a_certificate_changes_at_once_and_the_rest_of_access_does_not(
+    revisions, home, caplog
+):
+    in_force = InForce(revisions, Launch(Config(), home), {})
+    revisions.add(
+        "server: {tls: {certificate: c, key: k, client_ca: a}}\n"
+        "access: {data: keys, certificates: [{name: till, subject: 'cn:till', role: client}]}\n",
+        ANN,
+    )
+    access = in_force.refresh().access
+    assert (access.data, [one.name for one in access.certificates]) == ("open", ["till"])
+    assert "access.data: what it says now takes effect at the next start" in caplog.text
+    assert "access.certificates" not in caplog.text
 
 
 def test_a_revision_that_does_not_fit_is_told_once_and_the_last_one_stays(revisions, home, caplog):
