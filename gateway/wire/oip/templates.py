@@ -37,6 +37,7 @@ _PROBE_ID = b'"%b"' % _PROBE.encode()
 _PROBE_DATA = b'["%b"]' % _PROBE.encode()
 _DATA = b'"data":'
 _ID = b'"id":'
+_E, _U, _S = b"eus"
 # Stands for what was cut out. No text that was ever decoded holds it: JSON has it escaped.
 _CUT = b"\0"
 
@@ -104,7 +105,8 @@ class Templates:
         head, shape, dtype, pack_into = template
         numbers = body[start:end]
         # struct takes booleans for numbers; a token with an "e" is one of them, or an exponent.
-        if b"e" in numbers and (b"u" in numbers or b"s" in numbers):
+        # By their codes: a byte is found in a quarter of the time that a string of one takes.
+        if _E in numbers and (_U in numbers or _S in numbers):
             return None
         array = np.empty(shape, dtype)
         try:
