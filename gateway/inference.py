@@ -156,7 +156,7 @@ class InferEndpoint:
             request,
             request.inputs,
             request.rows,
-            request.wanted,
+            request.choice.indices,
             request.priority,
             self._clock() + timeout_us * 1e-6 if timeout_us else _INFINITE,
         )
@@ -272,7 +272,7 @@ class InferEndpoint:
         for rider, error in failed:
             self._refuse(rider.exchange, error)
         observer = self._observer
-        left = sum([rider.exchange.gone for rider in batch.riders])
+        left = len(batch.riders) - len(answered) - len(failed)
         rows = batch.rows
         if len(answered) < len(batch.riders):
             rows = sum([rider.rows for rider in answered])
