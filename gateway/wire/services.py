@@ -91,7 +91,7 @@ class Services:
         buffered_bytes: held at the moment: bodies, tensors of large ones, answers yet to be read.
         connections: all that are open.
         opening: how many are accepted and not yet open.
-        heads: recently seen heads of requests to endpoints, by their bytes.
+        heads: recently seen heads of requests to endpoints, by their bytes up to the empty line.
     """
 
     endpoints: dict[bytes, Endpoint]

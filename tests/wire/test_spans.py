@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from gateway.config import Tracing
-from gateway.exchange import Phases
 from gateway.spans import TracedRequest
 from gateway.wire.access import both
 from gateway.wire.spans import MAX_TOGETHER, SpanLog
@@ -181,7 +180,7 @@ def test_the_same_traces_are_kept_as_by_opentelemetry(share):
 
 def test_moments_are_told_by_their_age_at_the_end():
     now = perf_counter()
-    made = Request(arrived=now - 4, phases=Phases(now - 3, now - 2, now - 1))
+    made = Request(arrived=now - 4, phases=(now - 3, now - 2, now - 1))
     (one,) = noted(lambda log: log.note(200, 0, made))
     assert [age / 1e9 for age in one["ages_ns"]] == pytest.approx([4, 3, 2, 1], abs=0.5)
     assert abs(one["ended_ns"] - time.time_ns()) < 60e9
