@@ -221,9 +221,10 @@ def test_what_finds_no_room_is_counted():
 
 
 def test_two_may_be_told_of_each_answer():
-    told: list[tuple[str, int]] = []
+    told: list[tuple[str, int, bool]] = []
     first, second = (
-        lambda status, sent, request, who=who: told.append((who, status)) for who in "ab"
+        lambda status, sent, request, more, who=who: told.append((who, status, more))
+        for who in "ab"
     )
-    both(first, second)(200, 0, Request())
-    assert told == [("a", 200), ("b", 200)]
+    both(first, second)(200, 0, Request(), False)
+    assert told == [("a", 200, False), ("b", 200, False)]
