@@ -14,7 +14,7 @@ import pytest
 
 from gateway.config import Tracing
 from gateway.spans import TracedRequest
-from gateway.wire.access import both
+from gateway.wire.access import Answered, Note, both
 from gateway.wire.spans import MAX_TOGETHER, SpanLog
 from gateway.wire.trace import Trace
 from tests.wire.http_rig import chunked, post, request, rig
@@ -222,9 +222,12 @@ def test_what_finds_no_room_is_counted():
 
 def test_two_may_be_told_of_each_answer():
     told: list[tuple[str, int, bool]] = []
-    first, second = (
-        lambda status, sent, request, more, who=who: told.append((who, status, more))
-        for who in "ab"
-    )
-    both(first, second)(200, 0, Request(), False)
+
+    def teller(who: str) -> Note:
+        def note(status: int, sent: int, request: Answered, more: bool = True) -> None:
+            told.append((who, status, more))
+
+        return note
+
+    both(teller("a"), teller("b"))(200, 0, Request(), False)
     assert told == [("a", 200, False), ("b", 200, False)]
