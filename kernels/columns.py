@@ -45,7 +45,7 @@ WRONG_TYPE: Final = 6
 UNSEEN: Final = 7  # in none of the reference's categories
 MOMENTS: Final = 8  # a set for even ticks, then one for odd ticks
 SET_WORDS: Final = 5  # N, then as float64: SUM and SUM_SQ of value - centre, MIN, MAX
-SET_TICK: Final = 18  # the tick of each set
+SET_TICK: Final = 18  # the tick of each set, plus 1: 0 means that it was never begun
 COLUMN_HEAD: Final = 20
 
 # ---------------------------------------------------------------- words of a layout
@@ -106,7 +106,7 @@ def _begin_set(block: Words, sums: Reals, place: int, tick: int) -> None:
     """Empties a column's set of moments for a new tick."""
     parity = tick & 1
     moments = place + MOMENTS + parity * SET_WORDS
-    block[place + SET_TICK + parity] = tick
+    block[place + SET_TICK + parity] = tick + 1
     block[moments] = 0
     sums[moments + 1] = sums[moments + 2] = 0.0
     sums[moments + 3], sums[moments + 4] = np.inf, -np.inf
@@ -133,7 +133,7 @@ def _count_strip(rows: Rows, start: int, stop: int, block: Words, layout: Words,
         only, many = layout[record + KIND] == CATEGORIES, np.uint64(layout[record + BINS])
         bins = np.uint64(place + COLUMN_HEAD)
         moments = place + MOMENTS + parity * SET_WORDS
-        if block[place + SET_TICK + parity] != tick:
+        if block[place + SET_TICK + parity] != tick + 1:
             _begin_set(block, sums, place, tick)
         count, total, squares = block[moments], sums[moments + 1], sums[moments + 2]
         least, most = sums[moments + 3], sums[moments + 4]

@@ -33,7 +33,7 @@ TYPES: Final = (np.float32, np.float64, np.int64, np.int32)
 _CELLS_A_BIN: Final = 4  # on each side of the base
 _MIN_CELLS: Final = 128  # a power of two, as all numbers of cells
 _FRACTION_BITS: Final = 52
-_DOUBLINGS: Final = (1, 2, 4, 8, 16, 32, 64, 128)
+_DOUBLINGS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 """How often cells double their width from the base to the farthest edge; 1: not even once."""
 
 # Smaller scales would be subnormal, which some threads treat as zero.
@@ -90,6 +90,7 @@ class Layout:
         block_words: the block's size so far: where columns of the next tensor may begin.
         offsets: (columns,) where each column begins in the block.
         bins: (columns,) how many bins each has.
+        bin_places: (all bins,) where each bin of each column is in the block.
         centres: (columns,) what its sums are of: value - centre.
     """
 
@@ -97,6 +98,7 @@ class Layout:
     block_words: int
     offsets: Words
     bins: Words
+    bin_places: Words
     centres: Reals
 
 
@@ -142,7 +144,9 @@ def compile_layout(
                 _fill(record, plan, dtype, words)
         except ValueError as error:
             raise ValueError(f"layout: column {column}: {error}") from None
-    return Layout(words.joined(), block_words, offsets, bins, centres)
+    firsts = np.repeat(offsets + COLUMN_HEAD - (np.cumsum(bins) - bins), bins)
+    places = firsts + np.arange(bins.sum())
+    return Layout(words.joined(), block_words, offsets, bins, places, centres)
 
 
 def exact_points(points: Values, lowest: float, highest: float, centre: float = 0.0) -> Numeric:
@@ -166,7 +170,8 @@ def exact_points(points: Values, lowest: float, highest: float, centre: float = 
     edges = np.repeat(points, 2)
     # A point's bin begins right after its lower neighbour, the next number of its type.
     if points.dtype.kind == "f":
-        edges[::2] = np.nextafter(points, points.dtype.type(-np.inf))
+        with np.errstate(over="ignore", under="ignore"):
+            edges[::2] = np.nextafter(points, points.dtype.type(-np.inf))
     elif points[0] == np.iinfo(points.dtype).min:
         raise ValueError("the least integer has no neighbour below, and cannot be a point")
     else:
@@ -247,7 +252,7 @@ def _typed(plan: Numeric | Categories, dtype: Any) -> tuple[Values, tuple[Any, A
     """
     given = np.asarray(plan.edges if isinstance(plan, Numeric) else plan.values)
     with np.errstate(invalid="ignore", over="ignore"):
-        typed = given.astype(dtype)
+        typed = given.astype(dtype) + dtype.type(0)  # -0.0 is 0.0, and lies in its cell
     limits = _limits(dtype)
     if not (typed == given).all() or (dtype.kind == "f" and not (typed < limits[1]).all()):
         raise ValueError(f"expected edges or categories that are finite and exact in {dtype}")
@@ -295,15 +300,15 @@ def _best_warp(edges: Reals) -> tuple[_Warp, Words]:
 def _warps(edges: Reals) -> Iterator[_Warp]:
     """Maps to choose from, simple ones first."""
     finite = edges[np.isfinite(edges)]
-    low, high = (finite[0], finite[-1]) if len(finite) else (0.0, 0.0)
+    low, high = (finite[0], finite[-1]) if len(finite) else np.zeros(2)
     middle = finite[len(finite) // 2] if len(finite) else 0.0
     cells = max(_MIN_CELLS, 1 << (_CELLS_A_BIN * (len(edges) + 1) - 1).bit_length())
-    for doublings in _DOUBLINGS:
+    for doublings in [doublings for doublings in _DOUBLINGS if doublings <= cells]:
         bits = (cells // doublings).bit_length() - 1
         shift, unit = _FRACTION_BITS - bits, 1023 << bits
         ceiling = np.int64(((unit + cells) << shift) - 1).view(np.float64)
         for base in (low, middle, high):
-            with np.errstate(over="ignore", divide="ignore"):
+            with np.errstate(over="ignore"):
                 span = max(high - base, base - low)
-                scale = np.clip((2.0**doublings - 1.0) / np.float64(span), *_SCALES)
+                scale = np.clip((2.0**doublings - 1.0) / span, *_SCALES) if span else 1.0
             yield _Warp(float(base), float(scale), float(ceiling), shift, unit, cells)
