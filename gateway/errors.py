@@ -33,6 +33,7 @@ modules turn these into their own bodies, and metrics count them by `code`.
     |   +-- ModelRefused             422 model_refused
     |   +-- BackupInvalid            422 backup_invalid
     |   +-- ConfigInvalid            422 config_invalid
+    |   +-- ProfileInvalid           422 profile_invalid
     +-- Unsupported                  501 unsupported
     +-- ModelFailed                  500 model_failed
     +-- StoreFailed                  500 store_failed
@@ -235,6 +236,12 @@ class ConfigInvalid(InvalidRequest):
     """The configuration has faults; the message lists all of them with their paths."""
 
     status, code = 422, "config_invalid"
+
+
+class ProfileInvalid(InvalidRequest):
+    """A reference profile is damaged, of a newer schema, or of another model."""
+
+    status, code = 422, "profile_invalid"
 
 
 class Unsupported(GatewayError):

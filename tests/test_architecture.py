@@ -38,6 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "wire": {"access", "errors", "exchange", "tensors", "config", "kernels"},
     "serving": GROUND | {"models", "kernels", "devices"},
     "monitor": {"errors", "kernels"},
+    "profiles": {"errors", "tensors", "kernels"},
     "client": {"errors", "tensors", "wire"},
     "inference": GROUND | {"serving", "monitor", "wire"},
     "catalogue": GROUND | {"serving", "inference"},
