@@ -40,6 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "monitor": {"errors", "kernels"},
     "profiles": {"errors", "tensors", "kernels"},
     "client": {"errors", "tensors", "wire"},
+    "rows": {"errors", "tensors", "client"},
     "inference": GROUND | {"serving", "monitor", "wire"},
     "catalogue": GROUND | {"serving", "inference"},
     "openinference": GROUND
@@ -79,6 +80,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "models",
         "kernels",
         "client",
+        "rows",
+        "profiles",
         "tls",
     },
     "__main__": {"cli"},
@@ -97,6 +100,7 @@ ONLY_IN: dict[str, set[str]] = {
     "yaml": {"config"},
     "httpx": {"client", "control"},
     "jwt": {"access"},
+    "pyarrow": {"rows"},
 }
 
 

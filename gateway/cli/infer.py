@@ -42,7 +42,7 @@ def configure(subparsers: Any) -> None:
         "--data",
         required=True,
         metavar="FILE",
-        help="rows.csv, .ndjson, .json, .npy or .npz; -: standard input",
+        help="rows.csv, .ndjson, .parquet, .json, .npy or .npz; -: standard input",
     )
     parser.add_argument("--format", help="of the data: csv, ndjson, ... (default: by its name)")
     parser.add_argument("--version", metavar="N", help="of the model (default: its own choice)")
@@ -76,12 +76,12 @@ def _positive(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Asks about every row, batch by batch, and prints as the answers come."""
-    from gateway.cli import rows
     from gateway.cli.progress import Bar
     from gateway.client import Client
+    from gateway.rows.batch import Source
+    from gateway.rows.source import batches, format_of
 
-    form = rows.format_of(args.data, args.format)
-    source = rows.Source(args.data, form, args.columns, args.drop)
+    source = Source(args.data, format_of(args.data, args.format), args.columns, args.drop)
     key = os.environ.get("PENSTOCK_KEY")
     with (
         Client(_url(args), key, timeout_s=TIMEOUT_S, retries=RETRIES) as client,
@@ -90,14 +90,16 @@ def run(args: argparse.Namespace) -> int:
         model = client.model(args.model, args.version)
         printer = _printer(args, model)
         first = 1
-        for count, inputs in rows.batches(source, model.inputs, args.batch, args.limit, bar):
+        for batch in batches(source, model.inputs, args.batch, args.limit, bar):
             try:
-                answer = client.infer(args.model, inputs, version=args.version, outputs=args.output)
+                answer = client.infer(
+                    args.model, batch.inputs, version=args.version, outputs=args.output
+                )
             except GatewayError as error:
-                error.args = (f"rows {first} to {first + count - 1}: {error}",)
+                error.args = (f"rows {first} to {first + batch.rows - 1}: {error}",)
                 raise
-            printer.rows(answer, count)
-            first += count
+            printer.rows(answer, batch.rows)
+            first += batch.rows
         printer.end()
     return 0
 
