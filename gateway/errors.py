@@ -20,6 +20,7 @@ modules turn these into their own bodies, and metrics count them by `code`.
     |   +-- NotFound                 404 not_found
     |   |   +-- ModelNotFound        404 model_not_found
     |   |   +-- VersionNotFound      404 version_not_found
+    |   |   +-- ProfileNotFound      404 profile_not_found
     |   +-- MethodNotAllowed         405 method_not_allowed
     |   +-- RequestTooSlow           408 request_too_slow
     |   +-- Conflict                 409 conflict
@@ -158,6 +159,12 @@ class VersionNotFound(NotFound):
     """The model is known, this version of it is not."""
 
     code = "version_not_found"
+
+
+class ProfileNotFound(NotFound):
+    """The version is known, and nobody made a reference profile of it."""
+
+    code = "profile_not_found"
 
 
 class MethodNotAllowed(InvalidRequest):

@@ -47,6 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"access", "models", "catalogue", "inference", "serving", "monitor", "wire"},
     "tables": set(),
     "follower": GROUND | {"catalogue", "serving", "channel", "tables"},
+    "profiling": GROUND | {"client", "rows", "profiles", "serving"},
     "trial": GROUND | {"serving", "logs"},
     "inherited": GROUND | {"channel", "handover", "monitor", "sockets"},
     "worker": GROUND
@@ -61,6 +62,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "handover",
         "models",
         "monitor",
+        "profiles",
         "kernels",
         "tls",
         "logs",
@@ -82,6 +84,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "client",
         "rows",
         "profiles",
+        "profiling",
         "tls",
     },
     "__main__": {"cli"},

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from gateway.cli.arguments import names, positive
 from gateway.cli.output import say, table
 from gateway.cli.serve import add_home
 from gateway.errors import GatewayError, WrongOutputs
@@ -47,31 +48,20 @@ def configure(subparsers: Any) -> None:
     parser.add_argument("--format", help="of the data: csv, ndjson, ... (default: by its name)")
     parser.add_argument("--version", metavar="N", help="of the model (default: its own choice)")
     parser.add_argument("--url", help="the server (default: the one of this home, else :8000)")
-    parser.add_argument("--columns", type=_names, default=(), metavar="A,B", help="only these")
-    parser.add_argument("--drop", type=_names, default=(), metavar="A,B", help="all but these")
+    parser.add_argument("--columns", type=names, default=(), metavar="A,B", help="only these")
+    parser.add_argument("--drop", type=names, default=(), metavar="A,B", help="all but these")
     parser.add_argument(
         "--output", action="append", default=[], metavar="NAME", help="only this output; repeatable"
     )
-    parser.add_argument("--limit", type=_positive, metavar="N", help="only the first N rows")
+    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N rows")
     parser.add_argument(
-        "--batch", type=_positive, default=DEFAULT_BATCH, metavar="N", help="rows in a request"
+        "--batch", type=positive, default=DEFAULT_BATCH, metavar="N", help="rows in a request"
     )
     add_home(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object a row")
     form.add_argument("--csv", action="store_true", help="CSV on a terminal, too")
     parser.set_defaults(run=run)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _positive(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, got '{text}'")
-    return number
 
 
 def run(args: argparse.Namespace) -> int:
