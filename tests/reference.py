@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 
 def latency_buckets() -> list[tuple[int, float]]:
@@ -45,3 +48,87 @@ def json_floats(text: bytes, shape: Sequence[int]) -> list[float] | None:
             return None
         flat = [inner for part in flat for inner in part]
     return flat if all(type(number) is float for number in flat) else None
+
+
+def count_column(values: Sequence[Any], edges: Sequence[Any], low: Any, high: Any) -> Counts:
+    """One numeric column by hand: bins of right-closed intervals, and what has none."""
+    counts = Counts([0] * (len(edges) + 1))
+    for value in values:
+        if value != value:
+            counts.nan += 1
+        elif value in (math.inf, -math.inf):
+            counts.pos_inf += value > 0
+            counts.neg_inf += value < 0
+        else:
+            counts.bins[sum(edge < value for edge in edges)] += 1
+            counts.below += value < low
+            counts.above += value > high
+            counts.seen.append(value)
+    return counts
+
+
+def count_categories(values: Sequence[Any], categories: Sequence[Any]) -> Counts:
+    """One column of numbers that stand for categories, by hand."""
+    counts = Counts([0] * len(categories))
+    for value in values:
+        if value != value:
+            counts.nan += 1
+        elif value in (math.inf, -math.inf):
+            counts.pos_inf += value > 0
+            counts.neg_inf += value < 0
+        else:
+            if value in categories:
+                counts.bins[list(categories).index(value)] += 1
+            else:
+                counts.unseen += 1
+            counts.seen.append(value)
+    return counts
+
+
+def count_ids(values: Sequence[int], categories: int) -> Counts:
+    """One column of category ids, by hand."""
+    counts = Counts([0] * categories)
+    for value in values:
+        if 0 <= value < categories:
+            counts.bins[value] += 1
+        elif value == -2:
+            counts.null += 1
+        elif value == -3:
+            counts.wrong_type += 1
+        else:
+            counts.unseen += 1
+    return counts
+
+
+@dataclass
+class Counts:
+    """What is counted of one column, and the finite values that its moments are of."""
+
+    bins: list[int]
+    nan: int = 0
+    null: int = 0
+    pos_inf: int = 0
+    neg_inf: int = 0
+    below: int = 0
+    above: int = 0
+    wrong_type: int = 0
+    unseen: int = 0
+    seen: list[Any] = field(default_factory=list)
+
+    def special(self) -> list[int]:
+        """The counters beside the bins, in the order of a slot's words."""
+        return [
+            *(self.nan, self.null, self.pos_inf, self.neg_inf),
+            *(self.below, self.above, self.wrong_type, self.unseen),
+        ]
+
+    def moments(self, centre: float) -> tuple[int, float, float, float, float]:
+        """Number, sum and sum of squares of value - centre, minimum, maximum; summed in order."""
+        total = squares = 0.0
+        with np.errstate(over="ignore", invalid="ignore"):
+            for value in self.seen:
+                off = np.float64(value) - centre
+                total, squares = total + off, squares + off * off
+        reals = [float(value) for value in self.seen]
+        least, most = min(reals, default=math.inf), max(reals, default=-math.inf)
+        return len(reals), float(total), float(squares), least, most
