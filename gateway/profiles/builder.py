@@ -18,7 +18,9 @@ import numpy as np
 
 from gateway.errors import InvalidParameter
 from gateway.profiles import bins as binning
-from gateway.profiles.bins import Bins, Tally
+from gateway.profiles import counting
+from gateway.profiles.bins import Bins
+from gateway.profiles.counting import Counter
 from gateway.profiles.plans import FramePlan
 from gateway.profiles.spool import Spool
 from gateway.profiles.strings import Strings
@@ -158,38 +160,39 @@ class _Frame:
         self.spool.add(matrix)
 
     def build(self, picked: Array, bins: int, told: Callable[[int], None]) -> Frame:
-        sample = self.spool.pick(picked)
-        tallies = [self._tally(place, sample, bins) for place in range(len(self.plan.columns))]
-        del sample
+        counter = self._counter(self.spool.pick(picked), bins)
         for block in self.spool.blocks():
-            columns = np.ascontiguousarray(block.T)
-            for place, tally in enumerate(tallies):
-                if self._strings:
-                    tally.strings(columns[2 * place], columns[2 * place + 1])
-                else:
-                    tally.numbers(columns[place])
+            counter.add(block)
             told(block.nbytes)
         plan = self.plan
-        columns_of = tuple(
-            tally.column(name, int(null))
-            for name, tally, null in zip(plan.columns, tallies, self._nulls, strict=True)
-        )
         return Frame(
             plan.name,
             plan.tensor,
             plan.role,
             plan.datatype,
             plan.shape,
-            columns_of,
+            tuple(
+                counter.column(place, name, int(self._nulls[place]))
+                for place, name in enumerate(plan.columns)
+            ),
             plan.summary,
         )
 
-    def _tally(self, place: int, sample: Array, bins: int) -> Tally:
-        bins = bins if place < MAX_DETAILED else min(bins, COARSE_BINS)
+    def _counter(self, sample: Array, bins: int) -> Counter:
+        limits = [
+            bins if place < MAX_DETAILED else min(bins, COARSE_BINS)
+            for place in range(len(self.plan.columns))
+        ]
         if self._strings:
-            return Tally(self._strings[place].bins(sample[:, 2 * place], bins))
-        values = np.ascontiguousarray(sample[:, place])
-        return Tally(self._number_bins(self.plan.columns[place], values, bins), _centre(values))
+            pairs = enumerate(zip(self._strings, limits, strict=True))
+            return counting.Strings(
+                [strings.bins(sample[:, 2 * place], limit) for place, (strings, limit) in pairs]
+            )
+        # Columns lie together in memory now, which sorting each of them likes.
+        columns = np.ascontiguousarray(sample.T)
+        names = zip(self.plan.columns, columns, limits, strict=True)
+        found = [self._number_bins(name, values, limit) for name, values, limit in names]
+        return counting.Numbers(found, [_centre(values) for values in columns], sample.dtype)
 
     def _number_bins(self, name: str, values: Array, bins: int) -> Bins:
         plan = self.plan
