@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli.arguments import names, positive
+from gateway.cli.serve import prepare_environment
 
 if TYPE_CHECKING:
     from gateway.control.entries import Version
@@ -36,6 +37,7 @@ def add_reading(parser: Any) -> None:
 
 def make(args: argparse.Namespace, held: Held, data: str) -> Profiled:
     """The profile of a model on a file's rows, with a bar while it takes."""
+    prepare_environment(args.home if args.home.is_dir() else None)
     from gateway.cli.progress import Bar
     from gateway.profiling import Options, profile_of
     from gateway.rows.batch import Source

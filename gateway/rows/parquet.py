@@ -37,7 +37,7 @@ def opened(path: str, progress: Callable[[int, int], None]) -> Table:
         raise InvalidParameter("-: Parquet is read from a file, not from standard input")
     size = Path(path).stat().st_size
     try:
-        return _Parquet(path, parquet.ParquetFile(path), size, progress)
+        return _Parquet(path, parquet.ParquetFile(path, pre_buffer=False), size, progress)
     except (pyarrow.ArrowException, ValueError) as error:
         raise _damaged(path, error) from error
 
