@@ -44,7 +44,7 @@ class Options:
 
     Attributes:
         bins: of a numeric column, at most.
-        seed: of samples and projections.
+        seed: of the sample that edges are taken from.
         limit: rows to read; None: all.
         categories: names of columns whose whole numbers are names.
     """
@@ -128,7 +128,6 @@ def _profile(
                 outputs,
                 _names(signature, batch, own),
                 options.categories,
-                options.seed,
             )
             unknown = set(options.categories) - {name for p in plans for name in p.columns}
             if unknown:

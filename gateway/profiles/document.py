@@ -27,6 +27,7 @@ import orjson
 
 from gateway.errors import ProfileInvalid
 from gateway.profiles.fields import Fields
+from gateway.profiles.summaries import KINDS
 from gateway.profiles.values import (
     CATEGORY,
     COUNTED_AS,
@@ -190,7 +191,7 @@ def _frame(one: Fields) -> Frame:
         columns=tuple(_column(column) for column in one.objects("columns")),
         summary=None
         if summary is None
-        else Summary(summary.string("kind"), summary.mapping("parameters")),
+        else Summary(summary.choice("kind", KINDS), summary.mapping("parameters")),
     )
     one.no_more()
     if summary is not None:

@@ -9,7 +9,8 @@ import math
 from collections.abc import Mapping
 
 from gateway.errors import ProfileInvalid
-from gateway.profiles.values import COUNTED_AS, FEATURE, Frame, Profile
+from gateway.profiles import summaries
+from gateway.profiles.values import COUNTED_AS, FEATURE, Frame, Profile, Summary
 from gateway.tensors import Signature, TensorSpec
 
 
@@ -40,6 +41,8 @@ def _check(frame: Frame, side: str, specs: Mapping[str, TensorSpec]) -> None:
         raise ProfileInvalid(f"{where}: expected shape {list(spec.shape)}, got {list(frame.shape)}")
     if frame.summary is None:
         _check_columns(frame, where, spec)
+    else:
+        _check_summary(frame, frame.summary, where)
 
 
 def _check_columns(frame: Frame, where: str, spec: TensorSpec) -> None:
@@ -52,6 +55,20 @@ def _check_columns(frame: Frame, where: str, spec: TensorSpec) -> None:
             raise ProfileInvalid(
                 f"{where}, column '{column.name}': expected type {wanted}, got {column.type}"
             )
+
+
+def _check_summary(frame: Frame, summary: Summary, where: str) -> None:
+    """The figures must be those that live rows will be summarised to."""
+    if summary.kind == summaries.VECTOR and summary != summaries.vector():
+        raise ProfileInvalid(f"{where}: its projections are those of another release")
+    try:
+        wanted = len(summaries.names(summary))
+    except (KeyError, TypeError) as error:
+        raise ProfileInvalid(f"{where}: summary '{summary.kind}': {error} is missing") from error
+    if summary.kind == summaries.LENGTH:
+        wanted = math.prod(frame.shape[1:])
+    if len(frame.columns) != wanted:
+        raise ProfileInvalid(f"{where}: expected {wanted} columns, got {len(frame.columns)}")
 
 
 def _alike(mine: tuple[int, ...], model: tuple[int, ...]) -> bool:

@@ -90,7 +90,6 @@ def plan_frames(
     outputs: Mapping[str, Array],
     names: Mapping[str, Sequence[str]],
     categories: Collection[str] = (),
-    seed: int = 0,
 ) -> list[FramePlan]:
     """The frames of a model, features first.
 
@@ -101,7 +100,6 @@ def plan_frames(
         outputs: the same of outputs; they show which are probabilities.
         names: of columns, by input, where somebody gave any.
         categories: names of columns whose whole numbers are names.
-        seed: of projections.
     """
     plans: list[FramePlan] = []
     for role, specs, arrays in (
@@ -111,7 +109,7 @@ def plan_frames(
         for spec in specs:
             if spec.name in arrays:
                 given = tuple(names.get(spec.name, ())) if role == FEATURE else ()
-                plans += _of_tensor(spec, role, arrays[spec.name], given, categories, seed)
+                plans += _of_tensor(spec, role, arrays[spec.name], given, categories)
     return plans
 
 
@@ -121,7 +119,6 @@ def _of_tensor(
     array: Array,
     names: tuple[str, ...],
     categories: Collection[str],
-    seed: int,
 ) -> Iterator[FramePlan]:
     width = math.prod(spec.shape[1:])
     fixed = -1 not in spec.shape[1:]
@@ -151,7 +148,7 @@ def _of_tensor(
     elif spec.datatype == "BYTES":
         yield _summarised(spec, role, Summary(summaries.TEXTS), array)
     else:
-        yield _summarised(spec, role, summaries.vector_of(width if fixed else 0, seed), array)
+        yield _summarised(spec, role, summaries.vector(), array)
     if role == OUTPUT and summaries.are_probabilities(spec, array):
         yield _summarised(spec, role, Summary(summaries.PROBABILITIES), array)
 

@@ -1,39 +1,34 @@
 """What is watched of tensors that are not tables.
 
-Knows arrays. Knows nothing of bins. Each kind turns (rows, ...) into (rows, columns):
+Knows arrays, and what each summary is called. Knows nothing of bins. Each kind turns (rows, ...)
+into (rows, columns):
 
-    image          a channel: mean, deviation, min, max, and the share of saturated elements, which
-                   lie at or outside `low` and `high`; `channels` of them on axis `axis`
-    vector         norm, mean, deviation, and `projections` on directions that `seed` fixes: a
-                   shift in any direction shows in some of them; `width` 0: lengths differ, and
-                   there are no projections, but the length
+    image          of each channel the mean, deviation, range, and the share of saturated elements,
+                   which lie at or outside `low` and `high`
+    vector         norm, mean, deviation, and projections whose signs are fixed: a shift in any
+                   direction shows in some of them
     probabilities  entropy (nats), the highest score, the class that has it, and its lead
     length         bytes of each string
     texts          strings of a row, and their bytes together
-
-A value that is not finite makes its row's figures NaN, which is counted as such.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from gateway.profiles.values import Summary
 from gateway.tensors import Array, TensorSpec
+from kernels import summaries as kernel
 
 IMAGE, VECTOR, PROBABILITIES = "image", "vector", "probabilities"
 LENGTH, TEXTS = "length", "texts"
 CATEGORIES = ("top_class",)
 """Columns of summaries whose numbers are names."""
 
-PROJECTIONS = 8
 _CHANNELS = (1, 3, 4)
-_IMAGE_FIGURES = ("mean", "deviation", "min", "max", "saturated")
 # Between which values images lie, as those who train on them scale them.
 _RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
 # What float16 leaves of a sum of a thousand classes.
@@ -66,9 +61,8 @@ def columns(summary: Summary, datatype: str, array: Array) -> Array:
         return _COLUMNS[summary.kind](array, summary.parameters)
     if datatype == "BF16":
         array = (array.astype(np.uint32) << 16).view(np.float32)
-    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-        found = _COLUMNS[summary.kind](array, summary.parameters)
-        return np.ascontiguousarray(found, np.float32)
+    with np.errstate(over="ignore"):
+        return _COLUMNS[summary.kind](array, summary.parameters)
 
 
 def image_of(spec: TensorSpec, array: Array) -> Summary | None:
@@ -83,14 +77,14 @@ def image_of(spec: TensorSpec, array: Array) -> Summary | None:
         return None
     low, high = _range(spec.datatype, array)
     channels = int(array.shape[axis])
-    return Summary(IMAGE, {"axis": axis, "channels": channels, "low": low, "high": high})
-
-
-def vector_of(width: int, seed: int) -> Summary:
-    """The summary of an embedding, or of any numbers that are many."""
     return Summary(
-        VECTOR, {"width": width, "projections": PROJECTIONS if width else 0, "seed": seed}
+        IMAGE, {"channels_last": axis == 3, "channels": channels, "low": low, "high": high}
     )
+
+
+def vector() -> Summary:
+    """The summary of an embedding, or of any numbers that are many."""
+    return Summary(VECTOR, {"projections": kernel.PROJECTIONS, "seed": kernel.SIGN_SEED})
 
 
 def are_probabilities(spec: TensorSpec, array: Array) -> bool:
@@ -123,54 +117,20 @@ def _range(datatype: str, array: Array) -> tuple[float, float]:
 
 
 def _image(array: Array, parameters: Any) -> Array:
-    planes = np.moveaxis(array, parameters["axis"], 1)
-    rows, channels = planes.shape[:2]
-    flat = planes.reshape(rows, channels, -1).astype(np.float32, copy=False)
-    outside = (flat <= parameters["low"]) | (flat >= parameters["high"])
-    figures = [
-        flat.mean(axis=2, dtype=np.float64),
-        flat.std(axis=2, dtype=np.float64),
-        flat.min(axis=2),
-        flat.max(axis=2),
-        outside.mean(axis=2, dtype=np.float64),
-    ]
-    return np.stack(figures, axis=2).reshape(rows, -1)
+    pixels = array if array.dtype == np.uint8 else array.astype(np.float32, copy=False)
+    return kernel.image_summary(
+        pixels, parameters["channels_last"], parameters["low"], parameters["high"]
+    )
 
 
-def _vector(array: Array, parameters: Any) -> Array:
-    flat = array.reshape(len(array), -1).astype(np.float64, copy=False)
-    if not flat.shape[1]:
-        flat = np.zeros((len(array), 1))
-    figures = [
-        np.sqrt((flat * flat).sum(axis=1)),
-        flat.mean(axis=1),
-        flat.std(axis=1),
-    ]
-    if not parameters["projections"]:
-        figures.append(np.full(len(array), math.prod(array.shape[1:]), np.float64))
-        return np.stack(figures, axis=1)
-    ways = directions(parameters["width"], parameters["projections"], parameters["seed"])
-    return np.concatenate([np.stack(figures, axis=1), flat @ ways], axis=1)
-
-
-@lru_cache(maxsize=64)
-def directions(width: int, count: int, seed: int) -> Array:
-    """(width, count) float64: unit steps to either side of 0, each direction of length 1."""
-    signs = np.random.default_rng(seed).integers(0, 2, (width, count)) * 2 - 1
-    ways: Array = signs / math.sqrt(width)
-    ways.flags.writeable = False
-    return ways
+def _vector(array: Array, _: Any) -> Array:
+    flat = array.reshape(len(array), -1).astype(np.float32, copy=False)
+    # A row without numbers is taken for one zero.
+    return kernel.embedding_summary(flat if flat.shape[1] else np.zeros((len(flat), 1), np.float32))
 
 
 def _probabilities(array: Array, _: Any) -> Array:
-    scores = array.astype(np.float64, copy=False)
-    logs = np.where(scores > 0, np.log(np.where(scores > 0, scores, 1)), 0)
-    entropy = -(scores * logs).sum(axis=1)
-    first_two = np.partition(scores, -2, axis=1)[:, -2:]
-    top = first_two[:, 1]
-    # A row with a NaN has no class.
-    winner = np.where(np.isnan(scores).any(axis=1), np.nan, scores.argmax(axis=1))
-    return np.stack([entropy, top, winner, top - first_two[:, 0]], axis=1)
+    return kernel.probability_summary(array.astype(np.float32, copy=False))
 
 
 def _length(array: Array, _: Any) -> Array:
@@ -186,17 +146,8 @@ def _texts(array: Array, _: Any) -> Array:
 
 
 def _image_names(parameters: Any) -> tuple[str, ...]:
-    return tuple(
-        f"{figure}[{channel}]"
-        for channel in range(parameters["channels"])
-        for figure in _IMAGE_FIGURES
-    )
-
-
-def _vector_names(parameters: Any) -> tuple[str, ...]:
-    count = parameters["projections"]
-    more = tuple(f"projection[{place}]" for place in range(count)) if count else ("length",)
-    return ("norm", "mean", "deviation", *more)
+    channels = range(parameters["channels"])
+    return tuple(f"{name}[{channel}]" for channel in channels for name in kernel.IMAGE_COLUMNS)
 
 
 _COLUMNS: dict[str, Callable[[Array, Any], Array]] = {
@@ -208,8 +159,9 @@ _COLUMNS: dict[str, Callable[[Array, Any], Array]] = {
 }
 _NAMES: dict[str, Callable[[Any], tuple[str, ...]]] = {
     IMAGE: _image_names,
-    VECTOR: _vector_names,
-    PROBABILITIES: lambda _: ("entropy", "top_score", "top_class", "margin"),
+    VECTOR: lambda _: kernel.EMBEDDING_COLUMNS,
+    PROBABILITIES: lambda _: kernel.PROBABILITY_COLUMNS,
     LENGTH: lambda _: ("bytes",),
     TEXTS: lambda _: ("strings", "bytes"),
 }
+KINDS = tuple(_NAMES)

@@ -210,7 +210,7 @@ class Profile:
         frames: features first, then outputs.
         bins: that a numeric column may have.
         sampled_rows: that edges and categories were taken from: all, or a uniform sample.
-        seed: of that sample and of projections.
+        seed: of that sample.
         self_referenced: made from a model's first live rows, which nobody vouched for.
     """
 

@@ -108,7 +108,7 @@ COLUMN = ("frames", 0, "columns", 0)
         ((*COLUMN, "nan"), 0.0, "columns[0].nan: expected a whole number"),
         (("frames", 1, "columns", 0, "categories"), ["b", "a"], "expected each above the last"),
         (("frames", 3, "columns", 0, "categories"), [0, True], "booleans or whole numbers"),
-        (("frames", 2, "summary", "kind"), "", "frames[2].summary.kind: expected a text"),
+        (("frames", 2, "summary", "kind"), "x", "frames[2].summary.kind: expected one of image"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(path, value, message):

@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 
 from gateway.errors import ProfileInvalid
+from gateway.profiles import summaries
 from gateway.profiles.fit import check_fit
+from gateway.profiles.values import FEATURE, Frame, Profile, Summary
 from gateway.tensors import Signature, TensorSpec
 from tests.profiles.builders import numeric, small
 
@@ -61,3 +63,19 @@ def test_columns_must_be_as_many_and_of_the_type_that_the_tensor_has():
     wide = (numeric("a", type_="float64"), numeric("b", type_="float64"))
     with pytest.raises(ProfileInvalid, match="column 'a': expected type float32, got float64"):
         check_fit(replace(profile, frames=(replace(x, columns=wide), *others)), SIGNATURE)
+
+
+def test_a_summary_must_give_the_figures_that_live_rows_will():
+    shape = (-1, 300)
+    signature = Signature((TensorSpec("x", "FP32", shape),), (), batched=True)
+    columns = tuple(numeric(f"x.{name}") for name in summaries.names(summaries.vector()))
+    frame = Frame("x.vector", "x", FEATURE, "FP32", shape, columns, summaries.vector())
+    check_fit(Profile(6, (frame,)), signature)
+    other = replace(frame, summary=Summary("vector", {"projections": 8, "seed": 1}))
+    with pytest.raises(ProfileInvalid, match="another release"):
+        check_fit(Profile(6, (other,)), signature)
+    with pytest.raises(ProfileInvalid, match="expected 11 columns, got 10"):
+        check_fit(Profile(6, (replace(frame, columns=columns[1:]),)), signature)
+    image = replace(frame, summary=Summary("image", {"low": 0}))
+    with pytest.raises(ProfileInvalid, match="'channels' is missing"):
+        check_fit(Profile(6, (image,)), signature)
