@@ -21,7 +21,7 @@ from itertools import product
 import numpy as np
 
 from gateway.profiles import summaries
-from gateway.profiles.values import COUNTED_AS, FEATURE, OUTPUT, STRING, Summary
+from gateway.profiles.values import COUNTED_AS, FEATURE, OUTPUT, STRING, Frame, Summary
 from gateway.tensors import Array, Signature, TensorSpec
 
 # Beyond this many numbers a row, and without names for them, a tensor is taken for an embedding:
@@ -66,9 +66,14 @@ class FramePlan:
         Returns:
             (rows, columns) C-contiguous of `type`; of objects for strings.
         """
-        if self.summary is not None:
-            return summaries.columns(self.summary, self.datatype, array)
-        return values_of(self.datatype, array).reshape(len(array), len(self.columns))
+        return matrix_of(self, array)
+
+
+def matrix_of(frame: FramePlan | Frame, array: Array) -> Array:
+    """The columns of a tensor's rows, for a frame to be or one that is; see `FramePlan.matrix`."""
+    if frame.summary is not None:
+        return summaries.columns(frame.summary, frame.datatype, array)
+    return values_of(frame.datatype, array).reshape(len(array), len(frame.columns))
 
 
 def values_of(datatype: str, array: Array) -> Array:

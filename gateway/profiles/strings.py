@@ -25,9 +25,6 @@ MAX_NAME_BYTES = 256
 # Distinct strings of a column that are remembered by name: some 15 MB where they are 50 bytes long.
 MAX_NAMES = 100_000
 
-UNSEEN, NULL, WRONG_TYPE = -1, -2, -3
-"""Ids of strings that have no bin."""
-
 
 def bucket_of(value: bytes, buckets: int) -> int:
     """The bin of a string in a column that is hashed: CRC-32, modulo the buckets."""

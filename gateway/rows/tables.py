@@ -92,7 +92,7 @@ class _Lines:
             )
         except ValueError:
             return None
-        return cells.of_numbers(array, datatype)
+        return cells.of_numbers(array, datatype) if len(array) == self.rows else None
 
 
 class _Csv:
