@@ -85,7 +85,7 @@ def _image_columns(sums: Reals, pivots: Reals, pixels: int) -> Columns:
         deviation = np.sqrt(np.maximum(spread, 0.0))
         out = np.stack([pivots + mean, deviation, span, saturated], -1).astype(np.float32)
     out[~np.isfinite(mean)] = np.nan
-    return out.reshape(len(out), -1)
+    return out.reshape(len(out), out.shape[1] * len(IMAGE_COLUMNS))
 
 
 def embedding_summary(rows: Array) -> Columns:
