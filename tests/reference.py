@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -132,3 +133,51 @@ class Counts:
         reals = [float(value) for value in self.seen]
         least, most = min(reals, default=math.inf), max(reals, default=-math.inf)
         return len(reals), float(total), float(squares), least, most
+
+
+def image_figures(channel: Sequence[float], low: float, high: float) -> list[float]:
+    """Mean, deviation, range and saturated share of one channel's pixels."""
+    mean = math.fsum(channel) / len(channel)
+    spread = math.fsum((x - mean) ** 2 for x in channel) / len(channel)
+    saturated = sum(x <= low or x >= high for x in channel) / len(channel)
+    return [mean, math.sqrt(spread), max(channel) - min(channel), saturated]
+
+
+def sign_words(seed: int) -> Iterator[int]:
+    """SplitMix64: the 64-bit words that follow a seed."""
+    state = seed
+    while True:
+        state = (state + 0x9E3779B97F4A7C15) % 2**64
+        mixed = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EB % 2**64
+        yield mixed ^ (mixed >> 31)
+
+
+def projection_signs(seed: int, width: int) -> list[list[int]]:
+    """The signs of eight projections: a random one a place, times a Hadamard matrix' row."""
+    hadamard = [[1]]
+    for _ in range(3):
+        hadamard = [row + row for row in hadamard] + [
+            row + [-sign for sign in row] for row in hadamard
+        ]
+    words = sign_words(seed)
+    bits = [word >> place & 1 for word in islice(words, -(-width // 64)) for place in range(64)]
+    return [[(1 - 2 * bits[d]) * row[d % 8] for d in range(width)] for row in hadamard]
+
+
+def embedding_figures(row: Sequence[float], seed: int) -> list[float]:
+    """Norm, mean, deviation and projections of one row."""
+    mean = math.fsum(row) / len(row)
+    spread = math.fsum((x - mean) ** 2 for x in row) / len(row)
+    projections = [
+        math.fsum(sign * x for sign, x in zip(signs, row, strict=True)) / math.sqrt(len(row))
+        for signs in projection_signs(seed, len(row))
+    ]
+    return [math.sqrt(math.fsum(x * x for x in row)), mean, math.sqrt(spread), *projections]
+
+
+def probability_figures(scores: Sequence[float]) -> list[float]:
+    """Entropy in nats, top score, top class and margin of one row."""
+    entropy = -math.fsum(p * math.log(p) for p in scores if p)
+    first, second = sorted(scores, reverse=True)[:2]
+    return [entropy, first, list(scores).index(first), first - second]

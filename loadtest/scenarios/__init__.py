@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from loadtest.bench import Bench
-from loadtest.scenarios import access, faults, footprint, latency, operation, overload, throughput
+from loadtest.scenarios import (
+    access,
+    counting,
+    faults,
+    footprint,
+    latency,
+    operation,
+    overload,
+    throughput,
+)
 from loadtest.turns import Result
 
 Scenario = Callable[[Bench], list[Result]]
@@ -30,6 +39,7 @@ SCENARIOS: dict[str, Scenario] = {
     "reload": faults.reload,
     "access-log": operation.access_log,
     "memory": footprint.memory,
+    "counting": counting.counting,
     "time-to-ready": footprint.time_to_ready,
     "two-workers": footprint.two_workers,
 }
