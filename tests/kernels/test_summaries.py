@@ -33,7 +33,7 @@ def test_images_are_summarized_channel_by_channel(size, channels_last, of_bytes,
     given_limits = () if of_bytes else (low, high)
     laid_out = images.transpose(0, 2, 3, 1) if channels_last else images
     found = image_summary(laid_out, channels_last, *given_limits)
-    flat = images.reshape(*size[:2], -1).astype(float).tolist()
+    flat = images.reshape(*size[:2], size[2] * size[3]).astype(float).tolist()
     close(found, [[reference.image_figures(c, low, high) for c in image] for image in flat])
 
 
