@@ -86,11 +86,12 @@ def _commands() -> Sequence[Command]:
         infer,
         keys,
         models,
+        profile,
         register,
         serve,
     )
 
-    return serve, demo, register, models, infer, keys, config, audit, backup, doctor
+    return serve, demo, register, models, profile, infer, keys, config, audit, backup, doctor
 
 
 def _parser(commands: Sequence[Command]) -> argparse.ArgumentParser:
