@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 
@@ -45,3 +46,60 @@ def json_floats(text: bytes, shape: Sequence[int]) -> list[float] | None:
             return None
         flat = [inner for part in flat for inner in part]
     return flat if all(type(number) is float for number in flat) else None
+
+
+def shares(counts: Sequence[int], floor: float = 0.0) -> list[float]:
+    """Counts as parts of their sum, none below the floor."""
+    return [max(count / sum(counts), floor) for count in counts]
+
+
+def kl(p: Sequence[float], q: Sequence[float]) -> float:
+    """KL(p || q) in nats; shares of 0 in p add nothing."""
+    return math.fsum(a * math.log(a / b) for a, b in zip(p, q, strict=True) if a > 0)
+
+
+def divergences(expected: Sequence[int], observed: Sequence[int], floor: float) -> list[float]:
+    """All divergences of one column by their definitions, in the kernel's order."""
+    p, q = shares(expected), shares(observed)
+    high_p, high_q = shares(expected, floor), shares(observed, floor)
+    middle = [(a + b) / 2 for a, b in zip(p, q, strict=True)]
+    pairs = list(zip(p, q, strict=True))
+    js = (kl(p, middle) + kl(q, middle)) / 2
+    return [
+        math.fsum((a - b) * math.log(a / b) for a, b in zip(high_p, high_q, strict=True)),
+        kl(high_p, high_q) - math.fsum(high_p) + math.fsum(high_q),
+        js,
+        math.sqrt(max(js, 0.0)),
+        math.sqrt(math.fsum((math.sqrt(a) - math.sqrt(b)) ** 2 for a, b in pairs) / 2),
+        math.fsum(abs(a - b) for a, b in pairs) / 2,
+        max(abs(a - b) for a, b in pairs),
+    ]
+
+
+def steps(counts: Sequence[int]) -> list[Fraction]:
+    """The distribution function after each bin, exactly."""
+    return [Fraction(sum(counts[: at + 1]), sum(counts)) for at in range(len(counts))]
+
+
+def ks_of_bins(expected: Sequence[int], observed: Sequence[int]) -> tuple[float, float]:
+    """The smallest and the largest D that samples with these counts can have, exactly."""
+    p, q = [Fraction(0), *steps(expected)], [Fraction(0), *steps(observed)]
+    low = max(abs(a - b) for a, b in zip(p, q, strict=True))
+    inside = [max(q[at + 1] - p[at], p[at + 1] - q[at]) for at in range(len(expected))]
+    return float(low), float(max(low, *inside))
+
+
+def wasserstein_of_bins(
+    expected: Sequence[int], observed: Sequence[int], edges: Sequence[float]
+) -> float:
+    """The area between two distribution functions that are straight inside each bin, exactly."""
+    p, q = [Fraction(0), *steps(expected)], [Fraction(0), *steps(observed)]
+    area = Fraction(0)
+    for at in range(len(expected)):
+        left, right = q[at] - p[at], q[at + 1] - p[at + 1]
+        size = Fraction(edges[at + 1]) - Fraction(edges[at])
+        if left * right < 0:
+            area += size * (left**2 + right**2) / (2 * (abs(left) + abs(right)))
+        else:
+            area += size * abs(left + right) / 2
+    return float(area)
