@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Sequence
@@ -103,3 +104,48 @@ def wasserstein_of_bins(
         else:
             area += size * abs(left + right) / 2
     return float(area)
+
+
+def urn(start: Sequence[Fraction], rows: Sequence[int]) -> Fraction:
+    """The probability of rows drawn one by one from Polya's urn, which gains what is drawn."""
+    content, probability = list(start), Fraction(1)
+    for group in rows:
+        probability *= content[group] / sum(content, Fraction(0))
+        content[group] += 1
+    return probability
+
+
+def e_value(reference: Sequence[int], rows: Sequence[int], concentration: int) -> Fraction:
+    """The e-value of independent rows (each the group it falls into), row by row and exactly."""
+    null = [count + Fraction(1, 2) for count in reference]
+    whole = sum(null, Fraction(0))
+    change = min(Fraction(concentration), whole / 4)
+    return urn([change * part / whole for part in null], rows) / urn(null, rows)
+
+
+def e_bh(e_values: Sequence[float], alpha: float) -> set[int]:
+    """The largest set whose every member is at least columns / (alpha times its size)."""
+    ordered = sorted(range(len(e_values)), key=lambda at: -e_values[at])
+    named = 0
+    for size in range(1, len(ordered) + 1):
+        if e_values[ordered[size - 1]] >= len(e_values) / (alpha * size):
+            named = size
+    return set(ordered[:named])
+
+
+def neighbours_differ(
+    panes: Sequence[Sequence[int]], scale: int, scores: Sequence[float]
+) -> tuple[float, int]:
+    """Standardised squared differences of neighbouring batches along scores: sum and number."""
+    size = 2**scale
+    whole = [panes[at : at + size] for at in range(0, len(panes) - size + 1, size)]
+    batches = [[sum(group) for group in zip(*batch, strict=True)] for batch in whole]
+    some = [batch for batch in batches if any(batch)]
+    total = 0.0
+    for one, other in itertools.pairwise(some):
+        first, second = (
+            sum(s * c for s, c in zip(scores, batch, strict=True)) / sum(batch)
+            for batch in (one, other)
+        )
+        total += (first - second) ** 2 / (1 / sum(one) + 1 / sum(other))
+    return total, max(len(some) - 1, 0)
