@@ -85,10 +85,11 @@ def _ks(counts: Any, reference: Any, rows: int, reference_rows: int) -> float:
 def least_chi_square(rows: float, log_e: float, reference_rows: float) -> float:
     """The chi-square against the reference's shares below which ln e stays below `log_e`.
 
-    By its quadratic form ln e is at most half of chi-square / (1 + rows / reference rows). Far from
-    equal shares it can be more: up to nearly twice that for few rows, half as much again for many.
+    By its quadratic form ln e is at most half of chi-square / (1 + rows / reference rows), less a
+    few for what the groups' scatter costs. Few rows can be further from equal shares than that form
+    is good for.
     """
-    return log_e * (1.0 + rows / reference_rows) / (0.75 if rows >= 500.0 else 1.0)
+    return log_e * (1.0 + rows / reference_rows) / (0.5 if rows >= 500.0 else 1.0)
 
 
 @_draw
