@@ -4,7 +4,7 @@ Knows counts on groups of bins, tick by tick. Knows nothing of time or of what t
 
 The design effect is the variance of a batch's shares, divided by what it would be for independent
 rows: 19 for a mean of rows that follow each other with correlation 0.9. Short batches hide most of
-it, so batches of 1, 2, 4 .. 2**10 ticks are watched side by side. Scatter is measured between
+it, so batches of 1, 2, 4 .. 2**13 ticks are watched side by side. Scatter is measured between
 neighbours (von Neumann's successive differences), so that one lasting change, which is what
 monitoring looks for, enters once and does not pass for dependence.
 
@@ -27,7 +27,7 @@ from kernels._jit import kernel
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 
-SCALES: Final = 11  # 2**10 panes of 10 s are 2.8 hours; slower swings are seasons
+SCALES: Final = 14  # 2**13 s are 2.3 hours; slower swings are seasons
 READINGS: Final = 4
 MEMORY: Final = 1024  # pairs of a scale, after which what is older counts half
 

@@ -83,6 +83,7 @@ def _commands() -> Sequence[Command]:
         config,
         demo,
         doctor,
+        drift,
         infer,
         keys,
         models,
@@ -91,7 +92,7 @@ def _commands() -> Sequence[Command]:
         serve,
     )
 
-    return serve, demo, register, models, profile, infer, keys, config, audit, backup, doctor
+    return serve, demo, register, models, profile, drift, infer, keys, config, audit, backup, doctor
 
 
 def _parser(commands: Sequence[Command]) -> argparse.ArgumentParser:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -27,3 +28,13 @@ def test_a_profile_is_made_and_shown(printed):
     shown = printed[0]
     assert "of 569 rows" in shown
     assert any(line.startswith("mean_radius") and "█" in line for line in shown.splitlines())
+
+
+def test_live_rows_are_compared_with_the_profile(printed):
+    table, _, report = printed[2].partition('{"model"')
+    assert table.startswith("breast_cancer version 1: too_few_rows, alarm too_few_rows (569 rows")
+    found = json.loads('{"model"' + report)
+    assert found["rows"] == found["reference_rows"] == 569
+    # The reference's own rows: no distance at all.
+    assert {line["psi"] for line in found["features"]} == {0.0}
+    assert {line["ks"] for line in found["features"]} == {0.0}
