@@ -26,7 +26,7 @@ FILE = "turns"
 def main() -> int:
     model, profile, home = (Path(name) for name in sys.argv[1:4])
     port = int(sys.argv[4])
-    serve._prepare_environment(home)
+    serve.prepare_environment(home)
     (home / "run").mkdir(parents=True, exist_ok=True)
 
     import uvloop
