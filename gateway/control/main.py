@@ -17,7 +17,6 @@ from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import onnxruntime as ort
-import uvicorn
 import uvloop
 
 from gateway import __version__, logs
@@ -42,6 +41,7 @@ from gateway.control.links import Links
 from gateway.control.memory import Memory
 from gateway.control.metrics import Info, Metrics
 from gateway.control.planner import Planner
+from gateway.control.port import Port
 from gateway.control.recorder import Recorder
 from gateway.control.registry import Registry
 from gateway.control.revisions import Revisions
@@ -202,27 +202,17 @@ class Control:
             *config_operations.operations(self._in_force, self._planner.apply),
             *key_operations.operations(self._keys, self._access.refresh),
         )
-        app = build_app(table, self._known())
-        port = uvicorn.Config(
-            app,
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            lifespan="off",
-            timeout_keep_alive=75,
-            server_header=False,
-            timeout_graceful_shutdown=2,
-            ws="none",
+        self._port = port = Port(
+            build_app(table, self._known()),
+            self._inherited.control_socket,
+            config,
+            max(operation.max_body_bytes for operation in table),
+            self._launch.request_ids("control", self._epoch),
+            self._certificates.control(),
         )
-        port.load()
-        port.ssl = self._certificates.control()
-        server = uvicorn.Server(port)
-        # Not `serve`: it would take the signals for itself.
-        serving = asyncio.create_task(server._serve([self._inherited.control_socket]))
+        port.start()
         await stop.wait()
-        server.should_exit = True
-        with contextlib.suppress(asyncio.CancelledError):
-            await serving
+        await port.close()
 
     def _known(self) -> Known:
         """Who may come to the control port."""
@@ -320,6 +310,8 @@ class Control:
             key_requests=self._usage.by_name(),
             certificates=self._certificates.facts(),
             traced={} if self._export is None else self._export.counts,
+            connections=self._port.counts.open,
+            port_refusals=self._port.counts.refusals,
         )
         return self._metrics.render(info, accept, triton)
 

@@ -238,7 +238,7 @@ class Lane(HttpToolsProtocol):
             self.transport.write_eof()
 
     def _write_refusal(self, error: GatewayError, head: Head | None, request_id: bytes) -> None:
-        body = answers.error_body(str(error))
+        body = self.services.error_body(error)
         headers = [*answers.error_headers(error)]
         if head is not None and head.trace is not None:
             headers.append((TRACEPARENT, head.trace.header))
