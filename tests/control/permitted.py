@@ -9,6 +9,8 @@ READ = frozenset({"viewer", "operator", "approver", "admin"})
 OPERATE = frozenset({"operator", "admin"})
 ADMINISTER = frozenset({"admin"})
 EVERYBODY = frozenset({"client", "nobody"}) | READ
+PERMISSIONS = {"read": READ, "operate": OPERATE, "administer": ADMINISTER, "public": EVERYBODY}
+"""By what the document calls it."""
 
 ALLOWED = {
     "GET /health/live": EVERYBODY,
