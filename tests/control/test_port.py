@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 import uvloop
@@ -41,8 +41,9 @@ class Served:
         assert not self._thread.is_alive()
 
     def leave(self):
-        """Asks the port to close, as SIGTERM does."""
-        self._loop.call_soon_threadsafe(self._stop.set)
+        """Asks the port to close, as SIGTERM does; it may have done so before."""
+        with suppress(RuntimeError):  # its loop is over
+            self._loop.call_soon_threadsafe(self._stop.set)
 
     def connect(self):
         return closing(Client(self.port))
