@@ -162,6 +162,8 @@ class Control(Section):
     host: str = Field("127.0.0.1", description="anywhere but on loopback it asks for keys")
     port: int = Field(8002, ge=0, le=65535)
     open_metrics: bool = Field(False, description="/metrics needs no key where the rest does")
+    # Scrapes, probes and people: what is bound here is what strangers can have held for a moment.
+    max_connections: int = Field(1000, ge=1, description="at once; `limits` bounds each of them")
     tls: Tls | None = None
 
 

@@ -121,7 +121,7 @@ class Worker:
         self._config = config
         self._slot = slot
         self._gpu = devices.share(slot, inherited.launch.gpus)
-        self._start = inherited.launch.start
+        self._launch = inherited.launch
         self._epoch = epoch
         self._arena = inherited.arena
         self._board = inherited.board
@@ -202,8 +202,7 @@ class Worker:
             server=config.server,
             counters=ConnectionCounters(self._observer, self._row, self._note_connections),
             guard=self._guard,
-            # Unlike anybody's before, on this home: outcomes are joined to requests by their ids.
-            request_id_prefix=f"{_host()}-{self._start}-{self._slot}-{self._epoch}-".encode(),
+            request_id_prefix=self._launch.request_ids(str(self._slot), self._epoch),
         )
         asgi = uvicorn.Config(
             self._api.build_app(self._services),
@@ -213,6 +212,7 @@ class Worker:
             server_header=False,
             date_header=False,
             ws="none",
+            proxy_headers=False,  # whose are believed, the lane knows
             timeout_keep_alive=int(config.server.keep_alive_s),
         )
         asgi.load()
@@ -497,12 +497,6 @@ class Worker:
             await empty.wait()
             if not self._adopt():
                 return
-
-
-def _host() -> str:
-    """The host's short name, as far as it is fit for a header."""
-    name = "".join(c for c in socket.gethostname().split(".")[0] if c.isalnum() or c == "-")
-    return name[:32] or "host"
 
 
 def _model(served: Served) -> tuple[str, str]:

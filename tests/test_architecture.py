@@ -85,6 +85,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "spans",
         "tls",
         "logs",
+        "wire",
     },
     "supervisor": GROUND
     | {"inherited", "channel", "handover", "keepsake", "monitor", "sockets", "processes"},
@@ -166,6 +167,18 @@ def test_imports_go_down_only() -> None:
         if room_of(name) not in MAY_IMPORT[place] | {place}
     ]
     assert faults == []
+
+
+def test_control_knows_of_the_wire_how_a_port_is_guarded_and_no_format() -> None:
+    known = {
+        (path.stem, name)
+        for path in MODULES
+        if place_of(path) == "control"
+        for name in imports_of(path)
+        if room_of(name) == "wire"
+    }
+    guards = ("acceptor", "http", "services")
+    assert known == {("port", f"gateway.wire.{module}") for module in guards}
 
 
 def test_the_table_has_no_circle() -> None:

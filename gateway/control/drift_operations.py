@@ -46,6 +46,7 @@ def operations(drift: Drift, counting: Executor) -> tuple[Operation, ...]:
             answer=DriftReport,
             path_parameters=VersionPath,
             query=DriftQuery,
+            bulky=True,
             errors=(NotFound, InvalidParameter),
         ),
     )

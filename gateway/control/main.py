@@ -18,7 +18,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import onnxruntime as ort
-import uvicorn
 import uvloop
 
 from gateway import __version__, logs
@@ -48,12 +47,12 @@ from gateway.control.drift import Drift
 from gateway.control.in_force import InForce
 from gateway.control.jwks import Jwks
 from gateway.control.keys import Keys
-from gateway.control.lines import Line
 from gateway.control.links import Links
 from gateway.control.memory import Memory
 from gateway.control.metrics import Info, Metrics
 from gateway.control.panes import PaneStore
 from gateway.control.planner import Planner
+from gateway.control.port import Port
 from gateway.control.recorder import Recorder
 from gateway.control.references import watched
 from gateway.control.registry import Registry
@@ -238,28 +237,17 @@ class Control:
             *key_operations.operations(self._keys, self._access.refresh),
             *drift_operations.operations(self._drift, self._counting),
         )
-        app = build_app(table, self._known())
-        port = uvicorn.Config(
-            app,
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            lifespan="off",
-            timeout_keep_alive=75,
-            server_header=False,
-            timeout_graceful_shutdown=2,
-            ws="none",
-            http=Line,
+        self._port = port = Port(
+            build_app(table, self._known()),
+            self._inherited.control_socket,
+            config,
+            max(operation.max_body_bytes for operation in table),
+            self._launch.request_ids("control", self._epoch),
+            self._certificates.control(),
         )
-        port.load()
-        port.ssl = self._certificates.control()
-        server = uvicorn.Server(port)
-        # Not `serve`: it would take the signals for itself.
-        serving = asyncio.create_task(server._serve([self._inherited.control_socket]))
+        port.start()
         await stop.wait()
-        server.should_exit = True
-        with contextlib.suppress(asyncio.CancelledError):
-            await serving
+        await port.close()
 
     def _known(self) -> Known:
         """Who may come to the control port."""
@@ -378,6 +366,8 @@ class Control:
             key_requests=self._usage.by_name(),
             certificates=self._certificates.facts(),
             traced={} if self._export is None else self._export.counts,
+            connections=self._port.counts.open,
+            port_refusals=self._port.counts.refusals,
         )
         return self._metrics.render(info, accept, triton)
 

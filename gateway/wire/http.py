@@ -93,7 +93,7 @@ class Lane(HttpToolsProtocol):
         super().connection_made(transport)
         if self._on_lane:
             self.flow = Flow(transport)
-            if self.services.guard is not None:
+            if self.services.guard is not None or self.services.identifies:
                 self.shown = read_certificate(transport.get_extra_info("peercert"))
                 if self.shown is not None:
                     # Who sends the same bytes on another connection is somebody else.
@@ -258,7 +258,7 @@ class Lane(HttpToolsProtocol):
             self.transport.write_eof()
 
     def _write_refusal(self, error: GatewayError, head: Head | None, request_id: bytes) -> None:
-        body = answers.error_body(str(error))
+        body = self.services.error_body(error)
         headers = [*answers.error_headers(error)]
         if head is not None and head.trace is not None:
             headers.append((TRACEPARENT, head.trace.header))
