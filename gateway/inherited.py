@@ -12,6 +12,7 @@ from pathlib import Path
 from gateway.channel import Channel
 from gateway.config import Config, Given
 from gateway.handover import Board
+from gateway.keepsake import Keepsake
 from gateway.monitor.arena import Arena
 
 
@@ -51,6 +52,7 @@ class Inherited:
     Attributes:
         links: per worker, control's end and the worker's end.
         supervisor_link: the supervisor's end and control's end.
+        keepsake: what a control process leaves to the next.
         traces: the end of all workers and control's end, where requests are traced.
     """
 
@@ -62,4 +64,5 @@ class Inherited:
     control_socket: socket.socket
     links: list[tuple[Channel, Channel]]
     supervisor_link: tuple[Channel, Channel]
+    keepsake: Keepsake
     traces: tuple[Channel, Channel] | None = None

@@ -21,6 +21,7 @@ from gateway import processes
 from gateway.channel import pair
 from gateway.handover import Board
 from gateway.inherited import Inherited, Launch
+from gateway.keepsake import Keepsake
 from gateway.monitor.arena import EXIT_STATUS, HEARTBEAT_NS, PID, RESTARTS, Arena, size_for
 from gateway.sockets import control_socket, data_sockets
 
@@ -104,6 +105,7 @@ class Supervisor:
             control_socket(config.control.host, config.control.port),
             [pair() for _ in range(workers)],
             pair(),
+            Keepsake(),
             None if config.tracing.endpoint is None else pair(),
         )
         self._link = self._inherited.supervisor_link[0]
@@ -244,7 +246,8 @@ class Supervisor:
                     self._ended(place, code)
 
     def _trial_ended(self, trial: _Trial, code: int) -> None:
-        if code:
+        # At the end it was ended by us, which says nothing of its model.
+        if code and self._stop_by is None:
             reason = _why_refused(code, trial.overdue)
             self._tell_control({"type": "trial", "id": trial.number, "ok": False, "reason": reason})
 

@@ -378,9 +378,7 @@ class Worker:
         def closed(_: asyncio.Future[None]) -> None:
             # Not before: control may give the block to another model then, and a session that is
             # still being built when a deployment leaves is marked with it.
-            still = any(o.offset == observer.offset for o in self._observers.values())
-            if not still:
-                observer.unloaded()
+            observer.unloaded()
 
         served.deployment.drain(close)
 

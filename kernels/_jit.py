@@ -9,6 +9,7 @@ NUMBA_DISABLE_JIT=1 kernels are the plain Python functions they are written as.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import time
@@ -94,7 +95,19 @@ def compile_all(progress: Callable[[int, int], None] = lambda done, total: None)
             progress(done, len(_kernels))
             compiled.disable_compile(False)
             for signature in signatures:
-                compiled.compile(signature)
+                _compile(compiled, signature)
         for compiled, _ in _kernels:
             compiled.disable_compile()
     return time.perf_counter() - start
+
+
+def _compile(compiled: Any, signature: str) -> None:
+    """Compiles one signature; that it cannot be kept, on a full disk say, is no reason to fail.
+
+    numba raises once it has compiled what it cannot keep. If that was another kernel, which this
+    one calls, then this one is still to be compiled.
+    """
+    for _ in _kernels:
+        with contextlib.suppress(OSError):
+            compiled.compile(signature)
+            return

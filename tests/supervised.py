@@ -101,7 +101,9 @@ class Child:
         for number, kind in enumerate(self._trials, 1):
             held = {"kind": kind}
             link.send({"type": "trial", "id": number, "held": held, "deadline_s": TRIAL_DEADLINE_S})
-        while not stop:
+        ended = False
+        while not ended:
+            ended = bool(stop)  # what was told before is noted
             while (message := link.receive()) is not None:
                 self.note(*(f"{key}={value}" for key, value in message.items()))
             inherited.arena.control_row[HEARTBEAT_NS] = time.monotonic_ns()
@@ -109,6 +111,7 @@ class Child:
         return 0
 
     def trial(self, held: Mapping[str, Any]) -> dict[str, Any]:
+        self.note("trying", held["kind"])
         if held["kind"] == "crashes":
             os.kill(os.getpid(), signal.SIGSEGV)
         if held["kind"] == "endless":

@@ -32,6 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sockets": {"errors"},
     "tls": {"errors", "config"},
     "processes": set(),
+    "keepsake": set(),
     "logs": set(),
     "devices": {"config"},
     "kernels": set(),
@@ -47,7 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tables": set(),
     "follower": GROUND | {"catalogue", "serving", "channel", "tables"},
     "trial": GROUND | {"serving", "logs"},
-    "inherited": GROUND | {"channel", "handover", "monitor", "sockets"},
+    "inherited": GROUND | {"channel", "handover", "keepsake", "monitor", "sockets"},
     "worker": GROUND
     | DATA_PLANE
     | {"access", "tables", "devices", "inherited", "channel", "handover", "sockets", "tls", "logs"}
@@ -59,6 +60,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "inherited",
         "channel",
         "handover",
+        "keepsake",
         "models",
         "monitor",
         "kernels",
@@ -66,7 +68,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "tls",
         "logs",
     },
-    "supervisor": GROUND | {"inherited", "channel", "handover", "monitor", "sockets", "processes"},
+    "supervisor": GROUND
+    | {"inherited", "channel", "handover", "keepsake", "monitor", "sockets", "processes"},
     "cli": GROUND
     | {
         "access",

@@ -76,6 +76,13 @@ def test_trials_are_reported_however_they_end(supervise):
     server.stop()
 
 
+def test_a_trial_that_is_ended_with_the_server_says_nothing_of_its_model(supervise):
+    server = supervise("steady", "endless")
+    server.wait_for(lambda notes: {"trying endless", "worker 1 1"} <= set(notes))
+    assert server.stop()[0] == 0
+    assert not any("SIGKILL" in note for note in server.notes())
+
+
 def test_a_worker_that_hangs_is_killed_and_replaced(supervise):
     server = supervise("hangs_once")
     server.wait_for(lambda notes: {"worker 0 1", "worker 1 1"} <= set(notes))

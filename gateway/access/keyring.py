@@ -7,7 +7,7 @@ nothing of headers, of ports, or of how the table got here.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any, Protocol
 
 from gateway.access.keys import MAX_KEY_BYTES, digest
@@ -63,6 +63,11 @@ class Keyring:
         if principal is None or principal.until <= now:
             raise Unauthenticated(_UNKNOWN)
         return principal
+
+    @property
+    def digests(self) -> Set[str]:
+        """Of all keys that are known."""
+        return self._rows.keys()
 
     def replace(self, rows: Mapping[str, Row]) -> None:
         """Takes over a whole table."""

@@ -34,16 +34,19 @@ class ServerProcess:
         home: Path,
         arguments: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        log: Path | None = None,
     ) -> None:
         """Starts it.
 
         Args:
-            home: folder for its state and its log; must exist.
+            home: folder for its state; must exist.
             arguments: of `penstock serve`, besides home and ports.
             environment: variables that differ from this process'.
+            log: file for what it prints; by default one in its home.
         """
         self._home = home
-        self._log = (home / "server.log").open("wb")
+        self._log_file = log or home / "server.log"
+        self._log = self._log_file.open("wb")
         command = [sys.executable, "-m", "gateway", "serve", *arguments, "--home", str(home)]
         command += [
             word
@@ -77,7 +80,7 @@ class ServerProcess:
     @property
     def log(self) -> str:
         """What it has printed so far."""
-        return (self._home / "server.log").read_text(errors="replace")
+        return self._log_file.read_text(errors="replace")
 
     def wait_ready(self, within_s: float = READY_WITHIN_S) -> None:
         """Returns once it answers that it is ready; `port` and `admin_port` are known then.

@@ -164,7 +164,9 @@ def run(args: argparse.Namespace) -> int:
         _write_down(home, audit.by_signal(name, os.getpid()), "stop", {"status": status})
         return status
     finally:
-        (home / "run" / "server.json").unlink(missing_ok=True)
+        # On a disk that is read-only by now it stays; its pid says that nobody is there.
+        with contextlib.suppress(OSError):
+            (home / "run" / "server.json").unlink(missing_ok=True)
         lock.close()
 
 
@@ -214,7 +216,8 @@ def _write_down(home: Path, actor: Actor, action: str, facts: dict[str, Any]) ->
     from gateway.control.store import Store
 
     try:
-        with Store.open(home) as store:
+        # Not `open`, which would leave an empty home where one was lost.
+        with Store(home) as store:
             Audit(store).note(actor, action, "server", None, facts)
     except StoreFailed as error:  # a full disk is no reason not to serve
         log.error("audit: %s", error)

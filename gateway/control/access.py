@@ -40,31 +40,35 @@ class Access:
         self._keys = keys
         self._tables = tables
         self._version: int | None = None
-        self._looked_at = 0.0
+        self._looked_at = 0.0  # by the clock that keys expire by
+        self._due = 0.0  # monotonic
         self._seen = -1
         self._refreshing = asyncio.Lock()
 
     async def refresh(self) -> None:
         """Brings everybody to what the store says now."""
         async with self._refreshing:
-            now = time.time()
-            found = await asyncio.to_thread(self._keys.changed, self._version, self._looked_at)
-            self._looked_at = now
-            self._follow(found)
+            now, before = time.time(), self._looked_at
+            # Of a clock that was set back everything is asked: what had expired may be good again.
+            since = None if now < before else self._version
+            found = await asyncio.to_thread(self._keys.changed, since, before)
+            self._looked_at, self._due = now, time.monotonic() + WRITE_S
+            self._follow(found, whole=since is None)
 
-    def _follow(self, found: Changed) -> None:
-        if self._version is None:
-            self.keyring.replace(found.rows)
-        elif found.rows or found.dropped:
-            self.keyring.change(found.rows, found.dropped)
-        if self._tables is not None and (found.version != self._version or found.dropped):
-            self._tables.publish("keys", found.version, found.rows, found.dropped)
+    def _follow(self, found: Changed, whole: bool) -> None:
+        rows, dropped = found.rows, found.dropped
+        if whole:
+            dropped = [one for one in self.keyring.digests if one not in rows]
+        if rows or dropped:
+            self.keyring.change(rows, dropped)
+        if self._tables is not None and (whole or found.version != self._version or dropped):
+            self._tables.publish("keys", found.version, rows, dropped)
         self._version = found.version
 
     async def look(self) -> None:
         """Refreshes if anybody has changed the store, or if it is time to let go what expired."""
         seen = self._store.data_version()
-        if seen != self._seen or time.time() - self._looked_at >= WRITE_S:
+        if seen != self._seen or time.monotonic() >= self._due:
             await self.refresh()
             self._seen = seen  # what changed since is another number at the next look
 
@@ -97,10 +101,13 @@ class Usage:
                 self.note(key)
 
     def write(self) -> None:
-        """Writes down when keys were last used."""
-        unwritten, self._unwritten = self._unwritten, {}
+        """Writes down when keys were last used; what fails is written the next time."""
+        unwritten = dict(self._unwritten)
         if unwritten:
             self._keys.used(unwritten)
+        for key, at in unwritten.items():
+            if self._unwritten.get(key) == at:  # not used again meanwhile
+                del self._unwritten[key]
 
     def by_name(self) -> Uses:
         """Requests by the names that people gave; keys that share one are added up."""

@@ -11,6 +11,7 @@ path.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import re
@@ -29,7 +30,8 @@ Progress = Callable[[int, int], None]
 """Told (bytes done, bytes in all), often."""
 
 _CHUNK = 4 << 20
-# What a killed process left half copied is swept up after this long; no copy takes a day.
+# What a killed process left half copied is swept up after this long. Who still copies holds a lock:
+# a clock that jumps makes nobody's copy old.
 _STALE_S = 24 * 3600.0
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _INCOMING, _TRASH = ".incoming-", ".trash-"
@@ -91,6 +93,7 @@ class Blobs:
             self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._sweep()
             aside = Path(tempfile.mkdtemp(prefix=_INCOMING, dir=self._root))
+            held = _lock(aside)
         try:
             with _translated("copying"):
                 total, done = sum(source.stat().st_size for _, source in wanted), 0
@@ -105,6 +108,7 @@ class Blobs:
                     _sync(folder)
             yield Incoming(aside, digest_of(copied), tuple(copied))
         finally:
+            os.close(held)
             shutil.rmtree(aside, ignore_errors=True)
 
     def place(self, incoming: Incoming) -> bool:
@@ -161,8 +165,9 @@ class Blobs:
 
     def _sweep(self) -> None:
         for folder in self._root.glob(f"{_INCOMING}*"):
-            with contextlib.suppress(FileNotFoundError):  # the copying process was just done
+            with contextlib.suppress(OSError):  # the copying process was just done, or is not
                 if time.time() - folder.stat().st_mtime > _STALE_S:
+                    os.close(_lock(folder))
                     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -209,6 +214,21 @@ def _hash(path: Path, progress: Callable[[int], None]) -> str:
             done += len(chunk)
             progress(done)
     return digest.hexdigest()
+
+
+def _lock(folder: Path) -> int:
+    """Holds a folder until the descriptor is closed or this process ends.
+
+    Raises:
+        OSError: somebody else holds it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _looks_whole(place: Path, files: Iterable[File]) -> bool:

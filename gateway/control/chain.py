@@ -14,6 +14,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,9 +79,14 @@ def write_head(home: Path, head: Head) -> None:
     """
     # Of its own for each writer: two threads of a process may write at once.
     temporary = home / f"{FILE}.{secrets.token_hex(8)}.tmp"
-    with temporary.open("w", encoding="ascii") as file:
-        os.chmod(file.fileno(), 0o600)
-        file.write(f"{head.id} {head.hash}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(home / FILE)
+    try:
+        with temporary.open("w", encoding="ascii") as file:
+            os.chmod(file.fileno(), 0o600)
+            file.write(f"{head.id} {head.hash}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(home / FILE)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)  # a full disk has no room for what is left behind
+        raise

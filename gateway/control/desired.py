@@ -65,7 +65,6 @@ class Sources:
         self._paths = paths
         self._registry = registry
         self._hashes: dict[Path, tuple[tuple[int, ...], str]] = {}
-        self._seen: dict[Path, set[str]] = {}
         self._told: set[str] = set()
 
     def gather(self, config: Config, memory: Memory) -> Desired:
@@ -73,7 +72,8 @@ class Sources:
         found: dict[str, list[Candidate]] = {}
         faults: list[Absent] = []
         champions: dict[str, int] = {}
-        for batch, wrong in self._sources(config, champions, memory.plan):
+        away: list[Path] = []
+        for batch, wrong in self._sources(config, champions, away, memory.plan):
             names = {candidate.name for candidate in batch} | {fault.name for fault in wrong}
             taken = names & (found.keys() | {fault.name for fault in faults})
             for name in sorted(taken - self._told):
@@ -88,6 +88,10 @@ class Sources:
                 Absent(name, candidate.version, UNAVAILABLE, UNLOADED)
                 for candidate in found.pop(name)
             ]
+        if away:
+            # Where a name lay that is not held is not known: none is forgotten until all are back.
+            lost = memory.unloaded - {fault.name for fault in faults}
+            faults += [Absent(name, 0, UNAVAILABLE, UNLOADED) for name in sorted(lost)]
         candidates = [candidate for models in found.values() for candidate in models]
         registered = {c.name for c in candidates if c.source == REGISTRY}
         champions = {name: v for name, v in champions.items() if name in registered}
@@ -103,18 +107,18 @@ class Sources:
     # ---- sources, first to last -----------------------------------------------------------------
 
     def _sources(
-        self, config: Config, champions: dict[str, int], plan: Plan
+        self, config: Config, champions: dict[str, int], away: list[Path], plan: Plan
     ) -> Iterable[tuple[list[Candidate], list[Absent]]]:
         for path in self._paths:
-            if path.is_dir() or path in self._seen:
-                yield self._repository(path, config)
+            if path.is_dir() or _held_below(path, plan):
+                yield self._repository(path, config, away, plan)
             else:
                 yield self._file(path.stem, 1, path, config)
         for name, model in config.models.items():
             if model.path is not None:
                 yield self._file(name, model.version, model.path, config)
         for path in config.repository.paths:
-            yield self._repository(path, config)
+            yield self._repository(path, config, away, plan)
         yield self._registered(config, champions, plan)
 
     def _file(
@@ -129,17 +133,19 @@ class Sources:
         except (GatewayError, OSError) as error:
             return [], [Absent(name, version, UNAVAILABLE, _reason(error))]
 
-    def _repository(self, root: Path, config: Config) -> tuple[list[Candidate], list[Absent]]:
+    def _repository(
+        self, root: Path, config: Config, away: list[Path], plan: Plan
+    ) -> tuple[list[Candidate], list[Absent]]:
         try:
             scan = triton_layout.scan(root)
         except GatewayError as error:
             log.error("%s", error)
             # A share that is away for a moment must not take what serves from it out of service.
-            seen = sorted(self._seen.get(root, ()))
+            away.append(root)
             return [], [
-                Absent(name, 0, UNAVAILABLE, "its repository cannot be read") for name in seen
+                Absent(name, 0, UNAVAILABLE, "its repository cannot be read")
+                for name in _held_below(root, plan)
             ]
-        self._seen[root] = {found.name for found in scan.found}
         candidates: list[Candidate] = []
         faults = [Absent(f.name, f.version or 0, UNAVAILABLE, f.reason) for f in scan.faults]
         for found in scan.found:
@@ -228,6 +234,11 @@ class Sources:
         if known is None or known[0] != stamp:
             known = self._hashes[path] = stamp, content.sha256(path)
         return known[1]
+
+
+def _held_below(root: Path, plan: Plan) -> list[str]:
+    """The models of which something is held that lies in a folder."""
+    return sorted({held.name for held in plan.held if Path(held.folder).is_relative_to(root)})
 
 
 def _reason(error: Exception) -> str:

@@ -1,7 +1,7 @@
 """The control process: composition root of everything that decides.
 
 Knows which room does what and in which order they start and stop. It answers no inference request
-and may die at any time: workers serve on, and its successor resumes from the stored plan.
+and may die at any time: workers serve on, and its successor resumes from the last plan.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 import onnxruntime as ort
@@ -48,6 +48,7 @@ from gateway.control.revisions import Revisions
 from gateway.control.store import Store
 from gateway.control.tracing import Export, Exporter, read_headers
 from gateway.control.trials import Trials
+from gateway.control.troubles import Troubles
 from gateway.errors import GatewayError
 from gateway.inherited import Inherited
 from gateway.monitor.arena import (
@@ -101,13 +102,15 @@ class Control:
         row = arena.control_row
         row[PID], row[EPOCH], row[BORN_NS] = os.getpid(), self._epoch, time.monotonic_ns()
         row[STATE] = READY
-        self._store = Store.open(self._launch.home)
+        # Not `open`: a home that was lost must not come back empty, and take every model down.
+        self._store = Store(self._launch.home)
         self._registry = Registry(self._store, self._launch.home)
         self._sources = Sources(self._launch.files, self._registry)
-        self._recorder = Recorder(self._store)
+        self._troubles = Troubles()
+        self._recorder = Recorder(self._store, self._troubles)
         self._in_force = InForce(Revisions(self._store), self._launch)
-        memory_file = self._run_dir / "plan.json"
-        memory = memories.read(memory_file, arena.boot_id) or Memory()
+        keepsake = self._inherited.keepsake
+        memory = memories.read(keepsake) or Memory()
         self._links = Links([ends[0] for ends in self._inherited.links], self._mail, self._heard)
         self._trials = Trials(self._supervisor, self._epoch)
         self._blocks = Blocks(arena, time.monotonic)
@@ -117,7 +120,7 @@ class Control:
             self._blocks.allocate,
             self._trials.try_out,
             lambda known: self._sources.gather(self._in_force.refresh(), known),
-            lambda known: memories.write(memory_file, arena.boot_id, known),
+            lambda known: memories.write(keepsake, known),
             self._blocks.want,
             LOAD_DEADLINE_S,
             self._recorder.note,
@@ -148,8 +151,9 @@ class Control:
         self._spawn(self._begin())
         self._spawn(self._watch_registry())
         # Whoever asks first may have a key already.
-        await self._quietly(self._access.refresh())
-        self._spawn(self._watch_keys())
+        await self._went_well("keys", self._access.refresh())
+        # A revoked key stops in a fraction of a second, whoever revoked it.
+        self._spawn(self._again_and_again("keys", self._access.look, LOOK_S))
         self._spawn(self._watch_usage())
         if self._jwks is not None:
             self._spawn(self._watch_jwks(self._jwks))
@@ -233,18 +237,14 @@ class Control:
 
     async def _begin(self) -> None:
         slow = asyncio.get_running_loop().call_later(SLOW_START_S, still_loading)
-        while True:
-            try:
-                absent = await self._planner.apply()
-                break
-            except Exception as error:
-                self._log(error)
-                await asyncio.sleep(RETRY_S)
+        while not await self._went_well("start", self._planner.apply()):  # noqa: ASYNC110
+            await asyncio.sleep(RETRY_S)
         slow.cancel()
         self._ready = True
-        serving = {route.name: route.version for route in self._planner.memory.plan.routes}
+        plan = self._planner.memory.plan
+        serving = {route.name: route.version for route in plan.routes}
         try:
-            await asyncio.to_thread(announce, self._inherited, serving, absent)
+            await asyncio.to_thread(announce, self._inherited, serving, plan.absent)
         except OSError as error:
             log.error("%s: where this server listens cannot be announced", error)
 
@@ -256,27 +256,28 @@ class Control:
     async def _watch_registry(self) -> None:
         """A change made with the command line takes effect without anybody telling this process."""
         seen = -1  # one more look than needed, so that no change falls between two
-        while True:
-            await asyncio.sleep(WATCH_S)
-            try:
-                self._blocks.sweep()
-                now = await asyncio.to_thread(self._registry.generation)
-                if now != seen:
-                    await self._planner.look()
-                    seen = now
-            except Exception as error:
-                self._log(error)
-                await asyncio.sleep(RETRY_S)
 
-    async def _watch_keys(self) -> None:
-        """A revoked key stops in a fraction of a second, whoever revoked it."""
-        while True:
-            try:
-                await self._access.look()
-                await asyncio.sleep(LOOK_S)
-            except Exception as error:
-                self._log(error)
-                await asyncio.sleep(RETRY_S)
+        async def look() -> None:
+            nonlocal seen
+            self._blocks.sweep()
+            now = await asyncio.to_thread(self._registry.generation)
+            if now != seen:
+                await self._planner.look()
+                seen = now
+
+        await asyncio.sleep(WATCH_S)
+        await self._again_and_again("registry", look, WATCH_S)
+
+    async def _watch_usage(self) -> None:
+        """Sees which keys are used, and writes it down once in a while."""
+
+        async def count() -> None:
+            for _ in range(round(WRITE_S / COUNT_S)):
+                self._usage.count()
+                await asyncio.sleep(COUNT_S)
+            await asyncio.to_thread(self._usage.write)
+
+        await self._again_and_again("uses of keys", count, 0.0)
 
     async def _watch_jwks(self, jwks: Jwks) -> None:
         """Follows the identity provider's keys."""
@@ -287,17 +288,22 @@ class Control:
                 self._log(error)
             await asyncio.sleep(COUNT_S)
 
-    async def _watch_usage(self) -> None:
-        """Sees which keys are used, and writes it down once in a while."""
+    async def _again_and_again(
+        self, who: str, work: Callable[[], Awaitable[object]], pause_s: float
+    ) -> None:
+        """Does something at every interval; what fails is tried again a little later."""
         while True:
-            try:
-                for _ in range(round(WRITE_S / COUNT_S)):
-                    self._usage.count()
-                    await asyncio.sleep(COUNT_S)
-                await asyncio.to_thread(self._usage.write)
-            except Exception as error:
-                self._log(error)
-                await asyncio.sleep(RETRY_S)
+            well = await self._went_well(who, work())
+            await asyncio.sleep(pause_s if well else max(pause_s, RETRY_S))
+
+    async def _went_well(self, who: str, work: Awaitable[object]) -> bool:
+        try:
+            await work
+        except Exception as error:
+            self._troubles.met(who, error)
+            return False
+        self._troubles.over(who)
+        return True
 
     def _status(self) -> dict[str, Any]:
         plan = self._planner.memory.plan

@@ -1,20 +1,19 @@
-"""What outlives a control process: the plan, and what was learned of models. Kept on disk.
+"""What outlives a control process: the plan, and what was learned of models.
 
-Knows whom to blame for a crash, whom to give another chance, and one small file. Knows nothing of
-how a plan is made. The arena's boot id stands in the file: the memory of an earlier server names
-counters that are gone and is not taken up.
+Knows whom to blame for a crash, whom to give another chance, and how it is handed on. Knows nothing
+of how a plan is made. It is kept in memory, like the counters that it names: a server that is
+started begins anew, and a control process that is replaced needs no disk to go on.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import orjson
 
+from gateway.keepsake import Keepsake
 from gateway.plan import Plan
 
 log = logging.getLogger("penstock.control")
@@ -28,7 +27,7 @@ _QUARANTINED = (
 
 @dataclass(slots=True)
 class Memory:
-    """What control knows and cannot find out anew. It is stored with each plan.
+    """What control knows and cannot find out anew. It is kept with each plan.
 
     Attributes:
         plan: the newest.
@@ -93,11 +92,10 @@ class Memory:
         self.unloaded &= names
 
 
-def write(path: Path, boot_id: int, memory: Memory) -> None:
-    """Replaces the file in one step. A full disk is logged: the plan itself still goes out."""
+def write(keepsake: Keepsake, memory: Memory) -> None:
+    """Leaves it to the next control process. What fails is logged: the plan itself goes out."""
     data = orjson.dumps(
         {
-            "boot": boot_id,
             "number": memory.plan.number,
             "parts": memory.plan.parts(),
             "crashes": memory.crashes,
@@ -106,29 +104,22 @@ def write(path: Path, boot_id: int, memory: Memory) -> None:
             "loads": memory.loads,
         }
     )
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
+        keepsake.write(data)
     except OSError as error:
-        log.error("%s: the plan cannot be stored: %s", path, error)
+        log.error("the plan cannot be kept for a successor of this process: %s", error.strerror)
 
 
-def read(path: Path, boot_id: int) -> Memory | None:
+def read(keepsake: Keepsake) -> Memory | None:
     """What an earlier control process of this server left, or None."""
-    try:
-        found = orjson.loads(path.read_bytes())
-        if found["boot"] != boot_id:
-            return None
-        return Memory(
-            Plan.from_parts(found["number"], found["parts"]),
-            found["crashes"],
-            found["refused"],
-            set(found["unloaded"]),
-            found["loads"],
-        )
-    except FileNotFoundError:
+    data = keepsake.read()
+    if data is None:
         return None
-    except (OSError, orjson.JSONDecodeError, KeyError, TypeError) as error:
-        log.error("%s: the stored plan cannot be read: %s", path, error)
-        return None
+    found = orjson.loads(data)
+    return Memory(
+        Plan.from_parts(found["number"], found["parts"]),
+        found["crashes"],
+        found["refused"],
+        set(found["unloaded"]),
+        found["loads"],
+    )

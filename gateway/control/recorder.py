@@ -19,6 +19,7 @@ from typing import Any
 
 from gateway.control.audit import Actor, by_itself, note
 from gateway.control.store import Store
+from gateway.control.troubles import Troubles
 from gateway.errors import StoreFailed
 
 log = logging.getLogger("penstock.control")
@@ -45,8 +46,11 @@ class _Waiting:
 class Recorder:
     """Lives on control's event loop; writes on a thread."""
 
-    def __init__(self, store: Store, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, store: Store, troubles: Troubles, now: Callable[[], float] = time.time
+    ) -> None:
         self._store = store
+        self._troubles = troubles
         self._now = now
         self._waiting: deque[_Waiting] = deque()
         self._news = asyncio.Event()
@@ -107,13 +111,14 @@ class Recorder:
             await asyncio.to_thread(self._write, batch)
         except Exception as cause:  # no thread to be had, say: it must not be the end of writing
             error = cause if isinstance(cause, StoreFailed) else StoreFailed(f"audit: {cause}")
-            log.error("audit: %s", cause)
+            self._troubles.met("audit", error)
             # Who waits is told now; what nobody waits for is tried again.
             for entry in batch:
                 if entry.written is not None:
                     self._waiting.remove(entry)
                     _tell(entry.written, error)
             return False
+        self._troubles.over("audit")
         for entry in batch:
             self._waiting.popleft()
             if entry.written is not None:

@@ -6,6 +6,8 @@ through the connections given here.
 
 A `Store` belongs to the process that opened it; opening another one costs a millisecond. Writers
 take turns: a write transaction holds the database's one write lock from its first line on.
+
+A home that is lost while a process runs is never made anew by it, empty: only `open` makes one.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ _REASONS = {
     "SQLITE_CANTOPEN": "it cannot be opened; check that the folder exists and may be written",
     "SQLITE_CORRUPT": "it is damaged; restore it from a backup",
     "SQLITE_NOTADB": "it is not a database; restore it from a backup",
+    "SQLITE_IOERR_SHMSIZE": "the disk is full",  # no room for the index of the write-ahead log
     "SQLITE_IOERR": "the disk gave an input/output error",
     "SQLITE_PERM": "access is denied",
 }
@@ -48,6 +51,7 @@ class Store:
         self.home = home
         self.path = home / FILE
         self._pid = os.getpid()
+        self._place: tuple[int, int] | None = None  # device and number of the file that was opened
         # A connection serves one thread at a time, so each thread has its own.
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
@@ -132,7 +136,7 @@ class Store:
         """
         with (
             self._translated(),
-            closing(sqlite3.connect(self.path)) as source,
+            closing(sqlite3.connect(self._there, uri=True)) as source,
             closing(sqlite3.connect(target)) as copy,
         ):
             source.backup(copy)
@@ -174,12 +178,17 @@ class Store:
         if self._pid != os.getpid():
             # A connection used on both sides of a fork corrupts the database.
             raise StoreFailed(f"{self.path}: opened in another process; open a store of your own")
+        self._check_place()
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             # Autocommit: transactions are begun by `read` and `write`, never implicitly. The check
             # is off because `close` comes from one thread for all.
             connection = sqlite3.connect(
-                self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+                self._there,
+                timeout=BUSY_TIMEOUT_S,
+                isolation_level=None,
+                check_same_thread=False,
+                uri=True,
             )
             self._connections.append(connection)
             for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
@@ -187,6 +196,25 @@ class Store:
             connection.row_factory = sqlite3.Row
             self._local.connection = connection
         return connection
+
+    @property
+    def _there(self) -> str:
+        """The database, if it is there: SQLite would make an empty one."""
+        return f"{self.path.absolute().as_uri()}?mode=rw"
+
+    def _check_place(self) -> None:
+        """Makes sure that what was opened still lies at its path.
+
+        SQLite goes on with a file that was removed, and what it writes there is lost.
+        """
+        try:
+            found = self.path.stat()
+        except OSError as error:
+            raise StoreFailed(f"{self.path}: it is gone: {error.strerror}") from error
+        place = (found.st_dev, found.st_ino)
+        self._place = self._place or place
+        if place != self._place:
+            raise StoreFailed(f"{self.path}: another file took its place; start the server again")
 
     def _migrate(self) -> None:
         with self.read() as connection:

@@ -49,7 +49,7 @@ MODEL_GAUGES: Final = ERRORS + MAX_CODES
 QUEUED_ROWS: Final = MODEL_GAUGES
 QUEUED_REQUESTS: Final = MODEL_GAUGES + 1
 IN_FLIGHT: Final = MODEL_GAUGES + 2  # requests from their last byte to their answer
-LOADED: Final = MODEL_GAUGES + 3  # 1 while this worker can answer with it
+LOADED: Final = MODEL_GAUGES + 3  # deployments of it that are not closed: new beside old
 LOAD_NS: Final = MODEL_GAUGES + 4  # what its latest load took, warm-up included
 MODEL_GAUGES_END: Final = MODEL_GAUGES + 8
 

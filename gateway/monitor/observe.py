@@ -35,7 +35,6 @@ class BatchObserver:
         self, arena: Arena, offset: int, worker: int, wall: Callable[[], float] = time.time
     ) -> None:
         """Takes the slot of `worker` in the block at `offset`; `wall` gives seconds since 1970."""
-        self.offset = offset
         self._slot = arena.slot(offset, worker)
         self._timing = arena.array(offset, worker)[layout.TIMING :]
         self._wall = wall
@@ -144,12 +143,13 @@ class BatchObserver:
         """This worker can answer with the model now; loading and warming it took `seconds`."""
         self._slot[layout.LOADS] += 1
         self._slot[layout.LOAD_NS] = int(seconds * 1e9)
-        self._slot[layout.LOADED] = 1
+        self._slot[layout.LOADED] += 1
 
     def unloaded(self) -> None:
-        """This worker holds the model no longer."""
-        self._slot[layout.LOADED] = 0
-        self.waiting(0, 0, 0)
+        """What `loaded` told of is closed; other content of the model may still count here."""
+        self._slot[layout.LOADED] -= 1
+        if not self._slot[layout.LOADED]:
+            self.waiting(0, 0, 0)
 
     def _new_packer(self, riders: int) -> Callable[..., None]:
         pack = Struct(f"{timing.ARRIVED + 2 * riders}d").pack_into

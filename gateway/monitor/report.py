@@ -208,7 +208,7 @@ def read_model(arena: Arena, block: Block) -> ModelCounters:
         pruned_refused=total[layout.PRUNED_REFUSED],
         released={reason: total[place] for reason, place in layout.REASON_PLACE.items()},
         loads=total[layout.LOADS],
-        loaded_by=total[layout.LOADED],
+        loaded_by=int(np.count_nonzero(head[:, layout.LOADED])),
         load_s=int(head[:, layout.LOAD_NS].max()) / 1e9,
         fail_ns=total[layout.FAIL_NS],
         fail_timed=total[layout.FAIL_TIMED],

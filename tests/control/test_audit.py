@@ -272,3 +272,10 @@ def test_the_file_beside_the_database_is_the_owners_alone(home):
     with closing(sqlite3.connect(home / FILE)) as db:
         (newest,) = db.execute("SELECT hash FROM audit WHERE id = 5").fetchone()
     assert (home / chain.FILE).read_text() == f"5 {newest}\n"
+
+
+def test_a_head_that_cannot_be_written_leaves_nothing_behind(home):
+    (home / chain.FILE).mkdir()  # what is put in its place cannot take it
+    with pytest.raises(OSError):  # noqa: PT011
+        chain.write_head(home, chain.Head(1, "a" * 64))
+    assert [path.name for path in home.iterdir()] == [chain.FILE]

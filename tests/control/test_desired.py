@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -12,8 +13,9 @@ from gateway.control.desired import Sources
 from gateway.control.memory import Memory
 from gateway.control.registry import Registry
 from gateway.control.store import Store
-from gateway.plan import Plan, Route
+from gateway.plan import UNLOADED, Plan, Route
 from tests.models import builders
+from tests.plans import held
 
 
 @pytest.fixture
@@ -86,17 +88,43 @@ def test_the_first_source_that_has_a_name_owns_it(registry, file, tmp_path):
     assert versions(gathered(Sources((), registry))) == [7]
 
 
-def test_a_repository_that_cannot_be_read_for_a_moment_still_names_its_models(
-    registry, file, tmp_path
+@pytest.fixture
+def root(file, tmp_path):
+    """A repository that holds `m`."""
+    folder = tmp_path / "repository"
+    (folder / "m" / "1").mkdir(parents=True)
+    shutil.copy(file, folder / "m" / "1" / "model.onnx")
+    return folder
+
+
+def faults(desired) -> list[tuple[str, int, str]]:
+    return [(fault.name, fault.version, fault.reason) for fault in desired.faults]
+
+
+def test_a_repository_that_is_away_names_what_serves_from_it_to_a_new_control_too(
+    registry, root, tmp_path
 ):
-    root = tmp_path / "repository"
-    (root / "m" / "1").mkdir(parents=True)
-    shutil.copy(file, root / "m" / "1" / "model.onnx")
-    sources = Sources((root,), registry)
-    assert versions(gathered(sources)) == [1]
+    held_there = replace(held("m"), folder=str(root / "m" / "1"))
+    held_elsewhere = held("n")
+    before = Plan(1, (held_there, held_elsewhere))
+    assert versions(gathered(Sources((root,), registry))) == [1]
     root.rename(tmp_path / "away")
-    desired = gathered(sources, plan=serving("m", 1))
-    assert [(f.name, f.version) for f in desired.faults] == [("m", 0)]
+    away = [("m", 0, "its repository cannot be read")]
+    assert faults(gathered(Sources((root,), registry), plan=before)) == away
+    config = configuration.parse(f"repository: {{paths: [{root}]}}")
+    assert faults(gathered(Sources((), registry), config, before)) == away
+
+
+def test_what_was_unloaded_stays_so_while_its_repository_is_away(registry, root, tmp_path):
+    config = configuration.parse(f"repository: {{paths: [{root}]}}")
+    memory = Memory(Plan(1), unloaded={"m"})
+    sources = Sources((), registry)
+    assert faults(sources.gather(config, memory)) == [("m", 1, UNLOADED)]
+    root.rename(tmp_path / "away")
+    assert faults(sources.gather(config, memory)) == [("m", 0, UNLOADED)]
+    (tmp_path / "away").rename(root)
+    shutil.rmtree(root / "m")
+    assert faults(sources.gather(config, memory)) == []
 
 
 def test_a_models_own_settings_go_before_its_hints_and_those_before_the_defaults():

@@ -10,6 +10,7 @@ import pytest
 from gateway.control.audit import Actor, Audit
 from gateway.control.recorder import Recorder
 from gateway.control.store import Store
+from gateway.control.troubles import Troubles
 from gateway.errors import StoreFailed
 
 pytestmark = pytest.mark.anyio
@@ -24,7 +25,7 @@ def store(home):
 
 @asynccontextmanager
 async def recording(store):
-    recorder = Recorder(store, now=lambda: 7.5)
+    recorder = Recorder(store, Troubles(), now=lambda: 7.5)
     running = asyncio.create_task(recorder.run())
     yield recorder
     recorder.close()
@@ -57,7 +58,7 @@ async def test_who_waits_for_an_entry_that_cannot_be_written_is_told(store, capl
         db.execute(f"PRAGMA max_page_count = {db.execute('PRAGMA page_count').fetchone()[0]}")
         full = db.execute("PRAGMA max_page_count").fetchone()[0]
     # Each thread has a connection of its own, so the limit is set where the entry is written.
-    recorder = Recorder(Full(store, full))
+    recorder = Recorder(Full(store, full), Troubles())
     running = asyncio.create_task(recorder.run())
     recorder.note("quarantine", "m", None, {"reason": "x" * 100_000})
     with pytest.raises(StoreFailed, match="the disk is full"):
@@ -102,7 +103,7 @@ class Broken(Store):
 
 
 async def test_what_nobody_foresaw_is_told_and_is_not_the_end_of_writing(store, caplog):
-    recorder = Recorder(Broken(store))
+    recorder = Recorder(Broken(store), Troubles())
     running = asyncio.create_task(recorder.run())
     with pytest.raises(StoreFailed, match="can't start new thread"):
         await recorder.record(BOB, "load", "m")

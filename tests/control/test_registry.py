@@ -12,6 +12,7 @@ import pytest
 from onnx import numpy_helper
 
 from gateway.control.audit import Actor
+from gateway.control.blobs import Blobs
 from gateway.control.registry import Registry
 from gateway.control.store import Store
 from gateway.errors import (
@@ -322,6 +323,16 @@ def test_half_copied_leftovers_are_swept_up_after_a_day(registry, make, home):
     os.utime(home / "models" / ".incoming-old", (0, 0))
     registry.register(make(1))
     assert [name for name in folders(home) if name.startswith(".")] == [".incoming-new"]
+
+
+def test_a_copy_that_goes_on_is_no_leftover_however_the_clock_jumps(make, home):
+    blobs = Blobs(home / "models")
+    with blobs.incoming([("m.onnx", make(0))], lambda done, total: None) as slow:
+        os.utime(slow.folder, (0, 0))
+        with blobs.incoming([("m.onnx", make(1))], lambda done, total: None):
+            pass
+        assert blobs.place(slow)
+    assert blobs.verify(slow.digest, slow.files, lambda done, total: None) == []
 
 
 def test_a_home_that_cannot_be_written_is_named(registry, make, home):

@@ -179,3 +179,29 @@ def test_every_start_has_a_number_of_its_own(tmp_path):
         with Store.open(tmp_path) as store:
             numbers.append(store.new_start())
     assert numbers == [1, 2, 3]
+
+
+def test_a_database_that_was_moved_away_is_neither_written_nor_made_anew(store):
+    away = store.home.with_name("away")
+    store.home.rename(away)
+    with pytest.raises(StoreFailed, match="it is gone: No such file or directory"):
+        change(store)
+    assert not store.home.exists()
+    away.rename(store.home)
+    change(store)
+    assert store.generation() == 1
+
+
+def test_a_thread_that_is_new_to_a_lost_home_makes_nothing(store):
+    store.home.rename(store.home.with_name("away"))
+    store.home.mkdir()
+    with pytest.raises(StoreFailed, match="it is gone"):
+        Store(store.home).generation()
+    assert list(store.home.iterdir()) == []
+
+
+def test_another_database_in_the_same_place_is_left_alone(store, tmp_path):
+    store.home.rename(tmp_path / "away")
+    Store.open(store.home).close()
+    with pytest.raises(StoreFailed, match="another file took its place; start the server again"):
+        change(store)

@@ -135,6 +135,7 @@ def running(
     config: str = "",
     environment: Mapping[str, str] | None = None,
     ready: bool = True,
+    log: Path | None = None,
 ) -> Iterator[RunningServer]:
     """A server that is ready, and is ended (group and all) when the block is left.
 
@@ -144,13 +145,14 @@ def running(
         config: a YAML document, if one is to be served.
         environment: variables that differ from this process'.
         ready: False where a model is meant to fail, so that it will never say that it is.
+        log: where its lines go, if the home is not to hold them.
     """
     words = [str(argument) for argument in arguments]
     if config:
         file = home / "penstock.yaml"
         file.write_text(config)
         words += ["--config", str(file)]
-    with RunningServer(home, words, environment) as server:
+    with RunningServer(home, words, environment, log) as server:
         if ready:
             server.wait_ready()
         else:

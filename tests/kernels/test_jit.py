@@ -23,9 +23,9 @@ print(CACHE_FOLDER, counts[62])
 """
 
 
-def run(**environment):
+def run(before="", **environment):
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", before + PROGRAM],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -63,3 +63,11 @@ def test_without_a_usable_folder_or_compiler_kernels_still_count(tmp_path):
     (tmp_path / "file").write_text("")
     unusable = str(tmp_path / "file" / "cache")
     assert run(NUMBA_CACHE_DIR=unusable, NUMBA_DISABLE_JIT="1") == ["None", "1"]
+
+
+def test_where_a_compiled_kernel_cannot_be_kept_it_counts_all_the_same(tmp_path):
+    # As on a full disk: no file of this process can take a byte.
+    full = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+    folder, count = run(full, NUMBA_CACHE_DIR=str(tmp_path), NUMBA_DISABLE_JIT="0")
+    assert count == "1"
+    assert not any(files for _, _, files in os.walk(folder))

@@ -142,6 +142,20 @@ def test_gauges_say_what_is_now(arena, offset, observer):
     assert (model(arena).loaded_by, model(arena).queued_rows) == (1, 5)
 
 
+def test_a_model_is_held_until_the_last_of_its_contents_is_closed(arena, offset, observer):
+    draining, old, new = (BatchObserver(arena, offset, 0) for _ in range(3))
+    for one in (draining, old, new):
+        one.loaded(0.1)
+    new.waiting(queued_rows=5, queued_requests=2, in_flight=3)
+    assert model(arena).loaded_by == 1
+    new.unloaded()
+    old.unloaded()
+    # A third content of it still drains: its block is not to be given to another model.
+    assert (model(arena).loaded_by, model(arena).in_flight) == (1, 3)
+    draining.unloaded()
+    assert (model(arena).loaded_by, model(arena).in_flight) == (0, 0)
+
+
 def test_runs_of_a_part_of_the_graph_and_what_became_of_sessions_for_them_are_counted(
     arena, observer
 ):
