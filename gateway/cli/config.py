@@ -50,7 +50,9 @@ def configure(subparsers: Any) -> None:
     apply.add_argument("--dry-run", action="store_true", help="only tell what would change")
     _add_terms(apply)
 
-    add_action(actions, "history", list_revisions, "list the revisions, newest first")
+    history = add_action(actions, "history", list_revisions, "list the revisions, newest first")
+    history.add_argument("--limit", type=int, default=20, metavar="N", help="how many (default 20)")
+    history.add_argument("--before", type=int, metavar="N", help="only those before revision N")
 
     show = add_action(
         actions, "show", show_revision, "print a document (default: what is in force)"
@@ -151,7 +153,7 @@ def list_revisions(args: argparse.Namespace) -> int:
     found: Sequence[Revision] = ()
     if _is_there(args.home):
         with _revisions(args.home) as revisions:
-            found = revisions.history()
+            found = revisions.history(args.before, max(args.limit, 0))
     if args.json:
         say_json([one.as_json(whole=False) for one in found])
         return 0

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from gateway.control.documents import ModelLine, Number, optional
+from gateway.control.documents import ModelLine, Number, PageSize, optional
 from gateway.control.operations import Document
 
 MAX_NOTE = 1000
@@ -39,9 +39,21 @@ class WholeRevision(RevisionLine):
 
 
 class Revisions(Document):
-    """All revisions, the newest first."""
+    """Revisions, the newest first."""
 
     revisions: list[RevisionLine]
+    next: int | None = Field(description="`before` of the next page; null where this was the last")
+
+
+class RevisionsQuery(Document):
+    """Which revisions."""
+
+    before: Number | None = Field(
+        None,
+        description="a revision's number; those before it are told",
+        json_schema_extra=optional,
+    )
+    limit: PageSize = 100
 
 
 class Setting(Document):

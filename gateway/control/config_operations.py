@@ -21,13 +21,14 @@ from gateway.control.config_documents import (
     IfMatch,
     RevisionPath,
     Revisions,
+    RevisionsQuery,
     RollbackQuery,
     RolledBack,
     WholeRevision,
 )
 from gateway.control.in_force import InForce
 from gateway.control.operations import Asked, Operation, Told
-from gateway.control.revisions import Revision, changes
+from gateway.control.revisions import KEPT, Revision, changes
 from gateway.errors import (
     ArenaFull,
     ConfigInvalid,
@@ -78,9 +79,11 @@ def operations(in_force: InForce, follow: Follow) -> tuple[Operation, ...]:
         added = await asyncio.to_thread(add, asked.actor)
         return _followed(added, await follow(), told)
 
-    async def list_revisions(_: Asked) -> Any:
-        found = await asyncio.to_thread(in_force.revisions.history)
-        return {"revisions": [one.as_json(whole=False) for one in found]}
+    async def list_revisions(asked: Asked) -> Any:
+        before, limit = asked.query.before, asked.query.limit
+        found = await asyncio.to_thread(in_force.revisions.history, before, limit)
+        following = found[-1].number if len(found) == limit else None
+        return {"revisions": [one.as_json(whole=False) for one in found], "next": following}
 
     async def show_revision(asked: Asked) -> Any:
         return _shown(asked, await asyncio.to_thread(in_force.revisions.get, asked.path.number))
@@ -88,9 +91,7 @@ def operations(in_force: InForce, follow: Follow) -> tuple[Operation, ...]:
     async def roll_back(asked: Asked) -> Any:
         wanted = _wanted(asked)
         to, note = asked.query.revision, asked.query.note
-        added = await asyncio.to_thread(
-            in_force.revisions.rollback, asked.actor, to, note=note, if_revision=wanted
-        )
+        added = await asyncio.to_thread(in_force.rollback, asked.actor, to, note, wanted)
         return _followed(added, await follow(), {})
 
     changing = (ConfigInvalid, StoreFailed, ArenaFull, PreconditionFailed)
@@ -131,9 +132,10 @@ def operations(in_force: InForce, follow: Follow) -> tuple[Operation, ...]:
             "GET",
             "/api/config/revisions",
             list_revisions,
-            "All revisions, the newest first",
+            f"The revisions that are kept ({KEPT}), the newest first, page by page",
             Permission.READ,
             answer=Revisions,
+            query=RevisionsQuery,
             errors=(StoreFailed,),
         ),
         Operation(

@@ -32,6 +32,8 @@ def _digits(value: Any) -> Any:
 _DIGITS = BeforeValidator(_digits)
 # Of a row of some table.
 Number = Annotated[int, Field(ge=0, le=2**63 - 1), _DIGITS]
+# Of a list that is told page by page.
+PageSize = Annotated[int, Field(ge=1, le=1000), _DIGITS]
 
 
 class Live(Document):
@@ -168,7 +170,7 @@ class AuditQuery(Document):
     """Which entries."""
 
     after: Number = Field(0, description="an entry's id; those past it are told")
-    limit: Annotated[int, Field(ge=1, le=1000), _DIGITS] = 100
+    limit: PageSize = 100
 
 
 class OpenApi(BaseModel):

@@ -79,6 +79,12 @@ class InForce:
             self.check(document, str(path))
             self.revisions.add(document, actor, "config reload", str(path))
 
+    def rollback(
+        self, actor: Actor, number: int | None, note: str, if_revision: int | None
+    ) -> Revision:
+        """As `Revisions.rollback`; a document that this server cannot follow stays where it is."""
+        return self.revisions.rollback(actor, number, note, if_revision, self._effective)
+
     def settings(self) -> tuple[Revision, Sequence[Setting]]:
         """The newest revision, and every value with its source."""
         newest = self.revisions.newest()

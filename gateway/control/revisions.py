@@ -1,4 +1,4 @@
-"""The configuration documents that were in force, numbered; the newest one is.
+"""The configuration documents that were in force, numbered; the newest one is. Some are kept.
 
 Knows their table. Knows nothing of what is in them but that `gateway.config` finds no fault, nor of
 the environment that a server lays over them.
@@ -19,6 +19,12 @@ from gateway.control.audit import Actor, note_change
 from gateway.control.differences import Difference, differences
 from gateway.control.store import Store
 from gateway.errors import ConfigInvalid, NotFound, PreconditionFailed
+
+# Years of changes by hand, and a bound on a program that applies one a minute. The audit goes on
+# naming older ones.
+KEPT = 500
+PAGE = 100
+_LINE = "number, at, who, note, source, sha256, ''"
 
 # Of a change that touches everything, the audit names so many paths; the documents are kept whole.
 MAX_LISTED = 100
@@ -84,9 +90,13 @@ def changes(
 class Revisions:
     """The revisions of one home."""
 
-    def __init__(self, store: Store, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, store: Store, now: Callable[[], float] = time.time, kept: int = KEPT
+    ) -> None:
+        """`kept`: how many of the newest there may be."""
         self._store = store
         self._now = now
+        self._kept = kept
 
     def newest(self) -> Revision:
         """What is in force; `NONE` where there is no revision yet."""
@@ -107,10 +117,19 @@ class Revisions:
         with self._store.read() as db:
             return _get(db, number)
 
-    def history(self) -> Sequence[Revision]:
-        """All of them, the newest first."""
+    def history(self, before: int | None = None, limit: int = PAGE) -> Sequence[Revision]:
+        """The newest ones that are kept, the newest first, without their documents.
+
+        Args:
+            before: only those of a lower number.
+            limit: at most so many.
+        """
         with self._store.read() as db:
-            rows = db.execute("SELECT * FROM revisions ORDER BY number DESC").fetchall()
+            rows = db.execute(
+                f"SELECT {_LINE} FROM revisions WHERE ? IS NULL OR number < ?"
+                " ORDER BY number DESC LIMIT ?",
+                (before, before, limit),
+            ).fetchall()
         return [Revision(*row) for row in rows]
 
     def last_from(self, source: str, after: int) -> Revision | None:
@@ -158,6 +177,7 @@ class Revisions:
         number: int | None = None,
         note: str = "",
         if_revision: int | None = None,
+        fits: Callable[[Config], object] = lambda document: None,
     ) -> Revision:
         """Puts an earlier document in force again, as a new revision.
 
@@ -166,10 +186,11 @@ class Revisions:
             number: which; the one before the newest where it is not given.
             note: for whoever reads the history.
             if_revision: the number that must be the newest.
+            fits: raises `ConfigInvalid` where a server cannot follow the document.
 
         Raises:
             NotFound: there is none of this number.
-            ConfigInvalid: this release finds faults in it.
+            ConfigInvalid: this release finds faults in it, or it does not fit.
             PreconditionFailed: `if_revision` is not the newest.
         """
         with self._store.write() as db:
@@ -177,8 +198,10 @@ class Revisions:
             _check(newest, if_revision)
             wanted = _get(db, newest.number - 1 if number is None else number)
             note = note or f"as revision {wanted.number}"
+            document = wanted.config
+            fits(document)
             return self._enter(
-                db, newest, wanted.document, wanted.config, actor, "config rollback", "", note
+                db, newest, wanted.document, document, actor, "config rollback", "", note
             )
 
     def _enter(
@@ -201,6 +224,7 @@ class Revisions:
         values = asdict(added)
         places = ", ".join(f":{name}" for name in values)
         db.execute(f"INSERT INTO revisions ({', '.join(values)}) VALUES ({places})", values)
+        _forget(db, added.number - self._kept)
         # Paths alone: what a document says is for those to see who may see documents.
         paths = [one.path for one in differences(_readable(newest), fresh)]
         note_change(
@@ -228,8 +252,20 @@ def _newest(db: sqlite3.Connection) -> Revision:
 def _get(db: sqlite3.Connection, number: int) -> Revision:
     row = db.execute("SELECT * FROM revisions WHERE number = ?", (number,)).fetchone()
     if row is None:
-        raise NotFound(f"no revision {number} of the configuration")
+        raise NotFound(f"no revision {number} of the configuration: the newest {KEPT} are kept")
     return Revision(*row)
+
+
+def _forget(db: sqlite3.Connection, last: int) -> None:
+    """Lets go of all revisions up to a number, but for the newest of each file.
+
+    What a file said last must be known: one that nobody has touched undoes nothing.
+    """
+    db.execute(
+        "DELETE FROM revisions WHERE number <= ? AND number NOT IN"
+        " (SELECT MAX(number) FROM revisions WHERE source != '' GROUP BY source)",
+        (last,),
+    )
 
 
 def _check(newest: Revision, wanted: int | None) -> None:

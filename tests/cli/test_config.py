@@ -134,6 +134,8 @@ def test_history_shows_who_wanted_what_and_why(penstock, write):
     assert header.split() == ["REVISION", "TIME", "WHO", "SHA-256", "NOTE", "FILE"]
     assert (second.split()[0], first.split()[0]) == ("2", "1")
     assert " first " in first
+    assert json.loads(penstock("history", "--limit", "1", "--json")[1])[0]["number"] == 2
+    assert json.loads(penstock("history", "--before", "2", "--json")[1])[0]["number"] == 1
 
 
 def test_show_prints_a_document_as_it_was_applied(penstock, write):

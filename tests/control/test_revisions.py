@@ -109,9 +109,49 @@ def test_processes_that_apply_at_once_get_numbers_of_their_own(home):
     for child in children:
         child.join()
     with Store.open(home) as store:
-        history = Revisions(store).history()
-    assert [one.number for one in history] == list(range(30, 0, -1))
-    assert {one.document for one in history} == {one for mine in documents for one in mine}
+        revisions = Revisions(store)
+        numbers = [one.number for one in revisions.history()]
+        applied = {revisions.get(number).document for number in numbers}
+    assert numbers == list(range(30, 0, -1))
+    assert applied == {one for mine in documents for one in mine}
+
+
+def numbers(revisions, **which):
+    return [one.number for one in revisions.history(**which)]
+
+
+def test_the_history_is_told_in_pages_and_without_documents(revisions):
+    for document in (ONE, TWO) * 3:
+        revisions.add(document, ANN)
+    assert numbers(revisions, limit=4) == [6, 5, 4, 3]
+    assert numbers(revisions, limit=4, before=3) == [2, 1]
+    assert numbers(revisions, before=1) == []
+    assert {one.document for one in revisions.history()} == {""}
+
+
+def test_the_newest_are_kept_and_of_each_file_what_it_said_last(store):
+    revisions = Revisions(store, kept=3)
+    revisions.add(ONE, ANN, source="/etc/old.yaml")
+    revisions.add(TWO, ANN, source="/etc/p.yaml")
+    for document in (ONE, TWO) * 3:
+        revisions.add(document, ANN)
+    assert numbers(revisions) == [8, 7, 6, 2, 1]
+    revisions.add(ONE, ANN, source="/etc/p.yaml")
+    assert numbers(revisions) == [9, 8, 7, 1]
+    assert revisions.last_from("/etc/p.yaml", 1).number == 9
+    with pytest.raises(NotFound, match=r"no revision 5 .* the newest 500 are kept"):
+        revisions.rollback(ANN, 5)
+    assert revisions.rollback(ANN).number == 10
+
+
+def test_a_document_that_this_server_could_not_follow_is_not_rolled_back_to(revisions, home):
+    in_force = InForce(revisions, Launch(Config(), home), {"PENSTOCK_MODELS__A_B__VERSION": "2"})
+    revisions.add("models: {a-b: {}, a.b: {}}", ANN)
+    revisions.add(ONE, ANN)
+    with pytest.raises(ConfigInvalid, match="PENSTOCK_MODELS__A_B__VERSION"):
+        in_force.rollback(ANN, None, "", None)
+    assert revisions.newest().number == 2
+    assert in_force.rollback(ANN, 2, "", None).document == ONE
 
 
 # ---- what a server makes of it ----

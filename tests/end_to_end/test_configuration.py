@@ -164,6 +164,10 @@ def test_the_admin_api_changes_only_the_revision_that_is_named(start, tmp_path, 
     assert batch_of(server) == 128
     back = server.admin("POST", "/api/config/rollback?revision=1")
     assert (back.status, back.json()["revision"], batch_of(server)) == (200, 3, 8)
+    page = server.admin("GET", "/api/config/revisions?limit=1").json()
+    assert ([one["number"] for one in page["revisions"]], page["next"]) == ([3], 3)
+    page = server.admin("GET", "/api/config/revisions?before=2").json()
+    assert ([one["number"] for one in page["revisions"]], page["next"]) == ([1], None)
     first = server.admin("GET", "/api/config/revisions/1").json()
     assert (first["number"], first["document"]) == (1, document(model, 8))
     assert server.admin("GET", "/api/config/revisions/9").status == 404
