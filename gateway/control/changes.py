@@ -14,7 +14,7 @@ from gateway.control.audit import Actor
 from gateway.control.planner import Planner
 from gateway.control.recorder import Recorder
 from gateway.errors import GatewayError, ModelNotFound, ModelRefused, RepositoryForbidden
-from gateway.models.names import check_name
+from gateway.names import check_name
 from gateway.plan import Absent
 
 log = logging.getLogger("penstock.control")

@@ -20,7 +20,7 @@ from gateway.control.memory import Memory
 from gateway.control.registry import Registry
 from gateway.errors import GatewayError, ModelRefused
 from gateway.models import content, onnx_file, triton_layout
-from gateway.models.names import check_name
+from gateway.names import check_name
 from gateway.plan import UNAVAILABLE, UNLOADED, Absent, Plan
 
 log = logging.getLogger("penstock.control")

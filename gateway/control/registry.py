@@ -33,8 +33,8 @@ from gateway.control.rows import find_model, read_model, read_names
 from gateway.control.store import Store
 from gateway.errors import Conflict, InvalidParameter, VersionNotFound
 from gateway.models import package
-from gateway.models.names import MAX_VERSION, check_alias, check_name
 from gateway.models.package import Package
+from gateway.names import MAX_VERSION, check_alias, check_name
 
 
 @dataclass(frozen=True, slots=True)
