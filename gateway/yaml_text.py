@@ -83,7 +83,8 @@ def _note_key(mapping: _Open, event: Any) -> list[str]:
     is_key, mapping.at_key = mapping.at_key, not mapping.at_key
     if not (is_key and isinstance(event, yaml.ScalarEvent)):
         return []
-    line, key = event.start_mark.line + 1, event.value
+    mark: Any = event.start_mark
+    line, key = mark.line + 1, event.value
     if key not in mapping.keys:
         mapping.keys[key] = line
         return []

@@ -9,7 +9,7 @@ registry. The others are told so in the log instead of being mixed in unseen.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from gateway.control.registry import Registry
 from gateway.errors import GatewayError, ModelRefused
 from gateway.models import content, onnx_file, triton_layout
 from gateway.names import check_name
-from gateway.plan import UNAVAILABLE, UNLOADED, Absent, Plan
+from gateway.plan import UNASKED, UNAVAILABLE, UNLOADED, Absent, Plan
 
 log = logging.getLogger("penstock.control")
 
@@ -37,6 +37,7 @@ class Candidate:
         settings: resolved `ModelSettings` as plain values.
         declared: tensors that a config.pbtxt declares, as plain values.
         source: where it was found, for people.
+        hints: the settings that it brings along itself.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Candidate:
     settings: Mapping[str, Any]
     declared: Mapping[str, Any]
     source: str
+    hints: Set[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +188,7 @@ class Sources:
             for version in model.versions:
                 try:
                     if version.version not in wanted:
-                        raise ModelRefused("registered; give it an alias to have it served")
+                        raise ModelRefused(UNASKED)
                     self._check_files(version)
                     candidates.append(
                         self._candidate(
@@ -225,7 +227,8 @@ class Sources:
         settings = config.settings(name, hints).model_dump(mode="json")
         files = onnx_file.inspect(folder, file).files
         digest = content.digest(folder, files, self._sha256)
-        return Candidate(name, version, folder, file, digest, settings, declared, source)
+        brought = frozenset(hints)
+        return Candidate(name, version, folder, file, digest, settings, declared, source, brought)
 
     def _sha256(self, path: Path) -> str:
         """Of a file's content, read again only where it may have changed."""

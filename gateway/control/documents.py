@@ -136,6 +136,9 @@ class ReloadQuery(Document):
         description="the one model that is waited for; by default all",
         json_schema_extra=optional,
     )
+    config: Literal["0", "1"] = Field(
+        "1", description="0: the file of --config is not read again, the models alone are"
+    )
 
 
 class MetricsQuery(Document):

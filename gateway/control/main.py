@@ -34,7 +34,7 @@ from gateway.control.blocks import Blocks
 from gateway.control.callers import Known
 from gateway.control.certificates import PortCertificates
 from gateway.control.changes import Changes
-from gateway.control.desired import Sources
+from gateway.control.desired import Desired, Sources
 from gateway.control.in_force import InForce
 from gateway.control.jwks import Jwks
 from gateway.control.keys import Keys
@@ -91,6 +91,7 @@ class Control:
         self._draining = False
         self._ready = False
         self._looking_again = False
+        self._looked_at = -1  # what the store's generation was before the last look at the sources
 
     async def run(self) -> None:
         """Starts the rooms, resumes or begins, and serves the admin port until told to stop."""
@@ -119,7 +120,7 @@ class Control:
             self._links,
             self._blocks.allocate,
             self._trials.try_out,
-            lambda known: self._sources.gather(self._in_force.refresh(), known),
+            self._gather,
             lambda known: memories.write(keepsake, known),
             self._blocks.want,
             LOAD_DEADLINE_S,
@@ -203,7 +204,7 @@ class Control:
         table = (
             *operations(admin, config.control.open_metrics),
             *audit_operations.operations(Audit(self._store)),
-            *config_operations.operations(self._in_force, self._planner.apply),
+            *config_operations.operations(self._in_force, self._planner),
             *key_operations.operations(self._keys, self._access.refresh),
         )
         app = build_app(table, self._known())
@@ -253,17 +254,27 @@ class Control:
         self._inherited.arena.control_row[HEARTBEAT_NS] = time.monotonic_ns()
         asyncio.get_running_loop().call_later(BEAT_S, self._beat)
 
+    def _gather(self, known: Memory) -> Desired:
+        """What should run now. Blocks; the planner calls it on a thread, once at a time."""
+        generation = self._registry.generation()
+        try:
+            # Before they are read: a change that comes meanwhile is worth another look.
+            self._looked_at = generation
+            return self._sources.gather(self._in_force.refresh(), known)
+        except BaseException:
+            self._looked_at = -1
+            raise
+
     async def _watch_registry(self) -> None:
-        """A change made with the command line takes effect without anybody telling this process."""
-        seen = -1  # one more look than needed, so that no change falls between two
+        """A change made with the command line takes effect without anybody telling this process.
+
+        One that somebody did tell of has been looked at already.
+        """
 
         async def look() -> None:
-            nonlocal seen
             self._blocks.sweep()
-            now = await asyncio.to_thread(self._registry.generation)
-            if now != seen:
+            if await asyncio.to_thread(self._registry.generation) != self._looked_at:
                 await self._planner.look()
-                seen = now
 
         await asyncio.sleep(WATCH_S)
         await self._again_and_again("registry", look, WATCH_S)
