@@ -130,7 +130,7 @@ class Admin(Line):
         """
         return self._do(calls.revisions(before, limit))
 
-    def keys(self) -> list[dict[str, Any]]:
+    def list_keys(self) -> list[dict[str, Any]]:
         """Every key there ever was; never the key itself."""
         return self._do(calls.keys())
 
@@ -273,7 +273,7 @@ class AsyncAdmin(AsyncLine):
         """A page of the history."""
         return await self._do(calls.revisions(before, limit))
 
-    async def keys(self) -> list[dict[str, Any]]:
+    async def list_keys(self) -> list[dict[str, Any]]:
         """Every key there ever was."""
         return await self._do(calls.keys())
 

@@ -6,7 +6,7 @@ Knows parameters and answers. Knows nothing of what a document says.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -27,7 +27,6 @@ from gateway.control.config_documents import (
 from gateway.control.differences import Difference
 from gateway.control.in_force import InForce
 from gateway.control.operations import Asked, Operation, Told
-from gateway.control.planner import Planner
 from gateway.control.proposals import Hints, Outcome, Terms
 from gateway.control.revisions import KEPT, Revision
 from gateway.errors import (
@@ -38,19 +37,24 @@ from gateway.errors import (
     PreconditionRequired,
     StoreFailed,
 )
-from gateway.plan import Absent
+from gateway.plan import Absent, Plan
 
 MAX_DOCUMENT_BYTES = 4 << 20
 YAML = "application/yaml"
+Follow = Callable[[], Awaitable[Sequence[Absent]]]
 Propose = Callable[[Any, Terms, Hints], Outcome]
 
 
-def operations(in_force: InForce, planner: Planner) -> tuple[Operation, ...]:
+def operations(
+    in_force: InForce, follow: Follow, plan: Callable[[], Plan], hints: Callable[[], Hints]
+) -> tuple[Operation, ...]:
     """The table.
 
     Args:
         in_force: what the server follows, and its revisions.
-        planner: brings the workers to the newest revision.
+        follow: brings the workers to the newest revision.
+        plan: what they follow.
+        hints: the models that are known, each with the settings that it brings along itself.
     """
 
     async def show_config(asked: Asked) -> Any:
@@ -73,16 +77,16 @@ def operations(in_force: InForce, planner: Planner) -> tuple[Operation, ...]:
             raise PreconditionRequired("If-Match: expected the revision that is changed, got none")
         dry = asked.query.dry_run == "1"
         terms = Terms(asked.actor, asked.query.note, source, wanted, dry)
-        before = planner.memory.plan.absent
-        outcome = await asyncio.to_thread(propose, what, terms, planner.hints())
-        absent = before if dry else await planner.apply()
+        before = plan().absent
+        outcome = await asyncio.to_thread(propose, what, terms, hints())
+        absent = before if dry else await follow()
         refused = () if dry else _refused(before, absent, outcome.changes)
         value = {
             "revision": outcome.after.number,
             "before": outcome.before.number,
             "dry_run": dry,
             "changes": [one.as_json() for one in outcome.changes],
-            "plan": planner.memory.plan.number,
+            "plan": plan().number,
             "absent": [asdict(one) for one in absent],
             "refused": [asdict(one) for one in refused],
         }

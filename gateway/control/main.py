@@ -34,11 +34,12 @@ from gateway.control.blocks import Blocks
 from gateway.control.callers import Known
 from gateway.control.certificates import PortCertificates
 from gateway.control.changes import Changes
-from gateway.control.desired import Desired, Sources
+from gateway.control.desired import Sources
 from gateway.control.in_force import InForce
 from gateway.control.jwks import Jwks
 from gateway.control.keys import Keys
 from gateway.control.links import Links
+from gateway.control.lookout import Lookout
 from gateway.control.memory import Memory
 from gateway.control.metrics import Info, Metrics
 from gateway.control.planner import Planner
@@ -91,7 +92,6 @@ class Control:
         self._draining = False
         self._ready = False
         self._looking_again = False
-        self._looked_at = -1  # what the store's generation was before the last look at the sources
 
     async def run(self) -> None:
         """Starts the rooms, resumes or begins, and serves the admin port until told to stop."""
@@ -110,6 +110,10 @@ class Control:
         self._troubles = Troubles()
         self._recorder = Recorder(self._store, self._troubles)
         self._in_force = InForce(Revisions(self._store), self._launch)
+        self._lookout = Lookout(
+            self._registry.generation,
+            lambda known: self._sources.gather(self._in_force.refresh(), known),
+        )
         keepsake = self._inherited.keepsake
         memory = memories.read(keepsake) or Memory()
         self._links = Links([ends[0] for ends in self._inherited.links], self._mail, self._heard)
@@ -120,7 +124,7 @@ class Control:
             self._links,
             self._blocks.allocate,
             self._trials.try_out,
-            self._gather,
+            self._lookout.gather,
             lambda known: memories.write(keepsake, known),
             self._blocks.want,
             LOAD_DEADLINE_S,
@@ -204,7 +208,12 @@ class Control:
         table = (
             *operations(admin, config.control.open_metrics),
             *audit_operations.operations(Audit(self._store)),
-            *config_operations.operations(self._in_force, self._planner),
+            *config_operations.operations(
+                self._in_force,
+                self._planner.apply,
+                lambda: self._planner.memory.plan,
+                self._planner.hints,
+            ),
             *key_operations.operations(self._keys, self._access.refresh),
         )
         app = build_app(table, self._known())
@@ -254,17 +263,6 @@ class Control:
         self._inherited.arena.control_row[HEARTBEAT_NS] = time.monotonic_ns()
         asyncio.get_running_loop().call_later(BEAT_S, self._beat)
 
-    def _gather(self, known: Memory) -> Desired:
-        """What should run now. Blocks; the planner calls it on a thread, once at a time."""
-        generation = self._registry.generation()
-        try:
-            # Before they are read: a change that comes meanwhile is worth another look.
-            self._looked_at = generation
-            return self._sources.gather(self._in_force.refresh(), known)
-        except BaseException:
-            self._looked_at = -1
-            raise
-
     async def _watch_registry(self) -> None:
         """A change made with the command line takes effect without anybody telling this process.
 
@@ -273,7 +271,7 @@ class Control:
 
         async def look() -> None:
             self._blocks.sweep()
-            if await asyncio.to_thread(self._registry.generation) != self._looked_at:
+            if await asyncio.to_thread(self._lookout.is_behind):
                 await self._planner.look()
 
         await asyncio.sleep(WATCH_S)

@@ -91,9 +91,10 @@ class Proposals:
             ConfigInvalid, PreconditionFailed: as `apply`.
         """
         newest = self._revisions.newest()
+        check_newest(newest, terms.if_revision)
         wanted = self._revisions.get(newest.number - 1 if number is None else number)
         source = f"revision {wanted.number}"
-        found = changes(newest, wanted.document, source, self._lay, terms.if_revision, hints)
+        found = changes(newest, wanted.document, source, self._lay, hints=hints)
         if terms.dry_run:
             return Outcome(newest, newest, found)
         added = self._revisions.rollback(terms.actor, wanted.number, terms.note, newest.number)

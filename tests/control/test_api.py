@@ -230,7 +230,7 @@ def status() -> dict[str, Any]:
     return {"ready": True, "draining": False, "plan": 3}
 
 
-async def reload(_: Actor, name: str | None) -> tuple[Absent, ...]:
+async def reload(_: Actor, name: str | None, reread: bool) -> tuple[Absent, ...]:
     return (Absent(name or "m", 2, "UNAVAILABLE", "no such operator"),)
 
 
@@ -242,7 +242,7 @@ ROOM: Any = nothing  # a table is made without touching what its handlers call
 PRODUCT = (
     *operations(Admin(nothing, status, nothing, reload, load, nothing)),
     *audit_operations.operations(ROOM),
-    *config_operations.operations(ROOM, nothing),
+    *config_operations.operations(ROOM, nothing, nothing, nothing),
     *key_operations.operations(ROOM, nothing),
 )
 

@@ -57,7 +57,7 @@ class Server:
         self.app = build_app(self.table, Known(asks, self.ring, SECRET, self.used.append))
 
     def admin(self):
-        async def reload(actor, _):
+        async def reload(actor, _name, _reread):
             self.actors.append(actor)
             self.done.append("reload")
             return ()

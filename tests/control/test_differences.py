@@ -90,8 +90,8 @@ def test_models_are_named_whatever_is_in_their_names():
 
 
 def told(old, new, hints=(), **environ):
-    sides = [lay(config.parse(document), environ, ()) for document in (old, new)]
-    return [one.words() for one in effective_differences(*sides, dict(hints))]
+    before, after = (lay(config.parse(document), environ, ()) for document in (old, new))
+    return [one.words() for one in effective_differences(before, after, dict(hints))]
 
 
 def test_what_a_variable_keeps_is_told_as_no_change():
@@ -123,7 +123,7 @@ def test_a_default_names_the_models_that_change_with_it():
 
 
 def test_of_many_heirs_some_are_named_and_the_rest_counted():
-    hints = [(f"m{number:03}", set()) for number in range(500)]
+    hints = {f"m{number:03}": () for number in range(500)}
     (line,) = told("", "defaults: {timeout_ms: 5}", hints)
     assert line.endswith("m009 and 490 more")
     assert line.count(",") == 10

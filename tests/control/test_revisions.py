@@ -140,7 +140,9 @@ def test_the_newest_are_kept_and_of_each_file_what_it_said_last(store):
     assert numbers(revisions) == [8, 7, 6, 2, 1]
     revisions.add(ONE, ANN, source="/etc/p.yaml")
     assert numbers(revisions) == [9, 8, 7, 1]
-    assert revisions.last_from("/etc/p.yaml", 1).number == 9
+    last = revisions.last_from("/etc/p.yaml", 1)
+    assert last is not None
+    assert last.number == 9
     with pytest.raises(NotFound, match=r"no revision 5 .* the newest 500 are kept"):
         revisions.rollback(ANN, 5)
     assert revisions.rollback(ANN).number == 10
