@@ -138,9 +138,21 @@ def test_keys_go_on_opening_the_door_while_their_home_is_away(start, tmp_path):
     assert (answered(known), answered({})) == ({200}, {401})
     another_control(server)
     assert (answered(known), answered({})) == ({200}, {401})
+    os.kill(workers(server)[1]["pid"], signal.SIGKILL)
+    # It has the model, and nobody to tell it the keys: it opens to no one.
+    eventually(lambda: worker_follows(server, epoch=2))
+    assert workers(server)[1]["state"] == "starting"
     away.rename(home)
+    eventually(lambda: workers(server)[1]["state"] == "ready")
+    assert (answered(known), answered({})) == ({200}, {401})
     penstock("keys", "revoke", str(made["id"]), "--home", home)
     eventually(lambda: answered(known) == {401})
+
+
+def worker_follows(server: RunningServer, epoch: int) -> bool:
+    status = server.status()
+    one = status["workers"][1]
+    return bool((one["epoch"], one["plan"]) == (epoch, status["plan"]))
 
 
 def test_another_home_in_the_same_place_is_taken_up_by_a_start_alone(server, tmp_path):
