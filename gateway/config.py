@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -212,6 +214,33 @@ class Jwt(Section):
         return self
 
 
+class CertifiedCaller(Section):
+    """Who has a client certificate that names this subject, on both ports."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        description="what the audit, logs and metrics call it",
+    )
+    subject: str = Field(
+        pattern=r"^(cn|dns|uri):\S.{0,999}$",
+        description="cn:NAME of its subject, or dns:NAME or uri:NAME among its alternative names",
+    )
+    role: Literal["client", "viewer", "operator", "approver", "admin"]
+    models: list[Name] = Field(["*"], min_length=1, description="that it may call; `*`: all")
+
+    @field_validator("name")
+    @classmethod
+    def _own(cls, name: str) -> str:
+        if name in ("other", "token"):  # which metrics call those without a name of their own
+            raise ValueError("must be neither 'other' nor 'token'")
+        return name
+
+    @field_validator("subject")
+    @classmethod
+    def _as_shown(cls, subject: str) -> str:
+        return subject.lower() if subject.startswith("dns:") else subject
+
+
 class Access(Section):
     """Whether callers must show who they are. Keys themselves never stand in this document."""
 
@@ -222,6 +251,20 @@ class Access(Section):
         "open", description="who may use the control port; open is for loopback only"
     )
     jwt: Jwt | None = None
+    certificates: list[CertifiedCaller] = Field(
+        default_factory=list,
+        max_length=10_000,
+        description="callers known by a certificate, where a port's tls.client_ca verifies them",
+    )
+
+    @field_validator("certificates")
+    @classmethod
+    def _once(cls, certificates: list[CertifiedCaller]) -> list[CertifiedCaller]:
+        subjects = Counter(one.subject for one in certificates)
+        twice = [subject for subject, times in subjects.items() if times > 1]
+        if twice:
+            raise ValueError(f"expected each subject once, got '{twice[0]}' again")
+        return certificates
 
 
 class Limits(Section):
@@ -339,6 +382,20 @@ class Config(Section):
     def control_asks(self) -> bool:
         """Whether the control port asks for keys: where it is told to, or others can reach it."""
         return self.access.control == "keys" or not is_loopback(self.control.host)
+
+    def knows_certificate(self, role: str, tls: Tls | None) -> bool:
+        """Whether a certificate shown on a port with this TLS can stand for a role."""
+        if tls is None or tls.client_ca is None:
+            return False
+        return any(one.role == role for one in self.access.certificates)
+
+    @field_validator("access")
+    @classmethod
+    def _certificates_can_be_shown(cls, access: Access, info: ValidationInfo) -> Access:
+        ports = [info.data[name].tls for name in ("server", "control") if name in info.data]
+        if access.certificates and not any(tls and tls.client_ca for tls in ports):
+            raise ValueError("certificates: expected tls.client_ca in server or control")
+        return access
 
     def settings(self, name: str, hints: Mapping[str, Any] | None = None) -> ModelSettings:
         """What applies to one model: its own section, else `hints`, else `defaults`, else built in.

@@ -18,7 +18,7 @@ from functools import partial
 from time import perf_counter
 
 from gateway.errors import Draining, GatewayError, Overloaded
-from gateway.exchange import JSON_TYPE, Exchange, Header, Phases
+from gateway.exchange import JSON_TYPE, Exchange, Header
 from gateway.monitor.observe import BatchObserver
 from gateway.serving.batcher import Batcher
 from gateway.serving.riders import Batch, Rider
@@ -156,7 +156,7 @@ class InferEndpoint:
             request,
             request.inputs,
             request.rows,
-            request.wanted,
+            request.choice.indices,
             request.priority,
             self._clock() + timeout_us * 1e-6 if timeout_us else _INFINITE,
         )
@@ -272,7 +272,7 @@ class InferEndpoint:
         for rider, error in failed:
             self._refuse(rider.exchange, error)
         observer = self._observer
-        left = sum([rider.exchange.gone for rider in batch.riders])
+        left = len(batch.riders) - len(answered) - len(failed)
         rows = batch.rows
         if len(answered) < len(batch.riders):
             rows = sum([rider.rows for rider in answered])
@@ -300,11 +300,14 @@ class InferEndpoint:
         )
 
     def _tell_phases(self, batch: Batch, answered: list[Rider]) -> None:
+        timed, times_all = self._timed, self._times_all
+        started, finished = batch.started, batch.finished
         for rider in answered:
             exchange = rider.exchange
-            if self._times_all or id(exchange) in self._timed:
-                exchange.note_phases(Phases(rider.queued, batch.started, batch.finished))
-                self._timed.discard(id(exchange))
+            if times_all or id(exchange) in timed:
+                exchange.note_phases((rider.queued, started, finished))
+        if timed:
+            timed.difference_update([id(rider.exchange) for rider in answered])
 
     def refuse(self, rider: Rider, error: GatewayError) -> None:
         """Answers a rider that will not ride, or whose run failed."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import ssl
 from pathlib import Path
+from typing import Any, Self
 
 from gateway.config import Tls
 from gateway.errors import ConfigInvalid
@@ -66,19 +67,32 @@ class Certificates:
 
     def following(self) -> ssl.SSLContext:
         """A context that always serves what is in force, for listeners that take one for good."""
-        front = _load(self._settings, self._place)
-
-        def newest(connection: ssl.SSLObject, _name: str | None, _front: ssl.SSLContext) -> None:
-            connection.context = self.context
-
-        front.sni_callback = newest
-        return front
+        return _Following(self)
 
     def _take(self) -> None:
         context = _load(self._settings, self._place)
         certificate = self._settings.certificate
         self.expires, self.fault = _tried_out(context, certificate, self._place)
         self.context = context
+
+
+class _Following(ssl.SSLContext):
+    """Begins every connection with the context that is in force then.
+
+    Changing the context of a connection that has begun (`sni_callback`) comes too late: sessions
+    resume under the first, without a look at the issuers that clients' certificates may have now.
+    """
+
+    def __new__(cls, certificates: Certificates) -> Self:
+        made = super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
+        made._certificates = certificates
+        return made
+
+    _certificates: Certificates
+
+    def wrap_bio(self, *buffers: Any, **options: Any) -> ssl.SSLObject:
+        """As every context does."""
+        return self._certificates.context.wrap_bio(*buffers, **options)
 
 
 def trusting(certificate: Path) -> ssl.SSLContext:

@@ -25,6 +25,7 @@ import uvloop
 from uvicorn.server import ServerState
 
 from gateway import devices, logs, sockets
+from gateway.access.certificates import CertificateRing
 from gateway.access.keyring import Keyring
 from gateway.access.tokens import token_verifier
 from gateway.catalogue import Catalogue, Served
@@ -302,7 +303,11 @@ class Worker:
         self._tables.append(TableInbox("keys", keyring.replace, keyring.change))
         if verifier is not None:
             self._tables.append(TableInbox("jwks", verifier.replace, verifier.change))
-        self._guard = Guard(keyring, KeyCounts(self._arena, self._slot).series)
+        certificates = CertificateRing()
+        inbox = TableInbox("certificates", certificates.replace, certificates.change)
+        self._tables.append(inbox)
+        counts = KeyCounts(self._arena, self._slot)
+        self._guard = Guard(keyring, certificates, counts.series)
 
     # ---- models ---------------------------------------------------------------------------------
 
@@ -394,7 +399,8 @@ class Worker:
         return True
 
     def _routed(self, plan: Plan) -> None:
-        self._direct = direct = self._api.infer_paths(lambda served: served.endpoint)
+        # The bound method: calling an object that merely has one takes twice as long.
+        self._direct = direct = self._api.infer_paths(lambda served: served.endpoint.__call__)
         endpoints = self._services.endpoints
         endpoints.clear()
         if self._guard is None:

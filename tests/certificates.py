@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,8 +10,13 @@ from typing import Any
 
 import trustme
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from gateway.config import Tls
+
+PEM = serialization.Encoding.PEM
 
 
 @dataclass
@@ -42,6 +48,38 @@ class Authority:
         _replace(self.certificate, b"".join(pem.bytes() for pem in leaf.cert_chain_pems))
         _replace(self.key, leaf.private_key_pem.bytes())
         return leaf
+
+    def issue_client(
+        self, name: str, *alternatives: x509.GeneralName, days: float = 30
+    ) -> ssl.SSLContext:
+        """What a client needs that has a certificate with this common name, which ends in `days`.
+
+        Made by hand: trustme knows no URIs.
+        """
+        issuer = x509.load_pem_x509_certificate(self.ca.cert_pem.bytes())
+        signer = serialization.load_pem_private_key(self.ca.private_key_pem.bytes(), None)
+        assert isinstance(signer, ec.EllipticCurvePrivateKey)
+        key = ec.generate_private_key(ec.SECP256R1())
+        end = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .issuer_name(issuer.subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(end - datetime.timedelta(days=365))
+            .not_valid_after(end)
+        )
+        if alternatives:
+            builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), False)
+        signed = builder.sign(signer, hashes.SHA256())
+        file = self.folder / f"client-{name.replace('/', '_')}.pem"
+        form = serialization.PrivateFormat.PKCS8
+        secret = key.private_bytes(PEM, form, serialization.NoEncryption())
+        file.write_bytes(signed.public_bytes(PEM) + secret)
+        context = self.client()
+        context.load_cert_chain(file)
+        return context
 
     def settings(self, **options: Any) -> Tls:
         return Tls(certificate=self.certificate, key=self.key, **options)

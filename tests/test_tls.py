@@ -19,12 +19,12 @@ def authority(tmp_path: Path) -> Authority:
 
 
 def shake_hands(
-    server: ssl.SSLContext, client: ssl.SSLContext
+    server: ssl.SSLContext, client: ssl.SSLContext, session: ssl.SSLSession | None = None
 ) -> tuple[ssl.SSLObject, ssl.SSLObject]:
     """Both ends of a connection in memory, or what either of them objects to."""
     to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
     ends = (
-        client.wrap_bio(to_client, to_server, server_hostname="localhost"),
+        client.wrap_bio(to_client, to_server, server_hostname="localhost", session=session),
         server.wrap_bio(to_server, to_client, server_side=True),
     )
     done: set[int] = set()
@@ -38,6 +38,15 @@ def shake_hands(
         if len(done) == 2:
             return ends
     raise AssertionError("no end of shaking hands")
+
+
+def resumable(server: ssl.SSLContext, client: ssl.SSLContext) -> ssl.SSLSession:
+    """A session that may be resumed; in TLS 1.3 it comes with the first data."""
+    asking, serving = shake_hands(server, client)
+    serving.write(b"x")
+    asking.read(1)
+    assert asking.session is not None
+    return asking.session
 
 
 def test_a_certificate_serves_clients_that_trust_its_issuer(authority):
@@ -174,6 +183,23 @@ def test_a_required_client_certificate_is_required(authority):
         _, served = shake_hands(context, known)
         shown = served.getpeercert() or {}
         assert shown["subjectAltName"] == (("DNS", "client"),)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_who_resumes_a_session_is_held_against_the_issuers_of_now(authority, version):
+    clients = authority.folder / "clients.pem"
+    clients.write_bytes(authority.file.read_bytes())
+    certificates = Certificates(authority.settings(client_ca=clients), "server.tls")
+    server = certificates.following()
+    known = authority.issue_client("shop")
+    known.maximum_version = version
+    session = resumable(server, known)
+    again, served = shake_hands(server, known, session)
+    assert (again.session_reused, bool(served.getpeercert())) == (True, True)
+    clients.write_bytes(Authority(authority.folder / "others").file.read_bytes())
+    assert certificates.refresh()
+    with pytest.raises(ssl.SSLCertVerificationError):
+        shake_hands(server, known, session)
 
 
 def test_an_optional_client_certificate_may_be_missing_but_not_wrong(authority):

@@ -33,6 +33,18 @@ def credential(headers: Iterable[Header]) -> bytes:
     Raises:
         Unauthenticated: there is none, or it is not plainly one. The message never quotes it.
     """
+    found = presented(headers)
+    if found is None:
+        raise Unauthenticated(f"credentials: {_EXPECTED}, got none")
+    return found
+
+
+def presented(headers: Iterable[Header]) -> bytes | None:
+    """The one credential of a request; None where it comes without any.
+
+    Raises:
+        Unauthenticated: what it has is not plainly one.
+    """
     bearer = api_key = None
     for name, value in headers:
         if name == _AUTHORIZATION:
@@ -45,10 +57,7 @@ def credential(headers: Iterable[Header]) -> bytes:
             api_key = _read(_TOKEN, value)
     if bearer is not None and api_key is not None and bearer != api_key:
         raise Unauthenticated(f"credentials: {_EXPECTED}, got two that differ")
-    found = bearer or api_key
-    if found is None:
-        raise Unauthenticated(f"credentials: {_EXPECTED}, got none")
-    return found
+    return bearer or api_key
 
 
 def _read(form: re.Pattern[bytes], value: bytes) -> bytes:

@@ -18,19 +18,22 @@ TOKENS = 0
 """The id under which all callers with a token of an identity provider are counted."""
 LOCAL = -2
 """The id of commands on the server's own machine."""
+CERTIFICATES = -1000
+"""The ids from here down are those of names of client certificates."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Principal:
-    """One key, or one token, as those who ask for permission see it.
+    """One key, token or certificate, as those who ask for permission see it.
 
     Attributes:
-        id: of the key; `TOKENS` or `LOCAL` for what is no key.
+        id: of the key; for what is no key `TOKENS`, `LOCAL`, or one from `CERTIFICATES` down.
         name: for logs and metrics.
         role: one of `ROLES`.
         models: the models it may call; None: all.
         until: seconds since 1970 after which it is nobody. Taken back by setting it to 0, so that
             whoever remembers a principal looks at this and nothing else.
+        proof: what it has shown, where its id does not say so.
     """
 
     id: int
@@ -38,11 +41,12 @@ class Principal:
     role: str
     models: frozenset[str] | None = None
     until: float = FOREVER
+    proof: str = ""
 
     @property
     def shown(self) -> str:
         """What it has shown, for the audit: a name alone may be that of several keys in turn."""
-        return {TOKENS: "token", LOCAL: "secret"}.get(self.id, f"key {self.id}")
+        return self.proof or {TOKENS: "token", LOCAL: "secret"}.get(self.id, f"key {self.id}")
 
     def may_call(self, model: str) -> bool:
         """Whether a model is among those it may know of."""

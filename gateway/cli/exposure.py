@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from gateway.access import secret
 from gateway.cli.findings import Case, Finding
 from gateway.cli.running import find
-from gateway.config import is_loopback
+from gateway.config import Tls, is_loopback
 from gateway.control.keys import Keys
 from gateway.control.store import FILE, Store
 
@@ -27,7 +27,7 @@ def check_access(case: Case) -> Iterator[Finding]:
     control = config.control.host
     if not config.control_asks:
         yield Finding("access", "ok", "the control port is open to this machine alone")
-    elif not is_loopback(control) and config.access.jwt is None and not _has_key(case, "admin"):
+    elif not is_loopback(control) and not _has_key(case, "admin", config.control.tls):
         found = f"the control port on {control} has no admin key: it will not start"
         yield Finding("access", "fail", found, f"{_CREATE} admin")
     else:
@@ -44,7 +44,7 @@ def check_access(case: Case) -> Iterator[Finding]:
 
 
 def _data_port(case: Case, port: str, host: str, asks: bool) -> Finding:
-    if asks and case.config.access.jwt is None and not _has_key(case, "client"):
+    if asks and not _has_key(case, "client", case.config.server.tls):
         found = f"{port} asks for keys, and there is no client key"
         return Finding("access", "warn", found, f"{_CREATE} client")
     if asks:
@@ -63,7 +63,10 @@ def check_secret(case: Case) -> Iterator[Finding]:
         yield Finding("secret", "fail", found, f"chmod 600 {file}, and rotate every key")
 
 
-def _has_key(case: Case, role: str) -> bool:
+def _has_key(case: Case, role: str, tls: Tls | None) -> bool:
+    """Whether anybody has a key of a role, or a token or certificate that does as well."""
+    if case.config.access.jwt is not None or case.config.knows_certificate(role, tls):
+        return True
     if not (case.home / FILE).exists():
         return False
     with Store.open(case.home) as store:

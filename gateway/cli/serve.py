@@ -232,9 +232,11 @@ def _check_access(settings: Config, keys: Keys) -> None:
     from gateway.config import is_loopback
 
     jwt = settings.access.jwt
+    admin = settings.knows_certificate("admin", settings.control.tls) or keys.has_active("admin")
+    client = settings.knows_certificate("client", settings.server.tls) or keys.has_active("client")
     if settings.access.data == "keys" or settings.control_asks:
         keys.check_secret()
-    if jwt is None and not is_loopback(settings.control.host) and not keys.has_active("admin"):
+    if jwt is None and not is_loopback(settings.control.host) and not admin:
         raise ConfigInvalid(
             f"control.host {settings.control.host}: expected at least one admin key where other"
             " machines reach the control port: penstock keys create --name NAME --role admin"
@@ -245,7 +247,7 @@ def _check_access(settings: Config, keys: Keys) -> None:
             " (access.data: keys asks for keys)",
             settings.server.host,
         )
-    if settings.access.data == "keys" and jwt is None and not keys.has_active("client"):
+    if settings.access.data == "keys" and jwt is None and not client:
         log.warning("no client key exists: penstock keys create --name NAME --role client")
 
 

@@ -1,7 +1,8 @@
 """Who may call, as control keeps it: keys go from the store to the workers, uses come back.
 
-Knows the store's keys, the table that carries them, and the counts by key. Knows nothing of
-requests. A change that any process makes reaches every worker in a fraction of a second.
+Knows the store's keys, the table that carries them, the counts by key, and that callers known by a
+certificate follow the same clock. Knows nothing of requests. A change that any process makes
+reaches every worker in a fraction of a second.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
+from collections.abc import Mapping
 
 from gateway.access.keyring import Keyring
 from gateway.access.principal import TOKENS
+from gateway.control.certified import Certified
 from gateway.control.keys import Changed, Keys
 from gateway.control.store import Store
 from gateway.control.tables import Tables
@@ -33,9 +36,17 @@ Uses = list[tuple[tuple[str, str, str], float]]
 class Access:
     """Lives on control's event loop; `keyring` knows what workers know."""
 
-    def __init__(self, store: Store, keys: Keys, keyring: Keyring, tables: Tables | None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        keys: Keys,
+        keyring: Keyring,
+        certified: Certified,
+        tables: Tables | None,
+    ) -> None:
         """`tables` carries keys to the workers; None where they ask for none."""
         self.keyring = keyring
+        self.certified = certified
         self._store = store
         self._keys = keys
         self._tables = tables
@@ -54,6 +65,7 @@ class Access:
             found = await asyncio.to_thread(self._keys.changed, since, before)
             self._looked_at, self._due = now, time.monotonic() + WRITE_S
             self._follow(found, whole=since is None)
+            await self.certified.refresh()
 
     def _follow(self, found: Changed, whole: bool) -> None:
         rows, dropped = found.rows, found.dropped
@@ -83,9 +95,13 @@ class Usage:
         self._unwritten: dict[int, float] = {}
         self._names: dict[int, str] = {TOKENS: "token", OTHER[0]: OTHER[1]}
 
+    def know(self, names: Mapping[int, str]) -> None:
+        """What callers that have no key are counted under, and what they are called."""
+        self._names |= names
+
     def note(self, key: int) -> None:
         """A key was used on the control port."""
-        if key > 0:  # neither a token nor `other`
+        if key > 0:  # no token, no certificate, not `other`
             self._unwritten[key] = time.time()
 
     def count(self) -> None:

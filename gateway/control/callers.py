@@ -9,17 +9,19 @@ on this machine shows cannot reach it by another name. Where it asks for keys, t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.access.headers import Header, credential
+from gateway.access.certificates import CertificateRing
+from gateway.access.headers import Header, credential, presented
 from gateway.access.keyring import Keyring
 from gateway.access.local import PREFIX, local_user
 from gateway.access.principal import LOCAL, Principal
-from gateway.access.scopes import keep, principal_of
+from gateway.access.scopes import keep, principal_of, shown_of
 from gateway.control.audit import Actor, Door
 from gateway.control.failures import failure
 from gateway.errors import ForbiddenHost, GatewayError, Unauthenticated
@@ -34,22 +36,27 @@ class Known:
     Attributes:
         asks: nobody else may come.
         keyring: keys and tokens.
+        certificates: of clients.
         secret: of the server, which commands on its machine can read.
         used: is told the number of every key that is used.
     """
 
     asks: bool
     keyring: Keyring
+    certificates: CertificateRing
     secret: bytes
     used: Callable[[int], None]
 
-    def find(self, headers: Iterable[Header]) -> Principal:
-        """Who sends a request.
+    def find(self, scope: Mapping[str, Any]) -> Principal:
+        """Who sends a request: whose key it carries, else whose certificate its connection has.
 
         Raises:
             Unauthenticated: nobody that is known.
         """
-        given = credential(headers)
+        shown = shown_of(scope)
+        if shown is not None and presented(scope["headers"]) is None:
+            return self.certificates.find(shown)
+        given = credential(scope["headers"])
         return self._local(given) or self.keyring.find(given)
 
     def local(self, headers: Iterable[Header]) -> Principal | None:
@@ -89,7 +96,7 @@ class KnownCallersOnly:
         """Passes on, or answers 401."""
         if scope["type"] == "http" and scope["path"] not in self._public:
             try:
-                principal = self._known.find(scope["headers"])
+                principal = self._known.find(scope)
             except GatewayError as error:
                 await failure(error)(scope, receive, send)
                 return

@@ -147,6 +147,8 @@ def _sections(old: Config, new: Config) -> Iterator[Difference]:
 def _needs_restart(path: Path, after: Any) -> bool:
     if path == ("repository", "allow_load"):
         return bool(after)  # switching it off is obeyed at once
+    if path == ("access", "certificates"):
+        return False
     return path[0] in FIXED_SECTIONS or path == ("repository", "change_timeout_s")
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Mapping, Sequence
 
 from gateway import config as configuration
@@ -28,7 +29,7 @@ log = logging.getLogger("penstock.control")
 
 
 class InForce:
-    """Every method reads the database: control calls them on threads, one at a time."""
+    """Every method reads the database: control calls them on threads."""
 
     def __init__(
         self, revisions: Revisions, launch: Launch, environ: Mapping[str, str] = os.environ
@@ -39,6 +40,7 @@ class InForce:
         self._environ = environ
         self._seen = launch.revision
         self._config = launch.config
+        self._refreshing = threading.Lock()
 
     @property
     def config(self) -> Config:
@@ -47,16 +49,17 @@ class InForce:
 
     def refresh(self) -> Config:
         """Takes the newest revision up. One that does not fit here is logged, once, and left."""
-        if self.revisions.newest_number() != self._seen:
-            newest = self.revisions.newest()
-            try:
-                fresh = self.lay(newest.config).effective
-            except ConfigInvalid as error:
-                log.error("%s", error)
-            else:
-                self._take(fresh)
-            self._seen = newest.number
-        return self._config
+        with self._refreshing:
+            if self.revisions.newest_number() != self._seen:
+                newest = self.revisions.newest()
+                try:
+                    fresh = self.lay(newest.config).effective
+                except ConfigInvalid as error:
+                    log.error("%s", error)
+                else:
+                    self._take(fresh)
+                self._seen = newest.number
+            return self._config
 
     def reread(self, actor: Actor) -> None:
         """Makes a revision of the file that the server was started with, where it was changed.
@@ -92,4 +95,7 @@ class InForce:
             if one.restart:
                 log.warning("%s: what it says now takes effect at the next start", one.path)
         fixed = {name: getattr(started, name) for name in FIXED_SECTIONS}
+        # Who is known by a certificate is obeyed at once: taking one back must not wait.
+        known = {"certificates": fresh.access.certificates}
+        fixed["access"] = started.access.model_copy(update=known)
         self._config = fresh.model_copy(update=fixed)

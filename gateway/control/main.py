@@ -21,6 +21,7 @@ import uvicorn
 import uvloop
 
 from gateway import __version__, logs
+from gateway.access.certificates import CertificateRing
 from gateway.access.keyring import Keyring
 from gateway.access.tokens import token_verifier
 from gateway.control import audit_operations, config_operations, key_operations, views
@@ -33,11 +34,13 @@ from gateway.control.audit import Actor, Audit, by_signal
 from gateway.control.blocks import Blocks
 from gateway.control.callers import Known
 from gateway.control.certificates import PortCertificates
+from gateway.control.certified import Certified
 from gateway.control.changes import Changes
 from gateway.control.desired import Sources
 from gateway.control.in_force import InForce
 from gateway.control.jwks import Jwks
 from gateway.control.keys import Keys
+from gateway.control.lines import Line
 from gateway.control.links import Links
 from gateway.control.lookout import Lookout
 from gateway.control.memory import Memory
@@ -146,11 +149,15 @@ class Control:
         tables = self._links.tables if access.data == "keys" else None
         jwt = access.jwt
         verifier = token_verifier(jwt)
-        self._access = Access(self._store, self._keys, Keyring(secret, verifier), tables)
+        self._usage = Usage(arena, self._keys)
+        certified = Certified(
+            lambda: self._in_force.refresh().access, CertificateRing(), tables, self._usage.know
+        )
+        keyring = Keyring(secret, verifier)
+        self._access = Access(self._store, self._keys, keyring, certified, tables)
         self._jwks = None
         if jwt is not None and verifier is not None:
             self._jwks = Jwks(jwt, verifier, tables, self._run_dir / "jwks.json")
-        self._usage = Usage(arena, self._keys)
         loop.add_reader(self._supervisor.fileno(), self._hear_supervisor)
         self._export = self._start_export()
         self._spawn(self._begin())
@@ -227,6 +234,7 @@ class Control:
             server_header=False,
             timeout_graceful_shutdown=2,
             ws="none",
+            http=Line,
         )
         port.load()
         port.ssl = self._certificates.control()
@@ -241,7 +249,8 @@ class Control:
     def _known(self) -> Known:
         """Who may come to the control port."""
         asks = self._launch.config.control_asks
-        return Known(asks, self._access.keyring, self._launch.secret, self._usage.note)
+        ring = self._access.certified.ring
+        return Known(asks, self._access.keyring, ring, self._launch.secret, self._usage.note)
 
     # ---- what happens ---------------------------------------------------------------------------
 

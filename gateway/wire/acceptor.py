@@ -18,6 +18,7 @@ from collections.abc import Callable
 
 from gateway.errors import TooManyConnections
 from gateway.wire import answers
+from gateway.wire.encrypted import Encrypted
 from gateway.wire.services import Services
 
 logger = logging.getLogger("penstock.wire")
@@ -195,18 +196,25 @@ class Acceptor:
 
     async def _open(self, sock: socket.socket) -> None:
         tls = self._tls()
-        # Who shakes hands slowly holds a connection, as who sends a head slowly does.
-        patience_s = None if tls is None else self._services.limits.header_timeout_s
         try:
-            await self._loop.connect_accepted_socket(
-                self._protocol, sock, ssl=tls, ssl_handshake_timeout=patience_s
-            )
+            if tls is None:
+                await self._loop.connect_accepted_socket(self._protocol, sock)
+            else:
+                await self._shake_hands(sock, tls)
         except OSError as error:
             logger.debug("a connection was lost before it began: %s", error)
             sock.close()
             self._services.never_opened()
             if tls is not None:
                 self._services.counters.handshake_failed()
+
+    async def _shake_hands(self, sock: socket.socket, tls: ssl.SSLContext) -> None:
+        # Who shakes hands slowly holds a connection, as who sends a head slowly does.
+        patience_s = self._services.limits.header_timeout_s
+        shaken = self._loop.create_future()
+        encrypted = Encrypted(self._loop, self._protocol(), tls, shaken, patience_s)
+        await self._loop.connect_accepted_socket(lambda: encrypted, sock)
+        await shaken
 
     def _refuse(self, sock: socket.socket) -> None:
         limit = self._services.limits.max_connections

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
+from gateway.access.scopes import shown_of
 from gateway.errors import (
     BodyTooLarge,
     GatewayError,
@@ -301,7 +302,7 @@ def read_scope(scope: Scope) -> Head:
     path = raw.partition(b"?")[0] if raw else urllib.parse.quote(scope["path"]).encode("ascii")
     method = scope["method"].encode("ascii")
     headers = [(bytes(name).lower(), bytes(value)) for name, value in scope["headers"]]
-    head = Head(method, path, scope.get("query_string", b""), headers)
+    head = Head(method, path, scope.get("query_string", b""), headers, shown=shown_of(scope))
     given = head.first(b"x-request-id")
     head.echo = None if given is None else read_echo(given)
     parents = [value for name, value in headers if name == TRACEPARENT]

@@ -19,6 +19,7 @@ from uvicorn._types import ASGIReceiveEvent, ASGISendEvent, HTTPScope
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from gateway.access.scopes import SHOWN
 from gateway.errors import GatewayError
 from gateway.exchange import Header, Phases
 from gateway.wire import answers
@@ -196,6 +197,8 @@ def _scope(lane: Lane, head: Head, notes: Notes) -> HTTPScope:
         path = urllib.parse.unquote(path)
     state = lane.app_state.copy()
     state[NOTES_STATE] = notes
+    if lane.shown is not None:
+        state[SHOWN] = lane.shown
     return {
         "type": "http",
         "asgi": {"version": lane.asgi_version, "spec_version": "2.3"},

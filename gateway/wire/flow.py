@@ -1,8 +1,8 @@
 """Why a connection is not being read, and whether it takes more to write.
 
-Knows one transport. Knows nothing of HTTP. Several reasons may hold reading back at once; it goes
-on when the last is gone. Reading is held as rarely as can be: a transport that is not read sees
-neither FIN nor RST.
+Knows one transport, and the one below it over TLS. Knows nothing of HTTP. Several reasons may hold
+reading back at once; it goes on when the last is gone. Reading is held as rarely as can be: a
+transport that is not read sees neither FIN nor RST.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 
 from uvicorn.protocols.http.flow_control import FlowControl
+
+from gateway.wire.encrypted import beneath
 
 BODY, PIPELINE, WRITE, LAG = 1, 2, 4, 8
 """Reasons: a handler does not take its body; too many requests wait; the client does not read;
@@ -21,7 +23,14 @@ class Flow(FlowControl):
 
     def __init__(self, transport: asyncio.Transport) -> None:
         super().__init__(transport)
+        self._below = beneath(transport)
         self._held = 0
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait to be sent; over TLS most of them are out of the transport's sight."""
+        unsent = self._transport.get_write_buffer_size()
+        return unsent if self._below is None else unsent + self._below.get_write_buffer_size()
 
     def hold(self, reason: int) -> None:
         """Stops reading for this reason."""

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from time import time
 from typing import TYPE_CHECKING, Any
 
-from gateway.access.headers import credential
+from gateway.access.certificates import CertificateRing
+from gateway.access.headers import credential, presented
 from gateway.access.keyring import Keyring
 from gateway.access.principal import FOREVER, Principal
 from gateway.access.roles import Permission
@@ -52,17 +53,20 @@ class Guard:
         doors: what stands before the endpoints, by raw path; the worker replaces it with the plan.
     """
 
-    def __init__(self, keyring: Keyring, series: Series) -> None:
+    def __init__(self, keyring: Keyring, certificates: CertificateRing, series: Series) -> None:
         self._keyring = keyring
+        self._certificates = certificates
         self._series = series
         self.doors: Mapping[bytes, Door] = {}
 
     def principal(self, head: Head) -> Principal:
-        """Who sends a request.
+        """Who sends a request: whose key it carries, else whose certificate its connection has.
 
         Raises:
             Unauthenticated: nobody that is known.
         """
+        if head.shown is not None and presented(head.headers) is None:
+            return self._certificates.find(head.shown)
         return self._keyring.find(credential(head.headers))
 
     def arriving(self, head: Head) -> None:

@@ -19,6 +19,7 @@ from gateway.exchange import Header
 from gateway.wire.trace import TRACEPARENT, Trace, read_traceparent
 
 if TYPE_CHECKING:
+    from gateway.access.certificates import Shown
     from gateway.wire.guard import Passage
 
 MAX_ECHOED_BYTES = 256
@@ -44,6 +45,8 @@ _UPGRADE_HEADERS = frozenset((b"upgrade", b"http2-settings"))
 class Head:
     """One request's head, read once. Requests with byte for byte the same head may share it.
 
+    Not across connections where a client has shown a certificate, though.
+
     Attributes:
         version: `"1.1"` or `"1.0"`.
         keep_alive: the client lets the connection stay open after the answer.
@@ -54,6 +57,7 @@ class Head:
             so such heads are not shared.
         timed: the answer tells how long its phases took.
         plain: nothing here asks for more than the shortest answer head.
+        shown: the certificate of the connection that it came on, where anybody asks.
         passage: what was found out about who sends it, where anybody asks.
     """
 
@@ -69,6 +73,7 @@ class Head:
     trace: Trace | None = None
     timed: bool = False
     plain: bool = True
+    shown: Shown | None = None
     passage: Passage | None = None
     _fields: dict[bytes, bytes] | None = field(default=None, repr=False)
 

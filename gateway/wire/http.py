@@ -21,6 +21,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from gateway.access.certificates import Shown, read_certificate
 from gateway.errors import GatewayError
 from gateway.exchange import Endpoint
 from gateway.wire import answers, patience
@@ -28,9 +29,12 @@ from gateway.wire.cycle import Cycle
 from gateway.wire.flow import LAG, PIPELINE, WRITE, Flow
 from gateway.wire.head import Head
 from gateway.wire.intake import BodySink, Intake
-from gateway.wire.services import Services
+from gateway.wire.services import MAX_HEADS, MAX_OWN_HEADS, Services
 from gateway.wire.trace import TRACEPARENT
 from gateway.wire.turns import LaneExchange, Refusal, Turn
+
+# Beyond this, cutting what came in two costs more than parsing its head.
+WHOLE_BYTES = 65_536
 
 
 class Lane(HttpToolsProtocol):
@@ -60,6 +64,9 @@ class Lane(HttpToolsProtocol):
         self.services = services
         self.parser = None  # type: ignore[assignment]  # the intake has its own
         self.intake = Intake(services, self)
+        self.shown: Shown | None = None
+        """The client's certificate, where anybody asks who it is."""
+        self._heads = services.heads
         self.last = False
         """No request is taken after those that are here."""
         self._eof = False
@@ -86,6 +93,11 @@ class Lane(HttpToolsProtocol):
         super().connection_made(transport)
         if self._on_lane:
             self.flow = Flow(transport)
+            if self.services.guard is not None:
+                self.shown = read_certificate(transport.get_extra_info("peercert"))
+                if self.shown is not None:
+                    # Who sends the same bytes on another connection is somebody else.
+                    self._heads = {}
             self.services.opened(self)
 
     def data_received(self, data: bytes) -> None:
@@ -96,12 +108,12 @@ class Lane(HttpToolsProtocol):
         services = self.services
         intake = self.intake
         self.since = services.now
-        if not intake.begun and not self._unread and not intake.ended:
+        if len(data) <= WHOLE_BYTES and not intake.begun and not self._unread and not intake.ended:
             # The same bytes after the end of a message mean the same head: it need not be parsed
-            # twice.
-            end = data.find(b"\r\n\r\n") + 4
-            head = services.heads.get(data[:end])
-            if head is not None and len(data) - end == head.length:
+            # twice. One cut into both parts is the shortest way to see that.
+            raw, _, body = data.partition(b"\r\n\r\n")
+            head = self._heads.get(raw)
+            if head is not None and len(body) == head.length:
                 endpoint = services.endpoints.get(head.path)
                 held = services.buffered_bytes + head.length
                 if endpoint is not None and held <= services.limits.max_buffered_bytes:
@@ -111,7 +123,7 @@ class Lane(HttpToolsProtocol):
                             self,
                             endpoint,
                             head,
-                            data[end:],
+                            body,
                             time.perf_counter(),
                             next(services.sequence),
                         )
@@ -143,7 +155,7 @@ class Lane(HttpToolsProtocol):
         super().pause_writing()
         if self._on_lane:
             self.stalled = self.services.now
-            self.note_unsent(self.transport.get_write_buffer_size())
+            self.note_unsent(self.flow.unsent)
             self.flow.hold(WRITE)
 
     def resume_writing(self) -> None:
@@ -169,6 +181,7 @@ class Lane(HttpToolsProtocol):
         """A request to an endpoint is delivered whole; others go to the application at once."""
         endpoint = self.services.endpoints.get(head.path) if head.method == b"POST" else None
         if self.services.guard is not None:
+            head.shown = self.shown
             self.services.guard.arriving(head)
         if endpoint is not None:
             self._endpoint = endpoint
@@ -179,6 +192,13 @@ class Lane(HttpToolsProtocol):
         cycle = self._receiving = self.cycle_class(self, head)
         self._take(cycle)
         return cycle
+
+    def remember(self, raw: bytes, head: Head) -> None:
+        """Keeps a head for the requests that begin with the same bytes."""
+        heads = self._heads
+        if len(heads) >= (MAX_HEADS if self.shown is None else MAX_OWN_HEADS):
+            heads.clear()
+        heads[raw] = head
 
     def request_arrived(self, head: Head, body: bytes, arrived: float) -> None:
         """A request to an endpoint is whole."""

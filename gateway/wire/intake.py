@@ -55,6 +55,9 @@ class Receiver(Protocol):
             GatewayError: the body is not to be read.
         """
 
+    def remember(self, raw: bytes, head: Head) -> None:
+        """Keeps a head, so that the next request that begins with the same bytes is not parsed."""
+
     def request_arrived(self, head: Head, body: bytes, arrived: float) -> None:
         """A whole request is there."""
 
@@ -146,9 +149,9 @@ class Intake:
         if self._completed == completed + 1 and not self.begun and head is not None and not rest:
             size = len(data) - (head.length or 0)
             if size <= MAX_HEAD_BYTES and self._memorable(head):
-                raw = data[:size]
-                if raw.find(b"\r\n\r\n") == size - 4:
-                    self._services.remember(raw, head)
+                raw = data[: size - 4]
+                if data.find(b"\r\n\r\n") == len(raw):
+                    self._receiver.remember(raw, head)
         return rest
 
     def release(self) -> None:

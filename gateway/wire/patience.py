@@ -94,12 +94,14 @@ def check(
 def _check_unsent(
     connection: Awaited, now: float, patience_s: float, cut: Callable[[str], None]
 ) -> None:
-    unsent = connection.transport.get_write_buffer_size()
-    # Over TLS a transport may close with nothing left of its own: what it has handed on to the
-    # one below takes time as well, and its clock begins here.
+    unsent = connection.flow.unsent
     if unsent != connection.unsent or not connection.stalled:
         connection.note_unsent(unsent)
         connection.stalled = now
+    elif not unsent:
+        # Over TLS a client is told of the end, and may say that it has heard; few do.
+        if now - connection.stalled > LINGER_S:
+            connection.transport.abort()
     elif now - connection.stalled > patience_s:
         cut("write_timeout")
         connection.transport.abort()

@@ -25,6 +25,8 @@ from gateway.wire.sweep import Sweep
 # of heads near a megabyte even when every request brings a new one.
 MAX_HEADS = 512
 MAX_HEAD_BYTES = 2048
+# Of a connection whose client has shown a certificate: such heads are its own.
+MAX_OWN_HEADS = 8
 # A request that is already in a socket's buffer is read before its connection is taken for idle.
 IDLE_CHECK_S = 0.05
 
@@ -89,7 +91,7 @@ class Services:
         buffered_bytes: held at the moment: bodies, tensors of large ones, answers yet to be read.
         connections: all that are open.
         opening: how many are accepted and not yet open.
-        heads: recently seen heads of requests to endpoints, by their bytes.
+        heads: recently seen heads of requests to endpoints, by their bytes up to the empty line.
     """
 
     endpoints: dict[bytes, Endpoint]
@@ -134,12 +136,6 @@ class Services:
     def new_request_id(self) -> bytes:
         """A request id for what never became an exchange."""
         return b"%b%x" % (self.request_id_prefix, next(self.sequence))
-
-    def remember(self, raw: bytes, head: Head) -> None:
-        """Keeps a head, so that the next request that begins with the same bytes is not parsed."""
-        if len(self.heads) >= MAX_HEADS:
-            self.heads.clear()
-        self.heads[raw] = head
 
     def opened(self, connection: Connection) -> None:
         """A connection begins."""

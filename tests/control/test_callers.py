@@ -8,6 +8,7 @@ import time
 import httpx
 import pytest
 
+from gateway.access.certificates import CertificateRing
 from gateway.access.keyring import Keyring
 from gateway.access.keys import digest
 from gateway.access.local import local_token
@@ -47,6 +48,7 @@ class Server:
                 for number, (role, key) in enumerate(ROLE_KEYS.items(), 101)
             }
         )
+        self.certificates = CertificateRing()
         self.done = []
         self.used: list[int] = []
         self.actors: list[Actor] = []
@@ -54,7 +56,9 @@ class Server:
             *operations(self.admin(), open_metrics),
             *key_operations.operations(self.keys, self.refresh),
         )
-        self.app = build_app(self.table, Known(asks, self.ring, SECRET, self.used.append))
+        self.app = build_app(
+            self.table, Known(asks, self.ring, self.certificates, SECRET, self.used.append)
+        )
 
     def admin(self):
         async def reload(actor, _name, _reread):

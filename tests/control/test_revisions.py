@@ -186,6 +186,21 @@ def test_what_only_a_start_changes_stays_and_is_told(revisions, home, caplog):
     assert "limits.max_headers" in caplog.text
 
 
+def test_who_is_known_by_a_certificate_changes_at_once_and_the_rest_of_access_does_not(
+    revisions, home, caplog
+):
+    in_force = InForce(revisions, Launch(Config(), home), {})
+    revisions.add(
+        "server: {tls: {certificate: c, key: k, client_ca: a}}\n"
+        "access: {data: keys, certificates: [{name: till, subject: 'cn:till', role: client}]}\n",
+        ANN,
+    )
+    access = in_force.refresh().access
+    assert (access.data, [one.name for one in access.certificates]) == ("open", ["till"])
+    assert "access.data: what it says now takes effect at the next start" in caplog.text
+    assert "access.certificates" not in caplog.text
+
+
 def test_a_revision_that_does_not_fit_is_told_once_and_the_last_one_stays(revisions, home, caplog):
     in_force = InForce(revisions, Launch(Config(), home), {"PENSTOCK_MODELS__A_B__VERSION": "2"})
     revisions.add(ONE, ANN)

@@ -46,6 +46,11 @@ def test_a_key_opens_the_model_and_none_does_not(printed):
     assert answered.rstrip().endswith("401")
 
 
+def test_a_client_certificate_opens_the_model_as_well(printed):
+    asked = next(n for n, (_, text) in enumerate(BLOCKS) if "--cert " in text)
+    assert printed[asked].strip() == "200"
+
+
 def test_prometheus_key_reads_metrics(printed):
     counted = printed[next(n for n, (_, text) in enumerate(BLOCKS) if "/metrics" in text)]
     assert int(counted) > 50

@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+from gateway.access.certificates import CertificateRing
 from gateway.access.keyring import Keyring
 from gateway.access.keys import digest
 from gateway.wire.guard import SMALL_BODY_BYTES, Guard
@@ -31,8 +32,9 @@ class World:
     def __init__(self):
         self.ring = Keyring(SECRET)
         self.ring.replace({digest_of(ANN): row(1, "ann"), digest_of(BOB): row(2, "bob", ["held"])})
+        self.certificates = CertificateRing()
         self.words: dict[tuple[int, str, int], memoryview] = {}
-        self.guard = Guard(self.ring, self.series)
+        self.guard = Guard(self.ring, self.certificates, self.series)
 
     def series(self, *name):
         return self.words.setdefault(name, memoryview(bytearray(8)).cast("q"))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,11 @@ import pytest
 
 from gateway.tls import Certificates
 from tests.certificates import Authority
-from tests.wire.http_rig import WAIT_S, Rig, chunked, post, request, rig
+from tests.wire.http_rig import WAIT_S, Client, Rig, chunked, post, request, rig
+
+# More than the kernel takes on both sides together.
+LARGE = 20_000_000
+PIECE = 100_000
 
 
 @pytest.fixture(scope="module")
@@ -138,21 +144,97 @@ def test_a_new_context_serves_the_next_connection_and_leaves_the_open_ones(tmp_p
         assert before.send(post("/echo", b"3")).answer().body == b"3"
 
 
-def test_an_answer_under_way_when_the_connection_closes_arrives_whole(server, trust):
-    body = bytes(range(256)) * 32_768
-    client = server.connect(trust).send(post("/echo", body, "Connection: close"))
-    assert server.reached(
-        lambda: (
-            all(line.transport.is_closing() for line in server.services.connections)
-            and server.seen.qsize() == 1
-        )
-    )
+# A client that does not read: what the encrypting transport has handed on counts as well.
 
-    def look() -> None:
-        for connection in tuple(server.services.connections):
-            connection.check(server.services.now)
 
-    for _ in range(3):
-        server.call(look)
-    assert client.answer().body == body
-    assert server.counters.numbers["cut: write_timeout"] == 0
+def read_steadily(client: Client, size: int, for_s: float) -> bytes:
+    """An answer of about `size` bytes, to its end, in pieces that take this long all in all."""
+    pieces = []
+    while piece := client.socket.recv(PIECE):
+        pieces.append(piece)
+        time.sleep(for_s * len(piece) / size)
+    return b"".join(pieces)
+
+
+def test_answers_that_nobody_reads_count_as_bytes_that_a_worker_holds(context, trust):
+    with rig(tls=lambda: context, max_buffered_bytes=24 << 20) as server:
+        clients = [server.connect(trust) for _ in range(3)]
+        for client in clients[:2]:
+            client.send(post("/held", b"x"))
+            server.call(server.next_held().reply, 200, b"y" * LARGE)
+        assert server.reached(lambda: server.services.buffered_bytes > 24 << 20)
+        answer = server.connect(trust).send(post("/echo", b"x")).answer()
+        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        assert server.counters.numbers["overloaded"] == 1
+        assert server.get(tls=trust).status == 200
+        assert len(clients[0].answer().body) == LARGE
+        assert clients[2].send(post("/echo", b"x")).answer().status == 200
+        clients[1].reset()
+        assert server.reached(lambda: server.services.buffered_bytes == 0)
+
+
+@pytest.mark.parametrize("headers", [(), ("Connection: close",)], ids=["kept", "closing"])
+@pytest.mark.parametrize("path", ["/echo", "/app"])
+def test_a_client_that_does_not_read_its_answer_is_let_go(context, trust, path, headers):
+    with rig(tls=lambda: context, write_timeout_s=0.1) as server:
+        client = server.connect(trust).send(post(path, b"x" * LARGE, *headers))
+        assert server.reached(lambda: not server.services.connections)
+        assert server.counters.numbers["cut: write_timeout"] == 1
+        assert server.get(tls=trust).status == 200
+        with pytest.raises((EOFError, OSError)):
+            client.answer()
+
+
+@pytest.mark.parametrize("headers", [(), ("Connection: close",)], ids=["kept", "closing"])
+def test_a_client_that_reads_slowly_but_steadily_gets_all_of_it(context, trust, headers):
+    body = random.Random(1).randbytes(LARGE)
+    with rig(tls=lambda: context, write_timeout_s=0.4) as server:
+        client = server.connect(trust).send(post("/echo", body, *headers))
+        if not headers:
+            client.send(post("/echo", b"next", "Connection: close"))
+        answer = read_steadily(client, LARGE, for_s=2.0)
+        assert answer.split(b"\r\n\r\n", 1)[1][:LARGE] == body
+        assert answer.endswith(b"next" if not headers else body[-4:])
+        assert server.counters.numbers["cut: write_timeout"] == 0
+
+
+def test_requests_of_a_client_that_does_not_read_are_not_read(server, trust):
+    client = server.connect(trust).send(post("/echo", b"x" * LARGE))
+    (lane,) = server.call(lambda: list(server.services.connections))
+    assert server.reached(lambda: lane.flow.write_paused)
+    client.send(post("/echo", b"next"))
+    assert server.call(lambda: (lane.flow.read_paused, server.seen.qsize())) == (True, 1)
+    assert len(client.answer().body) == LARGE
+    assert client.answer().body == b"next"
+
+
+def test_a_client_that_never_answers_the_end_does_not_hold_the_server(context, trust):
+    with rig(tls=lambda: context, write_timeout_s=WAIT_S * 3) as server:
+        client = server.connect(trust).send(post("/echo", b"x", "Connection: close"))
+        assert client.answer().body == b"x"
+        assert server.reached(lambda: not server.services.connections)
+        assert server.counters.numbers["cut: write_timeout"] == 0
+
+
+def test_what_comes_with_the_end_of_the_handshake_is_taken(server, trust):
+    """A client may send its request along; the server may find far more than one read takes."""
+    body = random.Random(2).randbytes(2_000_000)
+    raw = socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_S)
+    theirs, ours = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = trust.wrap_bio(theirs, ours, server_hostname="localhost")
+    while True:
+        try:
+            client.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            raw.sendall(ours.read())
+            theirs.write(raw.recv(65_536))
+    client.write(post("/echo", body))
+    raw.sendall(ours.read())
+    answer = b""
+    while not answer.endswith(body):
+        try:
+            answer += client.read(65_536)
+        except ssl.SSLWantReadError:
+            theirs.write(raw.recv(65_536))
+    raw.close()

@@ -1,0 +1,83 @@
+"""Callers known by a certificate reach workers and metrics as the document in force has them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gateway.access.certificates import CertificateRing, Shown, number_of
+from gateway.config import Access
+from gateway.control.certified import Certified
+from gateway.errors import Unauthenticated
+
+pytestmark = pytest.mark.anyio
+
+TILL = {"name": "till", "subject": "cn:till", "role": "client", "models": ["m"]}
+DESK = {"name": "desk", "subject": "dns:Desk.example", "role": "viewer"}
+
+
+class Office:
+    """What is in force, and what was told of it."""
+
+    def __init__(self):
+        self.published = []
+        self.names = {}
+        self.born()
+
+    def publish(self, *message):
+        self.published.append(message)
+
+    def born(self):
+        """Control, or its successor."""
+        self.ring = CertificateRing()
+        tables: Any = self
+        self.certified = Certified(lambda: self.access, self.ring, tables, self.names.update)
+
+    async def say(self, *callers):
+        self.access = Access(certificates=callers)
+        await self.certified.refresh()
+
+    def knows(self, name):
+        try:
+            return self.ring.find(Shown(frozenset({name}), 4e9)).name
+        except Unauthenticated:
+            return None
+
+
+@pytest.fixture
+def office():
+    return Office()
+
+
+async def test_what_changes_is_sent_and_nothing_else(office):
+    await office.say(TILL)
+    await office.say(TILL)
+    await office.say(TILL, DESK)
+    await office.say(DESK)
+    rows = {"cn:till": ["till", "client", ["m"]], "dns:desk.example": ["desk", "viewer", ["*"]]}
+    assert [(name, sent, gone) for name, _, sent, gone in office.published] == [
+        ("certificates", {"cn:till": rows["cn:till"]}, []),
+        ("certificates", {"dns:desk.example": rows["dns:desk.example"]}, []),
+        ("certificates", {}, ["cn:till"]),
+    ]
+    assert (office.knows("cn:till"), office.knows("dns:desk.example")) == (None, "desk")
+
+
+async def test_an_empty_list_is_sent_too_since_workers_wait_for_it(office):
+    await office.say()
+    assert [sent for _, _, sent, _ in office.published] == [{}]
+
+
+async def test_a_successor_names_the_same_callers_the_same(office):
+    await office.say(TILL, DESK)
+    office.born()
+    await office.say(DESK, TILL)
+    first, second = (version for _, version, _, _ in office.published)
+    assert first == second
+
+
+async def test_who_is_taken_out_keeps_its_name_in_the_counts(office):
+    await office.say(TILL)
+    await office.say()
+    assert office.names == {number_of("till"): "till"}
