@@ -54,6 +54,7 @@ from gateway.openinference import OpenInference
 from gateway.plan import Held, Plan
 from gateway.serving.deployment import Deployment, Loaded, load
 from gateway.serving.turn import TurnBudget
+from gateway.sketches import Sketches
 from gateway.spans import TracedRequest
 from gateway.tables import TableInbox
 from gateway.tls import WATCH_S, Certificates
@@ -139,6 +140,7 @@ class Worker:
         self._direct: Mapping[bytes, Endpoint] = {}
         if config.access.data == "keys":
             self._ask_for_keys(inherited.launch.secret)
+        self._sketches = Sketches(self._arena, slot, self._pool)
         self._deployments: set[Deployment] = set()  # those that have left and still drain, too
         self._places = list(range(RUNNING, LOADING))
         self._loading_places = list(range(LOADING, LOADING + PARALLEL))
@@ -376,6 +378,7 @@ class Worker:
         served.endpoint.retire(self._elsewhere)
 
         def close() -> None:
+            self._sketches.release(served)
             self._deployments.discard(served.deployment)
             closing = self._loop.run_in_executor(self._pool, served.deployment.close)
             closing.add_done_callback(closed)
@@ -408,6 +411,7 @@ class Worker:
         else:
             self._guard.doors = doors = self._api.infer_paths(partial(self._door, self._guard))
             endpoints.update((path, door.enter) for path, door in doors.items())
+        self._sketches.follow(plan, self._catalogue.by_id.values())
         if self._logs:
             models = self._api.infer_paths(_model)
             for one in self._logs:

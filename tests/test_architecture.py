@@ -41,30 +41,48 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": {"errors", "names", "tensors", "config"},
     "wire": {"access", "errors", "exchange", "tensors", "config", "kernels", "spans"},
     "serving": GROUND | {"models", "kernels", "devices"},
-    "monitor": {"errors", "kernels"},
+    "monitor": {"errors", "kernels", "profiles", "tensors"},
+    "profiles": {"errors", "tensors", "kernels"},
     "client": {"errors", "tensors", "wire"},
+    "drift": {"errors", "kernels", "profiles"},
+    "rows": {"errors", "tensors", "client"},
     "inference": GROUND | {"serving", "monitor", "wire"},
     "catalogue": GROUND | {"serving", "inference"},
     "openinference": GROUND
     | {"access", "models", "catalogue", "inference", "serving", "monitor", "wire"},
     "tables": set(),
     "follower": GROUND | {"catalogue", "serving", "channel", "tables"},
+    "sketches": GROUND | {"catalogue", "monitor", "profiles"},
+    "profiling": GROUND | {"client", "rows", "profiles", "serving"},
     "trial": GROUND | {"serving", "logs"},
     "inherited": GROUND | {"channel", "handover", "keepsake", "monitor", "sockets"},
     "worker": GROUND
     | DATA_PLANE
-    | {"access", "tables", "devices", "inherited", "channel", "handover", "sockets", "tls", "logs"}
-    | {"spans"},
+    | {
+        "access",
+        "tables",
+        "devices",
+        "inherited",
+        "channel",
+        "handover",
+        "sketches",
+        "sockets",
+        "spans",
+        "tls",
+        "logs",
+    },
     "control": GROUND
     | {
         "access",
         "tables",
         "inherited",
         "channel",
+        "drift",
         "handover",
         "keepsake",
         "models",
         "monitor",
+        "profiles",
         "kernels",
         "spans",
         "tls",
@@ -86,6 +104,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         "models",
         "kernels",
         "client",
+        "rows",
+        "profiles",
+        "profiling",
         "tls",
     },
     "__main__": {"cli"},
@@ -104,6 +125,7 @@ ONLY_IN: dict[str, set[str]] = {
     "yaml": {"yaml_text"},
     "httpx": {"client", "control"},
     "jwt": {"access"},
+    "pyarrow": {"rows"},
     "opentelemetry": {"control"},
 }
 
@@ -170,7 +192,8 @@ def test_a_package_is_known_only_where_it_belongs(package: str, rooms: set[str])
 
 
 def test_kernels_import_numpy_and_numba_alone() -> None:
-    standard = {"__future__", "collections", "hashlib", "os", "pathlib", "time", "typing", "math"}
+    standard = {"__future__", "collections", "contextlib", "dataclasses", "functools", "hashlib"}
+    standard |= {"math", "os", "pathlib", "statistics", "time", "typing"}
     found = {
         name.split(".")[0]
         for path in MODULES

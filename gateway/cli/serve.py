@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     logs.set_up(settings.log.format, settings.log.level, "supervisor")
     for doubt in doubts:
         log.warning("%s", doubt)
-    _prepare_environment(home)
+    prepare_environment(home)
     _raise_file_limit()
     if settings.access.data == "keys" or settings.control_asks or settings.tracing.endpoint:
         _leave_no_cores()
@@ -272,12 +272,19 @@ def _leave_no_cores() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
-def _prepare_environment(home: Path) -> None:
+def prepare_environment(home: Path | None) -> None:
+    """Sets what numba, NumPy and ONNX Runtime read when they are imported: call it before.
+
+    Args:
+        home: keeps compiled kernels; None: nothing does.
+    """
     # ORT's telemetry thread makes forked children hang or abort on exit, and connects out.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     # One thread before forking, and none of OpenBLAS' own beside the workers' sessions.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if home is None:
+        return
     cache = home / "cache" / "numba"
     try:
         cache.mkdir(parents=True, exist_ok=True)
