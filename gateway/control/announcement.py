@@ -37,6 +37,7 @@ def announce(inherited: Inherited, serving: Mapping[str, int], absent: Sequence[
         "port": port,
         "admin_host": admin_host,
         "admin_port": admin_port,
+        "asks": launch.config.access.data == "keys",
     }
     for name, section in (("tls", launch.config.server), ("admin_tls", launch.config.control)):
         if section.tls is not None:
