@@ -17,6 +17,7 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -30,6 +31,8 @@ log = logging.getLogger("penstock.control")
 FILE = "penstock.db"
 # Longer than any write transaction takes: a writer that waits longer has met a stopped process.
 BUSY_TIMEOUT_S = 10.0
+# Between attempts where SQLite does not wait by itself.
+BUSY_RETRY_S = 0.01
 
 _REASONS = {
     "SQLITE_BUSY": "another process has kept it locked for too long",
@@ -71,6 +74,7 @@ class Store:
         _make_private(home, store.path)
         try:
             with store._translated():
+                store._keep_a_log()
                 store._migrate()
         except BaseException:
             store.close()
@@ -191,8 +195,8 @@ class Store:
                 uri=True,
             )
             self._connections.append(connection)
-            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-                connection.execute(f"PRAGMA {pragma}")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
             connection.row_factory = sqlite3.Row
             self._local.connection = connection
         return connection
@@ -215,6 +219,23 @@ class Store:
         self._place = self._place or place
         if place != self._place:
             raise StoreFailed(f"{self.path}: another file took its place; start the server again")
+
+    def _keep_a_log(self) -> None:
+        """Turns to a write-ahead log, for good, where the database has none yet.
+
+        Of several processes that do it at once SQLite tells all but one that the database is busy,
+        at once: its own waiting does not cover this.
+        """
+        deadline = time.monotonic() + BUSY_TIMEOUT_S
+        while True:
+            try:
+                self._connection().execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() > deadline:
+                    raise
+            time.sleep(BUSY_RETRY_S)
 
     def _migrate(self) -> None:
         with self.read() as connection:
