@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from gateway.control import chain, migrations
+from gateway.control import audit, chain, migrations
 from gateway.control.migrations import MIGRATIONS
 from gateway.errors import StoreFailed
 
@@ -103,8 +103,11 @@ class Store:
     def write(self) -> Iterator[sqlite3.Connection]:
         """One change, whole or not at all; other writers wait."""
         with self._transaction("BEGIN IMMEDIATE") as connection:
+            lost = self._head_is_lost()
+            if lost:
+                audit.note_missing_head(connection)
             yield connection
-        self._keep_head()
+        self._keep_head(chain.BEGINNING if lost else None)
 
     def generation(self) -> int:
         """Grows with every change: who remembers it sees whether something happened."""
@@ -147,13 +150,26 @@ class Store:
             # One file: no write-ahead log beside it.
             copy.execute("PRAGMA journal_mode = DELETE")
 
-    def _keep_head(self) -> None:
-        """Notes the audit's newest entry outside the database, where a shortened one shows.
+    def _head_is_lost(self) -> bool:
+        """Whether nothing beside the database says how long the audit was.
 
-        What the file says and the audit does not hold is evidence, and stays.
+        The file is there from the database's beginning on, so that its absence is never innocent.
         """
         try:
-            kept = chain.read_head(self.home) or chain.Head(0, chain.GENESIS)
+            return chain.read_head(self.home) is None
+        except (OSError, ValueError):
+            return False  # evidence, that stays
+
+    def _keep_head(self, lost: chain.Head | None) -> None:
+        """Notes the audit's newest entry outside the database, where a shortened one shows.
+
+        What the file says and the audit does not hold is evidence, and stays. A file that is gone
+        is made anew only after an entry that says so: `lost` stands for it then.
+        """
+        try:
+            kept = chain.read_head(self.home) or lost
+            if kept is None:
+                return  # it went this very moment: the next change tells
             with self.read() as connection:
                 newest = connection.execute(
                     "SELECT id, hash FROM audit ORDER BY id DESC LIMIT 1"
@@ -241,7 +257,8 @@ class Store:
         with self.read() as connection:
             if _schema_version(connection) == len(MIGRATIONS):
                 return
-        with self.write() as connection:
+        # Not `write`: until the audit is chained there is no head that could be missing.
+        with self._transaction("BEGIN IMMEDIATE") as connection:
             version = _schema_version(connection)  # another process may have been faster
             if version > len(MIGRATIONS):
                 raise StoreFailed(
@@ -255,6 +272,17 @@ class Store:
             for number in range(version, len(MIGRATIONS)):
                 migrations.apply(connection, MIGRATIONS[number])
                 connection.execute("INSERT INTO migrations (version) VALUES (?)", (number + 1,))
+            if version < migrations.CHAINED:
+                self._begin_head(connection)
+
+    def _begin_head(self, connection: sqlite3.Connection) -> None:
+        """Notes where the chain begins, before anybody can see that it is there."""
+        query = "SELECT id, hash FROM audit ORDER BY id DESC LIMIT 1"
+        newest = connection.execute(query).fetchone()
+        try:
+            chain.write_head(self.home, chain.Head(*newest) if newest else chain.BEGINNING)
+        except OSError as error:
+            raise StoreFailed(f"{self.home / chain.FILE}: {error.strerror}") from error
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
