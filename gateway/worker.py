@@ -80,6 +80,8 @@ SWITCH_INTERVAL_S = 0.001
 FLUSH_S = 0.1
 # Threads that do not all start end the worker, which is replaced.
 STARTED_WITHIN_S = 10.0
+# Anybody can send tokens of keys that nobody has.
+MISS_S = 1.0
 # Which models are being loaded is marked in places of their own.
 LOADING = RUNNING + RUNNING_PLACES - PARALLEL
 # A worker whose model hangs while it is loaded serves the others then: half a server beats none.
@@ -134,6 +136,7 @@ class Worker:
         self._pool = started_pool(POOL_THREADS)
         self._observers: dict[str, BatchObserver] = {}
         self._guard: Guard | None = None
+        self._next_miss = 0.0
         self._tables: list[TableInbox] = []
         self._doors: dict[str, Door] = {}
         self._direct: Mapping[bytes, Endpoint] = {}
@@ -298,7 +301,7 @@ class Worker:
         self._board.open(self._slot, self._acceptor.connections)
 
     def _ask_for_keys(self, secret: bytes) -> None:
-        verifier = token_verifier(self._config.access.jwt)
+        verifier = token_verifier(self._config.access.jwt, self._miss_a_key)
         keyring = Keyring(secret, verifier)
         self._tables.append(TableInbox("keys", keyring.replace, keyring.change))
         if verifier is not None:
@@ -308,6 +311,13 @@ class Worker:
         self._tables.append(inbox)
         counts = KeyCounts(self._arena, self._slot)
         self._guard = Guard(keyring, certificates, counts.series)
+
+    def _miss_a_key(self) -> None:
+        """A token names a key that is not here. Control asks the provider, which may have it."""
+        now = time.monotonic()
+        if now >= self._next_miss:
+            self._next_miss = now + MISS_S
+            self._observer.mailed(self._link.send({"type": "unknown_kid"}))
 
     # ---- models ---------------------------------------------------------------------------------
 

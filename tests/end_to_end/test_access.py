@@ -25,8 +25,9 @@ from cryptography.hazmat.primitives import serialization
 
 from gateway.access.secret import FILE, VARIABLE
 from gateway.control.audit import os_user
+from gateway.control.jwks import ASKED_S
 from tests.control.auditing import ANN
-from tests.end_to_end.provider import Provider
+from tests.end_to_end.provider import OnlineProvider, Provider
 from tests.end_to_end.server import DEMO_MODEL, Answer, RunningServer, eventually, running
 from tests.end_to_end.traffic import Traffic
 from tests.wire.http_rig import Client
@@ -599,6 +600,48 @@ def test_tokens_are_taken_on_both_ports_as_long_as_they_hold(tmp_path):
         assert [world.infer(client) for _ in range(10)] == [401] * 10
         assert server.get("/v2/health/ready").status == 200
         assert client not in server.log
+
+
+def test_a_provider_that_is_asked_over_http_is_followed_as_soon_as_it_signs_anew(tmp_path):
+    provider = OnlineProvider(tmp_path)
+    with provider.online():
+        config = f"access: {{data: keys, control: keys, jwt: {provider.as_config()}}}"
+        with running(tmp_path, DEMO_MODEL, "--workers", "2", config=config) as server:
+            world = World(server, tmp_path, {})
+
+            def known_to_control() -> bool:
+                return world.control("GET", "/api/status", provider.token("viewer")).status == 200
+
+            def known_to_workers() -> bool:
+                return all(world.infer(provider.token("client")) == 200 for _ in range(10))
+
+            eventually(lambda: known_to_control() and known_to_workers(), 5)
+            first = provider.token("client")
+            for kid, known in (("second", known_to_workers), ("third", known_to_control)):
+                provider.turn_over(kid)
+                eventually(known, ASKED_S + 5)
+            eventually(known_to_workers, 5)
+            assert world.infer(first) == 401
+            # Strangers cannot make it ask more often.
+            before, stranger = provider.asked, Provider(_folder(tmp_path, "stranger"))
+            begun = time.monotonic()
+            for number in range(100):
+                stranger.kid = f"unknown {number}"
+                assert world.infer(stranger.token("client")) == 401
+                assert world.control("GET", "/", stranger.token("client")).status == 401
+            assert provider.asked <= before + 1 + (time.monotonic() - begun) // ASKED_S
+            told = world.control("GET", "/api/audit?limit=1000", provider.token("viewer")).json()
+    turns = [
+        (one["door"], one["subject"], list(one["before"]["keys"]), list(one["after"]["keys"]))
+        for one in told["entries"]
+        if one["action"] == "jwks change"
+    ]
+    assert turns == [
+        ("automatic", provider.url, [], ["first"]),
+        ("automatic", provider.url, ["first"], ["second"]),
+        ("automatic", provider.url, ["second"], ["third"]),
+    ]
+    assert "access.jwt: keys that sign tokens: 'third'" in server.log
 
 
 def _folder(parent: Path, name: str) -> Path:
