@@ -59,7 +59,7 @@ from gateway.tables import TableInbox
 from gateway.tls import WATCH_S, Certificates
 from gateway.wire.acceptor import Acceptor
 from gateway.wire.access import AccessLog, Note, both
-from gateway.wire.guard import Door, Guard
+from gateway.wire.guard import NO_MODEL, Door, Guard
 from gateway.wire.http import Lane
 from gateway.wire.logged import LoggedLane
 from gateway.wire.oip.codec import Codec
@@ -136,6 +136,7 @@ class Worker:
         self._pool = started_pool(POOL_THREADS)
         self._observers: dict[str, BatchObserver] = {}
         self._guard: Guard | None = None
+        self._key_counts: KeyCounts | None = None
         self._next_miss = 0.0
         self._tables: list[TableInbox] = []
         self._doors: dict[str, Door] = {}
@@ -309,8 +310,9 @@ class Worker:
         certificates = CertificateRing()
         inbox = TableInbox("certificates", certificates.replace, certificates.change)
         self._tables.append(inbox)
-        counts = KeyCounts(self._arena, self._slot)
+        counts = KeyCounts(self._arena, self._slot, self._counted)
         self._guard = Guard(keyring, certificates, counts.series)
+        self._key_counts = counts
 
     def _miss_a_key(self) -> None:
         """A token names a key that is not here. Control asks the provider, which may have it."""
@@ -318,6 +320,11 @@ class Worker:
         if now >= self._next_miss:
             self._next_miss = now + MISS_S
             self._observer.mailed(self._link.send({"type": "unknown_kid"}))
+
+    def _counted(self) -> tuple[set[int], set[tuple[str, int]]]:
+        """Whose requests, and to what, may be counted from now on."""
+        keys = set() if self._guard is None else self._guard.numbers
+        return keys, {NO_MODEL} | {(door.model, door.version) for door in self._doors.values()}
 
     # ---- models ---------------------------------------------------------------------------------
 
@@ -451,6 +458,8 @@ class Worker:
             )
         self._observer.slot[layout.BUFFERED_BYTES] = self._services.buffered_bytes
         self._observer.slot[layout.READING_PAUSED] = int(self._services.lag.late)
+        if self._key_counts is not None:
+            self._key_counts.mark()
         self._note_connections()
 
     # ---- leaving --------------------------------------------------------------------------------
@@ -482,6 +491,8 @@ class Worker:
             log.warning("%d connections were cut after %g s of grace", left, drain.grace_s)
             self._services.abort()
         self._services.stop()
+        if self._key_counts is not None:
+            self._key_counts.mark()
         for one in self._logs:
             one.flush()
 

@@ -69,6 +69,11 @@ class Keyring:
         """Of all keys that are known."""
         return self._rows.keys()
 
+    @property
+    def numbers(self) -> set[int]:
+        """Of all keys that are known."""
+        return {row[0] for row in self._rows.values()}
+
     def replace(self, rows: Mapping[str, Row]) -> None:
         """Takes over a whole table."""
         self._forget(self._principals)

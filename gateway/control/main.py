@@ -325,6 +325,7 @@ class Control:
 
     def _render_metrics(self, accept: str, triton: bool) -> tuple[bytes, str]:
         states = collections.Counter(line["state"] for line in self._models())
+        requests, seen = self._usage.by_name()
         info = Info(
             version=__version__,
             onnxruntime=ort.__version__,
@@ -333,7 +334,8 @@ class Control:
             supervisor=os.getppid(),
             models=dict(states),
             refused=[len(refused) for refused in self._links.refused],
-            key_requests=self._usage.by_name(),
+            key_requests=requests,
+            key_last_seen=seen,
             certificates=self._certificates.facts(),
             traced={} if self._export is None else self._export.counts,
         )

@@ -232,9 +232,33 @@ def test_what_is_counted_and_when_a_key_was_used_is_told(world):
     assert [world.infer(made["key"]) for _ in range(10)] == [200] * 10
     assert world.infer("psk_unknown") == 401
     assert _counted(world) == before + 10
+    eventually(lambda: abs(_sample(world, "last_seen_timestamp_seconds") - time.time()) < 5, 5)
     penstock(world.home, "keys", "create", "--name", "idle", "--role", "client")
     eventually(lambda: _listed(world, "counted")["last_used_at"] is not None, 15)
     assert _listed(world, "idle")["last_used_at"] is None
+
+
+def test_requests_that_ask_for_no_inference_count_as_use(world):
+    key = penstock(world.home, "keys", "create", "--name", "looks", "--role", "client")["key"]
+    paths = ("/v2", f"/v2/models/{MODEL}", "/v2/models/stats")
+
+    def ask(path: str) -> int:
+        return world.server.request("GET", path, None, bearer(key)).status
+
+    eventually(lambda: all(ask("/v2/models/nothing") == 404 for _ in range(20)), PROMPT_S)
+    before = _sample(world, "requests_total", "looks", "", "")
+    assert [ask(path) for path in paths] == [200] * 3
+    assert _sample(world, "requests_total", "looks", "", "") == before + 3
+    eventually(lambda: _listed(world, "looks")["last_used_at"] is not None, 15)
+
+
+def test_the_last_use_is_written_down_when_a_server_is_stopped(tmp_path):
+    key = penstock(tmp_path, "keys", "create", "--name", "late", "--role", "client")["key"]
+    with running(tmp_path, DEMO_MODEL, "--workers", "2", config=CONFIG) as server:
+        assert server.request("POST", INFER, BODY, bearer(key)).status == 200
+        assert server.stop() == 0
+    (late,) = penstock(tmp_path, "keys", "list")
+    assert late["last_used_at"] is not None
 
 
 def test_a_worker_born_later_knows_the_keys_before_it_answers(world):
@@ -274,8 +298,12 @@ def _status(world) -> Any:
 
 
 def _counted(world) -> float:
+    return _sample(world, "requests_total")
+
+
+def _sample(world, name, key="counted", model=MODEL, version="1") -> float:
     text = world.control("GET", "/metrics", world.keys["viewer"]).body.decode()
-    sample = f'penstock_key_requests_total{{key="counted",model="{MODEL}",version="1"}} '
+    sample = f'penstock_key_{name}{{key="{key}",model="{model}",version="{version}"}} '
     return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(sample))
 
 
