@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import http.client
 import json
 import os
 import signal
@@ -23,9 +24,12 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from gateway.access.secret import FILE, VARIABLE
+from gateway.access.keys import digest
+from gateway.access.secret import FILE, VARIABLE, server_secret
 from gateway.control.audit import os_user
 from gateway.control.jwks import ASKED_S
+from gateway.control.store import Store
+from gateway.monitor.layout import MAX_KEY_SERIES
 from tests.control.auditing import ANN
 from tests.end_to_end.provider import OnlineProvider, Provider
 from tests.end_to_end.server import DEMO_MODEL, Answer, RunningServer, eventually, running
@@ -250,6 +254,39 @@ def test_requests_that_ask_for_no_inference_count_as_use(world):
     assert [ask(path) for path in paths] == [200] * 3
     assert _sample(world, "requests_total", "looks", "", "") == before + 3
     eventually(lambda: _listed(world, "looks")["last_used_at"] is not None, 15)
+
+
+def test_more_keys_than_are_told_are_seen_and_places_of_those_that_left_are_given_on(tmp_path):
+    secret, raw = server_secret(tmp_path), [f"psk_{n:032}" for n in range(MAX_KEY_SERIES + 150)]
+    used, spare = raw[: MAX_KEY_SERIES + 100], raw[MAX_KEY_SERIES + 100 :]
+    with Store.open(tmp_path) as store, store.write() as db:
+        db.executemany(
+            "INSERT INTO keys (name, digest, role, models, created_at, created_by, changed)"
+            " VALUES (?, ?, 'client', '[\"*\"]', 1.0, 'ann', 0)",
+            [(f"k{n}", digest(secret, one.encode())) for n, one in enumerate(raw)],
+        )
+    with running(tmp_path, DEMO_MODEL, "--workers", "1", config="access: {data: keys}") as server:
+        line = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        with closing(line):
+            for key in used:
+                line.request("POST", INFER, BODY, bearer(key))
+                answer = line.getresponse()
+                assert (answer.status, len(answer.read()) > 0) == (200, True)
+        assert server.metric("penstock_key_requests_total", key="other") == 100
+        penstock(tmp_path, "keys", "revoke", "1")
+        penstock(tmp_path, "keys", "revoke", "2")
+
+        def a_newcomer_is_told() -> bool:
+            key = spare.pop()
+            assert server.request("POST", INFER, BODY, bearer(key)).status == 200
+            return server.metric("penstock_key_requests_total", key=f"k{raw.index(key)}") == 1
+
+        while not a_newcomer_is_told():  # as many as are spare: room is looked for every 10 s
+            time.sleep(0.5)
+        assert server.metric("penstock_key_requests_total", key="k1000") == 1
+    seen = {key["name"] for key in penstock(tmp_path, "keys", "list") if key["last_used_at"]}
+    assert {f"k{n}" for n in range(len(used))} <= seen
+    assert f"k{raw.index(spare[0])}" not in seen
 
 
 def test_the_last_use_is_written_down_when_a_server_is_stopped(tmp_path):
