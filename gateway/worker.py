@@ -310,9 +310,9 @@ class Worker:
         certificates = CertificateRing()
         inbox = TableInbox("certificates", certificates.replace, certificates.change)
         self._tables.append(inbox)
-        counts = KeyCounts(self._arena, self._slot, self._counted)
-        self._guard = Guard(keyring, certificates, counts.series)
-        self._key_counts = counts
+        guard = Guard(keyring, certificates, lambda *name: counts.series(*name))
+        counts = KeyCounts(self._arena, self._slot, guard.counts, self._versions)
+        self._guard, self._key_counts = guard, counts
 
     def _miss_a_key(self) -> None:
         """A token names a key that is not here. Control asks the provider, which may have it."""
@@ -321,10 +321,9 @@ class Worker:
             self._next_miss = now + MISS_S
             self._observer.mailed(self._link.send({"type": "unknown_kid"}))
 
-    def _counted(self) -> tuple[set[int], set[tuple[str, int]]]:
-        """Whose requests, and to what, may be counted from now on."""
-        keys = set() if self._guard is None else self._guard.numbers
-        return keys, {NO_MODEL} | {(door.model, door.version) for door in self._doors.values()}
+    def _versions(self) -> set[tuple[str, int]]:
+        """Requests to what may be counted from now on."""
+        return {NO_MODEL} | {(door.model, door.version) for door in self._doors.values()}
 
     # ---- models ---------------------------------------------------------------------------------
 

@@ -26,12 +26,11 @@ Series = tuple[int, str, str]
 """Number of a key, model, version; no model where no inference was asked for."""
 OTHER: Series = (-1, "other", "other")
 NO_MODEL = ("", "")
-# Looking for entries whose keys or versions left costs milliseconds where there are 100,000 keys.
+# Looking for entries whose keys or versions left costs milliseconds.
 SWEEP_S = 10.0
 
 Name = tuple[int, int]
 """Number of a key, hash of a version."""
-Alive = Callable[[], tuple[Set[int], Set[tuple[str, int]]]]
 _KEY, _VERSION, _REQUESTS, _SEEN = range(layout.KEY_WIDTH)
 
 
@@ -55,7 +54,8 @@ class KeyCounts:
         self,
         arena: Arena,
         worker: int,
-        alive: Alive,
+        known: Callable[[int], bool],
+        versions: Callable[[], Set[tuple[str, int]]],
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -64,7 +64,8 @@ class KeyCounts:
         Args:
             arena: holds them.
             worker: which slot.
-            alive: the keys, and the models and versions, that may still be counted.
+            known: whether a key of this number may still be counted.
+            versions: those that may, by model and number.
             clock: seconds that never jump.
             wall: seconds since 1970.
         """
@@ -76,7 +77,8 @@ class KeyCounts:
         self._words = words
         self._series = _Table(words, array, layout.KEY_SERIES, first, layout.MAX_KEY_SERIES)
         self._own = _Table(words, array, layout.KEY_OWN, own, layout.MAX_KEYS)
-        self._alive = alive
+        self._known = known
+        self._versions = versions
         self._clock = clock
         self._wall = wall
         self._next_sweep = 0.0
@@ -106,12 +108,11 @@ class KeyCounts:
         if now < self._next_sweep:
             return
         self._next_sweep = now + SWEEP_S
-        keys, versions = self._alive()
-        hashes = {_hash(layout.model_key(*version)) for version in versions}
-        self._series.keep(lambda name: name[0] in keys and name[1] in hashes, zeroed=True)
+        hashes = {_hash(layout.model_key(*version)) for version in self._versions()}
+        self._series.keep(lambda name: name[1] in hashes and self._known(name[0]), zeroed=True)
         if self._own.full:
             # What was counted stays: told together, such counts only ever grow.
-            self._own.keep(lambda name: name[0] in keys, zeroed=False)
+            self._own.keep(lambda name: self._known(name[0]), zeroed=False)
 
 
 class _Table:

@@ -28,8 +28,8 @@ def arena():
 
 @pytest.fixture
 def counts(arena):
-    alive = ({*range(10), *CROWD}, {("m", 1), ("", 0)})
-    return KeyCounts(arena, 0, lambda: alive, wall=lambda: NOW)
+    versions = {("m", 1), ("", 0)}
+    return KeyCounts(arena, 0, lambda _: True, lambda: versions, wall=lambda: NOW)
 
 
 @pytest.fixture

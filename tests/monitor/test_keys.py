@@ -33,7 +33,8 @@ class Worker:
         self.counts = KeyCounts(
             arena,
             slot,
-            lambda: (self.keys, self.versions),
+            lambda key: key in self.keys,
+            lambda: self.versions,
             lambda: self.now,
             lambda: self.wall,
         )

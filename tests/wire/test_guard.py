@@ -137,10 +137,11 @@ def test_what_asks_for_no_inference_is_counted_without_a_model(world):
 
 def test_whoever_may_be_counted_is_known_by_number(world):
     world.certificates.replace({"cn:till": ["till", "client", ["*"]]})
-    assert world.guard.numbers == {TOKENS, 1, 2, number_of("till")}
-    world.ring.change({}, [digest_of(BOB)])
+    everybody = [TOKENS, 1, 2, number_of("till")]
+    assert [world.guard.counts(number) for number in [*everybody, 3]] == [True] * 4 + [False]
+    world.ring.change({digest_of(EVE): row(3, "eve")}, [digest_of(BOB)])
     world.certificates.change({}, ["cn:till"])
-    assert world.guard.numbers == {TOKENS, 1}
+    assert [number for number in [*everybody, 3] if world.guard.counts(number)] == [TOKENS, 1, 3]
 
 
 # What the lane alone can promise: it sees the head before the body.
