@@ -367,7 +367,11 @@ class KnownCallersOnly:
         """Passes on, or answers 401."""
         if scope["type"] == "http" and scope["path"] not in OPEN:
             try:
-                principal = self._guard.principal(read_scope(scope))
+                head = read_scope(scope)
+                # What asks for inference is counted at its model's door.
+                infers = head.method == b"POST" and head.path.endswith(b"/infer")
+                known = self._guard.principal if infers else self._guard.calling
+                principal = known(head)
             except GatewayError as error:
                 response = await self._failed(Request(scope), error)
                 await response(scope, receive, send)

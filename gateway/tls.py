@@ -10,6 +10,7 @@ because somebody made a mistake, change nothing: the last good ones stay in forc
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import ssl
 from pathlib import Path
 from typing import Any, Self
@@ -32,6 +33,7 @@ class Certificates:
         context: for the next connection; replaced as a whole when the files change.
         expires: when the certificate ends, seconds since 1970; 0 where it is not valid now.
         fault: what is wrong with the files that lie there now; empty where all is well.
+        facts: what is in force, in a few values: SHA-256 of the files that anybody may see.
     """
 
     def __init__(self, settings: Tls, place: str) -> None:
@@ -72,7 +74,10 @@ class Certificates:
     def _take(self) -> None:
         context = _load(self._settings, self._place)
         certificate = self._settings.certificate
+        public = {"certificate": certificate, "client_ca": self._settings.client_ca}
+        digests = {what: _digest(file) for what, file in public.items() if file is not None}
         self.expires, self.fault = _tried_out(context, certificate, self._place)
+        self.facts: dict[str, Any] = {**digests, "expires_at": self.expires}
         self.context = context
 
 
@@ -171,6 +176,10 @@ def _demand_client_certificates(
         ) from error
     required = settings.client_certificates == "required"
     context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _readable(path: Path, place: str) -> None:

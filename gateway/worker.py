@@ -60,7 +60,7 @@ from gateway.tables import TableInbox
 from gateway.tls import WATCH_S, Certificates
 from gateway.wire.acceptor import Acceptor
 from gateway.wire.access import AccessLog, Note, both
-from gateway.wire.guard import Door, Guard
+from gateway.wire.guard import NO_MODEL, Door, Guard
 from gateway.wire.http import Lane
 from gateway.wire.logged import LoggedLane
 from gateway.wire.oip.codec import Codec
@@ -81,6 +81,8 @@ SWITCH_INTERVAL_S = 0.001
 FLUSH_S = 0.1
 # Threads that do not all start end the worker, which is replaced.
 STARTED_WITHIN_S = 10.0
+# Anybody can send tokens of keys that nobody has.
+MISS_S = 1.0
 # Which models are being loaded is marked in places of their own.
 LOADING = RUNNING + RUNNING_PLACES - PARALLEL
 # A worker whose model hangs while it is loaded serves the others then: half a server beats none.
@@ -135,6 +137,8 @@ class Worker:
         self._pool = started_pool(POOL_THREADS)
         self._observers: dict[str, BatchObserver] = {}
         self._guard: Guard | None = None
+        self._key_counts: KeyCounts | None = None
+        self._next_miss = 0.0
         self._tables: list[TableInbox] = []
         self._doors: dict[str, Door] = {}
         self._direct: Mapping[bytes, Endpoint] = {}
@@ -300,7 +304,7 @@ class Worker:
         self._board.open(self._slot, self._acceptor.connections)
 
     def _ask_for_keys(self, secret: bytes) -> None:
-        verifier = token_verifier(self._config.access.jwt)
+        verifier = token_verifier(self._config.access.jwt, self._miss_a_key)
         keyring = Keyring(secret, verifier)
         self._tables.append(TableInbox("keys", keyring.replace, keyring.change))
         if verifier is not None:
@@ -308,8 +312,20 @@ class Worker:
         certificates = CertificateRing()
         inbox = TableInbox("certificates", certificates.replace, certificates.change)
         self._tables.append(inbox)
-        counts = KeyCounts(self._arena, self._slot)
-        self._guard = Guard(keyring, certificates, counts.series)
+        guard = Guard(keyring, certificates, lambda *name: counts.series(*name))
+        counts = KeyCounts(self._arena, self._slot, guard.counts, self._versions)
+        self._guard, self._key_counts = guard, counts
+
+    def _miss_a_key(self) -> None:
+        """A token names a key that is not here. Control asks the provider, which may have it."""
+        now = time.monotonic()
+        if now >= self._next_miss:
+            self._next_miss = now + MISS_S
+            self._observer.mailed(self._link.send({"type": "unknown_kid"}))
+
+    def _versions(self) -> set[tuple[str, int]]:
+        """Requests to what may be counted from now on."""
+        return {NO_MODEL} | {(door.model, door.version) for door in self._doors.values()}
 
     # ---- models ---------------------------------------------------------------------------------
 
@@ -446,6 +462,8 @@ class Worker:
             )
         self._observer.slot[layout.BUFFERED_BYTES] = self._services.buffered_bytes
         self._observer.slot[layout.READING_PAUSED] = int(self._services.lag.late)
+        if self._key_counts is not None:
+            self._key_counts.mark()
         self._note_connections()
 
     # ---- leaving --------------------------------------------------------------------------------
@@ -477,6 +495,8 @@ class Worker:
             log.warning("%d connections were cut after %g s of grace", left, drain.grace_s)
             self._services.abort()
         self._services.stop()
+        if self._key_counts is not None:
+            self._key_counts.mark()
         for one in self._logs:
             one.flush()
 

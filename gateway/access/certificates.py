@@ -89,6 +89,11 @@ class CertificateRing:
             principal = shown.principal = self._principal(shown, now)
         return principal
 
+    @property
+    def numbers(self) -> set[int]:
+        """Under which those that are known are counted."""
+        return {number_of(name) for name, _, _ in self._rows.values()}
+
     def replace(self, rows: Mapping[str, Row]) -> None:
         """Takes over a whole table."""
         self._rows = dict(rows)

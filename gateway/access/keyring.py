@@ -42,6 +42,7 @@ class Keyring:
         self._tokens = tokens
         self._clock = clock
         self._rows: dict[str, Row] = {}
+        self._numbers: set[int] = set()
         # Those that were asked for, so that all who remember one remember the same.
         self._principals: dict[str, Principal] = {}
 
@@ -69,18 +70,26 @@ class Keyring:
         """Of all keys that are known."""
         return self._rows.keys()
 
+    @property
+    def numbers(self) -> Set[int]:
+        """Of all keys that are known."""
+        return self._numbers
+
     def replace(self, rows: Mapping[str, Row]) -> None:
         """Takes over a whole table."""
         self._forget(self._principals)
         self._rows = dict(rows)
+        self._numbers = {row[0] for row in rows.values()}
 
     def change(self, rows: Mapping[str, Row], dropped: Iterable[str]) -> None:
         """Takes over rows that are new or differ, and lets go of others."""
         self._forget(rows)
         self._forget(dropped)
         self._rows.update(rows)
+        self._numbers.update(row[0] for row in rows.values())
         for one in dropped:
-            self._rows.pop(one, None)
+            if (row := self._rows.pop(one, None)) is not None:
+                self._numbers.discard(row[0])
 
     def _of_key(self, hashed: str) -> Principal | None:
         principal = self._principals.get(hashed)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -55,9 +55,9 @@ class TokenRules(Protocol):
     def models_claim(self) -> str: ...  # noqa: D102
 
 
-def token_verifier(rules: TokenRules | None) -> TokenVerifier | None:
+def token_verifier(rules: TokenRules | None, unknown: Callable[[], object]) -> TokenVerifier | None:
     """What verifies tokens, where there are to be any."""
-    return None if rules is None else TokenVerifier(rules)
+    return None if rules is None else TokenVerifier(rules, unknown)
 
 
 def read_jwks(document: bytes) -> dict[str, dict[str, str]]:
@@ -91,8 +91,10 @@ def read_jwks(document: bytes) -> dict[str, dict[str, str]]:
 class TokenVerifier:
     """Used on one event loop."""
 
-    def __init__(self, rules: TokenRules) -> None:
+    def __init__(self, rules: TokenRules, unknown: Callable[[], object] = lambda: None) -> None:
+        """`unknown` hears of every token that names a key which is not here."""
         self._rules = rules
+        self._unknown = unknown
         self._keys: dict[str, PyJWK] = {}
         self._remembered: dict[bytes, Principal] = {}
 
@@ -155,6 +157,8 @@ class TokenVerifier:
         else:
             found = self._keys.get(kid) if isinstance(kid, str) else None
             if found is None:
+                if kid is not None:
+                    self._unknown()
                 return None
             key = found
         # The key says what it is for; a token cannot choose another algorithm for it.

@@ -21,7 +21,7 @@ from gateway.control.store import Store
 from gateway.control.tables import Tables
 from gateway.errors import GatewayError
 from gateway.monitor.arena import Arena
-from gateway.monitor.keys import OTHER, read_keys
+from gateway.monitor.keys import OTHER, LastSeen, read_keys
 
 # A revoked key is to stop within a second in every worker; looking costs microseconds.
 LOOK_S = 0.2
@@ -30,7 +30,7 @@ COUNT_S = 1.0
 WRITE_S = 10.0
 
 Uses = list[tuple[tuple[str, str, str], float]]
-"""Requests by name of a key, model and version."""
+"""Of each name of a key, model and version: requests, or seconds since 1970."""
 
 
 class Access:
@@ -91,7 +91,7 @@ class Usage:
     def __init__(self, arena: Arena, keys: Keys) -> None:
         self._arena = arena
         self._keys = keys
-        self._counted: Counter[int] | None = None
+        self._last_seen = LastSeen(arena)
         self._unwritten: dict[int, float] = {}
         self._names: dict[int, str] = {TOKENS: "token", OTHER[0]: OTHER[1]}
 
@@ -101,20 +101,16 @@ class Usage:
 
     def note(self, key: int) -> None:
         """A key was used on the control port."""
-        if key > 0:  # no token, no certificate, not `other`
-            self._unwritten[key] = time.time()
+        self._note(key, time.time())
 
     def count(self) -> None:
-        """Notes the keys whose requests have become more."""
-        totals: Counter[int] = Counter()
-        for (key, _, _), requests in read_keys(self._arena).items():
-            totals[key] += requests
-        before, self._counted = self._counted, totals
-        if before is None:
-            return  # what was counted before this process was there may be long ago
-        for key, requests in totals.items():
-            if requests > before[key]:
-                self.note(key)
+        """Notes the keys that workers have seen."""
+        for key, at in self._last_seen.news().items():
+            self._note(key, at)
+
+    def _note(self, key: int, at: float) -> None:
+        if key > 0:  # no token, no certificate, not `other`
+            self._unwritten[key] = max(at, self._unwritten.get(key, 0.0))
 
     def write(self) -> None:
         """Writes down when keys were last used; what fails is written the next time."""
@@ -125,14 +121,22 @@ class Usage:
             if self._unwritten.get(key) == at:  # not used again meanwhile
                 del self._unwritten[key]
 
-    def by_name(self) -> Uses:
-        """Requests by the names that people gave; keys that share one are added up."""
+    def by_name(self) -> tuple[Uses, Uses]:
+        """Requests, and when the last of them was seen, by the names that people gave.
+
+        Keys that share one are added up.
+        """
         counts = read_keys(self._arena)
         unknown = {key for key, _, _ in counts} - set(self._names)
         if unknown:
             with contextlib.suppress(GatewayError):  # counts are told even where the home is lost
                 self._names |= dict.fromkeys(unknown, OTHER[1]) | self._keys.names(unknown)
         totals: Counter[tuple[str, str, str]] = Counter()
-        for (key, model, version), requests in counts.items():
-            totals[self._names.get(key, OTHER[1]), model, version] += requests
-        return [(labels, float(requests)) for labels, requests in sorted(totals.items())]
+        seen: dict[tuple[str, str, str], float] = {}
+        for (key, model, version), use in counts.items():
+            labels = (self._names.get(key, OTHER[1]), model, version)
+            totals[labels] += use.requests
+            if use.seen:
+                seen[labels] = max(use.seen, seen.get(labels, 0.0))
+        requests = [(labels, float(count)) for labels, count in sorted(totals.items())]
+        return requests, sorted(seen.items())

@@ -16,12 +16,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
 from gateway.control import chain
-from gateway.control.store import Store
+
+if TYPE_CHECKING:
+    from gateway.control.store import Store
 
 Door = Literal["cli", "admin", "data", "signal", "automatic"]
 PAGE = 1000
@@ -124,6 +126,16 @@ def note_change(
     """As `note`, and moves the generation on: a running server looks at what should run again."""
     note(db, actor, action, subject, before, after, at)
     db.execute("UPDATE counters SET value = value + 1 WHERE name = 'generation'")
+
+
+def note_missing_head(db: sqlite3.Connection) -> None:
+    """Appends that the newest entry was nowhere but in the database: the end may have been cut off.
+
+    Its place in the chain keeps that known after `audit.head` is there again.
+    """
+    newest = db.execute("SELECT id, hash FROM audit ORDER BY id DESC LIMIT 1").fetchone()
+    found = {"id": newest[0], "hash": newest[1]} if newest else None
+    note(db, by_itself(), chain.HEAD_MISSING, chain.FILE, found)
 
 
 class Audit:

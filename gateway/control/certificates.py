@@ -1,7 +1,7 @@
 """The certificates of both ports, as control sees them: what expires when, and what went wrong.
 
 Knows certificate files. Every process takes new ones by itself; this one also says what became of
-them.
+them, in the log and to the audit: once, however many processes take them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Mapping
 
 from gateway.config import Config
+from gateway.control.recorder import Note
 from gateway.tls import WATCH_S, Certificates
 
 log = logging.getLogger("penstock.control")
@@ -20,8 +21,8 @@ log = logging.getLogger("penstock.control")
 class PortCertificates:
     """Those of the ports that have any."""
 
-    def __init__(self, config: Config) -> None:
-        """Loads the files.
+    def __init__(self, config: Config, note: Note) -> None:
+        """Loads the files; `note` is told when new ones take over.
 
         Raises:
             ConfigInvalid: they cannot serve.
@@ -30,6 +31,7 @@ class PortCertificates:
             ("data", "server.tls", config.server.tls),
             ("control", "control.tls", config.control.tls),
         )
+        self._note = note
         self._ports = {
             port: Certificates(settings, place)
             for port, place, settings in sections
@@ -50,8 +52,9 @@ class PortCertificates:
         while self._ports:
             await asyncio.sleep(WATCH_S)
             for port, found in self._ports.items():
-                before = found.fault
+                fault, before = found.fault, found.facts
                 if await asyncio.to_thread(found.refresh):
                     log.warning("%s port: new certificate files are in force", port)
-                if found.fault not in ("", before):
+                    self._note("certificate renew", f"{port} port", before, found.facts)
+                if found.fault not in ("", fault):
                     log.error("%s; the last good certificate serves on", found.fault)

@@ -5,7 +5,9 @@ mean.
 
 Each hash covers the one before it, so that no entry can be changed, removed or put in between
 without all later hashes changing. That the last entries were cut off, a chain alone cannot show:
-the newest id and hash therefore also stand in a file under the home.
+the newest id and hash therefore also stand in a file under the home, from the database's beginning
+on. Where that file is found missing, an entry of the chain says so (`HEAD_MISSING`) before there is
+another one.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from typing import Any
 import orjson
 
 FILE = "audit.head"
+HEAD_MISSING = "head missing"
+"""Action of the entry that says that the file was gone: what it would have proven is unknown."""
 GENESIS = "0" * 64
 """What stands where the first entry looks for the hash of the one before it."""
 FIELDS = ("id", "at", "who", "door", "origin", "action", "subject", "before", "after")
@@ -34,6 +38,10 @@ class Head:
 
     id: int
     hash: str
+
+
+BEGINNING = Head(0, GENESIS)
+"""Of an audit that has no entry yet."""
 
 
 def line(entry: Mapping[str, Any]) -> bytes:

@@ -1,7 +1,8 @@
 """The identity provider's public keys: read from a file or fetched, again and again.
 
-Knows where they are and how often to look. Knows nothing of tokens. Only control fetches; workers
-get the keys as a table. While the provider cannot be reached, the last keys stand.
+Knows where they are and how often to look: also soon after somebody met a token of a key that is
+not among them. Knows nothing of tokens. Only control fetches; workers get the keys as a table.
+While the provider cannot be reached, the last keys stand. Who may sign is told to the audit.
 """
 
 from __future__ import annotations
@@ -9,21 +10,30 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import time
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from gateway.access.tokens import MAX_JWKS_BYTES, TokenVerifier, read_jwks
 from gateway.config import Jwt
+from gateway.control.recorder import Note
 from gateway.control.tables import Tables
 from gateway.errors import ConfigInvalid, ControlUnavailable, GatewayError
+
+log = logging.getLogger("penstock.control")
+
 
 # Providers announce a key long before they use it; a file is cheap to look at.
 FETCH_S = 300.0
 FILE_S = 1.0
 RETRY_S = 10.0
+# Between fetches that are asked for: anybody can send tokens of keys that nobody has.
+ASKED_S = 10.0
 # Of all pieces together: workers wait for the first answer.
 LONGEST_S = 20.0
 TIMEOUT_S = 10.0
@@ -38,8 +48,10 @@ class Jwks:
         verifier: TokenVerifier,
         tables: Tables | None,
         kept: Path,
+        note: Note,
         fetch_s: float = FETCH_S,
         retry_s: float = RETRY_S,
+        asked_s: float = ASKED_S,
     ) -> None:
         """Has nothing yet.
 
@@ -48,10 +60,15 @@ class Jwks:
             verifier: of this process.
             tables: carries keys to the workers; None where they ask for none.
             kept: where the last keys are written down for a successor of this process.
+            note: is told when other keys take over.
             fetch_s: between two fetches from a URL.
             retry_s: after one that failed.
+            asked_s: at least, between two of which the second was asked for.
         """
         self._kept = kept
+        self._note = note
+        self._asked_s = asked_s
+        self._looked_at = 0.0
         self._fetch_s = fetch_s
         self._retry_s = retry_s
         self._where = where
@@ -59,6 +76,11 @@ class Jwks:
         self._tables = tables
         self._rows: dict[str, dict[str, str]] | None = None
         self._due = 0.0
+
+    def ask(self) -> None:
+        """Somebody met a token of a key that is not here: it may be the provider's newest."""
+        if self._where.jwks_url is not None:
+            self._due = min(self._due, self._looked_at + self._asked_s)
 
     async def look(self) -> None:
         """Looks again if it is time to.
@@ -69,7 +91,7 @@ class Jwks:
         now = time.monotonic()
         if now < self._due:
             return
-        self._due = now + self._retry_s
+        self._due, self._looked_at = now + self._retry_s, now
         try:
             async with asyncio.timeout(LONGEST_S):
                 found = await self._read()
@@ -111,7 +133,9 @@ class Jwks:
     def _follow(self, rows: dict[str, dict[str, str]]) -> None:
         if rows == self._rows:
             return
-        before, self._rows = self._rows or {}, rows
+        before, self._rows = self._last() if self._rows is None else self._rows, rows
+        if rows != before:
+            self._tell(before, rows)
         self._verifier.replace(rows)
         if rows:
             with contextlib.suppress(OSError):
@@ -120,6 +144,23 @@ class Jwks:
             # By content, so that a successor of this process names the same keys the same.
             version = int.from_bytes(sha256(repr(sorted(rows.items())).encode()).digest()[:6])
             self._tables.publish("jwks", version, rows, [kid for kid in before if kid not in rows])
+
+    def _tell(self, before: Mapping[str, Any], rows: Mapping[str, Any]) -> None:
+        was, now = _thumbprints(before), _thumbprints(rows)
+        log.warning("access.jwt: keys that sign tokens: %s, before: %s", _ids(now), _ids(was))
+        place = self._where.jwks_url or self._where.jwks_file
+        self._note("jwks change", str(place), {"keys": was}, {"keys": now})
+
+
+def _thumbprints(rows: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """By key id, a digest of the public key: the same id may name another key."""
+    return {
+        kid: sha256(repr(sorted(row.items())).encode()).hexdigest() for kid, row in rows.items()
+    }
+
+
+def _ids(keys: Mapping[str, str]) -> str:
+    return ", ".join(f"{kid!r} ({digest[:12]})" for kid, digest in keys.items()) or "none"
 
 
 def read_file(path: Path) -> dict[str, dict[str, str]]:

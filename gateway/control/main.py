@@ -159,23 +159,24 @@ class Control:
             self._planner, self._recorder, lambda: self._in_force.config, reread
         )
         recording = loop.create_task(self._recorder.run())
-        self._certificates = PortCertificates(self._launch.config)
+        self._certificates = PortCertificates(self._launch.config, self._recorder.note)
         self._planner.resume()
         secret = self._launch.secret
         self._keys = Keys(self._store, secret)
         access = self._launch.config.access
         tables = self._links.tables if access.data == "keys" else None
         jwt = access.jwt
-        verifier = token_verifier(jwt)
+        self._jwks: Jwks | None = None
+        verifier = token_verifier(jwt, self._miss_a_key)
         self._usage = Usage(arena, self._keys)
         certified = Certified(
             lambda: self._in_force.refresh().access, CertificateRing(), tables, self._usage.know
         )
         keyring = Keyring(secret, verifier)
         self._access = Access(self._store, self._keys, keyring, certified, tables)
-        self._jwks = None
         if jwt is not None and verifier is not None:
-            self._jwks = Jwks(jwt, verifier, tables, self._run_dir / "jwks.json")
+            kept = self._run_dir / "jwks.json"
+            self._jwks = Jwks(jwt, verifier, tables, kept, self._recorder.note)
         loop.add_reader(self._supervisor.fileno(), self._hear_supervisor)
         self._export = self._start_export()
         self._spawn(self._begin())
@@ -364,6 +365,7 @@ class Control:
 
     def _render_metrics(self, accept: str, triton: bool) -> tuple[bytes, str]:
         states = collections.Counter(line["state"] for line in self._models())
+        requests, seen = self._usage.by_name()
         info = Info(
             version=__version__,
             onnxruntime=ort.__version__,
@@ -372,7 +374,8 @@ class Control:
             supervisor=os.getppid(),
             models=dict(states),
             refused=[len(refused) for refused in self._links.refused],
-            key_requests=self._usage.by_name(),
+            key_requests=requests,
+            key_last_seen=seen,
             certificates=self._certificates.facts(),
             traced={} if self._export is None else self._export.counts,
             connections=self._port.counts.open,
@@ -409,6 +412,13 @@ class Control:
     def _mail(self, slot: int, message: Mapping[str, Any]) -> None:
         if message["type"] == "repository":
             self._spawn(self._change_repository(slot, message))
+        elif message["type"] == "unknown_kid":
+            self._miss_a_key()
+
+    def _miss_a_key(self) -> None:
+        """Here or in a worker a token names a key that is not known: the provider may have it."""
+        if self._jwks is not None:
+            self._jwks.ask()
 
     async def _change_repository(self, slot: int, message: Mapping[str, Any]) -> None:
         self._tell(slot, await self._changes.asked_by_mail(message))

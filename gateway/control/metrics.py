@@ -57,7 +57,8 @@ class Info:
         supervisor: its process id, or 0.
         models: how many model versions are in which state of the repository index.
         refused: how many deployments of the plan each worker could not load, by slot.
-        key_requests: inference requests by name of a key, model and version.
+        key_requests: by name of a key, model and version; no model for what is no inference.
+        key_last_seen: of the same, seconds since 1970.
         certificates: for each port with TLS, when its certificate expires (seconds since 1970; 0:
             it is not valid now) and whether the files that lie there are in force.
         traced: requests by what became of their traces here; empty where there are none.
@@ -74,6 +75,7 @@ class Info:
     models: Mapping[str, int] = field(default_factory=dict)
     refused: Sequence[int] = ()
     key_requests: Samples = ()
+    key_last_seen: Samples = ()
     certificates: Mapping[str, tuple[float, bool]] = field(default_factory=dict)
     traced: Mapping[str, int] = field(default_factory=dict)
     connections: int = 0
@@ -108,12 +110,19 @@ class Metrics:
         yield from _traffic(workers)
         yield _traces(info, workers)
         yield from _requests(models)
-        text = "Inference requests by key; `other` where there were too many series."
-        yield _counter("key_requests", text, ["key", *_MODEL], info.key_requests)
+        yield from _keys(info)
         yield from _batches(models)
         yield from _loads(models)
         if triton:
             yield from self._triton.families(models)
+
+
+def _keys(info: Info) -> Iterator[Metric]:
+    labels = ["key", *_MODEL]
+    text = "Requests by key, without a model where no inference; `other` if too many series."
+    yield _counter("key_requests", text, labels, info.key_requests)
+    text = "When a key's last request was seen."
+    yield _gauge("key_last_seen_timestamp_seconds", text, labels, info.key_last_seen)
 
 
 class _Once(Collector):

@@ -184,3 +184,5 @@ MIGRATIONS: tuple[Migration, ...] = (
     """,
 )
 """Entry n takes version n to n + 1. Entries are never edited, only added."""
+CHAINED = 2
+"""The first version whose audit is a chain, with a head beside the database."""

@@ -26,6 +26,7 @@ from typing import Any, Protocol
 
 from gateway.control.desired import Candidate, Desired
 from gateway.control.memory import Memory
+from gateway.control.recorder import Note
 from gateway.control.served import difference
 from gateway.control.succession import Stand, known, successor
 from gateway.errors import GatewayError
@@ -38,19 +39,6 @@ log = logging.getLogger("penstock.control")
 PAUSE_S = 0.02
 PAUSE_STEPS = 5
 Trial = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
-
-
-class Note(Protocol):
-    """Writes a decision down (recorder.Recorder.note)."""
-
-    def __call__(
-        self,
-        action: str,
-        subject: str,
-        before: Mapping[str, Any] | None = None,
-        after: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Returns at once."""
 
 
 class Publisher(Protocol):

@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.control.audit import Actor, by_itself, note
 from gateway.control.store import Store
@@ -28,6 +28,15 @@ Values = Mapping[str, Any] | None
 # A full disk must not become a full memory.
 MAX_WAITING = 10_000
 RETRY_S = 2.0
+
+
+class Note(Protocol):
+    """Writes a decision down: `Recorder.note`, as those who decide see it."""
+
+    def __call__(
+        self, action: str, subject: str, before: Values = None, after: Values = None
+    ) -> None:
+        """Returns at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,11 +17,12 @@ import logging
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from gateway.control import chain, migrations
+from gateway.control import audit, chain, migrations
 from gateway.control.migrations import MIGRATIONS
 from gateway.errors import StoreFailed
 
@@ -30,6 +31,8 @@ log = logging.getLogger("penstock.control")
 FILE = "penstock.db"
 # Longer than any write transaction takes: a writer that waits longer has met a stopped process.
 BUSY_TIMEOUT_S = 10.0
+# Between attempts where SQLite does not wait by itself.
+BUSY_RETRY_S = 0.01
 
 _REASONS = {
     "SQLITE_BUSY": "another process has kept it locked for too long",
@@ -71,6 +74,7 @@ class Store:
         _make_private(home, store.path)
         try:
             with store._translated():
+                store._keep_a_log()
                 store._migrate()
         except BaseException:
             store.close()
@@ -99,8 +103,11 @@ class Store:
     def write(self) -> Iterator[sqlite3.Connection]:
         """One change, whole or not at all; other writers wait."""
         with self._transaction("BEGIN IMMEDIATE") as connection:
+            lost = self._head_is_lost()
+            if lost:
+                audit.note_missing_head(connection)
             yield connection
-        self._keep_head()
+        self._keep_head(chain.BEGINNING if lost else None)
 
     def generation(self) -> int:
         """Grows with every change: who remembers it sees whether something happened."""
@@ -143,13 +150,26 @@ class Store:
             # One file: no write-ahead log beside it.
             copy.execute("PRAGMA journal_mode = DELETE")
 
-    def _keep_head(self) -> None:
-        """Notes the audit's newest entry outside the database, where a shortened one shows.
+    def _head_is_lost(self) -> bool:
+        """Whether nothing beside the database says how long the audit was.
 
-        What the file says and the audit does not hold is evidence, and stays.
+        The file is there from the database's beginning on, so that its absence is never innocent.
         """
         try:
-            kept = chain.read_head(self.home) or chain.Head(0, chain.GENESIS)
+            return chain.read_head(self.home) is None
+        except (OSError, ValueError):
+            return False  # evidence, that stays
+
+    def _keep_head(self, lost: chain.Head | None) -> None:
+        """Notes the audit's newest entry outside the database, where a shortened one shows.
+
+        What the file says and the audit does not hold is evidence, and stays. A file that is gone
+        is made anew only after an entry that says so: `lost` stands for it then.
+        """
+        try:
+            kept = chain.read_head(self.home) or lost
+            if kept is None:
+                return  # it went this very moment: the next change tells
             with self.read() as connection:
                 newest = connection.execute(
                     "SELECT id, hash FROM audit ORDER BY id DESC LIMIT 1"
@@ -191,8 +211,8 @@ class Store:
                 uri=True,
             )
             self._connections.append(connection)
-            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-                connection.execute(f"PRAGMA {pragma}")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
             connection.row_factory = sqlite3.Row
             self._local.connection = connection
         return connection
@@ -216,11 +236,29 @@ class Store:
         if place != self._place:
             raise StoreFailed(f"{self.path}: another file took its place; start the server again")
 
+    def _keep_a_log(self) -> None:
+        """Turns to a write-ahead log, for good, where the database has none yet.
+
+        Of several processes that do it at once SQLite tells all but one that the database is busy,
+        at once: its own waiting does not cover this.
+        """
+        deadline = time.monotonic() + BUSY_TIMEOUT_S
+        while True:
+            try:
+                self._connection().execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() > deadline:
+                    raise
+            time.sleep(BUSY_RETRY_S)
+
     def _migrate(self) -> None:
         with self.read() as connection:
             if _schema_version(connection) == len(MIGRATIONS):
                 return
-        with self.write() as connection:
+        # Not `write`: until the audit is chained there is no head that could be missing.
+        with self._transaction("BEGIN IMMEDIATE") as connection:
             version = _schema_version(connection)  # another process may have been faster
             if version > len(MIGRATIONS):
                 raise StoreFailed(
@@ -234,6 +272,17 @@ class Store:
             for number in range(version, len(MIGRATIONS)):
                 migrations.apply(connection, MIGRATIONS[number])
                 connection.execute("INSERT INTO migrations (version) VALUES (?)", (number + 1,))
+            if version < migrations.CHAINED:
+                self._begin_head(connection)
+
+    def _begin_head(self, connection: sqlite3.Connection) -> None:
+        """Notes where the chain begins, before anybody can see that it is there."""
+        query = "SELECT id, hash FROM audit ORDER BY id DESC LIMIT 1"
+        newest = connection.execute(query).fetchone()
+        try:
+            chain.write_head(self.home, chain.Head(*newest) if newest else chain.BEGINNING)
+        except OSError as error:
+            raise StoreFailed(f"{self.home / chain.FILE}: {error.strerror}") from error
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

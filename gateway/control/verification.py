@@ -1,7 +1,10 @@
 """Proves that nothing of the audit was changed or removed, or says where it was.
 
-Knows the chain, the sequence of ids and the head that is kept beside the database. Trusts none of
-the values that it reads.
+Knows the chain, the sequence of ids, the head that is kept beside the database, and what a home
+holds that only changes bring there. Trusts none of the values that it reads.
+
+Who may write all of a home can write a shorter audit that holds: only a head that was noted down
+elsewhere shows that.
 """
 
 from __future__ import annotations
@@ -14,6 +17,17 @@ from gateway.control import chain
 from gateway.control.store import Store
 
 MAX_FAULTS = 20
+# Each of these changes moved a counter on, and wrote an entry.
+_COUNTED = (
+    "SELECT COALESCE(SUM(CAST(value AS INTEGER)), 0) FROM counters"
+    " WHERE name IN ('generation', 'keys')"
+)
+# What is there only because of an entry.
+_BROUGHT = {
+    "revisions": "SELECT COUNT(*) FROM revisions",
+    "keys": "SELECT COUNT(*) FROM keys",
+    "models": "SELECT COUNT(*) FROM models",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +61,14 @@ def verify(store: Store, noted: str | None = None) -> Proof:
 
     Args:
         store: the home's database.
-        noted: a head that somebody noted earlier: its entry must still be there.
+        noted: a head that somebody noted earlier: its entry must still be there. Whoever noted it
+            vouches for what was before it: that `audit.head` was missing then is no fault.
     """
     kept, trouble = None, ""
     try:
         # Before the database, so that an entry that comes meanwhile makes it older, not newer.
         kept = chain.read_head(store.home)
-        trouble = "" if kept else "it is gone"
+        trouble = "" if kept else "it is missing"
     except (OSError, ValueError) as error:
         trouble = f"it cannot be read: {error}"
     reading = _Reading(kept, noted)
@@ -61,8 +76,11 @@ def verify(store: Store, noted: str | None = None) -> Proof:
         for row in db.execute(f"SELECT {', '.join(chain.FIELDS)}, hash FROM audit ORDER BY id"):
             reading.take(row)
         given = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'audit'").fetchone()
+        unexplained = _unexplained(db, reading.count)
     faults = [*reading.faults, *reading.missing(given[0] if given else 0)]
-    if trouble and reading.count:
+    if unexplained and not faults:
+        faults.append(unexplained)
+    if trouble:
         faults.append(
             f"{chain.FILE}: {trouble}: whether entries after {reading.count} were removed is"
             " unknown"
@@ -84,6 +102,7 @@ class _Reading:
         self._kept = kept
         self._noted = noted
         self._noted_seen = noted in (None, chain.GENESIS)
+        self._gaps: list[int] = []
         self._id = 0
         self.count = 0
         self.first_at: float | None = None
@@ -107,7 +126,11 @@ class _Reading:
                 f"entry {number}: {chain.FILE} holds hash {self._kept.hash[:12]}..., the audit"
                 f" {str(row['hash'])[:12]}...: it was rewritten"
             )
-        self._noted_seen |= row["hash"] == self._noted
+        if row["action"] == chain.HEAD_MISSING:
+            self._gaps.append(number)
+        if row["hash"] == self._noted:
+            self._noted_seen = True
+            self._gaps.clear()
         self._id, self.head = number, str(row["hash"])
         self.count += 1
         self.last_at = row["at"]
@@ -127,6 +150,11 @@ class _Reading:
             yield f"entry {self._id}: the database gave out ids up to {given} only"
         if kept is not None and kept.id > max(self._id, given):
             yield f"{_ids(self._id + 1, kept.id)} removed from the end: {chain.FILE} names them"
+        for number in self._gaps:
+            yield (
+                f"entry {number}: {chain.FILE} was missing: whether entries were removed from the"
+                " end before it is unknown"
+            )
         if not self._noted_seen:
             yield f"no entry has the noted hash {self._noted}: the audit was rewritten or shortened"
 
@@ -135,6 +163,16 @@ class _Reading:
             self.faults.append(words)
         else:
             self.more += 1
+
+
+def _unexplained(db: sqlite3.Connection, entries: int) -> str:
+    """What the home holds that so many entries do not explain; empty where they do."""
+    changes = db.execute(_COUNTED).fetchone()[0]
+    if changes > entries:
+        return f"the home counts {changes} changes, its audit holds {entries} entries"
+    counts = {what: db.execute(query).fetchone()[0] for what, query in _BROUGHT.items()}
+    held = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    return f"the audit is empty, but the home holds {held}" if held and not entries else ""
 
 
 def _fits(previous: str, row: sqlite3.Row) -> bool:

@@ -262,8 +262,9 @@ class Arena:
 
 def size_for(workers: int, models: int) -> int:
     """Bytes to reserve so that as many models fit twice: during an update both versions count."""
-    each = stride(layout.MODEL_WORDS) * workers
-    return max(DEFAULT_BYTES, _first_block(workers) + pages(2 * models * each))
+    first = stride(layout.WORKER_WORDS) + stride(layout.KEYS_WORDS)
+    each = first + 2 * models * stride(layout.MODEL_WORDS)
+    return max(DEFAULT_BYTES, _first_block(workers) + pages(workers * each))
 
 
 def _rows_bytes(workers: int) -> int:

@@ -88,13 +88,21 @@ BUFFERED_BYTES: Final = WORKER_GAUGES + 4
 WORKER_GAUGES_END: Final = WORKER_GAUGES + 16
 WORKER_WORDS: Final = WORKER_GAUGES_END
 
-# -- KEYS: requests by key and version; each worker names its series itself ------------------------
-KEY_SERIES: Final = 0  # how many entries there are
+# -- KEYS: requests by key and version; each worker names its entries itself -----------------------
+KEY_SERIES: Final = 0  # how many entries of the first table were ever in use
+KEY_OWN: Final = 1  # how many of the second
 KEY_OTHER: Final = 4  # an entry without a name: what finds no room
 KEY_FIRST: Final = 8
-KEY_WIDTH: Final = 4  # words of an entry: number of the key, hash of the version, requests
-MAX_KEY_SERIES: Final = 4096
-KEYS_WORDS: Final = KEY_FIRST + KEY_WIDTH * MAX_KEY_SERIES
+# Words of an entry: number of the key, hash of the version (second table: 0), requests, and when
+# the last of them was seen, milliseconds since 1970.
+KEY_WIDTH: Final = 4
+MAX_KEY_SERIES: Final = 4096  # first table, told one by one
+# Second table: keys whose requests found no room in the first, told together; more than there are
+# to be, so that it is known of each key when it was used.
+MAX_KEYS: Final = 131_072
+KEY_OWN_FIRST: Final = KEY_FIRST + KEY_WIDTH * MAX_KEY_SERIES
+KEYS_WORDS: Final = KEY_OWN_FIRST + KEY_WIDTH * MAX_KEYS
+KEY_NOBODY: Final = -(1 << 63)  # in place of a number: the entry is free
 
 # -- SKETCH: values of one version by the bins of one profile --------------------------------------
 # All but these two words is kernels.columns'; how many there are, the profile says.

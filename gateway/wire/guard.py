@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.access.certificates import CertificateRing
 from gateway.access.headers import credential, presented
 from gateway.access.keyring import Keyring
-from gateway.access.principal import FOREVER, Principal
+from gateway.access.principal import FOREVER, TOKENS, Principal
 from gateway.access.roles import Permission
 from gateway.exchange import Endpoint
 
@@ -29,6 +29,8 @@ SMALL_BODY_BYTES = 65_536
 
 Series = Callable[[int, str, int], memoryview]
 """By id of a key, model and version: the word that counts its requests."""
+NO_MODEL = ("", 0)
+"""What requests are counted under that ask for no inference."""
 
 
 @dataclass(slots=True, eq=False)
@@ -68,6 +70,21 @@ class Guard:
         if head.shown is not None and presented(head.headers) is None:
             return self._certificates.find(head.shown)
         return self._keyring.find(credential(head.headers))
+
+    def calling(self, head: Head) -> Principal:
+        """As `principal`, and counts a request that asks for no inference.
+
+        Raises:
+            Unauthenticated: nobody that is known.
+        """
+        principal = self.principal(head)
+        self._series(principal.id, *NO_MODEL)[0] += 1
+        return principal
+
+    def counts(self, number: int) -> bool:
+        """Whether whoever is counted under this number may still come."""
+        known = number in self._keyring.numbers or number in self._certificates.numbers
+        return known or number == TOKENS
 
     def arriving(self, head: Head) -> None:
         """Refuses, before it is read, a large body that its sender may not send.

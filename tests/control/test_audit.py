@@ -101,6 +101,7 @@ def test_an_audit_without_entries_is_proven(home):
     assert (found.ok, found.entries, found.head) == (True, 0, chain.GENESIS)
 
 
+BACK = "UPDATE counters SET value = {} WHERE name = 'generation'"
 REWRITE = "UPDATE audit SET {} WHERE id = 3"
 
 
@@ -133,11 +134,22 @@ REWRITE = "UPDATE audit SET {} WHERE id = 3"
             "entry 6: its hash does not follow",
             id="added",
         ),
+        pytest.param(
+            "UPDATE audit SET id = 100 WHERE id = 2; UPDATE audit SET id = 2 WHERE id = 3;"
+            " UPDATE audit SET id = 3 WHERE id = 100",
+            "entry 2: its hash does not follow",
+            id="reordered",
+        ),
+        pytest.param(
+            "UPDATE audit SET id = -id; UPDATE audit SET id = 6 + id",
+            "entry 1: its hash does not follow",
+            id="reversed",
+        ),
     ],
 )
 def test_what_was_tampered_with_is_named(home, statement, fault):
     fill(home)
-    tamper(home, statement)
+    tamper(home, *statement.split(";"))
     found = proof(home)
     assert not found.ok
     assert found.faults[0].startswith(fault)
@@ -170,6 +182,8 @@ def test_a_cut_of_database_and_file_shows_against_a_head_that_was_noted(home):
     tamper(home, "DELETE FROM audit WHERE id > 3", "UPDATE sqlite_sequence SET seq = 3")
     with Store.open(home) as store:
         chain.write_head(home, chain.Head(3, Audit(store).last(1)[0].hash))
+    assert proof(home).faults == ("the home counts 5 changes, its audit holds 3 entries",)
+    tamper(home, BACK.format(3))
     assert proof(home).ok
     (fault,) = proof(home, noted).faults
     assert noted in fault
@@ -199,9 +213,67 @@ def test_a_head_that_is_gone_or_unreadable_is_told(home):
     assert proof(home).faults[-1].startswith("audit.head: it cannot be read")
     (home / chain.FILE).unlink()
     assert proof(home).faults == (
-        "audit.head: it is gone: whether entries after 5 were removed is unknown",
+        "audit.head: it is missing: whether entries after 5 were removed is unknown",
     )
+
+
+CUT = ("DELETE FROM audit WHERE id > 3", "UPDATE sqlite_sequence SET seq = 3")
+WIPED = ("DELETE FROM audit", "DELETE FROM sqlite_sequence WHERE name = 'audit'")
+
+
+@pytest.mark.parametrize("statements", [CUT, WIPED, ()], ids=["cut", "wiped", "head-alone"])
+def test_an_audit_that_lost_its_head_never_holds_again(home, statements):
+    fill(home)
+    tamper(home, *statements)
+    (home / chain.FILE).unlink()
+    assert any("audit.head: it is missing" in fault for fault in proof(home).faults)
+    fill(home, 2)
+    found = proof(home)
+    with Store.open(home) as store:
+        told = next(one for one in Audit(store).entries() if one.action == "head missing")
+    assert found.faults[0].startswith(f"entry {told.id}: audit.head was missing")
+    assert len(found.faults) == 1
+    # What comes after that is guarded as ever.
+    tamper(home, f"DELETE FROM audit WHERE id > {told.id}")
+    assert any("removed from the end" in fault for fault in proof(home).faults)
+
+
+def test_a_missing_head_is_told_by_the_first_write_whatever_that_is(home):
+    fill(home)
+    (home / chain.FILE).unlink()
+    with Store.open(home) as store:
+        store.new_start()
+        (last,) = Audit(store).last(1)
+    assert (last.action, last.door, last.id) == ("head missing", "automatic", 6)
+    assert orjson.loads(last.before or "")["id"] == 5
+
+
+def test_whoever_noted_a_head_after_the_loss_vouches_for_what_was_before(home):
+    fill(home)
+    before = proof(home).head
+    (home / chain.FILE).unlink()
     fill(home, 1)
+    assert not proof(home, before).ok
+    assert proof(home, proof(home).head).ok
+
+
+def test_an_empty_audit_beside_a_home_that_is_not_is_a_fault(home):
+    fill(home)
+    tamper(home, *WIPED)
+    chain.write_head(home, chain.BEGINNING)
+    assert proof(home).faults == ("the home counts 5 changes, its audit holds 0 entries",)
+    fill(home, 1)
+    assert proof(home).faults == ("the home counts 6 changes, its audit holds 1 entries",)
+    tamper(home, *WIPED, BACK.format(0))
+    chain.write_head(home, chain.BEGINNING)
+    assert proof(home).ok  # who writes all of it can: a noted head alone would tell
+    tamper(home, "INSERT INTO revisions VALUES (1, 0, '', '', '', '', '')")
+    assert proof(home).faults == ("the audit is empty, but the home holds 1 revisions",)
+
+
+def test_a_new_home_has_a_head_from_its_beginning(home):
+    Store.open(home).close()
+    assert chain.read_head(home) == chain.Head(0, chain.GENESIS)
     assert proof(home).ok
 
 
@@ -225,6 +297,7 @@ def test_processes_that_write_at_once_make_one_chain(home):
         child.start()
     for child in children:
         child.join()
+    assert [child.exitcode for child in children] == [0] * 4
     append(home, 1)
     found = proof(home)
     assert (found.faults, found.entries) == ((), 81)
@@ -246,6 +319,7 @@ def test_a_change_that_fails_leaves_no_entry_and_no_gap(home, store):
 
 
 def test_a_head_that_cannot_be_written_fails_no_change(home, store, caplog):
+    (home / chain.FILE).unlink()
     (home / chain.FILE).mkdir()
     append(home, 1)
     assert "audit.head" in caplog.text

@@ -107,7 +107,7 @@ def test_a_successor_forgets_what_its_predecessor_left_but_not_before_it_knows_w
 @pytest.fixture
 def small():
     """Room for some dozens of models beside the directory."""
-    made = Arena.create(1, 10 << 20)
+    made = Arena.create(1, 14 << 20)
     yield made
     made.close()
 

@@ -67,10 +67,11 @@ def provider():
     made.stop()
 
 
-def follower(url, home, **times):
+def follower(url, home, note=lambda *_: None, **times):
     where = Jwt(issuer="i", audience="a", jwks_url=url)
-    verifier = TokenVerifier(where)
-    return Jwks(where, verifier, None, home / "jwks.json", **times), verifier
+    verifier = TokenVerifier(where, lambda: jwks.ask())
+    jwks = Jwks(where, verifier, None, home / "jwks.json", note, **times)
+    return jwks, verifier
 
 
 async def test_new_keys_take_the_place_of_old_ones(provider, tmp_path):
@@ -103,6 +104,47 @@ async def test_a_successor_starts_from_the_last_keys(provider, tmp_path):
     with pytest.raises(ControlUnavailable):
         await second.look()
     assert verifier.find(provider.token(), time.time())
+
+
+async def test_a_token_of_a_key_that_is_not_here_has_the_provider_asked_again(provider, tmp_path):
+    jwks, verifier = follower(provider.url, tmp_path, asked_s=0.0)
+    await jwks.look()
+    provider.turn_over("second")
+    await jwks.look()  # is not due
+    assert verifier.find(provider.token(), time.time()) is None
+    await jwks.look()
+    assert verifier.find(provider.token(), time.time())
+
+
+async def test_a_provider_that_is_asked_for_has_its_rest(provider, tmp_path):
+    jwks, verifier = follower(provider.url, tmp_path, asked_s=60.0)
+    await jwks.look()
+    provider.turn_over("second")
+    for _ in range(100):
+        assert verifier.find(provider.token(), time.time()) is None
+        await jwks.look()
+
+
+async def test_who_may_sign_is_told_whenever_it_changes(provider, tmp_path, caplog):
+    told = []
+
+    def note(*change):
+        told.append(change)
+
+    jwks, _ = follower(provider.url, tmp_path, note, **ALWAYS)
+    for _ in range(2):
+        await jwks.look()
+    provider.turn_over("first")  # another key of the same name
+    await jwks.look()
+    successor, _ = follower(provider.url, tmp_path, note, **ALWAYS)
+    await successor.look()
+    provider.turn_over("second")
+    await successor.look()
+    assert [(what, about) for what, about, _, _ in told] == [("jwks change", provider.url)] * 3
+    kids = [(list(before["keys"]), list(after["keys"])) for _, _, before, after in told]
+    assert kids == [([], ["first"]), (["first"], ["first"]), (["first"], ["second"])]
+    assert told[1][2] != told[1][3]
+    assert caplog.text.count("access.jwt: keys that sign tokens") == 3
 
 
 async def test_it_is_not_asked_before_it_is_due(provider, tmp_path):

@@ -110,6 +110,7 @@ def test_processes_that_apply_at_once_get_numbers_of_their_own(home):
         child.start()
     for child in children:
         child.join()
+    assert [child.exitcode for child in children] == [0] * 3
     with Store.open(home) as store:
         revisions = Revisions(store)
         numbers = [one.number for one in revisions.history()]

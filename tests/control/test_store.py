@@ -8,6 +8,7 @@ import os
 import sqlite3
 import stat
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -113,6 +114,21 @@ def test_processes_that_open_a_new_home_at_once_agree(tmp_path):
     assert [child.exitcode for child in children] == [0] * 4
     with Store.open(tmp_path) as store:
         assert store.generation() == 20
+
+
+def test_a_new_home_waits_for_whoever_makes_it(tmp_path):
+    file = tmp_path / "penstock.db"
+    with closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as other:
+        # What another process that opens the same new home holds for a moment. Who wants the
+        # write-ahead log meanwhile is told at once that the database is busy.
+        other.execute("BEGIN IMMEDIATE")
+        leaves = threading.Timer(0.2, other.execute, ["COMMIT"])
+        leaves.start()
+        with Store.open(tmp_path) as store:
+            change(store)
+        leaves.join()
+    with Store.open(tmp_path) as store:
+        assert store.generation() == 1
 
 
 def test_a_newer_schema_is_left_alone(tmp_path):

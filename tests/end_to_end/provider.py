@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import http.server
 import json
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +24,12 @@ class Provider:
 
     def as_config(self) -> str:
         """What `access.jwt` says of it."""
-        return f'{{issuer: "https://login", audience: penstock, jwks_file: "{self.file}"}}'
+        return f'{{issuer: "https://login", audience: penstock, {self.place}}}'
+
+    @property
+    def place(self) -> str:
+        """Where its keys are."""
+        return f'jwks_file: "{self.file}"'
 
     def turn_over(self, kid: str) -> None:
         """Signs with a new key from now on, and publishes that one alone."""
@@ -40,3 +49,47 @@ class Provider:
         }
         about |= {"exp": time.time() + lives_s, **claims}
         return jwt.encode(about, self.key, "RS256", {"kid": self.kid})
+
+
+class OnlineProvider(Provider):
+    """One that is asked for its key over HTTP.
+
+    Attributes:
+        asked: how often it was.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.asked = 0
+        self.url = ""
+        super().__init__(folder)
+
+    @property
+    def place(self) -> str:
+        return f'jwks_url: "{self.url}"'
+
+    @contextmanager
+    def online(self) -> Iterator[OnlineProvider]:
+        """Answers on loopback until the block is left."""
+        provider = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                provider.asked += 1
+                body = provider.file.read_bytes()
+                self.send_response(200)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+            self.url = f"http://127.0.0.1:{server.server_port}/keys"
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            try:
+                yield self
+            finally:
+                server.shutdown()
+                thread.join()

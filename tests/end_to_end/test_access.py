@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -10,15 +11,19 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gateway.access.secret import FILE, VARIABLE
+from gateway.access.keys import digest
+from gateway.access.secret import FILE, VARIABLE, server_secret
 from gateway.control.audit import os_user
+from gateway.control.jwks import ASKED_S
 from gateway.control.keys import Keys
 from gateway.control.store import Store
+from gateway.monitor.layout import MAX_KEY_SERIES
 from tests.control.auditing import ANN
 from tests.end_to_end.guarded import (
     BODY,
@@ -30,7 +35,7 @@ from tests.end_to_end.guarded import (
     guarded,
     penstock,
 )
-from tests.end_to_end.provider import Provider
+from tests.end_to_end.provider import OnlineProvider, Provider
 from tests.end_to_end.server import DEMO_MODEL, RunningServer, eventually, running
 from tests.end_to_end.traffic import Traffic
 
@@ -99,9 +104,66 @@ def test_what_is_counted_and_when_a_key_was_used_is_told(world):
     assert [world.infer(made["key"]) for _ in range(10)] == [200] * 10
     assert world.infer("psk_unknown") == 401
     assert _counted(world) == before + 10
+    eventually(lambda: abs(_sample(world, "last_seen_timestamp_seconds") - time.time()) < 5, 5)
     penstock(world.home, "keys", "create", "--name", "idle", "--role", "client")
     eventually(lambda: _listed(world, "counted")["last_used_at"] is not None, 15)
     assert _listed(world, "idle")["last_used_at"] is None
+
+
+def test_requests_that_ask_for_no_inference_count_as_use(world):
+    key = penstock(world.home, "keys", "create", "--name", "looks", "--role", "client")["key"]
+    paths = ("/v2", f"/v2/models/{MODEL}", "/v2/models/stats")
+
+    def ask(path: str) -> int:
+        return world.server.request("GET", path, None, bearer(key)).status
+
+    eventually(lambda: all(ask("/v2/models/nothing") == 404 for _ in range(20)), PROMPT_S)
+    before = _sample(world, "requests_total", "looks", "", "")
+    assert [ask(path) for path in paths] == [200] * 3
+    assert _sample(world, "requests_total", "looks", "", "") == before + 3
+    eventually(lambda: _listed(world, "looks")["last_used_at"] is not None, 15)
+
+
+def test_more_keys_than_are_told_are_seen_and_places_of_those_that_left_are_given_on(tmp_path):
+    secret, raw = server_secret(tmp_path), [f"psk_{n:032}" for n in range(MAX_KEY_SERIES + 150)]
+    used, spare = raw[: MAX_KEY_SERIES + 100], raw[MAX_KEY_SERIES + 100 :]
+    with Store.open(tmp_path) as store, store.write() as db:
+        db.executemany(
+            "INSERT INTO keys (name, digest, role, models, created_at, created_by, changed)"
+            " VALUES (?, ?, 'client', '[\"*\"]', 1.0, 'ann', 0)",
+            [(f"k{n}", digest(secret, one.encode())) for n, one in enumerate(raw)],
+        )
+    with running(tmp_path, DEMO_MODEL, "--workers", "1", config="access: {data: keys}") as server:
+        line = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+        with closing(line):
+            for key in used:
+                line.request("POST", INFER, BODY, bearer(key))
+                answer = line.getresponse()
+                assert (answer.status, len(answer.read()) > 0) == (200, True)
+        assert server.metric("penstock_key_requests_total", key="other") == 100
+        penstock(tmp_path, "keys", "revoke", "1")
+        penstock(tmp_path, "keys", "revoke", "2")
+
+        def a_newcomer_is_told() -> bool:
+            key = spare.pop()
+            assert server.request("POST", INFER, BODY, bearer(key)).status == 200
+            return server.metric("penstock_key_requests_total", key=f"k{raw.index(key)}") == 1
+
+        while not a_newcomer_is_told():  # as many as are spare: room is looked for every 10 s
+            time.sleep(0.5)
+        assert server.metric("penstock_key_requests_total", key="k1000") == 1
+    seen = {key["name"] for key in penstock(tmp_path, "keys", "list") if key["last_used_at"]}
+    assert {f"k{n}" for n in range(len(used))} <= seen
+    assert f"k{raw.index(spare[0])}" not in seen
+
+
+def test_the_last_use_is_written_down_when_a_server_is_stopped(tmp_path):
+    key = penstock(tmp_path, "keys", "create", "--name", "late", "--role", "client")["key"]
+    with running(tmp_path, DEMO_MODEL, "--workers", "2", config=CONFIG) as server:
+        assert server.request("POST", INFER, BODY, bearer(key)).status == 200
+        assert server.stop() == 0
+    (late,) = penstock(tmp_path, "keys", "list")
+    assert late["last_used_at"] is not None
 
 
 def test_a_worker_born_later_knows_the_keys_before_it_answers(world):
@@ -137,8 +199,12 @@ def replaced(world: World, pid: int) -> bool:
 
 
 def _counted(world) -> float:
+    return _sample(world, "requests_total")
+
+
+def _sample(world, name, key="counted", model=MODEL, version="1") -> float:
     text = world.control("GET", "/metrics", world.keys["viewer"]).body.decode()
-    sample = f'penstock_key_requests_total{{key="counted",model="{MODEL}",version="1"}} '
+    sample = f'penstock_key_{name}{{key="{key}",model="{model}",version="{version}"}} '
     return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(sample))
 
 
@@ -279,3 +345,47 @@ def test_tokens_are_taken_on_both_ports_as_long_as_they_hold(tmp_path):
         assert [world.infer(client) for _ in range(10)] == [401] * 10
         assert server.get("/v2/health/ready").status == 200
         assert client not in server.log
+
+
+def test_a_provider_that_is_asked_over_http_is_followed_as_soon_as_it_signs_anew(tmp_path):
+    provider = OnlineProvider(tmp_path)
+    with provider.online():
+        config = f"access: {{data: keys, control: keys, jwt: {provider.as_config()}}}"
+        with running(tmp_path, DEMO_MODEL, "--workers", "2", config=config) as server:
+            world = World(server, tmp_path, {}, provider)
+
+            def known_to_control() -> bool:
+                return world.control("GET", "/api/status", provider.token("viewer")).status == 200
+
+            def known_to_workers() -> bool:
+                return all(world.infer(provider.token("client")) == 200 for _ in range(10))
+
+            eventually(lambda: known_to_control() and known_to_workers(), 5)
+            first = provider.token("client")
+            for kid, known in (("second", known_to_workers), ("third", known_to_control)):
+                provider.turn_over(kid)
+                eventually(known, ASKED_S + 5)
+            eventually(known_to_workers, 5)
+            assert world.infer(first) == 401
+            # Strangers cannot make it ask more often.
+            before = provider.asked
+            (tmp_path / "stranger").mkdir()
+            stranger = Provider(tmp_path / "stranger")
+            begun = time.monotonic()
+            for number in range(100):
+                stranger.kid = f"unknown {number}"
+                assert world.infer(stranger.token("client")) == 401
+                assert world.control("GET", "/", stranger.token("client")).status == 401
+            assert provider.asked <= before + 1 + (time.monotonic() - begun) // ASKED_S
+            told = world.control("GET", "/api/audit?limit=1000", provider.token("viewer")).json()
+    turns = [
+        (one["door"], one["subject"], list(one["before"]["keys"]), list(one["after"]["keys"]))
+        for one in told["entries"]
+        if one["action"] == "jwks change"
+    ]
+    assert turns == [
+        ("automatic", provider.url, [], ["first"]),
+        ("automatic", provider.url, ["first"], ["second"]),
+        ("automatic", provider.url, ["second"], ["third"]),
+    ]
+    assert "access.jwt: keys that sign tokens: 'third'" in server.log

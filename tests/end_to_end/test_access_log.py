@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,27 @@ def test_all_requests_leave_a_record_wherever_they_were_answered(start, tmp_path
     assert (found[0]["x_request_id"], found[0]["bytes_in"]) == ("mine", len(ROW))
     assert 0 <= found[0]["queue_ms"] + found[0]["infer_ms"] <= found[0]["ms"]
     assert "secret" not in file.read_text()
+
+
+def test_request_ids_say_which_host_and_worker_answered(start, tmp_path):
+    file = tmp_path / "access.log"
+    config = CONFIG.format(mode="all", file=file)
+    server = start(DEMO_MODEL, "--workers", "2", config=config)
+    ids: list[str] = []
+
+    def both_have_answered() -> bool:
+        ids.extend(ask_all(server))
+        return {name.split("-")[-3] for name in ids} == {"0", "1"}
+
+    eventually(both_have_answered)
+    eventually(lambda: len(asked(file)) == len(ids))
+    # Two of five were answered on the lane, the others behind it: all say the same.
+    by_id = {record["request_id"]: record["process"] for record in asked(file)}
+    host = "".join(c for c in socket.gethostname().split(".")[0] if c.isalnum() or c == "-")[:32]
+    assert by_id.keys() == set(ids)
+    for name, process in by_id.items():
+        *shown, _start, slot, _epoch, _count = name.split("-")
+        assert ("-".join(shown), f"worker-{slot}") == (host, process)
 
 
 def test_a_record_names_the_key_and_never_shows_it(start, tmp_path):

@@ -8,6 +8,7 @@ import json
 import ssl
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from tests.certificates import Authority, serial, serial_of
 from tests.end_to_end.server import DEMO_MODEL, RunningServer, eventually
 from tests.end_to_end.test_lifecycle import BODY, INFER
+from tests.end_to_end.test_reload import penstock
 from tests.end_to_end.traffic import Traffic
 from tests.models.builders import linear, save
 
@@ -78,6 +80,33 @@ def test_a_certificate_is_renewed_under_load_without_a_failed_request(start, aut
             eventually(functools.partial(all_show, fresh), 10.0)
             traffic.go_on(200)
     assert traffic.tally.failed == 0, traffic.tally
+
+
+def test_a_renewal_is_written_down_once_for_each_port(start, authority, tmp_path):
+    model = save(tmp_path, linear(), "m.onnx")
+    server = start(model, "--workers", "2", config=both_ports(authority))
+    old = sha256(authority.certificate.read_bytes()).hexdigest()
+    authority.issue()
+    new = sha256(authority.certificate.read_bytes()).hexdigest()
+
+    def renewals() -> list[tuple[str, str, str, str, str]]:
+        listed = penstock("audit", "list", "--limit", "100", "--home", server.home)
+        return sorted(
+            (
+                one["door"],
+                one["action"],
+                one["subject"],
+                one["before"]["certificate"],
+                one["after"]["certificate"],
+            )
+            for one in listed
+            if one["action"] == "certificate renew"
+        )
+
+    eventually(lambda: len(renewals()) >= 2, 10.0)
+    assert server.stop() == 0  # nobody adds another
+    ports = ("control port", "data port")
+    assert renewals() == [("automatic", "certificate renew", port, old, new) for port in ports]
 
 
 def test_files_that_do_not_belong_together_leave_the_old_certificate(start, authority, tmp_path):

@@ -159,7 +159,7 @@ def test_an_entry_that_is_not_whole_is_not_believed(arena):
 
 
 def test_a_full_arena_says_what_it_lacks():
-    arena = Arena.create(1, 10 << 20)
+    arena = Arena.create(1, 14 << 20)
     with pytest.raises(ArenaFull, match=r"block 'big': needs 8003584 bytes, \d+ are left"):
         arena.allocate(CUSTOM, "big", words=1_000_000)
     arena.allocate(CUSTOM, "small", words=10)

@@ -7,10 +7,12 @@ from collections import Counter
 
 import pytest
 
-from gateway.access.certificates import CertificateRing
+from gateway.access.certificates import CertificateRing, number_of
 from gateway.access.keyring import Keyring
 from gateway.access.keys import digest
+from gateway.access.principal import TOKENS
 from gateway.wire.guard import SMALL_BODY_BYTES, Guard
+from gateway.wire.head import Head
 from tests.wire.http_rig import chunked, post, request, rig
 
 SECRET = b"s" * 32
@@ -124,6 +126,22 @@ def test_narrowing_a_key_counts_at_once(server, world):
     assert client.answer().status == 200
     server.call(world.ring.change, {digest_of(ANN): row(1, "ann", ["held"])}, [])
     assert client.send(post("/echo", b"x", AS_ANN)).answer().status == 403
+
+
+def test_what_asks_for_no_inference_is_counted_without_a_model(world):
+    head = Head(b"GET", b"/v2", b"", [(b"authorization", f"Bearer {ANN}".encode())])
+    for _ in range(2):
+        assert world.guard.calling(head).name == "ann"
+    assert world.counts == {(1, "", 0): 2}
+
+
+def test_whoever_may_be_counted_is_known_by_number(world):
+    world.certificates.replace({"cn:till": ["till", "client", ["*"]]})
+    everybody = [TOKENS, 1, 2, number_of("till")]
+    assert [world.guard.counts(number) for number in [*everybody, 3]] == [True] * 4 + [False]
+    world.ring.change({digest_of(EVE): row(3, "eve")}, [digest_of(BOB)])
+    world.certificates.change({}, ["cn:till"])
+    assert [number for number in [*everybody, 3] if world.guard.counts(number)] == [TOKENS, 1, 3]
 
 
 # What the lane alone can promise: it sees the head before the body.
