@@ -159,7 +159,7 @@ def test_more_keys_than_are_told_are_seen_and_places_of_those_that_left_are_give
 
 def test_the_last_use_is_written_down_when_a_server_is_stopped(tmp_path):
     key = penstock(tmp_path, "keys", "create", "--name", "late", "--role", "client")["key"]
-    with running(tmp_path, DEMO_MODEL, "--workers", "2", config=CONFIG) as server:
+    with running(tmp_path, DEMO_MODEL, "--workers", "2", config=OPEN_TO_KEYS) as server:
         assert server.request("POST", INFER, BODY, bearer(key)).status == 200
         assert server.stop() == 0
     (late,) = penstock(tmp_path, "keys", "list")
