@@ -12,17 +12,19 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from gateway.cli.certificates import add_certificates, paired
 from gateway.cli.output import say, table
 from gateway.cli.serve import add_home
 from gateway.errors import GatewayError, WrongOutputs
 
 if TYPE_CHECKING:
-    from gateway.client import Answer, Model
+    from gateway.client import Answer, Client, Model
     from gateway.tensors import Array, TensorSpec
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_BATCH = 128  # what a model takes at once unless it was told otherwise
 TIMEOUT_S = 60.0
+KEY = "PENSTOCK_KEY"
 # A server that is being replaced, or is busy for a moment, should not end a long file.
 RETRIES = 3
 
@@ -34,8 +36,9 @@ def configure(subparsers: Any) -> None:
         help="ask a model about the rows of a file",
         description="Sends the rows of a file to a model and prints its answers: a table on a"
         " terminal, CSV elsewhere. Columns become the one input in their order, or several inputs"
-        " by their names. PENSTOCK_KEY, where it is set, is sent as the key. Exit status 1: some"
-        " rows were not answered; those before them are printed.",
+        " by their names. PENSTOCK_KEY, where it is set, is sent as the key. The certificate of"
+        " this home's own server is known. Exit status 1: some rows were not answered; those"
+        " before them are printed.",
     )
     parser.add_argument("model", metavar="MODEL", help="its name")
     parser.add_argument(
@@ -56,6 +59,7 @@ def configure(subparsers: Any) -> None:
     parser.add_argument(
         "--batch", type=_positive, default=DEFAULT_BATCH, metavar="N", help="rows in a request"
     )
+    add_certificates(parser)
     add_home(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object a row")
@@ -78,15 +82,10 @@ def run(args: argparse.Namespace) -> int:
     """Asks about every row, batch by batch, and prints as the answers come."""
     from gateway.cli import rows
     from gateway.cli.progress import Bar
-    from gateway.client import Client
 
     form = rows.format_of(args.data, args.format)
     source = rows.Source(args.data, form, args.columns, args.drop)
-    key = os.environ.get("PENSTOCK_KEY")
-    with (
-        Client(_url(args), key, timeout_s=TIMEOUT_S, retries=RETRIES) as client,
-        Bar("asking") as bar,
-    ):
+    with _client(args) as client, Bar("asking") as bar:
         model = client.model(args.model, args.version)
         printer = _printer(args, model)
         first = 1
@@ -102,13 +101,19 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _url(args: argparse.Namespace) -> str:
+def _client(args: argparse.Namespace) -> Client:
+    """Of the server that --url names, else of this home's."""
     from gateway.cli import running
+    from gateway.client import Client
 
+    url, verify, cert = DEFAULT_URL, args.cacert or True, paired(args.client_cert, args.client_key)
     if args.url:
-        return str(args.url)
-    server = running.find(args.home)
-    return running.data_url(server) if server else DEFAULT_URL
+        url = args.url
+    elif server := running.find(args.home):
+        url, verify = running.data_url(server), running.verify(server, "tls")
+        cert = running.shown(server, "tls", cert)
+    key = os.environ.get(KEY)
+    return Client(url, key, timeout_s=TIMEOUT_S, retries=RETRIES, verify=verify, cert=cert)
 
 
 # ---- printing -----------------------------------------------------------------------------------
