@@ -183,14 +183,22 @@ class Bench:
         done = self.generate(stream, seconds=seconds or self.turn_s)["load"]
         return Speed(done["rps"], done["latency_ms"].get("p99", 0.0), failed(done))
 
-    def fastest(self, port: int, target: str, pool: Pool, connections: int = 32) -> Speed:
+    def fastest(
+        self,
+        port: int,
+        target: str,
+        pool: Pool,
+        connections: int = 32,
+        seconds: int | None = None,
+    ) -> Speed:
         """One closed-loop turn of wrk, or of our own generator where wrk is missing."""
+        seconds = seconds or self.turn_s
         if not shutil.which("wrk"):
-            return self.closed(port, target, pool, connections)
+            return self.closed(port, target, pool, connections, seconds)
         script = self.folder / f"{pool.path.stem}.lua"
         wrk.write_script(script, pool)
         url = f"http://127.0.0.1:{port}{target}"
-        report = wrk.run(url, script, self.turn_s, connections, self.load_core)
+        report = wrk.run(url, script, seconds, connections, self.load_core)
         return Speed(report.rps, report.p99_ms, report.errors)
 
     def player(self, *args: Any, **options: Any) -> Callable[[], Speed]:
