@@ -106,6 +106,13 @@ class ModelConfig(ModelSettings):
 
     path: Path | None = None
     version: int = Field(1, ge=1)
+    profile: Path | None = Field(
+        None, description="its reference profile; none: the one in the registry or beside the model"
+    )
+
+
+_NO_SETTINGS = {"path", "version", "profile"}
+"""Of a `ModelConfig`: what changes nothing in how the model runs."""
 
 
 class Tls(Section):
@@ -160,6 +167,8 @@ class Control(Section):
     host: str = Field("127.0.0.1", description="anywhere but on loopback it asks for keys")
     port: int = Field(8002, ge=0, le=65535)
     open_metrics: bool = Field(False, description="/metrics needs no key where the rest does")
+    # Scrapes, probes and people: what is bound here is what strangers can have held for a moment.
+    max_connections: int = Field(1000, ge=1, description="at once; `limits` bounds each of them")
     tls: Tls | None = None
 
 
@@ -383,8 +392,13 @@ class Config(Section):
         values |= dict(hints or {})
         own = self.models.get(name)
         if own is not None:
-            values |= own.model_dump(exclude_unset=True, exclude={"path", "version"})
+            values |= own.model_dump(exclude_unset=True, exclude=_NO_SETTINGS)
         return ModelSettings.model_validate(values)
+
+    def profile_of(self, name: str) -> Path | None:
+        """The profile that the document names for a model."""
+        own = self.models.get(name)
+        return None if own is None else own.profile
 
 
 def is_loopback(host: str) -> bool:

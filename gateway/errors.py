@@ -20,6 +20,7 @@ modules turn these into their own bodies, and metrics count them by `code`.
     |   +-- NotFound                 404 not_found
     |   |   +-- ModelNotFound        404 model_not_found
     |   |   +-- VersionNotFound      404 version_not_found
+    |   |   +-- ProfileNotFound      404 profile_not_found
     |   +-- MethodNotAllowed         405 method_not_allowed
     |   +-- RequestTooSlow           408 request_too_slow
     |   +-- Conflict                 409 conflict
@@ -33,6 +34,7 @@ modules turn these into their own bodies, and metrics count them by `code`.
     |   +-- ModelRefused             422 model_refused
     |   +-- BackupInvalid            422 backup_invalid
     |   +-- ConfigInvalid            422 config_invalid
+    |   +-- ProfileInvalid           422 profile_invalid
     +-- Unsupported                  501 unsupported
     +-- ModelFailed                  500 model_failed
     +-- StoreFailed                  500 store_failed
@@ -159,6 +161,12 @@ class VersionNotFound(NotFound):
     code = "version_not_found"
 
 
+class ProfileNotFound(NotFound):
+    """The version is known, and nobody made a reference profile of it."""
+
+    code = "profile_not_found"
+
+
 class MethodNotAllowed(InvalidRequest):
     """The path exists, but not for this method."""
 
@@ -235,6 +243,12 @@ class ConfigInvalid(InvalidRequest):
     """The configuration has faults; the message lists all of them with their paths."""
 
     status, code = 422, "config_invalid"
+
+
+class ProfileInvalid(InvalidRequest):
+    """A reference profile is damaged, of a newer schema, or of another model."""
+
+    status, code = 422, "profile_invalid"
 
 
 class Unsupported(GatewayError):

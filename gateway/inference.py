@@ -18,10 +18,12 @@ from functools import partial
 from time import perf_counter
 
 from gateway.errors import Draining, GatewayError, Overloaded
-from gateway.exchange import JSON_TYPE, Exchange, Header, Phases
+from gateway.exchange import JSON_TYPE, Exchange, Header
 from gateway.monitor.observe import BatchObserver
+from gateway.monitor.sketch import Sketch
 from gateway.serving.batcher import Batcher
 from gateway.serving.riders import Batch, Rider
+from gateway.tensors import Array
 from gateway.wire import coding
 from gateway.wire.answers import error_body, error_headers
 from gateway.wire.head import TIMING
@@ -76,6 +78,7 @@ class InferEndpoint:
         "_observer",
         "_pool",
         "_services",
+        "_sketches",
         "_timed",
         "_times_all",
         "decoding",
@@ -101,6 +104,7 @@ class InferEndpoint:
         self._compress_min_bytes = services.server.compress_min_bytes
         self._heir: Callable[[Exchange], bool] | None = None
         self._times_all = times_all
+        self._sketches: tuple[Sketch, ...] = ()
         self._timed: set[int] = set()
         """Those under way that asked to be told their phases, by `id`."""
         self.decoding = 0
@@ -108,6 +112,10 @@ class InferEndpoint:
     def attach(self, batcher: Batcher) -> None:
         """Where requests go once decoded; the batcher needs `deliver` and `refuse`, hence later."""
         self._batcher = batcher
+
+    def watch(self, sketches: tuple[Sketch, ...]) -> None:
+        """From the next batch on, values are counted there."""
+        self._sketches = sketches
 
     def retire(self, heir: Callable[[Exchange], bool]) -> None:
         """The deployment leaves: what arrives late goes to `heir`, if that returns True."""
@@ -156,7 +164,7 @@ class InferEndpoint:
             request,
             request.inputs,
             request.rows,
-            request.wanted,
+            request.choice.indices,
             request.priority,
             self._clock() + timeout_us * 1e-6 if timeout_us else _INFINITE,
         )
@@ -272,7 +280,7 @@ class InferEndpoint:
         for rider, error in failed:
             self._refuse(rider.exchange, error)
         observer = self._observer
-        left = sum([rider.exchange.gone for rider in batch.riders])
+        left = len(batch.riders) - len(answered) - len(failed)
         rows = batch.rows
         if len(answered) < len(batch.riders):
             rows = sum([rider.rows for rider in answered])
@@ -298,13 +306,18 @@ class InferEndpoint:
             batch.padded_cells,
             batch.cells,
         )
+        for sketch in self._sketches:
+            _count(sketch, batch)
 
     def _tell_phases(self, batch: Batch, answered: list[Rider]) -> None:
+        timed, times_all = self._timed, self._times_all
+        started, finished = batch.started, batch.finished
         for rider in answered:
             exchange = rider.exchange
-            if self._times_all or id(exchange) in self._timed:
-                exchange.note_phases(Phases(rider.queued, batch.started, batch.finished))
-                self._timed.discard(id(exchange))
+            if times_all or id(exchange) in timed:
+                exchange.note_phases((rider.queued, started, finished))
+        if timed:
+            timed.difference_update([id(rider.exchange) for rider in answered])
 
     def refuse(self, rider: Rider, error: GatewayError) -> None:
         """Answers a rider that will not ride, or whose run failed."""
@@ -388,6 +401,22 @@ class InferEndpoint:
             exchange.reply(error.status, error_body(str(error)), error_headers(error))
         except Exception:
             log.exception("a refusal could not be sent", extra=exchange.about)
+
+
+def _count(sketch: Sketch, batch: Batch) -> None:
+    """After the answers are written: it costs those who ride in it nothing."""
+    if not batch.padded_cells:
+        sketch.count(batch.inputs, batch.outputs, batch.rows)
+        return
+    # Padding is nobody's value.
+    start = 0
+    for place, rider in enumerate(batch.riders):
+        first, start = start, start + rider.rows
+        if batch.trimmed is not None:
+            outputs: Sequence[Array | None] = batch.trimmed[place]
+        else:
+            outputs = [None if one is None else one[first:start] for one in batch.outputs]
+        sketch.count(rider.inputs, outputs, rider.rows)
 
 
 def _binary(header_length: int) -> tuple[Header, ...]:

@@ -4,14 +4,15 @@ Knows how a plan is written and read. Knows nothing of who decides (control) or 
 (workers).
 
 A plan travels as hashed parts, so that only parts that changed are sent: one part per held
-deployment, one for the routes, one for what is known but does not serve.
+deployment and one for what it counts into, one for the routes, one for what is known but does not
+serve.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import orjson
@@ -56,6 +57,21 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Watched:
+    """What a deployment's traffic is counted into.
+
+    Attributes:
+        digest: of the profile whose bins they are.
+        path: of its file.
+        block: offset of the counts.
+    """
+
+    digest: str
+    path: str
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """A public model name.
 
@@ -97,7 +113,9 @@ class Absent:
 class Plan:
     """What a worker follows. A higher number replaces a lower one.
 
-    `settled` says that all that the server was started with serves or is refused.
+    Attributes:
+        watched: what each deployment counts into, by its id; it may change while that serves.
+        settled: all that the server was started with serves or is refused.
     """
 
     number: int
@@ -105,6 +123,7 @@ class Plan:
     routes: tuple[Route, ...] = ()
     absent: tuple[Absent, ...] = ()
     settled: bool = False
+    watched: Mapping[str, tuple[Watched, ...]] = field(default_factory=dict)
 
     @property
     def routed(self) -> set[str]:
@@ -118,6 +137,8 @@ class Plan:
             f"model/{held.id}": {name: getattr(held, name) for name in _HELD_FIELDS}
             for held in self.held
         }
+        for held, watched in self.watched.items():
+            values[f"watched/{held}"] = [asdict(one) for one in watched]
         values["routes"] = [
             [route.name, route.version, [list(pair) for pair in route.deployments.items()]]
             for route in self.routes
@@ -138,6 +159,11 @@ class Plan:
             ),
             tuple(Absent(**value) for value in parts["absent"]),
             parts["settled"],
+            {
+                name.removeprefix("watched/"): tuple(Watched(**one) for one in value)
+                for name, value in parts.items()
+                if name.startswith("watched/")
+            },
         )
 
 

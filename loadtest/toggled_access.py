@@ -25,7 +25,7 @@ FILE = "turns"
 
 def main() -> int:
     model, home, port = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-    serve._prepare_environment(home)
+    serve.prepare_environment(home)
     (home / "run").mkdir(parents=True, exist_ok=True)
 
     import uvloop

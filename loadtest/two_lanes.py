@@ -81,7 +81,7 @@ class Side:
         endpoint = self._endpoint(
             services, held(model, block), arena, slot, pool, turn, log is not None
         )
-        services.endpoints[path] = endpoint
+        services.endpoints[path] = endpoint.__call__
         services.start(loop)
         lane: Any = Lane
         if log is not None:

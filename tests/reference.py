@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import islice
 from typing import Any
+
+import numpy as np
 
 
 def latency_buckets() -> list[tuple[int, float]]:
@@ -45,3 +51,237 @@ def json_floats(text: bytes, shape: Sequence[int]) -> list[float] | None:
             return None
         flat = [inner for part in flat for inner in part]
     return flat if all(type(number) is float for number in flat) else None
+
+
+def count_column(values: Sequence[Any], edges: Sequence[Any], low: Any, high: Any) -> Counts:
+    """One numeric column by hand: bins of right-closed intervals, and what has none."""
+    counts = Counts([0] * (len(edges) + 1))
+    for value in values:
+        if value != value:
+            counts.nan += 1
+        elif value in (math.inf, -math.inf):
+            counts.pos_inf += value > 0
+            counts.neg_inf += value < 0
+        else:
+            counts.bins[sum(edge < value for edge in edges)] += 1
+            counts.below += value < low
+            counts.above += value > high
+            counts.seen.append(value)
+    return counts
+
+
+def count_categories(values: Sequence[Any], categories: Sequence[Any]) -> Counts:
+    """One column of numbers that stand for categories, by hand."""
+    counts = Counts([0] * len(categories))
+    for value in values:
+        if value != value:
+            counts.nan += 1
+        elif value in (math.inf, -math.inf):
+            counts.pos_inf += value > 0
+            counts.neg_inf += value < 0
+        else:
+            if value in categories:
+                counts.bins[list(categories).index(value)] += 1
+            else:
+                counts.unseen += 1
+            counts.seen.append(value)
+    return counts
+
+
+def count_ids(values: Sequence[int], categories: int) -> Counts:
+    """One column of category ids, by hand."""
+    counts = Counts([0] * categories)
+    for value in values:
+        if 0 <= value < categories:
+            counts.bins[value] += 1
+        elif value == -2:
+            counts.null += 1
+        elif value == -3:
+            counts.wrong_type += 1
+        else:
+            counts.unseen += 1
+    return counts
+
+
+@dataclass
+class Counts:
+    """What is counted of one column, and the finite values that its moments are of."""
+
+    bins: list[int]
+    nan: int = 0
+    null: int = 0
+    pos_inf: int = 0
+    neg_inf: int = 0
+    below: int = 0
+    above: int = 0
+    wrong_type: int = 0
+    unseen: int = 0
+    seen: list[Any] = field(default_factory=list)
+
+    def special(self) -> list[int]:
+        """The counters beside the bins, in the order of a slot's words."""
+        return [
+            *(self.nan, self.null, self.pos_inf, self.neg_inf),
+            *(self.below, self.above, self.wrong_type, self.unseen),
+        ]
+
+    def moments(self, centre: float) -> tuple[int, float, float, float, float]:
+        """Number, sum and sum of squares of value - centre, minimum, maximum; summed in order."""
+        total = squares = 0.0
+        with np.errstate(over="ignore", invalid="ignore"):
+            for value in self.seen:
+                off = np.float64(value) - centre
+                total, squares = total + off, squares + off * off
+        reals = [float(value) for value in self.seen]
+        least, most = min(reals, default=math.inf), max(reals, default=-math.inf)
+        return len(reals), float(total), float(squares), least, most
+
+
+def shares(counts: Sequence[int], floor: float = 0.0) -> list[float]:
+    """Counts as parts of their sum, none below the floor."""
+    return [max(count / sum(counts), floor) for count in counts]
+
+
+def kl(p: Sequence[float], q: Sequence[float]) -> float:
+    """KL(p || q) in nats; shares of 0 in p add nothing."""
+    return math.fsum(a * math.log(a / b) for a, b in zip(p, q, strict=True) if a > 0)
+
+
+def divergences(expected: Sequence[int], observed: Sequence[int], floor: float) -> list[float]:
+    """All divergences of one column by their definitions, in the kernel's order."""
+    p, q = shares(expected), shares(observed)
+    high_p, high_q = shares(expected, floor), shares(observed, floor)
+    middle = [(a + b) / 2 for a, b in zip(p, q, strict=True)]
+    pairs = list(zip(p, q, strict=True))
+    js = (kl(p, middle) + kl(q, middle)) / 2
+    return [
+        math.fsum((a - b) * math.log(a / b) for a, b in zip(high_p, high_q, strict=True)),
+        kl(high_p, high_q) - math.fsum(high_p) + math.fsum(high_q),
+        js,
+        math.sqrt(max(js, 0.0)),
+        math.sqrt(math.fsum((math.sqrt(a) - math.sqrt(b)) ** 2 for a, b in pairs) / 2),
+        math.fsum(abs(a - b) for a, b in pairs) / 2,
+        max(abs(a - b) for a, b in pairs),
+    ]
+
+
+def steps(counts: Sequence[int]) -> list[Fraction]:
+    """The distribution function after each bin, exactly."""
+    return [Fraction(sum(counts[: at + 1]), sum(counts)) for at in range(len(counts))]
+
+
+def ks_of_bins(expected: Sequence[int], observed: Sequence[int]) -> tuple[float, float]:
+    """The smallest and the largest D that samples with these counts can have, exactly."""
+    p, q = [Fraction(0), *steps(expected)], [Fraction(0), *steps(observed)]
+    low = max(abs(a - b) for a, b in zip(p, q, strict=True))
+    inside = [max(q[at + 1] - p[at], p[at + 1] - q[at]) for at in range(len(expected))]
+    return float(low), float(max(low, *inside))
+
+
+def wasserstein_of_bins(
+    expected: Sequence[int], observed: Sequence[int], edges: Sequence[float]
+) -> float:
+    """The area between two distribution functions that are straight inside each bin, exactly."""
+    p, q = [Fraction(0), *steps(expected)], [Fraction(0), *steps(observed)]
+    area = Fraction(0)
+    for at in range(len(expected)):
+        left, right = q[at] - p[at], q[at + 1] - p[at + 1]
+        size = Fraction(edges[at + 1]) - Fraction(edges[at])
+        if left * right < 0:
+            area += size * (left**2 + right**2) / (2 * (abs(left) + abs(right)))
+        else:
+            area += size * abs(left + right) / 2
+    return float(area)
+
+
+def image_figures(channel: Sequence[float], low: float, high: float) -> list[float]:
+    """Mean, deviation, range and saturated share of one channel's pixels."""
+    mean = math.fsum(channel) / len(channel)
+    spread = math.fsum((x - mean) ** 2 for x in channel) / len(channel)
+    saturated = sum(x <= low or x >= high for x in channel) / len(channel)
+    return [mean, math.sqrt(spread), max(channel) - min(channel), saturated]
+
+
+def sign_words(seed: int) -> Iterator[int]:
+    """SplitMix64: the 64-bit words that follow a seed."""
+    state = seed
+    while True:
+        state = (state + 0x9E3779B97F4A7C15) % 2**64
+        mixed = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EB % 2**64
+        yield mixed ^ (mixed >> 31)
+
+
+def projection_signs(seed: int, width: int) -> list[list[int]]:
+    """The signs of eight projections: a random one a place, times a Hadamard matrix' row."""
+    hadamard = [[1]]
+    for _ in range(3):
+        hadamard = [row + row for row in hadamard] + [
+            row + [-sign for sign in row] for row in hadamard
+        ]
+    words = sign_words(seed)
+    bits = [word >> place & 1 for word in islice(words, -(-width // 64)) for place in range(64)]
+    return [[(1 - 2 * bits[d]) * row[d % 8] for d in range(width)] for row in hadamard]
+
+
+def embedding_figures(row: Sequence[float], seed: int) -> list[float]:
+    """Norm, mean, deviation and projections of one row."""
+    mean = math.fsum(row) / len(row)
+    spread = math.fsum((x - mean) ** 2 for x in row) / len(row)
+    projections = [
+        math.fsum(sign * x for sign, x in zip(signs, row, strict=True)) / math.sqrt(len(row))
+        for signs in projection_signs(seed, len(row))
+    ]
+    return [math.sqrt(math.fsum(x * x for x in row)), mean, math.sqrt(spread), *projections]
+
+
+def probability_figures(scores: Sequence[float]) -> list[float]:
+    """Entropy in nats, top score, top class and margin of one row."""
+    entropy = -math.fsum(p * math.log(p) for p in scores if p)
+    first, second = sorted(scores, reverse=True)[:2]
+    return [entropy, first, list(scores).index(first), first - second]
+
+
+def urn(start: Sequence[Fraction], rows: Sequence[int]) -> Fraction:
+    """The probability of rows drawn one by one from Polya's urn, which gains what is drawn."""
+    content, probability = list(start), Fraction(1)
+    for group in rows:
+        probability *= content[group] / sum(content, Fraction(0))
+        content[group] += 1
+    return probability
+
+
+def e_value(reference: Sequence[int], rows: Sequence[int], concentration: int) -> Fraction:
+    """The e-value of independent rows (each the group it falls into), row by row and exactly."""
+    null = [count + Fraction(1, 2) for count in reference]
+    whole = sum(null, Fraction(0))
+    change = min(Fraction(concentration), whole / 4)
+    return urn([change * part / whole for part in null], rows) / urn(null, rows)
+
+
+def e_bh(e_values: Sequence[float], alpha: float) -> set[int]:
+    """The largest set whose every member is at least columns / (alpha times its size)."""
+    ordered = sorted(range(len(e_values)), key=lambda at: -e_values[at])
+    named = 0
+    for size in range(1, len(ordered) + 1):
+        if e_values[ordered[size - 1]] >= len(e_values) / (alpha * size):
+            named = size
+    return set(ordered[:named])
+
+
+def neighbours_differ(
+    panes: Sequence[Sequence[int]], scale: int, scores: Sequence[float]
+) -> tuple[float, int]:
+    """Standardised squared differences of neighbouring batches along scores: sum and number."""
+    size = 2**scale
+    whole = [panes[at : at + size] for at in range(0, len(panes) - size + 1, size)]
+    batches = [[sum(group) for group in zip(*batch, strict=True)] for batch in whole]
+    some = [batch for batch in batches if any(batch)]
+    total = 0.0
+    for one, other in itertools.pairwise(some):
+        first, second = (
+            sum(s * c for s, c in zip(scores, batch, strict=True)) / sum(batch)
+            for batch in (one, other)
+        )
+        total += (first - second) ** 2 / (1 / sum(one) + 1 / sum(other))
+    return total, max(len(some) - 1, 0)

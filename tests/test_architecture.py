@@ -39,34 +39,53 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": {"errors", "tensors", "config"},
     "wire": {"access", "errors", "exchange", "tensors", "config", "kernels", "spans"},
     "serving": GROUND | {"models", "kernels", "devices"},
-    "monitor": {"errors", "kernels"},
+    "monitor": {"errors", "kernels", "profiles", "tensors"},
+    "profiles": {"errors", "tensors", "kernels"},
     "client": {"errors", "tensors", "wire"},
+    "drift": {"errors", "kernels", "profiles"},
+    "rows": {"errors", "tensors", "client"},
     "inference": GROUND | {"serving", "monitor", "wire"},
     "catalogue": GROUND | {"serving", "inference"},
     "openinference": GROUND
     | {"access", "models", "catalogue", "inference", "serving", "monitor", "wire"},
     "tables": set(),
     "follower": GROUND | {"catalogue", "serving", "channel", "tables"},
+    "sketches": GROUND | {"catalogue", "monitor", "profiles"},
+    "profiling": GROUND | {"client", "rows", "profiles", "serving"},
     "trial": GROUND | {"serving", "logs"},
     "inherited": GROUND | {"channel", "handover", "keepsake", "monitor", "sockets"},
     "worker": GROUND
     | DATA_PLANE
-    | {"access", "tables", "devices", "inherited", "channel", "handover", "sockets", "tls", "logs"}
-    | {"spans"},
+    | {
+        "access",
+        "tables",
+        "devices",
+        "inherited",
+        "channel",
+        "handover",
+        "sketches",
+        "sockets",
+        "spans",
+        "tls",
+        "logs",
+    },
     "control": GROUND
     | {
         "access",
         "tables",
         "inherited",
         "channel",
+        "drift",
         "handover",
         "keepsake",
         "models",
         "monitor",
+        "profiles",
         "kernels",
         "spans",
         "tls",
         "logs",
+        "wire",
     },
     "supervisor": GROUND
     | {"inherited", "channel", "handover", "keepsake", "monitor", "sockets", "processes"},
@@ -84,6 +103,9 @@ MAY_IMPORT: dict[str, set[str]] = {
         "models",
         "kernels",
         "client",
+        "rows",
+        "profiles",
+        "profiling",
         "tls",
     },
     "__main__": {"cli"},
@@ -102,6 +124,7 @@ ONLY_IN: dict[str, set[str]] = {
     "yaml": {"config"},
     "httpx": {"client", "control"},
     "jwt": {"access"},
+    "pyarrow": {"rows"},
     "opentelemetry": {"control"},
 }
 
@@ -146,6 +169,18 @@ def test_imports_go_down_only() -> None:
     assert faults == []
 
 
+def test_control_knows_of_the_wire_how_a_port_is_guarded_and_no_format() -> None:
+    known = {
+        (path.stem, name)
+        for path in MODULES
+        if place_of(path) == "control"
+        for name in imports_of(path)
+        if room_of(name) == "wire"
+    }
+    guards = ("acceptor", "http", "services")
+    assert known == {("port", f"gateway.wire.{module}") for module in guards}
+
+
 def test_the_table_has_no_circle() -> None:
     def below(room: str, path: tuple[str, ...] = ()) -> None:
         assert room not in path, " > ".join([*path, room])
@@ -168,7 +203,8 @@ def test_a_package_is_known_only_where_it_belongs(package: str, rooms: set[str])
 
 
 def test_kernels_import_numpy_and_numba_alone() -> None:
-    standard = {"__future__", "collections", "hashlib", "os", "pathlib", "time", "typing", "math"}
+    standard = {"__future__", "collections", "contextlib", "dataclasses", "functools", "hashlib"}
+    standard |= {"math", "os", "pathlib", "statistics", "time", "typing"}
     found = {
         name.split(".")[0]
         for path in MODULES

@@ -83,14 +83,16 @@ def _commands() -> Sequence[Command]:
         config,
         demo,
         doctor,
+        drift,
         infer,
         keys,
         models,
+        profile,
         register,
         serve,
     )
 
-    return serve, demo, register, models, infer, keys, config, audit, backup, doctor
+    return serve, demo, register, models, profile, drift, infer, keys, config, audit, backup, doctor
 
 
 def _parser(commands: Sequence[Command]) -> argparse.ArgumentParser:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from gateway.cli.arguments import names, positive
 from gateway.cli.certificates import add_certificates, paired
 from gateway.cli.output import say, table
 from gateway.cli.serve import add_home
@@ -45,19 +46,19 @@ def configure(subparsers: Any) -> None:
         "--data",
         required=True,
         metavar="FILE",
-        help="rows.csv, .ndjson, .json, .npy or .npz; -: standard input",
+        help="rows.csv, .ndjson, .parquet, .json, .npy or .npz; -: standard input",
     )
     parser.add_argument("--format", help="of the data: csv, ndjson, ... (default: by its name)")
     parser.add_argument("--version", metavar="N", help="of the model (default: its own choice)")
     parser.add_argument("--url", help="the server (default: the one of this home, else :8000)")
-    parser.add_argument("--columns", type=_names, default=(), metavar="A,B", help="only these")
-    parser.add_argument("--drop", type=_names, default=(), metavar="A,B", help="all but these")
+    parser.add_argument("--columns", type=names, default=(), metavar="A,B", help="only these")
+    parser.add_argument("--drop", type=names, default=(), metavar="A,B", help="all but these")
     parser.add_argument(
         "--output", action="append", default=[], metavar="NAME", help="only this output; repeatable"
     )
-    parser.add_argument("--limit", type=_positive, metavar="N", help="only the first N rows")
+    parser.add_argument("--limit", type=positive, metavar="N", help="only the first N rows")
     parser.add_argument(
-        "--batch", type=_positive, default=DEFAULT_BATCH, metavar="N", help="rows in a request"
+        "--batch", type=positive, default=DEFAULT_BATCH, metavar="N", help="rows in a request"
     )
     add_certificates(parser)
     add_home(parser)
@@ -67,36 +68,27 @@ def configure(subparsers: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
-
-
-def _positive(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, got '{text}'")
-    return number
-
-
 def run(args: argparse.Namespace) -> int:
     """Asks about every row, batch by batch, and prints as the answers come."""
-    from gateway.cli import rows
     from gateway.cli.progress import Bar
+    from gateway.rows.batch import Source
+    from gateway.rows.source import batches, format_of
 
-    form = rows.format_of(args.data, args.format)
-    source = rows.Source(args.data, form, args.columns, args.drop)
+    source = Source(args.data, format_of(args.data, args.format), args.columns, args.drop)
     with _client(args) as client, Bar("asking") as bar:
         model = client.model(args.model, args.version)
         printer = _printer(args, model)
         first = 1
-        for count, inputs in rows.batches(source, model.inputs, args.batch, args.limit, bar):
+        for batch in batches(source, model.inputs, args.batch, args.limit, bar):
             try:
-                answer = client.infer(args.model, inputs, version=args.version, outputs=args.output)
+                answer = client.infer(
+                    args.model, batch.inputs, version=args.version, outputs=args.output
+                )
             except GatewayError as error:
-                error.args = (f"rows {first} to {first + count - 1}: {error}",)
+                error.args = (f"rows {first} to {first + batch.rows - 1}: {error}",)
                 raise
-            printer.rows(answer, count)
-            first += count
+            printer.rows(answer, batch.rows)
+            first += batch.rows
         printer.end()
     return 0
 

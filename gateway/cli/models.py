@@ -75,6 +75,7 @@ def list_models(args: argparse.Namespace) -> int:
             ", ".join(version.aliases) or "-",
             _state(serving, version),
             size(version.bytes),
+            version.profile.digest[:12] if version.profile else "-",
             _day(version.registered_at),
             version.registered_by,
         )
@@ -82,11 +83,12 @@ def list_models(args: argparse.Namespace) -> int:
         for version in model.versions
     ]
     rows += [
-        (line["model"], line["version"], "-", line["state"], "-", "-", "not registered")
+        (line["model"], line["version"], "-", line["state"], "-", "-", "-", "not registered")
         for line in _unregistered(models, serving)
     ]
     if rows:
-        say(table(("MODEL", "VERSION", "ALIASES", "STATE", "SIZE", "REGISTERED", "BY"), rows))
+        header = ("MODEL", "VERSION", "ALIASES", "STATE", "SIZE", "PROFILE", "REGISTERED", "BY")
+        say(table(header, rows))
     else:
         say(f"no models registered under {args.home}")
     return 0
@@ -120,7 +122,7 @@ def set_alias(args: argparse.Namespace) -> int:
 
     if args.remove == (args.version is not None):
         raise InvalidParameter("models alias: wanted either a VERSION or --remove")
-    with _registry(args.home) as registry:
+    with registry_of(args.home) as registry:
         if args.remove:
             registry.remove_alias(args.name, args.alias)
             number, words = None, f"model '{args.name}': alias {args.alias} removed"
@@ -138,7 +140,7 @@ def remove_model(args: argparse.Namespace) -> int:
     """Removes a version or a model."""
     from gateway.cli import verdict
 
-    with _registry(args.home) as registry:
+    with registry_of(args.home) as registry:
         if args.version is None:
             registry.remove_model(args.name, force=args.force)
             number, words = None, f"model '{args.name}' removed"
@@ -154,7 +156,7 @@ def verify_model(args: argparse.Namespace) -> int:
     """Reads every file again; exit status 1 where one is not as it was registered."""
     from gateway.cli.progress import Bar
 
-    with _registry(args.home) as registry, Bar("reading") as bar:
+    with registry_of(args.home) as registry, Bar("reading") as bar:
         models = [registry.show(args.name)] if args.name else registry.list()
         results = [
             (version, registry.verify(version.model, version.version, bar))
@@ -174,7 +176,7 @@ def verify_model(args: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _registry(home: Path) -> Iterator[Registry]:
+def registry_of(home: Path) -> Iterator[Registry]:
     """The registry of a home; asking for one that is not there does not make one."""
     from gateway.control.registry import Registry
     from gateway.control.store import FILE, Store
@@ -188,7 +190,7 @@ def _registry(home: Path) -> Iterator[Registry]:
 def _registered(home: Path, name: str | None = None) -> Sequence[Model]:
     """What is registered under a home: everything, or one model; empty where there is none."""
     try:
-        with _registry(home) as registry:
+        with registry_of(home) as registry:
             return registry.list() if name is None else [registry.show(name)]
     except ModelNotFound:
         return ()
@@ -262,6 +264,9 @@ def _print_version(version: Version, default: bool, state: str) -> None:
         ("producer", f"{facts['producer']} {facts['producer_version']}".strip() or "-"),
         ("opsets", ", ".join(f"{domain} {number}" for domain, number in facts["opsets"].items())),
     ]
+    if (kept := version.profile) is not None:
+        made = f"of {kept.rows} rows, {_day(kept.attached_at)} by {kept.attached_by}"
+        lines.append(("profile", f"{kept.digest[:12]} {made}"))
     for side, specs in (("input", version.inputs), ("output", version.outputs)):
         for spec in specs:
             labels = f" of {', '.join(spec.labels[:10])}" if spec.labels else ""

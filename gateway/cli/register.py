@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.cli.output import say, say_json
+from gateway.cli.profiling import add_reading
 from gateway.cli.serve import add_home
+
+if TYPE_CHECKING:
+    from gateway.profiles.values import Profile
 
 
 def configure(subparsers: Any) -> None:
@@ -45,20 +49,31 @@ def configure(subparsers: Any) -> None:
         metavar="K=V",
         help="note something about it",
     )
+    parser.add_argument(
+        "--reference",
+        metavar="FILE",
+        help="rows to make its reference profile of, as `penstock profile` does",
+    )
+    add_reading(parser.add_argument_group("how the rows of --reference are read"))
     add_home(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Registers, tells the running server, and says what came of both."""
+    """Profiles, registers, tells the running server, and says what came of it.
+
+    Profiled first: where the rows do not fit the model, nothing is registered.
+    """
     from gateway.cli import verdict
     from gateway.cli.progress import Bar, size
     from gateway.control.registry import Registry
     from gateway.control.store import Store
 
+    profile = _profile(args)
     with Store.open(args.home) as store, Bar("copying") as bar:
-        registered = Registry(store, args.home).register(
+        registry = Registry(store, args.home)
+        registered = registry.register(
             args.path,
             name=args.name,
             version=args.version,
@@ -66,7 +81,9 @@ def run(args: argparse.Namespace) -> int:
             metadata=dict(args.meta),
             progress=bar,
         )
-    found = registered.version
+        found = registered.version
+        if profile is not None:
+            found = registry.attach_profile(found.model, found.version, profile)
     answer = verdict.announce(args.home, found.model, found.version)
     if args.json:
         say_json({"new": registered.new, **found.as_json(), "server": answer.as_json()})
@@ -78,9 +95,22 @@ def run(args: argparse.Namespace) -> int:
             say(f"  {side:6}  {spec.name}  {spec.datatype} {list(spec.shape)}")
     if found.aliases:
         say(f"  alias   {', '.join(found.aliases)}")
+    if found.profile and profile is not None:
+        say(f"  profile {found.profile.digest[:12]} of {found.profile.rows} rows")
     for line in answer.words():
         say(line)
     return answer.status
+
+
+def _profile(args: argparse.Namespace) -> Profile | None:
+    """Of the rows that were given; else what stands beside the model in its folder."""
+    from gateway.cli.profiling import make, of_package
+    from gateway.models import package
+    from gateway.profiles import beside
+
+    if args.reference is not None:
+        return make(args, of_package(package.unpack(args.path, args.name)), args.reference).profile
+    return beside.find(args.path) if args.path.is_dir() else None
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     _check_access_file(settings.log.access_file)
     logs.set_up(settings.log.format, settings.log.level, "supervisor")
     _check_certificates(settings)
-    _prepare_environment(home)
+    prepare_environment(home)
     _raise_file_limit()
     started = time.monotonic()
 
@@ -301,12 +301,19 @@ def _raise_file_limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _prepare_environment(home: Path) -> None:
+def prepare_environment(home: Path | None) -> None:
+    """Sets what numba, NumPy and ONNX Runtime read when they are imported: call it before.
+
+    Args:
+        home: keeps compiled kernels; None: nothing does.
+    """
     # ORT's telemetry thread makes forked children hang or abort on exit, and connects out.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     # One thread before forking, and none of OpenBLAS' own beside the workers' sessions.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    if home is None:
+        return
     cache = home / "cache" / "numba"
     try:
         cache.mkdir(parents=True, exist_ok=True)

@@ -133,6 +133,7 @@ def operations(admin: Admin, open_metrics: bool = False) -> tuple[Operation, ...
             "Every version known, with its state",
             Permission.READ,
             answer=Models,
+            bulky=True,
         ),
         Operation(
             "POST",

@@ -6,6 +6,7 @@ Knows no operation, and nothing of how callers are known (`callers`).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -116,7 +117,10 @@ class Resource:
         query = _read_strings(operation.query, "query parameter", _once(request.query_params))
         headers = _read_headers(operation.headers, request.headers)
         body = await _read_body(operation, request)
-        return _told(operation, await operation.handle(Asked(request, path, query, headers, body)))
+        given = await operation.handle(Asked(request, path, query, headers, body))
+        if operation.bulky:
+            return await asyncio.to_thread(_told, operation, given)
+        return _told(operation, given)
 
 
 def _told(operation: Operation, given: Any) -> Response:

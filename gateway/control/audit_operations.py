@@ -32,6 +32,7 @@ def operations(audit: Audit) -> tuple[Operation, ...]:
             "Who changed what, ascending, page by page",
             Permission.READ,
             answer=AuditPage,
+            bulky=True,
             query=AuditQuery,
             errors=(StoreFailed,),
         ),

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Set
+from typing import Final
 
 from gateway.errors import ArenaFull
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
+from gateway.monitor.directory import Block
 
 log = logging.getLogger("penstock.control")
 
@@ -22,18 +24,25 @@ KEPT_S = 600.0
 
 Key = tuple[str, int]
 
+_HELD: Final = {layout.MODEL: layout.LOADED, layout.SKETCH: layout.SKETCH_HELD}
+"""The word of a slot that says whether its worker still counts there."""
+
 
 class Blocks:
-    """The blocks of models, by name and version. Lives in control, which alone allocates."""
+    """The blocks of models and of what is watched of them. Lives in control, which alone allocates.
+
+    A block of values is wanted as long as a plan names it; its counters by name and version.
+    """
 
     def __init__(self, arena: Arena, clock: Callable[[], float], kept_s: float = KEPT_S) -> None:
         """Knows nothing of the past: what an earlier control wanted is in the arena."""
         self._arena = arena
         self._clock = clock
         self._kept_s = kept_s
-        self._wanted: set[str] | None = None
-        self._asked: set[str] = set()
-        self._left: dict[str, float] = {}
+        self._wanted: Set[str] | None = None
+        self._watched: Set[int] = frozenset()
+        self._asked: set[int] = set()
+        self._left: dict[int, float] = {}
 
     def allocate(self, name: str, version: int) -> int:
         """Offset of the counters of a version: those it has, or new ones.
@@ -42,19 +51,37 @@ class Blocks:
             ArenaFull: there is no room, not even when all that left is forgotten at once.
             GatewayError: the name is too long.
         """
-        key = layout.model_key(name, version)
-        self._asked.add(key)
+        return self._allocate(layout.MODEL, layout.model_key(name, version), None)
+
+    def allocate_sketch(self, key: str, words: int) -> int:
+        """Offset of the block of values of this name (`layout.sketch_key`).
+
+        Raises:
+            ArenaFull: there is no room, not even when all that left is forgotten at once.
+            GatewayError: the name is too long.
+        """
+        return self._allocate(layout.SKETCH, key, words)
+
+    def _allocate(self, kind: int, key: str, words: int | None) -> int:
         try:
-            return self._arena.allocate(layout.MODEL, key)
+            offset = self._arena.allocate(kind, key, words)
         except ArenaFull:
             if not self._free(0.0):
                 raise
             log.warning("the arena is full: counts of model versions that left are forgotten")
-            return self._arena.allocate(layout.MODEL, key)
+            offset = self._arena.allocate(kind, key, words)
+        self._asked.add(offset)
+        return offset
 
-    def want(self, wanted: Set[Key]) -> None:
-        """From now on these versions are known, and all workers follow a plan that says so."""
+    def want(self, wanted: Set[Key], watched: Set[int] = frozenset()) -> None:
+        """From now on these are known, and all workers follow a plan that says so.
+
+        Args:
+            wanted: versions of models.
+            watched: offsets of blocks of values.
+        """
         self._wanted = {layout.model_key(*key) for key in wanted}
+        self._watched = watched
         self._asked.clear()
         self.sweep()
 
@@ -68,15 +95,22 @@ class Blocks:
             return 0
         now = self._clock()
         freed = 0
-        for block in list(self._arena.blocks(layout.MODEL)):
-            if block.name in self._wanted or block.name in self._asked:
-                self._left.pop(block.name, None)
+        for block in list(self._arena.blocks()):
+            if block.kind not in _HELD:
                 continue
-            left = self._left.setdefault(block.name, now)
+            if block.offset in self._asked or self._knows(block):
+                self._left.pop(block.offset, None)
+                continue
+            left = self._left.setdefault(block.offset, now)
             # A deployment that drains counts until it is closed, and its gauge says so.
-            held = self._arena.slots(block)[:, layout.LOADED].any()
+            held = self._arena.slots(block)[:, _HELD[block.kind]].any()
             if now - left >= kept_s and not held:
                 self._arena.free(block.offset)
-                del self._left[block.name]
+                del self._left[block.offset]
                 freed += 1
         return freed
+
+    def _knows(self, block: Block) -> bool:
+        if block.kind == layout.SKETCH:
+            return block.offset in self._watched
+        return self._wanted is not None and block.name in self._wanted

@@ -119,17 +119,18 @@ class LoopbackNamesOnly:
         """Passes on, or answers 403."""
         if scope["type"] == "http":
             hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
-            name = (
-                hosts[0].rsplit(":", 1)[0]
-                if hosts and not hosts[0].endswith("]")
-                else "".join(hosts)
-            )
-            if name not in LOOPBACK:
+            if len(hosts) != 1 or _name(hosts[0]) not in LOOPBACK:
                 names = ", ".join(sorted(LOOPBACK))
-                error = ForbiddenHost(f"Host: expected a loopback name ({names}), got '{name}'")
+                got = ", ".join(f"'{host[:80]}'" for host in hosts[:2]) or "none"
+                error = ForbiddenHost(f"Host: expected one loopback name ({names}), got {got}")
                 await failure(error)(scope, receive, send)
                 return
             local = None if self._known is None else self._known.local(scope["headers"])
             if local is not None:
                 keep(scope, local)
         await self._app(scope, receive, send)
+
+
+def _name(host: str) -> str:
+    """A Host without its port."""
+    return host if host.endswith("]") else host.rsplit(":", 1)[0]

@@ -137,6 +137,7 @@ def operations(in_force: InForce, follow: Follow) -> tuple[Operation, ...]:
             answer=Revisions,
             query=RevisionsQuery,
             errors=(StoreFailed,),
+            bulky=True,
         ),
         Operation(
             "GET",

@@ -17,11 +17,13 @@ from typing import Any
 from gateway.config import Config
 from gateway.control.entries import CHAMPION, Version
 from gateway.control.memory import Memory
+from gateway.control.references import Reference, References
 from gateway.control.registry import Registry
 from gateway.errors import GatewayError, ModelRefused
 from gateway.models import content, onnx_file, triton_layout
 from gateway.models.names import check_name
 from gateway.plan import UNAVAILABLE, UNLOADED, Absent, Plan
+from gateway.profiles import beside
 
 log = logging.getLogger("penstock.control")
 
@@ -37,6 +39,7 @@ class Candidate:
         settings: resolved `ModelSettings` as plain values.
         declared: tensors that a config.pbtxt declares, as plain values.
         source: where it was found, for people.
+        reference: what its traffic is held against, where there is something.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Candidate:
     settings: Mapping[str, Any]
     declared: Mapping[str, Any]
     source: str
+    reference: Reference | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,7 @@ class Sources:
         self._registry = registry
         self._hashes: dict[Path, tuple[tuple[int, ...], str]] = {}
         self._told: set[str] = set()
+        self._references = References()
 
     def gather(self, config: Config, memory: Memory) -> Desired:
         """Everything that should run now."""
@@ -160,6 +165,7 @@ class Sources:
                         found.hints,
                         found.declared,
                         str(root),
+                        found.folder / beside.FILE,
                     )
                 )
             except (GatewayError, OSError) as error:
@@ -198,6 +204,7 @@ class Sources:
                             version.hints,
                             version.declared,
                             REGISTRY,
+                            version.profile.folder / beside.FILE if version.profile else None,
                         )
                     )
                 except (GatewayError, OSError) as error:
@@ -221,11 +228,13 @@ class Sources:
         hints: Mapping[str, Any],
         declared: Mapping[str, Any],
         source: str,
+        profile: Path | None = None,
     ) -> Candidate:
         settings = config.settings(name, hints).model_dump(mode="json")
         files = onnx_file.inspect(folder, file).files
         digest = content.digest(folder, files, self._sha256)
-        return Candidate(name, version, folder, file, digest, settings, declared, source)
+        reference = self._references.read(config.profile_of(name) or profile)
+        return Candidate(name, version, folder, file, digest, settings, declared, source, reference)
 
     def _sha256(self, path: Path) -> str:
         """Of a file's content, read again only where it may have changed."""

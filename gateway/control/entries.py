@@ -31,6 +31,33 @@ class Alias:
 
 
 @dataclass(frozen=True, slots=True)
+class Attached:
+    """The reference profile of a version.
+
+    Attributes:
+        digest: of the profile.
+        folder: where its file lies.
+        rows: of the reference.
+        attached_by, attached_at: OS user, seconds since 1970.
+    """
+
+    digest: str
+    folder: Path
+    rows: int
+    attached_by: str
+    attached_at: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything but the folder, as plain values."""
+        return {
+            "digest": self.digest,
+            "rows": self.rows,
+            "attached_by": self.attached_by,
+            "attached_at": self.attached_at,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Version:
     """One registered version.
 
@@ -43,6 +70,7 @@ class Version:
         metadata: free `key=value` pairs.
         aliases: names of this version, sorted.
         facts: what its files say of it, as `facts_of` writes it.
+        profile: what its traffic is held against, where somebody made one.
     """
 
     model: str
@@ -56,6 +84,7 @@ class Version:
     metadata: Mapping[str, str] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    profile: Attached | None = None
 
     @property
     def bytes(self) -> int:
@@ -101,6 +130,7 @@ class Version:
             "registered_by": self.registered_by,
             "registered_at": self.registered_at,
             "metadata": dict(self.metadata),
+            "profile": self.profile and self.profile.as_json(),
             **self.facts,
         }
 

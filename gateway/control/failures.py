@@ -20,7 +20,11 @@ def failure(error: GatewayError, headers: Mapping[str, str] | None = None) -> Re
         given["retry-after"] = str(error.retry_after_s)
     if error.status == 401:
         given["www-authenticate"] = 'Bearer realm="penstock"'
+    return Response(error_body(error), error.status, given, media_type="application/json")
+
+
+def error_body(error: GatewayError) -> bytes:
+    """The JSON of an error."""
     # A message may quote what a client sent, lone surrogates included.
     text = str(error).encode("utf-8", "replace").decode()
-    body = orjson.dumps({"error": text, "code": error.code})
-    return Response(body, error.status, given, media_type="application/json")
+    return orjson.dumps({"error": text, "code": error.code})

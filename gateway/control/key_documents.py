@@ -11,7 +11,7 @@ from pydantic import Field, WithJsonSchema
 
 from gateway.access.keys import NAME_PATTERN, RESERVED_NAMES
 from gateway.access.roles import ROLES
-from gateway.control.documents import ModelName
+from gateway.control.documents import ModelName, Number, PageSize
 from gateway.control.operations import Document
 
 MAX_ID = 2**63 - 1
@@ -80,6 +80,14 @@ class NewKey(KeyLine):
 
 
 class KeyList(Document):
-    """Every key there ever was."""
+    """Keys that there ever were, in the order in which they were made."""
 
     keys: list[KeyLine]
+    next: int | None = Field(description="`after` of the next page; null where this was the last")
+
+
+class KeysQuery(Document):
+    """Which keys."""
+
+    after: Number = Field(0, description="a key's id; those past it are told")
+    limit: PageSize = 100

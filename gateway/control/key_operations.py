@@ -13,7 +13,15 @@ from typing import Any
 
 from gateway.access.durations import read_duration, read_moment
 from gateway.access.roles import Permission
-from gateway.control.key_documents import KeyLine, KeyList, KeyPath, KeyWanted, NewKey, Rotation
+from gateway.control.key_documents import (
+    KeyLine,
+    KeyList,
+    KeyPath,
+    KeysQuery,
+    KeyWanted,
+    NewKey,
+    Rotation,
+)
 from gateway.control.keys import Key, Keys
 from gateway.control.operations import Asked, Operation, Told
 from gateway.errors import Conflict, NotFound, StoreFailed
@@ -22,9 +30,14 @@ from gateway.errors import Conflict, NotFound, StoreFailed
 def operations(keys: Keys, refresh: Callable[[], Awaitable[None]]) -> tuple[Operation, ...]:
     """The table; `refresh` brings everybody to what the store says."""
 
-    async def list_keys(_: Asked) -> Any:
+    async def list_keys(asked: Asked) -> Any:
+        return await asyncio.to_thread(page, asked.query.after, asked.query.limit)
+
+    def page(after: int, limit: int) -> dict[str, Any]:
         now = time.time()
-        return {"keys": [key.as_json(now) for key in await asyncio.to_thread(keys.all)]}
+        found = keys.page(after, limit)
+        following = found[-1].id if len(found) == limit else None
+        return {"keys": [key.as_json(now) for key in found], "next": following}
 
     async def create_key(asked: Asked) -> Any:
         wanted: KeyWanted = asked.body
@@ -53,9 +66,11 @@ def operations(keys: Keys, refresh: Callable[[], Awaitable[None]]) -> tuple[Oper
             "GET",
             "/api/keys",
             list_keys,
-            "Every key, and when it was last used",
+            "Every key, and when it was last used, page by page",
             admin,
             answer=KeyList,
+            bulky=True,
+            query=KeysQuery,
             errors=(StoreFailed,),
         ),
         Operation(

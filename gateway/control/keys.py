@@ -26,6 +26,7 @@ from gateway.models.names import check_name
 MAX_MODELS = 1000
 EVERYTHING = ("*",)
 _NO_CHANGES = -1
+_NO_LIMIT = -1
 # Its digest says which secret the keys were made with, and nothing else.
 _CHECKED = b"which secret this is"
 _ACTIVE = "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?)"
@@ -104,8 +105,15 @@ class Keys:
 
     def all(self) -> tuple[Key, ...]:
         """Every key there ever was, in the order in which they were made."""
+        return self.page(0, _NO_LIMIT)
+
+    def page(self, after: int, limit: int) -> tuple[Key, ...]:
+        """So many of them, of those that were made after the one with this id."""
         with self._store.read() as db:
-            return tuple(_key(row) for row in db.execute("SELECT * FROM keys ORDER BY id"))
+            found = db.execute(
+                "SELECT * FROM keys WHERE id > ? ORDER BY id LIMIT ?", (after, limit)
+            )
+            return tuple(_key(row) for row in found)
 
     def check_secret(self) -> None:
         """Makes sure that active keys were made with this secret: no other would know them.

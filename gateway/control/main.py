@@ -14,17 +14,23 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import onnxruntime as ort
-import uvicorn
 import uvloop
 
 from gateway import __version__, logs
 from gateway.access.certificates import CertificateRing
 from gateway.access.keyring import Keyring
 from gateway.access.tokens import token_verifier
-from gateway.control import audit_operations, config_operations, key_operations, views
+from gateway.control import (
+    audit_operations,
+    config_operations,
+    drift_operations,
+    key_operations,
+    views,
+)
 from gateway.control import memory as memories
 from gateway.control.access import COUNT_S, LOOK_S, WRITE_S, Access, Usage
 from gateway.control.admin import Admin, operations
@@ -36,24 +42,29 @@ from gateway.control.callers import Known
 from gateway.control.certificates import PortCertificates
 from gateway.control.certified import Certified
 from gateway.control.changes import Changes
-from gateway.control.desired import Sources
+from gateway.control.desired import Candidate, Sources
+from gateway.control.drift import Drift
 from gateway.control.in_force import InForce
 from gateway.control.jwks import Jwks
 from gateway.control.keys import Keys
-from gateway.control.lines import Line
 from gateway.control.links import Links
 from gateway.control.memory import Memory
 from gateway.control.metrics import Info, Metrics
+from gateway.control.panes import PaneStore
 from gateway.control.planner import Planner
+from gateway.control.port import Port
 from gateway.control.recorder import Recorder
+from gateway.control.references import watched
 from gateway.control.registry import Registry
 from gateway.control.revisions import Revisions
+from gateway.control.sketches import Sketches
 from gateway.control.store import Store
 from gateway.control.tracing import Export, Exporter, read_headers
 from gateway.control.trials import Trials
 from gateway.control.troubles import Troubles
 from gateway.errors import GatewayError
 from gateway.inherited import Inherited
+from gateway.monitor import layout
 from gateway.monitor.arena import (
     BORN_NS,
     EPOCH,
@@ -62,6 +73,7 @@ from gateway.monitor.arena import (
     READY,
     STATE,
 )
+from gateway.plan import Watched
 
 log = logging.getLogger("penstock.control")
 
@@ -72,6 +84,7 @@ WATCH_S = 1.0
 RETRY_S = 2.0
 SLOW_START_S = 1.0
 BEAT_S = 1.0
+TICK_S = 1.0
 
 
 def main(inherited: Inherited, epoch: int) -> int:
@@ -117,10 +130,15 @@ class Control:
         self._links = Links([ends[0] for ends in self._inherited.links], self._mail, self._heard)
         self._trials = Trials(self._supervisor, self._epoch)
         self._blocks = Blocks(arena, time.monotonic)
+        self._counting = ThreadPoolExecutor(1, "counting")
+        self._panes = PaneStore(self._launch.home)
+        self._sketches = Sketches(arena, self._panes, time.monotonic, time.time)
+        self._drift = Drift(self._sketches.series)
         self._planner = Planner(
             memory,
             self._links,
             self._blocks.allocate,
+            self._watched,
             self._trials.try_out,
             lambda known: self._sources.gather(self._in_force.refresh(), known),
             lambda known: memories.write(keepsake, known),
@@ -157,6 +175,7 @@ class Control:
         self._export = self._start_export()
         self._spawn(self._begin())
         self._spawn(self._watch_registry())
+        self._spawn(self._again_and_again("counts", self._count, TICK_S))
         # Whoever asks first may have a key already.
         await self._went_well("keys", self._access.refresh())
         # A revoked key stops in a fraction of a second, whoever revoked it.
@@ -178,6 +197,10 @@ class Control:
             self._usage.write()
         self._recorder.close()
         await recording
+        self._counting.shutdown()
+        self._sketches.look()
+        self._panes.save(*self._sketches.due(everything=True), self._sketches.now)
+        self._panes.close()
         self._store.close()
 
     def _start_export(self) -> Export | None:
@@ -212,29 +235,19 @@ class Control:
             *audit_operations.operations(Audit(self._store)),
             *config_operations.operations(self._in_force, self._planner.apply),
             *key_operations.operations(self._keys, self._access.refresh),
+            *drift_operations.operations(self._drift, self._counting),
         )
-        app = build_app(table, self._known())
-        port = uvicorn.Config(
-            app,
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            lifespan="off",
-            timeout_keep_alive=75,
-            server_header=False,
-            timeout_graceful_shutdown=2,
-            ws="none",
-            http=Line,
+        self._port = port = Port(
+            build_app(table, self._known()),
+            self._inherited.control_socket,
+            config,
+            max(operation.max_body_bytes for operation in table),
+            self._launch.request_ids("control", self._epoch),
+            self._certificates.control(),
         )
-        port.load()
-        port.ssl = self._certificates.control()
-        server = uvicorn.Server(port)
-        # Not `serve`: it would take the signals for itself.
-        serving = asyncio.create_task(server._serve([self._inherited.control_socket]))
+        port.start()
         await stop.wait()
-        server.should_exit = True
-        with contextlib.suppress(asyncio.CancelledError):
-            await serving
+        await port.close()
 
     def _known(self) -> Known:
         """Who may come to the control port."""
@@ -256,6 +269,24 @@ class Control:
             await asyncio.to_thread(announce, self._inherited, serving, plan.absent)
         except OSError as error:
             log.error("%s: where this server listens cannot be announced", error)
+
+    def _watched(self, candidate: Candidate) -> tuple[Watched, ...]:
+        found = watched(self._blocks, candidate.name, candidate.version, candidate.reference)
+        if found and candidate.reference is not None:
+            key = layout.sketch_key(candidate.name, candidate.version, found[0].digest)
+            self._sketches.watch(key, candidate.reference.profile)
+        return found
+
+    async def _count(self) -> None:
+        """Takes what workers counted, judges it and keeps it, on the thread that histories have."""
+        await asyncio.get_running_loop().run_in_executor(self._counting, self._tick)
+
+    def _tick(self) -> None:
+        self._sketches.look()
+        self._drift.look()
+        panes, bases = self._sketches.due()
+        if panes:
+            self._panes.save(panes, bases, self._sketches.now)
 
     def _beat(self) -> None:
         """Lets the supervisor see that this loop turns."""
@@ -335,6 +366,8 @@ class Control:
             key_requests=self._usage.by_name(),
             certificates=self._certificates.facts(),
             traced={} if self._export is None else self._export.counts,
+            connections=self._port.counts.open,
+            port_refusals=self._port.counts.refusals,
         )
         return self._metrics.render(info, accept, triton)
 

@@ -61,6 +61,9 @@ class Info:
         certificates: for each port with TLS, when its certificate expires (seconds since 1970; 0:
             it is not valid now) and whether the files that lie there are in force.
         traced: requests by what became of their traces here; empty where there are none.
+        connections: to the control port, open now.
+        port_refusals: what the control port refused or ended before any operation saw it, by
+            error code or limit.
     """
 
     version: str
@@ -73,6 +76,8 @@ class Info:
     key_requests: Samples = ()
     certificates: Mapping[str, tuple[float, bool]] = field(default_factory=dict)
     traced: Mapping[str, int] = field(default_factory=dict)
+    connections: int = 0
+    port_refusals: Mapping[str, int] = field(default_factory=dict)
 
 
 class Metrics:
@@ -176,6 +181,11 @@ def _processes(arena: Arena, info: Info, workers: list[WorkerCounters]) -> Itera
     restarts = arena.control_row[rows.RESTARTS]
     text = "Times that the control process was replaced."
     yield _counter("control_restarts", text, [], [((), restarts)])
+    text = "Open connections to the control port."
+    yield _gauge("control_connections", text, [], [((), info.connections)])
+    text = "What the control port refused or ended before any operation saw it."
+    refusals = [((reason,), float(count)) for reason, count in sorted(info.port_refusals.items())]
+    yield _counter("control_refusals", text, ["reason"], refusals)
 
 
 def _workers(workers: list[WorkerCounters], now_ns: int) -> Iterator[Metric]:

@@ -168,5 +168,19 @@ MIGRATIONS: tuple[Migration, ...] = (
     CREATE INDEX keys_by_change ON keys (changed);
     CREATE INDEX keys_by_expiry ON keys (expires_at) WHERE expires_at IS NOT NULL;
     """,
+    """
+    CREATE TABLE profiles (
+        model TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        profile TEXT NOT NULL,
+        folder TEXT NOT NULL REFERENCES folders (digest),
+        rows INTEGER NOT NULL,
+        attached_by TEXT NOT NULL,
+        attached_at REAL NOT NULL,
+        PRIMARY KEY (model, version),
+        FOREIGN KEY (model, version) REFERENCES versions (model, version) ON DELETE CASCADE
+    );
+    CREATE INDEX profiles_by_folder ON profiles (folder);
+    """,
 )
 """Entry n takes version n to n + 1. Entries are never edited, only added."""

@@ -18,20 +18,32 @@ from gateway.errors import (
     Forbidden,
     ForbiddenHost,
     GatewayError,
+    HeadersTooLarge,
     InvalidParameter,
     InvalidRequest,
+    MalformedHttp,
     MalformedJson,
     NotFound,
+    Overloaded,
+    RequestTooSlow,
+    TooManyConnections,
     Unauthenticated,
+    Unsupported,
     UnsupportedEncoding,
     UnsupportedMediaType,
+    UriTooLong,
 )
 
 _REFERENCE = "#/components/schemas/{model}"
-# Whatever is asked: a body or a parameter that is not taken, our own fault.
-ALWAYS = (InvalidRequest, InvalidParameter, GatewayError)
+# Whatever is asked: what the port takes of nobody, a body or a parameter that is not taken, our own
+# fault.
+ALWAYS = (
+    *(MalformedHttp, UriTooLong, HeadersTooLarge, BodyTooLarge, RequestTooSlow, Unsupported),
+    *(Overloaded, TooManyConnections),
+    *(InvalidRequest, InvalidParameter, GatewayError),
+)
 KEY = {"type": "http", "scheme": "bearer", "description": "A key, or a provider's token."}
-WITH_BODY = (MalformedJson, BodyTooLarge, UnsupportedEncoding, UnsupportedMediaType)
+WITH_BODY = (MalformedJson, UnsupportedEncoding, UnsupportedMediaType)
 
 
 def errors_of(operation: Operation, asks: bool) -> tuple[type[GatewayError], ...]:
@@ -95,12 +107,17 @@ def _operation(operation: Operation, asks: bool) -> dict[str, Any]:
         described["security"] = [{"key": []}]
     if operation.body is not None:
         content = (
-            {operation.body: {"schema": {"type": "string"}}}
+            {operation.body: {"schema": _text(operation.body)}}
             if isinstance(operation.body, str)
             else {"application/json": {"schema": _reference(operation.body)}}
         )
         described["requestBody"] = {"required": True, "content": content}
     return described
+
+
+def _text(kind: str) -> dict[str, str]:
+    """The schema of a text that is taken: of YAML it is about what the text says."""
+    return {"type": "object" if kind.endswith("yaml") else "string"}
 
 
 def _parameters(place: str, model: type[BaseModel] | None) -> Iterator[dict[str, Any]]:

@@ -80,6 +80,7 @@ class Operation:
         summary: one line for people.
         permission: what its caller must be allowed to; None: nothing.
         answer: model of the JSON that it answers with; None: texts alone.
+        bulky: the answer may be long: it is checked and encoded on a thread, beside the loop.
         texts: media types of the texts that it answers with, maybe by what the caller accepts.
         status: of its success.
         path_parameters: model of the path's `{name}`s.
@@ -96,6 +97,7 @@ class Operation:
     summary: str
     permission: Permission | None
     answer: type[BaseModel] | None = None
+    bulky: bool = False
     texts: tuple[str, ...] = ()
     status: int = 200
     path_parameters: type[Document] | None = None

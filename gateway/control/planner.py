@@ -24,12 +24,12 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from typing import Any, Protocol
 
-from gateway.control.desired import Desired
+from gateway.control.desired import Candidate, Desired
 from gateway.control.memory import Memory
 from gateway.control.served import difference
 from gateway.control.succession import Stand, known, successor
 from gateway.errors import GatewayError
-from gateway.plan import UNAVAILABLE, Absent, Held, Plan
+from gateway.plan import UNAVAILABLE, Absent, Held, Plan, Watched
 
 log = logging.getLogger("penstock.control")
 
@@ -80,10 +80,11 @@ class Planner:
         memory: Memory,
         publisher: Publisher,
         allocate: Callable[[str, int], int],
+        watch: Callable[[Candidate], tuple[Watched, ...]],
         trial: Trial,
         gather: Callable[[Memory], Desired],
         store: Callable[[Memory], None],
-        want: Callable[[Set[tuple[str, int]]], None],
+        want: Callable[[Set[tuple[str, int]], Set[int]], None],
         load_deadline_s: float,
         note: Note,
     ) -> None:
@@ -93,16 +94,19 @@ class Planner:
             memory: what an earlier control left, or an empty one.
             publisher: carries plans to the workers.
             allocate: gives the offset of a version's counters.
+            watch: what a version's values are counted into.
             trial: tries a deployment out where a crash does no harm; bounds how many at once.
             gather: finds what should run now. Blocks; called on a thread, once at a time.
             store: keeps the memory; called before each plan goes out.
-            want: hears which versions are known, once all workers follow the plan that says so.
+            want: hears which versions are known and which blocks are counted into, once all workers
+                follow the plan that says so.
             load_deadline_s: how long workers may take to load a deployment.
             note: hears what is decided here, for the audit.
         """
         # fixed at start
         self._publisher = publisher
         self._allocate = allocate
+        self._watch = watch
         self._trial = trial
         self._gather = gather
         self._store = store
@@ -115,6 +119,7 @@ class Planner:
         plan = memory.plan
         routed = plan.routed
         self._wanted = [held for held in plan.held if held.id in routed]
+        self._watched = dict(plan.watched)
         self._desired = Desired((), plan.absent, {r.name: r.version for r in plan.routes})
         self._looked = False  # until then what a predecessor had begun is left as it was
         self._gathering = asyncio.Lock()
@@ -194,25 +199,27 @@ class Planner:
         """What to hold; candidates that cannot be counted join the faults."""
         held: list[Held] = []
         faults = list(desired.faults)
+        # What leaves is counted as before until it has left.
+        self._watched = dict(self.memory.plan.watched)
         for candidate in desired.candidates:
             try:
                 block = self._allocate(candidate.name, candidate.version)
             except GatewayError as error:
                 faults.append(Absent(candidate.name, candidate.version, UNAVAILABLE, str(error)))
                 continue
-            held.append(
-                Held(
-                    name=candidate.name,
-                    version=candidate.version,
-                    folder=str(candidate.folder),
-                    file=candidate.file,
-                    digest=candidate.digest,
-                    settings=candidate.settings,
-                    declared=candidate.declared,
-                    block=block,
-                    load=self.memory.loads.get(candidate.name, 0),
-                )
+            one = Held(
+                name=candidate.name,
+                version=candidate.version,
+                folder=str(candidate.folder),
+                file=candidate.file,
+                digest=candidate.digest,
+                settings=candidate.settings,
+                declared=candidate.declared,
+                block=block,
+                load=self.memory.loads.get(candidate.name, 0),
             )
+            held.append(one)
+            self._watched[one.id] = self._watch(candidate)
         return held, dataclasses.replace(desired, faults=faults)
 
     def _tidy(self) -> None:
@@ -303,6 +310,7 @@ class Planner:
         """Sends the next plan out, unless it is the one that stands."""
         memory, old = self.memory, self.memory.plan
         plan = successor(old, self._desired, self._wanted, memory.unloaded, stand)
+        plan = dataclasses.replace(plan, watched=self._watched_of(plan))
         if old.number and plan == dataclasses.replace(old, number=plan.number):
             return
         self._complain(plan.absent, old)
@@ -311,6 +319,10 @@ class Planner:
         self._publisher.publish(plan)
         if (change := difference(old, plan)) is not None:
             self._note("serve", f"plan {plan.number}", *change)
+
+    def _watched_of(self, plan: Plan) -> dict[str, tuple[Watched, ...]]:
+        found = {held.id: self._watched.get(held.id, ()) for held in plan.held}
+        return {held_id: watched for held_id, watched in found.items() if watched}
 
     def _complain(self, absent: Sequence[Absent], old: Plan) -> None:
         """Logs what does not serve, once."""
@@ -322,7 +334,10 @@ class Planner:
         plan = self.memory.plan
         if plan.number != self._told and self._publisher.followed(plan.number):
             self._told = plan.number
-            self._want(known(self._desired) | {(held.name, held.version) for held in plan.held})
+            self._want(
+                known(self._desired) | {(held.name, held.version) for held in plan.held},
+                {one.block for watched in plan.watched.values() for one in watched},
+            )
 
     async def _until(self, done: Callable[[], bool]) -> None:
         while not done():

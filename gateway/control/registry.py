@@ -12,6 +12,7 @@ it is asked for, because answers and logs name versions by it.
 from __future__ import annotations
 
 import sqlite3
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,10 +32,20 @@ from gateway.control.entries import (
 )
 from gateway.control.rows import find_model, read_model, read_names
 from gateway.control.store import Store
-from gateway.errors import Conflict, InvalidParameter, VersionNotFound
-from gateway.models import package
+from gateway.errors import (
+    Conflict,
+    InvalidParameter,
+    ProfileInvalid,
+    ProfileNotFound,
+    VersionNotFound,
+)
+from gateway.models import onnx_file, package
 from gateway.models.names import MAX_VERSION, check_alias, check_name
 from gateway.models.package import Package
+from gateway.models.signature import signature
+from gateway.profiles import beside, document
+from gateway.profiles.fit import check_fit
+from gateway.profiles.values import Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +155,47 @@ class Registry:
             copied = package.unpack(_entrance(incoming, handed), chosen)
             return self._enter(chosen, version, given, pairs, incoming, copied)
 
+    def attach_profile(self, name: str, version: int, profile: Profile) -> Version:
+        """Gives a version the profile that its traffic is held against, instead of the one it had.
+
+        Raises:
+            ModelNotFound, VersionNotFound: no such thing.
+            ProfileInvalid: the profile is of another model.
+            StoreFailed: the home cannot be written.
+        """
+        found = self.resolve(name, version)
+        onnx = onnx_file.inspect(found.folder, found.file)
+        check_fit(profile, signature(onnx, found.declared, max_batch_size=1))
+        with tempfile.TemporaryDirectory(prefix="penstock-") as aside:
+            file = Path(aside) / beside.FILE
+            beside.save(profile, file)
+            with self._blobs.incoming([(beside.FILE, file)], _silent) as incoming:
+                self._attach(name, version, profile, incoming)
+        self._collect()
+        return self.resolve(name, version)
+
+    def profile(self, name: str, which: str | int | None = None) -> Profile:
+        """The profile of a version.
+
+        Raises:
+            ModelNotFound, VersionNotFound: no such thing.
+            ProfileNotFound: it has none.
+            ProfileInvalid: its file is no longer what was attached.
+        """
+        found = self.resolve(name, which)
+        if found.profile is None:
+            raise ProfileNotFound(
+                f"model '{name}' version {found.version} has no profile:"
+                f" penstock profile {name} {found.version} --data FILE makes one"
+            )
+        profile = beside.load(found.profile.folder / beside.FILE)
+        if document.digest(profile) != found.profile.digest:
+            raise ProfileInvalid(
+                f"model '{name}' version {found.version}: its profile is no longer what was"
+                " attached"
+            )
+        return profile
+
     def set_alias(self, name: str, alias: str, version: int) -> Version:
         """Points an alias at a version, wherever it pointed before.
 
@@ -246,11 +298,7 @@ class Registry:
             " DO UPDATE SET last_version = MAX(last_version, excluded.last_version)",
             (name, number),
         )
-        db.execute("INSERT OR IGNORE INTO folders VALUES (?, ?)", (incoming.digest, incoming.bytes))
-        db.executemany(
-            "INSERT OR IGNORE INTO files VALUES (?, ?, ?, ?)",
-            [(incoming.digest, file.path, file.sha256, file.bytes) for file in incoming.files],
-        )
+        self._keep_folder(db, incoming)
         facts = orjson.dumps(facts_of(copied.onnx, copied.hints)).decode()
         db.execute(
             "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -275,6 +323,41 @@ class Registry:
             [(name, number, key, value) for key, value in metadata.items()],
         )
         self._note(db, "metadata", f"{name}/{number}", dict(before), after)
+
+    def _attach(self, name: str, version: int, profile: Profile, incoming: Incoming) -> None:
+        with self._store.write() as db:
+            before = read_model(db, name, self._blobs).pick(version).profile
+            digest = document.digest(profile)
+            if before is not None and before.digest == digest:
+                return
+            self._blobs.place(incoming)
+            self._keep_folder(db, incoming)
+            db.execute(
+                "INSERT OR REPLACE INTO profiles VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    name,
+                    version,
+                    digest,
+                    incoming.digest,
+                    profile.rows,
+                    self._actor.who,
+                    self._now(),
+                ),
+            )
+            self._note(
+                db,
+                "profile attach",
+                f"{name}/{version}",
+                None if before is None else {"digest": before.digest},
+                {"digest": digest, "rows": profile.rows},
+            )
+
+    def _keep_folder(self, db: sqlite3.Connection, incoming: Incoming) -> None:
+        db.execute("INSERT OR IGNORE INTO folders VALUES (?, ?)", (incoming.digest, incoming.bytes))
+        db.executemany(
+            "INSERT OR IGNORE INTO files VALUES (?, ?, ?, ?)",
+            [(incoming.digest, file.path, file.sha256, file.bytes) for file in incoming.files],
+        )
 
     def _point(self, db: sqlite3.Connection, model: Model, alias: str, version: int) -> None:
         model.pick(version)
@@ -301,14 +384,17 @@ class Registry:
         self._note(db, "remove", f"{version.model}/{version.version}", before, None)
 
     def _collect(self) -> None:
-        """Lets go of folders that no version names.
+        """Lets go of folders that no version names, nor any version's profile.
 
         In a transaction of its own, after the removal is certain: a folder that goes too early is
         lost, one that a crash leaves behind is found by the next collection. Nobody else places a
         folder meanwhile, since that too is done under the write lock.
         """
         with self._store.write() as db:
-            db.execute("DELETE FROM folders WHERE digest NOT IN (SELECT digest FROM versions)")
+            db.execute(
+                "DELETE FROM folders WHERE digest NOT IN"
+                " (SELECT digest FROM versions UNION SELECT folder FROM profiles)"
+            )
             kept = {row["digest"] for row in db.execute("SELECT digest FROM folders")}
             self._blobs.discard_all_but(kept)
         self._blobs.empty_trash()

@@ -10,7 +10,7 @@ import sqlite3
 import orjson
 
 from gateway.control.blobs import Blobs, File
-from gateway.control.entries import Alias, Model, Version
+from gateway.control.entries import Alias, Attached, Model, Version
 from gateway.errors import ModelNotFound
 
 
@@ -65,4 +65,20 @@ def _version(
         metadata=dict(map(tuple, metadata)),
         aliases=tuple(alias.name for alias in aliases if alias.version == row["version"]),
         facts=orjson.loads(row["facts"]),
+        profile=_attached(db, row, blobs),
+    )
+
+
+def _attached(db: sqlite3.Connection, row: sqlite3.Row, blobs: Blobs) -> Attached | None:
+    found = db.execute(
+        "SELECT * FROM profiles WHERE model = ? AND version = ?", (row["model"], row["version"])
+    ).fetchone()
+    if found is None:
+        return None
+    return Attached(
+        found["profile"],
+        blobs.folder(found["folder"]),
+        found["rows"],
+        found["attached_by"],
+        found["attached_at"],
     )

@@ -48,6 +48,7 @@ HEARTBEAT_NS: Final = 9  # monotonic
 PLAN: Final = 10  # number of the newest plan that it serves
 READY_NS: Final = 11  # from birth to ready
 CONNECTIONS: Final = 12  # open now: who has the fewest gets the next
+TICK: Final = 13  # of control's row: raised whenever it reads what workers have counted
 RUNNING: Final = 16  # offsets of the models being run, each in whatever place is free
 RUNNING_PLACES: Final = 48
 _ROW_WORDS: Final = 64

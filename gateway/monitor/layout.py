@@ -13,14 +13,16 @@ from __future__ import annotations
 from typing import Final
 
 from gateway.errors import CODES, GatewayError
+from gateway.profiles.live import SKIPPED_WORD
 from kernels import timing
 
-VERSION: Final = 5
+VERSION: Final = 6
 
 # -- kinds of block --------------------------------------------------------------------------------
 MODEL: Final = 1
 WORKER: Final = 2
 KEYS: Final = 3
+SKETCH: Final = 4
 
 # -- MODEL: one loaded version of a model ----------------------------------------------------------
 # Requests by result, each counted once, before its answer is written.
@@ -94,11 +96,19 @@ KEY_WIDTH: Final = 4  # words of an entry: number of the key, hash of the versio
 MAX_KEY_SERIES: Final = 4096
 KEYS_WORDS: Final = KEY_FIRST + KEY_WIDTH * MAX_KEY_SERIES
 
+# -- SKETCH: values of one version by the bins of one profile --------------------------------------
+# All but these two words is kernels.columns'; how many there are, the profile says.
+SKETCH_SKIPPED: Final = SKIPPED_WORD  # rows that were not counted, or not wholly
+SKETCH_GAUGES: Final = 5
+SKETCH_HELD: Final = SKETCH_GAUGES  # 1 while this worker counts here
+SKETCH_GAUGES_END: Final = SKETCH_GAUGES + 1
+
 # -- all -----------------------------------------------------------------------------------------
 WORDS: Final = {MODEL: MODEL_WORDS, WORKER: WORKER_WORDS, KEYS: KEYS_WORDS}
 GAUGES: Final = {
     MODEL: (MODEL_GAUGES, MODEL_GAUGES_END),
     WORKER: (WORKER_GAUGES, WORKER_GAUGES_END),
+    SKETCH: (SKETCH_GAUGES, SKETCH_GAUGES_END),
 }
 
 CODE_PLACE: Final = {code: place for place, code in enumerate(CODES)}
@@ -117,3 +127,22 @@ def model_of(key: str) -> tuple[str, str]:
     """Name and version of a model from the name of its block."""
     name, _, version = key.rpartition("/")
     return name, version
+
+
+def sketch_key(name: str, version: int, digest: str, variant: str = "", part: str = "all") -> str:
+    """The name of a block of counts. `sketch_of` is its inverse.
+
+    Args:
+        name: of the model.
+        version: of the model.
+        digest: of the profile whose bins they are.
+        variant: of a route; empty where there is none.
+        part: the slice of the traffic.
+    """
+    return f"{name}/{version}/{variant}/{part}/{digest}"
+
+
+def sketch_of(key: str) -> tuple[str, int, str, str, str]:
+    """Name, version, variant, slice and digest from the name of a block of counts."""
+    name, version, variant, part, digest = key.rsplit("/", 4)
+    return name, int(version), variant, part, digest

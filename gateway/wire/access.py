@@ -23,7 +23,12 @@ from gateway.wire.trace import Trace
 # In bytes of JSON. With these a record fits into one piece of a pipe, whatever has to be escaped.
 MAX_PATH = 1536
 MAX_NAME = 512
+# Clients times paths times statuses whose part of a record is kept, some 200 bytes each.
+MAX_ABOUTS = 4096
 _MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/([0-9]{1,19}))?(?:/|$)")
+
+About = tuple[str, bytes, int]
+"""A client's address, a path and a status."""
 
 Model = tuple[str, str]
 """Name and version; the version is empty where it is not known."""
@@ -72,16 +77,19 @@ class Lines(Protocol):
         """Takes whole lines; must not wait."""
 
 
-Note = Callable[[int, int, Answered], None]
-"""Is told of an answer: its status, the bytes of its body, and the request."""
+class Note(Protocol):
+    """Is told of an answer: its status, the bytes of its body, and the request."""
+
+    def __call__(self, status: int, sent: int, request: Answered, more: bool = True) -> None:
+        """`more`: it may have a code, a key, an id of the client's or a trace."""
 
 
 def both(first: Note, second: Note) -> Note:
     """Tells two of each answer."""
 
-    def note(status: int, sent: int, request: Answered) -> None:
-        first(status, sent, request)
-        second(status, sent, request)
+    def note(status: int, sent: int, request: Answered, more: bool = True) -> None:
+        first(status, sent, request, more)
+        second(status, sent, request, more)
 
     return note
 
@@ -125,15 +133,23 @@ class AccessLog:
         self._who = b'"logger":"penstock.access","process":%b' % orjson.dumps(process)
         # until replaced
         self._targets: dict[bytes, bytes] = {}
+        self._abouts: dict[About, bytes] = {}
         self._second = 0
-        self._stamp = b""
+        self._stamp = ""
         self._offset = 0.0
+        # for one millisecond, from `_since` on
+        self._since = -1.0
+        self._opening = b""
+        # for one run
+        self._started = self._finished = 0.0
+        self._infer = b"0.000"
         # for one turn of the loop
         self._lines: list[bytes] = []
 
     def know(self, models: Mapping[bytes, Model]) -> None:
         """The paths that requests are POSTed to, and which model answers there."""
         self._targets = {path: _target(b"POST", path, model) for path, model in models.items()}
+        self._abouts = {}
 
     def flush(self) -> None:
         """Writes what there is."""
@@ -141,59 +157,78 @@ class AccessLog:
         if lines:
             self._sink.write(lines)
 
-    def _note_error(self, status: int, sent: int, request: Answered) -> None:
+    def _note_error(self, status: int, sent: int, request: Answered, more: bool = True) -> None:
         if status >= 400:
-            self._note(status, sent, request)
+            self._note(status, sent, request, more)
 
-    def _note_some(self, status: int, sent: int, request: Answered) -> None:
+    def _note_some(self, status: int, sent: int, request: Answered, more: bool = True) -> None:
         if self._draw() < self._share:
-            self._note(status, sent, request)
+            self._note(status, sent, request, more)
 
-    def _note(self, status: int, sent: int, request: Answered) -> None:
+    def _note(self, status: int, sent: int, request: Answered, more: bool = True) -> None:
+        # What is the same for many requests is kept as text: a third of what a record costs.
         now = perf_counter()
-        wall = now + self._offset
-        if not 0.0 <= wall - self._second < 1.0:
-            wall = self._set_second(now)
-        target = self._targets.get(request.path) if request.method == b"POST" else None
-        if target is None:
-            target = _target(request.method, request.path, getattr(request, "model", None))
-        line = (
-            b'{"at":"%b.%03dZ",%b,"client":%b,%b"status":%d,"request_id":"%b",'
-            b'"bytes_in":%d,"bytes_out":%d,"ms":%.3f%b}\n'
-        ) % (
-            self._stamp,
-            (wall - self._second) * 1000,
-            self._who,
-            _quoted(request.client),
-            target,
-            status,
+        if not 0.0 <= now - self._since < 0.001:
+            self._set_opening(now)
+        about = None
+        if request.method == b"POST":
+            about = self._abouts.get((request.client, request.path, status))
+        if about is None:
+            about = self._about(status, request)
+        phases = getattr(request, "phases", None)
+        ms = (now - request.arrived) * 1000
+        line = b'%b%b%b","bytes_in":%d,"bytes_out":%d,"ms":%.3f%b%b}\n' % (
+            self._opening,
+            about,
             request.request_id,
             request.received,
             sent,
-            (now - request.arrived) * 1000,
-            _rest(request),
+            ms,
+            self._spans(*phases) if phases is not None else b"",
+            _rest(request) if more else b"",
         )
         if not self._lines:
             self._loop.call_soon(self.flush)
         self._lines.append(line)
 
-    def _set_second(self, now: float) -> float:
-        """Follows the wall clock, which may be set; gives what it says."""
-        wall = time.time()
-        self._offset = wall - now
-        self._second = int(wall)
-        self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(self._second)).encode()
-        return wall
+    def _set_opening(self, now: float) -> None:
+        """Begins the lines of one millisecond, by the wall clock, which may be set."""
+        wall = now + self._offset
+        if not 0.0 <= wall - self._second < 1.0:
+            wall = time.time()
+            self._offset = wall - now
+            self._second = int(wall)
+            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(self._second))
+        milliseconds = int((wall - self._second) * 1000)
+        self._since = self._second + milliseconds / 1000 - self._offset
+        at = f"{self._stamp}.{milliseconds:03d}Z".encode()
+        self._opening = b'{"at":"%b",%b,"client":' % (at, self._who)
+
+    def _spans(self, queued: float, started: float, finished: float) -> bytes:
+        if finished != self._finished or started != self._started:
+            # The same for all who shared a run.
+            self._started, self._finished = started, finished
+            self._infer = b"%.3f" % ((finished - started) * 1000)
+        return b',"queue_ms":%.3f,"infer_ms":%b' % ((started - queued) * 1000, self._infer)
+
+    def _about(self, status: int, request: Answered) -> bytes:
+        """Members from the client to the request's id, which follows."""
+        client, path = request.client, request.path
+        target = self._targets.get(path) if request.method == b"POST" else None
+        known = target is not None
+        if target is None:
+            target = _target(request.method, path, getattr(request, "model", None))
+        about = b'%b,%b"status":%d,"request_id":"' % (_quoted(client), target, status)
+        if known:  # else every path that somebody thinks of would be kept
+            if len(self._abouts) >= MAX_ABOUTS:
+                self._abouts.clear()
+            self._abouts[client, path, status] = about
+        return about
 
 
 def _rest(request: Answered) -> bytes:
-    """What not every record has."""
+    """What few records have."""
     rest = b""
-    phases = getattr(request, "phases", None)
-    if phases is not None:
-        queued, started, finished = phases
-        spans = (started - queued) * 1000, (finished - started) * 1000
-        rest = b',"queue_ms":%.3f,"infer_ms":%.3f' % spans
     code = getattr(request, "code", None)
     if code is not None:
         rest += b',"code":%b' % orjson.dumps(code)

@@ -96,6 +96,11 @@ def error_body(message: str) -> bytes:
     return orjson.dumps({"error": message.encode("utf-8", "replace").decode()})
 
 
+def refusal(error: GatewayError) -> bytes:
+    """The body of one error, as the protocol of the data port has it."""
+    return error_body(str(error))
+
+
 def error_headers(error: GatewayError) -> Sequence[Header]:
     """What an error's answer carries besides its body, in which the protocol leaves no room."""
     code = (ERROR_CODE, error.code.encode())

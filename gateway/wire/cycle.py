@@ -149,23 +149,19 @@ class Cycle(RequestResponseCycle):
 
     async def send_500_response(self) -> None:
         """Our one shape of errors instead of plain text."""
+        error = GatewayError("internal error")
+        body = self._lane.services.error_body(error)
         headers = [
             (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(answers.INTERNAL_BODY)),
+            (b"content-length", b"%d" % len(body)),
             (b"connection", b"close"),
-            *answers.error_headers(GatewayError()),
+            *answers.error_headers(error),
         ]
         self._kept = None  # what the application said before it failed
         # The client may be gone, or the headers may be what was wrong.
         with contextlib.suppress(RuntimeError):
             await self.send({"type": "http.response.start", "status": 500, "headers": headers})
-            await self.send(
-                {
-                    "type": "http.response.body",
-                    "body": answers.INTERNAL_BODY,
-                    "more_body": False,
-                }
-            )
+            await self.send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def _send_kept(self, body: bytes) -> None:
         start = self._kept_start

@@ -33,6 +33,9 @@ from gateway.wire.services import MAX_HEADS, MAX_OWN_HEADS, Services
 from gateway.wire.trace import TRACEPARENT
 from gateway.wire.turns import LaneExchange, Refusal, Turn
 
+# Beyond this, cutting what came in two costs more than parsing its head.
+WHOLE_BYTES = 65_536
+
 
 class Lane(HttpToolsProtocol):
     """One connection; see the module."""
@@ -90,7 +93,7 @@ class Lane(HttpToolsProtocol):
         super().connection_made(transport)
         if self._on_lane:
             self.flow = Flow(transport)
-            if self.services.guard is not None:
+            if self.services.guard is not None or self.services.identifies:
                 self.shown = read_certificate(transport.get_extra_info("peercert"))
                 if self.shown is not None:
                     # Who sends the same bytes on another connection is somebody else.
@@ -105,12 +108,12 @@ class Lane(HttpToolsProtocol):
         services = self.services
         intake = self.intake
         self.since = services.now
-        if not intake.begun and not self._unread and not intake.ended:
+        if len(data) <= WHOLE_BYTES and not intake.begun and not self._unread and not intake.ended:
             # The same bytes after the end of a message mean the same head: it need not be parsed
-            # twice.
-            end = data.find(b"\r\n\r\n") + 4
-            head = self._heads.get(data[:end])
-            if head is not None and len(data) - end == head.length:
+            # twice. One cut into both parts is the shortest way to see that.
+            raw, _, body = data.partition(b"\r\n\r\n")
+            head = self._heads.get(raw)
+            if head is not None and len(body) == head.length:
                 endpoint = services.endpoints.get(head.path)
                 held = services.buffered_bytes + head.length
                 if endpoint is not None and held <= services.limits.max_buffered_bytes:
@@ -120,7 +123,7 @@ class Lane(HttpToolsProtocol):
                             self,
                             endpoint,
                             head,
-                            data[end:],
+                            body,
                             time.perf_counter(),
                             next(services.sequence),
                         )
@@ -255,7 +258,7 @@ class Lane(HttpToolsProtocol):
             self.transport.write_eof()
 
     def _write_refusal(self, error: GatewayError, head: Head | None, request_id: bytes) -> None:
-        body = answers.error_body(str(error))
+        body = self.services.error_body(error)
         headers = [*answers.error_headers(error)]
         if head is not None and head.trace is not None:
             headers.append((TRACEPARENT, head.trace.header))

@@ -149,8 +149,8 @@ class Intake:
         if self._completed == completed + 1 and not self.begun and head is not None and not rest:
             size = len(data) - (head.length or 0)
             if size <= MAX_HEAD_BYTES and self._memorable(head):
-                raw = data[:size]
-                if raw.find(b"\r\n\r\n") == size - 4:
+                raw = data[: size - 4]
+                if data.find(b"\r\n\r\n") == len(raw):
                     self._receiver.remember(raw, head)
         return rest
 

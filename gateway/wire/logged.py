@@ -6,6 +6,7 @@ is asked for, none of these classes is used.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -29,6 +30,13 @@ class LoggedExchange(LaneExchange):
     """An exchange whose answer leaves a record."""
 
     __slots__ = ("code",)
+
+    _carrier: LoggedLane
+
+    @property
+    def client(self) -> str:
+        """The client's address."""
+        return self._carrier.sender or super().client
 
     @property
     def received(self) -> int:
@@ -59,11 +67,12 @@ class LoggedExchange(LaneExchange):
         content_type: bytes = JSON_TYPE,
     ) -> None:
         """Writes the whole answer."""
-        gone = self.gone
+        gone, head = self.gone, self.head
         self.code = answers.error_code(headers) if headers else None
         LaneExchange.reply(self, status, body, headers, content_type)
         if not gone:
-            cast(LoggedLane, self._carrier).note(status, len(body), self)
+            more = bool(headers) or not head.plain or head.passage is not None
+            self._carrier.note(status, len(body), self, more)
 
     def stream(self, status: int, headers: Sequence[Header] = ()) -> LaneStream:
         """Starts an answer whose length is not known yet; it leaves its record when it ends."""
@@ -192,7 +201,15 @@ class LoggedLane(Lane):
         """Takes what `Lane` takes, and who is told of answers."""
         super().__init__(*args, **options)
         self.note = note
+        self.sender = ""
+        """The client's address where it is the peer's, whatever a request says."""
         self._refused_since = 0.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A connection begins."""
+        super().connection_made(transport)
+        if not self.services.server.trusted_proxies:
+            self.sender = self.peer
 
     def refuse(self, error: GatewayError) -> None:
         """Answers, in its turn, what cannot be taken."""

@@ -1,4 +1,4 @@
-"""What all connections of one worker share: endpoints, limits, counters, and the time by the sweep.
+"""What all connections of one port share: endpoints, limits, counters, and the time by the sweep.
 
 Knows which connections there are and how to ask each of them to look at its clock or to leave.
 Knows nothing of bytes, parsing or models.
@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.config import Limits, Server
+from gateway.errors import GatewayError
 from gateway.exchange import Endpoint
+from gateway.wire import answers
 from gateway.wire.forwarded import TrustedProxies
 from gateway.wire.guard import Guard
 from gateway.wire.head import Head
@@ -77,7 +79,7 @@ class Connection(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Services:
-    """One per worker; see the module.
+    """One per worker, and one for the control port, which has no endpoints; see the module.
 
     Attributes:
         endpoints: by raw path; the worker changes it in place, or replaces it, with the plan.
@@ -86,12 +88,14 @@ class Services:
         counters: what connections count.
         guard: asks who sends a request; None where everybody may.
         request_id_prefix: of every penstock-request-id, `b"host-0-1-"`.
+        identifies: somebody asks whose certificate a connection has, even where there is no guard.
+        error_body: what tells of an error that no endpoint or application answers with.
         draining: answers carry `Connection: close` and are the last on their connection.
         now: `time.perf_counter` as of the last sweep: good enough for time-outs, and free.
         buffered_bytes: held at the moment: bodies, tensors of large ones, answers yet to be read.
         connections: all that are open.
         opening: how many are accepted and not yet open.
-        heads: recently seen heads of requests to endpoints, by their bytes.
+        heads: recently seen heads of requests to endpoints, by their bytes up to the empty line.
     """
 
     endpoints: dict[bytes, Endpoint]
@@ -100,6 +104,8 @@ class Services:
     counters: ConnectionCounters
     guard: Guard | None = None
     request_id_prefix: bytes = b""
+    identifies: bool = False
+    error_body: Callable[[GatewayError], bytes] = answers.refusal
     draining: bool = False
     now: float = field(default_factory=time.perf_counter)
     buffered_bytes: int = 0

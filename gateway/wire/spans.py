@@ -60,8 +60,8 @@ class SpanLog:
         """The paths that requests are POSTed to, and which model answers there."""
         self._targets = {path: _target(path, model) for path, model in models.items()}
 
-    def note(self, status: int, sent: int, request: Answered) -> None:
-        """Notes a request that is answered, if its trace is kept."""
+    def note(self, status: int, sent: int, request: Answered, more: bool = True) -> None:
+        """Notes a request that is answered, if its trace is kept; `more` is the access log's."""
         trace = request.trace
         if trace is None:
             low = self._draw(_LOW_BITS)

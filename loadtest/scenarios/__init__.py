@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from loadtest.bench import Bench
-from loadtest.scenarios import access, faults, footprint, latency, operation, overload, throughput
+from loadtest.scenarios import (
+    access,
+    counting,
+    faults,
+    footprint,
+    latency,
+    monitoring,
+    operation,
+    overload,
+    throughput,
+)
 from loadtest.turns import Result
 
 Scenario = Callable[[Bench], list[Result]]
@@ -22,6 +32,7 @@ SCENARIOS: dict[str, Scenario] = {
     "open-loop": latency.open_loop,
     "idle-connections": latency.idle_connections,
     "keys-on-and-off": access.keys_on_and_off,
+    "monitoring-on-and-off": monitoring.monitoring_on_and_off,
     "overload-heavy": overload.heavy,
     "overload-small": overload.small,
     "hang-ups": faults.hang_ups,
@@ -31,6 +42,7 @@ SCENARIOS: dict[str, Scenario] = {
     "access-log": operation.access_log,
     "config-apply": operation.config_apply,
     "memory": footprint.memory,
+    "counting": counting.counting,
     "time-to-ready": footprint.time_to_ready,
     "two-workers": footprint.two_workers,
 }

@@ -102,7 +102,8 @@ def test_list_is_a_table(penstock, model):
     status, out, _ = penstock("models", "list")
     lines = [line.split() for line in out.splitlines()]
     assert status == 0
-    assert lines[0] == ["MODEL", "VERSION", "ALIASES", "STATE", "SIZE", "REGISTERED", "BY"]
+    header = ["MODEL", "VERSION", "ALIASES", "STATE", "SIZE", "PROFILE", "REGISTERED", "BY"]
+    assert lines[0] == header
     assert [line[:4] for line in lines[1:]] == [
         ["fraud", "1", "champion", "-"],
         ["fraud", "2", "-", "-"],

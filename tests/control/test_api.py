@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any, Literal
 
 import httpx
 import pytest
 from openapi_spec_validator import validate
-from pydantic import Field
+from pydantic import Field, model_validator
 from starlette.routing import Route
 
 from gateway.access.roles import Permission
@@ -54,6 +55,21 @@ async def put(asked: Asked) -> Any:
 
 async def read(_: Asked) -> Any:
     return {"path": "", "limit": 1, "width": 1}
+
+
+class Where(Document):
+    """An answer that notes which thread checked it."""
+
+    thread: int = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _note(cls, _: Any) -> Any:
+        return {"thread": threading.get_ident()}
+
+
+async def tell(_: Asked) -> Any:
+    return {}
 
 
 class Precondition(Document):
@@ -170,6 +186,18 @@ def test_a_text_or_header_that_does_not_fit_is_refused(content, headers, status,
     assert refused(ask("PUT", "/text", content, headers)) == (status, code)
 
 
+@pytest.mark.parametrize("bulky", [False, True])
+def test_an_answer_that_may_be_long_is_written_beside_the_loop(bulky):
+    row = Operation("GET", "/where", tell, "Tell", Permission.READ, answer=Where, bulky=bulky)
+    told = ask("GET", "/where", table=(row,)).json()["thread"]
+    assert (told != threading.get_ident()) == bulky
+
+
+def test_lists_are_answers_that_may_be_long():
+    bulky = {row.path for row in PRODUCT if row.bulky}
+    assert bulky >= {"/api/keys", "/api/audit", "/api/models"}
+
+
 def test_a_type_with_a_charset_is_still_json():
     answer = ask("PUT", "/things/a", GOOD, {"content-type": "Application/JSON; charset=utf-8"})
     assert answer.status_code == 200
@@ -212,6 +240,12 @@ def test_another_method_is_told_the_right_ones():
 )
 def test_a_foreign_host_name_is_refused(host):
     assert refused(ask("GET", "/things/a", headers={"host": host})) == (403, "forbidden_host")
+
+
+def test_of_two_host_names_none_is_believed():
+    twice = [("host", "localhost"), ("host", "evil.example")]
+    assert refused(ask("GET", "/things/a", headers=twice)) == (403, "forbidden_host")
+    assert refused(ask("GET", "/things/a", headers=twice[::-1])) == (403, "forbidden_host")
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:8002", "127.0.0.1:8002", "[::1]:8002"])

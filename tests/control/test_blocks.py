@@ -137,3 +137,22 @@ def fill(blocks: Blocks) -> int:
         except ArenaFull:
             return version - 1
     raise AssertionError("the arena never filled")
+
+
+def test_a_block_of_values_lives_while_a_plan_names_it_and_a_worker_counts_there(
+    arena, blocks, clock
+):
+    offset = blocks.allocate_sketch("m/1//all/d", 4000)
+    assert blocks.allocate_sketch("m/1//all/d", 4000) == offset
+    blocks.want({("m", 1)}, {offset})
+    clock.now += 2 * KEPT_S
+    blocks.sweep()
+    assert len(list(arena.blocks(layout.SKETCH))) == 1
+    arena.slot(offset, 1)[layout.SKETCH_HELD] = 1
+    blocks.want({("m", 1)}, set())
+    clock.now += KEPT_S
+    blocks.sweep()
+    assert len(list(arena.blocks(layout.SKETCH))) == 1
+    arena.slot(offset, 1)[layout.SKETCH_HELD] = 0
+    blocks.sweep()
+    assert list(arena.blocks(layout.SKETCH)) == []

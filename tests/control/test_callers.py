@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -13,13 +14,20 @@ from gateway.access.keyring import Keyring
 from gateway.access.keys import digest
 from gateway.access.local import local_token
 from gateway.access.roles import ROLES, Permission
-from gateway.control import key_operations
+from gateway.config import Config
+from gateway.control import audit_operations, config_operations, drift_operations, key_operations
 from gateway.control.admin import Admin, operations
 from gateway.control.api import build_app
-from gateway.control.audit import Actor
+from gateway.control.audit import Actor, Audit
 from gateway.control.callers import Known
+from gateway.control.drift import Drift
+from gateway.control.in_force import InForce
 from gateway.control.keys import Keys
+from gateway.control.revisions import Revisions
 from gateway.control.store import Store
+from gateway.inherited import Launch
+from tests.control.auditing import ANN
+from tests.control.permitted import ALLOWED
 
 SECRET = b"s" * 32
 ROLE_KEYS = {role: f"psk_{role}".ljust(36, "0") for role in ROLES}
@@ -52,9 +60,15 @@ class Server:
         self.done = []
         self.used: list[int] = []
         self.actors: list[Actor] = []
+        in_force = InForce(Revisions(self.store), Launch(Config(), home))
+        in_force.revisions.add("log: {level: error}\n", ANN)
+        self.counting = ThreadPoolExecutor(1)
         self.table = (
             *operations(self.admin(), open_metrics),
+            *audit_operations.operations(Audit(self.store)),
+            *config_operations.operations(in_force, self.follow),
             *key_operations.operations(self.keys, self.refresh),
+            *drift_operations.operations(Drift(tuple), self.counting),
         )
         self.app = build_app(
             self.table, Known(asks, self.ring, self.certificates, SECRET, self.used.append)
@@ -87,6 +101,10 @@ class Server:
     async def refresh(self):
         self.done.append("refresh")
 
+    async def follow(self):
+        self.done.append("follow")
+        return ()
+
     def ask(self, method, path, key=None, **options):
         headers = {"x-api-key": key} if key else {}
         headers |= options.pop("headers", {})
@@ -106,37 +124,39 @@ def server(tmp_path):
     made.store.close()
 
 
-def places(server):
-    """Every operation: method, a path that reaches it, and what it asks for."""
-    return [(row.method, _filled(row.path), row.permission) for row in server.table]
+DOCUMENT = "GET /api/openapi.json"  # which the application adds to its table by itself
 
 
-def _filled(path):
-    return path.replace("{model}", "m").replace("{id}", "1")
+def asked(server, operation, caller):
+    """What a caller is answered whose request gets as far as it may."""
+    method, path = operation.split(" ")
+    for name, value in (("{model}", "m"), ("{id}", "1"), ("{number}", "1"), ("{version}", "1")):
+        path = path.replace(name, value)
+    return server.ask(method, path, ROLE_KEYS.get(caller))
 
 
-def test_health_alone_asks_nobody(server):
-    public = {path for _, path, permission in places(server) if permission is None}
-    assert public == {"/health/live", "/health/ready"}
+def test_the_port_has_the_operations_of_the_table_and_no_others(server):
+    assert {f"{row.method} {row.path}" for row in server.table} | {DOCUMENT} == set(ALLOWED)
 
 
-def test_every_role_may_what_the_table_says_on_every_route(server):
-    for method, path, permission in places(server):
-        for role, key in ROLE_KEYS.items():
-            status = server.ask(method, path, key).status_code
-            if permission is None or permission in ROLES[role]:
-                assert status not in (401, 403), (method, path, role)
-            else:
-                assert status == 403, (method, path, role)
+@pytest.mark.parametrize("operation", ALLOWED)
+def test_each_role_may_what_the_table_says_and_nothing_else(server, operation):
+    may = ALLOWED[operation]
+    for role in ROLES:
+        answer = asked(server, operation, role)
+        if role in may:
+            assert answer.status_code not in (401, 403), role
+        else:
+            assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), role
 
 
-def test_nobody_may_anything_but_ask_for_health(server):
-    for method, path, permission in places(server):
-        answer = server.ask(method, path)
-        assert (answer.status_code == 401) == (permission is not None)
-        if permission is not None:
-            assert answer.json()["code"] == "unauthenticated"
-            assert "www-authenticate" in answer.headers
+@pytest.mark.parametrize("operation", ALLOWED)
+def test_nobody_may_anything_but_ask_for_health(server, operation):
+    answer = asked(server, operation, "nobody")
+    assert (answer.status_code == 401) == ("nobody" not in ALLOWED[operation])
+    if answer.status_code == 401:
+        assert answer.json()["code"] == "unauthenticated"
+        assert "www-authenticate" in answer.headers
     assert server.done == []
 
 
@@ -225,6 +245,20 @@ def test_keys_are_made_listed_rotated_and_revoked(server):
     assert [(key["id"], key["state"]) for key in listed] == [(1, "revoked"), (2, "active")]
     assert not any("key" in key for key in listed)
     assert server.done == ["refresh"] * 3
+
+
+def test_keys_are_listed_page_by_page_and_each_once(server):
+    for number in range(5):
+        server.keys.create(ANN, f"k{number}", "client")
+    pages, after = [], 0
+    while after is not None:
+        path = f"/api/keys?limit=2&after={after}"
+        page = server.ask("GET", path, ROLE_KEYS["admin"]).json()
+        pages.append([key["name"] for key in page["keys"]])
+        after = page["next"]
+    assert pages == [["k0", "k1"], ["k2", "k3"], ["k4"]]
+    for faulty in ("limit=0", "limit=1001", "after=-1", "after=x", "before=1"):
+        assert server.ask("GET", f"/api/keys?{faulty}", ROLE_KEYS["admin"]).status_code == 400
 
 
 @pytest.mark.parametrize(

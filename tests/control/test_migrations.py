@@ -10,6 +10,7 @@ import pytest
 from gateway.control import migrations
 from gateway.control.audit import Audit
 from gateway.control.migrations import MIGRATIONS
+from gateway.control.registry import Registry
 from gateway.control.store import FILE, Store
 from gateway.control.verification import verify
 from gateway.errors import StoreFailed
@@ -78,3 +79,24 @@ def test_every_migration_runs_once(home):
         with Store.open(home) as store, store.read() as db:
             versions = [row[0] for row in db.execute("SELECT version FROM migrations")]
         assert versions == list(range(1, len(MIGRATIONS) + 1))
+
+
+def test_versions_of_the_schema_before_profiles_have_none(home):
+    with closing(sqlite3.connect(home / FILE)) as db:
+        db.execute(
+            "CREATE TABLE migrations"
+            " (version INTEGER PRIMARY KEY, at TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP)"
+        )
+        for number in range(4):
+            migrations.apply(db, MIGRATIONS[number])
+            db.execute("INSERT INTO migrations (version) VALUES (?)", (number + 1,))
+        db.execute("INSERT INTO models VALUES ('m', 1)")
+        db.execute("INSERT INTO folders VALUES ('d', 10)")
+        facts = '{"inputs":[],"outputs":[]}'
+        db.execute(
+            "INSERT INTO versions VALUES ('m', 1, 'd', 'm.onnx', ?, 'ann', 1000.5)", (facts,)
+        )
+        db.commit()
+    with Store.open(home) as store:
+        version = Registry(store, home).resolve("m")
+    assert (version.registered_by, version.profile) == ("ann", None)

@@ -49,10 +49,11 @@ class World:
             memory or Memory(),
             self,
             self.allocate,
+            lambda candidate: (),
             self.trial,
             self.gather,
             lambda memory: None,
-            self.known.append,
+            lambda known, watched: self.known.append(known),
             deadline_s,
             self.note,
         )

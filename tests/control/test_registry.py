@@ -6,6 +6,7 @@ import hashlib
 import multiprocessing
 import os
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,11 +21,16 @@ from gateway.errors import (
     InvalidParameter,
     ModelNotFound,
     ModelRefused,
+    ProfileInvalid,
+    ProfileNotFound,
     StoreFailed,
     VersionNotFound,
 )
+from gateway.profiles.document import digest
+from gateway.profiles.values import FEATURE, Frame, Profile
 from gateway.tensors import TensorSpec
 from tests.models import builders
+from tests.profiles.builders import numeric
 
 
 @pytest.fixture
@@ -383,3 +389,62 @@ def test_a_home_can_be_moved(make, tmp_path, home):
         registry = Registry(store, tmp_path / "moved")
         assert registry.verify("fraud") == ()
         assert registry.resolve("fraud").folder.is_relative_to(tmp_path / "moved")
+
+
+@pytest.fixture
+def reference():
+    """A profile of what `builders.linear` takes."""
+    return Profile(6, (Frame("x", "x", FEATURE, "FP32", (-1, 4), tuple(map(numeric, "abcd"))),))
+
+
+def test_a_profile_is_attached_kept_and_audited(registry, make, home, reference):
+    registry.register(make())
+    version = registry.attach_profile("fraud", 1, reference)
+    assert version.profile.digest == digest(reference)
+    assert (version.profile.rows, version.profile.attached_by) == (6, "ann")
+    assert digest(registry.profile("fraud")) == digest(reference)
+    assert changes(registry)[-1] == ("ann", "profile attach", "fraud/1")
+    with pytest.raises(ProfileNotFound, match="fraud 2 --data FILE makes one"):
+        registry.profile("fraud", registry.register(make(seed=1)).version.version)
+
+
+def test_another_profile_takes_the_place_of_the_first_and_the_same_changes_nothing(
+    registry, make, home, reference
+):
+    registry.register(make())
+    registry.attach_profile("fraud", 1, reference)
+    before = changes(registry)
+    registry.attach_profile("fraud", 1, reference)
+    assert changes(registry) == before
+    other = replace(reference, rows=7)
+    assert registry.attach_profile("fraud", 1, other).profile.digest == digest(other)
+    assert len(folders(home)) == 2  # the model's, and the newer profile's
+
+
+def test_a_profile_goes_with_the_last_version_that_has_it(registry, make, home, reference):
+    for seed in (0, 1):
+        number = registry.register(make(seed=seed)).version.version
+        registry.attach_profile("fraud", number, reference)
+    assert len(folders(home)) == 3
+    registry.remove_version("fraud", 1)
+    assert digest(registry.profile("fraud", 2)) == digest(reference)
+    registry.remove_model("fraud")
+    assert folders(home) == []
+
+
+def test_a_profile_of_another_model_is_not_attached(registry, make, reference):
+    registry.register(make())
+    wrong = replace(reference, frames=(replace(reference.frames[0], datatype="FP64"),))
+    with pytest.raises(ProfileInvalid, match="input 'x': expected datatype FP32, got FP64"):
+        registry.attach_profile("fraud", 1, wrong)
+    assert registry.resolve("fraud").profile is None
+
+
+def test_a_profile_that_was_changed_on_disk_is_refused(registry, make, reference):
+    registry.register(make())
+    place = registry.attach_profile("fraud", 1, reference).profile.folder / "profile.json"
+    content = place.read_text().replace('"rows": 6', '"rows": 5')
+    place.chmod(0o644)
+    place.write_text(content)
+    with pytest.raises(ProfileInvalid, match="no longer what was attached"):
+        registry.profile("fraud")

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.end_to_end.guarded import penstock
 from tests.end_to_end.server import DEMO_MODEL, RunningServer, eventually
-from tests.end_to_end.test_access import penstock
 
 INFER = "/v2/models/breast_cancer/infer"
 ROW = json.dumps(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -11,82 +12,158 @@ from pathlib import Path
 
 import pytest
 
+from tests.end_to_end.admin_checks import ROLE, TOKEN
 from tests.end_to_end.provider import Provider
 from tests.end_to_end.server import Answer, RunningServer, running
 from tests.models.builders import linear, save
 
-# Loading a model that is broken is a valid request, and that it is refused a proper answer; so is
-# changing a configuration that is not, or no longer, the one that the client saw; so is a second
-# key of a name, and one that ends at a date that is past.
+# What the document cannot say of a request: that its model is broken or not there, its revision not
+# the one in force, its text no configuration, its name taken, or its note too long to be a query.
 SETTINGS = """
 [checks.positive_data_acceptance]
-expected-statuses = ["2xx", 404, 409, 412, 422, 428]
+expected-statuses = ["2xx"]
 
 [checks.negative_data_rejection]
 expected-statuses = ["4xx"]
 
 [[operations]]
+include-name = "POST /api/reload"
+checks.positive_data_acceptance.expected-statuses = ["2xx", 404]
+
+[[operations]]
+include-name-regex = "^POST /api/models/"
+checks.positive_data_acceptance.expected-statuses = ["2xx", 404, 422]
+
+[[operations]]
+include-name = "GET /api/config/revisions/{number}"
+checks.positive_data_acceptance.expected-statuses = ["2xx", 404]
+
+[[operations]]
+include-name = "PUT /api/config"
+checks.positive_data_acceptance.expected-statuses = ["2xx", 412, 414, 422, 428]
+
+[[operations]]
+include-name = "POST /api/config/rollback"
+checks.positive_data_acceptance.expected-statuses = ["2xx", 404, 412, 414, 422]
+
+[[operations]]
 include-name = "POST /api/keys"
 checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 409]
+
+[[operations]]
+include-name-regex = "^(DELETE|POST) /api/keys/"
+checks.positive_data_acceptance.expected-statuses = ["2xx", 404, 409]
 """
+# What a refusal can be held against, besides not being a failure.
+BY_ROLE = ",".join(
+    (
+        "not_a_server_error",
+        "role_may_what_is_written_down",
+        "document_says_who_may",
+        "change_that_fits_is_made",
+    )
+)
+ROOT = Path(__file__).resolve().parents[2]
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
 
 
 @dataclass(frozen=True)
 class World:
-    """A server, and the token that its control port asks for."""
+    """A server, and who gives the tokens that its control port asks for."""
 
     server: RunningServer
-    token: str | None
+    provider: Provider | None
+
+    @property
+    def token(self) -> str | None:
+        return None if self.provider is None else self.provider.token("admin")
 
     def admin(self, method: str, path: str, body: bytes | None = None, **more: str) -> Answer:
         headers = more | ({"authorization": f"Bearer {self.token}"} if self.token else {})
         return self.server.request(method, path, body, headers, port=self.server.admin_port)
 
 
-@pytest.fixture(scope="module", params=["open", "keys"])
-def world(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[World]:
-    """A server of this module's own: models are loaded and unloaded at random."""
-    folder = tmp_path_factory.mktemp("admin")
-    broken = folder / "broken.onnx"
-    broken.write_bytes(b"this was never a model")
-    good = save(folder, linear(), "good.onnx")
-    if request.param == "open":
-        with running(folder, good, broken, "--workers", "1") as started:
-            yield World(started, None)
-        return
-    # No key, which generated requests would find in the list and revoke.
+@pytest.fixture(scope="module")
+def unguarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("open")
+    with running(folder, *models(folder), "--workers", "1") as started:
+        yield World(started, None)
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """No key, which generated requests would find in the list and revoke: tokens."""
+    folder = tmp_path_factory.mktemp("keys")
     provider = Provider(folder)
     config = f"access: {{control: keys, jwt: {provider.as_config()}}}"
-    with running(folder, good, broken, "--workers", "1", config=config) as started:
-        yield World(started, provider.token("admin"))
+    with running(folder, *models(folder), "--workers", "1", config=config) as started:
+        yield World(started, provider)
+
+
+def models(folder: Path) -> tuple[Path, Path]:
+    broken = folder / "broken.onnx"
+    broken.write_bytes(b"this was never a model")
+    return save(folder, linear(), "good.onnx"), broken
+
+
+@pytest.fixture(params=["unguarded", "guarded"])
+def world(request: pytest.FixtureRequest) -> World:
+    """A server of this module's own: models are loaded and unloaded at random."""
+    found: World = request.getfixturevalue(request.param)
+    return found
+
+
+def generate(folder: Path, world: World, token: str | None, *options: str, **told: str) -> str:
+    """Runs schemathesis, which has to find nothing; what it printed."""
+    (folder / "schemathesis.toml").write_text(SETTINGS)
+    document = folder / "openapi.json"  # which not every role may fetch
+    document.write_bytes(world.admin("GET", "/api/openapi.json").body)
+    url = f"http://127.0.0.1:{world.server.admin_port}"
+    command = [
+        *(str(SCHEMATHESIS), "run", str(document), "--url", url),
+        *(("--header", f"Authorization: Bearer {token}") if token else ()),
+        *("--seed", "7", "--generation-database", "none", "--continue-on-failure", "--no-color"),
+        *options,
+    ]
+    hooks = {"SCHEMATHESIS_HOOKS": "tests.end_to_end.admin_checks", "PYTHONPATH": str(ROOT)}
+    run = subprocess.run(
+        command,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env=os.environ | hooks | told,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    return run.stdout
+
+
+@pytest.mark.parametrize("role", ["client", "viewer", "operator", "approver"])
+def test_each_role_is_answered_by_what_is_written_down_for_it(guarded, tmp_path, role):
+    token = guarded.provider.token(role)
+    brief = ("--checks", BY_ROLE, "--phases", "fuzzing", "--max-examples", "2")
+    generate(tmp_path, guarded, token, *brief, **{ROLE: role, TOKEN: token})
 
 
 def test_generated_requests_are_answered_as_documented(world, tmp_path):
     # Statuses, schemas, content types, headers, methods; what fits is taken, what does not refused.
     # Where the port asks for a key, every operation that says so is tried without and with another.
-    (tmp_path / "schemathesis.toml").write_text(SETTINGS)
-    document = f"http://127.0.0.1:{world.server.admin_port}/api/openapi.json"
-    command = [
-        *(str(SCHEMATHESIS), "run", document),
-        *(("--header", f"Authorization: Bearer {world.token}") if world.token else ()),
-        *("--checks", "all", "--phases", "coverage,fuzzing", "--max-examples", "15"),
-        *("--seed", "7", "--generation-database", "none", "--continue-on-failure", "--no-color"),
-    ]
+    token = world.token
+    told = {ROLE: "admin", TOKEN: token} if token else {}
+    # Every bound of every field once; for the other door, some of each operation will do.
+    phases = "coverage,fuzzing" if token else "fuzzing"
+    thorough = ("--checks", "all", "--phases", phases, "--max-examples", "6")
+    printed = generate(tmp_path, world, token, *thorough, **told)
     paths = world.admin("GET", "/api/openapi.json").json()["paths"]
     operations = sum(map(len, paths.values()))
-    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
-    assert run.returncode == 0, run.stdout + run.stderr
-    # All of them: it leaves out where it has the document from.
-    assert re.search(rf"Operations: +{operations - 1} selected", run.stdout)
-    status = world.admin("GET", "/api/status").json()
-    assert status["ready"]
+    assert re.search(rf"Operations: +{operations} selected", printed)
+    assert world.admin("GET", "/api/status").json()["ready"]
     samples = world.admin("GET", "/metrics").body
     assert b"penstock_control_restarts_total 0" in samples
     document_says = paths["/api/status"]["get"]["responses"].keys()
     assert ("401" in document_says) == (world.token is not None)
+    revisions = world.admin("GET", "/api/config/revisions").json()["revisions"]
+    assert len(revisions) > (2 if token else 0), "documents were put in force"
 
 
 @pytest.mark.parametrize(

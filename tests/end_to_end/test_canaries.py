@@ -219,6 +219,9 @@ class Driven:
         for words in COMMANDS:
             done = command(self.home, *(word.format(home=self.home) for word in words))
             self.told += [done.stdout, done.stderr]
+        document = str(self.home / "penstock.yaml")
+        check = [sys.executable, "-m", "gateway", "config", "check", document, "--json"]
+        self.told.append(subprocess.run(check, capture_output=True, timeout=60, check=True).stdout)
 
     def is_well(self, token: str) -> bool:
         with suppress(OSError, http.client.HTTPException):

@@ -20,8 +20,8 @@ import pytest
 from cryptography.x509 import UniformResourceIdentifier
 
 from tests.certificates import Authority
+from tests.end_to_end.guarded import BODY, INFER, MODEL, bearer
 from tests.end_to_end.server import DEMO_MODEL, Answer, RunningServer, eventually, running
-from tests.end_to_end.test_access import BODY, INFER, MODEL, bearer
 from tests.end_to_end.traffic import Traffic
 
 ROLES = ("client", "viewer", "operator", "approver", "admin")

@@ -9,8 +9,8 @@ import psutil
 import pytest
 
 from tests.collector import Collector, Kept, collecting
+from tests.end_to_end.guarded import penstock
 from tests.end_to_end.server import AS_ROOT, DEMO_MODEL, Answer, RunningServer, eventually
-from tests.end_to_end.test_access import penstock
 
 INFER = "/v2/models/breast_cancer/infer"
 BEHIND = "/v2/models/breast%5Fcancer/infer"  # the application answers, not the lane

@@ -16,10 +16,11 @@ OTHERS = "".join(
     for path in GATEWAY.rglob("*.py")
     if path.name not in {"layout.py", "report.py"}
 )
-# What is no word of a slot: bounds, versions, names and tables; and the words of keys, which one
-# module both writes and reads.
+# What is no word of a slot: bounds, versions, names and tables; the words of keys, which one module
+# both writes and reads; and those of sketches, which control reads elsewhere.
 NO_WORDS = re.compile(
-    r"VERSION|MODEL|WORKER|KEYS|KEY_.*|MAX_.*|.*_WORDS|.*_CODES|.*_GAUGES|.*_END|RELEASED"
+    r"VERSION|MODEL|WORKER|KEYS|KEY_.*|SKETCH.*|SKIPPED_WORD|MAX_.*|.*_WORDS|.*_CODES|.*_GAUGES"
+    r"|.*_END|RELEASED"
 )
 WORDS = [
     name

@@ -74,6 +74,9 @@ class Answer:
     body: bytes
     lines: list[tuple[str, str]] = field(default_factory=list)
 
+    def json(self) -> Any:
+        return json.loads(self.body)
+
 
 class Client:
     """One connection, spoken to in bytes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import select
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -211,7 +212,7 @@ def record_of(made: Request, **options: Any) -> dict[str, Any]:
 
 def test_phases_stand_in_milliseconds():
     now = perf_counter()
-    made = Request(arrived=now - 2, phases=Phases(now - 1, now - 0.75, now - 0.25))
+    made = Request(arrived=now - 2, phases=(now - 1, now - 0.75, now - 0.25))
     record = record_of(made)
     assert (record["queue_ms"], record["infer_ms"]) == pytest.approx((250, 500), abs=0.01)
     assert 2000 <= record["ms"] < 60_000
@@ -243,6 +244,49 @@ def test_a_path_that_is_known_names_the_model_that_answers():
     assert json.loads(line)["version"] == "7"
 
 
+def test_requests_to_one_path_keep_what_is_their_own():
+    now = perf_counter()
+    told = [
+        (200, "10.0.0.1", (now - 4, now - 3, now - 2)),
+        (503, "10.0.0.1", (now - 4, now - 3, now - 1)),
+        (200, "10.0.0.2", (now - 4, now - 2, now - 1)),
+        (200, "10.0.0.1", (now - 4, now - 3, now - 2)),
+    ]
+
+    def use(log: AccessLog) -> None:
+        log.know({b"/a": ("m", "7")})
+        for status, client, phases in told:
+            log.note(status, 0, Request(client=client, phases=phases), False)
+        log.know({b"/a": ("m", "8")})
+        log.note(200, 0, Request(client="10.0.0.1"), False)
+
+    (lines,) = written(use)
+    *records, last = [json.loads(line) for line in lines]
+    assert [(r["status"], r["client"], r["infer_ms"], r["queue_ms"]) for r in records] == [
+        (200, "10.0.0.1", 1000, 1000),
+        (503, "10.0.0.1", 2000, 1000),
+        (200, "10.0.0.2", 1000, 2000),
+        (200, "10.0.0.1", 1000, 1000),
+    ]
+    assert {r["version"] for r in records} == {"7"}
+    assert (last["version"], "infer_ms" in last) == ("8", False)
+
+
+def test_a_record_says_when_it_was_written():
+    stamps = []
+
+    def use(log: AccessLog) -> None:
+        for _ in range(300):
+            before = time.time()
+            log.note(200, 0, Request())
+            stamps.append((before, time.time()))
+
+    (lines,) = written(use)
+    for line, (before, after) in zip(lines, stamps, strict=True):
+        at = datetime.fromisoformat(json.loads(line)["at"]).timestamp()
+        assert before - 0.0021 <= at <= after + 0.001
+
+
 HOSTILE = [
     b'"',
     b"\\",
@@ -268,7 +312,7 @@ def test_nothing_a_client_sends_leaves_its_line(hostile, times):
         code="internal",
         key="n" * 9000,
         trace=Trace(b"a" * 32, b"b" * 16),
-        phases=Phases(1e9, 2e9, 3e9),
+        phases=(1e9, 2e9, 3e9),
         received=1 << 62,
     )
     record = record_of(made)

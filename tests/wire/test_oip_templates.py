@@ -164,6 +164,28 @@ def test_texts_that_begin_or_end_alike_are_told_apart():
         assert outcome(codec, body) == outcome(plain_codec(), body)
 
 
+BETWEEN = [
+    pytest.param(b'1,2,3],"data":[4,5,6', id="a-second-array"),
+    pytest.param(b'1,2,3],"shape":[3,1],"data":[4,5,6', id="another-shape"),
+    pytest.param(b"[1,2,3]", id="nested"),
+    pytest.param(b"[1],[2],[3]", id="nested-each"),
+    pytest.param(b"1,2,3] ,[4,5,6", id="two-arrays"),
+    pytest.param(b'1,"],[",3', id="brackets-in-a-string"),
+    pytest.param(b"1,2", id="too-few"),
+    pytest.param(b"", id="nothing"),
+]
+
+
+@pytest.mark.parametrize("between", BETWEEN)
+def test_what_stands_between_known_ends_is_read_like_any_other_text(between):
+    body = request()
+    before, after = body.split(b"1,2,3")
+    codec = warmed(body)
+    assert knows(codec, body)
+    for changed in (before + between + after, before[:-1] + after, before + after[1:]):
+        assert outcome(codec, changed) == outcome(plain_codec(), changed)
+
+
 def test_a_raw_nul_stands_for_nothing():
     body = orjson.dumps({"id": "one", "inputs": [tensor()]})
     codec = warmed(body)

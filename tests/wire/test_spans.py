@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 
 from gateway.config import Tracing
-from gateway.exchange import Phases
 from gateway.spans import TracedRequest
-from gateway.wire.access import both
+from gateway.wire.access import Answered, Note, both
 from gateway.wire.spans import MAX_TOGETHER, SpanLog
 from gateway.wire.trace import Trace
 from tests.wire.http_rig import chunked, post, request, rig
@@ -181,7 +180,7 @@ def test_the_same_traces_are_kept_as_by_opentelemetry(share):
 
 def test_moments_are_told_by_their_age_at_the_end():
     now = perf_counter()
-    made = Request(arrived=now - 4, phases=Phases(now - 3, now - 2, now - 1))
+    made = Request(arrived=now - 4, phases=(now - 3, now - 2, now - 1))
     (one,) = noted(lambda log: log.note(200, 0, made))
     assert [age / 1e9 for age in one["ages_ns"]] == pytest.approx([4, 3, 2, 1], abs=0.5)
     assert abs(one["ended_ns"] - time.time_ns()) < 60e9
@@ -222,9 +221,13 @@ def test_what_finds_no_room_is_counted():
 
 
 def test_two_may_be_told_of_each_answer():
-    told: list[tuple[str, int]] = []
-    first, second = (
-        lambda status, sent, request, who=who: told.append((who, status)) for who in "ab"
-    )
-    both(first, second)(200, 0, Request())
-    assert told == [("a", 200), ("b", 200)]
+    told: list[tuple[str, int, bool]] = []
+
+    def teller(who: str) -> Note:
+        def note(status: int, sent: int, request: Answered, more: bool = True) -> None:
+            told.append((who, status, more))
+
+        return note
+
+    both(teller("a"), teller("b"))(200, 0, Request(), False)
+    assert told == [("a", 200, False), ("b", 200, False)]

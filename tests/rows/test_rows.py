@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from gateway.cli.infer import labelled
-from gateway.cli.rows import Source, batches, format_of
 from gateway.errors import InvalidParameter, InvalidTensor, WrongInputs, WrongOutputs
+from gateway.rows.batch import Source
+from gateway.rows.source import batches, format_of
 from gateway.tensors import TensorSpec
 
 WIDE = [TensorSpec("x", "FP32", (-1, 3))]
@@ -29,7 +30,10 @@ def read(folder: Path, name: str, content: str | bytes, specs, size=100, limit=N
     path = folder / name
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     source = Source(str(path), format_of(str(path)), **options)
-    return list(batches(source, specs, size, limit, lambda done, total: None))
+    return [
+        (batch.rows, batch.inputs)
+        for batch in batches(source, specs, size, limit, lambda done, total: None)
+    ]
 
 
 def test_columns_become_the_one_input_in_their_order(tmp_path):
@@ -124,8 +128,8 @@ def test_standard_input_is_csv(monkeypatch):
     given = SimpleNamespace(buffer=io.BytesIO(b"\xef\xbb\xbfa,b,c\r\n1,2,3\r\n"))
     monkeypatch.setattr(sys, "stdin", given)
     source = Source("-", format_of("-"))
-    ((_, inputs),) = batches(source, WIDE, 10, None, lambda done, total: None)
-    assert inputs["x"].tolist() == [[1, 2, 3]]
+    (batch,) = batches(source, WIDE, 10, None, lambda done, total: None)
+    assert batch.inputs["x"].tolist() == [[1, 2, 3]]
 
 
 @pytest.mark.parametrize(
@@ -208,8 +212,8 @@ def test_a_file_that_is_not_there_and_one_of_no_known_kind():
     source = Source("nowhere.csv", "csv")
     with pytest.raises(InvalidParameter, match=r"nowhere.csv: No such file"):
         list(batches(source, WIDE, 1, None, lambda done, total: None))
-    with pytest.raises(InvalidParameter, match="got 'parquet'"):
-        format_of("a.parquet")
+    with pytest.raises(InvalidParameter, match="got 'feather'"):
+        format_of("a.feather")
 
 
 def test_pickles_are_not_opened(tmp_path):

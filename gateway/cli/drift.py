@@ -1,0 +1,122 @@
+"""`penstock drift`: how a model's live traffic compares with its reference.
+
+Knows what the control port answers and how it is shown. Knows nothing of how figures are made.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from gateway.cli.output import say, say_json, table
+from gateway.cli.serve import add_home
+from gateway.errors import NotFound, Unavailable
+
+MAX_SHOWN = 40
+HEAD = ("ROWS", "PSI", "NULL P95", "KS", "LOG10 E", "MEAN", "VERDICT", "ALARM", "REFERENCE", "LIVE")
+FIGURES = ("psi", "psi_null_p95", "distance", "log10_e", "mean")
+VERDICTS = ("drift", "watch", "too_few_rows", "self_referenced", "ok")
+
+
+def configure(subparsers: Any) -> None:
+    """Declares the command."""
+    parser = subparsers.add_parser(
+        "drift",
+        help="compare live traffic with its reference",
+        description=(
+            "Compares a window of a model's live traffic with its reference profile, as the server"
+            " that runs on this home has counted it: the columns that have drifted first. The"
+            " verdict is on the window; the alarm looks for the change itself, in the newest"
+            " rows. Exit status 1: something has drifted."
+        ),
+    )
+    parser.add_argument("model", metavar="MODEL")
+    parser.add_argument("version", nargs="?", type=int, metavar="VERSION", help="default: served")
+    parser.add_argument("--window", default="10m", help="how far to look back (10m)")
+    parser.add_argument("--variant", metavar="NAME", help="of a route (default: all together)")
+    parser.add_argument("--all", action="store_true", help="every column, however many")
+    add_home(parser)
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Asks the running server."""
+    from gateway.cli import running
+
+    home = args.home.resolve()
+    server = running.find(home)
+    if server is None:
+        raise Unavailable(f"no server runs on {home}; drift is what a running one has counted")
+    query = {"window": args.window, "bins": "1"}
+    if args.variant is not None:
+        query["variant"] = args.variant
+    with running.admin(home, server) as control:
+        version = args.version or _default(control.models(), args.model)
+        path = f"/api/models/{args.model}/versions/{version}/drift"
+        found = control.ask("GET", path, query=query)
+    if args.json:
+        say_json(found)
+    else:
+        print_report(found, None if args.all else MAX_SHOWN)
+    return 1 if "drift" in (found["verdict"], found["alarm"]) else 0
+
+
+def _default(models: list[dict[str, Any]], name: str) -> int:
+    for line in models:
+        if line["name"] == name and line.get("default"):
+            return int(line["version"])
+    raise NotFound(f"model '{name}' serves no version")
+
+
+def print_report(found: dict[str, Any], shown: int | None = MAX_SHOWN) -> None:
+    """The report as a table, the most alarming columns first."""
+    own = ", self-referenced" if found["self_referenced"] else ""
+    say(
+        f"{found['model']} version {found['version']}: {found['verdict']}, alarm {found['alarm']}"
+        f" ({found['rows']} rows of the last {found['window_s']:g} s against"
+        f" {found['reference_rows']} of profile {found['reference'][:12]}{own})"
+    )
+    if found["skipped_rows"]:
+        say(f"{found['skipped_rows']} rows could not be counted")
+    for title, lines in (("FEATURE", found["features"]), ("OUTPUT", found["outputs"])):
+        if lines:
+            say()
+            _print(title, sorted(lines, key=_alarm), shown)
+
+
+def _print(title: str, lines: list[dict[str, Any]], shown: int | None) -> None:
+    head = (title, *HEAD)
+    say(table(head, [_line(line) for line in lines[:shown]]))
+    if shown is not None and len(lines) > shown:
+        say(f"... and {len(lines) - shown} more; --all prints them")
+
+
+def _alarm(line: dict[str, Any]) -> tuple[int, int, float]:
+    evidence = line["alarm_log10_e"]
+    places = VERDICTS.index(line["alarm"]), VERDICTS.index(line["verdict"])
+    return (*places, -(evidence if evidence is not None else -1e300))
+
+
+def _line(line: dict[str, Any]) -> tuple[object, ...]:
+    figures = [_short(line[name]) for name in FIGURES]
+    verdicts = (line["verdict"], line["alarm"])
+    return (line["name"], str(line["rows"]), *figures, *verdicts, *_pictures(line["bins"]))
+
+
+def _pictures(bins: list[dict[str, Any]]) -> tuple[str, str]:
+    """Both distributions over the same bins, joined to few; equal ones look equal."""
+    from gateway.cli.pictures import WIDTH, bars
+
+    groups = [bins[at * len(bins) // WIDTH : (at + 1) * len(bins) // WIDTH] for at in range(WIDTH)]
+    groups = [group for group in groups if group]
+    before = [float(sum(one["reference"] for one in group)) for group in groups]
+    now = [float(sum(one["count"] for one in group)) for group in groups]
+    # One scale for both, or a flat distribution could not be told from a shifted one.
+    shares = [[h / max(1.0, sum(some)) for h in some] for some in (before, now)]
+    most = max([0.0, *shares[0], *shares[1]])
+    return bars([*shares[0], most])[:-1], bars([*shares[1], most])[:-1]
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"

@@ -1,0 +1,151 @@
+"""Answers how live traffic compares with its reference, for any window.
+
+Knows histories, references and the rules. Knows nothing of HTTP, or of how counts come in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.control.sketches import Series
+from gateway.drift.design_effect import DesignEffect
+from gateway.drift.figures import Figures, figures
+from gateway.drift.history import Window
+from gateway.drift.look_back import Alarm, look_back
+from gateway.drift.panes import add_moments, no_moments
+from gateway.drift.reference import Reference
+from gateway.drift.report import About, report
+from gateway.drift.rules import DEFAULT, LOOKBACK_ROWS, Rules
+from gateway.errors import NotFound
+from gateway.monitor import layout
+from gateway.profiles.live import ROWS, SKIPPED
+
+
+@dataclass(slots=True)
+class _Watched:
+    """A series with what it is compared with, and how much its rows depend on each other."""
+
+    series: Series
+    reference: Reference
+    effect: DesignEffect
+    alarm: Alarm
+
+
+class Drift:
+    """Every watched version. Lives in control."""
+
+    def __init__(
+        self,
+        series: Callable[[], Sequence[Series]],
+        rules: Rules = DEFAULT,
+    ) -> None:
+        """Takes its collaborators.
+
+        Args:
+            series: what is watched now.
+            rules: when to call it drift.
+        """
+        self._series = series
+        self._rules = rules
+        self._watched: dict[str, _Watched] = {}
+
+    def look(self) -> None:
+        """Learns from what came since the last call; call it whenever the sketches have looked."""
+        for watched in self._all():
+            self._judge(watched)
+
+    def report(
+        self, model: str, version: int, window_s: float, variant: str | None, bins: bool
+    ) -> dict[str, Any]:
+        """The report of a version's window; of all variants together where none is named.
+
+        Raises:
+            NotFound: nothing is watched of such a version or variant.
+        """
+        some = self._of(model, version, variant)
+        windows = [watched.series.history.window(window_s) for watched in some]
+        first = some[0]
+        vector, moments = _added(windows)
+        found = self.figures(first, vector, moments)
+        about = About(
+            model=model,
+            version=version,
+            variant=variant,
+            window_s=window_s,
+            start=min(window.start_s for window in windows),
+            end=max(window.end_s for window in windows),
+            rows=int(vector[ROWS]),
+            skipped_rows=int(vector[SKIPPED]),
+            digest=_digest(first.series),
+        )
+        return report(about, first.reference, found, first.alarm, bins)
+
+    def figures(self, watched: _Watched, vector: Any, moments: Any) -> Figures:
+        """Every statistic of a window."""
+        effect = watched.effect.estimate(self._rules)
+        return figures(watched.reference, vector, moments, effect, self._rules)
+
+    # ---- what is watched ------------------------------------------------------------------------
+
+    def _all(self) -> list[_Watched]:
+        """What is watched now: what is new begins, what is gone is forgotten."""
+        before, self._watched = self._watched, {}
+        for series in self._series():
+            watched = before.get(series.name)
+            if watched is None or watched.series is not series:
+                watched = self._begin(series)
+            self._watched[series.name] = watched
+        return list(self._watched.values())
+
+    def _begin(self, series: Series) -> _Watched:
+        reference = Reference.of(series.profile, series.places)
+        effect = DesignEffect.unknown(len(reference.columns))
+        return _Watched(series, reference, effect, Alarm.none(len(reference.columns)))
+
+    def _judge(self, watched: _Watched) -> None:
+        """Learns from what came this second, and looks back from now."""
+        latest = watched.series.latest
+        watched.effect.add(watched.reference.baseline, watched.reference.bins_of(latest))
+        if latest[ROWS]:
+            history, rows_word = watched.series.history, ROWS
+            windows = [history.last_rows(rows) for rows in LOOKBACK_ROWS]
+            watched.alarm = look_back(
+                watched.reference.baseline,
+                {int(w.counts[rows_word]): watched.reference.bins_of(w.counts) for w in windows},
+                watched.effect.estimate(self._rules),
+                self._rules,
+            )
+
+    def _of(self, model: str, version: int, variant: str | None) -> list[_Watched]:
+        found = []
+        for watched in self._all():
+            its_model, its_version, its_variant, part, _ = layout.sketch_of(watched.series.name)
+            same = (its_model, its_version, part) == (model, version, "all")
+            if same and variant in (None, its_variant):
+                found.append(watched)
+        if not found:
+            what = f"model '{model}' version {version}"
+            if variant is not None:
+                what += f" variant '{variant}'"
+            raise NotFound(
+                f"{what}: not watched; give it a reference: penstock profile {model} {version}"
+                " --data FILE"
+            )
+        # Variants count by the same profile; a new profile's block stands beside the old one's
+        # until that has been let go.
+        newest = found[-1].reference.profile
+        return [one for one in found if one.reference.profile is newest]
+
+
+def _digest(series: Series) -> str:
+    return layout.sketch_of(series.name)[4]
+
+
+def _added(windows: Sequence[Window]) -> tuple[Any, Any]:
+    vector = sum(window.counts for window in windows)
+    moments = no_moments(len(windows[0].moments))
+    for window in windows:
+        add_moments(moments, window.moments)
+    return vector, moments

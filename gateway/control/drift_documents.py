@@ -1,0 +1,94 @@
+"""What the admin API takes and answers about drift, as models.
+
+Knows fields. Knows nothing of how figures are made.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, WithJsonSchema, create_model
+
+from gateway.control.documents import ModelName, optional
+from gateway.control.operations import Document
+from gateway.drift.report import NUMBERS
+from gateway.drift.verdict import VERDICTS
+
+MAX_VERSION = 2**53
+_WINDOW: dict[str, Any] = {"type": "string", "pattern": "^[1-9][0-9]{0,6}[smhd]$"}
+Verdict = Annotated[str, WithJsonSchema({"type": "string", "enum": list(VERDICTS)})]
+
+
+class VersionPath(Document):
+    """Which version of which model."""
+
+    model: ModelName
+    version: int = Field(ge=1, le=MAX_VERSION)
+
+
+class DriftQuery(Document):
+    """Which window of it."""
+
+    window: Annotated[str, WithJsonSchema(_WINDOW)] = Field(
+        "10m", description="how far to look back: 1m to 30d"
+    )
+    variant: str | None = Field(
+        None,
+        max_length=200,
+        description="of a route; by default all together",
+        json_schema_extra=optional,
+    )
+    bins: Literal["0", "1"] = Field("0", description="1: with the counts of each bin")
+
+
+class Bin(Document):
+    """One bin: the values above the bin before and up to `le`, or one category."""
+
+    le: float | None
+    category: str | int | bool | None
+    count: int
+    reference: int
+
+
+class _Column(Document):
+    """One column's figures; null where one does not exist."""
+
+    name: str
+    tensor: str
+    type: str
+    rows: int
+    quantiles: dict[str, float | None] | None
+    distance: float | None
+    log10_e: float | None
+    verdict: Verdict
+    alarm: Verdict
+    alarm_log10_e: float | None
+    alarm_rows: int
+    bins: list[Bin] | None = None
+
+
+_NUMBERS: dict[str, Any] = dict.fromkeys(NUMBERS, (float | None, ...))
+ColumnLine = create_model("ColumnLine", __base__=_Column, __doc__=_Column.__doc__, **_NUMBERS)
+
+
+class DriftReport(Document):
+    """How a window compares with the reference."""
+
+    model: str
+    version: int
+    variant: str | None
+    window_s: float
+    start: float
+    end: float
+    rows: int
+    skipped_rows: int
+    reference_rows: int
+    reference: str
+    self_referenced: bool
+    verdict: Verdict
+    drifting_features: int
+    drifting_share: float
+    alarm: Verdict
+    prediction_verdict: Verdict
+    features: list[ColumnLine]
+    outputs: list[ColumnLine]

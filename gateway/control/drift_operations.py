@@ -1,0 +1,52 @@
+"""What can be asked of drift through the control port.
+
+Knows parameters and answers. Knows nothing of how figures are made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Executor
+from typing import Any
+
+from gateway.access.durations import read_duration
+from gateway.access.roles import Permission
+from gateway.access.scopes import principal_of
+from gateway.control.drift import Drift
+from gateway.control.drift_documents import DriftQuery, DriftReport, VersionPath
+from gateway.control.operations import Asked, Operation
+from gateway.drift.history import MAX_WINDOW_S, MIN_WINDOW_S
+from gateway.errors import InvalidParameter, NotFound
+
+
+def operations(drift: Drift, counting: Executor) -> tuple[Operation, ...]:
+    """The table; `counting` is the one thread that histories are read and written on."""
+
+    async def show_drift(asked: Asked) -> Any:
+        query: DriftQuery = asked.query
+        window_s = read_duration(query.window, "window")
+        if not MIN_WINDOW_S <= window_s <= MAX_WINDOW_S:
+            raise InvalidParameter(f"window: expected 1m to 30d, got '{query.window}'")
+        path: VersionPath = asked.path
+        principal = principal_of(asked.request.scope)
+        if principal is not None and not principal.may_call(path.model):
+            raise NotFound(f"model '{path.model}' version {path.version}: not watched")
+        bins = query.bins == "1"
+        return await asyncio.get_running_loop().run_in_executor(
+            counting, drift.report, path.model, path.version, window_s, query.variant, bins
+        )
+
+    return (
+        Operation(
+            "GET",
+            "/api/models/{model}/versions/{version}/drift",
+            show_drift,
+            "How a window of live traffic compares with the reference",
+            Permission.READ,
+            answer=DriftReport,
+            path_parameters=VersionPath,
+            query=DriftQuery,
+            bulky=True,
+            errors=(NotFound, InvalidParameter),
+        ),
+    )

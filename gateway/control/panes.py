@@ -1,0 +1,200 @@
+"""Keeps the panes of every history over restarts: one SQLite file of its own under the home.
+
+Knows files, series by name, and bytes. Knows nothing of what is counted or judged.
+
+It stands beside the database and not in it: what the counts of a month weigh must not slow down a
+backup, and a file that is damaged is put aside rather than keep a server from starting. One
+transaction a round holds all that closed since the last one; a killed process loses what had not
+closed, ten seconds at most. A full disk loses panes, never a request, and says so once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from gateway.drift.history import TIERS
+from gateway.drift.panes import MOMENTS, Pane, Vector
+
+log = logging.getLogger("penstock.control")
+
+FILE: Final = "monitor.db"
+_SCHEMA: Final = 1
+_BUSY_S: Final = 5.0
+_LEVEL: Final = 1  # of zlib: most bytes are zeros, and nobody waits for the rest
+_KEPT_S: Final = {tier.length_s: tier.kept * tier.length_s for tier in TIERS}
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What the counters stood at when panes were kept: what they grow by comes on top of those.
+
+    Attributes:
+        boot: of the arena whose counters they are; another one's begin at zero.
+        counts: (words,) int64.
+    """
+
+    boot: int
+    counts: Vector
+
+
+class PaneStore:
+    """The file of one home. Blocking: control calls it on one thread at a time.
+
+    Attributes:
+        lost: panes that could not be written.
+    """
+
+    def __init__(self, home: Path) -> None:
+        """Opens the file, or makes it; one that cannot be read is put aside.
+
+        Where there can be none at all, nothing is kept, and the log says so.
+        """
+        self._path = home / FILE
+        self._complained = False
+        self._connection: sqlite3.Connection | None = None
+        self.lost = 0
+        self._open()
+
+    def load(self, series: str) -> tuple[list[Pane], Base | None]:
+        """All panes of a series and their base; none where they cannot be read."""
+        if self._connection is None:
+            return [], None
+        panes = "SELECT length, start, counts, moments FROM panes WHERE series = ? ORDER BY start"
+        base = "SELECT boot, counts FROM bases WHERE series = ?"
+        try:
+            found = [_pane(*row) for row in self._connection.execute(panes, (series,))]
+            stood = self._connection.execute(base, (series,)).fetchone()
+        except (sqlite3.Error, ValueError, zlib.error) as error:
+            self._complain("the history of %s could not be read: %s", series, error)
+            return [], None
+        return found, None if stood is None else Base(stood[0], _unpacked(stood[1]))
+
+    def save(
+        self, panes: Mapping[str, Sequence[Pane]], bases: Mapping[str, Base], now: float
+    ) -> None:
+        """Keeps panes of each series with their base, and forgets those that are too old at `now`.
+
+        A base counts what is in panes that were kept, and nothing else.
+        """
+        rows = [_row(series, pane) for series, some in panes.items() for pane in some]
+        stood = [(name, base.boot, _packed(base.counts)) for name, base in bases.items()]
+        if self._connection is None:
+            self._open()
+        if self._connection is None:
+            self.lost += len(rows)
+            return
+        try:
+            with self._connection:
+                self._connection.executemany(
+                    "INSERT OR REPLACE INTO panes VALUES (?,?,?,?,?)", rows
+                )
+                self._connection.executemany("INSERT OR REPLACE INTO bases VALUES (?,?,?)", stood)
+                self._connection.executemany(
+                    "DELETE FROM panes WHERE length = ? AND start < ?",
+                    [(length, int(now) - kept) for length, kept in _KEPT_S.items()],
+                )
+            self._complained = False
+        except sqlite3.Error as error:
+            self.lost += len(rows)
+            self._complain("%s: history is not kept: %s", self._path, error)
+            self._close()  # the file may be gone from under it
+
+    def forget(self, series: Iterable[str]) -> None:
+        """Deletes all panes of these series."""
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error), self._connection:
+                for table in ("panes", "bases"):
+                    self._connection.executemany(
+                        f"DELETE FROM {table} WHERE series = ?", [(one,) for one in series]
+                    )
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._close()
+
+    # ---- the file -------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        try:
+            self._connection = _opened(self._path)
+        except sqlite3.OperationalError as error:
+            self._complain("%s: history is not kept: %s", self._path, error)
+        except (sqlite3.DatabaseError, OSError) as error:
+            self._complain("%s: put aside, a new history begins: %s", self._path, error)
+            with contextlib.suppress(OSError, sqlite3.Error):
+                os.replace(self._path, self._path.with_suffix(".damaged"))
+                for beside in ("-wal", "-shm"):  # of the damaged one
+                    Path(f"{self._path}{beside}").unlink(missing_ok=True)
+                self._connection = _opened(self._path)
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _complain(self, text: str, *about: object) -> None:
+        if not self._complained:
+            log.error(text, *about)
+        self._complained = True
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    """Raises sqlite3.Error where the file is damaged, of another schema, or cannot be made."""
+    if not path.parent.is_dir():
+        # SQLite would say the same less clearly; a lost home is not made anew behind a server.
+        raise sqlite3.OperationalError(f"no folder {path.parent}")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    os.close(descriptor)
+    connection = sqlite3.connect(path, timeout=_BUSY_S, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        # A power cut may lose the newest panes; none of them is worth a flush of the disk.
+        connection.execute("PRAGMA synchronous = NORMAL")
+        found = connection.execute("PRAGMA user_version").fetchone()[0]
+        if found not in (0, _SCHEMA):
+            raise sqlite3.DatabaseError(f"expected schema {_SCHEMA}, got {found}")
+        with connection:
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS panes (series TEXT, length INTEGER, start INTEGER,"
+                " counts BLOB NOT NULL, moments BLOB NOT NULL,"
+                " PRIMARY KEY (series, length, start)) WITHOUT ROWID"
+            )
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS bases (series TEXT PRIMARY KEY, boot INTEGER NOT NULL,"
+                " counts BLOB NOT NULL) WITHOUT ROWID"
+            )
+            connection.execute(f"PRAGMA user_version = {_SCHEMA}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _row(series: str, pane: Pane) -> tuple[str, int, int, bytes, bytes]:
+    moments = zlib.compress(pane.moments.tobytes(), _LEVEL)
+    return series, pane.length_s, pane.start_s, _packed(pane.counts), moments
+
+
+def _pane(length: int, start: int, counts: bytes, moments: bytes) -> Pane:
+    sums = np.frombuffer(zlib.decompress(moments), np.float64).reshape(-1, MOMENTS)
+    return Pane(start, length, _unpacked(counts), sums)
+
+
+def _packed(counts: Vector) -> bytes:
+    """The type of a count goes before them: it is the narrowest that holds them all."""
+    return counts.dtype.char.encode() + zlib.compress(counts.tobytes(), _LEVEL)
+
+
+def _unpacked(counts: bytes) -> Vector:
+    return np.frombuffer(zlib.decompress(counts[1:]), counts[:1].decode()).copy()

@@ -1,0 +1,84 @@
+"""The profile that each version is watched by, and the block that its values are counted into.
+
+Knows profile files and blocks. Knows nothing of who wrote a profile, or of what is counted.
+
+A profile that cannot be read leaves its version unwatched, never unserved.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.control.blocks import Blocks
+from gateway.errors import GatewayError
+from gateway.models import content
+from gateway.monitor import layout
+from gateway.plan import Watched
+from gateway.profiles import beside, document
+from gateway.profiles.live import block_words
+from gateway.profiles.values import Profile
+
+log = logging.getLogger("penstock.control")
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A profile as it was read.
+
+    Attributes:
+        path: its file.
+        digest: of the profile.
+        profile: itself.
+        words: of one slot of the block that its columns are counted into.
+    """
+
+    path: Path
+    digest: str
+    profile: Profile
+    words: int
+
+
+class References:
+    """What was read, by file; read again only where the file may have changed."""
+
+    def __init__(self) -> None:
+        self._read: dict[Path, tuple[tuple[int, ...], Reference | None]] = {}
+
+    def read(self, path: Path | None) -> Reference | None:
+        """The profile in a file; none where there is no file, or none that can be used. Blocks."""
+        if path is None:
+            return None
+        try:
+            stamp = content.stamp(path)
+        except OSError:
+            return None
+        known = self._read.get(path)
+        if known is None or known[0] != stamp:
+            known = self._read[path] = stamp, _reference(path)
+        return known[1]
+
+
+def _reference(path: Path) -> Reference | None:
+    try:
+        profile = beside.load(path)
+        return Reference(path, document.digest(profile), profile, block_words(profile))
+    except (GatewayError, ValueError) as error:
+        log.error("%s: its model is not watched: %s", path.name, error)
+        return None
+
+
+def watched(
+    blocks: Blocks, name: str, version: int, reference: Reference | None
+) -> tuple[Watched, ...]:
+    """What a version is counted into, with a block for it; nothing where there is no room."""
+    if reference is None:
+        return ()
+    key = layout.sketch_key(name, version, reference.digest)
+    try:
+        block = blocks.allocate_sketch(key, reference.words)
+    except GatewayError as error:
+        log.error("model '%s' version %d is not watched: %s", name, version, error)
+        return ()
+    return (Watched(reference.digest, str(reference.path), block),)

@@ -1,0 +1,92 @@
+"""A profile as the matrices that windows of counts are compared with.
+
+Knows profiles, and where their counts stand in the vector that is counted. Knows nothing of time.
+Made once per profile; everything here is by column, features and outputs in the profile's order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gateway.drift.baseline import Baseline, Counts, Floats
+from gateway.profiles.live import Places
+from gateway.profiles.values import NUMERIC, Column, Frame, Profile
+from kernels.columns import UNSEEN
+
+SPECIALS = UNSEEN + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What live counts are held against.
+
+    Attributes:
+        profile: where it comes from.
+        columns: with the frame of each.
+        baseline: counts of its bins, ready to be judged against.
+        edges: (columns, width + 1) from minimum to maximum; zeros for categories.
+        std: (columns,) NaN where there is none.
+        centres: (columns,) what live sums are of: value - centre.
+        numeric: (columns,) whether a column has moments and an axis.
+        ordered: (columns,) whether its bins have an order.
+    """
+
+    profile: Profile
+    columns: tuple[tuple[Frame, Column], ...]
+    baseline: Baseline
+    edges: Floats
+    std: Floats
+    centres: Floats
+    numeric: Floats
+    _bins_at: Counts
+    _specials_at: Counts
+
+    @classmethod
+    def of(cls, profile: Profile, places: Places) -> Reference:
+        """Prepares a profile whose counts stand at these places."""
+        columns = tuple(profile.columns())
+        many, width = len(columns), max([1, *(c.bins for _, c in columns)])
+        counts = np.zeros((many, width), np.int64)
+        edges = np.zeros((many, width + 1))
+        # What lies behind a column's bins is taken from a word that is always zero.
+        bins_at = np.full((many, width), places.words, np.int64)
+        for place, (_, column) in enumerate(columns):
+            counts[place, : column.bins] = column.counts
+            first = places.specials[place] + SPECIALS
+            bins_at[place, : column.bins] = first + np.arange(column.bins)
+            if _has_axis(column):
+                ends = (column.moments.min, *column.edges, column.moments.max)
+                edges[place, : len(ends)] = np.maximum.accumulate(np.array(ends, np.float64))
+        numeric = np.array([_has_axis(column) for _, column in columns], bool)
+        bins = np.array([column.bins for _, column in columns], np.int64)
+        return cls(
+            profile=profile,
+            columns=columns,
+            baseline=Baseline.of(counts, bins, numeric, own=profile.self_referenced),
+            edges=edges,
+            std=np.array([_or_nan(column.moments.std) for _, column in columns], float),
+            centres=np.array([column.centre for _, column in columns], float),
+            numeric=numeric,
+            _bins_at=bins_at,
+            _specials_at=places.specials[:, np.newaxis] + np.arange(SPECIALS),
+        )
+
+    def bins_of(self, vector: Counts) -> Counts:
+        """(columns, width) live counts of the bins, padded with zeros."""
+        found: Counts = np.append(vector, 0)[self._bins_at]
+        return found
+
+    def specials_of(self, vector: Counts) -> Counts:
+        """(columns, SPECIALS) live values beside the bins, in the order of the kernels' words."""
+        found: Counts = vector[self._specials_at]
+        return found
+
+
+def _has_axis(column: Column) -> bool:
+    return column.kind == NUMERIC and column.moments.min is not None
+
+
+def _or_nan(value: float | None) -> float:
+    return np.nan if value is None else value

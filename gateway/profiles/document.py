@@ -1,0 +1,279 @@
+"""Profiles as JSON: a readable text, a canonical one, and the digest by which one is known.
+
+Knows the document's schema. Knows nothing of where documents lie. No clock and no path stands in
+one, so that the same data give the same digest anywhere. Numbers come back exactly as they were:
+a float32 is written in its own shortest digits.
+
+    {"schema": 1, "rows": 569, "bins": 60, "sampled_rows": 569, "seed": 0, "self_referenced": false,
+     "frames": [{"name": "x", "tensor": "x", "role": "feature", "datatype": "FP32",
+                 "shape": [-1, 30], "summary": null, "columns": [
+       {"name": "mean_radius", "kind": "numeric", "type": "float32", "edges": [8.95, ...],
+        "counts": [10, ...], "nan": 0, "null": 0, "pos_inf": 0, "neg_inf": 0, "wrong_type": 0,
+        "unseen": 0, "min": 6.981, "max": 28.11, "mean": 14.13, "std": 3.52}, ...]}, ...]}
+
+A category column has `categories` in the place of `edges`, one that is hashed `buckets`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+from dataclasses import asdict, fields
+from typing import Any
+
+import numpy as np
+import orjson
+
+from gateway.errors import ProfileInvalid
+from gateway.profiles.fields import Fields
+from gateway.profiles.summaries import KINDS
+from gateway.profiles.values import (
+    CATEGORY,
+    COUNTED_AS,
+    FEATURE,
+    NUMERIC,
+    OUTPUT,
+    STRING,
+    Column,
+    Frame,
+    Moments,
+    Profile,
+    Specials,
+    Summary,
+)
+from gateway.tensors import Array
+
+SCHEMA = 1
+# A thousand times what a model of thirty columns needs.
+MAX_BYTES = 64 << 20
+_SPECIALS = tuple(field.name for field in fields(Specials))
+_MOMENTS = tuple(field.name for field in fields(Moments))
+_ROLES, _KINDS = (FEATURE, OUTPUT), (NUMERIC, CATEGORY)
+_TYPES = ("float32", "float64", "int64", STRING)
+
+
+def canonical(profile: Profile) -> bytes:
+    """The one text of a profile: keys sorted, no white space."""
+    return orjson.dumps(_plain(profile), option=orjson.OPT_SORT_KEYS)
+
+
+def digest(profile: Profile) -> str:
+    """SHA-256 of the canonical text, in hex: what a profile is called."""
+    return hashlib.sha256(canonical(profile)).hexdigest()
+
+
+def text(profile: Profile) -> str:
+    """For people and for files: a column a line."""
+    document = _plain(profile)
+    frames = document.pop("frames")
+    head = [f' "{key}": {_line(value)},' for key, value in document.items()]
+    body = ",\n".join(_frame_text(frame) for frame in frames)
+    return "\n".join(["{", *head, ' "frames": [', *([body] if body else []), " ]", "}", ""])
+
+
+def read(given: bytes | str) -> Profile:
+    """A profile out of its JSON.
+
+    Raises:
+        ProfileInvalid: it is none, or of a newer schema; the message names the place, what was
+            wanted and what was got.
+    """
+    if len(given) > MAX_BYTES:
+        raise ProfileInvalid(f"profile: expected at most {MAX_BYTES} bytes, got {len(given)}")
+    try:
+        document = orjson.loads(given)
+    except orjson.JSONDecodeError as error:
+        raise ProfileInvalid(f"profile: not JSON: {error}") from error
+    whole = Fields(document, "")
+    schema = whole.integer("schema", 1)
+    if schema > SCHEMA:
+        raise ProfileInvalid(
+            f"profile: schema: written by a newer release: expected {SCHEMA} or lower, got {schema}"
+        )
+    profile = Profile(
+        rows=whole.integer("rows"),
+        frames=tuple(_frame(one) for one in whole.objects("frames")),
+        bins=whole.integer("bins", 1),
+        sampled_rows=whole.integer("sampled_rows"),
+        seed=whole.integer("seed"),
+        self_referenced=whole.boolean("self_referenced"),
+    )
+    whole.no_more()
+    _unique([frame.name for frame in profile.frames], whole, "frames")
+    return profile
+
+
+# ---- writing ------------------------------------------------------------------------------------
+
+
+def _plain(profile: Profile) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "rows": profile.rows,
+        "bins": profile.bins,
+        "sampled_rows": profile.sampled_rows,
+        "seed": profile.seed,
+        "self_referenced": profile.self_referenced,
+        "frames": [_plain_frame(frame) for frame in profile.frames],
+    }
+
+
+def _plain_frame(frame: Frame) -> dict[str, Any]:
+    summary = frame.summary
+    return {
+        "name": frame.name,
+        "tensor": frame.tensor,
+        "role": frame.role,
+        "datatype": frame.datatype,
+        "shape": list(frame.shape),
+        "summary": summary and {"kind": summary.kind, "parameters": dict(summary.parameters)},
+        "columns": [_plain_column(column) for column in frame.columns],
+    }
+
+
+def _plain_column(column: Column) -> dict[str, Any]:
+    bins: dict[str, Any]
+    if column.buckets:
+        bins = {"buckets": column.buckets}
+    elif column.kind == CATEGORY:
+        bins = {"categories": list(column.categories)}
+    else:
+        bins = {"edges": _numbers(column.edges)}
+    moments = asdict(column.moments)
+    if column.type == "float32":
+        for key in ("min", "max"):
+            moments[key] = None if moments[key] is None else _short(np.float32(moments[key]))
+    return {
+        "name": column.name,
+        "kind": column.kind,
+        "type": column.type,
+        **bins,
+        "counts": column.counts.tolist(),
+        **asdict(column.specials),
+        **moments,
+    }
+
+
+def _numbers(edges: Array) -> list[Any]:
+    return [_short(edge) for edge in edges] if edges.dtype == np.float32 else edges.tolist()
+
+
+def _short(value: np.float32) -> float:
+    """The double with the fewest digits that is this float32 again when it is read."""
+    short = float(str(value))
+    return short if np.float32(short) == value else float(value)
+
+
+def _frame_text(frame: dict[str, Any]) -> str:
+    columns = frame.pop("columns")
+    head = _line(frame).removesuffix("}")
+    lines = ",\n".join(f"   {_line(column)}" for column in columns)
+    return f'  {head},"columns": [\n{lines}\n  ]}}'
+
+
+def _line(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+# ---- reading ------------------------------------------------------------------------------------
+
+
+def _frame(one: Fields) -> Frame:
+    datatype = one.choice("datatype", tuple(COUNTED_AS))
+    summary = one.object_or_none("summary")
+    frame = Frame(
+        name=one.string("name"),
+        tensor=one.string("tensor"),
+        role=one.choice("role", _ROLES),
+        datatype=datatype,
+        shape=tuple(one.integers("shape", -1)),
+        columns=tuple(_column(column) for column in one.objects("columns")),
+        summary=None
+        if summary is None
+        else Summary(summary.choice("kind", KINDS), summary.mapping("parameters")),
+    )
+    one.no_more()
+    if summary is not None:
+        summary.no_more()
+    _unique([column.name for column in frame.columns], one, "columns")
+    types = {column.type for column in frame.columns}
+    if len(types) > 1:
+        raise one.fault("columns", "one type for all", ", ".join(sorted(types)))
+    return frame
+
+
+def _column(one: Fields) -> Column:
+    kind, type_ = one.choice("kind", _KINDS), one.choice("type", _TYPES)
+    if kind == NUMERIC and type_ == STRING:
+        raise one.fault("kind", "category for strings", kind)
+    edges: Array = np.empty(0, np.int64 if type_ == STRING else type_)
+    categories: tuple[str | int | bool, ...] = ()
+    buckets = 0
+    if kind == NUMERIC:
+        edges = _edges(one, type_)
+        bins = len(edges) + 1
+    elif type_ == STRING and one.has("buckets"):
+        bins = buckets = one.integer("buckets", 1)
+    else:
+        categories = _categories(one, type_)
+        bins = len(categories)
+    counts = one.integers("counts", 0)
+    if len(counts) != bins:
+        raise one.fault("counts", f"{bins} bins", str(len(counts)))
+    column = Column(
+        name=one.string("name"),
+        kind=kind,
+        type=type_,
+        edges=edges,
+        categories=categories,
+        buckets=buckets,
+        counts=np.array(counts, np.int64),
+        specials=Specials(**{name: one.integer(name) for name in _SPECIALS}),
+        moments=_moments(one, type_),
+    )
+    one.no_more()
+    return column
+
+
+def _edges(one: Fields, type_: str) -> Array:
+    given = one.numbers("edges", whole=type_ == "int64")
+    with np.errstate(over="ignore"):
+        edges: Array = np.array(given, type_)
+    if not (np.isfinite(edges).all() and (edges[:-1] < edges[1:]).all()):
+        raise one.fault("edges", f"finite numbers of {type_}, each above the last", "others")
+    return edges
+
+
+def _categories(one: Fields, type_: str) -> tuple[str | int | bool, ...]:
+    found: list[Any] = (
+        one.strings("categories") if type_ == STRING else one.whole_or_boolean("categories")
+    )
+    ascending = all(a < b for a, b in itertools.pairwise(found))
+    if not ascending:
+        raise one.fault("categories", "each above the last", "others")
+    return tuple(found)
+
+
+def _moments(one: Fields, type_: str) -> Moments:
+    values: dict[str, Any] = {name: one.number_or_none(name) for name in _MOMENTS}
+    for name in ("min", "max"):
+        if values[name] is not None:
+            if type_ == "int64" and type(values[name]) is not int:
+                raise one.fault(name, "a whole number", repr(values[name]))
+            with np.errstate(over="ignore"):
+                own = np.dtype(type_).type(values[name]).item()
+            if not math.isfinite(own):
+                raise one.fault(name, f"a finite number of {type_}", repr(values[name]))
+            values[name] = own
+    for name in ("mean", "std"):
+        values[name] = None if values[name] is None else float(values[name])
+    return Moments(**values)
+
+
+def _unique(names: list[str], one: Fields, key: str) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise one.fault(key, "each name once", repr(name))
+        seen.add(name)

@@ -1,0 +1,179 @@
+"""How live values are counted into the bins of a profile: layouts of one block, and matrices.
+
+Knows frames, the kernels' layouts, and arrays. Knows nothing of who counts, or of where blocks lie.
+
+All frames of a profile share one block of counts. The first frame counts rows and batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gateway.profiles import summaries
+from gateway.profiles.layout import layouts_of
+from gateway.profiles.plans import values_of
+from gateway.profiles.strings import bucket_of, ids_of
+from gateway.profiles.values import FEATURE, STRING, Column, Frame, Profile
+from gateway.tensors import Array, Signature
+from kernels import columns
+from kernels.columns import NULL_ID, UNSEEN_ID
+from kernels.layouts import Layout
+
+Matrix = Callable[[Array], Array]
+
+SKIPPED_WORD = 4
+"""Of a slot: rows that whoever counts could not count. The kernels leave it alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """One frame of a profile, as it is counted.
+
+    Attributes:
+        frame: of the profile.
+        layout: its columns in the profile's block.
+        output: its tensor is one of the model's outputs.
+        index: of the tensor in the model's signature.
+        matrix: makes (rows, columns) of a tensor's rows, as `count` takes it.
+        count: the kernel for its type.
+    """
+
+    frame: Frame
+    layout: Layout
+    output: bool
+    index: int
+    matrix: Matrix
+    count: Callable[..., None]
+
+
+def block_words(profile: Profile) -> int:
+    """Words of one slot of the profile's block."""
+    made = layouts_of(profile.frames)
+    return made[-1].block_words if made else columns.SLOT_HEAD
+
+
+def counted(profile: Profile, signature: Signature) -> tuple[Counted, ...]:
+    """The frames of a profile that fits the signature (`fit.check_fit`), ready to be counted."""
+    inputs = {spec.name: place for place, spec in enumerate(signature.inputs)}
+    outputs = {spec.name: place for place, spec in enumerate(signature.outputs)}
+    made = []
+    for frame, layout in zip(profile.frames, layouts_of(profile.frames), strict=True):
+        output = frame.role != FEATURE
+        index = (outputs if output else inputs)[frame.tensor]
+        count = columns.count_ids if frame.type == STRING else columns.count_rows
+        made.append(Counted(frame, layout, output, index, matrix_of(frame), count))
+    return tuple(made)
+
+
+def matrix_of(frame: Frame) -> Matrix:
+    """What makes (rows, columns) of a tensor's rows: C-contiguous, of `frame.matrix_type`."""
+    if frame.summary is not None:
+        summary, datatype = frame.summary, frame.datatype
+        return lambda array: summaries.columns(summary, datatype, array)
+    if frame.type == STRING:
+        return _Ids(frame.columns)
+    return _Numbers(frame)
+
+
+class _Numbers:
+    """A tensor whose values are the columns."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._datatype = frame.datatype
+        self._type = frame.matrix_type
+        self._width = len(frame.columns)
+
+    def __call__(self, array: Array) -> Array:
+        # Nearly always it is what the kernel wants already; asking costs less than converting.
+        if array.ndim == 2 and array.dtype is self._type and array.flags.c_contiguous:
+            return array
+        values = np.ascontiguousarray(values_of(self._datatype, array))
+        return values.reshape(len(array), self._width)
+
+
+class _Ids:
+    """A tensor of strings: each becomes the id of its category, or of its bucket."""
+
+    def __init__(self, frame_columns: tuple[Column, ...]) -> None:
+        self._buckets = [column.buckets for column in frame_columns]
+        self._ids: list[Mapping[Any, int]] = [{**ids_of(c), None: NULL_ID} for c in frame_columns]
+
+    def __call__(self, array: Array) -> Array:
+        values = array.reshape(len(array), len(self._ids))
+        made = np.empty(values.shape, np.int32)
+        for place, (ids, buckets) in enumerate(zip(self._ids, self._buckets, strict=True)):
+            column = values[:, place].tolist()
+            if buckets:
+                found = [NULL_ID if v is None else bucket_of(_bytes(v), buckets) for v in column]
+            else:
+                found = [ids.get(v if v is None else _bytes(v), UNSEEN_ID) for v in column]
+            made[:, place] = found
+        return made
+
+
+def _bytes(value: str | bytes) -> bytes:
+    return value if isinstance(value, bytes) else value.encode(errors="surrogatepass")
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the words of a profile's block stand, for whoever reads it.
+
+    All counts of a block make one vector: ROWS, BATCHES and SKIPPED, then, column by column, the
+    special counts (kernels.columns.NAN to UNSEEN) and the bins.
+
+    Attributes:
+        counts: (words,) places in a slot of each word of the vector.
+        specials: (columns,) where in the vector each column's special counts begin.
+        bins: (columns,) how many bins, which follow them, each has.
+        moments: (2, columns, kernels.columns.SET_WORDS) places of the sets of even and odd ticks.
+        ticks: (2, columns) places of the ticks that those are of.
+    """
+
+    counts: Array
+    specials: Array
+    bins: Array
+    moments: Array
+    ticks: Array
+
+    @property
+    def words(self) -> int:
+        """Of the vector."""
+        return len(self.counts)
+
+    @property
+    def columns(self) -> int:
+        """Columns of all frames, in their order."""
+        return len(self.bins)
+
+
+ROWS, BATCHES, SKIPPED = range(3)
+"""Words of a vector of counts."""
+_SPECIALS = columns.UNSEEN + 1
+
+
+def places(profile: Profile) -> Places:
+    """Where things stand in the block of a profile."""
+    made = layouts_of(profile.frames)
+    offsets = np.concatenate([layout.offsets for layout in made] or [np.zeros(0, np.int64)])
+    bins = np.concatenate([layout.bins for layout in made] or [np.zeros(0, np.int64)])
+    counts = [np.array([columns.ROWS, columns.BATCHES, SKIPPED_WORD])]
+    for offset, many in zip(offsets, bins, strict=True):
+        counts.append(offset + np.arange(_SPECIALS))
+        counts.append(offset + columns.COLUMN_HEAD + np.arange(many))
+    lengths = _SPECIALS + bins
+    firsts = offsets + columns.MOMENTS
+    within = np.arange(columns.SET_WORDS)
+    sets = [firsts[:, None] + parity * columns.SET_WORDS + within for parity in (0, 1)]
+    ticks = [offsets + columns.SET_TICK + parity for parity in (0, 1)]
+    return Places(
+        np.concatenate(counts),
+        len(counts[0]) + np.cumsum(lengths) - lengths,
+        bins,
+        np.stack(sets),
+        np.stack(ticks),
+    )

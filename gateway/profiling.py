@@ -1,0 +1,227 @@
+"""Runs a model over the rows of a file, and builds the profile of what went in and came out.
+
+Knows loaded models, rows and builders. Knows nothing of HTTP, of batching or of the registry: the
+model runs in this process, on the same runtime as behind the data port.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import orjson
+
+from gateway.client.encoding import tensors
+from gateway.errors import InvalidTensor, ModelFailed, ModelRefused, ProfileInvalid
+from gateway.plan import Held
+from gateway.profiles.builder import Builder
+from gateway.profiles.plans import plan_frames
+from gateway.profiles.values import BINS, Profile
+from gateway.rows.batch import Batch, Source
+from gateway.rows.cells import of_numbers
+from gateway.rows.source import batches
+from gateway.serving import deployment
+from gateway.serving.runtime import Runtime
+from gateway.tensors import DTYPES, Array, Signature, TensorSpec
+
+FEATURE_NAMES = "feature_names"
+"""The key of an ONNX file's own metadata under which it names its columns: a JSON list, or names
+with commas between them."""
+# One run takes so many rows, or fewer where they are large: enough that calls cost nothing.
+_RUN_ROWS, _RUN_BYTES = 4096, 8 << 20
+
+Progress = Callable[[int, int], None]
+Named = dict[str, Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a profile is made.
+
+    Attributes:
+        bins: of a numeric column, at most.
+        seed: of the sample that edges are taken from.
+        limit: rows to read; None: all.
+        categories: names of columns whose whole numbers are names.
+    """
+
+    bins: int = BINS
+    seed: int = 0
+    limit: int | None = None
+    categories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Profiled:
+    """A profile, and the outputs that are not in it, since they have no row for each row."""
+
+    profile: Profile
+    left_out: tuple[str, ...]
+
+
+def profile_of(
+    held: Held, source: Source, options: Options, reading: Progress, counting: Progress
+) -> Profiled:
+    """Profiles a model on the rows of a file.
+
+    Args:
+        held: the model; its settings' warm-up is left out.
+        source: of the rows.
+        options: see there.
+        reading: told of (bytes read, bytes in all).
+        counting: told of (bytes counted, bytes in all), after all are read.
+
+    Raises:
+        ModelRefused: the model cannot be loaded, or does not count rows on its first axis.
+        InvalidRequest: the file cannot be read, or does not fit the model.
+        ModelFailed: the model refuses the rows; the message names them.
+        StoreFailed: there is no room for the rows' temporary copy.
+    """
+    quiet = {**held.settings, "warmup": False, "max_output_sets": 0}
+    loaded = deployment.load(replace(held, settings=quiet))
+    runtime = loaded.runtime
+    _check_rows(runtime.signature)
+    own = feature_names(loaded.file.metadata)
+    source = replace(source, features=source.features or own)
+    try:
+        with ExitStack() as stack:
+            return _profile(runtime, source, own, options, reading, counting, stack)
+    finally:
+        runtime.close()
+
+
+def feature_names(metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """The columns' names that an ONNX file brings along; none where it brings none to be read."""
+    given = metadata.get(FEATURE_NAMES, "").strip()
+    try:
+        names: Any = orjson.loads(given) if given.startswith("[") else given.split(",")
+    except orjson.JSONDecodeError:
+        return ()
+    cleaned = [str(name).strip() for name in names]
+    return tuple(cleaned) if all(cleaned) and len(set(cleaned)) == len(cleaned) else ()
+
+
+def _profile(
+    runtime: Runtime,
+    source: Source,
+    own: Sequence[str],
+    options: Options,
+    reading: Progress,
+    counting: Progress,
+    stack: ExitStack,
+) -> Profiled:
+    signature = runtime.signature
+    builder: Builder | None = None
+    missing: set[str] = set()
+    for first, batch in _batches(source, signature, options.limit, reading):
+        inputs = _inputs(source.path, signature, batch)
+        outputs = _run(runtime, inputs, batch.rows, first)
+        if builder is None:
+            missing = {spec.name for spec in signature.outputs} - outputs.keys()
+            plans = plan_frames(
+                signature,
+                inputs,
+                outputs,
+                _names(signature, batch, own),
+                options.categories,
+            )
+            unknown = set(options.categories) - {name for p in plans for name in p.columns}
+            if unknown:
+                raise ProfileInvalid(f"categories: the model has no column {sorted(unknown)[0]!r}")
+            builder = stack.enter_context(Builder(plans, options.bins, options.seed))
+        builder.add(batch.rows, inputs, outputs, batch.nulls)
+    if builder is None:
+        raise ProfileInvalid(f"{source.path}: a profile needs at least one row, got none")
+    return Profiled(builder.build(counting), tuple(sorted(missing)))
+
+
+def _check_rows(signature: Signature) -> None:
+    fixed = [spec for spec in signature.inputs if spec.shape[:1] != (-1,)]
+    if fixed or not signature.inputs:
+        what = f"input '{fixed[0].name}' has shape {list(fixed[0].shape)}" if fixed else "no input"
+        raise ModelRefused(f"a profile is of rows, which the first axis counts: {what}")
+
+
+def _batches(
+    source: Source, signature: Signature, limit: int | None, progress: Progress
+) -> Iterator[tuple[int, Batch]]:
+    """With the number of its first row, each batch of a size that one run takes."""
+    row_bytes = sum(
+        math.prod(max(1, length) for length in spec.shape[1:]) * DTYPES[spec.datatype].itemsize
+        for spec in signature.inputs
+    )
+    size = max(1, min(_RUN_ROWS, _RUN_BYTES // row_bytes))
+    first = 1
+    for batch in batches(source, signature.inputs, size, limit, progress):
+        yield first, batch
+        first += batch.rows
+
+
+def _names(signature: Signature, batch: Batch, own: Sequence[str]) -> dict[str, list[str]]:
+    """Names of columns by input: the data's, else the model's own."""
+    found = {name: list(names) for name, names in batch.names.items()}
+    if len(signature.inputs) == 1:
+        found.setdefault(signature.inputs[0].name, list(own))
+    return {
+        tensor: [name or f"{tensor}[{place}]" for place, name in enumerate(names)]
+        for tensor, names in found.items()
+    }
+
+
+def _inputs(path: str, signature: Signature, batch: Batch) -> Named:
+    return {
+        spec.name: _fitted(path, spec, np.asarray(batch.inputs[spec.name]))
+        for spec in signature.inputs
+    }
+
+
+def _fitted(path: str, spec: TensorSpec, array: Array) -> Array:
+    """An array in an input's datatype, rounded where that is all that it takes.
+
+    Data sets are kept in float64 more often than models are made of it.
+    """
+    lengths = array.shape[1:]
+    if len(lengths) != len(spec.shape) - 1 or any(
+        want not in (-1, got) for got, want in zip(lengths, spec.shape[1:], strict=True)
+    ):
+        raise InvalidTensor(
+            f"{path}: input '{spec.name}': expected rows of shape {list(spec.shape[1:])},"
+            f" got {list(lengths)}"
+        )
+    if spec.datatype == "BYTES" and array.dtype.kind in "OSU":
+        return tensors({spec.name: array}, "")[0].array
+    if array.dtype == DTYPES[spec.datatype]:
+        return np.ascontiguousarray(array)
+    found = of_numbers(array, spec.datatype)
+    if found is None:
+        raise InvalidTensor(
+            f"{path}: input '{spec.name}': expected values of {spec.datatype}, got {array.dtype}"
+            " with some that would change"
+        )
+    return found
+
+
+def _run(runtime: Runtime, inputs: Named, rows: int, first: int) -> Named:
+    """The outputs that have a row for each row."""
+    signature = runtime.signature
+    step = rows if signature.batched else 1
+    wanted = range(len(signature.outputs))
+    try:
+        parts = [
+            runtime.run(
+                [inputs[spec.name][start : start + step] for spec in signature.inputs], wanted
+            )
+            for start in range(0, rows, step)
+        ]
+    except (InvalidTensor, ModelFailed) as error:
+        raise type(error)(f"rows {first} to {first + rows - 1}: {error}") from error
+    found: Named = {}
+    for place, spec in enumerate(signature.outputs):
+        pieces = [part[place] for part in parts]
+        if all(piece.shape[:1] == (step,) for piece in pieces):
+            found[spec.name] = np.concatenate(pieces) if len(pieces) > 1 else pieces[0]
+    return found

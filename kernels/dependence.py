@@ -1,0 +1,136 @@
+"""How much less rows tell than as many independent ones would, from the scatter between batches.
+
+Knows counts on groups of bins, tick by tick. Knows nothing of time or of what the rows are.
+
+The design effect is the variance of a batch's shares, divided by what it would be for independent
+rows: 19 for a mean of rows that follow each other with correlation 0.9. Short batches hide most of
+it, so batches of 1, 2, 4 .. 2**13 ticks are watched side by side. Scatter is measured between
+neighbours (von Neumann's successive differences), so that one lasting change, which is what
+monitoring looks for, enters once and does not pass for dependence.
+
+Readings of each difference between neighbours, the first three 1 in expectation for independent
+rows:
+
+    0, 1   along two given scores of the groups: where a slow mean and a slow spread show
+    2      all groups alike (chi-square over its degrees of freedom): where groups have no order
+    3      rows of a batch, the harmonic mean of the two
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from kernels._counts import Counts, Floats
+from kernels._jit import kernel
+
+Ints = np.ndarray[Any, np.dtype[np.int64]]
+
+SCALES: Final = 14  # 2**13 s are 2.3 hours; slower swings are seasons
+READINGS: Final = 4
+MEMORY: Final = 1024  # pairs of a scale, after which what is older counts half
+
+
+@kernel("void(int64[::1], int64[::1], int64, float64[::1], float64[:, ::1], float64[::1])")
+def compare(
+    one: Counts, other: Counts, groups: int, shares: Floats, scores: Floats, readings: Floats
+) -> None:
+    """Adds what the difference of two batches reads to `readings`, (READINGS,); both hold rows."""
+    rows, other_rows = 0, 0
+    for group in range(groups):
+        rows += one[group]
+        other_rows += other[group]
+    expected = 1.0 / rows + 1.0 / other_rows
+    first = second = whole = 0.0
+    for group in range(groups):
+        if shares[group] > 0.0:
+            apart = one[group] / rows - other[group] / other_rows
+            first += scores[0, group] * apart
+            second += scores[1, group] * apart
+            whole += apart * apart / shares[group]
+    readings[0] += first * first / expected
+    readings[1] += second * second / expected
+    if groups > 1:
+        readings[2] += whole / (groups - 1) / expected
+    readings[3] += 2.0 / expected
+
+
+@kernel(
+    "void(int64, int64[:, ::1], int64[::1], float64[:, ::1], float64[:, :, ::1],"
+    " int64[:, :, ::1], int64[:, :, ::1], float64[:, :, ::1], int64[:, ::1])"
+)
+def tick(
+    number: int,
+    fresh: Counts,
+    groups: Ints,
+    shares: Floats,
+    scores: Floats,
+    filling: Counts,
+    previous: Counts,
+    sums: Floats,
+    pairs: Ints,
+) -> None:
+    """Takes one tick's counts of all columns.
+
+    Args:
+        number: of this tick, from 1 on, without a gap.
+        fresh: (columns, width) counts of the tick.
+        groups: (columns,) how many groups of its row each column has.
+        shares: (columns, width) the reference's shares.
+        scores: (columns, 2, width) with mean 0 and variance 1 under them; all 0 where there is no
+            order.
+        filling: (SCALES, columns, width) the batch that each scale is filling.
+        previous: (SCALES, columns, width) the last one that held a row.
+        sums: (SCALES, columns, READINGS) of the readings.
+        pairs: (SCALES, columns) how many differences went into them.
+    """
+    filling[0] += fresh
+    for scale in range(len(filling)):
+        if number % (1 << scale):
+            break
+        if scale + 1 < len(filling):
+            filling[scale + 1] += filling[scale]
+        for column in range(len(groups)):
+            if not filling[scale, column].any():
+                continue
+            if previous[scale, column].any():
+                compare(
+                    filling[scale, column],
+                    previous[scale, column],
+                    groups[column],
+                    shares[column],
+                    scores[column],
+                    sums[scale, column],
+                )
+                pairs[scale, column] += 1
+                if pairs[scale, column] == MEMORY:
+                    pairs[scale, column] //= 2
+                    sums[scale, column] *= 0.5
+            previous[scale, column] = filling[scale, column]
+            filling[scale, column] = 0
+
+
+@kernel("void(float64[:, :, ::1], int64[:, ::1], int64, float64, float64, float64[::1])")
+def estimate(
+    sums: Floats, pairs: Ints, min_pairs: int, min_batch: float, caution: float, out: Floats
+) -> None:
+    """The largest design effect that any scale and reading shows, at least 1; NaN if none can tell.
+
+    A mean of n squared differences is off by sqrt(3 / n) of itself, so it is taken down by
+    `caution` times that before the largest is sought: else the noise of the longest batches, of
+    which there are few, would pass for dependence in independent rows.
+
+    Batches that are short against what they measure hide most of it: unless those of the longest
+    scale that has `min_pairs` hold `min_batch` rows for each unit of what it may be (taken up this
+    time, as the first few pairs may all agree by chance), it is unknown.
+    """
+    for column in range(len(out)):
+        largest, most, batch = 1.0, 1.0, 0.0
+        for scale in range(len(pairs)):
+            n = pairs[scale, column]
+            if n >= min_pairs:
+                one, two, whole, rows = sums[scale, column]
+                mean, off = max(one, two, whole) / n, 1.0 + caution * np.sqrt(3.0 / n)
+                largest, most, batch = max(largest, mean / off), max(most, mean * off), rows / n
+        out[column] = largest if batch >= min_batch * most else np.nan

@@ -1,0 +1,75 @@
+"""What counting every value costs.
+
+Knows the contestants and the target. Knows nothing of how load or servers work.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from gateway.models import onnx_file
+from gateway.models.signature import signature
+from gateway.profiles import beside
+from gateway.profiles.builder import Builder
+from gateway.profiles.plans import plan_frames
+from loadtest import bodies
+from loadtest.bench import INFER, Bench
+from loadtest.toggled_sketches import FILE
+from loadtest.turns import Measure, Result
+
+REFERENCE_ROWS = 5000
+# Turns of half a second; the first ones warm up.
+WARM_TURNS = 6
+LOAD_S = 4
+"""For each of twenty rounds."""
+
+
+def monitoring_on_and_off(bench: Bench) -> list[Result]:
+    """One row JSON, every value counted and none, by turns of half a second in one live worker."""
+    model, pool, target = bench.model("gbt"), bench.gbt_pool("json"), INFER.format("gbt")
+    home = bench.folder / f"home-{time.monotonic_ns()}"
+    profile = bench.folder / "gbt.profile.json"
+    _profile(model, profile)
+    args = [str(model), str(profile), str(home)]
+    ours = bench.program("toggled_sketches", args, target, pool)
+    skipped = len(_turns(home))
+    faults = bench.fastest(ours.port, target, pool, seconds=bench.turns(20) * LOAD_S).faults
+    turns = _turns(home)[skipped + WARM_TURNS : -1]
+    if not all(one["blocks"] for one in turns):
+        raise RuntimeError("the profile was not taken up: nothing was counted")
+    rates = [(one["counts"], one["requests"] / one["s"]) for one in turns]
+    # Each against the mean of its two neighbours: a drift of the machine's speed cancels out.
+    shares = [
+        rates[place][1] / ((rates[place - 1][1] + rates[place + 1][1]) / 2)
+        for place in range(1, len(rates) - 1)
+        if rates[place][0]
+    ]
+    detail: dict[str, Any] = {
+        name: round(median(rate for counts, rate in rates if counts is wanted))
+        for name, wanted in (("counting_rps", True), ("not_counting_rps", False))
+    }
+    measure = Measure("share of the requests/s without", shares, ">=", 0.97)
+    title = "Every value of 30 features counted against none, toggled inside one worker"
+    return [Result("monitoring-on-and-off", title, [measure], detail=detail, faults=faults)]
+
+
+def _profile(model: Path, path: Path) -> None:
+    rows = bodies.demo_rows(REFERENCE_ROWS, np.random.default_rng(11))
+    found = signature(onnx_file.inspect(model.parent, model.name), {}, max_batch_size=1)
+    inputs = {found.inputs[0].name: rows}
+    scores = np.random.default_rng(12).beta(0.5, 0.5, REFERENCE_ROWS).astype(np.float32)
+    outputs = {"probabilities": np.stack([1 - scores, scores], axis=1)}
+    plans = plan_frames(found, inputs, outputs, {})
+    with Builder(plans) as builder:
+        builder.add(len(rows), inputs, outputs)
+        beside.save(builder.build(), path)
+
+
+def _turns(home: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (home / FILE).read_text().splitlines()]

@@ -1,0 +1,38 @@
+"""Who may do what on the control port, written down a second time, for tests to hold against.
+
+It is not made of the tables of the product: a row there that says too much would agree with itself.
+"""
+
+from __future__ import annotations
+
+READ = frozenset({"viewer", "operator", "approver", "admin"})
+OPERATE = frozenset({"operator", "admin"})
+ADMINISTER = frozenset({"admin"})
+EVERYBODY = frozenset({"client", "nobody"}) | READ
+PERMISSIONS = {"read": READ, "operate": OPERATE, "administer": ADMINISTER, "public": EVERYBODY}
+"""By what the document calls it."""
+
+ALLOWED = {
+    "GET /health/live": EVERYBODY,
+    "GET /health/ready": EVERYBODY,
+    "GET /metrics": READ,
+    "GET /api/status": READ,
+    "GET /api/models": READ,
+    "GET /api/openapi.json": READ,
+    "POST /api/reload": OPERATE,
+    "POST /api/models/{model}/load": OPERATE,
+    "POST /api/models/{model}/unload": OPERATE,
+    "GET /api/models/{model}/versions/{version}/drift": READ,
+    "GET /api/audit": READ,
+    "GET /api/config": READ,
+    "PUT /api/config": ADMINISTER,
+    "GET /api/config/effective": READ,
+    "GET /api/config/revisions": READ,
+    "GET /api/config/revisions/{number}": READ,
+    "POST /api/config/rollback": ADMINISTER,
+    "GET /api/keys": ADMINISTER,
+    "POST /api/keys": ADMINISTER,
+    "DELETE /api/keys/{id}": ADMINISTER,
+    "POST /api/keys/{id}/rotate": ADMINISTER,
+}
+"""By operation: the roles that may; `nobody` shows no key."""

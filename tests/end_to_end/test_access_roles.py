@@ -1,0 +1,94 @@
+"""What each role may, and nobody, on both ports of a real server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.end_to_end.guarded import DATA_PORT, MODEL, World, bearer, guarded, penstock
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with guarded(tmp_path_factory.mktemp("roles")) as started:
+        yield started
+
+
+@pytest.mark.parametrize(("method", "path", "body"), DATA_PORT)
+def test_nobody_gets_anything_from_the_data_port(world, method, path, body):
+    answer = world.server.request(method, path, body)
+    assert (answer.status, answer.headers["www-authenticate"]) == (401, 'Bearer realm="penstock"')
+
+
+@pytest.mark.parametrize("path", ["/v2/health/live", "/v2/health/ready"])
+def test_probes_need_no_key(world, path):
+    assert world.server.get(path).status == 200
+
+
+def test_each_role_may_on_the_data_port_what_it_is_for(world):
+    loads = "/v2/repository/models/nothing/load"
+    statuses = {
+        role: (
+            world.infer(key),
+            world.server.request("GET", f"/v2/models/{MODEL}", None, bearer(key)).status,
+            world.server.request("POST", loads, b"", bearer(key)).status,
+        )
+        for role, key in world.keys.items()
+    }
+    assert statuses == {
+        "client": (200, 200, 403),
+        "viewer": (403, 200, 403),
+        "operator": (403, 200, 404),
+        "approver": (403, 200, 403),
+        "admin": (403, 200, 404),
+        "narrow": (403, 403, 403),
+    }
+
+
+def test_a_key_sees_only_the_models_that_it_may_call(world):
+    def names(key: str) -> tuple[list[str], list[str]]:
+        index = world.server.request("POST", "/v2/repository/index", b"", bearer(key)).json()
+        stats = world.server.request("GET", "/v2/models/stats", None, bearer(key)).json()
+        return [one["name"] for one in index], [one["name"] for one in stats["model_stats"]]
+
+    assert names(world.keys["client"]) == ([MODEL], [MODEL])
+    assert names(world.keys["narrow"]) == ([], [])
+    # Whether a model exists that it may not call is not told either.
+    assert world.infer(world.keys["narrow"], "/v2/models/nothing/infer") == 403
+    assert world.infer(world.keys["narrow"], "/v2/models/another/infer") == 404
+
+
+def test_each_role_may_on_the_control_port_what_it_is_for(world):
+    asked = [
+        ("GET", "/api/status"),
+        ("GET", "/api/audit"),
+        ("GET", "/api/config"),
+        ("POST", "/api/reload"),
+        ("GET", "/api/keys"),
+    ]
+    statuses = {
+        role: tuple(world.control(method, path, key).status for method, path in asked)
+        for role, key in {**world.keys, "nobody": None}.items()
+    }
+    assert statuses == {
+        "client": (403, 403, 403, 403, 403),
+        "viewer": (200, 200, 200, 403, 403),
+        "operator": (200, 200, 200, 200, 403),
+        "approver": (200, 200, 200, 403, 403),
+        "admin": (200, 200, 200, 200, 200),
+        "narrow": (403, 403, 403, 403, 403),
+        "nobody": (401, 401, 401, 401, 401),
+    }
+
+
+def test_no_role_can_give_itself_more(world):
+    for role in ("client", "viewer", "operator", "approver", "narrow"):
+        wanted = json.dumps({"name": f"by-{role}", "role": "admin"}).encode()
+        assert world.control("POST", "/api/keys", world.keys[role], wanted).status == 403
+        assert world.control("DELETE", "/api/keys/1", world.keys[role]).status == 403
+        assert world.control("PUT", "/api/config", world.keys[role], b"{}").status == 403
+        assert world.control("POST", "/api/config/rollback", world.keys[role]).status == 403
+        assert world.control("POST", "/api/keys/5/rotate", world.keys[role], b"{}").status == 403
+    assert not any(key["name"].startswith("by-") for key in penstock(world.home, "keys", "list"))

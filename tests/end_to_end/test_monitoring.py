@@ -1,0 +1,40 @@
+"""docs/monitoring.md is walked through from its first step to its last."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.end_to_end.shell import ROOT, Shell, blocks
+
+PAGE = ROOT / "docs" / "monitoring.md"
+BLOCKS = blocks(PAGE)
+
+
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """What each block printed; the blocks share one terminal."""
+    with ExitStack() as servers:
+        shell = Shell(tmp_path_factory.mktemp("monitoring") / "home", servers)
+        shell.home.mkdir()
+        yield [shell.run(language, text) for language, text in BLOCKS]
+
+
+def test_a_profile_is_made_and_shown(printed):
+    assert len(printed) == len(BLOCKS)
+    shown = printed[0]
+    assert "of 569 rows" in shown
+    assert any(line.startswith("mean_radius") and "█" in line for line in shown.splitlines())
+
+
+def test_live_rows_are_compared_with_the_profile(printed):
+    table, _, report = printed[2].partition('{"model"')
+    assert table.startswith("breast_cancer version 1: too_few_rows, alarm too_few_rows (569 rows")
+    found = json.loads('{"model"' + report)
+    assert found["rows"] == found["reference_rows"] == 569
+    # The reference's own rows: no distance at all.
+    assert {line["psi"] for line in found["features"]} == {0.0}
+    assert {line["ks"] for line in found["features"]} == {0.0}

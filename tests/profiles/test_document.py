@@ -1,0 +1,143 @@
+"""Profiles as JSON: exact, canonical, and refused with the place where something is wrong."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.errors import ProfileInvalid
+from gateway.profiles.document import MAX_BYTES, canonical, digest, read, text
+from gateway.profiles.values import FEATURE, Frame, Profile
+from tests.profiles.builders import numeric, small, words
+
+FINITE_32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
+FINITE_64 = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def profile_of(column, datatype="FP32") -> Profile:
+    return Profile(6, (Frame("x", "x", FEATURE, datatype, (-1, 1), (column,)),))
+
+
+def test_both_texts_are_the_same_profile():
+    profile = small()
+    assert canonical(read(canonical(profile))) == canonical(profile)
+    assert canonical(read(text(profile))) == canonical(profile)
+    assert digest(read(text(profile))) == digest(profile)
+
+
+def test_the_readable_text_has_a_line_for_each_column():
+    lines = text(small()).splitlines()
+    assert [sum(f'"name":"{name}"' in line for line in lines) for name in "ab"] == [1, 1]
+    assert '"edges":[0.1,0.5]' in text(small())  # not 0.10000000149011612
+
+
+def test_an_empty_profile_is_one():
+    empty = Profile(0, ())
+    assert digest(read(text(empty))) == digest(empty)
+
+
+@pytest.mark.parametrize(
+    ("type_", "datatype", "edges"),
+    [
+        ("float32", "FP32", st.lists(FINITE_32, unique=True)),
+        ("float64", "FP64", st.lists(FINITE_64, unique=True)),
+        ("int64", "INT64", st.lists(st.integers(-(2**63), 2**63 - 1), unique=True)),
+    ],
+)
+def test_every_edge_comes_back_exactly(type_, datatype, edges):
+    @given(edges)
+    def law(values):
+        array = np.unique(np.array(values, type_))
+        column = numeric(edges=array, counts=np.ones(len(array) + 1), type_=type_)
+        back = read(text(profile_of(column, datatype))).frames[0].columns[0].edges
+        assert back.dtype == array.dtype
+        assert (back == array).all()
+
+    law()
+
+
+def test_the_digest_tells_profiles_apart():
+    assert digest(profile_of(numeric())) != digest(profile_of(numeric(counts=(1, 3, 2))))
+    assert digest(profile_of(numeric())) != digest(profile_of(numeric("other")))
+
+
+def changed(path, value):
+    """The small profile's document with one field changed, or removed where `value` is ..."""
+    document = json.loads(canonical(small()))
+    place = document
+    for step in path[:-1]:
+        place = place[step]
+    if value is ...:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    return json.dumps(document)
+
+
+COLUMN = ("frames", 0, "columns", 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("schema",), 2, "schema: written by a newer release: expected 1 or lower, got 2"),
+        (("schema",), "1", "schema: expected a whole number"),
+        (("rows",), -1, "rows: expected a whole number from 0 on, got -1"),
+        (("rows",), ..., "rows: missing"),
+        (("extra",), 1, "extra: no such field"),
+        (("frames",), {}, "frames: expected a list"),
+        (("frames", 0), 7, "frames[0]: expected an object"),
+        (("frames", 0, "role"), "target", "frames[0].role: expected one of feature, output"),
+        (("frames", 0, "datatype"), "FP31", "frames[0].datatype: expected one of BOOL"),
+        (("frames", 1, "name"), "x", "frames: expected each name once, got 'x'"),
+        (("frames", 0, "shape"), [-2], "frames[0].shape: expected a whole number from -1 on"),
+        ((*COLUMN, "edges"), [0.5, 0.5], "columns[0].edges: expected finite numbers of float32"),
+        ((*COLUMN, "edges"), [0.1, 1e300], "columns[0].edges: expected finite numbers of float32"),
+        ((*COLUMN, "edges"), [0.1, "NaN"], "columns[0].edges: expected a finite number"),
+        ((*COLUMN, "edges"), [0.1], "columns[0].counts: expected 2 bins, got 3"),
+        ((*COLUMN, "counts"), [1, 2, True], "columns[0].counts: expected a whole number"),
+        ((*COLUMN, "counts"), [1, 2, 2**63], "columns[0].counts: expected a whole number"),
+        ((*COLUMN, "type"), "string", "columns[0].kind: expected category for strings"),
+        ((*COLUMN, "type"), "float64", "columns: expected one type for all, got float32, float64"),
+        ((*COLUMN, "min"), "0", "columns[0].min: expected a finite number"),
+        ((*COLUMN, "max"), 1e300, "columns[0].max: expected a finite number of float32"),
+        ((*COLUMN, "nan"), 0.0, "columns[0].nan: expected a whole number"),
+        (("frames", 1, "columns", 0, "categories"), ["b", "a"], "expected each above the last"),
+        (("frames", 3, "columns", 0, "categories"), [0, True], "booleans or whole numbers"),
+        (("frames", 2, "summary", "kind"), "x", "frames[2].summary.kind: expected one of image"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_place(path, value, message):
+    with pytest.raises(ProfileInvalid) as raised:
+        read(changed(path, value))
+    assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "given_text", [b"", b"{", b"[]", b"\xff", b"null", b"[" * 5000], ids=range(6)
+)
+def test_what_is_no_profile_is_refused(given_text):
+    with pytest.raises(ProfileInvalid):
+        read(given_text)
+
+
+def test_a_text_without_end_is_not_parsed():
+    with pytest.raises(ProfileInvalid, match="at most"):
+        read(b" " * (MAX_BYTES + 1))
+
+
+def test_every_cut_of_a_profile_is_refused():
+    whole = canonical(small())
+    for length in range(0, len(whole), 37):
+        with pytest.raises(ProfileInvalid):
+            read(whole[:length])
+
+
+def test_hashed_strings_have_buckets_and_no_names():
+    column = words(buckets=3, counts=(1, 2, 3))
+    back = read(text(profile_of(column, "BYTES"))).frames[0].columns[0]
+    assert (back.buckets, back.categories, back.counts.tolist()) == (3, (), [1, 2, 3])
