@@ -1,20 +1,21 @@
 """The configuration document: what may be set, its defaults, and every fault with its path.
 
-Knows YAML and the shape of the document. Knows nothing of files named on the command line beyond
+Knows the shape of the document. Knows nothing of YAML, of files named on the command line beyond
 reading one, of processes, or of models that exist.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -25,15 +26,44 @@ from pydantic import (
 )
 
 from gateway.errors import ConfigInvalid
+from gateway.names import name_fault
+from gateway.yaml_text import read
 
 FIXED_SECTIONS = ("server", "control", "access", "limits", "drain", "log", "tracing")
 """What was handed out before the workers were forked: a change takes effect at the next start."""
-MAX_DEPTH = 50
-MAX_VALUES = 1_000_000
-# The one in C reads a document of 500 models in a tenth of the time.
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# What is wrong with them is said without what they say.
+_MAY_HOLD_A_SECRET = frozenset(("endpoint", "jwks_url", "headers_file", "key"))
 
+
+def _model_name(name: str) -> str:
+    if fault := name_fault(name):
+        raise ValueError(fault)
+    return name
+
+
+def _host(host: str) -> str:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        if len(host) > 253 or not _HOST_NAME.fullmatch(host) or _NUMBERS.fullmatch(host):
+            raise ValueError("expected an address or a host name") from None
+    return host
+
+
+def _network(place: str) -> str:
+    try:
+        ipaddress.ip_network(place, strict=False)
+    except ValueError:
+        raise ValueError("expected an address or network") from None
+    return place
+
+
+_HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_])?\.?")
+_NUMBERS = re.compile(r"[0-9.]+")  # an address that is none
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+ModelName = Annotated[Name, AfterValidator(_model_name)]
+Host = Annotated[str, AfterValidator(_host)]
+Network = Annotated[str, AfterValidator(_network)]
 Positive = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -136,7 +166,7 @@ class Tls(Section):
 class Server(Section):
     """The data plane: where it listens and with how many workers."""
 
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
     workers: int | None = Field(
         None, ge=1, le=256, description="none: one per GPU in use, else one per usable core"
@@ -145,7 +175,7 @@ class Server(Section):
     # longer.
     keep_alive_s: Seconds = 75.0
     half_close: bool = Field(False, description="a client's FIN leaves its request standing")
-    trusted_proxies: list[str] = Field(
+    trusted_proxies: list[Network] = Field(
         default_factory=list, description="addresses or networks whose X-Forwarded-For is believed"
     )
     # One broken model must not take the others out of a load balancer: that would be no isolation.
@@ -164,7 +194,7 @@ class Server(Section):
 class Control(Section):
     """The control plane."""
 
-    host: str = Field("127.0.0.1", description="anywhere but on loopback it asks for keys")
+    host: Host = Field("127.0.0.1", description="anywhere but on loopback it asks for keys")
     port: int = Field(8002, ge=0, le=65535)
     open_metrics: bool = Field(False, description="/metrics needs no key where the rest does")
     # Scrapes, probes and people: what is bound here is what strangers can have held for a moment.
@@ -360,7 +390,7 @@ class Config(Section):
     tracing: Tracing = Tracing()
     repository: Repository = Repository()
     defaults: ModelSettings = ModelSettings()
-    models: dict[Name, ModelConfig] = Field(default_factory=dict)
+    models: dict[ModelName, ModelConfig] = Field(default_factory=dict)
 
     @property
     def control_asks(self) -> bool:
@@ -415,17 +445,19 @@ def parse(document: str, source: str = "configuration") -> Config:
     Raises:
         ConfigInvalid: with one line per fault: path, what is wrong, what was given.
     """
-    values = _read(document, source)
+    values, faults = read(document, source)
     if values is None:
         values = {}
     if not isinstance(values, dict):
         raise ConfigInvalid(f"{source}: expected a mapping, got {type(values).__name__}")
-    _check_size(values, source)
+    found = Config()
     try:
-        return Config.model_validate(values)
+        found = Config.model_validate(values)
     except ValidationError as error:
-        faults = [f"{_path(fault['loc'])}: {_words(fault)}" for fault in error.errors()]
-        raise ConfigInvalid("\n".join(f"{source}: {fault}" for fault in faults)) from error
+        faults += [f"{_path(fault['loc'])}: {_words(fault)}" for fault in error.errors()]
+    if faults:
+        raise ConfigInvalid("\n".join(f"{source}: {fault}" for fault in faults))
+    return found
 
 
 def scalar(text: str, source: str) -> Any:
@@ -434,8 +466,9 @@ def scalar(text: str, source: str) -> Any:
     Raises:
         ConfigInvalid: it is not YAML.
     """
-    value = _read(text, source)
-    _check_size(value, source)
+    value, faults = read(text, source)
+    if faults:
+        raise ConfigInvalid("\n".join(f"{source}: {fault}" for fault in faults))
     return value
 
 
@@ -511,43 +544,13 @@ def _giver(place: tuple[int | str, ...], given: Sequence[Given]) -> str:
     return "configuration"
 
 
-def _read(text: str, source: str) -> Any:
-    try:
-        _check_depth(text, source)
-        return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise ConfigInvalid(f"{source}: not YAML: {' '.join(str(error).split())}") from error
-    except ValueError as error:  # a date that is none, say
-        raise ConfigInvalid(f"{source}: not a value: {error}") from error
-
-
-def _check_depth(text: str, source: str) -> None:
-    """Refuses what is nested so deep that building it would overflow the stack of the loader."""
-    depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:
-            raise ConfigInvalid(f"{source}: expected at most {MAX_DEPTH} levels, got more")
-
-
-def _check_size(values: Any, source: str) -> None:
-    """Refuses what is short only because its aliases are not written out."""
-    left = [values]
-    for _ in range(MAX_VALUES):
-        if not left:
-            return
-        value = left.pop()
-        if isinstance(value, dict):
-            left += value.values()
-        elif isinstance(value, list):
-            left += value
-    raise ConfigInvalid(f"{source}: expected at most {MAX_VALUES} values, got more")
-
-
 def _path(place: tuple[int | str, ...]) -> str:
     text = ""
     for step in place:
+        if step == "[key]":  # the name itself is at fault; it is the step before
+            continue
+        if isinstance(step, str) and not step.isprintable():
+            step = repr(step)[1:-1]
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
     return text or "(document)"
 
@@ -555,7 +558,23 @@ def _path(place: tuple[int | str, ...]) -> str:
 def _words(fault: Any) -> str:
     if fault["type"] == "extra_forbidden":
         return "no such setting"
-    given = repr(fault["input"])
-    if len(given) > 80:
-        given = given[:77] + "..."
-    return f"{fault['msg'][:1].lower()}{fault['msg'][1:]}, got {given}"
+    said = fault["msg"].removeprefix("Value error, ")
+    said = f"{said[:1].lower()}{said[1:]}"
+    return f"{said}{_given_text(fault['loc'], fault['input'])}"
+
+
+def _given_text(place: tuple[int | str, ...], value: Any) -> str:
+    """What was given, where it can be shown: no secret stands in the document, unless by mistake.
+
+    An address may have a password in it, a path may be what the file should hold, and whatever is
+    no single value may have either somewhere.
+    """
+    if isinstance(value, Mapping):
+        return ", got a mapping"
+    if isinstance(value, list):
+        return ", got a list"
+    text = repr(value)
+    secret = bool(place) and place[-1] in _MAY_HOLD_A_SECRET
+    if secret or any(sign in text for sign in ("@", "://", "-----")):
+        return ", got what is not repeated here"
+    return f", got {text[:77]}..." if len(text) > 80 else f", got {text}"

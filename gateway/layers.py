@@ -47,6 +47,26 @@ class Setting:
     source: str
 
 
+@dataclass(frozen=True, slots=True)
+class Layered:
+    """A document, what lies over it, and what is in force of both.
+
+    Attributes:
+        given: the later goes before the earlier.
+    """
+
+    document: Config
+    given: Sequence[Given]
+    effective: Config
+
+    def giver(self, path: str) -> str:
+        """The variable or option that decides a value, by its path; empty where none does."""
+        for one in reversed(self.given):
+            if f"{path}.".startswith(f"{'.'.join(one.path)}."):
+                return one.by
+        return ""
+
+
 def from_environment(environ: Mapping[str, str], models: Iterable[str]) -> list[Given]:
     """The fields that variables set, by name of the variable.
 
@@ -129,7 +149,18 @@ def effective(document: Config, environ: Mapping[str, str], flags: Sequence[Give
     Raises:
         ConfigInvalid: a variable or option does not fit.
     """
-    return override(document, _given(document, environ, flags))
+    return lay(document, environ, flags).effective
+
+
+def lay(document: Config, environ: Mapping[str, str], flags: Sequence[Given]) -> Layered:
+    """A document under the environment and the command line.
+
+    Raises:
+        ConfigInvalid: a variable or option does not fit.
+    """
+    given = _given(document, environ, flags)
+    # Checking hundreds of models again takes as long as the first time.
+    return Layered(document, given, override(document, given) if given else document)
 
 
 def settings(document: Config, environ: Mapping[str, str], flags: Sequence[Given]) -> list[Setting]:
@@ -138,17 +169,15 @@ def settings(document: Config, environ: Mapping[str, str], flags: Sequence[Given
     Raises:
         ConfigInvalid: as `effective`.
     """
-    given = _given(document, environ, flags)
-    merged = override(document, given)
+    layered = lay(document, environ, flags)
+    merged = layered.effective
     written = leaves(document.model_dump(mode="json", exclude_unset=True))
     values = leaves(merged.model_dump(mode="json", exclude={"models"}))
     values |= leaves(merged.model_dump(mode="json", include={"models"}, exclude_unset=True))
 
     def source(path: tuple[str, ...]) -> str:
-        for one in reversed(given):
-            if path[: len(one.path)] == one.path:
-                return one.by
-        return "document" if path in written else "default"
+        by = layered.giver(".".join(path))
+        return by or ("document" if path in written else "default")
 
     return [Setting(".".join(path), value, source(path)) for path, value in values.items()]
 

@@ -34,11 +34,11 @@ from gateway.errors import (
     NotFound,
     RepositoryForbidden,
 )
-from gateway.models.names import check_name
 from gateway.monitor.arena import Arena
 from gateway.monitor.observe import WorkerObserver
 from gateway.monitor.report import find_model
 from gateway.monitor.statistics import statistics
+from gateway.names import check_name
 from gateway.plan import READY
 from gateway.wire import coding
 from gateway.wire.answers import error_body, error_headers

@@ -17,9 +17,10 @@ from typing import Any
 
 import orjson
 
-# The states that the repository index knows, and the one reason that is told from others.
+# The states that the repository index knows, and the reasons that are told from others.
 READY, LOADING, UNAVAILABLE = "READY", "LOADING", "UNAVAILABLE"
 UNLOADED = "unloaded"
+UNASKED = "registered; give it an alias to have it served"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,11 @@ class Absent:
     def unloaded(self) -> bool:
         """Out of service because somebody wanted it so."""
         return self.reason == UNLOADED
+
+    @property
+    def unasked(self) -> bool:
+        """A version that nobody asked to have served."""
+        return self.reason == UNASKED
 
     @property
     def broken(self) -> bool:

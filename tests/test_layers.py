@@ -38,13 +38,21 @@ def test_flags_go_before_variables_and_those_before_the_document():
         pytest.param("SERVER__HOST", "0.0.0.0", lambda c: c.server.host, id="word"),
         pytest.param("REPOSITORY__ALLOW_LOAD", "true", lambda c: c.repository.allow_load, id="yes"),
         pytest.param(
-            "SERVER__TRUSTED_PROXIES", "[a, b]", lambda c: c.server.trusted_proxies, id="list"
+            "SERVER__TRUSTED_PROXIES",
+            "[10.0.0.1, 10.1.0.0/16]",
+            lambda c: c.server.trusted_proxies,
+            id="list",
         ),
         pytest.param("SERVER__WORKERS", "", lambda c: c.server.workers, id="none"),
     ],
 )
 def test_values_are_written_as_in_the_document(name, value, found):
-    expected = {"64": 64, "true": True, "[a, b]": ["a", "b"], "": None}.get(value, value)
+    expected = {
+        "64": 64,
+        "true": True,
+        "[10.0.0.1, 10.1.0.0/16]": ["10.0.0.1", "10.1.0.0/16"],
+        "": None,
+    }.get(value, value)
     assert found(under(**{f"PENSTOCK_{name}": value})) == expected
 
 

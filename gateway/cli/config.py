@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -17,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.cli.actions import add_action
 from gateway.cli.output import say, say_json, table
-from gateway.errors import NotFound
 
 if TYPE_CHECKING:
+    from gateway.cli.proposing import Told
     from gateway.control.differences import Difference
-    from gateway.control.revisions import Revision, Revisions
+    from gateway.control.revisions import Revision
     from gateway.layers import Setting
 
 
@@ -47,7 +46,6 @@ def configure(subparsers: Any) -> None:
 
     apply = add_action(actions, "apply", apply_file, "put a document in force, as a new revision")
     apply.add_argument("file", type=Path, metavar="FILE", help="YAML document")
-    apply.add_argument("--dry-run", action="store_true", help="only tell what would change")
     _add_terms(apply)
 
     history = add_action(actions, "history", list_revisions, "list the revisions, newest first")
@@ -80,10 +78,12 @@ def print_schema(args: argparse.Namespace) -> int:
 
 
 def check_file(args: argparse.Namespace) -> int:
-    """Prints that the document is fine, or raises `ConfigInvalid` with all its faults."""
-    from gateway import config
+    """Prints that `serve` would take the document, or raises `ConfigInvalid` with all faults."""
+    from gateway import config, layers
+    from gateway.cli import preflight
 
     document = config.load(args.file)
+    preflight.check(layers.effective(document, os.environ, ()))
     if args.json:
         say_json({"ok": True, "file": str(args.file), "config": document.model_dump(mode="json")})
     else:
@@ -94,17 +94,9 @@ def check_file(args: argparse.Namespace) -> int:
 
 def print_difference(args: argparse.Namespace) -> int:
     """Prints a line for everything that differs."""
-    from gateway import config
-    from gateway.control.differences import differences
+    from gateway.cli import proposing
 
-    def read(word: str) -> config.Config:
-        if word.isascii() and word.isdigit() and not Path(word).exists():
-            return _revision(args.home, int(word)).config
-        return config.load(Path(word))
-
-    old = _revision(args.home).config if args.new is None else read(args.old)
-    new = read(args.new or args.old)
-    found = differences(old, new)
+    found = proposing.difference(args.home, args.old, args.new)
     if args.json:
         say_json([one.as_json() for one in found])
     else:
@@ -114,45 +106,27 @@ def print_difference(args: argparse.Namespace) -> int:
 
 def apply_file(args: argparse.Namespace) -> int:
     """Checks, tells what changes, stores, and waits until a running server follows."""
-    from gateway import config
-    from gateway.control.audit import at_terminal
-    from gateway.control.revisions import changes
+    from gateway.cli import proposing
 
-    document, source = config.read_text(args.file), str(args.file.absolute())
-    before = _revision(args.home)
-    found = changes(before, document, str(args.file), args.if_revision)
-    if args.dry_run:
-        return _tell_dry_run(args, before, found)
-    with _revisions(args.home) as revisions:
-        # What is told must be what happens: nobody else's revision may come in between.
-        added = revisions.add(
-            document,
-            at_terminal(),
-            source=source,
-            note=args.note,
-            if_revision=before.number,
-        )
-    return _tell(args, before, added, found)
+    told = proposing.apply(args.home, args.file, args.if_revision, args.note, args.dry_run)
+    return _tell(args, told)
 
 
 def roll_back(args: argparse.Namespace) -> int:
     """Stores an earlier document as the newest revision."""
-    from gateway.control.audit import at_terminal
-    from gateway.control.differences import differences
+    from gateway.cli import proposing
 
-    with _revisions(args.home) as revisions:
-        before = revisions.newest()
-        wanted = before.number if args.if_revision is None else args.if_revision
-        added = revisions.rollback(at_terminal(), args.number, args.note, wanted)
-        found = differences(before.config, added.config)
-    return _tell(args, before, added, found)
+    told = proposing.roll_back(args.home, args.number, args.if_revision, args.note, args.dry_run)
+    return _tell(args, told)
 
 
 def list_revisions(args: argparse.Namespace) -> int:
     """Prints one line a revision."""
+    from gateway.cli import proposing
+
     found: Sequence[Revision] = ()
-    if _is_there(args.home):
-        with _revisions(args.home) as revisions:
+    if proposing.is_there(args.home):
+        with proposing.opened(args.home) as revisions:
             found = revisions.history(args.before, max(args.limit, 0))
     if args.json:
         say_json([one.as_json(whole=False) for one in found])
@@ -176,7 +150,9 @@ def show_revision(args: argparse.Namespace) -> int:
     """Prints a document as it was applied, or what is in force value by value."""
     if args.effective:
         return _show_effective(args)
-    found = _revision(args.home, args.number)
+    from gateway.cli import proposing
+
+    found = proposing.revision(args.home, args.number)
     if args.json:
         say_json(found.as_json())
     elif found.document:
@@ -187,16 +163,16 @@ def show_revision(args: argparse.Namespace) -> int:
 def _show_effective(args: argparse.Namespace) -> int:
     """Of the running server, which alone knows its environment; else as one would start here."""
     from gateway import layers
-    from gateway.cli import running
+    from gateway.cli import proposing, running
 
     server = running.find(args.home) if args.number is None else None
     if server is not None:
         with running.admin(args.home, server) as control:
-            answer = control.ask("GET", "/api/config/effective")
+            answer = control.effective_config()
         number = answer["revision"]
         settings = [layers.Setting(**one) for one in answer["settings"]]
     else:
-        found = _revision(args.home, args.number)
+        found = proposing.revision(args.home, args.number)
         number, settings = found.number, layers.settings(found.config, os.environ, ())
     if args.json:
         say_json({"revision": number, "settings": [asdict(one) for one in settings]})
@@ -209,65 +185,33 @@ def _show_effective(args: argparse.Namespace) -> int:
 
 
 def _add_terms(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dry-run", action="store_true", help="only tell what would change")
     parser.add_argument("--note", default="", metavar="TEXT", help="why, for the history")
     parser.add_argument(
         "--if-revision", type=int, metavar="N", help="only if this is the newest revision"
     )
 
 
-@contextmanager
-def _revisions(home: Path) -> Iterator[Revisions]:
-    from gateway.control.revisions import Revisions
-    from gateway.control.store import Store
-
-    with Store.open(home) as store:
-        yield Revisions(store)
-
-
-def _is_there(home: Path) -> bool:
-    """Whether the home has a database: looking at one that is not there does not make one."""
-    from gateway.control.store import FILE
-
-    return (home / FILE).exists()
-
-
-def _revision(home: Path, number: int | None = None) -> Revision:
-    """One revision; the newest where none is named."""
-    from gateway.control.revisions import NONE
-
-    if not _is_there(home):
-        if number is None:
-            return NONE
-        raise NotFound(f"no revision {number} of the configuration under {home}")
-    with _revisions(home) as revisions:
-        return revisions.newest() if number is None else revisions.get(number)
-
-
-def _tell_dry_run(args: argparse.Namespace, before: Revision, found: Sequence[Difference]) -> int:
-    if args.json:
-        told = [one.as_json() for one in found]
-        say_json({"revision": before.number, "dry_run": True, "changes": told})
-    else:
-        _print_changes(found)
-    return 0
-
-
-def _tell(
-    args: argparse.Namespace, before: Revision, added: Revision, found: Sequence[Difference]
-) -> int:
+def _tell(args: argparse.Namespace, told: Told) -> int:
     from gateway.cli import verdict
 
-    answer = verdict.announce_models(args.home, {one.model for one in found if one.model})
+    changes = [one.as_json() for one in told.changes]
+    if args.dry_run:
+        if args.json:
+            say_json({"revision": told.after, "dry_run": True, "changes": changes})
+        else:
+            _print_changes(told.changes)
+        return 0
+    answer = verdict.of_change(told.answer)
     if args.json:
-        told = [one.as_json() for one in found]
-        whole = {"revision": added.number, "before": before.number, "changes": told}
+        whole = {"revision": told.after, "before": told.before, "changes": changes}
         say_json({**whole, "server": answer.as_json()})
         return answer.status
-    if added.number == before.number:
-        say(f"revision {added.number} says this already")
+    if told.after == told.before:
+        say(f"revision {told.after} says this already")
     else:
-        say(f"revision {added.number}, after {before.number}")
-    _print_changes(found)
+        say(f"revision {told.after}, after {told.before}")
+    _print_changes(told.changes)
     for line in answer.words():
         say(line)
     return answer.status

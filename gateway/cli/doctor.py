@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli.output import say, say_json
-from gateway.errors import ConfigInvalid
+from gateway.errors import GatewayError
 
 if TYPE_CHECKING:
     from gateway.cli.findings import Case, Finding
+    from gateway.config import Config
 
 
 def configure(subparsers: Any) -> None:
@@ -29,7 +30,11 @@ def configure(subparsers: Any) -> None:
         help="check this machine and installation, and say what to do",
         description="Checks machine, installation and configuration. Exit status 1: one failed.",
     )
-    parser.add_argument("--config", type=Path, help="the document that would be served")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        help="the document that would be served; without, the newest revision that was applied",
+    )
     add_home(parser)
     parser.add_argument("--json", action="store_true", help="findings as one JSON document")
     parser.set_defaults(run=run)
@@ -48,15 +53,27 @@ def run(args: argparse.Namespace) -> int:
             _print(finding)
 
     try:
-        document = layers.effective(config.load(args.config), os.environ, ())
-        note(Finding("configuration", "ok", str(args.config or "none: the defaults apply")))
-    except ConfigInvalid as error:
+        found, name = _document(args.config, args.home)
+        document = layers.effective(found, os.environ, ())
+        note(Finding("configuration", "ok", name))
+    except GatewayError as error:
         document = config.Config()
         for fault in str(error).splitlines():
             note(Finding("configuration", "fail", fault, "correct it: penstock config schema"))
     for finding in _examine(Case(document, args.home.absolute())):
         note(finding)
     return _conclude(findings, args.json)
+
+
+def _document(path: Path | None, home: Path) -> tuple[Config, str]:
+    """What `serve` would take here, and how it is called."""
+    from gateway import config
+    from gateway.cli import proposing
+
+    if path is not None:
+        return config.load(path), str(path)
+    newest = proposing.revision(home)
+    return newest.config, f"revision {newest.number}" if newest.number else "the defaults apply"
 
 
 def _examine(case: Case) -> Iterator[Finding]:

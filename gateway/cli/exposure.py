@@ -1,6 +1,7 @@
 """Checks of `penstock doctor` that look at who can reach the two ports, and what stops them.
 
-Knows the configuration and the keys of a home. A check changes nothing.
+Knows the configuration and the keys of a home, and where its server listens. A check changes
+nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 
 from gateway.access import secret
 from gateway.cli.findings import Case, Finding
+from gateway.cli.running import find
 from gateway.config import Tls, is_loopback
 from gateway.control.keys import Keys
 from gateway.control.store import FILE, Store
@@ -20,17 +22,8 @@ _CREATE = "penstock keys create --name NAME --role"
 def check_access(case: Case) -> Iterator[Finding]:
     """Whether others reach a port that asks nobody who they are, or that nobody has a key to."""
     config = case.config
-    data, asks = config.server.host, config.access.data == "keys"
-    if asks and not _has_key(case, "client", config.server.tls):
-        found = "the data port asks for keys, and there is no client key"
-        yield Finding("access", "warn", found, f"{_CREATE} client")
-    elif asks:
-        yield Finding("access", "ok", "the data port asks for keys")
-    elif is_loopback(data):
-        yield Finding("access", "ok", "the data port is open to this machine alone")
-    else:
-        found = f"the data port on {data} is open to everybody who reaches it"
-        yield Finding("access", "warn", found, "set access.data: keys, or a proxy that asks")
+    asks = config.access.data == "keys"
+    yield _data_port(case, "the data port", config.server.host, asks)
     control = config.control.host
     if not config.control_asks:
         yield Finding("access", "ok", "the control port is open to this machine alone")
@@ -39,6 +32,27 @@ def check_access(case: Case) -> Iterator[Finding]:
         yield Finding("access", "fail", found, f"{_CREATE} admin")
     else:
         yield Finding("access", "ok", "the control port asks for keys")
+    # It goes on as it was started, under options that stand in no document.
+    server = find(case.home) or {}
+    host = server.get("host", config.server.host)
+    if (
+        server.get("asks") is False
+        and not is_loopback(host)
+        and (asks or host != config.server.host)
+    ):
+        yield _data_port(case, "the running server's data port", host, asks=False)
+
+
+def _data_port(case: Case, port: str, host: str, asks: bool) -> Finding:
+    if asks and not _has_key(case, "client", case.config.server.tls):
+        found = f"{port} asks for keys, and there is no client key"
+        return Finding("access", "warn", found, f"{_CREATE} client")
+    if asks:
+        return Finding("access", "ok", f"{port} asks for keys")
+    if is_loopback(host):
+        return Finding("access", "ok", f"{port} is open to this machine alone")
+    found = f"{port} on {host} is open to everybody who reaches it"
+    return Finding("access", "warn", found, "set access.data: keys, or a proxy that asks")
 
 
 def check_secret(case: Case) -> Iterator[Finding]:
@@ -50,8 +64,8 @@ def check_secret(case: Case) -> Iterator[Finding]:
 
 
 def _has_key(case: Case, role: str, tls: Tls | None) -> bool:
-    """Whether anybody has a key of a role, or a certificate that does as well."""
-    if case.config.knows_certificate(role, tls):
+    """Whether anybody has a key of a role, or a token or certificate that does as well."""
+    if case.config.access.jwt is not None or case.config.knows_certificate(role, tls):
         return True
     if not (case.home / FILE).exists():
         return False

@@ -110,7 +110,7 @@ def _url(host: str, port: int, encrypted: bool) -> str:
 
 
 def notify(home: Path, model: str | None) -> dict[str, Any] | None:
-    """Has the running server read its sources again, and waits for one model, or for all of them.
+    """Has the running server look at its models again, and waits for one model, or for all of them.
 
     Returns:
         Its answer: `plan` (number) and `absent` (what does not serve, with reasons); None if no
@@ -123,7 +123,7 @@ def notify(home: Path, model: str | None) -> dict[str, Any] | None:
     if server is None:
         return None
     with admin(home, server) as control:
-        return control.reload(model)
+        return control.reload(model, config=False)
 
 
 def _proof(home: Path) -> str | None:

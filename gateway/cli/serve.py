@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
-import importlib.util
 import logging
 import os
 import resource
@@ -24,7 +23,7 @@ import gateway
 from gateway.errors import ConfigInvalid, StoreFailed
 
 if TYPE_CHECKING:
-    from gateway.config import Config, Given, Jwt
+    from gateway.config import Config, Given
     from gateway.control.audit import Actor
     from gateway.control.keys import Keys
     from gateway.control.revisions import Revision
@@ -87,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
     # Until the supervisor listens to it, a reload has nothing to reload.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from gateway import layers, logs, processes
+    from gateway.cli import preflight
 
     # Before any secret is read, whatever is configured: there always is the home's own.
     processes.leave_no_cores()
@@ -100,9 +100,10 @@ def run(args: argparse.Namespace) -> int:
     (home / "run" / "server.json").unlink(missing_ok=True)
     revision = _revision(home, path)
     settings = layers.effective(revision.config, os.environ, flags)
-    _check_access_file(settings.log.access_file)
+    doubts = preflight.check(settings)
     logs.set_up(settings.log.format, settings.log.level, "supervisor")
-    _check_certificates(settings)
+    for doubt in doubts:
+        log.warning("%s", doubt)
     prepare_environment(home)
     _raise_file_limit()
     started = time.monotonic()
@@ -117,11 +118,9 @@ def run(args: argparse.Namespace) -> int:
     from gateway.control import main as control
     from gateway.control.keys import Keys
     from gateway.control.store import Store
-    from gateway.control.tracing import check as check_tracing
     from gateway.inherited import Launch
     from kernels import _jit
 
-    check_tracing(settings.tracing)
     # What is wrong with it is better said now than by a child over and over.
     with Store.open(home) as store:
         secret = server_secret(home)
@@ -237,8 +236,6 @@ def _check_access(settings: Config, keys: Keys) -> None:
     client = settings.knows_certificate("client", settings.server.tls) or keys.has_active("client")
     if settings.access.data == "keys" or settings.control_asks:
         keys.check_secret()
-    if jwt is not None:
-        _check_tokens(jwt)
     if jwt is None and not is_loopback(settings.control.host) and not admin:
         raise ConfigInvalid(
             f"control.host {settings.control.host}: expected at least one admin key where other"
@@ -254,42 +251,10 @@ def _check_access(settings: Config, keys: Keys) -> None:
         log.warning("no client key exists: penstock keys create --name NAME --role client")
 
 
-def _check_tokens(jwt: Jwt) -> None:
-    """Finds out now what would otherwise refuse every token later.
-
-    Raises:
-        ConfigInvalid: PyJWT is not installed, or the file of keys is none.
-    """
-    if importlib.util.find_spec("jwt") is None:
-        raise ConfigInvalid("access.jwt: needs PyJWT: pip install 'penstock[auth]'")
-    if jwt.jwks_file is not None:
-        from gateway.control.jwks import read_file
-
-        read_file(jwt.jwks_file)
-
-
-def _check_certificates(settings: Config) -> None:
-    """A fault in them is better said now than by a worker over and over."""
-    from gateway.tls import Certificates
-
-    for place, section in (("server.tls", settings.server), ("control.tls", settings.control)):
-        if section.tls is not None and (fault := Certificates(section.tls, place).fault):
-            log.warning("%s", fault)
-
-
 def file_limit(soft: int, hard: int) -> int:
     """What a server makes of the limits of open files that it is started with."""
     wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
     return soft if soft == resource.RLIM_INFINITY or soft > wanted else wanted
-
-
-def _check_access_file(path: Path | None) -> None:
-    """A file that no worker could write to is better told before there are any."""
-    if path is not None:
-        try:
-            os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK, 0o640))
-        except OSError as error:
-            raise ConfigInvalid(f"log.access_file {path}: {error.strerror}") from error
 
 
 def _raise_file_limit() -> None:

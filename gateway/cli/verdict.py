@@ -5,7 +5,7 @@ Knows how to ask it and how to say what it answered. Knows nothing of the change
 
 from __future__ import annotations
 
-from collections.abc import Callable, Set
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,16 +68,6 @@ def announce(home: Path, model: str, version: int | None = None) -> Verdict:
         model: the model that changed.
         version: the version that should serve now; None: any fault of the model counts.
     """
-    return _announce(home, model, lambda name, number: name == model and version in (None, number))
-
-
-def announce_models(home: Path, models: Set[str]) -> Verdict:
-    """As `announce`, of several models: waits for all that should run, unless it is just one."""
-    (awaited,) = models if len(models) == 1 else (None,)
-    return _announce(home, awaited, lambda name, _: name in models)
-
-
-def _announce(home: Path, model: str | None, concerns: Callable[[str, int], bool]) -> Verdict:
     try:
         answer = running.notify(home, model)
     except GatewayError as error:
@@ -85,11 +75,22 @@ def _announce(home: Path, model: str | None, concerns: Callable[[str, int], bool
     if answer is None:
         return Verdict(False)
     faults = tuple(
-        f"model '{fault['name']}' version {fault['version']} does not serve: {fault['reason']}"
-        for fault in answer.get("absent", ())
-        if concerns(fault["name"], fault["version"])
+        _fault(one)
+        for one in answer.get("absent", ())
+        if one["name"] == model and version in (None, one["version"])
     )
     return Verdict(True, answer.get("plan"), faults)
+
+
+def _fault(one: Mapping[str, Any]) -> str:
+    return f"model '{one['name']}' version {one['version']} does not serve: {one['reason']}"
+
+
+def of_change(answer: Mapping[str, Any] | None) -> Verdict:
+    """What a server answered to a change of its configuration; None: there is none."""
+    if answer is None:
+        return Verdict(False)
+    return Verdict(True, answer["plan"], tuple(_fault(one) for one in answer["refused"]))
 
 
 def serving(home: Path) -> Serving | None:

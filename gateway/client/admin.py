@@ -5,7 +5,7 @@ Knows what an operator can ask for. Knows nothing of how it is done.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gateway.client import calls
@@ -44,17 +44,129 @@ class Admin(Line):
         """Takes a model out of service until it is loaded again."""
         self._do(calls.change_model(model, "unload"), timeout_s)
 
-    def reload(self, model: str | None = None, timeout_s: float | None = None) -> dict[str, Any]:
+    def reload(
+        self, model: str | None = None, timeout_s: float | None = None, *, config: bool = True
+    ) -> dict[str, Any]:
         """Has configuration and models read again: `plan` (number), `absent` (what does not serve).
 
         Args:
             model: wait for what becomes of this one alone; None: of all.
             timeout_s: other than the client's own.
+            config: False: the models alone; the file of `--config` is not read again.
 
         Raises:
             ConfigInvalid: the document has faults; nothing changed.
         """
-        return self._do(calls.reload(model), timeout_s)
+        return self._do(calls.reload(model, config), timeout_s)
+
+    def config(self, revision: int | None = None) -> dict[str, Any]:
+        """A document as it was applied: `number`, `document`, `who`, `at`, `note`, `source`.
+
+        Args:
+            revision: its number; None: what is in force.
+        """
+        return self._do(calls.config(revision))
+
+    def effective_config(self) -> dict[str, Any]:
+        """Every value in force: `revision`, `settings` (`path`, `value`, `source`)."""
+        return self._do(calls.effective_config())
+
+    def apply_config(
+        self,
+        document: str,
+        if_revision: int,
+        *,
+        note: str = "",
+        source: str = "",
+        dry_run: bool = False,
+        timeout_s: float | None = None,
+    ) -> dict[str, Any]:
+        """Puts a document in force and waits until the workers follow; or tells what would change.
+
+        Args:
+            document: YAML.
+            if_revision: the number of what is changed: somebody else's work is not overwritten.
+            note: why, for the history.
+            source: the file that it comes from.
+            dry_run: change nothing.
+            timeout_s: other than the client's own.
+
+        Returns:
+            `revision` and `before` (numbers), `changes`, `plan`, `absent` (what does not serve),
+            `refused` (what of that the change is to blame for).
+
+        Raises:
+            ConfigInvalid: it has faults, or does not fit this server; nothing changed.
+            PreconditionFailed: another revision is in force by now.
+        """
+        return self._do(calls.apply_config(document, if_revision, note, source, dry_run), timeout_s)
+
+    def roll_back_config(
+        self,
+        if_revision: int,
+        revision: int | None = None,
+        *,
+        note: str = "",
+        dry_run: bool = False,
+        timeout_s: float | None = None,
+    ) -> dict[str, Any]:
+        """Puts an earlier document in force again; all as `apply_config`.
+
+        Args:
+            if_revision: the number of what is changed.
+            revision: which comes back; None: the one before.
+            note: why, for the history.
+            dry_run: change nothing.
+            timeout_s: other than the client's own.
+        """
+        return self._do(calls.roll_back_config(if_revision, revision, note, dry_run), timeout_s)
+
+    def revisions(self, before: int | None = None, limit: int = 100) -> dict[str, Any]:
+        """A page of the history: `revisions`, the newest first, and `next` (`before` of the next).
+
+        Args:
+            before: only those of a lower number.
+            limit: at most so many.
+        """
+        return self._do(calls.revisions(before, limit))
+
+    def list_keys(self) -> list[dict[str, Any]]:
+        """Every key there ever was; never the key itself."""
+        return self._do(calls.keys())
+
+    def create_key(
+        self,
+        name: str,
+        role: str,
+        models: Sequence[str] = ("*",),
+        expires: str | None = None,
+    ) -> dict[str, Any]:
+        """Makes a key; its `key` is told this once.
+
+        Args:
+            name: what logs and metrics call it.
+            role: what it may do.
+            models: the models it may call.
+            expires: `30d` from now, or a date to come; None: never.
+        """
+        return self._do(calls.create_key(name, role, models, expires))
+
+    def rotate_key(self, id: int, overlap: str | None = None) -> dict[str, Any]:
+        """Makes a key in the place of another, which stays good for `overlap` (`1h`)."""
+        return self._do(calls.rotate_key(id, overlap))
+
+    def revoke_key(self, id: int) -> dict[str, Any]:
+        """Takes a key back at once and for good."""
+        return self._do(calls.revoke_key(id))
+
+    def audit(self, after: int = 0, limit: int = 100) -> dict[str, Any]:
+        """A page of the audit: `entries`, ascending, and `next` (`after` of the next page).
+
+        Args:
+            after: an entry's id; those past it are told.
+            limit: at most so many.
+        """
+        return self._do(calls.audit(after, limit))
 
     def metrics(self, triton: bool = True) -> str:
         """Prometheus' text; without Triton's names where those are not wanted."""
@@ -65,8 +177,9 @@ class Admin(Line):
         method: str,
         path: str,
         document: Any = None,
-        query: Mapping[str, str] | None = None,
+        query: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         """Any operation of `/api/openapi.json` that answers with a JSON object.
 
@@ -74,10 +187,11 @@ class Admin(Line):
             method: of the operation.
             path: of the operation.
             document: sent as JSON.
-            query: parameters behind the path.
+            query: parameters behind the path; what is None is left out.
             timeout_s: other than the client's own.
+            headers: more of them, as `If-Match`.
         """
-        return self._do(calls.admin(method, path, document, query), timeout_s)
+        return self._do(calls.admin(method, path, document, query, headers), timeout_s)
 
 
 class AsyncAdmin(AsyncLine):
@@ -113,10 +227,77 @@ class AsyncAdmin(AsyncLine):
         await self._do(calls.change_model(model, "unload"), timeout_s)
 
     async def reload(
-        self, model: str | None = None, timeout_s: float | None = None
+        self, model: str | None = None, timeout_s: float | None = None, *, config: bool = True
     ) -> dict[str, Any]:
         """Has configuration and models read again."""
-        return await self._do(calls.reload(model), timeout_s)
+        return await self._do(calls.reload(model, config), timeout_s)
+
+    async def config(self, revision: int | None = None) -> dict[str, Any]:
+        """A document as it was applied."""
+        return await self._do(calls.config(revision))
+
+    async def effective_config(self) -> dict[str, Any]:
+        """Every value in force."""
+        return await self._do(calls.effective_config())
+
+    async def apply_config(
+        self,
+        document: str,
+        if_revision: int,
+        *,
+        note: str = "",
+        source: str = "",
+        dry_run: bool = False,
+        timeout_s: float | None = None,
+    ) -> dict[str, Any]:
+        """Puts a document in force and waits until the workers follow."""
+        return await self._do(
+            calls.apply_config(document, if_revision, note, source, dry_run), timeout_s
+        )
+
+    async def roll_back_config(
+        self,
+        if_revision: int,
+        revision: int | None = None,
+        *,
+        note: str = "",
+        dry_run: bool = False,
+        timeout_s: float | None = None,
+    ) -> dict[str, Any]:
+        """Puts an earlier document in force again."""
+        return await self._do(
+            calls.roll_back_config(if_revision, revision, note, dry_run), timeout_s
+        )
+
+    async def revisions(self, before: int | None = None, limit: int = 100) -> dict[str, Any]:
+        """A page of the history."""
+        return await self._do(calls.revisions(before, limit))
+
+    async def list_keys(self) -> list[dict[str, Any]]:
+        """Every key there ever was."""
+        return await self._do(calls.keys())
+
+    async def create_key(
+        self,
+        name: str,
+        role: str,
+        models: Sequence[str] = ("*",),
+        expires: str | None = None,
+    ) -> dict[str, Any]:
+        """Makes a key."""
+        return await self._do(calls.create_key(name, role, models, expires))
+
+    async def rotate_key(self, id: int, overlap: str | None = None) -> dict[str, Any]:
+        """Makes a key in the place of another, which stays good for `overlap` (`1h`)."""
+        return await self._do(calls.rotate_key(id, overlap))
+
+    async def revoke_key(self, id: int) -> dict[str, Any]:
+        """Takes a key back at once and for good."""
+        return await self._do(calls.revoke_key(id))
+
+    async def audit(self, after: int = 0, limit: int = 100) -> dict[str, Any]:
+        """A page of the audit."""
+        return await self._do(calls.audit(after, limit))
 
     async def metrics(self, triton: bool = True) -> str:
         """Prometheus' text."""
@@ -127,8 +308,9 @@ class AsyncAdmin(AsyncLine):
         method: str,
         path: str,
         document: Any = None,
-        query: Mapping[str, str] | None = None,
+        query: Mapping[str, Any] | None = None,
         timeout_s: float | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         """Any operation that answers with a JSON object."""
-        return await self._do(calls.admin(method, path, document, query), timeout_s)
+        return await self._do(calls.admin(method, path, document, query, headers), timeout_s)

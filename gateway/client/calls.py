@@ -179,21 +179,103 @@ def change_model(name: str, action: str) -> Call[dict[str, Any]]:
     return admin("POST", f"/api/models/{quote(name, safe='')}/{action}")
 
 
-def reload(model: str | None) -> Call[dict[str, Any]]:
+def reload(model: str | None, config: bool) -> Call[dict[str, Any]]:
     """Reading configuration and models again, and waiting for one model or for all."""
-    return admin("POST", "/api/reload", query=None if model is None else {"model": model})
+    return admin("POST", "/api/reload", query={"model": model, "config": None if config else 0})
+
+
+def config(number: int | None = None) -> Call[dict[str, Any]]:
+    """A revision with its document; the newest where none is named."""
+    return admin("GET", "/api/config" if number is None else f"/api/config/revisions/{number}")
+
+
+def effective_config() -> Call[dict[str, Any]]:
+    """Every value in force."""
+    return admin("GET", "/api/config/effective")
+
+
+def apply_config(
+    document: str, if_revision: int, note: str, source: str, dry_run: bool
+) -> Call[dict[str, Any]]:
+    """Putting a document in force, or asking what it would change."""
+    query = {"note": note or None, "source": source or None, "dry_run": int(dry_run) or None}
+    sent = Payload(document.encode(), {"content-type": "application/yaml", **_match(if_revision)})
+    return _object_call("PUT", "/api/config", query, sent)
+
+
+def roll_back_config(
+    if_revision: int, number: int | None, note: str, dry_run: bool
+) -> Call[dict[str, Any]]:
+    """Putting an earlier document in force, or asking what it would change."""
+    query = {"revision": number, "note": note or None, "dry_run": int(dry_run) or None}
+    sent = Payload(headers=_match(if_revision))
+    return _object_call("POST", "/api/config/rollback", query, sent)
+
+
+def revisions(before: int | None, limit: int) -> Call[dict[str, Any]]:
+    """A page of the history."""
+    return admin("GET", "/api/config/revisions", query={"before": before, "limit": limit})
+
+
+def keys() -> Call[list[dict[str, Any]]]:
+    """Every key there ever was."""
+    return Call("GET", "/api/keys", lambda reply: _list(reply, "keys"))
+
+
+def create_key(
+    name: str, role: str, models: Sequence[str], expires: str | None
+) -> Call[dict[str, Any]]:
+    """Making a key."""
+    wanted = {"name": name, "role": role, "models": list(models), "expires": expires}
+    return admin("POST", "/api/keys", wanted)
+
+
+def rotate_key(id: int, overlap: str | None) -> Call[dict[str, Any]]:
+    """Making a key in the place of another."""
+    return admin("POST", f"/api/keys/{id}/rotate", {"overlap": overlap})
+
+
+def revoke_key(id: int) -> Call[dict[str, Any]]:
+    """Taking a key back."""
+    return admin("DELETE", f"/api/keys/{id}")
+
+
+def audit(after: int, limit: int) -> Call[dict[str, Any]]:
+    """A page of the audit."""
+    return admin("GET", "/api/audit", query={"after": after, "limit": limit})
 
 
 def admin(
     method: str,
     path: str,
     document: Any = None,
-    query: Mapping[str, str] | None = None,
+    query: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Call[dict[str, Any]]:
-    """Any operation of the admin API that answers with a JSON object."""
-    sent = Payload()
+    """Any operation of the admin API that answers with a JSON object.
+
+    Args:
+        method: of the operation.
+        path: of the operation.
+        document: sent as JSON.
+        query: parameters behind the path; what is None is left out.
+        headers: more of them, as `If-Match`.
+    """
+    sent = Payload(headers=headers)
     if document is not None:
-        sent = Payload(orjson.dumps(document), {"content-type": "application/json"})
-    whole = f"{path}?{urlencode(query)}" if query else path
+        kind = {"content-type": "application/json"}
+        sent = Payload(orjson.dumps(document), {**kind, **(headers or {})})
+    return _object_call(method, path, query, sent)
+
+
+def _match(revision: int) -> dict[str, str]:
+    return {"if-match": f'"{revision}"'}
+
+
+def _object_call(
+    method: str, path: str, query: Mapping[str, Any] | None, sent: Payload
+) -> Call[dict[str, Any]]:
+    given = {name: value for name, value in (query or {}).items() if value is not None}
+    whole = f"{path}?{urlencode(given)}" if given else path
     # A change whose verdict did not come may have been made: whether to ask again, people decide.
     return Call(method, whole, _object, lambda _: sent, repeatable=method in ("GET", "HEAD"))

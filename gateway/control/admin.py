@@ -50,7 +50,7 @@ class Admin:
     metrics: Callable[[str, bool], tuple[bytes, str]]
     status: Callable[[], Mapping[str, Any]]
     models: Callable[[], list[dict[str, Any]]]
-    reload: Callable[[Actor, str | None], Awaitable[tuple[Absent, ...]]]
+    reload: Callable[[Actor, str | None, bool], Awaitable[tuple[Absent, ...]]]
     load: Callable[[Actor, str], Awaitable[None]]
     unload: Callable[[Actor, str], Awaitable[None]]
 
@@ -86,7 +86,7 @@ def operations(admin: Admin, open_metrics: bool = False) -> tuple[Operation, ...
         return {"models": lines}
 
     async def reload(asked: Asked) -> Any:
-        absent = await admin.reload(asked.actor, asked.query.model)
+        absent = await admin.reload(asked.actor, asked.query.model, asked.query.config == "1")
         return {"plan": admin.status()["plan"], "absent": [asdict(one) for one in absent]}
 
     async def load(asked: Asked) -> Any:

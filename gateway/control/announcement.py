@@ -37,6 +37,7 @@ def announce(inherited: Inherited, serving: Mapping[str, int], absent: Sequence[
         "port": port,
         "admin_host": admin_host,
         "admin_port": admin_port,
+        "asks": launch.config.access.data == "keys",
     }
     ports = {"tls": launch.config.server.tls, "admin_tls": launch.config.control.tls}
     facts |= {name: str(tls.certificate.absolute()) for name, tls in ports.items() if tls}

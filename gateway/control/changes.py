@@ -14,7 +14,7 @@ from gateway.control.audit import Actor
 from gateway.control.planner import Planner
 from gateway.control.recorder import Recorder
 from gateway.errors import GatewayError, ModelNotFound, ModelRefused, RepositoryForbidden
-from gateway.models.names import check_name
+from gateway.names import check_name
 from gateway.plan import Absent
 
 log = logging.getLogger("penstock.control")
@@ -43,18 +43,23 @@ class Changes:
         self._config = config
         self._reread = reread
 
-    async def reload(self, actor: Actor, name: str | None = None) -> tuple[Absent, ...]:
+    async def reload(
+        self, actor: Actor, name: str | None = None, reread: bool = True
+    ) -> tuple[Absent, ...]:
         """Reads the configuration and every source again and brings the workers there.
 
         Args:
             actor: who asks.
             name: wait for this model alone; None: for all.
+            reread: take up what the file of `--config` says now; False: models have changed, and
+                what somebody is writing there is left alone.
 
         Raises:
             ConfigInvalid: the document has faults; nothing changes.
             StoreFailed: it cannot be written down, and is not done.
         """
-        await self._reread(actor)
+        if reread:
+            await self._reread(actor)
         memory = self._planner.memory
         before = {"plan": memory.plan.number, "refused": len(memory.refused)}
         await self._recorder.record(actor, "reload", "sources", before)

@@ -13,6 +13,7 @@ from gateway.control.documents import ModelLine, Number, PageSize, optional
 from gateway.control.operations import Document
 
 MAX_NOTE = 1000
+MAX_SOURCE = 4096
 
 
 class RevisionPath(Document):
@@ -83,20 +84,23 @@ class Change(Document):
     )
     restart: bool = Field(description="takes effect at the next start of a server")
     model: str = Field(description="whose it is, if it is a model's")
+    models: list[str] = Field(description="of a default, the models that change with it")
+    kept_by: str = Field(description="the variable or option because of which nothing changes")
+    kept: Any = Field(description="the value that stays, then")
 
 
-class RolledBack(Document):
-    """What came of a rollback."""
+class Applied(Document):
+    """What came of a new or an earlier document, or would."""
 
     revision: int = Field(description="the newest now")
-    absent: list[ModelLine] = Field(description="what does not serve")
-
-
-class Applied(RolledBack):
-    """What came of a new document, or would."""
-
-    dry_run: bool = Field(False, description="nothing was changed")
+    before: int = Field(description="the one that it was before")
+    dry_run: bool = Field(description="nothing was changed")
     changes: list[Change]
+    plan: int = Field(description="what the workers follow")
+    absent: list[ModelLine] = Field(description="what does not serve")
+    refused: list[ModelLine] = Field(
+        description="of those, what is new, and what models that change should serve"
+    )
 
 
 class IfMatch(Document):
@@ -110,17 +114,22 @@ class IfMatch(Document):
     )
 
 
-class ApplyQuery(Document):
-    """How a document is applied."""
+class ChangeQuery(Document):
+    """How the configuration is changed."""
 
     dry_run: Literal["0", "1"] = Field("0", description="only tell what would change")
     note: str = Field("", max_length=MAX_NOTE, description="why, for the history")
 
 
-class RollbackQuery(Document):
+class ApplyQuery(ChangeQuery):
+    """How a document is applied."""
+
+    source: str = Field("", max_length=MAX_SOURCE, description="the file that it comes from")
+
+
+class RollbackQuery(ChangeQuery):
     """Which revision comes back."""
 
     revision: Number | None = Field(
         None, description="by default the one before", json_schema_extra=optional
     )
-    note: str = Field("", max_length=MAX_NOTE, description="why, for the history")

@@ -13,7 +13,6 @@ from typing import Any
 from starlette.responses import Response
 
 from gateway.access.roles import Permission
-from gateway.control.audit import Actor
 from gateway.control.config_documents import (
     Applied,
     ApplyQuery,
@@ -23,12 +22,13 @@ from gateway.control.config_documents import (
     Revisions,
     RevisionsQuery,
     RollbackQuery,
-    RolledBack,
     WholeRevision,
 )
+from gateway.control.differences import Difference
 from gateway.control.in_force import InForce
 from gateway.control.operations import Asked, Operation, Told
-from gateway.control.revisions import KEPT, Revision, changes
+from gateway.control.proposals import Hints, Outcome, Terms
+from gateway.control.revisions import KEPT, Revision
 from gateway.errors import (
     ArenaFull,
     ConfigInvalid,
@@ -37,19 +37,24 @@ from gateway.errors import (
     PreconditionRequired,
     StoreFailed,
 )
-from gateway.plan import Absent
+from gateway.plan import Absent, Plan
 
 MAX_DOCUMENT_BYTES = 4 << 20
 YAML = "application/yaml"
-Follow = Callable[[], Awaitable[tuple[Absent, ...]]]
+Follow = Callable[[], Awaitable[Sequence[Absent]]]
+Propose = Callable[[Any, Terms, Hints], Outcome]
 
 
-def operations(in_force: InForce, follow: Follow) -> tuple[Operation, ...]:
+def operations(
+    in_force: InForce, follow: Follow, plan: Callable[[], Plan], hints: Callable[[], Hints]
+) -> tuple[Operation, ...]:
     """The table.
 
     Args:
         in_force: what the server follows, and its revisions.
         follow: brings the workers to the newest revision.
+        plan: what they follow.
+        hints: the models that are known, each with the settings that it brings along itself.
     """
 
     async def show_config(asked: Asked) -> Any:
@@ -61,23 +66,31 @@ def operations(in_force: InForce, follow: Follow) -> tuple[Operation, ...]:
         return Told(value, _tag(newest))
 
     async def apply_config(asked: Asked) -> Any:
+        return await change(asked, in_force.proposals.apply, asked.body, asked.query.source)
+
+    async def roll_back(asked: Asked) -> Any:
+        return await change(asked, in_force.proposals.rollback, asked.query.revision)
+
+    async def change(asked: Asked, propose: Propose, what: Any, source: str = "") -> Told:
         wanted = _wanted(asked)
         if wanted is None:
             raise PreconditionRequired("If-Match: expected the revision that is changed, got none")
-        document = asked.body
-        await asyncio.to_thread(in_force.check, document, "document")
-        newest = await asyncio.to_thread(in_force.revisions.newest)
-        found = await asyncio.to_thread(changes, newest, document, "document", wanted)
-        told = {"changes": [one.as_json() for one in found]}
-        if asked.query.dry_run == "1":
-            return {"revision": wanted, "dry_run": True, "absent": [], **told}
-
-        def add(actor: Actor) -> Revision:
-            note = asked.query.note
-            return in_force.revisions.add(document, actor, note=note, if_revision=wanted)
-
-        added = await asyncio.to_thread(add, asked.actor)
-        return _followed(added, await follow(), told)
+        dry = asked.query.dry_run == "1"
+        terms = Terms(asked.actor, asked.query.note, source, wanted, dry)
+        before = plan().absent
+        outcome = await asyncio.to_thread(propose, what, terms, hints())
+        absent = before if dry else await follow()
+        refused = () if dry else _refused(before, absent, outcome.changes)
+        value = {
+            "revision": outcome.after.number,
+            "before": outcome.before.number,
+            "dry_run": dry,
+            "changes": [one.as_json() for one in outcome.changes],
+            "plan": plan().number,
+            "absent": [asdict(one) for one in absent],
+            "refused": [asdict(one) for one in refused],
+        }
+        return Told(value, _tag(outcome.after))
 
     async def list_revisions(asked: Asked) -> Any:
         before, limit = asked.query.before, asked.query.limit
@@ -88,13 +101,13 @@ def operations(in_force: InForce, follow: Follow) -> tuple[Operation, ...]:
     async def show_revision(asked: Asked) -> Any:
         return _shown(asked, await asyncio.to_thread(in_force.revisions.get, asked.path.number))
 
-    async def roll_back(asked: Asked) -> Any:
-        wanted = _wanted(asked)
-        to, note = asked.query.revision, asked.query.note
-        added = await asyncio.to_thread(in_force.rollback, asked.actor, to, note, wanted)
-        return _followed(added, await follow(), {})
-
-    changing = (ConfigInvalid, StoreFailed, ArenaFull, PreconditionFailed)
+    changing = (
+        ConfigInvalid,
+        StoreFailed,
+        ArenaFull,
+        PreconditionFailed,
+        PreconditionRequired,
+    )
     return (
         Operation(
             "GET",
@@ -117,7 +130,7 @@ def operations(in_force: InForce, follow: Follow) -> tuple[Operation, ...]:
             headers=IfMatch,
             body=YAML,
             max_body_bytes=MAX_DOCUMENT_BYTES,
-            errors=(*changing, PreconditionRequired),
+            errors=changing,
         ),
         Operation(
             "GET",
@@ -154,9 +167,9 @@ def operations(in_force: InForce, follow: Follow) -> tuple[Operation, ...]:
             "POST",
             "/api/config/rollback",
             roll_back,
-            "Put an earlier document in force again, as a new revision",
+            "Put an earlier document in force again, or tell what would change",
             Permission.ADMINISTER,
-            answer=RolledBack,
+            answer=Applied,
             query=RollbackQuery,
             headers=IfMatch,
             errors=(*changing, NotFound),
@@ -171,9 +184,19 @@ def _shown(asked: Asked, revision: Revision) -> Any:
     return Told(revision.as_json(), _tag(revision))
 
 
-def _followed(added: Revision, absent: Sequence[Absent], more: dict[str, Any]) -> Told:
-    value = {"revision": added.number, **more, "absent": [asdict(one) for one in absent]}
-    return Told(value, _tag(added))
+def _refused(
+    before: Sequence[Absent], after: Sequence[Absent], changes: Sequence[Difference]
+) -> list[Absent]:
+    """What a change is to blame for: what was not absent before, and what it should have helped.
+
+    Every version of a model that changes counts, unless somebody wants it out of service.
+    """
+    concerned = {name for one in changes for name in (one.model, *one.models)}
+    return [
+        one
+        for one in after
+        if one.broken and (one not in before or (one.name in concerned and not one.unasked))
+    ]
 
 
 def _tag(revision: Revision) -> dict[str, str]:

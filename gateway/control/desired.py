@@ -9,7 +9,7 @@ registry. The others are told so in the log instead of being mixed in unseen.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,8 @@ from gateway.control.references import Reference, References
 from gateway.control.registry import Registry
 from gateway.errors import GatewayError, ModelRefused
 from gateway.models import content, onnx_file, triton_layout
-from gateway.models.names import check_name
-from gateway.plan import UNAVAILABLE, UNLOADED, Absent, Plan
+from gateway.names import check_name
+from gateway.plan import UNASKED, UNAVAILABLE, UNLOADED, Absent, Plan
 from gateway.profiles import beside
 
 log = logging.getLogger("penstock.control")
@@ -40,6 +40,7 @@ class Candidate:
         declared: tensors that a config.pbtxt declares, as plain values.
         source: where it was found, for people.
         reference: what its traffic is held against, where there is something.
+        hints: the settings that it brings along itself.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Candidate:
     declared: Mapping[str, Any]
     source: str
     reference: Reference | None = None
+    hints: Set[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +194,7 @@ class Sources:
             for version in model.versions:
                 try:
                     if version.version not in wanted:
-                        raise ModelRefused("registered; give it an alias to have it served")
+                        raise ModelRefused(UNASKED)
                     self._check_files(version)
                     candidates.append(
                         self._candidate(
@@ -234,7 +236,18 @@ class Sources:
         files = onnx_file.inspect(folder, file).files
         digest = content.digest(folder, files, self._sha256)
         reference = self._references.read(config.profile_of(name) or profile)
-        return Candidate(name, version, folder, file, digest, settings, declared, source, reference)
+        return Candidate(
+            name=name,
+            version=version,
+            folder=folder,
+            file=file,
+            digest=digest,
+            settings=settings,
+            declared=declared,
+            source=source,
+            reference=reference,
+            hints=frozenset(hints),
+        )
 
     def _sha256(self, path: Path) -> str:
         """Of a file's content, read again only where it may have changed."""

@@ -1,18 +1,21 @@
 """What would change between two configuration documents, path by path.
 
-Knows documents. Knows nothing of revisions or of what runs.
+Knows documents, and that variables and options lie over them. Knows nothing of revisions or of what
+runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from gateway.config import FIXED_SECTIONS, Config, ModelConfig
-from gateway.layers import leaves
+from gateway.layers import Layered, leaves
 
 Path = tuple[str, ...]
+# Names that one line tells; the rest is counted.
+MAX_TOLD = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,8 @@ class Difference:
         inherited: the side on which the document does not say so itself.
         restart: it takes effect at the next start of a server.
         model: whose it is, if it is a model's.
+        models: of a default, those that have no value of their own and so change with it.
+        kept_by: the variable or option because of which nothing changes; `kept` is its value.
     """
 
     path: str
@@ -34,6 +39,9 @@ class Difference:
     inherited: Literal["", "before", "after"] = ""
     restart: bool = False
     model: str = ""
+    models: Sequence[str] = ()
+    kept_by: str = ""
+    kept: Any = None
 
     def words(self) -> str:
         """One line for people."""
@@ -45,8 +53,13 @@ class Difference:
         later = ", at the next start" if self.restart else ""
         return (
             f"{self.path}: {text(self.before)}{marks['before']} ->"
-            f" {text(self.after)}{marks['after']}{later}"
+            f" {text(self.after)}{marks['after']}{self._but()}{later}"
         )
+
+    def _but(self) -> str:
+        if self.kept_by:
+            return f", but {self.kept_by} keeps {text(self.kept)}"
+        return f", inherited by {_listed(self.models)}" if self.models else ""
 
     def as_json(self) -> dict[str, Any]:
         """The difference as plain values."""
@@ -59,6 +72,61 @@ _SIDES = ("before", "after")
 def differences(old: Config, new: Config) -> list[Difference]:
     """Everything that is another thing in `new`: sections first, then models by name."""
     return [*_sections(old, new), *_models(old, new)]
+
+
+def effective_differences(
+    old: Layered, new: Layered, hints: Mapping[str, Collection[str]]
+) -> list[Difference]:
+    """Everything that is another thing in force, and what a variable or option keeps as it is.
+
+    Args:
+        old: what is in force.
+        new: what would be.
+        hints: models that are known besides those named, each with the settings that it brings
+            along itself.
+    """
+    found = [
+        replace(one, models=_heirs(old.effective, new.effective, one.path, hints))
+        for one in differences(old.effective, new.effective)
+    ]
+    paths = {one.path for one in found}
+    unheard = [
+        one
+        for one in differences(old.document, new.document)
+        if one.kind == "changed" and one.path not in paths
+    ]
+    values = _values(new.effective, unheard)
+    kept = [replace(o, kept_by=new.giver(o.path), kept=values.get(o.path)) for o in unheard]
+    return [*found, *kept]
+
+
+def _heirs(
+    old: Config, new: Config, path: str, hints: Mapping[str, Collection[str]]
+) -> Sequence[str]:
+    """The models that change with a default: those that stay, and do not set it themselves."""
+    section, _, rest = path.partition(".")
+    if section != "defaults":
+        return ()
+    field = rest.partition(".")[0]
+    named, before = new.models, old.models
+    known = (hints.keys() | named.keys()) - (named.keys() ^ before.keys())
+    return sorted(
+        name
+        for name in known
+        if field not in hints.get(name, ())
+        and (name not in named or field not in named[name].model_fields_set)
+    )
+
+
+def _values(config: Config, of: Sequence[Difference]) -> dict[str, Any]:
+    """The values in force where something else was asked for, by path."""
+    if not of:
+        return {}
+    found = leaves(config.model_dump(mode="json", exclude={"models"}))
+    for name in {one.model for one in of} & config.models.keys():
+        own = leaves(config.models[name].model_dump(mode="json"))
+        found |= {("models", name, *path): value for path, value in own.items()}
+    return _flat(found)
 
 
 def _sections(old: Config, new: Config) -> Iterator[Difference]:
@@ -122,6 +190,11 @@ def _inherited(config: Config, path: Path) -> Any:
 
 def _flat(values: Mapping[Path, Any]) -> dict[str, Any]:
     return {".".join(path): value for path, value in values.items()}
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - MAX_TOLD
+    return ", ".join(names[:MAX_TOLD]) + (f" and {more} more" if more > 0 else "")
 
 
 def text(value: Any) -> str:

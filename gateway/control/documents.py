@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, WithJsonSchema
 
 from gateway.control.operations import Document
-from gateway.models.names import MAX_NAME, check_name
+from gateway.names import MAX_NAME, check_name
 
 NAME_SCHEMA = {
     "pattern": r"^(?!\.{1,2}$)(?!\s*$)[^/\\\u0000-\u001f\u007f-\u009f]+$",
@@ -135,6 +135,9 @@ class ReloadQuery(Document):
         None,
         description="the one model that is waited for; by default all",
         json_schema_extra=optional,
+    )
+    config: Literal["0", "1"] = Field(
+        "1", description="0: the file of --config is not read again, the models alone are"
     )
 
 

@@ -13,8 +13,8 @@ from typing import Any
 from gateway.control.blobs import File
 from gateway.errors import InvalidParameter, VersionNotFound
 from gateway.models.config_pbtxt import ModelHints
-from gateway.models.names import version_of
 from gateway.models.onnx_file import OnnxFile
+from gateway.names import version_of
 from gateway.tensors import TensorSpec
 
 CHAMPION = "champion"

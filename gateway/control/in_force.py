@@ -19,10 +19,11 @@ from gateway import layers
 from gateway.config import FIXED_SECTIONS, Config
 from gateway.control.audit import Actor
 from gateway.control.differences import differences
+from gateway.control.proposals import Proposals
 from gateway.control.revisions import Revision, Revisions, sha256
 from gateway.errors import ConfigInvalid
 from gateway.inherited import Launch
-from gateway.layers import Setting
+from gateway.layers import Layered, Setting
 
 log = logging.getLogger("penstock.control")
 
@@ -34,6 +35,7 @@ class InForce:
         self, revisions: Revisions, launch: Launch, environ: Mapping[str, str] = os.environ
     ) -> None:
         self.revisions = revisions
+        self.proposals = Proposals(revisions, self.lay)
         self._launch = launch
         self._environ = environ
         self._seen = launch.revision
@@ -51,21 +53,13 @@ class InForce:
             if self.revisions.newest_number() != self._seen:
                 newest = self.revisions.newest()
                 try:
-                    fresh = self._effective(newest.config)
+                    fresh = self.lay(newest.config).effective
                 except ConfigInvalid as error:
                     log.error("%s", error)
                 else:
                     self._take(fresh)
                 self._seen = newest.number
             return self._config
-
-    def check(self, document: str, source: str) -> None:
-        """Makes sure that a document would fit.
-
-        Raises:
-            ConfigInvalid: it has faults, or does not go with a variable or option of this server.
-        """
-        self._effective(configuration.parse(document, source))
 
     def reread(self, actor: Actor) -> None:
         """Makes a revision of the file that the server was started with, where it was changed.
@@ -79,22 +73,21 @@ class InForce:
         document = configuration.read_text(path)
         read = self.revisions.last_from(str(path), self._launch.revision)
         if sha256(document) != (read.sha256 if read else self._launch.config_sha256):
-            self.check(document, str(path))
+            self.lay(configuration.parse(document, str(path)))
             self.revisions.add(document, actor, "config reload", str(path))
-
-    def rollback(
-        self, actor: Actor, number: int | None, note: str, if_revision: int | None
-    ) -> Revision:
-        """As `Revisions.rollback`; a document that this server cannot follow stays where it is."""
-        return self.revisions.rollback(actor, number, note, if_revision, self._effective)
 
     def settings(self) -> tuple[Revision, Sequence[Setting]]:
         """The newest revision, and every value with its source."""
         newest = self.revisions.newest()
         return newest, layers.settings(newest.config, self._environ, self._launch.flags)
 
-    def _effective(self, document: Config) -> Config:
-        return layers.effective(document, self._environ, self._launch.flags)
+    def lay(self, document: Config) -> Layered:
+        """A document under this server's variables and options.
+
+        Raises:
+            ConfigInvalid: it does not go with one of them.
+        """
+        return layers.lay(document, self._environ, self._launch.flags)
 
     def _take(self, fresh: Config) -> None:
         started = self._launch.config

@@ -21,7 +21,7 @@ from gateway.access.roles import ROLES
 from gateway.control.audit import Actor, note
 from gateway.control.store import Store
 from gateway.errors import Conflict, InvalidParameter, NotFound
-from gateway.models.names import check_name
+from gateway.names import check_name
 
 MAX_MODELS = 1000
 EVERYTHING = ("*",)

@@ -48,6 +48,7 @@ from gateway.control.in_force import InForce
 from gateway.control.jwks import Jwks
 from gateway.control.keys import Keys
 from gateway.control.links import Links
+from gateway.control.lookout import Lookout
 from gateway.control.memory import Memory
 from gateway.control.metrics import Info, Metrics
 from gateway.control.panes import PaneStore
@@ -125,6 +126,10 @@ class Control:
         self._troubles = Troubles()
         self._recorder = Recorder(self._store, self._troubles)
         self._in_force = InForce(Revisions(self._store), self._launch)
+        self._lookout = Lookout(
+            self._registry.generation,
+            lambda known: self._sources.gather(self._in_force.refresh(), known),
+        )
         keepsake = self._inherited.keepsake
         memory = memories.read(keepsake) or Memory()
         self._links = Links([ends[0] for ends in self._inherited.links], self._mail, self._heard)
@@ -140,7 +145,7 @@ class Control:
             self._blocks.allocate,
             self._watched,
             self._trials.try_out,
-            lambda known: self._sources.gather(self._in_force.refresh(), known),
+            self._lookout.gather,
             lambda known: memories.write(keepsake, known),
             self._blocks.want,
             LOAD_DEADLINE_S,
@@ -233,7 +238,12 @@ class Control:
         table = (
             *operations(admin, config.control.open_metrics),
             *audit_operations.operations(Audit(self._store)),
-            *config_operations.operations(self._in_force, self._planner.apply),
+            *config_operations.operations(
+                self._in_force,
+                self._planner.apply,
+                lambda: self._planner.memory.plan,
+                self._planner.hints,
+            ),
             *key_operations.operations(self._keys, self._access.refresh),
             *drift_operations.operations(self._drift, self._counting),
         )
@@ -294,16 +304,15 @@ class Control:
         asyncio.get_running_loop().call_later(BEAT_S, self._beat)
 
     async def _watch_registry(self) -> None:
-        """A change made with the command line takes effect without anybody telling this process."""
-        seen = -1  # one more look than needed, so that no change falls between two
+        """A change made with the command line takes effect without anybody telling this process.
+
+        One that somebody did tell of has been looked at already.
+        """
 
         async def look() -> None:
-            nonlocal seen
             self._blocks.sweep()
-            now = await asyncio.to_thread(self._registry.generation)
-            if now != seen:
+            if await asyncio.to_thread(self._lookout.is_behind):
                 await self._planner.look()
-                seen = now
 
         await asyncio.sleep(WATCH_S)
         await self._again_and_again("registry", look, WATCH_S)

@@ -166,6 +166,10 @@ class Planner:
         """Whether some source had a model of this name at the last look."""
         return any(name == one for one, _ in known(self._desired))
 
+    def hints(self) -> dict[str, Set[str]]:
+        """Every model that was found at the last look, with the settings that it brings along."""
+        return {one.name: one.hints for one in self._desired.candidates}
+
     def resume(self) -> None:
         """Publishes the plan that an earlier control process left: workers born now serve."""
         if self.memory.plan.number:

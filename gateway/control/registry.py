@@ -40,9 +40,9 @@ from gateway.errors import (
     VersionNotFound,
 )
 from gateway.models import onnx_file, package
-from gateway.models.names import MAX_VERSION, check_alias, check_name
 from gateway.models.package import Package
 from gateway.models.signature import signature
+from gateway.names import MAX_VERSION, check_alias, check_name
 from gateway.profiles import beside, document
 from gateway.profiles.fit import check_fit
 from gateway.profiles.values import Profile

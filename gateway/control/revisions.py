@@ -16,7 +16,7 @@ from typing import Any
 from gateway import config
 from gateway.config import Config
 from gateway.control.audit import Actor, note_change
-from gateway.control.differences import Difference, differences
+from gateway.control.differences import differences
 from gateway.control.store import Store
 from gateway.errors import ConfigInvalid, NotFound, PreconditionFailed
 
@@ -71,20 +71,6 @@ class Revision:
 
 
 NONE = Revision(0, 0.0, "", "", "", sha256(""), "")
-
-
-def changes(
-    newest: Revision, document: str, source: str, if_revision: int | None = None
-) -> list[Difference]:
-    """What would change if a document came into force after `newest`.
-
-    Raises:
-        ConfigInvalid: it has faults.
-        PreconditionFailed: `if_revision` is not the newest.
-    """
-    fresh = config.parse(document, source)
-    _check(newest, if_revision)
-    return differences(_readable(newest), fresh)
 
 
 class Revisions:
@@ -168,7 +154,7 @@ class Revisions:
         fresh = config.parse(document, source or "document")
         with self._store.write() as db:
             newest = _newest(db)
-            _check(newest, if_revision)
+            check_newest(newest, if_revision)
             return self._enter(db, newest, document, fresh, actor, action, source, note)
 
     def rollback(
@@ -177,7 +163,6 @@ class Revisions:
         number: int | None = None,
         note: str = "",
         if_revision: int | None = None,
-        fits: Callable[[Config], object] = lambda document: None,
     ) -> Revision:
         """Puts an earlier document in force again, as a new revision.
 
@@ -186,22 +171,19 @@ class Revisions:
             number: which; the one before the newest where it is not given.
             note: for whoever reads the history.
             if_revision: the number that must be the newest.
-            fits: raises `ConfigInvalid` where a server cannot follow the document.
 
         Raises:
             NotFound: there is none of this number.
-            ConfigInvalid: this release finds faults in it, or it does not fit.
+            ConfigInvalid: this release finds faults in it.
             PreconditionFailed: `if_revision` is not the newest.
         """
         with self._store.write() as db:
             newest = _newest(db)
-            _check(newest, if_revision)
+            check_newest(newest, if_revision)
             wanted = _get(db, newest.number - 1 if number is None else number)
             note = note or f"as revision {wanted.number}"
-            document = wanted.config
-            fits(document)
             return self._enter(
-                db, newest, wanted.document, document, actor, "config rollback", "", note
+                db, newest, wanted.document, wanted.config, actor, "config rollback", "", note
             )
 
     def _enter(
@@ -268,7 +250,12 @@ def _forget(db: sqlite3.Connection, last: int) -> None:
     )
 
 
-def _check(newest: Revision, wanted: int | None) -> None:
+def check_newest(newest: Revision, wanted: int | None) -> None:
+    """Makes sure that the newest revision is the one that somebody saw; None: whichever it is.
+
+    Raises:
+        PreconditionFailed: it is another.
+    """
     if wanted not in (None, newest.number):
         raise PreconditionFailed(
             f"revision: expected {wanted} to be the newest, got {newest.number}"

@@ -12,8 +12,8 @@ from pathlib import Path
 from gateway.errors import ModelRefused
 from gateway.models import config_pbtxt, onnx_file
 from gateway.models.config_pbtxt import ModelHints
-from gateway.models.names import version_of
 from gateway.models.onnx_file import OnnxFile
+from gateway.names import version_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from typing import Any
 
 from gateway.errors import ModelRefused
 from gateway.models import config_pbtxt
-from gateway.models.names import name_fault, version_of
 from gateway.models.paths import inside
+from gateway.names import name_fault, version_of
 
 MAX_ENTRIES = 10_000
 # What file systems and tools leave in any folder. Dot folders count as models only where they look

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -191,3 +193,60 @@ def test_looking_at_a_home_does_not_make_one(write, tmp_path, words, capsys):
     call = ["config", *(word.format(file=file) for word in words), "--home", str(nowhere)]
     assert main(call) == 0
     assert not nowhere.exists()
+
+
+def test_a_dry_run_of_a_rollback_tells_and_stores_nothing(penstock, write):
+    penstock("apply", write(ONE))
+    penstock("apply", write(TWO))
+    status, out, _ = penstock("rollback", "--dry-run")
+    assert (status, "models.fraud.max_batch_size: 256 -> 128" in out) == (0, True)
+    assert len(json.loads(penstock("history", "--json")[1])) == 2
+
+
+def test_a_document_that_does_not_go_with_a_variable_is_not_stored(penstock, write, monkeypatch):
+    monkeypatch.setenv("PENSTOCK_MODELS__A_B__VERSION", "2")
+    status, _, err = penstock("apply", write("models: {a-b: {}, a.b: {}}"))
+    assert (status, "PENSTOCK_MODELS__A_B__VERSION" in err) == (1, True)
+    assert json.loads(penstock("history", "--json")[1]) == []
+
+
+# ---- what it takes to serve ----
+
+UNFIT = """
+server: {tls: {certificate: /none/c.pem, key: /none/k.pem}}
+control: {tls: {certificate: /none/c.pem, key: /none/k.pem}}
+access: {jwt: {issuer: a, audience: b, jwks_file: /none/jwks.json}}
+log: {access: all, access_file: /none/access.log}
+tracing: {endpoint: "http://127.0.0.1:4318", headers_file: /none/headers}
+"""
+PLACES = [
+    "server.tls.certificate",
+    "control.tls.certificate",
+    "access.jwt.jwks_file",
+    "log.access_file",
+    "tracing.headers_file",
+]
+
+
+def places(told):
+    return [line.removeprefix("penstock: ").split(":")[0].split(" ")[0] for line in told]
+
+
+@pytest.mark.parametrize("command", ["check", "serve"])
+def test_everything_that_keeps_a_server_from_starting_is_told_at_once(command, write, home):
+    file = write(UNFIT)
+    words = {
+        "check": ["config", "check", file],
+        "serve": ["serve", "--config", file, "--home", home],
+    }[command]
+    line = [sys.executable, "-m", "gateway", *map(str, words)]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, places(done.stderr.splitlines())) == (1, PLACES)
+
+
+def test_checking_makes_no_file(write, tmp_path):
+    file = write(f"log: {{access: all, access_file: {tmp_path}/access.log}}")
+    assert main(["config", "check", str(file)]) == 0
+    assert not (tmp_path / "access.log").exists()
+    (tmp_path / "access.log").mkdir()
+    assert main(["config", "check", str(file)]) == 1

@@ -223,7 +223,7 @@ def test_a_running_server_is_told_of_every_change(penstock, ask, server, model):
         "faults": [],
     }
     ask("models", "remove", "fraud", "--force")
-    assert server.asked == ["POST /api/reload?model=fraud"] * 3
+    assert server.asked == ["POST /api/reload?model=fraud&config=0"] * 3
 
 
 def test_what_the_server_refuses_is_exit_status_1(penstock, ask, server, model):

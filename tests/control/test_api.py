@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from starlette.routing import Route
 
 from gateway.access.roles import Permission
-from gateway.control import audit_operations, config_operations, key_operations
+from gateway.control import audit_operations, config_operations, drift_operations, key_operations
 from gateway.control.admin import Admin, operations
 from gateway.control.api import build_app
 from gateway.control.audit import Actor
@@ -264,7 +264,7 @@ def status() -> dict[str, Any]:
     return {"ready": True, "draining": False, "plan": 3}
 
 
-async def reload(_: Actor, name: str | None) -> tuple[Absent, ...]:
+async def reload(_: Actor, name: str | None, reread: bool) -> tuple[Absent, ...]:
     return (Absent(name or "m", 2, "UNAVAILABLE", "no such operator"),)
 
 
@@ -276,8 +276,9 @@ ROOM: Any = nothing  # a table is made without touching what its handlers call
 PRODUCT = (
     *operations(Admin(nothing, status, nothing, reload, load, nothing)),
     *audit_operations.operations(ROOM),
-    *config_operations.operations(ROOM, nothing),
+    *config_operations.operations(ROOM, nothing, nothing, nothing),
     *key_operations.operations(ROOM, nothing),
+    *drift_operations.operations(ROOM, ROOM),
 )
 
 

@@ -26,6 +26,7 @@ from gateway.control.keys import Keys
 from gateway.control.revisions import Revisions
 from gateway.control.store import Store
 from gateway.inherited import Launch
+from gateway.plan import Plan
 from tests.control.auditing import ANN
 from tests.control.permitted import ALLOWED
 
@@ -66,7 +67,7 @@ class Server:
         self.table = (
             *operations(self.admin(), open_metrics),
             *audit_operations.operations(Audit(self.store)),
-            *config_operations.operations(in_force, self.follow),
+            *config_operations.operations(in_force, self.follow, lambda: Plan(0), dict),
             *key_operations.operations(self.keys, self.refresh),
             *drift_operations.operations(Drift(tuple), self.counting),
         )
@@ -75,7 +76,7 @@ class Server:
         )
 
     def admin(self):
-        async def reload(actor, _):
+        async def reload(actor, _name, _reread):
             self.actors.append(actor)
             self.done.append("reload")
             return ()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gateway import config
-from gateway.control.differences import differences
+from gateway.control.differences import differences, effective_differences
+from gateway.layers import lay
 
 
 def words(old, new):
@@ -83,3 +84,52 @@ def test_what_means_the_same_is_no_change(old, new):
 def test_models_are_named_whatever_is_in_their_names():
     old, new = config.parse("models: {a.b: {}}"), config.parse("models: {a.b: {version: 2}, c: {}}")
     assert [one.model for one in differences(old, new)] == ["a.b", "c"]
+
+
+# ---- under variables and options ----
+
+
+def told(old, new, hints=(), **environ):
+    before, after = (lay(config.parse(document), environ, ()) for document in (old, new))
+    return [one.words() for one in effective_differences(before, after, dict(hints))]
+
+
+def test_what_a_variable_keeps_is_told_as_no_change():
+    variable = {"PENSTOCK_MODELS__M__MAX_BATCH_SIZE": "4"}
+    old, new = (f"models: {{m: {{max_batch_size: {size}}}}}" for size in (8, 16))
+    assert told(old, new, **variable) == [
+        "models.m.max_batch_size: 8 -> 16, but PENSTOCK_MODELS__M__MAX_BATCH_SIZE keeps 4"
+    ]
+    assert told(old, new) == ["models.m.max_batch_size: 8 -> 16"]
+    (port,) = told("", "server: {port: 9}", PENSTOCK_SERVER__PORT="7")
+    assert port == "server.port: 8000 -> 9, but PENSTOCK_SERVER__PORT keeps 7, at the next start"
+
+
+def test_a_value_below_one_that_a_variable_sets_as_a_whole_is_kept_by_it():
+    old, new = (f"models: {{a.b: {{padding: {{buckets: [{size}]}}}}}}" for size in (8, 16))
+    variable = {"PENSTOCK_MODELS__A_B__PADDING": "{buckets: [2]}"}
+    (line,) = told(old, new, **variable)
+    assert line.endswith("[8] -> [16], but PENSTOCK_MODELS__A_B__PADDING keeps [2]")
+
+
+def test_a_default_names_the_models_that_change_with_it():
+    models = "models: {own: {max_batch_size: 2}, heir: {timeout_ms: 1}, PLACE: {}}"
+    old = models.replace("PLACE", "going")
+    new = "defaults: {max_batch_size: 5}\n" + models.replace("PLACE", "coming")
+    hints = {"found": set(), "hinted": {"max_batch_size"}, "going": set()}.items()
+    assert told(old, new, hints)[0] == (
+        "defaults.max_batch_size: 128 -> 5, inherited by found, heir"
+    )
+
+
+def test_of_many_heirs_some_are_named_and_the_rest_counted():
+    hints = {f"m{number:03}": () for number in range(500)}
+    (line,) = told("", "defaults: {timeout_ms: 5}", hints)
+    assert line.endswith("m009 and 490 more")
+    assert line.count(",") == 10
+
+
+def test_a_model_that_a_variable_made_already_is_told_field_by_field():
+    assert told("", "models: {m: {path: f.onnx}}", PENSTOCK_MODELS__M__VERSION="2") == [
+        "models.m.path: none (inherited) -> f.onnx"
+    ]

@@ -9,10 +9,12 @@ import pytest
 from gateway.config import Config, Given
 from gateway.control.audit import Audit
 from gateway.control.in_force import InForce
-from gateway.control.revisions import NONE, Revisions, changes
+from gateway.control.proposals import Terms, changes
+from gateway.control.revisions import NONE, Revisions
 from gateway.control.store import Store
 from gateway.errors import ConfigInvalid, NotFound, PreconditionFailed
 from gateway.inherited import Launch
+from gateway.layers import lay
 from tests.control.auditing import ANN
 
 ONE = "models: {m: {max_batch_size: 1}}\n"
@@ -68,7 +70,7 @@ def test_a_change_is_made_only_to_the_revision_that_it_names(revisions):
     with pytest.raises(PreconditionFailed, match="expected 0 to be the newest, got 1"):
         revisions.add(TWO, ANN, if_revision=0)
     with pytest.raises(PreconditionFailed):
-        changes(revisions.newest(), TWO, "document", 3)
+        changes(revisions.newest(), TWO, "document", lambda d: lay(d, {}, ()), 3)
     assert revisions.add(TWO, ANN, if_revision=1).number == 2
 
 
@@ -151,9 +153,9 @@ def test_a_document_that_this_server_could_not_follow_is_not_rolled_back_to(revi
     revisions.add("models: {a-b: {}, a.b: {}}", ANN)
     revisions.add(ONE, ANN)
     with pytest.raises(ConfigInvalid, match="PENSTOCK_MODELS__A_B__VERSION"):
-        in_force.rollback(ANN, None, "", None)
+        in_force.proposals.rollback(None, Terms(ANN))
     assert revisions.newest().number == 2
-    assert in_force.rollback(ANN, 2, "", None).document == ONE
+    assert in_force.proposals.rollback(2, Terms(ANN)).after.document == ONE
 
 
 # ---- what a server makes of it ----

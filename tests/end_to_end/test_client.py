@@ -10,10 +10,12 @@ import pytest
 
 from gateway.client import Admin, AsyncAdmin, AsyncClient, Client, Unreachable
 from gateway.errors import (
+    ConfigInvalid,
     DeadlineExpired,
     DeadlineUnmeetable,
     InvalidTensor,
     ModelNotFound,
+    PreconditionFailed,
     VersionNotFound,
     WrongInputs,
 )
@@ -142,6 +144,71 @@ def test_operation_tells_of_the_server(server, admin):
     assert admin.reload()["absent"] == []
     assert "nv_inference_count" in admin.metrics()
     assert "nv_inference_count" not in admin.metrics(triton=False)
+
+
+DOCUMENT = "defaults: {timeout_ms: 60000}\n"
+
+
+def test_the_configuration_is_changed_looked_at_and_taken_back(admin):
+    number = admin.apply_config("{}", admin.config()["number"])["revision"]
+    tried = admin.apply_config(DOCUMENT, number, dry_run=True)
+    assert [one["path"] for one in tried["changes"]] == ["defaults.timeout_ms"]
+    assert "linear" in tried["changes"][0]["models"]
+    assert admin.config()["number"] == number
+    done = admin.apply_config(DOCUMENT, number, note="why", source="/p.yaml")
+    assert (done["before"], done["revision"]) == (number, number + 1)
+    kept = admin.config(done["revision"])
+    assert (kept["document"], kept["note"], kept["source"]) == (DOCUMENT, "why", "/p.yaml")
+    values = {one["path"]: one["value"] for one in admin.effective_config()["settings"]}
+    assert values["defaults.timeout_ms"] == 60000
+    with pytest.raises(PreconditionFailed):
+        admin.apply_config("", number)
+    with pytest.raises(ConfigInvalid, match=r"server\.port"):
+        admin.apply_config("server: {port: -1}", done["revision"])
+    with pytest.raises(PreconditionFailed):
+        admin.roll_back_config(number)
+    assert admin.roll_back_config(done["revision"], number, dry_run=True)["changes"]
+    back = admin.roll_back_config(done["revision"], number)
+    (newest,) = admin.revisions(limit=1)["revisions"]
+    assert newest["number"] == back["revision"] == number + 2
+    assert admin.revisions(before=number + 2, limit=1)["revisions"][0]["number"] == number + 1
+
+
+def test_keys_are_made_replaced_and_taken_back(admin):
+    made = admin.create_key("shop", "client", ["linear"], "30d")
+    assert (made["name"], made["models"]) == ("shop", ["linear"])
+    other = admin.rotate_key(made["id"], "1h")
+    assert other["key"] != made["key"]
+    assert admin.revoke_key(other["id"])["state"] == "revoked"
+    states = {key["id"]: key["state"] for key in admin.list_keys()}
+    assert (states[made["id"]], states[other["id"]]) == ("active", "revoked")
+    assert all("key" not in key for key in admin.list_keys())
+
+
+def test_the_audit_is_read_page_by_page(admin):
+    page = admin.audit(limit=1)
+    assert (len(page["entries"]), page["next"]) == (1, page["entries"][0]["id"])
+    assert admin.audit(after=page["next"])["entries"][0]["id"] > page["next"]
+
+
+def test_the_asynchronous_client_operates_all_the_same(server):
+    async def ask() -> None:
+        async with AsyncAdmin(f"http://127.0.0.1:{server.admin_port}", timeout_s=120) as admin:
+            number = (await admin.config())["number"]
+            number = (await admin.apply_config("{}", number))["revision"]
+            done = await admin.apply_config(DOCUMENT, number)
+            assert (await admin.config(done["revision"]))["document"] == DOCUMENT
+            assert (await admin.effective_config())["revision"] == done["revision"]
+            back = await admin.roll_back_config(done["revision"], number)
+            assert (await admin.revisions())["revisions"][0]["number"] == back["revision"]
+            made = await admin.create_key("till", "viewer")
+            other = await admin.rotate_key(made["id"])
+            await admin.revoke_key(other["id"])
+            assert {made["id"], other["id"]} <= {key["id"] for key in await admin.list_keys()}
+            assert (await admin.audit(limit=1))["next"]
+            assert (await admin.reload(config=False))["absent"] == []
+
+    asyncio.run(ask())
 
 
 def test_the_asynchronous_clients_ask_many_things_at_once(server):

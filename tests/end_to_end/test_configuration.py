@@ -39,6 +39,13 @@ def put(
     )
 
 
+def roll_back(server: RunningServer, revision: int, query: str = "") -> Answer:
+    headers = {"If-Match": f'"{revision}"'}
+    return server.request(
+        "POST", f"/api/config/rollback{query}", None, headers, port=server.admin_port
+    )
+
+
 def loads(server: RunningServer) -> dict[str, float]:
     """How often each model was loaded."""
     text = server.admin("GET", "/metrics?triton=0").body.decode()
@@ -162,8 +169,20 @@ def test_the_admin_api_changes_only_the_revision_that_is_named(start, tmp_path, 
     done = put(server, json.dumps({"models": {"m": {"path": str(model)}}}), 1)
     assert (done.status, done.headers["etag"], done.json()["absent"]) == (200, '"2"', [])
     assert batch_of(server) == 128
-    back = server.admin("POST", "/api/config/rollback?revision=1")
-    assert (back.status, back.json()["revision"], batch_of(server)) == (200, 3, 8)
+    missing = server.admin("POST", "/api/config/rollback?revision=1")
+    assert (missing.status, missing.json()["code"]) == (428, "precondition_required")
+    refused = roll_back(server, 1, "?revision=1")
+    assert (refused.status, refused.json()["code"]) == (412, "precondition_failed")
+    tried = roll_back(server, 2, "?revision=1&dry_run=1").json()
+    assert [one["path"] for one in tried["changes"]] == ["models.m.max_batch_size"]
+    assert (tried["dry_run"], batch_of(server)) == (True, 128)
+    back = roll_back(server, 2, "?revision=1")
+    assert (back.status, back.headers["etag"], batch_of(server)) == (200, '"3"', 8)
+    assert back.json() == tried | {
+        "dry_run": False,
+        "revision": 3,
+        "plan": server.status()["plan"],
+    }
     page = server.admin("GET", "/api/config/revisions?limit=1").json()
     assert ([one["number"] for one in page["revisions"]], page["next"]) == ([3], 3)
     page = server.admin("GET", "/api/config/revisions?before=2").json()
@@ -171,12 +190,101 @@ def test_the_admin_api_changes_only_the_revision_that_is_named(start, tmp_path, 
     first = server.admin("GET", "/api/config/revisions/1").json()
     assert (first["number"], first["document"]) == (1, document(model, 8))
     assert server.admin("GET", "/api/config/revisions/9").status == 404
-    assert server.admin("POST", "/api/config/rollback?revision=x").status == 400
-    assert server.admin("POST", "/api/config/rollback?revision=1.0").status == 400
+    assert roll_back(server, 3, "?revision=x").status == 400
+    assert roll_back(server, 3, "?revision=1.0").status == 400
     entry = server.admin("GET", "/api/audit?limit=1000").json()["entries"]
     assert [
         (one["door"], one["action"]) for one in entry if one["action"].startswith("config ")
     ] == [("cli", "config serve"), ("admin", "config apply"), ("admin", "config rollback")]
+
+
+def history(server: RunningServer) -> list[int]:
+    told = server.admin("GET", "/api/config/revisions").json()["revisions"]
+    return [one["number"] for one in told]
+
+
+def test_the_command_line_is_told_what_does_not_fit_the_server_and_stores_nothing(
+    start, tmp_path, model
+):
+    home = tmp_path / "home"
+    environment = {"PENSTOCK_MODELS__A_B__VERSION": "2"}
+    server = start("--workers", "1", home=home, config=document(model, 8), environment=environment)
+    file = tmp_path / "next.yaml"
+    file.write_text(document(model, 16, more=", a-b: {}, a.b: {}"))
+    for dry in ([], ["--dry-run"]):
+        told = penstock("config", "apply", file, *dry, "--home", home)
+        assert (told["code"], "PENSTOCK_MODELS__A_B__VERSION" in told["error"]) == (
+            "config_invalid",
+            True,
+        )
+    assert (history(server), batch_of(server)) == ([1], 8)
+
+
+def test_what_somebody_is_writing_in_the_file_is_not_taken_up_by_another_change(
+    start, tmp_path, model
+):
+    home = tmp_path / "home"
+    server = start("--workers", "1", home=home, config=document(model, 8))
+    (home / "penstock.yaml").write_text(document(model, 11))
+    file = tmp_path / "next.yaml"
+    file.write_text(document(model, 16))
+    told = penstock("config", "apply", file, "--note", "why", "--home", home)
+    assert (told["revision"], told["before"], told["server"]["faults"]) == (2, 1, [])
+    assert (batch_of(server), history(server)) == (16, [2, 1])
+    penstock("register", model, "--name", "other", "--home", home)
+    assert server.get("/v2/models/other/ready").status == 200
+    assert (batch_of(server), history(server)) == (16, [2, 1])
+    assert penstock("config", "rollback", "--home", home)["revision"] == 3
+    assert (batch_of(server), history(server)) == (8, [3, 2, 1])
+    entry = server.admin("GET", "/api/config/revisions/2").json()
+    assert (entry["source"], entry["note"]) == (str(file), "why")
+    entries = server.admin("GET", "/api/audit?limit=1000").json()["entries"]
+    doors = {one["door"] for one in entries if one["action"].startswith("config ")}
+    assert doors == {"cli"}
+    assert server.admin("POST", "/api/reload").status == 200
+    assert batch_of(server) == 11
+
+
+def test_a_default_that_its_models_cannot_follow_is_told_of_each(start, tmp_path, model):
+    home = tmp_path / "home"
+    text = document(model, 8, more=f", own: {{path: {model}, device: cpu}}")
+    penstock("register", model, "--name", "listed", "--alias", "champion", "--home", home)
+    penstock("register", model, "--name", "listed", "--home", home)
+    penstock(
+        "register", save(tmp_path, linear(seed=3), "3.onnx"), "--name", "listed", "--home", home
+    )
+    start("--workers", "1", home=home, config=text)
+    file = tmp_path / "next.yaml"
+    # A device that no machine has.
+    file.write_text(f"defaults: {{device: 'cuda:99'}}\n{text}")
+    told = penstock("config", "apply", file, "--home", home)
+    (change,) = told["changes"]
+    assert (change["path"], change["models"]) == ("defaults.device", ["listed", "m"])
+    blamed = {fault.split("'")[1] for fault in told["server"]["faults"]}
+    assert blamed == {"listed", "m"}
+    file.write_text(f"repository: {{paths: [{tmp_path}/models]}}\n{text}")
+    (tmp_path / "models" / "broken" / "1").mkdir(parents=True)
+    (tmp_path / "models" / "broken" / "1" / "model.onnx").write_bytes(b"no model")
+    told = penstock("config", "apply", file, "--home", home)
+    assert [fault.split("'")[1] for fault in told["server"]["faults"]] == ["broken"]
+    file.write_text(text)
+    assert penstock("config", "apply", file, "--home", home)["server"]["faults"] == []
+
+
+def test_a_dry_run_tells_what_a_variable_of_the_server_keeps(start, tmp_path, model):
+    home = tmp_path / "home"
+    environment = {"PENSTOCK_MODELS__M__MAX_BATCH_SIZE": "4"}
+    server = start("--workers", "1", home=home, config=document(model, 8), environment=environment)
+    file = tmp_path / "next.yaml"
+    file.write_text(document(model, 16))
+    for words in (["apply", file, "--dry-run"], ["diff", file], ["apply", file]):
+        told = penstock("config", *words, "--home", home)
+        (change,) = told if isinstance(told, list) else told["changes"]
+        kept = (change["kept_by"], change["kept"], change["before"], change["after"])
+        assert kept == ("PENSTOCK_MODELS__M__MAX_BATCH_SIZE", 4, 8, 16)
+    assert batch_of(server) == 4
+    (change,) = penstock("config", "diff", "1", "--home", home)
+    assert (change["after"], change["kept"]) == (8, 4)
 
 
 def test_one_change_among_five_hundred_models_is_the_only_one(start, tmp_path):

@@ -7,8 +7,8 @@ import os
 import pytest
 
 from gateway.errors import InvalidParameter, ModelRefused
-from gateway.models.names import check_alias, check_name, name_fault, version_of
 from gateway.models.triton_layout import Fault, Found, find, scan
+from gateway.names import check_alias, check_name, name_fault, version_of
 
 
 def lay(root, *files):
