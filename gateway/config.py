@@ -157,6 +157,11 @@ class Tls(Section):
         "required", description="with client_ca: whether a client may come without a certificate"
     )
 
+    @property
+    def demands_certificate(self) -> bool:
+        """Whether nobody gets through without a certificate."""
+        return self.client_ca is not None and self.client_certificates == "required"
+
 
 class Server(Section):
     """The data plane: where it listens and with how many workers."""

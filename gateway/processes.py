@@ -8,13 +8,14 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 LARGE_BLOCK_BYTES = 4 << 20
 FREE_HEAP_BYTES = 16 << 20
@@ -37,6 +38,16 @@ def give_back_large_blocks() -> None:
         mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
         # Naming one sets the other back to 128 KB, at which the heap would shrink all the time.
         mallopt(_M_TRIM_THRESHOLD, FREE_HEAP_BYTES)
+
+
+def leave_no_cores() -> None:
+    """From now on no crash leaves a core dump, here and in children: it would hold secrets.
+
+    The limit alone is not heeded where the kernel pipes cores into a handler. What may not be
+    dumped may not be traced either, and its memory and environment are shown to root alone.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _LIBC.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def fork(main: Callable[[], int]) -> int:

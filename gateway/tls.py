@@ -174,8 +174,8 @@ def _demand_client_certificates(
         raise ConfigInvalid(
             f"{place}.client_ca: expected PEM certificates in {client_ca}, got none"
         ) from error
-    required = settings.client_certificates == "required"
-    context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
+    demanded = settings.demands_certificate
+    context.verify_mode = ssl.CERT_REQUIRED if demanded else ssl.CERT_OPTIONAL
 
 
 def _digest(path: Path) -> str:

@@ -1,21 +1,26 @@
-"""A server whose one worker asks for keys, or does not, as it is told while it lives.
+"""A server whose one worker asks for keys, or does not, by turns of half a second while it lives.
 
     python -m loadtest.toggled_access MODEL.onnx HOME PORT
 
-SIGUSR1 to the worker: it asks; SIGUSR2: it does not. Two servers side by side would differ in more
-than that: where memory lies alone makes some percent.
+Of each turn the worker writes a line of JSON to HOME/turns: whether it asked, the requests that it
+answered, and how long it was. Two servers side by side would differ in more than that: where
+memory lies alone makes some percent.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-import signal
 import sys
+import time
 from pathlib import Path
 
 from gateway.cli import serve
 from gateway.inherited import Inherited
+
+TURN_S = 0.5
+FILE = "turns"
 
 
 def main() -> int:
@@ -29,14 +34,29 @@ def main() -> int:
     from gateway.access.secret import server_secret
     from gateway.control import main as control
     from gateway.inherited import Launch
+    from gateway.monitor import layout
     from kernels import _jit
 
     class Toggled(worker.Worker):
+        _asks = True
+        _before = (0.0, 0)
+
         async def run(self) -> None:
-            loop = asyncio.get_running_loop()
-            loop.add_signal_handler(signal.SIGUSR1, self._ask, True)
-            loop.add_signal_handler(signal.SIGUSR2, self._ask, False)
+            self._turns = (home / FILE).open("w", buffering=1)
+            asyncio.get_running_loop().call_later(TURN_S, self._toggle)
             await super().run()
+
+        def _toggle(self) -> None:
+            self._loop.call_later(TURN_S, self._toggle)
+            for served in self._catalogue.by_id.values():
+                ok = self._arena.slot(served.held.block, self._slot)[layout.OK]
+                now = time.perf_counter()
+                since, answered = self._before
+                line = {"asks": self._asks, "requests": ok - answered, "s": now - since}
+                self._turns.write(json.dumps(line) + "\n")
+                self._before = (now, ok)
+                self._asks = not self._asks
+                self._ask(self._asks)
 
         def _ask(self, asks: bool) -> None:
             self._services.guard = self._guard if asks else None

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import argparse
 import configparser
+import itertools
 import json
 import os
 import re
 import shlex
+import shutil
+import stat
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +21,12 @@ import pytest
 import yaml
 
 from gateway import config
-from gateway.cli import serve
+from gateway.access import secret
+from gateway.cli import exposure, main, serve
+from gateway.cli.findings import Case
+from gateway.control.keys import Keys
 from gateway.control.metrics import Info, Metrics
+from gateway.control.store import Store
 from gateway.errors import QueueFull
 from gateway.monitor.arena import Arena, size_for
 from gateway.monitor.layout import MODEL, model_key
@@ -42,6 +51,7 @@ def of_kind(kind: str) -> list[dict[str, Any]]:
 
 POD = of_kind("StatefulSet")[0]["spec"]["template"]["spec"]
 CONTAINER = POD["containers"][0]
+CONTAINERS = [*POD["initContainers"], CONTAINER]
 
 
 def unit() -> dict[str, list[tuple[str, str]]]:
@@ -92,6 +102,7 @@ def test_the_configuration_has_no_fault(document):
     found = config.parse(document)
     assert found.server.host == "0.0.0.0"
     assert found.repository.paths == [Path("/models")]
+    assert found.access.data == "keys"
 
 
 @pytest.mark.parametrize(
@@ -105,6 +116,81 @@ def test_the_configuration_has_no_fault(document):
 def test_a_stopping_server_has_the_time_that_draining_takes(place, given_s):
     drain = config.parse(DOCUMENTS.get(place, "")).drain
     assert given_s >= drain.lag_s + drain.grace_s + CUT_S + CONTROL_STOP_S
+
+
+# ---- the first keys ------------------------------------------------------------------------------
+
+
+def first_lines(file: str) -> str:
+    """What a file says before it begins, without its comment signs."""
+    lines = itertools.takewhile(lambda line: line.startswith("#"), file.splitlines())
+    return "\n".join(line.removeprefix("#") for line in lines)
+
+
+def commands(file: str, *without: str) -> str:
+    """The commands among its first lines, which stand further in."""
+    found = re.findall(r"^   (.+)$", first_lines(file), re.MULTILINE)
+    return "\n".join(line for line in found if not line.startswith(without))
+
+
+def bash(script: str, folder: Path) -> str:
+    """What it prints; whoever runs it lets nobody else read what they make."""
+    words = ["bash", "-euo", "pipefail", "-c", f"umask 077\n{script}"]
+    return subprocess.run(
+        words, cwd=folder, check=True, capture_output=True, text=True, timeout=60
+    ).stdout
+
+
+def kubernetes_secrets(folder: Path) -> Path:
+    text = (DEPLOY / "kubernetes" / "penstock.yaml").read_text()
+    for name, value in re.findall(r"--from-literal=([\w-]+)=(\".+?\)\")", first_lines(text)):
+        (folder / name).write_text(bash(f"printf %s {value}", folder))
+    assert len((folder / "secret").read_bytes()) >= secret.BYTES
+    return folder
+
+
+def compose_secrets(folder: Path) -> Path:
+    (folder / "deploy" / "compose").mkdir(parents=True)
+    bash(commands((DEPLOY / "compose" / "compose.yaml").read_text(), "docker"), folder)
+    for entry in COMPOSE["secrets"].values():
+        made = folder / "deploy" / "compose" / entry["file"]
+        assert stat.S_IMODE(made.stat().st_mode) == 0o444
+        assert stat.S_IMODE(made.parent.stat().st_mode) == 0o700
+    return folder / "deploy" / "compose" / "secrets"
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="the commands use openssl")
+@pytest.mark.parametrize(
+    ("place", "make", "mounted", "adopting"),
+    [
+        (
+            "kubernetes",
+            kubernetes_secrets,
+            "/run/secrets/penstock/",
+            [container["args"] for container in POD["initContainers"]],
+        ),
+        (
+            "compose",
+            compose_secrets,
+            "/run/secrets/",
+            [COMPOSE["services"][name]["command"] for name in COMPOSE["secrets"]],
+        ),
+    ],
+)
+def test_the_first_keys_are_adopted_and_doctor_finds_nothing_open(
+    place, make, mounted, adopting, tmp_path, home, capsys
+):
+    files = make(tmp_path)
+    case = Case(config.parse(DOCUMENTS[place]), home)
+    assert "warn" in {finding.state for finding in exposure.check_access(case)}
+    for _ in ("first start", "second start"):
+        for words in adopting:
+            given = [word.replace(mounted, f"{files}/") for word in words]
+            assert main([*given, "--home", str(home)]) == 0, capsys.readouterr()
+    assert {finding.state for finding in exposure.check_access(case)} == {"ok"}
+    with Store.open(home) as store:
+        roles = [key.role for key in Keys(store, b"").all()]
+    assert roles == ["admin", "client"]
 
 
 # ---- Kubernetes ----------------------------------------------------------------------------------
@@ -141,11 +227,12 @@ def test_the_pod_has_no_right_that_it_does_not_need():
     assert POD["automountServiceAccountToken"] is False
     assert POD["securityContext"]["runAsNonRoot"] is True
     assert POD["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert CONTAINER["securityContext"] == {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
+    for container in CONTAINERS:
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
 
 
 def test_the_user_is_the_images():
@@ -162,8 +249,19 @@ def test_every_mount_has_its_volume_and_the_home_is_kept():
     assert mounts[environment["PENSTOCK_HOME"]]["name"] == "home"
     assert f"PENSTOCK_HOME={environment['PENSTOCK_HOME']}" in DOCKERFILE
     assert Path(environment["PENSTOCK_SECRET_FILE"]).parent.as_posix() in mounts
+    for container in CONTAINERS:
+        assert container["volumeMounts"] == [
+            mount for mount in CONTAINER["volumeMounts"] if mount in container["volumeMounts"]
+        ]
+        assert container["env"] == CONTAINER["env"]
     for name, mount in mounts.items():
         assert mount.get("readOnly", False) is (name != environment["PENSTOCK_HOME"])
+
+
+def test_the_servers_group_reads_the_secret_and_others_do_not():
+    (secret,) = [v["secret"] for v in POD["volumes"] if "secret" in v]
+    assert POD["securityContext"]["runAsGroup"] == POD["securityContext"]["fsGroup"]
+    assert secret["defaultMode"] == 0o440
 
 
 def test_a_pod_gets_whole_cores():
@@ -190,6 +288,37 @@ def test_the_unit_keeps_state_where_the_server_looks_for_it():
     assert environment["PENSTOCK_SECRET_FILE"] == f"%d/{credential}"
 
 
+def readable(path: Path) -> bool:
+    """Whether a user without any rights can read it."""
+    nobody = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"]
+    tried = subprocess.run([*nobody, "cat", str(path)], capture_output=True, timeout=20)
+    return tried.returncode == 0
+
+
+@pytest.mark.skipif(
+    os.getuid() != 0 or not all(map(shutil.which, ("setpriv", "openssl"))),
+    reason="needs root, setpriv to become another user, and openssl",
+)
+def test_the_units_user_reads_what_the_commands_in_its_first_lines_install():
+    with tempfile.TemporaryDirectory() as name:  # not below pytest's own, which others cannot enter
+        root = Path(name)
+        root.chmod(0o755)
+        (root / "etc").mkdir()
+        (root / "penstock.yaml").write_text("server: {port: 9000}\n")
+        text = (DEPLOY / "systemd" / "penstock.service").read_text()
+        bash(commands(text).replace("/etc/", f"{root}/etc/"), root)
+        document = parsed(COMMANDS["systemd"]).config
+        assert readable(root / document.relative_to("/"))
+        credential = Path(SERVICE["LoadCredential"].split(":")[1])
+        handed_over = root / credential.relative_to("/")
+        assert len(handed_over.read_bytes()) >= secret.BYTES
+        assert not readable(handed_over)
+        named = set(
+            re.findall(r"/etc/[\w./-]+", "\n".join(value for _, value in unit()["Service"]))
+        )
+        assert named == {str(document), str(credential)}
+
+
 def test_the_unit_reloads_and_stops_as_the_server_understands_it():
     assert SERVICE["ExecReload"] == "/bin/kill -HUP $MAINPID"
     assert (SERVICE["KillSignal"], SERVICE["KillMode"]) == ("SIGTERM", "mixed")
@@ -202,12 +331,26 @@ def test_the_unit_reloads_and_stops_as_the_server_understands_it():
 
 def test_every_file_that_compose_mounts_is_there():
     for service in COMPOSE["services"].values():
+        assert set(service.get("secrets", [])) <= set(COMPOSE["secrets"])
         for mount in service["volumes"]:
             source = mount.split(":")[0]
             if source.startswith("."):
                 assert (DEPLOY / "compose" / source).exists(), source
             else:
                 assert source in COMPOSE["volumes"]
+
+
+def test_compose_serves_once_the_keys_are_there():
+    services, place = COMPOSE["services"], "penstock"
+    waited = []
+    while "depends_on" in services[place]:
+        ((place, entry),) = services[place]["depends_on"].items()
+        assert entry["condition"] == "service_completed_successfully"
+        waited.append(place)
+    assert sorted(waited) == sorted(COMPOSE["secrets"])
+    for name in waited:
+        assert services[name]["secrets"] == [name]
+        assert services[name]["volumes"][0] == services["penstock"]["volumes"][0]
 
 
 def test_prometheus_scrapes_the_control_port():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import resource
 
 import psutil
 import pytest
@@ -32,3 +33,22 @@ def megabytes_kept() -> int:
 def test_freed_memory_in_large_blocks_goes_back_to_the_system():
     child = psutil.Process(processes.fork(megabytes_kept))
     assert child.wait(20) < 20
+
+
+PR_GET_DUMPABLE = 3
+
+
+def dumpable() -> int:
+    """1 where this process might leave a core in some way."""
+    limits = resource.getrlimit(resource.RLIMIT_CORE)
+    return int(ctypes.CDLL(None).prctl(PR_GET_DUMPABLE) != 0 or any(limits))
+
+
+def dumpable_after_all() -> int:
+    assert dumpable()
+    processes.leave_no_cores()
+    return dumpable() + psutil.Process(processes.fork(dumpable)).wait(20)
+
+
+def test_neither_a_process_nor_its_children_leave_cores_once_told_so():
+    assert psutil.Process(processes.fork(dumpable_after_all)).wait(20) == 0

@@ -13,17 +13,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gateway.cli.arguments import names, positive
+from gateway.cli.certificates import add_certificates, paired
 from gateway.cli.output import say, table
 from gateway.cli.serve import add_home
 from gateway.errors import GatewayError, WrongOutputs
 
 if TYPE_CHECKING:
-    from gateway.client import Answer, Model
+    from gateway.client import Answer, Client, Model
     from gateway.tensors import Array, TensorSpec
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_BATCH = 128  # what a model takes at once unless it was told otherwise
 TIMEOUT_S = 60.0
+KEY = "PENSTOCK_KEY"
 # A server that is being replaced, or is busy for a moment, should not end a long file.
 RETRIES = 3
 
@@ -35,8 +37,9 @@ def configure(subparsers: Any) -> None:
         help="ask a model about the rows of a file",
         description="Sends the rows of a file to a model and prints its answers: a table on a"
         " terminal, CSV elsewhere. Columns become the one input in their order, or several inputs"
-        " by their names. PENSTOCK_KEY, where it is set, is sent as the key. Exit status 1: some"
-        " rows were not answered; those before them are printed.",
+        " by their names. PENSTOCK_KEY, where it is set, is sent as the key. The certificate of"
+        " this home's own server is known. Exit status 1: some rows were not answered; those"
+        " before them are printed.",
     )
     parser.add_argument("model", metavar="MODEL", help="its name")
     parser.add_argument(
@@ -57,6 +60,7 @@ def configure(subparsers: Any) -> None:
     parser.add_argument(
         "--batch", type=positive, default=DEFAULT_BATCH, metavar="N", help="rows in a request"
     )
+    add_certificates(parser)
     add_home(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object a row")
@@ -67,16 +71,11 @@ def configure(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Asks about every row, batch by batch, and prints as the answers come."""
     from gateway.cli.progress import Bar
-    from gateway.client import Client
     from gateway.rows.batch import Source
     from gateway.rows.source import batches, format_of
 
     source = Source(args.data, format_of(args.data, args.format), args.columns, args.drop)
-    key = os.environ.get("PENSTOCK_KEY")
-    with (
-        Client(_url(args), key, timeout_s=TIMEOUT_S, retries=RETRIES) as client,
-        Bar("asking") as bar,
-    ):
+    with _client(args) as client, Bar("asking") as bar:
         model = client.model(args.model, args.version)
         printer = _printer(args, model)
         first = 1
@@ -94,13 +93,19 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _url(args: argparse.Namespace) -> str:
+def _client(args: argparse.Namespace) -> Client:
+    """Of the server that --url names, else of this home's."""
     from gateway.cli import running
+    from gateway.client import Client
 
+    url, verify, cert = DEFAULT_URL, args.cacert or True, paired(args.client_cert, args.client_key)
     if args.url:
-        return str(args.url)
-    server = running.find(args.home)
-    return running.data_url(server) if server else DEFAULT_URL
+        url = args.url
+    elif server := running.find(args.home):
+        url, verify = running.data_url(server), running.verify(server, "tls")
+        cert = running.shown(server, "tls", cert)
+    key = os.environ.get(KEY)
+    return Client(url, key, timeout_s=TIMEOUT_S, retries=RETRIES, verify=verify, cert=cert)
 
 
 # ---- printing -----------------------------------------------------------------------------------

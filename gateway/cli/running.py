@@ -17,10 +17,12 @@ import orjson
 from gateway import tls
 from gateway.access.local import local_token
 from gateway.access.secret import server_secret
-from gateway.errors import GatewayError
+from gateway.cli.certificates import CLIENT_CERT, CLIENT_KEY, from_environment
+from gateway.errors import GatewayError, Unauthenticated
 
 if TYPE_CHECKING:
     from gateway.client import Admin
+    from gateway.client.certificates import Cert
 
 # A reload tries new models out and loads them in every worker before it answers.
 RELOAD_TIMEOUT_S = 600.0
@@ -29,7 +31,8 @@ RELOAD_TIMEOUT_S = 600.0
 def find(home: Path) -> dict[str, Any] | None:
     """Where the server of this home listens: pid, host, port, admin_port; None if none runs.
 
-    `tls` and `admin_tls`, where they are there, are the certificates of the two ports.
+    `tls` and `admin_tls`, where they are there, are the certificates of the two ports;
+    `demands_certificate` names those of them where a client must show one.
     """
     try:
         found: dict[str, Any] = orjson.loads((home / "run" / "server.json").read_bytes())
@@ -61,12 +64,32 @@ def admin(home: Path, server: Mapping[str, Any], timeout_s: float = RELOAD_TIMEO
         home: the server's; its secret shows that we may ask.
         server: where it listens, as `find` says.
         timeout_s: longest wait for an answer.
+
+    Raises:
+        Unauthenticated: it wants to be shown a certificate, and the environment names none.
     """
     from gateway.client import Admin
 
+    cert = shown(server, "admin_tls", from_environment(os.environ))
+
     host = server.get("admin_host", "127.0.0.1")
     url = _url(host, server["admin_port"], "admin_tls" in server)
-    return Admin(url, _proof(home), timeout_s=timeout_s, verify=verify(server, "admin_tls"))
+    trusted = verify(server, "admin_tls")
+    return Admin(url, _proof(home), timeout_s=timeout_s, verify=trusted, cert=cert)
+
+
+def shown(server: Mapping[str, Any], port: str, cert: Cert) -> Cert:
+    """What to show on a port of a found server.
+
+    Raises:
+        Unauthenticated: it takes nobody without a certificate, and this is none.
+    """
+    if cert is None and port in server.get("demands_certificate", ()):
+        name = {"tls": "data", "admin_tls": "control"}[port]
+        raise Unauthenticated(
+            f"the {name} port asks for a client certificate: set {CLIENT_CERT} and {CLIENT_KEY}"
+        )
+    return cert
 
 
 def verify(server: Mapping[str, Any], port: str) -> bool | ssl.SSLContext:

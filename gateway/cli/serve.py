@@ -85,9 +85,11 @@ def run(args: argparse.Namespace) -> int:
     """Serves; returns when the server has stopped."""
     # Until the supervisor listens to it, a reload has nothing to reload.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    from gateway import layers, logs
+    from gateway import layers, logs, processes
     from gateway.cli import preflight
 
+    # Before any secret is read, whatever is configured: there always is the home's own.
+    processes.leave_no_cores()
     flags = _flags(args)
     path = None if args.config is None else args.config.absolute()
     if path is not None:
@@ -104,14 +106,12 @@ def run(args: argparse.Namespace) -> int:
         log.warning("%s", doubt)
     prepare_environment(home)
     _raise_file_limit()
-    if settings.access.data == "keys" or settings.control_asks or settings.tracing.endpoint:
-        _leave_no_cores()
     started = time.monotonic()
 
     # Only now: these imports read the environment prepared above.
     import onnxruntime
 
-    from gateway import devices, processes, supervisor, trial, worker
+    from gateway import devices, supervisor, trial, worker
     from gateway.access.secret import server_secret
     from gateway.cli.progress import Bar
     from gateway.control import audit
@@ -264,12 +264,6 @@ def _raise_file_limit() -> None:
     if wanted != soft:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _leave_no_cores() -> None:
-    """A core dump would hold whatever keys, and headers of exports, were in memory."""
-    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
 def prepare_environment(home: Path | None) -> None:

@@ -8,14 +8,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-import ssl
 import time
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import httpx
 
+from gateway.client import certificates
 from gateway.client.calls import Call, Reply
+from gateway.client.certificates import Cert, Verify
 from gateway.client.errors import ConnectionLost, TimedOut, Unreachable
 from gateway.errors import GatewayError
 
@@ -65,7 +66,7 @@ def pause_before_retry_s(error: GatewayError, tried: int, repeatable: bool) -> f
 
 
 def _options(
-    url: str, key: str | None, connections: int, verify: bool | ssl.SSLContext
+    url: str, key: str | None, connections: int, verify: Verify, cert: Cert
 ) -> dict[str, Any]:
     # Left alone, httpx asks for compressed answers: tensors are not worth the time.
     headers = {"accept-encoding": "identity"}
@@ -76,7 +77,7 @@ def _options(
         "headers": headers,
         "limits": httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
         # Reading the certificates takes longer than a request; where there is no TLS, no need.
-        "verify": verify if url.startswith("https:") else False,
+        "verify": certificates.context(verify, cert) if url.startswith("https:") else False,
         # A gateway is asked by address: neither a proxy nor a password from the environment.
         "trust_env": False,
     }
@@ -142,7 +143,8 @@ class Line(_Settings):
         timeout_s: float | None = DEFAULT_TIMEOUT_S,
         retries: int = 0,
         connections: int = 100,
-        verify: bool | ssl.SSLContext = True,
+        verify: Verify = True,
+        cert: Cert = None,
     ) -> None:
         """Opens nothing yet.
 
@@ -154,10 +156,15 @@ class Line(_Settings):
             retries: how often a call is sent again that found nobody there, or that was refused
                 for now and changes nothing, after the pause that the server asked for.
             connections: at most so many at a time; further calls wait for one.
-            verify: with https, what to check the server's certificate against; False: nothing.
+            verify: with https, what to check the server's certificate against: a PEM file of
+                issuers, or a context; True: the usual issuers; False: nothing.
+            cert: the certificate to show: a PEM file with its key in it, or one of each.
+
+        Raises:
+            ConfigInvalid: `verify` or `cert` name files that will not do.
         """
         super().__init__(url, timeout_s, retries)
-        self._http = httpx.Client(**_options(url, key, connections, verify))
+        self._http = httpx.Client(**_options(url, key, connections, verify, cert))
 
     def __enter__(self) -> Self:
         return self
@@ -202,11 +209,12 @@ class AsyncLine(_Settings):
         timeout_s: float | None = DEFAULT_TIMEOUT_S,
         retries: int = 0,
         connections: int = 100,
-        verify: bool | ssl.SSLContext = True,
+        verify: Verify = True,
+        cert: Cert = None,
     ) -> None:
         """Opens nothing yet; the arguments are those of `Line`."""
         super().__init__(url, timeout_s, retries)
-        self._http = httpx.AsyncClient(**_options(url, key, connections, verify))
+        self._http = httpx.AsyncClient(**_options(url, key, connections, verify, cert))
 
     async def __aenter__(self) -> Self:
         return self

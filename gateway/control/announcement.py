@@ -39,9 +39,10 @@ def announce(inherited: Inherited, serving: Mapping[str, int], absent: Sequence[
         "admin_port": admin_port,
         "asks": launch.config.access.data == "keys",
     }
-    for name, section in (("tls", launch.config.server), ("admin_tls", launch.config.control)):
-        if section.tls is not None:
-            facts[name] = str(section.tls.certificate.absolute())
+    ports = {"tls": launch.config.server.tls, "admin_tls": launch.config.control.tls}
+    facts |= {name: str(tls.certificate.absolute()) for name, tls in ports.items() if tls}
+    if demanding := [name for name, tls in ports.items() if tls and tls.demands_certificate]:
+        facts["demands_certificate"] = demanding
     if not _write(launch.home / "run" / "server.json", orjson.dumps(facts)):
         return
     print(_line(launch.json, facts, serving, absent), flush=True)  # noqa: T201

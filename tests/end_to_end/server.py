@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.cli.child import READY_WITHIN_S, ServerProcess
@@ -19,6 +21,8 @@ from gateway.cli.demo import DATA
 from gateway.cli.running import admin, find
 from gateway.errors import GatewayError, Unavailable
 
+# A server may not be dumped, so that the kernel shows its memory and descriptors to nobody else.
+AS_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="looks into a server, as root alone may")
 DEMO_MODEL = DATA / "breast_cancer.onnx"
 # Where nothing is promised: long enough for a machine that is busy with something else.
 PATIENCE_S = 20.0

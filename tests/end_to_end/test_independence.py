@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tests.end_to_end.crashers import endless, overflows
-from tests.end_to_end.server import RunningServer, eventually, running
+from tests.end_to_end.server import AS_ROOT, RunningServer, eventually, running
 from tests.end_to_end.test_lifecycle import BODY, INFER, workers
 from tests.end_to_end.test_reload import index
 from tests.models.builders import linear, save
@@ -110,6 +110,7 @@ def reasons(server: RunningServer) -> list[str]:
     return [index(server)["m", "1"][1] for _ in range(8)]
 
 
+@AS_ROOT
 def test_without_descriptors_clients_are_refused_instead_of_left_waiting(start, file):
     server = start(file, "--workers", "1")
     process = psutil.Process(workers(server)[0]["pid"])

@@ -51,6 +51,12 @@ def test_a_client_certificate_opens_the_model_as_well(printed):
     assert printed[asked].strip() == "200"
 
 
+def test_the_command_line_is_let_in_by_certificate_and_by_key(printed):
+    first, second, third = of(printed, "ROWS=").strip().split("label,")[1:]
+    assert first == second
+    assert first.count("\n") == third.rstrip().count("\n") + 1 == 4
+
+
 def test_prometheus_key_reads_metrics(printed):
     counted = printed[next(n for n, (_, text) in enumerate(BLOCKS) if "/metrics" in text)]
     assert int(counted) > 50

@@ -10,7 +10,7 @@ import pytest
 
 from tests.collector import Collector, Kept, collecting
 from tests.end_to_end.guarded import penstock
-from tests.end_to_end.server import DEMO_MODEL, Answer, RunningServer, eventually
+from tests.end_to_end.server import AS_ROOT, DEMO_MODEL, Answer, RunningServer, eventually
 
 INFER = "/v2/models/breast_cancer/infer"
 BEHIND = "/v2/models/breast%5Fcancer/infer"  # the application answers, not the lane
@@ -211,12 +211,14 @@ def test_without_the_sdk_the_server_says_what_to_install(start, collector, tmp_p
     assert ask(start(DEMO_MODEL, home=home, environment=environment)).status == 200
 
 
+@AS_ROOT
 def test_without_an_endpoint_nothing_is_traced(server: RunningServer, collector: Collector):
     assert ask(server, trace(1)).status == 200
     assert encoding(server) == set()
     assert traced(server, "exported") == traced(server, "dropped") == 0
 
 
+@AS_ROOT
 def test_workers_encode_nothing_themselves(start, collector):
     server = start(DEMO_MODEL, "--workers", "2", config=tracing(collector))
     ask(server, trace(1))
