@@ -3,15 +3,17 @@
 Knows plans, profiles and blocks of the arena. Knows nothing of how values are counted, or of who
 chose the profile.
 
-A profile is read on a thread, and its deployment serves unwatched until then. One that cannot be
-read or is of another model leaves it unwatched, and the log says why: monitoring fails no request.
+A profile is read on a thread: with the model where that is loaded, so that the first request is
+counted, and while the model serves where the profile comes later. One that cannot be read or is of
+another model leaves it unwatched, and the log says why: monitoring fails no request.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
 
@@ -28,6 +30,9 @@ from gateway.tensors import Signature
 log = logging.getLogger("penstock.worker")
 
 
+Frames = tuple[tuple[Watched, tuple[Counted, ...]], ...]
+
+
 class Sketches:
     """Lives on the worker's event loop."""
 
@@ -37,12 +42,20 @@ class Sketches:
         self._worker = worker
         self._pool = pool
         self._tick = arena.control_row[TICK : TICK + 1]
+        self._watched: Mapping[str, tuple[Watched, ...]] = {}
+        self._prepared: dict[str, Frames] = {}
         self._slots: dict[int, Slot] = {}
         self._following: dict[str, tuple[Watched, ...]] = {}
         self._sketches: dict[str, tuple[Sketch, ...]] = {}
 
+    def prepare(self, held_id: str, signature: Signature) -> None:
+        """Reads what a deployment that is being loaded will count into. On a thread."""
+        with contextlib.suppress(ProfileInvalid):  # told when it is attached
+            self._prepared[held_id] = _frames(self._watched.get(held_id, ()), signature)
+
     def follow(self, plan: Plan, served: Iterable[Served]) -> None:
         """Brings every deployment to what the plan wants it to count into."""
+        self._watched = plan.watched
         for one in served:
             wanted = plan.watched.get(one.held.id, ())
             if wanted != self._following.get(one.held.id, ()):
@@ -55,23 +68,26 @@ class Sketches:
         self._replace(served, ())
 
     def _begin(self, served: Served, wanted: tuple[Watched, ...]) -> None:
+        prepared = self._prepared.pop(served.held.id, ())
+        if tuple(one for one, _ in prepared) == wanted:
+            self._take(served, prepared)
+            return
         signature = served.deployment.signature
-        loop = asyncio.get_running_loop()
 
-        def read() -> list[tuple[Watched, tuple[Counted, ...]]]:
-            return [(one, _read(one, signature)) for one in wanted]
-
-        def take(done: asyncio.Future[list[tuple[Watched, tuple[Counted, ...]]]]) -> None:
+        def take(done: asyncio.Future[Frames]) -> None:
             # Another plan may have come while it was read.
             if done.cancelled() or self._following.get(served.held.id) != wanted:
                 return
             error = done.exception()
             if error is not None:
                 log.error("model '%s' is not watched: %s", served.held.name, error)
-            made = [] if error is not None else done.result()
-            self._replace(served, tuple(self._sketch(one, frames) for one, frames in made))
+            self._take(served, () if error is not None else done.result())
 
-        loop.run_in_executor(self._pool, read).add_done_callback(take)
+        loop = asyncio.get_running_loop()
+        loop.run_in_executor(self._pool, _frames, wanted, signature).add_done_callback(take)
+
+    def _take(self, served: Served, frames: Frames) -> None:
+        self._replace(served, tuple(self._sketch(one, counted) for one, counted in frames))
 
     def _sketch(self, watched: Watched, frames: tuple[Counted, ...]) -> Sketch:
         slot = self._slots.get(watched.block)
@@ -90,12 +106,16 @@ class Sketches:
             del self._slots[block]
 
 
-def _read(watched: Watched, signature: Signature) -> tuple[Counted, ...]:
+def _frames(wanted: tuple[Watched, ...], signature: Signature) -> Frames:
     """On a thread.
 
     Raises:
-        ProfileInvalid: it cannot be read, or is of another model.
+        ProfileInvalid: one of them cannot be read, or is of another model.
     """
+    return tuple((one, _read(one, signature)) for one in wanted)
+
+
+def _read(watched: Watched, signature: Signature) -> tuple[Counted, ...]:
     try:
         profile = document.read(Path(watched.path).read_bytes())
     except OSError as error:
