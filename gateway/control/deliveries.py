@@ -119,9 +119,9 @@ class Deliveries:
             attempts += 1
             reason, refused = await self._attempt(sink, letter.notice)
             if reason is None:
-                self._count(sink.name, "delivered")
                 self._troubles.over(f"sink {sink.name}")
-                return await self._kept(self._store.delivered, letter)
+                await self._kept(self._store.delivered, letter)
+                return self._count(sink.name, "delivered")
             self._count(sink.name, "failed")
             self._troubles.met(f"sink {sink.name}", ConfigInvalid(f"sink {sink.name}: {reason}"))
             if refused or attempts >= sink.max_attempts:
