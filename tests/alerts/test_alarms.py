@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from gateway.alerts import records
 from gateway.alerts.alarms import FIRING, PENDING, RESOLVED, Alarm, end, evaluate
 from gateway.alerts.readings import Column, Look, read
-from gateway.config import COLUMN_FIGURES, AlertRule
+from gateway.config import COLUMN_FIGURES, AlertRule, Alerts, AlertSink
 from gateway.drift.report import NUMBERS
 
 A, B = Column("features", "x", "a"), Column("features", "x", "b")
 MARKS = {PENDING: "p", FIRING: "F", RESOLVED: "r"}
+
+
+def pane(*arguments):
+    """`evaluate`, for those who know that there is an alarm."""
+    return evaluate(*arguments)
 
 
 def rule(**more):
@@ -26,7 +34,7 @@ def phases(of, values, start=None):
     """The phase after each pane of one column, a second apart, `-` for none; `!` where told."""
     alarm, shown = start, []
     for now, value in enumerate(values):
-        alarm, told = evaluate(of, alarm, {A: (Look(value),)}, float(now))
+        alarm, told = pane(of, alarm, {A: (Look(value),)}, float(now))
         shown.append((MARKS[alarm.phase] if alarm else "-") + ("!" if told else ""))
     return " ".join(shown)
 
@@ -65,55 +73,56 @@ def test_the_phases_of_an_alarm(of, values, wanted):
 
 def test_what_is_suppressed_stays_pending_and_fires_when_that_is_over():
     of = rule()
-    alarm, told = evaluate(of, None, {A: (Look(0.3),)}, 1.0, "a rollout moves")
+    alarm, told = pane(of, None, {A: (Look(0.3),)}, 1.0, "a rollout moves")
     assert (alarm.phase, alarm.suppressed, told) == (PENDING, "a rollout moves", False)
-    alarm, told = evaluate(of, alarm, {A: (Look(0.3),)}, 2.0)
+    alarm, told = pane(of, alarm, {A: (Look(0.3),)}, 2.0)
     assert (alarm.phase, alarm.suppressed, told, alarm.since_s) == (FIRING, "", True, 1.0)
 
 
 def test_what_is_suppressed_while_it_fires_is_still_resolved():
-    alarm, _ = evaluate(rule(), None, {A: (Look(0.3),)}, 1.0)
-    alarm, told = evaluate(rule(), alarm, {A: (Look(0.0),)}, 2.0, "a rollout moves")
+    alarm, _ = pane(rule(), None, {A: (Look(0.3),)}, 1.0)
+    alarm, told = pane(rule(), alarm, {A: (Look(0.0),)}, 2.0, "a rollout moves")
     assert (alarm.phase, told) == (RESOLVED, True)
 
 
 def test_columns_are_one_alarm_that_is_over_with_the_last_of_them():
     of = rule()
-    alarm, told = evaluate(of, None, {A: (Look(0.3),), B: (Look(0.4),)}, 1.0)
+    alarm, told = pane(of, None, {A: (Look(0.3),), B: (Look(0.4),)}, 1.0)
     assert (alarm.told, told) == ((A, B), True)
-    alarm, told = evaluate(of, alarm, {A: (Look(0.3),), B: (Look(0.0),)}, 2.0)
+    alarm, told = pane(of, alarm, {A: (Look(0.3),), B: (Look(0.0),)}, 2.0)
     assert (alarm.phase, alarm.alarmed, told) == (FIRING, (A,), False)
-    alarm, told = evaluate(of, alarm, {A: (Look(0.0),), B: (Look(0.0),)}, 3.0)
+    alarm, told = pane(of, alarm, {A: (Look(0.0),), B: (Look(0.0),)}, 3.0)
     assert (alarm.phase, alarm.told, told) == (RESOLVED, (A, B), True)
 
 
 def test_panes_of_different_columns_are_not_added_up():
     of = rule(panes=2, of_last=2)
-    alarm, _ = evaluate(of, None, {A: (Look(0.3),), B: (Look(0.0),)}, 1.0)
-    alarm, told = evaluate(of, alarm, {A: (Look(0.0),), B: (Look(0.3),)}, 2.0)
+    alarm, _ = pane(of, None, {A: (Look(0.3),), B: (Look(0.0),)}, 1.0)
+    alarm, told = pane(of, alarm, {A: (Look(0.0),), B: (Look(0.3),)}, 2.0)
     assert (alarm.phase, told) == (PENDING, False)
 
 
 def test_a_column_that_joins_is_told_once_the_cooldown_is_over():
     of = rule(cooldown_s=10)
-    alarm, _ = evaluate(of, None, {A: (Look(0.3),)}, 0.0)
+    alarm, _ = pane(of, None, {A: (Look(0.3),)}, 0.0)
     both = {A: (Look(0.3),), B: (Look(0.3),)}
     told = []
     for now in range(1, 30):
-        alarm, tell = evaluate(of, alarm, both, float(now))
+        alarm, tell = pane(of, alarm, both, float(now))
         told += [now] if tell else []
     assert (told, alarm.told, alarm.number, alarm.tellings) == ([10], (A, B), 1, 2)
 
 
 def test_a_column_that_is_gone_is_part_of_nothing():
-    alarm, _ = evaluate(rule(), None, {A: (Look(0.3),)}, 0.0)
-    alarm, told = evaluate(rule(), alarm, {B: (Look(0.0),)}, 1.0)
+    alarm, _ = pane(rule(), None, {A: (Look(0.3),)}, 0.0)
+    alarm, told = pane(rule(), alarm, {B: (Look(0.0),)}, 1.0)
     assert (alarm.phase, told) == (RESOLVED, True)
 
 
 def test_what_is_gone_is_over_and_told_where_it_fired():
-    fired, _ = evaluate(rule(), None, {A: (Look(0.3),)}, 0.0)
+    fired, _ = pane(rule(), None, {A: (Look(0.3),)}, 0.0)
     ended, told = end(fired, 5.0)
+    assert ended is not None
     assert (ended.phase, ended.resolved_at, told) == (RESOLVED, 5.0, True)
     assert end(Alarm(phase=PENDING), 5.0) == (None, False)
     assert end(None, 5.0) == (None, False)
@@ -132,28 +141,28 @@ def looks(*values_and_starts):
 
 
 def test_the_look_that_showed_it_tells_when_it_is_over():
-    alarm, _ = evaluate(DRIFT, None, {A: looks((0.0, 9), (2.0, 8), (2.0, 6))}, 10.0)
+    alarm, _ = pane(DRIFT, None, {A: looks((0.0, 9), (2.0, 8), (2.0, 6))}, 10.0)
     assert (alarm.phase, alarm.columns[A].rows) == (FIRING, 2000)
     for now, short, middle in ((11, 0.0, 2.0), (12, 0.0, 1.0), (13, 0.0, 0.0)):
-        alarm, told = evaluate(
+        alarm, told = pane(
             DRIFT, alarm, {A: looks((short, now), (middle, now - 1), (2.0, 6))}, float(now)
         )
         assert (alarm.phase, told) == (FIRING, False)
-    alarm, told = evaluate(DRIFT, alarm, {A: looks((0.0, 13), (0.0, 12), (2.0, 6))}, 14.0)
+    alarm, told = pane(DRIFT, alarm, {A: looks((0.0, 13), (0.0, 12), (2.0, 6))}, 14.0)
     assert (alarm.phase, told) == (RESOLVED, True)
 
 
 def test_a_look_back_into_what_is_over_raises_nothing_anew():
-    alarm, _ = evaluate(DRIFT, None, {A: looks((2.0, 9), (2.0, 8), (2.0, 6))}, 10.0)
+    alarm, _ = pane(DRIFT, None, {A: looks((2.0, 9), (2.0, 8), (2.0, 6))}, 10.0)
     for now in (20.0, 21.0):
-        alarm, _ = evaluate(DRIFT, alarm, {A: looks((0.0, 15), (2.0, 12), (2.0, 6))}, now)
+        alarm, _ = pane(DRIFT, alarm, {A: looks((0.0, 15), (2.0, 12), (2.0, 6))}, now)
     assert alarm.phase == RESOLVED
     for now in range(22, 60):
         stale = looks((0.0, now - 5), (2.0, 12), (2.0, 6))
-        alarm, told = evaluate(DRIFT, alarm, {A: stale}, float(now))
+        alarm, told = pane(DRIFT, alarm, {A: stale}, float(now))
         assert (alarm.phase, told) == (RESOLVED, False)
     fresh = looks((2.0, 55), (2.0, 21), (2.0, 6))
-    alarm, told = evaluate(DRIFT, alarm, {A: fresh}, 60.0)
+    alarm, told = pane(DRIFT, alarm, {A: fresh}, 60.0)
     assert (alarm.phase, told, alarm.number) == (FIRING, True, 2)
 
 
@@ -168,7 +177,7 @@ def test_what_is_told_takes_turns_and_keeps_the_cooldown(values, panes, clear, c
     of = rule(panes=panes[0], of_last=panes[1], clear_panes=clear, cooldown_s=cooldown)
     alarm, told, fired = None, [], []
     for now, value in enumerate(values):
-        alarm, tell = evaluate(of, alarm, {A: (Look(value),)}, float(now))
+        alarm, tell = pane(of, alarm, {A: (Look(value),)}, float(now))
         if tell:
             told.append(alarm.phase)
             fired += [now] if alarm.phase == FIRING else []
@@ -190,13 +199,13 @@ def test_where_no_pane_meets_the_condition_nothing_is_remembered(values, panes):
 @given(VALUES, st.randoms(use_true_random=False))
 def test_the_order_of_columns_does_not_matter(values, random):
     columns = [Column("features", "x", f"c{n}") for n in range(3)]
-    ways = [None, None]
+    ways: list[Any] = [None, None]
     for now, value in enumerate(values):
         readings = {c: (Look(value if n == now % 3 else 0.0),) for n, c in enumerate(columns)}
         shuffled = list(readings.items())
         random.shuffle(shuffled)
-        ways[0], one = evaluate(rule(), ways[0], readings, float(now))
-        ways[1], two = evaluate(rule(), ways[1], dict(shuffled), float(now))
+        ways[0], one = pane(rule(), ways[0], readings, float(now))
+        ways[1], two = pane(rule(), ways[1], dict(shuffled), float(now))
         assert (ways[0], one) == (ways[1], two)
 
 
@@ -240,3 +249,60 @@ def test_a_verdict_is_read_by_how_alarming_it_is():
 
 def test_every_number_of_a_report_can_be_watched():
     assert set(COLUMN_FIGURES) == {*NUMBERS, "verdict", "distance", "log10_e", "rows"}
+
+
+@pytest.mark.parametrize(
+    ("of", "fault"),
+    [
+        ({"figure": "psy"}, "figure: expected one of verdict, psi"),
+        ({"of": "dataset"}, "figure: expected one of verdict, prediction_verdict"),
+        ({"threshold": "drift", "clear": None}, "expected watch or drift of a verdict"),
+        ({"figure": "verdict", "threshold": 1.0, "clear": None}, "expected watch or drift"),
+        ({"figure": "verdict", "threshold": "drift", "clear": 0.0}, "expected watch or drift"),
+        ({"figure": "verdict", "threshold": "drift", "clear": None, "comparison": "<"}, ">="),
+        ({"window_s": None}, "window_s: expected one"),
+        ({"panes": 3, "of_last": 2}, "at most of_last"),
+        ({"clear": 0.3}, "nothing that meets the condition by itself"),
+        ({"comparison": "<", "clear": 0.1}, "nothing that meets the condition by itself"),
+        ({"threshold": float("nan"), "clear": None}, "finite"),
+        ({"name": "Bad name"}, "pattern"),
+    ],
+)
+def test_a_rule_that_could_not_work_is_refused(of, fault):
+    with pytest.raises(ValidationError, match=fault):
+        rule(**of)
+
+
+def test_a_rule_of_a_defaults_name_replaces_it():
+    own = AlertRule(name="drift", severity="critical")
+    assert [one.name for one in Alerts().in_force] == ["drift", "skipped_rows"]
+    assert Alerts(rules=[own]).in_force[0] == own
+    assert Alerts(rules=[own], default_rules=False).in_force == (own,)
+    with pytest.raises(ValidationError, match="each name once"):
+        Alerts(rules=[own, own])
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://user:secret@host/", "https://host/?token=secret", "ftp://host", "host:80"],
+)
+def test_no_secret_stands_in_a_sinks_url(url):
+    with pytest.raises(ValidationError, match="url"):
+        AlertSink(name="ops", url=url)
+
+
+def test_a_sink_has_one_url_and_one_secret():
+    with pytest.raises(ValidationError, match="either url or url_file"):
+        AlertSink(name="ops")
+    with pytest.raises(ValidationError, match="either secret_file or secret_env"):
+        AlertSink(name="ops", url="https://host", secret_env="A", secret_file="a")
+
+
+@given(VALUES, PANES)
+def test_an_alarm_that_was_written_is_read_as_it_was(values, panes):
+    of = rule(panes=panes[0], of_last=panes[1])
+    alarm = None
+    for now, value in enumerate(values):
+        alarm, _ = pane(of, alarm, {A: (Look(value),), B: (Look(0.3, 2000, 5.0),)}, float(now))
+    if alarm is not None:
+        assert records.read(records.written(alarm)) == alarm

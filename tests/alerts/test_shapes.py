@@ -16,6 +16,12 @@ from gateway.alerts.readings import Column, Look
 from gateway.alerts.signatures import headers, read_secret
 from gateway.config import AlertRule
 
+
+def pane(*arguments):
+    """`evaluate`, for those who know that there is an alarm."""
+    return evaluate(*arguments)
+
+
 RULE = AlertRule(name="high-psi", figure="psi", threshold=0.2, window_s=600, clear_panes=1)
 SUBJECT = Subject("high-psi", "fraud/é", 3)
 COLUMNS = [Column("features", "x", f"c{n}") for n in range(7)]
@@ -24,8 +30,8 @@ LINES = {
     for n, column in enumerate(COLUMNS)
 }
 NOON = 1_800_000_000.0
-FIRED, _ = evaluate(RULE, None, {column: (Look(0.3),) for column in COLUMNS}, NOON)
-OVER, _ = evaluate(RULE, FIRED, {column: (Look(0.0),) for column in COLUMNS}, NOON + 90)
+FIRED, _ = pane(RULE, None, {column: (Look(0.3),) for column in COLUMNS}, NOON)
+OVER, _ = pane(RULE, FIRED, {column: (Look(0.0),) for column in COLUMNS}, NOON + 90)
 ABOUT = {"reference": "abc", "self_referenced": False}
 FIRING = notice(SUBJECT, RULE, FIRED, NOON, ABOUT, LINES)
 RESOLVED = notice(SUBJECT, RULE, OVER, NOON + 90, ABOUT, LINES)
@@ -43,7 +49,7 @@ def test_a_notice_names_the_columns_with_the_most_evidence():
 def test_an_alarm_keeps_its_id_and_every_notice_has_its_own():
     assert FIRING["id"] == RESOLVED["id"]
     assert FIRING["event"] != RESOLVED["event"]
-    again, _ = evaluate(RULE, OVER, {COLUMNS[0]: (Look(0.3),)}, NOON + 9999)
+    again, _ = pane(RULE, OVER, {COLUMNS[0]: (Look(0.3),)}, NOON + 9999)
     assert notice(SUBJECT, RULE, again, NOON, ABOUT, LINES)["id"] != FIRING["id"]
     other = Subject("high-psi", "fraud/é", 4)
     assert notice(other, RULE, FIRED, NOON, ABOUT, LINES)["id"] != FIRING["id"]

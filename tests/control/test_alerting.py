@@ -14,7 +14,7 @@ from gateway.control.alerting import Alerting
 from gateway.control.audit import Audit
 from gateway.control.deliveries import Deliveries
 from gateway.control.drift import Drift
-from gateway.control.store import Store
+from gateway.control.store import FILE, Store
 from gateway.control.troubles import Troubles
 from gateway.errors import NotFound
 from gateway.monitor import layout
@@ -57,7 +57,7 @@ class Office:
         self.audit = Audit(store)
         self.suppressed = ""
         series = world.sketches.series
-        self.drift = Drift(lambda: tuple(series().values()), lambda: world.sketches.now)
+        self.drift = Drift(series)
         self.deliveries = Deliveries(
             self.letters, lambda: self.settings.sinks, Troubles(), first_pause_s=0.01
         )
@@ -68,6 +68,7 @@ class Office:
             lambda: self.settings,
             lambda: world.sketches.now,
             Troubles(),
+            world.pool,
             lambda model, version: self.suppressed,
         )
 
@@ -192,6 +193,32 @@ async def test_rows_that_could_not_be_counted_are_an_alarm(world, receiver):
         [post] = receiver.posts
         told = post.json()
         assert (told["rule"], told["columns"][0]["value"]) == ("skipped_rows", pytest.approx(0.2))
+
+
+async def test_alertmanager_hears_of_an_alarm_again_and_again(world, receiver):
+    async with office(world, alerts(receiver, kind="alertmanager_api")) as at:
+        await at.seconds(200)
+        for _ in range(20):
+            await at.seconds(10, shift=1.0)
+            await at.sent()
+        [first, *others] = [post.json()[0] for post in receiver.posts]
+        assert 2 <= len(others) <= 4  # once a minute
+        assert all(one["labels"] == first["labels"] for one in others)
+        assert all(one["endsAt"] > first["endsAt"] for one in others)
+        assert at.letters.waiting() == []
+
+
+async def test_a_database_that_cannot_be_written_keeps_no_alarm_from_being_told(world, receiver):
+    async with office(world, alerts(receiver)) as at:
+        await at.seconds(200)
+        hidden = world.home / "hidden.db"
+        (world.home / FILE).rename(hidden)
+        await at.seconds(60, shift=1.0)
+        await at.sent()
+        assert [post.json()["status"] for post in receiver.posts] == ["firing"]
+        hidden.rename(world.home / FILE)
+        await at.seconds(1, shift=1.0)
+        assert [alarm.phase for alarm in at.letters.alarms().values()] == ["firing"]
 
 
 # ---- delivery -----------------------------------------------------------------------------------
