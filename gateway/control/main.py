@@ -25,6 +25,7 @@ from gateway.access.certificates import CertificateRing
 from gateway.access.keyring import Keyring
 from gateway.access.tokens import token_verifier
 from gateway.control import (
+    alert_operations,
     audit_operations,
     config_operations,
     drift_operations,
@@ -34,6 +35,8 @@ from gateway.control import (
 from gateway.control import memory as memories
 from gateway.control.access import COUNT_S, LOOK_S, WRITE_S, Access, Usage
 from gateway.control.admin import Admin, operations
+from gateway.control.alert_store import AlertStore
+from gateway.control.alerting import Alerting
 from gateway.control.announcement import announce, still_loading
 from gateway.control.api import build_app
 from gateway.control.audit import Actor, Audit, by_signal
@@ -42,6 +45,7 @@ from gateway.control.callers import Known
 from gateway.control.certificates import PortCertificates
 from gateway.control.certified import Certified
 from gateway.control.changes import Changes
+from gateway.control.deliveries import Deliveries
 from gateway.control.desired import Candidate, Sources
 from gateway.control.drift import Drift
 from gateway.control.in_force import InForce
@@ -139,6 +143,19 @@ class Control:
         self._panes = PaneStore(self._launch.home)
         self._sketches = Sketches(arena, self._panes, time.monotonic, time.time)
         self._drift = Drift(self._sketches.series)
+        self._alarms = AlertStore(self._store)
+        self._deliveries = Deliveries(
+            self._alarms, lambda: self._in_force.config.alerts.sinks, self._troubles
+        )
+        self._alerting = Alerting(
+            self._drift,
+            self._alarms,
+            self._deliveries,
+            lambda: self._in_force.config.alerts,
+            lambda: self._sketches.now,
+            self._troubles,
+            self._counting,
+        )
         self._planner = Planner(
             memory,
             self._links,
@@ -182,6 +199,7 @@ class Control:
         self._spawn(self._begin())
         self._spawn(self._watch_registry())
         self._spawn(self._again_and_again("counts", self._count, TICK_S))
+        self._spawn(self._again_and_again("alarms", self._alert, TICK_S))
         # Whoever asks first may have a key already.
         await self._went_well("keys", self._access.refresh())
         # A revoked key stops in a fraction of a second, whoever revoked it.
@@ -198,6 +216,7 @@ class Control:
         self._planner.close()
         for task in self._tasks:
             task.cancel()
+        await self._deliveries.close()
         self._usage.count()
         with contextlib.suppress(GatewayError):  # a full disk keeps nobody from leaving
             self._usage.write()
@@ -247,6 +266,7 @@ class Control:
             ),
             *key_operations.operations(self._keys, self._access.refresh),
             *drift_operations.operations(self._drift, self._counting),
+            *alert_operations.operations(self._alerting, self._alarms, self._deliveries),
         )
         self._port = port = Port(
             build_app(table, self._known()),
@@ -298,6 +318,14 @@ class Control:
         panes, bases = self._sketches.due()
         if panes:
             self._panes.save(panes, bases, self._sketches.now)
+
+    async def _alert(self) -> None:
+        """Evaluates the rules of alarms once it is known what should run."""
+        if not self._alerting.started:
+            await self._alerting.start()
+        if self._ready:
+            plan = self._planner.memory.plan
+            await self._alerting.look({(held.name, held.version) for held in plan.held})
 
     def _beat(self) -> None:
         """Lets the supervisor see that this loop turns."""
@@ -378,6 +406,8 @@ class Control:
             key_last_seen=seen,
             certificates=self._certificates.facts(),
             traced={} if self._export is None else self._export.counts,
+            alerts_firing=self._alerting.firing(),
+            alert_deliveries=list(self._deliveries.counts.items()),
             connections=self._port.counts.open,
             port_refusals=self._port.counts.refusals,
         )
