@@ -13,7 +13,11 @@ from gateway.cli.serve import add_home
 from gateway.errors import NotFound, Unavailable
 
 MAX_SHOWN = 40
-HEAD = ("ROWS", "PSI", "NULL P95", "KS", "LOG10 E", "MEAN", "VERDICT", "ALARM", "REFERENCE", "LIVE")
+DRIFTED = 3  # not 1, which a server that is away gives: whoever watches must tell them apart
+HEAD = (
+    *("ROWS", "PSI", "NULL P95", "KS", "LOG10 E", "MEAN", "MISSING"),
+    *("VERDICT", "ALARM", "REFERENCE", "LIVE"),
+)
 FIGURES = ("psi", "psi_null_p95", "distance", "log10_e", "mean")
 VERDICTS = ("drift", "watch", "too_few_rows", "self_referenced", "ok")
 
@@ -27,12 +31,12 @@ def configure(subparsers: Any) -> None:
             "Compares a window of a model's live traffic with its reference profile, as the server"
             " that runs on this home has counted it: the columns that have drifted first. The"
             " verdict is on the window; the alarm looks for the change itself, in the newest"
-            " rows. Exit status 1: something has drifted."
+            " rows. Exit status 3: something has drifted; 1: it cannot be told."
         ),
     )
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("version", nargs="?", type=int, metavar="VERSION", help="default: served")
-    parser.add_argument("--window", default="10m", help="how far to look back (10m)")
+    parser.add_argument("--window", default="10m", help="how far to look back, 1m to 30d (10m)")
     parser.add_argument("--variant", metavar="NAME", help="of a route (default: all together)")
     parser.add_argument("--all", action="store_true", help="every column, however many")
     add_home(parser)
@@ -59,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         say_json(found)
     else:
         print_report(found, None if args.all else MAX_SHOWN)
-    return 1 if "drift" in (found["verdict"], found["alarm"]) else 0
+    return DRIFTED if "drift" in (found["verdict"], found["alarm"]) else 0
 
 
 def _default(models: list[dict[str, Any]], name: str) -> int:
@@ -77,6 +81,8 @@ def print_report(found: dict[str, Any], shown: int | None = MAX_SHOWN) -> None:
         f" ({found['rows']} rows of the last {found['window_s']:g} s against"
         f" {found['reference_rows']} of profile {found['reference'][:12]}{own})"
     )
+    if found["verdict"] == "too_few_rows":
+        say("some 20 s of traffic and 200 rows are needed before anything is said")
     if found["skipped_rows"]:
         say(f"{found['skipped_rows']} rows could not be counted")
     for title, lines in (("FEATURE", found["features"]), ("OUTPUT", found["outputs"])):
@@ -100,6 +106,8 @@ def _alarm(line: dict[str, Any]) -> tuple[int, int, float]:
 
 def _line(line: dict[str, Any]) -> tuple[object, ...]:
     figures = [_short(line[name]) for name in FIGURES]
+    missing = line["missing_ratio"]
+    figures.append(f"{missing:.1%}" if missing else "-")
     verdicts = (line["verdict"], line["alarm"])
     return (line["name"], str(line["rows"]), *figures, *verdicts, *_pictures(line["bins"]))
 

@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.control.sketches import Series
-from gateway.drift.design_effect import DesignEffect
 from gateway.drift.figures import Figures, figures
 from gateway.drift.history import Window
+from gateway.drift.kinds import Dependence, judge_columns
 from gateway.drift.look_back import Alarm, Lookback, most_alarming
 from gateway.drift.panes import add_moments, no_moments
 from gateway.drift.reference import Reference
 from gateway.drift.report import About, report
 from gateway.drift.rules import DEFAULT, LOOKBACK_ROWS, Rules
-from gateway.drift.verdict import judge
 from gateway.errors import NotFound
 from gateway.monitor import layout
 from gateway.profiles.live import ROWS, SKIPPED
@@ -30,7 +29,7 @@ class _Watched:
 
     series: Series
     reference: Reference
-    effect: DesignEffect
+    dependence: Dependence
     alarm: Alarm
     looks: tuple[Lookback, ...] = ()
 
@@ -121,8 +120,8 @@ class Drift:
 
     def figures(self, watched: _Watched, vector: Any, moments: Any) -> Figures:
         """Every statistic of a window."""
-        effect = watched.effect.estimate(self._rules)
-        return figures(watched.reference, vector, moments, effect, self._rules)
+        effects = watched.dependence.estimate(self._rules)
+        return figures(watched.reference, vector, moments, effects, self._rules)
 
     # ---- what is watched ------------------------------------------------------------------------
 
@@ -138,23 +137,23 @@ class Drift:
 
     def _begin(self, series: Series) -> _Watched:
         reference = Reference.of(series.profile, series.places)
-        effect = DesignEffect.unknown(len(reference.columns))
-        return _Watched(series, reference, effect, Alarm.none(len(reference.columns)))
+        dependence = Dependence.unknown(len(reference.columns))
+        return _Watched(series, reference, dependence, Alarm.none(len(reference.columns)))
 
     def _judge(self, watched: _Watched) -> None:
         """Learns from what came this second, and looks back from now."""
         latest = watched.series.latest
-        watched.effect.add(watched.reference.baseline, watched.reference.bins_of(latest))
+        watched.dependence.add(watched.reference, latest)
         if latest[ROWS]:
             history, rows_word = watched.series.history, ROWS
             windows = {rows: history.last_rows(rows) for rows in LOOKBACK_ROWS}
             counts = {int(w.counts[rows_word]): w.counts for w in windows.values()}
-            baseline, effect = watched.reference.baseline, watched.effect.estimate(self._rules)
+            reference, effects = watched.reference, watched.dependence.estimate(self._rules)
             judged = {
-                rows: judge(baseline, watched.reference.bins_of(some), effect, self._rules)
+                rows: judge_columns(reference, some, effects, self._rules)
                 for rows, some in counts.items()
             }
-            watched.alarm = most_alarming(len(baseline.bins), judged)
+            watched.alarm = most_alarming(len(reference.columns), judged)
             watched.looks = tuple(
                 Lookback(rows, w.start_s, judged[int(w.counts[rows_word])])
                 for rows, w in windows.items()

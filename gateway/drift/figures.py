@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gateway.drift import panes, verdict
+from gateway.drift import panes
 from gateway.drift.baseline import Counts, Floats
+from gateway.drift.kinds import Effects, judge_columns
 from gateway.drift.panes import Moments
 from gateway.drift.reference import Reference
 from gateway.drift.rules import DEFAULT, Rules
@@ -74,7 +75,7 @@ def figures(
     reference: Reference,
     vector: Counts,
     moments: Moments,
-    effect: Floats,
+    effects: Effects,
     rules: Rules = DEFAULT,
 ) -> Figures:
     """Evaluates a window.
@@ -83,7 +84,7 @@ def figures(
         reference: what it should look like.
         vector: (words,) what was counted.
         moments: (columns, panes.MOMENTS) of finite values.
-        effect: (columns,) design effects of live rows; NaN where not known.
+        effects: of live rows.
         rules: when to call it drift.
     """
     base = reference.baseline
@@ -129,7 +130,7 @@ def figures(
         infinite_ratio=shares[:, words.POS_INF] + shares[:, words.NEG_INF],
         wrong_type_ratio=shares[:, words.WRONG_TYPE],
         unseen_ratio=shares[:, words.UNSEEN],
-        judgement=verdict.judge(base, live, effect, rules),
+        judgement=judge_columns(reference, vector, effects, rules),
     )
 
 

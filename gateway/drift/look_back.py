@@ -1,6 +1,6 @@
 """The alarm: does any stretch of newest rows differ from the reference, however often one looks?
 
-Knows a baseline, counts of the newest rows, and the rules. Knows nothing of windows by the clock.
+Knows judgements of the newest rows. Knows nothing of how they are made, or of windows by the clock.
 
 A report is about a window that somebody chose; an alarm has to find the change itself. It looks
 back over the newest 1,000 rows, 2,000, and so on to 128,000 (`rules.LOOKBACK_ROWS`), one of which
@@ -14,9 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gateway.drift.baseline import Baseline, Counts, Floats
-from gateway.drift.rules import DEFAULT, Rules
-from gateway.drift.verdict import TOO_FEW_ROWS, VERDICTS, Judgement, Names, judge
+from gateway.drift.baseline import Counts, Floats
+from gateway.drift.verdict import TOO_FEW_ROWS, VERDICTS, Judgement, Names
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +52,6 @@ class Alarm:
         """Nothing was counted yet."""
         unknown = np.full(columns, TOO_FEW_ROWS, dtype=f"<U{max(map(len, VERDICTS))}")
         return cls(unknown, np.full(columns, np.nan), np.zeros(columns, np.int64))
-
-
-def look_back(
-    baseline: Baseline, windows: Mapping[int, Counts], effect: Floats, rules: Rules = DEFAULT
-) -> Alarm:
-    """Judges the newest rows.
-
-    Args:
-        baseline: what they should look like.
-        windows: (columns, width) counts of the newest rows, by how many rows those are.
-        effect: (columns,) design effects of live rows; NaN where not known.
-        rules: when to call it drift.
-    """
-    judged = {rows: judge(baseline, counts, effect, rules) for rows, counts in windows.items()}
-    return most_alarming(len(baseline.bins), judged)
 
 
 def most_alarming(columns: int, looks: Mapping[int, Judgement]) -> Alarm:

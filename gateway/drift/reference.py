@@ -13,9 +13,9 @@ import numpy as np
 from gateway.drift.baseline import Baseline, Counts, Floats
 from gateway.profiles.live import Places
 from gateway.profiles.values import NUMERIC, Column, Frame, Profile
-from kernels.columns import UNSEEN
+from kernels import columns as words
 
-SPECIALS = UNSEEN + 1
+SPECIALS = words.UNSEEN + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class Reference:
         profile: where it comes from.
         columns: with the frame of each.
         baseline: counts of its bins, ready to be judged against.
+        kinds: counts of values in bins, missing ones and others, ready to be judged against.
         edges: (columns, width + 1) from minimum to maximum; zeros for categories.
         std: (columns,) NaN where there is none.
         centres: (columns,) what live sums are of: value - centre.
@@ -36,6 +37,7 @@ class Reference:
     profile: Profile
     columns: tuple[tuple[Frame, Column], ...]
     baseline: Baseline
+    kinds: Baseline
     edges: Floats
     std: Floats
     centres: Floats
@@ -59,12 +61,19 @@ class Reference:
             if _has_axis(column):
                 ends = (column.moments.min, *column.edges, column.moments.max)
                 edges[place, : len(ends)] = np.maximum.accumulate(np.array(ends, np.float64))
+        kinds = [(c.counts.sum(), c.missing, c.specials.total - c.missing) for _, c in columns]
         numeric = np.array([_has_axis(column) for _, column in columns], bool)
         bins = np.array([column.bins for _, column in columns], np.int64)
         return cls(
             profile=profile,
             columns=columns,
             baseline=Baseline.of(counts, bins, numeric, own=profile.self_referenced),
+            kinds=Baseline.of(
+                np.array(kinds, np.int64).reshape(many, 3),
+                np.full(many, 3),
+                np.zeros(many, bool),
+                own=profile.self_referenced,
+            ),
             edges=edges,
             std=np.array([_or_nan(column.moments.std) for _, column in columns], float),
             centres=np.array([column.centre for _, column in columns], float),
@@ -77,6 +86,14 @@ class Reference:
         """(columns, width) live counts of the bins, padded with zeros."""
         found: Counts = np.append(vector, 0)[self._bins_at]
         return found
+
+    def kinds_of(self, vector: Counts) -> Counts:
+        """(columns, 3) live values in bins, missing ones, and others."""
+        specials = self.specials_of(vector)
+        missing = specials[:, words.NAN] + specials[:, words.NULL]
+        # What is below or above is in a bin.
+        beside = specials.sum(axis=1) - specials[:, words.BELOW] - specials[:, words.ABOVE]
+        return np.stack([self.bins_of(vector).sum(axis=1), missing, beside - missing], axis=1)
 
     def specials_of(self, vector: Counts) -> Counts:
         """(columns, SPECIALS) live values beside the bins, in the order of the kernels' words."""

@@ -96,7 +96,7 @@ def test_a_shifted_column_is_named_and_nothing_else_and_clean_traffic_is_not(hom
         source.send_until(server, lambda: SHIFTED in drifted(server), 60)
         # What the model makes of it is another matter, and told as one.
         assert drifted(server) == [SHIFTED]
-        table = penstock(home, "drift", MODEL, "--window", "1m", status=1)
+        table = penstock(home, "drift", MODEL, "--window", "1m", status=3)
         assert table.splitlines()[3].startswith(SHIFTED)
         one = next(line for line in drift(server)["features"] if line["name"] == SHIFTED)
         assert one["alarm_log10_e"] > 3
