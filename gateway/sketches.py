@@ -1,4 +1,6 @@
-"""What each deployment of one worker counts into, as the plan says.
+"""Where the values of each deployment of one worker go, as the plan says.
+
+They are counted into the bins of a profile or, as long as there is none, kept as first rows.
 
 Knows plans, profiles and blocks of the arena. Knows nothing of how values are counted, or of who
 chose the profile.
@@ -18,8 +20,9 @@ from pathlib import Path
 from gateway.catalogue import Served
 from gateway.errors import ProfileInvalid
 from gateway.monitor.arena import TICK, Arena
-from gateway.monitor.sketch import Sketch, Slot
-from gateway.plan import Plan, Watched
+from gateway.monitor.first_rows import FirstRows
+from gateway.monitor.sketch import Sketch, Slot, Taker
+from gateway.plan import Kept, Plan, Taken
 from gateway.profiles import document
 from gateway.profiles.fit import check_fit
 from gateway.profiles.live import Counted, counted
@@ -38,8 +41,8 @@ class Sketches:
         self._pool = pool
         self._tick = arena.control_row[TICK : TICK + 1]
         self._slots: dict[int, Slot] = {}
-        self._following: dict[str, tuple[Watched, ...]] = {}
-        self._sketches: dict[str, tuple[Sketch, ...]] = {}
+        self._following: dict[str, tuple[Taken, ...]] = {}
+        self._takers: dict[str, tuple[Taker, ...]] = {}
 
     def follow(self, plan: Plan, served: Iterable[Served]) -> None:
         """Brings every deployment to what the plan wants it to count into."""
@@ -54,14 +57,14 @@ class Sketches:
         self._following.pop(served.held.id, None)
         self._replace(served, ())
 
-    def _begin(self, served: Served, wanted: tuple[Watched, ...]) -> None:
+    def _begin(self, served: Served, wanted: tuple[Taken, ...]) -> None:
         signature = served.deployment.signature
         loop = asyncio.get_running_loop()
 
-        def read() -> list[tuple[Watched, tuple[Counted, ...]]]:
+        def read() -> list[tuple[Taken, tuple[Counted, ...]]]:
             return [(one, _read(one, signature)) for one in wanted]
 
-        def take(done: asyncio.Future[list[tuple[Watched, tuple[Counted, ...]]]]) -> None:
+        def take(done: asyncio.Future[list[tuple[Taken, tuple[Counted, ...]]]]) -> None:
             # Another plan may have come while it was read.
             if done.cancelled() or self._following.get(served.held.id) != wanted:
                 return
@@ -69,33 +72,37 @@ class Sketches:
             if error is not None:
                 log.error("model '%s' is not watched: %s", served.held.name, error)
             made = [] if error is not None else done.result()
-            self._replace(served, tuple(self._sketch(one, frames) for one, frames in made))
+            self._replace(served, tuple(self._taker(*one, signature) for one in made))
 
         loop.run_in_executor(self._pool, read).add_done_callback(take)
 
-    def _sketch(self, watched: Watched, frames: tuple[Counted, ...]) -> Sketch:
-        slot = self._slots.get(watched.block)
+    def _taker(self, taken: Taken, frames: tuple[Counted, ...], signature: Signature) -> Taker:
+        slot = self._slots.get(taken.block)
         if slot is None:
-            words = self._arena.array(watched.block, self._worker)
-            slot = self._slots[watched.block] = Slot(words, self._pool)
+            words = self._arena.array(taken.block, self._worker)
+            slot = self._slots[taken.block] = Slot(words, self._pool)
+        if isinstance(taken, Kept):
+            return FirstRows(signature, slot, taken.rows, taken.names, taken.categories)
         return Sketch(frames, slot, self._tick)
 
-    def _replace(self, served: Served, sketches: tuple[Sketch, ...]) -> None:
-        served.endpoint.watch(sketches)
-        for old in self._sketches.pop(served.held.id, ()):
+    def _replace(self, served: Served, takers: tuple[Taker, ...]) -> None:
+        served.endpoint.watch(takers)
+        for old in self._takers.pop(served.held.id, ()):
             old.close()
-        if sketches:
-            self._sketches[served.held.id] = sketches
+        if takers:
+            self._takers[served.held.id] = takers
         for block in [block for block, slot in self._slots.items() if not slot.used]:
             del self._slots[block]
 
 
-def _read(watched: Watched, signature: Signature) -> tuple[Counted, ...]:
-    """On a thread.
+def _read(watched: Taken, signature: Signature) -> tuple[Counted, ...]:
+    """The frames of a profile, on a thread; none where there is no profile yet.
 
     Raises:
         ProfileInvalid: it cannot be read, or is of another model.
     """
+    if isinstance(watched, Kept):
+        return ()
     try:
         profile = document.read(Path(watched.path).read_bytes())
     except OSError as error:

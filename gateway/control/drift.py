@@ -5,10 +5,12 @@ Knows histories, references and the rules. Knows nothing of HTTP, or of how coun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+
+from gateway.control.freezing import Progress
 from gateway.control.sketches import Series
 from gateway.drift.design_effect import DesignEffect
 from gateway.drift.figures import Figures, figures
@@ -39,15 +41,18 @@ class Drift:
     def __init__(
         self,
         series: Callable[[], Sequence[Series]],
+        progress: Callable[[], Mapping[tuple[str, int], Progress]],
         rules: Rules = DEFAULT,
     ) -> None:
         """Takes its collaborators.
 
         Args:
             series: what is watched now.
+            progress: how far each version is that has no reference yet.
             rules: when to call it drift.
         """
         self._series = series
+        self._progress = progress
         self._rules = rules
         self._watched: dict[str, _Watched] = {}
 
@@ -129,6 +134,12 @@ class Drift:
             what = f"model '{model}' version {version}"
             if variant is not None:
                 what += f" variant '{variant}'"
+            progress = self._progress().get((model, version))
+            if progress is not None:
+                raise NotFound(
+                    f"{what}: not watched yet: its first {progress.wanted} rows become its"
+                    f" reference, and {progress.rows} are there"
+                )
             raise NotFound(
                 f"{what}: not watched; give it a reference: penstock profile {model} {version}"
                 " --data FILE"
