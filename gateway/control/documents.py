@@ -97,13 +97,18 @@ class ModelLine(Document):
     state: str = Field(description="READY, LOADING, UNLOADING or UNAVAILABLE")
     default: bool = Field(False, description="answers where a path names no version")
     reason: str = Field("", description="why it does not serve")
+
+
+class ModelEntry(ModelLine):
+    """One version of a model, with what its traffic is held against."""
+
     reference: ReferenceLine | None = Field(None, description="null: its traffic is not watched")
 
 
 class Models(Document):
     """Every version that is known."""
 
-    models: list[ModelLine]
+    models: list[ModelEntry]
 
 
 class Reloaded(Document):

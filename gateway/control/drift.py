@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-
 from gateway.control.freezing import Progress
 from gateway.control.sketches import Series
 from gateway.drift.design_effect import DesignEffect
@@ -41,7 +40,7 @@ class Drift:
     def __init__(
         self,
         series: Callable[[], Sequence[Series]],
-        progress: Callable[[], Mapping[tuple[str, int], Progress]],
+        progress: Callable[[], Mapping[tuple[str, int], Progress]] = dict,
         rules: Rules = DEFAULT,
     ) -> None:
         """Takes its collaborators.

@@ -185,9 +185,7 @@ async def test_a_reference_outlives_its_server(world):
 async def test_a_report_says_how_far_it_is_and_then_that_it_is_self_referenced(world, tmp_path):
     panes = PaneStore(tmp_path)
     sketches = Sketches(world.arena, panes, world.clock, lambda: 1.8e9)
-    drift = Drift(
-        lambda: tuple(sketches.series().values()), lambda: sketches.now, world.freezing.progress
-    )
+    drift = Drift(sketches.series, world.freezing.progress)
     world.serve(100)
     with pytest.raises(NotFound, match="first 400 rows become its reference, and 100 are there"):
         drift.report("m", 1, 600, None, False)
