@@ -61,9 +61,23 @@ class Drift:
             self._judge(watched)
 
     def report(
-        self, model: str, version: int, window_s: float, variant: str | None, bins: bool
+        self,
+        model: str,
+        version: int,
+        window_s: float,
+        variant: str | None,
+        bins: bool,
+        rolling_s: float = 0.0,
     ) -> dict[str, Any]:
         """The report of a version's window; of all variants together where none is named.
+
+        Args:
+            model: its name.
+            version: of it.
+            window_s: how far to look back.
+            variant: of a route.
+            bins: with counts.
+            rolling_s: compare with what came so long before the window; 0: with the profile.
 
         Raises:
             NotFound: nothing is watched of such a version or variant.
@@ -72,7 +86,13 @@ class Drift:
         windows = [watched.series.history.window(window_s) for watched in some]
         first = some[0]
         vector, moments = _added(windows)
-        found = self.figures(first, vector, moments)
+        reference, kind = first.reference, "fixed"
+        if rolling_s:
+            longer = [watched.series.history.window(window_s + rolling_s) for watched in some]
+            before = _added(longer)[0] - vector
+            reference = reference.rolled(before, int(before[ROWS]))
+            kind = f"rolling:{rolling_s:g}s"
+        found = self._figures(first, reference, vector, moments)
         about = About(
             model=model,
             version=version,
@@ -83,13 +103,16 @@ class Drift:
             rows=int(vector[ROWS]),
             skipped_rows=int(vector[SKIPPED]),
             digest=_digest(first.series),
+            kind=kind,
         )
-        return report(about, first.reference, found, first.alarm, bins)
+        return report(about, reference, found, first.alarm, bins)
 
-    def figures(self, watched: _Watched, vector: Any, moments: Any) -> Figures:
+    def _figures(
+        self, watched: _Watched, reference: Reference, vector: Any, moments: Any
+    ) -> Figures:
         """Every statistic of a window."""
         effect = watched.effect.estimate(self._rules)
-        return figures(watched.reference, vector, moments, effect, self._rules)
+        return figures(reference.with_effect(effect), vector, moments, effect, self._rules)
 
     # ---- what is watched ------------------------------------------------------------------------
 
@@ -115,10 +138,11 @@ class Drift:
         if latest[ROWS]:
             history, rows_word = watched.series.history, ROWS
             windows = [history.last_rows(rows) for rows in LOOKBACK_ROWS]
+            effect = watched.effect.estimate(self._rules)
             watched.alarm = look_back(
-                watched.reference.baseline,
+                watched.reference.with_effect(effect).baseline,
                 {int(w.counts[rows_word]): watched.reference.bins_of(w.counts) for w in windows},
-                watched.effect.estimate(self._rules),
+                effect,
                 self._rules,
             )
 

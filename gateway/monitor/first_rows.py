@@ -19,6 +19,9 @@ from gateway.profiles.plans import FramePlan, plan_frames
 from gateway.tensors import Array, Signature
 
 _ALIGNED: Final = 8
+# Batches that may lack an output before the frames are made without it: one client that asks for
+# less than all others must not decide what is watched.
+_PATIENCE: Final = 100
 
 
 class FirstRows(Taker):
@@ -53,6 +56,7 @@ class FirstRows(Taker):
         self._area = slot.words[HEAD_WORDS:].view("u1")
         self._frames: Sequence[FramePlan] | None = None
         self._closed = False
+        self._lacking = 0
 
     def close(self) -> None:
         """Keeps no more, not even what waits for a thread: the block may soon be another's."""
@@ -72,6 +76,8 @@ class FirstRows(Taker):
             given = {spec.name: a for spec, a in zip(signature.outputs, outputs, strict=True)}
             if self._frames is None:
                 self._frames = self._adopted() or self._planned(taken, given, rows)
+            if self._frames is None:
+                return rows
             now_ms = int(self._wall() * 1000.0)
             pieces = first_rows.record(self._frames, taken, given, rows, now_ms)
             return rows if pieces is None else self._put(pieces, rows)
@@ -105,8 +111,11 @@ class FirstRows(Taker):
 
     def _planned(
         self, inputs: Mapping[str, Array | None], outputs: Mapping[str, Array | None], rows: int
-    ) -> Sequence[FramePlan]:
-        """Frames by the first batch, written down for whoever comes after."""
+    ) -> Sequence[FramePlan] | None:
+        """Frames by a first batch with all outputs, written down for whoever comes after."""
+        if self._lacking < _PATIENCE and any(array is None for array in outputs.values()):
+            self._lacking += 1
+            return None
         frames = plan_frames(
             self._signature,
             _by_row(inputs, rows),

@@ -129,7 +129,8 @@ async def test_a_worker_that_is_killed_takes_none_of_its_rows_along(world):
 
 async def test_workers_that_see_another_kind_of_values_are_not_mixed(world):
     inputs, outputs = rows(world.rng, 250)
-    world.workers[1].count([inputs[0], inputs[1]], [outputs[0], None], 250)
+    outputs[1] = np.hstack([outputs[1], 1 - outputs[1]])  # what the others do not see
+    world.workers[1].count(inputs, outputs, 250)
     world.serve(300)
     await world.freezing.look()
     assert world.own.find("m", 1) is None

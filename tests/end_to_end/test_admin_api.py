@@ -35,6 +35,10 @@ include-name-regex = "^POST /api/models/"
 checks.positive_data_acceptance.expected-statuses = ["2xx", 404, 422]
 
 [[operations]]
+include-name = "GET /api/models/{model}/versions/{version}/drift"
+checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 404]
+
+[[operations]]
 include-name = "GET /api/config/revisions/{number}"
 checks.positive_data_acceptance.expected-statuses = ["2xx", 404]
 

@@ -26,6 +26,7 @@ monitoring: {{reference_rows: {WANTED}}}
 models:
   table: {{feature_names: [age, income, debts, years]}}
 """
+DRIFT = "/api/models/table/versions/1/drift"
 WORDS = ["clerk", "smith", "baker"]
 
 
@@ -113,6 +114,11 @@ def test_first_rows_of_any_kind_become_a_reference_that_outlives_the_server(star
     assert report["reference"] == made["table"]["digest"]
     names = [line["name"] for line in report["features"]]
     assert names == ["age", "income", "debts", "years"]
+
+    rolling = server.admin("GET", f"{DRIFT}?reference=rolling:1h").json()
+    assert (rolling["reference_kind"], rolling["reference_rows"]) == ("rolling:3600s", 0)
+    for wrong in ("rolling", "rolling:40d", "yesterday"):
+        assert server.admin("GET", f"{DRIFT}?reference={wrong}").status == 400
 
     shown = json.loads(penstock(server.home, "profile", "show", "words", "--json"))
     assert shown["self_referenced"] is True

@@ -153,14 +153,24 @@ def test_a_batch_that_lacks_an_output_of_the_first_one_is_left_out():
     assert (slot.words[first_rows.ROWS], slot.words[layout.SKETCH_SKIPPED]) == (10, 10)
 
 
-def test_what_is_not_computed_at_first_is_not_watched():
+def test_an_output_that_one_client_leaves_out_at_first_is_watched_all_the_same():
     inputs, outputs = rows(np.random.default_rng(7), 10)
     slot = slot_of(100)
     kept = keeper(slot, 100)
     kept.count(inputs, [None, outputs[1]], 10)
     kept.count(inputs, outputs, 10)
-    assert slot.words[first_rows.ROWS] == 20
-    assert "label" not in {frame.tensor for frame in profile_of([slot], 20).frames}
+    assert (slot.words[first_rows.ROWS], slot.words[layout.SKETCH_SKIPPED]) == (10, 10)
+    assert "label" in {frame.tensor for frame in profile_of([slot], 10).frames}
+
+
+def test_an_output_that_nobody_asks_for_keeps_nothing_from_being_watched():
+    inputs, outputs = rows(np.random.default_rng(7), 1)
+    slot = slot_of(100)
+    kept = keeper(slot, 100)
+    for _ in range(110):
+        kept.count(inputs, [None, outputs[1]], 1)
+    assert slot.words[first_rows.ROWS] == 10
+    assert "label" not in {frame.tensor for frame in profile_of([slot], 10).frames}
 
 
 def test_what_waits_for_a_thread_is_not_written_once_a_deployment_has_left():
