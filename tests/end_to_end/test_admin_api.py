@@ -48,7 +48,7 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", 412, 414, 422, 428]
 
 [[operations]]
 include-name = "POST /api/config/rollback"
-checks.positive_data_acceptance.expected-statuses = ["2xx", 404, 412, 414, 422]
+checks.positive_data_acceptance.expected-statuses = ["2xx", 404, 412, 414, 422, 428]
 
 [[operations]]
 include-name = "POST /api/keys"

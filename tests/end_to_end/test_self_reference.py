@@ -96,7 +96,9 @@ def frozen(home: Path) -> list[str]:
     return [entry.subject for entry in entries if entry.action == "profile freeze"]
 
 
-def test_first_rows_of_any_kind_become_a_reference_that_outlives_the_server(start, repository):
+def test_first_rows_of_any_kind_become_a_reference_that_outlives_the_server(
+    start, repository, tmp_path
+):
     server = start(repository, "--workers", "2", config=CONFIG)
     caller = Caller(server)
     assert caller.reference("table") == {
@@ -125,7 +127,9 @@ def test_first_rows_of_any_kind_become_a_reference_that_outlives_the_server(star
     assert shown["frames"][0]["columns"][0]["categories"] == sorted(WORDS)
     listed = penstock(server.home, "models", "list")
     assert listed.count("self-referenced") == 3
-    doctor = penstock(server.home, "doctor")
+    free = tmp_path / "free.yaml"
+    free.write_text("server: {port: 0}\ncontrol: {port: 0}\n")  # nobody else's are looked at
+    doctor = penstock(server.home, "doctor", "--config", str(free))
     assert "held against their own first rows" in doctor
 
     server.stop()
