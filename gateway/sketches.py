@@ -5,15 +5,17 @@ They are counted into the bins of a profile or, as long as there is none, kept a
 Knows plans, profiles and blocks of the arena. Knows nothing of how values are counted, or of who
 chose the profile.
 
-A profile is read on a thread, and its deployment serves unwatched until then. One that cannot be
-read or is of another model leaves it unwatched, and the log says why: monitoring fails no request.
+A profile is read on a thread: with the model where that is loaded, so that the first request is
+counted, and while the model serves where the profile comes later. One that cannot be read or is of
+another model leaves it unwatched, and the log says why: monitoring fails no request.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
 
@@ -31,6 +33,9 @@ from gateway.tensors import Signature
 log = logging.getLogger("penstock.worker")
 
 
+Frames = tuple[tuple[Taken, tuple[Counted, ...]], ...]
+
+
 class Sketches:
     """Lives on the worker's event loop."""
 
@@ -40,12 +45,20 @@ class Sketches:
         self._worker = worker
         self._pool = pool
         self._tick = arena.control_row[TICK : TICK + 1]
+        self._watched: Mapping[str, tuple[Taken, ...]] = {}
+        self._prepared: dict[str, Frames] = {}
         self._slots: dict[int, Slot] = {}
         self._following: dict[str, tuple[Taken, ...]] = {}
         self._takers: dict[str, tuple[Taker, ...]] = {}
 
+    def prepare(self, held_id: str, signature: Signature) -> None:
+        """Reads what a deployment that is being loaded will count into. On a thread."""
+        with contextlib.suppress(ProfileInvalid):  # told when it is attached
+            self._prepared[held_id] = _frames(self._watched.get(held_id, ()), signature)
+
     def follow(self, plan: Plan, served: Iterable[Served]) -> None:
         """Brings every deployment to what the plan wants it to count into."""
+        self._watched = plan.watched
         for one in served:
             wanted = plan.watched.get(one.held.id, ())
             if wanted != self._following.get(one.held.id, ()):
@@ -58,23 +71,27 @@ class Sketches:
         self._replace(served, ())
 
     def _begin(self, served: Served, wanted: tuple[Taken, ...]) -> None:
+        prepared = self._prepared.pop(served.held.id, ())
+        if tuple(one for one, _ in prepared) == wanted:
+            self._take(served, prepared)
+            return
         signature = served.deployment.signature
-        loop = asyncio.get_running_loop()
 
-        def read() -> list[tuple[Taken, tuple[Counted, ...]]]:
-            return [(one, _read(one, signature)) for one in wanted]
-
-        def take(done: asyncio.Future[list[tuple[Taken, tuple[Counted, ...]]]]) -> None:
+        def take(done: asyncio.Future[Frames]) -> None:
             # Another plan may have come while it was read.
             if done.cancelled() or self._following.get(served.held.id) != wanted:
                 return
             error = done.exception()
             if error is not None:
                 log.error("model '%s' is not watched: %s", served.held.name, error)
-            made = [] if error is not None else done.result()
-            self._replace(served, tuple(self._taker(*one, signature) for one in made))
+            self._take(served, () if error is not None else done.result())
 
-        loop.run_in_executor(self._pool, read).add_done_callback(take)
+        loop = asyncio.get_running_loop()
+        loop.run_in_executor(self._pool, _frames, wanted, signature).add_done_callback(take)
+
+    def _take(self, served: Served, frames: Frames) -> None:
+        signature = served.deployment.signature
+        self._replace(served, tuple(self._taker(*one, signature) for one in frames))
 
     def _taker(self, taken: Taken, frames: tuple[Counted, ...], signature: Signature) -> Taker:
         slot = self._slots.get(taken.block)
@@ -95,12 +112,16 @@ class Sketches:
             del self._slots[block]
 
 
-def _read(watched: Taken, signature: Signature) -> tuple[Counted, ...]:
-    """The frames of a profile, on a thread; none where there is no profile yet.
+def _frames(wanted: tuple[Taken, ...], signature: Signature) -> Frames:
+    """On a thread.
 
     Raises:
-        ProfileInvalid: it cannot be read, or is of another model.
+        ProfileInvalid: one of them cannot be read, or is of another model.
     """
+    return tuple((one, _read(one, signature)) for one in wanted)
+
+
+def _read(watched: Taken, signature: Signature) -> tuple[Counted, ...]:
     if isinstance(watched, Kept):
         return ()
     try:

@@ -334,7 +334,9 @@ class Worker:
         place = self._loading_places.pop()
         self._row[place] = held.block
         try:
-            return load(held, self._gpu)
+            loaded = load(held, self._gpu)
+            self._sketches.prepare(held.id, loaded.runtime.signature)
+            return loaded
         finally:
             self._row[place] = 0
             self._loading_places.append(place)

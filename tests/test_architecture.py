@@ -45,6 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "profiles": {"errors", "tensors", "kernels"},
     "client": {"errors", "tensors", "wire"},
     "drift": {"errors", "kernels", "profiles"},
+    "alerts": {"config"},
     "rows": {"errors", "tensors", "client"},
     "inference": GROUND | {"serving", "monitor", "wire"},
     "catalogue": GROUND | {"serving", "inference"},
@@ -74,6 +75,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "control": GROUND
     | {
         "access",
+        "alerts",
         "tables",
         "inherited",
         "channel",

@@ -78,6 +78,7 @@ def main(argv: Sequence[str] | None = None, commands: Sequence[Command] | None =
 
 def _commands() -> Sequence[Command]:
     from gateway.cli import (
+        alerts,
         audit,
         backup,
         config,
@@ -92,7 +93,10 @@ def _commands() -> Sequence[Command]:
         serve,
     )
 
-    return serve, demo, register, models, profile, drift, infer, keys, config, audit, backup, doctor
+    return (
+        *(serve, demo, register, models, profile, drift, alerts, infer),
+        *(keys, config, audit, backup, doctor),
+    )
 
 
 def _parser(commands: Sequence[Command]) -> argparse.ArgumentParser:

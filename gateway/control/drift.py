@@ -14,11 +14,12 @@ from gateway.control.sketches import Series
 from gateway.drift.design_effect import DesignEffect
 from gateway.drift.figures import Figures, figures
 from gateway.drift.history import Window
-from gateway.drift.look_back import Alarm, look_back
+from gateway.drift.look_back import Alarm, Lookback, most_alarming
 from gateway.drift.panes import add_moments, no_moments
 from gateway.drift.reference import Reference
 from gateway.drift.report import About, report
 from gateway.drift.rules import DEFAULT, LOOKBACK_ROWS, Rules
+from gateway.drift.verdict import judge
 from gateway.errors import NotFound
 from gateway.monitor import layout
 from gateway.profiles.live import ROWS, SKIPPED
@@ -32,6 +33,7 @@ class _Watched:
     reference: Reference
     effect: DesignEffect
     alarm: Alarm
+    looks: tuple[Lookback, ...] = ()
 
 
 class Drift:
@@ -84,14 +86,55 @@ class Drift:
         """
         some = self._of(model, version, variant)
         windows = [watched.series.history.window(window_s) for watched in some]
-        first = some[0]
-        vector, moments = _added(windows)
-        reference, kind = first.reference, "fixed"
+        longer, kind = [], "fixed"
         if rolling_s:
             longer = [watched.series.history.window(window_s + rolling_s) for watched in some]
+            kind = f"rolling:{rolling_s:g}s"
+        first = some[0]
+        return self._report(model, version, window_s, variant, first, windows, bins, longer, kind)
+
+    def report_of_rows(self, model: str, version: int, rows: int) -> dict[str, Any]:
+        """The report of a look back by rows.
+
+        Raises:
+            NotFound: as `report`.
+        """
+        some = self._of(model, version, None)
+        windows = [watched.series.history.last_rows(rows) for watched in some]
+        window_s = windows[0].end_s - windows[0].start_s
+        return self._report(model, version, window_s, None, some[0], windows, False)
+
+    def lookbacks(self, model: str, version: int) -> tuple[Reference, tuple[Lookback, ...]]:
+        """What was seen at the last look back; nothing where no row came since the start.
+
+        Raises:
+            NotFound: as `report`.
+        """
+        first = self._of(model, version, None)[0]
+        return first.reference, first.looks
+
+    def watched(self) -> set[tuple[str, int]]:
+        """The versions of which there are reports."""
+        return {layout.sketch_of(watched.series.name)[:2] for watched in self._all()}
+
+    def _report(
+        self,
+        model: str,
+        version: int,
+        window_s: float,
+        variant: str | None,
+        first: _Watched,
+        windows: Sequence[Window],
+        bins: bool,
+        longer: Sequence[Window] = (),
+        kind: str = "fixed",
+    ) -> dict[str, Any]:
+        """`longer`: windows whose counts before the others are the reference, where there are."""
+        vector, moments = _added(windows)
+        reference = first.reference
+        if longer:
             before = _added(longer)[0] - vector
             reference = reference.rolled(before, int(before[ROWS]))
-            kind = f"rolling:{rolling_s:g}s"
         found = self._figures(first, reference, vector, moments)
         about = About(
             model=model,
@@ -137,13 +180,18 @@ class Drift:
         watched.effect.add(watched.reference.baseline, watched.reference.bins_of(latest))
         if latest[ROWS]:
             history, rows_word = watched.series.history, ROWS
-            windows = [history.last_rows(rows) for rows in LOOKBACK_ROWS]
+            windows = {rows: history.last_rows(rows) for rows in LOOKBACK_ROWS}
+            counts = {int(w.counts[rows_word]): w.counts for w in windows.values()}
             effect = watched.effect.estimate(self._rules)
-            watched.alarm = look_back(
-                watched.reference.with_effect(effect).baseline,
-                {int(w.counts[rows_word]): watched.reference.bins_of(w.counts) for w in windows},
-                effect,
-                self._rules,
+            baseline = watched.reference.with_effect(effect).baseline
+            judged = {
+                rows: judge(baseline, watched.reference.bins_of(some), effect, self._rules)
+                for rows, some in counts.items()
+            }
+            watched.alarm = most_alarming(len(baseline.bins), judged)
+            watched.looks = tuple(
+                Lookback(rows, w.start_s, judged[int(w.counts[rows_word])])
+                for rows, w in windows.items()
             )
 
     def _of(self, model: str, version: int, variant: str | None) -> list[_Watched]:

@@ -25,6 +25,7 @@ from gateway.access.certificates import CertificateRing
 from gateway.access.keyring import Keyring
 from gateway.access.tokens import token_verifier
 from gateway.control import (
+    alert_operations,
     audit_operations,
     config_operations,
     drift_operations,
@@ -34,6 +35,8 @@ from gateway.control import (
 from gateway.control import memory as memories
 from gateway.control.access import COUNT_S, LOOK_S, WRITE_S, Access, Usage
 from gateway.control.admin import Admin, operations
+from gateway.control.alert_store import AlertStore
+from gateway.control.alerting import Alerting
 from gateway.control.announcement import announce, still_loading
 from gateway.control.api import build_app
 from gateway.control.audit import Actor, Audit, by_itself, by_signal
@@ -42,6 +45,7 @@ from gateway.control.callers import Known
 from gateway.control.certificates import PortCertificates
 from gateway.control.certified import Certified
 from gateway.control.changes import Changes
+from gateway.control.deliveries import Deliveries
 from gateway.control.desired import Candidate, Sources
 from gateway.control.drift import Drift
 from gateway.control.freezing import Freezing
@@ -156,6 +160,19 @@ class Control:
 
         self._freezing = Freezing(arena, own, lambda: self._planner.memory.plan, time.monotonic)
         self._drift = Drift(self._series, self._freezing.progress)
+        self._alarms = AlertStore(self._store)
+        self._deliveries = Deliveries(
+            self._alarms, lambda: self._in_force.config.alerts.sinks, self._troubles
+        )
+        self._alerting = Alerting(
+            self._drift,
+            self._alarms,
+            self._deliveries,
+            lambda: self._in_force.config.alerts,
+            lambda: self._sketches.now,
+            self._troubles,
+            self._counting,
+        )
 
         async def reread(actor: Actor) -> None:
             await asyncio.to_thread(self._in_force.reread, actor)
@@ -188,6 +205,7 @@ class Control:
         self._spawn(self._watch_registry())
         self._spawn(self._again_and_again("counts", self._count, TICK_S))
         self._spawn(self._again_and_again("first rows", self._freezing.look, TICK_S))
+        self._spawn(self._again_and_again("alarms", self._alert, TICK_S))
         # Whoever asks first may have a key already.
         await self._went_well("keys", self._access.refresh())
         # A revoked key stops in a fraction of a second, whoever revoked it.
@@ -204,6 +222,7 @@ class Control:
         self._planner.close()
         for task in self._tasks:
             task.cancel()
+        await self._deliveries.close()
         self._usage.count()
         with contextlib.suppress(GatewayError):  # a full disk keeps nobody from leaving
             self._usage.write()
@@ -253,6 +272,7 @@ class Control:
             ),
             *key_operations.operations(self._keys, self._access.refresh),
             *drift_operations.operations(self._drift, self._counting),
+            *alert_operations.operations(self._alerting, self._alarms, self._deliveries),
         )
         self._port = port = Port(
             build_app(table, self._known()),
@@ -306,6 +326,14 @@ class Control:
         panes, bases = self._sketches.due()
         if panes:
             self._panes.save(panes, bases, self._sketches.now)
+
+    async def _alert(self) -> None:
+        """Evaluates the rules of alarms once it is known what should run."""
+        if not self._alerting.started:
+            await self._alerting.start()
+        if self._ready:
+            plan = self._planner.memory.plan
+            await self._alerting.look({(held.name, held.version) for held in plan.held})
 
     def _beat(self) -> None:
         """Lets the supervisor see that this loop turns."""
@@ -402,6 +430,8 @@ class Control:
             key_last_seen=seen,
             certificates=self._certificates.facts(),
             traced={} if self._export is None else self._export.counts,
+            alerts_firing=self._alerting.firing(),
+            alert_deliveries=list(self._deliveries.counts.items()),
             connections=self._port.counts.open,
             port_refusals=self._port.counts.refusals,
         )

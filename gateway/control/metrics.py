@@ -65,6 +65,8 @@ class Info:
         connections: to the control port, open now.
         port_refusals: what the control port refused or ended before any operation saw it, by
             error code or limit.
+        alerts_firing: 1 by rule, severity, model and version, for each alarm that fires.
+        alert_deliveries: attempts to deliver alarms, by sink and result.
     """
 
     version: str
@@ -80,6 +82,8 @@ class Info:
     traced: Mapping[str, int] = field(default_factory=dict)
     connections: int = 0
     port_refusals: Mapping[str, int] = field(default_factory=dict)
+    alerts_firing: Samples = ()
+    alert_deliveries: Samples = ()
 
 
 class Metrics:
@@ -109,6 +113,7 @@ class Metrics:
         yield from _workers(workers, self._clock_ns())
         yield from _traffic(workers)
         yield _traces(info, workers)
+        yield from _alerts(info)
         yield from _requests(models)
         yield from _keys(info)
         yield from _batches(models)
@@ -277,6 +282,13 @@ def _traces(info: Info, workers: list[WorkerCounters]) -> Metric:
     text = "Traced requests: exported, failed (the collector did not take them), dropped (no room)."
     samples = [((result,), float(counts[result])) for result in ("exported", "failed", "dropped")]
     return _counter("traced_requests", text, ["result"], samples)
+
+
+def _alerts(info: Info) -> Iterator[Metric]:
+    labels = ["rule", "severity", *_MODEL]
+    yield _gauge("alerts_firing", "1 for each alarm that fires.", labels, info.alerts_firing)
+    text = "Attempts to deliver alarms: delivered, failed; dead: given up."
+    yield _counter("alert_deliveries", text, ["sink", "result"], info.alert_deliveries)
 
 
 # -- models ----------------------------------------------------------------------------------------

@@ -183,6 +183,25 @@ MIGRATIONS: tuple[Migration, ...] = (
     CREATE INDEX profiles_by_folder ON profiles (folder);
     """,
     """
+    CREATE TABLE alarms (
+        rule TEXT NOT NULL,
+        model TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        alarm TEXT NOT NULL,
+        PRIMARY KEY (rule, model, version)
+    );
+    CREATE TABLE letters (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        event TEXT NOT NULL,
+        sink TEXT NOT NULL,
+        notice TEXT NOT NULL,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        dead_at REAL,
+        reason TEXT,
+        UNIQUE (event, sink)
+    );
+    """,
+    """
     CREATE TABLE self_references (
         model TEXT NOT NULL,
         version INTEGER NOT NULL,

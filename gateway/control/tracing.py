@@ -59,15 +59,19 @@ def check(settings: Tracing) -> None:
     read_headers(settings.headers_file)
 
 
-def read_headers(path: Path | None) -> dict[str, str]:
+def read_headers(path: Path | None, setting: str = "tracing.headers_file") -> dict[str, str]:
     """The headers of exports: `name: value` a line; empty lines and comments (#) are left out.
+
+    Args:
+        path: of the file; None: there are none.
+        setting: that names it.
 
     Raises:
         ConfigInvalid: it cannot be read, or a line is no header. What it says is never quoted.
     """
     if path is None:
         return {}
-    place = f"tracing.headers_file: {path}"
+    place = f"{setting}: {path}"
     try:
         lines = path.read_bytes().decode("latin-1").splitlines()
     except OSError as error:

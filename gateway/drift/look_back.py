@@ -16,7 +16,22 @@ import numpy as np
 
 from gateway.drift.baseline import Baseline, Counts, Floats
 from gateway.drift.rules import DEFAULT, Rules
-from gateway.drift.verdict import TOO_FEW_ROWS, VERDICTS, Names, judge
+from gateway.drift.verdict import TOO_FEW_ROWS, VERDICTS, Judgement, Names, judge
+
+
+@dataclass(frozen=True, slots=True)
+class Lookback:
+    """One look back.
+
+    Attributes:
+        rows: that it was asked to hold at least, where there are as many.
+        start_s: seconds since 1970 of where it begins.
+        judgement: of every column.
+    """
+
+    rows: int
+    start_s: float
+    judgement: Judgement
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +66,16 @@ def look_back(
         effect: (columns,) design effects of live rows; NaN where not known.
         rules: when to call it drift.
     """
-    found = Alarm.none(len(baseline.bins))
+    judged = {rows: judge(baseline, counts, effect, rules) for rows, counts in windows.items()}
+    return most_alarming(len(baseline.bins), judged)
+
+
+def most_alarming(columns: int, looks: Mapping[int, Judgement]) -> Alarm:
+    """Takes of judgements, by how many rows they are of, for each column what tells most."""
+    found = Alarm.none(columns)
     verdicts, log10_e, rows = found.verdicts, found.log10_e, found.rows
     ranks = np.zeros(len(verdicts), np.int64)
-    for many, counts in windows.items():
-        judged = judge(baseline, counts, effect, rules)
+    for many, judged in looks.items():
         rank = np.array([VERDICTS.index(str(one)) for one in judged.verdicts], np.int64)
         evidence = np.nan_to_num(judged.log10_e, nan=-np.inf)
         more = (rank > ranks) | ((rank == ranks) & (evidence > np.nan_to_num(log10_e, nan=-np.inf)))

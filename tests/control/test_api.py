@@ -13,7 +13,13 @@ from pydantic import Field, model_validator
 from starlette.routing import Route
 
 from gateway.access.roles import Permission
-from gateway.control import audit_operations, config_operations, drift_operations, key_operations
+from gateway.control import (
+    alert_operations,
+    audit_operations,
+    config_operations,
+    drift_operations,
+    key_operations,
+)
 from gateway.control.admin import Admin, operations
 from gateway.control.api import build_app
 from gateway.control.audit import Actor
@@ -279,6 +285,7 @@ PRODUCT = (
     *config_operations.operations(ROOM, nothing, nothing, nothing),
     *key_operations.operations(ROOM, nothing),
     *drift_operations.operations(ROOM, ROOM),
+    *alert_operations.operations(ROOM, ROOM, ROOM),
 )
 
 

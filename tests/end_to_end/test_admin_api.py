@@ -55,6 +55,10 @@ include-name = "POST /api/keys"
 checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 409]
 
 [[operations]]
+include-name = "POST /api/alerts/dead-letters/{number}/retry"
+checks.positive_data_acceptance.expected-statuses = ["2xx", 404]
+
+[[operations]]
 include-name-regex = "^(DELETE|POST) /api/keys/"
 checks.positive_data_acceptance.expected-statuses = ["2xx", 404, 409]
 """

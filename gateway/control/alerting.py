@@ -1,0 +1,360 @@
+"""Evaluates every rule on every version that is watched, each second, and has it told.
+
+Knows rules, reports, alarms and who delivers. Knows nothing of how figures are made or letters
+sent. Figures are read on a thread; a trouble with one rule is logged and keeps no other from being
+evaluated, and a full disk keeps no alarm from being told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import Executor
+from dataclasses import replace
+from typing import Any, Final
+
+from gateway.alerts import readings
+from gateway.alerts.alarms import FIRING, PENDING, RESOLVED, Alarm, Phase, end, evaluate
+from gateway.alerts.notices import Lines, Notice, Subject, condition, lines_of, notice, ranked
+from gateway.alerts.readings import Column, Look, Readings
+from gateway.alerts.shapes import REPEAT_S
+from gateway.config import AlertRule, Alerts
+from gateway.control.alert_store import UNKEPT, AlertStore, Letter
+from gateway.control.deliveries import Deliveries
+from gateway.control.drift import Drift
+from gateway.control.troubles import Troubles
+from gateway.drift.look_back import Lookback
+from gateway.drift.rules import LOOKBACK_ROWS
+from gateway.errors import NotFound, StoreFailed
+from gateway.profiles.values import FEATURE
+
+log = logging.getLogger("penstock.alerts")
+
+# What is over stays in the list for a day, that of versions and rules that are gone included.
+SHOWN_S: Final = 86_400.0
+
+# Whoever looks once a second may come a little early.
+_EARLY_S: Final = 0.5
+
+Version = tuple[str, int]
+Told = tuple[Subject, AlertRule, Notice]
+_ABOUT: Final = ("reference", "self_referenced")
+
+
+class Alerting:
+    """The alarms of one server. Lives in control.
+
+    Attributes:
+        started: what the last process left was read.
+    """
+
+    def __init__(
+        self,
+        drift: Drift,
+        store: AlertStore,
+        deliveries: Deliveries,
+        settings: Callable[[], Alerts],
+        now: Callable[[], float],
+        troubles: Troubles,
+        counting: Executor,
+        suppress: Callable[[str, int], str] = lambda model, version: "",
+    ) -> None:
+        """Knows nothing yet.
+
+        Args:
+            drift: where figures come from.
+            store: where alarms are kept.
+            deliveries: who tells of them.
+            settings: what is configured now.
+            now: seconds since 1970 by the time of histories, which never goes back.
+            troubles: told of what goes wrong again and again.
+            counting: the one thread that histories are read and written on.
+            suppress: why alarms of a version may not begin to fire now; empty: they may.
+        """
+        self.started = False
+        self._drift = drift
+        self._store = store
+        self._deliveries = deliveries
+        self._settings = settings
+        self._now = now
+        self._troubles = troubles
+        self._counting = counting
+        self._suppress = suppress
+        self._alarms: dict[Subject, Alarm] = {}
+        self._rules: dict[str, AlertRule] = {}
+        self._notices: dict[Subject, Notice] = {}
+        self._due: dict[Subject, float] = {}
+        self._repeated: dict[str, float] = {}
+        self._unsaved: dict[Subject, Alarm | None] = {}
+
+    async def start(self) -> None:
+        """Goes on where the last process stopped.
+
+        Raises:
+            StoreFailed: the database cannot be read.
+        """
+        self._alarms = await asyncio.to_thread(self._store.alarms)
+        self._deliveries.put(await asyncio.to_thread(self._store.waiting))
+        self.started = True
+
+    async def look(self, live: Collection[Version]) -> None:
+        """Evaluates what is due.
+
+        Args:
+            live: the versions that serve.
+        """
+        settings = self._settings()
+        told = await asyncio.get_running_loop().run_in_executor(
+            self._counting, self._evaluate, settings, live
+        )
+        letters = await self._save(
+            [
+                (sink.name, one)
+                for _, rule, one in told
+                for sink in settings.sinks
+                if rule.severity in sink.severities
+            ]
+        )
+        if settings.log:
+            for _, rule, one in told:
+                _say(rule, one)
+        self._deliveries.put(letters)
+        self._deliveries.put(self._repeats(settings))
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Every alarm that is pending or fires, or was over lately, as plain values."""
+        now = self._now()
+        order = {FIRING: 0, PENDING: 1, RESOLVED: 2}
+        shown = [
+            (subject, alarm)
+            for subject, alarm in self._alarms.copy().items()
+            if alarm.phase != RESOLVED or alarm.resolved_at > now - SHOWN_S
+        ]
+        shown.sort(key=lambda one: (order[one[1].phase], -one[1].since_s, one[0]))
+        return [self._line(*one) for one in shown]
+
+    def firing(self) -> list[tuple[tuple[str, ...], float]]:
+        """1 for each alarm that fires: rule, severity, model, version."""
+        return [
+            ((one.rule, self._rule(one).severity, one.model, str(one.version)), 1.0)
+            for one, alarm in sorted(self._alarms.copy().items())
+            if alarm.phase == FIRING
+        ]
+
+    # ---- on a thread ----------------------------------------------------------------------------
+
+    def _evaluate(self, settings: Alerts, live: Collection[Version]) -> list[Told]:
+        now = self._now()
+        versions = sorted(self._drift.watched() & set(live))
+        reports: dict[tuple[str, int, float], dict[str, Any]] = {}
+        told: list[Told] = []
+        known = set()
+        rules = settings.in_force
+        self._rules.update((rule.name, rule) for rule in rules)
+        for rule in rules:
+            for version in versions:
+                if not {"*", version[0]} & set(rule.models):
+                    continue
+                subject = Subject(rule.name, *version)
+                known.add(subject)
+                if self._due.get(subject, 0.0) > now + _EARLY_S:
+                    continue
+                self._due[subject] = now + rule.every_s
+                try:
+                    told += self._pane(subject, rule, reports, now)
+                except NotFound:  # it went while we looked
+                    continue
+                except Exception as error:
+                    self._troubles.met(f"rule {rule.name}", error)
+                else:
+                    self._troubles.over(f"rule {rule.name}")
+        told += self._end(known, {rule.name for rule in rules}, now)
+        return told
+
+    def _pane(
+        self,
+        subject: Subject,
+        rule: AlertRule,
+        reports: dict[tuple[str, int, float], dict[str, Any]],
+        now: float,
+    ) -> Iterator[Told]:
+        found: Readings
+        report: dict[str, Any] | None = None
+        model, version = subject.model, subject.version
+        if rule.window_s is None:
+            found = self._lookbacks(rule, (model, version))
+        else:
+            key = (model, version, rule.window_s)
+            report = reports.get(key)
+            if report is None:
+                report = self._drift.report(model, version, rule.window_s, None, False)
+                reports[key] = report
+            found = readings.read(rule, report)
+        before = self._alarms.get(subject)
+        alarm, tell = evaluate(rule, before, found, now, self._suppress(model, version))
+        self._remember(subject, before, alarm)
+        if alarm is not None and tell:
+            about, lines = self._figures(subject, rule, alarm, report)
+            yield self._tell(subject, rule, alarm, now, about, lines)
+
+    def _end(
+        self, known: Collection[Subject], rules: Collection[str], now: float
+    ) -> Iterator[Told]:
+        """What alarms were about may be gone."""
+        for subject in self._alarms.keys() - set(known):
+            before = self._alarms[subject]
+            if before.phase == RESOLVED and before.resolved_at > now - SHOWN_S:
+                continue
+            alarm, tell = end(before, now)
+            self._remember(subject, before, alarm)
+            self._due.pop(subject, None)
+            if alarm is not None and tell:
+                gone = "the version is not served any more"
+                reason = gone if subject.rule in rules else "there is no such rule any more"
+                yield self._tell(subject, self._rule(subject), alarm, now, {}, {}, reason)
+
+    def _lookbacks(self, rule: AlertRule, version: Version) -> Readings:
+        """A rule's readings of looks back by rows."""
+        reference, looks = self._drift.lookbacks(*version)
+        wanted = readings.roles(rule)
+        found = {}
+        for place, (frame, column) in enumerate(reference.columns):
+            role = "features" if frame.role == FEATURE else "outputs"
+            if role in wanted:
+                found[Column(role, frame.tensor, column.name)] = tuple(
+                    _look(rule, one, place) for one in looks
+                )
+        return found
+
+    def _figures(
+        self, subject: Subject, rule: AlertRule, alarm: Alarm, report: dict[str, Any] | None
+    ) -> tuple[Mapping[str, Any], Lines]:
+        """The fields of the report that an alarm was read of, and its lines by column."""
+        if report is not None:
+            return report, lines_of(rule, report)
+        version = (subject.model, subject.version)
+        lines: dict[Column, Mapping[str, Any]] = {}
+        columns = {one: alarm.columns[one].rows for one in alarm.alarmed}
+        for rows in sorted({*columns.values()} or {LOOKBACK_ROWS[0]}):
+            report = self._drift.report_of_rows(*version, rows)
+            of_rows = lines_of(rule, report)
+            of_these = [one for one, its in columns.items() if its == rows] or alarm.told
+            lines.update((one, of_rows[one]) for one in of_these if one in of_rows)
+        return report or {}, lines
+
+    def _tell(
+        self,
+        subject: Subject,
+        rule: AlertRule,
+        alarm: Alarm,
+        now: float,
+        about: Mapping[str, Any],
+        lines: Lines,
+        reason: str = "",
+    ) -> Told:
+        one = notice(subject, rule, alarm, now, about, lines, reason)
+        if alarm.phase == FIRING:
+            self._notices[subject] = one
+        else:
+            self._notices.pop(subject, None)
+        return subject, rule, one
+
+    def _remember(self, subject: Subject, before: Alarm | None, alarm: Alarm | None) -> None:
+        if alarm is None:
+            self._alarms.pop(subject, None)
+        else:
+            self._alarms[subject] = alarm
+        if _lasting(before) != _lasting(alarm):
+            self._unsaved[subject] = alarm
+
+    # ---- on the loop ----------------------------------------------------------------------------
+
+    async def _save(self, letters: list[tuple[str, Notice]]) -> list[Letter]:
+        """Writes down what changed; what cannot be written is told all the same."""
+        if not self._unsaved and not letters:
+            return []
+        changed = dict(self._unsaved)
+        try:
+            kept = await asyncio.to_thread(self._store.save, changed, letters)
+        except StoreFailed as error:
+            self._troubles.met("alerts", error)
+            return [Letter(UNKEPT, sink, one) for sink, one in letters]
+        self._troubles.over("alerts")
+        self._unsaved.clear()
+        return kept
+
+    def _repeats(self, settings: Alerts) -> Iterator[Letter]:
+        """Alertmanager takes for resolved what it does not hear of again."""
+        now = self._now()
+        for sink in settings.sinks:
+            if sink.kind != "alertmanager_api" or self._deliveries.waits(sink.name):
+                continue
+            if self._repeated.setdefault(sink.name, now) > now - REPEAT_S:
+                continue
+            self._repeated[sink.name] = now
+            for subject, alarm in self._alarms.items():
+                rule = self._rule(subject)
+                if alarm.phase == FIRING and rule.severity in sink.severities:
+                    last = self._notices.get(subject)
+                    again = last or notice(subject, rule, alarm, now, {}, {})
+                    yield Letter(UNKEPT, sink.name, {**again, "at": now})
+
+    def _rule(self, subject: Subject) -> AlertRule:
+        """A rule that is gone is remembered by its name alone."""
+        return self._rules.get(subject.rule) or AlertRule(name=subject.rule)
+
+    def _line(self, subject: Subject, alarm: Alarm) -> dict[str, Any]:
+        rule = self._rule(subject)
+        named = ranked(alarm, {}) if alarm.phase != PENDING else sorted(alarm.columns)
+        return {
+            "id": subject.alarm_id(alarm) if alarm.number else None,
+            "state": alarm.phase,
+            "rule": subject.rule,
+            "severity": rule.severity,
+            "model": subject.model,
+            "version": subject.version,
+            "condition": condition(rule),
+            "window_s": rule.window_s,
+            "since": alarm.since_s,
+            "fired_at": alarm.fired_at or None,
+            "resolved_at": alarm.resolved_at if alarm.phase == RESOLVED else None,
+            "suppressed": alarm.suppressed or None,
+            "columns": [
+                {
+                    "name": str(one),
+                    "role": one.role,
+                    "tensor": one.tensor,
+                    "value": alarm.columns[one].value if one in alarm.columns else None,
+                }
+                for one in named
+            ],
+        }
+
+
+def _look(rule: AlertRule, look: Lookback, place: int) -> Look:
+    judged = look.judgement
+    enough = judged.rows[place] >= rule.min_rows
+    value = readings.level(str(judged.verdicts[place])) if enough else None
+    return Look(value, look.rows, look.start_s)
+
+
+def _lasting(alarm: Alarm | None) -> Alarm | None:
+    """What of an alarm is worth a write; before it ever fired, nothing is."""
+    if alarm is None or not alarm.number:
+        return None
+    phase: Phase = FIRING if alarm.phase == FIRING else RESOLVED
+    columns = {
+        one: replace(watch, recent=0, calm=0, value=None)
+        for one, watch in alarm.columns.items()
+        if watch.alarmed or watch.after_s > 0
+    }
+    return replace(alarm, phase=phase, since_s=0.0, suppressed="", columns=columns)
+
+
+def _say(rule: AlertRule, one: Notice) -> None:
+    level = logging.WARNING if one["status"] == "firing" else logging.INFO
+    if rule.severity == "critical" and level == logging.WARNING:
+        level = logging.ERROR
+    about = {name: one[name] for name in ("id", "rule", "severity", "status")}
+    log.log(level, "alarm: %s", one["summary"], extra={"alarm": about.pop("id"), **about})
