@@ -20,7 +20,7 @@ from time import perf_counter
 from gateway.errors import Draining, GatewayError, Overloaded
 from gateway.exchange import JSON_TYPE, Exchange, Header
 from gateway.monitor.observe import BatchObserver
-from gateway.monitor.sketch import Sketch
+from gateway.monitor.sketch import Taker
 from gateway.serving.batcher import Batcher
 from gateway.serving.riders import Batch, Rider
 from gateway.tensors import Array
@@ -78,7 +78,7 @@ class InferEndpoint:
         "_observer",
         "_pool",
         "_services",
-        "_sketches",
+        "_takers",
         "_timed",
         "_times_all",
         "decoding",
@@ -104,7 +104,7 @@ class InferEndpoint:
         self._compress_min_bytes = services.server.compress_min_bytes
         self._heir: Callable[[Exchange], bool] | None = None
         self._times_all = times_all
-        self._sketches: tuple[Sketch, ...] = ()
+        self._takers: tuple[Taker, ...] = ()
         self._timed: set[int] = set()
         """Those under way that asked to be told their phases, by `id`."""
         self.decoding = 0
@@ -113,9 +113,9 @@ class InferEndpoint:
         """Where requests go once decoded; the batcher needs `deliver` and `refuse`, hence later."""
         self._batcher = batcher
 
-    def watch(self, sketches: tuple[Sketch, ...]) -> None:
-        """From the next batch on, values are counted there."""
-        self._sketches = sketches
+    def watch(self, takers: tuple[Taker, ...]) -> None:
+        """From the next batch on, values go there."""
+        self._takers = takers
 
     def retire(self, heir: Callable[[Exchange], bool]) -> None:
         """The deployment leaves: what arrives late goes to `heir`, if that returns True."""
@@ -306,8 +306,8 @@ class InferEndpoint:
             batch.padded_cells,
             batch.cells,
         )
-        for sketch in self._sketches:
-            _count(sketch, batch)
+        for taker in self._takers:
+            _count(taker, batch)
 
     def _tell_phases(self, batch: Batch, answered: list[Rider]) -> None:
         timed, times_all = self._timed, self._times_all
@@ -403,10 +403,10 @@ class InferEndpoint:
             log.exception("a refusal could not be sent", extra=exchange.about)
 
 
-def _count(sketch: Sketch, batch: Batch) -> None:
+def _count(taker: Taker, batch: Batch) -> None:
     """After the answers are written: it costs those who ride in it nothing."""
     if not batch.padded_cells:
-        sketch.count(batch.inputs, batch.outputs, batch.rows)
+        taker.count(batch.inputs, batch.outputs, batch.rows)
         return
     # Padding is nobody's value.
     start = 0
@@ -416,7 +416,7 @@ def _count(sketch: Sketch, batch: Batch) -> None:
             outputs: Sequence[Array | None] = batch.trimmed[place]
         else:
             outputs = [None if one is None else one[first:start] for one in batch.outputs]
-        sketch.count(rider.inputs, outputs, rider.rows)
+        taker.count(rider.inputs, outputs, rider.rows)
 
 
 def _binary(header_length: int) -> tuple[Header, ...]:

@@ -11,7 +11,7 @@ serve.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
@@ -73,6 +73,27 @@ class Watched:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """Where a deployment without a profile keeps its first rows, until one is made of them.
+
+    Attributes:
+        block: offset of the rows.
+        rows: wanted.
+        names: of columns, by input, where somebody gave any.
+        categories: names of columns whose whole numbers are names.
+    """
+
+    block: int
+    rows: int
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    categories: Sequence[str] = ()
+
+
+Taken = Watched | Kept
+"""Where the values of a deployment's traffic go."""
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """A public model name.
 
@@ -120,7 +141,7 @@ class Plan:
     """What a worker follows. A higher number replaces a lower one.
 
     Attributes:
-        watched: what each deployment counts into, by its id; it may change while that serves.
+        watched: where each deployment's values go, by its id; it may change while that serves.
         settled: all that the server was started with serves or is refused.
     """
 
@@ -129,7 +150,7 @@ class Plan:
     routes: tuple[Route, ...] = ()
     absent: tuple[Absent, ...] = ()
     settled: bool = False
-    watched: Mapping[str, tuple[Watched, ...]] = field(default_factory=dict)
+    watched: Mapping[str, tuple[Taken, ...]] = field(default_factory=dict)
 
     @property
     def routed(self) -> set[str]:
@@ -166,11 +187,15 @@ class Plan:
             tuple(Absent(**value) for value in parts["absent"]),
             parts["settled"],
             {
-                name.removeprefix("watched/"): tuple(Watched(**one) for one in value)
+                name.removeprefix("watched/"): tuple(_taken(one) for one in value)
                 for name, value in parts.items()
                 if name.startswith("watched/")
             },
         )
+
+
+def _taken(value: Mapping[str, Any]) -> Taken:
+    return Watched(**value) if "digest" in value else Kept(**value)
 
 
 _HELD_FIELDS = tuple(field.name for field in fields(Held))

@@ -7,18 +7,17 @@ model runs in this process, on the same runtime as behind the data port.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-import orjson
 
 from gateway.client.encoding import tensors
 from gateway.errors import InvalidTensor, ModelFailed, ModelRefused, ProfileInvalid
 from gateway.plan import Held
 from gateway.profiles.builder import Builder
+from gateway.profiles.names import feature_names
 from gateway.profiles.plans import plan_frames
 from gateway.profiles.values import BINS, Profile
 from gateway.rows.batch import Batch, Source
@@ -28,9 +27,6 @@ from gateway.serving import deployment
 from gateway.serving.runtime import Runtime
 from gateway.tensors import DTYPES, Array, Signature, TensorSpec
 
-FEATURE_NAMES = "feature_names"
-"""The key of an ONNX file's own metadata under which it names its columns: a JSON list, or names
-with commas between them."""
 # One run takes so many rows, or fewer where they are large: enough that calls cost nothing.
 _RUN_ROWS, _RUN_BYTES = 4096, 8 << 20
 
@@ -92,17 +88,6 @@ def profile_of(
             return _profile(runtime, source, own, options, reading, counting, stack)
     finally:
         runtime.close()
-
-
-def feature_names(metadata: Mapping[str, str]) -> tuple[str, ...]:
-    """The columns' names that an ONNX file brings along; none where it brings none to be read."""
-    given = metadata.get(FEATURE_NAMES, "").strip()
-    try:
-        names: Any = orjson.loads(given) if given.startswith("[") else given.split(",")
-    except orjson.JSONDecodeError:
-        return ()
-    cleaned = [str(name).strip() for name in names]
-    return tuple(cleaned) if all(cleaned) and len(set(cleaned)) == len(cleaned) else ()
 
 
 def _profile(

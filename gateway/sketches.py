@@ -1,4 +1,6 @@
-"""What each deployment of one worker counts into, as the plan says.
+"""Where the values of each deployment of one worker go, as the plan says.
+
+They are counted into the bins of a profile or, as long as there is none, kept as first rows.
 
 Knows plans, profiles and blocks of the arena. Knows nothing of how values are counted, or of who
 chose the profile.
@@ -20,8 +22,9 @@ from pathlib import Path
 from gateway.catalogue import Served
 from gateway.errors import ProfileInvalid
 from gateway.monitor.arena import TICK, Arena
-from gateway.monitor.sketch import Sketch, Slot
-from gateway.plan import Plan, Watched
+from gateway.monitor.first_rows import FirstRows
+from gateway.monitor.sketch import Sketch, Slot, Taker
+from gateway.plan import Kept, Plan, Taken
 from gateway.profiles import document
 from gateway.profiles.fit import check_fit
 from gateway.profiles.live import Counted, counted
@@ -30,7 +33,7 @@ from gateway.tensors import Signature
 log = logging.getLogger("penstock.worker")
 
 
-Frames = tuple[tuple[Watched, tuple[Counted, ...]], ...]
+Frames = tuple[tuple[Taken, tuple[Counted, ...]], ...]
 
 
 class Sketches:
@@ -42,11 +45,11 @@ class Sketches:
         self._worker = worker
         self._pool = pool
         self._tick = arena.control_row[TICK : TICK + 1]
-        self._watched: Mapping[str, tuple[Watched, ...]] = {}
+        self._watched: Mapping[str, tuple[Taken, ...]] = {}
         self._prepared: dict[str, Frames] = {}
         self._slots: dict[int, Slot] = {}
-        self._following: dict[str, tuple[Watched, ...]] = {}
-        self._sketches: dict[str, tuple[Sketch, ...]] = {}
+        self._following: dict[str, tuple[Taken, ...]] = {}
+        self._takers: dict[str, tuple[Taker, ...]] = {}
 
     def prepare(self, held_id: str, signature: Signature) -> None:
         """Reads what a deployment that is being loaded will count into. On a thread."""
@@ -67,7 +70,7 @@ class Sketches:
         self._following.pop(served.held.id, None)
         self._replace(served, ())
 
-    def _begin(self, served: Served, wanted: tuple[Watched, ...]) -> None:
+    def _begin(self, served: Served, wanted: tuple[Taken, ...]) -> None:
         prepared = self._prepared.pop(served.held.id, ())
         if tuple(one for one, _ in prepared) == wanted:
             self._take(served, prepared)
@@ -87,26 +90,29 @@ class Sketches:
         loop.run_in_executor(self._pool, _frames, wanted, signature).add_done_callback(take)
 
     def _take(self, served: Served, frames: Frames) -> None:
-        self._replace(served, tuple(self._sketch(one, counted) for one, counted in frames))
+        signature = served.deployment.signature
+        self._replace(served, tuple(self._taker(*one, signature) for one in frames))
 
-    def _sketch(self, watched: Watched, frames: tuple[Counted, ...]) -> Sketch:
-        slot = self._slots.get(watched.block)
+    def _taker(self, taken: Taken, frames: tuple[Counted, ...], signature: Signature) -> Taker:
+        slot = self._slots.get(taken.block)
         if slot is None:
-            words = self._arena.array(watched.block, self._worker)
-            slot = self._slots[watched.block] = Slot(words, self._pool)
+            words = self._arena.array(taken.block, self._worker)
+            slot = self._slots[taken.block] = Slot(words, self._pool)
+        if isinstance(taken, Kept):
+            return FirstRows(signature, slot, taken.rows, taken.names, taken.categories)
         return Sketch(frames, slot, self._tick)
 
-    def _replace(self, served: Served, sketches: tuple[Sketch, ...]) -> None:
-        served.endpoint.watch(sketches)
-        for old in self._sketches.pop(served.held.id, ()):
+    def _replace(self, served: Served, takers: tuple[Taker, ...]) -> None:
+        served.endpoint.watch(takers)
+        for old in self._takers.pop(served.held.id, ()):
             old.close()
-        if sketches:
-            self._sketches[served.held.id] = sketches
+        if takers:
+            self._takers[served.held.id] = takers
         for block in [block for block, slot in self._slots.items() if not slot.used]:
             del self._slots[block]
 
 
-def _frames(wanted: tuple[Watched, ...], signature: Signature) -> Frames:
+def _frames(wanted: tuple[Taken, ...], signature: Signature) -> Frames:
     """On a thread.
 
     Raises:
@@ -115,7 +121,9 @@ def _frames(wanted: tuple[Watched, ...], signature: Signature) -> Frames:
     return tuple((one, _read(one, signature)) for one in wanted)
 
 
-def _read(watched: Watched, signature: Signature) -> tuple[Counted, ...]:
+def _read(watched: Taken, signature: Signature) -> tuple[Counted, ...]:
+    if isinstance(watched, Kept):
+        return ()
     try:
         profile = document.read(Path(watched.path).read_bytes())
     except OSError as error:

@@ -15,6 +15,7 @@ import logging
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from gateway.cli import serve
 from gateway.inherited import Inherited
@@ -36,13 +37,12 @@ def main() -> int:
     from gateway.control import main as control
     from gateway.inherited import Launch
     from gateway.monitor import layout
-    from gateway.monitor.sketch import Sketch
     from kernels import _jit
 
     class Toggled(worker.Worker):
         _counts = True
         _before = (0.0, 0)
-        _kept: tuple[Sketch, ...] = ()
+        _kept: tuple[Any, ...] = ()
 
         async def run(self) -> None:
             self._turns = (home / FILE).open("w", buffering=1)
@@ -59,7 +59,7 @@ def main() -> int:
                 line["blocks"] = len(self._kept)
                 self._turns.write(json.dumps(line) + "\n")
                 self._before = (now, ok)
-                self._kept = self._sketches._sketches.get(served.held.id, ())
+                self._kept = self._sketches._takers.get(served.held.id, ())
                 self._counts = not self._counts
                 served.endpoint.watch(self._kept if self._counts else ())
 

@@ -1,7 +1,7 @@
 """`penstock doctor`: looks at this machine and installation, and says what to do.
 
 Knows how findings are printed and what they mean for the exit status. Knows nothing of what is
-looked at: `installation`, `machine` and `exposure` do.
+looked at: `installation`, `machine`, `exposure` and `monitoring` do.
 """
 
 from __future__ import annotations
@@ -77,9 +77,10 @@ def _document(path: Path | None, home: Path) -> tuple[Config, str]:
 
 
 def _examine(case: Case) -> Iterator[Finding]:
-    from gateway.cli import exposure, installation, machine
+    from gateway.cli import exposure, installation, machine, monitoring
 
-    for check in (*installation.CHECKS, *machine.CHECKS, *exposure.CHECKS):
+    rooms = (installation, machine, exposure, monitoring)
+    for check in (check for room in rooms for check in room.CHECKS):
         yield from check(case)
 
 

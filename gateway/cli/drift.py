@@ -38,6 +38,12 @@ def configure(subparsers: Any) -> None:
     parser.add_argument("version", nargs="?", type=int, metavar="VERSION", help="default: served")
     parser.add_argument("--window", default="10m", help="how far to look back, 1m to 30d (10m)")
     parser.add_argument("--variant", metavar="NAME", help="of a route (default: all together)")
+    parser.add_argument(
+        "--reference",
+        default="fixed",
+        metavar="fixed|rolling:7d",
+        help="compare with what came so long before the window (default: with the profile)",
+    )
     parser.add_argument("--all", action="store_true", help="every column, however many")
     add_home(parser)
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -52,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     server = running.find(home)
     if server is None:
         raise Unavailable(f"no server runs on {home}; drift is what a running one has counted")
-    query = {"window": args.window, "bins": "1"}
+    query = {"window": args.window, "reference": args.reference, "bins": "1"}
     if args.variant is not None:
         query["variant"] = args.variant
     with running.admin(home, server) as control:
@@ -76,6 +82,8 @@ def _default(models: list[dict[str, Any]], name: str) -> int:
 def print_report(found: dict[str, Any], shown: int | None = MAX_SHOWN) -> None:
     """The report as a table, the most alarming columns first."""
     own = ", self-referenced" if found["self_referenced"] else ""
+    if found["reference_kind"] != "fixed":
+        own = f", {found['reference_kind']}"
     say(
         f"{found['model']} version {found['version']}: {found['verdict']}, alarm {found['alarm']}"
         f" ({found['rows']} rows of the last {found['window_s']:g} s against"

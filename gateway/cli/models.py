@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from gateway.cli.verdict import Serving, Verdict
     from gateway.control.entries import Model, Version
     from gateway.control.registry import Registry
+    from gateway.control.self_references import SelfReference
+    from gateway.control.store import Store
+
+    Own = dict[tuple[str, int], SelfReference]
 
 
 def configure(subparsers: Any) -> None:
@@ -65,8 +69,9 @@ def list_models(args: argparse.Namespace) -> int:
 
     models = _registered(args.home)
     serving = verdict.serving(args.home)
+    own = _own(args.home)
     if args.json:
-        say_json([*map(_with_states(serving), models), *_unregistered(models, serving)])
+        say_json([*map(_with_states(serving, own), models), *_unregistered(models, serving)])
         return 0
     rows = [
         (
@@ -75,7 +80,7 @@ def list_models(args: argparse.Namespace) -> int:
             ", ".join(version.aliases) or "-",
             _state(serving, version),
             size(version.bytes),
-            version.profile.digest[:12] if version.profile else "-",
+            _words_of(_reference(serving, own, version)),
             _day(version.registered_at),
             version.registered_by,
         )
@@ -83,7 +88,16 @@ def list_models(args: argparse.Namespace) -> int:
         for version in model.versions
     ]
     rows += [
-        (line["model"], line["version"], "-", line["state"], "-", "-", "-", "not registered")
+        (
+            line["model"],
+            line["version"],
+            "-",
+            line["state"],
+            "-",
+            _words_of(line["reference"]),
+            "-",
+            "not registered",
+        )
         for line in _unregistered(models, serving)
     ]
     if rows:
@@ -98,21 +112,21 @@ def show_model(args: argparse.Namespace) -> int:
     """Prints everything about a model, or about one version of it."""
     from gateway.cli import verdict
 
-    serving = verdict.serving(args.home)
+    serving, own = verdict.serving(args.home), _own(args.home)
     models = _registered(args.home, args.name)
     if not models:
         return _show_unregistered(args, serving)
     [model] = models
     chosen = [model.pick(args.version)] if args.version else list(model.versions)
     if args.json and args.version:
-        say_json({**chosen[0].as_json(), "state": _state(serving, chosen[0])})
+        say_json(_line(serving, own, chosen[0]))
     elif args.json:
-        say_json(_with_states(serving)(model))
+        say_json(_with_states(serving, own)(model))
     else:
         for place, version in enumerate(chosen):
             if place:
                 say()
-            _print_version(version, version is model.default, _state(serving, version))
+            _print_version(version, version is model.default, serving, own)
     return 0
 
 
@@ -176,14 +190,22 @@ def verify_model(args: argparse.Namespace) -> int:
 
 
 @contextmanager
-def registry_of(home: Path) -> Iterator[Registry]:
-    """The registry of a home; asking for one that is not there does not make one."""
-    from gateway.control.registry import Registry
+def store_of(home: Path) -> Iterator[Store]:
+    """The database of a home; asking for one that is not there does not make one."""
     from gateway.control.store import FILE, Store
 
     if not (home / FILE).exists():
         raise ModelNotFound(f"nothing is registered under {home}")
     with Store.open(home) as store:
+        yield store
+
+
+@contextmanager
+def registry_of(home: Path) -> Iterator[Registry]:
+    """The registry of a home."""
+    from gateway.control.registry import Registry
+
+    with store_of(home) as store:
         yield Registry(store, home)
 
 
@@ -212,14 +234,51 @@ def _state(serving: Serving | None, version: Version) -> str:
     return serving.state(version.model, version.version) or "not served"
 
 
-def _with_states(serving: Serving | None) -> Any:
+def _with_states(serving: Serving | None, own: Own) -> Any:
     def one(model: Model) -> dict[str, Any]:
         value = model.as_json()
-        for line, version in zip(value["versions"], model.versions, strict=True):
-            line["state"] = _state(serving, version)
+        value["versions"] = [_line(serving, own, version) for version in model.versions]
         return value
 
     return one
+
+
+def _line(serving: Serving | None, own: Own, version: Version) -> dict[str, Any]:
+    reference = _reference(serving, own, version)
+    return {**version.as_json(), "state": _state(serving, version), "reference": reference}
+
+
+def _own(home: Path) -> Own:
+    """The references that were made of first rows under a home."""
+    from gateway.control.self_references import SelfReferences
+
+    try:
+        with store_of(home) as store:
+            return SelfReferences(store, home).all()
+    except ModelNotFound:
+        return {}
+
+
+def _reference(serving: Serving | None, own: Own, version: Version) -> dict[str, Any] | None:
+    """What a version is held against by its server, or would be; None: nothing."""
+    told = serving.references.get((version.model, version.version)) if serving else None
+    if told is not None:
+        return told
+    if version.profile is not None:
+        kept = version.profile
+        return {"digest": kept.digest, "rows": kept.rows, "self_referenced": False}
+    found = own.get((version.model, version.version))
+    return found.as_json() if found is not None and found.digest else None
+
+
+def _words_of(reference: dict[str, Any] | None) -> str:
+    if reference is None:
+        return "-"
+    if reference["digest"] is None:
+        return f"{reference['rows']} of {reference['wanted_rows']} rows"
+    return str(reference["digest"])[:12] + (
+        " self-referenced" if reference["self_referenced"] else ""
+    )
 
 
 def _unregistered(models: Sequence[Model], serving: Serving | None) -> list[dict[str, Any]]:
@@ -232,6 +291,7 @@ def _unregistered(models: Sequence[Model], serving: Serving | None) -> list[dict
             "version": version if version is not None else "-",
             "registered": False,
             "state": serving.state(name, version) if serving else "-",
+            "reference": serving.references.get((name, version)) if serving else None,
         }
         for name, version in states
         if (name, version) not in known
@@ -248,10 +308,11 @@ def _show_unregistered(args: argparse.Namespace, serving: Serving | None) -> int
         for line in lines:
             say(f"model '{args.name}' version {line['version']} (not registered)")
             say(f"  {'state':10}  {line['state']}")
+            say(f"  {'profile':10}  {_words_of(line['reference'])}")
     return 0
 
 
-def _print_version(version: Version, default: bool, state: str) -> None:
+def _print_version(version: Version, default: bool, serving: Serving | None, own: Own) -> None:
     from gateway.cli.progress import size
 
     facts = version.facts
@@ -259,7 +320,7 @@ def _print_version(version: Version, default: bool, state: str) -> None:
     called = f" ({', '.join(names)})" if names else ""
     say(f"model '{version.model}' version {version.version}{called}")
     lines: list[tuple[str, object]] = [
-        ("state", state),
+        ("state", _state(serving, version)),
         ("registered", f"{_day(version.registered_at)} by {version.registered_by}"),
         ("producer", f"{facts['producer']} {facts['producer_version']}".strip() or "-"),
         ("opsets", ", ".join(f"{domain} {number}" for domain, number in facts["opsets"].items())),
@@ -267,6 +328,8 @@ def _print_version(version: Version, default: bool, state: str) -> None:
     if (kept := version.profile) is not None:
         made = f"of {kept.rows} rows, {_day(kept.attached_at)} by {kept.attached_by}"
         lines.append(("profile", f"{kept.digest[:12]} {made}"))
+    elif (reference := _reference(serving, own, version)) is not None:
+        lines.append(("profile", _words_of(reference)))
     for side, specs in (("input", version.inputs), ("output", version.outputs)):
         for spec in specs:
             labels = f" of {', '.join(spec.labels[:10])}" if spec.labels else ""

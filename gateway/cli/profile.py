@@ -6,18 +6,27 @@ Knows options and how a profile is shown. Knows nothing of how one is made or ke
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway.cli.models import registry_of
+from gateway.cli.models import registry_of, store_of
 from gateway.cli.output import say, say_json, table
 from gateway.cli.profiling import add_reading, make, of_package, of_version
 from gateway.cli.serve import add_home
-from gateway.errors import InvalidParameter, ProfileNotFound
+from gateway.errors import (
+    GatewayError,
+    InvalidParameter,
+    ModelNotFound,
+    ProfileNotFound,
+    VersionNotFound,
+)
 
 if TYPE_CHECKING:
     from gateway.cli.verdict import Verdict
+    from gateway.control.registry import Registry
+    from gateway.control.self_references import SelfReferences
     from gateway.profiles.values import Column, Frame, Profile
     from gateway.profiling import Profiled
 
@@ -31,12 +40,14 @@ def configure(subparsers: Any) -> None:
         "profile",
         help="make or show a model's reference profile",
         usage="penstock profile MODEL [VERSION|ALIAS] --data FILE [options]\n"
-        "       penstock profile show MODEL [VERSION|ALIAS] [--json]",
+        "       penstock profile show MODEL [VERSION|ALIAS] [--json]\n"
+        "       penstock profile reset MODEL [VERSION|ALIAS] [--json]",
         description="Runs a model over the rows of a file, notes how its inputs and outputs are"
         " distributed, and attaches that to the version: live traffic is held against it. MODEL is"
         " a registered name, or a version's folder in a repository, where the profile is then"
-        " written. `show` prints the profile that there is; it also takes a file. Meanwhile the"
-        " rows lie in a temporary file (TMPDIR).",
+        " written. `show` prints the profile that there is; it also takes a file. `reset` forgets"
+        " what a version without a profile took from its own first rows, and takes the next ones."
+        " Meanwhile the rows lie in a temporary file (TMPDIR).",
     )
     parser.add_argument("words", nargs="+", metavar="MODEL", help="and a version or alias of it")
     parser.add_argument("--data", metavar="FILE", help="rows; -: standard input")
@@ -48,7 +59,9 @@ def configure(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Makes a profile, or shows one."""
+    """Makes a profile, shows one, or forgets one that a model made of its own rows."""
+    if args.words[0] == "reset" and args.data is None:
+        return _reset(args, *_model_and_version(args.words[1:]))
     if args.words[0] == "show" and args.data is None:
         return _show(args, *_model_and_version(args.words[1:]))
     name, which = _model_and_version(args.words)
@@ -144,8 +157,61 @@ def _found(home: Path, name: str, which: str | None) -> Profile:
         if found is None:
             raise ProfileNotFound(f"{place}: no {beside.FILE}")
         return found
-    with registry_of(home) as registry:
-        return registry.profile(name, which)
+    with references_of(home) as (registry, own):
+        made = own.find(*_own_version(registry, own, name, which))
+        try:
+            return registry.profile(name, which)
+        except GatewayError:
+            if made is None:
+                raise
+        return beside.load(made.file)
+
+
+# ---- a model's own rows -------------------------------------------------------------------------
+
+
+def _reset(args: argparse.Namespace, name: str, which: str | None) -> int:
+    from gateway.cli import verdict
+
+    with references_of(args.home) as (registry, own):
+        model, version = _own_version(registry, own, name, which)
+        forgotten = own.reset(model, version)
+    answer = verdict.announce(args.home, model, version)
+    if args.json:
+        value = {"model": model, "version": version, "forgotten": forgotten.as_json()}
+        say_json({**value, "server": answer.as_json()})
+        return answer.status
+    say(
+        f"model '{model}' version {version}: profile {forgotten.digest[:12]} of its own first"
+        f" {forgotten.rows} rows is forgotten; the next rows take its place"
+    )
+    for line in answer.words():
+        say(line)
+    return answer.status
+
+
+@contextmanager
+def references_of(home: Path) -> Iterator[tuple[Registry, SelfReferences]]:
+    """The registry of a home, and the references that were made of first rows."""
+    from gateway.control.registry import Registry
+    from gateway.control.self_references import SelfReferences
+
+    with store_of(home) as store:
+        yield Registry(store, home), SelfReferences(store, home)
+
+
+def _own_version(
+    registry: Registry, own: SelfReferences, name: str, which: str | None
+) -> tuple[str, int]:
+    """Which version is meant: of a registered model, or of one that a file or folder brings."""
+    try:
+        return name, registry.resolve(name, which).version
+    except (ModelNotFound, VersionNotFound):
+        known = [version for model, version in own.all() if model == name]
+        meant = [one for one in known if which is None or str(one) == which]
+        if not meant:
+            raise
+        return name, max(meant)
 
 
 def print_profile(profile: Profile) -> None:

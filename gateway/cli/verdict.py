@@ -50,9 +50,15 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """What a running server says of every version it knows, by (model, version)."""
+    """What a running server says of every version it knows, by (model, version).
+
+    Attributes:
+        states: with reasons.
+        references: what it holds traffic against, as `/api/models` tells it; None: nothing.
+    """
 
     states: dict[tuple[str, int | None], tuple[str, str]] = field(default_factory=dict)
+    references: dict[tuple[str, int | None], dict[str, Any] | None] = field(default_factory=dict)
 
     def state(self, model: str, version: int | None) -> str:
         """The state of a version, with its reason; empty where nobody knows."""
@@ -107,5 +113,6 @@ def serving(home: Path) -> Serving | None:
         {
             (line["name"], line["version"]): (line["state"], line.get("reason") or "")
             for line in lines
-        }
+        },
+        {(line["name"], line["version"]): line.get("reference") for line in lines},
     )

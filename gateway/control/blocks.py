@@ -21,10 +21,18 @@ log = logging.getLogger("penstock.control")
 
 # Several intervals of the most patient scraper.
 KEPT_S = 600.0
+# Nobody reads first rows once a profile was made of them; a thread may be writing the last ones.
+ROWS_KEPT_S = 10.0
+# Of the arena, for first rows at the most: what is counted must always find room.
+ROWS_SHARE = 0.5
 
 Key = tuple[str, int]
 
-_HELD: Final = {layout.MODEL: layout.LOADED, layout.SKETCH: layout.SKETCH_HELD}
+_HELD: Final = {
+    layout.MODEL: layout.LOADED,
+    layout.SKETCH: layout.SKETCH_HELD,
+    layout.FIRST_ROWS: layout.SKETCH_HELD,
+}
 """The word of a slot that says whether its worker still counts there."""
 
 
@@ -62,6 +70,21 @@ class Blocks:
         """
         return self._allocate(layout.SKETCH, key, words)
 
+    def allocate_rows(self, key: str, words: int) -> int:
+        """Offset of the block of first rows of this name (`layout.first_rows_key`).
+
+        Raises:
+            ArenaFull: there is no room now; there will be, once others have their profiles.
+            GatewayError: the name is too long.
+        """
+        there = self._arena.find(layout.FIRST_ROWS, key)
+        most = int(self._arena.size_bytes * ROWS_SHARE)
+        if there is None and not self._arena.grows_within(layout.FIRST_ROWS, words, most):
+            raise ArenaFull("arena: first rows of other models take all the room there is for them")
+        offset = self._arena.allocate(layout.FIRST_ROWS, key, words)
+        self._asked.add(offset)
+        return offset
+
     def _allocate(self, kind: int, key: str, words: int | None) -> int:
         try:
             offset = self._arena.allocate(kind, key, words)
@@ -78,7 +101,7 @@ class Blocks:
 
         Args:
             wanted: versions of models.
-            watched: offsets of blocks of values.
+            watched: offsets of blocks of values, and of first rows.
         """
         self._wanted = {layout.model_key(*key) for key in wanted}
         self._watched = watched
@@ -104,13 +127,14 @@ class Blocks:
             left = self._left.setdefault(block.offset, now)
             # A deployment that drains counts until it is closed, and its gauge says so.
             held = self._arena.slots(block)[:, _HELD[block.kind]].any()
-            if now - left >= kept_s and not held:
+            patience = min(kept_s, ROWS_KEPT_S) if block.kind == layout.FIRST_ROWS else kept_s
+            if now - left >= patience and not held:
                 self._arena.free(block.offset)
                 del self._left[block.offset]
                 freed += 1
         return freed
 
     def _knows(self, block: Block) -> bool:
-        if block.kind == layout.SKETCH:
+        if block.kind != layout.MODEL:
             return block.offset in self._watched
         return self._wanted is not None and block.name in self._wanted

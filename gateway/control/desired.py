@@ -17,13 +17,18 @@ from typing import Any
 from gateway.config import Config
 from gateway.control.entries import CHAMPION, Version
 from gateway.control.memory import Memory
-from gateway.control.references import Reference, References
+from gateway.control.references import Reference, References, Wish
 from gateway.control.registry import Registry
+from gateway.control.self_references import SelfReference, SelfReferences
 from gateway.errors import GatewayError, ModelRefused
 from gateway.models import content, onnx_file, triton_layout
+from gateway.models.onnx_file import OnnxFile
+from gateway.models.signature import signature
+from gateway.monitor import layout
 from gateway.names import check_name
 from gateway.plan import UNASKED, UNAVAILABLE, UNLOADED, Absent, Plan
-from gateway.profiles import beside
+from gateway.profiles import beside, first_rows
+from gateway.profiles.names import feature_names
 
 log = logging.getLogger("penstock.control")
 
@@ -41,6 +46,7 @@ class Candidate:
         source: where it was found, for people.
         reference: what its traffic is held against, where there is something.
         hints: the settings that it brings along itself.
+        wish: what is kept of its traffic where there is nothing yet.
     """
 
     name: str
@@ -53,6 +59,7 @@ class Candidate:
     source: str
     reference: Reference | None = None
     hints: Set[str] = frozenset()
+    wish: Wish | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +74,14 @@ class Desired:
 class Sources:
     """Looks everywhere that models may come from. Blocking: control calls it on a thread."""
 
-    def __init__(self, paths: Sequence[Path], registry: Registry) -> None:
+    def __init__(
+        self, paths: Sequence[Path], registry: Registry, own: SelfReferences | None = None
+    ) -> None:
+        """`own`: the references that were made of first rows; None: none is, or will be."""
         self._paths = paths
         self._registry = registry
+        self._own = own
+        self._known: Mapping[tuple[str, int], SelfReference] = {}
         self._hashes: dict[Path, tuple[tuple[int, ...], str]] = {}
         self._told: set[str] = set()
         self._references = References()
@@ -80,6 +92,7 @@ class Sources:
         faults: list[Absent] = []
         champions: dict[str, int] = {}
         away: list[Path] = []
+        self._known = {} if self._own is None else self._own.all()
         for batch, wrong in self._sources(config, champions, away, memory.plan):
             names = {candidate.name for candidate in batch} | {fault.name for fault in wrong}
             taken = names & (found.keys() | {fault.name for fault in faults})
@@ -233,9 +246,17 @@ class Sources:
         profile: Path | None = None,
     ) -> Candidate:
         settings = config.settings(name, hints).model_dump(mode="json")
-        files = onnx_file.inspect(folder, file).files
-        digest = content.digest(folder, files, self._sha256)
-        reference = self._references.read(config.profile_of(name) or profile)
+        onnx = onnx_file.inspect(folder, file)
+        digest = content.digest(folder, onnx.files, self._sha256)
+        reference = wish = None
+        if config.monitoring.enabled:
+            own = self._known.get((name, version))
+            reference = self._references.read(config.profile_of(name) or profile)
+            if reference is None and own is not None and own.content == digest and own.digest:
+                reference = self._references.read(own.file)
+            if reference is None and self._own is not None:
+                resets = 0 if own is None else own.resets
+                wish = _wish(name, version, digest, resets, onnx, declared, config)
         return Candidate(
             name=name,
             version=version,
@@ -247,6 +268,7 @@ class Sources:
             source=source,
             reference=reference,
             hints=frozenset(hints),
+            wish=wish,
         )
 
     def _sha256(self, path: Path) -> str:
@@ -256,6 +278,37 @@ class Sources:
         if known is None or known[0] != stamp:
             known = self._hashes[path] = stamp, content.sha256(path)
         return known[1]
+
+
+def _wish(
+    name: str,
+    version: int,
+    digest: str,
+    resets: int,
+    onnx: OnnxFile,
+    declared: Mapping[str, Any],
+    config: Config,
+) -> Wish | None:
+    """What is kept of a version's first rows; None where that is nothing."""
+    rows = config.monitoring.reference_rows
+    try:
+        shapes = signature(onnx, declared, max_batch_size=1)
+    except ModelRefused:  # its trial will say so
+        return None
+    if not rows or not first_rows.has_rows(shapes):
+        return None
+    names, categories = config.features_of(name)
+    own = feature_names(onnx.metadata) or names
+    inputs = [spec.name for spec in shapes.inputs]
+    if not isinstance(own, dict):
+        own = {inputs[0]: list(own)} if own and len(inputs) == 1 else {}
+    return Wish(
+        layout.first_rows_key(name, version, digest, resets),
+        first_rows.slot_words(shapes, own, rows),
+        rows,
+        own,
+        categories,
+    )
 
 
 def _held_below(root: Path, plan: Plan) -> list[str]:

@@ -80,6 +80,15 @@ class Status(Document):
     workers: list[Worker]
 
 
+class ReferenceLine(Document):
+    """What a version's traffic is held against."""
+
+    digest: str | None = Field(description="of the profile; null while its rows are gathered")
+    rows: int = Field(ge=0, description="of the reference, or gathered for it so far")
+    self_referenced: bool = Field(description="it is the model's own first traffic")
+    wanted_rows: int = Field(ge=0, description="before a profile is made of them")
+
+
 class ModelLine(Document):
     """One version of a model."""
 
@@ -90,10 +99,16 @@ class ModelLine(Document):
     reason: str = Field("", description="why it does not serve")
 
 
+class ModelEntry(ModelLine):
+    """One version of a model, with what its traffic is held against."""
+
+    reference: ReferenceLine | None = Field(None, description="null: its traffic is not watched")
+
+
 class Models(Document):
     """Every version that is known."""
 
-    models: list[ModelLine]
+    models: list[ModelEntry]
 
 
 class Reloaded(Document):

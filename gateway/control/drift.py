@@ -5,10 +5,11 @@ Knows histories, references and the rules. Knows nothing of HTTP, or of how coun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.control.freezing import Progress
 from gateway.control.sketches import Series
 from gateway.drift.figures import Figures, figures
 from gateway.drift.history import Window
@@ -40,15 +41,18 @@ class Drift:
     def __init__(
         self,
         series: Callable[[], Sequence[Series]],
+        progress: Callable[[], Mapping[tuple[str, int], Progress]] = dict,
         rules: Rules = DEFAULT,
     ) -> None:
         """Takes its collaborators.
 
         Args:
             series: what is watched now.
+            progress: how far each version is that has no reference yet.
             rules: when to call it drift.
         """
         self._series = series
+        self._progress = progress
         self._rules = rules
         self._watched: dict[str, _Watched] = {}
 
@@ -58,16 +62,35 @@ class Drift:
             self._judge(watched)
 
     def report(
-        self, model: str, version: int, window_s: float, variant: str | None, bins: bool
+        self,
+        model: str,
+        version: int,
+        window_s: float,
+        variant: str | None,
+        bins: bool,
+        rolling_s: float = 0.0,
     ) -> dict[str, Any]:
         """The report of a version's window; of all variants together where none is named.
+
+        Args:
+            model: its name.
+            version: of it.
+            window_s: how far to look back.
+            variant: of a route.
+            bins: with counts.
+            rolling_s: compare with what came so long before the window; 0: with the profile.
 
         Raises:
             NotFound: nothing is watched of such a version or variant.
         """
         some = self._of(model, version, variant)
         windows = [watched.series.history.window(window_s) for watched in some]
-        return self._report(model, version, window_s, variant, some[0], windows, bins)
+        longer, kind = [], "fixed"
+        if rolling_s:
+            longer = [watched.series.history.window(window_s + rolling_s) for watched in some]
+            kind = f"rolling:{rolling_s:g}s"
+        first = some[0]
+        return self._report(model, version, window_s, variant, first, windows, bins, longer, kind)
 
     def report_of_rows(self, model: str, version: int, rows: int) -> dict[str, Any]:
         """The report of a look back by rows.
@@ -102,9 +125,16 @@ class Drift:
         first: _Watched,
         windows: Sequence[Window],
         bins: bool,
+        longer: Sequence[Window] = (),
+        kind: str = "fixed",
     ) -> dict[str, Any]:
+        """`longer`: windows whose counts before the others are the reference, where there are."""
         vector, moments = _added(windows)
-        found = self.figures(first, vector, moments)
+        reference = first.reference
+        if longer:
+            before = _added(longer)[0] - vector
+            reference = reference.rolled(before, int(before[ROWS]))
+        found = self._figures(first, reference, vector, moments)
         about = About(
             model=model,
             version=version,
@@ -115,13 +145,16 @@ class Drift:
             rows=int(vector[ROWS]),
             skipped_rows=int(vector[SKIPPED]),
             digest=_digest(first.series),
+            kind=kind,
         )
-        return report(about, first.reference, found, first.alarm, bins)
+        return report(about, reference, found, first.alarm, bins)
 
-    def figures(self, watched: _Watched, vector: Any, moments: Any) -> Figures:
+    def _figures(
+        self, watched: _Watched, reference: Reference, vector: Any, moments: Any
+    ) -> Figures:
         """Every statistic of a window."""
         effects = watched.dependence.estimate(self._rules)
-        return figures(watched.reference, vector, moments, effects, self._rules)
+        return figures(reference.with_effect(effects.values), vector, moments, effects, self._rules)
 
     # ---- what is watched ------------------------------------------------------------------------
 
@@ -148,7 +181,8 @@ class Drift:
             history, rows_word = watched.series.history, ROWS
             windows = {rows: history.last_rows(rows) for rows in LOOKBACK_ROWS}
             counts = {int(w.counts[rows_word]): w.counts for w in windows.values()}
-            reference, effects = watched.reference, watched.dependence.estimate(self._rules)
+            effects = watched.dependence.estimate(self._rules)
+            reference = watched.reference.with_effect(effects.values)
             judged = {
                 rows: judge_columns(reference, some, effects, self._rules)
                 for rows, some in counts.items()
@@ -170,6 +204,12 @@ class Drift:
             what = f"model '{model}' version {version}"
             if variant is not None:
                 what += f" variant '{variant}'"
+            progress = self._progress().get((model, version))
+            if progress is not None:
+                raise NotFound(
+                    f"{what}: not watched yet: its first {progress.wanted} rows become its"
+                    f" reference, and {progress.rows} are there"
+                )
             raise NotFound(
                 f"{what}: not watched; give it a reference: penstock profile {model} {version}"
                 " --data FILE"

@@ -16,6 +16,10 @@ from gateway.drift.verdict import VERDICTS
 
 MAX_VERSION = 2**53
 _WINDOW: dict[str, Any] = {"type": "string", "pattern": "^[1-9][0-9]{0,6}[smhd]$"}
+_REFERENCE: dict[str, Any] = {
+    "type": "string",
+    "pattern": "^(fixed|rolling:[1-9][0-9]{0,6}[smhd])$",
+}
 Verdict = Annotated[str, WithJsonSchema({"type": "string", "enum": list(VERDICTS)})]
 
 
@@ -37,6 +41,10 @@ class DriftQuery(Document):
         max_length=200,
         description="of a route; by default all together",
         json_schema_extra=optional,
+    )
+    reference: Annotated[str, WithJsonSchema(_REFERENCE)] = Field(
+        "fixed",
+        description="the profile, or, with its edges, what came before the window: rolling:7d",
     )
     bins: Literal["0", "1"] = Field("0", description="1: with the counts of each bin")
 
@@ -84,7 +92,8 @@ class DriftReport(Document):
     skipped_rows: int
     reference_rows: int
     reference: str
-    self_referenced: bool
+    reference_kind: str = Field(description="fixed, or rolling with its length")
+    self_referenced: bool = Field(description="the reference was live traffic")
     verdict: Verdict
     drifting_features: int
     drifting_share: float

@@ -27,13 +27,25 @@ def operations(drift: Drift, counting: Executor) -> tuple[Operation, ...]:
         window_s = read_duration(query.window, "window")
         if not MIN_WINDOW_S <= window_s <= MAX_WINDOW_S:
             raise InvalidParameter(f"window: expected 1m to 30d, got '{query.window}'")
+        rolling_s = _rolling_s(query.reference)
+        if not window_s + rolling_s <= MAX_WINDOW_S:
+            raise InvalidParameter(
+                f"reference: expected at most 30d with the window, got '{query.reference}'"
+            )
         path: VersionPath = asked.path
         principal = principal_of(asked.request.scope)
         if principal is not None and not principal.may_call(path.model):
             raise NotFound(f"model '{path.model}' version {path.version}: not watched")
         bins = query.bins == "1"
         return await asyncio.get_running_loop().run_in_executor(
-            counting, drift.report, path.model, path.version, window_s, query.variant, bins
+            counting,
+            drift.report,
+            path.model,
+            path.version,
+            window_s,
+            query.variant,
+            bins,
+            rolling_s,
         )
 
     return (
@@ -50,3 +62,13 @@ def operations(drift: Drift, counting: Executor) -> tuple[Operation, ...]:
             errors=(NotFound, InvalidParameter),
         ),
     )
+
+
+def _rolling_s(reference: str) -> float:
+    """Seconds of a rolling reference; 0 for the fixed one."""
+    if reference == "fixed":
+        return 0.0
+    kind, _, length = reference.partition(":")
+    if kind != "rolling" or not length:
+        raise InvalidParameter(f"reference: expected fixed or rolling:7d, got '{reference}'")
+    return read_duration(length, "reference")

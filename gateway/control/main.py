@@ -39,7 +39,7 @@ from gateway.control.alert_store import AlertStore
 from gateway.control.alerting import Alerting
 from gateway.control.announcement import announce, still_loading
 from gateway.control.api import build_app
-from gateway.control.audit import Actor, Audit, by_signal
+from gateway.control.audit import Actor, Audit, by_itself, by_signal
 from gateway.control.blocks import Blocks
 from gateway.control.callers import Known
 from gateway.control.certificates import PortCertificates
@@ -48,6 +48,7 @@ from gateway.control.changes import Changes
 from gateway.control.deliveries import Deliveries
 from gateway.control.desired import Candidate, Sources
 from gateway.control.drift import Drift
+from gateway.control.freezing import Freezing
 from gateway.control.in_force import InForce
 from gateway.control.jwks import Jwks
 from gateway.control.keys import Keys
@@ -59,10 +60,11 @@ from gateway.control.panes import PaneStore
 from gateway.control.planner import Planner
 from gateway.control.port import Port
 from gateway.control.recorder import Recorder
-from gateway.control.references import watched
+from gateway.control.references import kept, watched
 from gateway.control.registry import Registry
 from gateway.control.revisions import Revisions
-from gateway.control.sketches import Sketches
+from gateway.control.self_references import SelfReferences
+from gateway.control.sketches import Series, Sketches
 from gateway.control.store import Store
 from gateway.control.tracing import Export, Exporter, read_headers
 from gateway.control.trials import Trials
@@ -78,7 +80,7 @@ from gateway.monitor.arena import (
     READY,
     STATE,
 )
-from gateway.plan import Watched
+from gateway.plan import Taken
 
 log = logging.getLogger("penstock.control")
 
@@ -126,7 +128,8 @@ class Control:
         # Not `open`: a home that was lost must not come back empty, and take every model down.
         self._store = Store(self._launch.home)
         self._registry = Registry(self._store, self._launch.home)
-        self._sources = Sources(self._launch.files, self._registry)
+        own = SelfReferences(self._store, self._launch.home, by_itself())
+        self._sources = Sources(self._launch.files, self._registry, own)
         self._troubles = Troubles()
         self._recorder = Recorder(self._store, self._troubles)
         self._in_force = InForce(Revisions(self._store), self._launch)
@@ -142,7 +145,21 @@ class Control:
         self._counting = ThreadPoolExecutor(1, "counting")
         self._panes = PaneStore(self._launch.home)
         self._sketches = Sketches(arena, self._panes, time.monotonic, time.time)
-        self._drift = Drift(self._sketches.series)
+        self._planner = Planner(
+            memory,
+            self._links,
+            self._blocks.allocate,
+            self._watched,
+            self._trials.try_out,
+            self._lookout.gather,
+            lambda known: memories.write(keepsake, known),
+            self._blocks.want,
+            LOAD_DEADLINE_S,
+            self._recorder.note,
+        )
+
+        self._freezing = Freezing(arena, own, lambda: self._planner.memory.plan, time.monotonic)
+        self._drift = Drift(self._series, self._freezing.progress)
         self._alarms = AlertStore(self._store)
         self._deliveries = Deliveries(
             self._alarms, lambda: self._in_force.config.alerts.sinks, self._troubles
@@ -155,18 +172,6 @@ class Control:
             lambda: self._sketches.now,
             self._troubles,
             self._counting,
-        )
-        self._planner = Planner(
-            memory,
-            self._links,
-            self._blocks.allocate,
-            self._watched,
-            self._trials.try_out,
-            self._lookout.gather,
-            lambda known: memories.write(keepsake, known),
-            self._blocks.want,
-            LOAD_DEADLINE_S,
-            self._recorder.note,
         )
 
         async def reread(actor: Actor) -> None:
@@ -199,6 +204,7 @@ class Control:
         self._spawn(self._begin())
         self._spawn(self._watch_registry())
         self._spawn(self._again_and_again("counts", self._count, TICK_S))
+        self._spawn(self._again_and_again("first rows", self._freezing.look, TICK_S))
         self._spawn(self._again_and_again("alarms", self._alert, TICK_S))
         # Whoever asks first may have a key already.
         await self._went_well("keys", self._access.refresh())
@@ -301,7 +307,9 @@ class Control:
         except OSError as error:
             log.error("%s: where this server listens cannot be announced", error)
 
-    def _watched(self, candidate: Candidate) -> tuple[Watched, ...]:
+    def _watched(self, candidate: Candidate) -> tuple[Taken, ...]:
+        if candidate.wish is not None:
+            return kept(self._blocks, candidate.name, candidate.version, candidate.wish)
         found = watched(self._blocks, candidate.name, candidate.version, candidate.reference)
         if found and candidate.reference is not None:
             key = layout.sketch_key(candidate.name, candidate.version, found[0].digest)
@@ -389,10 +397,26 @@ class Control:
         return views.status(arena, self._links, plan, self._ready, self._draining)
 
     def _models(self) -> list[dict[str, Any]]:
-        return views.models(self._planner.memory.plan)
+        return views.models(self._planner.memory.plan, self._references())
+
+    def _series(self) -> tuple[Series, ...]:
+        """Those that deployments count into by the newest plan."""
+        named = {block.offset: block.name for block in self._inherited.arena.blocks(layout.SKETCH)}
+        watched = self._planner.memory.plan.watched.values()
+        names = {named.get(one.block) for some in watched for one in some}
+        return tuple(one for one in self._sketches.series() if one.name in names)
+
+    def _references(self) -> dict[tuple[str, int], dict[str, Any]]:
+        """What each version's traffic is held against, or how far it is from that."""
+        found = {key: views.waiting(one) for key, one in self._freezing.progress().items()}
+        for series in self._series():
+            name, version, _, _, digest = layout.sketch_of(series.name)
+            found[name, version] = views.reference(digest, series.profile)
+        return found
 
     def _render_metrics(self, accept: str, triton: bool) -> tuple[bytes, str]:
-        states = collections.Counter(line["state"] for line in self._models())
+        lines = views.models(self._planner.memory.plan)
+        states = collections.Counter(line["state"] for line in lines)
         requests, seen = self._usage.by_name()
         info = Info(
             version=__version__,

@@ -201,6 +201,20 @@ MIGRATIONS: tuple[Migration, ...] = (
         UNIQUE (event, sink)
     );
     """,
+    """
+    CREATE TABLE self_references (
+        model TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        content TEXT NOT NULL,
+        resets INTEGER NOT NULL DEFAULT 0,
+        profile TEXT,
+        folder TEXT REFERENCES folders (digest),
+        rows INTEGER,
+        frozen_at REAL,
+        PRIMARY KEY (model, version)
+    );
+    CREATE INDEX self_references_by_folder ON self_references (folder);
+    """,
 )
 """Entry n takes version n to n + 1. Entries are never edited, only added."""
 CHAINED = 2

@@ -30,7 +30,7 @@ from gateway.control.recorder import Note
 from gateway.control.served import difference
 from gateway.control.succession import Stand, known, successor
 from gateway.errors import GatewayError
-from gateway.plan import UNAVAILABLE, Absent, Held, Plan, Watched
+from gateway.plan import UNAVAILABLE, Absent, Held, Plan, Taken
 
 log = logging.getLogger("penstock.control")
 
@@ -68,7 +68,7 @@ class Planner:
         memory: Memory,
         publisher: Publisher,
         allocate: Callable[[str, int], int],
-        watch: Callable[[Candidate], tuple[Watched, ...]],
+        watch: Callable[[Candidate], tuple[Taken, ...]],
         trial: Trial,
         gather: Callable[[Memory], Desired],
         store: Callable[[Memory], None],
@@ -82,7 +82,7 @@ class Planner:
             memory: what an earlier control left, or an empty one.
             publisher: carries plans to the workers.
             allocate: gives the offset of a version's counters.
-            watch: what a version's values are counted into.
+            watch: where a version's values go.
             trial: tries a deployment out where a crash does no harm; bounds how many at once.
             gather: finds what should run now. Blocks; called on a thread, once at a time.
             store: keeps the memory; called before each plan goes out.
@@ -312,7 +312,7 @@ class Planner:
         if (change := difference(old, plan)) is not None:
             self._note("serve", f"plan {plan.number}", *change)
 
-    def _watched_of(self, plan: Plan) -> dict[str, tuple[Watched, ...]]:
+    def _watched_of(self, plan: Plan) -> dict[str, tuple[Taken, ...]]:
         found = {held.id: self._watched.get(held.id, ()) for held in plan.held}
         return {held_id: watched for held_id, watched in found.items() if watched}
 

@@ -2,20 +2,22 @@
 
 Knows profile files and blocks. Knows nothing of who wrote a profile, or of what is counted.
 
-A profile that cannot be read leaves its version unwatched, never unserved.
+A version without a profile has a block for its first rows instead, of which one is made
+(`freezing`). A profile that cannot be read leaves its version unwatched, never unserved.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.control.blocks import Blocks
-from gateway.errors import GatewayError
+from gateway.errors import ArenaFull, GatewayError
 from gateway.models import content
 from gateway.monitor import layout
-from gateway.plan import Watched
+from gateway.plan import Kept, Watched
 from gateway.profiles import beside, document
 from gateway.profiles.live import block_words
 from gateway.profiles.values import Profile
@@ -38,6 +40,23 @@ class Reference:
     digest: str
     profile: Profile
     words: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a version without a profile keeps of its traffic until it has one.
+
+    Attributes:
+        key: names its block (`layout.first_rows_key`).
+        words: of one slot of that.
+        rows, names, categories: as `plan.Kept` has them.
+    """
+
+    key: str
+    words: int
+    rows: int
+    names: Mapping[str, Sequence[str]]
+    categories: Sequence[str]
 
 
 class References:
@@ -82,3 +101,19 @@ def watched(
         log.error("model '%s' version %d is not watched: %s", name, version, error)
         return ()
     return (Watched(reference.digest, str(reference.path), block),)
+
+
+def kept(blocks: Blocks, name: str, version: int, wish: Wish) -> tuple[Kept, ...]:
+    """Where a version keeps its first rows, with a block for them; nothing while there is no room.
+
+    There will be, once others have their profiles: it is asked for again at every look.
+    """
+    try:
+        block = blocks.allocate_rows(wish.key, wish.words)
+    except ArenaFull:
+        log.info("model '%s' version %d waits for room for its first rows", name, version)
+        return ()
+    except GatewayError as error:
+        log.error("model '%s' version %d is not watched: %s", name, version, error)
+        return ()
+    return (Kept(block, wish.rows, wish.names, wish.categories),)

@@ -298,7 +298,7 @@ class Registry:
             " DO UPDATE SET last_version = MAX(last_version, excluded.last_version)",
             (name, number),
         )
-        self._keep_folder(db, incoming)
+        keep_folder(db, incoming)
         facts = orjson.dumps(facts_of(copied.onnx, copied.hints)).decode()
         db.execute(
             "INSERT INTO versions VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -331,7 +331,7 @@ class Registry:
             if before is not None and before.digest == digest:
                 return
             self._blobs.place(incoming)
-            self._keep_folder(db, incoming)
+            keep_folder(db, incoming)
             db.execute(
                 "INSERT OR REPLACE INTO profiles VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -352,13 +352,6 @@ class Registry:
                 {"digest": digest, "rows": profile.rows},
             )
 
-    def _keep_folder(self, db: sqlite3.Connection, incoming: Incoming) -> None:
-        db.execute("INSERT OR IGNORE INTO folders VALUES (?, ?)", (incoming.digest, incoming.bytes))
-        db.executemany(
-            "INSERT OR IGNORE INTO files VALUES (?, ?, ?, ?)",
-            [(incoming.digest, file.path, file.sha256, file.bytes) for file in incoming.files],
-        )
-
     def _point(self, db: sqlite3.Connection, model: Model, alias: str, version: int) -> None:
         model.pick(version)
         before = next((one.version for one in model.aliases if one.name == alias), None)
@@ -375,7 +368,8 @@ class Registry:
 
     def _delete(self, db: sqlite3.Connection, version: Version) -> None:
         key = (version.model, version.version)
-        db.execute("DELETE FROM versions WHERE model = ? AND version = ?", key)
+        for table in ("versions", "self_references"):
+            db.execute(f"DELETE FROM {table} WHERE model = ? AND version = ?", key)
         before = {
             "digest": version.digest,
             "aliases": list(version.aliases),
@@ -393,7 +387,8 @@ class Registry:
         with self._store.write() as db:
             db.execute(
                 "DELETE FROM folders WHERE digest NOT IN"
-                " (SELECT digest FROM versions UNION SELECT folder FROM profiles)"
+                " (SELECT digest FROM versions UNION SELECT folder FROM profiles"
+                " UNION SELECT folder FROM self_references WHERE folder IS NOT NULL)"
             )
             kept = {row["digest"] for row in db.execute("SELECT digest FROM folders")}
             self._blobs.discard_all_but(kept)
@@ -408,6 +403,15 @@ class Registry:
         after: Mapping[str, object] | None,
     ) -> None:
         note_change(db, self._actor, action, subject, before, after, self._now())
+
+
+def keep_folder(db: sqlite3.Connection, incoming: Incoming) -> None:
+    """Notes a folder and its files, inside a transaction, before a row names it."""
+    db.execute("INSERT OR IGNORE INTO folders VALUES (?, ?)", (incoming.digest, incoming.bytes))
+    db.executemany(
+        "INSERT OR IGNORE INTO files VALUES (?, ?, ?, ?)",
+        [(incoming.digest, file.path, file.sha256, file.bytes) for file in incoming.files],
+    )
 
 
 def _entrance(incoming: Incoming, handed: Package) -> Path:

@@ -6,11 +6,15 @@ Knows the plan, the links and the arena's rows. Changes nothing.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
+from gateway.control.freezing import Progress
 from gateway.control.links import Links
 from gateway.monitor.arena import CONNECTIONS, EPOCH, PID, RESTARTS, STATE, STATES, Arena
 from gateway.plan import Plan
+from gateway.profiles.values import Profile
 
 
 def status(arena: Arena, links: Links, plan: Plan, ready: bool, draining: bool) -> dict[str, Any]:
@@ -42,8 +46,15 @@ def _worker(arena: Arena, links: Links, slot: int) -> dict[str, Any]:
     }
 
 
-def models(plan: Plan) -> list[dict[str, Any]]:
-    """Every version known, with its state: first those that serve."""
+def models(
+    plan: Plan, references: Mapping[tuple[str, int], dict[str, Any]] = MappingProxyType({})
+) -> list[dict[str, Any]]:
+    """Every version known, with its state: first those that serve.
+
+    Args:
+        plan: the newest.
+        references: what each version is held against, by name and version.
+    """
     serving = {(route.name, v) for route in plan.routes for v in route.deployments}
     defaults = {(route.name, route.version) for route in plan.routes}
     reasons = {(a.name, a.version): a.reason for a in plan.absent}
@@ -54,6 +65,7 @@ def models(plan: Plan) -> list[dict[str, Any]]:
             "state": "READY",
             "default": (n, v) in defaults,
             "reason": reasons.get((n, v), ""),
+            "reference": references.get((n, v)),
         }
         for n, v in sorted(serving)
     ]
@@ -63,3 +75,23 @@ def models(plan: Plan) -> list[dict[str, Any]]:
         if (a.name, a.version) not in serving
     ]
     return lines
+
+
+def reference(digest: str, profile: Profile) -> dict[str, Any]:
+    """What a version's traffic is held against."""
+    return {
+        "digest": digest,
+        "rows": profile.rows,
+        "self_referenced": profile.self_referenced,
+        "wanted_rows": profile.rows,
+    }
+
+
+def waiting(progress: Progress) -> dict[str, Any]:
+    """What it will be held against, once there are enough rows of its own."""
+    return {
+        "digest": None,
+        "rows": progress.rows,
+        "self_referenced": True,
+        "wanted_rows": progress.wanted,
+    }

@@ -8,7 +8,7 @@ out against all of them. Bins keep their detail for what is reported.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -82,6 +82,14 @@ class Baseline:
             effect=np.ones(len(counts)) if effect is None else np.maximum(effect, 1.0),
             own=own,
         )
+
+    def with_effect(self, effect: Floats) -> Baseline:
+        """The same, of rows that depend on each other.
+
+        Args:
+            effect: (columns,) design effect of the reference's rows; NaN where it is not known.
+        """
+        return replace(self, effect=np.maximum(np.nan_to_num(effect, nan=1.0), 1.0))
 
     @property
     def shares(self) -> Floats:

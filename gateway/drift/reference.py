@@ -6,7 +6,7 @@ Made once per profile; everything here is by column, features and outputs in the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,6 +24,7 @@ class Reference:
 
     Attributes:
         profile: where it comes from.
+        rows: that its counts are of.
         columns: with the frame of each.
         baseline: counts of its bins, ready to be judged against.
         kinds: counts of values in bins, missing ones and others, ready to be judged against.
@@ -35,6 +36,7 @@ class Reference:
     """
 
     profile: Profile
+    rows: int
     columns: tuple[tuple[Frame, Column], ...]
     baseline: Baseline
     kinds: Baseline
@@ -66,6 +68,7 @@ class Reference:
         bins = np.array([column.bins for _, column in columns], np.int64)
         return cls(
             profile=profile,
+            rows=profile.rows,
             columns=columns,
             baseline=Baseline.of(counts, bins, numeric, own=profile.self_referenced),
             kinds=Baseline.of(
@@ -81,6 +84,32 @@ class Reference:
             _bins_at=bins_at,
             _specials_at=places.specials[:, np.newaxis] + np.arange(SPECIALS),
         )
+
+    @property
+    def live(self) -> bool:
+        """Its rows were live traffic, which nobody vouched for, rather than a data set."""
+        return self.baseline.own
+
+    def with_effect(self, effect: Floats) -> Reference:
+        """The same; rows of live traffic depend on each other as live rows do now.
+
+        Args:
+            effect: (columns,) as estimated; NaN where not known.
+        """
+        return replace(self, baseline=self.baseline.with_effect(effect)) if self.live else self
+
+    def rolled(self, vector: Counts, rows: int) -> Reference:
+        """The same edges with the counts of earlier live traffic in the place of the profile's.
+
+        Args:
+            vector: (words,) what was counted then.
+            rows: of it.
+        """
+        before = self.baseline
+        counts = self.bins_of(vector)
+        rolled = Baseline.of(counts, before.bins, before.ordered, own=True)
+        kinds = Baseline.of(self.kinds_of(vector), self.kinds.bins, self.kinds.ordered, own=True)
+        return replace(self, rows=rows, baseline=rolled, kinds=kinds)
 
     def bins_of(self, vector: Counts) -> Counts:
         """(columns, width) live counts of the bins, padded with zeros."""

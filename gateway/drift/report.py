@@ -53,6 +53,7 @@ class About:
         rows: that were counted.
         skipped_rows: that could not be.
         digest: of the reference profile.
+        kind: of the reference: `fixed`, the profile's own counts, or `rolling:7d`.
     """
 
     model: str
@@ -64,6 +65,7 @@ class About:
     rows: int
     skipped_rows: int
     digest: str
+    kind: str = "fixed"
 
 
 def report(
@@ -93,9 +95,10 @@ def report(
         "end": about.end,
         "rows": about.rows,
         "skipped_rows": about.skipped_rows,
-        "reference_rows": reference.profile.rows,
+        "reference_rows": reference.rows,
         "reference": about.digest,
-        "self_referenced": reference.profile.self_referenced,
+        "reference_kind": about.kind,
+        "self_referenced": reference.live,
         "verdict": overall([line["verdict"] for line in features]),
         "drifting_features": drifting,
         "drifting_share": drifting / len(features) if features else 0.0,
@@ -134,11 +137,11 @@ def _column(
     line["alarm_log10_e"] = number(alarm.log10_e[place])
     line["alarm_rows"] = int(alarm.rows[place])
     if bins:
-        line["bins"] = _bins(column, found, place)
+        line["bins"] = _bins(column, reference, found, place)
     return line
 
 
-def _bins(column: Column, found: Figures, place: int) -> list[dict[str, Any]]:
+def _bins(column: Column, reference: Reference, found: Figures, place: int) -> list[dict[str, Any]]:
     counts = found.counts[place, : column.bins].tolist()
     ends = [*column.edges.tolist(), None] if column.kind != "category" else [None] * column.bins
     names: list[Any] = list(column.categories) or list(range(column.bins))
@@ -147,7 +150,7 @@ def _bins(column: Column, found: Figures, place: int) -> list[dict[str, Any]]:
             "le": ends[at],
             "category": names[at] if column.kind == "category" else None,
             "count": count,
-            "reference": int(column.counts[at]),
+            "reference": int(reference.baseline.counts[place, at]),
         }
         for at, count in enumerate(counts)
     ]

@@ -127,6 +127,11 @@ class Arena:
         return self._header[_H_BOOT]
 
     @property
+    def size_bytes(self) -> int:
+        """Of the whole mapping."""
+        return self._header[_H_BYTES]
+
+    @property
     def worker_block(self) -> int:
         """Offset of the block that counts what is no model's."""
         return self._header[_H_WORKER_BLOCK]
@@ -232,6 +237,13 @@ class Arena:
         self._zero(offset, words)  # a late writer may have touched a freed place
         self._directory.enter(place, Block(kind, name, offset, words))
         return offset
+
+    def grows_within(self, kind: int, words: int, most: int) -> bool:
+        """Whether one more block of a kind keeps within `most` bytes all that its kind ever took.
+
+        A place that was freed is taken again by a block of its size alone, so it counts.
+        """
+        return self._directory.grows_within(kind, words, most)
 
     def free(self, offset: int) -> None:
         """Forgets a block and gives its memory back. Control's alone, once no worker writes to it.

@@ -119,6 +119,17 @@ class Directory:
             raise ArenaFull(f"arena: block {name!r}: needs {need} bytes, {left} are left")
         return used, offset
 
+    def grows_within(self, kind: int, words: int, most: int) -> bool:
+        """Whether a new block of a kind finds a freed place, or adds up to at most so many bytes.
+
+        What counts is all that blocks of this kind ever took and nobody else has taken since.
+        """
+        entries = self._entries[: self._used[0]]
+        if ((entries[:, _STATE] == _FREED) & (entries[:, _WORDS] == words)).any():
+            return True
+        taken = entries[entries[:, _KIND] == kind, _WORDS].tolist()
+        return sum(map(stride, [*taken, words])) * self._slots <= most
+
     def enter(self, place: int, block: Block) -> None:
         """Writes an entry; until its last word is written, nobody sees it.
 

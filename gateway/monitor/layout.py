@@ -23,6 +23,7 @@ MODEL: Final = 1
 WORKER: Final = 2
 KEYS: Final = 3
 SKETCH: Final = 4
+FIRST_ROWS: Final = 5
 
 # -- MODEL: one loaded version of a model ----------------------------------------------------------
 # Requests by result, each counted once, before its answer is written.
@@ -111,12 +112,16 @@ SKETCH_GAUGES: Final = 5
 SKETCH_HELD: Final = SKETCH_GAUGES  # 1 while this worker counts here
 SKETCH_GAUGES_END: Final = SKETCH_GAUGES + 1
 
+# -- FIRST_ROWS: what a version without a profile was asked first, until one is made of it ---------
+# All but the two words that a sketch has, too, is profiles.first_rows'.
+
 # -- all -----------------------------------------------------------------------------------------
 WORDS: Final = {MODEL: MODEL_WORDS, WORKER: WORKER_WORDS, KEYS: KEYS_WORDS}
 GAUGES: Final = {
     MODEL: (MODEL_GAUGES, MODEL_GAUGES_END),
     WORKER: (WORKER_GAUGES, WORKER_GAUGES_END),
     SKETCH: (SKETCH_GAUGES, SKETCH_GAUGES_END),
+    FIRST_ROWS: (SKETCH_GAUGES, SKETCH_GAUGES_END),
 }
 
 CODE_PLACE: Final = {code: place for place, code in enumerate(CODES)}
@@ -154,3 +159,20 @@ def sketch_of(key: str) -> tuple[str, int, str, str, str]:
     """Name, version, variant, slice and digest from the name of a block of counts."""
     name, version, variant, part, digest = key.rsplit("/", 4)
     return name, int(version), variant, part, digest
+
+
+def first_rows_key(name: str, version: int, content: str, resets: int) -> str:
+    """The name of a block of first rows.
+
+    Args:
+        name: of the model.
+        version: of the model.
+        content: digest of the model's files.
+        resets: how often a reference made of such rows was forgotten: each time others are taken.
+    """
+    return f"{name}/{version}/{content}/{resets}"
+
+
+def resets_of(key: str) -> int:
+    """The resets from the name of a block of first rows."""
+    return int(key.rpartition("/")[2])

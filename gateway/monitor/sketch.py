@@ -3,6 +3,10 @@
 Knows frames, a block of the arena and the tick. Knows nothing of requests, of batching or of what
 the counts are compared with.
 
+    Slot         one worker's words of a block
+    Taker        takes batches into a slot, on the loop or on a thread
+    +-- Sketch   counts them; the other one is `first_rows.FirstRows`
+
 A slot has one writer at a time. Batches that would hold the event loop for long are counted on a
 thread, and as long as one is, those that follow wait in line behind it. The line is bounded: what
 finds no room is counted as skipped, which happens only where values come in faster than a thread
@@ -16,7 +20,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from typing import Final
@@ -110,8 +114,49 @@ class Slot:
         self._skipped = 0
 
 
-class Sketch:
-    """What one deployment counts into one block. Called on the event loop alone."""
+class Taker:
+    """Takes the batches of one deployment into one slot. Called on the event loop alone."""
+
+    def __init__(self, slot: Slot, light_rows: int) -> None:
+        """Begins to use the slot; a batch of up to `light_rows` rows never needs a thread."""
+        self._slot = slot
+        self._words = slot.words
+        self._light_rows = light_rows
+        self._complained = False
+        slot.use()
+
+    def close(self) -> None:
+        """Takes no more."""
+        self._slot.leave()
+
+    def count(self, inputs: Arrays, outputs: Arrays, rows: int) -> None:
+        """Takes a batch.
+
+        Args:
+            inputs: the tensors that ran, in the signature's order.
+            outputs: the same, None for what was not computed.
+            rows: in them.
+        """
+        heavy = rows > self._light_rows and _values(inputs, outputs) > THREAD_VALUES
+        if heavy or self._slot.busy:
+            size = sum([array.nbytes for array in (*inputs, *outputs) if array is not None])
+            self._slot.line_up(partial(self._add, inputs, outputs, rows), rows, size)
+        elif skipped := self._add(inputs, outputs, rows):
+            self._words[layout.SKETCH_SKIPPED] += skipped
+
+    def _add(self, inputs: Arrays, outputs: Arrays, rows: int) -> int:
+        """On the loop or on a thread: never raises. How many rows were not taken."""
+        raise NotImplementedError
+
+    def _complain(self) -> None:
+        """Inside an `except`: says once what went wrong."""
+        if not self._complained:
+            self._complained = True
+            log.exception("a batch could not be counted; others like it are not told of")
+
+
+class Sketch(Taker):
+    """What one deployment counts into one block."""
 
     def __init__(
         self,
@@ -128,36 +173,13 @@ class Sketch:
             tick: one word, which control raises.
             wall: seconds since 1970.
         """
+        super().__init__(slot, _light_rows(frames))
         self._frames = [(c.output, c.index, c.matrix, c.count, c.layout.words) for c in frames]
-        self._light_rows = _light_rows(frames)
-        self._slot = slot
-        self._words = slot.words
         self._tick = tick
         self._wall = wall
-        self._complained = False
-        slot.use()
-
-    def close(self) -> None:
-        """Counts no more."""
-        self._slot.leave()
-
-    def count(self, inputs: Arrays, outputs: Arrays, rows: int) -> None:
-        """Counts a batch.
-
-        Args:
-            inputs: the tensors that ran, in the signature's order.
-            outputs: the same, None for what was not computed.
-            rows: in them.
-        """
-        heavy = rows > self._light_rows and _values(inputs, outputs) > THREAD_VALUES
-        if heavy or self._slot.busy:
-            size = sum([array.nbytes for array in (*inputs, *outputs) if array is not None])
-            self._slot.line_up(partial(self._add, inputs, outputs, rows), rows, size)
-        elif skipped := self._add(inputs, outputs, rows):
-            self._words[layout.SKETCH_SKIPPED] += skipped
 
     def _add(self, inputs: Arrays, outputs: Arrays, rows: int) -> int:
-        """On the loop or on a thread: never raises. What is wrong with one frame is its own."""
+        """What is wrong with one frame is its own."""
         words, tick = self._words, self._tick[0]
         now_ms = int(self._wall() * 1000.0)
         skipped = 0
@@ -168,18 +190,21 @@ class Sketch:
                     count(matrix(array), words, plan, tick, now_ms)
             except Exception:
                 skipped = rows
-                if not self._complained:
-                    self._complained = True
-                    log.exception("a batch could not be counted; others like it are not told of")
+                self._complain()
         return skipped
 
 
 def _light_rows(frames: Sequence[Counted]) -> int:
     """So many rows the loop can always count; 0 where their lengths vary."""
-    shapes = {(c.output, c.index): c.frame.shape[1:] for c in frames}.values()
-    if any(-1 in shape for shape in shapes):
+    return light_rows({(c.output, c.index): c.frame.shape for c in frames}.values())
+
+
+def light_rows(shapes: Iterable[Sequence[int]]) -> int:
+    """So many rows of these tensors the loop can always take; 0 where their lengths vary."""
+    inner = [shape[1:] for shape in shapes]
+    if any(-1 in shape for shape in inner):
         return 0
-    return THREAD_VALUES // max(1, sum(math.prod(shape) for shape in shapes))
+    return THREAD_VALUES // max(1, sum(math.prod(shape) for shape in inner))
 
 
 def _values(inputs: Arrays, outputs: Arrays) -> int:

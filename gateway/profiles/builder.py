@@ -95,6 +95,23 @@ class Builder:
             frame.add(arrays[frame.plan.tensor], (nulls or {}).get(frame.plan.tensor))
         self.rows += rows
 
+    def take(
+        self, rows: int, matrices: Mapping[str, Array], checks: Mapping[str, Array] | None = None
+    ) -> None:
+        """Takes rows in that are matrices already.
+
+        Args:
+            rows: how many; at least 1.
+            matrices: by frame, as `FramePlan.matrix` makes them.
+            checks: by frame of strings, the CRC-32 of each, where long ones were cut short.
+
+        Raises:
+            StoreFailed: there is no room to spool them.
+        """
+        for frame in self._frames:
+            frame.take(matrices[frame.plan.name], (checks or {}).get(frame.plan.name))
+        self.rows += rows
+
     def build(self, progress: Callable[[int, int], None] | None = None) -> Profile:
         """The profile of all rows so far.
 
@@ -148,15 +165,20 @@ class _Frame:
         self.spool = stack.enter_context(Spool(width, dtype))
 
     def add(self, array: Array, nulls: Array | None) -> None:
-        matrix = self.plan.matrix(array)
+        if nulls is not None and self.plan.summary is None and not self._strings:
+            self._nulls += nulls
+        self.take(self.plan.matrix(array), None)
+
+    def take(self, matrix: Array, checks: Array | None) -> None:
         if self._strings:
             coded = [
-                strings.encode(matrix[:, place].tolist())
+                strings.encode(
+                    matrix[:, place].tolist(),
+                    None if checks is None else checks[:, place].tolist(),
+                )
                 for place, strings in enumerate(self._strings)
             ]
             matrix = np.concatenate(coded, axis=1)
-        elif nulls is not None and self.plan.summary is None:
-            self._nulls += nulls
         self.spool.add(matrix)
 
     def build(self, picked: Array, bins: int, told: Callable[[int], None]) -> Frame:

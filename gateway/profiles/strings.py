@@ -46,17 +46,26 @@ class Strings:
     def __init__(self) -> None:
         self.names: dict[int, bytes] = {}
 
-    def encode(self, values: Sequence[bytes]) -> Array:
-        """(rows, 2) int64: a key that equals for equal strings alone, and a checksum."""
+    def encode(self, values: Sequence[bytes], checks: Sequence[int] | None = None) -> Array:
+        """(rows, 2) int64: a key that equals for equal strings alone, and a checksum.
+
+        Args:
+            values: the strings.
+            checks: their CRC-32, where what is longer than a name has been cut short.
+        """
+        if checks is None:
+            checks = [zlib.crc32(value) for value in values]
         # 64 bits of SipHash, keyed anew in each process: equal by chance once in 2 ** 64 pairs.
-        keys = [hash(value) for value in values]
+        keys = [
+            hash(value) if len(value) <= MAX_NAME_BYTES else hash((value, check))
+            for value, check in zip(values, checks, strict=True)
+        ]
         if len(self.names) < MAX_NAMES:
             for key, value in zip(keys, values, strict=True):
                 if key not in self.names:
                     self.names[key] = value
                     if len(self.names) == MAX_NAMES:
                         break
-        checks = [zlib.crc32(value) for value in values]
         return np.array([keys, checks], np.int64).T
 
     def bins(self, keys: Array, buckets: int) -> Bins:

@@ -7,6 +7,7 @@ import resource
 import socket
 import threading
 
+import numpy as np
 import pytest
 
 from gateway.cli import main
@@ -26,8 +27,13 @@ from gateway.cli.machine import (
     check_ports,
     memory_bytes,
 )
+from gateway.cli.monitoring import check_references
 from gateway.config import Config
+from gateway.control.audit import by_itself
+from gateway.control.self_references import SelfReference, SelfReferences
+from gateway.control.store import Store
 from gateway.devices import CUDA
+from tests.monitor import watching
 
 
 def case(home, **document) -> Case:
@@ -314,3 +320,22 @@ def test_a_file_of_headers_that_is_none_fails(home):
     section = {"endpoint": "https://collector", "headers_file": str(home / "none")}
     (finding,) = check_tracing(case(home, tracing=section))
     assert (finding.state, "headers_file" in finding.found) == ("fail", True)
+
+
+# ---- monitoring ----
+
+
+def test_a_model_that_is_held_against_its_own_rows_is_named(tmp_path):
+    assert list(check_references(case(tmp_path))) == []
+    profile = watching.profile_of(*watching.rows(np.random.default_rng(1), 50))
+    with Store.open(tmp_path) as store:
+        SelfReferences(store, tmp_path, by_itself()).freeze(
+            SelfReference("fraud", 3, "content", 0), profile
+        )
+    (finding,) = check_references(case(tmp_path))
+    assert (finding.state, "fraud/3" in finding.found) == ("warn", True)
+
+
+def test_monitoring_that_is_off_is_said(tmp_path):
+    (finding,) = check_references(case(tmp_path, monitoring={"enabled": False}))
+    assert finding.state == "warn"

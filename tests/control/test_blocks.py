@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.control.blocks import Blocks
+from gateway.control.blocks import ROWS_KEPT_S, Blocks
 from gateway.errors import ArenaFull
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
@@ -156,3 +156,35 @@ def test_a_block_of_values_lives_while_a_plan_names_it_and_a_worker_counts_there
     arena.slot(offset, 1)[layout.SKETCH_HELD] = 0
     blocks.sweep()
     assert list(arena.blocks(layout.SKETCH)) == []
+
+
+def test_first_rows_go_as_soon_as_nobody_holds_them(arena, blocks, clock):
+    key = layout.first_rows_key("m", 1, "content", 0)
+    offset = blocks.allocate_rows(key, 4096)
+    blocks.want(set(), {offset})
+    slot = arena.slot(offset, 1)
+    slot[layout.SKETCH_HELD] = 1
+    blocks.want(set(), set())
+    clock.now += ROWS_KEPT_S
+    blocks.sweep()
+    assert [block.name for block in arena.blocks(layout.FIRST_ROWS)] == [key]
+    slot[layout.SKETCH_HELD] = 0
+    blocks.sweep()
+    assert list(arena.blocks(layout.FIRST_ROWS)) == []
+
+
+def test_first_rows_leave_half_of_the_arena_to_what_is_counted(clock):
+    arena = Arena.create(2, 64 << 20)
+    blocks = Blocks(arena, clock, KEPT_S)
+    words = (4 << 20) // 8
+    keys = [layout.first_rows_key("m", number, "c", 0) for number in range(5)]
+    made = [blocks.allocate_rows(key, words) for key in keys[:4]]
+    with pytest.raises(ArenaFull):
+        blocks.allocate_rows(keys[4], words)
+    # What has its profile makes room for the next.
+    blocks.want(set(), set(made[1:]))
+    clock.now += ROWS_KEPT_S
+    blocks.sweep()
+    assert blocks.allocate_rows(keys[4], words) == made[0]
+    blocks.allocate("m", 1)
+    arena.close()

@@ -15,16 +15,26 @@ from gateway.access.keys import digest
 from gateway.access.local import local_token
 from gateway.access.roles import ROLES, Permission
 from gateway.config import Config
-from gateway.control import audit_operations, config_operations, drift_operations, key_operations
+from gateway.control import (
+    alert_operations,
+    audit_operations,
+    config_operations,
+    drift_operations,
+    key_operations,
+)
 from gateway.control.admin import Admin, operations
+from gateway.control.alert_store import AlertStore
+from gateway.control.alerting import Alerting
 from gateway.control.api import build_app
 from gateway.control.audit import Actor, Audit
 from gateway.control.callers import Known
+from gateway.control.deliveries import Deliveries
 from gateway.control.drift import Drift
 from gateway.control.in_force import InForce
 from gateway.control.keys import Keys
 from gateway.control.revisions import Revisions
 from gateway.control.store import Store
+from gateway.control.troubles import Troubles
 from gateway.inherited import Launch
 from gateway.plan import Plan
 from tests.control.auditing import ANN
@@ -64,12 +74,14 @@ class Server:
         in_force = InForce(Revisions(self.store), Launch(Config(), home))
         in_force.revisions.add("log: {level: error}\n", ANN)
         self.counting = ThreadPoolExecutor(1)
+        self.drift = Drift(tuple)
         self.table = (
             *operations(self.admin(), open_metrics),
             *audit_operations.operations(Audit(self.store)),
             *config_operations.operations(in_force, self.follow, lambda: Plan(0), dict),
             *key_operations.operations(self.keys, self.refresh),
-            *drift_operations.operations(Drift(tuple), self.counting),
+            *drift_operations.operations(self.drift, self.counting),
+            *alert_operations.operations(*self.alarms()),
         )
         self.app = build_app(
             self.table, Known(asks, self.ring, self.certificates, SECRET, self.used.append)
@@ -98,6 +110,15 @@ class Server:
             load=load,
             unload=unload,
         )
+
+    def alarms(self):
+        store, troubles = AlertStore(self.store), Troubles()
+        deliveries = Deliveries(store, tuple, troubles)
+        settings = Config().alerts
+        alerting = Alerting(
+            self.drift, store, deliveries, lambda: settings, time.time, troubles, self.counting
+        )
+        return alerting, store, deliveries
 
     async def refresh(self):
         self.done.append("refresh")

@@ -5,16 +5,23 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from onnx import helper
 
 from gateway import config as configuration
 from gateway.config import Config
+from gateway.control.audit import by_itself
 from gateway.control.desired import Sources
 from gateway.control.memory import Memory
 from gateway.control.registry import Registry
+from gateway.control.self_references import SelfReference, SelfReferences
 from gateway.control.store import Store
+from gateway.monitor import layout
 from gateway.plan import UNLOADED, Plan, Route
+from gateway.profiles import beside, document
 from tests.models import builders
+from tests.monitor import watching
 from tests.plans import held
 
 
@@ -135,3 +142,75 @@ def test_a_models_own_settings_go_before_its_hints_and_those_before_the_defaults
     settings = config.settings("m", {"max_batch_size": 4, "max_queue_delay_ms": 3})
     found = (settings.max_batch_size, settings.max_queue_delay_ms, settings.instances)
     assert found == (4, 1.0, 2)
+
+
+# ---- what a model is held against ----
+
+
+def wish_of(registry, file, document: str = "", own: SelfReferences | None = None):
+    config = configuration.parse(document) if document else Config()
+    (candidate,) = gathered(Sources((file,), registry, own), config).candidates
+    return candidate
+
+
+@pytest.fixture
+def own(tmp_path, registry):
+    with Store.open(tmp_path / "home") as store:
+        yield SelfReferences(store, tmp_path / "home", by_itself())
+
+
+def test_a_model_without_a_profile_keeps_its_first_rows(registry, file, own):
+    wish = wish_of(registry, file, own=own).wish
+    assert (wish.rows, wish.names, list(wish.categories)) == (5000, {}, [])
+    named = "models: {m: {feature_names: [a, b, c, d], categories: [b]}}"
+    wish = wish_of(registry, file, named, own).wish
+    assert (wish.names, list(wish.categories)) == ({"x": ["a", "b", "c", "d"]}, ["b"])
+
+
+def test_names_that_a_model_brings_along_go_before_those_of_the_configuration(
+    registry, tmp_path, own
+):
+    model = builders.linear()
+    helper.set_model_props(model, {"feature_names": "p,q,r,s"})
+    file = builders.save(tmp_path, model, "m.onnx")
+    named = "models: {m: {feature_names: [a, b, c, d]}}"
+    assert wish_of(registry, file, named, own).wish.names == {"x": ["p", "q", "r", "s"]}
+
+
+@pytest.mark.parametrize("section", ["enabled: false", "reference_rows: 0"])
+def test_nothing_is_kept_where_nothing_is_wanted(registry, file, own, section):
+    assert wish_of(registry, file, f"monitoring: {{{section}}}", own).wish is None
+
+
+def test_a_model_that_has_no_rows_keeps_none(registry, tmp_path, own):
+    file = builders.save(tmp_path, builders.identity((2, 3)), "m.onnx")
+    assert wish_of(registry, file, own=own).wish is None
+
+
+def test_a_reference_of_own_rows_is_of_one_content_and_steps_back_behind_a_profile(
+    registry, file, own, tmp_path
+):
+    found = wish_of(registry, file, own=own)
+    profile = watching.profile_of(*watching.rows(np.random.default_rng(1), 50))
+    assert own.freeze(SelfReference("m", 1, found.digest, 0), profile)
+    mine = wish_of(registry, file, own=own)
+    assert (mine.reference.digest, mine.wish) == (document.digest(profile), None)
+    other = watching.profile_of(*watching.rows(np.random.default_rng(2), 60))
+    beside.save(other, tmp_path / "given.json")
+    given = f"models: {{m: {{profile: {tmp_path / 'given.json'}}}}}"
+    assert wish_of(registry, file, given, own).reference.digest == document.digest(other)
+    builders.save(tmp_path, builders.linear(seed=9), "m.onnx")
+    changed = wish_of(registry, file, own=own)
+    assert changed.reference is None
+    assert changed.wish.key == layout.first_rows_key("m", 1, changed.digest, 0)
+
+
+def test_what_was_made_of_a_versions_rows_goes_with_the_version(registry, file, own):
+    registry.register(file, "m", 1)
+    profile = watching.profile_of(*watching.rows(np.random.default_rng(1), 50))
+    own.freeze(SelfReference("m", 1, "content", 0), profile)
+    assert own.find("m", 1).file.exists()
+    place = own.find("m", 1).file
+    registry.remove_version("m", 1, force=True)
+    assert own.find("m", 1) is None
+    assert not place.exists()
