@@ -69,9 +69,12 @@ Seconds = Annotated[float, Field(gt=0)]
 
 
 class Section(BaseModel):
-    """One part of the document: unknown keys are faults, values do not change after reading."""
+    """One part of the document: unknown keys are faults, values do not change after reading.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Numbers are finite: clocks, queues and JSON have no other.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Padding(Section):
@@ -226,11 +229,12 @@ class Jwt(Section):
     issuer: str = Field(min_length=1, description="what `iss` must say")
     audience: str = Field(min_length=1, description="what `aud` must name")
     jwks_file: Path | None = Field(None, description="its public keys: a file, or a URL")
-    # Whoever can change the answer on its way can make every token good. No `@`: a password has no
-    # place in this document, and `http://localhost:80@elsewhere` names another host.
+    # Whoever can change the answer on its way can make every token good. No `@` and no query:
+    # neither a password nor a token has a place in this document, and `http://localhost:80@there`
+    # names another host.
     jwks_url: str | None = Field(
         None,
-        pattern=r"^(https://[^/@\s]+|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?)(/\S*)?$",
+        pattern=r"^(https://[^/@?#\s]+|http://(127\.0\.0\.1|localhost|\[::1\])(:[0-9]+)?)(/[^?#\s]*)?$",
     )
     # Asymmetric ones alone: a public key must never be taken for a shared secret.
     algorithms: list[
@@ -421,7 +425,7 @@ DATASET_FIGURES = (
     *("rows", "skipped_rows", "skipped_ratio"),
 )
 _VERDICT_FIGURES = ("verdict", "prediction_verdict")
-_Level = Annotated[float, Field(allow_inf_nan=False)] | Literal["watch", "drift"]
+_Level = float | Literal["watch", "drift"]
 
 
 class AlertRule(Section):
@@ -698,7 +702,8 @@ def override(config: Config, given: Sequence[Given]) -> Config:
     """The same document with fields replaced, in their order, and checked again.
 
     Raises:
-        ConfigInvalid: a value does not fit; the fault names the option or variable.
+        ConfigInvalid: a value does not fit; the fault names the option or variable. What a
+            variable says is not repeated: in the environment secrets stand beside settings.
     """
     merged = config.model_dump(mode="json", exclude_unset=True)
     for one in given:
@@ -711,11 +716,13 @@ def override(config: Config, given: Sequence[Given]) -> Config:
     try:
         return Config.model_validate(merged)
     except ValidationError as error:
-        faults = [
-            f"{_giver(fault['loc'], given)}: {_path(fault['loc'])}: {_words(fault)}"
-            for fault in error.errors()
-        ]
-        raise ConfigInvalid("\n".join(faults)) from error
+        raise ConfigInvalid("\n".join(_laid(one, given) for one in error.errors())) from error
+
+
+def _laid(fault: Any, given: Sequence[Given]) -> str:
+    by = _giver(fault["loc"], given)
+    said = _words(fault) if by.startswith("--") else _without_value(fault)
+    return f"{by}: {_path(fault['loc'])}: {said}"
 
 
 def _giver(place: tuple[int | str, ...], given: Sequence[Given]) -> str:
@@ -739,11 +746,16 @@ def _path(place: tuple[int | str, ...]) -> str:
 
 
 def _words(fault: Any) -> str:
+    said = _without_value(fault)
+    known = fault["type"] != "extra_forbidden"
+    return f"{said}{_given_text(fault['loc'], fault['input'])}" if known else said
+
+
+def _without_value(fault: Any) -> str:
     if fault["type"] == "extra_forbidden":
         return "no such setting"
-    said = fault["msg"].removeprefix("Value error, ")
-    said = f"{said[:1].lower()}{said[1:]}"
-    return f"{said}{_given_text(fault['loc'], fault['input'])}"
+    said: str = fault["msg"].removeprefix("Value error, ")
+    return f"{said[:1].lower()}{said[1:]}"
 
 
 def _given_text(place: tuple[int | str, ...], value: Any) -> str:

@@ -28,11 +28,58 @@ def test_a_key_that_is_given_twice_is_a_fault_beside_all_others():
     [
         pytest.param("models: {a: {version: 1}, b: {version: 1}}", id="of-other-mappings"),
         pytest.param("repository: {paths: [a, a]}", id="values"),
-        pytest.param("defaults: &d {timeout_ms: 1}\nmodels: {m: {<<: *d, timeout_ms: 2}}", id="<<"),
+        pytest.param("defaults: &d {timeout_ms: 1}\nmodels: {m: *d, n: *d}", id="aliases"),
+        pytest.param("models: {1:30: {}, '<<': {}}", id="names-that-mean-something-elsewhere"),
     ],
 )
 def test_what_only_looks_like_it_is_none(document):
     config.parse(document)
+
+
+def test_merge_keys_are_refused_before_they_are_written_out():
+    levels = [f"x{n}: &x{n} {{<<: [{', '.join([f'*x{n - 1}'] * 30)}]}}" for n in range(1, 12)]
+    assert faults("\n".join(["x0: &x0 {k: v}", *levels])) == [
+        "line 2: merge keys (<<) are not taken: write out what is meant"
+    ]
+    for spelled in ("? !!merge x\n: {a: 1}", "a: &m <<\nb: {? *m : {c: 1}}"):
+        assert "merge keys" in faults(spelled)[0]
+
+
+def doubled(levels: range) -> str:
+    return "\n".join(["x0: &x0 [0]", *(f"x{n}: &x{n} [*x{n - 1}, *x{n - 1}]" for n in levels)])
+
+
+@pytest.mark.parametrize(
+    ("document", "fault"),
+    [
+        pytest.param(doubled(range(1, 25)), "expected at most 1000000 values", id="wide"),
+        pytest.param(
+            "\n".join(["x0: &x0 []", *(f"x{n}: &x{n} [*x{n - 1}]" for n in range(1, 60))]),
+            "expected at most 50 levels",
+            id="deep",
+        ),
+        pytest.param("a: &a [*a, *a]", "line 1: *a stands within itself", id="endless"),
+    ],
+)
+def test_aliases_count_as_what_they_stand_for(document, fault):
+    assert faults(document)[0].startswith(fault)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "server: {port: 1:30:00}",
+        "limits: {header_timeout_s: 1:30.5}",
+        "limits: {header_timeout_s: .inf}",
+        "limits: {max_loop_lag_ms: .nan}",
+        "drain: {lag_s: 1.0e+400}",
+        "models: {m: {padding: {buckets: [1], value: -.inf}}}",
+        f"server: {{port: 0x{'f' * 6000}}}",
+        f"server: {{port: {'9' * 6000}}}",
+    ],
+)
+def test_what_is_no_finite_number_in_its_plain_spelling_is_refused(document):
+    assert len(faults(document)) == 1
 
 
 @pytest.mark.parametrize(
@@ -71,6 +118,9 @@ def test_every_kind_of_host_is_taken(host):
         "tracing: {headers_file: [canary]}",
         "access: {jwt: {issuer: a, audience: b, jwks_url: 'http://ann:canary@x'}}",
         "access: {jwt: {issuer: a, audience: b, jwks_url: 'https://x/canary', jwks_file: y}}",
+        "access: {jwt: {issuer: a, audience: b, jwks_url: 'https://x/keys?token=canary'}}",
+        "access: {jwt: {issuer: a, audience: b, jwks_url: 'https://x?token=canary'}}",
+        "access: {jwt: {issuer: a, audience: b, jwks_url: 'https://x/keys#canary'}}",
         "server: {host: 'ann:canary@x'}",
         "server: {trusted_proxies: ['http://canary']}",
         "server: {tls: {certificate: x, key: {canary: 1}}}",

@@ -52,6 +52,15 @@ class Principal:
         """Whether a model is among those it may know of."""
         return self.models is None or model in self.models
 
+    def require_all_models(self) -> None:
+        """Lets it pass, or says why it may not use what is about the whole server.
+
+        Raises:
+            Forbidden: it may use some models alone.
+        """
+        if self.models is not None:
+            raise Forbidden(f"'{self.name}' may use some models alone, not what is about all")
+
     def require(self, permission: Permission, model: str | None = None) -> None:
         """Lets it pass, or says why not.
 

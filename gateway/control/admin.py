@@ -75,19 +75,17 @@ def operations(admin: Admin, open_metrics: bool = False) -> tuple[Operation, ...
         body, content_type = await asyncio.to_thread(admin.metrics, accept, triton)
         return Response(body, media_type=None, headers={"content-type": content_type})
 
-    async def status(_: Asked) -> Any:
-        return admin.status()
+    async def status(asked: Asked) -> Any:
+        state = admin.status()
+        return {**state, "workers": [_shown(one, asked) for one in state["workers"]]}
 
     async def models(asked: Asked) -> Any:
-        principal = principal_of(asked.request.scope)
-        lines = admin.models()
-        if principal is not None:
-            lines = [line for line in lines if principal.may_call(line["name"])]
-        return {"models": lines}
+        return {"models": [line for line in admin.models() if asked.may_see(line["name"])]}
 
     async def reload(asked: Asked) -> Any:
-        absent = await admin.reload(asked.actor, asked.query.model, asked.query.config == "1")
-        return {"plan": admin.status()["plan"], "absent": [asdict(one) for one in absent]}
+        absent = await admin.reload(asked.actor, asked.query.model, _rereads(asked))
+        shown = [asdict(one) for one in absent if asked.may_see(one.name)]
+        return {"plan": admin.status()["plan"], "absent": shown}
 
     async def load(asked: Asked) -> Any:
         await admin.load(asked.actor, asked.path.model)
@@ -124,6 +122,7 @@ def operations(admin: Admin, open_metrics: bool = False) -> tuple[Operation, ...
             status,
             "Processes, and the plan each worker follows",
             Permission.READ,
+            scope="caller",
             answer=Status,
         ),
         Operation(
@@ -132,6 +131,7 @@ def operations(admin: Admin, open_metrics: bool = False) -> tuple[Operation, ...
             models,
             "Every version known, with its state",
             Permission.READ,
+            scope="caller",
             answer=Models,
             bulky=True,
         ),
@@ -141,6 +141,7 @@ def operations(admin: Admin, open_metrics: bool = False) -> tuple[Operation, ...
             reload,
             "Read configuration and models again",
             Permission.OPERATE,
+            scope="model",
             answer=Reloaded,
             query=ReloadQuery,
             errors=changing,
@@ -151,6 +152,7 @@ def operations(admin: Admin, open_metrics: bool = False) -> tuple[Operation, ...
             load,
             "Load a model anew",
             Permission.OPERATE,
+            scope="model",
             answer=Loaded,
             path_parameters=ModelPath,
             errors=(*changing, ModelNotFound, ModelRefused),
@@ -161,8 +163,28 @@ def operations(admin: Admin, open_metrics: bool = False) -> tuple[Operation, ...
             unload,
             "Take a model out of service until it is loaded again",
             Permission.OPERATE,
+            scope="model",
             answer=Unloaded,
             path_parameters=ModelPath,
             errors=changing,
         ),
     )
+
+
+def _shown(worker: Mapping[str, Any], asked: Asked) -> dict[str, Any]:
+    """A worker with what it refuses of the models that the caller may know of."""
+    refused = [one for one in worker["refused"] if asked.may_see(one["deployment"].split("/")[0])]
+    return {**worker, "refused": refused}
+
+
+def _rereads(asked: Asked) -> bool:
+    """Whether a reload reads the document again, which is about all models.
+
+    Raises:
+        Forbidden: a caller that may use some models alone wants it to.
+    """
+    wanted, principal = asked.query.config, principal_of(asked.request.scope)
+    if wanted == "1" and principal is not None:
+        principal.require_all_models()
+    limited = principal is not None and principal.models is not None
+    return wanted == "1" or (wanted is None and not limited)

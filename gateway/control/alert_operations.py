@@ -9,7 +9,6 @@ import asyncio
 from typing import Any
 
 from gateway.access.roles import Permission
-from gateway.access.scopes import principal_of
 from gateway.control.alert_documents import AlertList, DeadLetter, DeadLetters, LetterPath
 from gateway.control.alert_store import AlertStore, Letter
 from gateway.control.alerting import Alerting
@@ -24,11 +23,11 @@ def operations(
     """The table."""
 
     async def list_alerts(asked: Asked) -> Any:
-        return {"alerts": [one for one in alerting.lines() if _may_see(asked, one["model"])]}
+        return {"alerts": [one for one in alerting.lines() if asked.may_see(one["model"])]}
 
     async def list_dead_letters(asked: Asked) -> Any:
         dead = await asyncio.to_thread(store.dead)
-        shown = [one for one in dead if _may_see(asked, one.notice["model"])]
+        shown = [one for one in dead if asked.may_see(one.notice["model"])]
         return {"letters": [_line(one) for one in shown]}
 
     async def retry_dead_letter(asked: Asked) -> Any:
@@ -43,6 +42,7 @@ def operations(
             list_alerts,
             "Alarms that fire, are pending, or were over within a day",
             Permission.READ,
+            scope="caller",
             answer=AlertList,
         ),
         Operation(
@@ -51,6 +51,7 @@ def operations(
             list_dead_letters,
             "What could not be delivered",
             Permission.READ,
+            scope="caller",
             answer=DeadLetters,
             errors=(StoreFailed,),
         ),
@@ -65,11 +66,6 @@ def operations(
             errors=(NotFound, StoreFailed),
         ),
     )
-
-
-def _may_see(asked: Asked, model: str) -> bool:
-    principal = principal_of(asked.request.scope)
-    return principal is None or principal.may_call(model)
 
 
 def _line(letter: Letter) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from gateway.access.principal import Principal
 from gateway.access.roles import Permission
 from gateway.access.scopes import principal_of
 from gateway.control import openapi
@@ -80,7 +81,13 @@ def _document_of(operations: Sequence[Operation], asks: bool) -> Operation:
         return document
 
     row = Operation(
-        "GET", "/api/openapi.json", describe, "This document", Permission.READ, answer=OpenApi
+        "GET",
+        "/api/openapi.json",
+        describe,
+        "This document",
+        Permission.READ,
+        scope="caller",
+        answer=OpenApi,
     )
     document = openapi.document([*operations, row], asks)
     return row
@@ -108,19 +115,52 @@ class Resource:
             error = MethodNotAllowed(f"method: expected {self._allowed}, got {request.method}")
             return failure(error, {"allow": self._allowed})
         principal = principal_of(request.scope)
-        if principal is not None and operation.permission is not None:
-            principal.require(operation.permission)
+        _require(principal, operation)
         path = _read_strings(operation.path_parameters, "path parameter", request.path_params)
-        model = getattr(path, "model", None)
-        if principal is not None and operation.permission is not None and model is not None:
-            principal.require(operation.permission, model)
         query = _read_strings(operation.query, "query parameter", _once(request.query_params))
+        _require_model(principal, operation, path, query)
         headers = _read_headers(operation.headers, request.headers)
         body = await _read_body(operation, request)
         given = await operation.handle(Asked(request, path, query, headers, body))
         if operation.bulky:
             return await asyncio.to_thread(_told, operation, given)
         return _told(operation, given)
+
+
+# ---- who may ------------------------------------------------------------------------------------
+
+
+def _require(principal: Principal | None, operation: Operation) -> None:
+    """Refuses whoever may not use an operation, whatever they would ask of it.
+
+    Raises:
+        Forbidden: by its role, or as one that may use some models alone.
+    """
+    if principal is None or operation.permission is None:
+        return
+    principal.require(operation.permission)
+    if operation.scope == "server":
+        principal.require_all_models()
+
+
+def _require_model(
+    principal: Principal | None, operation: Operation, path: Any, query: Any
+) -> None:
+    """Refuses whoever may not use the model that is named, or who should have named one.
+
+    Raises:
+        Forbidden: the model is not among the caller's.
+    """
+    if principal is None or operation.permission is None or operation.scope != "model":
+        return
+    model = getattr(path, "model", None) or getattr(query, "model", None)
+    if model is None:
+        principal.require_all_models()
+    else:
+        principal.require(operation.permission, model)
+
+
+# ---- writing ------------------------------------------------------------------------------------
 
 
 def _told(operation: Operation, given: Any) -> Response:

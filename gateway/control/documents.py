@@ -151,8 +151,11 @@ class ReloadQuery(Document):
         description="the one model that is waited for; by default all",
         json_schema_extra=optional,
     )
-    config: Literal["0", "1"] = Field(
-        "1", description="0: the file of --config is not read again, the models alone are"
+    config: Literal["0", "1"] | None = Field(
+        None,
+        description="0: the file of --config is not read again, the models alone are; by default "
+        "1, and 0 for callers that may use some models alone",
+        json_schema_extra=optional,
     )
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from gateway.access.durations import read_duration
 from gateway.access.roles import Permission
-from gateway.access.scopes import principal_of
 from gateway.control.drift import Drift
 from gateway.control.drift_documents import DriftQuery, DriftReport, VersionPath
 from gateway.control.operations import Asked, Operation
@@ -33,9 +32,6 @@ def operations(drift: Drift, counting: Executor) -> tuple[Operation, ...]:
                 f"reference: expected at most 30d with the window, got '{query.reference}'"
             )
         path: VersionPath = asked.path
-        principal = principal_of(asked.request.scope)
-        if principal is not None and not principal.may_call(path.model):
-            raise NotFound(f"model '{path.model}' version {path.version}: not watched")
         bins = query.bins == "1"
         return await asyncio.get_running_loop().run_in_executor(
             counting,
@@ -55,6 +51,7 @@ def operations(drift: Drift, counting: Executor) -> tuple[Operation, ...]:
             show_drift,
             "How a window of live traffic compares with the reference",
             Permission.READ,
+            scope="model",
             answer=DriftReport,
             path_parameters=VersionPath,
             query=DriftQuery,

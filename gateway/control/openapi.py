@@ -42,6 +42,11 @@ ALWAYS = (
     *(Overloaded, TooManyConnections),
     *(InvalidRequest, InvalidParameter, GatewayError),
 )
+ABOUT = """Operation of a Penstock server, on its control port.
+
+`x-permission` is what the role of a caller must allow. A caller that may use some models alone may
+use operations whose `x-scope` is `model`, naming one of those, and `caller`, which tell it of no
+others. What is about the whole `server` is refused it."""
 KEY = {"type": "http", "scheme": "bearer", "description": "A key, or a provider's token."}
 WITH_BODY = (MalformedJson, UnsupportedEncoding, UnsupportedMediaType)
 
@@ -68,7 +73,7 @@ def document(operations: Sequence[Operation], asks: bool) -> dict[str, Any]:
         "info": {
             "title": "Penstock admin API",
             "version": __version__,
-            "description": "Operation of a Penstock server, on its control port.",
+            "description": ABOUT,
         },
         "paths": paths,
         "components": {
@@ -96,6 +101,7 @@ def _operation(operation: Operation, asks: bool) -> dict[str, Any]:
         "operationId": operation.name,
         "summary": operation.summary,
         "x-permission": "public" if operation.permission is None else operation.permission.value,
+        **({} if operation.permission is None else {"x-scope": operation.scope}),
         "parameters": [
             *_parameters("path", operation.path_parameters),
             *_parameters("query", operation.query),

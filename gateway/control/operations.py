@@ -13,10 +13,14 @@ from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 
 from gateway.access.roles import Permission
+from gateway.access.scopes import principal_of
 from gateway.control.audit import Actor
 from gateway.control.callers import actor_of
 from gateway.errors import GatewayError
 
+Scope = Literal["server", "model", "caller"]
+"""What an operation is about: the whole server, the model that it names, or what its caller may
+know of, be that everything."""
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 # Of a body; a row may allow more.
@@ -59,6 +63,11 @@ class Asked:
         """Who asks, for the audit."""
         return actor_of(self.request)
 
+    def may_see(self, model: str) -> bool:
+        """Whether a model is among those that the caller may know of."""
+        principal = principal_of(self.request.scope)
+        return principal is None or principal.may_call(model)
+
 
 @dataclass(frozen=True, slots=True)
 class Told:
@@ -79,6 +88,8 @@ class Operation:
             answer is text. Its name is the operation's id in the document.
         summary: one line for people.
         permission: what its caller must be allowed to; None: nothing.
+        scope: what it is about; a caller that may use some models alone has no business with the
+            whole server.
         answer: model of the JSON that it answers with; None: texts alone.
         bulky: the answer may be long: it is checked and encoded on a thread, beside the loop.
         texts: media types of the texts that it answers with, maybe by what the caller accepts.
@@ -96,6 +107,7 @@ class Operation:
     handle: Callable[[Asked], Awaitable[Any]]
     summary: str
     permission: Permission | None
+    scope: Scope = "server"
     answer: type[BaseModel] | None = None
     bulky: bool = False
     texts: tuple[str, ...] = ()

@@ -48,6 +48,20 @@ def test_all_faults_of_a_document_are_told_at_once(tmp_path, capsys):
     assert f"{file}: limit: no such setting" in told
 
 
+def test_a_fault_of_a_variable_is_found_and_told_without_what_it_says(
+    tmp_path, capsys, monkeypatch
+):
+    file = tmp_path / "penstock.yaml"
+    file.write_text("server: {port: 9000}\n")
+    monkeypatch.setenv("PENSTOCK_SERVER__PORT", "CANARYK")
+    monkeypatch.setenv("PENSTOCK_DRAIN__GRACE_S", ".inf")
+    assert main(["config", "check", str(file)]) == 1
+    told = capsys.readouterr()
+    assert "PENSTOCK_SERVER__PORT: server.port: input should be a valid integer" in told.err
+    assert "PENSTOCK_DRAIN__GRACE_S: drain.grace_s: " in told.err
+    assert "CANARYK" not in told.out + told.err
+
+
 def test_a_file_that_is_not_there_is_status_1(tmp_path, capsys):
     assert main(["config", "check", str(tmp_path / "none.yaml")]) == 1
     assert "cannot be read" in capsys.readouterr().err

@@ -39,3 +39,23 @@ ALLOWED = {
     "POST /api/keys/{id}/rotate": ADMINISTER,
 }
 """By operation: the roles that may; `nobody` shows no key."""
+
+OF_A_MODEL = frozenset(
+    {
+        "POST /api/reload",
+        "POST /api/models/{model}/load",
+        "POST /api/models/{model}/unload",
+        "GET /api/models/{model}/versions/{version}/drift",
+    }
+)
+"""What a caller that may use some models alone may use for those."""
+OF_ITS_CALLER = frozenset(
+    {
+        "GET /api/status",
+        "GET /api/models",
+        "GET /api/openapi.json",
+        "GET /api/alerts",
+        "GET /api/alerts/dead-letters",
+    }
+)
+"""What tells such a caller of no other models. All else is refused it, but for what is public."""

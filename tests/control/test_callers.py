@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -36,9 +37,9 @@ from gateway.control.revisions import Revisions
 from gateway.control.store import Store
 from gateway.control.troubles import Troubles
 from gateway.inherited import Launch
-from gateway.plan import Plan
+from gateway.plan import UNAVAILABLE, Absent, Plan
 from tests.control.auditing import ANN
-from tests.control.permitted import ALLOWED
+from tests.control.permitted import ALLOWED, EVERYBODY, OF_A_MODEL, OF_ITS_CALLER
 
 SECRET = b"s" * 32
 ROLE_KEYS = {role: f"psk_{role}".ljust(36, "0") for role in ROLES}
@@ -50,7 +51,21 @@ STATUS = {
     "supervisor": 1,
     "control": 2,
     "draining": False,
-    "workers": [],
+    "workers": [
+        {
+            "slot": 0,
+            "pid": 3,
+            "epoch": 1,
+            "state": "READY",
+            "restarts": 0,
+            "connections": 0,
+            "plan": 1,
+            "refused": [
+                {"deployment": f"{name}/1/a", "reason": f"{name} is broken", "tries": 1}
+                for name in ("m", "n")
+            ],
+        }
+    ],
 }
 
 
@@ -88,10 +103,10 @@ class Server:
         )
 
     def admin(self):
-        async def reload(actor, _name, _reread):
+        async def reload(actor, name, reread):
             self.actors.append(actor)
-            self.done.append("reload")
-            return ()
+            self.done.append(f"reload {name} {'with' if reread else 'without'} configuration")
+            return [Absent(each, 1, UNAVAILABLE, f"{each} is broken") for each in ("m", "n")]
 
         async def load(_, name):
             self.done.append(f"load {name}")
@@ -180,6 +195,71 @@ def test_nobody_may_anything_but_ask_for_health(server, operation):
         assert answer.json()["code"] == "unauthenticated"
         assert "www-authenticate" in answer.headers
     assert server.done == []
+
+
+def limited(server, role, models=("n",)):
+    """A key of a role for some models alone."""
+    key = f"psk_limited_{role}".ljust(36, "0")
+    server.ring.change({digest(SECRET, key.encode()): [200, role, role, list(models), None]}, ())
+    return key
+
+
+@pytest.mark.parametrize("operation", ALLOWED)
+@pytest.mark.parametrize("role", [role for role in ROLES if role != "client"])
+def test_a_key_for_some_models_may_use_what_is_about_those_alone(server, operation, role):
+    method, path = operation.split(" ")
+    path = path.replace("{version}", "1").replace("{number}", "1").replace("{id}", "1")
+    key = limited(server, role)
+
+    def refused(model):
+        named = f"?model={model}" if operation == "POST /api/reload" else ""
+        answer = server.ask(method, path.replace("{model}", model) + named, key)
+        return answer.status_code == 403
+
+    of_some = operation in OF_A_MODEL | OF_ITS_CALLER or ALLOWED[operation] == EVERYBODY
+    assert refused("n") == (role not in ALLOWED[operation] or not of_some)
+    assert not server.done or server.done[0].split()[1] == "n"
+    server.done.clear()
+    assert refused("m") == (refused("n") or operation in OF_A_MODEL)
+    assert not [one for one in server.done if one.split()[1] == "m"]
+
+
+def test_a_key_for_some_models_is_told_of_no_others(server):
+    key = limited(server, "operator")
+    for method, path in (
+        ("GET", "/api/models"),
+        ("GET", "/api/status"),
+        ("POST", "/api/reload?model=n"),
+    ):
+        told = server.ask(method, path, key).text
+        assert set(re.findall('"([mn])["/ ]', told)) == {"n"}, path
+        told = server.ask(method, path, ROLE_KEYS["operator"]).text
+        assert set(re.findall('"([mn])["/ ]', told)) == {"m", "n"}, path
+    plain = server.ask("POST", "/api/reload", key).json()
+    assert plain["error"] == "'operator' may use some models alone, not what is about all"
+
+
+def test_a_reload_by_a_key_for_some_models_leaves_the_configuration_alone(server):
+    key = limited(server, "operator")
+    assert server.ask("POST", "/api/reload?model=n&config=1", key).status_code == 403
+    assert server.done == []
+    server.ask("POST", "/api/reload?model=n", key)
+    server.ask("POST", "/api/reload?model=n", ROLE_KEYS["operator"])
+    assert server.done == ["reload n without configuration", "reload n with configuration"]
+
+
+def test_the_document_says_what_a_key_for_some_models_may(server):
+    paths = server.ask("GET", "/api/openapi.json", ROLE_KEYS["viewer"]).json()["paths"]
+    told = {
+        f"{method.upper()} {path}": row.get("x-scope", "public")
+        for path, rows in paths.items()
+        for method, row in rows.items()
+    }
+    assert {one for one in told if told[one] == "model"} == OF_A_MODEL
+    assert {one for one in told if told[one] == "caller"} == OF_ITS_CALLER
+    assert {one for one in told if told[one] == "public"} == {
+        one for one in ALLOWED if ALLOWED[one] == EVERYBODY
+    }
 
 
 def test_a_key_for_some_models_operates_and_sees_no_others(server):

@@ -171,7 +171,7 @@ def test_keys_are_fetched_only_where_nobody_can_change_them_on_the_way(url):
         Jwt(issuer="i", audience="a", jwks_url=url)
 
 
-@pytest.mark.parametrize("url", ["https://login.example.com:8443/a/b?c=d", "http://[::1]:80/keys"])
+@pytest.mark.parametrize("url", ["https://login.example.com:8443/a/b", "http://[::1]:80/keys"])
 def test_other_places_are_fine(url):
     assert Jwt(issuer="i", audience="a", jwks_url=url).jwks_url == url
 
