@@ -155,6 +155,36 @@ def test_what_was_tampered_with_is_named(home, statement, fault):
     assert found.faults[0].startswith(fault)
 
 
+def test_text_that_was_moved_across_the_borders_of_columns_is_named(home):
+    """The line that is hashed stays as it was, byte by byte."""
+    with Store.open(home) as store, store.write() as db:
+        note(db, ANN, "metadata", "m/1", {}, {"a": "x", "at": "x", "before": "y"}, 1.5)
+    with Store.open(home) as store:
+        (entry,) = Audit(store).entries()
+    moved = {"after": '{"a":"x"', "at": "x", "before": '"y"},"at":1.5,"before":{}'}
+    there = {field: getattr(entry, field) for field in chain.FIELDS}
+    assert chain.line(there | moved) == chain.line(there)
+    tamper(home, "UPDATE audit SET " + ", ".join(f"{k} = '{v}'" for k, v in moved.items()))
+    found = proof(home, entry.hash)
+    assert found.faults == (
+        "entry 1: at holds no time: it was changed so that its hash still follows",
+    )
+    assert (found.first_at, found.last_at) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        pytest.param("before = 'null'", "before holds no JSON", id="null-as-text"),
+        pytest.param("after = CAST(after AS BLOB)", "after holds no text", id="bytes"),
+    ],
+)
+def test_what_a_hash_alone_does_not_tell_apart_is_named(home, change, fault):
+    fill(home)
+    tamper(home, REWRITE.format(change))
+    assert [one.startswith(f"entry 3: {fault}") for one in proof(home).faults] == [True]
+
+
 def test_one_changed_entry_is_one_fault(home):
     fill(home)
     tamper(home, "UPDATE audit SET who = 'bob' WHERE id = 2")
