@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import multiprocessing
@@ -10,9 +11,13 @@ from contextlib import closing
 
 import orjson
 import pytest
+from starlette.requests import Request
 
 from gateway.control import chain
 from gateway.control.audit import Actor, Audit, at_terminal, note, note_change
+from gateway.control.audit_operations import operations
+from gateway.control.documents import AuditPage, AuditQuery
+from gateway.control.operations import Asked
 from gateway.control.store import FILE, Store
 from gateway.control.verification import verify
 from gateway.errors import StoreFailed
@@ -362,6 +367,20 @@ def test_entries_are_read_page_by_page(home, store):
     assert [entry.id for entry in audit.page(after=2, limit=3)] == [3, 4, 5]
     assert [entry.id for entry in audit.entries(since=1006.0)] == [6, 7]
     assert [entry.id for entry in audit.last(2)] == [6, 7]
+
+
+@pytest.mark.parametrize("change", ["at = 'x'", "at = x'ff'", "at = 9e999", "who = x'ff'"])
+def test_the_control_port_tells_entries_that_hold_what_none_has(home, store, change):
+    fill(home)
+    tamper(home, REWRITE.format(change))
+    (read,) = operations(Audit(store))
+    request = Request({"type": "http", "headers": []})
+    asked = Asked(request, None, AuditQuery.model_validate_strings({}), None, None)
+    told = asyncio.run(read.handle(asked))
+    page = orjson.loads(AuditPage.model_validate(told).model_dump_json())
+    faults = [entry["fault"] for entry in page["entries"]]
+    assert [bool(fault) for fault in faults] == [False, False, True, False, False]
+    assert change.split()[0] in faults[2]
 
 
 def test_whoever_runs_a_command_is_named_with_host_and_process():
