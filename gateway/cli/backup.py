@@ -34,8 +34,8 @@ def configure(subparsers: Any) -> None:
     restore = subparsers.add_parser(
         "restore",
         help="put a backup into an empty home",
-        description="Proves every file against the archive's manifest and the audit against its"
-        " chain before anything is put in place.",
+        description="Proves every file against the archive's manifest, model files against its"
+        " database, and the audit against its chain before anything is put in place.",
     )
     restore.add_argument("file", type=Path, metavar="FILE", help="an archive of `penstock backup`")
     restore.set_defaults(run=run_restore)

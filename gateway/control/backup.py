@@ -18,25 +18,28 @@ import shutil
 import tarfile
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Annotated, Any
 
 import orjson
+from pydantic import Field, TypeAdapter, ValidationError
 
 from gateway import __version__
+from gateway.access import secret
 from gateway.control import chain
 from gateway.control.audit import Actor, note
-from gateway.control.blobs import Progress
+from gateway.control.blobs import File, Progress, digest_of
 from gateway.control.store import FILE, Store
 from gateway.control.verification import verify
 from gateway.errors import BackupInvalid, Conflict, StoreFailed
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-SECRET = "secret"
+SECRET = secret.FILE
 MODELS = "models"
 _RESTORING = ".restoring"
 # What a file system makes by itself, and where locks lie.
@@ -44,6 +47,8 @@ _NO_STATE = frozenset({"lost+found", "run"})
 # Of a home with a hundred thousand files; anything larger is no manifest of ours.
 _MAX_MANIFEST_BYTES = 64 << 20
 _CHUNK = 4 << 20
+# The last that can be written as a date, in any time zone.
+_YEAR_9999 = 253_370_764_800
 _FILES = "SELECT digest, path, sha256, bytes FROM files ORDER BY digest, path"
 _PLACE = re.compile(
     rf"{re.escape(FILE)}|{re.escape(chain.FILE)}|{SECRET}|{MODELS}/[0-9a-f]{{64}}/.+"
@@ -56,7 +61,7 @@ class Member:
 
     place: str
     sha256: str
-    bytes: int
+    bytes: Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +77,16 @@ class Manifest:
 
     format: int
     penstock: str
-    taken_at: float
+    taken_at: Annotated[float, Field(ge=0, lt=_YEAR_9999)]
     files: tuple[Member, ...]
 
     @property
     def bytes(self) -> int:
         """Of all files together."""
         return sum(file.bytes for file in self.files)
+
+
+_MANIFEST = TypeAdapter(Manifest)
 
 
 def write(
@@ -107,7 +115,7 @@ def restore(archive: Path, home: Path, actor: Actor, progress: Progress) -> Mani
     """Puts the state of an archive into a home that is empty or not there yet.
 
     Nothing is put in place before all of it has been read and proven: every file against the
-    manifest, the audit against its chain.
+    manifest, model files against the database, the audit against its chain.
 
     Raises:
         Conflict: the home holds something.
@@ -163,6 +171,10 @@ def _snapshot(store: Store, with_secret: bool) -> Iterator[list[tuple[Member, Pa
         with store.write() as db:
             beside = (chain.FILE, SECRET) if with_secret else (chain.FILE,)
             there = [name for name in beside if (home / name).is_file()]
+            if SECRET in there and (home / SECRET).stat().st_size < secret.BYTES:
+                raise StoreFailed(
+                    f"{home / SECRET}: expected {secret.BYTES} bytes: restore it, or leave it out"
+                )
             kept += [Path(shutil.copy2(home / name, folder / name)) for name in there]
             models = [_linked(home, folder, *row) for row in db.execute(_FILES)]
             store.snapshot(folder / FILE)
@@ -261,10 +273,8 @@ def _read_manifest(archive: Path, tar: tarfile.TarFile) -> Manifest:
     if first is None or stream is None or first.size > _MAX_MANIFEST_BYTES:
         raise BackupInvalid(f"{archive}: expected {MANIFEST} as its first file")
     try:
-        values = orjson.loads(stream.read())
-        files = tuple(Member(**file) for file in values.pop("files"))
-        manifest = Manifest(**values, files=files)
-    except (orjson.JSONDecodeError, TypeError, KeyError, AttributeError) as error:
+        manifest = _MANIFEST.validate_json(stream.read(), strict=True)
+    except ValidationError as error:
         raise BackupInvalid(f"{archive}: {MANIFEST}: not what a backup says") from error
     if manifest.format != FORMAT:
         raise BackupInvalid(f"{archive}: expected format {FORMAT}, got {manifest.format}")
@@ -317,14 +327,39 @@ def _copy(archive: Path, file: Member, source: IO[bytes], target: Path) -> None:
 
 
 def _prove(folder: Path, manifest: Manifest, actor: Actor) -> None:
-    """Opens the database, which brings it up to this release, and verifies its audit."""
+    """Opens the database, which brings it up to this release, and holds everything against it."""
+    sizes = {file.place: file.bytes for file in manifest.files}
+    if sizes.get(SECRET, secret.BYTES) < secret.BYTES:
+        raise BackupInvalid(f"the backup's secret: expected at least {secret.BYTES} bytes")
     with Store.open(folder) as store:
+        with store.read() as db:
+            rows = [tuple(row) for row in db.execute(_FILES)]
+        _prove_models(manifest, rows)
         proof = verify(store)
         if not proof.ok:
             raise BackupInvalid(f"the backup's audit does not hold: {proof.faults[0]}")
         with store.write() as db:
             after = {"taken_at": manifest.taken_at, "penstock": manifest.penstock}
             note(db, actor, "restore", "home", None, after)
+
+
+def _prove_models(manifest: Manifest, rows: Sequence[tuple[str, str, str, int]]) -> None:
+    """Model files are those that the database names, all of them, and each folder is as called."""
+    wanted, folders = {}, defaultdict(list)
+    for digest, path, sha256, size in rows:
+        wanted[f"{MODELS}/{digest}/{path}"] = (sha256, size)
+        folders[digest].append(File(path, sha256, size))
+    got = {
+        file.place: (file.sha256, file.bytes)
+        for file in manifest.files
+        if file.place.startswith(f"{MODELS}/")
+    }
+    odd = sorted(place for place in wanted.keys() | got if wanted.get(place) != got.get(place))
+    if odd:
+        raise BackupInvalid(f"{odd[0]}: not what the backup's database names")
+    for digest, files in folders.items():
+        if digest_of(files) != digest:
+            raise BackupInvalid(f"{MODELS}/{digest}: the backup's database names other files")
 
 
 @contextmanager
