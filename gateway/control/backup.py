@@ -16,7 +16,6 @@ import os
 import re
 import shutil
 import tarfile
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -30,7 +29,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from gateway import __version__
 from gateway.access import secret
-from gateway.control import chain
+from gateway.control import chain, leftovers
 from gateway.control.audit import Actor, note
 from gateway.control.blobs import File, Progress, digest_of
 from gateway.control.store import FILE, Store
@@ -41,9 +40,8 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 SECRET = secret.FILE
 MODELS = "models"
-_RESTORING = ".restoring"
-# What a file system makes by itself, and where locks lie.
-_NO_STATE = frozenset({"lost+found", "run"})
+# What a file system makes by itself, where locks lie, and what a killed restore left.
+_NO_STATE = frozenset({"lost+found", "run", leftovers.RESTORING})
 # Of a home with a hundred thousand files; anything larger is no manifest of ours.
 _MAX_MANIFEST_BYTES = 64 << 20
 _CHUNK = 4 << 20
@@ -107,8 +105,13 @@ def write(
     """
     with store.write() as db:
         note(db, actor, "backup", target.name, None, {"secret": with_secret})
-    with _replacing(target) as stream, _snapshot(store, with_secret) as members:
-        return _pack(stream, members, progress)
+    leftovers.sweep(store)
+    with (
+        _disk(f"home {store.home}"),
+        leftovers.backing_up(store, target) as (aside, partial),
+        _replacing(target, partial) as stream,
+    ):
+        return _pack(stream, _snapshot(store, aside, with_secret), progress)
 
 
 def restore(archive: Path, home: Path, actor: Actor, progress: Progress) -> Manifest:
@@ -127,58 +130,46 @@ def restore(archive: Path, home: Path, actor: Actor, progress: Progress) -> Mani
         found = sorted({path.name for path in home.iterdir()} - _NO_STATE)
         if found:
             raise Conflict(f"home {home}: expected an empty folder, got {', '.join(found[:5])}")
-        aside = home / _RESTORING
-        aside.mkdir(mode=0o700)
-    try:
-        manifest = _unpack(archive, aside, progress)
-        _prove(aside, manifest, actor)
-        with _disk(f"home {home}"):
+        with leftovers.restoring(home) as aside:
+            manifest = _unpack(archive, aside, progress)
+            _prove(aside, manifest, actor)
             # The database last: a home without one is empty to every command.
             for name in sorted(os.listdir(aside), key=lambda name: name == FILE):
                 (aside / name).rename(home / name)
-        return manifest
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    return manifest
 
 
 # ---- writing -------------------------------------------------------------------------------------
 
 
 @contextmanager
-def _replacing(target: Path) -> Iterator[IO[bytes]]:
+def _replacing(target: Path, partial: Path) -> Iterator[IO[bytes]]:
     with _disk(str(target)):
         # Only its owner may read it from the first byte on.
-        descriptor, aside = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as stream:
-                yield stream
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(aside, target)
-        except BaseException:
-            os.unlink(aside)
-            raise
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with os.fdopen(os.open(partial, flags, 0o600), "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(partial, target)
 
 
-@contextmanager
-def _snapshot(store: Store, with_secret: bool) -> Iterator[list[tuple[Member, Path]]]:
+def _snapshot(store: Store, folder: Path, with_secret: bool) -> Sequence[tuple[Member, Path]]:
     """Everything that lasts as it is at one moment, aside, whatever changes meanwhile."""
     home = store.home
-    with tempfile.TemporaryDirectory(prefix="penstock-backup-", dir=home) as name:
-        folder = Path(name)
-        kept = [folder / FILE]
-        # Nobody registers or removes meanwhile. Links take no time, and what they name stays.
-        with store.write() as db:
-            beside = (chain.FILE, SECRET) if with_secret else (chain.FILE,)
-            there = [name for name in beside if (home / name).is_file()]
-            if SECRET in there and (home / SECRET).stat().st_size < secret.BYTES:
-                raise StoreFailed(
-                    f"{home / SECRET}: expected {secret.BYTES} bytes: restore it, or leave it out"
-                )
-            kept += [Path(shutil.copy2(home / name, folder / name)) for name in there]
-            models = [_linked(home, folder, *row) for row in db.execute(_FILES)]
-            store.snapshot(folder / FILE)
-        yield [(_member(path.name, path), path) for path in sorted(kept)] + models
+    kept = [folder / FILE]
+    # Nobody registers or removes meanwhile. Links take no time, and what they name stays.
+    with store.write() as db:
+        beside = (chain.FILE, SECRET) if with_secret else (chain.FILE,)
+        there = [name for name in beside if (home / name).is_file()]
+        if SECRET in there and (home / SECRET).stat().st_size < secret.BYTES:
+            raise StoreFailed(
+                f"{home / SECRET}: expected {secret.BYTES} bytes: restore it, or leave it out"
+            )
+        kept += [Path(shutil.copy2(home / name, folder / name)) for name in there]
+        models = [_linked(home, folder, *row) for row in db.execute(_FILES)]
+        store.snapshot(folder / FILE)
+    return [(_member(path.name, path), path) for path in sorted(kept)] + models
 
 
 def _linked(
