@@ -6,20 +6,25 @@ Knows options, tables and JSON lines. Knows nothing of how the audit is kept or 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from gateway.cli.actions import add_action
-from gateway.cli.output import say, say_json, table
+from gateway.cli.output import progress, say, say_json, table
 from gateway.errors import NotFound, StoreFailed
 
 if TYPE_CHECKING:
+    from gateway.control.audit import Entry
     from gateway.control.store import Store
+
+# `control.audit.EVER`, without the import.
+_EVER = -math.inf
 
 
 def configure(subparsers: Any) -> None:
@@ -39,7 +44,7 @@ def configure(subparsers: Any) -> None:
     export.add_argument(
         "--since",
         type=_since,
-        default=(0, 0.0),
+        default=(0, _EVER),
         metavar="ID|TIME",
         help="entries after this id, or from this time on (2025-01-31T12:00)",
     )
@@ -52,36 +57,40 @@ def configure(subparsers: Any) -> None:
 
 
 def list_entries(args: argparse.Namespace) -> int:
-    """Prints the newest entries, oldest first."""
+    """Prints the newest entries, oldest first; exit status 1 where one holds what none has."""
     from gateway.control.audit import Audit
 
     with _store(args.home) as store:
         entries = Audit(store).last(max(args.limit, 0))
     if args.json:
         say_json([entry.as_json() for entry in entries])
-        return 0
-    rows = [(e.id, _time(e.at), e.who, e.door, e.action, e.subject, e.origin) for e in entries]
-    say(table(("ID", "TIME", "WHO", "DOOR", "ACTION", "SUBJECT", "FROM"), rows))
-    return 0
+    else:
+        rows = [(e.id, _time(e.at), e.who, e.door, e.action, e.subject, e.origin) for e in entries]
+        say(table(("ID", "TIME", "WHO", "DOOR", "ACTION", "SUBJECT", "FROM"), rows))
+    return 1 if sum([_complain(entry) for entry in entries]) else 0
 
 
 def export_entries(args: argparse.Namespace) -> int:
-    """Writes entries to a file or to stdout, one a line; with --json and --out says how many."""
+    """Writes entries to a file or to stdout, one a line; with --json and --out says how many.
+
+    Exit status 1 where one holds what none has: it is written all the same.
+    """
     import orjson
 
     from gateway.control.audit import Audit
 
-    count = 0
+    count = faults = 0
     with _store(args.home) as store, _target(args.out) as stream:
         for entry in Audit(store).entries(*args.since):
             line = orjson.dumps(entry.as_json(), option=orjson.OPT_SORT_KEYS)
             stream.write(line.decode() + "\n")
             count += 1
+            faults += _complain(entry)
     if args.out and args.json:
         say_json({"file": str(args.out), "entries": count})
     elif args.out:
         say(f"{args.out}: {count} entries")
-    return 0
+    return 1 if faults else 0
 
 
 def verify_entries(args: argparse.Namespace) -> int:
@@ -147,7 +156,7 @@ def _target(path: Path | None) -> Iterator[IO[str]]:
 def _since(text: str) -> tuple[int, float]:
     """An id and a time, of which one counts."""
     if text.isascii() and text.isdigit():
-        return min(int(text), 2**63 - 1), 0.0
+        return min(int(text), 2**63 - 1), _EVER
     try:
         return 0, datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError) as error:
@@ -156,5 +165,16 @@ def _since(text: str) -> tuple[int, float]:
         ) from error
 
 
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds).isoformat(" ", "seconds")
+def _complain(entry: Entry) -> bool:
+    """Whether an entry holds what none has; says so, beside what is shown."""
+    if entry.fault:
+        progress(f"entry {entry.id}: {entry.fault}: it was changed; see penstock audit verify")
+    return bool(entry.fault)
+
+
+def _time(seconds: object) -> str:
+    """A time as people write it; what is none as it stands."""
+    if isinstance(seconds, int | float):
+        with suppress(ValueError, OverflowError, OSError):
+            return datetime.fromtimestamp(seconds).isoformat(" ", "seconds")
+    return str(seconds)

@@ -6,6 +6,9 @@ Knows options and how to say what came of them. Knows nothing of what an archive
 from __future__ import annotations
 
 import argparse
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -34,8 +37,8 @@ def configure(subparsers: Any) -> None:
     restore = subparsers.add_parser(
         "restore",
         help="put a backup into an empty home",
-        description="Proves every file against the archive's manifest and the audit against its"
-        " chain before anything is put in place.",
+        description="Proves every file against the archive's manifest, model files against its"
+        " database, and the audit against its chain before anything is put in place.",
     )
     restore.add_argument("file", type=Path, metavar="FILE", help="an archive of `penstock backup`")
     restore.set_defaults(run=run_restore)
@@ -54,7 +57,7 @@ def run_backup(args: argparse.Namespace) -> int:
 
     if not (args.home / FILE).is_file():
         raise NotFound(f"home {args.home}: there is no state to back up")
-    with Store.open(args.home) as store, Bar("backing up") as bar:
+    with _ending_on_signals(), Store.open(args.home) as store, Bar("backing up") as bar:
         manifest = backup.write(store, args.file, at_terminal(), bar, not args.without_secret)
     return _tell(args, "backed up to", backup.summary(manifest))
 
@@ -66,9 +69,29 @@ def run_restore(args: argparse.Namespace) -> int:
     from gateway.control.audit import at_terminal
 
     # No server may begin on a home that is half there.
-    with take_home(args.home.resolve()), Bar("restoring") as bar:
+    with _ending_on_signals(), take_home(args.home.resolve()), Bar("restoring") as bar:
         manifest = backup.restore(args.file, args.home, at_terminal(), bar)
     return _tell(args, "restored from", backup.summary(manifest))
+
+
+@contextmanager
+def _ending_on_signals() -> Iterator[None]:
+    """A signal that would end this process at once has it clean up first."""
+
+    def end(number: int, _: object) -> None:
+        for each in before:  # what cleans up is not ended, too
+            signal.signal(each, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    ending = (signal.SIGTERM, signal.SIGHUP)
+    before = [each for each in ending if signal.getsignal(each) is signal.SIG_DFL]  # not nohup's
+    for each in before:
+        signal.signal(each, end)
+    try:
+        yield
+    finally:
+        for each in before:
+            signal.signal(each, signal.SIG_DFL)
 
 
 def _tell(args: argparse.Namespace, done: str, found: dict[str, Any]) -> int:

@@ -221,6 +221,22 @@ def check_certificates(case: Case) -> Iterator[Finding]:
             yield Finding(name, "ok", f"the certificate expires in {days} days")
 
 
+def check_leftovers(case: Case) -> Iterator[Finding]:
+    """Whether a killed backup or restore left copies of the state behind."""
+    from gateway.control import leftovers
+
+    names = ", ".join(folder.name for folder in leftovers.found(case.home))
+    if names:
+        yield Finding(
+            "leftovers",
+            "warn",
+            f"{names}: a backup or restore was killed; the secret may be in it",
+            "the next backup or restore, or start of the server, removes it",
+        )
+    else:
+        yield Finding("leftovers", "ok", "no backup or restore left anything behind")
+
+
 def check_models(case: Case) -> Iterator[Finding]:
     """Whether the paths in the configuration lead anywhere."""
     named = {f"models.{name}.path": model.path for name, model in case.config.models.items()}
@@ -247,6 +263,7 @@ CHECKS = (
     check_descriptors,
     check_ports,
     check_home,
+    check_leftovers,
     check_certificates,
     check_models,
 )

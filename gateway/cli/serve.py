@@ -114,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
     from gateway import devices, supervisor, trial, worker
     from gateway.access.secret import server_secret
     from gateway.cli.progress import Bar
-    from gateway.control import audit
+    from gateway.control import audit, leftovers
     from gateway.control import main as control
     from gateway.control.keys import Keys
     from gateway.control.store import Store
@@ -125,6 +125,7 @@ def run(args: argparse.Namespace) -> int:
     with Store.open(home) as store:
         secret = server_secret(home)
         _check_access(settings, Keys(store, secret))
+        leftovers.sweep(store)  # before anything is written: it may be what the disk is full of
         start = store.new_start()
     with Bar("compiling kernels", told=str) as bar:
         compile_seconds = _jit.compile_all(bar)

@@ -8,6 +8,7 @@ down here, in the same transaction where the database itself is changed.
 
 from __future__ import annotations
 
+import math
 import os
 import pwd
 import socket
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 Door = Literal["cli", "admin", "data", "signal", "automatic"]
 PAGE = 1000
+EVER = -math.inf
+"""The time from which on every entry is, one with a time that it cannot have, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +68,24 @@ class Entry:
     after: str | None
     hash: str
 
+    @property
+    def fault(self) -> str:
+        """Which column holds what no entry has there; empty where none does."""
+        return chain.misfit(asdict(self))
+
     def as_json(self) -> dict[str, Any]:
-        """The entry as plain values. Sorted by key, they make the line that was hashed."""
+        """The entry as plain values. Sorted by key, they make the line that was hashed.
+
+        One that holds what no entry has says so under `fault`.
+        """
         values = asdict(self)
         for field in ("before", "after"):
             # One that somebody tampered with is shown as it is; `verify` speaks of it.
             with suppress(orjson.JSONDecodeError):
                 values[field] = orjson.loads(values[field] or "null")
+        if self.fault:
+            values = {field: _plain(value) for field, value in values.items()}
+            values["fault"] = self.fault
         return values
 
 
@@ -160,7 +174,7 @@ class Audit:
         with self._store.write() as db:
             note(db, actor, action, subject, before, after)
 
-    def page(self, after: int = 0, since: float = 0.0, limit: int = PAGE) -> Sequence[Entry]:
+    def page(self, after: int = 0, since: float = EVER, limit: int = PAGE) -> Sequence[Entry]:
         """The entries after an id and from a time on, ascending by id."""
         with self._store.read() as db:
             rows = db.execute(
@@ -169,7 +183,7 @@ class Audit:
             ).fetchall()
         return [Entry(*row) for row in rows]
 
-    def entries(self, after: int = 0, since: float = 0.0) -> Iterator[Entry]:
+    def entries(self, after: int = 0, since: float = EVER) -> Iterator[Entry]:
         """As `page`, however many: read page by page, so that no writer waits for a reader."""
         while page := self.page(after, since):
             yield from page
@@ -220,3 +234,9 @@ def here() -> str:
 
 def _json(value: Mapping[str, Any] | None) -> str | None:
     return None if value is None else orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _plain(value: object) -> object:
+    """What stands in a column, as JSON can say it."""
+    told = not isinstance(value, bytes | float) or chain.is_time(value)
+    return value if told else str(value)

@@ -9,7 +9,7 @@ import asyncio
 from typing import Any
 
 from gateway.access.roles import Permission
-from gateway.control.audit import Audit
+from gateway.control.audit import EVER, Audit
 from gateway.control.documents import AuditPage, AuditQuery
 from gateway.control.operations import Asked, Operation
 from gateway.errors import StoreFailed
@@ -20,7 +20,7 @@ def operations(audit: Audit) -> tuple[Operation, ...]:
 
     async def read_audit(asked: Asked) -> Any:
         after, limit = asked.query.after, asked.query.limit
-        page = await asyncio.to_thread(audit.page, after, 0.0, limit)
+        page = await asyncio.to_thread(audit.page, after, EVER, limit)
         following = page[-1].id if len(page) == limit else None
         return {"entries": [entry.as_json() for entry in page], "next": following}
 

@@ -16,34 +16,37 @@ import os
 import re
 import shutil
 import tarfile
-import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Annotated, Any
 
 import orjson
+from pydantic import Field, TypeAdapter, ValidationError
 
 from gateway import __version__
-from gateway.control import chain
+from gateway.access import secret
+from gateway.control import chain, leftovers
 from gateway.control.audit import Actor, note
-from gateway.control.blobs import Progress
+from gateway.control.blobs import File, Progress, digest_of
 from gateway.control.store import FILE, Store
 from gateway.control.verification import verify
 from gateway.errors import BackupInvalid, Conflict, StoreFailed
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-SECRET = "secret"
+SECRET = secret.FILE
 MODELS = "models"
-_RESTORING = ".restoring"
-# What a file system makes by itself, and where locks lie.
-_NO_STATE = frozenset({"lost+found", "run"})
+# What a file system makes by itself, where locks lie, and what a killed restore left.
+_NO_STATE = frozenset({"lost+found", "run", leftovers.RESTORING})
 # Of a home with a hundred thousand files; anything larger is no manifest of ours.
 _MAX_MANIFEST_BYTES = 64 << 20
 _CHUNK = 4 << 20
+# The last that can be written as a date, in any time zone.
+_YEAR_9999 = 253_370_764_800
 _FILES = "SELECT digest, path, sha256, bytes FROM files ORDER BY digest, path"
 _PLACE = re.compile(
     rf"{re.escape(FILE)}|{re.escape(chain.FILE)}|{SECRET}|{MODELS}/[0-9a-f]{{64}}/.+"
@@ -56,7 +59,7 @@ class Member:
 
     place: str
     sha256: str
-    bytes: int
+    bytes: Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +75,16 @@ class Manifest:
 
     format: int
     penstock: str
-    taken_at: float
+    taken_at: Annotated[float, Field(ge=0, lt=_YEAR_9999)]
     files: tuple[Member, ...]
 
     @property
     def bytes(self) -> int:
         """Of all files together."""
         return sum(file.bytes for file in self.files)
+
+
+_MANIFEST = TypeAdapter(Manifest)
 
 
 def write(
@@ -99,15 +105,20 @@ def write(
     """
     with store.write() as db:
         note(db, actor, "backup", target.name, None, {"secret": with_secret})
-    with _replacing(target) as stream, _snapshot(store, with_secret) as members:
-        return _pack(stream, members, progress)
+    leftovers.sweep(store)
+    with (
+        _disk(f"home {store.home}"),
+        leftovers.backing_up(store, target) as (aside, partial),
+        _replacing(target, partial) as stream,
+    ):
+        return _pack(stream, _snapshot(store, aside, with_secret), progress)
 
 
 def restore(archive: Path, home: Path, actor: Actor, progress: Progress) -> Manifest:
     """Puts the state of an archive into a home that is empty or not there yet.
 
     Nothing is put in place before all of it has been read and proven: every file against the
-    manifest, the audit against its chain.
+    manifest, model files against the database, the audit against its chain.
 
     Raises:
         Conflict: the home holds something.
@@ -119,54 +130,46 @@ def restore(archive: Path, home: Path, actor: Actor, progress: Progress) -> Mani
         found = sorted({path.name for path in home.iterdir()} - _NO_STATE)
         if found:
             raise Conflict(f"home {home}: expected an empty folder, got {', '.join(found[:5])}")
-        aside = home / _RESTORING
-        aside.mkdir(mode=0o700)
-    try:
-        manifest = _unpack(archive, aside, progress)
-        _prove(aside, manifest, actor)
-        with _disk(f"home {home}"):
+        with leftovers.restoring(home) as aside:
+            manifest = _unpack(archive, aside, progress)
+            _prove(aside, manifest, actor)
             # The database last: a home without one is empty to every command.
             for name in sorted(os.listdir(aside), key=lambda name: name == FILE):
                 (aside / name).rename(home / name)
-        return manifest
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    return manifest
 
 
 # ---- writing -------------------------------------------------------------------------------------
 
 
 @contextmanager
-def _replacing(target: Path) -> Iterator[IO[bytes]]:
+def _replacing(target: Path, partial: Path) -> Iterator[IO[bytes]]:
     with _disk(str(target)):
         # Only its owner may read it from the first byte on.
-        descriptor, aside = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        try:
-            with os.fdopen(descriptor, "wb") as stream:
-                yield stream
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(aside, target)
-        except BaseException:
-            os.unlink(aside)
-            raise
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with os.fdopen(os.open(partial, flags, 0o600), "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(partial, target)
 
 
-@contextmanager
-def _snapshot(store: Store, with_secret: bool) -> Iterator[list[tuple[Member, Path]]]:
+def _snapshot(store: Store, folder: Path, with_secret: bool) -> Sequence[tuple[Member, Path]]:
     """Everything that lasts as it is at one moment, aside, whatever changes meanwhile."""
     home = store.home
-    with tempfile.TemporaryDirectory(prefix="penstock-backup-", dir=home) as name:
-        folder = Path(name)
-        kept = [folder / FILE]
-        # Nobody registers or removes meanwhile. Links take no time, and what they name stays.
-        with store.write() as db:
-            beside = (chain.FILE, SECRET) if with_secret else (chain.FILE,)
-            there = [name for name in beside if (home / name).is_file()]
-            kept += [Path(shutil.copy2(home / name, folder / name)) for name in there]
-            models = [_linked(home, folder, *row) for row in db.execute(_FILES)]
-            store.snapshot(folder / FILE)
-        yield [(_member(path.name, path), path) for path in sorted(kept)] + models
+    kept = [folder / FILE]
+    # Nobody registers or removes meanwhile. Links take no time, and what they name stays.
+    with store.write() as db:
+        beside = (chain.FILE, SECRET) if with_secret else (chain.FILE,)
+        there = [name for name in beside if (home / name).is_file()]
+        if SECRET in there and (home / SECRET).stat().st_size < secret.BYTES:
+            raise StoreFailed(
+                f"{home / SECRET}: expected {secret.BYTES} bytes: restore it, or leave it out"
+            )
+        kept += [Path(shutil.copy2(home / name, folder / name)) for name in there]
+        models = [_linked(home, folder, *row) for row in db.execute(_FILES)]
+        store.snapshot(folder / FILE)
+    return [(_member(path.name, path), path) for path in sorted(kept)] + models
 
 
 def _linked(
@@ -261,10 +264,8 @@ def _read_manifest(archive: Path, tar: tarfile.TarFile) -> Manifest:
     if first is None or stream is None or first.size > _MAX_MANIFEST_BYTES:
         raise BackupInvalid(f"{archive}: expected {MANIFEST} as its first file")
     try:
-        values = orjson.loads(stream.read())
-        files = tuple(Member(**file) for file in values.pop("files"))
-        manifest = Manifest(**values, files=files)
-    except (orjson.JSONDecodeError, TypeError, KeyError, AttributeError) as error:
+        manifest = _MANIFEST.validate_json(stream.read(), strict=True)
+    except ValidationError as error:
         raise BackupInvalid(f"{archive}: {MANIFEST}: not what a backup says") from error
     if manifest.format != FORMAT:
         raise BackupInvalid(f"{archive}: expected format {FORMAT}, got {manifest.format}")
@@ -317,14 +318,39 @@ def _copy(archive: Path, file: Member, source: IO[bytes], target: Path) -> None:
 
 
 def _prove(folder: Path, manifest: Manifest, actor: Actor) -> None:
-    """Opens the database, which brings it up to this release, and verifies its audit."""
+    """Opens the database, which brings it up to this release, and holds everything against it."""
+    sizes = {file.place: file.bytes for file in manifest.files}
+    if sizes.get(SECRET, secret.BYTES) < secret.BYTES:
+        raise BackupInvalid(f"the backup's secret: expected at least {secret.BYTES} bytes")
     with Store.open(folder) as store:
+        with store.read() as db:
+            rows = [tuple(row) for row in db.execute(_FILES)]
+        _prove_models(manifest, rows)
         proof = verify(store)
         if not proof.ok:
             raise BackupInvalid(f"the backup's audit does not hold: {proof.faults[0]}")
         with store.write() as db:
             after = {"taken_at": manifest.taken_at, "penstock": manifest.penstock}
             note(db, actor, "restore", "home", None, after)
+
+
+def _prove_models(manifest: Manifest, rows: Sequence[tuple[str, str, str, int]]) -> None:
+    """Model files are those that the database names, all of them, and each folder is as called."""
+    wanted, folders = {}, defaultdict(list)
+    for digest, path, sha256, size in rows:
+        wanted[f"{MODELS}/{digest}/{path}"] = (sha256, size)
+        folders[digest].append(File(path, sha256, size))
+    got = {
+        file.place: (file.sha256, file.bytes)
+        for file in manifest.files
+        if file.place.startswith(f"{MODELS}/")
+    }
+    odd = sorted(place for place in wanted.keys() | got if wanted.get(place) != got.get(place))
+    if odd:
+        raise BackupInvalid(f"{odd[0]}: not what the backup's database names")
+    for digest, files in folders.items():
+        if digest_of(files) != digest:
+            raise BackupInvalid(f"{MODELS}/{digest}: the backup's database names other files")
 
 
 @contextmanager

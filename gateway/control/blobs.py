@@ -93,7 +93,7 @@ class Blobs:
             self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._sweep()
             aside = Path(tempfile.mkdtemp(prefix=_INCOMING, dir=self._root))
-            held = _lock(aside)
+            held = hold(aside)
         try:
             with _translated("copying"):
                 total, done = sum(source.stat().st_size for _, source in wanted), 0
@@ -167,7 +167,7 @@ class Blobs:
         for folder in self._root.glob(f"{_INCOMING}*"):
             with contextlib.suppress(OSError):  # the copying process was just done, or is not
                 if time.time() - folder.stat().st_mtime > _STALE_S:
-                    os.close(_lock(folder))
+                    os.close(hold(folder))
                     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -216,15 +216,15 @@ def _hash(path: Path, progress: Callable[[int], None]) -> str:
     return digest.hexdigest()
 
 
-def _lock(folder: Path) -> int:
+def hold(folder: Path, wait: bool = False) -> int:
     """Holds a folder until the descriptor is closed or this process ends.
 
     Raises:
-        OSError: somebody else holds it.
+        OSError: it is not there, or, unless told to wait, somebody else holds it.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError:
         os.close(descriptor)
         raise

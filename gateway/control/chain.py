@@ -13,6 +13,7 @@ another one.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import secrets
 from collections.abc import Mapping
@@ -44,14 +45,52 @@ BEGINNING = Head(0, GENESIS)
 """Of an audit that has no entry yet."""
 
 
+_SIDES = ("before", "after")
+_NULL = "null"
+
+
+def misfit(entry: Mapping[str, Any]) -> str:
+    """What is in a column that no entry has there; empty where every column holds what it should.
+
+    Part of what a hash proves: only where each text is one whole JSON value, written as `line`
+    writes it, does a line come of one entry alone. Otherwise what stands in one column could be
+    moved to the next, and the line, and so the hash, would stay as they were.
+    """
+    if not is_time(entry["at"]):
+        return "at holds no time"
+    for field in FIELDS[2:]:
+        value = entry[field]
+        if not isinstance(value, str) and not (value is None and field in _SIDES):
+            return f"{field} holds no text"
+        # A line says the same of nothing and of a text that says so: only nothing is ever written.
+        if field in _SIDES and value is not None and not (value != _NULL and _is_canonical(value)):
+            return f"{field} holds no JSON as it is written here"
+    return ""
+
+
+def is_time(value: object) -> bool:
+    """Whether this can be seconds since 1970."""
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _is_canonical(text: str) -> bool:
+    """Whether a text is one JSON value without anything around it, or twice in it."""
+    try:
+        return orjson.dumps(orjson.loads(text)) == text.encode()
+    except (ValueError, TypeError):  # no JSON; a number that is never written
+        return False
+
+
 def line(entry: Mapping[str, Any]) -> bytes:
     """An entry as one line of JSON: keys sorted, no spaces; `before` and `after` as they stand.
+
+    Proves an entry only together with `misfit`.
 
     Raises:
         TypeError: a value is of a kind that JSON does not have.
     """
     values = {field: entry[field] for field in FIELDS}
-    for field in ("before", "after"):
+    for field in _SIDES:
         if values[field] is not None:
             values[field] = orjson.Fragment(values[field])
     return orjson.dumps(values, option=orjson.OPT_SORT_KEYS)

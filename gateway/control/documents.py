@@ -169,7 +169,7 @@ class AuditEntry(Document):
     """One change."""
 
     id: int = Field(ge=1)
-    at: float = Field(description="seconds since 1970")
+    at: float | str = Field(description="seconds since 1970; a text only where `fault` says so")
     who: str = Field(description="a user or principal")
     door: str = Field(description="cli, admin, data, signal or automatic")
     origin: str = Field(description="an address, or host, process and terminal")
@@ -178,6 +178,7 @@ class AuditEntry(Document):
     before: Any = Field(description="what the change replaced")
     after: Any = Field(description="what it put there")
     hash: str = Field(description="over the hash of the entry before and all the above")
+    fault: str | None = Field(None, description="what it holds that no entry has: it was changed")
 
 
 class AuditPage(Document):

@@ -36,7 +36,7 @@ class Proof:
 
     Attributes:
         entries: how many there are.
-        first_at, last_at: seconds since 1970; None where there is no entry.
+        first_at, last_at: seconds since 1970; None where no entry has a time.
         head: the newest hash, or `chain.GENESIS`: whoever notes it down elsewhere can hold a later
             audit against it.
         faults: what does not fit, one line each, by id; at most `MAX_FAULTS`.
@@ -121,6 +121,8 @@ class _Reading:
                 f"entry {number}: its hash does not follow from its content and the hash of the"
                 " entry before it"
             )
+        elif misfit := chain.misfit(dict(row)):
+            self._fault(f"entry {number}: {misfit}: it was changed so that its hash still follows")
         if self._kept is not None and self._kept.id == number and self._kept.hash != row["hash"]:
             self._fault(
                 f"entry {number}: {chain.FILE} holds hash {self._kept.hash[:12]}..., the audit"
@@ -133,9 +135,10 @@ class _Reading:
             self._gaps.clear()
         self._id, self.head = number, str(row["hash"])
         self.count += 1
-        self.last_at = row["at"]
-        if self.first_at is None:
-            self.first_at = row["at"]
+        if chain.is_time(row["at"]):
+            self.last_at = row["at"]
+            if self.first_at is None:
+                self.first_at = row["at"]
 
     def missing(self, given: int) -> Iterator[str]:
         """What should be there and is not, after the last entry.

@@ -107,6 +107,33 @@ def test_what_was_tampered_with_is_shown_all_the_same(penstock, home):
     assert lines(penstock("audit", "export")[1])[1]["after"] == "{"
 
 
+@pytest.mark.parametrize(
+    "change",
+    ["at = 'x'", "at = x'ff'", "at = 9e999", "at = 1e300", "at = -1e300", "who = x'ff'"],
+)
+def test_an_entry_that_holds_what_none_has_hides_no_other(penstock, home, change):
+    fill(home)
+    tamper(home, f"UPDATE audit SET {change} WHERE id = 2")
+    status, out, err = penstock("audit", "list")
+    assert len(out.splitlines()) == 6
+    told = "entry 2: " in err
+    assert status == (1 if told else 0)
+    assert told == ("1e300" not in change)  # a time, of no year that has a name
+    shown = json.loads(penstock("audit", "list", "--json")[1])
+    assert ["fault" in entry for entry in shown] == [False, told, False, False, False]
+    assert len(lines(penstock("audit", "export")[1])) == 5
+    status, out, _ = penstock("audit", "verify")
+    assert (status, "entry 2: " in out) == (1, True)
+
+
+def test_export_writes_an_entry_that_holds_what_none_has_and_is_status_1(penstock, home):
+    fill(home)
+    tamper(home, "UPDATE audit SET at = 'x' WHERE id = 2")
+    status, out, err = penstock("audit", "export")
+    assert (status, err.count("entry 2: at holds no time")) == (1, 1)
+    assert [line["at"] for line in lines(out)] == [1001.0, "x", 1003.0, 1004.0, 1005.0]
+
+
 def test_a_head_that_no_entry_has_is_status_1(penstock, home):
     fill(home)
     status, out, _ = penstock("audit", "verify", "--head", "f" * 64)

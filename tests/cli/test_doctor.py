@@ -84,7 +84,7 @@ def test_with_json_every_check_is_listed(quiet_config, home, capsys):
     assert told["ok"] is True
     assert {check["check"] for check in told["checks"]} == {
         "configuration", "python", "packages", "runtime", "kernel cache", "cores", "memory",
-        "open files", "data port", "control port", "home", "models", "access",
+        "open files", "data port", "control port", "home", "leftovers", "models", "access",
     }  # fmt: skip
 
 

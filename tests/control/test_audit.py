@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import multiprocessing
@@ -10,9 +11,13 @@ from contextlib import closing
 
 import orjson
 import pytest
+from starlette.requests import Request
 
 from gateway.control import chain
 from gateway.control.audit import Actor, Audit, at_terminal, note, note_change
+from gateway.control.audit_operations import operations
+from gateway.control.documents import AuditPage, AuditQuery
+from gateway.control.operations import Asked
 from gateway.control.store import FILE, Store
 from gateway.control.verification import verify
 from gateway.errors import StoreFailed
@@ -153,6 +158,36 @@ def test_what_was_tampered_with_is_named(home, statement, fault):
     found = proof(home)
     assert not found.ok
     assert found.faults[0].startswith(fault)
+
+
+def test_text_that_was_moved_across_the_borders_of_columns_is_named(home):
+    """The line that is hashed stays as it was, byte by byte."""
+    with Store.open(home) as store, store.write() as db:
+        note(db, ANN, "metadata", "m/1", {}, {"a": "x", "at": "x", "before": "y"}, 1.5)
+    with Store.open(home) as store:
+        (entry,) = Audit(store).entries()
+    moved = {"after": '{"a":"x"', "at": "x", "before": '"y"},"at":1.5,"before":{}'}
+    there = {field: getattr(entry, field) for field in chain.FIELDS}
+    assert chain.line(there | moved) == chain.line(there)
+    tamper(home, "UPDATE audit SET " + ", ".join(f"{k} = '{v}'" for k, v in moved.items()))
+    found = proof(home, entry.hash)
+    assert found.faults == (
+        "entry 1: at holds no time: it was changed so that its hash still follows",
+    )
+    assert (found.first_at, found.last_at) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        pytest.param("before = 'null'", "before holds no JSON", id="null-as-text"),
+        pytest.param("after = CAST(after AS BLOB)", "after holds no text", id="bytes"),
+    ],
+)
+def test_what_a_hash_alone_does_not_tell_apart_is_named(home, change, fault):
+    fill(home)
+    tamper(home, REWRITE.format(change))
+    assert [one.startswith(f"entry 3: {fault}") for one in proof(home).faults] == [True]
 
 
 def test_one_changed_entry_is_one_fault(home):
@@ -332,6 +367,20 @@ def test_entries_are_read_page_by_page(home, store):
     assert [entry.id for entry in audit.page(after=2, limit=3)] == [3, 4, 5]
     assert [entry.id for entry in audit.entries(since=1006.0)] == [6, 7]
     assert [entry.id for entry in audit.last(2)] == [6, 7]
+
+
+@pytest.mark.parametrize("change", ["at = 'x'", "at = x'ff'", "at = 9e999", "who = x'ff'"])
+def test_the_control_port_tells_entries_that_hold_what_none_has(home, store, change):
+    fill(home)
+    tamper(home, REWRITE.format(change))
+    (read,) = operations(Audit(store))
+    request = Request({"type": "http", "headers": []})
+    asked = Asked(request, None, AuditQuery.model_validate_strings({}), None, None)
+    told = asyncio.run(read.handle(asked))
+    page = orjson.loads(AuditPage.model_validate(told).model_dump_json())
+    faults = [entry["fault"] for entry in page["entries"]]
+    assert [bool(fault) for fault in faults] == [False, False, True, False, False]
+    assert change.split()[0] in faults[2]
 
 
 def test_whoever_runs_a_command_is_named_with_host_and_process():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -17,9 +18,11 @@ from gateway.control.registry import Registry
 from gateway.control.store import FILE, Store
 from gateway.control.verification import verify
 from gateway.errors import BackupInvalid, Conflict, StoreFailed
+from tests.control.auditing import tamper
 from tests.models import builders
 
 ANN = Actor("ann", "cli", "here")
+SECRET = b"secret of the home" * 2
 
 
 def silent(done: int, total: int) -> None:
@@ -35,7 +38,7 @@ def home(tmp_path: Path) -> Path:
         for seed in (0, 1):
             file = builders.save(tmp_path / f"in{seed}", builders.linear(seed=seed), "fraud.onnx")
             registry.register(file, aliases=["champion"])
-    (home / backup.SECRET).write_bytes(b"secret of the home")
+    (home / backup.SECRET).write_bytes(SECRET)
     (home / "cache").mkdir()
     (home / "cache" / "kernel").write_text("compiled")
     return home
@@ -66,7 +69,7 @@ def test_what_comes_back_is_what_was_there(home, archive, tmp_path):
     # Where the home lies is part of what a model tells.
     there, here = (json.dumps(str(state(place)).replace(str(place), "")) for place in (home, fresh))
     assert here == there
-    assert (fresh / backup.SECRET).read_bytes() == b"secret of the home"
+    assert (fresh / backup.SECRET).read_bytes() == SECRET
     assert sorted(os.listdir(fresh)) == sorted([FILE, chain.FILE, backup.SECRET, "models"])
 
 
@@ -90,7 +93,7 @@ def test_the_secret_may_stay_out(home, tmp_path):
     with Store.open(home) as store:
         manifest = backup.write(store, tmp_path / "b.tar", ANN, silent, with_secret=False)
     assert backup.summary(manifest)["secret"] is False
-    assert b"secret of the home" not in (tmp_path / "b.tar").read_bytes()
+    assert SECRET not in (tmp_path / "b.tar").read_bytes()
     backup.restore(tmp_path / "b.tar", tmp_path / "fresh", ANN, silent)
     assert not (tmp_path / "fresh" / backup.SECRET).exists()
 
@@ -218,6 +221,16 @@ def _other_format(archive: Path) -> None:
     with_manifest(archive, lambda values: values.update(format=99))
 
 
+def _saying(**values: object):
+    return lambda archive: with_manifest(archive, lambda manifest: manifest.update(values))
+
+
+def _first_file_saying(**values: object):
+    return lambda archive: with_manifest(
+        archive, lambda manifest: manifest["files"][0].update(values)
+    )
+
+
 def _swapped(archive: Path) -> None:
     parts = members(archive)
     repack(archive, [parts[0], parts[2], parts[1], *parts[3:]])
@@ -254,6 +267,11 @@ SPOILED = {
     "no-manifest": _no_manifest,
     "manifest-of-nonsense": _manifest_of_nonsense,
     "other-format": _other_format,
+    "taken-at-no-time": _saying(taken_at="x"),
+    "taken-in-no-year": _saying(taken_at=1e300),
+    "of-no-version": _saying(penstock=7),
+    "of-no-size": _first_file_saying(bytes="x"),
+    "of-less-than-nothing": _first_file_saying(bytes=-1),
     "files-swapped": _swapped,
     "above-the-home": _placed_outside("../evil"),
     "absolute": _placed_outside("/etc/evil"),
@@ -275,30 +293,91 @@ def test_a_spoiled_archive_restores_nothing(archive, tmp_path, spoil):
     assert not (tmp_path / "evil").exists()
 
 
-def test_an_archive_whose_audit_was_tampered_with_is_refused(home, archive, tmp_path):
-    import hashlib
-    import sqlite3
+def with_content(archive: Path, change) -> None:
+    """As somebody repacks who has the manifest say what is there: place to content."""
+    (head, text), *rest = members(archive)
+    values = json.loads(text)
+    content = {info.name: data for info, data in rest}
+    change(content)
+    values["files"] = [
+        {"place": place, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+        for place, data in content.items()
+    ]
+    parts = [(tarfile.TarInfo(place), data) for place, data in content.items()]
+    repack(archive, [(head, json.dumps(values).encode()), *parts])
 
-    parts = members(archive)
-    place = next(n for n, (info, _) in enumerate(parts) if info.name == FILE)
-    database = tmp_path / "x.db"
-    database.write_bytes(parts[place][1])
-    with sqlite3.connect(database) as db:
-        for (trigger,) in db.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'trigger'"
-        ).fetchall():
-            db.execute(f"DROP TRIGGER {trigger}")
-        db.execute("UPDATE audit SET who = 'mallory' WHERE id = 1")
-    db.close()
-    parts[place] = (parts[place][0], database.read_bytes())
-    values = json.loads(parts[0][1])
-    for file in values["files"]:
-        if file["place"] == FILE:
-            file["sha256"] = hashlib.sha256(parts[place][1]).hexdigest()
-            file["bytes"] = len(parts[place][1])
-    repack(archive, [(parts[0][0], json.dumps(values).encode()), *parts[1:]])
+
+def in_database(content: dict, tmp_path: Path, *statements: str) -> None:
+    tmp_path.joinpath(FILE).write_bytes(content[FILE])
+    tamper(tmp_path, *statements)
+    content[FILE] = tmp_path.joinpath(FILE).read_bytes()
+
+
+def test_an_archive_whose_audit_was_tampered_with_is_refused(archive, tmp_path):
+    change = "UPDATE audit SET who = 'mallory' WHERE id = 1"
+    with_content(archive, lambda content: in_database(content, tmp_path, change))
     with pytest.raises(BackupInvalid, match="audit does not hold"):
         backup.restore(archive, tmp_path / "fresh", ANN, silent)
+
+
+def models_of(content: dict) -> list[str]:
+    return [place for place in content if place.startswith("models/")]
+
+
+def _model_missing(content: dict, _: Path) -> None:
+    del content[models_of(content)[0]]
+
+
+def _model_added(content: dict, _: Path) -> None:
+    content[f"models/{DIGEST}/more.onnx"] = b"more"
+
+
+def _models_swapped(content: dict, _: Path) -> None:
+    one, other = models_of(content)
+    content[one], content[other] = content[other], content[one]
+
+
+def _model_changed(content: dict, _: Path) -> None:
+    content[models_of(content)[0]] += b"!"
+
+
+def _model_changed_in_the_database_too(content: dict, tmp_path: Path) -> None:
+    place = models_of(content)[0]
+    content[place] += b"!"
+    sha256, digest = hashlib.sha256(content[place]).hexdigest(), place.split("/")[1]
+    values = f"sha256 = '{sha256}', bytes = {len(content[place])}"
+    in_database(content, tmp_path, f"UPDATE files SET {values} WHERE digest = '{digest}'")
+
+
+def _secret_empty(content: dict, _: Path) -> None:
+    content[backup.SECRET] = b""
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _model_missing,
+        _model_added,
+        _models_swapped,
+        _model_changed,
+        _model_changed_in_the_database_too,
+        _secret_empty,
+    ],
+)
+def test_what_the_database_does_not_stand_for_is_not_put_in_place(archive, tmp_path, change):
+    with_content(archive, lambda content: change(content, tmp_path))
+    fresh = tmp_path / "fresh"
+    with pytest.raises(BackupInvalid):
+        backup.restore(archive, fresh, ANN, silent)
+    assert list(fresh.iterdir()) == []
+
+
+def test_a_secret_that_could_not_be_restored_is_not_backed_up(home, tmp_path):
+    (home / backup.SECRET).write_bytes(b"")
+    with Store.open(home) as store:
+        with pytest.raises(StoreFailed, match="expected 32 bytes"):
+            backup.write(store, tmp_path / "b.tar", ANN, silent)
+        backup.write(store, tmp_path / "b.tar", ANN, silent, with_secret=False)
 
 
 def test_an_archive_that_is_not_there_is_named(tmp_path):

@@ -54,3 +54,12 @@ def test_the_home_of_a_running_server_is_not_restored_into(start, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert "another server runs on it" in done.stderr
+
+
+def test_a_server_removes_what_a_killed_backup_left(start, tmp_path):
+    home = tmp_path / "home0"
+    left = home / "penstock-backup-abcdefgh"
+    left.mkdir(parents=True)
+    (left / "secret").write_bytes(b"s" * 32)
+    start("--workers", "1", home=home)
+    assert not left.exists()
