@@ -67,6 +67,7 @@ class Info:
             error code or limit.
         alerts_firing: 1 by rule, severity, model and version, for each alarm that fires.
         alert_deliveries: attempts to deliver alarms, by sink and result.
+        drift: how watched models' traffic compares with its reference.
     """
 
     version: str
@@ -84,6 +85,7 @@ class Info:
     port_refusals: Mapping[str, int] = field(default_factory=dict)
     alerts_firing: Samples = ()
     alert_deliveries: Samples = ()
+    drift: Iterable[Metric] = ()
 
 
 class Metrics:
@@ -118,6 +120,7 @@ class Metrics:
         yield from _keys(info)
         yield from _batches(models)
         yield from _loads(models)
+        yield from info.drift
         if triton:
             yield from self._triton.families(models)
 

@@ -93,6 +93,9 @@ class Server:
             self.done.append("reload")
             return ()
 
+        async def metrics(accept, triton):
+            return b"m 1\n", "text/plain"
+
         async def load(_, name):
             self.done.append(f"load {name}")
 
@@ -100,7 +103,7 @@ class Server:
             self.done.append(f"unload {name}")
 
         return Admin(
-            metrics=lambda accept, triton: (b"m 1\n", "text/plain"),
+            metrics=metrics,
             status=lambda: STATUS,
             models=lambda: [
                 {"name": name, "version": 1, "state": "READY", "default": True, "reason": ""}
