@@ -24,7 +24,7 @@ BINS = {"m": ["age", "job", "score", "nosuch"]}
 
 @pytest.fixture(scope="module")
 def shifted(tmp_path_factory):
-    """Five minutes as in the reference, then five in which `age` has moved."""
+    """Five minutes as in the reference, then five in which `age` has moved, and `score` with it."""
     with watched_model(tmp_path_factory.mktemp("home")) as model:
         model.serve(300)
         model.serve(300, shift=0.7)
