@@ -108,15 +108,17 @@ _FIGURES: Final[tuple[tuple[str, str, Value], ...]] = (
         "Standard deviation of the finite values in the window (divided by n).",
         lambda e: e.figures.std,
     ),
+)
+_OF_REFERENCE: Final[tuple[tuple[str, str, Callable[[Column], float | None]], ...]] = (
     (
         "feature_reference_mean",
         "Mean of the finite values of the reference.",
-        lambda e: _of_reference(e, lambda column: column.moments.mean),
+        lambda column: column.moments.mean,
     ),
     (
         "feature_reference_missing_ratio",
         "NaN and missing values, of all in the reference.",
-        lambda e: _of_reference(e, lambda column: column.missing / max(1, column.rows)),
+        lambda column: column.missing / max(1, column.rows),
     ),
 )
 
@@ -165,11 +167,6 @@ def _listed(one: Evaluated, limit: int) -> dict[str, list[int]]:
     for place in order.tolist():
         by_role[columns[place][0].role].append(place)
     return {role: sorted(places[:limit]) for role, places in by_role.items()}
-
-
-def _of_reference(one: Evaluated, value: Callable[[Column], float | None]) -> Floats:
-    found = (value(column) for _, column in one.reference.columns)
-    return np.array([np.nan if each is None else each for each in found], float)
 
 
 def _version(one: Evaluated) -> tuple[str, str]:
@@ -246,6 +243,14 @@ def _columns(shown: Sequence[tuple[Evaluated, Mapping[str, list[int]]]]) -> Iter
             for key, number in zip(keys, value(one)[places].tolist(), strict=True):
                 if np.isfinite(number):
                     family.add_metric(key, number)
+        yield family
+    for name, text, value_of in _OF_REFERENCE:
+        family = GaugeMetricFamily(f"penstock_{name}", text, labels=_COLUMN)
+        for one, places, keys in keyed:
+            for key, place in zip(keys, places, strict=True):
+                constant = value_of(one.reference.columns[place][1])
+                if constant is not None:
+                    family.add_metric(key, constant)
         yield family
     text = "1 for a column's verdict, 0 for the others."
     verdicts = GaugeMetricFamily("penstock_drift_verdict", text, labels=[*_COLUMN, "verdict"])
