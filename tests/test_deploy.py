@@ -413,8 +413,12 @@ def queries() -> Iterator[str]:
         yield from re.findall(r'printf "([^"]*penstock[^"]*)"', text)
 
 
-@pytest.fixture(scope="module")
-def offered(tmp_path_factory) -> str:
+@pytest.fixture(name="offered", scope="module")
+def what_is_offered(tmp_path_factory) -> str:
+    return offered(tmp_path_factory.mktemp("home"))
+
+
+def offered(home: Path) -> str:
     """What /metrics says once a model has answered and refused requests, and another is watched."""
     arena = Arena.create(1, size_for(1, 4))
     block = arena.allocate(MODEL, model_key("m", 1))
@@ -423,7 +427,7 @@ def offered(tmp_path_factory) -> str:
     observer.observed([0.0], [0.1], 0.2, 0.2, 0.3, 0.4, 1, 0.1, True, 0, 1)
     observer.erred(QueueFull("full"))
     WorkerObserver(arena, 0).refused(QueueFull.code)
-    with watched_model(tmp_path_factory.mktemp("home")) as model:
+    with watched_model(home) as model:
         model.serve(300)
         some = model.drift.evaluate_all(600)
         drift = list(families(some, config.Metrics(bins={"m": ["age"]}), 0.1))
