@@ -403,6 +403,24 @@ class Monitoring(Section):
     )
 
 
+class Metrics(Section):
+    """What `/metrics` says of the columns of watched models. See docs/monitoring.md."""
+
+    # Long enough for some rows of thin traffic, short enough to see an alarm end.
+    window_s: float = Field(600.0, ge=60, le=30 * 86_400, description="how far figures look back")
+    max_features: int = Field(
+        50,
+        ge=0,
+        le=10_000,
+        description="features, and as many outputs, of a version; where there are more, those with"
+        " the most evidence; each has some 25 series",
+    )
+    bins: dict[Name, Annotated[list[Name], Field(max_length=100)]] = Field(
+        default_factory=dict,
+        description="by model: features and outputs whose bins are counted, joined to 10 at most",
+    )
+
+
 class Repository(Section):
     """Where models come from besides the registry, and whether clients may load and unload."""
 
@@ -569,6 +587,7 @@ class Config(Section):
     log: Log = Log()
     tracing: Tracing = Tracing()
     monitoring: Monitoring = Monitoring()
+    metrics: Metrics = Metrics()
     repository: Repository = Repository()
     alerts: Alerts = Alerts()
     defaults: ModelSettings = ModelSettings()

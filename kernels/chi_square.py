@@ -73,10 +73,11 @@ def psi_null_quantile(
 
     Source: PSI is chi-square with bins - 1 degrees of freedom times 1/N + 1/M: Yurdakul (2018).
     """
-    sizes = np.asarray(bins, np.int64)
-    quantiles = np.array([chi_square_quantile(share, max(int(n) - 1, 0)) for n in sizes])
+    sizes, places = np.unique(np.asarray(bins, np.int64), return_inverse=True)
+    each = np.array([chi_square_quantile(share, max(int(n) - 1, 0)) for n in sizes])
+    quantiles = each[places]
     some = (np.asarray(reference_rows) > 0) & (np.asarray(rows) > 0)
-    out = np.full(len(sizes), np.nan)
+    out = np.full(len(quantiles), np.nan)
     out[some] = quantiles[some] * (1 / reference_rows[some] + 1 / rows[some])
     return out
 

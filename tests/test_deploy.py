@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import configparser
 import itertools
-import json
 import os
 import re
 import shlex
@@ -20,10 +19,12 @@ from typing import Any
 import pytest
 import yaml
 
+from deploy.grafana import generate
 from gateway import config
 from gateway.access import secret
 from gateway.cli import exposure, main, serve
 from gateway.cli.findings import Case
+from gateway.control.drift_metrics import families
 from gateway.control.keys import Keys
 from gateway.control.metrics import Info, Metrics
 from gateway.control.store import Store
@@ -32,6 +33,7 @@ from gateway.monitor.arena import Arena, size_for
 from gateway.monitor.layout import MODEL, model_key
 from gateway.monitor.observe import BatchObserver, WorkerObserver
 from gateway.supervisor import CONTROL_STOP_S, CUT_S
+from tests.control.watched import watched_model
 
 ROOT = Path(__file__).resolve().parents[1]
 DEPLOY = ROOT / "deploy"
@@ -39,7 +41,9 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 
 MANIFEST = list(yaml.safe_load_all((DEPLOY / "kubernetes" / "penstock.yaml").read_text()))
 COMPOSE = yaml.safe_load((DEPLOY / "compose" / "compose.yaml").read_text())
-DASHBOARD = DEPLOY / "compose" / "grafana" / "dashboards" / "penstock.json"
+RULES = yaml.safe_load((DEPLOY / "prometheus" / "penstock.rules.yaml").read_text())
+# Labels of what the rules record.
+_OF_RECORDED = {"job", "instance", "model", "version", "result", "role", "feature", "bin"}
 # Served without a key and without a model: what a probe may ask.
 _SAMPLE = re.compile(r"^(penstock_\w+)(?:\{([^}]*)\})? ", re.MULTILINE)
 HEALTH = {"/v2/health/live", "/v2/health/ready"}
@@ -361,15 +365,61 @@ def test_prometheus_scrapes_the_control_port():
     assert COMPOSE["services"]["prometheus"]["network_mode"] == "service:penstock"
 
 
+def test_prometheus_reads_the_rules_where_compose_puts_them():
+    names = yaml.safe_load((DEPLOY / "compose" / "prometheus.yml").read_text())["rule_files"]
+    mounted = {mount.split(":")[1] for mount in COMPOSE["services"]["prometheus"]["volumes"]}
+    assert {f"/etc/prometheus/{name}" for name in names} <= mounted
+
+
+@pytest.mark.parametrize("name", generate.DASHBOARDS)
+def test_a_dashboard_is_what_the_script_makes(name):
+    file = DEPLOY / "grafana" / "dashboards" / f"{name}.json"
+    assert file.read_text() == generate.text(generate.DASHBOARDS[name])
+
+
+def test_there_is_no_other_dashboard():
+    files = {file.stem for file in (DEPLOY / "grafana" / "dashboards").iterdir()}
+    assert files == set(generate.DASHBOARDS)
+    assert len({one.uid for one in generate.DASHBOARDS.values()}) == len(files)
+
+
+def test_panels_lie_beside_each_other_and_not_over_each_other():
+    for dashboard in generate.DASHBOARDS.values():
+        taken: set[tuple[int, int]] = set()
+        for panel in generate.document(dashboard)["panels"]:
+            place = panel["gridPos"]
+            cells = {
+                (x, y)
+                for x in range(place["x"], place["x"] + place["w"])
+                for y in range(place["y"], place["y"] + place["h"])
+            }
+            assert not cells & taken, panel["title"]
+            assert max(x for x, _ in cells) < generate.COLUMNS
+            taken |= cells
+
+
+def rules() -> list[dict[str, Any]]:
+    return [rule for group in RULES["groups"] for rule in group["rules"]]
+
+
 def queries() -> Iterator[str]:
-    document = json.loads(DASHBOARD.read_text())
-    for panel in document["panels"]:
-        yield from (target["expr"] for target in panel["targets"])
-    yield from (variable["query"] for variable in document["templating"]["list"])
+    for dashboard in generate.DASHBOARDS.values():
+        for panel in dashboard.panels:
+            yield from panel.queries
+        yield from (variable.query for variable in dashboard.variables)
+    for rule in rules():
+        yield rule["expr"]
+        text = rule.get("annotations", {}).get("description", "")
+        yield from re.findall(r'printf "([^"]*penstock[^"]*)"', text)
 
 
-def offered() -> str:
-    """What /metrics says once a model has answered and refused requests."""
+@pytest.fixture(name="offered", scope="module")
+def what_is_offered(tmp_path_factory) -> str:
+    return offered(tmp_path_factory.mktemp("home"))
+
+
+def offered(home: Path) -> str:
+    """What /metrics says once a model has answered and refused requests, and another is watched."""
     arena = Arena.create(1, size_for(1, 4))
     block = arena.allocate(MODEL, model_key("m", 1))
     observer = BatchObserver(arena, block, 0)
@@ -377,22 +427,53 @@ def offered() -> str:
     observer.observed([0.0], [0.1], 0.2, 0.2, 0.3, 0.4, 1, 0.1, True, 0, 1)
     observer.erred(QueueFull("full"))
     WorkerObserver(arena, 0).refused(QueueFull.code)
-    info = Info("1", "1", ("CPUExecutionProvider",), models={"READY": 1}, supervisor=os.getpid())
+    with watched_model(home) as model:
+        model.serve(300)
+        some = model.drift.evaluate_all(600)
+        drift = list(families(some, config.Metrics(bins={"m": ["age"]}), 0.1))
+    info = Info(
+        "1",
+        "1",
+        ("CPUExecutionProvider",),
+        models={"READY": 1},
+        supervisor=os.getpid(),
+        refused=[0],
+        certificates={"data": (1.0, True)},
+        drift=drift,
+    )
     text, _ = Metrics(arena).render(info)
     arena.close()
     return text.decode()
 
 
-def test_the_dashboard_asks_for_metrics_and_labels_that_there_are():
+def test_dashboards_and_rules_ask_for_metrics_and_labels_that_there_are(offered):
     labels: dict[str, set[str]] = {}
-    for name, pairs in re.findall(_SAMPLE, offered()):
-        labels.setdefault(name, set()).update(re.findall(r'(\w+)="', pairs))
+    for name, pairs in re.findall(_SAMPLE, offered):
+        labels.setdefault(name, {"job", "instance"}).update(re.findall(r'(\w+)="', pairs))
+    recorded = {rule["record"] for rule in rules() if "record" in rule}
     for query in queries():
-        asked = set(re.findall(r"penstock_\w+", query))
-        assert asked, query
+        asked = set(re.findall(r"(?<![:\w])penstock_\w+", query))
+        made = set(re.findall(r"\w+:\w+:?\w*", query))
+        assert asked or made or query.startswith("up{"), query
         assert asked <= set(labels), query
-        has = set.union(*(labels[name] for name in asked))
-        for grouping in re.findall(r"(?:by|ignoring) \(([^)]*)\)", query):
+        assert made <= recorded, query
+        has = set().union(*(labels[name] for name in asked), _OF_RECORDED if made else {"job"})
+        for grouping in re.findall(r"(?:by|ignoring|on) ?\(([^)]*)\)", query):
             assert {name.strip() for name in grouping.split(",")} <= has, query
         for selector in re.findall(r"\{([^}]*)\}", query):
-            assert set(re.findall(r"(\w+)\s*[=!]", selector)) <= has, query
+            assert set(re.findall(r"(\w+)\s*(?:=|!=)", selector)) <= has, query
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+@pytest.mark.parametrize("words", [["check", "rules"], ["test", "rules"]], ids=" ".join)
+def test_the_rules_pass_promtool(words):
+    file = "penstock.rules.yaml" if words[0] == "check" else "penstock.test.yaml"
+    command = ["promtool", *words, str(DEPLOY / "prometheus" / file)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_rule_is_tested():
+    text = (DEPLOY / "prometheus" / "penstock.test.yaml").read_text()
+    named = {rule["alert"] for rule in rules() if "alert" in rule}
+    assert {name for name in named if f"alertname: {name}\n" not in text} == set()

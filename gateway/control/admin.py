@@ -6,7 +6,6 @@ counters kept.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -47,7 +46,7 @@ METRICS_TYPES = ("text/plain", "application/openmetrics-text")
 class Admin:
     """What the operations call."""
 
-    metrics: Callable[[str, bool], tuple[bytes, str]]
+    metrics: Callable[[str, bool], Awaitable[tuple[bytes, str]]]
     status: Callable[[], Mapping[str, Any]]
     models: Callable[[], list[dict[str, Any]]]
     reload: Callable[[Actor, str | None, bool], Awaitable[tuple[Absent, ...]]]
@@ -72,7 +71,7 @@ def operations(admin: Admin, open_metrics: bool = False) -> tuple[Operation, ...
     async def metrics(asked: Asked) -> Response:
         accept = asked.request.headers.get("accept", "")
         triton = asked.query.triton == "1"
-        body, content_type = await asyncio.to_thread(admin.metrics, accept, triton)
+        body, content_type = await admin.metrics(accept, triton)
         return Response(body, media_type=None, headers={"content-type": content_type})
 
     async def status(asked: Asked) -> Any:

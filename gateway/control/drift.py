@@ -9,13 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from gateway.control.freezing import Progress
 from gateway.control.sketches import Series
 from gateway.drift.figures import Figures, figures
 from gateway.drift.history import Window
 from gateway.drift.kinds import Dependence, judge_columns
 from gateway.drift.look_back import Alarm, Lookback, most_alarming
-from gateway.drift.panes import add_moments, no_moments
+from gateway.drift.panes import Vector, add_moments, no_moments
 from gateway.drift.reference import Reference
 from gateway.drift.report import About, report
 from gateway.drift.rules import DEFAULT, LOOKBACK_ROWS, Rules
@@ -33,6 +35,31 @@ class _Watched:
     dependence: Dependence
     alarm: Alarm
     looks: tuple[Lookback, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """A version's window with all that can be said of it; it belongs to no thread.
+
+    Attributes:
+        about: which window it is.
+        reference: what it is compared with.
+        figures: every statistic.
+        alarm: what the newest rows say, whatever the window.
+        total: (words,) what the counters stand at.
+        rules: when to call it drift.
+    """
+
+    about: About
+    reference: Reference
+    figures: Figures
+    alarm: Alarm
+    total: Vector
+    rules: Rules
+
+    def report(self, bins: bool) -> dict[str, Any]:
+        """As plain values."""
+        return report(self.about, self.reference, self.figures, self.alarm, bins)
 
 
 class Drift:
@@ -89,8 +116,7 @@ class Drift:
         if rolling_s:
             longer = [watched.series.history.window(window_s + rolling_s) for watched in some]
             kind = f"rolling:{rolling_s:g}s"
-        first = some[0]
-        return self._report(model, version, window_s, variant, first, windows, bins, longer, kind)
+        return self._evaluate(some, windows, window_s, variant, longer, kind).report(bins)
 
     def report_of_rows(self, model: str, version: int, rows: int) -> dict[str, Any]:
         """The report of a look back by rows.
@@ -101,7 +127,18 @@ class Drift:
         some = self._of(model, version, None)
         windows = [watched.series.history.last_rows(rows) for watched in some]
         window_s = windows[0].end_s - windows[0].start_s
-        return self._report(model, version, window_s, None, some[0], windows, False)
+        return self._evaluate(some, windows, window_s).report(bins=False)
+
+    def evaluate_all(self, window_s: float) -> tuple[Evaluated, ...]:
+        """The window of every version, all its variants together; by name and version."""
+        there = self._all()
+        versions = {layout.sketch_of(watched.series.name)[:2] for watched in there}
+        found = (_variants(there, model, version, None) for model, version in sorted(versions))
+        return tuple(
+            self._evaluate(some, [one.series.history.window(window_s) for one in some], window_s)
+            for some in found
+            if some
+        )
 
     def lookbacks(self, model: str, version: int) -> tuple[Reference, tuple[Lookback, ...]]:
         """What was seen at the last look back; nothing where no row came since the start.
@@ -116,25 +153,28 @@ class Drift:
         """The versions of which there are reports."""
         return {layout.sketch_of(watched.series.name)[:2] for watched in self._all()}
 
-    def _report(
+    def _evaluate(
         self,
-        model: str,
-        version: int,
-        window_s: float,
-        variant: str | None,
-        first: _Watched,
+        some: Sequence[_Watched],
         windows: Sequence[Window],
-        bins: bool,
+        window_s: float,
+        variant: str | None = None,
         longer: Sequence[Window] = (),
         kind: str = "fixed",
-    ) -> dict[str, Any]:
-        """`longer`: windows whose counts before the others are the reference, where there are."""
+    ) -> Evaluated:
+        """Every statistic of the windows, one for each of `some`, together.
+
+        `longer`: windows whose counts before the others are the reference, where there are.
+        """
         vector, moments = _added(windows)
+        first = some[0]
         reference = first.reference
         if longer:
             before = _added(longer)[0] - vector
             reference = reference.rolled(before, int(before[ROWS]))
-        found = self._figures(first, reference, vector, moments)
+        effects = first.dependence.estimate(self._rules)
+        judged = reference.with_effect(effects.values)
+        model, version, _, _, digest = layout.sketch_of(first.series.name)
         about = About(
             model=model,
             version=version,
@@ -144,17 +184,17 @@ class Drift:
             end=max(window.end_s for window in windows),
             rows=int(vector[ROWS]),
             skipped_rows=int(vector[SKIPPED]),
-            digest=_digest(first.series),
+            digest=digest,
             kind=kind,
         )
-        return report(about, reference, found, first.alarm, bins)
-
-    def _figures(
-        self, watched: _Watched, reference: Reference, vector: Any, moments: Any
-    ) -> Figures:
-        """Every statistic of a window."""
-        effects = watched.dependence.estimate(self._rules)
-        return figures(reference.with_effect(effects.values), vector, moments, effects, self._rules)
+        return Evaluated(
+            about,
+            reference,
+            figures(judged, vector, moments, effects, self._rules),
+            first.alarm,
+            np.sum([watched.series.total for watched in some], axis=0),
+            self._rules,
+        )
 
     # ---- what is watched ------------------------------------------------------------------------
 
@@ -194,12 +234,7 @@ class Drift:
             )
 
     def _of(self, model: str, version: int, variant: str | None) -> list[_Watched]:
-        found = []
-        for watched in self._all():
-            its_model, its_version, its_variant, part, _ = layout.sketch_of(watched.series.name)
-            same = (its_model, its_version, part) == (model, version, "all")
-            if same and variant in (None, its_variant):
-                found.append(watched)
+        found = _variants(self._all(), model, version, variant)
         if not found:
             what = f"model '{model}' version {version}"
             if variant is not None:
@@ -214,14 +249,22 @@ class Drift:
                 f"{what}: not watched; give it a reference: penstock profile {model} {version}"
                 " --data FILE"
             )
-        # Variants count by the same profile; a new profile's block stands beside the old one's
-        # until that has been let go.
-        newest = found[-1].reference.profile
-        return [one for one in found if one.reference.profile is newest]
+        return found
 
 
-def _digest(series: Series) -> str:
-    return layout.sketch_of(series.name)[4]
+def _variants(
+    there: Sequence[_Watched], model: str, version: int, variant: str | None
+) -> list[_Watched]:
+    """The variants of a version, or the one that is named; none where nothing is watched of it."""
+    found = []
+    for watched in there:
+        its_model, its_version, its_variant, part, _ = layout.sketch_of(watched.series.name)
+        same = (its_model, its_version, part) == (model, version, "all")
+        if same and variant in (None, its_variant):
+            found.append(watched)
+    # Variants count by the same profile; a new profile's block stands beside the old one's
+    # until that has been let go.
+    return [one for one in found if one.reference.profile is found[-1].reference.profile]
 
 
 def _added(windows: Sequence[Window]) -> tuple[Any, Any]:

@@ -28,6 +28,7 @@ from gateway.control import (
     alert_operations,
     audit_operations,
     config_operations,
+    drift_metrics,
     drift_operations,
     key_operations,
     views,
@@ -49,6 +50,7 @@ from gateway.control.deliveries import Deliveries
 from gateway.control.desired import Candidate, Sources
 from gateway.control.drift import Drift
 from gateway.control.freezing import Freezing
+from gateway.control.gauges import Gauges, Reading
 from gateway.control.in_force import InForce
 from gateway.control.jwks import Jwks
 from gateway.control.keys import Keys
@@ -160,6 +162,9 @@ class Control:
 
         self._freezing = Freezing(arena, own, lambda: self._planner.memory.plan, time.monotonic)
         self._drift = Drift(self._series, self._freezing.progress)
+        self._gauges = Gauges(
+            self._drift, lambda: self._in_force.config.metrics.window_s, self._counting
+        )
         self._alarms = AlertStore(self._store)
         self._deliveries = Deliveries(
             self._alarms, lambda: self._in_force.config.alerts.sinks, self._troubles
@@ -414,7 +419,18 @@ class Control:
             found[name, version] = views.reference(digest, series.profile)
         return found
 
-    def _render_metrics(self, accept: str, triton: bool) -> tuple[bytes, str]:
+    async def _render_metrics(self, accept: str, triton: bool) -> tuple[bytes, str]:
+        reading = Reading((), 0.0)
+        try:
+            reading = await self._gauges.fresh()
+        except Exception as error:  # what fails must not hide what else there is to see
+            self._troubles.met("figures of drift", error)
+        else:
+            self._troubles.over("figures of drift")
+        return await asyncio.to_thread(self._metrics_text, reading, accept, triton)
+
+    def _metrics_text(self, reading: Reading, accept: str, triton: bool) -> tuple[bytes, str]:
+        settings = self._in_force.config.metrics
         lines = views.models(self._planner.memory.plan)
         states = collections.Counter(line["state"] for line in lines)
         requests, seen = self._usage.by_name()
@@ -434,6 +450,7 @@ class Control:
             alert_deliveries=list(self._deliveries.counts.items()),
             connections=self._port.counts.open,
             port_refusals=self._port.counts.refusals,
+            drift=drift_metrics.families(reading.evaluated, settings, reading.took_s),
         )
         return self._metrics.render(info, accept, triton)
 

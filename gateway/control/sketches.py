@@ -22,7 +22,7 @@ from gateway.drift.panes import Moments, Pane, Vector, add_moments, no_moments
 from gateway.monitor import layout
 from gateway.monitor.arena import TICK, Arena
 from gateway.monitor.directory import Block
-from gateway.profiles.live import Places, places
+from gateway.profiles.live import ROWS, Places, places
 from gateway.profiles.values import Profile
 
 log = logging.getLogger("penstock.control")
@@ -110,7 +110,7 @@ class Sketches:
         self._series[name] = Series(name, profile, made, history, total, nothing)
 
     def forget(self, name: str) -> None:
-        """A block is counted into no more, and its history is over."""
+        """A block is counted into no more; what the store keeps of it stays."""
         self._series.pop(name, None)
 
     def look(self) -> None:
@@ -118,10 +118,12 @@ class Sketches:
         before = self._tick[0]
         self._tick[0] = before + 1
         now = self.now
-        for block in self._arena.blocks(layout.SKETCH):
-            series = self._series.get(block.name)
-            if series is not None:
-                self._take(series, block, before, now)
+        blocks = {block.name: block for block in self._arena.blocks(layout.SKETCH)}
+        for name, series in list(self._series.items()):
+            if name in blocks:
+                self._take(series, blocks[name], before, now)
+            else:
+                self._let_go(name, series, now)
 
     def due(self, everything: bool = False) -> tuple[dict[str, list[Pane]], dict[str, Base]]:
         """Panes that closed since the last call, by series, and what counters stood at.
@@ -147,13 +149,22 @@ class Sketches:
 
     # ---- one block ------------------------------------------------------------------------------
 
+    def _let_go(self, name: str, series: Series, now: float) -> None:
+        """Forgets a series whose block was freed, once all its panes were taken away."""
+        series.history.roll(now)
+        if series.history.open_pane() is None and not series.history.closed:
+            self.forget(name)
+
     def _take(self, series: Series, block: Block, tick: int, now: float) -> None:
         slots = self._arena.slots(block)
         found = series.places
         total = slots[:, found.counts].sum(axis=0)
         moments = _moments(slots, found, tick)
-        series.latest, series.total = total - series.total, total
-        series.history.add(now, series.latest, moments)
+        came = total - series.total
+        if came[ROWS] < 0:  # the version left and came back: its block is another one, from zero
+            came = total
+        series.latest, series.total = came, total
+        series.history.add(now, came, moments)
 
 
 def _moments(slots: Vector, found: Places, tick: int) -> Moments:

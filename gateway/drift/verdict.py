@@ -94,6 +94,9 @@ def judge(baseline: Baseline, window: Counts, effect: Floats, rules: Rules = DEF
 
 
 def _distance(baseline: Baseline, window: Counts) -> Floats:
-    ks = ordered.kolmogorov_smirnov(baseline.counts, window, baseline.bins).low
-    share = divergences.divergences(baseline.counts, window, baseline.bins).l_infinity
-    return np.where(baseline.ordered, ks, share)
+    distance = ordered.kolmogorov_smirnov(baseline.counts, window, baseline.bins).low
+    free = ~baseline.ordered
+    if free.any():
+        apart = divergences.divergences(baseline.counts[free], window[free], baseline.bins[free])
+        distance[free] = apart.l_infinity
+    return distance

@@ -8,6 +8,7 @@ from loadtest.bench import Bench
 from loadtest.scenarios import (
     access,
     counting,
+    evaluation,
     faults,
     footprint,
     latency,
@@ -43,6 +44,7 @@ SCENARIOS: dict[str, Scenario] = {
     "config-apply": operation.config_apply,
     "memory": footprint.memory,
     "counting": counting.counting,
+    "drift-evaluation": evaluation.evaluation,
     "time-to-ready": footprint.time_to_ready,
     "two-workers": footprint.two_workers,
 }

@@ -376,7 +376,11 @@ def test_the_control_port_tells_entries_that_hold_what_none_has(home, store, cha
     (read,) = operations(Audit(store))
     request = Request({"type": "http", "headers": []})
     asked = Asked(request, None, AuditQuery.model_validate_strings({}), None, None)
-    told = asyncio.run(read.handle(asked))
+
+    async def ask() -> Any:
+        return await read.handle(asked)
+
+    told = asyncio.run(ask())
     page = orjson.loads(AuditPage.model_validate(told).model_dump_json())
     faults = [entry["fault"] for entry in page["entries"]]
     assert [bool(fault) for fault in faults] == [False, False, True, False, False]

@@ -108,6 +108,9 @@ class Server:
             self.done.append(f"reload {name} {'with' if reread else 'without'} configuration")
             return [Absent(each, 1, UNAVAILABLE, f"{each} is broken") for each in ("m", "n")]
 
+        async def metrics(accept, triton):
+            return b"m 1\n", "text/plain"
+
         async def load(_, name):
             self.done.append(f"load {name}")
 
@@ -115,7 +118,7 @@ class Server:
             self.done.append(f"unload {name}")
 
         return Admin(
-            metrics=lambda accept, triton: (b"m 1\n", "text/plain"),
+            metrics=metrics,
             status=lambda: STATUS,
             models=lambda: [
                 {"name": name, "version": 1, "state": "READY", "default": True, "reason": ""}

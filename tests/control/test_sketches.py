@@ -186,3 +186,17 @@ def test_a_worker_that_is_replaced_counts_on_in_its_slot(world):
     world.serve(5, 1)
     world.second()
     assert world.rows() == 15
+
+
+def test_a_version_that_left_is_forgotten_and_goes_on_where_it_was_when_it_is_back(world):
+    world.serve(100)
+    world.second()
+    world.arena.free(world.arena.find(layout.SKETCH, KEY))
+    for _ in range(20):
+        world.second()
+        world.save()
+    assert world.sketches.series() == ()
+    world.start()
+    world.serve(7)
+    world.second()
+    assert world.rows() == 107

@@ -78,10 +78,10 @@ def test_the_restored_home_has_the_model(printed):
     assert re.search(r"^cancer +1 ", of(printed, "penstock backup"), re.MULTILINE)
 
 
-def test_every_metric_that_the_page_asks_for_is_offered():
+def test_every_metric_that_the_page_asks_for_is_offered(tmp_path):
     from tests.test_deploy import offered
 
-    text = offered()
+    text = offered(tmp_path)
     for name in set(re.findall(r"penstock_\w+?(?=[{\[ -])", PAGE.read_text())):
         base = re.sub(r"_(bucket|sum|count)$", "", name)
         if not name.startswith("penstock_tls"):
