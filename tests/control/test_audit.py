@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import sqlite3
 from contextlib import closing
+from typing import Any
 
 import orjson
 import pytest
