@@ -82,7 +82,8 @@ class Padding(Section):
 
     buckets: Annotated[list[Positive], Field(min_length=1)]
     axis: int = Field(-1, description="which axis of each padded input; -1 is the last")
-    value: float = 0.0
+    # A mask may be made of -inf.
+    value: float = Field(0.0, allow_inf_nan=True)
     inputs: list[str] = Field(
         default_factory=list, description="padded inputs; empty: all that vary"
     )

@@ -73,7 +73,6 @@ def test_aliases_count_as_what_they_stand_for(document, fault):
         "limits: {header_timeout_s: .inf}",
         "limits: {max_loop_lag_ms: .nan}",
         "drain: {lag_s: 1.0e+400}",
-        "models: {m: {padding: {buckets: [1], value: -.inf}}}",
         f"server: {{port: 0x{'f' * 6000}}}",
         f"server: {{port: {'9' * 6000}}}",
     ],
