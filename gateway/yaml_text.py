@@ -57,8 +57,10 @@ def read(text: str, source: str) -> tuple[Any, list[str]]:
         raise ConfigInvalid(f"{source}: not YAML: {_marked(error)}") from error
     except yaml.YAMLError as error:
         raise ConfigInvalid(f"{source}: not YAML: {' '.join(str(error).split())}") from error
-    except ValueError as error:  # a date that is none, say
-        raise ConfigInvalid(f"{source}: not a value: {error}") from error
+    except (ValueError, LookupError, AttributeError, TypeError) as error:
+        # A date that is none, or a tag whose text is nothing of the kind (`!!bool x`).
+        what = error if isinstance(error, ValueError) else "a tag that its text does not fit"
+        raise ConfigInvalid(f"{source}: not a value: {what}") from error
     return values, scan.faults
 
 

@@ -133,3 +133,9 @@ def test_what_may_be_a_secret_is_not_repeated(document):
 
 def test_what_is_none_is_repeated():
     assert faults("server: {port: many}")[0].endswith("got 'many'")
+
+
+@pytest.mark.parametrize("value", ["!!timestamp x", "!!bool x", "!!int ''", "!!int '-'"])
+def test_a_tag_that_its_text_does_not_fit_is_a_fault(value):
+    (fault,) = faults(f"server: {{port: {value}}}")
+    assert fault.startswith("not a value")
