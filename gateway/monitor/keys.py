@@ -170,6 +170,7 @@ class _Table:
             entry[_SEEN] = 0
             if zeroed:
                 entry[_REQUESTS] = 0
+            self._before[number] = entry[_REQUESTS]  # or the next mark would take it for used
             self._free.append(number)
 
     def mark(self, now: int) -> None:
@@ -186,6 +187,7 @@ class _Table:
         number = self._free.pop() if self._free else words[self._used]
         entry = self._entries[number]
         self._before[number] = entry[_REQUESTS]
+        entry[_SEEN] = 0
         entry[_VERSION] = name[1]
         entry[_KEY] = name[0]
         if number == words[self._used]:
