@@ -14,11 +14,12 @@ import contextlib
 import logging
 import os
 import sqlite3
+import threading
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -48,7 +49,7 @@ class Base:
 
 
 class PaneStore:
-    """The file of one home. Blocking: control calls it on one thread at a time.
+    """The file of one home. Blocking; used from several threads, one after another.
 
     Attributes:
         lost: panes that could not be written.
@@ -63,10 +64,15 @@ class PaneStore:
         self._complained = False
         self._connection: sqlite3.Connection | None = None
         self.lost = 0
+        self._lock = threading.RLock()
         self._open()
 
     def load(self, series: str) -> tuple[list[Pane], Base | None]:
         """All panes of a series and their base; none where they cannot be read."""
+        with self._lock:
+            return self._load(series)
+
+    def _load(self, series: str) -> tuple[list[Pane], Base | None]:
         if self._connection is None:
             return [], None
         panes = "SELECT length, start, counts, moments FROM panes WHERE series = ? ORDER BY start"
@@ -88,6 +94,10 @@ class PaneStore:
         """
         rows = [_row(series, pane) for series, some in panes.items() for pane in some]
         stood = [(name, base.boot, _packed(base.counts)) for name, base in bases.items()]
+        with self._lock:
+            self._save(rows, stood, now)
+
+    def _save(self, rows: Sequence[Any], stood: Sequence[Any], now: float) -> None:
         if self._connection is None:
             self._open()
         if self._connection is None:

@@ -11,6 +11,7 @@ that jumps moves no window.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -77,6 +78,7 @@ class Sketches:
         self._began = wall() - monotonic()
         self._tick = arena.control_row[TICK : TICK + 1]
         self._series: dict[str, Series] = {}
+        self._lock = threading.Lock()  # `watch` comes from the event loop
 
     @property
     def now(self) -> float:
@@ -92,8 +94,9 @@ class Sketches:
 
         Blocks: reads the store.
         """
-        if name in self._series:
-            return
+        with self._lock:
+            if name in self._series:
+                return
         made = places(profile)
         history = History(made.words, made.columns)
         panes, base = self._store.load(name)
@@ -107,7 +110,8 @@ class Sketches:
         if base is not None and base.boot == self._arena.boot_id and len(base.counts) == made.words:
             total = base.counts
         nothing = np.zeros(made.words, np.int64)
-        self._series[name] = Series(name, profile, made, history, total, nothing)
+        with self._lock:
+            self._series[name] = Series(name, profile, made, history, total, nothing)
 
     def forget(self, name: str) -> None:
         """A block is counted into no more; what the store keeps of it stays."""
@@ -153,7 +157,10 @@ class Sketches:
         """Forgets a series whose block was freed, once all its panes were taken away."""
         series.history.roll(now)
         if series.history.open_pane() is None and not series.history.closed:
-            self.forget(name)
+            with self._lock:
+                # It may have come back since blocks were looked at, and nobody would watch it then.
+                if self._arena.find(layout.SKETCH, name) is None:
+                    self.forget(name)
 
     def _take(self, series: Series, block: Block, tick: int, now: float) -> None:
         slots = self._arena.slots(block)
