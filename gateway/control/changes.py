@@ -63,7 +63,10 @@ class Changes:
         memory = self._planner.memory
         before = {"plan": memory.plan.number, "refused": len(memory.refused)}
         await self._recorder.record(actor, "reload", "sources", before)
-        memory.forget_refusals()
+        if name is None:
+            memory.forget_refusals()
+        else:
+            memory.retry(name)  # whoever may name this one may not speak for the others
         return await self._planner.apply(name)
 
     async def load(self, actor: Actor, name: str) -> None:

@@ -84,6 +84,14 @@ class Memory:
                 del self.refused[held_id]
                 self.crashes.pop(held_id, None)
 
+    def retry(self, name: str) -> None:
+        """Gives what one model was refused for another chance, but for what is quarantined."""
+        for held_id in list(self.refused):
+            quarantined = self.crashes.get(held_id, 0) >= CRASHES_TO_QUARANTINE
+            if held_id.startswith(f"{name}/") and not quarantined:
+                del self.refused[held_id]
+                self.crashes.pop(held_id, None)
+
     def forget_others(self, ids: Set[str], names: Set[str]) -> None:
         """Forgets what is remembered of all but these deployments and models."""
         self.refused = {held_id: why for held_id, why in self.refused.items() if held_id in ids}
