@@ -115,7 +115,11 @@ def read_head(home: Path) -> Head | None:
         number, digest = (home / FILE).read_text(encoding="ascii").split()
     except FileNotFoundError:
         return None
-    return Head(int(number), digest)
+    head = Head(int(number), digest)
+    hexadecimal = len(digest) == len(GENESIS) and not set(digest) - set("0123456789abcdef")
+    if head.id < 0 or not hexadecimal or (head.id == 0) != (digest == GENESIS):
+        raise ValueError("expected the number of an entry and its hash")
+    return head
 
 
 def write_head(home: Path, head: Head) -> None:

@@ -276,7 +276,16 @@ class Store:
                 self._begin_head(connection)
 
     def _begin_head(self, connection: sqlite3.Connection) -> None:
-        """Notes where the chain begins, before anybody can see that it is there."""
+        """Notes where the chain begins, before anybody can see that it is there.
+
+        A head that is there already is of entries that this database does not hold: evidence.
+        """
+        try:
+            there = chain.read_head(self.home)
+        except (OSError, ValueError):
+            return
+        if there is not None and there.id > 0:
+            return
         query = "SELECT id, hash FROM audit ORDER BY id DESC LIMIT 1"
         newest = connection.execute(query).fetchone()
         try:

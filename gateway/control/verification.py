@@ -56,13 +56,14 @@ class Proof:
         return not self.faults
 
 
-def verify(store: Store, noted: str | None = None) -> Proof:
+def verify(store: Store, noted: str | None = None, gaps: bool = True) -> Proof:
     """Reads the whole audit and checks it, from one snapshot.
 
     Args:
         store: the home's database.
         noted: a head that somebody noted earlier: its entry must still be there. Whoever noted it
             vouches for what was before it: that `audit.head` was missing then is no fault.
+        gaps: that it was missing once is a fault; False for who cannot help it.
     """
     kept, trouble = None, ""
     try:
@@ -77,6 +78,8 @@ def verify(store: Store, noted: str | None = None) -> Proof:
             reading.take(row)
         given = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'audit'").fetchone()
         unexplained = _unexplained(db, reading.count)
+    if not gaps:
+        reading.forgive()
     faults = [*reading.faults, *reading.missing(given[0] if given else 0)]
     if unexplained and not faults:
         faults.append(unexplained)
@@ -139,6 +142,10 @@ class _Reading:
             self.last_at = row["at"]
             if self.first_at is None:
                 self.first_at = row["at"]
+
+    def forgive(self) -> None:
+        """That the head was missing once is no fault."""
+        self._gaps.clear()
 
     def missing(self, given: int) -> Iterator[str]:
         """What should be there and is not, after the last entry.

@@ -407,3 +407,22 @@ def test_a_head_that_cannot_be_written_leaves_nothing_behind(home):
     with pytest.raises(OSError):  # noqa: PT011
         chain.write_head(home, chain.Head(1, "a" * 64))
     assert [path.name for path in home.iterdir()] == [chain.FILE]
+
+
+def test_an_emptied_database_leaves_the_head_that_tells_of_what_it_held(home, store):
+    fill(home)
+    store.close()
+    before = (home / chain.FILE).read_text()
+    for name in ("penstock.db", "penstock.db-wal", "penstock.db-shm"):
+        (home / name).unlink(missing_ok=True)
+    with Store.open(home) as emptied:
+        proof = verify(emptied)
+    assert (home / chain.FILE).read_text() == before
+    assert any("removed from the end" in fault for fault in proof.faults)
+
+
+@pytest.mark.parametrize("text", ["0 anything", f"-1 {'0' * 64}", f"3 {'0' * 64}", "1 xyz", "x"])
+def test_a_head_that_no_entry_can_have_is_told(home, store, text):
+    fill(home)
+    (home / chain.FILE).write_text(text)
+    assert any("cannot be read" in fault for fault in verify(store).faults)
