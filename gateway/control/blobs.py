@@ -90,7 +90,8 @@ class Blobs:
         """
         wanted = sorted(files)
         with _translated("copying"):
-            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Not its parents: a home that was lost is not made anew behind a running server.
+            self._root.mkdir(mode=0o700, exist_ok=True)
             self._sweep()
             aside = Path(tempfile.mkdtemp(prefix=_INCOMING, dir=self._root))
             held = hold(aside)

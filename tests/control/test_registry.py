@@ -332,6 +332,7 @@ def test_half_copied_leftovers_are_swept_up_after_a_day(registry, make, home):
 
 
 def test_a_copy_that_goes_on_is_no_leftover_however_the_clock_jumps(make, home):
+    home.mkdir(exist_ok=True)
     blobs = Blobs(home / "models")
     with blobs.incoming([("m.onnx", make(0))], lambda done, total: None) as slow:
         os.utime(slow.folder, (0, 0))
