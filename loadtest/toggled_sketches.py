@@ -35,6 +35,7 @@ def main() -> int:
     from gateway import config, supervisor, trial, worker
     from gateway.access.secret import server_secret
     from gateway.control import main as control
+    from gateway.control.store import Store
     from gateway.inherited import Launch
     from gateway.monitor import layout
     from kernels import _jit
@@ -75,6 +76,7 @@ def main() -> int:
         control=config.Control(port=0),
         models={"gbt": config.ModelConfig(path=model, profile=profile)},
     )
+    Store.open(home).close()
     launch = Launch(document, home, secret=server_secret(home))
     roles = supervisor.Roles(control.main, run_worker, trial.try_out)
     return supervisor.Supervisor(launch, 1, roles).run()
