@@ -1,0 +1,67 @@
+"""The configuration document: what may be set, its defaults, and every fault with its path.
+
+Knows the shape of the document. Knows nothing of files named on the command line beyond reading
+one, of processes, or of models that exist. `document` is the whole; the other rooms are its parts.
+"""
+
+from __future__ import annotations
+
+from gateway.config.document import (
+    FIXED_SECTIONS,
+    Config,
+    Given,
+    load,
+    override,
+    parse,
+    read_text,
+    scalar,
+)
+from gateway.config.models import ModelConfig, ModelSettings, Padding
+from gateway.config.monitoring import (
+    COLUMN_FIGURES,
+    DATASET_FIGURES,
+    DEFAULT_RULES,
+    AlertRule,
+    Alerts,
+    AlertSink,
+    Metrics,
+    Monitoring,
+)
+from gateway.config.operation import Drain, Limits, Log, Repository, Tracing
+from gateway.config.ports import Access, CertifiedCaller, Control, Jwt, Server, Tls, is_loopback
+from gateway.config.words import Section
+
+__all__ = [
+    "COLUMN_FIGURES",
+    "DATASET_FIGURES",
+    "DEFAULT_RULES",
+    "FIXED_SECTIONS",
+    "Access",
+    "AlertRule",
+    "AlertSink",
+    "Alerts",
+    "CertifiedCaller",
+    "Config",
+    "Control",
+    "Drain",
+    "Given",
+    "Jwt",
+    "Limits",
+    "Log",
+    "Metrics",
+    "ModelConfig",
+    "ModelSettings",
+    "Monitoring",
+    "Padding",
+    "Repository",
+    "Section",
+    "Server",
+    "Tls",
+    "Tracing",
+    "is_loopback",
+    "load",
+    "override",
+    "parse",
+    "read_text",
+    "scalar",
+]

@@ -1,0 +1,194 @@
+"""The whole document: reading it, and laying options and variables over it.
+
+Knows the document's text and its parts. Knows nothing of processes, or of models that exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
+
+from gateway.config.faults import fault_text, place_text, without_value
+from gateway.config.models import NO_SETTINGS, ModelConfig, ModelSettings
+from gateway.config.monitoring import Alerts, Metrics, Monitoring
+from gateway.config.operation import Drain, Limits, Log, Repository, Tracing
+from gateway.config.ports import Access, Control, Server, Tls, is_loopback
+from gateway.config.words import ModelName, Section
+from gateway.errors import ConfigInvalid
+from gateway.yaml_text import read
+
+FIXED_SECTIONS = ("server", "control", "access", "limits", "drain", "log", "tracing")
+"""What was handed out before the workers were forked: a change takes effect at the next start."""
+
+
+class Config(Section):
+    """The whole document."""
+
+    server: Server = Server()
+    control: Control = Control()
+    access: Access = Access()
+    limits: Limits = Limits()
+    drain: Drain = Drain()
+    log: Log = Log()
+    tracing: Tracing = Tracing()
+    monitoring: Monitoring = Monitoring()
+    metrics: Metrics = Metrics()
+    repository: Repository = Repository()
+    alerts: Alerts = Alerts()
+    defaults: ModelSettings = ModelSettings()
+    models: dict[ModelName, ModelConfig] = Field(default_factory=dict)
+
+    @property
+    def control_asks(self) -> bool:
+        """Whether the control port asks for keys: where it is told to, or others can reach it."""
+        return self.access.control == "keys" or not is_loopback(self.control.host)
+
+    def knows_certificate(self, role: str, tls: Tls | None) -> bool:
+        """Whether a certificate shown on a port with this TLS can stand for a role."""
+        if tls is None or tls.client_ca is None:
+            return False
+        return any(one.role == role for one in self.access.certificates)
+
+    @field_validator("access")
+    @classmethod
+    def _certificates_can_be_shown(cls, access: Access, info: ValidationInfo) -> Access:
+        ports = [info.data[name].tls for name in ("server", "control") if name in info.data]
+        if access.certificates and not any(tls and tls.client_ca for tls in ports):
+            raise ValueError("certificates: expected tls.client_ca in server or control")
+        return access
+
+    def settings(self, name: str, hints: Mapping[str, Any] | None = None) -> ModelSettings:
+        """What applies to one model: its own section, else `hints`, else `defaults`, else built in.
+
+        Args:
+            name: the model.
+            hints: values that the model brings along (a config.pbtxt, say).
+        """
+        values: dict[str, Any] = self.defaults.model_dump(exclude_unset=True)
+        values |= dict(hints or {})
+        own = self.models.get(name)
+        if own is not None:
+            values |= own.model_dump(exclude_unset=True, exclude=NO_SETTINGS)
+        return ModelSettings.model_validate(values)
+
+    def profile_of(self, name: str) -> Path | None:
+        """The profile that the document names for a model."""
+        own = self.models.get(name)
+        return None if own is None else own.profile
+
+    def features_of(self, name: str) -> tuple[list[str] | dict[str, list[str]], list[str]]:
+        """What the document calls a model's columns, and those whose whole numbers are names."""
+        own = self.models.get(name)
+        return ([], []) if own is None else (own.feature_names, own.categories)
+
+
+def parse(document: str, source: str = "configuration") -> Config:
+    """Reads and checks a YAML document.
+
+    Raises:
+        ConfigInvalid: with one line per fault: path, what is wrong, what was given.
+    """
+    values, faults = read(document, source)
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        raise ConfigInvalid(f"{source}: expected a mapping, got {type(values).__name__}")
+    found = Config()
+    try:
+        found = Config.model_validate(values)
+    except ValidationError as error:
+        faults += [f"{place_text(fault['loc'])}: {fault_text(fault)}" for fault in error.errors()]
+    if faults:
+        raise ConfigInvalid("\n".join(f"{source}: {fault}" for fault in faults))
+    return found
+
+
+def scalar(text: str, source: str) -> Any:
+    """One value as it would stand in the document: a number, a word, `[a, b]`.
+
+    Raises:
+        ConfigInvalid: it is not YAML.
+    """
+    value, faults = read(text, source)
+    if faults:
+        raise ConfigInvalid("\n".join(f"{source}: {fault}" for fault in faults))
+    return value
+
+
+def read_text(path: Path) -> str:
+    """A document's text.
+
+    Raises:
+        ConfigInvalid: it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigInvalid(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigInvalid(f"{path}: not UTF-8: {error}") from error
+
+
+def load(path: Path | None) -> Config:
+    """Reads a file, or gives the defaults where there is none to read.
+
+    Raises:
+        ConfigInvalid: unreadable, or `parse` finds faults.
+    """
+    if path is None:
+        return Config()
+    return parse(read_text(path), str(path))
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A field that was set besides the document.
+
+    Attributes:
+        path: where it stands in the document.
+        by: the option or variable that set it.
+    """
+
+    path: tuple[str, ...]
+    value: Any
+    by: str
+
+
+def override(config: Config, given: Sequence[Given]) -> Config:
+    """The same document with fields replaced, in their order, and checked again.
+
+    Raises:
+        ConfigInvalid: a value does not fit; the fault names the option or variable. What a
+            variable says is not repeated: in the environment secrets stand beside settings.
+    """
+    merged = config.model_dump(mode="json", exclude_unset=True)
+    for one in given:
+        section = merged
+        for step in one.path[:-1]:
+            if not isinstance(section.get(step), dict):
+                section[step] = {}
+            section = section[step]
+        section[one.path[-1]] = one.value
+    try:
+        return Config.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigInvalid("\n".join(_laid(one, given) for one in error.errors())) from error
+
+
+def _laid(fault: Any, given: Sequence[Given]) -> str:
+    by = _giver(fault["loc"], given)
+    said = fault_text(fault) if by.startswith("--") else without_value(fault)
+    return f"{by}: {place_text(fault['loc'])}: {said}"
+
+
+def _giver(place: tuple[int | str, ...], given: Sequence[Given]) -> str:
+    """Who set what stands at a place: the last whose path leads there or through it."""
+    for one in reversed(given):
+        length = min(len(place), len(one.path))
+        if place[:length] == one.path[:length]:
+            return one.by
+    return "configuration"

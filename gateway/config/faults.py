@@ -1,0 +1,56 @@
+"""How a fault of the document is told: its path, what is wrong, and what was given.
+
+Knows what pydantic says. Knows nothing of what may be set. What may be a secret is not repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+# What is wrong with them is said without what they say.
+_MAY_HOLD_A_SECRET = frozenset(("endpoint", "jwks_url", "headers_file", "key"))
+
+
+def place_text(place: tuple[int | str, ...]) -> str:
+    """A path as people write it: `models.fraud.padding.buckets[0]`."""
+    text = ""
+    for step in place:
+        if step == "[key]":  # the name itself is at fault; it is the step before
+            continue
+        if isinstance(step, str) and not step.isprintable():
+            step = repr(step)[1:-1]
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+    return text or "(document)"
+
+
+def fault_text(fault: Any) -> str:
+    """What is wrong, and what was given where that may be shown."""
+    said = without_value(fault)
+    known = fault["type"] != "extra_forbidden"
+    return f"{said}{_given_text(fault['loc'], fault['input'])}" if known else said
+
+
+def without_value(fault: Any) -> str:
+    """What is wrong alone."""
+    if fault["type"] == "extra_forbidden":
+        return "no such setting"
+    said: str = fault["msg"].removeprefix("Value error, ")
+    return f"{said[:1].lower()}{said[1:]}"
+
+
+def _given_text(place: tuple[int | str, ...], value: Any) -> str:
+    """What was given, where it can be shown: no secret stands in the document, unless by mistake.
+
+    An address may have a password in it, a path may be what the file should hold, and whatever is
+    no single value may have either somewhere.
+    """
+    if isinstance(value, Mapping):
+        return ", got a mapping"
+    if isinstance(value, list):
+        return ", got a list"
+    text = repr(value)
+    secret = bool(place) and place[-1] in _MAY_HOLD_A_SECRET
+    if secret or any(sign in text for sign in ("@", "://", "-----")):
+        return ", got what is not repeated here"
+    return f", got {text[:77]}..." if len(text) > 80 else f", got {text}"

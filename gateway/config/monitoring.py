@@ -1,0 +1,191 @@
+"""The parts of the document that are about what is counted, shown and told of live traffic."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from gateway.config.words import Name, Section
+
+
+class Monitoring(Section):
+    """What live values are held against. See docs/monitoring.md."""
+
+    enabled: bool = Field(True, description="false: no value is counted")
+    # With so many, the largest error of any share of a reference is 2 % (95 times of 100).
+    reference_rows: int = Field(
+        5000,
+        ge=0,
+        le=1_000_000,
+        description="a model without a profile is held against so many first live rows; 0: against"
+        " nothing",
+    )
+
+
+class Metrics(Section):
+    """What `/metrics` says of the columns of watched models. See docs/monitoring.md."""
+
+    # Long enough for some rows of thin traffic, short enough to see an alarm end.
+    window_s: float = Field(600.0, ge=60, le=30 * 86_400, description="how far figures look back")
+    max_features: int = Field(
+        50,
+        ge=0,
+        le=10_000,
+        description="features, and as many outputs, of a version; where there are more, those with"
+        " the most evidence; each has some 25 series",
+    )
+    bins: dict[Name, Annotated[list[Name], Field(max_length=100)]] = Field(
+        default_factory=dict,
+        description="by model: features and outputs whose bins are counted, joined to 10 at most",
+    )
+
+
+COLUMN_FIGURES = (
+    *("verdict", "psi", "psi_null_p95", "ks", "ks_bound", "ks_p_value", "js", "hellinger"),
+    *("wasserstein", "chi2", "chi2_p_value", "l_infinity", "mean", "std", "min", "max"),
+    *("missing_ratio", "below_ratio", "above_ratio", "infinite_ratio", "wrong_type_ratio"),
+    *("unseen_ratio", "distance", "log10_e", "rows"),
+)
+
+
+DATASET_FIGURES = (
+    *("verdict", "prediction_verdict", "drifting_features", "drifting_share"),
+    *("rows", "skipped_rows", "skipped_ratio"),
+)
+
+
+_VERDICT_FIGURES = ("verdict", "prediction_verdict")
+_Level = float | Literal["watch", "drift"]
+
+
+class AlertRule(Section):
+    """When something that is reported of a model's traffic is told. See docs/monitoring.md."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")
+    models: list[Name] = Field(["*"], min_length=1, description="`*`: every model")
+    of: Literal["features", "outputs", "columns", "dataset"] = Field(
+        "columns", description="columns: features and outputs; dataset: figures of the whole window"
+    )
+    figure: str = Field("verdict", description="a field of the drift report, or skipped_ratio")
+    comparison: Literal[">", ">=", "<", "<="] = ">="
+    threshold: _Level = Field("drift", description="a number; of a verdict, watch or drift")
+    clear: _Level | None = Field(
+        None, description="what it must be on the other side of to be resolved; none: threshold"
+    )
+    window_s: float | None = Field(
+        None,
+        ge=60,
+        le=30 * 86400,
+        description="none, for columns' verdicts: looks back by rows",
+    )
+    min_rows: int = Field(200, ge=0, description="fewer in the window tell nothing")
+    every_s: float = Field(10.0, ge=1, le=86400, description="between two panes, the evaluations")
+    panes: int = Field(1, ge=1, le=60, description="that must meet the condition")
+    of_last: int = Field(1, ge=1, le=60, description="panes that are looked at")
+    clear_panes: int = Field(3, ge=1, le=1000, description="clear ones in a row that resolve it")
+    severity: Literal["info", "warning", "critical"] = "warning"
+    cooldown_s: float = Field(
+        3600.0, ge=0, le=30 * 86400, description="shortest time between two tellings that it fires"
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        known = DATASET_FIGURES if self.of == "dataset" else COLUMN_FIGURES
+        if self.figure not in known:
+            raise ValueError(f"figure: expected one of {', '.join(known)}")
+        worded = self.figure in _VERDICT_FIGURES
+        levels = (self.threshold, self.threshold if self.clear is None else self.clear)
+        if any(isinstance(one, str) != worded for one in levels):
+            raise ValueError("threshold, clear: expected watch or drift of a verdict, else numbers")
+        if worded and self.comparison != ">=":
+            raise ValueError("comparison: expected >= of a verdict")
+        if self.window_s is None and (self.of == "dataset" or self.figure != "verdict"):
+            raise ValueError("window_s: expected one, but for verdicts of columns")
+        if self.panes > self.of_last:
+            raise ValueError("panes: expected at most of_last")
+        return self
+
+    @field_validator("clear")
+    @classmethod
+    def _not_further(cls, clear: _Level | None, info: ValidationInfo) -> _Level | None:
+        threshold = info.data.get("threshold")
+        if isinstance(clear, float) and isinstance(threshold, float):
+            above = info.data.get("comparison", "").startswith(">")
+            if (clear > threshold) if above else (clear < threshold):
+                raise ValueError("expected nothing that meets the condition by itself")
+        return clear
+
+
+class AlertSink(Section):
+    """Where alarms are sent. What opens its door comes from files or the environment alone."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")
+    kind: Literal["webhook", "cloudevents", "alertmanager", "alertmanager_api"] = Field(
+        "webhook",
+        description="alertmanager: what it sends to receivers; alertmanager_api: what it takes",
+    )
+    # Neither a password nor a token has a place in this document.
+    url: str | None = Field(None, pattern=r"^https?://[^/@?#\s]+(/[^?#\s]*)?$")
+    url_file: Path | None = Field(None, description="holds the URL, where that is a secret")
+    secret_file: Path | None = Field(None, description="signs what is sent, with HMAC-SHA256")
+    secret_env: str | None = Field(None, pattern=r"^[A-Z_][A-Z0-9_]*$")
+    headers_file: Path | None = Field(None, description="more headers, `name: value` a line")
+    severities: list[Literal["info", "warning", "critical"]] = Field(
+        ["info", "warning", "critical"], min_length=1
+    )
+    timeout_s: float = Field(10.0, gt=0, le=60)
+    max_attempts: int = Field(10, ge=1, le=100, description="then it is kept as a dead letter")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.url is None) == (self.url_file is None):
+            raise ValueError("expected either url or url_file")
+        if self.secret_file is not None and self.secret_env is not None:
+            raise ValueError("expected either secret_file or secret_env")
+        return self
+
+
+DEFAULT_RULES = (
+    # The verdict holds however often one looks, so it is believed at once.
+    AlertRule(name="drift", clear="watch", every_s=1, clear_panes=10),
+    AlertRule(
+        name="skipped_rows",
+        of="dataset",
+        figure="skipped_ratio",
+        threshold=0.01,
+        clear=0.001,
+        window_s=600,
+        panes=3,
+        of_last=5,
+    ),
+)
+
+
+class Alerts(Section):
+    """Which figures raise alarms, and where those go. A change takes effect at once."""
+
+    default_rules: bool = Field(True, description="the rules drift and skipped_rows are in force")
+    rules: list[AlertRule] = Field(
+        default_factory=list, max_length=200, description="one of a default's name replaces it"
+    )
+    sinks: list[AlertSink] = Field(default_factory=list, max_length=20)
+    log: bool = Field(True, description="alarms are told in the log, too")
+
+    @field_validator("rules", "sinks")
+    @classmethod
+    def _once(cls, some: list[Any]) -> list[Any]:
+        names = Counter(one.name for one in some)
+        twice = [name for name, times in names.items() if times > 1]
+        if twice:
+            raise ValueError(f"expected each name once, got '{twice[0]}' again")
+        return some
+
+    @property
+    def in_force(self) -> tuple[AlertRule, ...]:
+        """The default rules, where they are wanted, and those of the document."""
+        defaults = DEFAULT_RULES if self.default_rules else ()
+        named = {rule.name: rule for rule in (*defaults, *self.rules)}
+        return tuple(named.values())
