@@ -14,7 +14,6 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import onnxruntime as ort
@@ -25,19 +24,15 @@ from gateway.access.certificates import CertificateRing
 from gateway.access.keyring import Keyring
 from gateway.access.tokens import token_verifier
 from gateway.control import (
-    alert_operations,
     audit_operations,
     config_operations,
     drift_metrics,
-    drift_operations,
     key_operations,
     views,
 )
 from gateway.control import memory as memories
 from gateway.control.access import COUNT_S, LOOK_S, WRITE_S, Access, Usage
 from gateway.control.admin import Admin, operations
-from gateway.control.alert_store import AlertStore
-from gateway.control.alerting import Alerting
 from gateway.control.announcement import announce, still_loading
 from gateway.control.api import build_app
 from gateway.control.audit import Actor, Audit, by_itself, by_signal
@@ -46,11 +41,8 @@ from gateway.control.callers import Known
 from gateway.control.certificates import PortCertificates
 from gateway.control.certified import Certified
 from gateway.control.changes import Changes
-from gateway.control.deliveries import Deliveries
-from gateway.control.desired import Candidate, Sources
-from gateway.control.drift import Drift
-from gateway.control.freezing import Freezing
-from gateway.control.gauges import Gauges, Reading
+from gateway.control.desired import Sources
+from gateway.control.gauges import Reading
 from gateway.control.in_force import InForce
 from gateway.control.jwks import Jwks
 from gateway.control.keys import Keys
@@ -58,22 +50,19 @@ from gateway.control.links import Links
 from gateway.control.lookout import Lookout
 from gateway.control.memory import Memory
 from gateway.control.metrics import Info, Metrics
-from gateway.control.panes import PaneStore
+from gateway.control.monitoring import Monitoring
 from gateway.control.planner import Planner
 from gateway.control.port import Port
 from gateway.control.recorder import Recorder
-from gateway.control.references import kept, watched
 from gateway.control.registry import Registry
 from gateway.control.revisions import Revisions
 from gateway.control.self_references import SelfReferences
-from gateway.control.sketches import Series, Sketches
 from gateway.control.store import Store
 from gateway.control.tracing import Export, Exporter, read_headers
 from gateway.control.trials import Trials
 from gateway.control.troubles import Troubles
 from gateway.errors import GatewayError
 from gateway.inherited import Inherited
-from gateway.monitor import layout
 from gateway.monitor.arena import (
     BORN_NS,
     EPOCH,
@@ -82,7 +71,6 @@ from gateway.monitor.arena import (
     READY,
     STATE,
 )
-from gateway.plan import Taken
 
 log = logging.getLogger("penstock.control")
 
@@ -144,39 +132,27 @@ class Control:
         self._links = Links([ends[0] for ends in self._inherited.links], self._mail, self._heard)
         self._trials = Trials(self._supervisor, self._epoch)
         self._blocks = Blocks(arena, time.monotonic)
-        self._counting = ThreadPoolExecutor(1, "counting")
-        self._panes = PaneStore(self._launch.home)
-        self._sketches = Sketches(arena, self._panes, time.monotonic, time.time)
+        self._monitoring = Monitoring(
+            arena,
+            self._blocks,
+            self._store,
+            self._launch.home,
+            own,
+            lambda: self._in_force.config,
+            lambda: self._planner.memory.plan,
+            self._troubles,
+        )
         self._planner = Planner(
             memory,
             self._links,
             self._blocks.allocate,
-            self._watched,
+            self._monitoring.take,
             self._trials.try_out,
             self._lookout.gather,
             lambda known: memories.write(keepsake, known),
             self._blocks.want,
             LOAD_DEADLINE_S,
             self._recorder.note,
-        )
-
-        self._freezing = Freezing(arena, own, lambda: self._planner.memory.plan, time.monotonic)
-        self._drift = Drift(self._series, self._freezing.progress)
-        self._gauges = Gauges(
-            self._drift, lambda: self._in_force.config.metrics.window_s, self._counting
-        )
-        self._alarms = AlertStore(self._store)
-        self._deliveries = Deliveries(
-            self._alarms, lambda: self._in_force.config.alerts.sinks, self._troubles
-        )
-        self._alerting = Alerting(
-            self._drift,
-            self._alarms,
-            self._deliveries,
-            lambda: self._in_force.config.alerts,
-            lambda: self._sketches.now,
-            self._troubles,
-            self._counting,
         )
 
         async def reread(actor: Actor) -> None:
@@ -202,22 +178,22 @@ class Control:
         keyring = Keyring(secret, verifier)
         self._access = Access(self._store, self._keys, keyring, certified, tables)
         if jwt is not None and verifier is not None:
-            kept = self._run_dir / "jwks.json"
-            self._jwks = Jwks(jwt, verifier, tables, kept, self._recorder.note)
+            last_keys = self._run_dir / "jwks.json"
+            self._jwks = Jwks(jwt, verifier, tables, last_keys, self._recorder.note)
         loop.add_reader(self._supervisor.fileno(), self._hear_supervisor)
         self._export = self._start_export()
         self._spawn(self._begin())
         self._spawn(self._watch_registry())
-        self._spawn(self._again_and_again("counts", self._count, TICK_S))
-        self._spawn(self._again_and_again("first rows", self._freezing.look, TICK_S))
-        self._spawn(self._again_and_again("alarms", self._alert, TICK_S))
+        for who, job in self._monitoring.jobs():
+            self._spawn(self._again_and_again(who, job, TICK_S))
         # Whoever asks first may have a key already.
         await self._went_well("keys", self._access.refresh())
         # A revoked key stops in a fraction of a second, whoever revoked it.
         self._spawn(self._again_and_again("keys", self._access.look, LOOK_S))
         self._spawn(self._watch_usage())
         if self._jwks is not None:
-            self._spawn(self._watch_jwks(self._jwks))
+            # Follows the identity provider's keys.
+            self._spawn(self._again_and_again("jwks", self._jwks.look, COUNT_S))
         self._spawn(self._certificates.watch())
         self._beat()
         await self._serve(stop)
@@ -227,16 +203,14 @@ class Control:
         self._planner.close()
         for task in self._tasks:
             task.cancel()
-        await self._deliveries.close()
+        # None of them goes on beside what is closed now.
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._monitoring.close()
         self._usage.count()
         with contextlib.suppress(GatewayError):  # a full disk keeps nobody from leaving
             self._usage.write()
         self._recorder.close()
         await recording
-        self._counting.shutdown()
-        self._sketches.look()
-        self._panes.save(*self._sketches.due(everything=True), self._sketches.now)
-        self._panes.close()
         self._store.close()
 
     def _start_export(self) -> Export | None:
@@ -276,8 +250,7 @@ class Control:
                 self._planner.hints,
             ),
             *key_operations.operations(self._keys, self._access.refresh),
-            *drift_operations.operations(self._drift, self._counting),
-            *alert_operations.operations(self._alerting, self._alarms, self._deliveries),
+            *self._monitoring.operations(),
         )
         self._port = port = Port(
             build_app(table, self._known()),
@@ -304,41 +277,13 @@ class Control:
         while not await self._went_well("start", self._planner.apply()):  # noqa: ASYNC110
             await asyncio.sleep(RETRY_S)
         slow.cancel()
-        self._ready = True
+        self._ready = self._monitoring.settled = True
         plan = self._planner.memory.plan
         serving = {route.name: route.version for route in plan.routes}
         try:
             await asyncio.to_thread(announce, self._inherited, serving, plan.absent)
         except OSError as error:
             log.error("%s: where this server listens cannot be announced", error)
-
-    def _watched(self, candidate: Candidate) -> tuple[Taken, ...]:
-        if candidate.wish is not None:
-            return kept(self._blocks, candidate.name, candidate.version, candidate.wish)
-        found = watched(self._blocks, candidate.name, candidate.version, candidate.reference)
-        if found and candidate.reference is not None:
-            key = layout.sketch_key(candidate.name, candidate.version, found[0].digest)
-            self._sketches.watch(key, candidate.reference.profile)
-        return found
-
-    async def _count(self) -> None:
-        """Takes what workers counted, judges it and keeps it, on the thread that histories have."""
-        await asyncio.get_running_loop().run_in_executor(self._counting, self._tick)
-
-    def _tick(self) -> None:
-        self._sketches.look()
-        self._drift.look()
-        panes, bases = self._sketches.due()
-        if panes:
-            self._panes.save(panes, bases, self._sketches.now)
-
-    async def _alert(self) -> None:
-        """Evaluates the rules of alarms once it is known what should run."""
-        if not self._alerting.started:
-            await self._alerting.start()
-        if self._ready:
-            plan = self._planner.memory.plan
-            await self._alerting.look({(held.name, held.version) for held in plan.held})
 
     def _beat(self) -> None:
         """Lets the supervisor see that this loop turns."""
@@ -370,15 +315,6 @@ class Control:
 
         await self._again_and_again("uses of keys", count, 0.0)
 
-    async def _watch_jwks(self, jwks: Jwks) -> None:
-        """Follows the identity provider's keys."""
-        while True:
-            try:
-                await jwks.look()
-            except Exception as error:
-                self._log(error)
-            await asyncio.sleep(COUNT_S)
-
     async def _again_and_again(
         self, who: str, work: Callable[[], Awaitable[object]], pause_s: float
     ) -> None:
@@ -402,27 +338,12 @@ class Control:
         return views.status(arena, self._links, plan, self._ready, self._draining)
 
     def _models(self) -> list[dict[str, Any]]:
-        return views.models(self._planner.memory.plan, self._references())
-
-    def _series(self) -> tuple[Series, ...]:
-        """Those that deployments count into by the newest plan."""
-        named = {block.offset: block.name for block in self._inherited.arena.blocks(layout.SKETCH)}
-        watched = self._planner.memory.plan.watched.values()
-        names = {named.get(one.block) for some in watched for one in some}
-        return tuple(one for one in self._sketches.series() if one.name in names)
-
-    def _references(self) -> dict[tuple[str, int], dict[str, Any]]:
-        """What each version's traffic is held against, or how far it is from that."""
-        found = {key: views.waiting(one) for key, one in self._freezing.progress().items()}
-        for series in self._series():
-            name, version, _, _, digest = layout.sketch_of(series.name)
-            found[name, version] = views.reference(digest, series.profile)
-        return found
+        return views.models(self._planner.memory.plan, self._monitoring.references())
 
     async def _render_metrics(self, accept: str, triton: bool) -> tuple[bytes, str]:
         reading = Reading((), 0.0)
         try:
-            reading = await self._gauges.fresh()
+            reading = await self._monitoring.gauges.fresh()
         except Exception as error:  # what fails must not hide what else there is to see
             self._troubles.met("figures of drift", error)
         else:
@@ -446,8 +367,8 @@ class Control:
             key_last_seen=seen,
             certificates=self._certificates.facts(),
             traced={} if self._export is None else self._export.counts,
-            alerts_firing=self._alerting.firing(),
-            alert_deliveries=list(self._deliveries.counts.items()),
+            alerts_firing=self._monitoring.alerting.firing(),
+            alert_deliveries=list(self._monitoring.deliveries.counts.items()),
             connections=self._port.counts.open,
             port_refusals=self._port.counts.refusals,
             drift=drift_metrics.families(reading.evaluated, settings, reading.took_s),

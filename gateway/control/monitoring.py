@@ -1,0 +1,156 @@
+"""What control makes of live values: histories, verdicts, references, alarms.
+
+Knows which room does what with counts, and the one thread that histories belong to. Knows nothing
+of plans beyond reading the newest, of HTTP, or of how anything is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from gateway.config import Config
+from gateway.control import alert_operations, drift_operations, views
+from gateway.control.alert_store import AlertStore
+from gateway.control.alerting import Alerting
+from gateway.control.blocks import Blocks
+from gateway.control.deliveries import Deliveries
+from gateway.control.desired import Candidate
+from gateway.control.drift import Drift
+from gateway.control.freezing import Freezing
+from gateway.control.gauges import Gauges
+from gateway.control.operations import Operation
+from gateway.control.panes import PaneStore
+from gateway.control.references import kept, watched
+from gateway.control.self_references import SelfReferences
+from gateway.control.sketches import Series, Sketches
+from gateway.control.store import Store
+from gateway.control.troubles import Troubles
+from gateway.monitor import layout
+from gateway.monitor.arena import Arena
+from gateway.plan import Plan, Taken
+
+Job = tuple[str, Callable[[], Awaitable[None]]]
+
+
+class Monitoring:
+    """Lives on control's event loop.
+
+    Attributes:
+        gauges: figures for `/metrics`.
+        alerting: alarms.
+        deliveries: who is told of them.
+    """
+
+    def __init__(
+        self,
+        arena: Arena,
+        blocks: Blocks,
+        store: Store,
+        home: Path,
+        own: SelfReferences,
+        config: Callable[[], Config],
+        plan: Callable[[], Plan],
+        troubles: Troubles,
+    ) -> None:
+        """Makes the rooms.
+
+        Args:
+            arena: shared memory.
+            blocks: of it, allocated here for what is counted.
+            store: the home's database.
+            home: the home.
+            own: references that models make of their first rows.
+            config: what is in force.
+            plan: the newest.
+            troubles: told of what goes wrong again and again.
+        """
+        self._arena = arena
+        self._blocks = blocks
+        self._plan = plan
+        self._counting = ThreadPoolExecutor(1, "counting")
+        self._panes = PaneStore(home)
+        self._sketches = Sketches(arena, self._panes, time.monotonic, time.time)
+        self._freezing = Freezing(arena, own, plan, time.monotonic)
+        self._drift = Drift(self._series, self._freezing.progress)
+        self._alarms = AlertStore(store)
+        self.gauges = Gauges(self._drift, lambda: config().metrics.window_s, self._counting)
+        self.deliveries = Deliveries(self._alarms, lambda: config().alerts.sinks, troubles)
+        self.alerting = Alerting(
+            self._drift,
+            self._alarms,
+            self.deliveries,
+            lambda: config().alerts,
+            lambda: self._sketches.now,
+            troubles,
+            self._counting,
+        )
+        self.settled = False
+        """It is known what should run: alarms may be evaluated."""
+
+    def take(self, candidate: Candidate) -> tuple[Taken, ...]:
+        """What a version's values go into."""
+        if candidate.wish is not None:
+            return kept(self._blocks, candidate.name, candidate.version, candidate.wish)
+        found = watched(self._blocks, candidate.name, candidate.version, candidate.reference)
+        if found and candidate.reference is not None:
+            key = layout.sketch_key(candidate.name, candidate.version, found[0].digest)
+            self._sketches.watch(key, candidate.reference.profile)
+        return found
+
+    def jobs(self) -> tuple[Job, ...]:
+        """What is to be done about once a second, each by its name for the log."""
+        return ("counts", self._count), ("first rows", self._freezing.look), ("alarms", self._alert)
+
+    def operations(self) -> tuple[Operation, ...]:
+        """What can be asked through the control port."""
+        return (
+            *drift_operations.operations(self._drift, self._counting),
+            *alert_operations.operations(self.alerting, self._alarms, self.deliveries),
+        )
+
+    def references(self) -> dict[tuple[str, int], dict[str, Any]]:
+        """What each version's traffic is held against, or how far it is from that."""
+        found = {key: views.waiting(one) for key, one in self._freezing.progress().items()}
+        for series in self._series():
+            name, version, _, _, digest = layout.sketch_of(series.name)
+            found[name, version] = views.reference(digest, series.profile)
+        return found
+
+    async def close(self) -> None:
+        """Keeps what has been counted until now."""
+        await self.deliveries.close()
+        self._counting.shutdown()
+        self._sketches.look()
+        self._panes.save(*self._sketches.due(everything=True), self._sketches.now)
+        self._panes.close()
+
+    # ---- once a second --------------------------------------------------------------------------
+
+    async def _count(self) -> None:
+        """Takes what workers counted, judges it and keeps it, on the thread that histories have."""
+        await asyncio.get_running_loop().run_in_executor(self._counting, self._tick)
+
+    def _tick(self) -> None:
+        self._sketches.look()
+        self._drift.look()
+        panes, bases = self._sketches.due()
+        if panes:
+            self._panes.save(panes, bases, self._sketches.now)
+
+    async def _alert(self) -> None:
+        if not self.alerting.started:
+            await self.alerting.start()
+        if self.settled:
+            held = self._plan().held
+            await self.alerting.look({(one.name, one.version) for one in held})
+
+    def _series(self) -> tuple[Series, ...]:
+        """Those that deployments count into by the newest plan."""
+        named = {block.offset: block.name for block in self._arena.blocks(layout.SKETCH)}
+        names = {named.get(one.block) for some in self._plan().watched.values() for one in some}
+        return tuple(one for one in self._sketches.series() if one.name in names)
