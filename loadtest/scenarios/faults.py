@@ -75,7 +75,7 @@ def _kill_one(bench: Bench, ours: Penstock, stream: Any) -> dict[str, Any]:
     worker = ours.status()["workers"][0]
     load = bench.start_load(stream, seconds=4.0)
     load.started()
-    time.sleep(1.0)
+    time.sleep(1.0)  # in the middle of the load
     killed_at = time.perf_counter()
     os.kill(worker["pid"], signal.SIGKILL)
     run = load.result()["streams"]["gbt"]
@@ -106,7 +106,7 @@ def _wait_for_workers(ours: Penstock, count: int) -> None:
         workers = ours.status()["workers"]
         if sum(worker["state"] == "ready" for worker in workers) >= count:
             return
-        time.sleep(0.05)
+        time.sleep(0.05)  # the control port is asked: it tells nobody by itself
     raise RuntimeError(f"expected {count} ready workers within {BACK_S:g} s, got {workers}")
 
 

@@ -5,11 +5,8 @@ Knows the contestants and the target. Knows nothing of how load or servers work.
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
-from statistics import median
-from typing import Any
 
 import numpy as np
 
@@ -18,16 +15,11 @@ from gateway.models.signature import signature
 from gateway.profiles import beside
 from gateway.profiles.builder import Builder
 from gateway.profiles.plans import plan_frames
-from loadtest import bodies
+from loadtest import bodies, toggled
 from loadtest.bench import INFER, Bench
-from loadtest.toggled_sketches import FILE
 from loadtest.turns import Measure, Result
 
 REFERENCE_ROWS = 5000
-# Turns of half a second; the first ones warm up.
-WARM_TURNS = 6
-LOAD_S = 4
-"""For each of twenty rounds."""
 
 
 def monitoring_on_and_off(bench: Bench) -> list[Result]:
@@ -38,23 +30,14 @@ def monitoring_on_and_off(bench: Bench) -> list[Result]:
     _profile(model, profile)
     args = [str(model), str(profile), str(home)]
     ours = bench.program("toggled_sketches", args, target, pool)
-    skipped = len(_turns(home))
-    faults = bench.fastest(ours.port, target, pool, seconds=bench.turns(20) * LOAD_S).faults
-    turns = _turns(home)[skipped + WARM_TURNS : -1]
-    if not all(one["blocks"] for one in turns):
+    turns, faults = toggled.loaded(bench, home, ours.port, target, pool)
+    if not turns or not all(one["blocks"] for one in turns):
         raise RuntimeError("the profile was not taken up: nothing was counted")
-    rates = [(one["counts"], one["requests"] / one["s"]) for one in turns]
-    # Each against the mean of its two neighbours: a drift of the machine's speed cancels out.
-    shares = [
-        rates[place][1] / ((rates[place - 1][1] + rates[place + 1][1]) / 2)
-        for place in range(1, len(rates) - 1)
-        if rates[place][0]
-    ]
-    detail: dict[str, Any] = {
-        name: round(median(rate for counts, rate in rates if counts is wanted))
-        for name, wanted in (("counting_rps", True), ("not_counting_rps", False))
+    detail = {
+        "counting_rps": toggled.median_rate(turns, on=True),
+        "not_counting_rps": toggled.median_rate(turns, on=False),
     }
-    measure = Measure("share of the requests/s without", shares, ">=", 0.97)
+    measure = Measure("share of the requests/s without", toggled.shares(turns), ">=", 0.97)
     title = "Every value of 30 features counted against none, toggled inside one worker"
     return [Result("monitoring-on-and-off", title, [measure], detail=detail, faults=faults)]
 
@@ -69,7 +52,3 @@ def _profile(model: Path, path: Path) -> None:
     with Builder(plans) as builder:
         builder.add(len(rows), inputs, outputs)
         beside.save(builder.build(), path)
-
-
-def _turns(home: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (home / FILE).read_text().splitlines()]
