@@ -132,6 +132,7 @@ def simulate_column(
     upto = np.zeros((panes + 1, BINS), np.int64)  # at the start of each pane
     grouped_upto = np.zeros((panes + 1, width), np.int64)
     now, grouped = np.zeros(BINS, np.int64), np.zeros(width, np.int64)
+    learnt = np.zeros(width, np.int64)  # what the design effect has seen
     live, window = np.zeros(width, np.int64), np.zeros(BINS, np.int64)
     filling = np.zeros((dependence.SCALES, 1, width), np.int64)
     previous = np.zeros_like(filling)
@@ -161,6 +162,25 @@ def simulate_column(
             grouped[group_of[bin]] += 1
         rows = (second + 1) * rate
         pane = second // PANE_S
+        for group in range(width):
+            fresh_counts[0, group] = grouped[group] - learnt[group]
+        learnt[:] = grouped
+        dependence.tick(
+            second + 1,
+            fresh_counts,
+            one,
+            shares.reshape(1, -1),
+            scores.reshape(1, 2, -1),
+            filling,
+            previous,
+            sums,
+            pairs,
+        )
+        dependence.estimate(sums, pairs, min_pairs, min_batch, caution, effect)
+        effect[0] = 1.0 + margin * (effect[0] - 1.0)
+        if not math.isnan(effect[0]) and (math.isnan(trusted) or effect[0] < trusted):
+            next_look[:] = 0  # a smaller effect makes more of what was passed over
+            trusted = effect[0] * 0.7
         if not math.isnan(effect[0]):
             d = effect[0]
             for at in range(len(lookback)):
@@ -199,26 +219,8 @@ def simulate_column(
                         )
                     )
         if second % PANE_S == PANE_S - 1:
-            for group in range(width):
-                fresh_counts[0, group] = grouped[group] - grouped_upto[pane, group]
             upto[pane + 1] = now
             grouped_upto[pane + 1] = grouped
-            dependence.tick(
-                pane + 1,
-                fresh_counts,
-                one,
-                shares.reshape(1, -1),
-                scores.reshape(1, 2, -1),
-                filling,
-                previous,
-                sums,
-                pairs,
-            )
-            dependence.estimate(sums, pairs, min_pairs, min_batch, caution, effect)
-            effect[0] = 1.0 + margin * (effect[0] - 1.0)
-            if effect[0] < trusted or math.isnan(trusted):
-                next_look[:] = 0  # a smaller effect makes more of what was passed over
-            trusted = effect[0] * 0.7
     return found, effect[0]
 
 

@@ -60,6 +60,7 @@ def by_the_product(options):
     upto = np.concatenate([np.zeros((1, BINS), np.int64), per_second.cumsum(axis=0)])
     learnt, alarm = DesignEffect.unknown(1), None
     for second in range(options.seconds):
+        learnt.add(base, per_second[second][None])
         effect = learnt.estimate()
         rows = (second + 1) * options.rate
         for wanted in LOOKBACK_ROWS:
@@ -67,8 +68,6 @@ def by_the_product(options):
             window = upto[second + 1] - upto[start]
             if alarm is None and judge(base, window[None], effect).overall == "drift":
                 alarm = second
-        if second % PANE_S == PANE_S - 1:
-            learnt.add(base, (upto[second + 1] - upto[second + 1 - PANE_S])[None])
     return alarm, learnt.estimate()[0]
 
 
