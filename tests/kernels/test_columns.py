@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from kernels import columns
 from kernels.columns import COLUMN_HEAD, count_ids, count_rows
 from kernels.layouts import Categories, Ids, Numeric, compile_layout, exact_points
-from kernels.readings import read_block
 from tests import reference
+from tests.kernels.slots import read_block
 
 SEED = 20250301
 GUARD = 4096  # words on either side of a slot that nobody may write

@@ -1,6 +1,6 @@
-"""Reads what the counting kernels left in a slot, and adds readings up.
+"""Reads what the counting kernels left in a slot, word by word as `kernels.columns` lays them out.
 
-Knows the words of a slot and of a layout's columns. Knows nothing of windows or statistics.
+The product reads all slots of a block at once (`gateway.profiles.live.Places`).
 """
 
 from __future__ import annotations
@@ -95,38 +95,4 @@ def _moments(block: Words, offsets: Words, tick: int) -> Moments:
         word(2, 0.0),
         word(3, np.inf),
         word(4, -np.inf),
-    )
-
-
-def merge(one: Reading, other: Reading) -> Reading:
-    """Both together: two workers' slots, or two hosts', of equal layout.
-
-    Counts come out the same in any order; sums of floats do but for their last bits.
-
-    Raises:
-        ValueError: they are of different layouts.
-    """
-    if one.special.shape != other.special.shape or one.bins.shape != other.bins.shape:
-        raise ValueError(
-            f"merge: expected {one.special.shape[0]} columns and {len(one.bins)} bins,"
-            f" got {other.special.shape[0]} and {len(other.bins)}"
-        )
-    return Reading(
-        one.rows + other.rows,
-        one.batches + other.batches,
-        max(one.last_ms, other.last_ms),
-        one.special + other.special,
-        one.bins + other.bins,
-        merge_moments(one.moments, other.moments),
-    )
-
-
-def merge_moments(one: Moments, other: Moments) -> Moments:
-    """Of both one's values and the other's."""
-    return Moments(
-        one.n + other.n,
-        one.total + other.total,
-        one.squares + other.squares,
-        np.minimum(one.least, other.least),
-        np.maximum(one.most, other.most),
     )
