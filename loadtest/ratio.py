@@ -96,7 +96,7 @@ def first_answer(
                 return bytes(answer.read())
         except OSError as error:
             last = str(error)
-            time.sleep(0.1)
+            time.sleep(0.1)  # any server, of which only its port is known
     raise RuntimeError(f"no 2xx from {url}: {last}\n{server.words() if server else ''}")
 
 

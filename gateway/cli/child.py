@@ -96,7 +96,7 @@ class ServerProcess:
                 )
             if self._is_ready():
                 return
-            time.sleep(0.02)
+            time.sleep(0.02)  # it is another program, which tells of itself in a file
         raise Unavailable(f"the server was not ready within {within_s:.0f} s:\n{self.log}")
 
     def _is_ready(self) -> bool:

@@ -157,7 +157,7 @@ def _environment() -> dict[str, str]:
 
 def _start(server: ServerProcess) -> None:
     start = time.monotonic()
-    progress(f"starting a server for {MODEL}.onnx (the first start compiles for some seconds)")
+    progress(f"starting a server for {MODEL}.onnx (the first start compiles for 15 s or so)")
     server.wait_ready()
     progress(
         f"ready after {time.monotonic() - start:.1f} s on port {server.port}; sending requests"

@@ -188,7 +188,7 @@ class Line(_Settings):
                 return call.read(self._send(call, deadline, tried))
             except GatewayError as error:
                 pause = self._pause_s(error, call, deadline, tried)
-            time.sleep(pause)
+            time.sleep(pause)  # between two tries, as the server asked or ever longer
         raise AssertionError("tries do not end")
 
     def _send(self, call: Call[Any], deadline: Deadline, tried: int) -> Reply:

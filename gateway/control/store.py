@@ -251,7 +251,7 @@ class Store:
                 busy = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
                 if not busy or time.monotonic() > deadline:
                     raise
-            time.sleep(BUSY_RETRY_S)
+            time.sleep(BUSY_RETRY_S)  # SQLite, which would wait otherwise, does not here
 
     def _migrate(self) -> None:
         with self.read() as connection:

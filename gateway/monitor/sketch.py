@@ -19,6 +19,7 @@ import asyncio
 import logging
 import math
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
@@ -114,7 +115,7 @@ class Slot:
         self._skipped = 0
 
 
-class Taker:
+class Taker(ABC):
     """Takes the batches of one deployment into one slot. Called on the event loop alone."""
 
     def __init__(self, slot: Slot, light_rows: int) -> None:
@@ -144,9 +145,9 @@ class Taker:
         elif skipped := self._add(inputs, outputs, rows):
             self._words[layout.SKETCH_SKIPPED] += skipped
 
+    @abstractmethod
     def _add(self, inputs: Arrays, outputs: Arrays, rows: int) -> int:
         """On the loop or on a thread: never raises. How many rows were not taken."""
-        raise NotImplementedError
 
     def _complain(self) -> None:
         """Inside an `except`: says once what went wrong."""

@@ -21,7 +21,10 @@ logger = logging.getLogger("penstock.wire")
 
 
 class BaseExchange(Exchange):
-    """The half of `gateway.exchange.Exchange` that has nothing to do with the carrier."""
+    """The half of `gateway.exchange.Exchange` that has nothing to do with the carrier.
+
+    What raises NotImplementedError is the carrier's half.
+    """
 
     __slots__ = (
         "_answered",
@@ -143,7 +146,10 @@ class BaseExchange(Exchange):
 
 
 class BaseStream(Stream):
-    """The half of `gateway.exchange.Stream` that has nothing to do with the carrier."""
+    """The half of `gateway.exchange.Stream` that has nothing to do with the carrier.
+
+    What raises NotImplementedError is the carrier's half, as with exchanges.
+    """
 
     __slots__ = ("_callback", "_exchange", "ended")
 
