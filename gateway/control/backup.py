@@ -250,7 +250,7 @@ def _unpack(archive: Path, folder: Path, progress: Progress) -> Manifest:
         raise BackupInvalid(f"{archive}: {error.strerror}") from error
     with stream:
         try:
-            with tarfile.open(fileobj=stream, mode="r:") as tar:
+            with tarfile.open(fileobj=stream, mode="r|") as tar:
                 manifest = _read_manifest(archive, tar)
                 _unpack_members(archive, tar, manifest, folder, progress)
                 return manifest

@@ -134,3 +134,14 @@ def test_a_killed_restore_does_not_stand_in_the_way_of_the_next(filled, tmp_path
     )
     assert main(["restore", str(archive), "--home", str(fresh)]) == 0
     assert not (fresh / leftovers.RESTORING).exists()
+
+
+def test_a_backup_is_restored_out_of_a_pipe(filled, tmp_path):
+    archive, fresh = tmp_path / "b.tar", tmp_path / "fresh"
+    assert main(["backup", str(archive), "--home", str(filled)]) == 0
+    command = [sys.executable, "-m", "gateway", "restore", "/dev/stdin", "--home", str(fresh)]
+    done = subprocess.run(
+        command, input=archive.read_bytes(), capture_output=True, timeout=PATIENCE_S
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert {path.name for path in fresh.iterdir()} >= {"penstock.db", "models", backup.SECRET}
