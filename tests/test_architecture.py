@@ -207,8 +207,16 @@ def test_a_package_is_known_only_where_it_belongs(package: str, rooms: set[str])
 
 
 def test_kernels_import_numpy_and_numba_alone() -> None:
-    standard = {"__future__", "collections", "contextlib", "dataclasses", "functools", "hashlib"}
-    standard |= {"math", "os", "pathlib", "statistics", "time", "typing"}
+    standard = {
+        "__future__",
+        "collections",
+        "contextlib",
+        "dataclasses",
+        "functools",
+        "gc",
+        "hashlib",
+    }
+    standard |= {"itertools", "math", "os", "pathlib", "statistics", "time", "typing"}
     found = {
         name.split(".")[0]
         for path in MODULES
