@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from gateway.processes import end_with_parent
 from tests.end_to_end.server import DEMO_MODEL
 
 # In a mount namespace of its own: the home can be written, nothing else can.
@@ -54,7 +55,12 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 def served(command: list[str]) -> Iterator[dict[str, Any]]:
     """Where the server says that it listens; it has ended when the block is left."""
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/"
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd="/",
+        preexec_fn=end_with_parent,
     )
     assert process.stdout is not None
     try:
