@@ -134,6 +134,7 @@ def taken(find: Find, kinds: dict[str, str]) -> dict[str, float]:
     return {kind: statistics.median(sorted(each)[: ROUNDS // 4]) for kind, each in times.items()}
 
 
+@pytest.mark.quiet
 @DOORS
 def test_a_wrong_key_takes_no_other_time_than_an_unknown_one(door):
     find = door()
@@ -150,6 +151,7 @@ def test_a_wrong_key_takes_no_other_time_than_an_unknown_one(door):
     pytest.fail(f"kinds differ by, and a kind from itself: {spreads}")
 
 
+@pytest.mark.quiet
 @DOORS
 def test_a_refusal_takes_little_more_than_its_digest(door):
     """A refusal that waits, or computes beside its digest, is seen whatever kind it is for."""
