@@ -24,7 +24,7 @@ print(CACHE_FOLDER, counts[62])
 
 HELPED = """
 import os, resource
-from kernels import timing
+from kernels import histogram
 from kernels._jit import _kernels, compile_all
 
 def takes_everything(run, limits=()):
