@@ -44,7 +44,6 @@ from gateway.models.package import Package
 from gateway.models.signature import signature
 from gateway.names import MAX_VERSION, check_alias, check_name
 from gateway.profiles import beside, document
-from gateway.profiles.fit import check_fit
 from gateway.profiles.values import Profile
 
 
@@ -163,6 +162,9 @@ class Registry:
             ProfileInvalid: the profile is of another model.
             StoreFailed: the home cannot be written.
         """
+        # Only here: a command that meets no profile need not wait for kernels to be imported.
+        from gateway.profiles.fit import check_fit
+
         found = self.resolve(name, version)
         onnx = onnx_file.inspect(found.folder, found.file)
         check_fit(profile, signature(onnx, found.declared, max_batch_size=1))

@@ -27,7 +27,6 @@ import orjson
 
 from gateway.errors import ProfileInvalid
 from gateway.profiles.fields import Fields
-from gateway.profiles.summaries import KINDS
 from gateway.profiles.values import (
     CATEGORY,
     COUNTED_AS,
@@ -35,6 +34,7 @@ from gateway.profiles.values import (
     NUMERIC,
     OUTPUT,
     STRING,
+    SUMMARIES,
     Column,
     Frame,
     Moments,
@@ -191,7 +191,7 @@ def _frame(one: Fields) -> Frame:
         columns=tuple(_column(column) for column in one.objects("columns")),
         summary=None
         if summary is None
-        else Summary(summary.choice("kind", KINDS), summary.mapping("parameters")),
+        else Summary(summary.choice("kind", SUMMARIES), summary.mapping("parameters")),
     )
     one.no_more()
     if summary is not None:

@@ -21,7 +21,17 @@ from itertools import product
 import numpy as np
 
 from gateway.profiles import summaries
-from gateway.profiles.values import COUNTED_AS, FEATURE, OUTPUT, STRING, Frame, Summary
+from gateway.profiles.values import (
+    COUNTED_AS,
+    FEATURE,
+    LENGTH,
+    OUTPUT,
+    PROBABILITIES,
+    STRING,
+    TEXTS,
+    Frame,
+    Summary,
+)
 from gateway.tensors import Array, Signature, TensorSpec
 
 # Beyond this many numbers a row, and without names for them, a tensor is taken for an embedding:
@@ -148,14 +158,14 @@ def _of_tensor(
             labels=role == OUTPUT and whole,
         )
         if spec.datatype == "BYTES":
-            summary = Summary(summaries.LENGTH)
+            summary = Summary(LENGTH)
             yield _named(spec, role, summary, tuple(f"{name}.bytes" for name in columns), "bytes")
     elif spec.datatype == "BYTES":
-        yield _summarised(spec, role, Summary(summaries.TEXTS), array)
+        yield _summarised(spec, role, Summary(TEXTS), array)
     else:
         yield _summarised(spec, role, summaries.vector(), array)
     if role == OUTPUT and summaries.are_probabilities(spec, array):
-        yield _summarised(spec, role, Summary(summaries.PROBABILITIES), array)
+        yield _summarised(spec, role, Summary(PROBABILITIES), array)
 
 
 def _summarised(spec: TensorSpec, role: str, summary: Summary, array: Array) -> FramePlan:

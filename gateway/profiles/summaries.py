@@ -19,12 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from gateway.profiles.values import Summary
+from gateway.profiles.values import IMAGE, LENGTH, PROBABILITIES, TEXTS, VECTOR, Summary
 from gateway.tensors import Array, TensorSpec
 from kernels import summaries as kernel
 
-IMAGE, VECTOR, PROBABILITIES = "image", "vector", "probabilities"
-LENGTH, TEXTS = "length", "texts"
 CATEGORIES = ("top_class",)
 """Columns of summaries whose numbers are names."""
 
@@ -166,4 +164,3 @@ _NAMES: dict[str, Callable[[Any], tuple[str, ...]]] = {
     LENGTH: lambda _: ("bytes",),
     TEXTS: lambda _: ("strings", "bytes"),
 }
-KINDS = tuple(_NAMES)

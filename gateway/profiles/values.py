@@ -150,12 +150,17 @@ class Column:
         return single and self.specials.total == 0
 
 
+IMAGE, VECTOR, PROBABILITIES = "image", "vector", "probabilities"
+LENGTH, TEXTS = "length", "texts"
+SUMMARIES = (IMAGE, VECTOR, PROBABILITIES, LENGTH, TEXTS)
+
+
 @dataclass(frozen=True, slots=True)
 class Summary:
     """What turns a tensor that is not tabular into columns.
 
     Attributes:
-        kind: `image`, `vector`, `length` or `probabilities`, as `summaries` explains them.
+        kind: one of SUMMARIES, as `summaries` explains them.
         parameters: plain values, by name.
     """
 
