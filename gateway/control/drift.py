@@ -118,7 +118,9 @@ class Drift:
             kind = f"rolling:{rolling_s:g}s"
         return self._evaluate(some, windows, window_s, variant, longer, kind).report(bins)
 
-    def report_of_rows(self, model: str, version: int, rows: int) -> dict[str, Any]:
+    def report_of_rows(
+        self, model: str, version: int, rows: int, bins: bool = False
+    ) -> dict[str, Any]:
         """The report of a look back by rows.
 
         Raises:
@@ -127,7 +129,7 @@ class Drift:
         some = self._of(model, version, None)
         windows = [watched.series.history.last_rows(rows) for watched in some]
         window_s = windows[0].end_s - windows[0].start_s
-        return self._evaluate(some, windows, window_s).report(bins=False)
+        return self._evaluate(some, windows, window_s).report(bins)
 
     def evaluate_all(self, window_s: float) -> tuple[Evaluated, ...]:
         """The window of every version, all its variants together; by name and version."""

@@ -15,6 +15,7 @@ from gateway.drift.report import NUMBERS
 from gateway.drift.verdict import VERDICTS
 
 MAX_VERSION = 2**53
+MAX_ROWS = 10**12
 _WINDOW: dict[str, Any] = {"type": "string", "pattern": "^[1-9][0-9]{0,6}[smhd]$"}
 _REFERENCE: dict[str, Any] = {
     "type": "string",
@@ -35,6 +36,13 @@ class DriftQuery(Document):
 
     window: Annotated[str, WithJsonSchema(_WINDOW)] = Field(
         "10m", description="how far to look back: 1m to 30d"
+    )
+    rows: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_ROWS,
+        description="look back by rows instead: the newest panes that hold at least so many",
+        json_schema_extra=optional,
     )
     variant: str | None = Field(
         None,

@@ -33,7 +33,13 @@ def operations(drift: Drift, counting: Executor) -> tuple[Operation, ...]:
             )
         path: VersionPath = asked.path
         bins = query.bins == "1"
-        return await asyncio.get_running_loop().run_in_executor(
+        run = asyncio.get_running_loop().run_in_executor
+        if query.rows is not None:
+            _alone(query)
+            return await run(
+                counting, drift.report_of_rows, path.model, path.version, query.rows, bins
+            )
+        return await run(
             counting,
             drift.report,
             path.model,
@@ -59,6 +65,13 @@ def operations(drift: Drift, counting: Executor) -> tuple[Operation, ...]:
             errors=(NotFound, InvalidParameter),
         ),
     )
+
+
+def _alone(query: DriftQuery) -> None:
+    """Windows by rows are of all variants, against the profile."""
+    given = query.model_fields_set & {"window", "variant", "reference"}
+    if given:
+        raise InvalidParameter(f"rows: expected alone, got {min(given)} beside it")
 
 
 def _rolling_s(reference: str) -> float:

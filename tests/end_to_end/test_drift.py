@@ -142,6 +142,9 @@ def test_bins_are_shown_on_demand_and_add_up_to_the_rows(home):
         for line in drift(server, "?bins=1&window=1m")["features"]:
             assert sum(one["count"] for one in line["bins"]) == line["rows"] == ROWS
             assert sum(one["reference"] for one in line["bins"]) == 569
+        by_rows = drift(server, "?rows=1&bins=1")
+        assert (by_rows["rows"], by_rows["variant"]) == (ROWS, None)
+        assert by_rows["features"][0]["bins"] == drift(server, "?bins=1")["features"][0]["bins"]
 
 
 @pytest.mark.parametrize(
@@ -150,6 +153,8 @@ def test_bins_are_shown_on_demand_and_add_up_to_the_rows(home):
         pytest.param("versions/1/drift?window=59s", 400, "invalid_parameter", id="short"),
         pytest.param("versions/1/drift?window=31d", 400, "invalid_parameter", id="long"),
         pytest.param("versions/1/drift?window=x", 400, "invalid_parameter", id="no-window"),
+        pytest.param("versions/1/drift?rows=0", 400, "invalid_parameter", id="no-rows"),
+        pytest.param("versions/1/drift?rows=9&window=1m", 400, "invalid_parameter", id="two-ends"),
         pytest.param("versions/9/drift", 404, "not_found", id="no-version"),
         pytest.param("versions/1/drift?variant=b", 404, "not_found", id="no-variant"),
         pytest.param("versions/1/drift?bin=1", 400, "invalid_parameter", id="no-parameter"),
