@@ -127,15 +127,14 @@ def restore(archive: Path, home: Path, actor: Actor, progress: Progress) -> Mani
     """
     with _disk(f"home {home}"):
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = sorted({path.name for path in home.iterdir()} - _NO_STATE)
-        if found:
-            raise Conflict(f"home {home}: expected an empty folder, got {', '.join(found[:5])}")
+        # First, for what a killed restore had put in place goes with it.
         with leftovers.restoring(home) as aside:
+            found = sorted({path.name for path in home.iterdir()} - _NO_STATE)
+            if found:
+                raise Conflict(f"home {home}: expected an empty folder, got {', '.join(found[:5])}")
             manifest = _unpack(archive, aside, progress)
             _prove(aside, manifest, actor)
-            # The database last: a home without one is empty to every command.
-            for name in sorted(os.listdir(aside), key=lambda name: name == FILE):
-                (aside / name).rename(home / name)
+            leftovers.put_in_place(aside, home)
     return manifest
 
 
@@ -295,8 +294,7 @@ def _unpack_members(
         if found is None or stream is None or found.name != file.place:
             got = "its end" if found is None else repr(found.name)
             raise BackupInvalid(f"{archive}: expected {file.place}, got {got}")
-        with _disk(f"home {folder.parent}"):
-            _copy(archive, file, stream, folder / file.place)
+        _copy(archive, file, stream, folder / file.place)
         done += file.bytes
         progress(done, manifest.bytes)
 

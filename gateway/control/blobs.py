@@ -106,7 +106,7 @@ class Blobs:
                     copied.append(File(path, digest, size))
                     done += size
                 for folder in {aside, *((aside / file.path).parent for file in copied)}:
-                    _sync(folder)
+                    sync(folder)
             yield Incoming(aside, digest_of(copied), tuple(copied))
         finally:
             os.close(held)
@@ -122,7 +122,7 @@ class Blobs:
                 place.rename(self._trash())
             incoming.folder.rename(place)
             place.chmod(0o755)
-            _sync(self._root)
+            sync(self._root)
         return True
 
     def discard_all_but(self, kept: Set[str]) -> None:
@@ -232,20 +232,20 @@ def hold(folder: Path, wait: bool = False) -> int:
     return descriptor
 
 
-def _looks_whole(place: Path, files: Iterable[File]) -> bool:
-    try:
-        return all((place / file.path).stat().st_size == file.bytes for file in files)
-    except OSError:
-        return False
-
-
-def _sync(folder: Path) -> None:
+def sync(folder: Path) -> None:
     """Makes the names in a folder survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _looks_whole(place: Path, files: Iterable[File]) -> bool:
+    try:
+        return all((place / file.path).stat().st_size == file.bytes for file in files)
+    except OSError:
+        return False
 
 
 @contextmanager

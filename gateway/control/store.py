@@ -29,6 +29,8 @@ from gateway.errors import StoreFailed
 log = logging.getLogger("penstock.control")
 
 FILE = "penstock.db"
+HALF_RESTORED = Path(".restoring") / "placing"
+"""In a home that has no database: a restore is putting its state there, or was killed at that."""
 # Longer than any write transaction takes: a writer that waits longer has met a stopped process.
 BUSY_TIMEOUT_S = 10.0
 # Between attempts where SQLite does not wait by itself.
@@ -313,6 +315,11 @@ def _schema_version(connection: sqlite3.Connection) -> int:
 
 def _make_private(home: Path, file: Path) -> None:
     """Makes the home and an empty database that only their owner may read."""
+    if (home / HALF_RESTORED).exists() and not file.exists():
+        raise StoreFailed(
+            f"home {home}: a restore is at work there, or was killed before it was done: restore"
+            " again, which removes what that one left"
+        )
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
