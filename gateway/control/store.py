@@ -169,18 +169,20 @@ class Store:
         is made anew only after an entry that says so: `lost` stands for it then.
         """
         try:
-            kept = chain.read_head(self.home) or lost
-            if kept is None:
-                return  # it went this very moment: the next change tells
-            with self.read() as connection:
+            # One after the other, with the file read after the lock was got: of two that had both
+            # read it, the one with the older entry could write last.
+            with self._transaction("BEGIN IMMEDIATE") as connection:
+                kept = chain.read_head(self.home) or lost
+                if kept is None:
+                    return  # it went this very moment: the next change tells
                 newest = connection.execute(
                     "SELECT id, hash FROM audit ORDER BY id DESC LIMIT 1"
                 ).fetchone()
                 then = connection.execute("SELECT hash FROM audit WHERE id = ?", (kept.id,))
                 fits = kept.id == 0 or tuple(then.fetchone() or ()) == (kept.hash,)
-            if newest is not None and newest["id"] > kept.id and fits:
-                chain.write_head(self.home, chain.Head(*newest))
-        except (OSError, ValueError) as error:
+                if newest is not None and newest["id"] > kept.id and fits:
+                    chain.write_head(self.home, chain.Head(*newest))
+        except (OSError, ValueError, StoreFailed) as error:
             # The change itself is done. `audit verify` says what the file lacks.
             log.error("%s: %s", self.home / chain.FILE, error)
 

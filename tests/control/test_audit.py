@@ -340,6 +340,23 @@ def test_processes_that_write_at_once_make_one_chain(home):
     assert chain.read_head(home) == chain.Head(81, found.head)
 
 
+def test_the_head_only_ever_moves_forward_whoever_writes_at_once(home):
+    append(home, 1)
+    context = multiprocessing.get_context("fork")
+    children = [context.Process(target=append, args=(home, 50)) for _ in range(4)]
+    for child in children:
+        child.start()
+    seen = [1]
+    while any(child.is_alive() for child in children):
+        head = chain.read_head(home)
+        assert head is not None
+        seen.append(head.id)
+    assert [child.exitcode for child in children] == [0] * 4
+    assert seen == sorted(seen)
+    found = proof(home)
+    assert (found.faults, chain.read_head(home)) == ((), chain.Head(201, found.head))
+
+
 def test_a_change_that_fails_leaves_no_entry_and_no_gap(home, store):
     fill(home, 2)
 
