@@ -175,13 +175,12 @@ class Store:
                 kept = chain.read_head(self.home) or lost
                 if kept is None:
                     return  # it went this very moment: the next change tells
-                newest = connection.execute(
-                    "SELECT id, hash FROM audit ORDER BY id DESC LIMIT 1"
-                ).fetchone()
-                then = connection.execute("SELECT hash FROM audit WHERE id = ?", (kept.id,))
-                fits = kept.id == 0 or tuple(then.fetchone() or ()) == (kept.hash,)
-                if newest is not None and newest["id"] > kept.id and fits:
-                    chain.write_head(self.home, chain.Head(*newest))
+                newest = audit.newest(connection)
+                then = connection.execute(
+                    "SELECT 1 FROM audit WHERE id = ? AND hash = ?", (kept.id, kept.hash)
+                )
+                if newest.id > kept.id and (kept.id == 0 or then.fetchone()):
+                    chain.write_head(self.home, newest)
         except (OSError, ValueError, StoreFailed) as error:
             # The change itself is done. `audit verify` says what the file lacks.
             log.error("%s: %s", self.home / chain.FILE, error)
@@ -290,10 +289,8 @@ class Store:
             return
         if there is not None and there.id > 0:
             return
-        query = "SELECT id, hash FROM audit ORDER BY id DESC LIMIT 1"
-        newest = connection.execute(query).fetchone()
         try:
-            chain.write_head(self.home, chain.Head(*newest) if newest else chain.BEGINNING)
+            chain.write_head(self.home, audit.newest(connection))
         except OSError as error:
             raise StoreFailed(f"{self.home / chain.FILE}: {error.strerror}") from error
 

@@ -109,7 +109,17 @@ def test_what_was_tampered_with_is_shown_all_the_same(penstock, home):
 
 @pytest.mark.parametrize(
     "change",
-    ["at = 'x'", "at = x'ff'", "at = 9e999", "at = 1e300", "at = -1e300", "who = x'ff'"],
+    [
+        "at = 'x'",
+        "at = x'ff'",
+        "at = 9e999",
+        "at = 1e300",
+        "at = -1e300",
+        "who = x'ff'",
+        "at = CAST(x'ff' AS TEXT)",
+        "who = CAST(x'ff' AS TEXT)",
+        "after = CAST(x'ff' AS TEXT)",
+    ],
 )
 def test_an_entry_that_holds_what_none_has_hides_no_other(penstock, home, change):
     fill(home)

@@ -109,6 +109,7 @@ def test_an_audit_without_entries_is_proven(home):
 
 BACK = "UPDATE counters SET value = {} WHERE name = 'generation'"
 REWRITE = "UPDATE audit SET {} WHERE id = 3"
+NO_UTF8 = "CAST(x'ff' AS TEXT)"
 
 
 @pytest.mark.parametrize(
@@ -125,6 +126,9 @@ REWRITE = "UPDATE audit SET {} WHERE id = 3"
         pytest.param(REWRITE.format("after = after || ' '"), "entry 3: its hash", id="space"),
         pytest.param(REWRITE.format("after = '{'"), "entry 3: its hash", id="not-json"),
         pytest.param(REWRITE.format("who = x'ff'"), "entry 3: its hash", id="not-text"),
+        pytest.param(REWRITE.format(f"who = {NO_UTF8}"), "entry 3: its hash", id="not-utf8"),
+        pytest.param(REWRITE.format(f"after = {NO_UTF8}"), "entry 3: its hash", id="json-not-utf8"),
+        pytest.param(REWRITE.format(f"hash = {NO_UTF8}"), "entry 3: its hash", id="hash-not-utf8"),
         pytest.param(REWRITE.format("hash = 'x'"), "entry 3: its hash does not", id="hash"),
         pytest.param(REWRITE.format("id = 9"), "entry 3: was removed", id="moved"),
         pytest.param("DELETE FROM audit WHERE id = 1", "entry 1: was removed", id="first"),
@@ -387,7 +391,18 @@ def test_entries_are_read_page_by_page(home, store):
     assert [entry.id for entry in audit.last(2)] == [6, 7]
 
 
-@pytest.mark.parametrize("change", ["at = 'x'", "at = x'ff'", "at = 9e999", "who = x'ff'"])
+@pytest.mark.parametrize("what", [NO_UTF8, "x'ff'", "7"])
+def test_whatever_the_newest_hash_was_changed_to_keeps_nobody_from_writing(home, what):
+    fill(home)
+    tamper(home, f"UPDATE audit SET hash = {what} WHERE id = 5")
+    fill(home, 1)
+    found = proof(home)
+    assert (found.entries, [fault[:8] for fault in found.faults]) == (6, ["entry 5:"] * 2)
+
+
+@pytest.mark.parametrize(
+    "change", ["at = 'x'", "at = x'ff'", "at = 9e999", "who = x'ff'", f"who = {NO_UTF8}"]
+)
 def test_the_control_port_tells_entries_that_hold_what_none_has(home, store, change):
     fill(home)
     tamper(home, REWRITE.format(change))
