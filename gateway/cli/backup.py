@@ -32,6 +32,11 @@ def configure(subparsers: Any) -> None:
         action="store_true",
         help="leave out the secret that keys are hashed with; restore it another way",
     )
+    backup.add_argument(
+        "--force",
+        action="store_true",
+        help="replace FILE where it exists, once the new one is whole",
+    )
     backup.set_defaults(run=run_backup)
 
     restore = subparsers.add_parser(
@@ -58,7 +63,9 @@ def run_backup(args: argparse.Namespace) -> int:
     if not (args.home / FILE).is_file():
         raise NotFound(f"home {args.home}: there is no state to back up")
     with _ending_on_signals(), Store.open(args.home) as store, Bar("backing up") as bar:
-        manifest = backup.write(store, args.file, at_terminal(), bar, not args.without_secret)
+        manifest = backup.write(
+            store, args.file, at_terminal(), bar, not args.without_secret, args.force
+        )
     return _tell(args, "backed up to", backup.summary(manifest))
 
 

@@ -89,21 +89,30 @@ _MANIFEST = TypeAdapter(Manifest)
 
 
 def write(
-    store: Store, target: Path, actor: Actor, progress: Progress, with_secret: bool = True
+    store: Store,
+    target: Path,
+    actor: Actor,
+    progress: Progress,
+    with_secret: bool = True,
+    replace: bool = False,
 ) -> Manifest:
     """Writes an archive of the store's home, readable by its owner alone.
 
     Args:
         store: of the home; a server may be using it.
-        target: the file to write; replaced in one step, so that no half archive has its name.
+        target: the file to write; it has its name once it is whole.
         actor: who asks; the audit says so, in the archive too.
         progress: told as files are copied.
         with_secret: without the secret that keys are hashed with, no key of the archive works
             where it is restored, unless the secret comes another way.
+        replace: what has the name of the target, once the archive is whole.
 
     Raises:
+        Conflict: something has that name, and is not to be replaced.
         StoreFailed: the disk refuses, or a model's files are not what was registered.
     """
+    if os.path.lexists(target) and not replace:
+        raise Conflict(f"{target}: it exists, and is replaced with --force only")
     with store.write() as db:
         note(db, actor, "backup", target.name, None, {"secret": with_secret})
     leftovers.sweep(store)

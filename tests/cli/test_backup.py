@@ -237,6 +237,15 @@ def test_a_home_with_a_database_loses_nothing_to_the_restore_before_it(
     assert sorted(fresh.rglob("*")) == before
 
 
+def test_an_existing_file_is_replaced_with_force_only(filled, archive, capsys):
+    before = archive.read_bytes()
+    assert main(["backup", str(archive), "--home", str(filled)]) == 1
+    assert f"{archive}: it exists, and is replaced with --force only" in capsys.readouterr().err
+    assert archive.read_bytes() == before
+    assert main(["backup", str(archive), "--force", "--home", str(filled)]) == 0
+    assert archive.read_bytes() != before
+
+
 def test_a_backup_is_restored_out_of_a_pipe(filled, tmp_path):
     archive, fresh = tmp_path / "b.tar", tmp_path / "fresh"
     assert main(["backup", str(archive), "--home", str(filled)]) == 0

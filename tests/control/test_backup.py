@@ -185,7 +185,7 @@ def test_a_failed_backup_leaves_the_one_before_it(home, archive):
     for file in (home / "models").rglob("*.onnx"):
         file.unlink()
     with Store.open(home) as store, pytest.raises(StoreFailed):
-        backup.write(store, archive, ANN, silent)
+        backup.write(store, archive, ANN, silent, replace=True)
     assert archive.read_bytes() == before
 
 
