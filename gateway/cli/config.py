@@ -64,7 +64,11 @@ def configure(subparsers: Any) -> None:
 
     rollback = add_action(actions, "rollback", roll_back, "put an earlier document in force again")
     rollback.add_argument(
-        "number", nargs="?", type=int, metavar="N", help="its revision (default: the one before)"
+        "number",
+        nargs="?",
+        type=int,
+        metavar="N",
+        help="its revision (default: a step back from what is in force, and then another)",
     )
     _add_terms(rollback)
 

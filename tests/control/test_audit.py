@@ -307,7 +307,7 @@ def test_an_empty_audit_beside_a_home_that_is_not_is_a_fault(home):
     tamper(home, *WIPED, BACK.format(0))
     chain.write_head(home, chain.BEGINNING)
     assert proof(home).ok  # who writes all of it can: a noted head alone would tell
-    tamper(home, "INSERT INTO revisions VALUES (1, 0, '', '', '', '', '')")
+    tamper(home, "INSERT INTO revisions VALUES (1, 0, '', '', '', '', '', NULL)")
     assert proof(home).faults == ("the audit is empty, but the home holds 1 revisions",)
 
 
