@@ -82,17 +82,24 @@ def print_schema(args: argparse.Namespace) -> int:
 
 
 def check_file(args: argparse.Namespace) -> int:
-    """Prints that `serve` would take the document, or raises `ConfigInvalid` with all faults."""
+    """Prints that `serve` would take the document, and with what warnings.
+
+    Raises:
+        ConfigInvalid: it would not, with all faults.
+    """
     from gateway import config, layers
     from gateway.cli import preflight
 
     document = config.load(args.file)
-    preflight.check(layers.effective(document, os.environ, ()))
+    doubts = preflight.check(layers.effective(document, os.environ, ()))
     if args.json:
-        say_json({"ok": True, "file": str(args.file), "config": document.model_dump(mode="json")})
-    else:
-        named = f", {len(document.models)} models named" if document.models else ""
-        say(f"{args.file}: no faults{named}")
+        understood = {"config": document.model_dump(mode="json"), "warnings": doubts}
+        say_json({"ok": True, "file": str(args.file), **understood})
+        return 0
+    named = f", {len(document.models)} models named" if document.models else ""
+    say(f"{args.file}: no faults{named}")
+    for doubt in doubts:
+        say(f"warning: {doubt}")
     return 0
 
 
