@@ -9,11 +9,10 @@ import argparse
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from gateway.cli.output import say, say_json
+from gateway.cli.output import moment, say, say_json
 from gateway.cli.serve import add_home, take_home
 
 
@@ -107,7 +106,7 @@ def _tell(args: argparse.Namespace, done: str, found: dict[str, Any]) -> int:
     if args.json:
         say_json({"file": str(args.file), **found})
         return 0
-    taken = datetime.fromtimestamp(found["taken_at"]).astimezone().isoformat(timespec="seconds")
+    taken = moment(found["taken_at"])
     say(f"{done} {args.file}: {found['files']} files, {size(found['bytes'])}, as of {taken}")
     if not found["secret"]:
         say("without the secret: its keys work where that is put back (PENSTOCK_SECRET_FILE)")

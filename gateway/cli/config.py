@@ -10,12 +10,11 @@ import argparse
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli.actions import add_action
-from gateway.cli.output import say, say_json, table
+from gateway.cli.output import moment, say, say_json, table
 
 if TYPE_CHECKING:
     from gateway.cli.proposing import Told
@@ -145,7 +144,7 @@ def list_revisions(args: argparse.Namespace) -> int:
     rows = [
         (
             one.number,
-            datetime.fromtimestamp(one.at).isoformat(" ", "seconds"),
+            moment(one.at),
             one.who,
             one.sha256[:12],
             one.note or "-",

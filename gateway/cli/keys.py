@@ -58,7 +58,11 @@ def configure(subparsers: Any) -> None:
     create.add_argument(
         "--models", default="*", metavar="A,B", help="the models it may call (default: all)"
     )
-    create.add_argument("--expires", metavar="30d|DATE", help="when it ends (default: never)")
+    create.add_argument(
+        "--expires",
+        metavar="30d|DATE",
+        help="when it ends (default: never); a date is of UTC, unless it says otherwise",
+    )
 
     add_action(actions, "list", list_keys, "list every key, and when it was last used")
 
