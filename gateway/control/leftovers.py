@@ -154,18 +154,20 @@ def _note(state: Path) -> None:
 
 
 def _noted(folder: Path) -> Sequence[tuple[str, list[int]]]:
-    """The files that a restore which was not done has put into the home, or was about to.
+    """The files that a restore which was not done has put into the home, as they were then.
 
     None where it was done, the database being the last, or where somebody has begun a home there
     meanwhile: that is theirs, with all that it found.
     """
-    if (folder.parent / FILE).exists() or not (folder / _STATE / FILE).exists():
+    state = folder / _STATE
+    if (folder.parent / FILE).exists() or not (state / FILE).exists():
         return ()
     try:
-        known: Sequence[tuple[str, list[int]]] = orjson.loads((folder / _PLACING).read_bytes())
-    except OSError:  # it had not come to that
+        known = orjson.loads((folder / _PLACING).read_bytes())
+    except (OSError, ValueError):  # it had not come to that
         return ()
-    return known
+    # What is still there has not been moved: the home's of that name is another's.
+    return [(place, mark) for place, mark in known if not (state / Path(place).parts[0]).exists()]
 
 
 def _take_back(folder: Path) -> None:
@@ -174,10 +176,12 @@ def _take_back(folder: Path) -> None:
     for place, mark in noted:
         if _mark(home / place) == mark:
             (home / place).unlink()
-    above = {folder for place, _ in noted for folder in Path(place).parents[:-1]}
+    above = {parent for place, _ in noted for parent in Path(place).parents[:-1]}
     for each in sorted(above, reverse=True):  # a folder after those in it
         with suppress(OSError):  # it holds something else, or never was there
             (home / each).rmdir()
+    # A home may be begun there again, also if this process does not come to removing the folder.
+    (folder / _PLACING).unlink(missing_ok=True)
 
 
 def _mark(path: Path) -> list[int]:

@@ -207,6 +207,14 @@ def test_what_a_killed_restore_has_not_put_there_stays(archive, tmp_path, capsys
     assert os.listdir(fresh / "models") == ["mine.onnx"]
 
 
+def test_an_empty_folder_in_the_way_of_a_killed_restore_stays(archive, tmp_path):
+    fresh = tmp_path / "fresh"
+    assert restore_and_die(archive, fresh, 1) == -signal.SIGKILL
+    (fresh / "models").mkdir()
+    assert main(["restore", str(archive), "--home", str(fresh)]) == 1
+    assert (fresh / "models").is_dir()
+
+
 def test_no_home_is_begun_where_a_restore_is_half_done(archive, tmp_path):
     fresh = tmp_path / "fresh"
     restore_and_die(archive, fresh, 3)
