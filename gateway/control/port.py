@@ -1,8 +1,8 @@
 """The control port: its application, behind the lane that the data port has.
 
 Knows the lane, which bounds and times what clients send before anybody knows who they are, and what
-is other here: no endpoints, and a code in the body of every error. Knows no operation and no
-caller.
+is other here: no endpoints, a code in the body of every error, and idle connections that give way
+to new ones. Knows no operation and no caller.
 """
 
 from __future__ import annotations
@@ -99,6 +99,8 @@ class Port:
             request_id_prefix=request_ids,
             identifies=True,
             error_body=error_body,
+            # Probes and scrapes come again; strangers who stay after an answer keep nobody out.
+            idle_yield=True,
         )
         asgi = uvicorn.Config(
             app,

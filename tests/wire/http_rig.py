@@ -379,6 +379,9 @@ class HeldApplication:
 class _Stock(HttpToolsProtocol):
     """uvicorn's own protocol, which tells the services only that it is there."""
 
+    since = 0.0
+    headless = idle = False
+
     def __init__(self, config: uvicorn.Config, state: ServerState, services: Services) -> None:
         super().__init__(config, state, {})
         self._services = services
