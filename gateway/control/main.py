@@ -162,7 +162,9 @@ class Control:
             self._planner, self._recorder, lambda: self._in_force.config, reread
         )
         recording = loop.create_task(self._recorder.run())
-        self._certificates = PortCertificates(self._launch.config, self._recorder.note)
+        self._certificates = PortCertificates(
+            self._launch.config, self._run_dir, self._recorder.note
+        )
         self._planner.resume()
         secret = self._launch.secret
         self._keys = Keys(self._store, secret)
