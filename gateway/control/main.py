@@ -125,7 +125,7 @@ class Control:
         self._in_force = InForce(Revisions(self._store), self._launch)
         self._lookout = Lookout(
             self._registry.generation,
-            lambda known: self._sources.gather(self._in_force.refresh(), known),
+            lambda known, only: self._sources.gather(self._in_force.refresh(), known, only),
         )
         keepsake = self._inherited.keepsake
         memory = memories.read(keepsake) or Memory()

@@ -42,6 +42,7 @@ class World:
         self.faults: list[Absent] = []
         self.full = False
         self.noted: list[tuple] = []
+        self.looked: list[str | None] = []
         self.planner = self.control()
 
     def control(self, memory: Memory | None = None, deadline_s: float = 60.0) -> Planner:
@@ -58,7 +59,8 @@ class World:
             self.note,
         )
 
-    def gather(self, memory: Memory) -> Desired:
+    def gather(self, memory: Memory, only: str | None) -> Desired:
+        self.looked.append(only)
         good = [c for c in self.wanted if c.name not in memory.unloaded]
         faults = [Absent(n, 0, "UNAVAILABLE", "unloaded") for n in sorted(memory.unloaded)]
         return Desired(good, [*faults, *self.faults], self.champions)
@@ -564,3 +566,10 @@ async def test_blame_and_quarantine_are_written_down(world):
         ("serve", "plan 4"),
     ]
     assert world.noted[-1][3]["models"] == {}
+
+
+async def test_whoever_speaks_for_one_model_has_its_sources_looked_at_alone(world):
+    await world.planner.apply("m", alone=True)  # of nothing that was found before
+    await world.planner.apply("m", alone=True)
+    await world.planner.apply("m")
+    assert world.looked == [None, "m", None]
