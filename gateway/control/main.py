@@ -31,7 +31,7 @@ from gateway.control import (
     views,
 )
 from gateway.control import memory as memories
-from gateway.control.access import COUNT_S, LOOK_S, WRITE_S, Access, Usage
+from gateway.control.access import LOOK_S, Access
 from gateway.control.admin import Admin, operations
 from gateway.control.announcement import announce, still_loading
 from gateway.control.api import build_app
@@ -45,6 +45,7 @@ from gateway.control.desired import Sources
 from gateway.control.gauges import Reading
 from gateway.control.in_force import InForce
 from gateway.control.jwks import Jwks
+from gateway.control.key_usage import COUNT_S, WRITE_S, Usage, Uses
 from gateway.control.keys import Keys
 from gateway.control.links import Links
 from gateway.control.lookout import Lookout
@@ -210,7 +211,7 @@ class Control:
         await self._monitoring.close()
         self._usage.count()
         with contextlib.suppress(GatewayError):  # a full disk keeps nobody from leaving
-            self._usage.write()
+            await self._usage.write()
         self._recorder.close()
         await recording
         self._store.close()
@@ -313,7 +314,7 @@ class Control:
             for _ in range(round(WRITE_S / COUNT_S)):
                 self._usage.count()
                 await asyncio.sleep(COUNT_S)
-            await asyncio.to_thread(self._usage.write)
+            await self._usage.write()
 
         await self._again_and_again("uses of keys", count, 0.0)
 
@@ -350,13 +351,16 @@ class Control:
             self._troubles.met("figures of drift", error)
         else:
             self._troubles.over("figures of drift")
-        return await asyncio.to_thread(self._metrics_text, reading, accept, triton)
+        uses = await self._usage.by_name()
+        return await asyncio.to_thread(self._metrics_text, reading, uses, accept, triton)
 
-    def _metrics_text(self, reading: Reading, accept: str, triton: bool) -> tuple[bytes, str]:
+    def _metrics_text(
+        self, reading: Reading, uses: tuple[Uses, Uses], accept: str, triton: bool
+    ) -> tuple[bytes, str]:
         settings = self._in_force.config.metrics
         lines = views.models(self._planner.memory.plan)
         states = collections.Counter(line["state"] for line in lines)
-        requests, seen = self._usage.by_name()
+        requests, seen = uses
         info = Info(
             version=__version__,
             onnxruntime=ort.__version__,
