@@ -26,6 +26,7 @@ from uvicorn.server import ServerState
 
 from gateway import devices, logs, sockets
 from gateway.access.certificates import CertificateRing
+from gateway.access.credentials import Credentials
 from gateway.access.keyring import Keyring
 from gateway.access.tokens import token_verifier
 from gateway.catalogue import Catalogue, Served
@@ -312,7 +313,8 @@ class Worker:
         certificates = CertificateRing()
         inbox = TableInbox("certificates", certificates.replace, certificates.change)
         self._tables.append(inbox)
-        guard = Guard(keyring, certificates, lambda *name: counts.series(*name))
+        credentials = Credentials(keyring, certificates)
+        guard = Guard(credentials, lambda *name: counts.series(*name))
         counts = KeyCounts(self._arena, self._slot, guard.counts, self._versions)
         self._guard, self._key_counts = guard, counts
 

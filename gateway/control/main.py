@@ -21,6 +21,7 @@ import uvloop
 
 from gateway import __version__, logs
 from gateway.access.certificates import CertificateRing
+from gateway.access.credentials import Credentials
 from gateway.access.keyring import Keyring
 from gateway.access.tokens import token_verifier
 from gateway.control import (
@@ -270,8 +271,8 @@ class Control:
     def _known(self) -> Known:
         """Who may come to the control port."""
         asks = self._launch.config.control_asks
-        ring = self._access.certified.ring
-        return Known(asks, self._access.keyring, ring, self._launch.secret, self._usage.note)
+        credentials = Credentials(self._access.keyring, self._access.certified.ring)
+        return Known(asks, credentials, self._launch.secret, self._usage.note)
 
     # ---- what happens ---------------------------------------------------------------------------
 
