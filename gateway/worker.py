@@ -60,7 +60,7 @@ from gateway.spans import TracedRequest
 from gateway.tables import TableInbox
 from gateway.tls import WATCH_S, Certificates
 from gateway.wire.acceptor import Acceptor
-from gateway.wire.access import AccessLog, Note, both
+from gateway.wire.access_log import AccessLog, Note, both
 from gateway.wire.guard import NO_MODEL, Door, Guard
 from gateway.wire.http import Lane
 from gateway.wire.logged import LoggedLane

@@ -17,12 +17,12 @@ import orjson
 from gateway import tls
 from gateway.access.local import local_token
 from gateway.access.secret import server_secret
-from gateway.cli.certificates import CLIENT_CERT, CLIENT_KEY, from_environment
+from gateway.cli.certificate_options import CLIENT_CERT, CLIENT_KEY, from_environment
 from gateway.errors import GatewayError, Unauthenticated
 
 if TYPE_CHECKING:
     from gateway.client import Admin
-    from gateway.client.certificates import Cert
+    from gateway.client.tls import Cert
 
 # A reload tries new models out and loads them in every worker before it answers.
 RELOAD_TIMEOUT_S = 600.0

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from gateway.control.certificates import shown_at
+from gateway.control.port_certificates import shown_at
 from gateway.control.replacing import replace
 from gateway.inherited import Inherited
 from gateway.plan import Absent

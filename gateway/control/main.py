@@ -32,20 +32,19 @@ from gateway.control import (
     views,
 )
 from gateway.control import memory as memories
-from gateway.control.access import LOOK_S, Access
 from gateway.control.admin import Admin, operations
 from gateway.control.announcement import announce, still_loading
 from gateway.control.api import build_app
 from gateway.control.audit import Actor, Audit, by_itself, by_signal
 from gateway.control.blocks import Blocks
 from gateway.control.callers import Known
-from gateway.control.certificates import PortCertificates
-from gateway.control.certified import Certified
+from gateway.control.certificate_table import CertificateTable
 from gateway.control.changes import Changes
 from gateway.control.desired import Sources
 from gateway.control.gauges import Reading
 from gateway.control.in_force import InForce
 from gateway.control.jwks import Jwks
+from gateway.control.key_table import LOOK_S, KeyTable
 from gateway.control.key_usage import COUNT_S, WRITE_S, Usage, Uses
 from gateway.control.keys import Keys
 from gateway.control.links import Links
@@ -55,6 +54,7 @@ from gateway.control.metrics import Info, Metrics
 from gateway.control.monitoring import Monitoring
 from gateway.control.planner import Planner
 from gateway.control.port import Port
+from gateway.control.port_certificates import PortCertificates
 from gateway.control.recorder import Recorder
 from gateway.control.registry import Registry
 from gateway.control.revisions import Revisions
@@ -176,11 +176,11 @@ class Control:
         self._jwks: Jwks | None = None
         verifier = token_verifier(jwt, self._miss_a_key)
         self._usage = Usage(arena, self._keys)
-        certified = Certified(
+        certified = CertificateTable(
             lambda: self._in_force.refresh().access, CertificateRing(), tables, self._usage.know
         )
         keyring = Keyring(secret, verifier)
-        self._access = Access(self._store, self._keys, keyring, certified, tables)
+        self._key_table = KeyTable(self._store, self._keys, keyring, certified, tables)
         if jwt is not None and verifier is not None:
             last_keys = self._run_dir / "jwks.json"
             self._jwks = Jwks(jwt, verifier, tables, last_keys, self._recorder.note)
@@ -191,9 +191,9 @@ class Control:
         for who, job in self._monitoring.jobs():
             self._spawn(self._again_and_again(who, job, TICK_S))
         # Whoever asks first may have a key already.
-        await self._went_well("keys", self._access.refresh())
+        await self._went_well("keys", self._key_table.refresh())
         # A revoked key stops in a fraction of a second, whoever revoked it.
-        self._spawn(self._again_and_again("keys", self._access.look, LOOK_S))
+        self._spawn(self._again_and_again("keys", self._key_table.look, LOOK_S))
         self._spawn(self._watch_usage())
         if self._jwks is not None:
             # Follows the identity provider's keys.
@@ -253,7 +253,7 @@ class Control:
                 lambda: self._planner.memory.plan,
                 self._planner.hints,
             ),
-            *key_operations.operations(self._keys, self._access.refresh),
+            *key_operations.operations(self._keys, self._key_table.refresh),
             *self._monitoring.operations(),
         )
         self._port = port = Port(
@@ -271,7 +271,7 @@ class Control:
     def _known(self) -> Known:
         """Who may come to the control port."""
         asks = self._launch.config.control_asks
-        credentials = Credentials(self._access.keyring, self._access.certified.ring)
+        credentials = Credentials(self._key_table.keyring, self._key_table.certificates.ring)
         return Known(asks, credentials, self._launch.secret, self._usage.note)
 
     # ---- what happens ---------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from gateway.access.scopes import principal_of
 from gateway.errors import GatewayError
 from gateway.exchange import JSON_TYPE, Header, Phases
 from gateway.wire import answers
-from gateway.wire.access import Model, Note
+from gateway.wire.access_log import Model, Note
 from gateway.wire.cycle import Cycle
 from gateway.wire.head import Head
 from gateway.wire.http import Lane

@@ -28,7 +28,7 @@ from gateway.config import Limits, Server, Tracing
 from gateway.errors import QueueFull
 from gateway.spans import TracedRequest
 from gateway.wire.acceptor import Acceptor
-from gateway.wire.access import AccessLog
+from gateway.wire.access_log import AccessLog
 from gateway.wire.asgi import EndpointApp
 from gateway.wire.guard import Door, Guard
 from gateway.wire.http import Lane

@@ -11,7 +11,7 @@ import asyncio
 import time
 
 from gateway.access.keyring import Keyring
-from gateway.control.certified import Certified
+from gateway.control.certificate_table import CertificateTable
 from gateway.control.keys import Changed, Keys
 from gateway.control.store import Store
 from gateway.control.tables import Tables
@@ -22,7 +22,7 @@ LOOK_S = 0.2
 LET_GO_S = 10.0
 
 
-class Access:
+class KeyTable:
     """Lives on control's event loop; `keyring` knows what workers know."""
 
     def __init__(
@@ -30,12 +30,12 @@ class Access:
         store: Store,
         keys: Keys,
         keyring: Keyring,
-        certified: Certified,
+        certificates: CertificateTable,
         tables: Tables | None,
     ) -> None:
         """`tables` carries keys to the workers; None where they ask for none."""
         self.keyring = keyring
-        self.certified = certified
+        self.certificates = certificates
         self._store = store
         self._keys = keys
         self._tables = tables
@@ -54,7 +54,7 @@ class Access:
             found = await asyncio.to_thread(self._keys.changed, since, before)
             self._looked_at, self._due = now, time.monotonic() + LET_GO_S
             self._follow(found, whole=since is None)
-            await self.certified.refresh()
+            await self.certificates.refresh()
 
     def _follow(self, found: Changed, whole: bool) -> None:
         rows, dropped = found.rows, found.dropped

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gateway.exchange import Phases
-from gateway.wire.access import AccessLog
+from gateway.wire.access_log import AccessLog
 from gateway.wire.guard import SMALL_BODY_BYTES
 from gateway.wire.trace import Trace
 from tests.wire.http_rig import chunked, post, request, rig
