@@ -54,6 +54,23 @@ class Usage:
         if key > 0:  # no token, no certificate, not `other`
             self._unwritten[key] = max(at, self._unwritten.get(key, 0.0))
 
+    async def keep_up(self) -> None:
+        """Sees for a while which keys are used, and then writes it down.
+
+        Raises:
+            StoreFailed: it cannot be; it is the next time.
+        """
+        for _ in range(round(WRITE_S / COUNT_S)):
+            self.count()
+            await asyncio.sleep(COUNT_S)
+        await self.write()
+
+    async def close(self) -> None:
+        """Writes down what is left."""
+        self.count()
+        with contextlib.suppress(GatewayError):  # a full disk keeps nobody from leaving
+            await self.write()
+
     async def write(self) -> None:
         """Writes down when keys were last used.
 

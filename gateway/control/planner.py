@@ -172,12 +172,14 @@ class Planner:
         if self._due is None and self._looked:
             self._due = self._loop.call_later(self._pause_s, self._step)
 
-    def close(self) -> None:
-        """Takes no more steps."""
+    async def close(self) -> None:
+        """Takes no more steps; returns once no trial is waited for."""
         if self._due is not None:
             self._due.cancel()
-        for trial in self._trials.values():
+        trials = tuple(self._trials.values())
+        for trial in trials:
             trial.cancel()
+        await asyncio.gather(*trials, return_exceptions=True)
 
     def crashed(self, blocks: Sequence[int]) -> None:
         """A worker crashed natively while it loaded or ran the models that count in `blocks`."""

@@ -128,7 +128,7 @@ class World:
 async def world() -> AsyncIterator[World]:
     made = World()
     yield made
-    made.planner.close()
+    await made.planner.close()
 
 
 async def test_routes_move_only_after_the_new_version_was_held_beside_the_old(world):
@@ -261,7 +261,7 @@ async def test_a_successor_goes_on_with_a_change_that_its_predecessor_had_begun(
     await world.until(lambda: world.held() == 2)
     change.cancel()
     world.tried.clear()
-    world.planner.close()
+    await world.planner.close()
     world.planner = world.control(world.planner.memory)
     world.planner.resume()
     world.planner.step_soon()  # workers say hello before it has looked
@@ -278,7 +278,7 @@ async def test_a_successor_that_hears_of_a_crash_before_it_has_looked_goes_on_al
     change = asyncio.ensure_future(world.planner.apply())
     await world.until(lambda: world.held() == 3 and world.routes() == {"m": 1, "bad": 3})
     change.cancel()
-    world.planner.close()
+    await world.planner.close()
     world.planner = world.control(world.planner.memory)
     world.planner.resume()
     for _ in range(2):

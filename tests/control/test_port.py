@@ -12,7 +12,7 @@ import pytest
 import uvloop
 
 from gateway.config import Config
-from gateway.control.port import Port
+from gateway.control.port import Counts, Port
 from tests.wire.http_rig import WAIT_S, Client
 
 GET = b"GET /thing HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -58,8 +58,10 @@ class Served:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             listener.setblocking(False)
             self.port = listener.getsockname()[1]
-            port = Port(self._app, listener, self._config, MAX_BODY_BYTES, b"host-1-control-1-")
-            self.refusals = port.counts.refusals
+            counts = Counts()
+            self.refusals = counts.refusals
+            ids = b"host-1-control-1-"
+            port = Port(self._app, listener, self._config, MAX_BODY_BYTES, ids, counts)
             port.start()
             self._ready.set()
             await self._stop.wait()
