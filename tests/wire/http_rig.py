@@ -277,6 +277,9 @@ class Rig:
     def next_held(self) -> Any:
         return self.held.get(timeout=WAIT_S)
 
+    def next_traced(self) -> TracedRequest:
+        return self.traced.get(timeout=WAIT_S)
+
     def signal(self) -> tuple[Callable[[], None], Callable[[], bool]]:
         """Something to be called on the loop, and whether it was, waited for."""
         event = threading.Event()
