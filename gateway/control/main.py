@@ -71,12 +71,13 @@ from gateway.monitor.arena import (
     READY,
     STATE,
 )
+from gateway.tls import WATCH_S
 
 log = logging.getLogger("penstock.control")
 
 # How long workers may take to load a model before it is refused.
 LOAD_DEADLINE_S = 300.0
-WATCH_S = 1.0
+LOOK_AT_STORE_S = 1.0
 SLOW_START_S = 1.0
 BEAT_S = 1.0
 TICK_S = 1.0
@@ -228,7 +229,7 @@ class Control:
         if self._jwks is not None:
             # Follows the identity provider's keys.
             self._jobs.repeat("jwks", self._jwks.look, COUNT_S)
-        self._jobs.spawn(self._certificates.watch())
+        self._jobs.repeat("certificates", self._certificates.look, WATCH_S)
 
     def _serve(self, stack: AsyncExitStack) -> None:
         """Takes what workers have traced, and whoever calls: the first to stop."""
@@ -337,8 +338,8 @@ class Control:
             if await asyncio.to_thread(self._lookout.is_behind):
                 await self._planner.look()
 
-        await asyncio.sleep(WATCH_S)
-        self._jobs.repeat("registry", look, WATCH_S)
+        await asyncio.sleep(LOOK_AT_STORE_S)
+        self._jobs.repeat("registry", look, LOOK_AT_STORE_S)
 
     def _status(self) -> dict[str, Any]:
         plan = self._planner.memory.plan

@@ -18,7 +18,7 @@ from pathlib import Path
 from gateway.config import Config
 from gateway.control.recorder import Note
 from gateway.control.replacing import replace
-from gateway.tls import WATCH_S, Certificates
+from gateway.tls import Certificates
 
 log = logging.getLogger("penstock.control")
 
@@ -60,19 +60,17 @@ class PortCertificates:
         """By port: when its certificate expires, and whether the files that lie there are good."""
         return {port: (found.expires, not found.fault) for port, found in self._ports.items()}
 
-    async def watch(self) -> None:
+    async def look(self) -> None:
         """Takes new files into force; says so, or why not."""
-        while self._ports:
-            await asyncio.sleep(WATCH_S)
-            for port, found in self._ports.items():
-                fault, before, shown = found.fault, found.facts, found.shown
-                if await asyncio.to_thread(found.refresh):
-                    # Workers take new files by themselves, and may be a second behind.
-                    await asyncio.to_thread(self._keep, port, found.shown + shown)
-                    log.warning("%s port: new certificate files are in force", port)
-                    self._note("certificate renew", f"{port} port", before, found.facts)
-                if found.fault not in ("", fault):
-                    log.error("%s; the last good certificate serves on", found.fault)
+        for port, found in self._ports.items():
+            fault, before, shown = found.fault, found.facts, found.shown
+            if await asyncio.to_thread(found.refresh):
+                # Workers take new files by themselves, and may be a second behind.
+                await asyncio.to_thread(self._keep, port, found.shown + shown)
+                log.warning("%s port: new certificate files are in force", port)
+                self._note("certificate renew", f"{port} port", before, found.facts)
+            if found.fault not in ("", fault):
+                log.error("%s; the last good certificate serves on", found.fault)
 
     def _keep(self, port: str, shown: str) -> None:
         # Where the disk takes it not, commands have the configured file.
