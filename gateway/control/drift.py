@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from gateway.config.against import FIXED, Against
 from gateway.control.freezing import Progress
+from gateway.control.seasons import Stretch, same_hours
 from gateway.control.sketches import Series
 from gateway.drift.figures import Figures, figures
 from gateway.drift.history import Window
@@ -35,6 +37,27 @@ class _Watched:
     dependence: Dependence
     alarm: Alarm
     looks: tuple[Lookback, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """Earlier traffic, in the place of a profile's counts.
+
+    Attributes:
+        vector: (words,) what was counted then.
+        weeks: in how many of the weeks that were asked for rows came; None: it was not weeks.
+    """
+
+    vector: Vector
+    weeks: int | None = None
+
+
+# (words,) of each stretch of whole hours, what a series of so many words counted in it.
+Hours = Callable[[str, int, Sequence[Stretch]], list[Vector]]
+
+
+def _no_hours(series: str, words: int, stretches: Sequence[Stretch]) -> list[Vector]:
+    return [np.zeros(words, np.int64) for _ in stretches]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +93,7 @@ class Drift:
         series: Callable[[], Sequence[Series]],
         progress: Callable[[], Mapping[tuple[str, int], Progress]] = dict,
         rules: Rules = DEFAULT,
+        hours: Hours = _no_hours,
     ) -> None:
         """Takes its collaborators.
 
@@ -77,10 +101,12 @@ class Drift:
             series: what is watched now.
             progress: how far each version is that has no reference yet.
             rules: when to call it drift.
+            hours: what was counted in hours that histories do not have any more.
         """
         self._series = series
         self._progress = progress
         self._rules = rules
+        self._hours = hours
         self._watched: dict[str, _Watched] = {}
 
     def look(self) -> None:
@@ -95,7 +121,7 @@ class Drift:
         window_s: float,
         variant: str | None,
         bins: bool,
-        rolling_s: float = 0.0,
+        against: Against = FIXED,
     ) -> dict[str, Any]:
         """The report of a version's window; of all variants together where none is named.
 
@@ -105,18 +131,14 @@ class Drift:
             window_s: how far to look back.
             variant: of a route.
             bins: with counts.
-            rolling_s: compare with what came so long before the window; 0: with the profile.
+            against: the profile's counts, or those of earlier traffic.
 
         Raises:
             NotFound: nothing is watched of such a version or variant.
         """
         some = self._of(model, version, variant)
         windows = [watched.series.history.window(window_s) for watched in some]
-        longer, kind = [], "fixed"
-        if rolling_s:
-            longer = [watched.series.history.window(window_s + rolling_s) for watched in some]
-            kind = f"rolling:{rolling_s:g}s"
-        return self._evaluate(some, windows, window_s, variant, longer, kind).report(bins)
+        return self._evaluate(some, windows, window_s, variant, against).report(bins)
 
     def report_of_rows(self, model: str, version: int, rows: int) -> dict[str, Any]:
         """The report of a look back by rows.
@@ -159,19 +181,15 @@ class Drift:
         windows: Sequence[Window],
         window_s: float,
         variant: str | None = None,
-        longer: Sequence[Window] = (),
-        kind: str = "fixed",
+        against: Against = FIXED,
     ) -> Evaluated:
-        """Every statistic of the windows, one for each of `some`, together.
-
-        `longer`: windows whose counts before the others are the reference, where there are.
-        """
+        """Every statistic of the windows, one for each of `some`, together."""
         vector, moments = _added(windows)
         first = some[0]
         reference = first.reference
-        if longer:
-            before = _added(longer)[0] - vector
-            reference = reference.rolled(before, int(before[ROWS]))
+        before = self._before(some, windows, window_s, against)
+        if before is not None:
+            reference = reference.rolled(before.vector, int(before.vector[ROWS]))
         effects = first.dependence.estimate(self._rules)
         judged = reference.with_effect(effects.values)
         model, version, _, _, digest = layout.sketch_of(first.series.name)
@@ -185,7 +203,8 @@ class Drift:
             rows=int(vector[ROWS]),
             skipped_rows=int(vector[SKIPPED]),
             digest=digest,
-            kind=kind,
+            kind=against.kind,
+            weeks=None if before is None else before.weeks,
         )
         return Evaluated(
             about,
@@ -195,6 +214,27 @@ class Drift:
             np.sum([watched.series.total for watched in some], axis=0),
             self._rules,
         )
+
+    def _before(
+        self,
+        some: Sequence[_Watched],
+        windows: Sequence[Window],
+        window_s: float,
+        against: Against,
+    ) -> _Before | None:
+        """What earlier traffic the windows are held against; None where it is the profile."""
+        if against.rolling_s:
+            longer = [one.series.history.window(window_s + against.rolling_s) for one in some]
+            return _Before(_added(longer)[0] - _added(windows)[0])
+        if against.weeks:
+            start, end = min(w.start_s for w in windows), max(w.end_s for w in windows)
+            stretches = same_hours(start, end, against.weeks)
+            found = [
+                self._hours(one.series.name, one.series.places.words, stretches) for one in some
+            ]
+            by_week = np.sum(found, axis=0)
+            return _Before(by_week.sum(axis=0), int(np.count_nonzero(by_week[:, ROWS])))
+        return None
 
     # ---- what is watched ------------------------------------------------------------------------
 

@@ -76,7 +76,7 @@ class Monitoring:
         self._panes = PaneStore(home)
         self._sketches = Sketches(arena, self._panes, time.monotonic, time.time)
         self._freezing = Freezing(arena, own, plan, time.monotonic)
-        self._drift = Drift(self._series, self._freezing.progress)
+        self._drift = Drift(self._series, self._freezing.progress, hours=self._panes.hours)
         self._alarms = AlertStore(store)
         self.gauges = Gauges(self._drift, lambda: config().metrics.window_s, self._counting)
         self.deliveries = Deliveries(self._alarms, lambda: config().alerts.sinks, troubles)

@@ -6,6 +6,8 @@ It stands beside the database and not in it: what the counts of a month weigh mu
 backup, and a file that is damaged is put aside rather than keep a server from starting. One
 transaction a round holds all that closed since the last one; a killed process loses what had not
 closed, ten seconds at most. A full disk loses panes, never a request, and says so once.
+
+Hours are kept for longer than histories have them in memory: for `seasons`, which asks for few.
 """
 
 from __future__ import annotations
@@ -16,13 +18,15 @@ import os
 import sqlite3
 import threading
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from gateway.control import seasons
+from gateway.control.seasons import HOUR_S, Stretch
 from gateway.drift.history import TIERS
 from gateway.drift.panes import MOMENTS, Pane, Vector
 
@@ -32,7 +36,8 @@ FILE: Final = "monitor.db"
 _SCHEMA: Final = 1
 _BUSY_S: Final = 5.0
 _LEVEL: Final = 1  # of zlib: most bytes are zeros, and nobody waits for the rest
-_KEPT_S: Final = {tier.length_s: tier.kept * tier.length_s for tier in TIERS}
+_IN_MEMORY_S: Final = {tier.length_s: tier.kept * tier.length_s for tier in TIERS}
+_KEPT_S: Final = _IN_MEMORY_S | {HOUR_S: seasons.KEPT_S}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +73,58 @@ class PaneStore:
         self._open()
 
     def load(self, series: str) -> tuple[list[Pane], Base | None]:
-        """All panes of a series and their base; none where they cannot be read."""
+        """What a history of a series goes on with: its panes and their base; none if unreadable."""
         with self._lock:
             return self._load(series)
 
     def _load(self, series: str) -> tuple[list[Pane], Base | None]:
         if self._connection is None:
             return [], None
-        panes = "SELECT length, start, counts, moments FROM panes WHERE series = ? ORDER BY start"
+        # Reckoned from the newest: what the clock says now may be another matter. One hour more
+        # than is needed; the history knows to the second.
+        panes = (
+            "SELECT length, start, counts, moments FROM panes WHERE series = :series AND"
+            " (length != :hour OR start > (SELECT max(start) FROM panes WHERE series = :series)"
+            " - :kept) ORDER BY start"
+        )
+        about = {"series": series, "hour": HOUR_S, "kept": _IN_MEMORY_S[HOUR_S] + HOUR_S}
         base = "SELECT boot, counts FROM bases WHERE series = ?"
         try:
-            found = [_pane(*row) for row in self._connection.execute(panes, (series,))]
+            found = [_pane(*row) for row in self._connection.execute(panes, about)]
             stood = self._connection.execute(base, (series,)).fetchone()
         except (sqlite3.Error, ValueError, zlib.error) as error:
             self._complain("the history of %s could not be read: %s", series, error)
             return [], None
         return found, None if stood is None else Base(stood[0], _unpacked(stood[1]))
+
+    def hours(self, series: str, words: int, stretches: Sequence[Stretch]) -> list[Vector]:
+        """(words,) int64 for each stretch of whole hours: what a series counted in it.
+
+        Zeros where nothing is kept of one, or where it cannot be read.
+        """
+        with self._lock:
+            return [self._counted(series, words, stretch) for stretch in stretches]
+
+    def _counted(self, series: str, words: int, stretch: Stretch) -> Vector:
+        counts = np.zeros(words, np.int64)
+        try:
+            for pane in self._hour_counts(series, stretch):
+                if len(pane) == words:
+                    counts += pane
+        except (sqlite3.Error, ValueError, zlib.error) as error:
+            self._complain("the history of %s could not be read: %s", series, error)
+            counts[:] = 0
+        return counts
+
+    def _hour_counts(self, series: str, stretch: Stretch) -> Iterator[Vector]:
+        if self._connection is not None:
+            found = self._connection.execute(
+                "SELECT counts FROM panes WHERE series = ? AND length = ? AND start >= ?"
+                " AND start < ?",
+                (series, HOUR_S, *stretch),
+            )
+            for (counts,) in found:
+                yield _unpacked(counts)
 
     def save(
         self, panes: Mapping[str, Sequence[Pane]], bases: Mapping[str, Base], now: float

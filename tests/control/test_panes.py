@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from gateway.control.panes import FILE, Base, PaneStore
+from gateway.control.seasons import HOUR_S, KEPT_S, WEEK_S
+from gateway.drift.history import TIERS
 from gateway.drift.panes import Pane, no_moments, packed
 
 NOW = 1_800_000_000
@@ -60,6 +62,36 @@ def test_what_is_too_old_for_its_tier_is_forgotten(tmp_path: Path) -> None:
         (NOW - 3600, 3600),
         (NOW, 10),
     ]
+    store.close()
+
+
+def test_hours_of_weeks_are_kept_and_only_those_of_days_are_taken_into_memory(
+    tmp_path: Path,
+) -> None:
+    store = PaneStore(tmp_path)
+    hours = [pane(NOW // HOUR_S * HOUR_S - back * HOUR_S, HOUR_S) for back in range(1000)]
+    store.save({"a/1": hours}, {}, NOW)
+    loaded, _ = store.load("a/1")
+    in_memory = next(tier.kept for tier in TIERS if tier.length_s == HOUR_S)
+    assert in_memory <= len(loaded) <= in_memory + 1
+    oldest = NOW // HOUR_S * HOUR_S - KEPT_S
+    kept, gone = store.hours("a/1", 3, [(oldest, oldest + HOUR_S), (0, oldest)])
+    assert (kept.tolist(), gone.tolist()) == ([1, 0, 7], [0, 0, 0])
+    store.close()
+
+
+def test_each_stretch_of_hours_is_added_up_by_itself(tmp_path: Path) -> None:
+    store = PaneStore(tmp_path)
+    noon = NOW // HOUR_S * HOUR_S
+    panes = [pane(noon - WEEK_S + at * HOUR_S, HOUR_S, most=at + 1) for at in range(4)]
+    finer = pane(noon - WEEK_S, 600, most=1000)
+    store.save({"a/1": [*panes, finer], "b/1": [pane(noon - WEEK_S, HOUR_S)]}, {}, NOW)
+    stretches = [
+        (noon - WEEK_S + HOUR_S, noon - WEEK_S + 3 * HOUR_S),
+        (noon - 2 * WEEK_S, noon - WEEK_S),
+    ]
+    assert [one.tolist() for one in store.hours("a/1", 3, stretches)] == [[2, 0, 5], [0, 0, 0]]
+    assert store.hours("a/1", 9, stretches)[0].tolist() == [0] * 9  # of another layout
     store.close()
 
 
