@@ -18,8 +18,9 @@ from gateway.errors import InvalidTensor, ModelFailed, ModelRefused, ProfileInva
 from gateway.plan import Held
 from gateway.profiles.builder import Builder
 from gateway.profiles.names import feature_names
-from gateway.profiles.plans import plan_frames
-from gateway.profiles.values import BINS, Profile
+from gateway.profiles.plans import FramePlan, plan_frames
+from gateway.profiles.points import MAX_COLUMNS
+from gateway.profiles.values import BINS, STRING, Profile
 from gateway.rows.batch import Batch, Source
 from gateway.rows.cells import of_numbers
 from gateway.rows.source import batches
@@ -43,12 +44,14 @@ class Options:
         seed: of the sample that edges are taken from.
         limit: rows to read; None: all.
         categories: names of columns whose whole numbers are names.
+        exact: names of columns of numbers of which KS is to be exact.
     """
 
     bins: int = BINS
     seed: int = 0
     limit: int | None = None
     categories: tuple[str, ...] = ()
+    exact: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +117,31 @@ def _profile(
                 _names(signature, batch, own),
                 options.categories,
             )
-            unknown = set(options.categories) - {name for p in plans for name in p.columns}
-            if unknown:
-                raise ProfileInvalid(f"categories: the model has no column {sorted(unknown)[0]!r}")
-            builder = stack.enter_context(Builder(plans, options.bins, options.seed))
+            _check_named(plans, options)
+            builder = stack.enter_context(
+                Builder(plans, options.bins, options.seed, exact=options.exact)
+            )
         builder.add(batch.rows, inputs, outputs, batch.nulls)
     if builder is None:
         raise ProfileInvalid(f"{source.path}: a profile needs at least one row, got none")
     return Profiled(builder.build(counting), tuple(sorted(missing)))
+
+
+def _check_named(plans: Sequence[FramePlan], options: Options) -> None:
+    """Columns that an option names are there, and such as it is about."""
+    known = {name for plan in plans for name in plan.columns}
+    numbers = {name for p in plans if p.type != STRING for name in p.columns} - {
+        name for plan in plans for name in plan.categories
+    }
+    for what, names in (("categories", options.categories), ("exact KS", options.exact)):
+        if unknown := sorted(set(names) - known):
+            raise ProfileInvalid(f"{what}: the model has no column {unknown[0]!r}")
+    if wrong := sorted(set(options.exact) - numbers):
+        raise ProfileInvalid(f"exact KS: column {wrong[0]!r} has no numbers in order")
+    if len(options.exact) > MAX_COLUMNS:
+        raise ProfileInvalid(
+            f"exact KS: expected at most {MAX_COLUMNS} columns, got {len(options.exact)}"
+        )
 
 
 def _check_rows(signature: Signature) -> None:

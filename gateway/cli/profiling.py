@@ -31,6 +31,13 @@ def add_reading(parser: Any) -> None:
     parser.add_argument(
         "--categories", type=names, default=(), metavar="A,B", help="whole numbers that are names"
     )
+    parser.add_argument(
+        "--exact-ks",
+        type=names,
+        default=(),
+        metavar="A,B",
+        help="columns with an exact KS distance",
+    )
     parser.add_argument("--bins", type=_bins, default=60, metavar="N", help="of a column (60)")
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N rows")
 
@@ -45,7 +52,7 @@ def make(args: argparse.Namespace, held: Held, data: str) -> Profiled:
 
     drop = (*args.drop, *args.labels)
     source = Source(data, format_of(data, args.format), args.columns, drop)
-    options = Options(args.bins, limit=args.limit, categories=args.categories)
+    options = Options(args.bins, limit=args.limit, categories=args.categories, exact=args.exact_ks)
     with Bar("reading") as reading, Bar("counting") as counting:
         return profile_of(held, source, options, reading, counting)
 

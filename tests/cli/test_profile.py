@@ -105,6 +105,29 @@ def test_labels_are_no_inputs_and_bins_can_be_fewer(profile, tmp_path):
     assert [column.bins for column in found.frames[0].columns] == [10] * 4
 
 
+def test_columns_whose_ks_is_to_be_exact_are_named_and_have_points(profile, penstock, rows):
+    first, *others = profile(builders.linear(), rows, "--exact-ks", "a,y[1]").frames[0].columns
+    assert len(first.points) == 200
+    assert [len(column.points) for column in others] == [0, 0, 0]
+    assert "KS at 200 points" in penstock("profile", "show", "m")[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--exact-ks", "nobody"), "exact KS: the model has no column 'nobody'"),
+        (("--exact-ks", "x"), "exact KS: column 'x' has no numbers in order"),
+    ],
+)
+def test_only_columns_of_numbers_can_have_an_exact_ks(penstock, tmp_path, options, said):
+    model = builders.identity(("rows", 1), TensorProto.STRING)
+    penstock("register", builders.save(tmp_path / "in", model, "m.onnx"))
+    (tmp_path / "rows.csv").write_text("x\nclerk\nsmith\n")
+    status, _, err = penstock("profile", "m", "--data", tmp_path / "rows.csv", *options)
+    assert status == 1
+    assert said in err
+
+
 def test_a_model_names_its_own_features(profile, tmp_path):
     model = builders.linear()
     helper.set_model_props(model, {"feature_names": "d,c,b,a"})
