@@ -5,9 +5,9 @@ Knows histories, references and the rules. Knows nothing of HTTP, or of how coun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -52,12 +52,24 @@ class _Before:
     weeks: int | None = None
 
 
-# (words,) of each stretch of whole hours, what a series of so many words counted in it.
-Hours = Callable[[str, int, Sequence[Stretch]], list[Vector]]
+class Past(Protocol):
+    """What is known of series beside their histories: `panes.PaneStore` keeps it."""
+
+    def hours(self, series: str, words: int, stretches: Sequence[Stretch]) -> list[Vector]:
+        """(words,) int64 for each stretch of whole hours: what a series counted in it."""
+
+    def learnt(self, series: str) -> Vector:
+        """What `Drift.learnt` said of it when it was last kept; empty where it never was."""
 
 
-def _no_hours(series: str, words: int, stretches: Sequence[Stretch]) -> list[Vector]:
-    return [np.zeros(words, np.int64) for _ in stretches]
+class _Nothing:
+    """A past without anything in it."""
+
+    def hours(self, series: str, words: int, stretches: Sequence[Stretch]) -> list[Vector]:
+        return [np.zeros(words, np.int64) for _ in stretches]
+
+    def learnt(self, series: str) -> Vector:
+        return np.empty(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +105,7 @@ class Drift:
         series: Callable[[], Sequence[Series]],
         progress: Callable[[], Mapping[tuple[str, int], Progress]] = dict,
         rules: Rules = DEFAULT,
-        hours: Hours = _no_hours,
+        past: Past | None = None,
     ) -> None:
         """Takes its collaborators.
 
@@ -101,18 +113,26 @@ class Drift:
             series: what is watched now.
             progress: how far each version is that has no reference yet.
             rules: when to call it drift.
-            hours: what was counted in hours that histories do not have any more.
+            past: what earlier processes kept; None: nothing.
         """
         self._series = series
         self._progress = progress
         self._rules = rules
-        self._hours = hours
+        self._past = past or _Nothing()
         self._watched: dict[str, _Watched] = {}
 
     def look(self) -> None:
         """Learns from what came since the last call; call it whenever the sketches have looked."""
         for watched in self._all():
             self._judge(watched)
+
+    def learnt(self, names: Container[str] | None = None) -> dict[str, Vector]:
+        """What rows told of how they depend on each other, to be kept; of these series, or all."""
+        return {
+            name: one.dependence.learnt
+            for name, one in self._watched.items()
+            if names is None or name in names
+        }
 
     def report(
         self,
@@ -163,7 +183,7 @@ class Drift:
         )
 
     def lookbacks(self, model: str, version: int) -> tuple[Reference, tuple[Lookback, ...]]:
-        """What was seen at the last look back; nothing where no row came since the start.
+        """What was seen at the last look back; nothing where there never was a row.
 
         Raises:
             NotFound: as `report`.
@@ -230,7 +250,8 @@ class Drift:
             start, end = min(w.start_s for w in windows), max(w.end_s for w in windows)
             stretches = same_hours(start, end, against.weeks)
             found = [
-                self._hours(one.series.name, one.series.places.words, stretches) for one in some
+                self._past.hours(one.series.name, one.series.places.words, stretches)
+                for one in some
             ]
             by_week = np.sum(found, axis=0)
             return _Before(by_week.sum(axis=0), int(np.count_nonzero(by_week[:, ROWS])))
@@ -250,28 +271,34 @@ class Drift:
 
     def _begin(self, series: Series) -> _Watched:
         reference = Reference.of(series.profile, series.places)
-        dependence = Dependence.unknown(len(reference.columns))
-        return _Watched(series, reference, dependence, Alarm.none(len(reference.columns)))
+        columns = len(reference.columns)
+        dependence = Dependence.restored(self._past.learnt(series.name), columns)
+        watched = _Watched(series, reference, dependence, Alarm.none(columns))
+        if series.history.last_rows(1).counts[ROWS]:
+            self._look_back(watched)  # what an earlier process saw stands before a row comes
+        return watched
 
     def _judge(self, watched: _Watched) -> None:
         """Learns from what came this second, and looks back from now."""
         latest = watched.series.latest
         watched.dependence.add(watched.reference, latest)
         if latest[ROWS]:
-            history, rows_word = watched.series.history, ROWS
-            windows = {rows: history.last_rows(rows) for rows in LOOKBACK_ROWS}
-            counts = {int(w.counts[rows_word]): w.counts for w in windows.values()}
-            effects = watched.dependence.estimate(self._rules)
-            reference = watched.reference.with_effect(effects.values)
-            judged = {
-                rows: judge_columns(reference, some, effects, self._rules)
-                for rows, some in counts.items()
-            }
-            watched.alarm = most_alarming(len(reference.columns), judged)
-            watched.looks = tuple(
-                Lookback(rows, w.start_s, judged[int(w.counts[rows_word])])
-                for rows, w in windows.items()
-            )
+            self._look_back(watched)
+
+    def _look_back(self, watched: _Watched) -> None:
+        history = watched.series.history
+        windows = {rows: history.last_rows(rows) for rows in LOOKBACK_ROWS}
+        counts = {int(w.counts[ROWS]): w.counts for w in windows.values()}
+        effects = watched.dependence.estimate(self._rules)
+        reference = watched.reference.with_effect(effects.values)
+        judged = {
+            rows: judge_columns(reference, some, effects, self._rules)
+            for rows, some in counts.items()
+        }
+        watched.alarm = most_alarming(len(reference.columns), judged)
+        watched.looks = tuple(
+            Lookback(rows, w.start_s, judged[int(w.counts[ROWS])]) for rows, w in windows.items()
+        )
 
     def _of(self, model: str, version: int, variant: str | None) -> list[_Watched]:
         found = _variants(self._all(), model, version, variant)

@@ -1,6 +1,7 @@
 """Keeps the panes of every history over restarts: one SQLite file of its own under the home.
 
-Knows files, series by name, and bytes. Knows nothing of what is counted or judged.
+Knows files, series by name, and bytes. Knows nothing of what is counted or judged; what was learnt
+of a series it keeps as numbers that mean nothing to it.
 
 It stands beside the database and not in it: what the counts of a month weigh must not slow down a
 backup, and a file that is damaged is put aside rather than keep a server from starting. One
@@ -21,6 +22,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -126,19 +128,41 @@ class PaneStore:
             for (counts,) in found:
                 yield _unpacked(counts)
 
+    def learnt(self, series: str) -> Vector:
+        """(n,) float64 that were kept last of a series; none where nothing was."""
+        nothing = np.empty(0)
+        with self._lock:
+            if self._connection is None:
+                return nothing
+            try:
+                found = self._connection.execute(
+                    "SELECT numbers FROM learnt WHERE series = ?", (series,)
+                ).fetchone()
+                return nothing if found is None else _unpacked(found[0])
+            except (sqlite3.Error, ValueError, zlib.error) as error:
+                self._complain("what was learnt of %s could not be read: %s", series, error)
+                return nothing
+
     def save(
-        self, panes: Mapping[str, Sequence[Pane]], bases: Mapping[str, Base], now: float
+        self,
+        panes: Mapping[str, Sequence[Pane]],
+        bases: Mapping[str, Base],
+        now: float,
+        learnt: Mapping[str, Vector] = MappingProxyType({}),
     ) -> None:
         """Keeps panes of each series with their base, and forgets those that are too old at `now`.
 
-        A base counts what is in panes that were kept, and nothing else.
+        A base counts what is in panes that were kept, and nothing else. `learnt`: (n,) float64.
         """
         rows = [_row(series, pane) for series, some in panes.items() for pane in some]
         stood = [(name, base.boot, _packed(base.counts)) for name, base in bases.items()]
+        numbers = [(name, _packed(some)) for name, some in learnt.items()]
         with self._lock:
-            self._save(rows, stood, now)
+            self._save(rows, stood, numbers, now)
 
-    def _save(self, rows: Sequence[Any], stood: Sequence[Any], now: float) -> None:
+    def _save(
+        self, rows: Sequence[Any], stood: Sequence[Any], numbers: Sequence[Any], now: float
+    ) -> None:
         if self._connection is None:
             self._open()
         if self._connection is None:
@@ -150,6 +174,7 @@ class PaneStore:
                     "INSERT OR REPLACE INTO panes VALUES (?,?,?,?,?)", rows
                 )
                 self._connection.executemany("INSERT OR REPLACE INTO bases VALUES (?,?,?)", stood)
+                self._connection.executemany("INSERT OR REPLACE INTO learnt VALUES (?,?)", numbers)
                 self._connection.executemany(
                     "DELETE FROM panes WHERE length = ? AND start < ?",
                     [(length, int(now) - kept) for length, kept in _KEPT_S.items()],
@@ -164,7 +189,7 @@ class PaneStore:
         """Deletes all panes of these series."""
         if self._connection is not None:
             with contextlib.suppress(sqlite3.Error), self._connection:
-                for table in ("panes", "bases"):
+                for table in ("panes", "bases", "learnt"):
                     self._connection.executemany(
                         f"DELETE FROM {table} WHERE series = ?", [(one,) for one in series]
                     )
@@ -225,6 +250,11 @@ def _opened(path: Path) -> sqlite3.Connection:
                 "CREATE TABLE IF NOT EXISTS bases (series TEXT PRIMARY KEY, boot INTEGER NOT NULL,"
                 " counts BLOB NOT NULL) WITHOUT ROWID"
             )
+            # Younger than the schema, which is as it was for whoever does not know it.
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS learnt (series TEXT PRIMARY KEY,"
+                " numbers BLOB NOT NULL) WITHOUT ROWID"
+            )
             connection.execute(f"PRAGMA user_version = {_SCHEMA}")
     except BaseException:
         connection.close()
@@ -243,7 +273,7 @@ def _pane(length: int, start: int, counts: bytes, moments: bytes) -> Pane:
 
 
 def _packed(counts: Vector) -> bytes:
-    """The type of a count goes before them: it is the narrowest that holds them all."""
+    """The type of a number goes before them: of counts, the narrowest that holds them all."""
     return counts.dtype.char.encode() + zlib.compress(counts.tobytes(), _LEVEL)
 
 

@@ -58,7 +58,7 @@ class Office:
         self.audit = Audit(store)
         self.suppressed = ""
         series = world.sketches.series
-        self.drift = Drift(series, hours=world.store.hours)
+        self.drift = Drift(series, past=world.store)
         self.deliveries = Deliveries(
             self.letters, lambda: self.settings.sinks, Troubles(), first_pause_s=0.01
         )
@@ -143,6 +143,35 @@ async def test_a_restart_goes_on_firing_and_tells_nothing_twice(world, receiver)
         await at.seconds(120)
         await at.sent()
         assert [post.json()["status"] for post in receiver.posts] == ["firing", "resolved"]
+
+
+async def test_a_drift_that_begins_at_a_restart_is_told_as_soon_as_any(world, receiver):
+    settings = alerts(receiver)
+    async with office(world, settings) as at:
+        await at.seconds(240)
+        world.store.save({}, {}, world.sketches.now, at.drift.learnt())
+    world.restart()
+    async with office(world, settings) as at:
+        await at.seconds(15, shift=1.0)  # nothing can be learnt from scratch in so few
+        assert at.states() == {"drift": "firing"}
+
+
+async def test_a_restart_after_an_alarm_is_over_raises_nothing_anew(world, receiver):
+    settings = alerts(receiver)
+    async with office(world, settings) as at:
+        await at.seconds(200)
+        await at.seconds(60, shift=1.0)
+        await at.seconds(120)
+        await at.sent()
+        world.store.save({}, {}, world.sketches.now, at.drift.learnt())
+    told = [post.json()["status"] for post in receiver.posts]
+    assert told == ["firing", "resolved"]
+    world.restart()
+    async with office(world, settings) as at:
+        await at.seconds(5, a_second=0)  # long looks back still reach into what is over
+        await at.seconds(60)
+        assert at.states() == {"drift": "resolved"}
+        assert len(receiver.posts) == 2
 
 
 async def test_what_waited_when_the_server_ended_is_sent_by_the_next(world, receiver):

@@ -37,15 +37,15 @@ class Clock:
 class World:
     """One worker that counts, and control's reports."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, clock: Clock | None = None) -> None:
         self.arena = Arena.create(1)
-        self.clock = Clock()
+        self.clock = clock or Clock()
         self.pool = ThreadPoolExecutor(1)
         self.rng = np.random.default_rng(2)
         self.panes = PaneStore(home)
         self.sketches = Sketches(self.arena, self.panes, self.clock, self.clock)
         self.sketches.watch(KEY, REFERENCE)
-        self.drift = Drift(self.sketches.series, hours=self.panes.hours)
+        self.drift = Drift(self.sketches.series, past=self.panes)
         offset = self.arena.allocate(layout.SKETCH, KEY, block_words(REFERENCE))
         tick = self.arena.control_row[TICK : TICK + 1]
         slot = Slot(self.arena.array(offset, 0), self.pool)
@@ -65,6 +65,16 @@ class World:
         self.sketches.look()
         self.panes.save(*self.sketches.due(), self.clock.now)
 
+    def stop(self) -> None:
+        """Keeps what a server that is told to stop keeps."""
+        self.panes.save(*self.sketches.due(True), self.clock.now, self.drift.learnt())
+        self.close()
+
+    def close(self) -> None:
+        self.panes.close()
+        self.pool.shutdown()
+        self.arena.close()
+
     def age(self, **query):
         report = self.drift.report("m", 1, 60, None, True, **query)
         return report, report["features"][0]
@@ -74,9 +84,7 @@ class World:
 def world(tmp_path: Path) -> Iterator[World]:
     made = World(tmp_path)
     yield made
-    made.panes.close()
-    made.pool.shutdown()
-    made.arena.close()
+    made.close()
 
 
 def test_a_rolling_reference_is_what_came_before_the_window_in_the_same_bins(world):
@@ -143,6 +151,33 @@ def test_without_earlier_weeks_there_is_nothing_to_be_held_against(world):
     report, seasonal = world.age(against=Against(weeks=4))
     assert (report["reference_weeks"], report["reference_rows"]) == (0, 0)
     assert seasonal["verdict"] == "too_few_rows"
+
+
+def test_after_a_restart_verdict_and_alarm_stand_before_a_row_comes(tmp_path):
+    before = World(tmp_path)
+    before.serve(120, 10)
+    before.serve(60, 10, shift=1.0)
+    drifting, _ = before.age()
+    before.stop()
+    after = World(tmp_path, before.clock)
+    found, age = after.age()
+    assert (age["verdict"], age["alarm"]) == ("drift", "drift")
+    assert (found["alarm"], found["rows"]) == (drifting["alarm"], drifting["rows"])
+    evidence = [one["features"][0]["alarm_log10_e"] for one in (drifting, found)]
+    assert evidence[1] == pytest.approx(evidence[0])
+    after.close()
+
+
+def test_a_server_whose_learning_was_lost_begins_to_learn_again(tmp_path):
+    before = World(tmp_path)
+    before.serve(60, 10)
+    before.panes.save(*before.sketches.due(True), before.clock.now)
+    before.close()
+    after = World(tmp_path, before.clock)
+    assert after.age()[1]["verdict"] == "too_few_rows"
+    after.serve(40, 10)
+    assert after.age()[1]["verdict"] != "too_few_rows"
+    after.close()
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,34 @@ def test_a_base_is_kept_with_its_panes_and_replaced_by_the_next(tmp_path: Path) 
     store.close()
 
 
+def test_what_was_learnt_is_kept_as_it_was_and_lost_where_it_is_damaged(tmp_path: Path) -> None:
+    store = PaneStore(tmp_path)
+    assert store.learnt("a/1").tolist() == []
+    for last in (1.5, 0.1):
+        store.save({}, {}, NOW, {"a/1": np.array([0.0, last]), "b/1": np.array([7.0])})
+    assert store.learnt("a/1").tolist() == [0.0, 0.1]
+    store.close()
+    with sqlite3.connect(tmp_path / FILE) as connection:
+        connection.execute("UPDATE learnt SET numbers = x'6400' WHERE series = 'a/1'")
+    connection.close()
+    again = PaneStore(tmp_path)
+    assert (again.learnt("a/1").tolist(), again.learnt("b/1").tolist()) == ([], [7.0])
+    again.close()
+
+
+def test_a_file_of_an_earlier_release_is_gone_on_with(tmp_path: Path) -> None:
+    store = PaneStore(tmp_path)
+    store.save({"a/1": [pane(NOW)]}, {}, NOW)
+    store.close()
+    with sqlite3.connect(tmp_path / FILE) as connection:
+        connection.execute("DROP TABLE learnt")  # which it did not have
+    connection.close()
+    again = PaneStore(tmp_path)
+    again.save({}, {}, NOW, {"a/1": np.array([3.0])})
+    assert (len(again.load("a/1")[0]), again.learnt("a/1").tolist()) == (1, [3.0])
+    again.close()
+
+
 def test_damaged_bytes_of_a_pane_lose_that_history_alone(tmp_path: Path) -> None:
     store = PaneStore(tmp_path)
     store.save({"a/1": [pane(NOW)], "b/1": [pane(NOW)]}, {}, NOW)
