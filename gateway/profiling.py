@@ -17,7 +17,7 @@ from gateway.client.encoding import tensors
 from gateway.errors import InvalidTensor, ModelFailed, ModelRefused, ProfileInvalid
 from gateway.plan import Held
 from gateway.profiles.builder import Builder
-from gateway.profiles.names import feature_names
+from gateway.profiles.names import Configured, by_input, feature_names
 from gateway.profiles.plans import FramePlan, plan_frames
 from gateway.profiles.points import MAX_COLUMNS
 from gateway.profiles.values import BINS, STRING, Profile
@@ -45,6 +45,8 @@ class Options:
         limit: rows to read; None: all.
         categories: names of columns whose whole numbers are names.
         exact: names of columns of numbers of which KS is to be exact.
+        configured: what the configuration calls the columns; the model and its rows go first.
+        configured_categories: what it says of `categories`, some of which may not be there.
     """
 
     bins: int = BINS
@@ -52,6 +54,8 @@ class Options:
     limit: int | None = None
     categories: tuple[str, ...] = ()
     exact: tuple[str, ...] = ()
+    configured: Configured = ()
+    configured_categories: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +118,8 @@ def _profile(
                 signature,
                 inputs,
                 outputs,
-                _names(signature, batch, own),
-                options.categories,
+                _names(signature, batch, own, options.configured),
+                (*options.categories, *options.configured_categories),
             )
             _check_named(plans, options)
             builder = stack.enter_context(
@@ -166,11 +170,12 @@ def _batches(
         first += batch.rows
 
 
-def _names(signature: Signature, batch: Batch, own: Sequence[str]) -> dict[str, list[str]]:
-    """Names of columns by input: the data's, else the model's own."""
-    found = {name: list(names) for name, names in batch.names.items()}
-    if len(signature.inputs) == 1:
-        found.setdefault(signature.inputs[0].name, list(own))
+def _names(
+    signature: Signature, batch: Batch, own: Sequence[str], configured: Configured
+) -> dict[str, list[str]]:
+    """Names of columns by input: the data's, else the model's own, else the configuration's."""
+    inputs = [spec.name for spec in signature.inputs]
+    found = {**by_input(own, configured, inputs), **batch.names}
     return {
         tensor: [name or f"{tensor}[{place}]" for place, name in enumerate(names)]
         for tensor, names in found.items()

@@ -28,7 +28,7 @@ from gateway.monitor import layout
 from gateway.names import check_name
 from gateway.plan import UNASKED, UNAVAILABLE, UNLOADED, Absent, Plan
 from gateway.profiles import beside, first_rows
-from gateway.profiles.names import feature_names
+from gateway.profiles.names import by_input, feature_names
 
 log = logging.getLogger("penstock.control")
 
@@ -298,10 +298,8 @@ def _wish(
     if not rows or not first_rows.has_rows(shapes):
         return None
     names, categories = config.features_of(name)
-    own = feature_names(onnx.metadata) or names
     inputs = [spec.name for spec in shapes.inputs]
-    if not isinstance(own, dict):
-        own = {inputs[0]: list(own)} if own and len(inputs) == 1 else {}
+    own = by_input(feature_names(onnx.metadata), names, inputs)
     return Wish(
         layout.first_rows_key(name, version, digest, resets),
         first_rows.slot_words(shapes, own, rows),
