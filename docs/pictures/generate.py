@@ -7,7 +7,7 @@ whenever a threshold does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from math import erf, sqrt
 from pathlib import Path
 from typing import Any
@@ -126,7 +126,7 @@ def dependence() -> str:
         values = _following(rng, 20_000)
         effects = _effects(source, values)
         lines.append(Line("taken as independent", _watched(source, values), ORANGE, 1.0))
-        points = _watched(source, values, lambda rows, found=effects: found[rows // 10 - 1])
+        points = _watched(source, values, effects)
         lines.append(Line("by the design effect", points, BLUE, 1.0))
     x = Axis("live rows, ten a second", 0, 20_000, (0, 5000, 10_000, 15_000, 20_000))
     y = Axis("log10 e", -6, 18, (-6, 0, 6, 12, 18))
@@ -143,13 +143,12 @@ PICTURES: dict[str, Callable[[], str]] = {
 }
 
 
-def _watched(
-    source: Source, values: Array, effect: Callable[[int], float] = lambda rows: 1.0
-) -> Points:
+def _watched(source: Source, values: Array, effects: Sequence[float] = ()) -> Points:
+    """The evidence of more and more rows, by their design effect after each ten where given."""
     step = len(values) // 50
     found = []
     for rows in range(step, len(values) + 1, step):
-        d = effect(rows)
+        d = effects[rows // 10 - 1] if effects else 1.0
         if not np.isnan(d):
             found.append((float(rows), source.log10_e(source.binned(values[:rows]), d)))
     return found

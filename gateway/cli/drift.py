@@ -44,8 +44,11 @@ def configure(subparsers: Any) -> None:
     parser.add_argument("--variant", metavar="NAME", help="of a route (default: all together)")
     parser.add_argument(
         "--reference",
-        metavar="fixed|rolling:7d",
-        help="compare with what came so long before the window (default: with the profile)",
+        metavar="fixed|rolling:7d|same-hours:4w",
+        help=(
+            "compare with what came so long before the window, or in the same hours of the last"
+            " weeks (default: with the profile)"
+        ),
     )
     parser.add_argument("--all", action="store_true", help="every column, however many")
     add_home(parser)
@@ -93,6 +96,9 @@ def print_report(found: dict[str, Any], shown: int | None = MAX_SHOWN) -> None:
         f" ({found['rows']} rows of the last {found['window_s']:g} s against"
         f" {found['reference_rows']} of profile {found['reference'][:12]}{own})"
     )
+    if found["reference_weeks"] is not None:
+        asked = found["reference_kind"].removeprefix("same-hours:").removesuffix("w")
+        say(f"rows came in these hours in {found['reference_weeks']} of the last {asked} weeks")
     if found["verdict"] == "too_few_rows":
         say("some 20 s of traffic and 200 rows are needed before anything is said")
     if found["skipped_rows"]:

@@ -24,7 +24,7 @@ from gateway.monitor import layout
 from gateway.plan import Kept, Watched
 from gateway.profiles import beside, document, first_rows
 from gateway.profiles.live import block_words
-from gateway.profiles.names import feature_names
+from gateway.profiles.names import by_input, feature_names
 from gateway.profiles.values import Profile
 
 log = logging.getLogger("penstock.control")
@@ -142,10 +142,8 @@ def wish_of(
     if not rows or not first_rows.has_rows(shapes):
         return None
     names, categories = config.features_of(name)
-    own = feature_names(onnx.metadata) or names
     inputs = [spec.name for spec in shapes.inputs]
-    if not isinstance(own, dict):
-        own = {inputs[0]: list(own)} if own and len(inputs) == 1 else {}
+    own = by_input(feature_names(onnx.metadata), names, inputs)
     return Wish(
         layout.first_rows_key(name, version, digest, resets),
         first_rows.slot_words(shapes, own, rows),

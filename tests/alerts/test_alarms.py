@@ -251,6 +251,9 @@ def test_every_number_of_a_report_can_be_watched():
     assert set(COLUMN_FIGURES) == {*NUMBERS, "verdict", "distance", "log10_e", "rows"}
 
 
+VERDICT = {"figure": "verdict", "threshold": "drift", "clear": None}
+
+
 @pytest.mark.parametrize(
     ("of", "fault"),
     [
@@ -262,6 +265,13 @@ def test_every_number_of_a_report_can_be_watched():
         ({"figure": "verdict", "threshold": "drift", "clear": None, "comparison": "<"}, ">="),
         ({"window_s": None}, "window_s: expected one"),
         ({"panes": 3, "of_last": 2}, "at most of_last"),
+        ({"reference": "same-hours:9w"}, "pattern"),
+        ({"reference": "rolling:30d"}, "at most 30d with the window"),
+        ({"reference": "same-hours:4w", "window_s": 4 * 86400}, "at most 3d with same-hours"),
+        (
+            {**VERDICT, "reference": "rolling:7d", "window_s": None},
+            "fixed where there is no window_s",
+        ),
         ({"clear": 0.3}, "nothing that meets the condition by itself"),
         ({"comparison": "<", "clear": 0.1}, "nothing that meets the condition by itself"),
         ({"threshold": float("nan"), "clear": None}, "finite"),
