@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 
 from loadtest import bodies
 from tests.end_to_end.server import DEMO_MODEL, RunningServer, eventually, running
+from tests.end_to_end.traffic import Traffic
 
 MODEL = "bc"
 DATA = DEMO_MODEL.with_suffix(".csv")
@@ -117,6 +119,43 @@ def test_windows_go_on_after_a_kill_of_everything_and_after_a_restart(home):
         assert drift(server)["rows"] == source.sent
         source.send(server)
         eventually(lambda: drift(server)["rows"] == source.sent)
+
+
+def test_a_worker_that_is_killed_in_the_middle_costs_no_request_count_and_one_batch_at_most(home):
+    source, kills = Source(), 4
+    a_request_a_batch = f"models: {{{MODEL}: {{max_batch_size: {ROWS}}}}}"
+    with running(home, "--workers", "2", config=a_request_a_batch) as server:
+        with Traffic(server.port, f"/v2/models/{MODEL}/infer", source.body()) as traffic:
+            for kill in range(kills):
+                traffic.go_on(200)
+                victim = server.status()["workers"][kill % 2]
+                os.kill(victim["pid"], signal.SIGKILL)
+                eventually(partial(_replaced, server, victim))
+            traffic.go_on(200)
+        tally = traffic.tally
+        assert tally.statuses.keys() == {200}
+        answered = server.metric("penstock_requests_total", model=MODEL, result="ok")
+        assert tally.ok <= answered <= tally.ok + tally.cut
+
+        def lost() -> float:
+            return answered * ROWS - drift(server)["rows"]
+
+        eventually(lambda: lost() <= kills * ROWS)
+        before = drift(server)["rows"]
+        source.send(server)
+        answered += 1
+        eventually(lambda: drift(server)["rows"] > before)
+        assert 0 <= lost() <= kills * ROWS
+        report = drift(server)
+        assert report["skipped_rows"] == 0
+        # Of a batch that was being counted, some columns may be in and others not.
+        for line in (*report["features"], *report["outputs"]):
+            assert abs(line["rows"] - report["rows"]) <= kills * ROWS
+
+
+def _replaced(server: RunningServer, victim: Any) -> bool:
+    now = server.status()["workers"][victim["slot"]]
+    return bool(now["state"] == "ready" and now["epoch"] > victim["epoch"])
 
 
 def _workers(server: RunningServer) -> Any:
