@@ -219,6 +219,7 @@ def line(name, rows=1000, **figures):
 REPORT = {
     "rows": 900,
     "skipped_rows": 100,
+    "reference_rows": 199,
     "verdict": "drift",
     "drifting_share": 0.5,
     "features": [line("a", psi=0.3), line("b", rows=10, psi=0.9)],
@@ -231,6 +232,11 @@ REPORT = {
     [
         ({"of": "features"}, {"a": 0.3, "b": None}),
         ({"of": "outputs"}, {"score": None}),
+        ({"of": "features", "reference": "rolling:7d"}, {"a": None, "b": None}),
+        (
+            {"of": "features", "reference": "rolling:7d", "min_rows": 199},
+            {"a": 0.3, "b": None},
+        ),
         ({"min_rows": 5}, {"a": 0.3, "b": 0.9, "score": None}),
         ({"of": "dataset", "figure": "drifting_share"}, {"dataset": 0.5}),
         ({"of": "dataset", "figure": "skipped_ratio"}, {"dataset": 0.1}),

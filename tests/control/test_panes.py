@@ -65,6 +65,18 @@ def test_what_is_too_old_for_its_tier_is_forgotten(tmp_path: Path) -> None:
     store.close()
 
 
+def test_what_is_too_old_of_a_series_that_is_gone_is_forgotten_with_the_next_hour(
+    tmp_path: Path,
+) -> None:
+    store = PaneStore(tmp_path)
+    store.save({"gone/1": [pane(NOW)]}, {}, NOW)
+    store.save({"a/1": [pane(NOW + HOUR_S)]}, {}, NOW + HOUR_S)
+    assert len(store.load("gone/1")[0]) == 1
+    store.save({"a/1": [pane(NOW, HOUR_S)]}, {}, NOW + HOUR_S)
+    assert store.load("gone/1") == ([], None)
+    store.close()
+
+
 def test_hours_of_weeks_are_kept_and_only_those_of_days_are_taken_into_memory(
     tmp_path: Path,
 ) -> None:

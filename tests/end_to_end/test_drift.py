@@ -192,6 +192,12 @@ def test_bins_are_shown_on_demand_and_add_up_to_the_rows(home):
         pytest.param("versions/1/drift?window=59s", 400, "invalid_parameter", id="short"),
         pytest.param("versions/1/drift?window=31d", 400, "invalid_parameter", id="long"),
         pytest.param("versions/1/drift?window=x", 400, "invalid_parameter", id="no-window"),
+        pytest.param(
+            "versions/1/drift?window=4d&reference=same-hours:4w",
+            400,
+            "invalid_parameter",
+            id="long-same-hours",
+        ),
         pytest.param("versions/1/drift?rows=0", 400, "invalid_parameter", id="no-rows"),
         pytest.param("versions/1/drift?rows=9&window=1m", 400, "invalid_parameter", id="two-ends"),
         pytest.param("versions/9/drift", 404, "not_found", id="no-version"),
@@ -211,6 +217,13 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Any:
     penstock(folder, *words, "--drop", LEFT_OUT)
     with running(folder, "--workers", "1") as server:
         yield server
+
+
+def test_a_young_server_says_how_many_weeks_it_knows(shared):
+    found = drift(shared, "?window=10m&reference=same-hours:4w")
+    assert (found["reference_kind"], found["reference_weeks"]) == ("same-hours:4w", 0)
+    printed = penstock(shared.home, "drift", MODEL, "--reference", "same-hours:4w")
+    assert "rows came in these hours in 0 of the last 4 weeks" in printed
 
 
 def test_a_profile_that_is_attached_while_the_server_runs_is_taken_up(tmp_path):
