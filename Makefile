@@ -6,7 +6,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 # What the lints and type checks read.
-CODE   := gateway kernels tests loadtest examples deploy
+CODE   := gateway kernels tests loadtest examples deploy docs
 TYPED  := gateway kernels tests
 
 .DEFAULT_GOAL := help

@@ -17,9 +17,10 @@ from gateway.client.encoding import tensors
 from gateway.errors import InvalidTensor, ModelFailed, ModelRefused, ProfileInvalid
 from gateway.plan import Held
 from gateway.profiles.builder import Builder
-from gateway.profiles.names import feature_names
-from gateway.profiles.plans import plan_frames
-from gateway.profiles.values import BINS, Profile
+from gateway.profiles.names import Configured, by_input, feature_names
+from gateway.profiles.plans import FramePlan, plan_frames
+from gateway.profiles.points import MAX_COLUMNS
+from gateway.profiles.values import BINS, STRING, Profile
 from gateway.rows.batch import Batch, Source
 from gateway.rows.cells import of_numbers
 from gateway.rows.source import batches
@@ -43,12 +44,18 @@ class Options:
         seed: of the sample that edges are taken from.
         limit: rows to read; None: all.
         categories: names of columns whose whole numbers are names.
+        exact: names of columns of numbers of which KS is to be exact.
+        configured: what the configuration calls the columns; the model and its rows go first.
+        configured_categories: what it says of `categories`, some of which may not be there.
     """
 
     bins: int = BINS
     seed: int = 0
     limit: int | None = None
     categories: tuple[str, ...] = ()
+    exact: tuple[str, ...] = ()
+    configured: Configured = ()
+    configured_categories: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +118,34 @@ def _profile(
                 signature,
                 inputs,
                 outputs,
-                _names(signature, batch, own),
-                options.categories,
+                _names(signature, batch, own, options.configured),
+                (*options.categories, *options.configured_categories),
             )
-            unknown = set(options.categories) - {name for p in plans for name in p.columns}
-            if unknown:
-                raise ProfileInvalid(f"categories: the model has no column {sorted(unknown)[0]!r}")
-            builder = stack.enter_context(Builder(plans, options.bins, options.seed))
+            _check_named(plans, options)
+            builder = stack.enter_context(
+                Builder(plans, options.bins, options.seed, exact=options.exact)
+            )
         builder.add(batch.rows, inputs, outputs, batch.nulls)
     if builder is None:
         raise ProfileInvalid(f"{source.path}: a profile needs at least one row, got none")
     return Profiled(builder.build(counting), tuple(sorted(missing)))
+
+
+def _check_named(plans: Sequence[FramePlan], options: Options) -> None:
+    """Columns that an option names are there, and such as it is about."""
+    known = {name for plan in plans for name in plan.columns}
+    numbers = {name for p in plans if p.type != STRING for name in p.columns} - {
+        name for plan in plans for name in plan.categories
+    }
+    for what, names in (("categories", options.categories), ("exact KS", options.exact)):
+        if unknown := sorted(set(names) - known):
+            raise ProfileInvalid(f"{what}: the model has no column {unknown[0]!r}")
+    if wrong := sorted(set(options.exact) - numbers):
+        raise ProfileInvalid(f"exact KS: column {wrong[0]!r} has no numbers in order")
+    if len(options.exact) > MAX_COLUMNS:
+        raise ProfileInvalid(
+            f"exact KS: expected at most {MAX_COLUMNS} columns, got {len(options.exact)}"
+        )
 
 
 def _check_rows(signature: Signature) -> None:
@@ -146,11 +170,12 @@ def _batches(
         first += batch.rows
 
 
-def _names(signature: Signature, batch: Batch, own: Sequence[str]) -> dict[str, list[str]]:
-    """Names of columns by input: the data's, else the model's own."""
-    found = {name: list(names) for name, names in batch.names.items()}
-    if len(signature.inputs) == 1:
-        found.setdefault(signature.inputs[0].name, list(own))
+def _names(
+    signature: Signature, batch: Batch, own: Sequence[str], configured: Configured
+) -> dict[str, list[str]]:
+    """Names of columns by input: the data's, else the model's own, else the configuration's."""
+    inputs = [spec.name for spec in signature.inputs]
+    found = {**by_input(own, configured, inputs), **batch.names}
     return {
         tensor: [name or f"{tensor}[{place}]" for place, name in enumerate(names)]
         for tensor, names in found.items()

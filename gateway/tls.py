@@ -34,6 +34,7 @@ class Certificates:
         expires: when the certificate ends, seconds since 1970; 0 where it is not valid now.
         fault: what is wrong with the files that lie there now; empty where all is well.
         facts: what is in force, in a few values: SHA-256 of the files that anybody may see.
+        shown: the certificate that clients are shown, PEM.
     """
 
     def __init__(self, settings: Tls, place: str) -> None:
@@ -76,7 +77,7 @@ class Certificates:
         certificate = self._settings.certificate
         public = {"certificate": certificate, "client_ca": self._settings.client_ca}
         digests = {what: _digest(file) for what, file in public.items() if file is not None}
-        self.expires, self.fault = _tried_out(context, certificate, self._place)
+        self.expires, self.fault, self.shown = _tried_out(context, certificate, self._place)
         self.facts: dict[str, Any] = {**digests, "expires_at": self.expires}
         self.context = context
 
@@ -100,20 +101,24 @@ class _Following(ssl.SSLContext):
         return self._certificates.context.wrap_bio(*buffers, **options)
 
 
-def trusting(certificate: Path) -> ssl.SSLContext:
-    """For a client on the server's own machine: it trusts this file, whatever name it is for.
+def trusting(*certificates: Path) -> ssl.SSLContext:
+    """For a client on the server's own machine: it trusts these files, whatever name they are for.
 
     Raises:
-        ConfigInvalid: it cannot be read.
+        ConfigInvalid: none of them can be read.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.check_hostname = False
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    try:
-        context.load_verify_locations(certificate)
-    except OSError as error:
-        raise ConfigInvalid(f"{certificate}: {error.strerror or error}") from error
+    faults = []
+    for certificate in certificates:
+        try:
+            context.load_verify_locations(certificate)
+        except OSError as error:
+            faults.append(f"{certificate}: {error.strerror or error}")
+    if len(faults) == len(certificates):
+        raise ConfigInvalid("\n".join(faults))
     return context
 
 
@@ -190,10 +195,13 @@ def _readable(path: Path, place: str) -> None:
         raise ConfigInvalid(f"{place}: {path}: {error.strerror}") from error
 
 
-def _tried_out(server: ssl.SSLContext, certificate: Path, place: str) -> tuple[float, str]:
-    """Shakes hands with the context in memory: when its certificate expires, or why it is invalid.
+def _tried_out(server: ssl.SSLContext, certificate: Path, place: str) -> tuple[float, str, str]:
+    """Shakes hands with the context in memory.
 
     That is also the one way to read a certificate's dates with the standard library alone.
+
+    Returns:
+        When its certificate expires, why it is not valid now, and the certificate itself, PEM.
 
     Raises:
         ConfigInvalid: no client could use it.
@@ -207,11 +215,12 @@ def _tried_out(server: ssl.SSLContext, certificate: Path, place: str) -> tuple[f
         if error.verify_code not in _OUT_OF_TIME:
             raise ConfigInvalid(fault) from error
         # Served all the same: clients that do not look at dates are better served than none.
-        return 0.0, fault
+        return 0.0, fault, ""
     except ssl.SSLError as error:
         raise ConfigInvalid(f"{place}.certificate: {certificate}: {error.reason}") from error
     shown = asking.getpeercert() or {}
-    return float(ssl.cert_time_to_seconds(str(shown["notAfter"]))), ""
+    pem = ssl.DER_cert_to_PEM_cert(asking.getpeercert(binary_form=True) or b"")
+    return float(ssl.cert_time_to_seconds(str(shown["notAfter"]))), "", pem
 
 
 def _shake_hands(client: ssl.SSLObject, server: ssl.SSLObject) -> None:

@@ -26,6 +26,7 @@ from uvicorn.server import ServerState
 
 from gateway import devices, logs, sockets
 from gateway.access.certificates import CertificateRing
+from gateway.access.credentials import Credentials
 from gateway.access.keyring import Keyring
 from gateway.access.tokens import token_verifier
 from gateway.catalogue import Catalogue, Served
@@ -59,7 +60,7 @@ from gateway.spans import TracedRequest
 from gateway.tables import TableInbox
 from gateway.tls import WATCH_S, Certificates
 from gateway.wire.acceptor import Acceptor
-from gateway.wire.access import AccessLog, Note, both
+from gateway.wire.access_log import AccessLog, Note, both
 from gateway.wire.guard import NO_MODEL, Door, Guard
 from gateway.wire.http import Lane
 from gateway.wire.logged import LoggedLane
@@ -312,7 +313,8 @@ class Worker:
         certificates = CertificateRing()
         inbox = TableInbox("certificates", certificates.replace, certificates.change)
         self._tables.append(inbox)
-        guard = Guard(keyring, certificates, lambda *name: counts.series(*name))
+        credentials = Credentials(keyring, certificates)
+        guard = Guard(credentials, lambda *name: counts.series(*name))
         counts = KeyCounts(self._arena, self._slot, guard.counts, self._versions)
         self._guard, self._key_counts = guard, counts
 

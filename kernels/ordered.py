@@ -57,30 +57,49 @@ def kolmogorov_smirnov(expected: Counts, observed: Counts, bins: Counts) -> Kolm
     return KolmogorovSmirnov(*out)
 
 
-def exact_ks(reference: Counts, live: Counts) -> float:
-    """D of the values themselves, for a live sample counted on the reference's distinct values.
+class AtPoints(NamedTuple):
+    """Of one column: low <= D of the values themselves <= high."""
+
+    low: float
+    """Largest distance at a point or just before one."""
+    high: float
+    """low plus at most the largest reference share between two points; without any, low."""
+    p_value: float
+    """Of `low`."""
+
+
+def exact_ks(reference: Counts, live: Counts) -> AtPoints:
+    """D at some values of the reference: the values' own D, if these are all that it has.
 
     Args:
-        reference: (points,) how often the reference holds each of its distinct values, ascending.
-        live: (2 * points + 1,) live rows below the first, equal to it, between it and the second,
-            and so on, above the last.
+        reference: (2 * points + 1,) reference rows below the first point, equal to it, between it
+            and the second, and so on, above the last.
+        live: the same of live rows.
 
     Returns:
-        D, 0 to 1; NaN where a side holds no row.
+        NaN where a side holds no row.
 
     Raises:
-        ValueError: the sizes do not fit each other.
+        ValueError: the sizes are not those of points, or differ.
     """
-    if live.shape != (2 * len(reference) + 1,):
-        raise ValueError(f"live: expected {2 * len(reference) + 1} counts, got {list(live.shape)}")
-    if reference.sum() == 0 or live.sum() == 0:
-        return math.nan
-    upto_live = np.cumsum(live) / live.sum()
-    upto = np.concatenate([[0], np.cumsum(reference)]) / reference.sum()
-    # Between two points the reference's function rests and the live one only grows: the largest
-    # distance is at an end, just after a point or just before the next.
-    after, before = np.abs(upto_live[1::2] - upto[1:]), np.abs(upto_live[0::2] - upto)
-    return float(max(after.max(initial=0.0), before.max()))
+    if reference.shape != live.shape or len(live) % 2 == 0:
+        raise ValueError(
+            "live: expected as many counts as the reference's, an odd number of them, got"
+            f" {list(live.shape)} and {list(reference.shape)}"
+        )
+    rows, live_rows = int(reference.sum()), int(live.sum())
+    if rows == 0 or live_rows == 0:
+        return AtPoints(math.nan, math.nan, math.nan)
+    share = reference / rows
+    apart = np.cumsum(live) / live_rows - np.cumsum(reference) / rows
+    low = float(np.abs(apart).max())
+    # Between two points, one side's rows may all come before the other's. Where the reference has
+    # none there, its function rests and the live one only grows: the most is at an end.
+    hidden, after = share[0::2], apart[0::2]
+    before = np.concatenate([[0.0], apart[1::2]])
+    inside = np.where(hidden > 0, np.maximum(after + hidden, hidden - before), 0.0)
+    high = min(max(low, float(inside.max())), 1.0)
+    return AtPoints(low, high, ks_p_value(low, 1.0 / (1.0 / rows + 1.0 / live_rows)))
 
 
 def wasserstein(

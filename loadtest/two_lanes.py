@@ -36,7 +36,7 @@ from gateway.serving.deployment import Deployment, load
 from gateway.serving.turn import TurnBudget
 from gateway.sockets import data_sockets
 from gateway.wire.acceptor import Acceptor
-from gateway.wire.access import AccessLog
+from gateway.wire.access_log import AccessLog
 from gateway.wire.http import Lane
 from gateway.wire.logged import LoggedLane
 from gateway.wire.oip.codec import Codec

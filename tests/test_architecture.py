@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "exchange": set(),
     "plan": {"errors"},
     "spans": set(),
-    "config": {"errors", "names", "yaml_text"},
+    "config": {"access", "errors", "names", "yaml_text"},
     "access": {"errors"},
     "layers": {"errors", "config"},
     "channel": {"errors"},

@@ -220,3 +220,28 @@ def test_a_client_on_the_same_machine_trusts_the_file_and_nothing_else(authority
         shake_hands(context, trusting(other.certificate))
     with pytest.raises(ConfigInvalid, match="No such file"):
         trusting(authority.folder / "none.pem")
+
+
+def test_what_is_shown_stays_as_it_is_in_force_until_both_files_are_new(authority):
+    found = Certificates(authority.settings(), "server.tls")
+    before = found.shown
+    key = authority.key.read_bytes()
+    authority.issue()
+    fresh = authority.key.read_bytes()
+    authority.key.write_bytes(key)
+    assert not found.refresh()
+    assert found.shown == before
+    authority.key.write_bytes(fresh)
+    assert found.refresh()
+    assert found.shown != before
+    assert "PRIVATE" not in found.shown
+
+
+def test_a_client_of_the_machine_trusts_any_of_several_files_that_are_there(authority, tmp_path):
+    context = Certificates(authority.settings(), "server.tls").context
+    other = Authority(tmp_path / "other")
+    other.issue()
+    missing = tmp_path / "none.pem"
+    shake_hands(context, trusting(other.certificate, missing, authority.certificate))
+    with pytest.raises(ConfigInvalid, match=r"(?s)none\.pem.*gone\.pem"):
+        trusting(missing, tmp_path / "gone.pem")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
+from typing import Literal
 
 
 class Permission(Enum):
@@ -24,6 +25,9 @@ class Permission(Enum):
     ADMINISTER = "administer"
     """Keys and configuration: whoever may do this can give themselves everything else."""
 
+
+Role = Literal["client", "viewer", "operator", "approver", "admin"]
+"""What documents may name; `ROLES` says what it means."""
 
 _P = Permission
 # Roles of the control port do not infer: a key that changes the server should not lie on every

@@ -120,7 +120,8 @@ def condition(rule: AlertRule) -> str:
     """The rule's condition for people."""
     panes = f", {rule.panes} of {rule.of_last} panes" if rule.of_last > 1 else ""
     threshold = rule.threshold if isinstance(rule.threshold, str) else f"{rule.threshold:g}"
-    return f"{rule.figure} {rule.comparison} {threshold}{panes}"
+    against = f" against {rule.reference}" if rule.reference != "fixed" else ""
+    return f"{rule.figure} {rule.comparison} {threshold}{against}{panes}"
 
 
 def summary(

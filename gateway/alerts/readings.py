@@ -76,7 +76,10 @@ def clears(rule: AlertRule, value: float) -> bool:
 
 
 def read(rule: AlertRule, report: Mapping[str, Any]) -> Readings:
-    """What a rule reads of the report of its window; what has too few rows tells nothing."""
+    """What a rule reads of the report of its window; what has too few rows tells nothing.
+
+    The same of a reference that is earlier traffic: a server may be too young for it.
+    """
     if rule.of == "dataset":
         counted = report["rows"] + report["skipped_rows"]
         value = _dataset(rule.figure, report) if counted >= rule.min_rows else None
@@ -85,9 +88,10 @@ def read(rule: AlertRule, report: Mapping[str, Any]) -> Readings:
 
 
 def _columns(rule: AlertRule, report: Mapping[str, Any]) -> Iterator[tuple[Column, float | None]]:
+    young = rule.reference != "fixed" and report["reference_rows"] < rule.min_rows
     for role in roles(rule):
         for line in report[role]:
-            enough = line["rows"] >= rule.min_rows
+            enough = line["rows"] >= rule.min_rows and not young
             value = level(line[rule.figure]) if enough else None
             yield Column(role, line["tensor"], line["name"]), value
 

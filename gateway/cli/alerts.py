@@ -9,9 +9,8 @@ import argparse
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from gateway.access.durations import moment_text
 from gateway.cli.actions import add_action
-from gateway.cli.output import say, say_json, table
+from gateway.cli.output import moment, say, say_json, table
 from gateway.errors import NotFound
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def list_alerts(args: argparse.Namespace) -> int:
             one["rule"],
             one["severity"],
             f"{one['model']}/{one['version']}",
-            moment_text(one["since"]),
+            moment(one["since"]),
             one["condition"],
             ", ".join(column["name"] for column in one["columns"][:5]),
         )
@@ -70,7 +69,7 @@ def list_dead_letters(args: argparse.Namespace) -> int:
     rows = [
         (
             one["number"],
-            moment_text(one["dead_at"]),
+            moment(one["dead_at"]),
             one["sink"],
             one["attempts"],
             one["reason"],

@@ -6,17 +6,18 @@ Knows options, tables and JSON lines. Knows nothing of how the audit is kept or 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from gateway.cli.actions import add_action
-from gateway.cli.output import progress, say, say_json, table
+from gateway.cli.output import moment, progress, say, say_json, table
 from gateway.errors import NotFound, StoreFailed
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 # `control.audit.EVER`, without the import.
 _EVER = -math.inf
+# Characters: a hash is told apart by fewer, a time with its zone needs 25.
+_MAX_VALUE, _MAX_CHANGE = 25, 80
 
 
 def configure(subparsers: Any) -> None:
@@ -65,8 +68,11 @@ def list_entries(args: argparse.Namespace) -> int:
     if args.json:
         say_json([entry.as_json() for entry in entries])
     else:
-        rows = [(e.id, _time(e.at), e.who, e.door, e.action, e.subject, e.origin) for e in entries]
-        say(table(("ID", "TIME", "WHO", "DOOR", "ACTION", "SUBJECT", "FROM"), rows))
+        rows = [
+            (e.id, _time(e.at), e.who, e.door, e.action, e.subject, e.origin, _change(e.as_json()))
+            for e in entries
+        ]
+        say(table(("ID", "TIME", "WHO", "DOOR", "ACTION", "SUBJECT", "FROM", "CHANGE"), rows))
     return 1 if sum([_complain(entry) for entry in entries]) else 0
 
 
@@ -172,9 +178,41 @@ def _complain(entry: Entry) -> bool:
     return bool(entry.fault)
 
 
+def _change(entry: Mapping[str, Any]) -> str:
+    """What an entry replaced and what it put there, as much as a line of a table holds."""
+    before, after = _fields(entry["before"]), _fields(entry["after"])
+    told = []
+    for name in dict.fromkeys((*before, *after)):
+        if name not in before:
+            told.append(f"{name} {_value(name, after[name])}")
+        elif name not in after:
+            told.append(f"{name} {_value(name, before[name])} -> nothing")
+        elif before[name] != after[name]:
+            told.append(f"{name} {_value(name, before[name])} -> {_value(name, after[name])}")
+    return _shortened(", ".join(told), _MAX_CHANGE)
+
+
+def _fields(side: Any) -> Mapping[str, Any]:
+    if isinstance(side, Mapping):
+        return side
+    return {} if side is None else {"?": side}  # somebody tampered with it
+
+
+def _value(name: str, value: Any) -> str:
+    if name.endswith("_at"):
+        value = None if value is None else _time(value)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return _shortened("none" if value is None else text, _MAX_VALUE)
+
+
+def _shortened(text: str, most: int) -> str:
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def _time(seconds: object) -> str:
     """A time as people write it; what is none as it stands."""
     if isinstance(seconds, int | float):
         with suppress(ValueError, OverflowError, OSError):
-            return datetime.fromtimestamp(seconds).isoformat(" ", "seconds")
+            return moment(seconds)
     return str(seconds)

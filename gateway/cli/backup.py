@@ -9,11 +9,10 @@ import argparse
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from gateway.cli.output import say, say_json
+from gateway.cli.output import moment, say, say_json
 from gateway.cli.serve import add_home, take_home
 
 
@@ -31,6 +30,11 @@ def configure(subparsers: Any) -> None:
         "--without-secret",
         action="store_true",
         help="leave out the secret that keys are hashed with; restore it another way",
+    )
+    backup.add_argument(
+        "--force",
+        action="store_true",
+        help="replace FILE where it exists, once the new one is whole",
     )
     backup.set_defaults(run=run_backup)
 
@@ -58,7 +62,9 @@ def run_backup(args: argparse.Namespace) -> int:
     if not (args.home / FILE).is_file():
         raise NotFound(f"home {args.home}: there is no state to back up")
     with _ending_on_signals(), Store.open(args.home) as store, Bar("backing up") as bar:
-        manifest = backup.write(store, args.file, at_terminal(), bar, not args.without_secret)
+        manifest = backup.write(
+            store, args.file, at_terminal(), bar, not args.without_secret, args.force
+        )
     return _tell(args, "backed up to", backup.summary(manifest))
 
 
@@ -100,7 +106,7 @@ def _tell(args: argparse.Namespace, done: str, found: dict[str, Any]) -> int:
     if args.json:
         say_json({"file": str(args.file), **found})
         return 0
-    taken = datetime.fromtimestamp(found["taken_at"]).astimezone().isoformat(timespec="seconds")
+    taken = moment(found["taken_at"])
     say(f"{done} {args.file}: {found['files']} files, {size(found['bytes'])}, as of {taken}")
     if not found["secret"]:
         say("without the secret: its keys work where that is put back (PENSTOCK_SECRET_FILE)")

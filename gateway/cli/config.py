@@ -10,12 +10,11 @@ import argparse
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli.actions import add_action
-from gateway.cli.output import say, say_json, table
+from gateway.cli.output import moment, say, say_json, table
 
 if TYPE_CHECKING:
     from gateway.cli.proposing import Told
@@ -64,7 +63,11 @@ def configure(subparsers: Any) -> None:
 
     rollback = add_action(actions, "rollback", roll_back, "put an earlier document in force again")
     rollback.add_argument(
-        "number", nargs="?", type=int, metavar="N", help="its revision (default: the one before)"
+        "number",
+        nargs="?",
+        type=int,
+        metavar="N",
+        help="its revision (default: a step back from what is in force, and then another)",
     )
     _add_terms(rollback)
 
@@ -78,17 +81,24 @@ def print_schema(args: argparse.Namespace) -> int:
 
 
 def check_file(args: argparse.Namespace) -> int:
-    """Prints that `serve` would take the document, or raises `ConfigInvalid` with all faults."""
+    """Prints that `serve` would take the document, and with what warnings.
+
+    Raises:
+        ConfigInvalid: it would not, with all faults.
+    """
     from gateway import config, layers
     from gateway.cli import preflight
 
     document = config.load(args.file)
-    preflight.check(layers.effective(document, os.environ, ()))
+    doubts = preflight.check(layers.effective(document, os.environ, ()))
     if args.json:
-        say_json({"ok": True, "file": str(args.file), "config": document.model_dump(mode="json")})
-    else:
-        named = f", {len(document.models)} models named" if document.models else ""
-        say(f"{args.file}: no faults{named}")
+        understood = {"config": document.model_dump(mode="json"), "warnings": doubts}
+        say_json({"ok": True, "file": str(args.file), **understood})
+        return 0
+    named = f", {len(document.models)} models named" if document.models else ""
+    say(f"{args.file}: no faults{named}")
+    for doubt in doubts:
+        say(f"warning: {doubt}")
     return 0
 
 
@@ -134,7 +144,7 @@ def list_revisions(args: argparse.Namespace) -> int:
     rows = [
         (
             one.number,
-            datetime.fromtimestamp(one.at).isoformat(" ", "seconds"),
+            moment(one.at),
             one.who,
             one.sha256[:12],
             one.note or "-",

@@ -1,16 +1,16 @@
-"""`penstock demo`: serves the bundled model, sends every row of its data, and checks every answer.
+"""`penstock demo`: serves the bundled model, checks every answer, and shows an alarm on drift.
 
-Knows the bundled data and what a right answer is. Knows nothing of how serving works: it is a
-client of a server process like any other.
+Knows what is shown and in which order. Knows nothing of how serving works: it is a client of a
+server process like any other.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -18,64 +18,27 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gateway.cli import demo_drift
+from gateway.cli.demo_rows import (
+    DATA,
+    MODEL,
+    OTHERS,
+    ROWS,
+    TARGET,
+    TOLERANCE,
+    Row,
+    read_answer,
+    read_rows,
+)
 from gateway.cli.output import progress, say, say_json, table
 
 if TYPE_CHECKING:
     from gateway.cli.child import ServerProcess
     from gateway.cli.volley import Answer, Result
 
-DATA = Path(__file__).resolve().parents[1] / "demo_data"
-MODEL = "breast_cancer"
 PASSES = 20  # over the rows: enough for the figures to settle, done in about a second
 CONNECTIONS = 32
 ANSWERED_WITHIN_S = 300.0
-# scikit-learn computed the expected answers in float64, the model computes in float32.
-TOLERANCE = 1e-5
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One patient of the bundled data.
-
-    Attributes:
-        values: the 30 features, as their shortest float32 text.
-        target: what was diagnosed: 0 malignant, 1 benign.
-        held_out: the model was not trained on it.
-        label, probability: what the trained model answered outside of this gateway; the probability
-            is that of label 1.
-    """
-
-    values: tuple[str, ...]
-    target: int
-    held_out: bool
-    label: int
-    probability: float
-
-    @property
-    def body(self) -> bytes:
-        """The inference request for this row."""
-        shape, data = f"[1,{len(self.values)}]", ",".join(self.values)
-        tensor = f'{{"name":"X","shape":{shape},"datatype":"FP32","data":[{data}]}}'
-        return f'{{"inputs":[{tensor}]}}'.encode()
-
-    def fault(self, answer: Answer) -> str:
-        """What is wrong with an answer to this row; empty if nothing is."""
-        got = read_answer(answer)
-        if got is None:
-            return f"status {answer.status}: {answer.body[:200].decode(errors='replace')}"
-        label, chance = got
-        if label != self.label or abs(chance - self.probability) > TOLERANCE:
-            return f"expected {self.label} ({self.probability:.6f}), got {label} ({chance:.6f})"
-        return ""
-
-
-def read_answer(answer: Answer) -> tuple[int, float] | None:
-    """Label and probability in an answer; None where it holds none."""
-    try:
-        outputs = {output["name"]: output["data"] for output in json.loads(answer.body)["outputs"]}
-        return int(outputs["label"][0]), float(outputs["probabilities"][1])
-    except (ValueError, KeyError, IndexError, TypeError):
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +60,18 @@ def configure(subparsers: Any) -> None:
     """Adds the command."""
     parser = subparsers.add_parser(
         "demo",
-        help="serve the bundled model and check every answer",
+        help="serve the bundled model, check every answer, and show an alarm on drift",
         description="Serves a model bundled with penstock on free ports of this machine, sends "
-        "every row of its data as an HTTP request, and checks the answers. "
-        "Exit status 0: all are right.",
+        "every row of its data as an HTTP request, and checks the answers. Then watches clean "
+        "traffic, shifts one feature of it, and shows the alarm. Exit status 0: all answers are "
+        "right, and that feature was named and nothing else.",
     )
     parser.add_argument("--keep", action="store_true", help="leave it running, and say what to try")
     parser.add_argument(
         "--requests", type=_positive, metavar="N", help="how many (default: 20 passes)"
+    )
+    parser.add_argument(
+        "--answers", action="store_true", help="check the answers only: a few seconds instead of 30"
     )
     parser.add_argument("--json", action="store_true", help="figures as one JSON document")
     parser.set_defaults(run=run)
@@ -123,17 +90,17 @@ def run(args: argparse.Namespace) -> int:
 
     # Without this a SIGTERM would end us at once and leave the server behind.
     signal.signal(signal.SIGTERM, _interrupt)
-    rows = read_rows()
-    arguments = [str(DATA / f"{MODEL}.onnx")]
-    with (
-        tempfile.TemporaryDirectory(prefix="penstock-demo-") as home,
-        ServerProcess(Path(home), arguments, _environment()) as server,
-    ):
-        _start(server)
-        outcome, faults = measure(server.port, rows, args.requests or PASSES * len(rows))
-        _report(outcome, faults, server, args.json)
-        if args.keep:
-            _keep(server, rows[0], args.json)
+    rows, environment = read_rows(), _environment()
+    with tempfile.TemporaryDirectory(prefix="penstock-demo-") as home:
+        _register(home, environment)
+        with ServerProcess(Path(home), environment=environment) as server:
+            _start(server)
+            outcome, faults = measure(server.port, rows, args.requests or PASSES * len(rows))
+            drifted = None if args.answers else _watch(server, rows)
+            faults += drifted.faults() if drifted else []
+            _report(outcome, drifted, faults, server, args.json)
+            if args.keep:
+                _keep(server, rows[0], args.json)
     return 1 if faults else 0
 
 
@@ -155,27 +122,36 @@ def _environment() -> dict[str, str]:
     return {"NUMBA_CACHE_DIR": str(cache)} if os.access(cache, os.W_OK) else {}
 
 
+def _register(home: str, environment: Mapping[str, str]) -> None:
+    """Registers the model, with its rows as the reference that live traffic is held against."""
+    from gateway.errors import GatewayError
+
+    progress(f"registering {MODEL}.onnx (the first time compiles for some seconds)")
+    command = [sys.executable, "-m", "gateway", "register", str(DATA / f"{MODEL}.onnx")]
+    command += ["--reference", str(ROWS), "--labels", TARGET, "--drop", ",".join(OTHERS)]
+    done = subprocess.run(
+        [*command, "--home", home],
+        env=os.environ | dict(environment),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    if done.returncode:
+        raise GatewayError(done.stderr.decode(errors="replace").strip())
+
+
 def _start(server: ServerProcess) -> None:
     start = time.monotonic()
-    progress(f"starting a server for {MODEL}.onnx (the first start compiles for 15 s or so)")
     server.wait_ready()
     progress(
         f"ready after {time.monotonic() - start:.1f} s on port {server.port}; sending requests"
     )
 
 
-# ---- data ---------------------------------------------------------------------------------------
+def _watch(server: ServerProcess, rows: Sequence[Row]) -> demo_drift.Drifted:
+    from gateway.client import Admin
 
-
-def read_rows() -> list[Row]:
-    """The bundled rows with the answers that are expected for them."""
-    with (DATA / f"{MODEL}.csv").open(newline="") as file:
-        return [_row(line) for line in csv.DictReader(file)]
-
-
-def _row(line: Mapping[str, str]) -> Row:
-    *values, target, split, label, probability = line.values()
-    return Row(tuple(values), int(target), split == "test", int(label), float(probability))
+    with Admin(f"http://127.0.0.1:{server.admin_port}") as control:
+        return demo_drift.watch(server.port, control, rows)
 
 
 # ---- asking and checking ------------------------------------------------------------------------
@@ -186,7 +162,7 @@ def measure(port: int, rows: Sequence[Row], requests: int) -> tuple[Outcome, lis
     from gateway.cli.volley import fire
 
     asked = [rows[n % len(rows)] for n in range(requests)]
-    head = {id(row): _http(row.body) for row in rows}
+    head = {id(row): row.request for row in rows}
     before = _counts(port)
     result = fire(
         "127.0.0.1", port, [head[id(row)] for row in asked], CONNECTIONS, ANSWERED_WITHIN_S
@@ -199,14 +175,6 @@ def measure(port: int, rows: Sequence[Row], requests: int) -> tuple[Outcome, lis
     ]
     batches, ran = after[0] - before[0], after[1] - before[1]
     return _outcome(asked, result, len(faults), batches, ran), faults
-
-
-def _http(body: bytes) -> bytes:
-    head = (
-        f"POST /v2/models/{MODEL}/infer HTTP/1.1\r\nHost: localhost\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
 
 
 def _counts(port: int) -> tuple[int, int]:
@@ -243,10 +211,17 @@ def _label(answer: Answer) -> int | None:
 # ---- telling ------------------------------------------------------------------------------------
 
 
-def _report(outcome: Outcome, faults: list[str], server: ServerProcess, as_json: bool) -> None:
+def _report(
+    outcome: Outcome,
+    drifted: demo_drift.Drifted | None,
+    faults: list[str],
+    server: ServerProcess,
+    as_json: bool,
+) -> None:
     if as_json:
         ports = {"port": server.port, "admin_port": server.admin_port}
-        say_json({"ok": not faults, **asdict(outcome), **ports, "faults": faults[:20]})
+        drift = {"drift": drifted.as_json()} if drifted else {}
+        say_json({"ok": not faults, **asdict(outcome), **ports, **drift, "faults": faults[:20]})
         return
     header = [name.replace("_per_second", "/s").replace("_", " ") for name in asdict(outcome)]
     say(table(header, [list(asdict(outcome).values())]))
@@ -255,12 +230,15 @@ def _report(outcome: Outcome, faults: list[str], server: ServerProcess, as_json:
         f"One row a request over {CONNECTIONS} connections. "
         "Accuracy is on the rows held out from training;"
     )
-    if not faults:
-        say(f"every answer is within {TOLERANCE:g} of scikit-learn's own for the trained model.")
-        return
-    say(f"{len(faults)} answers are wrong:")
-    for fault in faults[:20]:
-        say(f"  {fault}")
+    say(f"a right answer is within {TOLERANCE:g} of scikit-learn's own for the trained model.")
+    if drifted is not None:
+        say()
+        demo_drift.tell(drifted)
+    if faults:
+        say()
+        say(f"{len(faults)} faults:")
+        for fault in faults[:20]:
+            say(f"  {fault}")
 
 
 def _keep(server: ServerProcess, row: Row, as_json: bool) -> None:
@@ -272,7 +250,10 @@ def _keep(server: ServerProcess, row: Row, as_json: bool) -> None:
         say(f"  curl {base}/v2/models/{MODEL}")
         say(f"  curl {base}/v2/models/{MODEL}/infer -d '{body}'")
         say(f"  curl {base}/v2/models/{MODEL}/stats")
-        say(f"  curl http://127.0.0.1:{server.admin_port}/metrics")
+        control = f"http://127.0.0.1:{server.admin_port}"
+        say(f"  curl '{control}/api/models/{MODEL}/versions/1/drift?rows=2000'")
+        say(f"  curl {control}/api/alerts")
+        say(f"  curl {control}/metrics")
     try:
         server.process.wait()
     except KeyboardInterrupt:

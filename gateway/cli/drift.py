@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from gateway.cli.arguments import positive
 from gateway.cli.output import say, say_json, table
 from gateway.cli.serve import add_home
 from gateway.errors import NotFound, Unavailable
@@ -36,13 +37,18 @@ def configure(subparsers: Any) -> None:
     )
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("version", nargs="?", type=int, metavar="VERSION", help="default: served")
-    parser.add_argument("--window", default="10m", help="how far to look back, 1m to 30d (10m)")
+    parser.add_argument("--window", help="how far to look back, 1m to 30d (10m)")
+    parser.add_argument(
+        "--rows", type=positive, metavar="N", help="look back over so many rows instead"
+    )
     parser.add_argument("--variant", metavar="NAME", help="of a route (default: all together)")
     parser.add_argument(
         "--reference",
-        default="fixed",
-        metavar="fixed|rolling:7d",
-        help="compare with what came so long before the window (default: with the profile)",
+        metavar="fixed|rolling:7d|same-hours:4w",
+        help=(
+            "compare with what came so long before the window, or in the same hours of the last"
+            " weeks (default: with the profile)"
+        ),
     )
     parser.add_argument("--all", action="store_true", help="every column, however many")
     add_home(parser)
@@ -58,9 +64,10 @@ def run(args: argparse.Namespace) -> int:
     server = running.find(home)
     if server is None:
         raise Unavailable(f"no server runs on {home}; drift is what a running one has counted")
-    query = {"window": args.window, "reference": args.reference, "bins": "1"}
-    if args.variant is not None:
-        query["variant"] = args.variant
+    query = {"bins": "1"}
+    for name in ("window", "rows", "reference", "variant"):
+        if getattr(args, name) is not None:
+            query[name] = str(getattr(args, name))
     with running.admin(home, server) as control:
         version = args.version or _default(control.models(), args.model)
         path = f"/api/models/{args.model}/versions/{version}/drift"
@@ -89,6 +96,9 @@ def print_report(found: dict[str, Any], shown: int | None = MAX_SHOWN) -> None:
         f" ({found['rows']} rows of the last {found['window_s']:g} s against"
         f" {found['reference_rows']} of profile {found['reference'][:12]}{own})"
     )
+    if found["reference_weeks"] is not None:
+        asked = found["reference_kind"].removeprefix("same-hours:").removesuffix("w")
+        say(f"rows came in these hours in {found['reference_weeks']} of the last {asked} weeks")
     if found["verdict"] == "too_few_rows":
         say("some 20 s of traffic and 200 rows are needed before anything is said")
     if found["skipped_rows"]:

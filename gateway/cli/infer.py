@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gateway.cli.arguments import names, positive
-from gateway.cli.certificates import add_certificates, paired
+from gateway.cli.certificate_options import add_certificates, paired
 from gateway.cli.output import say, table
 from gateway.cli.serve import add_home
 from gateway.errors import GatewayError, WrongOutputs

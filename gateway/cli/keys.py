@@ -15,11 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway.access.durations import moment_text, read_duration, read_moment
+from gateway.access.durations import read_duration, read_moment
 from gateway.access.keys import read_key
 from gateway.access.roles import ROLES
 from gateway.cli.actions import add_action
-from gateway.cli.output import progress, say, say_json, table
+from gateway.cli.known import tell_unknown
+from gateway.cli.output import moment, progress, say, say_json, table
 from gateway.errors import InvalidParameter
 
 if TYPE_CHECKING:
@@ -57,18 +58,22 @@ def configure(subparsers: Any) -> None:
     create.add_argument(
         "--models", default="*", metavar="A,B", help="the models it may call (default: all)"
     )
-    create.add_argument("--expires", metavar="30d|DATE", help="when it ends (default: never)")
+    create.add_argument(
+        "--expires",
+        metavar="30d|DATE",
+        help="when it ends (default: never); a date is of UTC, unless it says otherwise",
+    )
 
     add_action(actions, "list", list_keys, "list every key, and when it was last used")
 
     rotate = add_action(actions, "rotate", rotate_key, "make a new key in the place of an old one")
-    rotate.add_argument("id", type=int, metavar="ID")
+    rotate.add_argument("key", metavar="ID|NAME")
     rotate.add_argument(
         "--overlap", metavar="1h", help="how long the old one is still good (default: not at all)"
     )
 
     revoke = add_action(actions, "revoke", revoke_key, "take a key back at once")
-    revoke.add_argument("id", type=int, metavar="ID")
+    revoke.add_argument("key", metavar="ID|NAME")
 
 
 def create_key(args: argparse.Namespace) -> int:
@@ -80,7 +85,9 @@ def create_key(args: argparse.Namespace) -> int:
     if args.if_missing:
         raise InvalidParameter("--if-missing: expected --from-file with it")
     with _keys(args) as (keys, actor):
-        return _show_once(args, *keys.create(actor, args.name, args.role, models, expires))
+        made = keys.create(actor, args.name, args.role, models, expires)
+    tell_unknown(args.home, models)
+    return _show_once(args, *made)
 
 
 def _adopt(args: argparse.Namespace, models: list[str], expires: float | None) -> int:
@@ -88,6 +95,7 @@ def _adopt(args: argparse.Namespace, models: list[str], expires: float | None) -
     raw = _read_key(args.from_file)
     with _keys(args) as (keys, actor):
         key, made = keys.adopt(actor, args.name, args.role, raw, models, expires, args.if_missing)
+    tell_unknown(args.home, models)
     if args.json:
         say_json({**key.as_json(time.time()), "made": made})
     else:
@@ -115,13 +123,13 @@ def rotate_key(args: argparse.Namespace) -> int:
     """Makes a successor and prints it."""
     overlap_s = 0.0 if args.overlap is None else read_duration(args.overlap, "--overlap")
     with _keys(args) as (keys, actor):
-        return _show_once(args, *keys.rotate(actor, args.id, overlap_s))
+        return _show_once(args, *keys.rotate(actor, _number(keys, args.key), overlap_s))
 
 
 def revoke_key(args: argparse.Namespace) -> int:
     """Takes a key back."""
-    with _keys(args) as (keys, actor):
-        key = keys.revoke(actor, args.id)
+    with _keys(args, make=False) as (keys, actor):
+        key = keys.revoke(actor, _number(keys, args.key))
     if args.json:
         say_json(key.as_json(time.time()))
     else:
@@ -131,23 +139,25 @@ def revoke_key(args: argparse.Namespace) -> int:
 
 def list_keys(args: argparse.Namespace) -> int:
     """Prints one line a key."""
+    from gateway.control.keys import retiring
     from gateway.control.store import FILE
 
     now = time.time()
     known: tuple[Key, ...] = ()
     if (args.home / FILE).exists():  # looking makes no home
-        with _keys(args) as (keys, _):
+        with _keys(args, make=False) as (keys, _):
             known = keys.all()
     if args.json:
         say_json([key.as_json(now) for key in known])
         return 0
+    going = retiring(known, now)
     rows = [
         (
             key.id,
             key.name,
             key.role,
             ", ".join(key.models),
-            key.state(now),
+            "retiring" if key.id in going else key.state(now),
             _when(key.expires_at),
             _when(key.last_used_at),
             key.created_by,
@@ -169,16 +179,23 @@ def _show_once(args: argparse.Namespace, key: Key, raw: str) -> int:
 
 
 def _when(at: float | None) -> str:
-    return "-" if at is None else moment_text(at)
+    return "-" if at is None else moment(at)
+
+
+def _number(keys: Keys, word: str) -> int:
+    """The id that a word is, or that the active key of this name has."""
+    if word.isascii() and word.isdigit():
+        return min(int(word), 2**63 - 1)
+    return keys.named(word).id
 
 
 @contextmanager
-def _keys(args: argparse.Namespace) -> Iterator[tuple[Keys, Actor]]:
-    """The keys of a home, and who changes them."""
+def _keys(args: argparse.Namespace, make: bool = True) -> Iterator[tuple[Keys, Actor]]:
+    """The keys of a home, and who changes them; to `make` some takes the server's secret."""
     from gateway.access.secret import server_secret
     from gateway.control.audit import at_terminal
     from gateway.control.keys import Keys
     from gateway.control.store import Store
 
     with Store.open(args.home) as store:
-        yield Keys(store, server_secret(args.home)), at_terminal()
+        yield Keys(store, server_secret(args.home) if make else b""), at_terminal()

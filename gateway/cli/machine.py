@@ -226,6 +226,15 @@ def check_leftovers(case: Case) -> Iterator[Finding]:
     from gateway.control import leftovers
 
     names = ", ".join(folder.name for folder in leftovers.found(case.home))
+    half = leftovers.half_placed(case.home)
+    if names and half:
+        yield Finding(
+            "leftovers",
+            "fail",
+            f"{names}: a restore was killed; of it there is {', '.join(half)}, and no database",
+            "restore again: that removes first what there is of this one",
+        )
+        return
     if names:
         yield Finding(
             "leftovers",

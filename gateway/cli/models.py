@@ -8,12 +8,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli.actions import add_action
-from gateway.cli.output import say, say_json, table
+from gateway.cli.output import moment, say, say_json, table
 from gateway.errors import InvalidParameter, ModelNotFound
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ def list_models(args: argparse.Namespace) -> int:
             _state(serving, version),
             size(version.bytes),
             _words_of(_reference(serving, own, version)),
-            _day(version.registered_at),
+            moment(version.registered_at),
             version.registered_by,
         )
         for model in models
@@ -321,12 +320,12 @@ def _print_version(version: Version, default: bool, serving: Serving | None, own
     say(f"model '{version.model}' version {version.version}{called}")
     lines: list[tuple[str, object]] = [
         ("state", _state(serving, version)),
-        ("registered", f"{_day(version.registered_at)} by {version.registered_by}"),
+        ("registered", f"{moment(version.registered_at)} by {version.registered_by}"),
         ("producer", f"{facts['producer']} {facts['producer_version']}".strip() or "-"),
         ("opsets", ", ".join(f"{domain} {number}" for domain, number in facts["opsets"].items())),
     ]
     if (kept := version.profile) is not None:
-        made = f"of {kept.rows} rows, {_day(kept.attached_at)} by {kept.attached_by}"
+        made = f"of {kept.rows} rows, {moment(kept.attached_at)} by {kept.attached_by}"
         lines.append(("profile", f"{kept.digest[:12]} {made}"))
     elif (reference := _reference(serving, own, version)) is not None:
         lines.append(("profile", _words_of(reference)))
@@ -341,7 +340,3 @@ def _print_version(version: Version, default: bool, serving: Serving | None, own
     lines += [("foreign", f"operator {name}") for name in facts["custom_ops"]]
     for name, value in lines:
         say(f"  {name:10}  {value}")
-
-
-def _day(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 
@@ -26,6 +27,15 @@ def progress(text: str) -> None:
     """What is going on, on stderr, so that it never mixes with results."""
     sys.stderr.write(f"penstock: {text}\n")
     sys.stderr.flush()
+
+
+def moment(seconds: float) -> str:
+    """Seconds since 1970 as people read them: here, and how far that is from UTC.
+
+    Raises:
+        ValueError, OverflowError, OSError: no calendar goes there.
+    """
+    return datetime.fromtimestamp(seconds).astimezone().isoformat(" ", "seconds")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from gateway.config import Config, Jwt, Tls
+from gateway.config import AlertSink, Config, Jwt, Tls
 from gateway.errors import ConfigInvalid
 from gateway.tls import Certificates
 
@@ -49,6 +49,8 @@ def _checks(settings: Config) -> Iterator[Callable[[], str | None]]:
     if (path := settings.log.access_file) is not None:
         yield partial(_check_access_file, path)
     yield partial(tracing.check, settings.tracing)
+    for sink in settings.alerts.sinks:
+        yield partial(_check_sink, sink)
 
 
 def _check_certificates(settings: Tls, place: str) -> str:
@@ -74,3 +76,14 @@ def _check_access_file(path: Path) -> None:
             raise ConfigInvalid(f"log.access_file {path}: its folder cannot be written")
     except OSError as error:
         raise ConfigInvalid(f"log.access_file {path}: {error.strerror}") from error
+
+
+def _check_sink(sink: AlertSink) -> str:
+    """What opens a sink's door is read again for each alarm: it may come later."""
+    from gateway.control.deliveries import secrets_of
+
+    try:
+        secrets_of(sink)
+    except ConfigInvalid as error:
+        return str(error)
+    return ""

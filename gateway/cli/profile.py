@@ -253,6 +253,8 @@ def _note(column: Column) -> str:
         return " constant"
     if column.buckets:
         return " hashed"
+    if len(column.points):
+        return f" KS at {len(column.points)} points"
     if column.categories:
         pairs = zip(column.counts.tolist(), column.categories, strict=True)
         largest = sorted(pairs, key=lambda pair: -pair[0])

@@ -31,6 +31,13 @@ def add_reading(parser: Any) -> None:
     parser.add_argument(
         "--categories", type=names, default=(), metavar="A,B", help="whole numbers that are names"
     )
+    parser.add_argument(
+        "--exact-ks",
+        type=names,
+        default=(),
+        metavar="A,B",
+        help="columns with an exact KS distance",
+    )
     parser.add_argument("--bins", type=_bins, default=60, metavar="N", help="of a column (60)")
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N rows")
 
@@ -38,6 +45,7 @@ def add_reading(parser: Any) -> None:
 def make(args: argparse.Namespace, held: Held, data: str) -> Profiled:
     """The profile of a model on a file's rows, with a bar while it takes."""
     prepare_environment(args.home if args.home.is_dir() else None)
+    from gateway.cli import proposing
     from gateway.cli.progress import Bar
     from gateway.profiling import Options, profile_of
     from gateway.rows.batch import Source
@@ -45,7 +53,15 @@ def make(args: argparse.Namespace, held: Held, data: str) -> Profiled:
 
     drop = (*args.drop, *args.labels)
     source = Source(data, format_of(data, args.format), args.columns, drop)
-    options = Options(args.bins, limit=args.limit, categories=args.categories)
+    names_there, categories_there = proposing.revision(args.home).config.features_of(held.name)
+    options = Options(
+        args.bins,
+        limit=args.limit,
+        categories=args.categories,
+        exact=args.exact_ks,
+        configured=names_there,
+        configured_categories=tuple(categories_there),
+    )
     with Bar("reading") as reading, Bar("counting") as counting:
         return profile_of(held, source, options, reading, counting)
 

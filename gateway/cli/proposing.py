@@ -81,7 +81,7 @@ def roll_back(
     note: str = "",
     dry_run: bool = False,
 ) -> Told:
-    """Puts an earlier document in force again, the one before where no number is given."""
+    """Puts an earlier document in force again; where no number is given, a step back."""
 
     def ask(control: Admin, wanted: int) -> Any:
         return control.roll_back_config(wanted, number, note=note, dry_run=dry_run)

@@ -17,12 +17,12 @@ import orjson
 from gateway import tls
 from gateway.access.local import local_token
 from gateway.access.secret import server_secret
-from gateway.cli.certificates import CLIENT_CERT, CLIENT_KEY, from_environment
+from gateway.cli.certificate_options import CLIENT_CERT, CLIENT_KEY, from_environment
 from gateway.errors import GatewayError, Unauthenticated
 
 if TYPE_CHECKING:
     from gateway.client import Admin
-    from gateway.client.certificates import Cert
+    from gateway.client.tls import Cert
 
 # A reload tries new models out and loads them in every worker before it answers.
 RELOAD_TIMEOUT_S = 600.0
@@ -31,8 +31,9 @@ RELOAD_TIMEOUT_S = 600.0
 def find(home: Path) -> dict[str, Any] | None:
     """Where the server of this home listens: pid, host, port, admin_port; None if none runs.
 
-    `tls` and `admin_tls`, where they are there, are the certificates of the two ports;
-    `demands_certificate` names those of them where a client must show one.
+    `tls` and `admin_tls`, where they are there, are the certificates of the two ports, with
+    `_shown` what they are showing; `demands_certificate` names those of them where a client must
+    show one.
     """
     try:
         found: dict[str, Any] = orjson.loads((home / "run" / "server.json").read_bytes())
@@ -93,13 +94,17 @@ def shown(server: Mapping[str, Any], port: str, cert: Cert) -> Cert:
 
 
 def verify(server: Mapping[str, Any], port: str) -> bool | ssl.SSLContext:
-    """What to check a port's certificate against: the very file that the server shows.
+    """What to check a port's certificate against: what the server shows, or is about to show.
 
     Args:
         server: where it listens, as `find` says.
         port: `tls` for the data port, `admin_tls` for the control port.
+
+    Raises:
+        ConfigInvalid: neither is there.
     """
-    return tls.trusting(Path(server[port])) if port in server else True
+    files = [Path(server[name]) for name in (port, f"{port}_shown") if name in server]
+    return tls.trusting(*files) if files else True
 
 
 def _url(host: str, port: int, encrypted: bool) -> str:

@@ -15,7 +15,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -105,6 +105,7 @@ def run(args: argparse.Namespace) -> int:
     for doubt in doubts:
         log.warning("%s", doubt)
     prepare_environment(home)
+    tell_of_compiling(os.environ)
     _raise_file_limit()
     started = time.monotonic()
 
@@ -287,6 +288,13 @@ def prepare_environment(home: Path | None) -> None:
         os.environ.setdefault("NUMBA_CACHE_DIR", str(cache))
     except OSError as error:
         log.warning("%s: %s; kernels are compiled at every start", cache, error.strerror)
+
+
+def tell_of_compiling(environ: Mapping[str, str]) -> None:
+    """Says why the first start on a home takes longer: before it does, to whoever reads the log."""
+    cache = environ.get("NUMBA_CACHE_DIR")
+    if cache is not None and not any(Path(cache).glob("*")):
+        log.info("compiling kernels, once for this home: the first start takes some seconds longer")
 
 
 def take_home(home: Path) -> IO[str]:

@@ -114,7 +114,7 @@ class Admin(Line):
 
         Args:
             if_revision: the number of what is changed.
-            revision: which comes back; None: the one before.
+            revision: which comes back; None: a step back.
             note: why, for the history.
             dry_run: change nothing.
             timeout_s: other than the client's own.

@@ -14,10 +14,10 @@ from typing import Any, Self, TypeVar
 
 import httpx
 
-from gateway.client import certificates
+from gateway.client import tls
 from gateway.client.calls import Call, Reply
-from gateway.client.certificates import Cert, Verify
 from gateway.client.errors import ConnectionLost, TimedOut, Unreachable
+from gateway.client.tls import Cert, Verify
 from gateway.errors import GatewayError
 
 T = TypeVar("T")
@@ -77,7 +77,7 @@ def _options(
         "headers": headers,
         "limits": httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
         # Reading the certificates takes longer than a request; where there is no TLS, no need.
-        "verify": certificates.context(verify, cert) if url.startswith("https:") else False,
+        "verify": tls.context(verify, cert) if url.startswith("https:") else False,
         # A gateway is asked by address: neither a proxy nor a password from the environment.
         "trust_env": False,
     }

@@ -8,7 +8,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from gateway.config.against import FIXED, PATTERN, Against, read_against
 from gateway.config.words import Name, Section
+from gateway.errors import InvalidParameter
 
 
 class Monitoring(Section):
@@ -81,6 +83,12 @@ class AlertRule(Section):
         le=30 * 86400,
         description="none, for columns' verdicts: looks back by rows",
     )
+    reference: str = Field(
+        "fixed",
+        pattern=PATTERN,
+        description="of window_s: the profile, or earlier traffic in its place: rolling:7d,"
+        " same-hours:4w",
+    )
     min_rows: int = Field(200, ge=0, description="fewer in the window tell nothing")
     every_s: float = Field(10.0, ge=1, le=86400, description="between two panes, the evaluations")
     panes: int = Field(1, ge=1, le=60, description="that must meet the condition")
@@ -106,7 +114,20 @@ class AlertRule(Section):
             raise ValueError("window_s: expected one, but for verdicts of columns")
         if self.panes > self.of_last:
             raise ValueError("panes: expected at most of_last")
+        if self.window_s is None and self.reference != "fixed":
+            raise ValueError("reference: expected fixed where there is no window_s")
+        _ = self.against
         return self
+
+    @property
+    def against(self) -> Against:
+        """What its window is held against."""
+        if self.window_s is None:
+            return FIXED
+        try:
+            return read_against(self.reference, self.window_s)
+        except InvalidParameter as error:
+            raise ValueError(str(error)) from error
 
     @field_validator("clear")
     @classmethod

@@ -9,6 +9,8 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from gateway.access.keys import NAME_PATTERN, RESERVED_NAMES
+from gateway.access.roles import Role
 from gateway.config.words import Host, Name, Network, Seconds, Section
 
 
@@ -100,21 +102,22 @@ class CertifiedCaller(Section):
     """Who has a client certificate that names this subject, on both ports."""
 
     name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        pattern=f"^{NAME_PATTERN}$",
         description="what the audit, logs and metrics call it",
     )
     subject: str = Field(
         pattern=r"^(cn|dns|uri):\S.{0,999}$",
         description="cn:NAME of its subject, or dns:NAME or uri:NAME among its alternative names",
     )
-    role: Literal["client", "viewer", "operator", "approver", "admin"]
+    role: Role
     models: list[Name] = Field(["*"], min_length=1, description="that it may call; `*`: all")
 
     @field_validator("name")
     @classmethod
     def _own(cls, name: str) -> str:
-        if name in ("other", "token"):  # which metrics call those without a name of their own
-            raise ValueError("must be neither 'other' nor 'token'")
+        if name in RESERVED_NAMES:
+            taken = " nor ".join(f"'{one}'" for one in sorted(RESERVED_NAMES))
+            raise ValueError(f"must be neither {taken}")
         return name
 
     @field_validator("subject")

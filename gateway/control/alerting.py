@@ -39,6 +39,8 @@ _EARLY_S: Final = 0.5
 
 Version = tuple[str, int]
 Told = tuple[Subject, AlertRule, Notice]
+# By model, version, window and reference: what several rules read is made once.
+Reports = dict[tuple[str, int, float, str], dict[str, Any]]
 _ABOUT: Final = ("reference", "self_referenced")
 
 
@@ -147,7 +149,7 @@ class Alerting:
     def _evaluate(self, settings: Alerts, live: Collection[Version]) -> list[Told]:
         now = self._now()
         versions = sorted(self._drift.watched() & set(live))
-        reports: dict[tuple[str, int, float], dict[str, Any]] = {}
+        reports: Reports = {}
         told: list[Told] = []
         known = set()
         rules = settings.in_force
@@ -176,7 +178,7 @@ class Alerting:
         self,
         subject: Subject,
         rule: AlertRule,
-        reports: dict[tuple[str, int, float], dict[str, Any]],
+        reports: Reports,
         now: float,
     ) -> Iterator[Told]:
         found: Readings
@@ -185,10 +187,12 @@ class Alerting:
         if rule.window_s is None:
             found = self._lookbacks(rule, (model, version))
         else:
-            key = (model, version, rule.window_s)
+            key = (model, version, rule.window_s, rule.reference)
             report = reports.get(key)
             if report is None:
-                report = self._drift.report(model, version, rule.window_s, None, False)
+                report = self._drift.report(
+                    model, version, rule.window_s, None, False, rule.against
+                )
                 reports[key] = report
             found = readings.read(rule, report)
         before = self._alarms.get(subject)

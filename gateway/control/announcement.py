@@ -9,11 +9,12 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import orjson
 
+from gateway.control.port_certificates import shown_at
+from gateway.control.replacing import replace
 from gateway.inherited import Inherited
 from gateway.plan import Absent
 
@@ -41,9 +42,12 @@ def announce(inherited: Inherited, serving: Mapping[str, int], absent: Sequence[
     }
     ports = {"tls": launch.config.server.tls, "admin_tls": launch.config.control.tls}
     facts |= {name: str(tls.certificate.absolute()) for name, tls in ports.items() if tls}
+    for name, port in (("tls", "data"), ("admin_tls", "control")):
+        if name in facts:
+            facts[f"{name}_shown"] = str(shown_at(launch.home / "run", port))
     if demanding := [name for name, tls in ports.items() if tls and tls.demands_certificate]:
         facts["demands_certificate"] = demanding
-    if not _write(launch.home / "run" / "server.json", orjson.dumps(facts)):
+    if not replace(launch.home / "run" / "server.json", orjson.dumps(facts)):
         return
     print(_line(launch.json, facts, serving, absent), flush=True)  # noqa: T201
     for one in absent:
@@ -74,13 +78,3 @@ def _line(
 
 def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
-
-
-def _write(path: Path, data: bytes) -> bool:
-    """Replaces the file in one step; False where it says this already."""
-    if path.exists() and path.read_bytes() == data:
-        return False
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_bytes(data)
-    temporary.replace(path)
-    return True

@@ -15,7 +15,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -89,6 +89,31 @@ class Entry:
         return values
 
 
+@contextmanager
+def as_found(db: sqlite3.Connection) -> Iterator[None]:
+    """Text that is not UTF-8 is read as bytes, which no entry holds: whoever reads can go on."""
+    db.text_factory = _text
+    try:
+        yield
+    finally:
+        db.text_factory = str
+
+
+def _text(raw: bytes) -> str | bytes:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw
+
+
+def newest(db: sqlite3.Connection) -> chain.Head:
+    """The newest entry; `chain.BEGINNING` where there is none."""
+    with as_found(db):
+        row = db.execute("SELECT id, hash FROM audit ORDER BY id DESC LIMIT 1").fetchone()
+    # Whatever stands there: what follows it is held against that.
+    return chain.Head(row[0], str(row[1])) if row else chain.BEGINNING
+
+
 def note(
     db: sqlite3.Connection,
     actor: Actor,
@@ -109,7 +134,6 @@ def note(
         after: what is there now.
         at: seconds since 1970; now where it is not given.
     """
-    last = db.execute("SELECT hash FROM audit ORDER BY id DESC LIMIT 1").fetchone()
     # Not the last id plus one: where the last entries were cut off, a gap must show.
     given = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'audit'").fetchone()
     entry: dict[str, Any] = {
@@ -123,7 +147,7 @@ def note(
         "before": _json(before),
         "after": _json(after),
     }
-    entry["hash"] = chain.link(last[0] if last else chain.GENESIS, entry)
+    entry["hash"] = chain.link(newest(db).hash, entry)
     places = ", ".join(f":{name}" for name in entry)
     db.execute(f"INSERT INTO audit ({', '.join(entry)}) VALUES ({places})", entry)
 
@@ -147,9 +171,9 @@ def note_missing_head(db: sqlite3.Connection) -> None:
 
     Its place in the chain keeps that known after `audit.head` is there again.
     """
-    newest = db.execute("SELECT id, hash FROM audit ORDER BY id DESC LIMIT 1").fetchone()
-    found = {"id": newest[0], "hash": newest[1]} if newest else None
-    note(db, by_itself(), chain.HEAD_MISSING, chain.FILE, found)
+    found = newest(db)
+    before = asdict(found) if found.id else None
+    note(db, by_itself(), chain.HEAD_MISSING, chain.FILE, before)
 
 
 class Audit:
@@ -176,7 +200,7 @@ class Audit:
 
     def page(self, after: int = 0, since: float = EVER, limit: int = PAGE) -> Sequence[Entry]:
         """The entries after an id and from a time on, ascending by id."""
-        with self._store.read() as db:
+        with self._store.read() as db, as_found(db):
             rows = db.execute(
                 f"SELECT {_COLUMNS} FROM audit WHERE id > ? AND at >= ? ORDER BY id LIMIT ?",
                 (after, since, limit),
@@ -191,7 +215,7 @@ class Audit:
 
     def last(self, count: int) -> Sequence[Entry]:
         """The newest entries, ascending."""
-        with self._store.read() as db:
+        with self._store.read() as db, as_found(db):
             rows = db.execute(
                 f"SELECT {_COLUMNS} FROM audit ORDER BY id DESC LIMIT ?", (count,)
             ).fetchall()

@@ -5,7 +5,8 @@ mean, beyond which folders of files they name.
 
 The archive is a plain tar: a manifest with the SHA-256 of every file, then the files. The database
 in it is a snapshot that SQLite takes of the running one; model files never change once they are
-there. Compiled kernels, logs and sockets are not state: they are made anew.
+there, and stay while they are read. Compiled kernels, logs and sockets are not state: they are made
+anew.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import shutil
 import tarfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -31,7 +32,7 @@ from gateway import __version__
 from gateway.access import secret
 from gateway.control import chain, leftovers
 from gateway.control.audit import Actor, note
-from gateway.control.blobs import File, Progress, digest_of
+from gateway.control.blobs import Blobs, File, Progress, digest_of
 from gateway.control.store import FILE, Store
 from gateway.control.verification import verify
 from gateway.errors import BackupInvalid, Conflict, StoreFailed
@@ -88,30 +89,42 @@ _MANIFEST = TypeAdapter(Manifest)
 
 
 def write(
-    store: Store, target: Path, actor: Actor, progress: Progress, with_secret: bool = True
+    store: Store,
+    target: Path,
+    actor: Actor,
+    progress: Progress,
+    with_secret: bool = True,
+    replace: bool = False,
 ) -> Manifest:
     """Writes an archive of the store's home, readable by its owner alone.
 
     Args:
         store: of the home; a server may be using it.
-        target: the file to write; replaced in one step, so that no half archive has its name.
+        target: the file to write; it has its name once it is whole.
         actor: who asks; the audit says so, in the archive too.
         progress: told as files are copied.
         with_secret: without the secret that keys are hashed with, no key of the archive works
             where it is restored, unless the secret comes another way.
+        replace: what has the name of the target, once the archive is whole.
 
     Raises:
+        Conflict: something has that name, and is not to be replaced.
         StoreFailed: the disk refuses, or a model's files are not what was registered.
     """
+    if os.path.lexists(target) and not replace:
+        raise Conflict(f"{target}: it exists, and is replaced with --force only")
     with store.write() as db:
         note(db, actor, "backup", target.name, None, {"secret": with_secret})
     leftovers.sweep(store)
+    blobs = Blobs(store.home / MODELS)
     with (
         _disk(f"home {store.home}"),
         leftovers.backing_up(store, target) as (aside, partial),
         _replacing(target, partial) as stream,
+        blobs.reading(),
     ):
-        return _pack(stream, _snapshot(store, aside, with_secret), progress)
+        members = _snapshot(store, aside, with_secret)
+        return _pack(stream, members, lambda member: _open(blobs, aside, member), progress)
 
 
 def restore(archive: Path, home: Path, actor: Actor, progress: Progress) -> Manifest:
@@ -127,15 +140,14 @@ def restore(archive: Path, home: Path, actor: Actor, progress: Progress) -> Mani
     """
     with _disk(f"home {home}"):
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = sorted({path.name for path in home.iterdir()} - _NO_STATE)
-        if found:
-            raise Conflict(f"home {home}: expected an empty folder, got {', '.join(found[:5])}")
+        # First, for what a killed restore had put in place goes with it.
         with leftovers.restoring(home) as aside:
+            found = sorted({path.name for path in home.iterdir()} - _NO_STATE)
+            if found:
+                raise Conflict(f"home {home}: expected an empty folder, got {', '.join(found[:5])}")
             manifest = _unpack(archive, aside, progress)
             _prove(aside, manifest, actor)
-            # The database last: a home without one is empty to every command.
-            for name in sorted(os.listdir(aside), key=lambda name: name == FILE):
-                (aside / name).rename(home / name)
+            leftovers.put_in_place(aside, home)
     return manifest
 
 
@@ -154,12 +166,11 @@ def _replacing(target: Path, partial: Path) -> Iterator[IO[bytes]]:
         os.replace(partial, target)
 
 
-def _snapshot(store: Store, folder: Path, with_secret: bool) -> Sequence[tuple[Member, Path]]:
-    """Everything that lasts as it is at one moment, aside, whatever changes meanwhile."""
+def _snapshot(store: Store, folder: Path, with_secret: bool) -> Sequence[Member]:
+    """Everything that lasts as it is at one moment: model files at their place, the rest aside."""
     home = store.home
     kept = [folder / FILE]
-    # Nobody registers or removes meanwhile. Links take no time, and what they name stays.
-    with store.write() as db:
+    with store.write() as db:  # nobody changes anything meanwhile
         beside = (chain.FILE, SECRET) if with_secret else (chain.FILE,)
         there = [name for name in beside if (home / name).is_file()]
         if SECRET in there and (home / SECRET).stat().st_size < secret.BYTES:
@@ -167,36 +178,36 @@ def _snapshot(store: Store, folder: Path, with_secret: bool) -> Sequence[tuple[M
                 f"{home / SECRET}: expected {secret.BYTES} bytes: restore it, or leave it out"
             )
         kept += [Path(shutil.copy2(home / name, folder / name)) for name in there]
-        models = [_linked(home, folder, *row) for row in db.execute(_FILES)]
+        models = db.execute(_FILES).fetchall()
         store.snapshot(folder / FILE)
-    return [(_member(path.name, path), path) for path in sorted(kept)] + models
+    return [
+        *(_member(path.name, path) for path in sorted(kept)),
+        *(Member(f"{MODELS}/{digest}/{path}", *rest) for digest, path, *rest in models),
+    ]
 
 
-def _linked(
-    home: Path, folder: Path, digest: str, path: str, sha256: str, size: int
-) -> tuple[Member, Path]:
-    place = f"{MODELS}/{digest}/{path}"
-    target = folder / place
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(home / place, target)
-    except FileNotFoundError as error:
-        raise StoreFailed(f"{home / place}: it is registered, and not there") from error
-    except OSError:  # a file system without links
-        shutil.copyfile(home / place, target)
-    return Member(place, sha256, size), target
+def _open(blobs: Blobs, folder: Path, member: Member) -> IO[bytes]:
+    """What `_snapshot` has found; model files never change, and are kept for who is `reading`."""
+    if not member.place.startswith(f"{MODELS}/"):
+        return (folder / member.place).open("rb")
+    _, digest, path = member.place.split("/", 2)
+    return blobs.open(digest, path)
 
 
 def _pack(
-    stream: IO[bytes], members: Sequence[tuple[Member, Path]], progress: Progress
+    stream: IO[bytes],
+    members: Sequence[Member],
+    opened: Callable[[Member], IO[bytes]],
+    progress: Progress,
 ) -> Manifest:
-    manifest = Manifest(FORMAT, __version__, time.time(), tuple(member for member, _ in members))
+    manifest = Manifest(FORMAT, __version__, time.time(), tuple(members))
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
         text = orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2)
         tar.addfile(_header(MANIFEST, len(text), manifest.taken_at), io.BytesIO(text))
         done = 0
-        for member, path in members:
-            _add(tar, member, path, manifest.taken_at)
+        for member in members:
+            with opened(member) as source:
+                _add(tar, member, source, manifest.taken_at)
             done += member.bytes
             progress(done, manifest.bytes)
     return manifest
@@ -214,10 +225,9 @@ def _header(place: str, size: int, at: float) -> tarfile.TarInfo:
     return header
 
 
-def _add(tar: tarfile.TarFile, member: Member, path: Path, at: float) -> None:
-    with path.open("rb") as stream:
-        hashing = _Hashing(stream)
-        tar.addfile(_header(member.place, member.bytes, at), hashing)
+def _add(tar: tarfile.TarFile, member: Member, source: IO[bytes], at: float) -> None:
+    hashing = _Hashing(source)
+    tar.addfile(_header(member.place, member.bytes, at), hashing)
     if hashing.hexdigest() != member.sha256:
         raise StoreFailed(
             f"{member.place}: it is no longer what was registered; the backup is not written"
@@ -295,8 +305,7 @@ def _unpack_members(
         if found is None or stream is None or found.name != file.place:
             got = "its end" if found is None else repr(found.name)
             raise BackupInvalid(f"{archive}: expected {file.place}, got {got}")
-        with _disk(f"home {folder.parent}"):
-            _copy(archive, file, stream, folder / file.place)
+        _copy(archive, file, stream, folder / file.place)
         done += file.bytes
         progress(done, manifest.bytes)
 

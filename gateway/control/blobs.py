@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from gateway.errors import StoreFailed
 
@@ -106,7 +107,7 @@ class Blobs:
                     copied.append(File(path, digest, size))
                     done += size
                 for folder in {aside, *((aside / file.path).parent for file in copied)}:
-                    _sync(folder)
+                    sync(folder)
             yield Incoming(aside, digest_of(copied), tuple(copied))
         finally:
             os.close(held)
@@ -119,10 +120,10 @@ class Blobs:
             if _looks_whole(place, incoming.files):
                 return False
             if place.exists():
-                place.rename(self._trash())
+                place.rename(self._trash(incoming.digest))
             incoming.folder.rename(place)
             place.chmod(0o755)
-            _sync(self._root)
+            sync(self._root)
         return True
 
     def discard_all_but(self, kept: Set[str]) -> None:
@@ -132,13 +133,44 @@ class Blobs:
         with _translated("removing"):
             for place in list(self._root.iterdir()):
                 if _DIGEST.fullmatch(place.name) and place.name not in kept:
-                    place.rename(self._trash())
+                    place.rename(self._trash(place.name))
 
     def empty_trash(self) -> None:
-        """Deletes what was discarded."""
-        if self._root.is_dir():
-            for folder in self._root.glob(f"{_TRASH}*"):
-                shutil.rmtree(folder, ignore_errors=True)
+        """Deletes what was discarded, unless somebody is still reading: they do it then."""
+        with contextlib.suppress(OSError):  # read, or never made
+            held = hold(self._root)
+            try:
+                for folder in self._root.glob(f"{_TRASH}*"):
+                    shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(held)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Whatever is there, or is discarded meanwhile, can be opened until the end."""
+        with _translated("reading"):
+            self._root.mkdir(mode=0o700, exist_ok=True)
+            held = hold(self._root, wait=True, shared=True)
+        try:
+            yield
+        finally:
+            os.close(held)
+            self.empty_trash()
+
+    def open(self, digest: str, path: str) -> IO[bytes]:
+        """A file of a folder, also of one that was discarded while somebody is `reading`.
+
+        Raises:
+            StoreFailed: it is not there.
+        """
+        place = self.folder(digest) / path
+        with _translated("reading"):
+            try:
+                return place.open("rb")
+            except FileNotFoundError:
+                for folder in self._root.glob(f"{_TRASH}{digest}-*"):
+                    return (folder / path).open("rb")
+                raise
 
     def verify(self, digest: str, files: Iterable[File], progress: Progress) -> list[str]:
         """Reads every file again.
@@ -160,9 +192,9 @@ class Blobs:
             done += file.bytes
         return faults
 
-    def _trash(self) -> Path:
+    def _trash(self, digest: str) -> Path:
         # A name of its own for every folder: another process may be emptying the trash right now.
-        return self._root / f"{_TRASH}{secrets.token_hex(8)}"
+        return self._root / f"{_TRASH}{digest}-{secrets.token_hex(8)}"
 
     def _sweep(self) -> None:
         for folder in self._root.glob(f"{_INCOMING}*"):
@@ -217,19 +249,30 @@ def _hash(path: Path, progress: Callable[[int], None]) -> str:
     return digest.hexdigest()
 
 
-def hold(folder: Path, wait: bool = False) -> int:
+def hold(folder: Path, wait: bool = False, shared: bool = False) -> int:
     """Holds a folder until the descriptor is closed or this process ends.
 
     Raises:
-        OSError: it is not there, or, unless told to wait, somebody else holds it.
+        OSError: it is not there, or, unless told to wait, somebody else holds it (`shared`: holds
+            it alone).
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        fcntl.flock(descriptor, kind | (0 if wait else fcntl.LOCK_NB))
     except OSError:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def sync(folder: Path) -> None:
+    """Makes the names in a folder survive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _looks_whole(place: Path, files: Iterable[File]) -> bool:
@@ -237,15 +280,6 @@ def _looks_whole(place: Path, files: Iterable[File]) -> bool:
         return all((place / file.path).stat().st_size == file.bytes for file in files)
     except OSError:
         return False
-
-
-def _sync(folder: Path) -> None:
-    """Makes the names in a folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

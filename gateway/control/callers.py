@@ -16,9 +16,8 @@ from typing import Any
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gateway.access.certificates import CertificateRing
-from gateway.access.headers import Header, credential, presented
-from gateway.access.keyring import Keyring
+from gateway.access.credentials import Credentials
+from gateway.access.headers import Header, presented
 from gateway.access.local import PREFIX, local_user
 from gateway.access.principal import LOCAL, Principal
 from gateway.access.scopes import keep, principal_of, shown_of
@@ -35,39 +34,32 @@ class Known:
 
     Attributes:
         asks: nobody else may come.
-        keyring: keys and tokens.
-        certificates: of clients.
+        credentials: keys, tokens and certificates.
         secret: of the server, which commands on its machine can read.
         used: is told the number of every key that is used.
     """
 
     asks: bool
-    keyring: Keyring
-    certificates: CertificateRing
+    credentials: Credentials
     secret: bytes
     used: Callable[[int], None]
 
     def find(self, scope: Mapping[str, Any]) -> Principal:
-        """Who sends a request: whose key it carries, else whose certificate its connection has.
+        """Who sends a request: a command on this machine, or whoever else is known.
 
         Raises:
             Unauthenticated: nobody that is known.
         """
-        shown = shown_of(scope)
-        if shown is not None and presented(scope["headers"]) is None:
-            return self.certificates.find(shown)
-        given = credential(scope["headers"])
-        return self._local(given) or self.keyring.find(given)
+        headers = scope["headers"]
+        return self.local(headers) or self.credentials.find(headers, shown_of(scope))
 
     def local(self, headers: Iterable[Header]) -> Principal | None:
         """The command on this machine that sends a request; None where it is none."""
         try:
-            return self._local(credential(headers))
-        except Unauthenticated:
+            given = presented(headers)
+        except Unauthenticated:  # what it has is nobody's, and refused as such where that matters
             return None
-
-    def _local(self, given: bytes) -> Principal | None:
-        if not given.startswith(PREFIX.encode()):
+        if given is None or not given.startswith(PREFIX.encode()):
             return None
         user = local_user(self.secret, given, time.time())
         return None if user is None else Principal(LOCAL, user, "admin")

@@ -50,7 +50,8 @@ class Changes:
 
         Args:
             actor: who asks.
-            name: wait for this model alone; None: for all.
+            name: wait for this model alone, and look at no other's sources unless the
+                configuration was read, which is about all; None: for all.
             reread: take up what the file of `--config` says now; False: models have changed, and
                 what somebody is writing there is left alone.
 
@@ -67,7 +68,7 @@ class Changes:
             memory.forget_refusals()
         else:
             memory.retry(name)  # whoever may name this one may not speak for the others
-        return await self._planner.apply(name)
+        return await self._planner.apply(name, alone=not reread)
 
     async def load(self, actor: Actor, name: str) -> None:
         """Loads a model anew from its source.
@@ -88,7 +89,7 @@ class Changes:
             {"unloaded": False, "loads": loads + 1},
         )
         memory.reload(name)
-        absent = await self._planner.apply(name)
+        absent = await self._planner.apply(name, alone=True)
         if not self._planner.knows(name):
             raise ModelNotFound(
                 f"failed to load '{name}', failed to poll from model repository: no source has it"
@@ -112,7 +113,7 @@ class Changes:
                 actor, "unload", name, {"unloaded": False}, {"unloaded": True}
             )
             memory.unloaded.add(name)
-        await self._planner.apply(name)
+        await self._planner.apply(name, alone=True)
 
     async def asked_by_mail(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """A load or unload asked on the data port: the verdict that its worker waits for."""

@@ -31,6 +31,9 @@ class RevisionLine(Document):
     note: str = Field(description="why, as whoever applied it said")
     source: str = Field(description="the file it came from, if it came from one")
     sha256: str = Field(description="of the document")
+    restores: int | None = Field(
+        description="of a rollback, the revision whose document it is; null: of no rollback"
+    )
 
 
 class WholeRevision(RevisionLine):
@@ -131,5 +134,8 @@ class RollbackQuery(ChangeQuery):
     """Which revision comes back."""
 
     revision: Number | None = Field(
-        None, description="by default the one before", json_schema_extra=optional
+        None,
+        description="by default the newest that is older than the one that brought the document in"
+        " force, and says something else",
+        json_schema_extra=optional,
     )

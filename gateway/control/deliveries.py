@@ -148,7 +148,7 @@ class Deliveries:
 
     async def _send(self, sink: AlertSink, notice: Notice) -> None:
         message = SHAPES[sink.kind](notice)
-        url, secret, more = await asyncio.to_thread(_secrets, sink)
+        url, secret, more = await asyncio.to_thread(secrets_of, sink)
         if message.path and not httpx.URL(url).path.strip("/"):
             url = url.rstrip("/") + message.path
         now = int(self._wall())
@@ -182,7 +182,7 @@ class Deliveries:
         self.counts[sink, result] += 1
 
 
-def _secrets(sink: AlertSink) -> tuple[str, bytes | None, Mapping[str, str]]:
+def secrets_of(sink: AlertSink) -> tuple[str, bytes | None, Mapping[str, str]]:
     """URL, secret and headers as they are now: files may have been replaced.
 
     Raises:

@@ -4,6 +4,8 @@ Knows the sources and which goes before which. Knows nothing of plans, workers o
 
 A name belongs to the first source that has it: files, then `models:`, then repositories, then the
 registry. The others are told so in the log instead of being mixed in unseen.
+
+Whoever speaks for one model has that model's own places looked at, and no other's.
 """
 
 from __future__ import annotations
@@ -15,20 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from gateway.config import Config
-from gateway.control.entries import CHAMPION, Version
+from gateway.control.entries import CHAMPION, Model, Version
 from gateway.control.memory import Memory
-from gateway.control.references import Reference, References, Wish
+from gateway.control.references import Reference, References, Wish, wish_of
 from gateway.control.registry import Registry
 from gateway.control.self_references import SelfReference, SelfReferences
-from gateway.errors import GatewayError, ModelRefused
+from gateway.errors import GatewayError, ModelNotFound, ModelRefused
 from gateway.models import content, onnx_file, triton_layout
-from gateway.models.onnx_file import OnnxFile
-from gateway.models.signature import signature
-from gateway.monitor import layout
 from gateway.names import check_name
 from gateway.plan import UNASKED, UNAVAILABLE, UNLOADED, Absent, Plan
-from gateway.profiles import beside, first_rows
-from gateway.profiles.names import feature_names
+from gateway.profiles import beside
 
 log = logging.getLogger("penstock.control")
 
@@ -71,6 +69,34 @@ class Desired:
     champions: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class _Look:
+    """What lay in the sources.
+
+    Attributes:
+        found: by name, in the order of their sources.
+        faults: what cannot serve.
+        champions: that the registry names.
+        away: some source could not be read.
+    """
+
+    found: dict[str, list[Candidate]] = field(default_factory=dict)
+    faults: list[Absent] = field(default_factory=list)
+    champions: dict[str, int] = field(default_factory=dict)
+    away: bool = False
+
+    def renew(self, name: str, look: _Look) -> None:
+        """Takes over what a later look at this model alone has found."""
+        if name in look.found:
+            self.found[name] = look.found[name]  # in its place among the others
+        else:
+            self.found.pop(name, None)
+        self.faults = [fault for fault in self.faults if fault.name != name] + look.faults
+        self.champions.pop(name, None)
+        self.champions |= look.champions
+        self.away |= look.away
+
+
 class Sources:
     """Looks everywhere that models may come from. Blocking: control calls it on a thread."""
 
@@ -85,61 +111,53 @@ class Sources:
         self._hashes: dict[Path, tuple[tuple[int, ...], str]] = {}
         self._told: set[str] = set()
         self._references = References()
+        self._last: _Look | None = None
 
-    def gather(self, config: Config, memory: Memory) -> Desired:
-        """Everything that should run now."""
-        found: dict[str, list[Candidate]] = {}
-        faults: list[Absent] = []
-        champions: dict[str, int] = {}
-        away: list[Path] = []
+    def gather(self, config: Config, memory: Memory, only: str | None = None) -> Desired:
+        """Everything that should run now.
+
+        Args:
+            config: the document in force.
+            memory: what serves, and what was unloaded.
+            only: look where this model may lie; of others, what was last found stands.
+        """
+        if only is None or self._last is None:
+            self._last = self._look(config, memory.plan, None)
+        else:
+            self._last.renew(only, self._look(config, memory.plan, only))
+        return _desired(self._last, memory.unloaded, config.limits.max_models)
+
+    # ---- sources, first to last -----------------------------------------------------------------
+
+    def _look(self, config: Config, plan: Plan, only: str | None) -> _Look:
+        look = _Look()
         self._known = {} if self._own is None else self._own.all()
-        for batch, wrong in self._sources(config, champions, away, memory.plan):
+        for batch, wrong in self._sources(config, look, plan, only):
             names = {candidate.name for candidate in batch} | {fault.name for fault in wrong}
-            taken = names & (found.keys() | {fault.name for fault in faults})
+            taken = names & (look.found.keys() | {fault.name for fault in look.faults})
             for name in sorted(taken - self._told):
                 log.warning("model '%s' is found twice; the first source serves it", name)
             self._told |= taken
             for candidate in batch:
                 if candidate.name not in taken:
-                    found.setdefault(candidate.name, []).append(candidate)
-            faults += [fault for fault in wrong if fault.name not in taken]
-        for name in sorted(memory.unloaded & found.keys()):
-            faults += [
-                Absent(name, candidate.version, UNAVAILABLE, UNLOADED)
-                for candidate in found.pop(name)
-            ]
-        if away:
-            # Where a name lay that is not held is not known: none is forgotten until all are back.
-            lost = memory.unloaded - {fault.name for fault in faults}
-            faults += [Absent(name, 0, UNAVAILABLE, UNLOADED) for name in sorted(lost)]
-        candidates = [candidate for models in found.values() for candidate in models]
-        registered = {c.name for c in candidates if c.source == REGISTRY}
-        champions = {name: v for name, v in champions.items() if name in registered}
-        over = candidates[config.limits.max_models :]
-        faults += [
-            Absent(
-                c.name, c.version, UNAVAILABLE, f"limits.max_models is {config.limits.max_models}"
-            )
-            for c in over
-        ]
-        return Desired(candidates[: config.limits.max_models], faults, champions)
-
-    # ---- sources, first to last -----------------------------------------------------------------
+                    look.found.setdefault(candidate.name, []).append(candidate)
+            look.faults += [fault for fault in wrong if fault.name not in taken]
+        return look
 
     def _sources(
-        self, config: Config, champions: dict[str, int], away: list[Path], plan: Plan
+        self, config: Config, look: _Look, plan: Plan, only: str | None
     ) -> Iterable[tuple[list[Candidate], list[Absent]]]:
         for path in self._paths:
             if path.is_dir() or _held_below(path, plan):
-                yield self._repository(path, config, away, plan)
-            else:
+                yield self._repository(path, config, look, plan, only)
+            elif only in (None, path.stem):
                 yield self._file(path.stem, 1, path, config)
         for name, model in config.models.items():
-            if model.path is not None:
+            if model.path is not None and only in (None, name):
                 yield self._file(name, model.version, model.path, config)
         for path in config.repository.paths:
-            yield self._repository(path, config, away, plan)
-        yield self._registered(config, champions, plan)
+            yield self._repository(path, config, look, plan, only)
+        yield self._registered(config, look, plan, only)
 
     def _file(
         self, name: str, version: int, path: Path, config: Config
@@ -154,17 +172,18 @@ class Sources:
             return [], [Absent(name, version, UNAVAILABLE, _reason(error))]
 
     def _repository(
-        self, root: Path, config: Config, away: list[Path], plan: Plan
+        self, root: Path, config: Config, look: _Look, plan: Plan, only: str | None
     ) -> tuple[list[Candidate], list[Absent]]:
         try:
-            scan = triton_layout.scan(root)
+            scan = triton_layout.scan(root, only)
         except GatewayError as error:
             log.error("%s", error)
             # A share that is away for a moment must not take what serves from it out of service.
-            away.append(root)
+            look.away = True
             return [], [
                 Absent(name, 0, UNAVAILABLE, "its repository cannot be read")
                 for name in _held_below(root, plan)
+                if only in (None, name)
             ]
         candidates: list[Candidate] = []
         faults = [Absent(f.name, f.version or 0, UNAVAILABLE, f.reason) for f in scan.faults]
@@ -188,7 +207,7 @@ class Sources:
         return candidates, faults
 
     def _registered(
-        self, config: Config, champions: dict[str, int], plan: Plan
+        self, config: Config, look: _Look, plan: Plan, only: str | None
     ) -> tuple[list[Candidate], list[Absent]]:
         """Every version that an alias names, the highest, and what serves already.
 
@@ -198,10 +217,10 @@ class Sources:
         serving = {route.name: set(route.deployments) for route in plan.routes}
         candidates: list[Candidate] = []
         faults: list[Absent] = []
-        for model in self._registry.list():
+        for model in self._registered_models(only):
             for alias in model.aliases:
                 if alias.name == CHAMPION:
-                    champions[model.name] = alias.version
+                    look.champions[model.name] = alias.version
             wanted = {alias.version for alias in model.aliases} | serving.get(model.name, set())
             wanted.add(model.versions[-1].version)
             for version in model.versions:
@@ -225,6 +244,14 @@ class Sources:
                 except (GatewayError, OSError) as error:
                     faults.append(Absent(model.name, version.version, UNAVAILABLE, _reason(error)))
         return candidates, faults
+
+    def _registered_models(self, only: str | None) -> tuple[Model, ...]:
+        if only is None:
+            return self._registry.list()
+        try:
+            return (self._registry.show(only),)
+        except ModelNotFound:
+            return ()
 
     def _check_files(self, version: Version) -> None:
         for file in version.files:
@@ -256,7 +283,7 @@ class Sources:
                 reference = self._references.read(own.file)
             if reference is None and self._own is not None:
                 resets = 0 if own is None else own.resets
-                wish = _wish(name, version, digest, resets, onnx, declared, config)
+                wish = wish_of(name, version, digest, resets, onnx, declared, config)
         return Candidate(
             name=name,
             version=version,
@@ -280,35 +307,21 @@ class Sources:
         return known[1]
 
 
-def _wish(
-    name: str,
-    version: int,
-    digest: str,
-    resets: int,
-    onnx: OnnxFile,
-    declared: Mapping[str, Any],
-    config: Config,
-) -> Wish | None:
-    """What is kept of a version's first rows; None where that is nothing."""
-    rows = config.monitoring.reference_rows
-    try:
-        shapes = signature(onnx, declared, max_batch_size=1)
-    except ModelRefused:  # its trial will say so
-        return None
-    if not rows or not first_rows.has_rows(shapes):
-        return None
-    names, categories = config.features_of(name)
-    own = feature_names(onnx.metadata) or names
-    inputs = [spec.name for spec in shapes.inputs]
-    if not isinstance(own, dict):
-        own = {inputs[0]: list(own)} if own and len(inputs) == 1 else {}
-    return Wish(
-        layout.first_rows_key(name, version, digest, resets),
-        first_rows.slot_words(shapes, own, rows),
-        rows,
-        own,
-        categories,
-    )
+def _desired(look: _Look, unloaded: Set[str], most: int) -> Desired:
+    """What follows from a look: not what was unloaded, and no more than `most`."""
+    faults = list(look.faults)
+    for name in sorted(unloaded & look.found.keys()):
+        faults += [Absent(name, c.version, UNAVAILABLE, UNLOADED) for c in look.found[name]]
+    if look.away:
+        # Where a name lay that is not held is not known: none is forgotten until all are back.
+        lost = unloaded - {fault.name for fault in faults}
+        faults += [Absent(name, 0, UNAVAILABLE, UNLOADED) for name in sorted(lost)]
+    candidates = [c for name, found in look.found.items() if name not in unloaded for c in found]
+    registered = {c.name for c in candidates if c.source == REGISTRY}
+    champions = {name: v for name, v in look.champions.items() if name in registered}
+    full = f"limits.max_models is {most}"
+    faults += [Absent(c.name, c.version, UNAVAILABLE, full) for c in candidates[most:]]
+    return Desired(candidates[:most], faults, champions)
 
 
 def _held_below(root: Path, plan: Plan) -> list[str]:

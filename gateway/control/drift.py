@@ -5,13 +5,15 @@ Knows histories, references and the rules. Knows nothing of HTTP, or of how coun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
+from gateway.config.against import FIXED, Against
 from gateway.control.freezing import Progress
+from gateway.control.seasons import Stretch, same_hours
 from gateway.control.sketches import Series
 from gateway.drift.figures import Figures, figures
 from gateway.drift.history import Window
@@ -35,6 +37,39 @@ class _Watched:
     dependence: Dependence
     alarm: Alarm
     looks: tuple[Lookback, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """Earlier traffic, in the place of a profile's counts.
+
+    Attributes:
+        vector: (words,) what was counted then.
+        weeks: in how many of the weeks that were asked for rows came; None: it was not weeks.
+    """
+
+    vector: Vector
+    weeks: int | None = None
+
+
+class Past(Protocol):
+    """What is known of series beside their histories: `panes.PaneStore` keeps it."""
+
+    def hours(self, series: str, words: int, stretches: Sequence[Stretch]) -> list[Vector]:
+        """(words,) int64 for each stretch of whole hours: what a series counted in it."""
+
+    def learnt(self, series: str) -> Vector:
+        """What `Drift.learnt` said of it when it was last kept; empty where it never was."""
+
+
+class _Nothing:
+    """A past without anything in it."""
+
+    def hours(self, series: str, words: int, stretches: Sequence[Stretch]) -> list[Vector]:
+        return [np.zeros(words, np.int64) for _ in stretches]
+
+    def learnt(self, series: str) -> Vector:
+        return np.empty(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +105,7 @@ class Drift:
         series: Callable[[], Sequence[Series]],
         progress: Callable[[], Mapping[tuple[str, int], Progress]] = dict,
         rules: Rules = DEFAULT,
+        past: Past | None = None,
     ) -> None:
         """Takes its collaborators.
 
@@ -77,16 +113,26 @@ class Drift:
             series: what is watched now.
             progress: how far each version is that has no reference yet.
             rules: when to call it drift.
+            past: what earlier processes kept; None: nothing.
         """
         self._series = series
         self._progress = progress
         self._rules = rules
+        self._past = past or _Nothing()
         self._watched: dict[str, _Watched] = {}
 
     def look(self) -> None:
         """Learns from what came since the last call; call it whenever the sketches have looked."""
         for watched in self._all():
             self._judge(watched)
+
+    def learnt(self, names: Container[str] | None = None) -> dict[str, Vector]:
+        """What rows told of how they depend on each other, to be kept; of these series, or all."""
+        return {
+            name: one.dependence.learnt
+            for name, one in self._watched.items()
+            if names is None or name in names
+        }
 
     def report(
         self,
@@ -95,7 +141,7 @@ class Drift:
         window_s: float,
         variant: str | None,
         bins: bool,
-        rolling_s: float = 0.0,
+        against: Against = FIXED,
     ) -> dict[str, Any]:
         """The report of a version's window; of all variants together where none is named.
 
@@ -105,20 +151,18 @@ class Drift:
             window_s: how far to look back.
             variant: of a route.
             bins: with counts.
-            rolling_s: compare with what came so long before the window; 0: with the profile.
+            against: the profile's counts, or those of earlier traffic.
 
         Raises:
             NotFound: nothing is watched of such a version or variant.
         """
         some = self._of(model, version, variant)
         windows = [watched.series.history.window(window_s) for watched in some]
-        longer, kind = [], "fixed"
-        if rolling_s:
-            longer = [watched.series.history.window(window_s + rolling_s) for watched in some]
-            kind = f"rolling:{rolling_s:g}s"
-        return self._evaluate(some, windows, window_s, variant, longer, kind).report(bins)
+        return self._evaluate(some, windows, window_s, variant, against).report(bins)
 
-    def report_of_rows(self, model: str, version: int, rows: int) -> dict[str, Any]:
+    def report_of_rows(
+        self, model: str, version: int, rows: int, bins: bool = False
+    ) -> dict[str, Any]:
         """The report of a look back by rows.
 
         Raises:
@@ -127,7 +171,7 @@ class Drift:
         some = self._of(model, version, None)
         windows = [watched.series.history.last_rows(rows) for watched in some]
         window_s = windows[0].end_s - windows[0].start_s
-        return self._evaluate(some, windows, window_s).report(bins=False)
+        return self._evaluate(some, windows, window_s).report(bins)
 
     def evaluate_all(self, window_s: float) -> tuple[Evaluated, ...]:
         """The window of every version, all its variants together; by name and version."""
@@ -141,7 +185,7 @@ class Drift:
         )
 
     def lookbacks(self, model: str, version: int) -> tuple[Reference, tuple[Lookback, ...]]:
-        """What was seen at the last look back; nothing where no row came since the start.
+        """What was seen at the last look back; nothing where there never was a row.
 
         Raises:
             NotFound: as `report`.
@@ -159,19 +203,15 @@ class Drift:
         windows: Sequence[Window],
         window_s: float,
         variant: str | None = None,
-        longer: Sequence[Window] = (),
-        kind: str = "fixed",
+        against: Against = FIXED,
     ) -> Evaluated:
-        """Every statistic of the windows, one for each of `some`, together.
-
-        `longer`: windows whose counts before the others are the reference, where there are.
-        """
+        """Every statistic of the windows, one for each of `some`, together."""
         vector, moments = _added(windows)
         first = some[0]
         reference = first.reference
-        if longer:
-            before = _added(longer)[0] - vector
-            reference = reference.rolled(before, int(before[ROWS]))
+        before = self._before(some, windows, window_s, against)
+        if before is not None:
+            reference = reference.rolled(before.vector, int(before.vector[ROWS]))
         effects = first.dependence.estimate(self._rules)
         judged = reference.with_effect(effects.values)
         model, version, _, _, digest = layout.sketch_of(first.series.name)
@@ -185,7 +225,8 @@ class Drift:
             rows=int(vector[ROWS]),
             skipped_rows=int(vector[SKIPPED]),
             digest=digest,
-            kind=kind,
+            kind=against.kind,
+            weeks=None if before is None else before.weeks,
         )
         return Evaluated(
             about,
@@ -195,6 +236,28 @@ class Drift:
             np.sum([watched.series.total for watched in some], axis=0),
             self._rules,
         )
+
+    def _before(
+        self,
+        some: Sequence[_Watched],
+        windows: Sequence[Window],
+        window_s: float,
+        against: Against,
+    ) -> _Before | None:
+        """What earlier traffic the windows are held against; None where it is the profile."""
+        if against.rolling_s:
+            longer = [one.series.history.window(window_s + against.rolling_s) for one in some]
+            return _Before(_added(longer)[0] - _added(windows)[0])
+        if against.weeks:
+            start, end = min(w.start_s for w in windows), max(w.end_s for w in windows)
+            stretches = same_hours(start, end, against.weeks)
+            found = [
+                self._past.hours(one.series.name, one.series.places.words, stretches)
+                for one in some
+            ]
+            by_week = np.sum(found, axis=0)
+            return _Before(by_week.sum(axis=0), int(np.count_nonzero(by_week[:, ROWS])))
+        return None
 
     # ---- what is watched ------------------------------------------------------------------------
 
@@ -210,28 +273,34 @@ class Drift:
 
     def _begin(self, series: Series) -> _Watched:
         reference = Reference.of(series.profile, series.places)
-        dependence = Dependence.unknown(len(reference.columns))
-        return _Watched(series, reference, dependence, Alarm.none(len(reference.columns)))
+        columns = len(reference.columns)
+        dependence = Dependence.restored(self._past.learnt(series.name), columns)
+        watched = _Watched(series, reference, dependence, Alarm.none(columns))
+        if series.history.last_rows(1).counts[ROWS]:
+            self._look_back(watched)  # what an earlier process saw stands before a row comes
+        return watched
 
     def _judge(self, watched: _Watched) -> None:
         """Learns from what came this second, and looks back from now."""
         latest = watched.series.latest
         watched.dependence.add(watched.reference, latest)
         if latest[ROWS]:
-            history, rows_word = watched.series.history, ROWS
-            windows = {rows: history.last_rows(rows) for rows in LOOKBACK_ROWS}
-            counts = {int(w.counts[rows_word]): w.counts for w in windows.values()}
-            effects = watched.dependence.estimate(self._rules)
-            reference = watched.reference.with_effect(effects.values)
-            judged = {
-                rows: judge_columns(reference, some, effects, self._rules)
-                for rows, some in counts.items()
-            }
-            watched.alarm = most_alarming(len(reference.columns), judged)
-            watched.looks = tuple(
-                Lookback(rows, w.start_s, judged[int(w.counts[rows_word])])
-                for rows, w in windows.items()
-            )
+            self._look_back(watched)
+
+    def _look_back(self, watched: _Watched) -> None:
+        history = watched.series.history
+        windows = {rows: history.last_rows(rows) for rows in LOOKBACK_ROWS}
+        counts = {int(w.counts[ROWS]): w.counts for w in windows.values()}
+        effects = watched.dependence.estimate(self._rules)
+        reference = watched.reference.with_effect(effects.values)
+        judged = {
+            rows: judge_columns(reference, some, effects, self._rules)
+            for rows, some in counts.items()
+        }
+        watched.alarm = most_alarming(len(reference.columns), judged)
+        watched.looks = tuple(
+            Lookback(rows, w.start_s, judged[int(w.counts[ROWS])]) for rows, w in windows.items()
+        )
 
     def _of(self, model: str, version: int, variant: str | None) -> list[_Watched]:
         found = _variants(self._all(), model, version, variant)

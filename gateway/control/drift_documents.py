@@ -9,17 +9,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, WithJsonSchema, create_model
 
+from gateway.config.against import PATTERN
 from gateway.control.documents import ModelName, optional
 from gateway.control.operations import Document
 from gateway.drift.report import NUMBERS
 from gateway.drift.verdict import VERDICTS
 
 MAX_VERSION = 2**53
+MAX_ROWS = 10**12
 _WINDOW: dict[str, Any] = {"type": "string", "pattern": "^[1-9][0-9]{0,6}[smhd]$"}
-_REFERENCE: dict[str, Any] = {
-    "type": "string",
-    "pattern": "^(fixed|rolling:[1-9][0-9]{0,6}[smhd])$",
-}
+_REFERENCE: dict[str, Any] = {"type": "string", "pattern": PATTERN}
 Verdict = Annotated[str, WithJsonSchema({"type": "string", "enum": list(VERDICTS)})]
 
 
@@ -36,6 +35,13 @@ class DriftQuery(Document):
     window: Annotated[str, WithJsonSchema(_WINDOW)] = Field(
         "10m", description="how far to look back: 1m to 30d"
     )
+    rows: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_ROWS,
+        description="look back by rows instead: the newest panes that hold at least so many",
+        json_schema_extra=optional,
+    )
     variant: str | None = Field(
         None,
         max_length=200,
@@ -44,7 +50,8 @@ class DriftQuery(Document):
     )
     reference: Annotated[str, WithJsonSchema(_REFERENCE)] = Field(
         "fixed",
-        description="the profile, or, with its edges, what came before the window: rolling:7d",
+        description="the profile, or, with its edges, what came before the window (rolling:7d) or"
+        " in the same hours of earlier weeks (same-hours:4w)",
     )
     bins: Literal["0", "1"] = Field("0", description="1: with the counts of each bin")
 
@@ -92,7 +99,10 @@ class DriftReport(Document):
     skipped_rows: int
     reference_rows: int
     reference: str
-    reference_kind: str = Field(description="fixed, or rolling with its length")
+    reference_kind: str = Field(description="fixed, or rolling or same-hours with its length")
+    reference_weeks: int | None = Field(
+        description="of same-hours: in how many of its weeks rows were counted"
+    )
     self_referenced: bool = Field(description="the reference was live traffic")
     verdict: Verdict
     drifting_features: int

@@ -11,6 +11,7 @@ from typing import Any
 
 from gateway.access.durations import read_duration
 from gateway.access.roles import Permission
+from gateway.config.against import read_against
 from gateway.control.drift import Drift
 from gateway.control.drift_documents import DriftQuery, DriftReport, VersionPath
 from gateway.control.operations import Asked, Operation
@@ -26,14 +27,16 @@ def operations(drift: Drift, counting: Executor) -> tuple[Operation, ...]:
         window_s = read_duration(query.window, "window")
         if not MIN_WINDOW_S <= window_s <= MAX_WINDOW_S:
             raise InvalidParameter(f"window: expected 1m to 30d, got '{query.window}'")
-        rolling_s = _rolling_s(query.reference)
-        if not window_s + rolling_s <= MAX_WINDOW_S:
-            raise InvalidParameter(
-                f"reference: expected at most 30d with the window, got '{query.reference}'"
-            )
+        against = read_against(query.reference, window_s)
         path: VersionPath = asked.path
         bins = query.bins == "1"
-        return await asyncio.get_running_loop().run_in_executor(
+        run = asyncio.get_running_loop().run_in_executor
+        if query.rows is not None:
+            _alone(query)
+            return await run(
+                counting, drift.report_of_rows, path.model, path.version, query.rows, bins
+            )
+        return await run(
             counting,
             drift.report,
             path.model,
@@ -41,7 +44,7 @@ def operations(drift: Drift, counting: Executor) -> tuple[Operation, ...]:
             window_s,
             query.variant,
             bins,
-            rolling_s,
+            against,
         )
 
     return (
@@ -61,11 +64,8 @@ def operations(drift: Drift, counting: Executor) -> tuple[Operation, ...]:
     )
 
 
-def _rolling_s(reference: str) -> float:
-    """Seconds of a rolling reference; 0 for the fixed one."""
-    if reference == "fixed":
-        return 0.0
-    kind, _, length = reference.partition(":")
-    if kind != "rolling" or not length:
-        raise InvalidParameter(f"reference: expected fixed or rolling:7d, got '{reference}'")
-    return read_duration(length, "reference")
+def _alone(query: DriftQuery) -> None:
+    """Windows by rows are of all variants, against the profile."""
+    given = query.model_fields_set & {"window", "variant", "reference"}
+    if given:
+        raise InvalidParameter(f"rows: expected alone, got {min(given)} beside it")

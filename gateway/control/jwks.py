@@ -22,6 +22,7 @@ import httpx
 from gateway.access.tokens import MAX_JWKS_BYTES, TokenVerifier, read_jwks
 from gateway.config import Jwt
 from gateway.control.recorder import Note
+from gateway.control.replacing import replace
 from gateway.control.tables import Tables
 from gateway.errors import ConfigInvalid, ControlUnavailable, GatewayError
 
@@ -97,11 +98,11 @@ class Jwks:
                 found = await self._read()
         except Exception as error:  # a bad proxy variable, a provider that trickles
             if self._rows is None:
-                self._follow(self._last())
+                await self._follow(await asyncio.to_thread(self._last))
             if isinstance(error, GatewayError):
                 raise
             raise ControlUnavailable(f"access.jwt: no keys to be had: {error!r}") from error
-        self._follow(found)
+        await self._follow(found)
         self._due = now + (self._fetch_s if self._where.jwks_url else FILE_S)
 
     async def _read(self) -> dict[str, dict[str, str]]:
@@ -130,20 +131,26 @@ class Jwks:
         except ConfigInvalid:
             return {}
 
-    def _follow(self, rows: dict[str, dict[str, str]]) -> None:
+    def _keep(self, rows: Mapping[str, Any]) -> None:
+        with contextlib.suppress(OSError):
+            replace(self._kept, json.dumps({"keys": list(rows.values())}).encode())
+
+    async def _follow(self, rows: dict[str, dict[str, str]]) -> None:
         if rows == self._rows:
             return
-        before, self._rows = self._last() if self._rows is None else self._rows, rows
+        before = self._rows
+        if before is None:
+            before = await asyncio.to_thread(self._last)
+        self._rows = rows
         if rows != before:
             self._tell(before, rows)
         self._verifier.replace(rows)
-        if rows:
-            with contextlib.suppress(OSError):
-                self._kept.write_text(json.dumps({"keys": list(rows.values())}))
         if self._tables is not None:
             # By content, so that a successor of this process names the same keys the same.
             version = int.from_bytes(sha256(repr(sorted(rows.items())).encode()).digest()[:6])
             self._tables.publish("jwks", version, rows, [kid for kid in before if kid not in rows])
+        if rows:
+            await asyncio.to_thread(self._keep, rows)
 
     def _tell(self, before: Mapping[str, Any], rows: Mapping[str, Any]) -> None:
         was, now = _thumbprints(before), _thumbprints(rows)

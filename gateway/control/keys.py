@@ -92,7 +92,7 @@ class Keys:
 
     Args:
         store: the home's database.
-        secret: the server's; digests are made with it.
+        secret: the server's; digests are made with it. Whoever makes no key needs none.
         now: seconds since 1970.
     """
 
@@ -141,6 +141,22 @@ class Keys:
                 for one in wanted
             ]
         return {row["id"]: row["name"] for row in found if row is not None}
+
+    def named(self, name: str) -> Key:
+        """The active key of a name.
+
+        Raises:
+            NotFound: there is none.
+            Conflict: a rotation has left two.
+        """
+        with self._store.read() as db:
+            found = [_key(row) for row in self._of_name(db, name)]
+        if not found:
+            raise NotFound(f"no active key has the name {name[:80]!r}")
+        if len(found) > 1:
+            numbers = ", ".join(str(key.id) for key in found)
+            raise Conflict(f"key '{name}': expected one of this name, got ids {numbers}: say which")
+        return found[0]
 
     def changed(self, since: int | None, looked_at: float) -> Changed:
         """What those who check keys have to be told.
@@ -290,10 +306,13 @@ class Keys:
 
     def _twin(self, db: sqlite3.Connection, name: str) -> sqlite3.Row | None:
         """The active key of a name, the newest if a rotation has left two."""
-        found: sqlite3.Row | None = db.execute(
-            f"SELECT * FROM keys WHERE name = ? AND {_ACTIVE} ORDER BY id DESC", (name, self._now())
-        ).fetchone()
-        return found
+        return next(reversed(self._of_name(db, name)), None)
+
+    def _of_name(self, db: sqlite3.Connection, name: str) -> list[sqlite3.Row]:
+        """The active keys of a name; more than one only where one takes the others' place."""
+        return db.execute(
+            f"SELECT * FROM keys WHERE name = ? AND {_ACTIVE} ORDER BY id", (name, self._now())
+        ).fetchall()
 
     def _insert(
         self,
@@ -357,6 +376,18 @@ class Keys:
         if state != "active":
             raise Conflict(f"key {number} ('{key.name}') is {state}")
         return key
+
+
+def retiring(keys: Iterable[Key], now: float) -> set[int]:
+    """Those that are active still beside the one that took their place: ids.
+
+    Args:
+        keys: all of a home, in the order in which they were made.
+        now: seconds since 1970.
+    """
+    active = [key for key in keys if key.state(now) == "active"]
+    newest = {key.name: key.id for key in active}
+    return {key.id for key in active if key.id != newest[key.name]}
 
 
 def _checked(name: str, role: str, models: Iterable[str]) -> tuple[str, ...]:

@@ -7,61 +7,61 @@ and may die at any time: workers serve on, and its successor resumes from the la
 from __future__ import annotations
 
 import asyncio
-import collections
-import contextlib
 import logging
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from typing import Any
 
-import onnxruntime as ort
 import uvloop
 
-from gateway import __version__, logs
+from gateway import logs
 from gateway.access.certificates import CertificateRing
+from gateway.access.credentials import Credentials
 from gateway.access.keyring import Keyring
 from gateway.access.tokens import token_verifier
 from gateway.control import (
     audit_operations,
     config_operations,
-    drift_metrics,
     key_operations,
     views,
 )
 from gateway.control import memory as memories
-from gateway.control.access import COUNT_S, LOOK_S, WRITE_S, Access, Usage
 from gateway.control.admin import Admin, operations
 from gateway.control.announcement import announce, still_loading
 from gateway.control.api import build_app
 from gateway.control.audit import Actor, Audit, by_itself, by_signal
 from gateway.control.blocks import Blocks
 from gateway.control.callers import Known
-from gateway.control.certificates import PortCertificates
-from gateway.control.certified import Certified
+from gateway.control.certificate_table import CertificateTable
 from gateway.control.changes import Changes
 from gateway.control.desired import Sources
-from gateway.control.gauges import Reading
 from gateway.control.in_force import InForce
+from gateway.control.jobs import RETRY_S, Jobs
 from gateway.control.jwks import Jwks
+from gateway.control.key_table import LOOK_S, KeyTable
+from gateway.control.key_usage import COUNT_S, Usage
 from gateway.control.keys import Keys
 from gateway.control.links import Links
 from gateway.control.lookout import Lookout
 from gateway.control.memory import Memory
-from gateway.control.metrics import Info, Metrics
+from gateway.control.metrics import Metrics
 from gateway.control.monitoring import Monitoring
+from gateway.control.operations import Operation
 from gateway.control.planner import Planner
-from gateway.control.port import Port
+from gateway.control.port import Counts, Port
+from gateway.control.port_certificates import PortCertificates
 from gateway.control.recorder import Recorder
 from gateway.control.registry import Registry
 from gateway.control.revisions import Revisions
+from gateway.control.scrapes import Scrapes
 from gateway.control.self_references import SelfReferences
 from gateway.control.store import Store
 from gateway.control.tracing import Export, Exporter, read_headers
 from gateway.control.trials import Trials
 from gateway.control.troubles import Troubles
-from gateway.errors import GatewayError
 from gateway.inherited import Inherited
 from gateway.monitor.arena import (
     BORN_NS,
@@ -71,14 +71,13 @@ from gateway.monitor.arena import (
     READY,
     STATE,
 )
+from gateway.tls import WATCH_S
 
 log = logging.getLogger("penstock.control")
 
 # How long workers may take to load a model before it is refused.
 LOAD_DEADLINE_S = 300.0
-WATCH_S = 1.0
-# Between attempts to find out what should run, where that fails (a database that is locked, say).
-RETRY_S = 2.0
+LOOK_AT_STORE_S = 1.0
 SLOW_START_S = 1.0
 BEAT_S = 1.0
 TICK_S = 1.0
@@ -100,50 +99,83 @@ class Control:
         self._epoch = epoch
         self._run_dir = inherited.launch.home / "run"
         self._supervisor = inherited.supervisor_link[1]
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._jwks: Jwks | None = None
         self._draining = False
         self._ready = False
         self._looking_again = False
 
     async def run(self) -> None:
-        """Starts the rooms, resumes or begins, and serves the admin port until told to stop."""
-        loop = asyncio.get_running_loop()
+        """Starts the rooms, resumes or begins, and serves the admin port until told to stop.
+
+        What was started is stopped in the reverse order, also where something later does not start.
+        """
         stop = asyncio.Event()
-        loop.add_signal_handler(signal.SIGTERM, stop.set)
-        arena = self._inherited.arena
-        self._metrics = Metrics(arena)
-        row = arena.control_row
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+        self._appear()
+        async with AsyncExitStack() as stack:
+            self._keep(stack)
+            self._decide(stack)
+            self._admit()
+            await self._work()
+            self._serve(stack)
+            await stop.wait()
+
+    def _appear(self) -> None:
+        row = self._inherited.arena.control_row
         row[PID], row[EPOCH], row[BORN_NS] = os.getpid(), self._epoch, time.monotonic_ns()
         row[STATE] = READY
+        self._beat()
+
+    def _keep(self, stack: AsyncExitStack) -> None:
+        """The store, what is written down there, and whatever runs aside: the last to stop."""
+        home = self._launch.home
         # Not `open`: a home that was lost must not come back empty, and take every model down.
-        self._store = Store(self._launch.home)
-        self._registry = Registry(self._store, self._launch.home)
-        own = SelfReferences(self._store, self._launch.home, by_itself())
-        self._sources = Sources(self._launch.files, self._registry, own)
+        self._store = Store(home)
+        stack.callback(self._store.close)
+        self._registry = Registry(self._store, home)
         self._troubles = Troubles()
-        self._recorder = Recorder(self._store, self._troubles)
         self._in_force = InForce(Revisions(self._store), self._launch)
-        self._lookout = Lookout(
-            self._registry.generation,
-            lambda known: self._sources.gather(self._in_force.refresh(), known),
-        )
-        keepsake = self._inherited.keepsake
-        memory = memories.read(keepsake) or Memory()
-        self._links = Links([ends[0] for ends in self._inherited.links], self._mail, self._heard)
-        self._trials = Trials(self._supervisor, self._epoch)
-        self._blocks = Blocks(arena, time.monotonic)
+        self._recorder = Recorder(self._store, self._troubles)
+        recording = asyncio.get_running_loop().create_task(self._recorder.run())
+
+        async def finish() -> None:
+            self._recorder.close()
+            await recording
+
+        stack.push_async_callback(finish)
+        self._keys = Keys(self._store, self._launch.secret)
+        self._usage = Usage(self._inherited.arena, self._keys)
+        stack.push_async_callback(self._usage.close)
+        self._blocks = Blocks(self._inherited.arena, time.monotonic)
+        self._own = SelfReferences(self._store, home, by_itself())
         self._monitoring = Monitoring(
-            arena,
+            self._inherited.arena,
             self._blocks,
             self._store,
-            self._launch.home,
-            own,
+            home,
+            self._own,
             lambda: self._in_force.config,
             lambda: self._planner.memory.plan,
             self._troubles,
         )
+        stack.push_async_callback(self._monitoring.close)
+        self._jobs = Jobs(self._troubles)
+        # None of them goes on beside what is closed after them.
+        stack.push_async_callback(self._jobs.close)
+
+    def _decide(self, stack: AsyncExitStack) -> None:
+        """What works plans out, and the ways to those who follow them."""
+        sources = Sources(self._launch.files, self._registry, self._own)
+        self._lookout = Lookout(
+            self._registry.generation,
+            lambda known, only: sources.gather(self._in_force.refresh(), known, only),
+        )
+        keepsake = self._inherited.keepsake
+        self._links = Links([ends[0] for ends in self._inherited.links], self._mail, self._heard)
+        stack.callback(self._links.close)
+        self._trials = Trials(self._supervisor, self._epoch)
         self._planner = Planner(
-            memory,
+            memories.read(keepsake) or Memory(),
             self._links,
             self._blocks.allocate,
             self._monitoring.take,
@@ -154,6 +186,7 @@ class Control:
             LOAD_DEADLINE_S,
             self._recorder.note,
         )
+        stack.push_async_callback(self._planner.close)
 
         async def reread(actor: Actor) -> None:
             await asyncio.to_thread(self._in_force.reread, actor)
@@ -161,59 +194,73 @@ class Control:
         self._changes = Changes(
             self._planner, self._recorder, lambda: self._in_force.config, reread
         )
-        recording = loop.create_task(self._recorder.run())
-        self._certificates = PortCertificates(self._launch.config, self._recorder.note)
         self._planner.resume()
-        secret = self._launch.secret
-        self._keys = Keys(self._store, secret)
-        access = self._launch.config.access
-        tables = self._links.tables if access.data == "keys" else None
-        jwt = access.jwt
-        self._jwks: Jwks | None = None
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._supervisor.fileno(), self._hear_supervisor)
+        stack.callback(loop.remove_reader, self._supervisor.fileno())
+
+    def _admit(self) -> None:
+        """Who may call, here and at the workers, and what both ports show."""
+        config = self._launch.config
+        self._certificates = PortCertificates(config, self._run_dir, self._recorder.note)
+        tables = self._links.tables if config.access.data == "keys" else None
+        jwt = config.access.jwt
         verifier = token_verifier(jwt, self._miss_a_key)
-        self._usage = Usage(arena, self._keys)
-        certified = Certified(
+        certificates = CertificateTable(
             lambda: self._in_force.refresh().access, CertificateRing(), tables, self._usage.know
         )
-        keyring = Keyring(secret, verifier)
-        self._access = Access(self._store, self._keys, keyring, certified, tables)
+        keyring = Keyring(self._launch.secret, verifier)
+        self._key_table = KeyTable(self._store, self._keys, keyring, certificates, tables)
         if jwt is not None and verifier is not None:
             last_keys = self._run_dir / "jwks.json"
             self._jwks = Jwks(jwt, verifier, tables, last_keys, self._recorder.note)
-        loop.add_reader(self._supervisor.fileno(), self._hear_supervisor)
-        self._export = self._start_export()
-        self._spawn(self._begin())
-        self._spawn(self._watch_registry())
+
+    async def _work(self) -> None:
+        """Begins with all that goes on by itself."""
+        self._jobs.spawn(self._begin())
+        self._jobs.spawn(self._watch_registry())
         for who, job in self._monitoring.jobs():
-            self._spawn(self._again_and_again(who, job, TICK_S))
+            self._jobs.repeat(who, job, TICK_S)
         # Whoever asks first may have a key already.
-        await self._went_well("keys", self._access.refresh())
+        await self._jobs.went_well("keys", self._key_table.refresh())
         # A revoked key stops in a fraction of a second, whoever revoked it.
-        self._spawn(self._again_and_again("keys", self._access.look, LOOK_S))
-        self._spawn(self._watch_usage())
+        self._jobs.repeat("keys", self._key_table.look, LOOK_S)
+        self._jobs.repeat("uses of keys", self._usage.keep_up, 0.0)
         if self._jwks is not None:
             # Follows the identity provider's keys.
-            self._spawn(self._again_and_again("jwks", self._jwks.look, COUNT_S))
-        self._spawn(self._certificates.watch())
-        self._beat()
-        await self._serve(stop)
-        if self._export is not None:
-            await self._export.finish()
-        self._links.close()
-        self._planner.close()
-        for task in self._tasks:
-            task.cancel()
-        # None of them goes on beside what is closed now.
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._monitoring.close()
-        self._usage.count()
-        with contextlib.suppress(GatewayError):  # a full disk keeps nobody from leaving
-            self._usage.write()
-        self._recorder.close()
-        await recording
-        self._store.close()
+            self._jobs.repeat("jwks", self._jwks.look, COUNT_S)
+        self._jobs.repeat("certificates", self._certificates.look, WATCH_S)
 
-    def _start_export(self) -> Export | None:
+    def _serve(self, stack: AsyncExitStack) -> None:
+        """Takes what workers have traced, and whoever calls: the first to stop."""
+        export = self._start_export(stack)
+        counts = Counts()
+        scrapes = Scrapes(
+            Metrics(self._inherited.arena),
+            lambda: self._planner.memory.plan,
+            lambda: self._in_force.config.metrics,
+            self._monitoring,
+            self._usage,
+            self._links,
+            self._certificates,
+            export,
+            counts,
+            self._troubles,
+        )
+        table = self._table(scrapes)
+        port = Port(
+            build_app(table, self._known()),
+            self._inherited.control_socket,
+            self._launch.config,
+            max(operation.max_body_bytes for operation in table),
+            self._launch.request_ids("control", self._epoch),
+            counts,
+            self._certificates.control(),
+        )
+        port.start()
+        stack.push_async_callback(port.close)
+
+    def _start_export(self, stack: AsyncExitStack) -> Export | None:
         """What sends the spans of the workers' requests to a collector, where there is one."""
         if self._inherited.traces is None:
             return None
@@ -228,20 +275,21 @@ class Control:
 
         export = Export(self._inherited.traces[1], build, settings.max_queue)
         export.start(asyncio.get_running_loop())
+        stack.push_async_callback(export.finish)
         return export
 
-    async def _serve(self, stop: asyncio.Event) -> None:
+    def _table(self, scrapes: Scrapes) -> tuple[Operation, ...]:
+        """All that can be asked through the control port."""
         admin = Admin(
-            metrics=self._render_metrics,
+            metrics=scrapes.render,
             status=self._status,
             models=self._models,
             reload=self._changes.reload,
             load=self._changes.load,
             unload=self._changes.unload,
         )
-        config = self._launch.config
-        table = (
-            *operations(admin, config.control.open_metrics),
+        return (
+            *operations(admin, self._launch.config.control.open_metrics),
             *audit_operations.operations(Audit(self._store)),
             *config_operations.operations(
                 self._in_force,
@@ -249,32 +297,21 @@ class Control:
                 lambda: self._planner.memory.plan,
                 self._planner.hints,
             ),
-            *key_operations.operations(self._keys, self._access.refresh),
+            *key_operations.operations(self._keys, self._key_table.refresh),
             *self._monitoring.operations(),
         )
-        self._port = port = Port(
-            build_app(table, self._known()),
-            self._inherited.control_socket,
-            config,
-            max(operation.max_body_bytes for operation in table),
-            self._launch.request_ids("control", self._epoch),
-            self._certificates.control(),
-        )
-        port.start()
-        await stop.wait()
-        await port.close()
 
     def _known(self) -> Known:
         """Who may come to the control port."""
         asks = self._launch.config.control_asks
-        ring = self._access.certified.ring
-        return Known(asks, self._access.keyring, ring, self._launch.secret, self._usage.note)
+        credentials = Credentials(self._key_table.keyring, self._key_table.certificates.ring)
+        return Known(asks, credentials, self._launch.secret, self._usage.note)
 
     # ---- what happens ---------------------------------------------------------------------------
 
     async def _begin(self) -> None:
         slow = asyncio.get_running_loop().call_later(SLOW_START_S, still_loading)
-        while not await self._went_well("start", self._planner.apply()):  # noqa: ASYNC110
+        while not await self._jobs.went_well("start", self._planner.apply()):  # noqa: ASYNC110
             await asyncio.sleep(RETRY_S)
         slow.cancel()
         self._ready = self._monitoring.settled = True
@@ -301,36 +338,8 @@ class Control:
             if await asyncio.to_thread(self._lookout.is_behind):
                 await self._planner.look()
 
-        await asyncio.sleep(WATCH_S)
-        await self._again_and_again("registry", look, WATCH_S)
-
-    async def _watch_usage(self) -> None:
-        """Sees which keys are used, and writes it down once in a while."""
-
-        async def count() -> None:
-            for _ in range(round(WRITE_S / COUNT_S)):
-                self._usage.count()
-                await asyncio.sleep(COUNT_S)
-            await asyncio.to_thread(self._usage.write)
-
-        await self._again_and_again("uses of keys", count, 0.0)
-
-    async def _again_and_again(
-        self, who: str, work: Callable[[], Awaitable[object]], pause_s: float
-    ) -> None:
-        """Does something at every interval; what fails is tried again a little later."""
-        while True:
-            well = await self._went_well(who, work())
-            await asyncio.sleep(pause_s if well else max(pause_s, RETRY_S))
-
-    async def _went_well(self, who: str, work: Awaitable[object]) -> bool:
-        try:
-            await work
-        except Exception as error:
-            self._troubles.met(who, error)
-            return False
-        self._troubles.over(who)
-        return True
+        await asyncio.sleep(LOOK_AT_STORE_S)
+        self._jobs.repeat("registry", look, LOOK_AT_STORE_S)
 
     def _status(self) -> dict[str, Any]:
         plan = self._planner.memory.plan
@@ -339,41 +348,6 @@ class Control:
 
     def _models(self) -> list[dict[str, Any]]:
         return views.models(self._planner.memory.plan, self._monitoring.references())
-
-    async def _render_metrics(self, accept: str, triton: bool) -> tuple[bytes, str]:
-        reading = Reading((), 0.0)
-        try:
-            reading = await self._monitoring.gauges.fresh()
-        except Exception as error:  # what fails must not hide what else there is to see
-            self._troubles.met("figures of drift", error)
-        else:
-            self._troubles.over("figures of drift")
-        return await asyncio.to_thread(self._metrics_text, reading, accept, triton)
-
-    def _metrics_text(self, reading: Reading, accept: str, triton: bool) -> tuple[bytes, str]:
-        settings = self._in_force.config.metrics
-        lines = views.models(self._planner.memory.plan)
-        states = collections.Counter(line["state"] for line in lines)
-        requests, seen = self._usage.by_name()
-        info = Info(
-            version=__version__,
-            onnxruntime=ort.__version__,
-            providers=tuple(ort.get_available_providers()),
-            plan=self._planner.memory.plan.number,
-            supervisor=os.getppid(),
-            models=dict(states),
-            refused=[len(refused) for refused in self._links.refused],
-            key_requests=requests,
-            key_last_seen=seen,
-            certificates=self._certificates.facts(),
-            traced={} if self._export is None else self._export.counts,
-            alerts_firing=self._monitoring.alerting.firing(),
-            alert_deliveries=list(self._monitoring.deliveries.counts.items()),
-            connections=self._port.counts.open,
-            port_refusals=self._port.counts.refusals,
-            drift=drift_metrics.families(reading.evaluated, settings, reading.took_s),
-        )
-        return self._metrics.render(info, accept, triton)
 
     # ---- supervisor and workers speak -----------------------------------------------------------
 
@@ -386,7 +360,7 @@ class Control:
                 self._planner.crashed(message["suspects"])
             elif kind == "reload":
                 sent = by_signal("SIGHUP", os.getppid())
-                self._spawn(self._quietly(self._changes.reload(sent)))
+                self._jobs.change(self._changes.reload(sent))
             elif kind == "draining":
                 self._draining = True
 
@@ -395,7 +369,7 @@ class Control:
         self._planner.step_soon()
         if refuses and not self._looking_again:
             self._looking_again = True
-            self._spawn(self._quietly(self._look_again()))
+            self._jobs.change(self._look_again())
 
     async def _look_again(self) -> None:
         self._looking_again = False
@@ -403,7 +377,7 @@ class Control:
 
     def _mail(self, slot: int, message: Mapping[str, Any]) -> None:
         if message["type"] == "repository":
-            self._spawn(self._change_repository(slot, message))
+            self._jobs.spawn(self._change_repository(slot, message))
         elif message["type"] == "unknown_kid":
             self._miss_a_key()
 
@@ -420,22 +394,3 @@ class Control:
         if not self._links.tell(slot, message) and tries:
             loop = asyncio.get_running_loop()
             loop.call_later(0.1, self._tell, slot, message, tries - 1)
-
-    # ---- helpers --------------------------------------------------------------------------------
-
-    async def _quietly(self, change: Coroutine[Any, Any, object]) -> None:
-        try:
-            await change
-        except Exception as error:
-            self._log(error)
-
-    def _log(self, error: Exception) -> None:
-        if isinstance(error, GatewayError):
-            log.error("%s", error)
-        else:
-            log.error("a change failed; the last plan stands", exc_info=error)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

@@ -215,6 +215,9 @@ MIGRATIONS: tuple[Migration, ...] = (
     );
     CREATE INDEX self_references_by_folder ON self_references (folder);
     """,
+    """
+    ALTER TABLE revisions ADD COLUMN restores INTEGER;
+    """,
 )
 """Entry n takes version n to n + 1. Entries are never edited, only added."""
 CHAINED = 2

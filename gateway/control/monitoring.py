@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from gateway.config import Config
 from gateway.control import alert_operations, drift_operations, views
@@ -34,6 +34,7 @@ from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.plan import Plan, Taken
 
+_MINUTE_S: Final = 60
 Job = tuple[str, Callable[[], Awaitable[None]]]
 
 
@@ -76,7 +77,7 @@ class Monitoring:
         self._panes = PaneStore(home)
         self._sketches = Sketches(arena, self._panes, time.monotonic, time.time)
         self._freezing = Freezing(arena, own, plan, time.monotonic)
-        self._drift = Drift(self._series, self._freezing.progress)
+        self._drift = Drift(self._series, self._freezing.progress, past=self._panes)
         self._alarms = AlertStore(store)
         self.gauges = Gauges(self._drift, lambda: config().metrics.window_s, self._counting)
         self.deliveries = Deliveries(self._alarms, lambda: config().alerts.sinks, troubles)
@@ -126,7 +127,8 @@ class Monitoring:
         await self.deliveries.close()
         self._counting.shutdown()
         self._sketches.look()
-        self._panes.save(*self._sketches.due(everything=True), self._sketches.now)
+        panes, bases = self._sketches.due(everything=True)
+        self._panes.save(panes, bases, self._sketches.now, self._drift.learnt())
         self._panes.close()
 
     # ---- once a second --------------------------------------------------------------------------
@@ -140,7 +142,9 @@ class Monitoring:
         self._drift.look()
         panes, bases = self._sketches.due()
         if panes:
-            self._panes.save(panes, bases, self._sketches.now)
+            # Once a minute is enough of what hardly changes from one to the next.
+            longer = {n for n, some in panes.items() if any(p.length_s >= _MINUTE_S for p in some)}
+            self._panes.save(panes, bases, self._sketches.now, self._drift.learnt(longer))
 
     async def _alert(self) -> None:
         if not self.alerting.started:

@@ -70,7 +70,7 @@ class Planner:
         allocate: Callable[[str, int], int],
         watch: Callable[[Candidate], tuple[Taken, ...]],
         trial: Trial,
-        gather: Callable[[Memory], Desired],
+        gather: Callable[[Memory, str | None], Desired],
         store: Callable[[Memory], None],
         want: Callable[[Set[tuple[str, int]], Set[int]], None],
         load_deadline_s: float,
@@ -84,7 +84,8 @@ class Planner:
             allocate: gives the offset of a version's counters.
             watch: where a version's values go.
             trial: tries a deployment out where a crash does no harm; bounds how many at once.
-            gather: finds what should run now. Blocks; called on a thread, once at a time.
+            gather: finds what should run now, looking at one model's own sources where one is
+                named. Blocks; called on a thread, once at a time.
             store: keeps the memory; called before each plan goes out.
             want: hears which versions are known and which blocks are counted into, once all workers
                 follow the plan that says so.
@@ -122,25 +123,28 @@ class Planner:
         self._passed = {held.id for held in plan.held}
         self._held_since: dict[str, tuple[int, float]] = {}
 
-    async def look(self) -> None:
-        """Finds out what should run now, and takes the first step there."""
+    async def look(self, only: str | None = None) -> None:
+        """Finds out what should run now, of one model or of all, and takes the first step there."""
         async with self._gathering:
-            desired = await asyncio.to_thread(self._gather, self.memory)
+            # The first look is at everything.
+            named = only if self._looked else None
+            desired = await asyncio.to_thread(self._gather, self.memory, named)
             self._wanted, self._desired = self._held(desired)
             self._looked = True
             self._tidy()
             self._step()
 
-    async def apply(self, name: str | None = None) -> tuple[Absent, ...]:
+    async def apply(self, name: str | None = None, alone: bool = False) -> tuple[Absent, ...]:
         """Brings the workers to what should run now, and waits until they are there.
 
         Args:
             name: wait for this model alone; None: for all that is wanted now.
+            alone: look at its own sources alone, too.
 
         Returns:
             What is known and does not serve, with reasons.
         """
-        await self.look()
+        await self.look(name if alone else None)
         asked = {held.id for held in self._wanted if name in (None, held.name)}
         await self._until(lambda: not asked & self._coming)
         number = self.memory.plan.number
@@ -168,12 +172,14 @@ class Planner:
         if self._due is None and self._looked:
             self._due = self._loop.call_later(self._pause_s, self._step)
 
-    def close(self) -> None:
-        """Takes no more steps."""
+    async def close(self) -> None:
+        """Takes no more steps; returns once no trial is waited for."""
         if self._due is not None:
             self._due.cancel()
-        for trial in self._trials.values():
+        trials = tuple(self._trials.values())
+        for trial in trials:
             trial.cancel()
+        await asyncio.gather(*trials, return_exceptions=True)
 
     def crashed(self, blocks: Sequence[int]) -> None:
         """A worker crashed natively while it loaded or ran the models that count in `blocks`."""

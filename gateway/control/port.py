@@ -1,8 +1,8 @@
 """The control port: its application, behind the lane that the data port has.
 
 Knows the lane, which bounds and times what clients send before anybody knows who they are, and what
-is other here: no endpoints, and a code in the body of every error. Knows no operation and no
-caller.
+is other here: no endpoints, a code in the body of every error, and idle connections that give way
+to new ones. Knows no operation and no caller.
 """
 
 from __future__ import annotations
@@ -77,6 +77,7 @@ class Port:
         config: Config,
         max_body_bytes: int,
         request_ids: bytes,
+        counts: Counts,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         """Takes what it needs; `start` begins.
@@ -87,18 +88,20 @@ class Port:
             config: its limits hold for each connection, as on the data port.
             max_body_bytes: what the application may take at most.
             request_ids: what the id of every request begins with.
+            counts: what connections count.
             tls: what connections are encrypted with; None: they are not.
         """
-        self.counts = Counts()
         self._services = Services(
             endpoints={},
             limits=_limits(config, max_body_bytes),
             # No proxy is believed here: the audit names the address that a change came from.
             server=Server(keep_alive_s=config.server.keep_alive_s),
-            counters=self.counts,
+            counters=counts,
             request_id_prefix=request_ids,
             identifies=True,
             error_body=error_body,
+            # Probes and scrapes come again; strangers who stay after an answer keep nobody out.
+            idle_yield=True,
         )
         asgi = uvicorn.Config(
             app,
@@ -137,8 +140,10 @@ class Port:
         except TimeoutError:
             self._services.abort()
         self._services.stop()
-        for task in tuple(self._state.tasks):
+        tasks = tuple(self._state.tasks)
+        for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _limits(config: Config, max_body_bytes: int) -> Limits:

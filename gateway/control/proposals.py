@@ -7,7 +7,7 @@ of who follows a document.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway import config
 from gateway.config import Config
@@ -71,20 +71,10 @@ class Proposals:
         newest = self._revisions.newest()
         source = terms.source or "document"
         found = changes(newest, document, source, self._lay, terms.if_revision, hints)
-        if terms.dry_run:
-            return Outcome(newest, newest, found)
-        # What is told must be what happens: nobody else's revision may come in between.
-        added = self._revisions.add(
-            document,
-            terms.actor,
-            source=terms.source,
-            note=terms.note,
-            if_revision=newest.number,
-        )
-        return Outcome(newest, added, found)
+        return self._put(newest, document, terms, found, "config apply")
 
     def rollback(self, number: int | None, terms: Terms, hints: Hints = NO_HINTS) -> Outcome:
-        """An earlier document; the one before the newest where no number is given.
+        """An earlier document; where no number is given, `Revisions.before` says which.
 
         Raises:
             NotFound: there is none of this number.
@@ -92,12 +82,29 @@ class Proposals:
         """
         newest = self._revisions.newest()
         check_newest(newest, terms.if_revision)
-        wanted = self._revisions.get(newest.number - 1 if number is None else number)
+        revisions = self._revisions
+        wanted = revisions.before(newest) if number is None else revisions.get(number)
         source = f"revision {wanted.number}"
         found = changes(newest, wanted.document, source, self._lay, hints=hints)
+        terms = replace(terms, note=terms.note or f"as {source}")
+        return self._put(newest, wanted.document, terms, found, "config rollback", wanted.origin)
+
+    def _put(
+        self,
+        newest: Revision,
+        document: str,
+        terms: Terms,
+        found: Sequence[Difference],
+        action: str,
+        restores: int | None = None,
+    ) -> Outcome:
+        """Does it, unless it is only to be told; all that may keep it from being done is known."""
         if terms.dry_run:
             return Outcome(newest, newest, found)
-        added = self._revisions.rollback(terms.actor, wanted.number, terms.note, newest.number)
+        # What is told must be what happens: nobody else's revision may come in between.
+        added = self._revisions.add(
+            document, terms.actor, action, terms.source, terms.note, newest.number, restores
+        )
         return Outcome(newest, added, found)
 
 

@@ -28,6 +28,7 @@ Values = Mapping[str, Any] | None
 # A full disk must not become a full memory.
 MAX_WAITING = 10_000
 RETRY_S = 2.0
+MAX_TOLD = 1000  # characters, of what is lost at the end
 
 
 class Note(Protocol):
@@ -86,14 +87,22 @@ class Recorder:
         await written
 
     async def run(self) -> None:
-        """Writes until `close`, and then what is left."""
+        """Writes until `close`, and then what is left; says what the disk does not take."""
         while self._waiting or not self._closing:
             await self._news.wait()
             self._news.clear()
             while self._waiting and not await self._write_all():
                 if self._closing:
+                    self._tell_lost()
                     return
                 await asyncio.sleep(RETRY_S)
+
+    def _tell_lost(self) -> None:
+        # Nobody waits for them: who did was told.
+        what = ", ".join(f"{one.action} of {one.subject}" for one in self._waiting)[:MAX_TOLD]
+        log.error(
+            "audit: %d entries are lost, they cannot be written: %s", len(self._waiting), what
+        )
 
     def close(self) -> None:
         """Lets `run` come to its end."""

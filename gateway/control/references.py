@@ -12,14 +12,19 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from gateway.config import Config
 from gateway.control.blocks import Blocks
-from gateway.errors import ArenaFull, GatewayError
+from gateway.errors import ArenaFull, GatewayError, ModelRefused
 from gateway.models import content
+from gateway.models.onnx_file import OnnxFile
+from gateway.models.signature import signature
 from gateway.monitor import layout
 from gateway.plan import Kept, Watched
-from gateway.profiles import beside, document
+from gateway.profiles import beside, document, first_rows
 from gateway.profiles.live import block_words
+from gateway.profiles.names import by_input, feature_names
 from gateway.profiles.values import Profile
 
 log = logging.getLogger("penstock.control")
@@ -117,3 +122,32 @@ def kept(blocks: Blocks, name: str, version: int, wish: Wish) -> tuple[Kept, ...
         log.error("model '%s' version %d is not watched: %s", name, version, error)
         return ()
     return (Kept(block, wish.rows, wish.names, wish.categories),)
+
+
+def wish_of(
+    name: str,
+    version: int,
+    digest: str,
+    resets: int,
+    onnx: OnnxFile,
+    declared: Mapping[str, Any],
+    config: Config,
+) -> Wish | None:
+    """What is kept of a version's first rows; None where that is nothing."""
+    rows = config.monitoring.reference_rows
+    try:
+        shapes = signature(onnx, declared, max_batch_size=1)
+    except ModelRefused:  # its trial will say so
+        return None
+    if not rows or not first_rows.has_rows(shapes):
+        return None
+    names, categories = config.features_of(name)
+    inputs = [spec.name for spec in shapes.inputs]
+    own = by_input(feature_names(onnx.metadata), names, inputs)
+    return Wish(
+        layout.first_rows_key(name, version, digest, resets),
+        first_rows.slot_words(shapes, own, rows),
+        rows,
+        own,
+        categories,
+    )

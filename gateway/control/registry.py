@@ -88,6 +88,11 @@ class Registry:
         with self._store.read() as db:
             return tuple(read_model(db, name, self._blobs) for name in read_names(db))
 
+    def names(self) -> Sequence[str]:
+        """Of every model."""
+        with self._store.read() as db:
+            return read_names(db)
+
     def show(self, name: str) -> Model:
         """One model.
 

@@ -10,7 +10,7 @@ import hashlib
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from gateway import config
@@ -24,8 +24,6 @@ from gateway.errors import ConfigInvalid, NotFound, PreconditionFailed
 # naming older ones.
 KEPT = 500
 PAGE = 100
-_LINE = "number, at, who, note, source, sha256, ''"
-
 # Of a change that touches everything, the audit names so many paths; the documents are kept whole.
 MAX_LISTED = 100
 
@@ -43,6 +41,7 @@ class Revision:
         number: 1 is the first; 0 stands for the empty document where there is none yet.
         at: seconds since 1970.
         source: the file it came from, or empty.
+        restores: of a rollback, the revision whose document it is; None: of no rollback.
     """
 
     number: int
@@ -52,6 +51,12 @@ class Revision:
     source: str
     sha256: str
     document: str
+    restores: int | None = None
+
+    @property
+    def origin(self) -> int:
+        """The revision that brought the document: this one, or what it restores."""
+        return self.number if self.restores is None else self.restores
 
     @property
     def config(self) -> Config:
@@ -71,6 +76,8 @@ class Revision:
 
 
 NONE = Revision(0, 0.0, "", "", "", sha256(""), "")
+_COLUMNS = ", ".join(field.name for field in fields(Revision))
+_LINE = _COLUMNS.replace("document", "'' AS document")
 
 
 class Revisions:
@@ -101,7 +108,31 @@ class Revisions:
             NotFound: there is none of this number.
         """
         with self._store.read() as db:
-            return _get(db, number)
+            row = db.execute(
+                f"SELECT {_COLUMNS} FROM revisions WHERE number = ?", (number,)
+            ).fetchone()
+        if row is None:
+            raise NotFound(f"no revision {number} of the configuration: the newest {KEPT} are kept")
+        return Revision(*row)
+
+    def before(self, newest: Revision) -> Revision:
+        """What a step back from the newest leads to.
+
+        The newest revision that is older than the one that brought this document, and says
+        something else: a step after a step goes further back, never to what was gone back from.
+
+        Raises:
+            NotFound: there is none that is kept.
+        """
+        with self._store.read() as db:
+            row = db.execute(
+                f"SELECT {_COLUMNS} FROM revisions WHERE number < ? AND sha256 != ?"
+                " ORDER BY number DESC LIMIT 1",
+                (newest.origin, newest.sha256),
+            ).fetchone()
+        if row is None:
+            raise NotFound(f"no revision before {newest.origin} says anything else: name one")
+        return Revision(*row)
 
     def history(self, before: int | None = None, limit: int = PAGE) -> Sequence[Revision]:
         """The newest ones that are kept, the newest first, without their documents.
@@ -122,7 +153,7 @@ class Revisions:
         """The newest revision past number `after` that came from a file."""
         with self._store.read() as db:
             row = db.execute(
-                "SELECT * FROM revisions WHERE source = ? AND number > ?"
+                f"SELECT {_COLUMNS} FROM revisions WHERE source = ? AND number > ?"
                 " ORDER BY number DESC LIMIT 1",
                 (source, after),
             ).fetchone()
@@ -136,6 +167,7 @@ class Revisions:
         source: str = "",
         note: str = "",
         if_revision: int | None = None,
+        restores: int | None = None,
     ) -> Revision:
         """Puts a document in force; the newest revision, where that says the same already.
 
@@ -146,96 +178,47 @@ class Revisions:
             source: the file it came from.
             note: for whoever reads the history.
             if_revision: the number that must be the newest.
+            restores: the revision whose document it is; None: it is a new one.
 
         Raises:
             ConfigInvalid: it has faults.
             PreconditionFailed: `if_revision` is not the newest.
         """
         fresh = config.parse(document, source or "document")
-        with self._store.write() as db:
-            newest = _newest(db)
-            check_newest(newest, if_revision)
-            return self._enter(db, newest, document, fresh, actor, action, source, note)
-
-    def rollback(
-        self,
-        actor: Actor,
-        number: int | None = None,
-        note: str = "",
-        if_revision: int | None = None,
-    ) -> Revision:
-        """Puts an earlier document in force again, as a new revision.
-
-        Args:
-            actor: who wants it so.
-            number: which; the one before the newest where it is not given.
-            note: for whoever reads the history.
-            if_revision: the number that must be the newest.
-
-        Raises:
-            NotFound: there is none of this number.
-            ConfigInvalid: this release finds faults in it.
-            PreconditionFailed: `if_revision` is not the newest.
-        """
-        with self._store.write() as db:
-            newest = _newest(db)
-            check_newest(newest, if_revision)
-            wanted = _get(db, newest.number - 1 if number is None else number)
-            note = note or f"as revision {wanted.number}"
-            return self._enter(
-                db, newest, wanted.document, wanted.config, actor, "config rollback", "", note
-            )
-
-    def _enter(
-        self,
-        db: sqlite3.Connection,
-        newest: Revision,
-        document: str,
-        fresh: Config,
-        actor: Actor,
-        action: str,
-        source: str,
-        note: str,
-    ) -> Revision:
         digest = sha256(document)
-        # The same text of another source is noted: what that source said last must be known.
-        if digest == newest.sha256 and source in ("", newest.source):
-            return newest
-        at = self._now()
-        added = Revision(newest.number + 1, at, actor.who, note, source, digest, document)
-        values = asdict(added)
-        places = ", ".join(f":{name}" for name in values)
-        db.execute(f"INSERT INTO revisions ({', '.join(values)}) VALUES ({places})", values)
-        _forget(db, added.number - self._kept)
-        # Paths alone: what a document says is for those to see who may see documents.
-        paths = [one.path for one in differences(_readable(newest), fresh)]
-        note_change(
-            db,
-            actor,
-            action,
-            f"revision {added.number}",
-            {"revision": newest.number, "sha256": newest.sha256},
-            {
+        with self._store.write() as db:
+            newest = _newest(db)
+            check_newest(newest, if_revision)
+            # The same text of another source is noted: what that source said last must be known.
+            if digest == newest.sha256 and source in ("", newest.source):
+                return newest
+            added = Revision(
+                newest.number + 1, self._now(), actor.who, note, source, digest, document, restores
+            )
+            _insert(db, added)
+            _forget(db, added.number - self._kept)
+            # Paths alone: what a document says is for those to see who may see documents.
+            paths = [one.path for one in differences(_readable(newest), fresh)]
+            before = {"revision": newest.number, "sha256": newest.sha256}
+            after = {
                 "revision": added.number,
                 "sha256": digest,
                 "changed": paths[:MAX_LISTED],
                 "not_listed": max(0, len(paths) - MAX_LISTED),
-            },
-            at,
-        )
-        return added
+            }
+            note_change(db, actor, action, f"revision {added.number}", before, after, added.at)
+            return added
 
 
 def _newest(db: sqlite3.Connection) -> Revision:
-    row = db.execute("SELECT * FROM revisions ORDER BY number DESC LIMIT 1").fetchone()
+    row = db.execute(f"SELECT {_COLUMNS} FROM revisions ORDER BY number DESC LIMIT 1").fetchone()
     return NONE if row is None else Revision(*row)
 
 
-def _get(db: sqlite3.Connection, number: int) -> Revision:
-    row = db.execute("SELECT * FROM revisions WHERE number = ?", (number,)).fetchone()
-    if row is None:
-        raise NotFound(f"no revision {number} of the configuration: the newest {KEPT} are kept")
-    return Revision(*row)
+def _insert(db: sqlite3.Connection, added: Revision) -> None:
+    values = asdict(added)
+    places = ", ".join(f":{name}" for name in values)
+    db.execute(f"INSERT INTO revisions ({', '.join(values)}) VALUES ({places})", values)
 
 
 def _forget(db: sqlite3.Connection, last: int) -> None:

@@ -29,6 +29,8 @@ from gateway.errors import StoreFailed
 log = logging.getLogger("penstock.control")
 
 FILE = "penstock.db"
+HALF_RESTORED = Path(".restoring") / "placing"
+"""In a home that has no database: a restore is putting its state there, or was killed at that."""
 # Longer than any write transaction takes: a writer that waits longer has met a stopped process.
 BUSY_TIMEOUT_S = 10.0
 # Between attempts where SQLite does not wait by itself.
@@ -167,18 +169,19 @@ class Store:
         is made anew only after an entry that says so: `lost` stands for it then.
         """
         try:
-            kept = chain.read_head(self.home) or lost
-            if kept is None:
-                return  # it went this very moment: the next change tells
-            with self.read() as connection:
-                newest = connection.execute(
-                    "SELECT id, hash FROM audit ORDER BY id DESC LIMIT 1"
-                ).fetchone()
-                then = connection.execute("SELECT hash FROM audit WHERE id = ?", (kept.id,))
-                fits = kept.id == 0 or tuple(then.fetchone() or ()) == (kept.hash,)
-            if newest is not None and newest["id"] > kept.id and fits:
-                chain.write_head(self.home, chain.Head(*newest))
-        except (OSError, ValueError) as error:
+            # One after the other, with the file read after the lock was got: of two that had both
+            # read it, the one with the older entry could write last.
+            with self._transaction("BEGIN IMMEDIATE") as connection:
+                kept = chain.read_head(self.home) or lost
+                if kept is None:
+                    return  # it went this very moment: the next change tells
+                newest = audit.newest(connection)
+                then = connection.execute(
+                    "SELECT 1 FROM audit WHERE id = ? AND hash = ?", (kept.id, kept.hash)
+                )
+                if newest.id > kept.id and (kept.id == 0 or then.fetchone()):
+                    chain.write_head(self.home, newest)
+        except (OSError, ValueError, StoreFailed) as error:
             # The change itself is done. `audit verify` says what the file lacks.
             log.error("%s: %s", self.home / chain.FILE, error)
 
@@ -286,10 +289,8 @@ class Store:
             return
         if there is not None and there.id > 0:
             return
-        query = "SELECT id, hash FROM audit ORDER BY id DESC LIMIT 1"
-        newest = connection.execute(query).fetchone()
         try:
-            chain.write_head(self.home, chain.Head(*newest) if newest else chain.BEGINNING)
+            chain.write_head(self.home, audit.newest(connection))
         except OSError as error:
             raise StoreFailed(f"{self.home / chain.FILE}: {error.strerror}") from error
 
@@ -313,6 +314,11 @@ def _schema_version(connection: sqlite3.Connection) -> int:
 
 def _make_private(home: Path, file: Path) -> None:
     """Makes the home and an empty database that only their owner may read."""
+    if (home / HALF_RESTORED).exists() and not file.exists():
+        raise StoreFailed(
+            f"home {home}: a restore is at work there, or was killed before it was done: restore"
+            " again, which removes what that one left"
+        )
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))

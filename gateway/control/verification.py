@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gateway.control import chain
+from gateway.control import audit, chain
 from gateway.control.store import Store
 
 MAX_FAULTS = 20
@@ -74,8 +74,9 @@ def verify(store: Store, noted: str | None = None, gaps: bool = True) -> Proof:
         trouble = f"it cannot be read: {error}"
     reading = _Reading(kept, noted)
     with store.read() as db:
-        for row in db.execute(f"SELECT {', '.join(chain.FIELDS)}, hash FROM audit ORDER BY id"):
-            reading.take(row)
+        with audit.as_found(db):
+            for row in db.execute(f"SELECT {', '.join(chain.FIELDS)}, hash FROM audit ORDER BY id"):
+                reading.take(row)
         given = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'audit'").fetchone()
         unexplained = _unexplained(db, reading.count)
     if not gaps:

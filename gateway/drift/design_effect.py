@@ -2,7 +2,8 @@
 
 Knows a baseline's groups and the counts of each pane. Knows nothing of verdicts.
 
-The arrays are all there is to it: stored and put back, it goes on where it was.
+What was learnt outlives a restart; the batch that each scale is filling does not, so that no
+difference is taken between rows before a pause and after it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from kernels import dependence
 
 @dataclass(slots=True)
 class DesignEffect:
-    """What the panes so far tell about dependence. About 2.1 kB a column; one owner, no locks."""
+    """What the panes so far tell about dependence. About 2.8 kB a column; one owner, no locks."""
 
     panes: int
     filling: Counts
@@ -42,6 +43,21 @@ class DesignEffect:
             sums=np.zeros((*shape, dependence.READINGS)),
             pairs=np.zeros(shape, np.int64),
         )
+
+    @classmethod
+    def restored(cls, learnt: Floats, columns: int) -> DesignEffect:
+        """Goes on with what was learnt; from nothing, where that is not of these columns."""
+        made = cls.unknown(columns)
+        sizes = made.sums.size, made.pairs.size
+        if learnt.shape == (sum(sizes),) and (np.isfinite(learnt) & (learnt >= 0)).all():
+            made.sums[:] = learnt[: sizes[0]].reshape(made.sums.shape)
+            made.pairs[:] = learnt[sizes[0] :].reshape(made.pairs.shape)
+        return made
+
+    @property
+    def learnt(self) -> Floats:
+        """(SCALES * columns * (READINGS + 1),) a copy of what is worth keeping: 560 B a column."""
+        return np.concatenate([self.sums.ravel(), self.pairs.ravel()])
 
     def add(self, baseline: Baseline, pane: Counts) -> None:
         """Takes the counts of one pane, (columns, width), an empty one as well."""

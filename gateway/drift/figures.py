@@ -96,6 +96,10 @@ def figures(
     rows = binned + beside
     apart = divergences.divergences(base.counts, live, base.bins)
     ks = ordered.kolmogorov_smirnov(base.counts, live, base.bins)
+    for one in reference.exact:
+        at_points = ordered.exact_ks(one.counts, vector[one.at])
+        for from_bins, exact in zip(ks, at_points, strict=True):
+            from_bins[one.place] = exact
     chi2 = contingency(base.counts, live, base.bins)
     order = np.where(reference.numeric, 1.0, np.nan)
     finite = moments[:, panes.N]

@@ -31,6 +31,18 @@ class Dependence:
         """Nothing has been seen yet."""
         return cls(DesignEffect.unknown(columns), DesignEffect.unknown(columns))
 
+    @classmethod
+    def restored(cls, learnt: Floats, columns: int) -> Dependence:
+        """Goes on with what was `learnt`; from nothing, where that is not of these columns."""
+        if len(learnt) % 2:
+            return cls.unknown(columns)
+        return cls(*(DesignEffect.restored(half, columns) for half in np.split(learnt, 2)))
+
+    @property
+    def learnt(self) -> Floats:
+        """One vector of all that is worth keeping over a restart."""
+        return np.concatenate([self.values.learnt, self.kinds.learnt])
+
     def add(self, reference: Reference, vector: Counts) -> None:
         """Takes what was counted in one more second, (words,)."""
         self.values.add(reference.baseline, reference.bins_of(vector))

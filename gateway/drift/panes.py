@@ -26,7 +26,7 @@ class Pane:
 
     Attributes:
         start_s, length_s: whole seconds; a pane begins at a multiple of its length.
-        counts: (words,) of the narrowest unsigned integers that hold them.
+        counts: (words,) of the narrowest integers that hold them.
         moments: (columns, MOMENTS).
     """
 
@@ -61,11 +61,13 @@ def add_moments(into: Moments, more: Moments) -> None:
 
 
 def packed(counts: Vector) -> Vector:
-    """A copy in the narrowest unsigned integers that hold every count.
+    """A copy in the narrowest integers that hold every count.
 
     Most panes are short and most bins of them small: a third of the memory of 64 bits.
     """
-    return counts.astype(np.min_scalar_type(int(counts.max(initial=0))))
+    narrowest = np.min_scalar_type(int(counts.max(initial=0)))
+    # Eight bytes have their sign: NumPy adds others to such as they are only by way of floats.
+    return counts.astype(narrowest if narrowest.itemsize < 8 else np.int64)
 
 
 def merged(panes: Iterable[Pane], words: int, columns: int) -> tuple[Vector, Moments]:

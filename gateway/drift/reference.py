@@ -12,10 +12,26 @@ import numpy as np
 
 from gateway.drift.baseline import Baseline, Counts, Floats
 from gateway.profiles.live import Places
+from gateway.profiles.points import in_bins
 from gateway.profiles.values import NUMERIC, Column, Frame, Profile
 from kernels import columns as words
 
 SPECIALS = words.UNSEEN + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Exact:
+    """A column that is counted at points, too, of which KS is known exactly.
+
+    Attributes:
+        place: of the column.
+        counts: (2 R + 1,) of the reference, at points and in gaps.
+        at: (2 R + 1,) where the same counts of live rows stand in their vector.
+    """
+
+    place: int
+    counts: Counts
+    at: Counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +49,7 @@ class Reference:
         centres: (columns,) what live sums are of: value - centre.
         numeric: (columns,) whether a column has moments and an axis.
         ordered: (columns,) whether its bins have an order.
+        exact: the columns that are counted at points, too.
     """
 
     profile: Profile
@@ -44,6 +61,7 @@ class Reference:
     std: Floats
     centres: Floats
     numeric: Floats
+    exact: tuple[Exact, ...]
     _bins_at: Counts
     _specials_at: Counts
 
@@ -56,10 +74,15 @@ class Reference:
         edges = np.zeros((many, width + 1))
         # What lies behind a column's bins is taken from a word that is always zero.
         bins_at = np.full((many, width), places.words, np.int64)
+        exact = []
         for place, (_, column) in enumerate(columns):
             counts[place, : column.bins] = column.counts
             first = places.specials[place] + SPECIALS
-            bins_at[place, : column.bins] = first + np.arange(column.bins)
+            if len(column.points):
+                at = first + np.arange(len(column.point_counts))
+                exact.append(Exact(place, column.point_counts, at))
+            else:
+                bins_at[place, : column.bins] = first + np.arange(column.bins)
             if _has_axis(column):
                 ends = (column.moments.min, *column.edges, column.moments.max)
                 edges[place, : len(ends)] = np.maximum.accumulate(np.array(ends, np.float64))
@@ -81,6 +104,7 @@ class Reference:
             std=np.array([_or_nan(column.moments.std) for _, column in columns], float),
             centres=np.array([column.centre for _, column in columns], float),
             numeric=numeric,
+            exact=tuple(exact),
             _bins_at=bins_at,
             _specials_at=places.specials[:, np.newaxis] + np.arange(SPECIALS),
         )
@@ -109,11 +133,15 @@ class Reference:
         counts = self.bins_of(vector)
         rolled = Baseline.of(counts, before.bins, before.ordered, own=True)
         kinds = Baseline.of(self.kinds_of(vector), self.kinds.bins, self.kinds.ordered, own=True)
-        return replace(self, rows=rows, baseline=rolled, kinds=kinds)
+        exact = tuple(replace(one, counts=vector[one.at]) for one in self.exact)
+        return replace(self, rows=rows, baseline=rolled, kinds=kinds, exact=exact)
 
     def bins_of(self, vector: Counts) -> Counts:
         """(columns, width) live counts of the bins, padded with zeros."""
         found: Counts = np.append(vector, 0)[self._bins_at]
+        for one in self.exact:
+            _, column = self.columns[one.place]
+            found[one.place, : column.bins] = in_bins(vector[one.at], column.points, column.edges)
         return found
 
     def kinds_of(self, vector: Counts) -> Counts:

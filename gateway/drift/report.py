@@ -53,7 +53,8 @@ class About:
         rows: that were counted.
         skipped_rows: that could not be.
         digest: of the reference profile.
-        kind: of the reference: `fixed`, the profile's own counts, or `rolling:7d`.
+        kind: of the reference: `fixed`, the profile's own counts, `rolling:7d`, `same-hours:4w`.
+        weeks: of the last, in how many of its weeks rows were counted.
     """
 
     model: str
@@ -66,6 +67,7 @@ class About:
     skipped_rows: int
     digest: str
     kind: str = "fixed"
+    weeks: int | None = None
 
 
 def report(
@@ -98,6 +100,7 @@ def report(
         "reference_rows": reference.rows,
         "reference": about.digest,
         "reference_kind": about.kind,
+        "reference_weeks": about.weeks,
         "self_referenced": reference.live,
         "verdict": overall([line["verdict"] for line in features]),
         "drifting_features": drifting,

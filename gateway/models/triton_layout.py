@@ -77,15 +77,15 @@ def find(path: Path) -> Layout:
     return Layout((Found(path.stem, 1, path.parent, path.name),))
 
 
-def scan(root: Path) -> Layout:
-    """Looks at every model folder below `root`.
+def scan(root: Path, only: str | None = None) -> Layout:
+    """Looks at every model folder below `root`, or at that of one model alone.
 
     Raises:
         ModelRefused: `root` itself cannot be read, or holds more than `MAX_ENTRIES` folders.
     """
     found: list[Found] = []
     faults: list[Fault] = []
-    for folder in _folders(root):
+    for folder in _folders(root) if only is None else _folder_of(root, only):
         versions = _versions(folder)
         if not versions and _no_model(folder):
             continue
@@ -112,6 +112,17 @@ def _folders(folder: Path) -> list[Path]:
     if len(found) > MAX_ENTRIES:
         raise ModelRefused(f"{folder}: wanted at most {MAX_ENTRIES} folders, got {len(found)}")
     return found
+
+
+def _folder_of(root: Path, name: str) -> list[Path]:
+    if name_fault(name) is not None:  # no model's: `..`, say
+        return []
+    try:
+        if not root.is_dir():
+            raise ModelRefused(f"{root}: cannot be read: no such folder")
+        return [root / name] if (root / name).is_dir() else []
+    except OSError as error:
+        raise ModelRefused(f"{root}: cannot be read: {error.strerror}") from error
 
 
 def _versions(folder: Path) -> list[int]:

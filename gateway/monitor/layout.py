@@ -71,9 +71,9 @@ MAILBOX_SENT: Final = 7
 MAILBOX_DROPPED: Final = 8
 FAILED_HANDSHAKES: Final = 9  # connections that ended before TLS was agreed upon
 CUT: Final = 10  # connections ended without a word, by why
-CUT_REASONS: Final = ("write_timeout", "header_timeout", "drain")
-ACCESS_DROPPED: Final = 13  # records of the access log that found no room
-TRACES_DROPPED: Final = 14  # traced requests that found no room on their way to control
+CUT_REASONS: Final = ("write_timeout", "header_timeout", "drain", "displaced")
+ACCESS_DROPPED: Final = 14  # records of the access log that found no room
+TRACES_DROPPED: Final = 15  # traced requests that found no room on their way to control
 
 STATUS: Final = 16  # answers to requests that went to the ASGI side, 1xx to 5xx
 STATUS_CLASSES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx")

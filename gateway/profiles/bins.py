@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from gateway.profiles import points
 from gateway.profiles.values import CATEGORY, NUMERIC
 from gateway.tensors import Array
 
@@ -28,6 +29,7 @@ class Bins:
         kind, type, edges, categories, buckets: as `values.Column` has them.
         keys: of a string column's categories, by which they are counted, ascending; else empty.
         places: the bin of each of `keys`.
+        points: of a column of numbers that is counted exactly there.
     """
 
     kind: str
@@ -37,6 +39,7 @@ class Bins:
     buckets: int = 0
     keys: Array = field(default_factory=lambda: np.empty(0, np.int64))
     places: Array = field(default_factory=lambda: np.empty(0, np.int64))
+    points: Array = field(default_factory=lambda: np.empty(0, np.int64))
 
     @property
     def count(self) -> int:
@@ -46,10 +49,13 @@ class Bins:
         )
 
 
-def numeric(sample: Array, bins: int) -> Bins:
-    """Equal-mass bins of a sample, whatever is not finite left out."""
+def numeric(sample: Array, bins: int, exact: bool = False) -> Bins:
+    """Equal-mass bins of a sample, whatever is not finite left out; with points, if `exact`."""
     finite = sample[np.isfinite(sample)] if sample.dtype.kind == "f" else sample
-    return Bins(NUMERIC, sample.dtype.name, equal_mass(finite, bins))
+    edges = equal_mass(finite, bins)
+    if not exact:
+        return Bins(NUMERIC, sample.dtype.name, edges)
+    return Bins(NUMERIC, sample.dtype.name, edges, points=points.choose(finite, edges))
 
 
 def equal_mass(values: Array, bins: int) -> Array:

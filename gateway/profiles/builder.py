@@ -11,7 +11,7 @@ one frame (at most `SAMPLE_BYTES`), one block of rows, and the names of strings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 
 import numpy as np
@@ -50,6 +50,7 @@ class Builder:
         bins: of a numeric column, at most; also the buckets of a hashed one.
         seed: of the sample.
         sample_rows: to take edges from, at most.
+        exact: names of columns that are counted at points, too.
     """
 
     def __init__(
@@ -58,12 +59,13 @@ class Builder:
         bins: int = BINS,
         seed: int = 0,
         sample_rows: int = SAMPLE_ROWS,
+        exact: Collection[str] = (),
     ) -> None:
         if bins < 1:
             raise InvalidParameter(f"bins: expected a whole number from 1 on, got {bins}")
         self._bins, self._seed, self._sample_rows = bins, seed, sample_rows
         self._open = ExitStack()
-        self._frames = [_Frame(plan, self._open) for plan in plans]
+        self._frames = [_Frame(plan, self._open, exact) for plan in plans]
         self.rows = 0
 
     def __enter__(self) -> Builder:
@@ -156,8 +158,9 @@ class _Told:
 class _Frame:
     """One frame's rows."""
 
-    def __init__(self, plan: FramePlan, stack: ExitStack) -> None:
+    def __init__(self, plan: FramePlan, stack: ExitStack, exact: Collection[str]) -> None:
         self.plan = plan
+        self._exact = exact
         self._strings = [Strings() for _ in plan.columns] if plan.type == STRING else []
         self._nulls = np.zeros(len(plan.columns), np.int64)
         width = len(plan.columns) * (2 if self._strings else 1)
@@ -220,7 +223,7 @@ class _Frame:
         plan = self.plan
         if name in plan.categories or (plan.labels and len(np.unique(values)) <= bins):
             return binning.whole_categories(values, plan.datatype == "BOOL")
-        return binning.numeric(values, bins)
+        return binning.numeric(values, bins, name in self._exact)
 
 
 def _centre(values: Array) -> float:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from gateway.profiles import points
 from gateway.profiles.bins import Bins
 from gateway.profiles.values import CATEGORY, Column, Moments, Specials
 from gateway.tensors import Array
@@ -66,7 +67,7 @@ class Numbers:
         """See `Counter.column`."""
         bins = self._bins[place]
         words = self._words[int(self._layout.offsets[place]) :]
-        counts = words[columns.COLUMN_HEAD :][: bins.count].copy()
+        counts = words[columns.COLUMN_HEAD :][: int(self._layout.bins[place])].copy()
         specials = Specials(
             nan=int(words[columns.NAN]) - null,
             null=null,
@@ -140,10 +141,15 @@ def _plan(bins: Bins, centre: float, dtype: np.dtype[Any]) -> layouts.ColumnPlan
     if bins.kind == CATEGORY:
         return layouts.Categories(np.array(bins.categories, dtype), centre)
     # What lies outside the reference's range is for live traffic: here there is nothing.
+    if len(bins.points):
+        return layouts.exact_points(bins.points, 0, 0, centre)
     return layouts.Numeric(bins.edges, 0, 0, centre)
 
 
 def _column(name: str, bins: Bins, counts: Array, specials: Specials, moments: Moments) -> Column:
+    finer = np.empty(0, np.int64)
+    if len(bins.points):
+        counts, finer = points.in_bins(counts, bins.points, bins.edges), counts
     return Column(
         name,
         bins.kind,
@@ -154,4 +160,6 @@ def _column(name: str, bins: Bins, counts: Array, specials: Specials, moments: M
         counts,
         specials,
         moments,
+        bins.points,
+        finer,
     )

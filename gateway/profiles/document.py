@@ -11,7 +11,9 @@ a float32 is written in its own shortest digits.
         "counts": [10, ...], "nan": 0, "null": 0, "pos_inf": 0, "neg_inf": 0, "wrong_type": 0,
         "unseen": 0, "min": 6.981, "max": 28.11, "mean": 14.13, "std": 3.52}, ...]}, ...]}
 
-A category column has `categories` in the place of `edges`, one that is hashed `buckets`.
+A category column has `categories` in the place of `edges`, one that is hashed `buckets`. One that
+is counted exactly has `points` and `point_counts`, which releases of schema 1 do not know: only a
+profile with such a column is of schema 2.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ import orjson
 
 from gateway.errors import ProfileInvalid
 from gateway.profiles.fields import Fields
+from gateway.profiles.points import MAX_POINTS, in_bins, least
 from gateway.profiles.values import (
     CATEGORY,
     COUNTED_AS,
@@ -44,7 +47,7 @@ from gateway.profiles.values import (
 )
 from gateway.tensors import Array
 
-SCHEMA = 1
+SCHEMA = 2
 # A thousand times what a model of thirty columns needs.
 MAX_BYTES = 64 << 20
 _SPECIALS = tuple(field.name for field in fields(Specials))
@@ -109,7 +112,7 @@ def read(given: bytes | str) -> Profile:
 
 def _plain(profile: Profile) -> dict[str, Any]:
     return {
-        "schema": SCHEMA,
+        "schema": SCHEMA if any(len(column.points) for _, column in profile.columns()) else 1,
         "rows": profile.rows,
         "bins": profile.bins,
         "sampled_rows": profile.sampled_rows,
@@ -140,6 +143,9 @@ def _plain_column(column: Column) -> dict[str, Any]:
         bins = {"categories": list(column.categories)}
     else:
         bins = {"edges": _numbers(column.edges)}
+    finer = {}
+    if len(column.points):
+        finer = {"points": _numbers(column.points), "point_counts": column.point_counts.tolist()}
     moments = asdict(column.moments)
     if column.type == "float32":
         for key in ("min", "max"):
@@ -152,6 +158,7 @@ def _plain_column(column: Column) -> dict[str, Any]:
         "counts": column.counts.tolist(),
         **asdict(column.specials),
         **moments,
+        **finer,
     }
 
 
@@ -211,7 +218,7 @@ def _column(one: Fields) -> Column:
     categories: tuple[str | int | bool, ...] = ()
     buckets = 0
     if kind == NUMERIC:
-        edges = _edges(one, type_)
+        edges = _ascending(one, "edges", type_)
         bins = len(edges) + 1
     elif type_ == STRING and one.has("buckets"):
         bins = buckets = one.integer("buckets", 1)
@@ -231,18 +238,35 @@ def _column(one: Fields) -> Column:
         counts=np.array(counts, np.int64),
         specials=Specials(**{name: one.integer(name) for name in _SPECIALS}),
         moments=_moments(one, type_),
+        **_finer(one, kind, type_, edges, counts),
     )
     one.no_more()
     return column
 
 
-def _edges(one: Fields, type_: str) -> Array:
-    given = one.numbers("edges", whole=type_ == "int64")
+def _finer(one: Fields, kind: str, type_: str, edges: Array, counts: list[int]) -> dict[str, Array]:
+    if kind != NUMERIC or not one.has("points"):
+        return {}
+    points, found = _ascending(one, "points", type_), one.integers("point_counts", 0)
+    if not 0 < len(points) <= MAX_POINTS or not np.isin(edges, points).all():
+        raise one.fault("points", f"1 to {MAX_POINTS} of them, all edges included", "others")
+    if points[0] == least(points.dtype):
+        raise one.fault("points", "none that is the least number there is", repr(points[0].item()))
+    if len(found) != 2 * len(points) + 1:
+        raise one.fault("point_counts", f"{2 * len(points) + 1} counts", str(len(found)))
+    finer = np.array(found, np.int64)
+    if in_bins(finer, points, edges).tolist() != counts:
+        raise one.fault("point_counts", "what adds up to counts", "others")
+    return {"points": points, "point_counts": finer}
+
+
+def _ascending(one: Fields, key: str, type_: str) -> Array:
+    given = one.numbers(key, whole=type_ == "int64")
     with np.errstate(over="ignore"):
-        edges: Array = np.array(given, type_)
-    if not (np.isfinite(edges).all() and (edges[:-1] < edges[1:]).all()):
-        raise one.fault("edges", f"finite numbers of {type_}, each above the last", "others")
-    return edges
+        found: Array = np.array(given, type_)
+    if not (np.isfinite(found).all() and (found[:-1] < found[1:]).all()):
+        raise one.fault(key, f"finite numbers of {type_}, each above the last", "others")
+    return found
 
 
 def _categories(one: Fields, type_: str) -> tuple[str | int | bool, ...]:

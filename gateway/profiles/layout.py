@@ -39,6 +39,8 @@ def _plan(column: Column) -> layouts.ColumnPlan:
     low, high = column.moments.min, column.moments.max
     if low is None or high is None:
         low, high = _extremes(column.type)
+    if len(column.points):
+        return layouts.exact_points(column.points, low, high, column.centre)
     return layouts.Numeric(column.edges, low, high, column.centre)
 
 

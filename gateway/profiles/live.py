@@ -129,7 +129,8 @@ class Places:
     Attributes:
         counts: (words,) places in a slot of each word of the vector.
         specials: (columns,) where in the vector each column's special counts begin.
-        bins: (columns,) how many bins, which follow them, each has.
+        bins: (columns,) how many counters, which follow them, each has: its bins, or where it has
+            points, one for each of these and each gap beside.
         moments: (2, columns, kernels.columns.SET_WORDS) places of the sets of even and odd ticks.
         ticks: (2, columns) places of the ticks that those are of.
     """

@@ -1,14 +1,19 @@
 """What the columns of a model are called, where its rows bring no names along.
 
-Knows the metadata of an ONNX file. Knows nothing of rows, of files or of the configuration.
+Knows the metadata of an ONNX file, and which names go first. Knows nothing of rows or of files, or
+of where a configuration says something.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
+
+Named = Mapping[str, Sequence[str]]
+Configured = Sequence[str] | Named
+"""Names of the columns of a model's one input, or by input."""
 
 FEATURE_NAMES = "feature_names"
 """The key of an ONNX file's own metadata under which it names its columns: a JSON list, or names
@@ -24,3 +29,17 @@ def feature_names(metadata: Mapping[str, str]) -> tuple[str, ...]:
         return ()
     cleaned = [str(name).strip() for name in names]
     return tuple(cleaned) if all(cleaned) and len(set(cleaned)) == len(cleaned) else ()
+
+
+def by_input(own: Sequence[str], configured: Configured, inputs: Sequence[str]) -> Named:
+    """Names of columns by input: what the model brings along, else what is configured.
+
+    Args:
+        own: see `feature_names`.
+        configured: of the model, in the configuration.
+        inputs: of the model; a plain list of names is of the one that there is, or of none.
+    """
+    given = own or configured
+    if isinstance(given, Mapping):
+        return given
+    return {inputs[0]: list(given)} if given and len(inputs) == 1 else {}

@@ -100,6 +100,8 @@ class Column:
         counts: (bins,) int64, how many values of the reference each bin holds.
         specials: values in no bin.
         moments: of finite values; all None for strings.
+        points: (R,) ascending, of `type`: where it is counted exactly (`points`); mostly none.
+        point_counts: (2 R + 1,) int64, reference values at these points and in the gaps beside.
     """
 
     name: str
@@ -111,9 +113,11 @@ class Column:
     counts: Array
     specials: Specials = Specials()
     moments: Moments = Moments()
+    points: Array = field(default_factory=lambda: np.empty(0, np.int64))
+    point_counts: Array = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __post_init__(self) -> None:
-        for array in (self.edges, self.counts):
+        for array in (self.edges, self.counts, self.points, self.point_counts):
             array.flags.writeable = False
 
     @property

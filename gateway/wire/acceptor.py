@@ -15,11 +15,12 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
+from typing import cast
 
 from gateway.errors import TooManyConnections
 from gateway.wire import answers
 from gateway.wire.encrypted import Encrypted
-from gateway.wire.services import Services
+from gateway.wire.services import Connection, Services
 
 logger = logging.getLogger("penstock.wire")
 
@@ -53,7 +54,7 @@ class Acceptor:
         Args:
             loop: the worker's.
             listener: listening and non-blocking; it is never closed here.
-            protocol: makes the protocol of one connection.
+            protocol: makes the protocol of one connection, which is a `Connection` as well.
             services: limits, counters, and the connections there are.
             offer: may hand a new connection to another worker; True where it did.
             tls: what the next connection is encrypted with; None: it is not.
@@ -112,8 +113,12 @@ class Acceptor:
         self._give_spare()
 
     def adopt(self, sock: socket.socket) -> None:
-        """Serves a connection, accepted here or handed over; refuses it past the bound."""
-        if self.connections >= self._services.limits.max_connections:
+        """Serves a connection, accepted here or handed over.
+
+        Past the bound it takes the place of one without a request, or is refused.
+        """
+        full = self.connections >= self._services.limits.max_connections
+        if full and not self._services.make_room():
             self._refuse(sock)
             return
         sock.setblocking(False)
@@ -196,24 +201,28 @@ class Acceptor:
 
     async def _open(self, sock: socket.socket) -> None:
         tls = self._tls()
+        protocol = self._protocol()
         try:
             if tls is None:
-                await self._loop.connect_accepted_socket(self._protocol, sock)
+                await self._loop.connect_accepted_socket(lambda: protocol, sock)
             else:
-                await self._shake_hands(sock, tls)
+                await self._shake_hands(sock, tls, protocol)
         except OSError as error:
             logger.debug("a connection was lost before it began: %s", error)
             sock.close()
-            self._services.never_opened()
+            self._services.never_opened(cast(Connection, protocol))
             if tls is not None:
                 self._services.counters.handshake_failed()
 
-    async def _shake_hands(self, sock: socket.socket, tls: ssl.SSLContext) -> None:
+    async def _shake_hands(
+        self, sock: socket.socket, tls: ssl.SSLContext, protocol: asyncio.Protocol
+    ) -> None:
         # Who shakes hands slowly holds a connection, as who sends a head slowly does.
         patience_s = self._services.limits.header_timeout_s
         shaken = self._loop.create_future()
-        encrypted = Encrypted(self._loop, self._protocol(), tls, shaken, patience_s)
+        encrypted = Encrypted(self._loop, protocol, tls, shaken, patience_s)
         await self._loop.connect_accepted_socket(lambda: encrypted, sock)
+        self._services.newcomers[cast(Connection, protocol)] = encrypted.below.abort
         await shaken
 
     def _refuse(self, sock: socket.socket) -> None:

@@ -62,6 +62,7 @@ class Encrypted(SSLProtocol):  # type: ignore[misc]  # a class of Cython's
             ssl_shutdown_timeout=SHUTDOWN_S,
         )
         self._protocol = protocol
+        self._shaken = shaken
         self._paused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:
@@ -73,6 +74,8 @@ class Encrypted(SSLProtocol):  # type: ignore[misc]  # a class of Cython's
 
     def connection_lost(self, exc: Exception | None) -> None:
         """There is none any more."""
+        if exc is None and not self._shaken.done():  # else whoever waits would take it for shaken
+            exc = ConnectionAbortedError("ended before the handshake was over")
         super().connection_lost(exc)
         del (
             self._protocol

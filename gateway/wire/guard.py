@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from time import time
 from typing import TYPE_CHECKING, Any
 
-from gateway.access.certificates import CertificateRing
-from gateway.access.headers import credential, presented
-from gateway.access.keyring import Keyring
-from gateway.access.principal import FOREVER, TOKENS, Principal
+from gateway.access.credentials import Credentials
+from gateway.access.principal import FOREVER, Principal
 from gateway.access.roles import Permission
 from gateway.exchange import Endpoint
 
@@ -55,21 +53,18 @@ class Guard:
         doors: what stands before the endpoints, by raw path; the worker replaces it with the plan.
     """
 
-    def __init__(self, keyring: Keyring, certificates: CertificateRing, series: Series) -> None:
-        self._keyring = keyring
-        self._certificates = certificates
+    def __init__(self, credentials: Credentials, series: Series) -> None:
+        self._credentials = credentials
         self._series = series
         self.doors: Mapping[bytes, Door] = {}
 
     def principal(self, head: Head) -> Principal:
-        """Who sends a request: whose key it carries, else whose certificate its connection has.
+        """Who sends a request.
 
         Raises:
             Unauthenticated: nobody that is known.
         """
-        if head.shown is not None and presented(head.headers) is None:
-            return self._certificates.find(head.shown)
-        return self._keyring.find(credential(head.headers))
+        return self._credentials.find(head.headers, head.shown)
 
     def calling(self, head: Head) -> Principal:
         """As `principal`, and counts a request that asks for no inference.
@@ -83,8 +78,7 @@ class Guard:
 
     def counts(self, number: int) -> bool:
         """Whether whoever is counted under this number may still come."""
-        known = number in self._keyring.numbers or number in self._certificates.numbers
-        return known or number == TOKENS
+        return self._credentials.knows(number)
 
     def arriving(self, head: Head) -> None:
         """Refuses, before it is read, a large body that its sender may not send.

@@ -220,6 +220,19 @@ class Lane(HttpToolsProtocol):
         return self._current is not None or bool(self._queue or self._unread)
 
     @property
+    def headless(self) -> bool:
+        """No whole head was sent; who is in the middle of a later one may be taken for such."""
+        return not self.riding and (
+            self.since < 0 or (self.intake.begun and self.intake.head is None)
+        )
+
+    @property
+    def idle(self) -> bool:
+        """The client is waited for, and nothing is owed to it."""
+        busy = self.riding or self.flow.write_paused or self.lingering_since
+        return not busy and not self.transport.is_closing()
+
+    @property
     def final(self) -> bool:
         """The answer that is being written is the last: the server drains, and nothing waits."""
         leaving = self.last or self.services.draining

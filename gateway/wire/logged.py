@@ -1,7 +1,7 @@
 """The lane with an access log, or with traces: whatever is answered on a connection is noted.
 
-Knows which moments of the lane are answers. Knows nothing of what is noted of them. Where neither
-is asked for, none of these classes is used.
+Knows which moments of the lane are answers, and that a probe that was content is not worth a note.
+Knows nothing of what is noted of them. Where neither is asked for, none of these classes is used.
 """
 
 from __future__ import annotations
@@ -18,12 +18,16 @@ from gateway.access.scopes import principal_of
 from gateway.errors import GatewayError
 from gateway.exchange import JSON_TYPE, Header, Phases
 from gateway.wire import answers
-from gateway.wire.access import Model, Note
+from gateway.wire.access_log import Model, Note
 from gateway.wire.cycle import Cycle
+from gateway.wire.guard import OPEN_PATHS
 from gateway.wire.head import Head
 from gateway.wire.http import Lane
 from gateway.wire.trace import Trace
 from gateway.wire.turns import LaneExchange, LaneStream
+
+FAILED = 400
+"""The least status that tells of a failure."""
 
 
 class LoggedExchange(LaneExchange):
@@ -156,7 +160,9 @@ class LoggedCycle(Cycle):
 
     def _answered(self) -> None:
         super()._answered()
-        cast(LoggedLane, self._lane).note(self._status, self._sent, self)
+        # Every few seconds from everywhere: they would hide what is told, and cost a trace each.
+        if self.path not in OPEN_PATHS or self._status >= FAILED:
+            cast(LoggedLane, self._lane).note(self._status, self._sent, self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -55,11 +56,25 @@ class ConnectionCounters(Protocol):
         """The worker stopped reading because it was late."""
 
     def cut(self, reason: str) -> None:
-        """A connection was ended without a word: `write_timeout`, `header_timeout`, `drain`."""
+        """A connection was ended without a word, for one of `monitor.layout.CUT_REASONS`."""
 
 
 class Connection(Protocol):
-    """What the sweep, the lag guard and draining ask of a connection."""
+    """What the sweep, the lag guard, draining and a full port ask of a connection.
+
+    Attributes:
+        since: when the client last did something; negative as long as it has sent nothing.
+    """
+
+    since: float
+
+    @property
+    def headless(self) -> bool:
+        """Its client has not sent a whole request head yet."""
+
+    @property
+    def idle(self) -> bool:
+        """It waits for its client, to whom nothing is owed."""
 
     def check(self, now: float) -> None:
         """Ends the connection, or its request, if it waited for the client too long."""
@@ -90,11 +105,14 @@ class Services:
         request_id_prefix: of every penstock-request-id, `b"host-0-1-"`.
         identifies: somebody asks whose certificate a connection has, even where there is no guard.
         error_body: what tells of an error that no endpoint or application answers with.
+        idle_yield: where the port is full, an idle connection is ended for a new one.
         draining: answers carry `Connection: close` and are the last on their connection.
         now: `time.perf_counter` as of the last sweep: good enough for time-outs, and free.
         buffered_bytes: held at the moment: bodies, tensors of large ones, answers yet to be read.
         connections: all that are open.
         opening: how many are accepted and not yet open.
+        newcomers: connections that may not have sent a whole head yet, oldest first, and what ends
+            each of them. Who has sent one is let go when a place is wanted: nothing per request.
         heads: recently seen heads of requests to endpoints, by their bytes up to the empty line.
     """
 
@@ -106,11 +124,13 @@ class Services:
     request_id_prefix: bytes = b""
     identifies: bool = False
     error_body: Callable[[GatewayError], bytes] = answers.refusal
+    idle_yield: bool = False
     draining: bool = False
     now: float = field(default_factory=time.perf_counter)
     buffered_bytes: int = 0
     connections: set[Connection] = field(default_factory=set)
     opening: int = 0
+    newcomers: OrderedDict[Connection, Callable[[], None]] = field(default_factory=OrderedDict)
     heads: dict[bytes, Head] = field(default_factory=dict)
     sequence: Iterator[int] = field(default_factory=itertools.count)
     trusted: TrustedProxies = field(init=False)
@@ -146,20 +166,42 @@ class Services:
     def opened(self, connection: Connection) -> None:
         """A connection begins."""
         self.connections.add(connection)
+        self.newcomers.setdefault(connection, connection.close_at_once)
         if self.opening:  # none where somebody else than our acceptor accepts
             self.opening -= 1
         self.counters.opened()
 
-    def never_opened(self) -> None:
+    def never_opened(self, connection: Connection) -> None:
         """A connection was lost before it began."""
         self.opening -= 1
+        self.newcomers.pop(connection, None)
         self.check_empty()
 
     def closed(self, connection: Connection) -> None:
         """A connection ended."""
         self.connections.discard(connection)
+        self.newcomers.pop(connection, None)
         self.counters.closed()
         self.check_empty()
+
+    def make_room(self) -> bool:
+        """Ends a connection that nobody would miss, for a new one; False where there is none.
+
+        Else whoever opens as many as there may be and says nothing keeps everybody out. The oldest
+        of those without a head goes, so that a client has the time of a whole siege to send one.
+        """
+        while self.newcomers:
+            connection, end = self.newcomers.popitem(last=False)
+            if connection.headless:
+                break
+        else:
+            idle = [one for one in self.connections if one.idle] if self.idle_yield else []
+            if not idle:
+                return False
+            end = min(idle, key=lambda one: one.since).close_at_once
+        self.counters.cut("displaced")
+        end()
+        return True
 
     def check_empty(self) -> None:
         """Tells whoever waits for the end, if this is it."""

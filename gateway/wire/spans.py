@@ -15,7 +15,7 @@ from time import perf_counter
 
 from gateway.config import Tracing
 from gateway.spans import TracedRequest
-from gateway.wire.access import MAX_NAME, MAX_PATH, Answered, Model, cut, model_in
+from gateway.wire.access_log import MAX_NAME, MAX_PATH, Answered, Model, cut, model_in
 from gateway.wire.trace import Trace
 
 # So many usually fit into one packet of the channel that they leave by.

@@ -18,6 +18,7 @@ import pytest
 
 from gateway.access import keys
 from gateway.access.certificates import CertificateRing
+from gateway.access.credentials import Credentials
 from gateway.access.keyring import Keyring
 from gateway.access.keys import MAX_KEY_BYTES, digest, new_key
 from gateway.control.callers import Known
@@ -54,12 +55,12 @@ def _known() -> Iterator[tuple[int, str]]:
 
 
 def through_the_guard() -> Find:
-    guard = Guard(ring(), CertificateRing(), lambda *_: memoryview(bytearray(8)))
+    guard = Guard(Credentials(ring(), CertificateRing()), lambda *_: memoryview(bytearray(8)))
     return lambda key: guard.principal(Head(b"POST", b"/", b"", _headers(key)))
 
 
 def through_the_control_port() -> Find:
-    known = Known(True, ring(), CertificateRing(), SECRET, lambda _: None)
+    known = Known(True, Credentials(ring(), CertificateRing()), SECRET, lambda _: None)
     return lambda key: known.find({"headers": _headers(key)})
 
 

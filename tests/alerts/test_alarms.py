@@ -219,6 +219,7 @@ def line(name, rows=1000, **figures):
 REPORT = {
     "rows": 900,
     "skipped_rows": 100,
+    "reference_rows": 199,
     "verdict": "drift",
     "drifting_share": 0.5,
     "features": [line("a", psi=0.3), line("b", rows=10, psi=0.9)],
@@ -231,6 +232,11 @@ REPORT = {
     [
         ({"of": "features"}, {"a": 0.3, "b": None}),
         ({"of": "outputs"}, {"score": None}),
+        ({"of": "features", "reference": "rolling:7d"}, {"a": None, "b": None}),
+        (
+            {"of": "features", "reference": "rolling:7d", "min_rows": 199},
+            {"a": 0.3, "b": None},
+        ),
         ({"min_rows": 5}, {"a": 0.3, "b": 0.9, "score": None}),
         ({"of": "dataset", "figure": "drifting_share"}, {"dataset": 0.5}),
         ({"of": "dataset", "figure": "skipped_ratio"}, {"dataset": 0.1}),
@@ -251,6 +257,9 @@ def test_every_number_of_a_report_can_be_watched():
     assert set(COLUMN_FIGURES) == {*NUMBERS, "verdict", "distance", "log10_e", "rows"}
 
 
+VERDICT = {"figure": "verdict", "threshold": "drift", "clear": None}
+
+
 @pytest.mark.parametrize(
     ("of", "fault"),
     [
@@ -262,6 +271,13 @@ def test_every_number_of_a_report_can_be_watched():
         ({"figure": "verdict", "threshold": "drift", "clear": None, "comparison": "<"}, ">="),
         ({"window_s": None}, "window_s: expected one"),
         ({"panes": 3, "of_last": 2}, "at most of_last"),
+        ({"reference": "same-hours:9w"}, "pattern"),
+        ({"reference": "rolling:30d"}, "at most 30d with the window"),
+        ({"reference": "same-hours:4w", "window_s": 4 * 86400}, "at most 3d with same-hours"),
+        (
+            {**VERDICT, "reference": "rolling:7d", "window_s": None},
+            "fixed where there is no window_s",
+        ),
         ({"clear": 0.3}, "nothing that meets the condition by itself"),
         ({"comparison": "<", "clear": 0.1}, "nothing that meets the condition by itself"),
         ({"threshold": float("nan"), "clear": None}, "finite"),

@@ -8,9 +8,11 @@ import stat
 import pytest
 
 from gateway.cli import main
+from gateway.cli.output import moment
+from gateway.control.audit import Audit
 from gateway.control.store import Store
 from gateway.control.verification import verify
-from tests.control.auditing import fill, tamper
+from tests.control.auditing import ANN, fill, tamper
 
 
 @pytest.fixture
@@ -33,12 +35,49 @@ def test_list_is_a_table_of_the_newest(penstock, home):
     fill(home)
     status, out, _ = penstock("audit", "list", "--limit", "2")
     rows = [line.split() for line in out.splitlines()]
-    assert (status, rows[0]) == (0, ["ID", "TIME", "WHO", "DOOR", "ACTION", "SUBJECT", "FROM"])
-    assert [(row[0], row[3], row[-4]) for row in rows[1:]] == [
+    header = ["ID", "TIME", "WHO", "DOOR", "ACTION", "SUBJECT", "FROM", "CHANGE"]
+    assert (status, rows[0]) == (0, header)
+    assert [(row[0], row[3], row[6]) for row in rows[1:]] == [
         ("4", "ann", "m/4"),
         ("5", "ann", "m/5"),
     ]
     assert len(json.loads(penstock("audit", "list", "--json")[1])) == 5
+
+
+HASH = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        pytest.param({"version": 1}, {"version": 2}, "version 1 -> 2", id="changed"),
+        pytest.param(None, {"role": "client", "m": ["a"]}, 'm ["a"], role client', id="new"),
+        pytest.param({"version": 1}, None, "version 1 -> nothing", id="gone"),
+        pytest.param({"a": 1, "b": 2}, {"a": 1, "b": None}, "b 2 -> none", id="in-part"),
+        pytest.param(None, {"sha256": HASH}, "sha256 0123456789abcdef012345...", id="long-value"),
+        pytest.param({"x": "a\nb"}, {"x": "c\x1b[1m"}, "x a?b -> c?[1m", id="unprintable"),
+        pytest.param(
+            {"expires_at": None},
+            {"expires_at": 0.5},
+            f"expires_at none -> {moment(0.5)}",
+            id="time",
+        ),
+        pytest.param(None, None, "", id="nothing"),
+    ],
+)
+def test_list_tells_what_changed(penstock, home, before, after, told):
+    with Store.open(home) as store:
+        Audit(store).note(ANN, "test", "s", before, after)
+    _, line = penstock("audit", "list")[1].splitlines()
+    assert line.endswith(f"  {ANN.origin}  {told}".rstrip())
+
+
+def test_what_changed_takes_one_line_however_much_it_is(penstock, home):
+    with Store.open(home) as store:
+        Audit(store).note(ANN, "test", "s", None, {f"name{n}": n for n in range(100)})
+    lines = penstock("audit", "list")[1].splitlines()
+    told = lines[1][lines[0].index("CHANGE") :]
+    assert (len(lines), len(told), told[:7], told[-3:]) == (2, 80, "name0 0", "...")
 
 
 def test_export_writes_a_line_an_entry(penstock, home):
@@ -109,7 +148,17 @@ def test_what_was_tampered_with_is_shown_all_the_same(penstock, home):
 
 @pytest.mark.parametrize(
     "change",
-    ["at = 'x'", "at = x'ff'", "at = 9e999", "at = 1e300", "at = -1e300", "who = x'ff'"],
+    [
+        "at = 'x'",
+        "at = x'ff'",
+        "at = 9e999",
+        "at = 1e300",
+        "at = -1e300",
+        "who = x'ff'",
+        "at = CAST(x'ff' AS TEXT)",
+        "who = CAST(x'ff' AS TEXT)",
+        "after = CAST(x'ff' AS TEXT)",
+    ],
 )
 def test_an_entry_that_holds_what_none_has_hides_no_other(penstock, home, change):
     fill(home)

@@ -3,10 +3,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import pytest
 
 from gateway.cli import main
+from tests.certificates import Authority
 
 
 def test_the_schema_describes_every_section(capsys):
@@ -28,6 +30,29 @@ def test_a_good_document_is_status_0(tmp_path, capsys):
     file.write_text("server: {port: 9000}\n")
     assert main(["config", "check", str(file)]) == 0
     assert capsys.readouterr().out == f"{file}: no faults\n"
+
+
+def test_what_keeps_nobody_from_serving_is_told_as_a_warning(tmp_path, capsys):
+    authority = Authority(tmp_path / "pki")
+    authority.issue(not_after=datetime(2020, 1, 1, tzinfo=UTC))
+    (tmp_path / "secret").write_text("whsec_CANARY!")
+    sinks = [
+        {"name": "pager", "url": "http://pager.example", "secret_file": str(tmp_path / "none")},
+        {"name": "chat", "url": "http://chat.example", "secret_file": str(tmp_path / "secret")},
+    ]
+    tls = {"certificate": str(authority.certificate), "key": str(authority.key)}
+    file = tmp_path / "penstock.yaml"
+    file.write_text(json.dumps({"server": {"tls": tls}, "alerts": {"sinks": sinks}}))
+    warnings = [
+        f"server.tls.certificate: {authority.certificate}: certificate has expired",
+        f"alerts.sinks 'pager': {tmp_path}/none: No such file or directory",
+        "alerts.sinks 'chat': secret: expected base64 behind whsec_",
+    ]
+    assert main(["config", "check", str(file)]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told == [f"{file}: no faults", *(f"warning: {one}" for one in warnings)]
+    assert main(["config", "check", str(file), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["warnings"] == warnings
 
 
 def test_with_json_a_good_document_is_shown_as_understood(tmp_path, capsys):

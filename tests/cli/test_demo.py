@@ -11,11 +11,11 @@ import onnxruntime
 import pytest
 
 from gateway.cli import main
-from gateway.cli.demo import DATA, Row, read_answer, read_rows
+from gateway.cli.demo_rows import DATA, Row, read_answer, read_rows
 from gateway.cli.volley import Answer, fire
 from gateway.errors import Unavailable
 
-ROW = Row(("1.5", "2.0"), target=1, held_out=True, label=1, probability=0.75)
+ROW = Row(("a", "b"), ("1.5", "2.0"), target=1, held_out=True, label=1, probability=0.75)
 
 
 def answer(label: int = 1, probability: float = 0.75, status: int = 200) -> Answer:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 
 import pytest
 
 from gateway.access.secret import VARIABLE
 from gateway.cli import main
+from tests.models import builders
 
 
 @pytest.fixture
@@ -40,6 +42,58 @@ def test_rotating_and_revoking(penstock):
     assert (second["name"], second["role"]) == ("app", "operator")
     assert penstock("revoke", "1")[1]["state"] == "revoked"
     assert [key["state"] for key in penstock("list")[1]] == ["revoked", "active"]
+
+
+def test_the_two_keys_of_a_rotated_pair_are_told_apart(penstock, tmp_path, capsys):
+    penstock("create", "--name", "app", "--role", "operator")
+    penstock("rotate", "app", "--overlap", "1h")
+    main(["keys", "list", "--home", str(tmp_path)])
+    old, new = (line.split() for line in capsys.readouterr().out.splitlines()[1:])
+    assert (old[:2], old[4], new[:2], new[4:6]) == (
+        ["1", "app"],
+        "retiring",
+        ["2", "app"],
+        ["active", "-"],
+    )
+    ends = penstock("list")[1][0]["expires_at"]
+    assert datetime.fromisoformat(" ".join(old[5:7])) == datetime.fromisoformat(ends)
+
+
+def test_a_name_will_do_for_a_key_where_one_has_it(penstock):
+    penstock("create", "--name", "app", "--role", "operator")
+    assert penstock("rotate", "app", "--overlap", "1h")[1]["id"] == 2
+    refused = {"error": "key 'app': expected one of this name, got ids 1, 2: say which"}
+    assert penstock("rotate", "app") == (1, {**refused, "code": "conflict"})
+    assert penstock("revoke", "1")[1]["state"] == "revoked"
+    assert penstock("revoke", "app")[1]["id"] == 2
+    status, answer = penstock("rotate", "app")
+    assert (status, answer["error"]) == (1, "no active key has the name 'app'")
+
+
+def test_a_model_that_nobody_knows_is_named_and_the_key_made_all_the_same(tmp_path, capsys):
+    home, repository = tmp_path / "home", tmp_path / "repository"
+    builders.save(repository / "ranked" / "1", builders.linear(), "model.onnx")
+    document = tmp_path / "penstock.yaml"
+    document.write_text(f"models: {{fraud: {{}}}}\nrepository: {{paths: [{repository}]}}\n")
+    assert main(["config", "apply", str(document), "--home", str(home)]) == 0
+    file = builders.save(tmp_path / "in", builders.linear(), "churn.onnx")
+    assert main(["register", str(file), "--home", str(home)]) == 0
+    words = ["keys", "create", "--role", "client", "--home", str(home)]
+    known = ["--models", "fraud,churn,ranked"]
+    assert main([*words, "--name", "a", *known]) == 0
+    assert main([*words, "--name", "b"]) == 0
+    assert capsys.readouterr().err == ""
+    assert main([*words, "--name", "c", "--models", "fraud,chrun"]) == 0
+    told = capsys.readouterr().err
+    assert told == "penstock: no model of this name is known here: chrun\n"
+
+
+def test_neither_listing_nor_revoking_makes_a_secret(penstock, tmp_path):
+    penstock("create", "--name", "app", "--role", "operator")
+    (tmp_path / "secret").unlink()
+    assert penstock("list")[1][0]["name"] == "app"
+    assert penstock("revoke", "1")[0] == 0
+    assert not (tmp_path / "secret").exists()
 
 
 def test_a_failure_says_why(penstock):

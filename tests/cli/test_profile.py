@@ -105,6 +105,29 @@ def test_labels_are_no_inputs_and_bins_can_be_fewer(profile, tmp_path):
     assert [column.bins for column in found.frames[0].columns] == [10] * 4
 
 
+def test_columns_whose_ks_is_to_be_exact_are_named_and_have_points(profile, penstock, rows):
+    first, *others = profile(builders.linear(), rows, "--exact-ks", "a,y[1]").frames[0].columns
+    assert len(first.points) == 200
+    assert [len(column.points) for column in others] == [0, 0, 0]
+    assert "KS at 200 points" in penstock("profile", "show", "m")[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--exact-ks", "nobody"), "exact KS: the model has no column 'nobody'"),
+        (("--exact-ks", "x"), "exact KS: column 'x' has no numbers in order"),
+    ],
+)
+def test_only_columns_of_numbers_can_have_an_exact_ks(penstock, tmp_path, options, said):
+    model = builders.identity(("rows", 1), TensorProto.STRING)
+    penstock("register", builders.save(tmp_path / "in", model, "m.onnx"))
+    (tmp_path / "rows.csv").write_text("x\nclerk\nsmith\n")
+    status, _, err = penstock("profile", "m", "--data", tmp_path / "rows.csv", *options)
+    assert status == 1
+    assert said in err
+
+
 def test_a_model_names_its_own_features(profile, tmp_path):
     model = builders.linear()
     helper.set_model_props(model, {"feature_names": "d,c,b,a"})
@@ -115,6 +138,36 @@ def test_a_model_names_its_own_features(profile, tmp_path):
     assert [column.moments.min for column in x.columns] == [4, 3, 2, 1]
     np.save(tmp_path / "rows.npy", np.ones((5, 4), np.float32))
     assert named(profile(model, tmp_path / "rows.npy").frames[0]) == ["d", "c", "b", "a"]
+
+
+def test_the_configuration_names_what_neither_the_data_nor_the_model_does(
+    profile, penstock, rows, tmp_path
+):
+    document = tmp_path / "penstock.yaml"
+    document.write_text("models: {m: {feature_names: [p, q, r, s], categories: [s, elsewhere]}}")
+    assert penstock("config", "apply", document)[0] == 0
+    array = np.ones((5, 4), np.float32)
+    np.save(tmp_path / "rows.npy", array)
+    configured = profile(builders.linear(), tmp_path / "rows.npy").frames[0]
+    assert named(configured) == ["p", "q", "r", "s"]
+    assert [column.kind for column in configured.columns] == [*["numeric"] * 3, "category"]
+    # The data's header goes before the model's metadata, and that before the configuration.
+    assert named(profile(builders.linear(), rows).frames[0]) == ["a", "b", "c", "d"]
+    model = builders.linear()
+    helper.set_model_props(model, {"feature_names": "d,c,b,a"})
+    assert named(profile(model, tmp_path / "rows.npy").frames[0]) == ["d", "c", "b", "a"]
+
+
+def test_each_of_several_inputs_is_named_by_the_configuration(profile, penstock, tmp_path):
+    document = tmp_path / "penstock.yaml"
+    document.write_text("models: {m: {feature_names: {x: [p, q]}}}")
+    assert penstock("config", "apply", document)[0] == 0
+    nodes = [helper.make_node("Add", ["x", "z"], ["y"])]
+    pair = [builders.value(name, ("rows", 2)) for name in ("x", "z", "y")]
+    ones = np.ones((5, 2), np.float32)
+    np.savez(tmp_path / "rows.npz", x=ones, z=ones)
+    frames = profile(builders.make(nodes, pair[:2], pair[2:]), tmp_path / "rows.npz").frames
+    assert [named(frame) for frame in frames] == [["p", "q"], ["z[0]", "z[1]"], ["y[0]", "y[1]"]]
 
 
 def test_probabilities_have_a_summary_beside_their_columns(profile, tmp_path):

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import Alerts, AlertSink
+from gateway.config import AlertRule, Alerts, AlertSink
 from gateway.control.alert_store import AlertStore
 from gateway.control.alerting import Alerting
 from gateway.control.audit import Audit
 from gateway.control.deliveries import Deliveries
 from gateway.control.drift import Drift
+from gateway.control.seasons import WEEK_S
 from gateway.control.store import FILE, Store
 from gateway.control.troubles import Troubles
 from gateway.errors import NotFound
@@ -57,7 +58,7 @@ class Office:
         self.audit = Audit(store)
         self.suppressed = ""
         series = world.sketches.series
-        self.drift = Drift(series)
+        self.drift = Drift(series, past=world.store)
         self.deliveries = Deliveries(
             self.letters, lambda: self.settings.sinks, Troubles(), first_pause_s=0.01
         )
@@ -144,6 +145,35 @@ async def test_a_restart_goes_on_firing_and_tells_nothing_twice(world, receiver)
         assert [post.json()["status"] for post in receiver.posts] == ["firing", "resolved"]
 
 
+async def test_a_drift_that_begins_at_a_restart_is_told_as_soon_as_any(world, receiver):
+    settings = alerts(receiver)
+    async with office(world, settings) as at:
+        await at.seconds(240)
+        world.store.save({}, {}, world.sketches.now, at.drift.learnt())
+    world.restart()
+    async with office(world, settings) as at:
+        await at.seconds(15, shift=1.0)  # nothing can be learnt from scratch in so few
+        assert at.states() == {"drift": "firing"}
+
+
+async def test_a_restart_after_an_alarm_is_over_raises_nothing_anew(world, receiver):
+    settings = alerts(receiver)
+    async with office(world, settings) as at:
+        await at.seconds(200)
+        await at.seconds(60, shift=1.0)
+        await at.seconds(120)
+        await at.sent()
+        world.store.save({}, {}, world.sketches.now, at.drift.learnt())
+    told = [post.json()["status"] for post in receiver.posts]
+    assert told == ["firing", "resolved"]
+    world.restart()
+    async with office(world, settings) as at:
+        await at.seconds(5, a_second=0)  # long looks back still reach into what is over
+        await at.seconds(60)
+        assert at.states() == {"drift": "resolved"}
+        assert len(receiver.posts) == 2
+
+
 async def test_what_waited_when_the_server_ended_is_sent_by_the_next(world, receiver):
     receiver.answers.extend([503] * 100)
     settings = alerts(receiver, max_attempts=100)
@@ -180,6 +210,28 @@ async def test_what_is_suppressed_is_told_afterwards(world, receiver):
         await at.seconds(1, shift=1.0)
         await at.sent()
         assert len(receiver.posts) == 1
+
+
+async def test_a_rule_may_hold_its_window_against_the_same_hours_of_earlier_weeks(world, receiver):
+    rule = {"figure": "psi", "threshold": 0.5, "window_s": 60}
+    rules = [
+        AlertRule(name="fixed", **rule),
+        AlertRule(name="seasonal", reference="same-hours:2w", **rule),
+    ]
+    settings = alerts(receiver).model_copy(update={"rules": rules, "default_rules": False})
+    async with office(world, settings) as at:
+        await at.seconds(60, shift=1.5)
+        world.clock.now += WEEK_S - 60
+        await at.seconds(70, a_second=0)
+        world.save()
+        await at.seconds(60, shift=1.5)
+        assert at.states()["fixed"] == "firing"
+        assert "seasonal" not in at.states()
+        await at.seconds(80)
+        await at.sent()
+        assert at.states()["seasonal"] == "firing"
+        told = [one.json() for one in receiver.posts]
+        assert "psi >= 0.5 against same-hours:2w" in {one["condition"] for one in told}
 
 
 async def test_rows_that_could_not_be_counted_are_an_alarm(world, receiver):

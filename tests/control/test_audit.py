@@ -109,6 +109,7 @@ def test_an_audit_without_entries_is_proven(home):
 
 BACK = "UPDATE counters SET value = {} WHERE name = 'generation'"
 REWRITE = "UPDATE audit SET {} WHERE id = 3"
+NO_UTF8 = "CAST(x'ff' AS TEXT)"
 
 
 @pytest.mark.parametrize(
@@ -125,6 +126,9 @@ REWRITE = "UPDATE audit SET {} WHERE id = 3"
         pytest.param(REWRITE.format("after = after || ' '"), "entry 3: its hash", id="space"),
         pytest.param(REWRITE.format("after = '{'"), "entry 3: its hash", id="not-json"),
         pytest.param(REWRITE.format("who = x'ff'"), "entry 3: its hash", id="not-text"),
+        pytest.param(REWRITE.format(f"who = {NO_UTF8}"), "entry 3: its hash", id="not-utf8"),
+        pytest.param(REWRITE.format(f"after = {NO_UTF8}"), "entry 3: its hash", id="json-not-utf8"),
+        pytest.param(REWRITE.format(f"hash = {NO_UTF8}"), "entry 3: its hash", id="hash-not-utf8"),
         pytest.param(REWRITE.format("hash = 'x'"), "entry 3: its hash does not", id="hash"),
         pytest.param(REWRITE.format("id = 9"), "entry 3: was removed", id="moved"),
         pytest.param("DELETE FROM audit WHERE id = 1", "entry 1: was removed", id="first"),
@@ -303,7 +307,7 @@ def test_an_empty_audit_beside_a_home_that_is_not_is_a_fault(home):
     tamper(home, *WIPED, BACK.format(0))
     chain.write_head(home, chain.BEGINNING)
     assert proof(home).ok  # who writes all of it can: a noted head alone would tell
-    tamper(home, "INSERT INTO revisions VALUES (1, 0, '', '', '', '', '')")
+    tamper(home, "INSERT INTO revisions VALUES (1, 0, '', '', '', '', '', NULL)")
     assert proof(home).faults == ("the audit is empty, but the home holds 1 revisions",)
 
 
@@ -340,6 +344,23 @@ def test_processes_that_write_at_once_make_one_chain(home):
     assert chain.read_head(home) == chain.Head(81, found.head)
 
 
+def test_the_head_only_ever_moves_forward_whoever_writes_at_once(home):
+    append(home, 1)
+    context = multiprocessing.get_context("fork")
+    children = [context.Process(target=append, args=(home, 50)) for _ in range(4)]
+    for child in children:
+        child.start()
+    seen = [1]
+    while any(child.is_alive() for child in children):
+        head = chain.read_head(home)
+        assert head is not None
+        seen.append(head.id)
+    assert [child.exitcode for child in children] == [0] * 4
+    assert seen == sorted(seen)
+    found = proof(home)
+    assert (found.faults, chain.read_head(home)) == ((), chain.Head(201, found.head))
+
+
 def test_a_change_that_fails_leaves_no_entry_and_no_gap(home, store):
     fill(home, 2)
 
@@ -370,7 +391,18 @@ def test_entries_are_read_page_by_page(home, store):
     assert [entry.id for entry in audit.last(2)] == [6, 7]
 
 
-@pytest.mark.parametrize("change", ["at = 'x'", "at = x'ff'", "at = 9e999", "who = x'ff'"])
+@pytest.mark.parametrize("what", [NO_UTF8, "x'ff'", "7"])
+def test_whatever_the_newest_hash_was_changed_to_keeps_nobody_from_writing(home, what):
+    fill(home)
+    tamper(home, f"UPDATE audit SET hash = {what} WHERE id = 5")
+    fill(home, 1)
+    found = proof(home)
+    assert (found.entries, [fault[:8] for fault in found.faults]) == (6, ["entry 5:"] * 2)
+
+
+@pytest.mark.parametrize(
+    "change", ["at = 'x'", "at = x'ff'", "at = 9e999", "who = x'ff'", f"who = {NO_UTF8}"]
+)
 def test_the_control_port_tells_entries_that_hold_what_none_has(home, store, change):
     fill(home)
     tamper(home, REWRITE.format(change))

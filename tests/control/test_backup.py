@@ -132,6 +132,26 @@ def test_what_is_registered_and_removed_meanwhile_leaves_a_whole_archive(home, t
                     assert registry.verify(model.name, version.version) == ()
 
 
+def test_a_model_that_is_removed_while_it_is_backed_up_is_in_the_archive(home, tmp_path):
+    """Nobody waits for the reading: what is removed meanwhile is deleted after it."""
+    meanwhile: list[str] = []
+
+    def remove(done: int, total: int) -> None:
+        if not meanwhile:
+            with Store.open(home) as other:
+                Registry(other, home, actor=ANN).remove_model("fraud", force=True)
+            meanwhile.extend(os.listdir(home / "models"))
+
+    with Store.open(home) as store:
+        backup.write(store, tmp_path / "b.tar", ANN, remove)
+    assert [name[:7] for name in meanwhile] == [".trash-"] * 2
+    assert os.listdir(home / "models") == []
+    backup.restore(tmp_path / "b.tar", tmp_path / "fresh", ANN, silent)
+    with Store.open(tmp_path / "fresh") as store:
+        (model,) = Registry(store, tmp_path / "fresh", actor=ANN).list()
+    assert [version.version for version in model.versions] == [1, 2]
+
+
 @pytest.mark.parametrize("name", ["penstock.db", "notes.txt", "models"])
 def test_a_home_that_holds_something_is_left_alone(archive, tmp_path, name):
     full = tmp_path / "full"
@@ -156,7 +176,7 @@ def test_a_model_whose_files_are_gone_is_named(home, tmp_path):
     (file,) = list((home / "models").rglob("*.onnx"))[:1]
     file.parent.chmod(0o755)
     file.unlink()
-    with Store.open(home) as store, pytest.raises(StoreFailed, match=r"registered, and not there"):
+    with Store.open(home) as store, pytest.raises(StoreFailed, match=r"fraud\.onnx: No such file"):
         backup.write(store, tmp_path / "b.tar", ANN, silent)
 
 
@@ -165,7 +185,7 @@ def test_a_failed_backup_leaves_the_one_before_it(home, archive):
     for file in (home / "models").rglob("*.onnx"):
         file.unlink()
     with Store.open(home) as store, pytest.raises(StoreFailed):
-        backup.write(store, archive, ANN, silent)
+        backup.write(store, archive, ANN, silent, replace=True)
     assert archive.read_bytes() == before
 
 

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from gateway.access.certificates import CertificateRing
+from gateway.access.credentials import Credentials
 from gateway.access.keyring import Keyring
 from gateway.access.keys import digest
 from gateway.access.local import local_token
@@ -99,7 +100,8 @@ class Server:
             *alert_operations.operations(*self.alarms()),
         )
         self.app = build_app(
-            self.table, Known(asks, self.ring, self.certificates, SECRET, self.used.append)
+            self.table,
+            Known(asks, Credentials(self.ring, self.certificates), SECRET, self.used.append),
         )
 
     def admin(self):

@@ -144,6 +144,75 @@ def test_a_models_own_settings_go_before_its_hints_and_those_before_the_defaults
     assert found == (4, 1.0, 2)
 
 
+# ---- a look at one model alone ----
+
+
+@pytest.fixture
+def two(root, file):
+    """A repository that holds `m` and `n`."""
+    shutil.copytree(root / "m", root / "n")
+    return root
+
+
+def content(desired) -> dict[str, str]:
+    return {candidate.name: candidate.digest for candidate in desired.candidates}
+
+
+def test_a_look_at_one_model_takes_over_nothing_that_changed_of_another(registry, two):
+    sources = Sources((two,), registry)
+    before = content(gathered(sources))
+    for name in ("m", "n"):
+        builders.save(two / name / "1", builders.linear(seed=9))
+    shutil.copytree(two / "m", two / "later")
+    narrow = content(sources.gather(Config(), Memory(), "m"))
+    assert narrow == {"m": narrow["m"], "n": before["n"]}
+    assert narrow["m"] != before["m"]
+    assert content(gathered(sources)) == dict.fromkeys(["m", "n", "later"], narrow["m"])
+
+
+def test_a_look_at_one_model_reads_no_other_models_files(registry, two):
+    sources = Sources((two,), registry)
+    gathered(sources)
+    shutil.rmtree(two / "n")  # whoever looks there finds it gone
+    assert sorted(content(sources.gather(Config(), Memory(), "m"))) == ["m", "n"]
+
+
+def test_a_model_that_is_gone_is_forgotten_by_a_look_at_it(registry, two):
+    sources = Sources((two,), registry)
+    gathered(sources)
+    shutil.rmtree(two / "m")
+    assert sorted(content(sources.gather(Config(), Memory(), "m"))) == ["n"]
+
+
+def test_a_look_at_one_model_keeps_the_order_of_the_sources(registry, file, root):
+    registry.register(file, "m", 7)
+    registry.register(file, "n", 3)
+    registry.set_alias("n", "champion", 3)
+    sources = Sources((root,), registry)
+    assert sources.gather(Config(), Memory(), "m").champions == {"n": 3}  # there was no look yet
+    again = sources.gather(Config(), Memory(), "m")
+    assert [(one.name, one.version) for one in again.candidates] == [("m", 1), ("n", 3)]
+    assert again.champions == {"n": 3}
+
+
+def test_a_name_that_no_model_can_have_leads_out_of_no_repository(registry, two):
+    sources = Sources((two / "m",), registry)
+    gathered(sources)
+    assert sources.gather(Config(), Memory(), "../n").candidates == []
+
+
+def test_a_repository_that_is_away_when_one_model_is_looked_at_takes_it_out_of_no_service(
+    registry, two, tmp_path
+):
+    before = Plan(1, (replace(held("m"), folder=str(two / "m" / "1")),))
+    sources = Sources((two,), registry)
+    gathered(sources, plan=before)
+    two.rename(tmp_path / "away")
+    found = sources.gather(Config(), Memory(before), "m")
+    assert faults(found) == [("m", 0, "its repository cannot be read")]
+    assert sorted(content(found)) == ["n"]
+
+
 # ---- what a model is held against ----
 
 

@@ -10,10 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gateway.config.against import Against, read_against
 from gateway.control.drift import Drift
 from gateway.control.panes import PaneStore
+from gateway.control.seasons import WEEK_S
 from gateway.control.sketches import Sketches
 from gateway.drift.reference import Reference
+from gateway.errors import InvalidParameter
 from gateway.monitor import layout
 from gateway.monitor.arena import TICK, Arena
 from gateway.monitor.sketch import Sketch, Slot
@@ -34,15 +37,15 @@ class Clock:
 class World:
     """One worker that counts, and control's reports."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, clock: Clock | None = None) -> None:
         self.arena = Arena.create(1)
-        self.clock = Clock()
+        self.clock = clock or Clock()
         self.pool = ThreadPoolExecutor(1)
         self.rng = np.random.default_rng(2)
         self.panes = PaneStore(home)
         self.sketches = Sketches(self.arena, self.panes, self.clock, self.clock)
         self.sketches.watch(KEY, REFERENCE)
-        self.drift = Drift(self.sketches.series)
+        self.drift = Drift(self.sketches.series, past=self.panes)
         offset = self.arena.allocate(layout.SKETCH, KEY, block_words(REFERENCE))
         tick = self.arena.control_row[TICK : TICK + 1]
         slot = Slot(self.arena.array(offset, 0), self.pool)
@@ -56,6 +59,22 @@ class World:
             self.sketches.look()
             self.drift.look()
 
+    def pause_until(self, when: float) -> None:
+        """No traffic; what was counted is kept as a server keeps it."""
+        self.clock.now = when
+        self.sketches.look()
+        self.panes.save(*self.sketches.due(), self.clock.now)
+
+    def stop(self) -> None:
+        """Keeps what a server that is told to stop keeps."""
+        self.panes.save(*self.sketches.due(True), self.clock.now, self.drift.learnt())
+        self.close()
+
+    def close(self) -> None:
+        self.panes.close()
+        self.pool.shutdown()
+        self.arena.close()
+
     def age(self, **query):
         report = self.drift.report("m", 1, 60, None, True, **query)
         return report, report["features"][0]
@@ -65,16 +84,14 @@ class World:
 def world(tmp_path: Path) -> Iterator[World]:
     made = World(tmp_path)
     yield made
-    made.panes.close()
-    made.pool.shutdown()
-    made.arena.close()
+    made.close()
 
 
 def test_a_rolling_reference_is_what_came_before_the_window_in_the_same_bins(world):
     world.serve(300, 10, shift=1.0)
     world.serve(70, 10, shift=1.0)
     _, fixed = world.age()
-    report, rolling = world.age(rolling_s=240.0)
+    report, rolling = world.age(against=Against(rolling_s=240.0))
     assert fixed["verdict"] == "drift"
     assert rolling["verdict"] in ("self_referenced", "watch")
     assert rolling["ks"] < 0.1 < fixed["ks"]
@@ -88,14 +105,109 @@ def test_a_rolling_reference_is_what_came_before_the_window_in_the_same_bins(wor
 def test_a_rolling_reference_shows_what_is_new(world):
     world.serve(300, 10)
     world.serve(60, 10, shift=1.0)
-    _, rolling = world.age(rolling_s=200.0)
+    _, rolling = world.age(against=Against(rolling_s=200.0))
     assert rolling["verdict"] == "drift"
 
 
 def test_before_there_was_any_traffic_there_is_no_rolling_reference(world):
     world.serve(30, 10)
-    report, rolling = world.age(rolling_s=600.0)
+    report, rolling = world.age(against=Against(rolling_s=600.0))
     assert (report["reference_rows"], rolling["verdict"]) == (0, "too_few_rows")
+
+
+def test_the_same_hours_of_earlier_weeks_are_what_they_are_held_against(world):
+    monday = world.clock.now
+    for week in range(3):
+        world.pause_until(monday + week * WEEK_S)
+        world.serve(100, 10, shift=1.0)  # as it is at this hour
+        world.pause_until(monday + week * WEEK_S + 8 * 3600)
+        world.serve(100, 10)
+    world.pause_until(monday + 3 * WEEK_S)
+    world.serve(90, 10, shift=1.0)
+    _, fixed = world.age()
+    report, seasonal = world.age(against=Against(weeks=4))
+    assert seasonal["verdict"] in ("self_referenced", "watch")
+    assert seasonal["ks"] < 0.1 < 0.3 < fixed["ks"]
+    assert (report["reference_kind"], report["self_referenced"]) == ("same-hours:4w", True)
+    assert (report["reference_weeks"], report["reference_rows"]) == (3, 3000)
+    assert [one["le"] for one in seasonal["bins"]] == [one["le"] for one in fixed["bins"]]
+    newest, _ = world.age(against=Against(weeks=1))
+    assert (newest["reference_weeks"], newest["reference_rows"]) == (1, 1000)
+
+
+def test_hours_that_differ_from_those_of_earlier_weeks_are_seen(world):
+    monday = world.clock.now
+    for week in range(2):
+        world.pause_until(monday + week * WEEK_S)
+        world.serve(100, 10, shift=1.0)
+    world.pause_until(monday + 2 * WEEK_S)
+    world.serve(90, 10)
+    _, seasonal = world.age(against=Against(weeks=2))
+    assert seasonal["verdict"] == "drift"
+
+
+def test_without_earlier_weeks_there_is_nothing_to_be_held_against(world):
+    world.serve(90, 10)
+    report, seasonal = world.age(against=Against(weeks=4))
+    assert (report["reference_weeks"], report["reference_rows"]) == (0, 0)
+    assert seasonal["verdict"] == "too_few_rows"
+
+
+def test_after_a_restart_verdict_and_alarm_stand_before_a_row_comes(tmp_path):
+    before = World(tmp_path)
+    before.serve(120, 10)
+    before.serve(60, 10, shift=1.0)
+    drifting, _ = before.age()
+    before.stop()
+    after = World(tmp_path, before.clock)
+    found, age = after.age()
+    assert (age["verdict"], age["alarm"]) == ("drift", "drift")
+    assert (found["alarm"], found["rows"]) == (drifting["alarm"], drifting["rows"])
+    evidence = [one["features"][0]["alarm_log10_e"] for one in (drifting, found)]
+    assert evidence[1] == pytest.approx(evidence[0])
+    after.close()
+
+
+def test_a_server_whose_learning_was_lost_begins_to_learn_again(tmp_path):
+    before = World(tmp_path)
+    before.serve(60, 10)
+    before.panes.save(*before.sketches.due(True), before.clock.now)
+    before.close()
+    after = World(tmp_path, before.clock)
+    assert after.age()[1]["verdict"] == "too_few_rows"
+    after.serve(40, 10)
+    assert after.age()[1]["verdict"] != "too_few_rows"
+    after.close()
+
+
+@pytest.mark.parametrize(
+    ("text", "window_s", "kind"),
+    [
+        ("fixed", 30 * 86_400, "fixed"),
+        ("rolling:7d", 600, "rolling:604800s"),
+        ("rolling:1w", 600, "rolling:604800s"),
+        ("same-hours:4w", 3 * 86_400, "same-hours:4w"),
+    ],
+)
+def test_a_reference_is_read_as_it_is_written(text, window_s, kind):
+    assert read_against(text, window_s).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("text", "window_s", "said"),
+    [
+        ("yesterday", 600, "expected fixed, rolling:7d or same-hours:4w"),
+        ("rolling", 600, "expected fixed"),
+        ("rolling:0d", 600, "expected fixed"),
+        ("same-hours:6w", 600, "at most 5w"),
+        ("same-hours:4d", 600, "expected fixed"),
+        ("rolling:30d", 600, "at most 30d with the window"),
+        ("same-hours:4w", 4 * 86_400, "at most 3d with same-hours"),
+    ],
+)
+def test_what_is_no_reference_is_refused_by_name(text, window_s, said):
+    with pytest.raises(InvalidParameter, match=said):
+        read_against(text, window_s)
 
 
 def test_rows_of_live_traffic_depend_on_each_other_in_the_reference_too():

@@ -106,6 +106,18 @@ async def test_a_successor_starts_from_the_last_keys(provider, tmp_path):
     assert verifier.find(provider.token(), time.time())
 
 
+async def test_the_last_keys_are_written_whole_or_not_at_all(provider, tmp_path):
+    jwks, _ = follower(provider.url, tmp_path, **ALWAYS)
+    kept = tmp_path / "jwks.json"
+    await jwks.look()
+    first = kept.stat().st_ino
+    provider.turn_over("second")
+    await jwks.look()
+    assert [one["kid"] for one in json.loads(kept.read_bytes())["keys"]] == ["second"]
+    assert kept.stat().st_ino != first  # replaced, never half written
+    assert list(tmp_path.iterdir()) == [kept]
+
+
 async def test_a_token_of_a_key_that_is_not_here_has_the_provider_asked_again(provider, tmp_path):
     jwks, verifier = follower(provider.url, tmp_path, asked_s=0.0)
     await jwks.look()

@@ -20,7 +20,7 @@ def store():
 
 
 def test_what_was_looked_at_since_the_last_change_need_not_be_again(store):
-    lookout = Lookout(lambda: store.generation, lambda _: Desired(()))
+    lookout = Lookout(lambda: store.generation, lambda _, __: Desired(()))
     assert lookout.is_behind()
     lookout.gather(Memory())
     assert not lookout.is_behind()
@@ -31,7 +31,7 @@ def test_what_was_looked_at_since_the_last_change_need_not_be_again(store):
 
 
 def test_a_change_that_comes_during_a_look_is_worth_another(store):
-    def gather(_):
+    def gather(_, __):
         assert not lookout.is_behind()  # whoever asks now is served by this look
         store.generation += 1
         return Desired(())
@@ -42,10 +42,25 @@ def test_a_change_that_comes_during_a_look_is_worth_another(store):
 
 
 def test_a_look_that_failed_is_none(store):
-    def gather(_):
+    def gather(_, __):
         raise StoreFailed("away")
 
     lookout = Lookout(lambda: store.generation, gather)
     with pytest.raises(StoreFailed):
         lookout.gather(Memory())
     assert lookout.is_behind()
+
+
+def test_a_look_at_one_model_leaves_what_changed_of_others_to_the_next(store):
+    asked = []
+
+    def gather(_, only):
+        asked.append(only)
+        return Desired(())
+
+    lookout = Lookout(lambda: store.generation, gather)
+    lookout.gather(Memory())
+    store.generation += 1
+    lookout.gather(Memory(), "m")
+    assert lookout.is_behind()
+    assert asked == [None, "m"]

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from gateway.control.panes import FILE, Base, PaneStore
+from gateway.control.seasons import HOUR_S, KEPT_S, WEEK_S
+from gateway.drift.history import TIERS
 from gateway.drift.panes import Pane, no_moments, packed
 
 NOW = 1_800_000_000
@@ -63,6 +65,48 @@ def test_what_is_too_old_for_its_tier_is_forgotten(tmp_path: Path) -> None:
     store.close()
 
 
+def test_what_is_too_old_of_a_series_that_is_gone_is_forgotten_with_the_next_hour(
+    tmp_path: Path,
+) -> None:
+    store = PaneStore(tmp_path)
+    store.save({"gone/1": [pane(NOW)]}, {}, NOW)
+    store.save({"a/1": [pane(NOW + HOUR_S)]}, {}, NOW + HOUR_S)
+    assert len(store.load("gone/1")[0]) == 1
+    store.save({"a/1": [pane(NOW, HOUR_S)]}, {}, NOW + HOUR_S)
+    assert store.load("gone/1") == ([], None)
+    store.close()
+
+
+def test_hours_of_weeks_are_kept_and_only_those_of_days_are_taken_into_memory(
+    tmp_path: Path,
+) -> None:
+    store = PaneStore(tmp_path)
+    hours = [pane(NOW // HOUR_S * HOUR_S - back * HOUR_S, HOUR_S) for back in range(1000)]
+    store.save({"a/1": hours}, {}, NOW)
+    loaded, _ = store.load("a/1")
+    in_memory = next(tier.kept for tier in TIERS if tier.length_s == HOUR_S)
+    assert in_memory <= len(loaded) <= in_memory + 1
+    oldest = NOW // HOUR_S * HOUR_S - KEPT_S
+    kept, gone = store.hours("a/1", 3, [(oldest, oldest + HOUR_S), (0, oldest)])
+    assert (kept.tolist(), gone.tolist()) == ([1, 0, 7], [0, 0, 0])
+    store.close()
+
+
+def test_each_stretch_of_hours_is_added_up_by_itself(tmp_path: Path) -> None:
+    store = PaneStore(tmp_path)
+    noon = NOW // HOUR_S * HOUR_S
+    panes = [pane(noon - WEEK_S + at * HOUR_S, HOUR_S, most=at + 1) for at in range(4)]
+    finer = pane(noon - WEEK_S, 600, most=1000)
+    store.save({"a/1": [*panes, finer], "b/1": [pane(noon - WEEK_S, HOUR_S)]}, {}, NOW)
+    stretches = [
+        (noon - WEEK_S + HOUR_S, noon - WEEK_S + 3 * HOUR_S),
+        (noon - 2 * WEEK_S, noon - WEEK_S),
+    ]
+    assert [one.tolist() for one in store.hours("a/1", 3, stretches)] == [[2, 0, 5], [0, 0, 0]]
+    assert store.hours("a/1", 9, stretches)[0].tolist() == [0] * 9  # of another layout
+    store.close()
+
+
 def test_a_damaged_file_is_put_aside_and_said_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -94,6 +138,34 @@ def test_a_base_is_kept_with_its_panes_and_replaced_by_the_next(tmp_path: Path) 
     assert base is not None
     assert (base.boot, base.counts.tolist()) == (77, [1, 2**40])
     store.close()
+
+
+def test_what_was_learnt_is_kept_as_it_was_and_lost_where_it_is_damaged(tmp_path: Path) -> None:
+    store = PaneStore(tmp_path)
+    assert store.learnt("a/1").tolist() == []
+    for last in (1.5, 0.1):
+        store.save({}, {}, NOW, {"a/1": np.array([0.0, last]), "b/1": np.array([7.0])})
+    assert store.learnt("a/1").tolist() == [0.0, 0.1]
+    store.close()
+    with sqlite3.connect(tmp_path / FILE) as connection:
+        connection.execute("UPDATE learnt SET numbers = x'6400' WHERE series = 'a/1'")
+    connection.close()
+    again = PaneStore(tmp_path)
+    assert (again.learnt("a/1").tolist(), again.learnt("b/1").tolist()) == ([], [7.0])
+    again.close()
+
+
+def test_a_file_of_an_earlier_release_is_gone_on_with(tmp_path: Path) -> None:
+    store = PaneStore(tmp_path)
+    store.save({"a/1": [pane(NOW)]}, {}, NOW)
+    store.close()
+    with sqlite3.connect(tmp_path / FILE) as connection:
+        connection.execute("DROP TABLE learnt")  # which it did not have
+    connection.close()
+    again = PaneStore(tmp_path)
+    again.save({}, {}, NOW, {"a/1": np.array([3.0])})
+    assert (len(again.load("a/1")[0]), again.learnt("a/1").tolist()) == (1, [3.0])
+    again.close()
 
 
 def test_damaged_bytes_of_a_pane_lose_that_history_alone(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ class World:
         self.faults: list[Absent] = []
         self.full = False
         self.noted: list[tuple] = []
+        self.looked: list[str | None] = []
         self.planner = self.control()
 
     def control(self, memory: Memory | None = None, deadline_s: float = 60.0) -> Planner:
@@ -58,7 +59,8 @@ class World:
             self.note,
         )
 
-    def gather(self, memory: Memory) -> Desired:
+    def gather(self, memory: Memory, only: str | None) -> Desired:
+        self.looked.append(only)
         good = [c for c in self.wanted if c.name not in memory.unloaded]
         faults = [Absent(n, 0, "UNAVAILABLE", "unloaded") for n in sorted(memory.unloaded)]
         return Desired(good, [*faults, *self.faults], self.champions)
@@ -126,7 +128,7 @@ class World:
 async def world() -> AsyncIterator[World]:
     made = World()
     yield made
-    made.planner.close()
+    await made.planner.close()
 
 
 async def test_routes_move_only_after_the_new_version_was_held_beside_the_old(world):
@@ -259,7 +261,7 @@ async def test_a_successor_goes_on_with_a_change_that_its_predecessor_had_begun(
     await world.until(lambda: world.held() == 2)
     change.cancel()
     world.tried.clear()
-    world.planner.close()
+    await world.planner.close()
     world.planner = world.control(world.planner.memory)
     world.planner.resume()
     world.planner.step_soon()  # workers say hello before it has looked
@@ -276,7 +278,7 @@ async def test_a_successor_that_hears_of_a_crash_before_it_has_looked_goes_on_al
     change = asyncio.ensure_future(world.planner.apply())
     await world.until(lambda: world.held() == 3 and world.routes() == {"m": 1, "bad": 3})
     change.cancel()
-    world.planner.close()
+    await world.planner.close()
     world.planner = world.control(world.planner.memory)
     world.planner.resume()
     for _ in range(2):
@@ -564,3 +566,10 @@ async def test_blame_and_quarantine_are_written_down(world):
         ("serve", "plan 4"),
     ]
     assert world.noted[-1][3]["models"] == {}
+
+
+async def test_whoever_speaks_for_one_model_has_its_sources_looked_at_alone(world):
+    await world.planner.apply("m", alone=True)  # of nothing that was found before
+    await world.planner.apply("m", alone=True)
+    await world.planner.apply("m")
+    assert world.looked == [None, "m", None]

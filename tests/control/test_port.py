@@ -12,7 +12,7 @@ import pytest
 import uvloop
 
 from gateway.config import Config
-from gateway.control.port import Port
+from gateway.control.port import Counts, Port
 from tests.wire.http_rig import WAIT_S, Client
 
 GET = b"GET /thing HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -58,8 +58,10 @@ class Served:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             listener.setblocking(False)
             self.port = listener.getsockname()[1]
-            port = Port(self._app, listener, self._config, MAX_BODY_BYTES, b"host-1-control-1-")
-            self.refusals = port.counts.refusals
+            counts = Counts()
+            self.refusals = counts.refusals
+            ids = b"host-1-control-1-"
+            port = Port(self._app, listener, self._config, MAX_BODY_BYTES, ids, counts)
             port.start()
             self._ready.set()
             await self._stop.wait()
@@ -133,13 +135,26 @@ def test_a_client_that_says_nothing_is_let_go(served):
     assert served.refusals == {"header_timeout": 1}
 
 
-def test_a_connection_too_many_is_told_so(served):
+def test_a_connection_too_many_is_told_so_while_all_others_are_being_answered(served):
+    held = GET.replace(b"/thing", b"/held")
+    with served.connect() as one, served.connect() as two, served.connect() as three:
+        for client in (one, two, three):
+            client.send(held)
+            assert served.held.wait(WAIT_S)
+            served.held.clear()
+        with served.connect() as four:
+            assert refused(four) == (503, "too_many_connections")
+        served.let_go()
+        assert [client.answer().status for client in (one, two, three)] == [200] * 3
+    assert served.refusals == {"too_many_connections": 1}
+
+
+def test_strangers_who_stay_after_an_answer_keep_nobody_out(served):
     with served.connect() as one, served.connect() as two, served.connect() as three:
         assert [client.send(GET).answer().status for client in (one, two, three)] == [200] * 3
         with served.connect() as four:
-            assert refused(four) == (503, "too_many_connections")
-        assert one.send(GET).answer().status == 200
-    assert served.refusals == {"too_many_connections": 1}
+            assert four.send(GET).answer().status == 200
+    assert served.refusals == {"displaced": 1}
 
 
 def test_what_an_application_breaks_on_has_the_same_shape(served):

@@ -112,3 +112,14 @@ async def test_what_nobody_foresaw_is_told_and_is_not_the_end_of_writing(store, 
     await running
     assert [entry[2] for entry in entries(store)] == ["n"]
     assert "can't start new thread" in caplog.text
+
+
+async def test_what_cannot_be_written_at_the_end_is_told(store, caplog):
+    broken = Broken(store)
+    broken._fails = 10
+    async with recording(broken) as recorder:
+        recorder.note("quarantine", "m")
+        recorder.note("serve", "plan 9")
+    assert "audit: 2 entries are lost" in caplog.text
+    assert "quarantine of m, serve of plan 9" in caplog.text
+    assert entries(store) == []

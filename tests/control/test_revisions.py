@@ -9,7 +9,7 @@ import pytest
 from gateway.config import Config, Given
 from gateway.control.audit import Audit
 from gateway.control.in_force import InForce
-from gateway.control.proposals import Terms, changes
+from gateway.control.proposals import Proposals, Terms, changes
 from gateway.control.revisions import NONE, Revisions
 from gateway.control.store import Store
 from gateway.errors import ConfigInvalid, NotFound, PreconditionFailed
@@ -74,16 +74,49 @@ def test_a_change_is_made_only_to_the_revision_that_it_names(revisions):
     assert revisions.add(TWO, ANN, if_revision=1).number == 2
 
 
+def roll_back(revisions, number=None):
+    return Proposals(revisions, lambda d: lay(d, {}, ())).rollback(number, Terms(ANN)).after
+
+
 def test_a_rollback_is_a_new_revision_with_the_old_document(revisions):
     for document in (ONE, TWO):
         revisions.add(document, ANN)
-    back = revisions.rollback(ANN)
-    assert (back.number, back.document, back.note) == (3, ONE, "as revision 1")
-    assert revisions.rollback(ANN, 2).document == TWO
-    assert [one.number for one in revisions.history()] == [4, 3, 2, 1]
+    back = roll_back(revisions)
+    assert (back.number, back.document, back.note, back.restores) == (3, ONE, "as revision 1", 1)
+    assert roll_back(revisions, 2).document == TWO
+    assert [(one.number, one.restores) for one in revisions.history()] == [
+        (4, 2),
+        (3, 1),
+        (2, None),
+        (1, None),
+    ]
     for number in (0, 9):
         with pytest.raises(NotFound, match=f"no revision {number}"):
-            revisions.rollback(ANN, number)
+            roll_back(revisions, number)
+
+
+def test_rollback_after_rollback_walks_back_and_never_to_what_was_left(revisions):
+    three, four = TWO.replace("2", "3"), TWO.replace("2", "4")
+    for document in (ONE, TWO, three):
+        revisions.add(document, ANN)
+    assert [roll_back(revisions).document for _ in range(2)] == [TWO, ONE]
+    with pytest.raises(NotFound, match="no revision before 1 says anything else"):
+        roll_back(revisions)
+    revisions.add(four, ANN)
+    # To what was in force before it, which was revision 1; from there nowhere: 2 and 3 were left.
+    assert (roll_back(revisions).document, revisions.newest().restores) == (ONE, 1)
+    with pytest.raises(NotFound):
+        roll_back(revisions)
+    assert roll_back(revisions, 3).document == three
+    assert roll_back(revisions).document == TWO
+
+
+def test_a_rollback_steps_over_what_says_the_same(revisions):
+    revisions.add(ONE, ANN)
+    revisions.add(TWO, ANN)
+    revisions.add(TWO, ANN, source="/etc/p.yaml")
+    back = roll_back(revisions)
+    assert (back.document, back.restores) == (ONE, 1)
 
 
 def test_the_audit_names_what_changed_and_not_how(revisions, store):
@@ -145,8 +178,8 @@ def test_the_newest_are_kept_and_of_each_file_what_it_said_last(store):
     assert last is not None
     assert last.number == 9
     with pytest.raises(NotFound, match=r"no revision 5 .* the newest 500 are kept"):
-        revisions.rollback(ANN, 5)
-    assert revisions.rollback(ANN).number == 10
+        roll_back(revisions, 5)
+    assert roll_back(revisions).number == 10
 
 
 def test_a_document_that_this_server_could_not_follow_is_not_rolled_back_to(revisions, home):

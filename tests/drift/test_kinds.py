@@ -45,6 +45,26 @@ def test_values_that_go_missing_are_drift_of_that_column_alone(column, special, 
     assert judged.log10_e[place] > 6
 
 
+def test_what_was_learnt_is_gone_on_with_and_taken_for_no_other_columns():
+    rng = np.random.default_rng(3)
+    learning = Dependence.unknown(len(NAMES))
+    for _ in range(40):
+        vector = np.zeros(PLACES.words, np.int64)
+        for place, (_, one) in enumerate(REFERENCE.columns):
+            first = PLACES.specials[place] + SPECIALS
+            vector[first : first + one.bins] = rng.multinomial(50, one.shares)
+        learning.add(REFERENCE, vector)
+    known = learning.estimate()
+    assert not np.isnan(known.values).any()
+    again = Dependence.restored(learning.learnt, len(NAMES)).estimate()
+    assert again.values.tolist() == known.values.tolist()
+    assert again.kinds.tolist() == known.kinds.tolist()
+    spoilt = learning.learnt
+    spoilt[7] = np.nan
+    for other in (learning.learnt[1:], learning.learnt[2:], np.empty(0), spoilt):
+        assert np.isnan(Dependence.restored(other, len(NAMES)).estimate().values).all()
+
+
 def test_as_many_missing_as_ever_is_no_drift():
     judged = judge_columns(REFERENCE, counted("age", 0.0, columns.NAN), KNOWN)
     assert set(judged.verdicts) == {"ok"}

@@ -17,7 +17,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.cli.child import READY_WITHIN_S, ServerProcess
-from gateway.cli.demo import DATA
+from gateway.cli.demo_rows import DATA
 from gateway.cli.running import admin, find
 from gateway.errors import GatewayError, Unavailable
 

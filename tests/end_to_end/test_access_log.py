@@ -26,7 +26,7 @@ def records(file: Path) -> list[dict[str, Any]]:
 
 
 def asked(file: Path) -> list[dict[str, Any]]:
-    """Records of what was asked here: asking whether it is ready leaves one as well."""
+    """Records of what was asked here: asking whether it is ready before it is leaves one too."""
     return [record for record in records(file) if record.get("path") != "/v2/health/ready"]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gateway.cli.demo import DATA, read_rows
+from gateway.cli.demo_rows import DATA, read_rows
 from tests.end_to_end.server import DEMO_MODEL, RunningServer, eventually, running
 from tests.receiver import SECRET, receiving
 

@@ -13,11 +13,16 @@ from tests.end_to_end.test_drain import request_bytes
 from tests.end_to_end.test_lifecycle import BODY, INFER, workers
 from tests.models.builders import linear, save
 
+# Nobody in this module is let go for being slow.
+CONFIG = "limits: {header_timeout_s: 600}"
+STRANGERS = 1000  # control.max_connections, unless somebody says otherwise
+
 
 @pytest.fixture(scope="module")
 def four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     home = tmp_path_factory.mktemp("four")
-    with running(home, save(home, linear(), "m.onnx"), "--workers", "4") as started:
+    model = save(home, linear(), "m.onnx")
+    with running(home, model, "--workers", "4", config=CONFIG) as started:
         yield started
 
 
@@ -63,3 +68,18 @@ def test_what_was_handed_over_was_taken(four):
     given = four.metric("penstock_connections_handed_over_total")
     taken = four.metric("penstock_connections_adopted_total")
     assert given == taken > 0
+
+
+def test_strangers_with_half_a_head_keep_neither_probes_nor_operators_from_the_control_port(four):
+    with ExitStack() as stack:
+        strangers = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", four.admin_port)))
+            for _ in range(STRANGERS)
+        ]
+        for stranger in strangers:
+            stranger.sendall(b"GET /metrics HTTP/1.1\r\nHost: loc")
+        assert four.admin("GET", "/health/ready").status == 200
+        assert four.status()["ready"]
+        assert four.metric("penstock_control_connections") >= STRANGERS - 3
+        assert four.metric("penstock_control_refusals_total", reason="displaced") >= 1
+        assert four.metric("penstock_control_refusals_total", reason="too_many_connections") == 0

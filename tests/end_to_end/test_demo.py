@@ -14,10 +14,11 @@ import pytest
 from gateway.client import Client, Unreachable
 
 DEMO = [sys.executable, "-m", "gateway", "demo"]
+QUICK = [*DEMO, "--answers"]
 
 
-def test_the_demo_sends_every_row_and_every_answer_is_right():
-    run = subprocess.run([*DEMO, "--json"], capture_output=True, timeout=150)
+def test_the_demo_checks_every_answer_and_its_alarm_names_the_shifted_feature_alone():
+    run = subprocess.run([*DEMO, "--json"], capture_output=True, timeout=300)
     assert run.returncode == 0, run.stderr.decode()
     figures = json.loads(run.stdout)
     assert (figures["ok"], figures["faults"]) == (True, [])
@@ -28,10 +29,18 @@ def test_the_demo_sends_every_row_and_every_answer_is_right():
     assert figures["batches"] * figures["mean_batch_rows"] == pytest.approx(
         figures["requests"], rel=0.1
     )
+    drift = figures["drift"]
+    name, before, after = drift["shifted"], drift["before"], drift["after"]
+    assert (drift["named"], len(before), after.keys()) == ([name], 37, before.keys())
+    assert [one for one in before.values() if one["alarm"] == "drift"] == []
+    assert [one["name"] for one in after.values() if one["alarm"] == "drift"] == [name]
+    assert before[name]["log10_e"] < 0 < after[name]["log10_e"]
+    assert before[name]["psi"] < after[name]["psi"]
+    assert before[name]["ks"] < 0.05 < after[name]["ks"]
 
 
 def test_the_demo_prints_one_table():
-    run = subprocess.run([*DEMO, "--requests", "600"], capture_output=True, timeout=150)
+    run = subprocess.run([*QUICK, "--requests", "600"], capture_output=True, timeout=150)
     assert run.returncode == 0, run.stderr.decode()
     header, figures, *_ = run.stdout.decode().splitlines()
     assert re.split(r"  +", header.strip()) == [
@@ -43,7 +52,7 @@ def test_the_demo_prints_one_table():
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
 def test_with_keep_it_says_what_to_try_and_goes_when_told(number):
-    command = [*DEMO, "--keep", "--requests", "100"]
+    command = [*QUICK, "--keep", "--requests", "100"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as demo:
         assert demo.stdout is not None
         lines = [demo.stdout.readline().decode()]
@@ -62,7 +71,7 @@ def test_with_keep_it_says_what_to_try_and_goes_when_told(number):
 
 
 def test_the_lines_to_try_work_in_a_shell():
-    command = [*DEMO, "--keep", "--requests", "100"]
+    command = [*QUICK, "--keep", "--requests", "100"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as demo:
         assert demo.stdout is not None
         lines: list[str] = []
@@ -72,9 +81,10 @@ def test_the_lines_to_try_work_in_a_shell():
         answers = [_run_line(line) for line in to_try]
         demo.send_signal(signal.SIGINT)
         demo.wait(60)
-    assert len(answers) == 4
+    assert len(answers) == 6
     assert [answer[:200] for answer in answers if not answer or '"error"' in answer] == []
     assert '"outputs"' in answers[1]
+    assert '"features"' in answers[3]
 
 
 def _run_line(line: str) -> str:

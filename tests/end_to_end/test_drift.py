@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 
 from loadtest import bodies
 from tests.end_to_end.server import DEMO_MODEL, RunningServer, eventually, running
+from tests.end_to_end.traffic import Traffic
 
 MODEL = "bc"
 DATA = DEMO_MODEL.with_suffix(".csv")
@@ -119,6 +121,43 @@ def test_windows_go_on_after_a_kill_of_everything_and_after_a_restart(home):
         eventually(lambda: drift(server)["rows"] == source.sent)
 
 
+def test_a_worker_that_is_killed_in_the_middle_costs_no_request_count_and_one_batch_at_most(home):
+    source, kills = Source(), 4
+    a_request_a_batch = f"models: {{{MODEL}: {{max_batch_size: {ROWS}}}}}"
+    with running(home, "--workers", "2", config=a_request_a_batch) as server:
+        with Traffic(server.port, f"/v2/models/{MODEL}/infer", source.body()) as traffic:
+            for kill in range(kills):
+                traffic.go_on(200)
+                victim = server.status()["workers"][kill % 2]
+                os.kill(victim["pid"], signal.SIGKILL)
+                eventually(partial(_replaced, server, victim))
+            traffic.go_on(200)
+        tally = traffic.tally
+        assert tally.statuses.keys() == {200}
+        answered = server.metric("penstock_requests_total", model=MODEL, result="ok")
+        assert tally.ok <= answered <= tally.ok + tally.cut
+
+        def lost() -> float:
+            return answered * ROWS - drift(server)["rows"]
+
+        eventually(lambda: lost() <= kills * ROWS)
+        before = drift(server)["rows"]
+        source.send(server)
+        answered += 1
+        eventually(lambda: drift(server)["rows"] > before)
+        assert 0 <= lost() <= kills * ROWS
+        report = drift(server)
+        assert report["skipped_rows"] == 0
+        # Of a batch that was being counted, some columns may be in and others not.
+        for line in (*report["features"], *report["outputs"]):
+            assert abs(line["rows"] - report["rows"]) <= kills * ROWS
+
+
+def _replaced(server: RunningServer, victim: Any) -> bool:
+    now = server.status()["workers"][victim["slot"]]
+    return bool(now["state"] == "ready" and now["epoch"] > victim["epoch"])
+
+
 def _workers(server: RunningServer) -> Any:
     try:
         return server.status()["workers"]
@@ -142,6 +181,9 @@ def test_bins_are_shown_on_demand_and_add_up_to_the_rows(home):
         for line in drift(server, "?bins=1&window=1m")["features"]:
             assert sum(one["count"] for one in line["bins"]) == line["rows"] == ROWS
             assert sum(one["reference"] for one in line["bins"]) == 569
+        by_rows = drift(server, "?rows=1&bins=1")
+        assert (by_rows["rows"], by_rows["variant"]) == (ROWS, None)
+        assert by_rows["features"][0]["bins"] == drift(server, "?bins=1")["features"][0]["bins"]
 
 
 @pytest.mark.parametrize(
@@ -150,6 +192,14 @@ def test_bins_are_shown_on_demand_and_add_up_to_the_rows(home):
         pytest.param("versions/1/drift?window=59s", 400, "invalid_parameter", id="short"),
         pytest.param("versions/1/drift?window=31d", 400, "invalid_parameter", id="long"),
         pytest.param("versions/1/drift?window=x", 400, "invalid_parameter", id="no-window"),
+        pytest.param(
+            "versions/1/drift?window=4d&reference=same-hours:4w",
+            400,
+            "invalid_parameter",
+            id="long-same-hours",
+        ),
+        pytest.param("versions/1/drift?rows=0", 400, "invalid_parameter", id="no-rows"),
+        pytest.param("versions/1/drift?rows=9&window=1m", 400, "invalid_parameter", id="two-ends"),
         pytest.param("versions/9/drift", 404, "not_found", id="no-version"),
         pytest.param("versions/1/drift?variant=b", 404, "not_found", id="no-variant"),
         pytest.param("versions/1/drift?bin=1", 400, "invalid_parameter", id="no-parameter"),
@@ -167,6 +217,13 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Any:
     penstock(folder, *words, "--drop", LEFT_OUT)
     with running(folder, "--workers", "1") as server:
         yield server
+
+
+def test_a_young_server_says_how_many_weeks_it_knows(shared):
+    found = drift(shared, "?window=10m&reference=same-hours:4w")
+    assert (found["reference_kind"], found["reference_weeks"]) == ("same-hours:4w", 0)
+    printed = penstock(shared.home, "drift", MODEL, "--reference", "same-hours:4w")
+    assert "rows came in these hours in 0 of the last 4 weeks" in printed
 
 
 def test_a_profile_that_is_attached_while_the_server_runs_is_taken_up(tmp_path):

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gateway.cli.demo import DATA, read_rows
+from gateway.cli.demo_rows import DATA, read_rows
 from tests.models.builders import linear, save
 
 COMMAND = [sys.executable, "-m", "gateway", "infer"]

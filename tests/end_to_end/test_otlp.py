@@ -100,7 +100,7 @@ def test_errors_have_spans_too_and_what_is_not_sampled_has_none(start, collector
     ]
     assert shown == [(400, "malformed_json"), (404, "model_not_found"), (200, None)]
     assert len(collector.requests()) == 3
-    assert traced(server, "exported") == 3
+    eventually(lambda: traced(server, "exported") == 3)
 
 
 def test_opentelemetrys_variables_are_enough(start, collector):

@@ -119,7 +119,7 @@ def test_first_rows_of_any_kind_become_a_reference_that_outlives_the_server(
 
     rolling = server.admin("GET", f"{DRIFT}?reference=rolling:1h").json()
     assert (rolling["reference_kind"], rolling["reference_rows"]) == ("rolling:3600s", 0)
-    for wrong in ("rolling", "rolling:40d", "yesterday"):
+    for wrong in ("rolling", "rolling:40d", "same-hours:9w", "yesterday"):
         assert server.admin("GET", f"{DRIFT}?reference={wrong}").status == 400
 
     shown = json.loads(penstock(server.home, "profile", "show", "words", "--json"))

@@ -8,13 +8,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gateway.cli.demo import DATA, read_rows
+from gateway.cli.demo_rows import DATA, read_rows
 from gateway.client import Admin, Client, Unreachable
 from gateway.errors import GatewayError, Unauthenticated
 from tests.certificates import Authority
@@ -174,6 +175,29 @@ def test_infer_shows_a_certificate_where_the_data_port_demands_one(demanding_dat
     refused = demanding_data.infer(**known)
     assert refused.returncode == 1
     assert "the data port asks for a client certificate" in refused.stderr
+
+
+# ---- in the middle of a renewal ------------------------------------------------------------------
+
+
+@contextmanager
+def between_the_files_of_a_renewal(authority: Authority) -> Iterator[None]:
+    """There is a new certificate, and its key is not there yet."""
+    before = authority.certificate.read_bytes()
+    fresh = authority.ca.issue_cert("localhost", "127.0.0.1")
+    authority.certificate.write_bytes(fresh.cert_chain_pems[0].bytes())
+    yield
+    authority.certificate.write_bytes(before)
+
+
+def test_commands_trust_what_the_server_shows_while_its_files_do_not_match(demanding_control):
+    with between_the_files_of_a_renewal(demanding_control.authority):
+        told = demanding_control.penstock(
+            "register", str(DEMO_MODEL), "--name", "renewed", **demanding_control.shown
+        )
+        assert (told.returncode, told.stderr) == (0, "")
+        answered = demanding_control.infer(PENSTOCK_KEY=demanding_control.key)
+        assert (answered.returncode, answered.stdout) == (0, LABELS)
 
 
 # ---- the Python client ---------------------------------------------------------------------------

@@ -78,18 +78,38 @@ def test_counts_on_the_references_own_values_give_the_exact_ks(one, other):
     points, counts = np.unique(one, return_counts=True)
     places = np.searchsorted(points, other, "left") + np.searchsorted(points, other, "right")
     live = np.bincount(places, minlength=2 * len(points) + 1)
+    true = stats.ks_2samp(one, other, method="asymp")
+    found = exact_ks(np.insert(counts, range(len(counts) + 1), 0), live)
+    assert found.low == found.high == pytest.approx(true.statistic, abs=1e-15)
+    rows = len(one) * len(other) / (len(one) + len(other))
+    assert found.p_value == pytest.approx(ks_p_value(found.low, rows), abs=1e-12)
+
+
+def at_points(values, points):
+    places = np.searchsorted(points, values, "left") + np.searchsorted(points, values, "right")
+    return np.bincount(places, minlength=2 * len(points) + 1)
+
+
+@given(VALUES, VALUES, EDGES)
+def test_at_some_points_the_values_own_ks_is_within_the_bounds(one, other, points):
+    reference_counts = at_points(one, points)
+    found = exact_ks(reference_counts, at_points(other, points))
     true = stats.ks_2samp(one, other, method="asymp").statistic
-    assert exact_ks(counts, live) == pytest.approx(true, abs=1e-15)
+    assert found.low - 1e-12 <= true <= found.high + 1e-12
+    between = reference_counts[0::2].max() / len(one)
+    assert found.high - found.low <= between + 1e-12
 
 
 def test_exact_ks_of_nothing_is_no_number():
-    assert math.isnan(exact_ks(np.array([1]), np.zeros(3, np.int64)))
-    assert math.isnan(exact_ks(np.array([], np.int64), np.array([4])))
+    some, nothing = np.array([0, 1, 0]), np.zeros(3, np.int64)
+    assert math.isnan(exact_ks(some, nothing).low)
+    assert math.isnan(exact_ks(nothing, some).high)
 
 
-def test_exact_ks_refuses_counts_that_do_not_fit():
-    with pytest.raises(ValueError, match="expected 5 counts"):
-        exact_ks(np.array([1, 1]), np.zeros(4, np.int64))
+@pytest.mark.parametrize("sizes", [(5, 4), (4, 4), (3, 5)])
+def test_exact_ks_refuses_counts_that_do_not_fit(sizes):
+    with pytest.raises(ValueError, match="an odd number"):
+        exact_ks(*(np.ones(size, np.int64) for size in sizes))
 
 
 # ---------------------------------------------------------------- Wasserstein

@@ -34,6 +34,6 @@ def test_what_happens_to_connections_is_counted(arena):
     wanted = {"accepted": 3, "closed": 1, "refused_connections": 1, "clients_left": 1, "pauses": 1}
     assert {name: worker.counts[name] for name in wanted} == wanted
     assert worker.gauges["open_connections"] == arena.row(0)[CONNECTIONS] == 2
-    assert worker.cut == {"write_timeout": 1, "header_timeout": 0, "drain": 2}
+    assert worker.cut == {"write_timeout": 1, "header_timeout": 0, "drain": 2, "displaced": 0}
     assert worker.errors == {"too_many_connections": 1}
     assert changed == [1]

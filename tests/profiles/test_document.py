@@ -84,7 +84,7 @@ COLUMN = ("frames", 0, "columns", 0)
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (("schema",), 2, "schema: written by a newer release: expected 1 or lower, got 2"),
+        (("schema",), 3, "schema: written by a newer release: expected 2 or lower, got 3"),
         (("schema",), "1", "schema: expected a whole number"),
         (("rows",), -1, "rows: expected a whole number from 0 on, got -1"),
         (("rows",), ..., "rows: missing"),

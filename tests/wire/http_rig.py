@@ -28,7 +28,7 @@ from gateway.config import Limits, Server, Tracing
 from gateway.errors import QueueFull
 from gateway.spans import TracedRequest
 from gateway.wire.acceptor import Acceptor
-from gateway.wire.access import AccessLog
+from gateway.wire.access_log import AccessLog
 from gateway.wire.asgi import EndpointApp
 from gateway.wire.guard import Door, Guard
 from gateway.wire.http import Lane
@@ -277,6 +277,9 @@ class Rig:
     def next_held(self) -> Any:
         return self.held.get(timeout=WAIT_S)
 
+    def next_traced(self) -> TracedRequest:
+        return self.traced.get(timeout=WAIT_S)
+
     def signal(self) -> tuple[Callable[[], None], Callable[[], bool]]:
         """Something to be called on the loop, and whether it was, waited for."""
         event = threading.Event()
@@ -378,6 +381,9 @@ class HeldApplication:
 
 class _Stock(HttpToolsProtocol):
     """uvicorn's own protocol, which tells the services only that it is there."""
+
+    since = 0.0
+    headless = idle = False
 
     def __init__(self, config: uvicorn.Config, state: ServerState, services: Services) -> None:
         super().__init__(config, state, {})

@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from gateway.access.certificates import CertificateRing, number_of
+from gateway.access.credentials import Credentials
 from gateway.access.keyring import Keyring
 from gateway.access.keys import digest
 from gateway.access.principal import TOKENS
@@ -36,7 +37,7 @@ class World:
         self.ring.replace({digest_of(ANN): row(1, "ann"), digest_of(BOB): row(2, "bob", ["held"])})
         self.certificates = CertificateRing()
         self.words: dict[tuple[int, str, int], memoryview] = {}
-        self.guard = Guard(self.ring, self.certificates, self.series)
+        self.guard = Guard(Credentials(self.ring, self.certificates), self.series)
 
     def series(self, *name):
         return self.words.setdefault(name, memoryview(bytearray(8)).cast("q"))

@@ -6,6 +6,7 @@ import contextlib
 import os
 import resource
 import socket
+from functools import partial
 
 import orjson
 
@@ -34,6 +35,44 @@ def test_one_who_was_already_sending_reads_the_refusal():
     with rig(max_connections=1) as server:
         server.connect().send(post("/echo", b"x")).answer()
         assert server.connect().send(request("GET", "/")).answer().status == 503
+
+
+HALF_A_HEAD = b"GET /thing HTTP/1.1\r\nHost: loc"
+
+
+def test_on_a_full_port_the_oldest_that_sent_no_head_gives_its_place_to_a_new_one():
+    with rig(max_connections=3) as server:
+        kept = server.connect()
+        kept.send(post("/echo", b"x")).answer()
+        silent = server.connect()
+        assert server.reached(lambda: server.acceptor.connections == 2)
+        half = server.connect().send(HALF_A_HEAD)
+        assert server.reached(lambda: server.acceptor.connections == 3)
+        assert server.get().status == 200
+        assert silent.closed()
+        assert server.reached(lambda: server.acceptor.connections == 2)
+        later = server.connect()
+        assert later.silent()
+        assert kept.send(post("/echo", b"y")).answer().body == b"y"
+        assert half.send(b"alhost\r\n\r\n").answer().status == 200
+        assert server.counters.numbers["cut: displaced"] == 1
+        assert server.counters.numbers["too_many_connections"] == 0
+
+
+def has_opened(server, connections):
+    return server.counters.numbers["opened"] == connections
+
+
+def test_who_was_answered_keeps_its_place_against_any_number_of_silent_ones():
+    with rig(max_connections=4) as server:
+        kept = [server.connect() for _ in range(2)]
+        for client in kept:
+            client.send(post("/echo", b"x")).answer()
+        for connections in range(3, 33):
+            server.connect().send(HALF_A_HEAD)
+            assert server.reached(partial(has_opened, server, connections))
+        assert server.get().status == 200
+        assert [client.send(post("/echo", b"y")).answer().body for client in kept] == [b"y"] * 2
 
 
 def test_a_connection_may_be_handed_to_another_worker():

@@ -97,7 +97,8 @@ def test_all_are_held_at_once_and_released_in_portions():
 
 class FakeConnection:
     held = False
-    idle = False
+    idle = headless = False
+    since = 0.0
 
     def hold_reading(self) -> bool:
         self.held = not self.idle

@@ -14,11 +14,11 @@ import pytest
 
 from gateway.config import Tracing
 from gateway.spans import TracedRequest
-from gateway.wire.access import Answered, Note, both
+from gateway.wire.access_log import Answered, Note, both
 from gateway.wire.spans import MAX_TOGETHER, SpanLog
 from gateway.wire.trace import Trace
 from tests.wire.http_rig import chunked, post, request, rig
-from tests.wire.test_http_access import HOSTILE, Request
+from tests.wire.test_http_access_log import HOSTILE, Request
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 

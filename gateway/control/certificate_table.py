@@ -16,7 +16,7 @@ from gateway.control.tables import Tables
 TABLE = "certificates"
 
 
-class Certified:
+class CertificateTable:
     """Lives on control's event loop; `ring` knows what workers know."""
 
     def __init__(

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gateway.exchange import Phases
-from gateway.wire.access import AccessLog
+from gateway.wire.access_log import AccessLog
 from gateway.wire.guard import SMALL_BODY_BYTES
 from gateway.wire.trace import Trace
 from tests.wire.http_rig import chunked, post, request, rig
@@ -91,6 +91,28 @@ def test_whoever_answers(server, sent, method, path, status, sizes):
     record = told(server)
     assert (record["method"], record["path"], record["status"]) == (method, path, status)
     assert (record["bytes_in"], record["bytes_out"]) == sizes
+
+
+async def half_ready(scope, receive, send):
+    """An application that lives, and is not ready."""
+    status = 400 if scope["path"] == "/v2/health/ready" else 200
+    headers = [(b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
+@pytest.mark.parametrize("carrier", ["logged", "traced"])
+def test_a_probe_is_told_of_where_it_fails_and_else_not(carrier):
+    with rig(carrier, app=half_ready) as server:
+        client = server.connect()
+        for path in ("/v2/health/live", "/v2/health/ready", "/v2"):
+            client.send(request("GET", path)).answer()
+        next_told = server.records.next if carrier == "logged" else server.next_traced
+        told = [next_told() for _ in range(2)]
+        assert [(one["path"], one["status"]) for one in told] == [
+            ("/v2/health/ready", 400),
+            ("/v2", 200),
+        ]
 
 
 def test_an_answer_without_a_body_sent_none(server):

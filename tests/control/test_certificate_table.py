@@ -8,7 +8,7 @@ import pytest
 
 from gateway.access.certificates import CertificateRing, Shown, number_of
 from gateway.config import Access
-from gateway.control.certified import Certified
+from gateway.control.certificate_table import CertificateTable
 from gateway.errors import Unauthenticated
 
 pytestmark = pytest.mark.anyio
@@ -32,7 +32,7 @@ class Office:
         """Control, or its successor."""
         self.ring = CertificateRing()
         tables: Any = self
-        self.certified = Certified(lambda: self.access, self.ring, tables, self.names.update)
+        self.certified = CertificateTable(lambda: self.access, self.ring, tables, self.names.update)
 
     async def say(self, *callers):
         self.access = Access(certificates=callers)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
 
-from gateway.control.access import Usage
+from gateway.control.key_usage import Usage
 from gateway.control.keys import Keys
 from gateway.control.store import Store
 from gateway.errors import StoreFailed
@@ -14,6 +15,8 @@ from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.monitor.keys import KeyCounts
 from tests.control.auditing import ANN
+
+pytestmark = pytest.mark.anyio
 
 NOW = 1_700_000_000.0
 CROWD = range(1000, 1000 + layout.MAX_KEY_SERIES)
@@ -50,58 +53,74 @@ def use(counts, key):
     counts.mark()
 
 
-def test_a_key_that_was_used_is_written_down_however_many_others_there_are(arena, counts, keys):
+async def test_a_key_that_was_used_is_written_down_however_many_others_there_are(
+    arena, counts, keys
+):
     for key in CROWD:
         use(counts, key)
     use(counts, 2)
     usage = Usage(arena, keys)
     usage.count()
-    usage.write()
+    await usage.write()
     assert last_used(keys) == {"ann": None, "bob": NOW}
-    requests, seen = usage.by_name()
+    requests, seen = await usage.by_name()
     assert (("other", "other", "other"), 1.0) in requests
     assert "bob" not in {labels[0] for labels, _ in requests + seen}
 
 
-def test_a_successor_of_control_loses_no_use(arena, counts, keys):
+async def test_a_successor_of_control_loses_no_use(arena, counts, keys):
     use(counts, 1)
     Usage(arena, keys).count()  # and ended before it wrote
     usage = Usage(arena, keys)
     usage.count()
-    usage.write()
+    await usage.write()
     assert last_used(keys) == {"ann": NOW, "bob": None}
 
 
-def test_an_older_use_takes_nothing_back(arena, counts, keys):
+async def test_an_older_use_takes_nothing_back(arena, counts, keys):
     usage = Usage(arena, keys)
     usage.note(1)  # on the control port, now
     use(counts, 1)
     usage.count()
-    usage.write()
+    await usage.write()
     assert time.time() - (last_used(keys)["ann"] or 0.0) < 60
 
 
-def test_a_use_that_cannot_be_written_is_written_the_next_time(arena, counts, keys, tmp_path):
+async def test_a_use_that_cannot_be_written_is_written_the_next_time(arena, counts, keys, tmp_path):
     usage = Usage(arena, keys)
     use(counts, 1)
     usage.count()
     (tmp_path / "home").rename(tmp_path / "away")
     with pytest.raises(StoreFailed):
-        usage.write()
+        await usage.write()
     (tmp_path / "away").rename(tmp_path / "home")
-    usage.write()
+    await usage.write()
     assert last_used(keys)["ann"] == NOW
 
 
-def test_each_series_is_told_by_the_name_of_its_key(arena, counts, keys):
+async def test_each_series_is_told_by_the_name_of_its_key(arena, counts, keys):
     use(counts, 1)
     use(counts, 0)
     counts.series(2, "", 0)[0] += 3
     counts.mark()
-    requests, seen = Usage(arena, keys).by_name()
+    requests, seen = await Usage(arena, keys).by_name()
     assert requests == [
         (("ann", "m", "1"), 1.0),
         (("bob", "", ""), 3.0),
         (("token", "m", "1"), 1.0),
     ]
     assert seen == [(labels, NOW) for labels, _ in requests]
+
+
+async def test_a_use_that_comes_while_others_are_written_is_written_the_next_time(
+    arena, counts, keys
+):
+    usage = Usage(arena, keys)
+    usage.note(1)
+    writing = asyncio.create_task(usage.write())
+    await asyncio.sleep(0)  # it has begun, and waits for its thread
+    usage.note(2)
+    await writing
+    assert last_used(keys)["bob"] is None
+    await usage.write()
+    assert last_used(keys)["bob"] is not None

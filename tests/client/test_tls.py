@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from gateway.client import Client
-from gateway.client.certificates import context
+from gateway.client.tls import context
 from gateway.errors import ConfigInvalid
 from tests.certificates import PEM, Authority
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gateway.client.certificates import Cert
+    from gateway.client.tls import Cert
 
 CACERT, CLIENT_CERT, CLIENT_KEY = "PENSTOCK_CACERT", "PENSTOCK_CLIENT_CERT", "PENSTOCK_CLIENT_KEY"
 

@@ -1,0 +1,74 @@
+"""Who may call: keys go from the store to this process and the workers.
+
+Knows the store's keys, the table that carries them, and that callers known by a certificate follow
+the same clock. Knows nothing of requests or uses. A change that any process makes reaches every
+worker in a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from gateway.access.keyring import Keyring
+from gateway.control.certificate_table import CertificateTable
+from gateway.control.keys import Changed, Keys
+from gateway.control.store import Store
+from gateway.control.tables import Tables
+
+# A revoked key is to stop within a second in every worker; looking costs microseconds.
+LOOK_S = 0.2
+# What expired is let go no more often than this.
+LET_GO_S = 10.0
+
+
+class KeyTable:
+    """Lives on control's event loop; `keyring` knows what workers know."""
+
+    def __init__(
+        self,
+        store: Store,
+        keys: Keys,
+        keyring: Keyring,
+        certificates: CertificateTable,
+        tables: Tables | None,
+    ) -> None:
+        """`tables` carries keys to the workers; None where they ask for none."""
+        self.keyring = keyring
+        self.certificates = certificates
+        self._store = store
+        self._keys = keys
+        self._tables = tables
+        self._version: int | None = None
+        self._looked_at = 0.0  # by the clock that keys expire by
+        self._due = 0.0  # monotonic
+        self._seen = -1
+        self._refreshing = asyncio.Lock()
+
+    async def refresh(self) -> None:
+        """Brings everybody to what the store says now."""
+        async with self._refreshing:
+            now, before = time.time(), self._looked_at
+            # Of a clock that was set back everything is asked: what had expired may be good again.
+            since = None if now < before else self._version
+            found = await asyncio.to_thread(self._keys.changed, since, before)
+            self._looked_at, self._due = now, time.monotonic() + LET_GO_S
+            self._follow(found, whole=since is None)
+            await self.certificates.refresh()
+
+    def _follow(self, found: Changed, whole: bool) -> None:
+        rows, dropped = found.rows, found.dropped
+        if whole:
+            dropped = [one for one in self.keyring.digests if one not in rows]
+        if rows or dropped:
+            self.keyring.change(rows, dropped)
+        if self._tables is not None and (whole or found.version != self._version or dropped):
+            self._tables.publish("keys", found.version, rows, dropped)
+        self._version = found.version
+
+    async def look(self) -> None:
+        """Refreshes if anybody has changed the store, or if it is time to let go what expired."""
+        seen = self._store.data_version()
+        if seen != self._seen or time.monotonic() >= self._due:
+            await self.refresh()
+            self._seen = seen  # what changed since is another number at the next look

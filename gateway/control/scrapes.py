@@ -1,0 +1,119 @@
+"""Answers a scrape: gathers what the rooms of control have to tell, and renders it.
+
+Knows which room tells what. Knows nothing of formats or of the arena's words.
+
+What the event loop owns is gathered on it; reading counters and writing text is a thread's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import dataclasses
+import os
+from collections.abc import Callable
+
+import onnxruntime as ort
+
+from gateway import __version__
+from gateway.config import Metrics as Settings
+from gateway.control import drift_metrics, views
+from gateway.control.gauges import Reading
+from gateway.control.key_usage import Usage
+from gateway.control.links import Links
+from gateway.control.metrics import Info, Metrics
+from gateway.control.monitoring import Monitoring
+from gateway.control.port import Counts
+from gateway.control.port_certificates import PortCertificates
+from gateway.control.tracing import Export
+from gateway.control.troubles import Troubles
+from gateway.plan import Plan
+
+
+class Scrapes:
+    """Lives on control's event loop."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        plan: Callable[[], Plan],
+        settings: Callable[[], Settings],
+        monitoring: Monitoring,
+        usage: Usage,
+        links: Links,
+        certificates: PortCertificates,
+        export: Export | None,
+        port: Counts,
+        troubles: Troubles,
+    ) -> None:
+        """Takes its collaborators.
+
+        Args:
+            metrics: renders.
+            plan: the newest.
+            settings: those in force.
+            monitoring: drift and alarms.
+            usage: of keys.
+            links: to the workers.
+            certificates: of the ports.
+            export: of traces, where there is one.
+            port: what connections of the control port count.
+            troubles: told of what fails again and again.
+        """
+        self._metrics = metrics
+        self._plan = plan
+        self._settings = settings
+        self._monitoring = monitoring
+        self._usage = usage
+        self._links = links
+        self._certificates = certificates
+        self._export = export
+        self._port = port
+        self._troubles = troubles
+
+    async def render(self, accept: str, triton: bool) -> tuple[bytes, str]:
+        """The body and its content type.
+
+        Args:
+            accept: which formats are taken.
+            triton: Triton's names, too.
+        """
+        reading = await self._drift()
+        info = await self._info()
+        return await asyncio.to_thread(self._text, info, reading, self._settings(), accept, triton)
+
+    async def _drift(self) -> Reading:
+        try:
+            reading = await self._monitoring.gauges.fresh()
+        except Exception as error:  # what fails must not hide what else there is to see
+            self._troubles.met("figures of drift", error)
+            return Reading((), 0.0)
+        self._troubles.over("figures of drift")
+        return reading
+
+    async def _info(self) -> Info:
+        requests, seen = await self._usage.by_name()
+        plan = self._plan()
+        return Info(
+            version=__version__,
+            onnxruntime=ort.__version__,
+            providers=tuple(ort.get_available_providers()),
+            plan=plan.number,
+            supervisor=os.getppid(),
+            models=dict(collections.Counter(line["state"] for line in views.models(plan))),
+            refused=[len(refused) for refused in self._links.refused],
+            key_requests=requests,
+            key_last_seen=seen,
+            certificates=self._certificates.facts(),
+            traced={} if self._export is None else self._export.counts,
+            alerts_firing=self._monitoring.alerting.firing(),
+            alert_deliveries=list(self._monitoring.deliveries.counts.items()),
+            connections=self._port.open,
+            port_refusals=dict(self._port.refusals),
+        )
+
+    def _text(
+        self, info: Info, reading: Reading, settings: Settings, accept: str, triton: bool
+    ) -> tuple[bytes, str]:
+        drift = drift_metrics.families(reading.evaluated, settings, reading.took_s)
+        return self._metrics.render(dataclasses.replace(info, drift=drift), accept, triton)
