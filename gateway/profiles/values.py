@@ -100,6 +100,7 @@ class Column:
         counts: (bins,) int64, how many values of the reference each bin holds.
         specials: values in no bin.
         moments: of finite values; all None for strings.
+        whole: of floating-point numbers: every finite value is a whole one. Not said of others.
     """
 
     name: str
@@ -111,6 +112,7 @@ class Column:
     counts: Array
     specials: Specials = Specials()
     moments: Moments = Moments()
+    whole: bool = False
 
     def __post_init__(self) -> None:
         for array in (self.edges, self.counts):
