@@ -113,6 +113,11 @@ class Kept:
     categories: Sequence[str] = ()
 
     @property
+    def contract(self) -> Agreed | None:
+        """There is none before there is a profile."""
+        return None
+
+    @property
     def blocks(self) -> tuple[int, ...]:
         """Every block that is counted into."""
         return (self.block,)

@@ -116,7 +116,7 @@ class Sketches:
         door: Enforced | None = None
         for taken, prepared in ready:
             takers.append(self._taker(taken, prepared, signature))
-            if prepared.terms is not None and (agreed := _agreed(taken)) is not None:
+            if prepared.terms is not None and (agreed := taken.contract) is not None:
                 slot = self._slot(agreed.block)
                 if agreed.policy == OBSERVE:
                     takers.append(Observed(prepared.terms, signature, slot))
@@ -148,10 +148,6 @@ class Sketches:
             del self._slots[block]
 
 
-def _agreed(taken: Taken) -> Agreed | None:
-    return None if isinstance(taken, Kept) else taken.contract
-
-
 def _ready(wanted: tuple[Taken, ...], signature: Signature) -> Ready:
     """On a thread.
 
@@ -159,7 +155,7 @@ def _ready(wanted: tuple[Taken, ...], signature: Signature) -> Ready:
         ProfileInvalid: one of them cannot be read, or is of another model.
     """
     return tuple(
-        (one, Prepared(_frames(one, signature), _terms(_agreed(one), signature))) for one in wanted
+        (one, Prepared(_frames(one, signature), _terms(one.contract, signature))) for one in wanted
     )
 
 
@@ -182,9 +178,9 @@ def _terms(agreed: Agreed | None, signature: Signature) -> Terms | None:
     if agreed is None:
         return None
     try:
-        contract = contract_document.read(Path(agreed.path).read_bytes())
+        contract = contract_document.load(Path(agreed.path))
         check_contract(contract, signature)
         return Terms(contract, signature)
-    except (OSError, ContractInvalid, ValueError) as error:
+    except (ContractInvalid, ValueError) as error:
         log.error("contract %s holds for nobody: %s", agreed.digest[:12], error)
         return None

@@ -13,6 +13,7 @@ from gateway.cli.serve import add_home
 from gateway.errors import NotFound, Unavailable
 
 MAX_SHOWN = 40
+MAX_NAMED = 8
 DRIFTED = 3  # not 1, which a server that is away gives: whoever watches must tell them apart
 HEAD = (
     *("ROWS", "PSI", "NULL P95", "KS", "LOG10 E", "MEAN", "MISSING"),
@@ -93,10 +94,20 @@ def print_report(found: dict[str, Any], shown: int | None = MAX_SHOWN) -> None:
         say("some 20 s of traffic and 200 rows are needed before anything is said")
     if found["skipped_rows"]:
         say(f"{found['skipped_rows']} rows could not be counted")
+    if (contract := found.get("contract")) and contract["violations"]:
+        say(_broken(contract))
     for title, lines in (("FEATURE", found["features"]), ("OUTPUT", found["outputs"])):
         if lines:
             say()
             _print(title, sorted(lines, key=_alarm), shown)
+
+
+def _broken(contract: dict[str, Any]) -> str:
+    """What inputs broke of the contract, the most frequent first."""
+    lines = sorted(contract["violations"], key=lambda one: -one["count"])
+    named = ", ".join(f"{one['feature']}={one['rule']}:{one['count']}" for one in lines[:MAX_NAMED])
+    more = f", and {len(lines) - MAX_NAMED} more" if len(lines) > MAX_NAMED else ""
+    return f"contract ({contract['policy']}), since the server started: {named}{more}"
 
 
 def _print(title: str, lines: list[dict[str, Any]], shown: int | None) -> None:

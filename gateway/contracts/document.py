@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -75,6 +76,23 @@ def read(given: bytes | str) -> Contract:
     whole.no_more()
     whole.unique("tensors", [tensor.name for tensor in contract.tensors])
     return contract
+
+
+def load(path: Path) -> Contract:
+    """The contract in a file.
+
+    Raises:
+        ContractInvalid: there is none.
+    """
+    try:
+        with path.open("rb") as stream:
+            given = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ContractInvalid(f"{path}: {error.strerror}") from error
+    try:
+        return read(given)
+    except ContractInvalid as error:
+        raise ContractInvalid(f"{path}: {error}") from error
 
 
 class _Fields(Fields):

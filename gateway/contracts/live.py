@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from gateway.contracts.values import RULES, Choice, Column, Contract, Range, Tensor, names_of
-from gateway.profiles.document import short
+from gateway.contracts.values import RULES, Choice, Column, Contract, Tensor, names_of
+from gateway.contracts.words import MAX_TEXT, number, wanted
 from gateway.profiles.live import Ids, Matrix, Numbers
 from gateway.profiles.values import STRING
 from gateway.tensors import Array, Signature
@@ -24,8 +24,6 @@ Inputs = Sequence[Array | None]
 
 # Of what is said to a client, which sent the names and values itself, or may not know them.
 MAX_NAMED: Final = 8
-MAX_TEXT: Final = 64
-_MAX_LISTED: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +98,9 @@ class Terms:
         place, rule = divmod(breach, contracts.RULES)
         row, column = divmod(place, len(tensor.columns))
         name = self.names[tensor.start // contracts.RULES + column][:MAX_TEXT]
-        wanted = _wanted(tensor.columns[column], rule, tensor.type)
+        said = wanted(tensor.columns[column], rule)
         got = _got(tensor, inputs, matrix, row, column)
-        first = f"row {row}, feature '{name}': expected {wanted}, got {got}"
+        first = f"row {row}, feature '{name}': expected {said}, got {got}"
         return Finding(counts, first, self._summary(counts))
 
     def _summary(self, counts: Words) -> str:
@@ -161,43 +159,9 @@ def _compiled(column: Column, type_: str) -> terms.ColumnTerms:
     return terms.Bounded(column.min, column.max, flags)
 
 
-# ---- words for people ----------------------------------------------------------------------------
-
-
-def _wanted(column: Column, rule: int, type_: str) -> str:
-    if isinstance(column, Choice):
-        if rule == contracts.MISSING:
-            return "a value"
-        known = ", ".join(repr(one)[:MAX_TEXT] for one in column.categories[:_MAX_LISTED])
-        return f"one of {known or 'none'}" + (
-            ", ..." if len(column.categories) > _MAX_LISTED else ""
-        )
-    said = {
-        contracts.MISSING: "a number",
-        contracts.INFINITE: "a finite number",
-        contracts.FRACTION: "a whole number",
-    }
-    return said.get(rule) or _range(column, type_)
-
-
-def _range(column: Range, type_: str) -> str:
-    low, high = _number(column.min, type_), _number(column.max, type_)
-    if column.min is None:
-        return f"at most {high}"
-    if column.max is None:
-        return f"at least {low}"
-    return low if column.min == column.max else f"{low} to {high}"
-
-
-def _number(value: Any, type_: str) -> str:
-    if type_ == "float32" and value is not None:
-        return repr(short(np.float32(value)))
-    return repr(value)
-
-
 def _got(tensor: _Tensor, inputs: Inputs, matrix: Array, row: int, column: int) -> str:
     if tensor.type != STRING:
-        return _number(matrix[row, column].item(), tensor.type)
+        return number(matrix[row, column])
     value = tensor.array(inputs).reshape(len(matrix), -1)[row, column]
     if isinstance(value, bytes):
         value = value[: 4 * MAX_TEXT].decode(errors="replace")

@@ -6,6 +6,7 @@ Knows parameters and answers. Knows nothing of how figures are made.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any
 
@@ -18,8 +19,16 @@ from gateway.drift.history import MAX_WINDOW_S, MIN_WINDOW_S
 from gateway.errors import InvalidParameter, NotFound
 
 
-def operations(drift: Drift, counting: Executor) -> tuple[Operation, ...]:
-    """The table; `counting` is the one thread that histories are read and written on."""
+def operations(
+    drift: Drift, counting: Executor, breaches: Callable[[str, int], dict[str, Any] | None]
+) -> tuple[Operation, ...]:
+    """The table.
+
+    Args:
+        drift: makes reports.
+        counting: the one thread that histories are read and written on.
+        breaches: what a version's inputs broke of its contract; None: it has none. Blocks.
+    """
 
     async def show_drift(asked: Asked) -> Any:
         query: DriftQuery = asked.query
@@ -33,7 +42,7 @@ def operations(drift: Drift, counting: Executor) -> tuple[Operation, ...]:
             )
         path: VersionPath = asked.path
         bins = query.bins == "1"
-        return await asyncio.get_running_loop().run_in_executor(
+        report = await asyncio.get_running_loop().run_in_executor(
             counting,
             drift.report,
             path.model,
@@ -43,6 +52,8 @@ def operations(drift: Drift, counting: Executor) -> tuple[Operation, ...]:
             bins,
             rolling_s,
         )
+        found = await asyncio.to_thread(breaches, path.model, path.version)
+        return {**report, "contract": found}
 
     return (
         Operation(

@@ -26,6 +26,7 @@ from gateway.access.tokens import token_verifier
 from gateway.control import (
     audit_operations,
     config_operations,
+    contract_metrics,
     drift_metrics,
     key_operations,
     views,
@@ -55,6 +56,7 @@ from gateway.control.planner import Planner
 from gateway.control.port import Port
 from gateway.control.recorder import Recorder
 from gateway.control.registry import Registry
+from gateway.control.releases import Releases
 from gateway.control.revisions import Revisions
 from gateway.control.self_references import SelfReferences
 from gateway.control.store import Store
@@ -119,7 +121,7 @@ class Control:
         self._store = Store(self._launch.home)
         self._registry = Registry(self._store, self._launch.home)
         own = SelfReferences(self._store, self._launch.home, by_itself())
-        self._sources = Sources(self._launch.files, self._registry, own)
+        releases = Releases(self._store, self._launch.home, by_itself())
         self._troubles = Troubles()
         self._recorder = Recorder(self._store, self._troubles)
         self._in_force = InForce(Revisions(self._store), self._launch)
@@ -138,9 +140,13 @@ class Control:
             self._store,
             self._launch.home,
             own,
+            releases,
             lambda: self._in_force.config,
             lambda: self._planner.memory.plan,
             self._troubles,
+        )
+        self._sources = Sources(
+            self._launch.files, self._registry, own, self._monitoring.contracts.released
         )
         self._planner = Planner(
             memory,
@@ -250,7 +256,7 @@ class Control:
                 self._planner.hints,
             ),
             *key_operations.operations(self._keys, self._access.refresh),
-            *self._monitoring.operations(),
+            *self._monitoring.operations(self._planner.apply),
         )
         self._port = port = Port(
             build_app(table, self._known()),
@@ -372,6 +378,10 @@ class Control:
             connections=self._port.counts.open,
             port_refusals=self._port.counts.refusals,
             drift=drift_metrics.families(reading.evaluated, settings, reading.took_s),
+            contracts=contract_metrics.families(
+                self._monitoring.contracts.breaches(self._planner.memory.plan),
+                settings.max_features,
+            ),
         )
         return self._metrics.render(info, accept, triton)
 

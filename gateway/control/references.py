@@ -13,11 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.contracts.values import Contract
 from gateway.control.blocks import Blocks
 from gateway.errors import ArenaFull, GatewayError
 from gateway.models import content
 from gateway.monitor import layout
-from gateway.plan import Kept, Watched
+from gateway.plan import Agreed, Kept, Watched
 from gateway.profiles import beside, document
 from gateway.profiles.live import block_words
 from gateway.profiles.values import Profile
@@ -40,6 +41,23 @@ class Reference:
     digest: str
     profile: Profile
     words: int
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """A contract as it was read, and what becomes of what breaks it.
+
+    Attributes:
+        path: its file.
+        digest: of the contract.
+        contract: itself.
+        policy: `observe`, `warn` or `reject`.
+    """
+
+    path: Path
+    digest: str
+    contract: Contract
+    policy: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +107,11 @@ def _reference(path: Path) -> Reference | None:
 
 
 def watched(
-    blocks: Blocks, name: str, version: int, reference: Reference | None
+    blocks: Blocks,
+    name: str,
+    version: int,
+    reference: Reference | None,
+    agreed: Agreed | None = None,
 ) -> tuple[Watched, ...]:
     """What a version is counted into, with a block for it; nothing where there is no room."""
     if reference is None:
@@ -100,7 +122,7 @@ def watched(
     except GatewayError as error:
         log.error("model '%s' version %d is not watched: %s", name, version, error)
         return ()
-    return (Watched(reference.digest, str(reference.path), block),)
+    return (Watched(reference.digest, str(reference.path), block, agreed),)
 
 
 def kept(blocks: Blocks, name: str, version: int, wish: Wish) -> tuple[Kept, ...]:
