@@ -25,17 +25,20 @@ from pathlib import Path
 from gateway.catalogue import Served
 from gateway.config import OBSERVE, REJECT
 from gateway.contracts import document as contract_document
+from gateway.contracts.cover import covers
 from gateway.contracts.fit import check_fit as check_contract
 from gateway.contracts.live import Terms
 from gateway.errors import ContractInvalid, ProfileInvalid
 from gateway.monitor.arena import TICK, Arena
 from gateway.monitor.contracts import Enforced, Observed
 from gateway.monitor.first_rows import FirstRows
-from gateway.monitor.sketch import Sketch, Slot, Taker
+from gateway.monitor.sketch import Sketch, Taker
+from gateway.monitor.slot import Slot
 from gateway.plan import Agreed, Kept, Plan, Taken
 from gateway.profiles import document
 from gateway.profiles.fit import check_fit
 from gateway.profiles.live import Counted, counted
+from gateway.profiles.values import Profile
 from gateway.tensors import Signature
 
 log = logging.getLogger("penstock.worker")
@@ -48,10 +51,12 @@ class Prepared:
     Attributes:
         frames: of the profile; none of first rows.
         terms: of the contract, where there is one that can be used.
+        covered: it takes whatever is not unusual to the profile.
     """
 
     frames: tuple[Counted, ...] = ()
     terms: Terms | None = None
+    covered: bool = False
 
 
 Ready = tuple[tuple[Taken, Prepared], ...]
@@ -115,20 +120,19 @@ class Sketches:
         takers: list[Taker] = []
         door: Enforced | None = None
         for taken, prepared in ready:
-            takers.append(self._taker(taken, prepared, signature))
-            if prepared.terms is not None and (agreed := taken.contract) is not None:
-                slot = self._slot(agreed.block)
-                if agreed.policy == OBSERVE:
-                    takers.append(Observed(prepared.terms, signature, slot))
+            slot, observed = self._slot(taken.block), None
+            if isinstance(taken, Kept):
+                kept = FirstRows(signature, slot, taken.rows, taken.names, taken.categories)
+                takers.append(kept)
+                continue
+            if taken.contract is not None and prepared.terms is not None:
+                policy, its = taken.contract.policy, self._slot(taken.contract.block)
+                if policy == OBSERVE:
+                    observed = Observed(prepared.terms, its, prepared.covered)
                 else:
-                    door = Enforced(prepared.terms, slot, agreed.policy == REJECT)
+                    door = Enforced(prepared.terms, its, slot, policy == REJECT)
+            takers.append(Sketch(prepared.frames, slot, self._tick, observed=observed))
         self._replace(served, tuple(takers), door)
-
-    def _taker(self, taken: Taken, prepared: Prepared, signature: Signature) -> Taker:
-        slot = self._slot(taken.block)
-        if isinstance(taken, Kept):
-            return FirstRows(signature, slot, taken.rows, taken.names, taken.categories)
-        return Sketch(prepared.frames, slot, self._tick)
 
     def _slot(self, block: int) -> Slot:
         slot = self._slots.get(block)
@@ -154,33 +158,35 @@ def _ready(wanted: tuple[Taken, ...], signature: Signature) -> Ready:
     Raises:
         ProfileInvalid: one of them cannot be read, or is of another model.
     """
-    return tuple(
-        (one, Prepared(_frames(one, signature), _terms(one.contract, signature))) for one in wanted
-    )
+    return tuple((one, _prepared(one, signature)) for one in wanted)
 
 
-def _frames(watched: Taken, signature: Signature) -> tuple[Counted, ...]:
+def _prepared(watched: Taken, signature: Signature) -> Prepared:
     if isinstance(watched, Kept):
-        return ()
+        return Prepared()
     try:
         profile = document.read(Path(watched.path).read_bytes())
     except OSError as error:
         raise ProfileInvalid(f"profile {watched.digest[:12]}: {error.strerror}") from error
     check_fit(profile, signature)
     try:
-        return counted(profile, signature)
+        frames = counted(profile, signature)
     except ValueError as error:
         raise ProfileInvalid(f"profile {watched.digest[:12]}: {error}") from error
+    return _agreed(Prepared(frames), watched.contract, profile, signature)
 
 
-def _terms(agreed: Agreed | None, signature: Signature) -> Terms | None:
-    """Without those that cannot be used the model serves on, and its values are counted."""
+def _agreed(
+    prepared: Prepared, agreed: Agreed | None, profile: Profile, signature: Signature
+) -> Prepared:
+    """With the contract; without one that cannot be used, values are counted all the same."""
     if agreed is None:
-        return None
+        return prepared
     try:
         contract = contract_document.load(Path(agreed.path))
         check_contract(contract, signature)
-        return Terms(contract, signature)
+        terms = Terms(contract, signature)
     except (ContractInvalid, ValueError) as error:
         log.error("contract %s holds for nobody: %s", agreed.digest[:12], error)
-        return None
+        return prepared
+    return Prepared(prepared.frames, terms, covers(contract, profile))

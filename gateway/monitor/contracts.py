@@ -2,7 +2,8 @@
 
 Knows terms, and a block of the arena. Knows nothing of requests' bytes or of how answers look.
 
-    Observed    counts each batch after its answers, as a sketch does: a taker of batches
+    Observed    counts each batch after its answers, beside the sketch, which knows most that
+                cannot break anything
     Enforced    examines each request before it is queued: `warn` lets it pass, `reject` does not
 
 Both count into one block, whose words stand in the order of the contract's columns and of
@@ -19,8 +20,7 @@ from functools import partial
 from gateway.contracts.live import Finding, Inputs, Terms
 from gateway.errors import ContractViolated
 from gateway.monitor import layout
-from gateway.monitor.sketch import Arrays, Slot, Taker, light_rows
-from gateway.tensors import Signature
+from gateway.monitor.slot import Slot
 
 log = logging.getLogger("penstock.worker")
 
@@ -28,31 +28,64 @@ Examined = Finding | bool
 """What a request breaks; True: nothing; False: it could not be examined."""
 
 
-class Observed(Taker):
-    """Counts the batches of one deployment."""
+class Observed:
+    """Counts the batches of one deployment, beside its sketch."""
 
-    def __init__(self, terms: Terms, signature: Signature, slot: Slot) -> None:
-        """Begins to count."""
-        super().__init__(slot, light_rows([spec.shape for spec in signature.inputs]))
+    def __init__(self, terms: Terms, slot: Slot, covered: bool) -> None:
+        """Begins to count.
+
+        Args:
+            terms: of the contract.
+            slot: of its block.
+            covered: what is not unusual to the sketch cannot break the contract.
+        """
         self._terms = terms
+        self._slot = slot
+        self._counts = slot.words[layout.CONTRACT_FIRST :][: terms.words]
+        self._covered = covered
+        self._complained = False
+        slot.use()
 
-    def _add(self, inputs: Arrays, outputs: Arrays, rows: int) -> int:
-        try:
-            self._terms.count(inputs, self._words[layout.CONTRACT_FIRST :][: self._terms.words])
-        except Exception:
-            self._complain()
-            return rows
-        self._words[layout.CONTRACT_ROWS] += rows
-        return 0
+    def close(self) -> None:
+        """Counts no more."""
+        self._slot.leave()
+
+    def add(self, inputs: Inputs, rows: int, unusual: int) -> None:
+        """Takes a batch; called where and when the sketch counts it. Never raises.
+
+        Args:
+            inputs: in the signature's order.
+            rows: of the batch.
+            unusual: how many of its values are in no bin or outside the reference's range.
+        """
+        words = self._slot.words
+        if unusual or not self._covered:
+            try:
+                self._terms.count(inputs, self._counts)
+            except Exception:
+                words[layout.SKETCH_SKIPPED] += rows
+                if not self._complained:
+                    self._complained = True
+                    log.exception("a batch could not be held against its contract, nor will others")
+                return
+        words[layout.CONTRACT_ROWS] += rows
 
 
 class Enforced:
     """Examines the requests of one deployment."""
 
-    def __init__(self, terms: Terms, slot: Slot, rejects: bool) -> None:
-        """Begins to examine; `rejects`: what breaks the contract is refused."""
+    def __init__(self, terms: Terms, slot: Slot, counting: Slot, rejects: bool) -> None:
+        """Begins to examine.
+
+        Args:
+            terms: of the contract.
+            slot: of its block.
+            counting: the sketch's, beside which batches of an earlier policy may still be counted.
+            rejects: what breaks the contract is refused.
+        """
         self._terms = terms
         self._slot = slot
+        self._counting = counting
         self._rejects = rejects
         self._complained = False
         slot.use()
@@ -84,10 +117,10 @@ class Enforced:
         Raises:
             ContractViolated: it is refused; the message names row, feature, wanted and got.
         """
-        if self._slot.busy:  # batches of an earlier policy are still being counted
-            self._slot.line_up(partial(self._count, examined, rows), rows, 0)
-        elif skipped := self._count(examined, rows):
-            self._slot.words[layout.SKETCH_SKIPPED] += skipped
+        if self._counting.busy:
+            self._counting.line_up(partial(self._count, examined, rows), 0, 0)
+        else:
+            self._count(examined, rows)
         if isinstance(examined, bool):
             return ""
         if self._rejects:
@@ -95,12 +128,10 @@ class Enforced:
         return examined.summary
 
     def _count(self, examined: Examined, rows: int) -> int:
-        """How many rows were not examined."""
-        if examined is False:
-            return rows
+        """None of the sketch's rows is skipped because of it."""
         words = self._slot.words
-        words[layout.CONTRACT_ROWS] += rows
-        if examined is not True:
+        words[layout.SKETCH_SKIPPED if examined is False else layout.CONTRACT_ROWS] += rows
+        if not isinstance(examined, bool):
             words[layout.CONTRACT_FIRST :][: self._terms.words] += examined.counts
         return 0
 

@@ -47,7 +47,7 @@ class Counted:
     output: bool
     index: int
     matrix: Matrix
-    count: Callable[..., None]
+    count: Callable[..., int]
 
 
 def block_words(profile: Profile) -> int:

@@ -206,7 +206,9 @@ async def test_a_version_goes_by_the_rules_of_its_release(world, receiver):
         assert at.alerting.firing() == [(("busy", "critical", "m", "1"), 1.0)]
         at.released = None  # the configuration knows no such rule
         await at.seconds(5)
+        await at.sent()
         assert at.states() == {"busy": "resolved"}
+        assert [post.json()["status"] for post in receiver.posts] == ["firing", "resolved"]
 
 
 async def test_alertmanager_hears_of_an_alarm_again_and_again(world, receiver):

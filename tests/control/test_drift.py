@@ -16,7 +16,8 @@ from gateway.control.sketches import Sketches
 from gateway.drift.reference import Reference
 from gateway.monitor import layout
 from gateway.monitor.arena import TICK, Arena
-from gateway.monitor.sketch import Sketch, Slot
+from gateway.monitor.sketch import Sketch
+from gateway.monitor.slot import Slot
 from gateway.profiles.live import block_words, counted, places
 from tests.monitor.watching import SIGNATURE, profile_of, rows
 

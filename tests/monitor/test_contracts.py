@@ -6,19 +6,24 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Event
 
 import numpy as np
 import pytest
 
+from gateway.contracts.cover import covers
+from gateway.contracts.inference import infer
 from gateway.contracts.live import Terms
 from gateway.contracts.values import RULES, Choice, Contract, Range, Tensor
 from gateway.errors import ContractViolated
 from gateway.monitor import layout
-from gateway.monitor.arena import Arena
+from gateway.monitor.arena import TICK, Arena
 from gateway.monitor.contracts import Enforced, Observed, block_words
-from gateway.monitor.sketch import Slot
-from tests.monitor.watching import SIGNATURE
+from gateway.monitor.sketch import Sketch
+from gateway.monitor.slot import Slot
+from gateway.profiles import live
+from tests.monitor.watching import SIGNATURE, profile_of, rows
 
 CONTRACT = Contract(
     (
@@ -64,11 +69,11 @@ BROKEN = {"age=missing": 1, "age=below": 1, "age=above": 1, "age=fraction": 1, "
 
 
 def test_every_policy_counts_the_same(slot):
-    Observed(TERMS, SIGNATURE, slot).count(GIVEN, [], 6)
+    Observed(TERMS, slot, covered=False).add(GIVEN, 6, 0)
     assert (counted(slot), slot.words[layout.CONTRACT_ROWS]) == (BROKEN, 6)
     for rejects in (False, True):
         slot.words[:] = 0
-        door = Enforced(TERMS, slot, rejects)
+        door = Enforced(TERMS, slot, slot, rejects)
         try:
             door.settle(door.examine(GIVEN), 6)
         except ContractViolated:
@@ -76,35 +81,70 @@ def test_every_policy_counts_the_same(slot):
         assert (counted(slot), slot.words[layout.CONTRACT_ROWS]) == (BROKEN, 6)
 
 
+PROFILE = profile_of(*rows(np.random.default_rng(1), 500))
+
+
+@pytest.mark.parametrize("edit", [None, "narrower"])
+def test_a_sketch_that_knows_the_range_leaves_out_no_breach(slot, pool, edit):
+    contract = infer(PROFILE)
+    if edit:
+        first = contract.tensors[0]
+        narrow = tuple(Range(column.name, -0.5, 100.0) for column in first.columns)
+        contract = Contract((replace(first, columns=narrow), *contract.tensors[1:]))
+    assert covers(contract, PROFILE) == (edit is None)
+    terms = Terms(contract, SIGNATURE)
+    arena = Arena.create(1)
+    block = arena.allocate(layout.SKETCH, "m/1//all/d", live.block_words(PROFILE))
+    counts = Slot(arena.array(block, 0), pool)
+    observed = Observed(terms, slot, covers(contract, PROFILE))
+    tick = arena.control_row[TICK : TICK + 1]
+    sketch = Sketch(live.counted(PROFILE, SIGNATURE), counts, tick, observed=observed)
+    by_hand = np.zeros(terms.words, np.int64)
+    rng = np.random.default_rng(2)
+    for _ in range(200):
+        given, outputs = rows(rng, 4)
+        given[0][rng.random((4, 2)) < 0.02] = rng.choice([np.nan, np.inf, -9, 9])
+        given[1][rng.random((4, 1)) < 0.02] = b"pilot"
+        sketch.count(given, outputs, 4)
+        terms.count(given, by_hand)
+    assert by_hand.sum() > 20
+    words = slot.words[layout.CONTRACT_FIRST :][: terms.words]
+    assert words.tolist() == by_hand.tolist()
+    assert (slot.words[layout.CONTRACT_ROWS], slot.words[layout.SKETCH_HELD]) == (800, 1)
+    sketch.close()
+    assert slot.words[layout.SKETCH_HELD] == 0
+    arena.close()
+
+
 def test_what_keeps_to_it_passes_both_doors_in_silence(slot):
     for rejects in (False, True):
-        door = Enforced(TERMS, slot, rejects)
+        door = Enforced(TERMS, slot, slot, rejects)
         assert door.settle(door.examine(inputs((1, 2, 3))), 3) == ""
     assert (counted(slot), slot.words[layout.CONTRACT_ROWS]) == ({}, 6)
 
 
 def test_a_warning_names_features_rules_and_how_often(slot):
-    door = Enforced(TERMS, slot, rejects=False)
+    door = Enforced(TERMS, slot, slot, rejects=False)
     assert door.settle(door.examine(inputs((1, 200, 300))), 3) == "age=above:2"
 
 
 def test_a_refusal_names_row_feature_wanted_and_got(slot):
-    door = Enforced(TERMS, slot, rejects=True)
+    door = Enforced(TERMS, slot, slot, rejects=True)
     with pytest.raises(ContractViolated) as one:
         door.settle(door.examine(inputs((1, 200, 3))), 3)
-    assert str(one.value) == "contract: row 1, feature 'age': expected 0.0 to 100.0, got 200.0"
+    assert str(one.value) == "contract: row 1, feature 'age': expected 0 to 100, got 200.0"
     with pytest.raises(ContractViolated, match="; and 2 more: age=above:2, job=unseen:1"):
         door.settle(door.examine(inputs((1, 200, 300), (b"clerk", b"clerk", b"x"))), 3)
 
 
 def test_what_cannot_be_examined_passes_and_is_counted_and_told_once(slot, caplog):
     wrong = [np.zeros((4, 5), np.float32), np.zeros((4, 1), object)]
-    door = Enforced(TERMS, slot, rejects=True)
+    door = Enforced(TERMS, slot, slot, rejects=True)
     with caplog.at_level(logging.ERROR):
         assert [door.settle(door.examine(wrong), 4) for _ in range(3)] == ["", "", ""]
-        observed = Observed(TERMS, SIGNATURE, slot)
+        observed = Observed(TERMS, slot, covered=True)
         for _ in range(2):
-            observed.count(wrong, [], 4)
+            observed.add(wrong, 4, 1)
     assert len(caplog.records) == 2
     assert slot.words[layout.SKETCH_SKIPPED] == 20
     assert slot.words[layout.CONTRACT_ROWS] == 0
@@ -113,8 +153,8 @@ def test_what_cannot_be_examined_passes_and_is_counted_and_told_once(slot, caplo
 @pytest.mark.anyio
 async def test_a_door_counts_behind_batches_that_a_thread_still_counts(slot, pool):
     held = Event()
-    slot.line_up(lambda: int(not held.wait(60)), 1, 0)
-    door = Enforced(TERMS, slot, rejects=False)
+    slot.line_up(lambda: int(not held.wait(60)), 0, 0)
+    door = Enforced(TERMS, slot, slot, rejects=False)
     assert door.settle(door.examine(inputs((200,))), 1) == "age=above:1"
     assert counted(slot) == {}
     held.set()
@@ -124,7 +164,7 @@ async def test_a_door_counts_behind_batches_that_a_thread_still_counts(slot, poo
 
 
 def test_a_slot_is_held_until_all_have_left(slot):
-    door, observed = Enforced(TERMS, slot, rejects=True), Observed(TERMS, SIGNATURE, slot)
+    door, observed = Enforced(TERMS, slot, slot, rejects=True), Observed(TERMS, slot, covered=True)
     door.close()
     assert slot.words[layout.SKETCH_HELD] == 1
     observed.close()
