@@ -21,9 +21,9 @@ from gateway.contracts import document as contract_document
 from gateway.contracts.values import RULES, names_of
 from gateway.control.blocks import Blocks
 from gateway.control.references import Agreement, Reference, References
-from gateway.control.release import Offer, thresholds_of
+from gateway.control.release import Offer, Release, thresholds_of
 from gateway.control.releases import Releases
-from gateway.errors import ContractInvalid, GatewayError
+from gateway.errors import ContractInvalid, GatewayError, StoreFailed
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.monitor.contracts import block_words
@@ -95,12 +95,12 @@ class Contracts:
     ) -> tuple[Reference, Agreement | None]:
         """What a version is held against, given the reference that was found for it. Blocks.
 
-        Where that cannot be read or kept, values are counted by what was found and nothing is held
-        against a contract.
+        Where a new release cannot be kept the newest one goes on; where there is none that can be
+        read, values are counted by what was found and nothing is held against a contract.
         """
         offer = Offer(found.profile, found.digest, thresholds_of(config.alerts, model))
         try:
-            release = self._releases.settle(model, version, offer)
+            release = self._settled(model, version, offer)
             contract = self._load(self._releases.contract_file(release))
         except GatewayError as error:
             log.error("model '%s' version %d has no contract: %s", model, version, error)
@@ -109,6 +109,13 @@ class Contracts:
             found = self._references.read(self._releases.profile_file(release)) or found
         path, policy = self._releases.contract_file(release), config.contract_of(model)
         return found, Agreement(path, release.contract, contract, policy)
+
+    def _settled(self, model: str, version: int, offer: Offer) -> Release:
+        try:
+            return self._releases.settle(model, version, offer)
+        except StoreFailed as error:
+            log.error("model '%s' version %d: no new monitoring release: %s", model, version, error)
+            return self._releases.get(model, version)
 
     def take(self, model: str, version: int, agreement: Agreement | None) -> Agreed | None:
         """What goes into the plan, with a block for it; none where nothing is asked of any column.

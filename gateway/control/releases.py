@@ -7,7 +7,7 @@ The newest release of a version is in force. Profiles and thresholds are offered
 registry, a file, first rows; the configuration), and each release remembers what was offered when
 it was made: an offer that changes is taken, and one that stays the same leaves alone what a
 rollback put there. A contract is inferred with its profile, until somebody sets another one, which
-then stays whatever profile comes.
+then stays whatever profile of that model comes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from gateway.control.blobs import Blobs
 from gateway.control.registry import keep_folder
 from gateway.control.release import Offer, Release, audited, rules_of
 from gateway.control.store import Store
-from gateway.errors import NotFound
+from gateway.errors import ContractInvalid, NotFound
 from gateway.profiles import beside
 from gateway.profiles import document as profile_document
 from gateway.profiles.values import FEATURE, Profile
@@ -239,13 +239,23 @@ class Releases:
                     rows=offer.profile.rows,
                     self_referenced=offer.profile.self_referenced,
                 )
-                if not fresh.edited:
+                if not (fresh.edited and self._still_fits(fresh, offer.profile)):
                     digest = contract_document.digest(infer(offer.profile))
-                    fresh = replace(fresh, contract=digest, contract_folder=keep_contract(db))
+                    fresh = replace(
+                        fresh, contract=digest, contract_folder=keep_contract(db), edited=False
+                    )
             if fresh.configured != offer.thresholds:
                 fresh = replace(fresh, thresholds=offer.thresholds)
             fresh = replace(fresh, offered=offer.digest, configured=offer.thresholds, note="")
             return self._enter(db, newest, fresh, self._actor, "monitoring release")
+
+    def _still_fits(self, release: Release, profile: Profile) -> bool:
+        """Whether a contract that somebody set is of the model that a profile is of."""
+        try:
+            check_fit(self.contract(release), _inputs_of(profile))
+        except ContractInvalid:
+            return False
+        return True
 
     def _enter(
         self,

@@ -47,11 +47,16 @@ class World:
 
 
 @pytest.fixture
-def world(home):
-    with Store.open(home) as store:
-        made = World(home, store)
+def store(home):
+    with Store.open(home) as made:
         yield made
-        made.arena.close()
+
+
+@pytest.fixture
+def world(home, store):
+    made = World(home, store)
+    yield made
+    made.arena.close()
 
 
 def test_the_policy_of_the_document_goes_into_the_plan(world):
@@ -69,6 +74,19 @@ def test_what_a_rollback_put_in_force_replaces_what_is_found(world):
     reference, agreement = world.contracts.released("m", 1, newer, Config())
     assert (reference.digest, agreement.contract) == (FOUND.digest, infer(PROFILE))
     assert reference.path == world.releases.profile_file(world.releases.newest("m", 1))
+
+
+def test_where_no_new_release_can_be_kept_the_newest_goes_on(world, store):
+    before = world.agreed()
+    with store.write() as db:
+        db.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON monitoring_releases"
+            " BEGIN SELECT RAISE(ABORT, 'no room'); END"
+        )
+    other = profile_of(*rows(np.random.default_rng(2), 200))
+    newer = Reference(Path("other.json"), document.digest(other), other, block_words(other))
+    reference, agreement = world.contracts.released("m", 1, newer, Config())
+    assert (reference.digest, agreement.digest) == (FOUND.digest, before.digest)
 
 
 def test_a_disk_that_refuses_leaves_values_counted_and_nothing_agreed(world, home):

@@ -131,6 +131,15 @@ def test_a_contract_that_somebody_set_stays_whatever_profile_comes(releases, sto
     ]
 
 
+def test_a_contract_that_somebody_set_goes_with_the_model_that_it_is_of(releases):
+    releases.settle("m", 1, offer())
+    assert releases.set_contract("m", 1, edited(infer(OLD))).edited
+    [first, *others] = OLD.frames
+    narrow = replace(OLD, frames=(replace(first, columns=first.columns[:1]), *others))
+    found = releases.settle("m", 1, offer(narrow))
+    assert (found.edited, releases.contract(found)) == (False, infer(narrow))
+
+
 def test_the_inferred_contract_set_by_hand_is_no_change(releases):
     releases.settle("m", 1, offer())
     assert releases.set_contract("m", 1, infer(OLD)).number == 1
