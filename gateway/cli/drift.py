@@ -94,12 +94,13 @@ def print_report(found: dict[str, Any], shown: int | None = MAX_SHOWN) -> None:
         say("some 20 s of traffic and 200 rows are needed before anything is said")
     if found["skipped_rows"]:
         say(f"{found['skipped_rows']} rows could not be counted")
-    if (contract := found.get("contract")) and contract["violations"]:
-        say(_broken(contract))
     for title, lines in (("FEATURE", found["features"]), ("OUTPUT", found["outputs"])):
         if lines:
             say()
             _print(title, sorted(lines, key=_alarm), shown)
+    if (contract := found.get("contract")) and contract["violations"]:
+        say()
+        say(_broken(contract))
 
 
 def _broken(contract: dict[str, Any]) -> str:

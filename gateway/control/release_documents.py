@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field
 
 from gateway.control.config_documents import MAX_NOTE
 from gateway.control.documents import Number, optional
-from gateway.control.drift_documents import ContractFigures
+from gateway.control.drift_documents import ContractFigures, VersionPath
 from gateway.control.operations import Document
 
 Bound = Annotated[int | float | None, Field(description="included; null: none")]
@@ -84,6 +84,18 @@ class ReleaseLine(Document):
     contract: str = Field(description="SHA-256 of the contract")
     edited: bool = Field(description="somebody set the contract")
     thresholds: list[dict[str, Any]] = Field(description="alert rules")
+
+
+class ReleaseShown(ReleaseLine):
+    """One release with its contract."""
+
+    contract_document: dict[str, Any] = Field(description="as PUT takes it")
+
+
+class ReleasePath(VersionPath):
+    """Which release of which version."""
+
+    number: Number
 
 
 class ReleaseList(Document):

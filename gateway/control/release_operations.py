@@ -27,6 +27,8 @@ from gateway.control.release_documents import (
     ContractShown,
     NoteQuery,
     ReleaseList,
+    ReleasePath,
+    ReleaseShown,
 )
 from gateway.control.releases import Releases
 from gateway.errors import ArenaFull, ConfigInvalid, ContractInvalid, NotFound, StoreFailed
@@ -76,6 +78,9 @@ def operations(
         found = await asyncio.to_thread(releases.history, path.model, path.version)
         lines = [one.as_json() for one in found]
         return {"model": path.model, "version": path.version, "releases": lines}
+
+    async def show_monitoring(asked: Asked) -> Any:
+        return await asyncio.to_thread(_release, releases, asked.path)
 
     of_version = "/api/models/{model}/versions/{version}"
     changing = (NotFound, StoreFailed, ConfigInvalid, ArenaFull)
@@ -131,6 +136,18 @@ def operations(
             errors=(StoreFailed,),
         ),
         Operation(
+            "GET",
+            f"{of_version}/monitoring/releases/{{number}}",
+            show_monitoring,
+            "One monitoring release with its contract",
+            Permission.READ,
+            scope="model",
+            answer=ReleaseShown,
+            path_parameters=ReleasePath,
+            bulky=True,
+            errors=(NotFound, ContractInvalid, StoreFailed),
+        ),
+        Operation(
             "POST",
             f"{of_version}/monitoring/rollback",
             roll_back_monitoring,
@@ -143,6 +160,11 @@ def operations(
             errors=changing,
         ),
     )
+
+
+def _release(releases: Releases, path: ReleasePath) -> dict[str, Any]:
+    found = releases.get(path.model, path.version, path.number)
+    return {**found.as_json(), "contract_document": document.plain(releases.contract(found))}
 
 
 def _shown(

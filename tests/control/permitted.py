@@ -27,6 +27,7 @@ ALLOWED = {
     "PUT /api/models/{model}/versions/{version}/contract": OPERATE,
     "DELETE /api/models/{model}/versions/{version}/contract": OPERATE,
     "GET /api/models/{model}/versions/{version}/monitoring": READ,
+    "GET /api/models/{model}/versions/{version}/monitoring/releases/{number}": READ,
     "POST /api/models/{model}/versions/{version}/monitoring/rollback": OPERATE,
     "GET /api/alerts": READ,
     "GET /api/alerts/dead-letters": READ,
@@ -55,6 +56,7 @@ OF_A_MODEL = frozenset(
         "PUT /api/models/{model}/versions/{version}/contract",
         "DELETE /api/models/{model}/versions/{version}/contract",
         "GET /api/models/{model}/versions/{version}/monitoring",
+        "GET /api/models/{model}/versions/{version}/monitoring/releases/{number}",
         "POST /api/models/{model}/versions/{version}/monitoring/rollback",
     }
 )

@@ -134,6 +134,8 @@ def test_inputs_are_observed_warned_of_and_rejected_and_a_release_comes_back(hom
         assert found[0]["contract"] == found[2]["contract"]
         listed = json.loads(penstock(home, "monitoring", "history", MODEL, "--json"))
         assert listed == found
+        shown = server.admin("GET", f"{API}/monitoring/releases/2").json()
+        assert (shown["note"], shown["contract_document"]) == ("wider", contract)
 
         # The same through the control port.
         answer = put(server, contract, "?note=again")
