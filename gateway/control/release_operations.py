@@ -8,11 +8,10 @@ held before goes on.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
-
-import orjson
 
 from gateway.access.roles import Permission
 from gateway.contracts import document
@@ -55,7 +54,8 @@ def operations(
 
     async def set_contract(asked: Asked) -> Any:
         body: ContractDocument = asked.body
-        contract = document.read(orjson.dumps(body.model_dump(exclude_unset=True)))
+        # Not orjson: what is too large for it is for the contract to refuse.
+        contract = document.read(json.dumps(body.model_dump(exclude_unset=True)))
         return await changed(asked, partial(releases.set_contract, contract=contract))
 
     async def reset_contract(asked: Asked) -> Any:

@@ -141,6 +141,10 @@ def test_inputs_are_observed_warned_of_and_rejected_and_a_release_comes_back(hom
         answer = put(server, contract, "?note=again")
         assert (answer.status, answer.json()["release"]["number"]) == (200, 4)
         eventually(lambda: ask(server, broken()).status == 200)
+        too_large = json.loads(json.dumps(contract))
+        too_large["tensors"][0]["columns"][0]["max"] = 10**400
+        answer = put(server, too_large)
+        assert (answer.status, answer.json()["code"]) == (422, "contract_invalid")
         contract["tensors"][0]["columns"].pop()
         answer = put(server, contract)
         assert answer.status == 422
