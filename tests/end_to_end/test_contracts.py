@@ -46,10 +46,16 @@ def put(server: RunningServer, contract: Any, query: str = "") -> Answer:
     return server.request("PUT", f"{API}/contract{query}", body, headers, server.admin_port)
 
 
-def policy(home: Path, name: str) -> None:
+def policy(home: Path, name: str, more: str = "") -> None:
     file = home / "policy.yaml"
-    file.write_text(f"models: {{{MODEL}: {{contract: {name}}}}}\n")
+    file.write_text(f"models: {{{MODEL}: {{contract: {name}}}}}\n{more}")
     penstock(home, "config", "apply", str(file))
+
+
+def alarms(server: RunningServer) -> dict[str, str]:
+    return {
+        one["rule"]: one["state"] for one in server.admin("GET", "/api/alerts").json()["alerts"]
+    }
 
 
 class Traffic:
@@ -152,6 +158,13 @@ def test_inputs_are_observed_warned_of_and_rejected_and_a_release_comes_back(hom
         answer = server.admin("POST", f"{API}/monitoring/rollback?release=3")
         assert answer.json()["release"]["note"] == "as release 3"
         eventually(lambda: ask(server, broken()).status == 422)
+
+        # Thresholds are of the release, too: a rule that is configured goes with a rollback.
+        rule = "{name: busy, figure: rows, threshold: 0, window_s: 60, every_s: 1, min_rows: 0}"
+        policy(home, "reject", f"alerts: {{rules: [{rule}]}}\n")
+        eventually(lambda: alarms(server).get("busy") == "firing")
+        penstock(home, "monitoring", "rollback", MODEL)
+        eventually(lambda: alarms(server)["busy"] == "resolved")
         told = penstock(home, "audit", "list")
         for action in ("monitoring release", "contract set", "monitoring rollback"):
             assert action in told
