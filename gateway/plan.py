@@ -58,6 +58,23 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Agreed:
+    """What a deployment's inputs may hold.
+
+    Attributes:
+        digest: of the contract.
+        path: of its file.
+        policy: what becomes of a breach: `observe`, `warn` or `reject`.
+        block: offset of the counts.
+    """
+
+    digest: str
+    path: str
+    policy: str
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
 class Watched:
     """What a deployment's traffic is counted into.
 
@@ -65,11 +82,18 @@ class Watched:
         digest: of the profile whose bins they are.
         path: of its file.
         block: offset of the counts.
+        contract: that its inputs are held against, too.
     """
 
     digest: str
     path: str
     block: int
+    contract: Agreed | None = None
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Every block that is counted into."""
+        return (self.block,) if self.contract is None else (self.block, self.contract.block)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +111,16 @@ class Kept:
     rows: int
     names: Mapping[str, Sequence[str]] = field(default_factory=dict)
     categories: Sequence[str] = ()
+
+    @property
+    def contract(self) -> Agreed | None:
+        """There is none before there is a profile."""
+        return None
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Every block that is counted into."""
+        return (self.block,)
 
 
 Taken = Watched | Kept
@@ -195,7 +229,10 @@ class Plan:
 
 
 def _taken(value: Mapping[str, Any]) -> Taken:
-    return Watched(**value) if "digest" in value else Kept(**value)
+    if "digest" not in value:
+        return Kept(**value)
+    contract = value["contract"]
+    return Watched(**{**value, "contract": None if contract is None else Agreed(**contract)})
 
 
 _HELD_FIELDS = tuple(field.name for field in fields(Held))

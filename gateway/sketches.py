@@ -1,9 +1,11 @@
 """Where the values of each deployment of one worker go, as the plan says.
 
-They are counted into the bins of a profile or, as long as there is none, kept as first rows.
+They are counted into the bins of a profile or, as long as there is none, kept as first rows. With
+the profile comes a contract, which stands at the deployment's door or counts beside the bins; the
+two change together.
 
-Knows plans, profiles and blocks of the arena. Knows nothing of how values are counted, or of who
-chose the profile.
+Knows plans, profiles, contracts and blocks of the arena. Knows nothing of how values are counted,
+or of who chose the profile.
 
 A profile is read on a thread: with the model where that is loaded, so that the first request is
 counted, and while the model serves where the profile comes later. One that cannot be read or is of
@@ -17,23 +19,47 @@ import contextlib
 import logging
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.catalogue import Served
-from gateway.errors import ProfileInvalid
+from gateway.config import OBSERVE, REJECT
+from gateway.contracts import document as contract_document
+from gateway.contracts.cover import covers
+from gateway.contracts.fit import check_fit as check_contract
+from gateway.contracts.live import Terms
+from gateway.errors import ContractInvalid, ProfileInvalid
 from gateway.monitor.arena import TICK, Arena
+from gateway.monitor.contracts import Enforced, Observed
 from gateway.monitor.first_rows import FirstRows
-from gateway.monitor.sketch import Sketch, Slot, Taker
-from gateway.plan import Kept, Plan, Taken
+from gateway.monitor.sketch import Sketch, Taker
+from gateway.monitor.slot import Slot
+from gateway.plan import Agreed, Kept, Plan, Taken
 from gateway.profiles import document
 from gateway.profiles.fit import check_fit
 from gateway.profiles.live import Counted, counted
+from gateway.profiles.values import Profile
 from gateway.tensors import Signature
 
 log = logging.getLogger("penstock.worker")
 
 
-Frames = tuple[tuple[Taken, tuple[Counted, ...]], ...]
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What was read for one of the places that values go to.
+
+    Attributes:
+        frames: of the profile; none of first rows.
+        terms: of the contract, where there is one that can be used.
+        covered: it takes whatever is not unusual to the profile.
+    """
+
+    frames: tuple[Counted, ...] = ()
+    terms: Terms | None = None
+    covered: bool = False
+
+
+Ready = tuple[tuple[Taken, Prepared], ...]
 
 
 class Sketches:
@@ -46,15 +72,15 @@ class Sketches:
         self._pool = pool
         self._tick = arena.control_row[TICK : TICK + 1]
         self._watched: Mapping[str, tuple[Taken, ...]] = {}
-        self._prepared: dict[str, Frames] = {}
+        self._prepared: dict[str, Ready] = {}
         self._slots: dict[int, Slot] = {}
         self._following: dict[str, tuple[Taken, ...]] = {}
-        self._takers: dict[str, tuple[Taker, ...]] = {}
+        self._takers: dict[str, tuple[Taker | Enforced, ...]] = {}
 
     def prepare(self, held_id: str, signature: Signature) -> None:
         """Reads what a deployment that is being loaded will count into. On a thread."""
         with contextlib.suppress(ProfileInvalid):  # told when it is attached
-            self._prepared[held_id] = _frames(self._watched.get(held_id, ()), signature)
+            self._prepared[held_id] = _ready(self._watched.get(held_id, ()), signature)
 
     def follow(self, plan: Plan, served: Iterable[Served]) -> None:
         """Brings every deployment to what the plan wants it to count into."""
@@ -68,7 +94,7 @@ class Sketches:
     def release(self, served: Served) -> None:
         """A deployment has answered its last request."""
         self._following.pop(served.held.id, None)
-        self._replace(served, ())
+        self._replace(served, (), None)
 
     def _begin(self, served: Served, wanted: tuple[Taken, ...]) -> None:
         prepared = self._prepared.pop(served.held.id, ())
@@ -77,7 +103,7 @@ class Sketches:
             return
         signature = served.deployment.signature
 
-        def take(done: asyncio.Future[Frames]) -> None:
+        def take(done: asyncio.Future[Ready]) -> None:
             # Another plan may have come while it was read.
             if done.cancelled() or self._following.get(served.held.id) != wanted:
                 return
@@ -87,49 +113,80 @@ class Sketches:
             self._take(served, () if error is not None else done.result())
 
         loop = asyncio.get_running_loop()
-        loop.run_in_executor(self._pool, _frames, wanted, signature).add_done_callback(take)
+        loop.run_in_executor(self._pool, _ready, wanted, signature).add_done_callback(take)
 
-    def _take(self, served: Served, frames: Frames) -> None:
+    def _take(self, served: Served, ready: Ready) -> None:
         signature = served.deployment.signature
-        self._replace(served, tuple(self._taker(*one, signature) for one in frames))
+        takers: list[Taker] = []
+        door: Enforced | None = None
+        for taken, prepared in ready:
+            slot, observed = self._slot(taken.block), None
+            if isinstance(taken, Kept):
+                kept = FirstRows(signature, slot, taken.rows, taken.names, taken.categories)
+                takers.append(kept)
+                continue
+            if taken.contract is not None and prepared.terms is not None:
+                policy, its = taken.contract.policy, self._slot(taken.contract.block)
+                if policy == OBSERVE:
+                    observed = Observed(prepared.terms, its, prepared.covered)
+                else:
+                    door = Enforced(prepared.terms, its, slot, policy == REJECT)
+            takers.append(Sketch(prepared.frames, slot, self._tick, observed=observed))
+        self._replace(served, tuple(takers), door)
 
-    def _taker(self, taken: Taken, frames: tuple[Counted, ...], signature: Signature) -> Taker:
-        slot = self._slots.get(taken.block)
+    def _slot(self, block: int) -> Slot:
+        slot = self._slots.get(block)
         if slot is None:
-            words = self._arena.array(taken.block, self._worker)
-            slot = self._slots[taken.block] = Slot(words, self._pool)
-        if isinstance(taken, Kept):
-            return FirstRows(signature, slot, taken.rows, taken.names, taken.categories)
-        return Sketch(frames, slot, self._tick)
+            words = self._arena.array(block, self._worker)
+            slot = self._slots[block] = Slot(words, self._pool)
+        return slot
 
-    def _replace(self, served: Served, takers: tuple[Taker, ...]) -> None:
+    def _replace(self, served: Served, takers: tuple[Taker, ...], door: Enforced | None) -> None:
         served.endpoint.watch(takers)
+        served.endpoint.agree(door)
         for old in self._takers.pop(served.held.id, ()):
             old.close()
         if takers:
-            self._takers[served.held.id] = takers
+            self._takers[served.held.id] = takers if door is None else (*takers, door)
         for block in [block for block, slot in self._slots.items() if not slot.used]:
             del self._slots[block]
 
 
-def _frames(wanted: tuple[Taken, ...], signature: Signature) -> Frames:
+def _ready(wanted: tuple[Taken, ...], signature: Signature) -> Ready:
     """On a thread.
 
     Raises:
         ProfileInvalid: one of them cannot be read, or is of another model.
     """
-    return tuple((one, _read(one, signature)) for one in wanted)
+    return tuple((one, _prepared(one, signature)) for one in wanted)
 
 
-def _read(watched: Taken, signature: Signature) -> tuple[Counted, ...]:
+def _prepared(watched: Taken, signature: Signature) -> Prepared:
     if isinstance(watched, Kept):
-        return ()
+        return Prepared()
     try:
         profile = document.read(Path(watched.path).read_bytes())
     except OSError as error:
         raise ProfileInvalid(f"profile {watched.digest[:12]}: {error.strerror}") from error
     check_fit(profile, signature)
     try:
-        return counted(profile, signature)
+        frames = counted(profile, signature)
     except ValueError as error:
         raise ProfileInvalid(f"profile {watched.digest[:12]}: {error}") from error
+    return _agreed(Prepared(frames), watched.contract, profile, signature)
+
+
+def _agreed(
+    prepared: Prepared, agreed: Agreed | None, profile: Profile, signature: Signature
+) -> Prepared:
+    """With the contract; without one that cannot be used, values are counted all the same."""
+    if agreed is None:
+        return prepared
+    try:
+        contract = contract_document.load(Path(agreed.path))
+        check_contract(contract, signature)
+        terms = Terms(contract, signature)
+    except (ContractInvalid, ValueError) as error:
+        log.error("contract %s holds for nobody: %s", agreed.digest[:12], error)
+        return prepared
+    return Prepared(prepared.frames, terms, covers(contract, profile))

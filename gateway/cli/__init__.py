@@ -82,6 +82,7 @@ def _commands() -> Sequence[Command]:
         audit,
         backup,
         config,
+        contract,
         demo,
         doctor,
         drift,
@@ -90,11 +91,12 @@ def _commands() -> Sequence[Command]:
         models,
         profile,
         register,
+        releases,
         serve,
     )
 
     return (
-        *(serve, demo, register, models, profile, drift, alerts, infer),
+        *(serve, demo, register, models, profile, contract, drift, alerts, releases, infer),
         *(keys, config, audit, backup, doctor),
     )
 

@@ -14,6 +14,7 @@ from gateway.cli.serve import add_home
 from gateway.errors import NotFound, Unavailable
 
 MAX_SHOWN = 40
+MAX_NAMED = 8
 DRIFTED = 3  # not 1, which a server that is away gives: whoever watches must tell them apart
 HEAD = (
     *("ROWS", "PSI", "NULL P95", "KS", "LOG10 E", "MEAN", "MISSING"),
@@ -107,6 +108,17 @@ def print_report(found: dict[str, Any], shown: int | None = MAX_SHOWN) -> None:
         if lines:
             say()
             _print(title, sorted(lines, key=_alarm), shown)
+    if (contract := found.get("contract")) and contract["violations"]:
+        say()
+        say(_broken(contract))
+
+
+def _broken(contract: dict[str, Any]) -> str:
+    """What inputs broke of the contract, the most frequent first."""
+    lines = sorted(contract["violations"], key=lambda one: -one["count"])
+    named = ", ".join(f"{one['feature']}={one['rule']}:{one['count']}" for one in lines[:MAX_NAMED])
+    more = f", and {len(lines) - MAX_NAMED} more" if len(lines) > MAX_NAMED else ""
+    return f"contract ({contract['policy']}), since the server started: {named}{more}"
 
 
 def _print(title: str, lines: list[dict[str, Any]], shown: int | None) -> None:

@@ -16,7 +16,15 @@ from gateway.config.document import (
     read_text,
     scalar,
 )
-from gateway.config.models import ModelConfig, ModelSettings, Padding
+from gateway.config.models import (
+    OBSERVE,
+    REJECT,
+    WARN,
+    ModelConfig,
+    ModelSettings,
+    Padding,
+    Policy,
+)
 from gateway.config.monitoring import (
     COLUMN_FIGURES,
     DATASET_FIGURES,
@@ -36,6 +44,9 @@ __all__ = [
     "DATASET_FIGURES",
     "DEFAULT_RULES",
     "FIXED_SECTIONS",
+    "OBSERVE",
+    "REJECT",
+    "WARN",
     "Access",
     "AlertRule",
     "AlertSink",
@@ -53,6 +64,7 @@ __all__ = [
     "ModelSettings",
     "Monitoring",
     "Padding",
+    "Policy",
     "Repository",
     "Section",
     "Server",

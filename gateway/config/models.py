@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, field_validator
 
 from gateway.config.words import Name, Positive, Section
+
+OBSERVE: Final = "observe"
+WARN: Final = "warn"
+REJECT: Final = "reject"
+Policy = Literal["observe", "warn", "reject"]
 
 
 class Padding(Section):
@@ -84,6 +89,11 @@ class ModelConfig(ModelSettings):
     categories: list[Name] = Field(
         default_factory=list, description="columns whose whole numbers are names"
     )
+    contract: Policy = Field(
+        OBSERVE,
+        description="of inputs that break its contract: observe counts them, warn tells of them in"
+        " the answer, reject refuses them with 422",
+    )
 
     @field_validator("feature_names")
     @classmethod
@@ -97,5 +107,5 @@ class ModelConfig(ModelSettings):
         return given
 
 
-NO_SETTINGS = {"path", "version", "profile", "feature_names", "categories"}
+NO_SETTINGS = {"path", "version", "profile", "feature_names", "categories", "contract"}
 """Of a `ModelConfig`: what changes nothing in how the model runs."""

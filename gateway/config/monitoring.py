@@ -210,3 +210,7 @@ class Alerts(Section):
         defaults = DEFAULT_RULES if self.default_rules else ()
         named = {rule.name: rule for rule in (*defaults, *self.rules)}
         return tuple(named.values())
+
+    def rules_of(self, model: str) -> tuple[AlertRule, ...]:
+        """Those in force that are about a model."""
+        return tuple(rule for rule in self.in_force if {"*", model} & set(rule.models))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any, Final
@@ -61,6 +61,7 @@ class Alerting:
         troubles: Troubles,
         counting: Executor,
         suppress: Callable[[str, int], str] = lambda model, version: "",
+        rules_of: Callable[[str, int], Sequence[AlertRule] | None] = lambda model, version: None,
     ) -> None:
         """Knows nothing yet.
 
@@ -73,6 +74,7 @@ class Alerting:
             troubles: told of what goes wrong again and again.
             counting: the one thread that histories are read and written on.
             suppress: why alarms of a version may not begin to fire now; empty: they may.
+            rules_of: what a version's monitoring release says; None: what is configured.
         """
         self.started = False
         self._drift = drift
@@ -83,8 +85,10 @@ class Alerting:
         self._troubles = troubles
         self._counting = counting
         self._suppress = suppress
+        self._rules_of = rules_of
         self._alarms: dict[Subject, Alarm] = {}
         self._rules: dict[str, AlertRule] = {}
+        self._own: dict[Subject, AlertRule] = {}  # a version's may be those of its release
         self._notices: dict[Subject, Notice] = {}
         self._due: dict[Subject, float] = {}
         self._repeated: dict[str, float] = {}
@@ -152,14 +156,15 @@ class Alerting:
         reports: Reports = {}
         told: list[Told] = []
         known = set()
-        rules = settings.in_force
-        self._rules.update((rule.name, rule) for rule in rules)
-        for rule in rules:
-            for version in versions:
-                if not {"*", version[0]} & set(rule.models):
-                    continue
+        names = {rule.name for rule in settings.in_force}
+        self._rules.update((rule.name, rule) for rule in settings.in_force)
+        for version in versions:
+            released = self._rules_of(*version)
+            for rule in settings.rules_of(version[0]) if released is None else released:
                 subject = Subject(rule.name, *version)
                 known.add(subject)
+                names.add(rule.name)
+                self._own[subject] = rule
                 if self._due.get(subject, 0.0) > now + _EARLY_S:
                     continue
                 self._due[subject] = now + rule.every_s
@@ -171,7 +176,9 @@ class Alerting:
                     self._troubles.met(f"rule {rule.name}", error)
                 else:
                     self._troubles.over(f"rule {rule.name}")
-        told += self._end(known, {rule.name for rule in rules}, now)
+        told += self._end(known, names, now)
+        kept = known | self._alarms.keys()
+        self._own = {subject: rule for subject, rule in self._own.items() if subject in kept}
         return told
 
     def _pane(
@@ -306,7 +313,8 @@ class Alerting:
 
     def _rule(self, subject: Subject) -> AlertRule:
         """A rule that is gone is remembered by its name alone."""
-        return self._rules.get(subject.rule) or AlertRule(name=subject.rule)
+        own = self._own.get(subject) or self._rules.get(subject.rule)
+        return own or AlertRule(name=subject.rule)
 
     def _line(self, subject: Subject, alarm: Alarm) -> dict[str, Any]:
         rule = self._rule(subject)

@@ -86,6 +86,26 @@ _NUMBERS: dict[str, Any] = dict.fromkeys(NUMBERS, (float | None, ...))
 ColumnLine = create_model("ColumnLine", __base__=_Column, __doc__=_Column.__doc__, **_NUMBERS)
 
 
+class BreachLine(Document):
+    """How often a rule was broken."""
+
+    feature: str
+    rule: str
+    count: int = Field(ge=1)
+
+
+class ContractFigures(Document):
+    """What a version's inputs broke of its contract, since the server started."""
+
+    digest: str
+    policy: Literal["observe", "warn", "reject"] | None = Field(
+        description="what becomes of a breach; null: nothing is held against it"
+    )
+    rows: int = Field(ge=0, description="that were held against it")
+    skipped_rows: int = Field(ge=0, description="that could not be, and passed")
+    violations: list[BreachLine]
+
+
 class DriftReport(Document):
     """How a window compares with the reference."""
 
@@ -111,3 +131,6 @@ class DriftReport(Document):
     prediction_verdict: Verdict
     features: list[ColumnLine]
     outputs: list[ColumnLine]
+    contract: ContractFigures | None = Field(
+        None, description="data quality by rule, of all traffic; null: there is no contract"
+    )

@@ -55,6 +55,7 @@ from gateway.control.port import Counts, Port
 from gateway.control.port_certificates import PortCertificates
 from gateway.control.recorder import Recorder
 from gateway.control.registry import Registry
+from gateway.control.releases import Releases
 from gateway.control.revisions import Revisions
 from gateway.control.scrapes import Scrapes
 from gateway.control.self_references import SelfReferences
@@ -154,6 +155,7 @@ class Control:
             self._store,
             home,
             self._own,
+            Releases(self._store, home, by_itself()),
             lambda: self._in_force.config,
             lambda: self._planner.memory.plan,
             self._troubles,
@@ -165,7 +167,8 @@ class Control:
 
     def _decide(self, stack: AsyncExitStack) -> None:
         """What works plans out, and the ways to those who follow them."""
-        sources = Sources(self._launch.files, self._registry, self._own)
+        released = self._monitoring.contracts.released
+        sources = Sources(self._launch.files, self._registry, self._own, released)
         self._lookout = Lookout(
             self._registry.generation,
             lambda known, only: sources.gather(self._in_force.refresh(), known, only),
@@ -298,7 +301,7 @@ class Control:
                 self._planner.hints,
             ),
             *key_operations.operations(self._keys, self._key_table.refresh),
-            *self._monitoring.operations(),
+            *self._monitoring.operations(self._planner.apply),
         )
 
     def _known(self) -> Known:

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.config import Config
-from gateway.control import alert_operations, drift_operations, views
+from gateway.control import alert_operations, drift_operations, release_operations, views
 from gateway.control.alert_store import AlertStore
 from gateway.control.alerting import Alerting
 from gateway.control.blocks import Blocks
+from gateway.control.contracts import Contracts
 from gateway.control.deliveries import Deliveries
 from gateway.control.desired import Candidate
 from gateway.control.drift import Drift
@@ -26,6 +27,7 @@ from gateway.control.gauges import Gauges
 from gateway.control.operations import Operation
 from gateway.control.panes import PaneStore
 from gateway.control.references import kept, watched
+from gateway.control.releases import Releases
 from gateway.control.self_references import SelfReferences
 from gateway.control.sketches import Series, Sketches
 from gateway.control.store import Store
@@ -45,6 +47,7 @@ class Monitoring:
         gauges: figures for `/metrics`.
         alerting: alarms.
         deliveries: who is told of them.
+        contracts: what inputs may hold, and what they broke.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Monitoring:
         store: Store,
         home: Path,
         own: SelfReferences,
+        releases: Releases,
         config: Callable[[], Config],
         plan: Callable[[], Plan],
         troubles: Troubles,
@@ -66,6 +70,7 @@ class Monitoring:
             store: the home's database.
             home: the home.
             own: references that models make of their first rows.
+            releases: what each version is watched by.
             config: what is in force.
             plan: the newest.
             troubles: told of what goes wrong again and again.
@@ -73,6 +78,7 @@ class Monitoring:
         self._arena = arena
         self._blocks = blocks
         self._plan = plan
+        self._releases = releases
         self._counting = ThreadPoolExecutor(1, "counting")
         self._panes = PaneStore(home)
         self._sketches = Sketches(arena, self._panes, time.monotonic, time.time)
@@ -89,7 +95,9 @@ class Monitoring:
             lambda: self._sketches.now,
             troubles,
             self._counting,
+            rules_of=releases.rules_of,
         )
+        self.contracts = Contracts(arena, blocks, releases)
         self.settled = False
         """It is known what should run: alarms may be evaluated."""
 
@@ -97,7 +105,10 @@ class Monitoring:
         """What a version's values go into."""
         if candidate.wish is not None:
             return kept(self._blocks, candidate.name, candidate.version, candidate.wish)
-        found = watched(self._blocks, candidate.name, candidate.version, candidate.reference)
+        agreed = self.contracts.take(candidate.name, candidate.version, candidate.agreement)
+        found = watched(
+            self._blocks, candidate.name, candidate.version, candidate.reference, agreed
+        )
         if found and candidate.reference is not None:
             key = layout.sketch_key(candidate.name, candidate.version, found[0].digest)
             self._sketches.watch(key, candidate.reference.profile)
@@ -107,10 +118,15 @@ class Monitoring:
         """What is to be done about once a second, each by its name for the log."""
         return ("counts", self._count), ("first rows", self._freezing.look), ("alarms", self._alert)
 
-    def operations(self) -> tuple[Operation, ...]:
-        """What can be asked through the control port."""
+    def operations(self, follow: release_operations.Follow) -> tuple[Operation, ...]:
+        """What can be asked through the control port.
+
+        Args:
+            follow: brings the workers to what a model is watched by now.
+        """
         return (
-            *drift_operations.operations(self._drift, self._counting),
+            *release_operations.operations(self._releases, self.contracts, self._plan, follow),
+            *drift_operations.operations(self._drift, self._counting, self._breaches),
             *alert_operations.operations(self.alerting, self._alarms, self.deliveries),
         )
 
@@ -152,6 +168,10 @@ class Monitoring:
         if self.settled:
             held = self._plan().held
             await self.alerting.look({(one.name, one.version) for one in held})
+
+    def _breaches(self, model: str, version: int) -> dict[str, Any] | None:
+        found = self.contracts.of_version(self._plan(), model, version)
+        return None if found is None else found.as_json()
 
     def _series(self) -> tuple[Series, ...]:
         """Those that deployments count into by the newest plan."""

@@ -334,7 +334,12 @@ class Planner:
             self._told = plan.number
             self._want(
                 known(self._desired) | {(held.name, held.version) for held in plan.held},
-                {one.block for watched in plan.watched.values() for one in watched},
+                {
+                    block
+                    for watched in plan.watched.values()
+                    for one in watched
+                    for block in one.blocks
+                },
             )
 
     async def _until(self, done: Callable[[], bool]) -> None:

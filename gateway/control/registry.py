@@ -375,7 +375,7 @@ class Registry:
 
     def _delete(self, db: sqlite3.Connection, version: Version) -> None:
         key = (version.model, version.version)
-        for table in ("versions", "self_references"):
+        for table in ("versions", "self_references", "monitoring_releases"):
             db.execute(f"DELETE FROM {table} WHERE model = ? AND version = ?", key)
         before = {
             "digest": version.digest,
@@ -385,7 +385,7 @@ class Registry:
         self._note(db, "remove", f"{version.model}/{version.version}", before, None)
 
     def _collect(self) -> None:
-        """Lets go of folders that no version names, nor any version's profile.
+        """Lets go of folders that no version names, nor a profile or monitoring release of one.
 
         In a transaction of its own, after the removal is certain: a folder that goes too early is
         lost, one that a crash leaves behind is found by the next collection. Nobody else places a
@@ -395,7 +395,9 @@ class Registry:
             db.execute(
                 "DELETE FROM folders WHERE digest NOT IN"
                 " (SELECT digest FROM versions UNION SELECT folder FROM profiles"
-                " UNION SELECT folder FROM self_references WHERE folder IS NOT NULL)"
+                " UNION SELECT folder FROM self_references WHERE folder IS NOT NULL"
+                " UNION SELECT profile_folder FROM monitoring_releases"
+                " UNION SELECT contract_folder FROM monitoring_releases)"
             )
             kept = {row["digest"] for row in db.execute("SELECT digest FROM folders")}
             self._blobs.discard_all_but(kept)

@@ -14,9 +14,9 @@ from typing import Final
 
 from gateway.errors import CODES, GatewayError
 from gateway.profiles.live import SKIPPED_WORD
-from kernels import timing
+from kernels import contracts, timing
 
-VERSION: Final = 6
+VERSION: Final = 7
 
 # -- kinds of block --------------------------------------------------------------------------------
 MODEL: Final = 1
@@ -24,6 +24,7 @@ WORKER: Final = 2
 KEYS: Final = 3
 SKETCH: Final = 4
 FIRST_ROWS: Final = 5
+CONTRACT: Final = 6
 
 # -- MODEL: one loaded version of a model ----------------------------------------------------------
 # Requests by result, each counted once, before its answer is written.
@@ -115,6 +116,12 @@ SKETCH_GAUGES_END: Final = SKETCH_GAUGES + 1
 # -- FIRST_ROWS: what a version without a profile was asked first, until one is made of it ---------
 # All but the two words that a sketch has, too, is profiles.first_rows'.
 
+# -- CONTRACT: what the inputs of one version break of its contract --------------------------------
+# It has the two words that a sketch has; rows that could not be examined count as skipped.
+CONTRACT_ROWS: Final = 0  # that were examined
+CONTRACT_FIRST: Final = 8  # from here on a word for each column and rule
+CONTRACT_RULES: Final = contracts.RULES
+
 # -- all -----------------------------------------------------------------------------------------
 WORDS: Final = {MODEL: MODEL_WORDS, WORKER: WORKER_WORDS, KEYS: KEYS_WORDS}
 GAUGES: Final = {
@@ -122,6 +129,7 @@ GAUGES: Final = {
     WORKER: (WORKER_GAUGES, WORKER_GAUGES_END),
     SKETCH: (SKETCH_GAUGES, SKETCH_GAUGES_END),
     FIRST_ROWS: (SKETCH_GAUGES, SKETCH_GAUGES_END),
+    CONTRACT: (SKETCH_GAUGES, SKETCH_GAUGES_END),
 }
 
 CODE_PLACE: Final = {code: place for place, code in enumerate(CODES)}
@@ -159,6 +167,17 @@ def sketch_of(key: str) -> tuple[str, int, str, str, str]:
     """Name, version, variant, slice and digest from the name of a block of counts."""
     name, version, variant, part, digest = key.rsplit("/", 4)
     return name, int(version), variant, part, digest
+
+
+def contract_key(name: str, version: int, columns: str) -> str:
+    """The name of a block of breaches.
+
+    Args:
+        name: of the model.
+        version: of the model.
+        columns: tells contracts of other columns apart; one whose bounds change counts on.
+    """
+    return f"{name}/{version}/{columns}"
 
 
 def first_rows_key(name: str, version: int, content: str, resets: int) -> str:

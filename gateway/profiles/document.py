@@ -11,9 +11,10 @@ a float32 is written in its own shortest digits.
         "counts": [10, ...], "nan": 0, "null": 0, "pos_inf": 0, "neg_inf": 0, "wrong_type": 0,
         "unseen": 0, "min": 6.981, "max": 28.11, "mean": 14.13, "std": 3.52}, ...]}, ...]}
 
-A category column has `categories` in the place of `edges`, one that is hashed `buckets`. One that
-is counted exactly has `points` and `point_counts`, which releases of schema 1 do not know: only a
-profile with such a column is of schema 2.
+A category column has `categories` in the place of `edges`, one that is hashed `buckets`. Of numbers
+with a point that are all whole, `"whole": true` is said, too. One that is counted exactly has
+`points` and `point_counts`, which releases of schema 1 do not know: only a profile with such a
+column is of schema 2.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def read(given: bytes | str) -> Profile:
         self_referenced=whole.boolean("self_referenced"),
     )
     whole.no_more()
-    _unique([frame.name for frame in profile.frames], whole, "frames")
+    whole.unique("frames", [frame.name for frame in profile.frames])
     return profile
 
 
@@ -149,7 +150,7 @@ def _plain_column(column: Column) -> dict[str, Any]:
     moments = asdict(column.moments)
     if column.type == "float32":
         for key in ("min", "max"):
-            moments[key] = None if moments[key] is None else _short(np.float32(moments[key]))
+            moments[key] = None if moments[key] is None else short(np.float32(moments[key]))
     return {
         "name": column.name,
         "kind": column.kind,
@@ -158,15 +159,16 @@ def _plain_column(column: Column) -> dict[str, Any]:
         "counts": column.counts.tolist(),
         **asdict(column.specials),
         **moments,
+        **({"whole": True} if column.whole else {}),
         **finer,
     }
 
 
 def _numbers(edges: Array) -> list[Any]:
-    return [_short(edge) for edge in edges] if edges.dtype == np.float32 else edges.tolist()
+    return [short(edge) for edge in edges] if edges.dtype == np.float32 else edges.tolist()
 
 
-def _short(value: np.float32) -> float:
+def short(value: np.float32) -> float:
     """The double with the fewest digits that is this float32 again when it is read."""
     short = float(str(value))
     return short if np.float32(short) == value else float(value)
@@ -203,7 +205,7 @@ def _frame(one: Fields) -> Frame:
     one.no_more()
     if summary is not None:
         summary.no_more()
-    _unique([column.name for column in frame.columns], one, "columns")
+    one.unique("columns", [column.name for column in frame.columns])
     types = {column.type for column in frame.columns}
     if len(types) > 1:
         raise one.fault("columns", "one type for all", ", ".join(sorted(types)))
@@ -238,6 +240,7 @@ def _column(one: Fields) -> Column:
         counts=np.array(counts, np.int64),
         specials=Specials(**{name: one.integer(name) for name in _SPECIALS}),
         moments=_moments(one, type_),
+        whole=one.has("whole") and one.boolean("whole"),
         **_finer(one, kind, type_, edges, counts),
     )
     one.no_more()
@@ -293,11 +296,3 @@ def _moments(one: Fields, type_: str) -> Moments:
     for name in ("mean", "std"):
         values[name] = None if values[name] is None else float(values[name])
     return Moments(**values)
-
-
-def _unique(names: list[str], one: Fields, key: str) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise one.fault(key, "each name once", repr(name))
-        seen.add(name)

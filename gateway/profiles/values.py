@@ -100,6 +100,7 @@ class Column:
         counts: (bins,) int64, how many values of the reference each bin holds.
         specials: values in no bin.
         moments: of finite values; all None for strings.
+        whole: of floating-point numbers: every finite value is a whole one. Not said of others.
         points: (R,) ascending, of `type`: where it is counted exactly (`points`); mostly none.
         point_counts: (2 R + 1,) int64, reference values at these points and in the gaps beside.
     """
@@ -113,6 +114,7 @@ class Column:
     counts: Array
     specials: Specials = Specials()
     moments: Moments = Moments()
+    whole: bool = False
     points: Array = field(default_factory=lambda: np.empty(0, np.int64))
     point_counts: Array = field(default_factory=lambda: np.empty(0, np.int64))
 

@@ -57,6 +57,7 @@ class Office:
         self.letters = AlertStore(store)
         self.audit = Audit(store)
         self.suppressed = ""
+        self.released: list[AlertRule] | None = None
         series = world.sketches.series
         self.drift = Drift(series, past=world.store)
         self.deliveries = Deliveries(
@@ -71,6 +72,7 @@ class Office:
             Troubles(),
             world.pool,
             lambda model, version: self.suppressed,
+            lambda model, version: self.released,
         )
 
     async def seconds(self, count: int, a_second: int = 40, shift: float = 0.0, live=LIVE):
@@ -245,6 +247,20 @@ async def test_rows_that_could_not_be_counted_are_an_alarm(world, receiver):
         [post] = receiver.posts
         told = post.json()
         assert (told["rule"], told["columns"][0]["value"]) == ("skipped_rows", pytest.approx(0.2))
+
+
+async def test_a_version_goes_by_the_rules_of_its_release(world, receiver):
+    async with office(world, alerts(receiver)) as at:
+        some = {"figure": "rows", "threshold": 0.0, "comparison": ">=", "window_s": 60.0}
+        at.released = [AlertRule(name="busy", severity="critical", min_rows=0, every_s=1, **some)]
+        await at.seconds(5)
+        assert at.states() == {"busy": "firing"}
+        assert at.alerting.firing() == [(("busy", "critical", "m", "1"), 1.0)]
+        at.released = None  # the configuration knows no such rule
+        await at.seconds(5)
+        await at.sent()
+        assert at.states() == {"busy": "resolved"}
+        assert [post.json()["status"] for post in receiver.posts] == ["firing", "resolved"]
 
 
 async def test_alertmanager_hears_of_an_alarm_again_and_again(world, receiver):

@@ -23,21 +23,26 @@ from gateway.control import (
     config_operations,
     drift_operations,
     key_operations,
+    release_operations,
 )
 from gateway.control.admin import Admin, operations
 from gateway.control.alert_store import AlertStore
 from gateway.control.alerting import Alerting
 from gateway.control.api import build_app
 from gateway.control.audit import Actor, Audit
+from gateway.control.blocks import Blocks
 from gateway.control.callers import Known
+from gateway.control.contracts import Contracts
 from gateway.control.deliveries import Deliveries
 from gateway.control.drift import Drift
 from gateway.control.in_force import InForce
 from gateway.control.keys import Keys
+from gateway.control.releases import Releases
 from gateway.control.revisions import Revisions
 from gateway.control.store import Store
 from gateway.control.troubles import Troubles
 from gateway.inherited import Launch
+from gateway.monitor.arena import Arena
 from gateway.plan import UNAVAILABLE, Absent, Plan
 from tests.control.auditing import ANN
 from tests.control.permitted import ALLOWED, EVERYBODY, OF_A_MODEL, OF_ITS_CALLER
@@ -91,12 +96,16 @@ class Server:
         in_force.revisions.add("log: {level: error}\n", ANN)
         self.counting = ThreadPoolExecutor(1)
         self.drift = Drift(tuple)
+        self.arena = Arena.create(1)
+        releases = Releases(self.store, home)
+        contracts = Contracts(self.arena, Blocks(self.arena, time.monotonic), releases)
         self.table = (
             *operations(self.admin(), open_metrics),
             *audit_operations.operations(Audit(self.store)),
             *config_operations.operations(in_force, self.follow, lambda: Plan(0), dict),
             *key_operations.operations(self.keys, self.refresh),
-            *drift_operations.operations(self.drift, self.counting),
+            *drift_operations.operations(self.drift, self.counting, lambda model, version: None),
+            *release_operations.operations(releases, contracts, lambda: Plan(0), self.follow),
             *alert_operations.operations(*self.alarms()),
         )
         self.app = build_app(
@@ -143,7 +152,7 @@ class Server:
     async def refresh(self):
         self.done.append("refresh")
 
-    async def follow(self):
+    async def follow(self, _model=None):
         self.done.append("follow")
         return ()
 
@@ -164,6 +173,7 @@ def server(tmp_path):
     made = Server(tmp_path)
     yield made
     made.store.close()
+    made.arena.close()
 
 
 DOCUMENT = "GET /api/openapi.json"  # which the application adds to its table by itself

@@ -19,7 +19,8 @@ from gateway.drift.reference import Reference
 from gateway.errors import InvalidParameter
 from gateway.monitor import layout
 from gateway.monitor.arena import TICK, Arena
-from gateway.monitor.sketch import Sketch, Slot
+from gateway.monitor.sketch import Sketch
+from gateway.monitor.slot import Slot
 from gateway.profiles.live import block_words, counted, places
 from tests.monitor.watching import SIGNATURE, profile_of, rows
 

@@ -13,7 +13,8 @@ import pytest
 
 from gateway.monitor import layout
 from gateway.monitor.arena import TICK, Arena
-from gateway.monitor.sketch import Sketch, Slot
+from gateway.monitor.sketch import Sketch
+from gateway.monitor.slot import Slot
 from gateway.profiles.live import ROWS, Places, block_words, counted, places
 from gateway.profiles.values import Profile
 from kernels import columns
