@@ -56,7 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sketches": GROUND | {"catalogue", "monitor", "profiles"},
     "profiling": GROUND | {"client", "rows", "profiles", "serving"},
     "trial": GROUND | {"serving", "logs"},
-    "inherited": GROUND | {"channel", "handover", "keepsake", "monitor", "sockets"},
+    "inherited": GROUND | {"channel", "handover", "keepsake", "monitor", "sockets", "tls"},
     "worker": GROUND
     | DATA_PLANE
     | {
@@ -92,7 +92,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "wire",
     },
     "supervisor": GROUND
-    | {"inherited", "channel", "handover", "keepsake", "monitor", "sockets", "processes"},
+    | {"inherited", "channel", "handover", "keepsake", "monitor", "sockets", "processes", "tls"},
     "cli": GROUND
     | {
         "access",

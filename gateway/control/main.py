@@ -202,7 +202,9 @@ class Control:
     def _admit(self) -> None:
         """Who may call, here and at the workers, and what both ports show."""
         config = self._launch.config
-        self._certificates = PortCertificates(config, self._run_dir, self._recorder.note)
+        self._certificates = PortCertificates(
+            self._inherited.certificates, self._run_dir, self._recorder.note
+        )
         tables = self._links.tables if config.access.data == "keys" else None
         jwt = config.access.jwt
         verifier = token_verifier(jwt, self._miss_a_key)
