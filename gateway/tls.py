@@ -64,7 +64,8 @@ class Certificates:
         self._stamp = stamp
         try:
             self._take()
-        except (ConfigInvalid, OSError) as error:  # a file may go between two looks at it
+        except Exception as error:
+            # Whatever files make a parser do, and wherever they go between two looks at them.
             self.fault = str(error)
             return False
         return True
@@ -236,7 +237,11 @@ def _tried_out(server: ssl.SSLContext, certificate: Path, place: str) -> tuple[f
         return 0.0, fault, ""
     except ssl.SSLError as error:
         raise ConfigInvalid(f"{place}.certificate: {certificate}: {error.reason}") from error
-    shown = asking.getpeercert() or {}
+    try:
+        shown = asking.getpeercert() or {}
+    except ValueError as error:
+        fault = f"{place}.certificate: {certificate}: expected names that are text"
+        raise ConfigInvalid(fault) from error
     pem = ssl.DER_cert_to_PEM_cert(asking.getpeercert(binary_form=True) or b"")
     return float(ssl.cert_time_to_seconds(str(shown["notAfter"]))), "", pem
 
