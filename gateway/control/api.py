@@ -239,17 +239,24 @@ async def _read_body(operation: Operation, request: Request) -> BaseModel | str 
 
 async def _collect(request: Request, limit: int) -> bytes:
     """The body; one byte over the limit is enough to know that there is too much."""
+    # The port has seen that it is a number.
+    if limit and int(request.headers.get("content-length", "0")) > limit:
+        raise _too_large(limit)
     body = bytearray()
     try:
         async for piece in request.stream():
             body += piece
             if len(body) > limit:
                 if limit:
-                    raise BodyTooLarge(f"body: expected at most {limit} bytes, got more")
+                    raise _too_large(limit)
                 break
     except ClientDisconnect as error:
         raise InvalidRequest("body: cut short by its client") from error
     return bytes(body)
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"body: expected at most {limit} bytes, got more")
 
 
 def _faults(what: str, error: ValidationError) -> str:
