@@ -23,7 +23,7 @@ from typing import Any
 
 from gateway.config import AlertRule
 from gateway.contracts import document as contract_document
-from gateway.contracts.fit import check_fit
+from gateway.contracts.fit import check_fit, check_names
 from gateway.contracts.inference import infer
 from gateway.contracts.values import Contract
 from gateway.control.audit import Actor, at_terminal, note_change
@@ -162,12 +162,14 @@ class Releases:
 
         Raises:
             NotFound: nobody watched the version yet.
-            ContractInvalid: it is of another model; the message names what differs.
+            ContractInvalid: it is of another model, or its columns are not in their places; the
+                message names what differs.
         """
         profile = beside.load(self.profile_file(self.get(model, version)))
         inferred = infer(profile)
         if contract is not None:
             check_fit(contract, _inputs_of(profile))
+            check_names(contract, inferred)
         wanted = inferred if contract is None else contract
         with (
             self._laid(CONTRACT_FILE, contract_document.text(wanted)) as keep,

@@ -160,6 +160,17 @@ def test_a_contract_of_another_model_is_refused_and_changes_nothing(releases, te
     assert releases.newest("m", 1).number == 1
 
 
+def test_a_contract_whose_columns_changed_places_is_refused(releases):
+    releases.settle("m", 1, offer())
+    [first, *others] = infer(OLD).tensors
+    turned = replace(first, columns=first.columns[::-1])
+    names = [column.name for column in first.columns]
+    message = f"input 'x', column 0: expected '{names[0]}', got '{names[-1]}'"
+    with pytest.raises(ContractInvalid, match=message):
+        releases.set_contract("m", 1, Contract((turned, *others)))
+    assert releases.newest("m", 1).number == 1
+
+
 def test_what_is_not_there_is_said(releases):
     for change in (releases.get, releases.rollback):
         with pytest.raises(NotFound, match="'m' version 1 is not watched yet"):
