@@ -41,7 +41,6 @@ Version = tuple[str, int]
 Told = tuple[Subject, AlertRule, Notice]
 # By model, version, window and reference: what several rules read is made once.
 Reports = dict[tuple[str, int, float, str], dict[str, Any]]
-_ABOUT: Final = ("reference", "self_referenced")
 
 
 class Alerting:
