@@ -57,7 +57,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sketches": GROUND | {"catalogue", "contracts", "monitor", "profiles"},
     "profiling": GROUND | {"client", "rows", "profiles", "serving"},
     "trial": GROUND | {"serving", "logs"},
-    "inherited": GROUND | {"channel", "handover", "keepsake", "monitor", "sockets"},
+    "inherited": GROUND | {"channel", "handover", "keepsake", "monitor", "sockets", "tls"},
     "worker": GROUND
     | DATA_PLANE
     | {
@@ -94,7 +94,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "wire",
     },
     "supervisor": GROUND
-    | {"inherited", "channel", "handover", "keepsake", "monitor", "sockets", "processes"},
+    | {"inherited", "channel", "handover", "keepsake", "monitor", "sockets", "processes", "tls"},
     "cli": GROUND
     | {
         "access",

@@ -206,7 +206,6 @@ def _value(name: str, value: Any) -> str:
 
 
 def _shortened(text: str, most: int) -> str:
-    text = "".join(c if c.isprintable() else "?" for c in text)
     return text if len(text) <= most else f"{text[: most - 3]}..."
 
 

@@ -39,8 +39,12 @@ def moment(seconds: float) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Columns as wide as their widest cell; numbers to the right, words to the left."""
-    cells = [list(header), *([str(cell) for cell in row] for row in rows)]
+    """Columns as wide as their widest cell; numbers to the right, words to the left.
+
+    What cannot be printed is `?`: a cell may hold what somebody else wrote, and is to move nothing
+    on the terminal.
+    """
+    cells = [list(header), *([_printable(str(cell)) for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(header))]
     right = [
         bool(rows) and all(isinstance(row[column], int | float) for row in rows)
@@ -54,3 +58,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
         for line in cells
     )
     return "\n".join(lines)
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)

@@ -300,7 +300,8 @@ def tell_of_compiling(environ: Mapping[str, str]) -> None:
 def take_home(home: Path) -> IO[str]:
     """Holds the home for this server alone, until the returned file is closed."""
     try:
-        (home / "run").mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (home / "run").mkdir(mode=0o700, exist_ok=True)
         lock = (home / "run" / "lock").open("w")
     except OSError as error:
         raise ConfigInvalid(f"home {home}: expected a writable folder: {error.strerror}") from error

@@ -29,6 +29,7 @@ from gateway.control.failures import failure
 from gateway.control.operations import Asked, Document, Operation, Told
 from gateway.errors import (
     BodyTooLarge,
+    Forbidden,
     GatewayError,
     InvalidParameter,
     InvalidRequest,
@@ -56,10 +57,22 @@ def build_app(operations: Sequence[Operation], known: Known | None = None) -> St
     by_path: dict[str, dict[str, Operation]] = {}
     for operation in table:
         by_path.setdefault(operation.path, {})[operation.method] = operation
+
+    async def forbidden(_: Request, error: Exception) -> Response:
+        assert isinstance(error, Forbidden)
+        if known is not None:
+            known.refused(error.code)
+        return failure(error)
+
     app = Starlette(
         routes=[Route(path, Resource(methods)) for path, methods in by_path.items()],
         middleware=[_door(by_path, known)],
-        exception_handlers={404: _not_found, GatewayError: _failed, Exception: _failed},
+        exception_handlers={
+            404: _not_found,
+            Forbidden: forbidden,
+            GatewayError: _failed,
+            Exception: _failed,
+        },
     )
     app.router.redirect_slashes = False
     return app

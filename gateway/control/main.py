@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -205,7 +205,9 @@ class Control:
     def _admit(self) -> None:
         """Who may call, here and at the workers, and what both ports show."""
         config = self._launch.config
-        self._certificates = PortCertificates(config, self._run_dir, self._recorder.note)
+        self._certificates = PortCertificates(
+            self._inherited.certificates, self._run_dir, self._recorder.note
+        )
         tables = self._links.tables if config.access.data == "keys" else None
         jwt = config.access.jwt
         verifier = token_verifier(jwt, self._miss_a_key)
@@ -252,7 +254,7 @@ class Control:
         )
         table = self._table(scrapes)
         port = Port(
-            build_app(table, self._known()),
+            build_app(table, self._known(counts.refused)),
             self._inherited.control_socket,
             self._launch.config,
             max(operation.max_body_bytes for operation in table),
@@ -304,11 +306,11 @@ class Control:
             *self._monitoring.operations(self._planner.apply),
         )
 
-    def _known(self) -> Known:
+    def _known(self, refused: Callable[[str], None]) -> Known:
         """Who may come to the control port."""
         asks = self._launch.config.control_asks
         credentials = Credentials(self._key_table.keyring, self._key_table.certificates.ring)
-        return Known(asks, credentials, self._launch.secret, self._usage.note)
+        return Known(asks, credentials, self._launch.secret, self._usage.note, refused)
 
     # ---- what happens ---------------------------------------------------------------------------
 

@@ -60,7 +60,9 @@ def through_the_guard() -> Find:
 
 
 def through_the_control_port() -> Find:
-    known = Known(True, Credentials(ring(), CertificateRing()), SECRET, lambda _: None)
+    known = Known(
+        True, Credentials(ring(), CertificateRing()), SECRET, lambda _: None, lambda _: None
+    )
     return lambda key: known.find({"headers": _headers(key)})
 
 

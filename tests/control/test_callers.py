@@ -91,6 +91,7 @@ class Server:
         self.certificates = CertificateRing()
         self.done = []
         self.used: list[int] = []
+        self.refused: list[str] = []
         self.actors: list[Actor] = []
         in_force = InForce(Revisions(self.store), Launch(Config(), home))
         in_force.revisions.add("log: {level: error}\n", ANN)
@@ -108,10 +109,9 @@ class Server:
             *release_operations.operations(releases, contracts, lambda: Plan(0), self.follow),
             *alert_operations.operations(*self.alarms()),
         )
-        self.app = build_app(
-            self.table,
-            Known(asks, Credentials(self.ring, self.certificates), SECRET, self.used.append),
-        )
+        credentials = Credentials(self.ring, self.certificates)
+        known = Known(asks, credentials, SECRET, self.used.append, self.refused.append)
+        self.app = build_app(self.table, known)
 
     def admin(self):
         async def reload(actor, name, reread):
@@ -335,6 +335,19 @@ def test_a_used_key_is_noted(server):
     server.ask("GET", "/api/status", ROLE_KEYS["viewer"])
     server.ask("GET", "/api/status", "psk_unknown")
     assert server.used == [102]
+
+
+def test_whoever_is_refused_is_counted_by_why(server, tmp_path):
+    server.ask("GET", "/api/status")
+    server.ask("GET", "/api/status", "psk_unknown")
+    server.ask("POST", "/api/reload", ROLE_KEYS["viewer"])
+    server.ask("GET", "/api/keys", limited(server, "admin"))
+    server.ask("GET", "/api/nothing", ROLE_KEYS["viewer"])  # it may ask
+    assert server.refused == ["unauthenticated", "unauthenticated", "forbidden", "forbidden"]
+    unasked = Server(tmp_path / "open", asks=False)
+    unasked.ask("GET", "/api/status", headers={"host": "evil.example"})
+    assert unasked.refused == ["forbidden_host"]
+    unasked.store.close()
 
 
 def test_an_open_port_answers_loopback_names_alone(tmp_path):

@@ -164,7 +164,8 @@ def test_a_slow_collector_costs_traces_and_no_answer(start, collector):
     collector.gate.clear()
     config = tracing(collector, ", max_queue: 10")
     server = start(DEMO_MODEL, "--workers", "1", config=config)
-    eventually(lambda: collector.exports == 1)  # of asking whether it is ready
+    assert ask(server, trace(99)).status == 200
+    eventually(lambda: collector.exports == 1)  # and it waits there for all that come after it
     for number in range(40):
         assert ask(server, trace(number + 1)).status == 200
     eventually(lambda: traced(server, "dropped") >= 30)

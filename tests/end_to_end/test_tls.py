@@ -125,6 +125,33 @@ def test_files_that_do_not_belong_together_leave_the_old_certificate(start, auth
     assert 'penstock_tls_certificate_files_good{port="data"} 0.0' in metrics
 
 
+def test_who_is_born_while_the_files_are_bad_shows_the_last_good_certificate(
+    start, authority, tmp_path
+):
+    model = save(tmp_path, linear(), "m.onnx")
+    server = start(model, "--workers", "1", config=both_ports(authority))
+    ports, trust = (server.port, server.admin_port), authority.client()
+
+    def all_show(serial: str) -> bool:
+        try:
+            shown = [ask(port, trust, "GET", "/v2/health/live")[2] for port in ports]
+        except OSError:  # nobody is there yet
+            return False
+        return shown == [serial, serial]
+
+    fresh = serial_of(authority.issue())  # not the one that the server was started with
+    eventually(lambda: all_show(fresh), 10.0)
+    authority.ca.issue_cert("other").private_key_pem.write_to_path(str(authority.key))
+    eventually(lambda: "is not the key of" in server.log, 10.0)
+    before = server.children()
+    for child in before:
+        child.kill()
+    eventually(lambda: {*server.children()}.isdisjoint(before) and all_show(fresh), 20.0)
+    assert ask(server.port, trust, "POST", INFER, BODY)[0] == 200
+    last = serial_of(authority.issue())
+    eventually(lambda: all_show(last), 10.0)
+
+
 def test_clients_without_a_certificate_are_turned_away_where_one_is_required(
     start, authority, tmp_path
 ):
