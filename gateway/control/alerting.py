@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from gateway.alerts.alarms import FIRING, PENDING, RESOLVED, Alarm, Phase, end, evaluate
-from gateway.alerts.notices import Lines, Notice, Subject, condition, notice, ranked
+from gateway.alerts.notices import Lines, Notice, Subject, condition, notice, ranked, told_lines
 from gateway.alerts.shapes import REPEAT_S
 from gateway.config import AlertRule, Alerts
 from gateway.control.alert_store import UNKEPT, AlertStore, Letter
@@ -266,7 +266,9 @@ class Alerting:
 
     def _line(self, subject: Subject, alarm: Alarm) -> dict[str, Any]:
         rule = self._rule(subject)
-        named = ranked(alarm, {}) if alarm.phase != PENDING else sorted(alarm.columns)
+        named = sorted(alarm.columns)
+        if alarm.phase != PENDING:
+            named = ranked(alarm, told_lines(self._notices.get(subject)))
         return {
             "id": subject.alarm_id(alarm) if alarm.number else None,
             "state": alarm.phase,
