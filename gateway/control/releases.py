@@ -132,10 +132,8 @@ class Releases:
             StoreFailed: the home cannot be read or written.
         """
         newest = self.newest(model, version)
-        if newest is None or (newest.offered, newest.configured) != (
-            offer.digest,
-            offer.thresholds,
-        ):
+        wanted = (offer.digest, offer.thresholds)
+        if newest is None or (newest.offered, newest.configured) != wanted:
             newest = self._take(model, version, offer)
         key = (model, version)
         known = self._rules.get(key)
@@ -230,9 +228,7 @@ class Releases:
             self._store.write() as db,
         ):
             newest = _newest(db, model, version)
-            fresh = newest or Release(
-                model, version, 0, 0.0, "", "", "", "", 0, False, "", "", "", False, "", ""
-            )
+            fresh = newest or Release(model, version)
             if fresh.offered != offer.digest:
                 fresh = replace(
                     fresh,
