@@ -98,6 +98,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": GROUND
     | {
         "access",
+        "alerts",
         "supervisor",
         "processes",
         "devices",

@@ -33,7 +33,7 @@ def configure(subparsers: Any) -> None:
             "Compares a window of a model's live traffic with its reference profile, as the server"
             " that runs on this home has counted it: the columns that have drifted first. The"
             " verdict is on the window; the alarm looks for the change itself, in the newest"
-            " rows. Exit status 3: something has drifted; 1: it cannot be told."
+            " rows. Exit status 3: something has drifted; 1: there is no report; else 0."
         ),
     )
     parser.add_argument("model", metavar="MODEL")
@@ -100,7 +100,9 @@ def print_report(found: dict[str, Any], shown: int | None = MAX_SHOWN) -> None:
     if found["reference_weeks"] is not None:
         asked = found["reference_kind"].removeprefix("same-hours:").removesuffix("w")
         say(f"rows came in these hours in {found['reference_weeks']} of the last {asked} weeks")
-    if found["verdict"] == "too_few_rows":
+    elif not found["reference_rows"]:
+        say("no rows came before this window: there is nothing to hold it against")
+    if found["verdict"] == "too_few_rows" and found["reference_rows"]:
         say("some 20 s of traffic and 200 rows are needed before anything is said")
     if found["skipped_rows"]:
         say(f"{found['skipped_rows']} rows could not be counted")

@@ -11,10 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway.access.durations import moment_text
 from gateway.cli.actions import add_action
 from gateway.cli.models import store_of
-from gateway.cli.output import say, say_json, table
+from gateway.cli.output import moment, say, say_json, table
 from gateway.errors import ModelNotFound, VersionNotFound
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def list_releases(args: argparse.Namespace) -> int:
     rows = [
         (
             one.number,
-            moment_text(one.at),
+            moment(one.at),
             one.who,
             one.profile[:12] + (" self-referenced" if one.self_referenced else ""),
             one.contract[:12] + (" edited" if one.edited else ""),
@@ -70,22 +69,24 @@ def list_releases(args: argparse.Namespace) -> int:
 
 def show_release(args: argparse.Namespace) -> int:
     """Prints a release with its contract."""
+    from gateway.alerts.notices import condition
     from gateway.contracts import document
+    from gateway.control.release import rules_of
 
     with watched_version(args.home, args.model, args.version) as (releases, model, version):
         found = releases.get(model, version, args.release)
         contract = releases.contract(found)
-    value = found.as_json()
     if args.json:
-        say_json({**value, "contract_document": document.plain(contract)})
+        say_json({**found.as_json(), "contract_document": document.plain(contract)})
         return 0
     say(f"release {found.number} of model '{model}' version {version}: {found.note or 'no note'}")
     say(f"  profile   {found.profile} of {found.rows} rows")
     say(f"  contract  {found.contract}" + (", edited" if found.edited else ""))
-    for rule in value["thresholds"]:
-        say(
-            f"  rule      {rule['name']}: {rule['figure']} {rule['comparison']} {rule['threshold']}"
-        )
+    rules = rules_of(found)
+    for rule in rules or ():
+        say(f"  rule      {rule.name}: {condition(rule)}")
+    if rules is None:
+        say("  rules     of another version of Penstock; those of the configuration are in force")
     return 0
 
 

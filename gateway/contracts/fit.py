@@ -29,6 +29,29 @@ def check_fit(contract: Contract, signature: Signature) -> None:
         _check(tensor, spec)
 
 
+def check_names(contract: Contract, inferred: Contract) -> None:
+    """Refuses columns that are called otherwise than those in their places are.
+
+    Terms hold by place: columns that somebody sorted or mistyped would ask the wrong values.
+
+    Args:
+        contract: that fits the model.
+        inferred: of the model's profile.
+
+    Raises:
+        ContractInvalid: naming the input, the place, its column and what the contract has there.
+    """
+    known = {tensor.name: tensor.columns for tensor in inferred.tensors}
+    for tensor in contract.tensors:
+        pairs = zip(known.get(tensor.name, ()), tensor.columns, strict=False)
+        for place, (wanted, got) in enumerate(pairs):
+            if wanted.name != got.name:
+                raise ContractInvalid(
+                    f"contract: input '{tensor.name}', column {place}: expected"
+                    f" '{wanted.name}', got '{got.name}'"
+                )
+
+
 def _check(tensor: Tensor, spec: TensorSpec) -> None:
     where = f"contract: input '{tensor.name}'"
     if tensor.datatype != spec.datatype:

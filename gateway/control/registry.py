@@ -385,23 +385,7 @@ class Registry:
         self._note(db, "remove", f"{version.model}/{version.version}", before, None)
 
     def _collect(self) -> None:
-        """Lets go of folders that no version names, nor a profile or monitoring release of one.
-
-        In a transaction of its own, after the removal is certain: a folder that goes too early is
-        lost, one that a crash leaves behind is found by the next collection. Nobody else places a
-        folder meanwhile, since that too is done under the write lock.
-        """
-        with self._store.write() as db:
-            db.execute(
-                "DELETE FROM folders WHERE digest NOT IN"
-                " (SELECT digest FROM versions UNION SELECT folder FROM profiles"
-                " UNION SELECT folder FROM self_references WHERE folder IS NOT NULL"
-                " UNION SELECT profile_folder FROM monitoring_releases"
-                " UNION SELECT contract_folder FROM monitoring_releases)"
-            )
-            kept = {row["digest"] for row in db.execute("SELECT digest FROM folders")}
-            self._blobs.discard_all_but(kept)
-        self._blobs.empty_trash()
+        collect(self._store, self._blobs)
 
     def _note(
         self,
@@ -412,6 +396,26 @@ class Registry:
         after: Mapping[str, object] | None,
     ) -> None:
         note_change(db, self._actor, action, subject, before, after, self._now())
+
+
+def collect(store: Store, blobs: Blobs) -> None:
+    """Lets go of folders that no version names, nor a profile or monitoring release of one.
+
+    In a transaction of its own, after the removal is certain: a folder that goes too early is lost,
+    one that a crash leaves behind is found by the next collection. Nobody else places a folder
+    meanwhile, since that too is done under the write lock.
+    """
+    with store.write() as db:
+        db.execute(
+            "DELETE FROM folders WHERE digest NOT IN"
+            " (SELECT digest FROM versions UNION SELECT folder FROM profiles"
+            " UNION SELECT folder FROM self_references WHERE folder IS NOT NULL"
+            " UNION SELECT profile_folder FROM monitoring_releases"
+            " UNION SELECT contract_folder FROM monitoring_releases)"
+        )
+        kept = {row["digest"] for row in db.execute("SELECT digest FROM folders")}
+        blobs.discard_all_but(kept)
+    blobs.empty_trash()
 
 
 def keep_folder(db: sqlite3.Connection, incoming: Incoming) -> None:

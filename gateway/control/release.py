@@ -36,7 +36,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """One row.
+    """One row. What defaults say stands before a version's first release.
 
     Attributes:
         model, version: identity.
@@ -58,20 +58,20 @@ class Release:
 
     model: str
     version: int
-    number: int
-    at: float
-    who: str
-    note: str
-    profile: str
-    profile_folder: str
-    rows: int
-    self_referenced: bool
-    offered: str
-    contract: str
-    contract_folder: str
-    edited: bool
-    thresholds: str
-    configured: str
+    number: int = 0
+    at: float = 0.0
+    who: str = ""
+    note: str = ""
+    profile: str = ""
+    profile_folder: str = ""
+    rows: int = 0
+    self_referenced: bool = False
+    offered: str = ""
+    contract: str = ""
+    contract_folder: str = ""
+    edited: bool = False
+    thresholds: str = ""
+    configured: str = ""
 
     @property
     def watched_by(self) -> tuple[str, str, str]:

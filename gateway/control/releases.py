@@ -23,12 +23,12 @@ from typing import Any
 
 from gateway.config import AlertRule
 from gateway.contracts import document as contract_document
-from gateway.contracts.fit import check_fit
+from gateway.contracts.fit import check_fit, check_names
 from gateway.contracts.inference import infer
 from gateway.contracts.values import Contract
 from gateway.control.audit import Actor, at_terminal, note_change
 from gateway.control.blobs import Blobs
-from gateway.control.registry import keep_folder
+from gateway.control.registry import collect, keep_folder
 from gateway.control.release import Offer, Release, audited, rules_of
 from gateway.control.store import Store
 from gateway.errors import ContractInvalid, NotFound
@@ -132,10 +132,8 @@ class Releases:
             StoreFailed: the home cannot be read or written.
         """
         newest = self.newest(model, version)
-        if newest is None or (newest.offered, newest.configured) != (
-            offer.digest,
-            offer.thresholds,
-        ):
+        wanted = (offer.digest, offer.thresholds)
+        if newest is None or (newest.offered, newest.configured) != wanted:
             newest = self._take(model, version, offer)
         key = (model, version)
         known = self._rules.get(key)
@@ -162,12 +160,14 @@ class Releases:
 
         Raises:
             NotFound: nobody watched the version yet.
-            ContractInvalid: it is of another model; the message names what differs.
+            ContractInvalid: it is of another model, or its columns are not in their places; the
+                message names what differs.
         """
         profile = beside.load(self.profile_file(self.get(model, version)))
         inferred = infer(profile)
         if contract is not None:
             check_fit(contract, _inputs_of(profile))
+            check_names(contract, inferred)
         wanted = inferred if contract is None else contract
         with (
             self._laid(CONTRACT_FILE, contract_document.text(wanted)) as keep,
@@ -183,7 +183,8 @@ class Releases:
                 note=note,
             )
             action = "contract reset" if contract is None else "contract set"
-            return self._enter(db, newest, fresh, actor or self._actor, action)
+            entered = self._enter(db, newest, fresh, actor or self._actor, action)
+        return self._collected(entered)
 
     def rollback(
         self,
@@ -214,7 +215,8 @@ class Releases:
                 configured=newest.configured,
                 note=note or f"as release {wanted.number}",
             )
-            return self._enter(db, newest, fresh, actor or self._actor, "monitoring rollback")
+            entered = self._enter(db, newest, fresh, actor or self._actor, "monitoring rollback")
+        return self._collected(entered)
 
     # ---- inside -----------------------------------------------------------------------------
 
@@ -228,9 +230,7 @@ class Releases:
             self._store.write() as db,
         ):
             newest = _newest(db, model, version)
-            fresh = newest or Release(
-                model, version, 0, 0.0, "", "", "", "", 0, False, "", "", "", False, "", ""
-            )
+            fresh = newest or Release(model, version)
             if fresh.offered != offer.digest:
                 fresh = replace(
                     fresh,
@@ -247,7 +247,8 @@ class Releases:
             if fresh.configured != offer.thresholds:
                 fresh = replace(fresh, thresholds=offer.thresholds)
             fresh = replace(fresh, offered=offer.digest, configured=offer.thresholds, note="")
-            return self._enter(db, newest, fresh, self._actor, "monitoring release")
+            entered = self._enter(db, newest, fresh, self._actor, "monitoring release")
+        return self._collected(entered)
 
     def _still_fits(self, release: Release, profile: Profile) -> bool:
         """Whether a contract that somebody set is of the model that a profile is of."""
@@ -288,6 +289,12 @@ class Releases:
         subject = f"{added.model}/{added.version}"
         note_change(db, actor, action, subject, before, audited(added), added.at)
         return added
+
+    def _collected(self, entered: Release) -> Release:
+        """Lets go of what only forgotten releases named, once there are any."""
+        if entered.number > KEPT:
+            collect(self._store, self._blobs)
+        return entered
 
     @contextmanager
     def _laid(self, name: str, text: str) -> Iterator[Callable[[sqlite3.Connection], str]]:

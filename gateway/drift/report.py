@@ -13,7 +13,7 @@ from typing import Any, Final
 from gateway.drift.figures import QUANTILES, Figures
 from gateway.drift.look_back import Alarm
 from gateway.drift.reference import Reference
-from gateway.drift.verdict import DRIFT, VERDICTS
+from gateway.drift.verdict import DRIFT, overall
 from gateway.profiles.values import FEATURE, OUTPUT, Column
 
 # Fields of a column that are figures by the same name.
@@ -110,11 +110,6 @@ def report(
         "features": features,
         "outputs": [line for role, line in lines if role == OUTPUT],
     }
-
-
-def overall(verdicts: list[str]) -> str:
-    """The most alarming of all: what e-BH lets pass holds for all columns together."""
-    return max(verdicts, key=VERDICTS.index, default=VERDICTS[0])
 
 
 def _column(

@@ -66,7 +66,9 @@ class Observed:
                 words[layout.SKETCH_SKIPPED] += rows
                 if not self._complained:
                     self._complained = True
-                    log.exception("a batch could not be held against its contract, nor will others")
+                    log.exception(
+                        "a batch was not held against its contract; others are not told of"
+                    )
                 return
         words[layout.CONTRACT_ROWS] += rows
 
@@ -101,7 +103,7 @@ class Enforced:
         except Exception:
             if not self._complained:
                 self._complained = True
-                log.exception("a request could not be held against its contract, nor will others")
+                log.exception("a request was not held against its contract; others are not told of")
             return False
 
     def settle(self, examined: Examined, rows: int) -> str:

@@ -83,7 +83,10 @@ def test_an_edited_contract_is_a_release_and_can_be_taken_back(registered, tmp_p
     rules = [
         line for line in registered("monitoring", "show", "m")[1].splitlines() if "rule" in line
     ]
-    assert [line.split()[1] for line in rules] == ["drift:", "skipped_rows:"]
+    assert [line.split(maxsplit=1)[1] for line in rules] == [
+        "drift: verdict >= drift",
+        "skipped_rows: skipped_ratio >= 0.01, 3 of 5 panes",
+    ]
 
 
 def test_what_is_wrong_is_said_and_changes_nothing(registered, tmp_path):

@@ -249,6 +249,20 @@ async def test_rows_that_could_not_be_counted_are_an_alarm(world, receiver):
         assert (told["rule"], told["columns"][0]["value"]) == ("skipped_rows", pytest.approx(0.2))
 
 
+async def test_the_list_names_columns_in_the_order_in_which_they_were_told(world, receiver):
+    some = {"figure": "rows", "threshold": 0.0, "window_s": 60.0, "min_rows": 0}
+    settings = alerts(receiver).model_copy(
+        update={"rules": [AlertRule(name="busy", **some)], "default_rules": False}
+    )
+    async with office(world, settings) as at:
+        await at.seconds(2, shift=3.0)
+        await at.sent()
+        told = [column["name"] for column in receiver.posts[0].json()["columns"]]
+        [line] = at.alerting.lines()
+        assert told[0] == "income"  # the first name is another's
+        assert [column["name"] for column in line["columns"]][: len(told)] == told
+
+
 async def test_a_version_goes_by_the_rules_of_its_release(world, receiver):
     async with office(world, alerts(receiver)) as at:
         some = {"figure": "rows", "threshold": 0.0, "comparison": ">=", "window_s": 60.0}

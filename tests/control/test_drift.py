@@ -16,7 +16,7 @@ from gateway.control.panes import PaneStore
 from gateway.control.seasons import WEEK_S
 from gateway.control.sketches import Sketches
 from gateway.drift.reference import Reference
-from gateway.errors import InvalidParameter
+from gateway.errors import InvalidParameter, NotFound
 from gateway.monitor import layout
 from gateway.monitor.arena import TICK, Arena
 from gateway.monitor.sketch import Sketch
@@ -86,6 +86,11 @@ def world(tmp_path: Path) -> Iterator[World]:
     made = World(tmp_path)
     yield made
     made.close()
+
+
+def test_a_variant_that_is_not_there_is_not_called_unwatched(world):
+    with pytest.raises(NotFound, match="version 1 has no variant 'b'"):
+        world.drift.report("m", 1, 60, "b", False)
 
 
 def test_a_rolling_reference_is_what_came_before_the_window_in_the_same_bins(world):

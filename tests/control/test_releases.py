@@ -160,6 +160,17 @@ def test_a_contract_of_another_model_is_refused_and_changes_nothing(releases, te
     assert releases.newest("m", 1).number == 1
 
 
+def test_a_contract_whose_columns_changed_places_is_refused(releases):
+    releases.settle("m", 1, offer())
+    [first, *others] = infer(OLD).tensors
+    turned = replace(first, columns=first.columns[::-1])
+    names = [column.name for column in first.columns]
+    message = f"input 'x', column 0: expected '{names[0]}', got '{names[-1]}'"
+    with pytest.raises(ContractInvalid, match=message):
+        releases.set_contract("m", 1, Contract((turned, *others)))
+    assert releases.newest("m", 1).number == 1
+
+
 def test_what_is_not_there_is_said(releases):
     for change in (releases.get, releases.rollback):
         with pytest.raises(NotFound, match="'m' version 1 is not watched yet"):
@@ -169,13 +180,16 @@ def test_what_is_not_there_is_said(releases):
         releases.rollback("m", 1)
 
 
-def test_the_newest_are_kept(releases):
+def test_the_newest_are_kept_and_no_file_that_only_older_ones_name(releases, home):
     releases.settle("m", 1, offer())
-    for _ in range(KEPT // 2 + 1):
-        releases.set_contract("m", 1, edited(infer(OLD)))
-        releases.set_contract("m", 1, None)
-    numbers = [one.number for one in releases.history("m", 1)]
-    assert numbers == list(range(KEPT + 3, 3, -1))
+    first, *others = infer(OLD).tensors
+    for most in range(KEPT + 2):
+        columns = (Range("age", 0.0, float(most)), *first.columns[1:])
+        releases.set_contract("m", 1, Contract((replace(first, columns=columns), *others)))
+    found = releases.history("m", 1)
+    assert [one.number for one in found] == list(range(KEPT + 3, 3, -1))
+    assert releases.contract(found[-1]).tensors[0].columns[0].max == 2.0
+    assert len(list((home / "models").rglob(CONTRACT_FILE))) == KEPT
 
 
 def test_a_disk_that_refuses_leaves_no_release(releases, home):
