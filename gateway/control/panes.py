@@ -184,16 +184,19 @@ class PaneStore:
 
     def forget(self, series: Iterable[str]) -> None:
         """Deletes all panes of these series."""
+        with self._lock:
+            self._forget([(one,) for one in series])
+
+    def _forget(self, series: Sequence[tuple[str]]) -> None:
         if self._connection is not None:
             with contextlib.suppress(sqlite3.Error), self._connection:
                 for table in ("panes", "bases", "learnt"):
-                    self._connection.executemany(
-                        f"DELETE FROM {table} WHERE series = ?", [(one,) for one in series]
-                    )
+                    self._connection.executemany(f"DELETE FROM {table} WHERE series = ?", series)
 
     def close(self) -> None:
-        """Closes the file."""
-        self._close()
+        """Closes the file, once nobody is in the middle of something."""
+        with self._lock:
+            self._close()
 
     # ---- the file -------------------------------------------------------------------------------
 
