@@ -108,7 +108,9 @@ def _reference(path: Path) -> Reference | None:
         return Reference(path, document.digest(profile), profile, block_words(profile))
     except (GatewayError, ValueError) as error:
         log.error("%s: its model is not watched: %s", path.name, error)
-        return None
+    except Exception:  # whatever a file holds, no model goes unserved because of it
+        log.exception("%s: its model is not watched", path)
+    return None
 
 
 def watched(

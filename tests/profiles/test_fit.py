@@ -76,6 +76,7 @@ def test_a_summary_must_give_the_figures_that_live_rows_will():
         check_fit(Profile(6, (other,)), signature)
     with pytest.raises(ProfileInvalid, match="expected 11 columns, got 10"):
         check_fit(Profile(6, (replace(frame, columns=columns[1:]),)), signature)
-    image = replace(frame, summary=Summary("image", {"low": 0}))
-    with pytest.raises(ProfileInvalid, match="'channels' is missing"):
-        check_fit(Profile(6, (image,)), signature)
+    for parameters in ({"low": 0}, {"channels": 10**12}, {"channels": "many"}):
+        image = replace(frame, summary=Summary("image", parameters))
+        with pytest.raises(ProfileInvalid, match="expected channels of 1, 3, 4"):
+            check_fit(Profile(6, (image,)), signature)
