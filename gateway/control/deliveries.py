@@ -144,6 +144,10 @@ class Deliveries:
             return f"no answer within {sink.timeout_s:g} s", False
         except (ConfigInvalid, httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             return str(error) or type(error).__name__, False
+        except Exception as error:  # of a port beyond all ports, say, or of a library's own
+            # Whatever it is, the sink's task goes on: it would be the last letter that it sends.
+            log.exception("sink %s", sink.name)
+            return type(error).__name__, False
         return None, False
 
     async def _send(self, sink: AlertSink, notice: Notice) -> None:

@@ -343,6 +343,17 @@ async def test_a_receiver_that_is_away_makes_a_dead_letter_that_can_be_tried_aga
             at.letters.revive(ANN, dead.number)
 
 
+async def test_an_address_that_no_library_expects_makes_a_dead_letter_and_holds_up_nothing(
+    world, receiver
+):
+    nowhere = "http://127.0.0.1:99999/"
+    async with office(world, alerts(receiver, url=nowhere)) as at:
+        at.deliveries.put(at.letters.save({}, [("ops", NOTICE)]))
+        await at.sent()
+        assert [dead.attempts for dead in at.letters.dead()] == [3]
+        assert at.deliveries.counts == {("ops", "failed"): 3, ("ops", "dead"): 1}
+
+
 async def test_what_is_refused_for_good_dies_at_once_and_holds_up_nothing(world, receiver):
     receiver.answers.append(400)
     async with office(world, alerts(receiver)) as at:
