@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
 
 import numpy as np
@@ -176,6 +177,15 @@ def test_the_newest_are_kept(releases):
         releases.set_contract("m", 1, None)
     numbers = [one.number for one in releases.history("m", 1)]
     assert numbers == list(range(KEPT + 3, 3, -1))
+
+
+def test_a_folder_for_temporary_files_that_is_gone_is_a_store_that_failed(
+    releases, tmp_path, monkeypatch
+):
+    """Any other error would keep all models of the server from being looked at."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(StoreFailed, match="gone"):
+        releases.settle("m", 1, offer())
 
 
 def test_a_disk_that_refuses_leaves_no_release(releases, home):
