@@ -188,6 +188,8 @@ class PaneStore:
             self.lost += len(rows)
             self._complain("%s: history is not kept: %s", self._path, error)
             self._close()  # the file may be gone from under it
+            if not isinstance(error, sqlite3.OperationalError):  # that is, of locks and disks
+                self._put_aside()
 
     def forget(self, series: Iterable[str]) -> None:
         """Deletes all panes of these series."""
@@ -214,12 +216,17 @@ class PaneStore:
             self._complain("%s: history is not kept: %s", self._path, error)
         except (sqlite3.DatabaseError, OSError) as error:
             self._complain("%s: put aside, a new history begins: %s", self._path, error)
+            self._put_aside()
             with contextlib.suppress(OSError, sqlite3.Error):
-                os.replace(self._path, self._path.with_suffix(".damaged"))
-                for beside in ("-wal", "-shm"):  # of the damaged one
-                    Path(f"{self._path}{beside}").unlink(missing_ok=True)
                 self._connection = _opened(self._path)
         self._place = _place(self._path)
+
+    def _put_aside(self) -> None:
+        """Makes room for a new file in the place of a damaged one."""
+        with contextlib.suppress(OSError):
+            os.replace(self._path, self._path.with_suffix(".damaged"))
+            for beside in ("-wal", "-shm"):
+                Path(f"{self._path}{beside}").unlink(missing_ok=True)
 
     def _close(self) -> None:
         if self._connection is not None:
