@@ -35,7 +35,7 @@ from gateway.monitor.first_rows import FirstRows
 from gateway.monitor.sketch import Sketch, Taker
 from gateway.monitor.slot import Slot
 from gateway.plan import Agreed, Kept, Plan, Taken
-from gateway.profiles import document
+from gateway.profiles import beside
 from gateway.profiles.fit import check_fit
 from gateway.profiles.live import Counted, counted
 from gateway.profiles.values import Profile
@@ -79,7 +79,8 @@ class Sketches:
 
     def prepare(self, held_id: str, signature: Signature) -> None:
         """Reads what a deployment that is being loaded will count into. On a thread."""
-        with contextlib.suppress(ProfileInvalid):  # told when it is attached
+        # Told when it is attached, whatever it is: no model goes unserved because of a profile.
+        with contextlib.suppress(Exception):
             self._prepared[held_id] = _ready(self._watched.get(held_id, ()), signature)
 
     def follow(self, plan: Plan, served: Iterable[Served]) -> None:
@@ -164,10 +165,7 @@ def _ready(wanted: tuple[Taken, ...], signature: Signature) -> Ready:
 def _prepared(watched: Taken, signature: Signature) -> Prepared:
     if isinstance(watched, Kept):
         return Prepared()
-    try:
-        profile = document.read(Path(watched.path).read_bytes())
-    except OSError as error:
-        raise ProfileInvalid(f"profile {watched.digest[:12]}: {error.strerror}") from error
+    profile = beside.load(Path(watched.path))
     check_fit(profile, signature)
     try:
         frames = counted(profile, signature)
