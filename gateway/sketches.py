@@ -120,6 +120,12 @@ class Sketches:
         loop.run_in_executor(self._pool, _ready, wanted, signature).add_done_callback(take)
 
     def _take(self, served: Served, ready: Ready) -> None:
+        try:
+            self._attach(served, ready)
+        except Exception:  # whatever it is, the rest of the plan is followed
+            log.exception("model '%s' is not watched", served.held.name)
+
+    def _attach(self, served: Served, ready: Ready) -> None:
         signature = served.deployment.signature
         takers: list[Taker] = []
         door: Enforced | None = None

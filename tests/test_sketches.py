@@ -13,7 +13,7 @@ import pytest
 
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
-from gateway.plan import Plan, Watched
+from gateway.plan import Kept, Plan, Watched
 from gateway.profiles import beside, document
 from gateway.profiles.live import ROWS, SKIPPED, block_words, places
 from gateway.sketches import Sketches
@@ -79,4 +79,25 @@ async def test_rows_of_a_model_whose_profile_cannot_be_used_count_as_skipped(
         assert (counts[ROWS], counts[SKIPPED]) == wanted
         sketches.release(served)
         assert endpoint.takers == ()
+    arena.close()
+
+
+@pytest.mark.anyio
+async def test_a_block_that_is_not_there_leaves_its_deployment_unwatched_and_others_alone(
+    caplog,
+):
+    """An error would leave the worker with half a plan."""
+    arena, endpoint = Arena.create(1), Endpoint()
+    served: Any = SimpleNamespace(
+        held=SimpleNamespace(id="m/1", name="m"),
+        deployment=SimpleNamespace(signature=SIGNATURE),
+        endpoint=endpoint,
+    )
+    with ThreadPoolExecutor(1) as pool:
+        sketches = Sketches(arena, 0, pool)
+        sketches.follow(Plan(1, watched={"m/1": (Kept(1 << 20, 5000, {}, ()),)}), [])
+        sketches.prepare("m/1", SIGNATURE)
+        sketches.follow(Plan(1, watched={"m/1": (Kept(1 << 20, 5000, {}, ()),)}), [served])
+    assert "model 'm' is not watched" in caplog.text
+    assert endpoint.takers == ()
     arena.close()
