@@ -9,7 +9,8 @@ or of who chose the profile.
 
 A profile is read on a thread: with the model where that is loaded, so that the first request is
 counted, and while the model serves where the profile comes later. One that cannot be read or is of
-another model leaves it unwatched, and the log says why: monitoring fails no request.
+another model leaves it unwatched, the log says why, and rows count as skipped: monitoring fails no
+request.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ from gateway.errors import ContractInvalid, ProfileInvalid
 from gateway.monitor.arena import TICK, Arena
 from gateway.monitor.contracts import Enforced, Observed
 from gateway.monitor.first_rows import FirstRows
-from gateway.monitor.sketch import Sketch, Taker
+from gateway.monitor.sketch import Sketch, Taker, Uncounted
 from gateway.monitor.slot import Slot
 from gateway.plan import Agreed, Kept, Plan, Taken
-from gateway.profiles import document
+from gateway.profiles import beside
 from gateway.profiles.fit import check_fit
 from gateway.profiles.live import Counted, counted
 from gateway.profiles.values import Profile
@@ -49,12 +50,12 @@ class Prepared:
     """What was read for one of the places that values go to.
 
     Attributes:
-        frames: of the profile; none of first rows.
+        frames: of the profile; none of first rows. None: it cannot be used.
         terms: of the contract, where there is one that can be used.
         covered: it takes whatever is not unusual to the profile.
     """
 
-    frames: tuple[Counted, ...] = ()
+    frames: tuple[Counted, ...] | None = ()
     terms: Terms | None = None
     covered: bool = False
 
@@ -79,7 +80,8 @@ class Sketches:
 
     def prepare(self, held_id: str, signature: Signature) -> None:
         """Reads what a deployment that is being loaded will count into. On a thread."""
-        with contextlib.suppress(ProfileInvalid):  # told when it is attached
+        # Told when it is attached, whatever it is: no model goes unserved because of a profile.
+        with contextlib.suppress(Exception):
             self._prepared[held_id] = _ready(self._watched.get(held_id, ()), signature)
 
     def follow(self, plan: Plan, served: Iterable[Served]) -> None:
@@ -108,14 +110,22 @@ class Sketches:
             if done.cancelled() or self._following.get(served.held.id) != wanted:
                 return
             error = done.exception()
-            if error is not None:
-                log.error("model '%s' is not watched: %s", served.held.name, error)
-            self._take(served, () if error is not None else done.result())
+            if error is None:
+                self._take(served, done.result())
+                return
+            log.error("model '%s' is not watched: %s", served.held.name, error)
+            self._take(served, tuple((one, Prepared(frames=None)) for one in wanted))
 
         loop = asyncio.get_running_loop()
         loop.run_in_executor(self._pool, _ready, wanted, signature).add_done_callback(take)
 
     def _take(self, served: Served, ready: Ready) -> None:
+        try:
+            self._attach(served, ready)
+        except Exception:  # whatever it is, the rest of the plan is followed
+            log.exception("model '%s' is not watched", served.held.name)
+
+    def _attach(self, served: Served, ready: Ready) -> None:
         signature = served.deployment.signature
         takers: list[Taker] = []
         door: Enforced | None = None
@@ -124,6 +134,9 @@ class Sketches:
             if isinstance(taken, Kept):
                 kept = FirstRows(signature, slot, taken.rows, taken.names, taken.categories)
                 takers.append(kept)
+                continue
+            if prepared.frames is None:
+                takers.append(Uncounted(slot))
                 continue
             if taken.contract is not None and prepared.terms is not None:
                 policy, its = taken.contract.policy, self._slot(taken.contract.block)
@@ -164,10 +177,7 @@ def _ready(wanted: tuple[Taken, ...], signature: Signature) -> Ready:
 def _prepared(watched: Taken, signature: Signature) -> Prepared:
     if isinstance(watched, Kept):
         return Prepared()
-    try:
-        profile = document.read(Path(watched.path).read_bytes())
-    except OSError as error:
-        raise ProfileInvalid(f"profile {watched.digest[:12]}: {error.strerror}") from error
+    profile = beside.load(Path(watched.path))
     check_fit(profile, signature)
     try:
         frames = counted(profile, signature)

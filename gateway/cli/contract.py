@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway.cli.output import say, table
+from gateway.cli.output import printable, say, table
 from gateway.cli.releases import tell, watched_version
 from gateway.cli.serve import add_home
 
@@ -101,7 +101,7 @@ def _show(args: argparse.Namespace, contract: Contract, source: str) -> int:
     say(f"contract {digest(contract)[:12]} of '{args.model}' ({source})")
     for tensor in contract.tensors:
         say()
-        say(f"input '{tensor.name}' {tensor.datatype}")
+        say(f"input '{printable(tensor.name)}' {tensor.datatype}")
         rows = [_line(column) for column in tensor.columns[:MAX_SHOWN]]
         say(table(("COLUMN", "TAKES", "MISSING"), rows))
         if len(tensor.columns) > MAX_SHOWN:

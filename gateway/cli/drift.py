@@ -9,12 +9,14 @@ import argparse
 from typing import Any
 
 from gateway.cli.arguments import positive
-from gateway.cli.output import say, say_json, table
+from gateway.cli.output import printable, say, say_json, table
 from gateway.cli.serve import add_home
 from gateway.errors import NotFound, Unavailable
 
 MAX_SHOWN = 40
 MAX_NAMED = 8
+# Characters of a name: figures stand beside it.
+MAX_NAME = 60
 DRIFTED = 3  # not 1, which a server that is away gives: whoever watches must tell them apart
 HEAD = (
     *("ROWS", "PSI", "NULL P95", "KS", "LOG10 E", "MEAN", "MISSING"),
@@ -118,7 +120,10 @@ def print_report(found: dict[str, Any], shown: int | None = MAX_SHOWN) -> None:
 def _broken(contract: dict[str, Any]) -> str:
     """What inputs broke of the contract, the most frequent first."""
     lines = sorted(contract["violations"], key=lambda one: -one["count"])
-    named = ", ".join(f"{one['feature']}={one['rule']}:{one['count']}" for one in lines[:MAX_NAMED])
+    named = ", ".join(
+        f"{printable(one['feature'], MAX_NAME)}={one['rule']}:{one['count']}"
+        for one in lines[:MAX_NAMED]
+    )
     more = f", and {len(lines) - MAX_NAMED} more" if len(lines) > MAX_NAMED else ""
     return f"contract ({contract['policy']}), since the server started: {named}{more}"
 
@@ -141,7 +146,13 @@ def _line(line: dict[str, Any]) -> tuple[object, ...]:
     missing = line["missing_ratio"]
     figures.append(f"{missing:.1%}" if missing else "-")
     verdicts = (line["verdict"], line["alarm"])
-    return (line["name"], str(line["rows"]), *figures, *verdicts, *_pictures(line["bins"]))
+    return (
+        printable(line["name"], MAX_NAME),
+        str(line["rows"]),
+        *figures,
+        *verdicts,
+        *_pictures(line["bins"]),
+    )
 
 
 def _pictures(bins: list[dict[str, Any]]) -> tuple[str, str]:

@@ -17,7 +17,7 @@ from typing import Any
 from gateway.config import Config
 from gateway.contracts.values import Contract
 from gateway.control.blocks import Blocks
-from gateway.errors import ArenaFull, GatewayError, ModelRefused
+from gateway.errors import ArenaFull, GatewayError, ModelRefused, ProfileInvalid
 from gateway.models import content
 from gateway.models.onnx_file import OnnxFile
 from gateway.models.signature import signature
@@ -104,11 +104,15 @@ class References:
 
 def _reference(path: Path) -> Reference | None:
     try:
+        if not path.is_file():  # to open a pipe may take for ever, and keeps all models waiting
+            raise ProfileInvalid(f"{path}: expected a file")
         profile = beside.load(path)
         return Reference(path, document.digest(profile), profile, block_words(profile))
     except (GatewayError, ValueError) as error:
         log.error("%s: its model is not watched: %s", path.name, error)
-        return None
+    except Exception:  # whatever a file holds, no model goes unserved because of it
+        log.exception("%s: its model is not watched", path)
+    return None
 
 
 def watched(

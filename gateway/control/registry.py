@@ -12,7 +12,6 @@ it is asked for, because answers and logs name versions by it.
 from __future__ import annotations
 
 import sqlite3
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -173,11 +172,8 @@ class Registry:
         found = self.resolve(name, version)
         onnx = onnx_file.inspect(found.folder, found.file)
         check_fit(profile, signature(onnx, found.declared, max_batch_size=1))
-        with tempfile.TemporaryDirectory(prefix="penstock-") as aside:
-            file = Path(aside) / beside.FILE
-            beside.save(profile, file)
-            with self._blobs.incoming([(beside.FILE, file)], _silent) as incoming:
-                self._attach(name, version, profile, incoming)
+        with self._blobs.incoming_text(beside.FILE, document.text(profile)) as incoming:
+            self._attach(name, version, profile, incoming)
         self._collect()
         return self.resolve(name, version)
 

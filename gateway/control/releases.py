@@ -13,7 +13,6 @@ then stays whatever profile of that model comes.
 from __future__ import annotations
 
 import sqlite3
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -299,17 +298,14 @@ class Releases:
     @contextmanager
     def _laid(self, name: str, text: str) -> Iterator[Callable[[sqlite3.Connection], str]]:
         """Copies a file aside; what is given places it inside a transaction and says where."""
-        with tempfile.TemporaryDirectory(prefix="penstock-") as aside:
-            file = Path(aside) / name
-            file.write_text(text, encoding="utf-8")
-            with self._blobs.incoming([(name, file)], _silent) as incoming:
+        with self._blobs.incoming_text(name, text) as incoming:
 
-                def keep(db: sqlite3.Connection) -> str:
-                    self._blobs.place(incoming)
-                    keep_folder(db, incoming)
-                    return incoming.digest
+            def keep(db: sqlite3.Connection) -> str:
+                self._blobs.place(incoming)
+                keep_folder(db, incoming)
+                return incoming.digest
 
-                yield keep
+            yield keep
 
 
 def _newest(db: sqlite3.Connection, model: str, version: int) -> Release | None:
@@ -359,7 +355,3 @@ def _inputs_of(profile: Profile) -> Signature:
             shape = (-1, len(frame.columns))
             specs[frame.tensor] = TensorSpec(frame.tensor, frame.datatype, shape)
     return Signature(tuple(specs.values()), (), True)
-
-
-def _silent(done: int, total: int) -> None:
-    """Progress that nobody watches."""

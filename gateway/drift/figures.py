@@ -150,5 +150,5 @@ def _wasserstein(reference: Reference, live: Counts, specials: Counts, moments: 
         specials[:, words.ABOVE].astype(float),
         np.where(np.isfinite(extremes), extremes, np.nan),
     ).distance
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         return np.where(reference.std > 0, distance / reference.std, np.nan)

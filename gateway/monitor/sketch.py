@@ -4,7 +4,7 @@ Knows frames, a block of the arena and the tick. Knows nothing of requests, of b
 the counts are compared with.
 
     Taker        takes batches into a slot, on the loop or on a thread
-    +-- Sketch   counts them; the other one is `first_rows.FirstRows`
+    +-- Sketch   counts them; others are `Uncounted` and `first_rows.FirstRows`
 
 Batches that would hold the event loop for long are counted on a thread, and as long as one is,
 those that follow wait in line behind it (`slot`). Nothing that goes wrong here reaches a request:
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
@@ -125,6 +126,20 @@ class Sketch(Taker):
         super().close()
         if self._observed is not None:
             self._observed.close()
+
+
+class Uncounted(Taker):
+    """What stands in for a sketch whose profile cannot be used: every row is skipped.
+
+    So that reports and alarms tell of it, and not the log alone.
+    """
+
+    def __init__(self, slot: Slot) -> None:
+        """Begins to skip."""
+        super().__init__(slot, sys.maxsize)
+
+    def _add(self, inputs: Arrays, outputs: Arrays, rows: int) -> int:
+        return rows
 
 
 def _light_rows(frames: Sequence[Counted]) -> int:

@@ -51,6 +51,11 @@ from gateway.tensors import Array
 SCHEMA = 2
 # A thousand times what a model of thirty columns needs.
 MAX_BYTES = 64 << 20
+# A window is a matrix with a line for each column, all as long as the longest: 64 MB of it. That is
+# 8,000 columns, of which one has the thousand categories that are kept of one.
+MAX_CELLS = 8 << 20
+# Sums of counts that double precision still holds exactly.
+MAX_COUNT = 2**53
 _SPECIALS = tuple(field.name for field in fields(Specials))
 _MOMENTS = tuple(field.name for field in fields(Moments))
 _ROLES, _KINDS = (FEATURE, OUTPUT), (NUMERIC, CATEGORY)
@@ -105,6 +110,10 @@ def read(given: bytes | str) -> Profile:
     )
     whole.no_more()
     whole.unique("frames", [frame.name for frame in profile.frames])
+    bins = [column.bins for _, column in profile.columns()]
+    if len(bins) * max(bins, default=0) > MAX_CELLS:
+        wanted = f"columns times bins of the widest up to {MAX_CELLS}"
+        raise whole.fault("frames", wanted, f"{len(bins)} times {max(bins)}")
     return profile
 
 
@@ -209,6 +218,8 @@ def _frame(one: Fields) -> Frame:
     types = {column.type for column in frame.columns}
     if len(types) > 1:
         raise one.fault("columns", "one type for all", ", ".join(sorted(types)))
+    if summary is None and frame.type != COUNTED_AS[datatype]:
+        raise one.fault("columns", f"type {COUNTED_AS[datatype]} of {datatype}", frame.type)
     return frame
 
 
@@ -244,6 +255,9 @@ def _column(one: Fields) -> Column:
         **_finer(one, kind, type_, edges, counts),
     )
     one.no_more()
+    # Not NumPy's sum, which would wrap around.
+    if (total := sum(counts) + column.specials.total) > MAX_COUNT:
+        raise one.fault("counts", f"at most {MAX_COUNT} values", str(total))
     return column
 
 
@@ -284,15 +298,30 @@ def _categories(one: Fields, type_: str) -> tuple[str | int | bool, ...]:
 
 def _moments(one: Fields, type_: str) -> Moments:
     values: dict[str, Any] = {name: one.number_or_none(name) for name in _MOMENTS}
-    for name in ("min", "max"):
-        if values[name] is not None:
-            if type_ == "int64" and type(values[name]) is not int:
-                raise one.fault(name, "a whole number", repr(values[name]))
-            with np.errstate(over="ignore"):
-                own = np.dtype(type_).type(values[name]).item()
-            if not math.isfinite(own):
-                raise one.fault(name, f"a finite number of {type_}", repr(values[name]))
-            values[name] = own
-    for name in ("mean", "std"):
-        values[name] = None if values[name] is None else float(values[name])
-    return Moments(**values)
+    if type_ == STRING:
+        some = next((name for name in _MOMENTS if values[name] is not None), None)
+        if some is not None:
+            raise one.fault(some, "null for strings", repr(values[some]))
+        return Moments()
+    low, high = (_extreme(one, name, type_, values[name]) for name in ("min", "max"))
+    if (low is None) != (high is None) or (low is not None and low > high):
+        raise one.fault("max", f"at least min, {low}, or null where that is", repr(high))
+    mean, std = (None if values[name] is None else float(values[name]) for name in ("mean", "std"))
+    if std is not None and std < 0:
+        raise one.fault("std", "a number from 0 on", repr(std))
+    return Moments(low, high, mean, std)
+
+
+def _extreme(one: Fields, key: str, type_: str, value: Any) -> Any:
+    """In the column's own type; None stays None."""
+    if value is None:
+        return None
+    if type_ == "int64":
+        if type(value) is not int or not -(2**63) <= value < 2**63:
+            raise one.fault(key, "a whole number of 64 bits", repr(value))
+        return value
+    with np.errstate(over="ignore"):
+        own = np.dtype(type_).type(value).item()
+    if not math.isfinite(own):
+        raise one.fault(key, f"a finite number of {type_}", repr(value))
+    return own

@@ -12,6 +12,8 @@ from typing import Any, ClassVar, Self
 from gateway.errors import GatewayError, ProfileInvalid
 
 _MAX_INT = 2**63 - 1
+# Characters. Names and categories stand in every answer and in some 25 series each at /metrics.
+MAX_TEXT = 2000
 
 
 class Fields:
@@ -52,8 +54,8 @@ class Fields:
     def string(self, key: str) -> str:
         """A text that is not empty."""
         value = self._get(key)
-        if type(value) is not str or not value:
-            raise self.fault(key, "a text", repr(value))
+        if type(value) is not str or not value or len(value) > MAX_TEXT:
+            raise self.fault(key, f"a text of 1 to {MAX_TEXT} characters", repr(value))
         return value
 
     def choice(self, key: str, known: Sequence[str]) -> str:
@@ -93,8 +95,8 @@ class Fields:
         """A list of texts, empty ones among them."""
         values = self._list(key)
         for value in values:
-            if type(value) is not str:
-                raise self.fault(key, "texts", repr(value))
+            if type(value) is not str or len(value) > MAX_TEXT:
+                raise self.fault(key, f"texts of up to {MAX_TEXT} characters", repr(value))
         return values
 
     def whole_or_boolean(self, key: str) -> list[int]:

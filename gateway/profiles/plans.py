@@ -20,7 +20,9 @@ from itertools import product
 
 import numpy as np
 
+from gateway.errors import ProfileInvalid
 from gateway.profiles import summaries
+from gateway.profiles.names import MAX_NAME
 from gateway.profiles.values import (
     COUNTED_AS,
     FEATURE,
@@ -115,7 +117,15 @@ def plan_frames(
         outputs: the same of outputs; they show which are probabilities.
         names: of columns, by input, where somebody gave any.
         categories: names of columns whose whole numbers are names.
+
+    Raises:
+        ProfileInvalid: a name is too long.
     """
+    for name in [name for some in names.values() for name in some if len(name) > MAX_NAME]:
+        raise ProfileInvalid(
+            f"column '{name[:40]}...': expected a name of at most {MAX_NAME} characters, got"
+            f" {len(name)}"
+        )
     plans: list[FramePlan] = []
     for role, specs, arrays in (
         (FEATURE, signature.inputs, inputs),

@@ -12,7 +12,7 @@ from gateway.config import AlertRule, Alerts, AlertSink
 from gateway.control.alert_store import AlertStore
 from gateway.control.alerting import Alerting
 from gateway.control.audit import Audit
-from gateway.control.deliveries import Deliveries
+from gateway.control.deliveries import MAX_WAITING, Deliveries
 from gateway.control.drift import Drift
 from gateway.control.seasons import WEEK_S
 from gateway.control.store import FILE, Store
@@ -355,6 +355,35 @@ async def test_a_receiver_that_is_away_makes_a_dead_letter_that_can_be_tried_aga
         assert (entry.who, entry.action, entry.subject) == ("ann", "alert retry", "letter 1")
         with pytest.raises(NotFound):
             at.letters.revive(ANN, dead.number)
+
+
+async def test_of_too_many_that_wait_the_oldest_die_while_the_first_is_still_tried(world, receiver):
+    receiver.answers.extend([503] * 100)
+    async with office(world, alerts(receiver, max_attempts=50)) as at:
+        letters = [("ops", NOTICE | {"event": f"e-{n}"}) for n in range(MAX_WAITING + 4)]
+        first, *others = at.letters.save({}, letters)
+        at.deliveries.put([first])
+        async with asyncio.timeout(60):
+            while not at.deliveries.counts["ops", "failed"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+            at.deliveries.put(others)
+            while at.deliveries.counts["ops", "dead"] < 4:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        assert {dead.notice["event"] for dead in at.letters.dead()} <= {
+            f"e-{n}" for n in range(1, 5)
+        }
+        assert at.letters.waiting()[0] == first
+
+
+async def test_an_address_that_no_library_expects_makes_a_dead_letter_and_holds_up_nothing(
+    world, receiver
+):
+    nowhere = "http://127.0.0.1:99999/"
+    async with office(world, alerts(receiver, url=nowhere)) as at:
+        at.deliveries.put(at.letters.save({}, [("ops", NOTICE)]))
+        await at.sent()
+        assert [dead.attempts for dead in at.letters.dead()] == [3]
+        assert at.deliveries.counts == {("ops", "failed"): 3, ("ops", "dead"): 1}
 
 
 async def test_what_is_refused_for_good_dies_at_once_and_holds_up_nothing(world, receiver):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
 
 import numpy as np
@@ -190,6 +191,15 @@ def test_the_newest_are_kept_and_no_file_that_only_older_ones_name(releases, hom
     assert [one.number for one in found] == list(range(KEPT + 3, 3, -1))
     assert releases.contract(found[-1]).tensors[0].columns[0].max == 2.0
     assert len(list((home / "models").rglob(CONTRACT_FILE))) == KEPT
+
+
+def test_a_folder_for_temporary_files_that_is_gone_is_a_store_that_failed(
+    releases, tmp_path, monkeypatch
+):
+    """Any other error would keep all models of the server from being looked at."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(StoreFailed, match="gone"):
+        releases.settle("m", 1, offer())
 
 
 def test_a_disk_that_refuses_leaves_no_release(releases, home):
