@@ -16,7 +16,7 @@ from gateway.control.panes import PaneStore
 from gateway.control.seasons import WEEK_S
 from gateway.control.sketches import Sketches
 from gateway.drift.reference import Reference
-from gateway.errors import InvalidParameter
+from gateway.errors import InvalidParameter, NotFound
 from gateway.monitor import layout
 from gateway.monitor.arena import TICK, Arena
 from gateway.monitor.sketch import Sketch
@@ -52,6 +52,15 @@ class World:
         slot = Slot(self.arena.array(offset, 0), self.pool)
         self.worker = Sketch(counted(REFERENCE, SIGNATURE), slot, tick)
 
+    def variant(self, name: str) -> Sketch:
+        """What the worker counts one variant of a route into."""
+        key = layout.sketch_key("m", 1, "d", name)
+        self.sketches.watch(key, REFERENCE)
+        offset = self.arena.allocate(layout.SKETCH, key, block_words(REFERENCE))
+        slot = Slot(self.arena.array(offset, 0), self.pool)
+        tick = self.arena.control_row[TICK : TICK + 1]
+        return Sketch(counted(REFERENCE, SIGNATURE), slot, tick)
+
     def serve(self, seconds: int, count: int, shift: float = 0.0) -> None:
         for _ in range(seconds):
             inputs, outputs = rows(self.rng, count, shift)
@@ -86,6 +95,29 @@ def world(tmp_path: Path) -> Iterator[World]:
     made = World(tmp_path)
     yield made
     made.close()
+
+
+def test_variants_are_reported_apart_and_together(world):
+    blue, green = world.variant("blue"), world.variant("green")
+    drawn = [rows(world.rng, count, shift) for count, shift in ((70, 0.0), (50, 1.0))]
+    blue.count(*drawn[0], 70)
+    green.count(*drawn[1], 50)
+    world.serve(1, 5)
+    found = {name: world.drift.report("m", 1, 60, name, True) for name in (None, "blue", "green")}
+    assert {name: (one["variant"], one["rows"]) for name, one in found.items()} == {
+        None: (None, 125),
+        "blue": ("blue", 70),
+        "green": ("green", 50),
+    }
+    ages = [drawn[at][0][0][:, 0].astype(float) for at in (0, 1)]
+    means = [found[name]["features"][0]["mean"] for name in ("blue", "green")]
+    assert means == pytest.approx([age.mean() for age in ages])
+    assert found[None]["features"][0]["max"] >= max(age.max() for age in ages)
+    assert sum(one["count"] for one in found[None]["features"][0]["bins"]) == 125
+    [together] = world.drift.evaluate_all(60)
+    assert together.about.rows == 125
+    with pytest.raises(NotFound, match="variant 'red'"):
+        world.drift.report("m", 1, 60, "red", True)
 
 
 def test_a_rolling_reference_is_what_came_before_the_window_in_the_same_bins(world):
