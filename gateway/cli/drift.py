@@ -102,6 +102,8 @@ def print_report(found: dict[str, Any], shown: int | None = MAX_SHOWN) -> None:
         say(f"rows came in these hours in {found['reference_weeks']} of the last {asked} weeks")
     if found["verdict"] == "too_few_rows":
         say("some 20 s of traffic and 200 rows are needed before anything is said")
+    if found["coarse_columns"]:
+        say(f"{found['coarse_columns']} columns are counted at coarser detail: in 10 bins at most")
     if found["skipped_rows"]:
         say(f"{found['skipped_rows']} rows could not be counted")
     for title, lines in (("FEATURE", found["features"]), ("OUTPUT", found["outputs"])):
