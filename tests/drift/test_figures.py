@@ -146,6 +146,28 @@ def test_what_it_takes_to_be_drift_stands_beside_the_distance(seen):
     assert lines["job"]["distance"] == 5 / EACH  # values that are none of its categories
 
 
+@pytest.mark.parametrize(
+    ("shifts", "verdict", "drifting", "predictions"),
+    [((2.0, 0.0), "drift", 1, "ok"), ((0.0, 2.0), "ok", 0, "drift")],
+    ids=["features", "outputs"],
+)
+def test_features_and_predictions_have_verdicts_of_their_own(
+    tmp_path, shifts, verdict, drifting, predictions
+):
+    def draw(rng, count, _):
+        inputs, _ = rows(rng, count, shifts[0])
+        _, outputs = rows(rng, count, shifts[1])
+        return inputs, outputs
+
+    kind = Kind(SIGNATURE, PEOPLE.profile, PEOPLE.digest, draw)
+    with watched_model(tmp_path, kind) as model:
+        model.serve(SECONDS, each=EACH)
+        found = model.drift.report("m", 1, 600, None, bins=False)
+    assert (found["verdict"], found["prediction_verdict"]) == (verdict, predictions)
+    assert (found["drifting_features"], found["drifting_share"]) == (drifting, drifting / 4)
+    assert found["alarm"] == "drift"  # of either
+
+
 def test_columns_that_are_kept_at_coarser_detail_are_told(capsys):
     few = 3
     table = np.random.default_rng(2).normal(size=(40, MAX_DETAILED + few)).astype(np.float32)
