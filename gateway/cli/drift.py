@@ -33,7 +33,7 @@ def configure(subparsers: Any) -> None:
             "Compares a window of a model's live traffic with its reference profile, as the server"
             " that runs on this home has counted it: the columns that have drifted first. The"
             " verdict is on the window; the alarm looks for the change itself, in the newest"
-            " rows. Exit status 3: something has drifted; 1: it cannot be told."
+            " rows. Exit status 3: something has drifted; 1: there is no report to tell."
         ),
     )
     parser.add_argument("model", metavar="MODEL")
@@ -77,7 +77,13 @@ def run(args: argparse.Namespace) -> int:
         say_json(found)
     else:
         print_report(found, None if args.all else MAX_SHOWN)
-    return DRIFTED if "drift" in (found["verdict"], found["alarm"]) else 0
+    return status_of(found)
+
+
+def status_of(found: dict[str, Any]) -> int:
+    """How the command ends: features and predictions in the window, and the alarm."""
+    verdicts = (found["verdict"], found["prediction_verdict"], found["alarm"])
+    return DRIFTED if "drift" in verdicts else 0
 
 
 def _default(models: list[dict[str, Any]], name: str) -> int:
@@ -93,7 +99,8 @@ def print_report(found: dict[str, Any], shown: int | None = MAX_SHOWN) -> None:
     if found["reference_kind"] != "fixed":
         own = f", {found['reference_kind']}"
     say(
-        f"{found['model']} version {found['version']}: {found['verdict']}, alarm {found['alarm']}"
+        f"{found['model']} version {found['version']}: {found['verdict']}, predictions"
+        f" {found['prediction_verdict']}, alarm {found['alarm']}"
         f" ({found['rows']} rows of the last {found['window_s']:g} s against"
         f" {found['reference_rows']} of profile {found['reference'][:12]}{own})"
     )

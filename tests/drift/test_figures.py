@@ -9,7 +9,7 @@ import pytest
 from scipy import special, stats
 from scipy.spatial import distance
 
-from gateway.cli.drift import print_report
+from gateway.cli.drift import DRIFTED, print_report, status_of
 from gateway.drift.figures import figures
 from gateway.drift.kinds import Effects
 from gateway.drift.look_back import Alarm
@@ -152,7 +152,7 @@ def test_what_it_takes_to_be_drift_stands_beside_the_distance(seen):
     ids=["features", "outputs"],
 )
 def test_features_and_predictions_have_verdicts_of_their_own(
-    tmp_path, shifts, verdict, drifting, predictions
+    tmp_path, capsys, shifts, verdict, drifting, predictions
 ):
     def draw(rng, count, _):
         inputs, _ = rows(rng, count, shifts[0])
@@ -162,10 +162,15 @@ def test_features_and_predictions_have_verdicts_of_their_own(
     kind = Kind(SIGNATURE, PEOPLE.profile, PEOPLE.digest, draw)
     with watched_model(tmp_path, kind) as model:
         model.serve(SECONDS, each=EACH)
-        found = model.drift.report("m", 1, 600, None, bins=False)
+        found = model.drift.report("m", 1, 600, None, bins=True)
     assert (found["verdict"], found["prediction_verdict"]) == (verdict, predictions)
     assert (found["drifting_features"], found["drifting_share"]) == (drifting, drifting / 4)
     assert found["alarm"] == "drift"  # of either
+    print_report({**found, "alarm": "ok"})
+    assert f": {verdict}, predictions {predictions}, alarm ok" in capsys.readouterr().out
+    assert status_of({**found, "alarm": "ok"}) == DRIFTED
+    quiet = {"verdict": "ok", "prediction_verdict": "watch", "alarm": "too_few_rows"}
+    assert status_of(found | quiet) == 0
 
 
 def test_columns_that_are_kept_at_coarser_detail_are_told(capsys):
