@@ -79,7 +79,13 @@ def run(args: argparse.Namespace) -> int:
         say_json(found)
     else:
         print_report(found, None if args.all else MAX_SHOWN)
-    return DRIFTED if "drift" in (found["verdict"], found["alarm"]) else 0
+    return status_of(found)
+
+
+def status_of(found: dict[str, Any]) -> int:
+    """How the command ends: features and predictions in the window, and the alarm."""
+    verdicts = (found["verdict"], found["prediction_verdict"], found["alarm"])
+    return DRIFTED if "drift" in verdicts else 0
 
 
 def _default(models: list[dict[str, Any]], name: str) -> int:
@@ -95,7 +101,8 @@ def print_report(found: dict[str, Any], shown: int | None = MAX_SHOWN) -> None:
     if found["reference_kind"] != "fixed":
         own = f", {found['reference_kind']}"
     say(
-        f"{found['model']} version {found['version']}: {found['verdict']}, alarm {found['alarm']}"
+        f"{found['model']} version {found['version']}: {found['verdict']}, predictions"
+        f" {found['prediction_verdict']}, alarm {found['alarm']}"
         f" ({found['rows']} rows of the last {found['window_s']:g} s against"
         f" {found['reference_rows']} of profile {found['reference'][:12]}{own})"
     )
@@ -106,6 +113,8 @@ def print_report(found: dict[str, Any], shown: int | None = MAX_SHOWN) -> None:
         say("no rows came before this window: there is nothing to hold it against")
     if found["verdict"] == "too_few_rows" and found["reference_rows"]:
         say("some 20 s of traffic and 200 rows are needed before anything is said")
+    if found["coarse_columns"]:
+        say(f"{found['coarse_columns']} columns are counted at coarser detail: in 10 bins at most")
     if found["skipped_rows"]:
         say(f"{found['skipped_rows']} rows could not be counted")
     for title, lines in (("FEATURE", found["features"]), ("OUTPUT", found["outputs"])):

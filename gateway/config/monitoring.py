@@ -46,10 +46,10 @@ class Metrics(Section):
 
 
 COLUMN_FIGURES = (
-    *("verdict", "psi", "psi_null_p95", "ks", "ks_bound", "ks_p_value", "js", "hellinger"),
-    *("wasserstein", "chi2", "chi2_p_value", "l_infinity", "mean", "std", "min", "max"),
-    *("missing_ratio", "below_ratio", "above_ratio", "infinite_ratio", "wrong_type_ratio"),
-    *("unseen_ratio", "distance", "log10_e", "rows"),
+    *("verdict", "psi", "psi_null_p95", "kl", "ks", "ks_bound", "ks_p_value", "js", "hellinger"),
+    *("total_variation", "wasserstein", "wasserstein_error", "chi2", "chi2_p_value", "l_infinity"),
+    *("mean", "std", "min", "max", "missing_ratio", "below_ratio", "above_ratio"),
+    *("infinite_ratio", "wrong_type_ratio", "unseen_ratio", "distance", "log10_e", "rows"),
 )
 
 

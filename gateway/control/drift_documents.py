@@ -72,8 +72,10 @@ class _Column(Document):
     tensor: str
     type: str
     rows: int
+    reference_rows: int
     quantiles: dict[str, float | None] | None
     distance: float | None
+    effect_floor: float = Field(description="what `distance` must reach to be drift")
     log10_e: float | None
     verdict: Verdict
     alarm: Verdict
@@ -124,6 +126,9 @@ class DriftReport(Document):
         description="of same-hours: in how many of its weeks rows were counted"
     )
     self_referenced: bool = Field(description="the reference was live traffic")
+    coarse_columns: int = Field(
+        description="features and outputs that are counted in 10 bins at most, there being so many"
+    )
     verdict: Verdict
     drifting_features: int
     drifting_share: float

@@ -9,11 +9,13 @@ import pytest
 
 from gateway.drift.baseline import Baseline
 from gateway.drift.design_effect import DesignEffect
-from gateway.drift.rules import Rules
+from gateway.drift.rules import PANE_S, Rules
 from gateway.drift.verdict import judge, overall
 
 COLUMNS, BINS, ROWS = 30, 60, 5000
 KNOWN = np.ones(COLUMNS)
+PANES_A_DAY = 86_400 / PANE_S
+"""Each begins looks back."""
 
 
 @pytest.fixture
@@ -55,6 +57,23 @@ def test_a_quarter_sigma_shift_of_one_column_is_drift_of_that_column_alone(rng, 
 def test_more_of_the_same_is_ok_at_any_number_of_rows(rng, edges_and_baseline, rows):
     edges, base = edges_and_baseline
     assert set(judge(base, live(rng, edges, rows), KNOWN).verdicts) == {"ok"}
+
+
+def test_what_is_drift_of_one_column_alone_takes_more_among_thirty(rng, edges_and_baseline):
+    edges, base = edges_and_baseline
+    shifted = live(rng, edges, 1000, 0.27)
+    alone = Baseline.of(base.counts[4:5], base.bins[4:5], base.ordered[4:5])
+    got = judge(alone, shifted[4:5], KNOWN[:1])
+    between = Rules(false_alarms_per_day=10 ** (1 - got.log10_e[0]) * PANES_A_DAY)
+    assert between.log10_level == pytest.approx(1 - got.log10_e[0])
+    assert (judge(alone, shifted[4:5], KNOWN[:1], between).verdicts == "drift").all()
+    # 1 of 30 needs 30 times as much.
+    assert not (judge(base, shifted, KNOWN, between).verdicts == "drift").any()
+
+
+def test_the_looks_of_a_day_share_what_may_be_spent_on_false_alarms():
+    level = 10 ** Rules().log10_level
+    assert level * PANES_A_DAY == pytest.approx(Rules().false_alarms_per_day) == 0.01
 
 
 def test_few_rows_are_too_few_however_far_they_are(rng, edges_and_baseline):
