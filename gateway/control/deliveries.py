@@ -124,7 +124,7 @@ class Deliveries:
             self._troubles.met(f"sink {sink.name}", ConfigInvalid(f"sink {sink.name}: {reason}"))
             if refused or attempts >= sink.max_attempts:
                 return await self._bury(letter, attempts, reason)
-            await asyncio.sleep(self._pause(attempts))
+            await asyncio.sleep(pause_s(attempts, self._first_pause_s))
 
     async def _thin(self, queue: collections.deque[Letter]) -> None:
         """Of too many that wait the oldest die, but for the first, which is being sent.
@@ -134,11 +134,6 @@ class Deliveries:
         while len(queue) > MAX_WAITING:
             await self._bury(queue[1], 0, f"more than {MAX_WAITING} wait")
             del queue[1]
-
-    def _pause(self, attempts: int) -> float:
-        """Doubles with each failure; by chance, so that many servers do not knock together."""
-        longest = min(self._first_pause_s * 2 ** (attempts - 1), LONGEST_PAUSE_S)
-        return float(longest * random.uniform(0.5, 1.0))
 
     async def _attempt(self, sink: AlertSink, notice: Notice) -> tuple[str | None, bool]:
         """Why it was not taken, and whether it never will be."""
@@ -191,6 +186,12 @@ class Deliveries:
 
     def _count(self, sink: str, result: str) -> None:
         self.counts[sink, result] += 1
+
+
+def pause_s(attempts: int, first_s: float = FIRST_PAUSE_S) -> float:
+    """After so many failures; by chance, so that many servers do not knock together."""
+    longest = min(first_s * 2 ** (attempts - 1), LONGEST_PAUSE_S)
+    return float(longest * random.uniform(0.5, 1.0))
 
 
 def secrets_of(sink: AlertSink) -> tuple[str, bytes | None, Mapping[str, str]]:

@@ -12,7 +12,7 @@ from gateway.config import AlertRule, Alerts, AlertSink
 from gateway.control.alert_store import AlertStore
 from gateway.control.alerting import Alerting
 from gateway.control.audit import Audit
-from gateway.control.deliveries import MAX_WAITING, Deliveries
+from gateway.control.deliveries import MAX_WAITING, Deliveries, pause_s
 from gateway.control.drift import Drift
 from gateway.control.seasons import WEEK_S
 from gateway.control.store import FILE, Store
@@ -337,6 +337,12 @@ async def test_what_a_receiver_does_not_take_is_sent_again_under_the_same_id(wor
         assert all(post.signed for post in receiver.posts)
         assert at.deliveries.counts == {("ops", "failed"): 2, ("ops", "delivered"): 1}
         assert (at.letters.waiting(), at.letters.dead()) == ([], [])
+
+
+def test_each_failure_doubles_the_pause_up_to_five_minutes():
+    for attempts, longest in ((1, 1), (2, 2), (3, 4), (8, 128), (9, 256), (10, 300), (60, 300)):
+        drawn = [pause_s(attempts) for _ in range(50)]
+        assert longest / 2 <= min(drawn) < max(drawn) <= longest
 
 
 async def test_a_receiver_that_is_away_makes_a_dead_letter_that_can_be_tried_again(world, receiver):
