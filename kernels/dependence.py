@@ -56,6 +56,22 @@ def compare(
     readings[3] += 2.0 / expected
 
 
+# Written out, as whole-array expressions of a few numbers each take three times as long.
+@kernel("void(int64[:, :, ::1], int64, int64[:, ::1])")
+def _add(batches: Counts, scale: int, counts: Counts) -> None:
+    for column in range(counts.shape[0]):
+        for group in range(counts.shape[1]):
+            batches[scale, column, group] += counts[column, group]
+
+
+@kernel("boolean(int64[:, :, ::1], int64, int64)")
+def _any(batches: Counts, scale: int, column: int) -> bool:
+    for group in range(batches.shape[2]):  # noqa: SIM110
+        if batches[scale, column, group]:
+            return True
+    return False
+
+
 @kernel(
     "void(int64, int64[:, ::1], int64[::1], float64[:, ::1], float64[:, :, ::1],"
     " int64[:, :, ::1], int64[:, :, ::1], float64[:, :, ::1], int64[:, ::1])"
@@ -85,16 +101,16 @@ def tick(
         sums: (SCALES, columns, READINGS) of the readings.
         pairs: (SCALES, columns) how many differences went into them.
     """
-    filling[0] += fresh
+    _add(filling, 0, fresh)
     for scale in range(len(filling)):
         if number % (1 << scale):
             break
         if scale + 1 < len(filling):
-            filling[scale + 1] += filling[scale]
+            _add(filling, scale + 1, filling[scale])
         for column in range(len(groups)):
-            if not filling[scale, column].any():
+            if not _any(filling, scale, column):
                 continue
-            if previous[scale, column].any():
+            if _any(previous, scale, column):
                 compare(
                     filling[scale, column],
                     previous[scale, column],
@@ -106,9 +122,11 @@ def tick(
                 pairs[scale, column] += 1
                 if pairs[scale, column] == MEMORY:
                     pairs[scale, column] //= 2
-                    sums[scale, column] *= 0.5
-            previous[scale, column] = filling[scale, column]
-            filling[scale, column] = 0
+                    for reading in range(READINGS):
+                        sums[scale, column, reading] *= 0.5
+            for group in range(filling.shape[2]):
+                previous[scale, column, group] = filling[scale, column, group]
+                filling[scale, column, group] = 0
 
 
 @kernel("void(float64[:, :, ::1], int64[:, ::1], int64, float64, float64, float64[::1])")
