@@ -128,6 +128,7 @@ def simulate_column(
     for bin in range(BINS):
         expected[group_of[bin]] += reference[bin]
     shares = expected / reference_rows
+    each_share, each_score = shares.reshape(1, -1), scores.reshape(1, 2, -1)
     panes = seconds // PANE_S + 1
     upto = np.zeros((panes + 1, BINS), np.int64)  # at the start of each pane
     grouped_upto = np.zeros((panes + 1, width), np.int64)
@@ -169,8 +170,8 @@ def simulate_column(
             second + 1,
             fresh_counts,
             one,
-            shares.reshape(1, -1),
-            scores.reshape(1, 2, -1),
+            each_share,
+            each_score,
             filling,
             previous,
             sums,
