@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,10 @@ from hypothesis import settings
 # An example has no deadline: on a busy machine any of them may take a while.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+# A shell ignores Ctrl-C for what it runs in the background, and whatever is started here would too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # As in `penstock serve`: ORT's telemetry thread connects out and does not survive a fork.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
