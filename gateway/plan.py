@@ -89,7 +89,24 @@ class Kept:
     categories: Sequence[str] = ()
 
 
-Taken = Watched | Kept
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Where a deployment's answers are written down, for outcomes to be joined to.
+
+    Attributes:
+        block: offset of the ledger's ring, the same for all.
+        series: the number of the version in it.
+        kind, output, positive: what a score is, as `monitor.scores.reading` takes them.
+    """
+
+    block: int
+    series: int
+    kind: str
+    output: str | None
+    positive: int
+
+
+Taken = Watched | Kept | Recorded
 """Where the values of a deployment's traffic go."""
 
 
@@ -195,7 +212,10 @@ class Plan:
 
 
 def _taken(value: Mapping[str, Any]) -> Taken:
-    return Watched(**value) if "digest" in value else Kept(**value)
+    for kind, field_of_its_own in ((Watched, "digest"), (Recorded, "series")):
+        if field_of_its_own in value:
+            return kind(**value)
+    return Kept(**value)
 
 
 _HELD_FIELDS = tuple(field.name for field in fields(Held))

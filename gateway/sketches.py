@@ -1,6 +1,7 @@
 """Where the values of each deployment of one worker go, as the plan says.
 
-They are counted into the bins of a profile or, as long as there is none, kept as first rows.
+They are counted into the bins of a profile or, as long as there is none, kept as first rows; and
+where outcomes are to be joined to answers, those are written down in the ledger.
 
 Knows plans, profiles and blocks of the arena. Knows nothing of how values are counted, or of who
 chose the profile.
@@ -23,8 +24,10 @@ from gateway.catalogue import Served
 from gateway.errors import ProfileInvalid
 from gateway.monitor.arena import TICK, Arena
 from gateway.monitor.first_rows import FirstRows
+from gateway.monitor.ledger import LedgerWriter
+from gateway.monitor.scores import reading
 from gateway.monitor.sketch import Sketch, Slot, Taker
-from gateway.plan import Kept, Plan, Taken
+from gateway.plan import Kept, Plan, Recorded, Taken, Watched
 from gateway.profiles import document
 from gateway.profiles.fit import check_fit
 from gateway.profiles.live import Counted, counted
@@ -39,17 +42,18 @@ Frames = tuple[tuple[Taken, tuple[Counted, ...]], ...]
 class Sketches:
     """Lives on the worker's event loop."""
 
-    def __init__(self, arena: Arena, worker: int, pool: Executor) -> None:
-        """Counts into the slots of `worker`; reads profiles on `pool`."""
+    def __init__(self, arena: Arena, worker: int, epoch: int, pool: Executor) -> None:
+        """Counts into the slots of `worker`, in its `epoch`; reads profiles on `pool`."""
         self._arena = arena
         self._worker = worker
+        self._epoch = epoch
         self._pool = pool
         self._tick = arena.control_row[TICK : TICK + 1]
         self._watched: Mapping[str, tuple[Taken, ...]] = {}
         self._prepared: dict[str, Frames] = {}
         self._slots: dict[int, Slot] = {}
         self._following: dict[str, tuple[Taken, ...]] = {}
-        self._takers: dict[str, tuple[Taker, ...]] = {}
+        self._takers: dict[str, list[Taker | LedgerWriter]] = {}
 
     def prepare(self, held_id: str, signature: Signature) -> None:
         """Reads what a deployment that is being loaded will count into. On a thread."""
@@ -84,30 +88,57 @@ class Sketches:
             error = done.exception()
             if error is not None:
                 log.error("model '%s' is not watched: %s", served.held.name, error)
-            self._take(served, () if error is not None else done.result())
+            # Its answers are written down nonetheless.
+            rest = tuple((one, ()) for one in wanted if isinstance(one, Recorded))
+            self._take(served, rest if error is not None else done.result())
 
         loop = asyncio.get_running_loop()
         loop.run_in_executor(self._pool, _frames, wanted, signature).add_done_callback(take)
 
     def _take(self, served: Served, frames: Frames) -> None:
         signature = served.deployment.signature
-        self._replace(served, tuple(self._taker(*one, signature) for one in frames))
+        takers, ledger = [], None
+        for taken, counts in frames:
+            if isinstance(taken, Recorded):
+                ledger = self._writer(taken, served)
+            else:
+                takers.append(self._taker(taken, counts, signature))
+        self._replace(served, tuple(takers), ledger)
 
-    def _taker(self, taken: Taken, frames: tuple[Counted, ...], signature: Signature) -> Taker:
-        slot = self._slots.get(taken.block)
+    def _slot(self, block: int) -> Slot:
+        slot = self._slots.get(block)
         if slot is None:
-            words = self._arena.array(taken.block, self._worker)
-            slot = self._slots[taken.block] = Slot(words, self._pool)
+            words = self._arena.array(block, self._worker)
+            slot = self._slots[block] = Slot(words, self._pool)
+        return slot
+
+    def _taker(
+        self, taken: Watched | Kept, frames: tuple[Counted, ...], signature: Signature
+    ) -> Taker:
+        slot = self._slot(taken.block)
         if isinstance(taken, Kept):
             return FirstRows(signature, slot, taken.rows, taken.names, taken.categories)
         return Sketch(frames, slot, self._tick)
 
-    def _replace(self, served: Served, takers: tuple[Taker, ...]) -> None:
-        served.endpoint.watch(takers)
+    def _writer(self, taken: Recorded, served: Served) -> LedgerWriter | None:
+        """None where the model's outputs are not what the configuration says."""
+        signature = served.deployment.signature
+        try:
+            scores = reading(signature, taken.kind, taken.output, taken.positive)
+        except ValueError as error:
+            log.error("model '%s' has no ledger: %s", served.held.name, error)
+            return None
+        return LedgerWriter(scores, self._slot(taken.block), taken.series, self._epoch)
+
+    def _replace(
+        self, served: Served, takers: tuple[Taker, ...], ledger: LedgerWriter | None = None
+    ) -> None:
+        served.endpoint.watch(takers, ledger)
         for old in self._takers.pop(served.held.id, ()):
             old.close()
-        if takers:
-            self._takers[served.held.id] = takers
+        users: list[Taker | LedgerWriter] = [*takers, *([] if ledger is None else [ledger])]
+        if users:
+            self._takers[served.held.id] = users
         for block in [block for block, slot in self._slots.items() if not slot.used]:
             del self._slots[block]
 
@@ -122,7 +153,7 @@ def _frames(wanted: tuple[Taken, ...], signature: Signature) -> Frames:
 
 
 def _read(watched: Taken, signature: Signature) -> tuple[Counted, ...]:
-    if isinstance(watched, Kept):
+    if not isinstance(watched, Watched):
         return ()
     try:
         profile = document.read(Path(watched.path).read_bytes())

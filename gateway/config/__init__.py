@@ -16,7 +16,7 @@ from gateway.config.document import (
     read_text,
     scalar,
 )
-from gateway.config.models import ModelConfig, ModelSettings, Padding
+from gateway.config.models import ModelConfig, ModelSettings, Padding, Scores
 from gateway.config.monitoring import (
     COLUMN_FIGURES,
     DATASET_FIGURES,
@@ -24,6 +24,7 @@ from gateway.config.monitoring import (
     AlertRule,
     Alerts,
     AlertSink,
+    Ledger,
     Metrics,
     Monitoring,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "Drain",
     "Given",
     "Jwt",
+    "Ledger",
     "Limits",
     "Log",
     "Metrics",
@@ -54,6 +56,7 @@ __all__ = [
     "Monitoring",
     "Padding",
     "Repository",
+    "Scores",
     "Section",
     "Server",
     "Tls",

@@ -50,6 +50,7 @@ from gateway.control.memory import Memory
 from gateway.control.metrics import Metrics
 from gateway.control.monitoring import Monitoring
 from gateway.control.operations import Operation
+from gateway.control.outcomes import Outcomes
 from gateway.control.planner import Planner
 from gateway.control.port import Counts, Port
 from gateway.control.port_certificates import PortCertificates
@@ -148,6 +149,14 @@ class Control:
         stack.push_async_callback(self._usage.close)
         self._blocks = Blocks(self._inherited.arena, time.monotonic)
         self._own = SelfReferences(self._store, home, by_itself())
+        self._outcomes = Outcomes(
+            self._inherited.arena,
+            home,
+            lambda: self._in_force.config,
+            lambda slot, epoch: self._launch.request_ids(str(slot), epoch).decode()[:-1],
+            time.time,
+        )
+        stack.push_async_callback(self._outcomes.close)
         self._monitoring = Monitoring(
             self._inherited.arena,
             self._blocks,
@@ -157,6 +166,7 @@ class Control:
             lambda: self._in_force.config,
             lambda: self._planner.memory.plan,
             self._troubles,
+            self._outcomes,
         )
         stack.push_async_callback(self._monitoring.close)
         self._jobs = Jobs(self._troubles)

@@ -26,6 +26,7 @@ ALLOWED = {
     "GET /api/alerts": READ,
     "GET /api/alerts/dead-letters": READ,
     "POST /api/alerts/dead-letters/{number}/retry": OPERATE,
+    "GET /api/outcomes": READ,
     "GET /api/audit": READ,
     "GET /api/config": READ,
     "PUT /api/config": ADMINISTER,

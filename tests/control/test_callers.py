@@ -23,6 +23,7 @@ from gateway.control import (
     config_operations,
     drift_operations,
     key_operations,
+    outcome_operations,
 )
 from gateway.control.admin import Admin, operations
 from gateway.control.alert_store import AlertStore
@@ -34,10 +35,12 @@ from gateway.control.deliveries import Deliveries
 from gateway.control.drift import Drift
 from gateway.control.in_force import InForce
 from gateway.control.keys import Keys
+from gateway.control.outcomes import Outcomes
 from gateway.control.revisions import Revisions
 from gateway.control.store import Store
 from gateway.control.troubles import Troubles
 from gateway.inherited import Launch
+from gateway.monitor.arena import Arena
 from gateway.plan import UNAVAILABLE, Absent, Plan
 from tests.control.auditing import ANN
 from tests.control.permitted import ALLOWED, EVERYBODY, OF_A_MODEL, OF_ITS_CALLER
@@ -91,6 +94,8 @@ class Server:
         in_force.revisions.add("log: {level: error}\n", ANN)
         self.counting = ThreadPoolExecutor(1)
         self.drift = Drift(tuple)
+        self.arena = Arena.create(1)
+        self.outcomes = Outcomes(self.arena, home, Config, "host-1-{}-{}".format, time.time)
         self.table = (
             *operations(self.admin(), open_metrics),
             *audit_operations.operations(Audit(self.store)),
@@ -98,6 +103,7 @@ class Server:
             *key_operations.operations(self.keys, self.refresh),
             *drift_operations.operations(self.drift, self.counting),
             *alert_operations.operations(*self.alarms()),
+            *outcome_operations.operations(self.outcomes),
         )
         self.app = build_app(
             self.table,
@@ -164,6 +170,7 @@ def server(tmp_path):
     made = Server(tmp_path)
     yield made
     made.store.close()
+    made.arena.close()
 
 
 DOCUMENT = "GET /api/openapi.json"  # which the application adds to its table by itself

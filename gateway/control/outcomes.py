@@ -1,0 +1,185 @@
+"""The ledger of one server: drains what workers write down.
+
+Knows the arena, the plan's versions, and the one thread that the ledger lives on. Knows nothing of
+how records lie on the disk, or of HTTP.
+
+Nothing is opened as long as no model has a ledger and the home holds none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import numpy as np
+
+from gateway.config import Config
+from gateway.control.desired import Candidate
+from gateway.control.ledger_store import LedgerStore
+from gateway.errors import GatewayError, StoreFailed
+from gateway.monitor import layout
+from gateway.monitor.arena import EPOCH, Arena
+from gateway.monitor.directory import Words
+from gateway.outcomes.ledger import Ledger, of_ring
+from gateway.plan import Recorded
+from kernels import ring
+
+log = logging.getLogger("penstock.control")
+
+FOLDER: Final = "ledger"
+T = TypeVar("T")
+
+
+class Outcomes:
+    """Lives on control's event loop; all that touches files happens on its thread."""
+
+    def __init__(
+        self,
+        arena: Arena,
+        home: Path,
+        config: Callable[[], Config],
+        stream: Callable[[int, int], str],
+        wall: Callable[[], float],
+    ) -> None:
+        """Takes its collaborators.
+
+        Args:
+            arena: shared memory.
+            home: the home.
+            config: what is in force.
+            stream: what the ids of a worker's requests begin with, by slot and epoch.
+            wall: seconds since 1970.
+        """
+        self._arena = arena
+        self._folder = home / FOLDER
+        self._config = config
+        self._stream = stream
+        self._wall = wall
+        self._thread = ThreadPoolExecutor(1, "ledger")
+        self._opening = threading.Lock()
+        self._store: LedgerStore | None = None
+        self._opened: Ledger | None = None
+        self._sure: set[str] = set()
+        """Streams of which nothing that a ring holds was taken before."""
+
+    # ---- what is written down -------------------------------------------------------------------
+
+    def take(self, candidate: Candidate) -> tuple[Recorded, ...]:
+        """Where a version's answers are written down; nowhere where that is not wanted."""
+        config = self._config()
+        if not config.has_ledger(candidate.name):
+            return ()
+        scores = config.scores_of(candidate.name)
+        read = scores.model_dump(include={"kind", "output", "positive"})
+        try:
+            block = self._arena.allocate(layout.LEDGER, layout.LEDGER_BLOCK)
+            series = self._kept().number(candidate.name, candidate.version, read)
+        except GatewayError as error:
+            log.error("model '%s' has no ledger: %s", candidate.name, error)
+            return ()
+        return (Recorded(block, series, scores.kind, scores.output, scores.positive),)
+
+    async def look(self) -> None:
+        """Drains what was written down. Call it about once a second."""
+        if self._arena.find(layout.LEDGER, layout.LEDGER_BLOCK) is not None or self._is_there():
+            await self._aside(self._look)
+
+    async def status(self) -> dict[str, Any]:
+        """What the ledger holds, and what it lost."""
+        return await self._aside(self._status)
+
+    async def close(self) -> None:
+        """Drains once more, and closes the files."""
+        if self._opened is not None:
+            try:
+                await self._aside(self._drain)
+            except StoreFailed as error:
+                log.error("%s", error)
+        self._thread.shutdown()
+        if self._store is not None:
+            self._store.close()
+
+    # ---- on the thread --------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        ledger = self._open()
+        self._drain()
+        now_ms = self._now_ms()
+        settings = self._config().ledger
+        oldest_ms = now_ms - int(settings.max_age_s * 1000.0)
+        ledger.tidy(settings.max_bytes, oldest_ms, self._live(), now_ms)
+
+    def _drain(self) -> int:
+        """Takes what every worker wrote down; how many records that were."""
+        offset = self._arena.find(layout.LEDGER, layout.LEDGER_BLOCK)
+        if offset is None:
+            return 0
+        taken = 0
+        for slot in range(self._arena.workers):
+            words = self._arena.array(offset, slot)
+            drained = ring.read(words)
+            epochs = ring.lower(drained.records[:, ring.TOP_AND_EPOCH])
+            for epoch in np.unique(epochs).tolist():
+                self._keep(self._stream(slot, epoch), drained.records[epochs == epoch])
+            ring.done(words, drained)
+            taken += len(drained.records)
+        return taken
+
+    def _keep(self, stream: str, records: Words) -> None:
+        ledger = self._open()
+        # A predecessor may have been killed, or a disk full, after some of them were taken.
+        anew = stream not in self._sure
+        self._sure.discard(stream)
+        ledger.append(stream, of_ring(records), anew)
+        self._sure.add(stream)
+
+    def _status(self) -> dict[str, Any]:
+        lost = skipped = 0
+        offset = self._arena.find(layout.LEDGER, layout.LEDGER_BLOCK)
+        if offset is not None:
+            slots = [self._arena.array(offset, slot) for slot in range(self._arena.workers)]
+            lost = sum(int(words[ring.LOST]) for words in slots)
+            skipped = sum(int(words[layout.SKETCH_SKIPPED]) for words in slots)
+        found = {"lost_records": lost, "skipped_rows": skipped}
+        if not self._is_there():
+            return found | {"records": 0, "bytes": 0, "oldest": None, "forgotten_records": 0}
+        facts = self._open().facts()
+        return found | {
+            "records": facts.records,
+            "bytes": facts.nbytes,
+            "oldest": None if facts.first_ms is None else facts.first_ms / 1000.0,
+            "forgotten_records": self._kept().records_forgotten(),
+        }
+
+    # ---- what is open ---------------------------------------------------------------------------
+
+    def _is_there(self) -> bool:
+        return self._opened is not None or self._folder.is_dir()
+
+    def _kept(self) -> LedgerStore:
+        with self._opening:  # here, for a plan, and on the thread
+            if self._store is None:
+                self._store = LedgerStore(self._folder)
+            return self._store
+
+    def _open(self) -> Ledger:
+        if self._opened is None:
+            self._opened = Ledger(self._folder, self._kept())
+        return self._opened
+
+    def _live(self) -> set[str]:
+        """Streams whose records may still come."""
+        arena = self._arena
+        return {self._stream(slot, arena.row(slot)[EPOCH]) for slot in range(arena.workers)}
+
+    def _now_ms(self) -> int:
+        return int(self._wall() * 1000.0)
+
+    async def _aside(self, work: Callable[..., T], *arguments: Any) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, work, *arguments)

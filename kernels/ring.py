@@ -1,0 +1,126 @@
+"""A ring of fixed-size records that one writer fills and one reader empties, without a lock.
+
+Knows words of one slot. Knows nothing of requests, models or files.
+
+A record is RESERVED before it is written and WRITTEN afterwards. A reader copies what is written,
+looks at RESERVED once more, and drops of its copy what a writer may have been in the middle of: the
+oldest places of a ring that has come round. A writer never waits; what it overtakes is lost, and
+the reader counts it. Who is killed halfway leaves a record that is not written, and its successor
+writes over it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from kernels._jit import kernel
+
+Words = np.ndarray[Any, np.dtype[np.int64]]
+
+# Words of a slot: the writer's, those that the ring leaves alone, the reader's; then the records.
+RESERVED, WRITTEN = 0, 1
+DRAINED, LOST = 6, 7
+HEAD_WORDS: Final = 8
+
+# Words of a record. Two narrow numbers share a word: the first in the upper half.
+SEQUENCE, TIME_MS, SERIES_AND_ROW, SCORE, TOP_AND_EPOCH = range(5)
+RECORD_WORDS: Final = 5
+NOBODY: Final = -1  # in place of a sequence: these rows are not recorded
+_HALF: Final = 32
+_LOW: Final = 0xFFFFFFFF
+
+
+class Drained(NamedTuple):
+    """What a reader took.
+
+    Attributes:
+        records: (records, RECORD_WORDS), oldest first.
+        end: what DRAINED is to be once they are kept.
+        lost: records that were overwritten before anybody read them.
+    """
+
+    records: Words
+    end: int
+    lost: int
+
+
+def words_for(records: int) -> int:
+    """Words of a slot with room for so many records."""
+    return HEAD_WORDS + records * RECORD_WORDS
+
+
+@kernel(
+    "void(int64[::1], int64[::1], int64[::1], int64[::1], int64[::1], int64, int64, int64)",
+)
+def append(
+    slot: Words,
+    sequences: Words,
+    rows: Words,
+    scores: Words,
+    tops: Words,
+    series: int,
+    epoch: int,
+    now_ms: int,
+) -> None:
+    """Writes a record for each row of the requests of a batch.
+
+    Args:
+        slot: the writer's own.
+        sequences: (requests,) of each; NOBODY: its rows are passed over.
+        rows: (requests,) of each; they add up to the length of `scores`.
+        scores: (rows,) bits of float64.
+        tops: (rows,) 32 bits each.
+        series: 31 bits.
+        epoch: of the writer, 32 bits.
+        now_ms: wall clock.
+    """
+    capacity = (len(slot) - HEAD_WORDS) // RECORD_WORDS
+    count = 0
+    for request in range(len(sequences)):
+        if sequences[request] != NOBODY:
+            count += rows[request]
+    number = slot[WRITTEN]
+    slot[RESERVED] = number + count
+    first = 0
+    for request in range(len(sequences)):
+        if sequences[request] != NOBODY:
+            for row in range(rows[request]):
+                at = HEAD_WORDS + number % capacity * RECORD_WORDS
+                slot[at + SEQUENCE] = sequences[request]
+                slot[at + TIME_MS] = now_ms
+                slot[at + SERIES_AND_ROW] = series << _HALF | row
+                slot[at + SCORE] = scores[first + row]
+                slot[at + TOP_AND_EPOCH] = tops[first + row] << _HALF | epoch & _LOW
+                number += 1
+        first += rows[request]
+    slot[WRITTEN] = number
+
+
+def read(slot: Words) -> Drained:
+    """What was written and not drained. Changes nothing: see `done`."""
+    capacity = (len(slot) - HEAD_WORDS) // RECORD_WORDS
+    ring = slot[HEAD_WORDS : HEAD_WORDS + capacity * RECORD_WORDS].reshape(capacity, RECORD_WORDS)
+    drained, end = int(slot[DRAINED]), int(slot[WRITTEN])
+    first = max(drained, end - capacity)
+    records = ring[np.arange(first, end) % capacity]
+    # While it was copied, the writer may have come round to its oldest records.
+    safe = min(max(first, int(slot[RESERVED]) - capacity), end)
+    return Drained(records[safe - first :], end, safe - drained)
+
+
+def done(slot: Words, drained: Drained) -> None:
+    """What was read is kept elsewhere: it will not be read again."""
+    slot[LOST] += drained.lost
+    slot[DRAINED] = drained.end
+
+
+def upper(words: Words) -> Words:
+    """The first of two numbers in a word, with its sign."""
+    return words >> _HALF
+
+
+def lower(words: Words) -> Words:
+    """The second of two numbers in a word, without a sign."""
+    return words & _LOW
