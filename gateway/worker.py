@@ -165,6 +165,7 @@ class Worker:
             self._observer,
             self._link.send,
             lambda: self._draining,
+            self._pool,
             # A verdict that a predecessor asked for must not answer a ticket of this process.
             first_ticket=(self._epoch << 32) + 1,
         )

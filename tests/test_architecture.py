@@ -51,7 +51,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "inference": GROUND | {"serving", "monitor", "wire"},
     "catalogue": GROUND | {"serving", "inference"},
     "openinference": GROUND
-    | {"access", "models", "catalogue", "inference", "serving", "monitor", "wire"},
+    | {"access", "models", "catalogue", "inference", "serving", "monitor", "outcomes", "wire"},
     "tables": set(),
     "follower": GROUND | {"catalogue", "serving", "channel", "tables"},
     "sketches": GROUND | {"catalogue", "monitor", "profiles"},

@@ -88,13 +88,14 @@ def _commands() -> Sequence[Command]:
         infer,
         keys,
         models,
+        outcomes,
         profile,
         register,
         serve,
     )
 
     return (
-        *(serve, demo, register, models, profile, drift, alerts, infer),
+        *(serve, demo, register, models, profile, drift, alerts, outcomes, infer),
         *(keys, config, audit, backup, doctor),
     )
 

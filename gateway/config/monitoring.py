@@ -39,6 +39,10 @@ class Ledger(Section):
     max_age_s: float = Field(
         30 * 86_400.0, ge=3600, le=3650 * 86_400, description="older records are forgotten"
     )
+    # Records are drained within two seconds; the rest is for a control process that is replaced.
+    early_s: float = Field(
+        60.0, ge=1, le=3600, description="how long an outcome waits for its record"
+    )
 
 
 class Metrics(Section):

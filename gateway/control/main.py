@@ -388,6 +388,8 @@ class Control:
     def _mail(self, slot: int, message: Mapping[str, Any]) -> None:
         if message["type"] == "repository":
             self._jobs.spawn(self._change_repository(slot, message))
+        elif message["type"] == "outcomes":
+            self._jobs.spawn(self._take_outcomes(slot, message))
         elif message["type"] == "unknown_kid":
             self._miss_a_key()
 
@@ -398,6 +400,9 @@ class Control:
 
     async def _change_repository(self, slot: int, message: Mapping[str, Any]) -> None:
         self._tell(slot, await self._changes.asked_by_mail(message))
+
+    async def _take_outcomes(self, slot: int, message: Mapping[str, Any]) -> None:
+        self._tell(slot, await self._outcomes.received(message))
 
     def _tell(self, slot: int, message: dict[str, Any], tries: int = 50) -> None:
         """Sends a worker what a client waits for; a full link empties as the worker reads."""

@@ -1,4 +1,4 @@
-"""The ledger of one server: drains what workers write down.
+"""The ledger of one server: drains what workers write down, and joins outcomes to it.
 
 Knows the arena, the plan's versions, and the one thread that the ledger lives on. Knows nothing of
 how records lie on the disk, or of HTTP.
@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -25,6 +26,8 @@ from gateway.errors import GatewayError, StoreFailed
 from gateway.monitor import layout
 from gateway.monitor.arena import EPOCH, Arena
 from gateway.monitor.directory import Words
+from gateway.outcomes.arrivals import Arrival
+from gateway.outcomes.joins import RESULTS, About, Joined, Joins, Models
 from gateway.outcomes.ledger import Ledger, of_ring
 from gateway.plan import Recorded
 from kernels import ring
@@ -63,9 +66,10 @@ class Outcomes:
         self._thread = ThreadPoolExecutor(1, "ledger")
         self._opening = threading.Lock()
         self._store: LedgerStore | None = None
-        self._opened: Ledger | None = None
+        self._opened: tuple[Ledger, Joins] | None = None
         self._sure: set[str] = set()
         """Streams of which nothing that a ring holds was taken before."""
+        self._counts: Counter[str] = Counter()
 
     # ---- what is written down -------------------------------------------------------------------
 
@@ -89,8 +93,37 @@ class Outcomes:
         if self._arena.find(layout.LEDGER, layout.LEDGER_BLOCK) is not None or self._is_there():
             await self._aside(self._look)
 
+    # ---- what comes of it -----------------------------------------------------------------------
+
+    async def receive(self, arrivals: Sequence[Arrival], models: Models) -> Joined:
+        """Joins outcomes to their records.
+
+        Args:
+            arrivals: the outcomes.
+            models: whose they may be; None: everybody's.
+
+        Raises:
+            StoreFailed: the ledger cannot be read.
+        """
+        return await self._aside(self._receive, arrivals, models)
+
+    async def received(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """What a worker passes on: the verdict that it waits for."""
+        verdict: dict[str, Any] = {"type": "verdict", "ticket": message["ticket"], "ok": True}
+        models = message["models"]
+        arrivals = [Arrival(*one) for one in message["outcomes"]]
+        try:
+            found = await self.receive(arrivals, None if models is None else frozenset(models))
+            return verdict | {"counts": found.counts, "faults": found.faults}
+        except GatewayError as error:
+            refused = {"status": error.status, "code": error.code, "error": str(error)}
+        except Exception:
+            log.exception("outcomes")
+            refused = {"status": 500, "code": GatewayError.code, "error": "internal error"}
+        return verdict | {"ok": False} | refused
+
     async def status(self) -> dict[str, Any]:
-        """What the ledger holds, and what it lost."""
+        """What the ledger holds, what it lost, and what became of outcomes."""
         return await self._aside(self._status)
 
     async def close(self) -> None:
@@ -107,12 +140,25 @@ class Outcomes:
     # ---- on the thread --------------------------------------------------------------------------
 
     def _look(self) -> None:
-        ledger = self._open()
-        self._drain()
+        ledger, joins = self._open()
         now_ms = self._now_ms()
+        self._drain()
+        joins.again(now_ms)
         settings = self._config().ledger
         oldest_ms = now_ms - int(settings.max_age_s * 1000.0)
         ledger.tidy(settings.max_bytes, oldest_ms, self._live(), now_ms)
+
+    def _receive(self, arrivals: Sequence[Arrival], models: Models) -> Joined:
+        if not self._is_there():
+            return Joined(dict.fromkeys(RESULTS, 0) | {"unknown": len(arrivals)}, [])
+        _, joins = self._open()
+        # Most outcomes that seem early are of answers that only had not been drained. Those that
+        # did wait go first: what comes now is newer.
+        if self._drain():
+            joins.again(self._now_ms())
+        found = joins.join(arrivals, models, self._now_ms())
+        self._counts.update(found.counts)
+        return found
 
     def _drain(self) -> int:
         """Takes what every worker wrote down; how many records that were."""
@@ -131,7 +177,7 @@ class Outcomes:
         return taken
 
     def _keep(self, stream: str, records: Words) -> None:
-        ledger = self._open()
+        ledger, _ = self._open()
         # A predecessor may have been killed, or a disk full, after some of them were taken.
         anew = stream not in self._sure
         self._sure.discard(stream)
@@ -145,16 +191,27 @@ class Outcomes:
             slots = [self._arena.array(offset, slot) for slot in range(self._arena.workers)]
             lost = sum(int(words[ring.LOST]) for words in slots)
             skipped = sum(int(words[layout.SKETCH_SKIPPED]) for words in slots)
-        found = {"lost_records": lost, "skipped_rows": skipped}
-        if not self._is_there():
-            return found | {"records": 0, "bytes": 0, "oldest": None, "forgotten_records": 0}
-        facts = self._open().facts()
-        return found | {
-            "records": facts.records,
-            "bytes": facts.nbytes,
-            "oldest": None if facts.first_ms is None else facts.first_ms / 1000.0,
-            "forgotten_records": self._kept().records_forgotten(),
+        found: dict[str, Any] = {
+            "records": 0,
+            "bytes": 0,
+            "oldest": None,
+            "forgotten_records": 0,
+            "waiting": 0,
         }
+        late: Mapping[str, int] = {}
+        if self._is_there():
+            ledger, joins = self._open()
+            facts = ledger.facts()
+            found = {
+                "records": facts.records,
+                "bytes": facts.nbytes,
+                "oldest": None if facts.first_ms is None else facts.first_ms / 1000.0,
+                "forgotten_records": self._kept().records_forgotten(),
+                "waiting": joins.waiting,
+            }
+            late = joins.late
+        counts = {name: self._counts[name] + late.get(name, 0) for name in RESULTS}
+        return found | {"lost_records": lost, "skipped_rows": skipped, "outcomes": counts}
 
     # ---- what is open ---------------------------------------------------------------------------
 
@@ -167,10 +224,19 @@ class Outcomes:
                 self._store = LedgerStore(self._folder)
             return self._store
 
-    def _open(self) -> Ledger:
+    def _open(self) -> tuple[Ledger, Joins]:
         if self._opened is None:
-            self._opened = Ledger(self._folder, self._kept())
+            ledger = Ledger(self._folder, self._kept())
+            early_ms = lambda: int(self._config().ledger.early_s * 1000.0)  # noqa: E731
+            joins = Joins(ledger, self._about, lambda one: one in self._live(), early_ms)
+            self._opened = ledger, joins
         return self._opened
+
+    def _about(self, series: int) -> About:
+        for one in self._kept().series():
+            if one.id == series:
+                return About(one.model, self._config().scores_of(one.model).numbers)
+        return About("", {})
 
     def _live(self) -> set[str]:
         """Streams whose records may still come."""

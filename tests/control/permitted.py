@@ -27,6 +27,7 @@ ALLOWED = {
     "GET /api/alerts/dead-letters": READ,
     "POST /api/alerts/dead-letters/{number}/retry": OPERATE,
     "GET /api/outcomes": READ,
+    "POST /api/outcomes": OPERATE,
     "GET /api/audit": READ,
     "GET /api/config": READ,
     "PUT /api/config": ADMINISTER,
@@ -57,6 +58,7 @@ OF_ITS_CALLER = frozenset(
         "GET /api/openapi.json",
         "GET /api/alerts",
         "GET /api/alerts/dead-letters",
+        "POST /api/outcomes",
     }
 )
 """What tells such a caller of no other models. All else is refused it, but for what is public."""

@@ -17,6 +17,8 @@ from gateway.monitor.arena import Arena
 from gateway.monitor.ledger import LedgerWriter
 from gateway.monitor.scores import reading
 from gateway.monitor.sketch import Slot
+from gateway.outcomes.arrivals import Arrival
+from gateway.outcomes.joins import Joined
 from gateway.tensors import Signature, TensorSpec
 from tests.outcomes.records import NOON_MS
 
@@ -148,3 +150,54 @@ async def test_a_full_disk_loses_nothing_that_the_ring_still_holds(world):
     moved.rename(there)
     await world.outcomes.look()
     assert await world.records() == 70_001
+
+
+def given(*outcomes: tuple[str, int, Any]) -> list[Arrival]:
+    return [Arrival(name, row, outcome, None) for name, row, outcome in outcomes]
+
+
+def told(found: Joined) -> dict[str, int]:
+    return {name: count for name, count in found.counts.items() if count}
+
+
+async def test_an_outcome_finds_an_answer_that_was_given_a_moment_ago(world):
+    name = world.answer(1, [0.5, 0.9])
+    found = await world.outcomes.receive(given((name, 1, "good"), (name, 0, "bad")), None)
+    assert told(found) == {"accepted": 2}
+    again = await world.outcomes.receive(given((name, 1, 1.0), (name, 0, 1.0)), None)
+    assert told(again) == {"duplicate": 1, "corrected": 1}
+
+
+async def test_outcomes_survive_control_and_the_whole_server(world):
+    name = world.answer(1, [0.5])
+    await world.outcomes.receive(given((name, 0, 1.0)), None)
+    await world.outcomes.close()
+    world.outcomes = world.new_control()
+    assert told(await world.outcomes.receive(given((name, 0, 1.0)), None)) == {"duplicate": 1}
+
+
+async def test_what_is_newer_replaces_what_waited(world):
+    name = f"{stream(0, 1)}-5"
+    world.answer(4, [0.5])
+    assert told(await world.outcomes.receive(given((name, 0, 0.0)), None)) == {"early": 1}
+    world.answer(5, [0.5])
+    assert told(await world.outcomes.receive(given((name, 0, 1.0)), None)) == {"corrected": 1}
+    await world.outcomes.look()
+    assert told(await world.outcomes.receive(given((name, 0, 1.0)), None)) == {"duplicate": 1}
+    status = await world.outcomes.status()
+    assert (status["waiting"], status["outcomes"]["accepted"]) == (0, 1)
+
+
+async def test_without_a_ledger_every_outcome_is_unknown(world):
+    found = await world.outcomes.receive(given((f"{stream(0, 1)}-5", 0, 0.0)), None)
+    assert told(found) == {"unknown": 1}
+    assert list(world.home.iterdir()) == []
+
+
+async def test_a_worker_is_told_what_became_of_what_it_passed_on(world):
+    name = world.answer(1, [0.5])
+    message = {"ticket": 7, "models": None, "outcomes": [[name, 0, 1.0, None]]}
+    found = await world.outcomes.received(message)
+    assert (found["ticket"], found["ok"], found["counts"]["accepted"]) == (7, True, 1)
+    others = await world.outcomes.received(message | {"models": ["n"]})
+    assert others["counts"]["unknown"] == 1
