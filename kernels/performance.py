@@ -48,7 +48,8 @@ RECORDS, UNSCORED, LABELLED, CORRECTED, DELAY_MS, MAX_DELAY_MS = range(6)
 LOG_LOSS, TP, FP, TN, FN, OTHER_CLASSES = range(6, 12)
 # Of labelled values: error is score minus outcome; the outcomes' mean and squares around it.
 VALUES, ERROR, ABS_ERROR, SQ_ERROR, MEAN, AROUND_MEAN = range(12, 18)
-TOTALS: Final = 18
+BINARIES: Final = 18  # of labelled records: probabilities of a positive class
+TOTALS: Final = 19
 
 EPSILON: Final = 2.0**-52  # a probability is taken as no nearer to 0 and 1 than this by a logarithm
 _HALF: Final = 32
@@ -148,6 +149,7 @@ def _add(
             continue
         if top == BINARY:
             hit = outcome
+            totals[BINARIES] += 1.0
             kept = min(max(score, EPSILON), 1.0 - EPSILON)
             totals[LOG_LOSS] -= math.log(kept) if outcome == 1.0 else math.log(1.0 - kept)
             if score > 0.5:

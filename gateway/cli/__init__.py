@@ -89,13 +89,15 @@ def _commands() -> Sequence[Command]:
         keys,
         models,
         outcomes,
+        performance,
         profile,
         register,
         serve,
     )
 
     return (
-        *(serve, demo, register, models, profile, drift, alerts, outcomes, infer),
+        *(serve, demo, register, models, profile, drift, alerts),
+        *(outcomes, performance, infer),
         *(keys, config, audit, backup, doctor),
     )
 

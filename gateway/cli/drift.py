@@ -11,7 +11,7 @@ from typing import Any
 from gateway.cli.arguments import positive
 from gateway.cli.output import say, say_json, table
 from gateway.cli.serve import add_home
-from gateway.errors import NotFound, Unavailable
+from gateway.errors import Unavailable
 
 MAX_SHOWN = 40
 DRIFTED = 3  # not 1, which a server that is away gives: whoever watches must tell them apart
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, name) is not None:
             query[name] = str(getattr(args, name))
     with running.admin(home, server) as control:
-        version = args.version or _default(control.models(), args.model)
+        version = args.version or running.default_version(control.models(), args.model)
         path = f"/api/models/{args.model}/versions/{version}/drift"
         found = control.ask("GET", path, query=query)
     if args.json:
@@ -77,13 +77,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         print_report(found, None if args.all else MAX_SHOWN)
     return DRIFTED if "drift" in (found["verdict"], found["alarm"]) else 0
-
-
-def _default(models: list[dict[str, Any]], name: str) -> int:
-    for line in models:
-        if line["name"] == name and line.get("default"):
-            return int(line["version"])
-    raise NotFound(f"model '{name}' serves no version")
 
 
 def print_report(found: dict[str, Any], shown: int | None = MAX_SHOWN) -> None:

@@ -84,6 +84,11 @@ class Scores(Section):
     )
 
     @property
+    def reading(self) -> dict[str, object]:
+        """All that changes what a score is."""
+        return self.model_dump(include={"kind", "output", "positive"})
+
+    @property
     def numbers(self) -> dict[str, int]:
         """What an outcome that names a class means; of two, 1 is the positive one."""
         numbers = {name: number for number, name in enumerate(self.classes)}

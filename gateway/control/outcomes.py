@@ -15,18 +15,19 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 
 from gateway.config import Config
 from gateway.control.desired import Candidate
-from gateway.control.ledger_store import LedgerStore
-from gateway.errors import GatewayError, StoreFailed
+from gateway.control.ledger_store import LedgerStore, Series
+from gateway.errors import GatewayError, NotFound, StoreFailed
 from gateway.monitor import layout
 from gateway.monitor.arena import EPOCH, Arena
 from gateway.monitor.directory import Words
 from gateway.outcomes.arrivals import Arrival
+from gateway.outcomes.figures import Performance, performance
 from gateway.outcomes.joins import RESULTS, About, Joined, Joins, Models
 from gateway.outcomes.ledger import Ledger, of_ring
 from gateway.plan import Recorded
@@ -35,7 +36,28 @@ from kernels import ring
 log = logging.getLogger("penstock.control")
 
 FOLDER: Final = "ledger"
+_NEVER_MS: Final = 1 << 62  # clocks that were set back must not hide what was answered
 T = TypeVar("T")
+
+
+class Report(NamedTuple):
+    """How right a version was.
+
+    Attributes:
+        series: its answers.
+        window_s: how far it looks back; None: at all.
+        now: seconds since 1970.
+        oldest_ms: of all records that are there; None where there is none.
+        found: every figure.
+        classes: names of classes by their numbers.
+    """
+
+    series: Series
+    window_s: float | None
+    now: float
+    oldest_ms: int | None
+    found: Performance
+    classes: Mapping[int, str]
 
 
 class Outcomes:
@@ -79,10 +101,9 @@ class Outcomes:
         if not config.has_ledger(candidate.name):
             return ()
         scores = config.scores_of(candidate.name)
-        read = scores.model_dump(include={"kind", "output", "positive"})
         try:
             block = self._arena.allocate(layout.LEDGER, layout.LEDGER_BLOCK)
-            series = self._kept().number(candidate.name, candidate.version, read)
+            series = self._kept().number(candidate.name, candidate.version, scores.reading)
         except GatewayError as error:
             log.error("model '%s' has no ledger: %s", candidate.name, error)
             return ()
@@ -121,6 +142,20 @@ class Outcomes:
             log.exception("outcomes")
             refused = {"status": 500, "code": GatewayError.code, "error": "internal error"}
         return verdict | {"ok": False} | refused
+
+    async def performance(self, model: str, version: int, window_s: float | None) -> Report:
+        """How right a version was.
+
+        Args:
+            model: its name.
+            version: its number.
+            window_s: of what was answered so long ago at most; None: of all that ever was.
+
+        Raises:
+            NotFound: nothing of such a version was ever written down.
+            StoreFailed: the ledger cannot be read.
+        """
+        return await self._aside(self._performance, model, version, window_s)
 
     async def status(self) -> dict[str, Any]:
         """What the ledger holds, what it lost, and what became of outcomes."""
@@ -183,6 +218,29 @@ class Outcomes:
         self._sure.discard(stream)
         ledger.append(stream, of_ring(records), anew)
         self._sure.add(stream)
+
+    def _performance(self, model: str, version: int, window_s: float | None) -> Report:
+        if not self._is_there():
+            raise NotFound(f"model '{model}' has no ledger")
+        some = [
+            one for one in self._kept().series() if (one.model, one.version) == (model, version)
+        ]
+        if not some:
+            raise NotFound(f"model '{model}' version {version} has no ledger")
+        # Of what scores are now, where they once were read in another way.
+        now_read = self._config().scores_of(model).reading
+        series = next((one for one in some if one.scores == now_read), some[-1])
+        ledger, _ = self._open()
+        self._drain()
+        now = self._wall()
+        first_ms = 0 if window_s is None else int((now - window_s) * 1000.0)
+        found = performance(ledger.sums(series.id, first_ms, _NEVER_MS))
+        oldest_ms = ledger.facts().first_ms
+        return Report(series, window_s, now, oldest_ms, found, self._classes(model))
+
+    def _classes(self, model: str) -> dict[int, str]:
+        names = self._config().scores_of(model).numbers
+        return {number: name for name, number in names.items()}
 
     def _status(self) -> dict[str, Any]:
         lost = skipped = 0

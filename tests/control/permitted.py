@@ -23,6 +23,7 @@ ALLOWED = {
     "POST /api/models/{model}/load": OPERATE,
     "POST /api/models/{model}/unload": OPERATE,
     "GET /api/models/{model}/versions/{version}/drift": READ,
+    "GET /api/models/{model}/versions/{version}/performance": READ,
     "GET /api/alerts": READ,
     "GET /api/alerts/dead-letters": READ,
     "POST /api/alerts/dead-letters/{number}/retry": OPERATE,
@@ -48,6 +49,7 @@ OF_A_MODEL = frozenset(
         "POST /api/models/{model}/load",
         "POST /api/models/{model}/unload",
         "GET /api/models/{model}/versions/{version}/drift",
+        "GET /api/models/{model}/versions/{version}/performance",
     }
 )
 """What a caller that may use some models alone may use for those."""

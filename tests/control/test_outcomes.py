@@ -12,6 +12,7 @@ import pytest
 
 from gateway.config import Config, parse
 from gateway.control.outcomes import FOLDER, Outcomes
+from gateway.errors import NotFound
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.monitor.ledger import LedgerWriter
@@ -201,3 +202,32 @@ async def test_a_worker_is_told_what_became_of_what_it_passed_on(world):
     assert (found["ticket"], found["ok"], found["counts"]["accepted"]) == (7, True, 1)
     others = await world.outcomes.received(message | {"models": ["n"]})
     assert others["counts"]["unknown"] == 1
+
+
+async def test_a_window_is_of_what_was_answered_in_it_whenever_its_outcome_came(world):
+    early = world.answer(1, [0.9, 0.2])
+    world.now += 3600
+    late = world.answer(2, [0.8])
+    await world.outcomes.receive(given((early, 0, 1.0), (early, 1, 1.0), (late, 0, 1.0)), None)
+    whole = (await world.outcomes.performance("m", 1, None)).found
+    recent = (await world.outcomes.performance("m", 1, 600.0)).found
+    assert (whole.labelled, whole.figures["accuracy"]) == (3, pytest.approx(2 / 3))
+    assert (recent.labelled, recent.figures["accuracy"]) == (1, 1.0)
+
+
+async def test_what_is_read_in_another_way_is_counted_anew(world):
+    before = world.answer(1, [0.9])
+    world.config = parse("ledger: {enabled: true}\nmodels: {m: {scores: {positive: 0}}}")
+    world.writers.clear()
+    after = world.answer(2, [0.9])
+    await world.outcomes.receive(given((before, 0, 1.0), (after, 0, 1.0)), None)
+    found = (await world.outcomes.performance("m", 1, None)).found
+    assert (found.records, found.figures["mean_score"]) == (1, pytest.approx(0.1))
+
+
+async def test_of_a_version_without_a_ledger_nothing_is_known(world):
+    with pytest.raises(NotFound, match="no ledger"):
+        await world.outcomes.performance("m", 1, None)
+    world.answer(1, [0.9])
+    with pytest.raises(NotFound, match="version 2"):
+        await world.outcomes.performance("m", 2, None)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from loadtest import bodies
 from tests.end_to_end.server import DEMO_MODEL, RunningServer, eventually, running
@@ -18,6 +19,7 @@ MODEL = "breast_cancer"
 CONFIG = (
     "ledger: {enabled: true}\nmodels: {breast_cancer: {scores: {classes: [malignant, benign]}}}"
 )
+PATH = f"/api/models/{MODEL}/versions/1/performance"
 REQUESTS = 60
 WITHHELD = 7
 
@@ -82,6 +84,46 @@ def records(server: RunningServer) -> int:
     return found
 
 
+def performance(server: RunningServer, query: str = "") -> Any:
+    answer = server.admin("GET", PATH + query)
+    assert answer.status == 200, answer.body
+    found = answer.json()
+    for moving in ("end", "window_s"):
+        del found[moving]
+    return found
+
+
+def figures_are_right(caller: Caller, order: list[int], found: Any) -> None:
+    """Every figure against NumPy, on the very rows that were answered and labelled."""
+    scores = np.array(caller.scores, np.float32).astype(float)[order]  # as the model gave them
+    labels = np.array(caller.labels, float)[order]
+    said = scores > 0.5
+    true_positives = float((said * labels).sum())
+    # As scikit-learn does it: a probability is not quite 0 or 1.
+    kept = scores.clip(2.0**-52, 1 - 2.0**-52)
+    pairs = scores[labels == 1][:, None] - scores[labels == 0][None, :]
+    auc = (pairs > 0).mean() + (pairs == 0).mean() / 2
+    wanted = {
+        "accuracy": (said == labels).mean(),
+        "precision": true_positives / said.sum(),
+        "recall": true_positives / labels.sum(),
+        "log_loss": -np.log(np.where(labels == 1, kept, 1 - kept)).mean(),
+        "brier": ((scores - labels) ** 2).mean(),
+        "mean_score": scores.mean(),
+        "mean_outcome": labels.mean(),
+    }
+    told = found["figures"]
+    assert {name: told[name] for name in wanted} == pytest.approx(wanted, rel=1e-9)
+    assert abs(told["roc_auc"] - auc) <= told["roc_auc_error"] + 1e-9
+    assert (found["records"], found["labelled"]) == (len(caller.ids), len(order))
+    assert found["coverage"] == pytest.approx(len(order) / len(caller.ids))
+    assert found["corrected"] == 5
+    assert 0 < found["delay_mean_s"] < found["delay_max_s"]
+    ends = found["intervals"]["accuracy"]
+    assert ends["low"] < told["accuracy"] < ends["high"]
+    assert sum(line["n"] for line in found["reliability"]) == len(order)
+
+
 def test_outcomes_are_joined_whoever_dies_and_however_they_come(tmp_path: Path) -> None:
     caller = Caller()
     with running(tmp_path, DEMO_MODEL, "--workers", "2", config=CONFIG) as server:
@@ -99,5 +141,10 @@ def test_outcomes_are_joined_whoever_dies_and_however_they_come(tmp_path: Path) 
         rest = post(server, [caller.outcome(place) for place in order])
         assert rest == {"accepted": len(order) - half, "corrected": 5, "duplicate": half - 5}
         assert post(server, [{"id": "1", "outcome": 1}, {"id": 1}]) == {"unknown": 1, "invalid": 1}
+        figures_are_right(caller, order, performance(server))
+        assert performance(server, "?window=1h") == performance(server)
+        assert server.admin("GET", f"{PATH}?window=1s").status == 400
+        assert server.admin("GET", PATH.replace("/1/", "/2/")).status == 404
     with running(tmp_path, DEMO_MODEL, "--workers", "1", config=CONFIG) as server:
+        figures_are_right(caller, order, performance(server))
         assert post(server, [caller.outcome(place) for place in order]) == {"duplicate": len(order)}

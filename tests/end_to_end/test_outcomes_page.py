@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -29,3 +30,17 @@ def test_outcomes_of_a_file_are_joined_once(printed):
     assert lines[0] == "truth.ndjson: " + told[0]
     assert lines[1].startswith("569 records since ")
     assert lines[2:] == told[2:5]
+
+
+def test_figures_are_those_of_the_page(printed):
+    table, _, report = printed[4].partition('{"model"')
+    told = PAGE.read_text().split("```\nbreast_cancer version 1: ")[1].partition("```")[0]
+    assert _figures(table) == _figures(told)
+    found = json.loads('{"model"' + report)
+    assert (found["records"], found["labelled"], found["window_s"]) == (569, 569, 3600.0)
+
+
+def _figures(table: str) -> list[str]:
+    """All lines but the one with times."""
+    lines = table.removeprefix("breast_cancer version 1: ").rstrip().splitlines()
+    return [line.rstrip() for line in lines if not line.startswith("outcomes came after")]

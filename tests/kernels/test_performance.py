@@ -41,6 +41,7 @@ def test_binary_sums_are_those_of_their_definitions():
     told = dict(zip(("tp", "fp", "tn", "fn"), found.totals[[p.TP, p.FP, p.TN, p.FN]], strict=True))
     assert told == {name: wanted[name] for name in told}
     assert found.totals[p.DELAY_MS] == 500 * 250
+    assert found.totals[[p.LABELLED, p.BINARIES]].tolist() == [500, 500]
     by_bin = np.zeros((p.BINS, p.BIN_SUMS))
     for row in rows:
         score, outcome = row["score"], row["outcome"]
