@@ -95,6 +95,5 @@ def write_outcomes(
             became[one] = CORRECTED
             if words[place, TOP_AND_CORRECTIONS] & _LOW < _LOW:
                 words[place, TOP_AND_CORRECTIONS] += 1
-        # In this order: who is killed in between leaves a record without an outcome.
         words[place, OUTCOME_MS] = at_ms[one]
         reals[place, OUTCOME] = outcomes[one]

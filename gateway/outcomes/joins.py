@@ -216,7 +216,7 @@ class Joins:
         result: Joined,
     ) -> Found:
         """Without those whose record takes no such outcome. Names of classes become numbers."""
-        words = found.segment.records()[found.places]
+        words = found.records[found.places]
         tops = (words[:, TOP_AND_CORRECTIONS] >> 32).tolist()
         numbers = (words[:, SERIES_AND_ROW] >> 32).tolist()
         kept = np.ones(len(tops), np.bool_)
@@ -235,7 +235,7 @@ class Joins:
             if wanted:
                 kept[place] = False
                 _refuse(result, f"{arrival.id}: outcome: expected {wanted}")
-        return Found(found.segment, found.asked[kept], found.places[kept])
+        return found._replace(asked=found.asked[kept], places=found.places[kept])
 
 
 def _key(arrival: Arrival) -> tuple[str, int]:
@@ -269,9 +269,16 @@ def _write(found: Found, outcomes: Reals, at_ms: Words) -> Words:
         found: where they are.
         outcomes: of all that were asked for.
         at_ms: when each was known.
+
+    Raises:
+        StoreFailed: the disk takes them no more.
     """
-    words = found.segment.records()
+    # Several may be of one record.
+    places, which = np.unique(found.places, return_inverse=True)
+    records = found.records[places]
     became = np.empty(len(found.places), np.int64)
     chosen = outcomes[found.asked], at_ms[found.asked]
-    write_outcomes(words, words.view(np.float64), found.places, *chosen, became)
+    write_outcomes(records, records.view(np.float64), which, *chosen, became)
+    changed = np.unique(which[became != DUPLICATE])
+    found.segment.put(places[changed], records[changed])
     return became

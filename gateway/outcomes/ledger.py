@@ -22,7 +22,6 @@ from gateway.errors import StoreFailed
 from gateway.outcomes.segment import CAPACITY, Segment, segments_in
 from kernels import ring
 from kernels.ledger import (
-    NOT_THERE,
     OUTCOME,
     RECORD_WORDS,
     SCORE,
@@ -83,11 +82,13 @@ class Found(NamedTuple):
 
     Attributes:
         segment: the file.
+        records: all of it, as `Segment.records` has them.
         asked: which of those that were asked for.
         places: of each in it.
     """
 
     segment: Segment
+    records: Words
     asked: Words
     places: Words
 
@@ -176,11 +177,10 @@ class Ledger:
         """
         missing = np.arange(len(sequences))
         for segment in reversed(self._streams.get(stream, ())):
-            places = segment.find(sequences[missing], rows[missing])
-            there = places != NOT_THERE
-            if there.any():
-                yield Found(segment, missing[there], places[there])
-                missing = missing[~there]
+            there, places, records = segment.find(sequences[missing], rows[missing])
+            if len(there):
+                yield Found(segment, records, missing[there], places)
+                missing = np.delete(missing, there)
             if not len(missing):
                 return
 

@@ -25,6 +25,7 @@ import numpy as np
 
 from gateway.errors import StoreFailed
 from kernels.ledger import (
+    NOT_THERE,
     RECORD_WORDS,
     SEQUENCE,
     SERIES_AND_ROW,
@@ -40,6 +41,7 @@ _MAGIC: Final = 0x3144454C4B545350  # "PSTKLED1", read as a little-endian intege
 _H_MAGIC, _H_COUNT, _H_SEALED, _H_FIRST_MS, _H_LAST_MS, _H_LOW, _H_HIGH = range(RECORD_WORDS)
 _OPEN, _SEALED, _HALF = ".open", ".sealed", ".half"
 _NAME = re.compile(r"([A-Za-z0-9-]+)\.([0-9]{6,})\.(?:open|sealed)", re.ASCII)
+_NO_RECORDS: Final = np.empty((0, RECORD_WORDS), np.int64)
 _NO_ORDER: Final = np.empty(0, np.int64)
 _LOW_HALF: Final = 0xFFFFFFFF
 
@@ -137,27 +139,56 @@ class Segment:
         return int(self._head[_H_HIGH])
 
     def records(self) -> Words:
-        """(records, RECORD_WORDS), mapped: what is written into them is kept.
+        """(records, RECORD_WORDS), mapped, to be read; `put` changes them.
 
         Raises:
             StoreFailed: the file cannot be mapped.
         """
         return self._words()[1 : 1 + self.count]
 
-    def find(self, sequences: Words, rows: Words) -> Words:
-        """Places of records, NOT_THERE where there is none.
+    def find(self, sequences: Words, rows: Words) -> tuple[Words, Words, Words]:
+        """Records that are here, of those that are asked for.
+
+        Returns:
+            Which of them (found,), their places (found,), and all records, as `records` has them;
+            none, where the file was not looked into.
 
         Raises:
             StoreFailed: the file cannot be mapped.
         """
-        found = np.full(len(sequences), -1, np.int64)
         low, high = self._head[_H_LOW], self._head[_H_HIGH]
         near = np.flatnonzero((sequences >= low) & (sequences <= high))
-        if self.count and len(near):
-            places = np.empty(len(near), np.int64)
-            locate(self.records(), self._by_address(), sequences[near], rows[near], places)
-            found[near] = places
-        return found
+        if not self.count or not len(near):
+            return _NO_ORDER, _NO_ORDER, _NO_RECORDS
+        records = self.records()
+        places = np.empty(len(near), np.int64)
+        locate(records, self._by_address(), sequences[near], rows[near], places)
+        there = places != NOT_THERE
+        return near[there], places[there], records
+
+    def put(self, places: Words, records: Words) -> None:
+        """Writes records over those that are there.
+
+        By calls and not into mapped memory, where a disk that takes no more would kill; those that
+        lie side by side, as outcomes of one time mostly do, by one.
+
+        Args:
+            places: (n,) of them, ascending.
+            records: (n, RECORD_WORDS) as they are to be.
+
+        Raises:
+            StoreFailed: the disk takes them no more; some may have been written.
+        """
+        try:
+            with self.path.open("r+b", buffering=0) as file:
+                ends = [*(np.flatnonzero(np.diff(places) != 1) + 1).tolist(), len(places)]
+                first = 0
+                for end in ends if len(places) else ():
+                    at = (1 + int(places[first])) * RECORD_BYTES
+                    os.pwrite(file.fileno(), records[first:end].data, at)
+                    first = end
+        except OSError as error:
+            raise StoreFailed(f"{self.path}: {error.strerror}") from error
 
     # ---- what comes -----------------------------------------------------------------------------
 

@@ -22,7 +22,10 @@ def segment(tmp_path):
 
 def find(segment, *addresses):
     sequences, rows = (np.array(some, np.int64) for some in zip(*addresses, strict=True))
-    return segment.find(sequences, rows).tolist()
+    there, places, _ = segment.find(sequences, rows)
+    found = np.full(len(sequences), -1)
+    found[there] = places
+    return found.tolist()
 
 
 def test_records_are_found_by_address_in_whatever_order_they_came(segment):
@@ -44,7 +47,9 @@ def test_a_sealed_file_has_each_record_once_in_order(segment, tmp_path):
 
 def test_outcomes_stay_with_their_records_when_a_file_is_sealed(segment):
     segment.append(records([9, 2]))
-    segment.records().view(np.float64)[0, OUTCOME] = 1.0
+    changed = segment.records()[:1].copy()
+    changed.view(np.float64)[0, OUTCOME] = 1.0
+    segment.put(np.array([0]), changed)
     sealed = segment.seal()
     outcomes = sealed.records().view(np.float64)[:, OUTCOME]
     assert np.isnan(outcomes[0])
