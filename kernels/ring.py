@@ -18,6 +18,7 @@ import numpy as np
 from kernels._jit import kernel
 
 Words = np.ndarray[Any, np.dtype[np.int64]]
+Matrix = np.ndarray[Any, np.dtype[Any]]
 
 # Words of a slot: the writer's, those that the ring leaves alone, the reader's; then the records.
 RESERVED, WRITTEN = 0, 1
@@ -27,6 +28,7 @@ HEAD_WORDS: Final = 8
 # Words of a record. Two narrow numbers share a word: the first in the upper half.
 SEQUENCE, TIME_MS, SERIES_AND_ROW, SCORE, TOP_AND_EPOCH = range(5)
 RECORD_WORDS: Final = 5
+BEST: Final = -1  # in place of a column: the one with the largest value
 NOBODY: Final = -1  # in place of a sequence: these rows are not recorded
 _HALF: Final = 32
 _LOW: Final = 0xFFFFFFFF
@@ -51,51 +53,74 @@ def words_for(records: int) -> int:
     return HEAD_WORDS + records * RECORD_WORDS
 
 
-@kernel(
-    "void(int64[::1], int64[::1], int64[::1], int64[::1], int64[::1], int64, int64, int64)",
+_SIGNATURE: Final = (
+    "boolean(int64[::1], int64[::1], int64, {}[:, ::1], int64, int64, int64, int64, int64)"
 )
+
+
+@kernel(_SIGNATURE.format("float32"), _SIGNATURE.format("float64"))
 def append(
     slot: Words,
-    sequences: Words,
-    rows: Words,
-    scores: Words,
-    tops: Words,
+    requests: Words,
+    count: int,
+    outputs: Matrix,
+    column: int,
+    told: int,
     series: int,
     epoch: int,
     now_ms: int,
-) -> None:
+) -> bool:
     """Writes a record for each row of the requests of a batch.
 
     Args:
         slot: the writer's own.
-        sequences: (requests,) of each; NOBODY: its rows are passed over.
-        rows: (requests,) of each; they add up to the length of `scores`.
-        scores: (rows,) bits of float64.
-        tops: (rows,) 32 bits each.
+        requests: the sequences of `count` requests (NOBODY: its rows are passed over), and behind
+            them how many rows each has; these add up to the rows of `outputs`.
+        count: of requests.
+        outputs: (rows, columns).
+        column: whose value is the score; BEST: that of the largest, whose number is the top.
+        told: the top where there is one column.
         series: 31 bits.
         epoch: of the writer, 32 bits.
         now_ms: wall clock.
+
+    Returns:
+        Whether the outputs have those rows, and that column; where not, nothing is written.
     """
     capacity = (len(slot) - HEAD_WORDS) // RECORD_WORDS
-    count = 0
-    for request in range(len(sequences)):
-        if sequences[request] != NOBODY:
-            count += rows[request]
-    number = slot[WRITTEN]
-    slot[RESERVED] = number + count
+    scores = slot.view(np.float64)
+    written = slot[WRITTEN]
+    number, rows = written, 0
+    for request in range(count):
+        rows += requests[count + request]
+        if requests[request] != NOBODY:
+            number += requests[count + request]
+    if outputs.shape[0] != rows or outputs.shape[1] <= max(column, 0):
+        return False
+    slot[RESERVED] = number
+    number = written
     first = 0
-    for request in range(len(sequences)):
-        if sequences[request] != NOBODY:
-            for row in range(rows[request]):
+    for request in range(count):
+        rows = requests[count + request]
+        if requests[request] != NOBODY:
+            for row in range(rows):
+                place, top = column, told
+                if column == BEST:
+                    place = 0
+                    for other in range(1, outputs.shape[1]):
+                        if outputs[first + row, other] > outputs[first + row, place]:
+                            place = other
+                    top = place
                 at = HEAD_WORDS + number % capacity * RECORD_WORDS
-                slot[at + SEQUENCE] = sequences[request]
+                slot[at + SEQUENCE] = requests[request]
                 slot[at + TIME_MS] = now_ms
                 slot[at + SERIES_AND_ROW] = series << _HALF | row
-                slot[at + SCORE] = scores[first + row]
-                slot[at + TOP_AND_EPOCH] = tops[first + row] << _HALF | epoch & _LOW
+                scores[at + SCORE] = outputs[first + row, place]
+                slot[at + TOP_AND_EPOCH] = top << _HALF | epoch & _LOW
                 number += 1
-        first += rows[request]
+        first += rows
     slot[WRITTEN] = number
+    return True
 
 
 def read(slot: Words) -> Drained:

@@ -10,17 +10,14 @@ Knows a model's outputs as arrays. Knows nothing of ledgers, or of how a score i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from gateway.tensors import DTYPES, Array, Signature, TensorSpec
 from kernels.performance import BINARY, VALUE
-
-Scored = tuple[Array, Array]
-"""(rows,) float64 scores, and (rows,) int64: the class that each is of, or BINARY or VALUE."""
+from kernels.ring import BEST
 
 KINDS: Final = ("auto", "binary", "multiclass", "value")
 _FLOATS: Final = ("FP16", "FP32", "FP64")
@@ -33,12 +30,22 @@ class Reading:
     Attributes:
         kind: one of KINDS but auto.
         index: of the output.
-        scores: makes them of that output, (rows, ...) as the model gave it.
+        column: of its columns; BEST: the one with the largest value.
+        told: BINARY or VALUE; the class, where it is the best.
     """
 
     kind: str
     index: int
-    scores: Callable[[Array], Scored]
+    column: int
+    told: int
+
+    def matrix(self, output: Array) -> Array:
+        """(rows, columns) of the output as the model gave it, float32 or float64."""
+        if output.ndim != 2:
+            output = output.reshape(len(output), -1)
+        if output.dtype != np.float32 and output.dtype != np.float64:
+            output = output.astype(np.float64)
+        return output if output.flags.c_contiguous else np.ascontiguousarray(output)
 
 
 def reading(signature: Signature, kind: str, output: str | None, positive: int) -> Reading:
@@ -58,11 +65,11 @@ def reading(signature: Signature, kind: str, output: str | None, positive: int) 
     if kind == "auto":
         kind = {1: "value", 2: "binary"}.get(width, "multiclass")
     if kind == "binary" and width == 2:
-        return Reading(kind, index, _column(positive, BINARY))
+        return Reading(kind, index, positive, BINARY)
     if kind == "multiclass" and width > 1:
-        return Reading(kind, index, _best)
+        return Reading(kind, index, BEST, 0)
     if kind in ("binary", "value") and width == 1:
-        return Reading(kind, index, _column(0, BINARY if kind == "binary" else VALUE))
+        return Reading(kind, index, 0, BINARY if kind == "binary" else VALUE)
     raise ValueError(f"output '{spec.name}': {list(spec.shape)} does not hold scores of {kind}")
 
 
@@ -84,18 +91,3 @@ def _width(spec: TensorSpec) -> int:
     if -1 in inner:
         raise ValueError(f"output '{spec.name}': {list(spec.shape)} varies in more than its rows")
     return math.prod(inner)
-
-
-def _column(place: int, told: int) -> Callable[[Array], Scored]:
-    def scores(array: Array) -> Scored:
-        column: Any = array.reshape(len(array), -1)[:, place]
-        return column.astype(np.float64), np.full(len(array), told, np.int64)
-
-    return scores
-
-
-def _best(array: Array) -> Scored:
-    flat = array.reshape(len(array), -1)
-    tops: Array = flat.argmax(axis=1)
-    best: Any = flat[np.arange(len(flat)), tops]
-    return best.astype(np.float64), tops.astype(np.int64)

@@ -19,9 +19,8 @@ def new_slot():
 def append(slot, sequences, rows, scores=None, epoch=1):
     total = sum(rows)
     scores = np.arange(total, dtype=np.float64) if scores is None else np.asarray(scores)
-    tops = np.full(total, -1, np.int64)
-    numbers = np.array(sequences, np.int64), np.array(rows, np.int64)
-    ring.append(slot, *numbers, scores.view(np.int64), tops, 7, epoch, 1_000)
+    requests = np.array([*sequences, *rows], np.int64)
+    ring.append(slot, requests, len(rows), scores.reshape(-1, 1), 0, -1, 7, epoch, 1_000)
 
 
 def addresses(drained):
@@ -92,3 +91,22 @@ def test_a_batch_larger_than_the_ring_leaves_its_last_rows(rows):
     found = ring.read(slot)
     assert addresses(found) == [(0, n) for n in range(rows - ROOM, rows)]
     assert found.lost == rows - ROOM
+
+
+@pytest.mark.parametrize(("shape", "column"), [((2, 1), 0), ((4, 1), 0), ((3, 1), 1), ((3, 0), -1)])
+def test_outputs_of_another_shape_leave_nothing(shape, column):
+    slot = new_slot()
+    requests = np.array([9, 3], np.int64)
+    assert not ring.append(slot, requests, 1, np.zeros(shape), column, 0, 1, 1, 0)
+    assert slot.tolist() == new_slot().tolist()
+
+
+def test_of_several_columns_the_first_largest_is_the_top():
+    slot = new_slot()
+    outputs = np.array([[0.1, 0.6, 0.3], [0.4, 0.2, 0.4], [0.0, 0.0, 1.0]], np.float32)
+    requests = np.array([9, 3], np.int64)
+    ring.append(slot, requests, 1, outputs, ring.BEST, 0, 1, 1, 0)
+    records = ring.read(slot).records
+    assert ring.upper(records[:, ring.TOP_AND_EPOCH]).tolist() == [1, 0, 2]
+    told = records[:, ring.SCORE].copy().view(np.float64)
+    assert told.astype(np.float32).tolist() == outputs.max(axis=1).tolist()

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.monitor import layout
 from gateway.monitor.ledger import NOBODY, LedgerWriter
-from gateway.monitor.scores import reading
+from gateway.monitor.scores import Reading, reading
 from gateway.monitor.sketch import Slot
 from gateway.tensors import Signature, TensorSpec
 from kernels import ring
@@ -27,30 +27,32 @@ ONE = TensorSpec("y", "FP64", (-1, 1))
 
 
 @pytest.mark.parametrize(
-    ("spec", "kind", "output", "scores", "tops"),
+    ("spec", "wanted"),
     [
-        pytest.param(PAIR, "binary", [[0.25, 0.75]], [0.75], [BINARY], id="pair"),
-        pytest.param(
-            FIVE, "multiclass", [[0.1, 0.2, 0.5, 0.1, 0.1]], [0.5], [2], id="five-classes"
-        ),
-        pytest.param(ONE, "value", [[3.5]], [3.5], [VALUE], id="one-number"),
+        pytest.param(PAIR, Reading("binary", 1, 1, BINARY), id="pair"),
+        pytest.param(FIVE, Reading("multiclass", 1, ring.BEST, 0), id="five-classes"),
+        pytest.param(ONE, Reading("value", 1, 0, VALUE), id="one-number"),
     ],
 )
-def test_the_width_of_the_first_float_output_says_what_a_score_is(spec, kind, output, scores, tops):
-    found = reading(giving(LABEL, spec), "auto", None, 1)
-    told = found.scores(np.array(output, np.float32))
-    assert (found.kind, found.index) == (kind, 1)
-    assert ([one.tolist() for one in told]) == [scores, tops]
+def test_the_width_of_the_first_float_output_says_what_a_score_is(spec, wanted):
+    assert reading(giving(LABEL, spec), "auto", None, 1) == wanted
 
 
 def test_one_column_is_a_probability_where_that_is_said():
-    found = reading(giving(ONE), "binary", "y", 1)
-    assert found.scores(np.array([[0.25]]))[1].tolist() == [BINARY]
+    assert reading(giving(ONE), "binary", "y", 1) == Reading("binary", 0, 0, BINARY)
 
 
 def test_the_first_of_two_columns_may_be_the_positive_one():
-    found = reading(giving(PAIR), "auto", None, 0)
-    assert found.scores(np.array([[0.25, 0.75]]))[0].tolist() == [0.25]
+    assert reading(giving(PAIR), "auto", None, 0).column == 0
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 1), (4, 1, 1)])
+@pytest.mark.parametrize("datatype", [np.float16, np.float32, np.float64, np.int64])
+def test_outputs_of_any_shape_and_precision_become_a_matrix(shape, datatype):
+    found = reading(giving(ONE), "value", "y", 1).matrix(
+        np.arange(4, dtype=datatype).reshape(shape)
+    )
+    assert (found.shape, found[:, 0].tolist()) == ((4, 1), [0, 1, 2, 3])
 
 
 @pytest.mark.parametrize(
