@@ -109,6 +109,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "models",
         "kernels",
         "client",
+        "outcomes",
         "rows",
         "profiles",
         "profiling",

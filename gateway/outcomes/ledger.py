@@ -19,7 +19,7 @@ from typing import Final, NamedTuple, Protocol
 import numpy as np
 
 from gateway.errors import StoreFailed
-from gateway.outcomes.segment import CAPACITY, Segment, segments_in
+from gateway.outcomes.segment import CAPACITY, Segment, clear_up, segments_in
 from kernels import ring
 from kernels.ledger import (
     OUTCOME,
@@ -129,6 +129,7 @@ class Ledger:
             folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise StoreFailed(f"{folder}: {error.strerror}") from error
+        clear_up(folder)
         found, faults = segments_in(folder)
         for fault in faults:
             log.error("%s: left alone", fault)

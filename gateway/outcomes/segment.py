@@ -278,7 +278,7 @@ class Segment:
 def segments_in(folder: Path) -> tuple[list[Segment], list[StoreFailed]]:
     """All files of a folder, by stream and number, and what is wrong with those that are none.
 
-    What a killed process was writing is removed: its original is still there.
+    Changes nothing, whoever is at work there.
 
     Raises:
         StoreFailed: the folder cannot be read.
@@ -286,11 +286,6 @@ def segments_in(folder: Path) -> tuple[list[Segment], list[StoreFailed]]:
     found: list[Segment] = []
     faults: list[StoreFailed] = []
     try:
-        for path in folder.glob(f"*{_HALF}"):
-            path.unlink()
-        for path in folder.glob(f"*{_OPEN}"):
-            if path.with_suffix(_SEALED).exists():
-                path.unlink()
         paths = sorted((*folder.glob(f"*{_OPEN}"), *folder.glob(f"*{_SEALED}")))
     except OSError as error:
         raise StoreFailed(f"{folder}: {error.strerror}") from error
@@ -300,3 +295,19 @@ def segments_in(folder: Path) -> tuple[list[Segment], list[StoreFailed]]:
         except StoreFailed as error:
             faults.append(error)
     return found, faults
+
+
+def clear_up(folder: Path) -> None:
+    """Removes what a killed process left: files that it was writing, of which originals are there.
+
+    Raises:
+        StoreFailed: the folder cannot be read or written.
+    """
+    try:
+        for path in folder.glob(f"*{_HALF}"):
+            path.unlink()
+        for path in folder.glob(f"*{_OPEN}"):
+            if path.with_suffix(_SEALED).exists():
+                path.unlink()
+    except OSError as error:
+        raise StoreFailed(f"{folder}: {error.strerror}") from error

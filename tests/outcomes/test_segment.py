@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import StoreFailed
-from gateway.outcomes.segment import RECORD_BYTES, Segment, segments_in
+from gateway.outcomes.segment import RECORD_BYTES, Segment, clear_up, segments_in
 from kernels.ledger import OUTCOME, SCORE, SEQUENCE
 from tests.outcomes.records import NOON_MS, STREAM, records
 
@@ -97,11 +97,13 @@ def test_a_file_that_is_none_is_told_of_and_left_alone(tmp_path, content):
 def test_who_is_killed_while_a_file_is_sealed_loses_nothing(segment, tmp_path):
     segment.append(records([2, 1]))
     (tmp_path / f"{STREAM}.000000.half").write_bytes(b"begun")
+    clear_up(tmp_path)
     ((again,), _) = segments_in(tmp_path)
     assert again.count == 2
     original = segment.path.read_bytes()
     sealed = segment.seal()
     segment.path.write_bytes(original)  # killed before it was removed
+    clear_up(tmp_path)
     ((again,), _) = segments_in(tmp_path)
     assert (again.path, again.count) == (sealed.path, 2)
 
