@@ -36,7 +36,7 @@ demo: setup  ## serve the bundled model, send every row, check the answers, prin
 	$(BIN)/penstock demo
 
 test: lint types  ## format, lints, types and tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup  ## formatting and lints, changing nothing
 	$(BIN)/ruff format --check $(CODE)

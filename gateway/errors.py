@@ -35,6 +35,8 @@ modules turn these into their own bodies, and metrics count them by `code`.
     |   +-- BackupInvalid            422 backup_invalid
     |   +-- ConfigInvalid            422 config_invalid
     |   +-- ProfileInvalid           422 profile_invalid
+    |   +-- ContractInvalid          422 contract_invalid
+    |   +-- ContractViolated         422 contract_violated
     +-- Unsupported                  501 unsupported
     +-- ModelFailed                  500 model_failed
     +-- StoreFailed                  500 store_failed
@@ -249,6 +251,18 @@ class ProfileInvalid(InvalidRequest):
     """A reference profile is damaged, of a newer schema, or of another model."""
 
     status, code = 422, "profile_invalid"
+
+
+class ContractInvalid(InvalidRequest):
+    """A data contract is damaged, of a newer schema, or of another model."""
+
+    status, code = 422, "contract_invalid"
+
+
+class ContractViolated(InvalidRequest):
+    """A value is one that the model's data contract does not take, and the contract rejects."""
+
+    status, code = 422, "contract_violated"
 
 
 class Unsupported(GatewayError):

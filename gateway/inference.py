@@ -19,6 +19,7 @@ from time import perf_counter
 
 from gateway.errors import Draining, GatewayError, Overloaded
 from gateway.exchange import JSON_TYPE, Exchange, Header
+from gateway.monitor.contracts import Enforced, Examined
 from gateway.monitor.ledger import NOBODY, LedgerWriter
 from gateway.monitor.observe import BatchObserver
 from gateway.monitor.sketch import Taker
@@ -26,7 +27,7 @@ from gateway.serving.batcher import Batcher
 from gateway.serving.riders import Batch, Rider
 from gateway.tensors import Array
 from gateway.wire import coding
-from gateway.wire.answers import error_body, error_headers
+from gateway.wire.answers import VIOLATIONS, error_body, error_headers, header_text
 from gateway.wire.head import TIMING
 from gateway.wire.laden import Laden, footprint
 from gateway.wire.oip.binary import parse_header_length
@@ -53,8 +54,12 @@ Answer = tuple[bytes, int | None]
 """A body, and the length of its JSON part where binary tensors follow it."""
 
 
-Decoded = tuple[InferRequest, int] | GatewayError
-"""A request and how many bytes its tensors take, or why it is none."""
+Judged = tuple[Enforced, Examined] | None
+"""What a contract that is enforced says of a request, and which one that was."""
+
+
+Decoded = tuple[InferRequest, int, Judged] | GatewayError
+"""A request, how many bytes its tensors take, and what its contract says; or why it is none."""
 
 
 Encoded = tuple[list[Rider], list[Answer], list[tuple[Rider, GatewayError]]]
@@ -73,6 +78,7 @@ class InferEndpoint:
         "_clock",
         "_codec",
         "_compress_min_bytes",
+        "_contract",
         "_heir",
         "_ledger",
         "_light_rows",
@@ -108,6 +114,7 @@ class InferEndpoint:
         self._times_all = times_all
         self._takers: tuple[Taker, ...] = ()
         self._ledger: LedgerWriter | None = None
+        self._contract: Enforced | None = None
         self._timed: set[int] = set()
         """Those under way that asked to be told their phases, by `id`."""
         self.decoding = 0
@@ -120,6 +127,10 @@ class InferEndpoint:
         """From the next batch on, values go there, and answers are written down."""
         self._takers = takers
         self._ledger = ledger
+
+    def agree(self, contract: Enforced | None) -> None:
+        """From the next request on, inputs are held against this one before they are queued."""
+        self._contract = contract
 
     def retire(self, heir: Callable[[Exchange], bool]) -> None:
         """The deployment leaves: what arrives late goes to `heir`, if that returns True."""
@@ -161,7 +172,18 @@ class InferEndpoint:
             self._timed.add(id(exchange))
             exchange.on_gone(partial(self._timed.discard, id(exchange)))
 
-    def _submit(self, exchange: Exchange, request: InferRequest, accept: bytes | None) -> None:
+    def _submit(
+        self,
+        exchange: Exchange,
+        request: InferRequest,
+        accept: bytes | None,
+        judged: Judged = None,
+    ) -> None:
+        if judged is None and self._contract is not None:
+            judged = self._judge(request)
+        if judged is not None:
+            contract, examined = judged
+            request.warning = contract.settle(examined, request.rows)
         timeout_us = request.timeout_us
         rider = Rider(
             exchange,
@@ -174,6 +196,11 @@ class InferEndpoint:
         )
         rider.accept = accept
         self._batcher.submit(rider)
+
+    def _judge(self, request: InferRequest) -> Judged:
+        """Holds a request against the contract. On the loop or on a thread: never raises."""
+        contract = self._contract
+        return None if contract is None else (contract, contract.examine(request.inputs))
 
     def _decode_on_thread(
         self,
@@ -205,7 +232,7 @@ class InferEndpoint:
             if header_length is not None:
                 length = parse_header_length(header_length, len(body))
             request = self._codec.decode(body, length)
-            return request, footprint(request.inputs, len(body))
+            return request, footprint(request.inputs, len(body)), self._judge(request)
         except GatewayError as error:
             return error
         except Exception:
@@ -219,14 +246,14 @@ class InferEndpoint:
         elif isinstance(outcome, GatewayError):
             self._refuse(exchange, outcome)
         else:
-            request, size = outcome
+            request, size, judged = outcome
             try:
                 laden = Laden(exchange, size, self._services)
                 if id(exchange) in self._timed:
                     self._timed.discard(id(exchange))
                     self._time(laden)
                 exchange = laden
-                self._submit(exchange, request, accept)
+                self._submit(exchange, request, accept, judged)
             except GatewayError as error:
                 self._refuse(exchange, error)
             except Exception:
@@ -360,21 +387,27 @@ class InferEndpoint:
 
     def _reply(self, rider: Rider, answer: Answer) -> None:
         body, header_length = answer
+        warning = rider.request.warning
+        headers: Sequence[Header] = () if header_length is None else _binary(header_length)
+        if warning:
+            headers = (*headers, (VIOLATIONS, header_text(warning)))
+        content_type = JSON_TYPE if header_length is None else BINARY_TYPE
         if rider.accept is not None and len(body) >= self._compress_min_bytes:
             chosen = coding.choose(rider.accept)
             if chosen is not None:
-                self._compress_on_thread(rider.exchange, answer, chosen)
+                self._compress_on_thread(rider.exchange, body, headers, content_type, chosen)
                 return
-        if header_length is None:
-            rider.exchange.reply(200, body)
-        else:
-            rider.exchange.reply(200, body, _binary(header_length), BINARY_TYPE)
+        rider.exchange.reply(200, body, headers, content_type)
 
-    def _compress_on_thread(self, exchange: Exchange, answer: Answer, chosen: bytes) -> None:
+    def _compress_on_thread(
+        self,
+        exchange: Exchange,
+        body: bytes,
+        headers: Sequence[Header],
+        content_type: bytes,
+        chosen: bytes,
+    ) -> None:
         loop = asyncio.get_running_loop()
-        body, header_length = answer
-        headers: Sequence[Header] = () if header_length is None else _binary(header_length)
-        content_type = JSON_TYPE if header_length is None else BINARY_TYPE
 
         def compress() -> None:
             try:

@@ -1,11 +1,13 @@
 """What the processes of one server get from their supervisor by being forked.
 
-Knows nothing but the parts: who asked for what, the shared memory, the sockets, the channels.
+Knows nothing but the parts: who asked for what, the shared memory, the sockets, the channels,
+the certificates.
 """
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from gateway.config import Config, Given
 from gateway.handover import Board
 from gateway.keepsake import Keepsake
 from gateway.monitor.arena import Arena
+from gateway.tls import Certificates
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class Inherited:
         supervisor_link: the supervisor's end and control's end.
         keepsake: what a control process leaves to the next.
         traces: the end of all workers and control's end, where requests are traced.
+        certificates: the last good ones, by `data` and `control`, where the port is encrypted.
     """
 
     launch: Launch
@@ -76,3 +80,4 @@ class Inherited:
     supervisor_link: tuple[Channel, Channel]
     keepsake: Keepsake
     traces: tuple[Channel, Channel] | None = None
+    certificates: Mapping[str, Certificates] = field(default_factory=dict)

@@ -58,6 +58,23 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Agreed:
+    """What a deployment's inputs may hold.
+
+    Attributes:
+        digest: of the contract.
+        path: of its file.
+        policy: what becomes of a breach: `observe`, `warn` or `reject`.
+        block: offset of the counts.
+    """
+
+    digest: str
+    path: str
+    policy: str
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
 class Watched:
     """What a deployment's traffic is counted into.
 
@@ -65,11 +82,18 @@ class Watched:
         digest: of the profile whose bins they are.
         path: of its file.
         block: offset of the counts.
+        contract: that its inputs are held against, too.
     """
 
     digest: str
     path: str
     block: int
+    contract: Agreed | None = None
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Every block that is counted into."""
+        return (self.block,) if self.contract is None else (self.block, self.contract.block)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +112,16 @@ class Kept:
     names: Mapping[str, Sequence[str]] = field(default_factory=dict)
     categories: Sequence[str] = ()
 
+    @property
+    def contract(self) -> Agreed | None:
+        """There is none before there is a profile."""
+        return None
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Every block that is counted into."""
+        return (self.block,)
+
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
@@ -104,6 +138,16 @@ class Recorded:
     kind: str
     output: str | None
     positive: int
+
+    @property
+    def contract(self) -> Agreed | None:
+        """Answers have none."""
+        return None
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Every block that is written to."""
+        return (self.block,)
 
 
 Taken = Watched | Kept | Recorded
@@ -212,10 +256,12 @@ class Plan:
 
 
 def _taken(value: Mapping[str, Any]) -> Taken:
-    for kind, field_of_its_own in ((Watched, "digest"), (Recorded, "series")):
-        if field_of_its_own in value:
-            return kind(**value)
-    return Kept(**value)
+    if "series" in value:
+        return Recorded(**value)
+    if "digest" not in value:
+        return Kept(**value)
+    contract = value["contract"]
+    return Watched(**{**value, "contract": None if contract is None else Agreed(**contract)})
 
 
 _HELD_FIELDS = tuple(field.name for field in fields(Held))

@@ -68,6 +68,14 @@ def fork(main: Callable[[], int]) -> int:
     return pid
 
 
+def end_with_parent() -> None:
+    """From now on this process gets SIGTERM when the one that started it ends, however it ends.
+
+    To be called between fork and exec: an exec leaves it as it is, a fork does not hand it on.
+    """
+    _LIBC.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+
+
 def wakeup(signals: list[int]) -> int:
     """A descriptor that turns readable with every signal; SIGTERM, SIGINT and SIGHUP are listed."""
     read, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gateway import processes
+from gateway import processes, tls
 from gateway.channel import pair
 from gateway.handover import Board
 from gateway.inherited import Inherited, Launch
@@ -89,7 +89,7 @@ class Supervisor:
         """Binds the sockets and reserves the arena; `run` starts the children with `fork`.
 
         Raises:
-            ConfigInvalid: an address cannot be bound.
+            ConfigInvalid: an address cannot be bound, or a certificate cannot serve.
         """
         config = launch.config
         self._roles = roles
@@ -107,6 +107,7 @@ class Supervisor:
             pair(),
             Keepsake(),
             None if config.tracing.endpoint is None else pair(),
+            tls.of_ports(config),
         )
         self._link = self._inherited.supervisor_link[0]
         self._unsent: collections.deque[dict[str, Any]] = collections.deque(maxlen=MAX_UNSENT)
@@ -140,6 +141,7 @@ class Supervisor:
         gc.collect()
         gc.freeze()
         while not self._done():
+            self._look_at_certificates()
             self._start_due()
             poller.poll(TICK_S * 1000)
             processes.empty(waker)
@@ -151,6 +153,11 @@ class Supervisor:
         return 1 if self._failed else 0
 
     # ---- starting -------------------------------------------------------------------------------
+
+    def _look_at_certificates(self) -> None:
+        """Keeps the last good ones for whoever is born while the files that lie there are bad."""
+        for one in self._inherited.certificates.values():
+            one.refresh()
 
     def _start_due(self) -> None:
         now = time.monotonic()

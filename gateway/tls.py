@@ -2,9 +2,10 @@
 
 Knows certificate files and OpenSSL contexts. Knows nothing of sockets, HTTP or processes.
 
-Every process that accepts connections keeps `Certificates` of its own and looks at the files now
-and then. Files that do not work together, because only one of the two has been replaced yet or
-because somebody made a mistake, change nothing: the last good ones stay in force.
+Every process of a server keeps `Certificates` of its own and looks at the files now and then; a new
+one begins with those of its supervisor. Files that do not work together, because only one of the
+two has been replaced yet or because somebody made a mistake, change nothing: the last good ones
+stay in force.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import ssl
 from pathlib import Path
 from typing import Any, Self
 
-from gateway.config import Tls
+from gateway.config import Config, Tls
 from gateway.errors import ConfigInvalid
 
 WATCH_S = 1.0
@@ -63,7 +64,8 @@ class Certificates:
         self._stamp = stamp
         try:
             self._take()
-        except (ConfigInvalid, OSError) as error:  # a file may go between two looks at it
+        except Exception as error:
+            # Whatever files make a parser do, and wherever they go between two looks at them.
             self.fault = str(error)
             return False
         return True
@@ -80,6 +82,23 @@ class Certificates:
         self.expires, self.fault, self.shown = _tried_out(context, certificate, self._place)
         self.facts: dict[str, Any] = {**digests, "expires_at": self.expires}
         self.context = context
+
+
+def of_ports(config: Config) -> dict[str, Certificates]:
+    """Those of the ports that are encrypted, `data` and `control`.
+
+    Raises:
+        ConfigInvalid: a file is missing or unreadable, or they do not belong together.
+    """
+    sections = (
+        ("data", "server.tls", config.server.tls),
+        ("control", "control.tls", config.control.tls),
+    )
+    return {
+        port: Certificates(settings, place)
+        for port, place, settings in sections
+        if settings is not None
+    }
 
 
 class _Following(ssl.SSLContext):
@@ -218,7 +237,11 @@ def _tried_out(server: ssl.SSLContext, certificate: Path, place: str) -> tuple[f
         return 0.0, fault, ""
     except ssl.SSLError as error:
         raise ConfigInvalid(f"{place}.certificate: {certificate}: {error.reason}") from error
-    shown = asking.getpeercert() or {}
+    try:
+        shown = asking.getpeercert() or {}
+    except ValueError as error:
+        fault = f"{place}.certificate: {certificate}: expected names that are text"
+        raise ConfigInvalid(fault) from error
     pem = ssl.DER_cert_to_PEM_cert(asking.getpeercert(binary_form=True) or b"")
     return float(ssl.cert_time_to_seconds(str(shown["notAfter"]))), "", pem
 

@@ -149,8 +149,7 @@ class Worker:
         self._deployments: set[Deployment] = set()  # those that have left and still drain, too
         self._places = list(range(RUNNING, LOADING))
         self._loading_places = list(range(LOADING, LOADING + PARALLEL))
-        tls = config.server.tls
-        self._certificates = None if tls is None else Certificates(tls, "server.tls")
+        self._certificates = inherited.certificates.get("data")
 
     async def run(self) -> None:
         """Starts, serves, drains."""

@@ -9,18 +9,24 @@ NUMBA_DISABLE_JIT=1 kernels are the plain Python functions they are written as.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+Progress = Callable[[int, int], None]
+Fork = Callable[[Callable[[], int]], int]
 
 _numba: Any = numba.config  # its settings are attributes made at import, which no type knows
+_njit: Any = numba.njit  # its stub lacks `no_cfunc_wrapper`
 
 _kernels: list[tuple[Any, tuple[str, ...]]] = []
 """Every kernel with its signatures, in the order of definition: callees before their callers."""
@@ -63,11 +69,12 @@ def kernel(*signatures: str) -> Callable[[Kernel], Kernel]:
     """
 
     def decorate(function: Kernel) -> Kernel:
-        compiled = numba.njit(
+        compiled = _njit(
             nogil=True,  # a batch counted on a model's thread never holds up the event loop
             parallel=False,  # a thread pool would be forked with the supervisor, and hang the fork
             fastmath=False,  # NaN means missing and is counted; sums must come out the same again
             error_model="numpy",  # division gives inf or NaN as arrays do, without a branch
+            no_cfunc_wrapper=True,  # nobody calls them from C
             cache=CACHE_FOLDER is not None,  # else each start compiles anew: seconds, not failures
         )(function)
         _kernels.append((compiled, signatures))
@@ -76,39 +83,92 @@ def kernel(*signatures: str) -> Callable[[Kernel], Kernel]:
     return decorate
 
 
-def compile_all(progress: Callable[[int, int], None] = lambda done, total: None) -> float:
+def _silent(done: int, total: int) -> None:
+    pass
+
+
+def compile_all(progress: Progress = _silent, fork: Fork | None = None, helpers: int = 0) -> float:
     """Compiles every kernel that has been imported, or takes it from the cache.
 
     Afterwards a call with types that no signature names raises TypeError, where numba would
     otherwise compile for a second in the middle of somebody's request.
 
     Args:
-        progress: told before each kernel how many are done, and of how many.
+        progress: told now and then how many kernels are done, and of how many.
+        fork: runs a function in a forked process and says its id, or raises OSError.
+        helpers: so many forked processes help to fill an empty cache.
 
     Returns:
         Seconds it took.
     """
     start = time.perf_counter()
     if not _numba.DISABLE_JIT:
-        for done, (compiled, signatures) in enumerate(_kernels):
-            progress(done, len(_kernels))
-            compiled.disable_compile(False)
-            for signature in signatures:
-                _compile(compiled, signature)
+        with _collecting_no_garbage():
+            if fork is not None and _cache_is_empty():
+                _fill_cache(progress, fork, helpers)
+            for done, entry in enumerate(_kernels):
+                progress(done, len(_kernels))
+                _compile(*entry)
         for compiled, _ in _kernels:
             compiled.disable_compile()
     return time.perf_counter() - start
 
 
-def _compile(compiled: Any, signature: str) -> None:
-    """Compiles one signature; that it cannot be kept, on a full disk say, is no reason to fail.
+@contextmanager
+def _collecting_no_garbage() -> Iterator[None]:
+    """The compiler leaves little, and looking for it takes a tenth of the time."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _cache_is_empty() -> bool:
+    """Whether there is a cache, and no kernel in it; numba makes its folders earlier."""
+    return CACHE_FOLDER is not None and not any(Path(CACHE_FOLDER).rglob("*.nbi"))
+
+
+def _fill_cache(progress: Progress, fork: Fork, helpers: int) -> None:
+    """Compiles everything in several processes at once, each taking the next file of kernels.
+
+    What a helper compiles reaches the others as files of the cache alone. Where one fails, that is
+    missing there, and is compiled by whoever needs it.
+    """
+    rooms = [list(room) for _, room in groupby(_kernels, lambda entry: entry[0].__module__)]
+    queue, end = os.pipe()  # a byte a room; whoever reads it has it
+    os.write(end, bytes(range(len(rooms))))
+    os.close(end)
+
+    def take_rooms(progress: Progress = _silent) -> int:
+        while taken := os.read(queue, 1):
+            progress(sum(map(len, rooms[: taken[0]])), len(_kernels))
+            for entry in rooms[taken[0]]:
+                _compile(*entry)
+        return 0
+
+    forked: list[int] = []
+    with suppress(OSError):  # no process to be had
+        forked.extend(fork(take_rooms) for _ in range(helpers))
+    take_rooms(progress)
+    os.close(queue)
+    for pid in forked:
+        os.waitpid(pid, 0)
+
+
+def _compile(compiled: Any, signatures: tuple[str, ...]) -> None:
+    """Compiles a kernel; that it cannot be kept, on a full disk say, is no reason to fail.
 
     numba raises once it has compiled what it cannot keep. If that was another kernel, which this
     one calls, then this one is still to be compiled.
     """
-    for _ in _kernels:
-        try:
-            compiled.compile(signature)
-        except OSError:
-            continue
-        return
+    compiled.disable_compile(False)
+    for signature in signatures:
+        for _ in _kernels:
+            try:
+                compiled.compile(signature)
+            except OSError:
+                continue
+            break

@@ -2,10 +2,10 @@
 
 Knows counts on the same bins. Knows nothing of values, edges, or which p-value is too small.
 
-Reports use `contingency`: the two-sample test, which knows that the reference is a sample as well.
-`goodness` takes the reference's shares for the truth, as Evidently does, and therefore alarms too
-often where the reference is not much larger than the window. Neither applies Yates' correction
-(SciPy's `chi2_contingency` does for two bins unless told otherwise).
+`contingency` is the two-sample test, which knows that the reference is a sample as well. Taking the
+reference's shares for the truth, as Evidently does, alarms too often where the reference is not
+much larger than the window. Yates' correction is not applied (SciPy's `chi2_contingency` does for
+two bins unless told otherwise).
 """
 
 from __future__ import annotations
@@ -42,17 +42,6 @@ def contingency(expected: Counts, observed: Counts, bins: Counts) -> ChiSquare:
     numbers, reference, live = checked(bins, expected, observed)
     out = np.empty((3, len(numbers)))
     _contingency(reference, live, numbers, out)
-    return ChiSquare(*out)
-
-
-def goodness(expected: Counts, observed: Counts, bins: Counts) -> ChiSquare:
-    """Live rows from exactly the reference's shares? A bin that the reference lacks gives inf.
-
-    Args and errors are those of `contingency`.
-    """
-    numbers, reference, live = checked(bins, expected, observed)
-    out = np.empty((3, len(numbers)))
-    _goodness(reference, live, numbers, out)
     return ChiSquare(*out)
 
 
@@ -103,26 +92,3 @@ def _contingency(expected: Counts, observed: Counts, bins: Counts, out: Floats) 
         out[0, column] = total * expected_rows * observed_rows
         out[1, column] = used - 1
         out[2, column] = chi_square_tail(out[0, column], out[1, column])
-
-
-@kernel("void(int64[:, ::1], int64[:, ::1], int64[::1], float64[:, ::1])")
-def _goodness(expected: Counts, observed: Counts, bins: Counts, out: Floats) -> None:
-    for column in range(len(bins)):
-        width = bins[column]
-        expected_rows = expected[column, :width].sum()
-        observed_rows = observed[column, :width].sum()
-        if expected_rows == 0 or observed_rows == 0:
-            out[:, column] = math.nan
-            continue
-        total, used = 0.0, 0
-        for bin in range(width):
-            p = expected[column, bin] / expected_rows
-            q = observed[column, bin] / observed_rows
-            if p > 0:
-                used += 1
-                total += (p - q) ** 2 / p
-            elif q > 0:
-                total = math.inf
-        out[0, column] = total * observed_rows
-        out[1, column] = used - 1
-        out[2, column] = 0.0 if math.isinf(total) else chi_square_tail(out[0, column], used - 1)

@@ -113,16 +113,17 @@ def _begin_set(block: Words, sums: Reals, place: int, tick: int) -> None:
 
 
 @kernel(
-    "void(float32[:, ::1], int64, int64, int64[::1], int64[::1], int64)",
-    "void(float64[:, ::1], int64, int64, int64[::1], int64[::1], int64)",
-    "void(int64[:, ::1], int64, int64, int64[::1], int64[::1], int64)",
+    "int64(float32[:, ::1], int64, int64, int64[::1], int64[::1], int64)",
+    "int64(float64[:, ::1], int64, int64, int64[::1], int64[::1], int64)",
+    "int64(int64[:, ::1], int64, int64, int64[::1], int64[::1], int64)",
 )
-def _count_strip(rows: Rows, start: int, stop: int, block: Words, layout: Words, tick: int) -> None:
-    """Counts rows [start, stop) of every column."""
+def _count_strip(rows: Rows, start: int, stop: int, block: Words, layout: Words, tick: int) -> int:
+    """Counts rows [start, stop) of every column; how many values are unusual."""
     # One view of each kind for all columns: making one costs as much as counting ten values.
     cells, typed = layout.view(np.uint16), layout.view(rows.dtype)
     reals, sums = layout.view(np.float64), block.view(np.float64)
     parity = tick & 1
+    unusual = np.int64(0)
     for column in range(rows.shape[1]):
         record = LAYOUT_HEAD + column * RECORD
         place, steps = layout[record + PLACE], np.uint64(layout[record + STEPS])
@@ -151,6 +152,7 @@ def _count_strip(rows: Rows, start: int, stop: int, block: Words, layout: Words,
                     at += np.uint64(typed[edges + at + (_ONE << step) - _ONE] < value) << step
                 if only and (at == many or typed[edges + at] != value):
                     block[place + UNSEEN] += 1
+                    unusual += 1
                 else:
                     block[bins + at] += 1
                     below += np.int64(value < lowest)
@@ -160,17 +162,21 @@ def _count_strip(rows: Rows, start: int, stop: int, block: Words, layout: Words,
                 total += off
                 squares += off * off
                 least, most = min(least, x), max(most, x)
-            elif x > 0.0:
-                block[place + POS_INF] += 1
-            elif x < 0.0:
-                block[place + NEG_INF] += 1
             else:
-                block[place + NAN] += 1
+                unusual += 1
+                if x > 0.0:
+                    block[place + POS_INF] += 1
+                elif x < 0.0:
+                    block[place + NEG_INF] += 1
+                else:
+                    block[place + NAN] += 1
+        unusual += below + above
         block[place + BELOW] += below
         block[place + ABOVE] += above
         block[moments] = count
         sums[moments + 1], sums[moments + 2] = total, squares
         sums[moments + 3], sums[moments + 4] = least, most
+    return int(unusual)
 
 
 @kernel("void(int64[::1], int64[::1], int64, int64, int64)")
@@ -190,11 +196,11 @@ def _fits(block: Words, layout: Words, columns: int) -> bool:
 
 
 @kernel(
-    "void(float32[:, ::1], int64[::1], int64[::1], int64, int64)",
-    "void(float64[:, ::1], int64[::1], int64[::1], int64, int64)",
-    "void(int64[:, ::1], int64[::1], int64[::1], int64, int64)",
+    "int64(float32[:, ::1], int64[::1], int64[::1], int64, int64)",
+    "int64(float64[:, ::1], int64[::1], int64[::1], int64, int64)",
+    "int64(int64[:, ::1], int64[::1], int64[::1], int64, int64)",
 )
-def count_rows(rows: Rows, block: Words, layout: Words, tick: int, now_ms: int) -> None:
+def count_rows(rows: Rows, block: Words, layout: Words, tick: int, now_ms: int) -> int:
     """Counts a batch of numbers.
 
     Args:
@@ -203,6 +209,9 @@ def count_rows(rows: Rows, block: Words, layout: Words, tick: int, now_ms: int) 
         layout: words of kernels.layouts.compile_layout.
         tick: what moments belong to.
         now_ms: wall clock.
+
+    Returns:
+        How many values are unusual: in no bin, or outside the reference's range.
 
     Raises:
         ValueError: the layout is for other columns, another type or a larger block.
@@ -213,12 +222,14 @@ def count_rows(rows: Rows, block: Words, layout: Words, tick: int, now_ms: int) 
     if one != 1 or not _fits(block, layout, columns):
         raise ValueError("count_rows: the layout is for other columns, type or block")
     _count_batch(block, layout, many, tick, now_ms)
+    unusual = 0
     for start in range(0, many, _STRIP):
-        _count_strip(rows, start, min(start + _STRIP, many), block, layout, tick)
+        unusual += _count_strip(rows, start, min(start + _STRIP, many), block, layout, tick)
+    return unusual
 
 
-@kernel("void(int32[:, ::1], int64[::1], int64[::1], int64, int64)")
-def count_ids(rows: Rows, block: Words, layout: Words, tick: int, now_ms: int) -> None:
+@kernel("int64(int32[:, ::1], int64[::1], int64[::1], int64, int64)")
+def count_ids(rows: Rows, block: Words, layout: Words, tick: int, now_ms: int) -> int:
     """Counts a batch of category ids, as count_rows does numbers.
 
     Raises:
@@ -229,6 +240,7 @@ def count_ids(rows: Rows, block: Words, layout: Words, tick: int, now_ms: int) -
     if one != 1 or not _fits(block, layout, columns):
         raise ValueError("count_ids: the layout is for other columns, type or block")
     _count_batch(block, layout, many, tick, now_ms)
+    unusual = 0
     for column in range(columns):
         record = LAYOUT_HEAD + column * RECORD
         place, bins = layout[record + PLACE], layout[record + BINS]
@@ -236,9 +248,12 @@ def count_ids(rows: Rows, block: Words, layout: Words, tick: int, now_ms: int) -
             value = np.int64(rows[row, column])
             if 0 <= value < bins:
                 block[place + COLUMN_HEAD + value] += 1
-            elif value == NULL_ID:
+                continue
+            unusual += 1
+            if value == NULL_ID:
                 block[place + NULL] += 1
             elif value == WRONG_TYPE_ID:
                 block[place + WRONG_TYPE] += 1
             else:
                 block[place + UNSEEN] += 1
+    return unusual

@@ -56,6 +56,29 @@ def compare(
     readings[3] += 2.0 / expected
 
 
+# Plain loops, and not array expressions: those would take seconds to compile.
+@kernel("boolean(int64[::1])")
+def _any(counts: Counts) -> bool:
+    for count in counts:  # noqa: SIM110
+        if count:
+            return True
+    return False
+
+
+@kernel("void(int64[::1], int64[::1])")
+def _add(total: Counts, counts: Counts) -> None:
+    for group in range(len(counts)):
+        total[group] += counts[group]
+
+
+@kernel("void(int64[::1], int64[::1])")
+def _move(to: Counts, counts: Counts) -> None:
+    """Leaves no count behind."""
+    for group in range(len(counts)):
+        to[group] = counts[group]
+        counts[group] = 0
+
+
 @kernel(
     "void(int64, int64[:, ::1], int64[::1], float64[:, ::1], float64[:, :, ::1],"
     " int64[:, :, ::1], int64[:, :, ::1], float64[:, :, ::1], int64[:, ::1])"
@@ -85,30 +108,26 @@ def tick(
         sums: (SCALES, columns, READINGS) of the readings.
         pairs: (SCALES, columns) how many differences went into them.
     """
-    filling[0] += fresh
+    for column in range(len(groups)):
+        _add(filling[0, column], fresh[column])
     for scale in range(len(filling)):
         if number % (1 << scale):
             break
-        if scale + 1 < len(filling):
-            filling[scale + 1] += filling[scale]
         for column in range(len(groups)):
-            if not filling[scale, column].any():
+            batch, last = filling[scale, column], previous[scale, column]
+            if scale + 1 < len(filling):
+                _add(filling[scale + 1, column], batch)
+            if not _any(batch):
                 continue
-            if previous[scale, column].any():
-                compare(
-                    filling[scale, column],
-                    previous[scale, column],
-                    groups[column],
-                    shares[column],
-                    scores[column],
-                    sums[scale, column],
-                )
+            if _any(last):
+                readings = sums[scale, column]
+                compare(batch, last, groups[column], shares[column], scores[column], readings)
                 pairs[scale, column] += 1
                 if pairs[scale, column] == MEMORY:
                     pairs[scale, column] //= 2
-                    sums[scale, column] *= 0.5
-            previous[scale, column] = filling[scale, column]
-            filling[scale, column] = 0
+                    for reading in range(READINGS):
+                        readings[reading] *= 0.5
+            _move(last, batch)
 
 
 @kernel("void(float64[:, :, ::1], int64[:, ::1], int64, float64, float64, float64[::1])")

@@ -67,18 +67,6 @@ def divergences(
     return Divergences(*out)
 
 
-def entropy(observed: Counts, bins: Counts) -> Floats:
-    """Shannon's entropy of each column's shares in nats, (columns,): 0 to ln(bins).
-
-    Raises:
-        ValueError: shapes differ, or a count is negative.
-    """
-    numbers, live = checked(bins, observed)
-    out = np.empty(len(numbers))
-    _entropy(live, numbers, out)
-    return out
-
-
 @kernel("float64(float64, float64)")
 def _jensen_shannon(p: float, q: float) -> float:
     """One bin's part of JS: (p ln(p/m) + q ln(q/m)) / 2, which cancels badly for close shares."""
@@ -122,16 +110,3 @@ def _divergences(
         out[4, column] = math.sqrt(hellinger / 2)
         out[5, column] = variation / 2
         out[6, column] = largest
-
-
-@kernel("void(int64[:, ::1], int64[::1], float64[::1])")
-def _entropy(observed: Counts, bins: Counts, out: Floats) -> None:
-    for column in range(len(bins)):
-        width = bins[column]
-        rows = observed[column, :width].sum()
-        total = 0.0 if rows else math.nan
-        for bin in range(width):
-            if observed[column, bin] > 0:
-                share = observed[column, bin] / rows
-                total -= share * math.log(share)
-        out[column] = total

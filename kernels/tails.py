@@ -81,10 +81,11 @@ def kolmogorov_tail(x: float) -> float:
         return math.nan
     if x < 0.05:  # what is left out has 200 zeros behind the point
         return 1.0
-    total = 0.0
+    total, sign = 0.0, 1.0
     if x > 1.0:
         for k in range(1, 12):
-            total += (-1) ** (k - 1) * math.exp(-2.0 * k * k * x * x)
+            total += sign * math.exp(-2.0 * k * k * x * x)
+            sign = -sign
         return 2.0 * total
     for k in range(1, 12):
         total += math.exp(-(((2 * k - 1) * math.pi / x) ** 2) / 8)

@@ -30,9 +30,11 @@ from gateway.drift import rules as defaults
 from gateway.drift.baseline import Baseline
 from gateway.drift.rules import LOOKBACK_ROWS, Rules
 from kernels import dependence, evidence
+from loadtest.report import LATEST, commit
 
 BINS, CELLS, SPAN = 60, 512, 4.5
 PANE_S = int(defaults.PANE_S)
+KEPT = LATEST.with_name("alarms.jsonl")
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 _draw = numba.njit(nogil=True)
@@ -128,6 +130,7 @@ def simulate_column(
     for bin in range(BINS):
         expected[group_of[bin]] += reference[bin]
     shares = expected / reference_rows
+    each_share, each_score = shares.reshape(1, -1), scores.reshape(1, 2, -1)
     panes = seconds // PANE_S + 1
     upto = np.zeros((panes + 1, BINS), np.int64)  # at the start of each pane
     grouped_upto = np.zeros((panes + 1, width), np.int64)
@@ -169,8 +172,8 @@ def simulate_column(
             second + 1,
             fresh_counts,
             one,
-            shares.reshape(1, -1),
-            scores.reshape(1, 2, -1),
+            each_share,
+            each_score,
             filling,
             previous,
             sums,
@@ -357,6 +360,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--shift", type=float, default=0.0, help="of the first column, in standard deviations")
     add("--after", type=int, default=0, help="second of the shift")
     add("--seed", type=int, default=1)
+    add("--keep", action="store_true", help="for the page, which adds up all that was kept")
     for name in ("min_pairs", "min_batch", "caution", "margin", "ks_floor", "false_alarms_per_day"):
         kind = type(getattr(defaults.DEFAULT, name))
         add("--" + name.replace("_", "-"), type=kind, default=getattr(defaults.DEFAULT, name))
@@ -376,7 +380,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             alarmed = sum(bool(d["alarm"]) for d in days)
             took = time.monotonic() - began
             print(f"{day + 1} days, {alarmed} alarmed, {took:.0f} s", file=sys.stderr, flush=True)
-    print(json.dumps(vars(options) | report(days, options)))
+    line = json.dumps(vars(options) | report(days, options) | commit())
+    print(line)
+    if options.keep:
+        with KEPT.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
     return 0
 
 

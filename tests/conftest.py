@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,6 +24,29 @@ def pytest_configure(config: pytest.Config) -> None:
     cache = getattr(config, "cache", None)  # not with -p no:cacheprovider
     if cache is not None:
         os.environ.setdefault("NUMBA_CACHE_DIR", str(cache.mkdir("numba")))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Runs a quiet test while no other process of the same run has one."""
+    cache = getattr(item.config, "cache", None)
+    if cache is None or "PYTEST_XDIST_WORKER" not in os.environ:
+        return (yield)
+    with _turn(cache.mkdir("turns"), quiet=item.get_closest_marker("quiet") is not None):
+        return (yield)
+
+
+@contextmanager
+def _turn(folder: Path, quiet: bool) -> Iterator[None]:
+    with (folder / "queue").open("w") as queue, (folder / "room").open("w") as room:
+        fcntl.flock(queue, fcntl.LOCK_EX)  # so that nobody passes one who waits for quiet
+        fcntl.flock(room, fcntl.LOCK_EX if quiet else fcntl.LOCK_SH)
+        fcntl.flock(queue, fcntl.LOCK_UN)
+        try:
+            yield
+        finally:
+            # Closing is not enough where something that the test has forked still lives.
+            fcntl.flock(room, fcntl.LOCK_UN)
 
 
 @pytest.fixture

@@ -303,3 +303,30 @@ def ledger_sums(rows: list[dict[str, float]]) -> dict[str, float]:
 def bin_of(score: float, bins: int) -> int:
     """Which of bins of equal width holds a score; each holds its upper edge."""
     return next(number for number in range(bins) if score <= (number + 1) / bins)
+
+
+def broken_rule(
+    value: Any,
+    least: Any = None,
+    most: Any = None,
+    categories: Sequence[Any] | None = None,
+    *,
+    whole: bool = False,
+    missing: bool = False,
+    infinite: bool = False,
+    others: bool = False,
+) -> str | None:
+    """The rule of a contract that a number breaks, asked one after the other."""
+    if value != value:
+        return None if missing else "missing"
+    if categories is not None:
+        return None if others or value in categories else "unseen"
+    if value in (math.inf, -math.inf):
+        return None if infinite else "infinite"
+    if least is not None and least == most:
+        return None if value == least else "constant"
+    if least is not None and value < least:
+        return "below"
+    if most is not None and value > most:
+        return "above"
+    return "fraction" if whole and value != math.floor(value) else None

@@ -41,8 +41,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": {"errors", "names", "tensors", "config"},
     "wire": {"access", "errors", "exchange", "tensors", "config", "kernels", "spans"},
     "serving": GROUND | {"models", "kernels", "devices"},
-    "monitor": {"errors", "kernels", "profiles", "tensors"},
+    "monitor": {"contracts", "errors", "kernels", "profiles", "tensors"},
     "profiles": {"errors", "tensors", "kernels"},
+    "contracts": {"errors", "tensors", "kernels", "profiles"},
     "client": {"errors", "tensors", "wire"},
     "drift": {"errors", "kernels", "profiles"},
     "alerts": {"config"},
@@ -54,10 +55,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"access", "models", "catalogue", "inference", "serving", "monitor", "outcomes", "wire"},
     "tables": set(),
     "follower": GROUND | {"catalogue", "serving", "channel", "tables"},
-    "sketches": GROUND | {"catalogue", "monitor", "profiles"},
+    "sketches": GROUND | {"catalogue", "contracts", "monitor", "profiles"},
     "profiling": GROUND | {"client", "rows", "profiles", "serving"},
     "trial": GROUND | {"serving", "logs"},
-    "inherited": GROUND | {"channel", "handover", "keepsake", "monitor", "sockets"},
+    "inherited": GROUND | {"channel", "handover", "keepsake", "monitor", "sockets", "tls"},
     "worker": GROUND
     | DATA_PLANE
     | {
@@ -77,6 +78,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {
         "access",
         "alerts",
+        "contracts",
         "tables",
         "inherited",
         "channel",
@@ -94,15 +96,17 @@ MAY_IMPORT: dict[str, set[str]] = {
         "wire",
     },
     "supervisor": GROUND
-    | {"inherited", "channel", "handover", "keepsake", "monitor", "sockets", "processes"},
+    | {"inherited", "channel", "handover", "keepsake", "monitor", "sockets", "processes", "tls"},
     "cli": GROUND
     | {
         "access",
+        "alerts",
         "supervisor",
         "processes",
         "devices",
         "inherited",
         "logs",
+        "contracts",
         "control",
         "worker",
         "trial",
@@ -210,8 +214,16 @@ def test_a_package_is_known_only_where_it_belongs(package: str, rooms: set[str])
 
 
 def test_kernels_import_numpy_and_numba_alone() -> None:
-    standard = {"__future__", "collections", "contextlib", "dataclasses", "functools", "hashlib"}
-    standard |= {"math", "os", "pathlib", "statistics", "time", "typing"}
+    standard = {
+        "__future__",
+        "collections",
+        "contextlib",
+        "dataclasses",
+        "functools",
+        "gc",
+        "hashlib",
+    }
+    standard |= {"itertools", "math", "os", "pathlib", "statistics", "time", "typing"}
     found = {
         name.split(".")[0]
         for path in MODULES

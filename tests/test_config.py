@@ -135,6 +135,21 @@ def test_what_is_none_is_repeated():
     assert faults("server: {port: many}")[0].endswith("got 'many'")
 
 
+@pytest.mark.parametrize(
+    ("rule", "fault"),
+    [
+        (
+            "{name: a, of: dataset, figure: psi, threshold: 1}",
+            "figure: expected one of verdict, prediction_verdict, drifting_features,"
+            " drifting_share, rows, skipped_rows, skipped_ratio, got 'psi'",
+        ),
+        ("{name: a, panes: 3, of_last: 2}", "panes: expected at most of_last, 2, got 3"),
+    ],
+)
+def test_a_fault_of_settings_together_names_the_one_that_is_wrong(rule, fault):
+    assert faults(f"alerts: {{rules: [{rule}]}}") == [f"alerts.rules[0]: {fault}"]
+
+
 @pytest.mark.parametrize("value", ["!!timestamp x", "!!bool x", "!!int ''", "!!int '-'"])
 def test_a_tag_that_its_text_does_not_fit_is_a_fault(value):
     (fault,) = faults(f"server: {{port: {value}}}")

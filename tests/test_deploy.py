@@ -22,6 +22,7 @@ import yaml
 from deploy.grafana import generate
 from gateway import config
 from gateway.access import secret
+from gateway.access.roles import ROLES, Permission
 from gateway.cli import exposure, main, serve
 from gateway.cli.findings import Case
 from gateway.control.drift_metrics import families
@@ -165,24 +166,26 @@ def compose_secrets(folder: Path) -> Path:
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="the commands use openssl")
 @pytest.mark.parametrize(
-    ("place", "make", "mounted", "adopting"),
+    ("place", "make", "mounted", "adopting", "roles"),
     [
         (
             "kubernetes",
             kubernetes_secrets,
             "/run/secrets/penstock/",
             [container["args"] for container in POD["initContainers"]],
+            ["admin", "client", "viewer"],
         ),
         (
             "compose",
             compose_secrets,
             "/run/secrets/",
             [COMPOSE["services"][name]["command"] for name in COMPOSE["secrets"]],
+            ["admin", "client"],
         ),
     ],
 )
 def test_the_first_keys_are_adopted_and_doctor_finds_nothing_open(
-    place, make, mounted, adopting, tmp_path, home, capsys
+    place, make, mounted, adopting, roles, tmp_path, home, capsys
 ):
     files = make(tmp_path)
     case = Case(config.parse(DOCUMENTS[place]), home)
@@ -193,8 +196,7 @@ def test_the_first_keys_are_adopted_and_doctor_finds_nothing_open(
             assert main([*given, "--home", str(home)]) == 0, capsys.readouterr()
     assert {finding.state for finding in exposure.check_access(case)} == {"ok"}
     with Store.open(home) as store:
-        roles = [key.role for key in Keys(store, b"").all()]
-    assert roles == ["admin", "client"]
+        assert [key.role for key in Keys(store, b"").all()] == roles
 
 
 # ---- Kubernetes ----------------------------------------------------------------------------------
@@ -218,13 +220,22 @@ def test_readiness_takes_a_pod_out_and_liveness_does_not_kill_one_that_drains():
 
 
 def test_the_ports_are_those_that_the_server_listens_on():
-    served = config.parse(kubernetes_document()).server.port
-    (port,) = CONTAINER["ports"]
-    assert (port["name"], port["containerPort"]) == ("data", served)
-    for service in of_kind("Service"):
-        for exposed in service["spec"]["ports"]:
-            assert exposed.get("targetPort", exposed["port"]) in ("data", served)
-    assert f"EXPOSE {served} " in DOCKERFILE
+    document = config.parse(kubernetes_document())
+    served = {"data": document.server.port, "control": document.control.port}
+    assert {port["name"]: port["containerPort"] for port in CONTAINER["ports"]} == served
+    balanced, pods = (service["spec"] for service in of_kind("Service"))
+    assert [port["targetPort"] for port in balanced["ports"]] == ["data"]
+    assert {port["name"]: port["port"] for port in pods["ports"]} == served
+    assert f"EXPOSE {served['data']} " in DOCKERFILE
+
+
+def test_prometheus_reaches_the_control_port_of_each_pod_with_a_key_that_reads():
+    document = config.parse(kubernetes_document())
+    assert document.control.host == "0.0.0.0"
+    assert document.control_asks
+    (words,) = [one["args"] for one in POD["initContainers"] if one["name"] == "prometheus-key"]
+    role = words[words.index("--role") + 1]
+    assert Permission.READ in ROLES[role]
 
 
 def test_the_pod_has_no_right_that_it_does_not_need():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import gzip
+import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ import orjson
 import pytest
 
 from gateway.config import Limits, Server
-from gateway.errors import BodyTooLarge, ModelFailed
+from gateway.errors import BodyTooLarge, ContractViolated, ModelFailed
 from gateway.inference import InferEndpoint
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
@@ -69,6 +70,18 @@ class Caller:
         self.on_reply()
         if status != 200 or b"inference-header-content-length" not in dict(headers):
             self.answers.append((status, orjson.loads(body)))
+
+
+class Kept(Caller):
+    """An exchange that keeps its answer as it was written."""
+
+    def __init__(self, replied: Callable[[], object]) -> None:
+        super().__init__()
+        self.on_reply = replied
+
+    def reply(self, status: int, body: bytes, headers: Any = (), *_: Any) -> None:
+        self.body, self.headers = bytes(body), list(headers)
+        self.on_reply()
 
 
 class Taker:
@@ -180,6 +193,85 @@ def test_a_caller_whose_connection_breaks_costs_its_batch_mates_nothing(endpoint
     first, broken, last = Caller(), Caller(broken=True), Caller()
     deliverer.deliver(batch_of(codec, first, broken, last))
     assert [len(c.answers) for c in (first, broken, last)] == [1, 0, 1]
+
+
+class Door:
+    """A contract that finds the same in every request."""
+
+    def __init__(self, says: str = "", refuses: bool = False) -> None:
+        self.says, self.refuses = says, refuses
+        self.threads: list[int] = []
+
+    def examine(self, _inputs: Any) -> bool:
+        self.threads.append(threading.get_ident())
+        return True
+
+    def settle(self, _examined: bool, _rows: int) -> str:
+        if self.refuses:
+            raise ContractViolated("contract: row 0, feature 'a': expected 1, got 2")
+        return self.says
+
+
+def test_what_breaks_the_contract_is_refused_before_it_is_queued(endpoint):
+    deliverer, _, slot = endpoint
+    riders: list[Rider] = []
+    deliverer.attach(Taker(riders))
+    deliverer.agree(Door(refuses=True))
+    refused, taken = Caller(body=body_of()), Caller(body=body_of())
+    deliverer(refused)
+    assert refused.answers == [(422, {"error": "contract: row 0, feature 'a': expected 1, got 2"})]
+    assert dict(refused.heads[0])[b"penstock-error-code"] == b"contract_violated"
+    assert slot[layout.ERRORS + layout.CODE_PLACE["contract_violated"]] == 1
+    deliverer.agree(None)
+    deliverer(taken)
+    assert [rider.exchange for rider in riders] == [taken]
+
+
+def test_a_large_request_is_examined_where_it_is_decoded(endpoint):
+    deliverer, _, _ = endpoint
+    riders: list[Rider] = []
+    door = Door("a=above:1")
+
+    async def scenario() -> None:
+        taken = asyncio.Event()
+        deliverer.attach(Taker(riders, taken.set))
+        deliverer.agree(door)
+        deliverer(Caller(body=body_of() + b" " * 40_000))
+        await asyncio.wait_for(taken.wait(), 10)
+
+    asyncio.run(scenario())
+    assert [rider.request.warning for rider in riders] == ["a=above:1"]
+    assert len(door.threads) == 1
+    assert door.threads[0] != threading.get_ident()
+
+
+@pytest.mark.parametrize("accept", [None, b"gzip"], ids=["plain", "compressed"])
+@pytest.mark.parametrize("binary", [False, True], ids=["json", "binary"])
+def test_an_answer_warns_in_a_parameter_and_a_header(endpoint, binary, accept):
+    deliverer, codec, _ = endpoint
+    deliverer._compress_min_bytes = 1
+
+    async def scenario() -> Kept:
+        replied = asyncio.Event()
+        caller = Kept(replied.set)
+        request = codec.decode(body_of(parameters={"binary_data_output": binary}), None)
+        request.warning = "caf\u00e9, 100%=above:1"
+        rider = Rider(caller, request, request.inputs, 1, request.wanted)
+        rider.accept = accept
+        batch = Batch([rider], 1, "idle", 0.0)
+        batch.outputs = [np.zeros((1, 1), np.float32)]
+        deliverer.deliver(batch)
+        await asyncio.wait_for(replied.wait(), 10)
+        return caller
+
+    caller = asyncio.run(scenario())
+    headers = dict(caller.headers)
+    assert headers[b"penstock-contract-violations"] == b"caf%C3%A9, 100%25=above:1"
+    body = caller.body if accept is None else gzip.decompress(caller.body)
+    length = headers.get(b"inference-header-content-length")
+    assert (length is not None) == binary
+    document = orjson.loads(body[: None if length is None else int(length)])
+    assert document["parameters"] == {"contract_violations": "caf\u00e9, 100%=above:1"}
 
 
 def test_results_are_counted_before_the_first_answer_is_written(endpoint):

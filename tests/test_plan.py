@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.plan import Absent, Held, Inbox, Outbox, Plan, Route
+from gateway.plan import Absent, Agreed, Held, Inbox, Kept, Outbox, Plan, Route, Taken, Watched
 
 
 def held(name: str, version: int = 1, load: int = 0, digest: str = "d") -> Held:
@@ -20,6 +20,21 @@ def plan(number: int, *models: Held) -> Plan:
 def test_a_plan_survives_the_journey():
     sent = plan(3, held("a"), held("b", 7))
     assert Inbox().take(Outbox().message(sent)) == sent
+
+
+def test_what_values_go_into_survives_the_journey():
+    agreed = Watched("p", "/p.json", 4096, Agreed("c", "/c.json", "reject", 8192))
+    watched: dict[str, tuple[Taken, ...]] = {
+        "a": (agreed,),
+        "b": (Watched("p", "/p.json", 1),),
+        "c": (Kept(2, 5000, {}, ("x",)),),
+    }
+    found = Inbox().take(Outbox().message(Plan(3, watched=watched)))
+    assert found is not None
+    assert found.watched["a"] == (agreed,)
+    assert found.watched["b"] == watched["b"]
+    assert [one.blocks for one in found.watched["a"]] == [(4096, 8192)]
+    assert [one.blocks for some in "bc" for one in found.watched[some]] == [(1,), (2,)]
 
 
 def test_only_changed_parts_travel():

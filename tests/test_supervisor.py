@@ -83,6 +83,7 @@ def test_a_trial_that_is_ended_with_the_server_says_nothing_of_its_model(supervi
     assert not any("SIGKILL" in note for note in server.notes())
 
 
+@pytest.mark.quiet
 def test_a_worker_that_hangs_is_killed_and_replaced(supervise):
     server = supervise("hangs_once")
     server.wait_for(lambda notes: {"worker 0 1", "worker 1 1"} <= set(notes))

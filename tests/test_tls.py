@@ -153,6 +153,20 @@ def test_files_that_go_bad_leave_the_last_good_ones_in_force(authority, spoil):
     assert found.fault == ""
 
 
+def test_a_certificate_with_names_that_are_no_text_is_not_taken(authority):
+    found = Certificates(authority.settings(), "server.tls")
+    before = found.context
+    authority.issue()
+    der = ssl.PEM_cert_to_DER_cert(authority.certificate.read_text())
+    odd = der.replace(b"localhost", b"\xff" * len("localhost"))
+    authority.certificate.write_text(ssl.DER_cert_to_PEM_cert(odd))
+    assert not found.refresh()
+    assert "expected names that are text" in found.fault
+    assert found.context is before
+    with pytest.raises(ConfigInvalid, match="expected names that are text"):
+        Certificates(authority.settings(), "server.tls")
+
+
 def test_files_that_did_not_change_are_not_loaded_again(authority):
     found = Certificates(authority.settings(), "server.tls")
     before = found.context

@@ -10,6 +10,7 @@ and who has seen it may drop it.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -60,11 +61,19 @@ def lines_of(rule: AlertRule, report: Mapping[str, Any]) -> Lines:
     }
 
 
+def told_lines(last: Notice | None) -> Lines:
+    """The lines that a notice named, by column; none where nothing is remembered."""
+    told = () if last is None else last["columns"]
+    return {Column(one["role"], one["tensor"], one["name"]): one for one in told}
+
+
 def ranked(alarm: Alarm, lines: Lines) -> list[Column]:
-    """The columns of an alarm, those with the most evidence first."""
+    """The columns of an alarm, those with the most evidence first, those without a line last."""
 
     def evidence(column: Column) -> tuple[float, float]:
-        line = lines.get(column, {})
+        line = lines.get(column)
+        if line is None:
+            return (-math.inf, 0.0)
         return (line.get("log10_e") or 0.0, line.get("distance") or 0.0)
 
     columns = alarm.alarmed if alarm.phase == FIRING else alarm.told

@@ -82,6 +82,7 @@ def _commands() -> Sequence[Command]:
         audit,
         backup,
         config,
+        contract,
         demo,
         doctor,
         drift,
@@ -92,11 +93,12 @@ def _commands() -> Sequence[Command]:
         performance,
         profile,
         register,
+        releases,
         serve,
     )
 
     return (
-        *(serve, demo, register, models, profile, drift, alerts),
+        *(serve, demo, register, models, profile, contract, drift, alerts, releases),
         *(outcomes, performance, infer),
         *(keys, config, audit, backup, doctor),
     )

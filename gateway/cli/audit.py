@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from gateway.cli.actions import add_action
-from gateway.cli.output import moment, progress, say, say_json, table
+from gateway.cli.output import moment, printable, progress, say, say_json, table
 from gateway.errors import NotFound, StoreFailed
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def _change(entry: Mapping[str, Any]) -> str:
             told.append(f"{name} {_value(name, before[name])} -> nothing")
         elif before[name] != after[name]:
             told.append(f"{name} {_value(name, before[name])} -> {_value(name, after[name])}")
-    return _shortened(", ".join(told), _MAX_CHANGE)
+    return printable(", ".join(told), _MAX_CHANGE)
 
 
 def _fields(side: Any) -> Mapping[str, Any]:
@@ -202,12 +202,7 @@ def _value(name: str, value: Any) -> str:
     if name.endswith("_at"):
         value = None if value is None else _time(value)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return _shortened("none" if value is None else text, _MAX_VALUE)
-
-
-def _shortened(text: str, most: int) -> str:
-    text = "".join(c if c.isprintable() else "?" for c in text)
-    return text if len(text) <= most else f"{text[: most - 3]}..."
+    return printable("none" if value is None else text, _MAX_VALUE)
 
 
 def _time(seconds: object) -> str:

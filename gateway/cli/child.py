@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from gateway import processes
 from gateway.cli.running import data_url, find, verify
 from gateway.client import Client
 from gateway.errors import GatewayError, Unavailable
@@ -62,6 +63,8 @@ class ServerProcess:
             stderr=subprocess.STDOUT,
             # A group of its own: Ctrl-C reaches only us, and nothing of it can be left behind.
             start_new_session=True,
+            # Nor does it stay when we are killed, and cannot stop it.
+            preexec_fn=processes.end_with_parent,
         )
         self.port = 0
         self.admin_port = 0

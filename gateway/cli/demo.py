@@ -126,7 +126,7 @@ def _register(home: str, environment: Mapping[str, str]) -> None:
     """Registers the model, with its rows as the reference that live traffic is held against."""
     from gateway.errors import GatewayError
 
-    progress(f"registering {MODEL}.onnx (the first time compiles for 15 s or so)")
+    progress(f"registering {MODEL}.onnx (the first time compiles for some seconds)")
     command = [sys.executable, "-m", "gateway", "register", str(DATA / f"{MODEL}.onnx")]
     command += ["--reference", str(ROWS), "--labels", TARGET, "--drop", ",".join(OTHERS)]
     done = subprocess.run(

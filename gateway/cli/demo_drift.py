@@ -99,7 +99,7 @@ def tell(found: Drifted) -> None:
         (name, *_figures(found.before[name]), *_figures(found.after[name]), found.after[name].alarm)
         for name in names
     ]
-    say(table((*header, *(f"{word} then" for word in header[1:]), "alarm"), lines))
+    say(table((*header, *(f"{word} after" for word in header[1:]), "alarm"), lines))
     say()
     say(
         f"{SHIFTED} was shifted by one standard deviation: {found.rows_to_alarm} rows later the"

@@ -9,11 +9,14 @@ import argparse
 from typing import Any
 
 from gateway.cli.arguments import positive
-from gateway.cli.output import say, say_json, table
+from gateway.cli.output import printable, say, say_json, table
 from gateway.cli.serve import add_home
 from gateway.errors import Unavailable
 
 MAX_SHOWN = 40
+MAX_NAMED = 8
+# Characters of a name: figures stand beside it.
+MAX_NAME = 60
 DRIFTED = 3  # not 1, which a server that is away gives: whoever watches must tell them apart
 HEAD = (
     *("ROWS", "PSI", "NULL P95", "KS", "LOG10 E", "MEAN", "MISSING"),
@@ -32,7 +35,7 @@ def configure(subparsers: Any) -> None:
             "Compares a window of a model's live traffic with its reference profile, as the server"
             " that runs on this home has counted it: the columns that have drifted first. The"
             " verdict is on the window; the alarm looks for the change itself, in the newest"
-            " rows. Exit status 3: something has drifted; 1: it cannot be told."
+            " rows. Exit status 3: something has drifted; 1: there is no report; else 0."
         ),
     )
     parser.add_argument("model", metavar="MODEL")
@@ -76,7 +79,13 @@ def run(args: argparse.Namespace) -> int:
         say_json(found)
     else:
         print_report(found, None if args.all else MAX_SHOWN)
-    return DRIFTED if "drift" in (found["verdict"], found["alarm"]) else 0
+    return status_of(found)
+
+
+def status_of(found: dict[str, Any]) -> int:
+    """How the command ends: features and predictions in the window, and the alarm."""
+    verdicts = (found["verdict"], found["prediction_verdict"], found["alarm"])
+    return DRIFTED if "drift" in verdicts else 0
 
 
 def print_report(found: dict[str, Any], shown: int | None = MAX_SHOWN) -> None:
@@ -85,21 +94,40 @@ def print_report(found: dict[str, Any], shown: int | None = MAX_SHOWN) -> None:
     if found["reference_kind"] != "fixed":
         own = f", {found['reference_kind']}"
     say(
-        f"{found['model']} version {found['version']}: {found['verdict']}, alarm {found['alarm']}"
+        f"{found['model']} version {found['version']}: {found['verdict']}, predictions"
+        f" {found['prediction_verdict']}, alarm {found['alarm']}"
         f" ({found['rows']} rows of the last {found['window_s']:g} s against"
         f" {found['reference_rows']} of profile {found['reference'][:12]}{own})"
     )
     if found["reference_weeks"] is not None:
         asked = found["reference_kind"].removeprefix("same-hours:").removesuffix("w")
         say(f"rows came in these hours in {found['reference_weeks']} of the last {asked} weeks")
-    if found["verdict"] == "too_few_rows":
+    elif not found["reference_rows"]:
+        say("no rows came before this window: there is nothing to hold it against")
+    if found["verdict"] == "too_few_rows" and found["reference_rows"]:
         say("some 20 s of traffic and 200 rows are needed before anything is said")
+    if found["coarse_columns"]:
+        say(f"{found['coarse_columns']} columns are counted at coarser detail: in 10 bins at most")
     if found["skipped_rows"]:
         say(f"{found['skipped_rows']} rows could not be counted")
     for title, lines in (("FEATURE", found["features"]), ("OUTPUT", found["outputs"])):
         if lines:
             say()
             _print(title, sorted(lines, key=_alarm), shown)
+    if (contract := found.get("contract")) and contract["violations"]:
+        say()
+        say(_broken(contract))
+
+
+def _broken(contract: dict[str, Any]) -> str:
+    """What inputs broke of the contract, the most frequent first."""
+    lines = sorted(contract["violations"], key=lambda one: -one["count"])
+    named = ", ".join(
+        f"{printable(one['feature'], MAX_NAME)}={one['rule']}:{one['count']}"
+        for one in lines[:MAX_NAMED]
+    )
+    more = f", and {len(lines) - MAX_NAMED} more" if len(lines) > MAX_NAMED else ""
+    return f"contract ({contract['policy']}), since the server started: {named}{more}"
 
 
 def _print(title: str, lines: list[dict[str, Any]], shown: int | None) -> None:
@@ -120,7 +148,13 @@ def _line(line: dict[str, Any]) -> tuple[object, ...]:
     missing = line["missing_ratio"]
     figures.append(f"{missing:.1%}" if missing else "-")
     verdicts = (line["verdict"], line["alarm"])
-    return (line["name"], str(line["rows"]), *figures, *verdicts, *_pictures(line["bins"]))
+    return (
+        printable(line["name"], MAX_NAME),
+        str(line["rows"]),
+        *figures,
+        *verdicts,
+        *_pictures(line["bins"]),
+    )
 
 
 def _pictures(bins: list[dict[str, Any]]) -> tuple[str, str]:

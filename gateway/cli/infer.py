@@ -85,7 +85,9 @@ def run(args: argparse.Namespace) -> int:
                     args.model, batch.inputs, version=args.version, outputs=args.output
                 )
             except GatewayError as error:
-                error.args = (f"rows {first} to {first + batch.rows - 1}: {error}",)
+                last = first + batch.rows - 1
+                asked = f"row {first}" if first == last else f"rows {first} to {last}"
+                error.args = (f"{asked}: {error}",)
                 raise
             printer.rows(answer, batch.rows)
             first += batch.rows

@@ -86,8 +86,9 @@ def create_key(args: argparse.Namespace) -> int:
         raise InvalidParameter("--if-missing: expected --from-file with it")
     with _keys(args) as (keys, actor):
         made = keys.create(actor, args.name, args.role, models, expires)
+    status = _show_once(args, *made)  # first: whatever goes wrong later, it is shown no more
     tell_unknown(args.home, models)
-    return _show_once(args, *made)
+    return status
 
 
 def _adopt(args: argparse.Namespace, models: list[str], expires: float | None) -> int:
@@ -95,12 +96,12 @@ def _adopt(args: argparse.Namespace, models: list[str], expires: float | None) -
     raw = _read_key(args.from_file)
     with _keys(args) as (keys, actor):
         key, made = keys.adopt(actor, args.name, args.role, raw, models, expires, args.if_missing)
-    tell_unknown(args.home, models)
     if args.json:
         say_json({**key.as_json(time.time()), "made": made})
     else:
         how = "made from" if made else f"there already, {key.state(time.time())}, not made from"
         say(f"key {key.id} ('{key.name}', role {key.role}) is {how} {args.from_file}")
+    tell_unknown(args.home, models)
     return 0
 
 

@@ -38,9 +38,22 @@ def moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds).astimezone().isoformat(" ", "seconds")
 
 
+def printable(text: str, most: int | None = None) -> str:
+    """Names from data or clients as a line may show them, cut where they are longer than `most`.
+
+    What moves the cursor or begins a line would say what nobody here has said.
+    """
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    return text if most is None or len(text) <= most else f"{text[: most - 3]}..."
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Columns as wide as their widest cell; numbers to the right, words to the left."""
-    cells = [list(header), *([str(cell) for cell in row] for row in rows)]
+    """Columns as wide as their widest cell; numbers to the right, words to the left.
+
+    What cannot be printed is `?`: a cell may hold what somebody else wrote, and is to move nothing
+    on the terminal.
+    """
+    cells = [list(header), *([printable(str(cell)) for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(header))]
     right = [
         bool(rows) and all(isinstance(row[column], int | float) for row in rows)

@@ -138,7 +138,7 @@ def _say_made(args: argparse.Namespace, made: Profiled, where: str, answer: Verd
 def _show(args: argparse.Namespace, name: str, which: str | None) -> int:
     from gateway.profiles.document import text
 
-    profile = _found(args.home, name, which)
+    profile = found_profile(args.home, name, which)
     if args.json:
         say(text(profile).rstrip())
     else:
@@ -146,7 +146,12 @@ def _show(args: argparse.Namespace, name: str, which: str | None) -> int:
     return 0
 
 
-def _found(home: Path, name: str, which: str | None) -> Profile:
+def found_profile(home: Path, name: str, which: str | None) -> Profile:
+    """The profile in a file or folder, or of a version: attached, or made of its own rows.
+
+    Raises:
+        ModelNotFound, VersionNotFound, ProfileNotFound, ProfileInvalid: there is none.
+    """
     from gateway.profiles import beside
 
     place = Path(name)

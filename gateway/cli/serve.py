@@ -129,7 +129,8 @@ def run(args: argparse.Namespace) -> int:
         leftovers.sweep(store)  # before anything is written: it may be what the disk is full of
         start = store.new_start()
     with Bar("compiling kernels", told=str) as bar:
-        compile_seconds = _jit.compile_all(bar)
+        helpers = processes.usable_cores() - 1
+        compile_seconds = _jit.compile_all(bar, processes.fork, helpers)
     if compile_seconds > 1 and sys.stderr.isatty():
         log.info("compiled kernels in %.1f s", compile_seconds)
     gpus = devices.count_gpus() if devices.CUDA in onnxruntime.get_available_providers() else 0
@@ -299,7 +300,8 @@ def tell_of_compiling(environ: Mapping[str, str]) -> None:
 def take_home(home: Path) -> IO[str]:
     """Holds the home for this server alone, until the returned file is closed."""
     try:
-        (home / "run").mkdir(parents=True, exist_ok=True)
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (home / "run").mkdir(mode=0o700, exist_ok=True)
         lock = (home / "run" / "lock").open("w")
     except OSError as error:
         raise ConfigInvalid(f"home {home}: expected a writable folder: {error.strerror}") from error

@@ -16,7 +16,16 @@ from gateway.config.document import (
     read_text,
     scalar,
 )
-from gateway.config.models import ModelConfig, ModelSettings, Padding, Scores
+from gateway.config.models import (
+    OBSERVE,
+    REJECT,
+    WARN,
+    ModelConfig,
+    ModelSettings,
+    Padding,
+    Policy,
+    Scores,
+)
 from gateway.config.monitoring import (
     COLUMN_FIGURES,
     DATASET_FIGURES,
@@ -37,6 +46,9 @@ __all__ = [
     "DATASET_FIGURES",
     "DEFAULT_RULES",
     "FIXED_SECTIONS",
+    "OBSERVE",
+    "REJECT",
+    "WARN",
     "Access",
     "AlertRule",
     "AlertSink",
@@ -55,6 +67,7 @@ __all__ = [
     "ModelSettings",
     "Monitoring",
     "Padding",
+    "Policy",
     "Repository",
     "Scores",
     "Section",

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from gateway.config.faults import fault_text, place_text, without_value
-from gateway.config.models import NO_SETTINGS, ModelConfig, ModelSettings, Scores
+from gateway.config.models import NO_SETTINGS, OBSERVE, ModelConfig, ModelSettings, Policy, Scores
 from gateway.config.monitoring import Alerts, Ledger, Metrics, Monitoring
 from gateway.config.operation import Drain, Limits, Log, Repository, Tracing
 from gateway.config.ports import Access, Control, Server, Tls, is_loopback
@@ -90,6 +90,11 @@ class Config(Section):
         """What the document says of a model's scores."""
         own = self.models.get(name)
         return Scores() if own is None else own.scores
+
+    def contract_of(self, name: str) -> Policy:
+        """What becomes of inputs that break a model's contract."""
+        own = self.models.get(name)
+        return OBSERVE if own is None else own.contract
 
     def features_of(self, name: str) -> tuple[list[str] | dict[str, list[str]], list[str]]:
         """What the document calls a model's columns, and those whose whole numbers are names."""

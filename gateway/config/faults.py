@@ -27,8 +27,9 @@ def place_text(place: tuple[int | str, ...]) -> str:
 def fault_text(fault: Any) -> str:
     """What is wrong, and what was given where that may be shown."""
     said = without_value(fault)
-    known = fault["type"] != "extra_forbidden"
-    return f"{said}{_given_text(fault['loc'], fault['input'])}" if known else said
+    # What concerns several settings says itself which of them has what.
+    whole = fault["type"] == "extra_forbidden" or ", got " in said
+    return said if whole else f"{said}{_given_text(fault['loc'], fault['input'])}"
 
 
 def without_value(fault: Any) -> str:

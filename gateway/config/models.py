@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, field_validator
 
 from gateway.config.words import Name, Positive, Section
+
+OBSERVE: Final = "observe"
+WARN: Final = "warn"
+REJECT: Final = "reject"
+Policy = Literal["observe", "warn", "reject"]
 
 
 class Padding(Section):
@@ -112,6 +117,11 @@ class ModelConfig(ModelSettings):
     categories: list[Name] = Field(
         default_factory=list, description="columns whose whole numbers are names"
     )
+    contract: Policy = Field(
+        OBSERVE,
+        description="of inputs that break its contract: observe counts them, warn tells of them in"
+        " the answer, reject refuses them with 422",
+    )
 
     ledger: bool | None = Field(
         None, description="whether its answers are written down; none: ledger.enabled"
@@ -131,7 +141,7 @@ class ModelConfig(ModelSettings):
 
 
 NO_SETTINGS = {
-    *("path", "version", "profile", "feature_names", "categories"),
+    *("path", "version", "profile", "feature_names", "categories", "contract"),
     *("ledger", "scores"),
 }
 """Of a `ModelConfig`: what changes nothing in how the model runs."""

@@ -64,10 +64,10 @@ class Metrics(Section):
 
 
 COLUMN_FIGURES = (
-    *("verdict", "psi", "psi_null_p95", "ks", "ks_bound", "ks_p_value", "js", "hellinger"),
-    *("wasserstein", "chi2", "chi2_p_value", "l_infinity", "mean", "std", "min", "max"),
-    *("missing_ratio", "below_ratio", "above_ratio", "infinite_ratio", "wrong_type_ratio"),
-    *("unseen_ratio", "distance", "log10_e", "rows"),
+    *("verdict", "psi", "psi_null_p95", "kl", "ks", "ks_bound", "ks_p_value", "js", "hellinger"),
+    *("total_variation", "wasserstein", "wasserstein_error", "chi2", "chi2_p_value", "l_infinity"),
+    *("mean", "std", "min", "max", "missing_ratio", "below_ratio", "above_ratio"),
+    *("infinite_ratio", "wrong_type_ratio", "unseen_ratio", "distance", "log10_e", "rows"),
 )
 
 
@@ -121,19 +121,24 @@ class AlertRule(Section):
     def _whole(self) -> Self:
         known = DATASET_FIGURES if self.of == "dataset" else COLUMN_FIGURES
         if self.figure not in known:
-            raise ValueError(f"figure: expected one of {', '.join(known)}")
+            raise ValueError(f"figure: expected one of {', '.join(known)}, got '{self.figure}'")
         worded = self.figure in _VERDICT_FIGURES
         levels = (self.threshold, self.threshold if self.clear is None else self.clear)
         if any(isinstance(one, str) != worded for one in levels):
-            raise ValueError("threshold, clear: expected watch or drift of a verdict, else numbers")
+            raise ValueError(
+                "threshold, clear: expected watch or drift of a verdict, else numbers,"
+                f" got {levels[0]} and {levels[1]} of {self.figure}"
+            )
         if worded and self.comparison != ">=":
-            raise ValueError("comparison: expected >= of a verdict")
+            raise ValueError(f"comparison: expected >= of a verdict, got {self.comparison}")
         if self.window_s is None and (self.of == "dataset" or self.figure != "verdict"):
-            raise ValueError("window_s: expected one, but for verdicts of columns")
+            raise ValueError("window_s: expected one, but for verdicts of columns, got none")
         if self.panes > self.of_last:
-            raise ValueError("panes: expected at most of_last")
+            raise ValueError(f"panes: expected at most of_last, {self.of_last}, got {self.panes}")
         if self.window_s is None and self.reference != "fixed":
-            raise ValueError("reference: expected fixed where there is no window_s")
+            raise ValueError(
+                f"reference: expected fixed where there is no window_s, got '{self.reference}'"
+            )
         _ = self.against
         return self
 
@@ -181,9 +186,10 @@ class AlertSink(Section):
     @model_validator(mode="after")
     def _one_place(self) -> Self:
         if (self.url is None) == (self.url_file is None):
-            raise ValueError("expected either url or url_file")
+            given = "neither" if self.url is None else "both"
+            raise ValueError(f"expected either url or url_file, got {given}")
         if self.secret_file is not None and self.secret_env is not None:
-            raise ValueError("expected either secret_file or secret_env")
+            raise ValueError("expected either secret_file or secret_env, got both")
         return self
 
 
@@ -228,3 +234,7 @@ class Alerts(Section):
         defaults = DEFAULT_RULES if self.default_rules else ()
         named = {rule.name: rule for rule in (*defaults, *self.rules)}
         return tuple(named.values())
+
+    def rules_of(self, model: str) -> tuple[AlertRule, ...]:
+        """Those in force that are about a model."""
+        return tuple(rule for rule in self.in_force if {"*", model} & set(rule.models))

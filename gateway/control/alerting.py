@@ -1,7 +1,7 @@
 """Evaluates every rule on every version that is watched, each second, and has it told.
 
-Knows rules, reports, alarms and who delivers. Knows nothing of how figures are made or letters
-sent. Figures are read on a thread; a trouble with one rule is logged and keeps no other from being
+Knows rules, alarms and who delivers. Knows nothing of how figures are read or letters sent. Rules
+are evaluated on a thread; a trouble with one rule is logged and keeps no other from being
 evaluated, and a full disk keeps no alarm from being told.
 """
 
@@ -9,25 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any, Final
 
-from gateway.alerts import readings
 from gateway.alerts.alarms import FIRING, PENDING, RESOLVED, Alarm, Phase, end, evaluate
-from gateway.alerts.notices import Lines, Notice, Subject, condition, lines_of, notice, ranked
-from gateway.alerts.readings import Column, Look, Readings
+from gateway.alerts.notices import Lines, Notice, Subject, condition, notice, ranked, told_lines
 from gateway.alerts.shapes import REPEAT_S
 from gateway.config import AlertRule, Alerts
 from gateway.control.alert_store import UNKEPT, AlertStore, Letter
 from gateway.control.deliveries import Deliveries
 from gateway.control.drift import Drift
+from gateway.control.rule_figures import RuleFigures
 from gateway.control.troubles import Troubles
-from gateway.drift.look_back import Lookback
-from gateway.drift.rules import LOOKBACK_ROWS
 from gateway.errors import NotFound, StoreFailed
-from gateway.profiles.values import FEATURE
 
 log = logging.getLogger("penstock.alerts")
 
@@ -39,9 +35,6 @@ _EARLY_S: Final = 0.5
 
 Version = tuple[str, int]
 Told = tuple[Subject, AlertRule, Notice]
-# By model, version, window and reference: what several rules read is made once.
-Reports = dict[tuple[str, int, float, str], dict[str, Any]]
-_ABOUT: Final = ("reference", "self_referenced")
 
 
 class Alerting:
@@ -61,6 +54,7 @@ class Alerting:
         troubles: Troubles,
         counting: Executor,
         suppress: Callable[[str, int], str] = lambda model, version: "",
+        rules_of: Callable[[str, int], Sequence[AlertRule] | None] = lambda model, version: None,
     ) -> None:
         """Knows nothing yet.
 
@@ -73,6 +67,7 @@ class Alerting:
             troubles: told of what goes wrong again and again.
             counting: the one thread that histories are read and written on.
             suppress: why alarms of a version may not begin to fire now; empty: they may.
+            rules_of: what a version's monitoring release says; None: what is configured.
         """
         self.started = False
         self._drift = drift
@@ -83,8 +78,10 @@ class Alerting:
         self._troubles = troubles
         self._counting = counting
         self._suppress = suppress
+        self._rules_of = rules_of
         self._alarms: dict[Subject, Alarm] = {}
         self._rules: dict[str, AlertRule] = {}
+        self._own: dict[Subject, AlertRule] = {}  # a version's may be those of its release
         self._notices: dict[Subject, Notice] = {}
         self._due: dict[Subject, float] = {}
         self._repeated: dict[str, float] = {}
@@ -149,57 +146,44 @@ class Alerting:
     def _evaluate(self, settings: Alerts, live: Collection[Version]) -> list[Told]:
         now = self._now()
         versions = sorted(self._drift.watched() & set(live))
-        reports: Reports = {}
+        figures = RuleFigures(self._drift)
         told: list[Told] = []
         known = set()
-        rules = settings.in_force
-        self._rules.update((rule.name, rule) for rule in rules)
-        for rule in rules:
-            for version in versions:
-                if not {"*", version[0]} & set(rule.models):
-                    continue
+        names = {rule.name for rule in settings.in_force}
+        self._rules.update((rule.name, rule) for rule in settings.in_force)
+        for version in versions:
+            released = self._rules_of(*version)
+            for rule in settings.rules_of(version[0]) if released is None else released:
                 subject = Subject(rule.name, *version)
                 known.add(subject)
+                names.add(rule.name)
+                self._own[subject] = rule
                 if self._due.get(subject, 0.0) > now + _EARLY_S:
                     continue
                 self._due[subject] = now + rule.every_s
                 try:
-                    told += self._pane(subject, rule, reports, now)
+                    told += self._pane(subject, rule, figures, now)
                 except NotFound:  # it went while we looked
                     continue
                 except Exception as error:
                     self._troubles.met(f"rule {rule.name}", error)
                 else:
                     self._troubles.over(f"rule {rule.name}")
-        told += self._end(known, {rule.name for rule in rules}, now)
+        told += self._end(known, names, now)
+        kept = known | self._alarms.keys()
+        self._own = {subject: rule for subject, rule in self._own.items() if subject in kept}
         return told
 
     def _pane(
-        self,
-        subject: Subject,
-        rule: AlertRule,
-        reports: Reports,
-        now: float,
+        self, subject: Subject, rule: AlertRule, figures: RuleFigures, now: float
     ) -> Iterator[Told]:
-        found: Readings
-        report: dict[str, Any] | None = None
         model, version = subject.model, subject.version
-        if rule.window_s is None:
-            found = self._lookbacks(rule, (model, version))
-        else:
-            key = (model, version, rule.window_s, rule.reference)
-            report = reports.get(key)
-            if report is None:
-                report = self._drift.report(
-                    model, version, rule.window_s, None, False, rule.against
-                )
-                reports[key] = report
-            found = readings.read(rule, report)
+        found = figures.read(rule, model, version)
         before = self._alarms.get(subject)
         alarm, tell = evaluate(rule, before, found, now, self._suppress(model, version))
         self._remember(subject, before, alarm)
         if alarm is not None and tell:
-            about, lines = self._figures(subject, rule, alarm, report)
+            about, lines = figures.told(rule, model, version, alarm)
             yield self._tell(subject, rule, alarm, now, about, lines)
 
     def _end(
@@ -217,35 +201,6 @@ class Alerting:
                 gone = "the version is not served any more"
                 reason = gone if subject.rule in rules else "there is no such rule any more"
                 yield self._tell(subject, self._rule(subject), alarm, now, {}, {}, reason)
-
-    def _lookbacks(self, rule: AlertRule, version: Version) -> Readings:
-        """A rule's readings of looks back by rows."""
-        reference, looks = self._drift.lookbacks(*version)
-        wanted = readings.roles(rule)
-        found = {}
-        for place, (frame, column) in enumerate(reference.columns):
-            role = "features" if frame.role == FEATURE else "outputs"
-            if role in wanted:
-                found[Column(role, frame.tensor, column.name)] = tuple(
-                    _look(rule, one, place) for one in looks
-                )
-        return found
-
-    def _figures(
-        self, subject: Subject, rule: AlertRule, alarm: Alarm, report: dict[str, Any] | None
-    ) -> tuple[Mapping[str, Any], Lines]:
-        """The fields of the report that an alarm was read of, and its lines by column."""
-        if report is not None:
-            return report, lines_of(rule, report)
-        version = (subject.model, subject.version)
-        lines: dict[Column, Mapping[str, Any]] = {}
-        columns = {one: alarm.columns[one].rows for one in alarm.alarmed}
-        for rows in sorted({*columns.values()} or {LOOKBACK_ROWS[0]}):
-            report = self._drift.report_of_rows(*version, rows)
-            of_rows = lines_of(rule, report)
-            of_these = [one for one, its in columns.items() if its == rows] or alarm.told
-            lines.update((one, of_rows[one]) for one in of_these if one in of_rows)
-        return report or {}, lines
 
     def _tell(
         self,
@@ -306,11 +261,14 @@ class Alerting:
 
     def _rule(self, subject: Subject) -> AlertRule:
         """A rule that is gone is remembered by its name alone."""
-        return self._rules.get(subject.rule) or AlertRule(name=subject.rule)
+        own = self._own.get(subject) or self._rules.get(subject.rule)
+        return own or AlertRule(name=subject.rule)
 
     def _line(self, subject: Subject, alarm: Alarm) -> dict[str, Any]:
         rule = self._rule(subject)
-        named = ranked(alarm, {}) if alarm.phase != PENDING else sorted(alarm.columns)
+        named = sorted(alarm.columns)
+        if alarm.phase != PENDING:
+            named = ranked(alarm, told_lines(self._notices.get(subject)))
         return {
             "id": subject.alarm_id(alarm) if alarm.number else None,
             "state": alarm.phase,
@@ -334,13 +292,6 @@ class Alerting:
                 for one in named
             ],
         }
-
-
-def _look(rule: AlertRule, look: Lookback, place: int) -> Look:
-    judged = look.judgement
-    enough = judged.rows[place] >= rule.min_rows
-    value = readings.level(str(judged.verdicts[place])) if enough else None
-    return Look(value, look.rows, look.start_s)
 
 
 def _lasting(alarm: Alarm | None) -> Alarm | None:

@@ -29,6 +29,7 @@ from gateway.control.failures import failure
 from gateway.control.operations import Asked, Document, Operation, Told
 from gateway.errors import (
     BodyTooLarge,
+    Forbidden,
     GatewayError,
     InvalidParameter,
     InvalidRequest,
@@ -56,10 +57,22 @@ def build_app(operations: Sequence[Operation], known: Known | None = None) -> St
     by_path: dict[str, dict[str, Operation]] = {}
     for operation in table:
         by_path.setdefault(operation.path, {})[operation.method] = operation
+
+    async def forbidden(_: Request, error: Exception) -> Response:
+        assert isinstance(error, Forbidden)
+        if known is not None:
+            known.refused(error.code)
+        return failure(error)
+
     app = Starlette(
         routes=[Route(path, Resource(methods)) for path, methods in by_path.items()],
         middleware=[_door(by_path, known)],
-        exception_handlers={404: _not_found, GatewayError: _failed, Exception: _failed},
+        exception_handlers={
+            404: _not_found,
+            Forbidden: forbidden,
+            GatewayError: _failed,
+            Exception: _failed,
+        },
     )
     app.router.redirect_slashes = False
     return app
@@ -226,17 +239,24 @@ async def _read_body(operation: Operation, request: Request) -> BaseModel | str 
 
 async def _collect(request: Request, limit: int) -> bytes:
     """The body; one byte over the limit is enough to know that there is too much."""
+    # The port has seen that it is a number.
+    if limit and int(request.headers.get("content-length", "0")) > limit:
+        raise _too_large(limit)
     body = bytearray()
     try:
         async for piece in request.stream():
             body += piece
             if len(body) > limit:
                 if limit:
-                    raise BodyTooLarge(f"body: expected at most {limit} bytes, got more")
+                    raise _too_large(limit)
                 break
     except ClientDisconnect as error:
         raise InvalidRequest("body: cut short by its client") from error
     return bytes(body)
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"body: expected at most {limit} bytes, got more")
 
 
 def _faults(what: str, error: ValidationError) -> str:

@@ -113,6 +113,16 @@ class Blobs:
             os.close(held)
             shutil.rmtree(aside, ignore_errors=True)
 
+    @contextmanager
+    def incoming_text(self, name: str, text: str) -> Iterator[Incoming]:
+        """A folder of one file that holds a text, as `incoming`."""
+        with contextlib.ExitStack() as stack:
+            with _translated("writing"):
+                folder = tempfile.TemporaryDirectory(prefix="penstock-")
+                file = Path(stack.enter_context(folder)) / name
+                file.write_text(text, encoding="utf-8")
+            yield stack.enter_context(self.incoming([(name, file)], _silent))
+
     def place(self, incoming: Incoming) -> bool:
         """Puts a copy at its place. False: its twin was there already."""
         place = self.folder(incoming.digest)
@@ -289,3 +299,7 @@ def _translated(doing: str) -> Iterator[None]:
     except OSError as error:
         place = f" {error.filename}" if error.filename else ""
         raise StoreFailed(f"{doing}{place}: {error.strerror or error}") from error
+
+
+def _silent(done: int, total: int) -> None:
+    """Progress that nobody watches."""

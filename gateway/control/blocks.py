@@ -32,6 +32,7 @@ _HELD: Final = {
     layout.MODEL: layout.LOADED,
     layout.SKETCH: layout.SKETCH_HELD,
     layout.FIRST_ROWS: layout.SKETCH_HELD,
+    layout.CONTRACT: layout.SKETCH_HELD,
 }
 """The word of a slot that says whether its worker still counts there."""
 
@@ -69,6 +70,15 @@ class Blocks:
             GatewayError: the name is too long.
         """
         return self._allocate(layout.SKETCH, key, words)
+
+    def allocate_contract(self, key: str, words: int) -> int:
+        """Offset of the block of breaches of this name (`layout.contract_key`).
+
+        Raises:
+            ArenaFull: there is no room, not even when all that left is forgotten at once.
+            GatewayError: the name is too long.
+        """
+        return self._allocate(layout.CONTRACT, key, words)
 
     def allocate_rows(self, key: str, words: int) -> int:
         """Offset of the block of first rows of this name (`layout.first_rows_key`).

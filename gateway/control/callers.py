@@ -37,12 +37,14 @@ class Known:
         credentials: keys, tokens and certificates.
         secret: of the server, which commands on its machine can read.
         used: is told the number of every key that is used.
+        refused: is told the code of every error that says who may not.
     """
 
     asks: bool
     credentials: Credentials
     secret: bytes
     used: Callable[[int], None]
+    refused: Callable[[str], None]
 
     def find(self, scope: Mapping[str, Any]) -> Principal:
         """Who sends a request: a command on this machine, or whoever else is known.
@@ -90,6 +92,7 @@ class KnownCallersOnly:
             try:
                 principal = self._known.find(scope)
             except GatewayError as error:
+                self._known.refused(error.code)
                 await failure(error)(scope, receive, send)
                 return
             self._known.used(principal.id)
@@ -115,6 +118,8 @@ class LoopbackNamesOnly:
                 names = ", ".join(sorted(LOOPBACK))
                 got = ", ".join(f"'{host[:80]}'" for host in hosts[:2]) or "none"
                 error = ForbiddenHost(f"Host: expected one loopback name ({names}), got {got}")
+                if self._known is not None:
+                    self._known.refused(error.code)
                 await failure(error)(scope, receive, send)
                 return
             local = None if self._known is None else self._known.local(scope["headers"])

@@ -101,18 +101,16 @@ class Deliveries:
     async def _empty(self, name: str, queue: collections.deque[Letter]) -> None:
         try:
             while queue:
-                if len(queue) > MAX_WAITING:
-                    await self._bury(queue[0], 0, f"more than {MAX_WAITING} wait")
-                else:
-                    await self._deliver(queue[0])
+                await self._deliver(queue)
                 queue.popleft()
         finally:
             del self._tasks[name]
 
-    async def _deliver(self, letter: Letter) -> None:
-        """Returns when a letter has arrived or died."""
-        attempts = 0
+    async def _deliver(self, queue: collections.deque[Letter]) -> None:
+        """Returns when the first letter has arrived or died."""
+        letter, attempts = queue[0], 0
         while True:
+            await self._thin(queue)
             sink = next((one for one in self._sinks() if one.name == letter.sink), None)
             if sink is None:
                 return await self._bury(letter, attempts, "there is no such sink any more")
@@ -126,12 +124,16 @@ class Deliveries:
             self._troubles.met(f"sink {sink.name}", ConfigInvalid(f"sink {sink.name}: {reason}"))
             if refused or attempts >= sink.max_attempts:
                 return await self._bury(letter, attempts, reason)
-            await asyncio.sleep(self._pause(attempts))
+            await asyncio.sleep(pause_s(attempts, self._first_pause_s))
 
-    def _pause(self, attempts: int) -> float:
-        """Doubles with each failure; by chance, so that many servers do not knock together."""
-        longest = min(self._first_pause_s * 2 ** (attempts - 1), LONGEST_PAUSE_S)
-        return float(longest * random.uniform(0.5, 1.0))
+    async def _thin(self, queue: collections.deque[Letter]) -> None:
+        """Of too many that wait the oldest die, but for the first, which is being sent.
+
+        Before each attempt: the first may take an hour, and what comes meanwhile is no less.
+        """
+        while len(queue) > MAX_WAITING:
+            await self._bury(queue[1], 0, f"more than {MAX_WAITING} wait")
+            del queue[1]
 
     async def _attempt(self, sink: AlertSink, notice: Notice) -> tuple[str | None, bool]:
         """Why it was not taken, and whether it never will be."""
@@ -144,6 +146,10 @@ class Deliveries:
             return f"no answer within {sink.timeout_s:g} s", False
         except (ConfigInvalid, httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             return str(error) or type(error).__name__, False
+        except Exception as error:  # of a port beyond all ports, say, or of a library's own
+            # Whatever it is, the sink's task goes on: it would be the last letter that it sends.
+            log.exception("sink %s", sink.name)
+            return type(error).__name__, False
         return None, False
 
     async def _send(self, sink: AlertSink, notice: Notice) -> None:
@@ -180,6 +186,12 @@ class Deliveries:
 
     def _count(self, sink: str, result: str) -> None:
         self.counts[sink, result] += 1
+
+
+def pause_s(attempts: int, first_s: float = FIRST_PAUSE_S) -> float:
+    """After so many failures; by chance, so that many servers do not knock together."""
+    longest = min(first_s * 2 ** (attempts - 1), LONGEST_PAUSE_S)
+    return float(longest * random.uniform(0.5, 1.0))
 
 
 def secrets_of(sink: AlertSink) -> tuple[str, bytes | None, Mapping[str, str]]:

@@ -11,7 +11,7 @@ Whoever speaks for one model has that model's own places looked at, and no other
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 from gateway.config import Config
 from gateway.control.entries import CHAMPION, Model, Version
 from gateway.control.memory import Memory
-from gateway.control.references import Reference, References, Wish, wish_of
+from gateway.control.references import Agreement, Reference, References, Wish, wish_of
 from gateway.control.registry import Registry
 from gateway.control.self_references import SelfReference, SelfReferences
 from gateway.errors import GatewayError, ModelNotFound, ModelRefused
@@ -31,6 +31,8 @@ from gateway.profiles import beside
 log = logging.getLogger("penstock.control")
 
 REGISTRY = "registry"
+Released = Callable[[str, int, Reference, Config], tuple[Reference, Agreement | None]]
+"""What a version that a reference was found for is held against, by its newest release."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Candidate:
         reference: what its traffic is held against, where there is something.
         hints: the settings that it brings along itself.
         wish: what is kept of its traffic where there is nothing yet.
+        agreement: what its inputs may hold, where it has a reference.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Candidate:
     reference: Reference | None = None
     hints: Set[str] = frozenset()
     wish: Wish | None = None
+    agreement: Agreement | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +105,24 @@ class Sources:
     """Looks everywhere that models may come from. Blocking: control calls it on a thread."""
 
     def __init__(
-        self, paths: Sequence[Path], registry: Registry, own: SelfReferences | None = None
+        self,
+        paths: Sequence[Path],
+        registry: Registry,
+        own: SelfReferences | None = None,
+        released: Released | None = None,
     ) -> None:
-        """`own`: the references that were made of first rows; None: none is, or will be."""
+        """Takes the sources.
+
+        Args:
+            paths: files and repositories, from the command line.
+            registry: of the home.
+            own: the references that were made of first rows; None: none is, or will be.
+            released: what references become once they are released; None: they stay as they are.
+        """
         self._paths = paths
         self._registry = registry
         self._own = own
+        self._released = released
         self._known: Mapping[tuple[str, int], SelfReference] = {}
         self._hashes: dict[Path, tuple[tuple[int, ...], str]] = {}
         self._told: set[str] = set()
@@ -275,7 +291,7 @@ class Sources:
         settings = config.settings(name, hints).model_dump(mode="json")
         onnx = onnx_file.inspect(folder, file)
         digest = content.digest(folder, onnx.files, self._sha256)
-        reference = wish = None
+        reference = wish = agreement = None
         if config.monitoring.enabled:
             own = self._known.get((name, version))
             reference = self._references.read(config.profile_of(name) or profile)
@@ -284,6 +300,8 @@ class Sources:
             if reference is None and self._own is not None:
                 resets = 0 if own is None else own.resets
                 wish = wish_of(name, version, digest, resets, onnx, declared, config)
+            if reference is not None and self._released is not None:
+                reference, agreement = self._released(name, version, reference, config)
         return Candidate(
             name=name,
             version=version,
@@ -296,6 +314,7 @@ class Sources:
             reference=reference,
             hints=frozenset(hints),
             wish=wish,
+            agreement=agreement,
         )
 
     def _sha256(self, path: Path) -> str:

@@ -306,8 +306,8 @@ class Drift:
         found = _variants(self._all(), model, version, variant)
         if not found:
             what = f"model '{model}' version {version}"
-            if variant is not None:
-                what += f" variant '{variant}'"
+            if variant is not None and _variants(self._all(), model, version, None):
+                raise NotFound(f"{what} has no variant '{variant}'")
             progress = self._progress().get((model, version))
             if progress is not None:
                 raise NotFound(

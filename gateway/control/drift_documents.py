@@ -72,8 +72,10 @@ class _Column(Document):
     tensor: str
     type: str
     rows: int
+    reference_rows: int
     quantiles: dict[str, float | None] | None
     distance: float | None
+    effect_floor: float = Field(description="what `distance` must reach to be drift")
     log10_e: float | None
     verdict: Verdict
     alarm: Verdict
@@ -84,6 +86,26 @@ class _Column(Document):
 
 _NUMBERS: dict[str, Any] = dict.fromkeys(NUMBERS, (float | None, ...))
 ColumnLine = create_model("ColumnLine", __base__=_Column, __doc__=_Column.__doc__, **_NUMBERS)
+
+
+class BreachLine(Document):
+    """How often a rule was broken."""
+
+    feature: str
+    rule: str
+    count: int = Field(ge=1)
+
+
+class ContractFigures(Document):
+    """What a version's inputs broke of its contract, since the server started."""
+
+    digest: str
+    policy: Literal["observe", "warn", "reject"] | None = Field(
+        description="what becomes of a breach; null: nothing is held against it"
+    )
+    rows: int = Field(ge=0, description="that were held against it")
+    skipped_rows: int = Field(ge=0, description="that could not be, and passed")
+    violations: list[BreachLine]
 
 
 class DriftReport(Document):
@@ -104,6 +126,9 @@ class DriftReport(Document):
         description="of same-hours: in how many of its weeks rows were counted"
     )
     self_referenced: bool = Field(description="the reference was live traffic")
+    coarse_columns: int = Field(
+        description="features and outputs that are counted in 10 bins at most, there being so many"
+    )
     verdict: Verdict
     drifting_features: int
     drifting_share: float
@@ -111,3 +136,6 @@ class DriftReport(Document):
     prediction_verdict: Verdict
     features: list[ColumnLine]
     outputs: list[ColumnLine]
+    contract: ContractFigures | None = Field(
+        None, description="data quality by rule, of all traffic; null: there is no contract"
+    )

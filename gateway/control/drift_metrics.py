@@ -22,8 +22,7 @@ from gateway.control.drift import Evaluated
 from gateway.drift.baseline import Counts, Floats, joined
 from gateway.drift.figures import QUANTILES
 from gateway.drift.reference import Reference
-from gateway.drift.report import overall
-from gateway.drift.verdict import VERDICTS
+from gateway.drift.verdict import VERDICTS, overall
 from gateway.profiles.live import ROWS, SKIPPED
 from gateway.profiles.values import FEATURE, OUTPUT, Column, Profile
 

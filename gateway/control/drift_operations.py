@@ -6,7 +6,9 @@ Knows parameters and answers. Knows nothing of how figures are made.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any
 
 from gateway.access.durations import read_duration
@@ -19,8 +21,16 @@ from gateway.drift.history import MAX_WINDOW_S, MIN_WINDOW_S
 from gateway.errors import InvalidParameter, NotFound
 
 
-def operations(drift: Drift, counting: Executor) -> tuple[Operation, ...]:
-    """The table; `counting` is the one thread that histories are read and written on."""
+def operations(
+    drift: Drift, counting: Executor, breaches: Callable[[str, int], dict[str, Any] | None]
+) -> tuple[Operation, ...]:
+    """The table.
+
+    Args:
+        drift: makes reports.
+        counting: the one thread that histories are read and written on.
+        breaches: what a version's inputs broke of its contract; None: it has none. Blocks.
+    """
 
     async def show_drift(asked: Asked) -> Any:
         query: DriftQuery = asked.query
@@ -30,22 +40,16 @@ def operations(drift: Drift, counting: Executor) -> tuple[Operation, ...]:
         against = read_against(query.reference, window_s)
         path: VersionPath = asked.path
         bins = query.bins == "1"
-        run = asyncio.get_running_loop().run_in_executor
-        if query.rows is not None:
+        name, version = path.model, path.version
+        if query.rows is None:
+            variant = query.variant
+            ask = partial(drift.report, name, version, window_s, variant, bins, against)
+        else:
             _alone(query)
-            return await run(
-                counting, drift.report_of_rows, path.model, path.version, query.rows, bins
-            )
-        return await run(
-            counting,
-            drift.report,
-            path.model,
-            path.version,
-            window_s,
-            query.variant,
-            bins,
-            against,
-        )
+            ask = partial(drift.report_of_rows, name, version, query.rows, bins)
+        report = await asyncio.get_running_loop().run_in_executor(counting, ask)
+        found = await asyncio.to_thread(breaches, path.model, path.version)
+        return {**report, "contract": found}
 
     return (
         Operation(

@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -56,6 +56,7 @@ from gateway.control.port import Counts, Port
 from gateway.control.port_certificates import PortCertificates
 from gateway.control.recorder import Recorder
 from gateway.control.registry import Registry
+from gateway.control.releases import Releases
 from gateway.control.revisions import Revisions
 from gateway.control.scrapes import Scrapes
 from gateway.control.self_references import SelfReferences
@@ -163,6 +164,7 @@ class Control:
             self._store,
             home,
             self._own,
+            Releases(self._store, home, by_itself()),
             lambda: self._in_force.config,
             lambda: self._planner.memory.plan,
             self._troubles,
@@ -175,7 +177,8 @@ class Control:
 
     def _decide(self, stack: AsyncExitStack) -> None:
         """What works plans out, and the ways to those who follow them."""
-        sources = Sources(self._launch.files, self._registry, self._own)
+        released = self._monitoring.contracts.released
+        sources = Sources(self._launch.files, self._registry, self._own, released)
         self._lookout = Lookout(
             self._registry.generation,
             lambda known, only: sources.gather(self._in_force.refresh(), known, only),
@@ -212,7 +215,9 @@ class Control:
     def _admit(self) -> None:
         """Who may call, here and at the workers, and what both ports show."""
         config = self._launch.config
-        self._certificates = PortCertificates(config, self._run_dir, self._recorder.note)
+        self._certificates = PortCertificates(
+            self._inherited.certificates, self._run_dir, self._recorder.note
+        )
         tables = self._links.tables if config.access.data == "keys" else None
         jwt = config.access.jwt
         verifier = token_verifier(jwt, self._miss_a_key)
@@ -259,7 +264,7 @@ class Control:
         )
         table = self._table(scrapes)
         port = Port(
-            build_app(table, self._known()),
+            build_app(table, self._known(counts.refused)),
             self._inherited.control_socket,
             self._launch.config,
             max(operation.max_body_bytes for operation in table),
@@ -308,14 +313,14 @@ class Control:
                 self._planner.hints,
             ),
             *key_operations.operations(self._keys, self._key_table.refresh),
-            *self._monitoring.operations(),
+            *self._monitoring.operations(self._planner.apply),
         )
 
-    def _known(self) -> Known:
+    def _known(self, refused: Callable[[str], None]) -> Known:
         """Who may come to the control port."""
         asks = self._launch.config.control_asks
         credentials = Credentials(self._key_table.keyring, self._key_table.certificates.ring)
-        return Known(asks, credentials, self._launch.secret, self._usage.note)
+        return Known(asks, credentials, self._launch.secret, self._usage.note, refused)
 
     # ---- what happens ---------------------------------------------------------------------------
 

@@ -68,6 +68,7 @@ class Info:
         alerts_firing: 1 by rule, severity, model and version, for each alarm that fires.
         alert_deliveries: attempts to deliver alarms, by sink and result.
         drift: how watched models' traffic compares with its reference.
+        contracts: what inputs broke of contracts.
     """
 
     version: str
@@ -86,6 +87,7 @@ class Info:
     alerts_firing: Samples = ()
     alert_deliveries: Samples = ()
     drift: Iterable[Metric] = ()
+    contracts: Iterable[Metric] = ()
 
 
 class Metrics:
@@ -122,6 +124,7 @@ class Metrics:
         yield from _batches(models)
         yield from _loads(models)
         yield from info.drift
+        yield from info.contracts
         if triton:
             yield from self._triton.families(models)
 

@@ -218,6 +218,29 @@ MIGRATIONS: tuple[Migration, ...] = (
     """
     ALTER TABLE revisions ADD COLUMN restores INTEGER;
     """,
+    """
+    CREATE TABLE monitoring_releases (
+        model TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        number INTEGER NOT NULL,
+        at REAL NOT NULL,
+        who TEXT NOT NULL,
+        note TEXT NOT NULL,
+        profile TEXT NOT NULL,
+        profile_folder TEXT NOT NULL REFERENCES folders (digest),
+        rows INTEGER NOT NULL,
+        self_referenced INTEGER NOT NULL,
+        offered TEXT NOT NULL,
+        contract TEXT NOT NULL,
+        contract_folder TEXT NOT NULL REFERENCES folders (digest),
+        edited INTEGER NOT NULL,
+        thresholds TEXT NOT NULL,
+        configured TEXT NOT NULL,
+        PRIMARY KEY (model, version, number)
+    );
+    CREATE INDEX monitoring_releases_by_profile ON monitoring_releases (profile_folder);
+    CREATE INDEX monitoring_releases_by_contract ON monitoring_releases (contract_folder);
+    """,
 )
 """Entry n takes version n to n + 1. Entries are never edited, only added."""
 CHAINED = 2

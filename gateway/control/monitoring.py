@@ -14,10 +14,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.config import Config
-from gateway.control import alert_operations, drift_operations, outcome_operations, views
+from gateway.control import (
+    alert_operations,
+    drift_operations,
+    outcome_operations,
+    release_operations,
+    views,
+)
 from gateway.control.alert_store import AlertStore
 from gateway.control.alerting import Alerting
 from gateway.control.blocks import Blocks
+from gateway.control.contracts import Contracts
 from gateway.control.deliveries import Deliveries
 from gateway.control.desired import Candidate
 from gateway.control.drift import Drift
@@ -27,6 +34,7 @@ from gateway.control.operations import Operation
 from gateway.control.outcomes import Outcomes
 from gateway.control.panes import PaneStore
 from gateway.control.references import kept, watched
+from gateway.control.releases import Releases
 from gateway.control.self_references import SelfReferences
 from gateway.control.sketches import Series, Sketches
 from gateway.control.store import Store
@@ -46,6 +54,7 @@ class Monitoring:
         gauges: figures for `/metrics`.
         alerting: alarms.
         deliveries: who is told of them.
+        contracts: what inputs may hold, and what they broke.
     """
 
     def __init__(
@@ -55,6 +64,7 @@ class Monitoring:
         store: Store,
         home: Path,
         own: SelfReferences,
+        releases: Releases,
         config: Callable[[], Config],
         plan: Callable[[], Plan],
         troubles: Troubles,
@@ -68,6 +78,7 @@ class Monitoring:
             store: the home's database.
             home: the home.
             own: references that models make of their first rows.
+            releases: what each version is watched by.
             config: what is in force.
             plan: the newest.
             troubles: told of what goes wrong again and again.
@@ -77,6 +88,7 @@ class Monitoring:
         self._blocks = blocks
         self._plan = plan
         self._outcomes = outcomes
+        self._releases = releases
         self._counting = ThreadPoolExecutor(1, "counting")
         self._panes = PaneStore(home)
         self._sketches = Sketches(arena, self._panes, time.monotonic, time.time)
@@ -93,7 +105,9 @@ class Monitoring:
             lambda: self._sketches.now,
             troubles,
             self._counting,
+            rules_of=releases.rules_of,
         )
+        self.contracts = Contracts(arena, blocks, releases)
         self.settled = False
         """It is known what should run: alarms may be evaluated."""
 
@@ -104,7 +118,10 @@ class Monitoring:
     def _counted(self, candidate: Candidate) -> tuple[Watched | Kept, ...]:
         if candidate.wish is not None:
             return kept(self._blocks, candidate.name, candidate.version, candidate.wish)
-        found = watched(self._blocks, candidate.name, candidate.version, candidate.reference)
+        agreed = self.contracts.take(candidate.name, candidate.version, candidate.agreement)
+        found = watched(
+            self._blocks, candidate.name, candidate.version, candidate.reference, agreed
+        )
         if found and candidate.reference is not None:
             key = layout.sketch_key(candidate.name, candidate.version, found[0].digest)
             self._sketches.watch(key, candidate.reference.profile)
@@ -119,10 +136,15 @@ class Monitoring:
             ("the ledger", self._outcomes.look),
         )
 
-    def operations(self) -> tuple[Operation, ...]:
-        """What can be asked through the control port."""
+    def operations(self, follow: release_operations.Follow) -> tuple[Operation, ...]:
+        """What can be asked through the control port.
+
+        Args:
+            follow: brings the workers to what a model is watched by now.
+        """
         return (
-            *drift_operations.operations(self._drift, self._counting),
+            *release_operations.operations(self._releases, self.contracts, self._plan, follow),
+            *drift_operations.operations(self._drift, self._counting, self._breaches),
             *alert_operations.operations(self.alerting, self._alarms, self.deliveries),
             *outcome_operations.operations(self._outcomes),
         )
@@ -165,6 +187,10 @@ class Monitoring:
         if self.settled:
             held = self._plan().held
             await self.alerting.look({(one.name, one.version) for one in held})
+
+    def _breaches(self, model: str, version: int) -> dict[str, Any] | None:
+        found = self.contracts.of_version(self._plan(), model, version)
+        return None if found is None else found.as_json()
 
     def _series(self) -> tuple[Series, ...]:
         """Those that deployments count into by the newest plan."""

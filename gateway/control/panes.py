@@ -36,7 +36,9 @@ log = logging.getLogger("penstock.control")
 
 FILE: Final = "monitor.db"
 _SCHEMA: Final = 1
-_BUSY_S: Final = 5.0
+# Nobody else writes here. Whoever locks it all the same costs panes: meanwhile nothing is counted,
+# and no alarm looked at.
+_BUSY_S: Final = 1.0
 _LEVEL: Final = 1  # of zlib: most bytes are zeros, and nobody waits for the rest
 _IN_MEMORY_S: Final = {tier.length_s: tier.kept * tier.length_s for tier in TIERS}
 _KEPT_S: Final = _IN_MEMORY_S | {HOUR_S: seasons.KEPT_S}
@@ -70,6 +72,7 @@ class PaneStore:
         self._path = home / FILE
         self._complained = False
         self._connection: sqlite3.Connection | None = None
+        self._place: tuple[int, int] | None = None  # device and number of the file that is open
         self.lost = 0
         self._lock = threading.RLock()
         self._open()
@@ -163,6 +166,10 @@ class PaneStore:
     def _save(
         self, rows: Sequence[Any], stood: Sequence[Any], numbers: Sequence[Any], now: float
     ) -> None:
+        if self._connection is not None and _place(self._path) != self._place:
+            # SQLite goes on with a file that was removed, and what it writes there is lost.
+            self._complain("%s: it is gone: a new history begins", self._path)
+            self._close()
         if self._connection is None:
             self._open()
         if self._connection is None:
@@ -181,19 +188,24 @@ class PaneStore:
             self.lost += len(rows)
             self._complain("%s: history is not kept: %s", self._path, error)
             self._close()  # the file may be gone from under it
+            if not isinstance(error, sqlite3.OperationalError):  # that is, of locks and disks
+                self._put_aside()
 
     def forget(self, series: Iterable[str]) -> None:
         """Deletes all panes of these series."""
+        with self._lock:
+            self._forget([(one,) for one in series])
+
+    def _forget(self, series: Sequence[tuple[str]]) -> None:
         if self._connection is not None:
             with contextlib.suppress(sqlite3.Error), self._connection:
                 for table in ("panes", "bases", "learnt"):
-                    self._connection.executemany(
-                        f"DELETE FROM {table} WHERE series = ?", [(one,) for one in series]
-                    )
+                    self._connection.executemany(f"DELETE FROM {table} WHERE series = ?", series)
 
     def close(self) -> None:
-        """Closes the file."""
-        self._close()
+        """Closes the file, once nobody is in the middle of something."""
+        with self._lock:
+            self._close()
 
     # ---- the file -------------------------------------------------------------------------------
 
@@ -204,11 +216,17 @@ class PaneStore:
             self._complain("%s: history is not kept: %s", self._path, error)
         except (sqlite3.DatabaseError, OSError) as error:
             self._complain("%s: put aside, a new history begins: %s", self._path, error)
+            self._put_aside()
             with contextlib.suppress(OSError, sqlite3.Error):
-                os.replace(self._path, self._path.with_suffix(".damaged"))
-                for beside in ("-wal", "-shm"):  # of the damaged one
-                    Path(f"{self._path}{beside}").unlink(missing_ok=True)
                 self._connection = _opened(self._path)
+        self._place = _place(self._path)
+
+    def _put_aside(self) -> None:
+        """Makes room for a new file in the place of a damaged one."""
+        with contextlib.suppress(OSError):
+            os.replace(self._path, self._path.with_suffix(".damaged"))
+            for beside in ("-wal", "-shm"):
+                Path(f"{self._path}{beside}").unlink(missing_ok=True)
 
     def _close(self) -> None:
         if self._connection is not None:
@@ -220,6 +238,15 @@ class PaneStore:
         if not self._complained:
             log.error(text, *about)
         self._complained = True
+
+
+def _place(path: Path) -> tuple[int, int] | None:
+    """Which file lies there now."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _opened(path: Path) -> sqlite3.Connection:

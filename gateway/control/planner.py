@@ -332,9 +332,16 @@ class Planner:
         plan = self.memory.plan
         if plan.number != self._told and self._publisher.followed(plan.number):
             self._told = plan.number
+            # What is still to be tried out has its blocks already, and no plan that names them.
+            coming = [self._watched.get(held_id, ()) for held_id in self._coming]
             self._want(
                 known(self._desired) | {(held.name, held.version) for held in plan.held},
-                {one.block for watched in plan.watched.values() for one in watched},
+                {
+                    block
+                    for watched in (*plan.watched.values(), *coming)
+                    for one in watched
+                    for block in one.blocks
+                },
             )
 
     async def _until(self, done: Callable[[], bool]) -> None:

@@ -15,7 +15,6 @@ import ssl
 from collections.abc import Mapping
 from pathlib import Path
 
-from gateway.config import Config
 from gateway.control.recorder import Note
 from gateway.control.replacing import replace
 from gateway.tls import Certificates
@@ -26,28 +25,17 @@ log = logging.getLogger("penstock.control")
 class PortCertificates:
     """Those of the ports that have any."""
 
-    def __init__(self, config: Config, run: Path, note: Note) -> None:
-        """Loads the files.
+    def __init__(self, ports: Mapping[str, Certificates], run: Path, note: Note) -> None:
+        """Writes down what is shown.
 
         Args:
-            config: names them.
+            ports: the certificates, by `data` and `control`.
             run: folder for what clients are shown.
             note: is told when new ones take over.
-
-        Raises:
-            ConfigInvalid: they cannot serve.
         """
-        sections = (
-            ("data", "server.tls", config.server.tls),
-            ("control", "control.tls", config.control.tls),
-        )
+        self._ports = ports
         self._run = run
         self._note = note
-        self._ports = {
-            port: Certificates(settings, place)
-            for port, place, settings in sections
-            if settings is not None
-        }
         for port, found in self._ports.items():
             self._keep(port, found.shown)
 

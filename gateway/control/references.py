@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from gateway.config import Config
+from gateway.contracts.values import Contract
 from gateway.control.blocks import Blocks
-from gateway.errors import ArenaFull, GatewayError, ModelRefused
+from gateway.errors import ArenaFull, GatewayError, ModelRefused, ProfileInvalid
 from gateway.models import content
 from gateway.models.onnx_file import OnnxFile
 from gateway.models.signature import signature
 from gateway.monitor import layout
-from gateway.plan import Kept, Watched
+from gateway.plan import Agreed, Kept, Watched
 from gateway.profiles import beside, document, first_rows
 from gateway.profiles.live import block_words
 from gateway.profiles.names import by_input, feature_names
@@ -45,6 +46,23 @@ class Reference:
     digest: str
     profile: Profile
     words: int
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """A contract as it was read, and what becomes of what breaks it.
+
+    Attributes:
+        path: its file.
+        digest: of the contract.
+        contract: itself.
+        policy: `observe`, `warn` or `reject`.
+    """
+
+    path: Path
+    digest: str
+    contract: Contract
+    policy: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +104,23 @@ class References:
 
 def _reference(path: Path) -> Reference | None:
     try:
+        if not path.is_file():  # to open a pipe may take for ever, and keeps all models waiting
+            raise ProfileInvalid(f"{path}: expected a file")
         profile = beside.load(path)
         return Reference(path, document.digest(profile), profile, block_words(profile))
     except (GatewayError, ValueError) as error:
         log.error("%s: its model is not watched: %s", path.name, error)
-        return None
+    except Exception:  # whatever a file holds, no model goes unserved because of it
+        log.exception("%s: its model is not watched", path)
+    return None
 
 
 def watched(
-    blocks: Blocks, name: str, version: int, reference: Reference | None
+    blocks: Blocks,
+    name: str,
+    version: int,
+    reference: Reference | None,
+    agreed: Agreed | None = None,
 ) -> tuple[Watched, ...]:
     """What a version is counted into, with a block for it; nothing where there is no room."""
     if reference is None:
@@ -105,7 +131,7 @@ def watched(
     except GatewayError as error:
         log.error("model '%s' version %d is not watched: %s", name, version, error)
         return ()
-    return (Watched(reference.digest, str(reference.path), block),)
+    return (Watched(reference.digest, str(reference.path), block, agreed),)
 
 
 def kept(blocks: Blocks, name: str, version: int, wish: Wish) -> tuple[Kept, ...]:

@@ -12,7 +12,6 @@ it is asked for, because answers and logs name versions by it.
 from __future__ import annotations
 
 import sqlite3
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,7 +43,6 @@ from gateway.models.package import Package
 from gateway.models.signature import signature
 from gateway.names import MAX_VERSION, check_alias, check_name
 from gateway.profiles import beside, document
-from gateway.profiles.fit import check_fit
 from gateway.profiles.values import Profile
 
 
@@ -168,14 +166,14 @@ class Registry:
             ProfileInvalid: the profile is of another model.
             StoreFailed: the home cannot be written.
         """
+        # Only here: a command that meets no profile need not wait for kernels to be imported.
+        from gateway.profiles.fit import check_fit
+
         found = self.resolve(name, version)
         onnx = onnx_file.inspect(found.folder, found.file)
         check_fit(profile, signature(onnx, found.declared, max_batch_size=1))
-        with tempfile.TemporaryDirectory(prefix="penstock-") as aside:
-            file = Path(aside) / beside.FILE
-            beside.save(profile, file)
-            with self._blobs.incoming([(beside.FILE, file)], _silent) as incoming:
-                self._attach(name, version, profile, incoming)
+        with self._blobs.incoming_text(beside.FILE, document.text(profile)) as incoming:
+            self._attach(name, version, profile, incoming)
         self._collect()
         return self.resolve(name, version)
 
@@ -373,7 +371,7 @@ class Registry:
 
     def _delete(self, db: sqlite3.Connection, version: Version) -> None:
         key = (version.model, version.version)
-        for table in ("versions", "self_references"):
+        for table in ("versions", "self_references", "monitoring_releases"):
             db.execute(f"DELETE FROM {table} WHERE model = ? AND version = ?", key)
         before = {
             "digest": version.digest,
@@ -383,21 +381,7 @@ class Registry:
         self._note(db, "remove", f"{version.model}/{version.version}", before, None)
 
     def _collect(self) -> None:
-        """Lets go of folders that no version names, nor any version's profile.
-
-        In a transaction of its own, after the removal is certain: a folder that goes too early is
-        lost, one that a crash leaves behind is found by the next collection. Nobody else places a
-        folder meanwhile, since that too is done under the write lock.
-        """
-        with self._store.write() as db:
-            db.execute(
-                "DELETE FROM folders WHERE digest NOT IN"
-                " (SELECT digest FROM versions UNION SELECT folder FROM profiles"
-                " UNION SELECT folder FROM self_references WHERE folder IS NOT NULL)"
-            )
-            kept = {row["digest"] for row in db.execute("SELECT digest FROM folders")}
-            self._blobs.discard_all_but(kept)
-        self._blobs.empty_trash()
+        collect(self._store, self._blobs)
 
     def _note(
         self,
@@ -408,6 +392,26 @@ class Registry:
         after: Mapping[str, object] | None,
     ) -> None:
         note_change(db, self._actor, action, subject, before, after, self._now())
+
+
+def collect(store: Store, blobs: Blobs) -> None:
+    """Lets go of folders that no version names, nor a profile or monitoring release of one.
+
+    In a transaction of its own, after the removal is certain: a folder that goes too early is lost,
+    one that a crash leaves behind is found by the next collection. Nobody else places a folder
+    meanwhile, since that too is done under the write lock.
+    """
+    with store.write() as db:
+        db.execute(
+            "DELETE FROM folders WHERE digest NOT IN"
+            " (SELECT digest FROM versions UNION SELECT folder FROM profiles"
+            " UNION SELECT folder FROM self_references WHERE folder IS NOT NULL"
+            " UNION SELECT profile_folder FROM monitoring_releases"
+            " UNION SELECT contract_folder FROM monitoring_releases)"
+        )
+        kept = {row["digest"] for row in db.execute("SELECT digest FROM folders")}
+        blobs.discard_all_but(kept)
+    blobs.empty_trash()
 
 
 def keep_folder(db: sqlite3.Connection, incoming: Incoming) -> None:

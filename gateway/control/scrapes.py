@@ -17,7 +17,7 @@ import onnxruntime as ort
 
 from gateway import __version__
 from gateway.config import Metrics as Settings
-from gateway.control import drift_metrics, views
+from gateway.control import contract_metrics, drift_metrics, views
 from gateway.control.gauges import Reading
 from gateway.control.key_usage import Usage
 from gateway.control.links import Links
@@ -116,4 +116,7 @@ class Scrapes:
         self, info: Info, reading: Reading, settings: Settings, accept: str, triton: bool
     ) -> tuple[bytes, str]:
         drift = drift_metrics.families(reading.evaluated, settings, reading.took_s)
-        return self._metrics.render(dataclasses.replace(info, drift=drift), accept, triton)
+        broken = self._monitoring.contracts.breaches(self._plan())
+        contracts = contract_metrics.families(broken, settings.max_features)
+        info = dataclasses.replace(info, drift=drift, contracts=contracts)
+        return self._metrics.render(info, accept, triton)

@@ -9,7 +9,6 @@ before it and leaves it alone.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -114,43 +113,40 @@ class SelfReferences:
             StoreFailed: the home cannot be written.
         """
         key = (known.model, known.version)
-        with tempfile.TemporaryDirectory(prefix="penstock-") as aside:
-            file = Path(aside) / beside.FILE
-            beside.save(profile, file)
-            with (
-                self._blobs.incoming([(beside.FILE, file)], _silent) as incoming,
-                self._store.write() as db,
-            ):
-                before = db.execute(
-                    "SELECT * FROM self_references WHERE model = ? AND version = ?", key
-                ).fetchone()
-                if before is not None and before["resets"] != known.resets:
-                    return False
-                digest = document.digest(profile)
-                self._blobs.place(incoming)
-                keep_folder(db, incoming)
-                db.execute(
-                    "INSERT OR REPLACE INTO self_references VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    (
-                        *key,
-                        known.content,
-                        known.resets,
-                        digest,
-                        incoming.digest,
-                        profile.rows,
-                        self._now(),
-                    ),
-                )
-                old = before and before["profile"]
-                note_change(
-                    db,
-                    self._actor,
-                    "profile freeze",
-                    f"{known.model}/{known.version}",
-                    {"digest": old} if old else None,
-                    {"digest": digest, "rows": profile.rows, "content": known.content},
+        with (
+            self._blobs.incoming_text(beside.FILE, document.text(profile)) as incoming,
+            self._store.write() as db,
+        ):
+            before = db.execute(
+                "SELECT * FROM self_references WHERE model = ? AND version = ?", key
+            ).fetchone()
+            if before is not None and before["resets"] != known.resets:
+                return False
+            digest = document.digest(profile)
+            self._blobs.place(incoming)
+            keep_folder(db, incoming)
+            db.execute(
+                "INSERT OR REPLACE INTO self_references VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *key,
+                    known.content,
+                    known.resets,
+                    digest,
+                    incoming.digest,
+                    profile.rows,
                     self._now(),
-                )
+                ),
+            )
+            old = before and before["profile"]
+            note_change(
+                db,
+                self._actor,
+                "profile freeze",
+                f"{known.model}/{known.version}",
+                {"digest": old} if old else None,
+                {"digest": digest, "rows": profile.rows, "content": known.content},
+                self._now(),
+            )
         return True
 
     def reset(self, name: str, version: int) -> SelfReference:
@@ -195,7 +191,3 @@ class SelfReferences:
             row["rows"],
             row["frozen_at"],
         )
-
-
-def _silent(done: int, total: int) -> None:
-    """Progress that nobody watches."""

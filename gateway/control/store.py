@@ -35,6 +35,8 @@ HALF_RESTORED = Path(".restoring") / "placing"
 BUSY_TIMEOUT_S = 10.0
 # Between attempts where SQLite does not wait by itself.
 BUSY_RETRY_S = 0.01
+# Longer than a transaction that waits for another one takes, and its own.
+CLOSING_S = 2 * BUSY_TIMEOUT_S
 
 _REASONS = {
     "SQLITE_BUSY": "another process has kept it locked for too long",
@@ -60,6 +62,9 @@ class Store:
         # A connection serves one thread at a time, so each thread has its own.
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
+        self._turn = threading.Condition()  # of what follows, which all threads change
+        self._users = 0
+        self._closed = False
 
     @classmethod
     def open(cls, home: Path) -> Store:
@@ -90,10 +95,19 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Closes the database; the last process to close it folds the write-ahead log in."""
+        """Closes the database; the last process to close it folds the write-ahead log in.
+
+        Waits for threads that are in the middle of something: SQLite crashes the process where a
+        connection is closed under its user. Whoever comes later is refused.
+        """
+        with self._turn:
+            self._closed = True
+            idle = self._turn.wait_for(lambda: not self._users, CLOSING_S)
+        if not idle:
+            log.error("%s: still in use; it is closed with the process", self.path)
+            return
         while self._connections:
             self._connections.pop().close()
-        self._local = threading.local()
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
@@ -104,12 +118,13 @@ class Store:
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """One change, whole or not at all; other writers wait."""
-        with self._transaction("BEGIN IMMEDIATE") as connection:
-            lost = self._head_is_lost()
-            if lost:
-                audit.note_missing_head(connection)
-            yield connection
-        self._keep_head(chain.BEGINNING if lost else None)
+        with self._in_use():
+            with self._transaction("BEGIN IMMEDIATE") as connection:
+                lost = self._head_is_lost()
+                if lost:
+                    audit.note_missing_head(connection)
+                yield connection
+            self._keep_head(chain.BEGINNING if lost else None)
 
     def generation(self) -> int:
         """Grows with every change: who remembers it sees whether something happened."""
@@ -295,9 +310,33 @@ class Store:
             raise StoreFailed(f"{self.home / chain.FILE}: {error.strerror}") from error
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _in_use(self) -> Iterator[None]:
+        """Keeps `close` waiting; what a thread begins in here is part of the same.
+
+        Raises:
+            StoreFailed: it is closed already.
+        """
+        if getattr(self._local, "inside", False):
+            yield
+            return
+        with self._turn:
+            if self._closed:
+                raise StoreFailed(f"{self.path}: it has been closed")
+            self._users += 1
+        self._local.inside = True
         try:
             yield
+        finally:
+            self._local.inside = False
+            with self._turn:
+                self._users -= 1
+                self._turn.notify_all()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            with self._in_use():
+                yield
         except sqlite3.Error as error:
             # Extended names such as SQLITE_IOERR_WRITE begin with the plain one.
             name = getattr(error, "sqlite_errorname", "") or ""

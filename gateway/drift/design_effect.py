@@ -1,6 +1,6 @@
-"""How much live rows depend on each other, learnt pane by pane.
+"""How much live rows depend on each other, learnt second by second.
 
-Knows a baseline's groups and the counts of each pane. Knows nothing of verdicts.
+Knows a baseline's groups and the counts of each second. Knows nothing of verdicts.
 
 What was learnt outlives a restart; the batch that each scale is filling does not, so that no
 difference is taken between rows before a pause and after it.
@@ -20,9 +20,9 @@ from kernels import dependence
 
 @dataclass(slots=True)
 class DesignEffect:
-    """What the panes so far tell about dependence. About 2.8 kB a column; one owner, no locks."""
+    """What the seconds so far tell about dependence. About 2.8 kB a column; one owner, no locks."""
 
-    panes: int
+    ticks: int
     filling: Counts
     """(SCALES, columns, GROUPS) counts of the batch that each scale is filling."""
     previous: Counts
@@ -37,7 +37,7 @@ class DesignEffect:
         """Nothing has been seen yet."""
         shape = (dependence.SCALES, columns)
         return cls(
-            panes=0,
+            ticks=0,
             filling=np.zeros((*shape, GROUPS), np.int64),
             previous=np.zeros((*shape, GROUPS), np.int64),
             sums=np.zeros((*shape, dependence.READINGS)),
@@ -59,12 +59,12 @@ class DesignEffect:
         """(SCALES * columns * (READINGS + 1),) a copy of what is worth keeping: 560 B a column."""
         return np.concatenate([self.sums.ravel(), self.pairs.ravel()])
 
-    def add(self, baseline: Baseline, pane: Counts) -> None:
-        """Takes the counts of one pane, (columns, width), an empty one as well."""
-        self.panes += 1
+    def add(self, baseline: Baseline, counts: Counts) -> None:
+        """Takes the counts of one second, (columns, width), an empty one as well."""
+        self.ticks += 1
         dependence.tick(
-            self.panes,
-            joined(pane, baseline.group_of),
+            self.ticks,
+            joined(counts, baseline.group_of),
             baseline.groups,
             baseline.shares,
             baseline.scores,
@@ -75,7 +75,7 @@ class DesignEffect:
         )
 
     def estimate(self, rules: Rules = DEFAULT) -> Floats:
-        """(columns,) design effects, >= 1; NaN while too little was seen: 17 panes with rows."""
+        """(columns,) design effects, >= 1; NaN while too little was seen: 17 seconds with rows."""
         out = np.empty(self.pairs.shape[1])
         dependence.estimate(
             self.sums, self.pairs, rules.min_pairs, rules.min_batch, rules.caution, out

@@ -33,14 +33,17 @@ class Figures:
         counts: (columns, width) of the bins.
         psi, psi_null_p95: and what PSI stays below in 95 of 100 windows without drift.
         ks, ks_bound, ks_p_value: from bins; the values' own distance lies between the first two.
-        js, hellinger, l_infinity: distances of the shares.
-        wasserstein: in reference standard deviations.
+        kl: of the live rows from the reference.
+        js, hellinger, total_variation, l_infinity: distances of the shares.
+        wasserstein, wasserstein_error: in reference standard deviations; the values' own differs by
+            the error at most.
         chi2, chi2_p_value: two samples against each other.
         mean, std, min, max: of finite values.
         quantiles: (columns, QUANTILES), within a bin of the true ones.
         missing_ratio: NaN and null.
         below_ratio, above_ratio: outside the reference's range.
         infinite_ratio, wrong_type_ratio, unseen_ratio: of all values.
+        effect_floor: one number, the distance that it takes to call something drift.
         judgement: evidence and verdicts.
     """
 
@@ -48,13 +51,16 @@ class Figures:
     counts: Counts
     psi: Floats
     psi_null_p95: Floats
+    kl: Floats
     ks: Floats
     ks_bound: Floats
     ks_p_value: Floats
     js: Floats
     hellinger: Floats
+    total_variation: Floats
     l_infinity: Floats
     wasserstein: Floats
+    wasserstein_error: Floats
     chi2: Floats
     chi2_p_value: Floats
     mean: Floats
@@ -68,6 +74,7 @@ class Figures:
     infinite_ratio: Floats
     wrong_type_ratio: Floats
     unseen_ratio: Floats
+    effect_floor: float
     judgement: Judgement
 
 
@@ -108,18 +115,22 @@ def figures(
         spread = moments[:, panes.SUM_SQ] / finite - offset**2
         shares = specials / rows[:, np.newaxis]
     some = finite > 0
+    far, error = _wasserstein(reference, live, specials, moments)
     return Figures(
         rows=rows,
         counts=live,
         psi=apart.psi,
         psi_null_p95=psi_null_quantile(base.counts.sum(axis=1), binned, base.bins),
+        kl=apart.kl,
         ks=ks.low * order,
         ks_bound=ks.high * order,
         ks_p_value=ks.p_value * order,
         js=apart.js_distance,
         hellinger=apart.hellinger,
+        total_variation=apart.total_variation,
         l_infinity=apart.l_infinity,
-        wasserstein=_wasserstein(reference, live, specials, moments) * order,
+        wasserstein=far * order,
+        wasserstein_error=error * order,
         chi2=chi2.statistic,
         chi2_p_value=chi2.p_value,
         mean=reference.centres + offset,
@@ -134,14 +145,17 @@ def figures(
         infinite_ratio=shares[:, words.POS_INF] + shares[:, words.NEG_INF],
         wrong_type_ratio=shares[:, words.WRONG_TYPE],
         unseen_ratio=shares[:, words.UNSEEN],
+        effect_floor=rules.ks_floor,
         judgement=judge_columns(reference, vector, effects, rules),
     )
 
 
-def _wasserstein(reference: Reference, live: Counts, specials: Counts, moments: Moments) -> Floats:
-    """In standard deviations of the reference; NaN where that has none, or where it is 0."""
+def _wasserstein(
+    reference: Reference, live: Counts, specials: Counts, moments: Moments
+) -> tuple[Floats, Floats]:
+    """W1 and its error in the reference's standard deviations; NaN where that has none, or is 0."""
     extremes = moments[:, [panes.MIN, panes.MAX]]
-    distance = ordered.wasserstein(
+    found = ordered.wasserstein(
         reference.baseline.counts,
         live,
         reference.baseline.bins,
@@ -149,6 +163,7 @@ def _wasserstein(reference: Reference, live: Counts, specials: Counts, moments: 
         specials[:, words.BELOW].astype(float),
         specials[:, words.ABOVE].astype(float),
         np.where(np.isfinite(extremes), extremes, np.nan),
-    ).distance
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(reference.std > 0, distance / reference.std, np.nan)
+    )
+    unit = np.where(reference.std > 0, reference.std, np.nan)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        return found.distance / unit, found.error / unit

@@ -148,7 +148,7 @@ class History:
         panes: list[Pane] = []
         found = int(self._counts[self._rows_word])
         first = self._start
-        for pane in reversed(list(self._cover(self.oldest_s))):
+        for pane in self._newest():
             if found >= rows:
                 break
             found += int(pane.counts[self._rows_word])
@@ -163,12 +163,6 @@ class History:
             ValueError: no tier has panes of this length.
         """
         return list(self._tiers[_place(length_s)].values())
-
-    @property
-    def oldest_s(self) -> int:
-        """Where the oldest pane begins."""
-        starts = (next(iter(tier), self._start) for tier in self._tiers)
-        return min(*starts, self._start)
 
     @property
     def nbytes(self) -> int:
@@ -222,6 +216,24 @@ class History:
                 pane = next(t[start] for t in reversed(self._tiers) if start in t)
                 yield pane
                 at = pane.end_s
+
+    def _newest(self) -> Iterator[Pane]:
+        """Closed panes from the newest on, each stretch once, as short as it is kept whole.
+
+        Longer ones would put many more rows into a look back than it asks for.
+        """
+        end = self._start
+        for place, tier in enumerate(TIERS):
+            first = 0
+            if place + 1 < len(TIERS):
+                # One less than are kept here: after a restart there may be one less.
+                oldest = (int(self._now) // tier.length_s - tier.kept + 1) * tier.length_s
+                longer = TIERS[place + 1].length_s
+                first = -(-oldest // longer) * longer
+            for pane in reversed(self._tiers[place].values()):
+                if first <= pane.start_s and pane.end_s <= end:
+                    yield pane
+            end = min(end, first)
 
     def _sum(self, first: int, panes: list[Pane]) -> Window:
         counts, moments = merged(panes, self._words, self._columns)

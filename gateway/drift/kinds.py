@@ -1,9 +1,13 @@
-"""Values that are missing or of no kind that was expected, judged as the others are.
+"""Values that are missing, of no kind that was expected or out of range, judged as the others are.
 
 Knows a reference, counts and the rules. A column of which half is NaN looks as ever by its other
-half: what is in no bin is in none of the figures over bins. So each column is judged twice, over
-its bins, and over three kinds of values: in a bin, missing (NaN, null), and other (infinite, wrong
-type, unseen category); and what is more alarming stands.
+half: what is in no bin is in none of the figures over bins. And bins at the ends are open: where
+the reference is constant, or has a few values only, what lies beyond them falls into a bin that was
+as full before. So each column is judged three times, and what is most alarming stands:
+
+    bins      as the distribution of its values
+    ranges    values within the reference's range, below it, above it: dependent as its values are
+    kinds     values in a bin, missing (NaN, null), other (infinite, wrong type, unseen category)
 """
 
 from __future__ import annotations
@@ -64,15 +68,21 @@ class Effects:
 def judge_columns(
     reference: Reference, vector: Counts, effects: Effects, rules: Rules = DEFAULT
 ) -> Judgement:
-    """Holds what was counted, (words,), against its reference: of both judgements the worse."""
+    """Holds what was counted, (words,), against its reference: of three judgements the worst."""
     values = judge(reference.baseline, reference.bins_of(vector), effects.values, rules)
+    ranges = judge(reference.ranges, reference.ranges_of(vector), effects.values, rules)
     kinds = judge(reference.kinds, reference.kinds_of(vector), effects.kinds, rules)
-    worse = _ranks(kinds) > _ranks(values)
+    return _worse(_worse(values, ranges), kinds)
+
+
+def _worse(one: Judgement, other: Judgement) -> Judgement:
+    """By column what is more alarming; of equals the first."""
+    worse = _ranks(other) > _ranks(one)
     return Judgement(
-        values.rows,
-        np.where(worse, kinds.log10_e, values.log10_e),
-        np.where(worse, kinds.distance, values.distance),
-        np.where(worse, kinds.verdicts, values.verdicts),
+        one.rows,
+        np.where(worse, other.log10_e, one.log10_e),
+        np.where(worse, other.distance, one.distance),
+        np.where(worse, other.verdicts, one.verdicts),
     )
 
 

@@ -55,7 +55,9 @@ def no_moments(columns: int) -> Moments:
 
 def add_moments(into: Moments, more: Moments) -> None:
     """Adds `more` to `into`, in place."""
-    into[:, :MIN] += more[:, :MIN]
+    # Sums that passed what a double holds, on either side, are none together.
+    with np.errstate(invalid="ignore"):
+        into[:, :MIN] += more[:, :MIN]
     np.minimum(into[:, MIN], more[:, MIN], out=into[:, MIN])
     np.maximum(into[:, MAX], more[:, MAX], out=into[:, MAX])
 

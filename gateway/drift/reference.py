@@ -44,6 +44,7 @@ class Reference:
         columns: with the frame of each.
         baseline: counts of its bins, ready to be judged against.
         kinds: counts of values in bins, missing ones and others, ready to be judged against.
+        ranges: the same of values within the reference's range, below and above it.
         edges: (columns, width + 1) from minimum to maximum; zeros for categories.
         std: (columns,) NaN where there is none.
         centres: (columns,) what live sums are of: value - centre.
@@ -57,6 +58,7 @@ class Reference:
     columns: tuple[tuple[Frame, Column], ...]
     baseline: Baseline
     kinds: Baseline
+    ranges: Baseline
     edges: Floats
     std: Floats
     centres: Floats
@@ -87,6 +89,7 @@ class Reference:
                 ends = (column.moments.min, *column.edges, column.moments.max)
                 edges[place, : len(ends)] = np.maximum.accumulate(np.array(ends, np.float64))
         kinds = [(c.counts.sum(), c.missing, c.specials.total - c.missing) for _, c in columns]
+        ranges = [(c.counts.sum(), 0, 0) for _, c in columns]
         numeric = np.array([_has_axis(column) for _, column in columns], bool)
         bins = np.array([column.bins for _, column in columns], np.int64)
         return cls(
@@ -94,12 +97,8 @@ class Reference:
             rows=profile.rows,
             columns=columns,
             baseline=Baseline.of(counts, bins, numeric, own=profile.self_referenced),
-            kinds=Baseline.of(
-                np.array(kinds, np.int64).reshape(many, 3),
-                np.full(many, 3),
-                np.zeros(many, bool),
-                own=profile.self_referenced,
-            ),
+            kinds=_of_three(np.array(kinds, np.int64).reshape(many, 3), profile.self_referenced),
+            ranges=_of_three(np.array(ranges, np.int64).reshape(many, 3), profile.self_referenced),
             edges=edges,
             std=np.array([_or_nan(column.moments.std) for _, column in columns], float),
             centres=np.array([column.centre for _, column in columns], float),
@@ -120,7 +119,13 @@ class Reference:
         Args:
             effect: (columns,) as estimated; NaN where not known.
         """
-        return replace(self, baseline=self.baseline.with_effect(effect)) if self.live else self
+        if not self.live:
+            return self
+        return replace(
+            self,
+            baseline=self.baseline.with_effect(effect),
+            ranges=self.ranges.with_effect(effect),
+        )
 
     def rolled(self, vector: Counts, rows: int) -> Reference:
         """The same edges with the counts of earlier live traffic in the place of the profile's.
@@ -132,9 +137,10 @@ class Reference:
         before = self.baseline
         counts = self.bins_of(vector)
         rolled = Baseline.of(counts, before.bins, before.ordered, own=True)
-        kinds = Baseline.of(self.kinds_of(vector), self.kinds.bins, self.kinds.ordered, own=True)
+        kinds = _of_three(self.kinds_of(vector), own=True)
+        ranges = _of_three(self.ranges_of(vector), own=True)
         exact = tuple(replace(one, counts=vector[one.at]) for one in self.exact)
-        return replace(self, rows=rows, baseline=rolled, kinds=kinds, exact=exact)
+        return replace(self, rows=rows, baseline=rolled, kinds=kinds, ranges=ranges, exact=exact)
 
     def bins_of(self, vector: Counts) -> Counts:
         """(columns, width) live counts of the bins, padded with zeros."""
@@ -152,10 +158,22 @@ class Reference:
         beside = specials.sum(axis=1) - specials[:, words.BELOW] - specials[:, words.ABOVE]
         return np.stack([self.bins_of(vector).sum(axis=1), missing, beside - missing], axis=1)
 
+    def ranges_of(self, vector: Counts) -> Counts:
+        """(columns, 3) live values in bins: within the reference's range, below it, above it."""
+        outside = self.specials_of(vector)[:, [words.BELOW, words.ABOVE]]
+        within = self.bins_of(vector).sum(axis=1) - outside.sum(axis=1)
+        return np.column_stack([within, outside])
+
     def specials_of(self, vector: Counts) -> Counts:
         """(columns, SPECIALS) live values beside the bins, in the order of the kernels' words."""
         found: Counts = vector[self._specials_at]
         return found
+
+
+def _of_three(counts: Counts, own: bool) -> Baseline:
+    """(columns, 3) counts that have no order."""
+    many = len(counts)
+    return Baseline.of(counts, np.full(many, 3), np.zeros(many, bool), own=own)
 
 
 def _has_axis(column: Column) -> bool:

@@ -13,19 +13,22 @@ from typing import Any, Final
 from gateway.drift.figures import QUANTILES, Figures
 from gateway.drift.look_back import Alarm
 from gateway.drift.reference import Reference
-from gateway.drift.verdict import DRIFT, VERDICTS
+from gateway.drift.verdict import DRIFT, overall
 from gateway.profiles.values import FEATURE, OUTPUT, Column
 
 # Fields of a column that are figures by the same name.
 NUMBERS: Final = (
     "psi",
     "psi_null_p95",
+    "kl",
     "ks",
     "ks_bound",
     "ks_p_value",
     "js",
     "hellinger",
+    "total_variation",
     "wasserstein",
+    "wasserstein_error",
     "chi2",
     "chi2_p_value",
     "l_infinity",
@@ -102,6 +105,9 @@ def report(
         "reference_kind": about.kind,
         "reference_weeks": about.weeks,
         "self_referenced": reference.live,
+        "coarse_columns": sum(
+            len(frame.columns) - frame.detailed for frame in reference.profile.frames
+        ),
         "verdict": overall([line["verdict"] for line in features]),
         "drifting_features": drifting,
         "drifting_share": drifting / len(features) if features else 0.0,
@@ -110,11 +116,6 @@ def report(
         "features": features,
         "outputs": [line for role, line in lines if role == OUTPUT],
     }
-
-
-def overall(verdicts: list[str]) -> str:
-    """The most alarming of all: what e-BH lets pass holds for all columns together."""
-    return max(verdicts, key=VERDICTS.index, default=VERDICTS[0])
 
 
 def _column(
@@ -126,6 +127,7 @@ def _column(
         "tensor": frame.tensor,
         "type": column.type if column.kind != "category" else "category",
         "rows": int(found.rows[place]),
+        "reference_rows": int(reference.kinds.counts[place].sum()),
     }
     line.update((name, number(getattr(found, name)[place])) for name in NUMBERS)
     line["quantiles"] = None
@@ -134,6 +136,7 @@ def _column(
         line["quantiles"] = dict(zip(shares, map(number, found.quantiles[place]), strict=True))
     judged = found.judgement
     line["distance"] = number(judged.distance[place])
+    line["effect_floor"] = found.effect_floor
     line["log10_e"] = number(judged.log10_e[place])
     line["verdict"] = str(judged.verdicts[place])
     line["alarm"] = str(alarm.verdicts[place])

@@ -3,8 +3,8 @@
 Knows a baseline, a window's counts and the rules. Knows nothing of how long the window is or where
 it is kept: the same counts always give the same verdict, so there is no state to lose.
 
-    too_few_rows     fewer rows than the rules ask for, no reference, or too few panes so far to
-                     tell how much rows depend on each other
+    too_few_rows     fewer rows than the rules ask for, no reference, or too few seconds with
+                     rows so far to tell how much they depend on each other
     drift            the evidence suffices, however often one looks, and the distance is large
     watch            one of the two: sure but small, or large but not sure yet
     ok               neither
@@ -14,12 +14,13 @@ it is kept: the same counts always give the same verdict, so there is no state t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
-from gateway.drift.baseline import Baseline, Counts, Flags, Floats, joined
+from gateway.drift.baseline import Baseline, Counts, Floats, joined
 from gateway.drift.rules import DEFAULT, Rules
 from kernels import divergences, evidence, ordered
 
@@ -46,16 +47,10 @@ class Judgement:
     """KS from bins; for categories, which have no order, the largest difference of a share."""
     verdicts: Names
 
-    @property
-    def drifted(self) -> Flags:
-        """Which columns have drifted."""
-        flags: Flags = self.verdicts == DRIFT
-        return flags
 
-    @property
-    def overall(self) -> str:
-        """The most alarming verdict of all columns; `too_few_rows` without one."""
-        return max(map(str, self.verdicts), key=VERDICTS.index, default=TOO_FEW_ROWS)
+def overall(verdicts: Sequence[str]) -> str:
+    """The most alarming of all: what e-BH lets pass holds for all columns together."""
+    return max(verdicts, key=VERDICTS.index, default=TOO_FEW_ROWS)
 
 
 def judge(baseline: Baseline, window: Counts, effect: Floats, rules: Rules = DEFAULT) -> Judgement:

@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
-from gateway.monitor.sketch import Arrays, Slot, Taker, light_rows
+from gateway.monitor.sketch import Arrays, Taker, light_rows
+from gateway.monitor.slot import Slot
 from gateway.profiles import first_rows
 from gateway.profiles.first_rows import END, FRAMES, FULL, HEAD_WORDS, ROWS
 from gateway.profiles.plans import FramePlan, plan_frames

@@ -14,9 +14,9 @@ from typing import Final
 
 from gateway.errors import CODES, GatewayError
 from gateway.profiles.live import SKIPPED_WORD
-from kernels import ring, timing
+from kernels import contracts, ring, timing
 
-VERSION: Final = 7
+VERSION: Final = 8
 
 # -- kinds of block --------------------------------------------------------------------------------
 MODEL: Final = 1
@@ -24,7 +24,8 @@ WORKER: Final = 2
 KEYS: Final = 3
 SKETCH: Final = 4
 FIRST_ROWS: Final = 5
-LEDGER: Final = 6
+CONTRACT: Final = 6
+LEDGER: Final = 7
 
 # -- MODEL: one loaded version of a model ----------------------------------------------------------
 # Requests by result, each counted once, before its answer is written.
@@ -123,6 +124,12 @@ LEDGER_BLOCK: Final = "ledger"
 LEDGER_RECORDS: Final = 131_072
 LEDGER_WORDS: Final = ring.words_for(LEDGER_RECORDS)
 
+# -- CONTRACT: what the inputs of one version break of its contract --------------------------------
+# It has the two words that a sketch has; rows that could not be examined count as skipped.
+CONTRACT_ROWS: Final = 0  # that were examined
+CONTRACT_FIRST: Final = 8  # from here on a word for each column and rule
+CONTRACT_RULES: Final = contracts.RULES
+
 # -- all -----------------------------------------------------------------------------------------
 WORDS: Final = {
     MODEL: MODEL_WORDS,
@@ -136,6 +143,7 @@ GAUGES: Final = {
     SKETCH: (SKETCH_GAUGES, SKETCH_GAUGES_END),
     FIRST_ROWS: (SKETCH_GAUGES, SKETCH_GAUGES_END),
     LEDGER: (SKETCH_GAUGES, SKETCH_GAUGES_END),
+    CONTRACT: (SKETCH_GAUGES, SKETCH_GAUGES_END),
 }
 
 CODE_PLACE: Final = {code: place for place, code in enumerate(CODES)}
@@ -173,6 +181,17 @@ def sketch_of(key: str) -> tuple[str, int, str, str, str]:
     """Name, version, variant, slice and digest from the name of a block of counts."""
     name, version, variant, part, digest = key.rsplit("/", 4)
     return name, int(version), variant, part, digest
+
+
+def contract_key(name: str, version: int, columns: str) -> str:
+    """The name of a block of breaches.
+
+    Args:
+        name: of the model.
+        version: of the model.
+        columns: tells contracts of other columns apart; one whose bounds change counts on.
+    """
+    return f"{name}/{version}/{columns}"
 
 
 def first_rows_key(name: str, version: int, content: str, resets: int) -> str:

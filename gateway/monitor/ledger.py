@@ -20,7 +20,8 @@ import numpy as np
 
 from gateway.monitor import layout
 from gateway.monitor.scores import Reading
-from gateway.monitor.sketch import THREAD_VALUES, Arrays, Slot
+from gateway.monitor.sketch import THREAD_VALUES, Arrays
+from gateway.monitor.slot import Slot
 from gateway.tensors import Array
 from kernels import ring
 

@@ -11,6 +11,7 @@ one frame (at most `SAMPLE_BYTES`), one block of rows, and the names of strings.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 
@@ -230,5 +231,8 @@ def _centre(values: Array) -> float:
     finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
     if not len(finite):
         return 0.0
-    # Halved first, so that the largest doubles do not pass what a double holds.
-    return float(np.mean(finite.astype(np.float64) / 2) * 2)
+    doubles = finite.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = float(np.mean(doubles))
+    # Of the largest doubles the sum may pass what a double holds, when their mean does not.
+    return mean if math.isfinite(mean) else float(np.sum(doubles / len(doubles)))

@@ -50,18 +50,21 @@ class Numbers:
         self._layout = layouts.compile_layout(plans, dtype)
         self._words = np.zeros(self._layout.block_words, np.int64)
         # The kernel's are doubles, which hold no more than 53 bits of a whole number.
-        self._whole: tuple[Array, Array] | None = None
-        self._is_whole = dtype.kind == "i"
+        self._range: tuple[Array, Array] | None = None
+        self._integers = dtype.kind == "i"
+        self._fractions = np.zeros(len(bins), bool)
 
     def add(self, block: Array) -> None:
         """Counts (rows, columns), C-contiguous."""
         columns.count_rows(block, self._words, self._layout.words, _TICK, 0)
-        if self._is_whole and len(block):
+        if not self._integers:
+            self._fractions |= ((np.floor(block) != block) & np.isfinite(block)).any(axis=0)
+        elif len(block):
             low, high = block.min(axis=0), block.max(axis=0)
-            if self._whole is not None:
-                low = np.minimum(low, self._whole[0])
-                high = np.maximum(high, self._whole[1])
-            self._whole = low, high
+            if self._range is not None:
+                low = np.minimum(low, self._range[0])
+                high = np.maximum(high, self._range[1])
+            self._range = low, high
 
     def column(self, place: int, name: str, null: int) -> Column:
         """See `Counter.column`."""
@@ -75,7 +78,9 @@ class Numbers:
             neg_inf=int(words[columns.NEG_INF]),
             unseen=int(words[columns.UNSEEN]),
         )
-        return _column(name, bins, counts, specials, self._moments(place, words))
+        moments = self._moments(place, words)
+        whole = not self._integers and moments.min is not None and not self._fractions[place]
+        return _column(name, bins, counts, specials, moments, bool(whole))
 
     def _moments(self, place: int, words: Array) -> Moments:
         one = columns.MOMENTS + (_TICK & 1) * columns.SET_WORDS
@@ -83,9 +88,9 @@ class Numbers:
         if not count:
             return Moments()
         total, squares, low, high = (float(value) for value in reals)
-        if self._whole is not None:
-            least: float | int = int(self._whole[0][place])
-            most: float | int = int(self._whole[1][place])
+        if self._range is not None:
+            least: float | int = int(self._range[0][place])
+            most: float | int = int(self._range[1][place])
         else:
             least, most = low, high
         if least == most:
@@ -146,7 +151,14 @@ def _plan(bins: Bins, centre: float, dtype: np.dtype[Any]) -> layouts.ColumnPlan
     return layouts.Numeric(bins.edges, 0, 0, centre)
 
 
-def _column(name: str, bins: Bins, counts: Array, specials: Specials, moments: Moments) -> Column:
+def _column(
+    name: str,
+    bins: Bins,
+    counts: Array,
+    specials: Specials,
+    moments: Moments,
+    whole: bool = False,
+) -> Column:
     finer = np.empty(0, np.int64)
     if len(bins.points):
         counts, finer = points.in_bins(counts, bins.points, bins.edges), counts
@@ -160,6 +172,7 @@ def _column(name: str, bins: Bins, counts: Array, specials: Specials, moments: M
         counts,
         specials,
         moments,
+        whole,
         bins.points,
         finer,
     )

@@ -11,9 +11,10 @@ a float32 is written in its own shortest digits.
         "counts": [10, ...], "nan": 0, "null": 0, "pos_inf": 0, "neg_inf": 0, "wrong_type": 0,
         "unseen": 0, "min": 6.981, "max": 28.11, "mean": 14.13, "std": 3.52}, ...]}, ...]}
 
-A category column has `categories` in the place of `edges`, one that is hashed `buckets`. One that
-is counted exactly has `points` and `point_counts`, which releases of schema 1 do not know: only a
-profile with such a column is of schema 2.
+A category column has `categories` in the place of `edges`, one that is hashed `buckets`. Of numbers
+with a point that are all whole, `"whole": true` is said, too. One that is counted exactly has
+`points` and `point_counts`, which releases of schema 1 do not know: only a profile with such a
+column is of schema 2.
 """
 
 from __future__ import annotations
@@ -30,7 +31,6 @@ import orjson
 from gateway.errors import ProfileInvalid
 from gateway.profiles.fields import Fields
 from gateway.profiles.points import MAX_POINTS, in_bins, least
-from gateway.profiles.summaries import KINDS
 from gateway.profiles.values import (
     CATEGORY,
     COUNTED_AS,
@@ -38,6 +38,7 @@ from gateway.profiles.values import (
     NUMERIC,
     OUTPUT,
     STRING,
+    SUMMARIES,
     Column,
     Frame,
     Moments,
@@ -50,6 +51,11 @@ from gateway.tensors import Array
 SCHEMA = 2
 # A thousand times what a model of thirty columns needs.
 MAX_BYTES = 64 << 20
+# A window is a matrix with a line for each column, all as long as the longest: 64 MB of it. That is
+# 8,000 columns, of which one has the thousand categories that are kept of one.
+MAX_CELLS = 8 << 20
+# Sums of counts that double precision still holds exactly.
+MAX_COUNT = 2**53
 _SPECIALS = tuple(field.name for field in fields(Specials))
 _MOMENTS = tuple(field.name for field in fields(Moments))
 _ROLES, _KINDS = (FEATURE, OUTPUT), (NUMERIC, CATEGORY)
@@ -103,7 +109,11 @@ def read(given: bytes | str) -> Profile:
         self_referenced=whole.boolean("self_referenced"),
     )
     whole.no_more()
-    _unique([frame.name for frame in profile.frames], whole, "frames")
+    whole.unique("frames", [frame.name for frame in profile.frames])
+    bins = [column.bins for _, column in profile.columns()]
+    if len(bins) * max(bins, default=0) > MAX_CELLS:
+        wanted = f"columns times bins of the widest up to {MAX_CELLS}"
+        raise whole.fault("frames", wanted, f"{len(bins)} times {max(bins)}")
     return profile
 
 
@@ -149,7 +159,7 @@ def _plain_column(column: Column) -> dict[str, Any]:
     moments = asdict(column.moments)
     if column.type == "float32":
         for key in ("min", "max"):
-            moments[key] = None if moments[key] is None else _short(np.float32(moments[key]))
+            moments[key] = None if moments[key] is None else short(np.float32(moments[key]))
     return {
         "name": column.name,
         "kind": column.kind,
@@ -158,15 +168,16 @@ def _plain_column(column: Column) -> dict[str, Any]:
         "counts": column.counts.tolist(),
         **asdict(column.specials),
         **moments,
+        **({"whole": True} if column.whole else {}),
         **finer,
     }
 
 
 def _numbers(edges: Array) -> list[Any]:
-    return [_short(edge) for edge in edges] if edges.dtype == np.float32 else edges.tolist()
+    return [short(edge) for edge in edges] if edges.dtype == np.float32 else edges.tolist()
 
 
-def _short(value: np.float32) -> float:
+def short(value: np.float32) -> float:
     """The double with the fewest digits that is this float32 again when it is read."""
     short = float(str(value))
     return short if np.float32(short) == value else float(value)
@@ -198,15 +209,17 @@ def _frame(one: Fields) -> Frame:
         columns=tuple(_column(column) for column in one.objects("columns")),
         summary=None
         if summary is None
-        else Summary(summary.choice("kind", KINDS), summary.mapping("parameters")),
+        else Summary(summary.choice("kind", SUMMARIES), summary.mapping("parameters")),
     )
     one.no_more()
     if summary is not None:
         summary.no_more()
-    _unique([column.name for column in frame.columns], one, "columns")
+    one.unique("columns", [column.name for column in frame.columns])
     types = {column.type for column in frame.columns}
     if len(types) > 1:
         raise one.fault("columns", "one type for all", ", ".join(sorted(types)))
+    if summary is None and frame.type != COUNTED_AS[datatype]:
+        raise one.fault("columns", f"type {COUNTED_AS[datatype]} of {datatype}", frame.type)
     return frame
 
 
@@ -238,9 +251,13 @@ def _column(one: Fields) -> Column:
         counts=np.array(counts, np.int64),
         specials=Specials(**{name: one.integer(name) for name in _SPECIALS}),
         moments=_moments(one, type_),
+        whole=one.has("whole") and one.boolean("whole"),
         **_finer(one, kind, type_, edges, counts),
     )
     one.no_more()
+    # Not NumPy's sum, which would wrap around.
+    if (total := sum(counts) + column.specials.total) > MAX_COUNT:
+        raise one.fault("counts", f"at most {MAX_COUNT} values", str(total))
     return column
 
 
@@ -281,23 +298,30 @@ def _categories(one: Fields, type_: str) -> tuple[str | int | bool, ...]:
 
 def _moments(one: Fields, type_: str) -> Moments:
     values: dict[str, Any] = {name: one.number_or_none(name) for name in _MOMENTS}
-    for name in ("min", "max"):
-        if values[name] is not None:
-            if type_ == "int64" and type(values[name]) is not int:
-                raise one.fault(name, "a whole number", repr(values[name]))
-            with np.errstate(over="ignore"):
-                own = np.dtype(type_).type(values[name]).item()
-            if not math.isfinite(own):
-                raise one.fault(name, f"a finite number of {type_}", repr(values[name]))
-            values[name] = own
-    for name in ("mean", "std"):
-        values[name] = None if values[name] is None else float(values[name])
-    return Moments(**values)
+    if type_ == STRING:
+        some = next((name for name in _MOMENTS if values[name] is not None), None)
+        if some is not None:
+            raise one.fault(some, "null for strings", repr(values[some]))
+        return Moments()
+    low, high = (_extreme(one, name, type_, values[name]) for name in ("min", "max"))
+    if (low is None) != (high is None) or (low is not None and low > high):
+        raise one.fault("max", f"at least min, {low}, or null where that is", repr(high))
+    mean, std = (None if values[name] is None else float(values[name]) for name in ("mean", "std"))
+    if std is not None and std < 0:
+        raise one.fault("std", "a number from 0 on", repr(std))
+    return Moments(low, high, mean, std)
 
 
-def _unique(names: list[str], one: Fields, key: str) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise one.fault(key, "each name once", repr(name))
-        seen.add(name)
+def _extreme(one: Fields, key: str, type_: str, value: Any) -> Any:
+    """In the column's own type; None stays None."""
+    if value is None:
+        return None
+    if type_ == "int64":
+        if type(value) is not int or not -(2**63) <= value < 2**63:
+            raise one.fault(key, "a whole number of 64 bits", repr(value))
+        return value
+    with np.errstate(over="ignore"):
+        own = np.dtype(type_).type(value).item()
+    if not math.isfinite(own):
+        raise one.fault(key, f"a finite number of {type_}", repr(value))
+    return own

@@ -7,34 +7,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar, Self
 
-from gateway.errors import ProfileInvalid
+from gateway.errors import GatewayError, ProfileInvalid
 
 _MAX_INT = 2**63 - 1
+# Characters. Names and categories stand in every answer and in some 25 series each at /metrics.
+MAX_TEXT = 2000
 
 
 class Fields:
-    """One object of a document.
+    """One object of a document: of a profile, or of what a subclass says.
 
-    Every method raises `ProfileInvalid`, naming the place, where a field is missing or of another
-    kind; `no_more` where there are fields that nobody read.
+    Every method raises `error`, naming the place, where a field is missing or of another kind;
+    `no_more` where there are fields that nobody read.
 
     Args:
         value: as the JSON parser gave it.
         path: where it stands in the document, for messages; empty for the document itself.
     """
 
+    document: ClassVar[str] = "profile"
+    error: ClassVar[type[GatewayError]] = ProfileInvalid
+
     def __init__(self, value: Any, path: str) -> None:
         self._path = path
         self._read: set[str] = set()
         if not isinstance(value, dict):
-            raise ProfileInvalid(f"profile: {path or 'document'}: expected an object")
+            raise self._error(f"{path or 'document'}: expected an object")
         self._value = value
 
-    def fault(self, key: str, wanted: str, got: str) -> ProfileInvalid:
+    def fault(self, key: str, wanted: str, got: str) -> GatewayError:
         """The error that a field deserves."""
-        return ProfileInvalid(f"profile: {self._at(key)}: expected {wanted}, got {got[:80]}")
+        return self._error(f"{self._at(key)}: expected {wanted}, got {got[:80]}")
 
     def has(self, key: str) -> bool:
         """Whether the field is there."""
@@ -44,13 +49,13 @@ class Fields:
         """Refuses fields that nobody read: a misspelt one must not pass for a default."""
         unknown = sorted(self._value.keys() - self._read)
         if unknown:
-            raise ProfileInvalid(f"profile: {self._at(unknown[0])}: no such field")
+            raise self._error(f"{self._at(unknown[0])}: no such field")
 
     def string(self, key: str) -> str:
         """A text that is not empty."""
         value = self._get(key)
-        if type(value) is not str or not value:
-            raise self.fault(key, "a text", repr(value))
+        if type(value) is not str or not value or len(value) > MAX_TEXT:
+            raise self.fault(key, f"a text of 1 to {MAX_TEXT} characters", repr(value))
         return value
 
     def choice(self, key: str, known: Sequence[str]) -> str:
@@ -90,8 +95,8 @@ class Fields:
         """A list of texts, empty ones among them."""
         values = self._list(key)
         for value in values:
-            if type(value) is not str:
-                raise self.fault(key, "texts", repr(value))
+            if type(value) is not str or len(value) > MAX_TEXT:
+                raise self.fault(key, f"texts of up to {MAX_TEXT} characters", repr(value))
         return values
 
     def whole_or_boolean(self, key: str) -> list[int]:
@@ -110,15 +115,26 @@ class Fields:
             raise self.fault(key, "an object", repr(value))
         return value
 
-    def objects(self, key: str) -> Iterator[Fields]:
+    def objects(self, key: str) -> Iterator[Self]:
         """A list of objects."""
         for place, value in enumerate(self._list(key)):
-            yield Fields(value, self._at(f"{key}[{place}]"))
+            yield type(self)(value, self._at(f"{key}[{place}]"))
 
-    def object_or_none(self, key: str) -> Fields | None:
+    def object_or_none(self, key: str) -> Self | None:
         """An object, or null."""
         value = self._get(key)
-        return None if value is None else Fields(value, self._at(key))
+        return None if value is None else type(self)(value, self._at(key))
+
+    def unique(self, key: str, names: Sequence[str]) -> None:
+        """Refuses a list in which a name stands twice."""
+        seen: set[str] = set()
+        for name in names:
+            if name in seen:
+                raise self.fault(key, "each name once", repr(name))
+            seen.add(name)
+
+    def _error(self, message: str) -> GatewayError:
+        return self.error(f"{self.document}: {message}")
 
     def _at(self, key: str) -> str:
         return f"{self._path}.{key}" if self._path else key
@@ -126,7 +142,7 @@ class Fields:
     def _get(self, key: str) -> Any:
         self._read.add(key)
         if key not in self._value:
-            raise ProfileInvalid(f"profile: {self._at(key)}: missing")
+            raise self._error(f"{self._at(key)}: missing")
         return self._value[key]
 
     def _list(self, key: str) -> list[Any]:

@@ -10,7 +10,16 @@ from collections.abc import Mapping
 
 from gateway.errors import ProfileInvalid
 from gateway.profiles import summaries
-from gateway.profiles.values import COUNTED_AS, FEATURE, Frame, Profile, Summary
+from gateway.profiles.values import (
+    COUNTED_AS,
+    FEATURE,
+    IMAGE,
+    LENGTH,
+    VECTOR,
+    Frame,
+    Profile,
+    Summary,
+)
 from gateway.tensors import Signature, TensorSpec
 
 
@@ -59,13 +68,16 @@ def _check_columns(frame: Frame, where: str, spec: TensorSpec) -> None:
 
 def _check_summary(frame: Frame, summary: Summary, where: str) -> None:
     """The figures must be those that live rows will be summarised to."""
-    if summary.kind == summaries.VECTOR and summary != summaries.vector():
+    if summary.kind == VECTOR and summary != summaries.vector():
         raise ProfileInvalid(f"{where}: its projections are those of another release")
+    if summary.kind == IMAGE and summary.parameters.get("channels") not in summaries.CHANNELS:
+        known = ", ".join(map(str, summaries.CHANNELS))
+        raise ProfileInvalid(f"{where}: expected channels of {known}")
     try:
         wanted = len(summaries.names(summary))
     except (KeyError, TypeError) as error:
         raise ProfileInvalid(f"{where}: summary '{summary.kind}': {error} is missing") from error
-    if summary.kind == summaries.LENGTH:
+    if summary.kind == LENGTH:
         wanted = math.prod(frame.shape[1:])
     if len(frame.columns) != wanted:
         raise ProfileInvalid(f"{where}: expected {wanted} columns, got {len(frame.columns)}")

@@ -7,7 +7,7 @@ All frames of a profile share one block of counts. The first frame counts rows a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from gateway.profiles import summaries
 from gateway.profiles.layout import layouts_of
 from gateway.profiles.plans import values_of
 from gateway.profiles.strings import bucket_of, ids_of
-from gateway.profiles.values import FEATURE, STRING, Column, Frame, Profile
+from gateway.profiles.values import COUNTED_AS, FEATURE, STRING, Frame, Profile
 from gateway.tensors import Array, Signature
 from kernels import columns
 from kernels.columns import NULL_ID, UNSEEN_ID
@@ -47,7 +47,7 @@ class Counted:
     output: bool
     index: int
     matrix: Matrix
-    count: Callable[..., None]
+    count: Callable[..., int]
 
 
 def block_words(profile: Profile) -> int:
@@ -75,19 +75,20 @@ def matrix_of(frame: Frame) -> Matrix:
         summary, datatype = frame.summary, frame.datatype
         return lambda array: summaries.columns(summary, datatype, array)
     if frame.type == STRING:
-        return _Ids(frame.columns)
-    return _Numbers(frame)
+        return Ids([(ids_of(column), column.buckets) for column in frame.columns])
+    return Numbers(frame.datatype, len(frame.columns))
 
 
-class _Numbers:
-    """A tensor whose values are the columns."""
+class Numbers:
+    """A tensor whose values are the columns: a `Matrix`."""
 
-    def __init__(self, frame: Frame) -> None:
-        self._datatype = frame.datatype
-        self._type = frame.matrix_type
-        self._width = len(frame.columns)
+    def __init__(self, datatype: str, width: int) -> None:
+        self._datatype = datatype
+        self._type = np.dtype(COUNTED_AS[datatype])
+        self._width = width
 
     def __call__(self, array: Array) -> Array:
+        """(rows, columns) of the type in which the datatype is compared."""
         # Nearly always it is what the kernel wants already; asking costs less than converting.
         if array.ndim == 2 and array.dtype is self._type and array.flags.c_contiguous:
             return array
@@ -95,14 +96,20 @@ class _Numbers:
         return values.reshape(len(array), self._width)
 
 
-class _Ids:
-    """A tensor of strings: each becomes the id of its category, or of its bucket."""
+class Ids:
+    """A tensor of strings: each becomes the id of its category, or of its bucket. A `Matrix`.
 
-    def __init__(self, frame_columns: tuple[Column, ...]) -> None:
-        self._buckets = [column.buckets for column in frame_columns]
-        self._ids: list[Mapping[Any, int]] = [{**ids_of(c), None: NULL_ID} for c in frame_columns]
+    Args:
+        known: the ids of each column's categories, and into how many buckets it is hashed (0: it
+            is not).
+    """
+
+    def __init__(self, known: Sequence[tuple[Mapping[bytes, int], int]]) -> None:
+        self._buckets = [buckets for _, buckets in known]
+        self._ids: list[Mapping[Any, int]] = [{**ids, None: NULL_ID} for ids, _ in known]
 
     def __call__(self, array: Array) -> Array:
+        """(rows, columns) int32."""
         values = array.reshape(len(array), len(self._ids))
         made = np.empty(values.shape, np.int32)
         for place, (ids, buckets) in enumerate(zip(self._ids, self._buckets, strict=True)):

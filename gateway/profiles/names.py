@@ -20,6 +20,10 @@ FEATURE_NAMES = "feature_names"
 with commas between them."""
 
 
+MAX_NAME = 1000
+"""Characters; with what is put behind them, names stay texts that a profile may hold."""
+
+
 def feature_names(metadata: Mapping[str, str]) -> tuple[str, ...]:
     """The columns' names that an ONNX file brings along; none where it brings none to be read."""
     given = metadata.get(FEATURE_NAMES, "").strip()
@@ -28,7 +32,8 @@ def feature_names(metadata: Mapping[str, str]) -> tuple[str, ...]:
     except orjson.JSONDecodeError:
         return ()
     cleaned = [str(name).strip() for name in names]
-    return tuple(cleaned) if all(cleaned) and len(set(cleaned)) == len(cleaned) else ()
+    usable = all(0 < len(name) <= MAX_NAME for name in cleaned)
+    return tuple(cleaned) if usable and len(set(cleaned)) == len(cleaned) else ()
 
 
 def by_input(own: Sequence[str], configured: Configured, inputs: Sequence[str]) -> Named:

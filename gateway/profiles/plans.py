@@ -20,8 +20,20 @@ from itertools import product
 
 import numpy as np
 
+from gateway.errors import ProfileInvalid
 from gateway.profiles import summaries
-from gateway.profiles.values import COUNTED_AS, FEATURE, OUTPUT, STRING, Frame, Summary
+from gateway.profiles.names import MAX_NAME
+from gateway.profiles.values import (
+    COUNTED_AS,
+    FEATURE,
+    LENGTH,
+    OUTPUT,
+    PROBABILITIES,
+    STRING,
+    TEXTS,
+    Frame,
+    Summary,
+)
 from gateway.tensors import Array, Signature, TensorSpec
 
 # Beyond this many numbers a row, and without names for them, a tensor is taken for an embedding:
@@ -105,7 +117,15 @@ def plan_frames(
         outputs: the same of outputs; they show which are probabilities.
         names: of columns, by input, where somebody gave any.
         categories: names of columns whose whole numbers are names.
+
+    Raises:
+        ProfileInvalid: a name is too long.
     """
+    for name in [name for some in names.values() for name in some if len(name) > MAX_NAME]:
+        raise ProfileInvalid(
+            f"column '{name[:40]}...': expected a name of at most {MAX_NAME} characters, got"
+            f" {len(name)}"
+        )
     plans: list[FramePlan] = []
     for role, specs, arrays in (
         (FEATURE, signature.inputs, inputs),
@@ -148,14 +168,14 @@ def _of_tensor(
             labels=role == OUTPUT and whole,
         )
         if spec.datatype == "BYTES":
-            summary = Summary(summaries.LENGTH)
+            summary = Summary(LENGTH)
             yield _named(spec, role, summary, tuple(f"{name}.bytes" for name in columns), "bytes")
     elif spec.datatype == "BYTES":
-        yield _summarised(spec, role, Summary(summaries.TEXTS), array)
+        yield _summarised(spec, role, Summary(TEXTS), array)
     else:
         yield _summarised(spec, role, summaries.vector(), array)
     if role == OUTPUT and summaries.are_probabilities(spec, array):
-        yield _summarised(spec, role, Summary(summaries.PROBABILITIES), array)
+        yield _summarised(spec, role, Summary(PROBABILITIES), array)
 
 
 def _summarised(spec: TensorSpec, role: str, summary: Summary, array: Array) -> FramePlan:

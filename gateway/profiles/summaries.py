@@ -19,16 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from gateway.profiles.values import Summary
+from gateway.profiles.values import IMAGE, LENGTH, PROBABILITIES, TEXTS, VECTOR, Summary
 from gateway.tensors import Array, TensorSpec
 from kernels import summaries as kernel
 
-IMAGE, VECTOR, PROBABILITIES = "image", "vector", "probabilities"
-LENGTH, TEXTS = "length", "texts"
 CATEGORIES = ("top_class",)
 """Columns of summaries whose numbers are names."""
 
-_CHANNELS = (1, 3, 4)
+CHANNELS = (1, 3, 4)
 # Between which values images lie, as those who train on them scale them.
 _RANGES = ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0))
 # What float16 leaves of a sum of a thousand classes.
@@ -74,7 +72,7 @@ def image_of(spec: TensorSpec, array: Array) -> Summary | None:
     """
     if spec.datatype == "BYTES" or array.ndim != 4 or 0 in array.shape:
         return None
-    axis = next((axis for axis in (1, 3) if array.shape[axis] in _CHANNELS), None)
+    axis = next((axis for axis in (1, 3) if array.shape[axis] in CHANNELS), None)
     if axis is None or min(np.delete(array.shape[1:], axis - 1)) < 4:
         return None
     low, high = _range(spec.datatype, array)
@@ -166,4 +164,3 @@ _NAMES: dict[str, Callable[[Any], tuple[str, ...]]] = {
     LENGTH: lambda _: ("bytes",),
     TEXTS: lambda _: ("strings", "bytes"),
 }
-KINDS = tuple(_NAMES)

@@ -100,6 +100,7 @@ class Column:
         counts: (bins,) int64, how many values of the reference each bin holds.
         specials: values in no bin.
         moments: of finite values; all None for strings.
+        whole: of floating-point numbers: every finite value is a whole one. Not said of others.
         points: (R,) ascending, of `type`: where it is counted exactly (`points`); mostly none.
         point_counts: (2 R + 1,) int64, reference values at these points and in the gaps beside.
     """
@@ -113,6 +114,7 @@ class Column:
     counts: Array
     specials: Specials = Specials()
     moments: Moments = Moments()
+    whole: bool = False
     points: Array = field(default_factory=lambda: np.empty(0, np.int64))
     point_counts: Array = field(default_factory=lambda: np.empty(0, np.int64))
 
@@ -154,12 +156,17 @@ class Column:
         return single and self.specials.total == 0
 
 
+IMAGE, VECTOR, PROBABILITIES = "image", "vector", "probabilities"
+LENGTH, TEXTS = "length", "texts"
+SUMMARIES = (IMAGE, VECTOR, PROBABILITIES, LENGTH, TEXTS)
+
+
 @dataclass(frozen=True, slots=True)
 class Summary:
     """What turns a tensor that is not tabular into columns.
 
     Attributes:
-        kind: `image`, `vector`, `length` or `probabilities`, as `summaries` explains them.
+        kind: one of SUMMARIES, as `summaries` explains them.
         parameters: plain values, by name.
     """
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import http
 import re
 from collections.abc import Iterable, Sequence
+from urllib.parse import quote
 
 import orjson
 
@@ -18,7 +19,9 @@ from gateway.exchange import JSON_TYPE, Header
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 ERROR_CODE = b"penstock-error-code"
+VIOLATIONS = b"penstock-contract-violations"
 INTERNAL_BODY = b'{"error":"internal error"}'
+_PLAIN = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 
@@ -88,6 +91,11 @@ def head(
         parts.append(b"connection: keep-alive\r\n")
     parts.append(b"\r\n")
     return b"".join(parts)
+
+
+def header_text(text: str) -> bytes:
+    """A text as a header carries it: what is not printable ASCII, and `%`, percent-encoded."""
+    return quote(text.encode("utf-8", "replace"), _PLAIN).encode()
 
 
 def error_body(message: str) -> bytes:

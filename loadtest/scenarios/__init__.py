@@ -7,6 +7,7 @@ from collections.abc import Callable
 from loadtest.bench import Bench
 from loadtest.scenarios import (
     access,
+    alarms,
     counting,
     evaluation,
     faults,
@@ -47,6 +48,8 @@ SCENARIOS: dict[str, Scenario] = {
     "memory": footprint.memory,
     "counting": counting.counting,
     "drift-evaluation": evaluation.evaluation,
+    "counting-memory": evaluation.memory,
+    "alarms": alarms.alarms,
     "time-to-ready": footprint.time_to_ready,
     "two-workers": footprint.two_workers,
 }

@@ -60,7 +60,9 @@ def through_the_guard() -> Find:
 
 
 def through_the_control_port() -> Find:
-    known = Known(True, Credentials(ring(), CertificateRing()), SECRET, lambda _: None)
+    known = Known(
+        True, Credentials(ring(), CertificateRing()), SECRET, lambda _: None, lambda _: None
+    )
     return lambda key: known.find({"headers": _headers(key)})
 
 
@@ -135,6 +137,7 @@ def taken(find: Find, kinds: dict[str, str]) -> dict[str, float]:
     return {kind: statistics.median(sorted(each)[: ROUNDS // 4]) for kind, each in times.items()}
 
 
+@pytest.mark.quiet
 @DOORS
 def test_a_wrong_key_takes_no_other_time_than_an_unknown_one(door):
     find = door()
@@ -151,6 +154,7 @@ def test_a_wrong_key_takes_no_other_time_than_an_unknown_one(door):
     pytest.fail(f"kinds differ by, and a kind from itself: {spreads}")
 
 
+@pytest.mark.quiet
 @DOORS
 def test_a_refusal_takes_little_more_than_its_digest(door):
     """A refusal that waits, or computes beside its digest, is seen whatever kind it is for."""

@@ -72,6 +72,15 @@ def test_list_tells_what_changed(penstock, home, before, after, told):
     assert line.endswith(f"  {ANN.origin}  {told}".rstrip())
 
 
+def test_list_moves_nothing_on_the_terminal_whatever_an_entry_holds(penstock, home):
+    fill(home, 2)
+    rewritten = "who = 'a' || char(27) || '[2K' || char(10) || char(155) || 'b'"
+    tamper(home, f"UPDATE audit SET {rewritten} WHERE id = 2")
+    told = penstock("audit", "list")[1]
+    assert "a?[2K??b" in told.splitlines()[2]
+    assert told.replace("\n", "").isprintable()
+
+
 def test_what_changed_takes_one_line_however_much_it_is(penstock, home):
     with Store.open(home) as store:
         Audit(store).note(ANN, "test", "s", None, {f"name{n}": n for n in range(100)})

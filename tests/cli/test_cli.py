@@ -9,7 +9,7 @@ import pytest
 
 import gateway
 from gateway.cli import main
-from gateway.cli.output import table
+from gateway.cli.output import printable, table
 from gateway.errors import ConfigInvalid, ModelNotFound
 
 
@@ -155,3 +155,8 @@ def test_a_table_puts_numbers_to_the_right():
 
 def test_a_table_without_rows_is_its_header():
     assert table(["name", "rows"], []) == "name  rows"
+
+
+def test_a_name_in_a_table_begins_no_line_and_moves_no_cursor():
+    assert table(["name"], [["a\r\nb\x1b[2J\u202e"]]).splitlines() == ["name", "a??b?[2J?"]
+    assert printable("é" * 70, 60) == "é" * 57 + "..."

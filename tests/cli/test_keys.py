@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+from contextlib import redirect_stderr, redirect_stdout
 from datetime import datetime
 
 import pytest
@@ -86,6 +88,14 @@ def test_a_model_that_nobody_knows_is_named_and_the_key_made_all_the_same(tmp_pa
     assert main([*words, "--name", "c", "--models", "fraud,chrun"]) == 0
     told = capsys.readouterr().err
     assert told == "penstock: no model of this name is known here: chrun\n"
+
+
+def test_a_key_is_shown_before_its_models_are_looked_for(tmp_path):
+    words = ["keys", "create", "--role", "client", "--name", "c", "--models", "chrun"]
+    told = io.StringIO()
+    with redirect_stdout(told), redirect_stderr(told):
+        assert main([*words, "--home", str(tmp_path)]) == 0
+    assert told.getvalue().index("psk_") < told.getvalue().index("no model of this name")
 
 
 def test_neither_listing_nor_revoking_makes_a_secret(penstock, tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -258,3 +260,15 @@ def test_list_and_show_say_what_serves_and_why_not(penstock, ask, server, model)
     assert "UNAVAILABLE: line 3: what" in penstock("models", "list")[1]
     assert "READY" in penstock("models", "show", "served")[1]
     assert penstock("models", "show", "absent")[0] == 1
+
+
+def test_registering_imports_no_compiler(model, home):
+    # It takes longer to import than all the rest of the command.
+    script = (
+        "import sys\n"
+        "from gateway.cli import main\n"
+        f"assert main(['register', {str(model)!r}, '--home', {str(home)!r}]) == 0\n"
+        "print('numba' in sys.modules, file=sys.stderr)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert run.stderr.decode() == "False\n"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
+import stat
 
 import pytest
 
-from gateway.cli.serve import tell_of_compiling
+from gateway.cli.serve import take_home, tell_of_compiling
 
 
 @pytest.fixture
@@ -26,6 +28,17 @@ def test_later_starts_say_nothing_of_it(cache, caplog):
     (cache / "kernels_1a2b").mkdir()
     tell_of_compiling({"NUMBA_CACHE_DIR": str(cache)})
     assert caplog.text == ""
+
+
+def test_a_new_home_is_for_its_owner_alone_whatever_others_may_elsewhere(tmp_path):
+    home = tmp_path / "new" / "home"
+    before = os.umask(0)
+    try:
+        take_home(home).close()
+    finally:
+        os.umask(before)
+    # Commands believe what they find in `run` of where their server listens.
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (home, home / "run")] == [0o700] * 2
 
 
 def test_where_nothing_is_kept_nothing_is_said_to_happen_once(caplog):

@@ -24,6 +24,12 @@ ALLOWED = {
     "POST /api/models/{model}/unload": OPERATE,
     "GET /api/models/{model}/versions/{version}/drift": READ,
     "GET /api/models/{model}/versions/{version}/performance": READ,
+    "GET /api/models/{model}/versions/{version}/contract": READ,
+    "PUT /api/models/{model}/versions/{version}/contract": OPERATE,
+    "DELETE /api/models/{model}/versions/{version}/contract": OPERATE,
+    "GET /api/models/{model}/versions/{version}/monitoring": READ,
+    "GET /api/models/{model}/versions/{version}/monitoring/releases/{number}": READ,
+    "POST /api/models/{model}/versions/{version}/monitoring/rollback": OPERATE,
     "GET /api/alerts": READ,
     "GET /api/alerts/dead-letters": READ,
     "POST /api/alerts/dead-letters/{number}/retry": OPERATE,
@@ -50,6 +56,12 @@ OF_A_MODEL = frozenset(
         "POST /api/models/{model}/unload",
         "GET /api/models/{model}/versions/{version}/drift",
         "GET /api/models/{model}/versions/{version}/performance",
+        "GET /api/models/{model}/versions/{version}/contract",
+        "PUT /api/models/{model}/versions/{version}/contract",
+        "DELETE /api/models/{model}/versions/{version}/contract",
+        "GET /api/models/{model}/versions/{version}/monitoring",
+        "GET /api/models/{model}/versions/{version}/monitoring/releases/{number}",
+        "POST /api/models/{model}/versions/{version}/monitoring/rollback",
     }
 )
 """What a caller that may use some models alone may use for those."""

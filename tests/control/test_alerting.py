@@ -12,7 +12,7 @@ from gateway.config import AlertRule, Alerts, AlertSink
 from gateway.control.alert_store import AlertStore
 from gateway.control.alerting import Alerting
 from gateway.control.audit import Audit
-from gateway.control.deliveries import Deliveries
+from gateway.control.deliveries import MAX_WAITING, Deliveries, pause_s
 from gateway.control.drift import Drift
 from gateway.control.seasons import WEEK_S
 from gateway.control.store import FILE, Store
@@ -57,6 +57,7 @@ class Office:
         self.letters = AlertStore(store)
         self.audit = Audit(store)
         self.suppressed = ""
+        self.released: list[AlertRule] | None = None
         series = world.sketches.series
         self.drift = Drift(series, past=world.store)
         self.deliveries = Deliveries(
@@ -71,6 +72,7 @@ class Office:
             Troubles(),
             world.pool,
             lambda model, version: self.suppressed,
+            lambda model, version: self.released,
         )
 
     async def seconds(self, count: int, a_second: int = 40, shift: float = 0.0, live=LIVE):
@@ -247,6 +249,34 @@ async def test_rows_that_could_not_be_counted_are_an_alarm(world, receiver):
         assert (told["rule"], told["columns"][0]["value"]) == ("skipped_rows", pytest.approx(0.2))
 
 
+async def test_the_list_names_columns_in_the_order_in_which_they_were_told(world, receiver):
+    some = {"figure": "rows", "threshold": 0.0, "window_s": 60.0, "min_rows": 0}
+    settings = alerts(receiver).model_copy(
+        update={"rules": [AlertRule(name="busy", **some)], "default_rules": False}
+    )
+    async with office(world, settings) as at:
+        await at.seconds(2, shift=3.0)
+        await at.sent()
+        told = [column["name"] for column in receiver.posts[0].json()["columns"]]
+        [line] = at.alerting.lines()
+        assert told[0] == "income"  # the first name is another's
+        assert [column["name"] for column in line["columns"]][: len(told)] == told
+
+
+async def test_a_version_goes_by_the_rules_of_its_release(world, receiver):
+    async with office(world, alerts(receiver)) as at:
+        some = {"figure": "rows", "threshold": 0.0, "comparison": ">=", "window_s": 60.0}
+        at.released = [AlertRule(name="busy", severity="critical", min_rows=0, every_s=1, **some)]
+        await at.seconds(5)
+        assert at.states() == {"busy": "firing"}
+        assert at.alerting.firing() == [(("busy", "critical", "m", "1"), 1.0)]
+        at.released = None  # the configuration knows no such rule
+        await at.seconds(5)
+        await at.sent()
+        assert at.states() == {"busy": "resolved"}
+        assert [post.json()["status"] for post in receiver.posts] == ["firing", "resolved"]
+
+
 async def test_alertmanager_hears_of_an_alarm_again_and_again(world, receiver):
     async with office(world, alerts(receiver, kind="alertmanager_api")) as at:
         await at.seconds(200)
@@ -309,6 +339,12 @@ async def test_what_a_receiver_does_not_take_is_sent_again_under_the_same_id(wor
         assert (at.letters.waiting(), at.letters.dead()) == ([], [])
 
 
+def test_each_failure_doubles_the_pause_up_to_five_minutes():
+    for attempts, longest in ((1, 1), (2, 2), (3, 4), (8, 128), (9, 256), (10, 300), (60, 300)):
+        drawn = [pause_s(attempts) for _ in range(50)]
+        assert longest / 2 <= min(drawn) < max(drawn) <= longest
+
+
 async def test_a_receiver_that_is_away_makes_a_dead_letter_that_can_be_tried_again(world, receiver):
     with receiving() as away:
         gone = away.url
@@ -325,6 +361,35 @@ async def test_a_receiver_that_is_away_makes_a_dead_letter_that_can_be_tried_aga
         assert (entry.who, entry.action, entry.subject) == ("ann", "alert retry", "letter 1")
         with pytest.raises(NotFound):
             at.letters.revive(ANN, dead.number)
+
+
+async def test_of_too_many_that_wait_the_oldest_die_while_the_first_is_still_tried(world, receiver):
+    receiver.answers.extend([503] * 100)
+    async with office(world, alerts(receiver, max_attempts=50)) as at:
+        letters = [("ops", NOTICE | {"event": f"e-{n}"}) for n in range(MAX_WAITING + 4)]
+        first, *others = at.letters.save({}, letters)
+        at.deliveries.put([first])
+        async with asyncio.timeout(60):
+            while not at.deliveries.counts["ops", "failed"]:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+            at.deliveries.put(others)
+            while at.deliveries.counts["ops", "dead"] < 4:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        assert {dead.notice["event"] for dead in at.letters.dead()} <= {
+            f"e-{n}" for n in range(1, 5)
+        }
+        assert at.letters.waiting()[0] == first
+
+
+async def test_an_address_that_no_library_expects_makes_a_dead_letter_and_holds_up_nothing(
+    world, receiver
+):
+    nowhere = "http://127.0.0.1:99999/"
+    async with office(world, alerts(receiver, url=nowhere)) as at:
+        at.deliveries.put(at.letters.save({}, [("ops", NOTICE)]))
+        await at.sent()
+        assert [dead.attempts for dead in at.letters.dead()] == [3]
+        assert at.deliveries.counts == {("ops", "failed"): 3, ("ops", "dead"): 1}
 
 
 async def test_what_is_refused_for_good_dies_at_once_and_holds_up_nothing(world, receiver):

@@ -19,6 +19,7 @@ from gateway.control import (
     config_operations,
     drift_operations,
     key_operations,
+    release_operations,
 )
 from gateway.control.admin import Admin, operations
 from gateway.control.api import build_app
@@ -284,7 +285,8 @@ PRODUCT = (
     *audit_operations.operations(ROOM),
     *config_operations.operations(ROOM, nothing, nothing, nothing),
     *key_operations.operations(ROOM, nothing),
-    *drift_operations.operations(ROOM, ROOM),
+    *drift_operations.operations(ROOM, ROOM, ROOM),
+    *release_operations.operations(ROOM, ROOM, ROOM, ROOM),
     *alert_operations.operations(ROOM, ROOM, ROOM),
 )
 

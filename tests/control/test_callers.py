@@ -24,18 +24,22 @@ from gateway.control import (
     drift_operations,
     key_operations,
     outcome_operations,
+    release_operations,
 )
 from gateway.control.admin import Admin, operations
 from gateway.control.alert_store import AlertStore
 from gateway.control.alerting import Alerting
 from gateway.control.api import build_app
 from gateway.control.audit import Actor, Audit
+from gateway.control.blocks import Blocks
 from gateway.control.callers import Known
+from gateway.control.contracts import Contracts
 from gateway.control.deliveries import Deliveries
 from gateway.control.drift import Drift
 from gateway.control.in_force import InForce
 from gateway.control.keys import Keys
 from gateway.control.outcomes import Outcomes
+from gateway.control.releases import Releases
 from gateway.control.revisions import Revisions
 from gateway.control.store import Store
 from gateway.control.troubles import Troubles
@@ -89,6 +93,7 @@ class Server:
         self.certificates = CertificateRing()
         self.done = []
         self.used: list[int] = []
+        self.refused: list[str] = []
         self.actors: list[Actor] = []
         in_force = InForce(Revisions(self.store), Launch(Config(), home))
         in_force.revisions.add("log: {level: error}\n", ANN)
@@ -96,19 +101,21 @@ class Server:
         self.drift = Drift(tuple)
         self.arena = Arena.create(1)
         self.outcomes = Outcomes(self.arena, home, Config, "host-1-{}-{}".format, time.time)
+        releases = Releases(self.store, home)
+        contracts = Contracts(self.arena, Blocks(self.arena, time.monotonic), releases)
         self.table = (
             *operations(self.admin(), open_metrics),
             *audit_operations.operations(Audit(self.store)),
             *config_operations.operations(in_force, self.follow, lambda: Plan(0), dict),
             *key_operations.operations(self.keys, self.refresh),
-            *drift_operations.operations(self.drift, self.counting),
+            *drift_operations.operations(self.drift, self.counting, lambda model, version: None),
+            *release_operations.operations(releases, contracts, lambda: Plan(0), self.follow),
             *alert_operations.operations(*self.alarms()),
             *outcome_operations.operations(self.outcomes),
         )
-        self.app = build_app(
-            self.table,
-            Known(asks, Credentials(self.ring, self.certificates), SECRET, self.used.append),
-        )
+        credentials = Credentials(self.ring, self.certificates)
+        known = Known(asks, credentials, SECRET, self.used.append, self.refused.append)
+        self.app = build_app(self.table, known)
 
     def admin(self):
         async def reload(actor, name, reread):
@@ -149,7 +156,7 @@ class Server:
     async def refresh(self):
         self.done.append("refresh")
 
-    async def follow(self):
+    async def follow(self, _model=None):
         self.done.append("follow")
         return ()
 
@@ -332,6 +339,19 @@ def test_a_used_key_is_noted(server):
     server.ask("GET", "/api/status", ROLE_KEYS["viewer"])
     server.ask("GET", "/api/status", "psk_unknown")
     assert server.used == [102]
+
+
+def test_whoever_is_refused_is_counted_by_why(server, tmp_path):
+    server.ask("GET", "/api/status")
+    server.ask("GET", "/api/status", "psk_unknown")
+    server.ask("POST", "/api/reload", ROLE_KEYS["viewer"])
+    server.ask("GET", "/api/keys", limited(server, "admin"))
+    server.ask("GET", "/api/nothing", ROLE_KEYS["viewer"])  # it may ask
+    assert server.refused == ["unauthenticated", "unauthenticated", "forbidden", "forbidden"]
+    unasked = Server(tmp_path / "open", asks=False)
+    unasked.ask("GET", "/api/status", headers={"host": "evil.example"})
+    assert unasked.refused == ["forbidden_host"]
+    unasked.store.close()
 
 
 def test_an_open_port_answers_loopback_names_alone(tmp_path):

@@ -16,11 +16,13 @@ from gateway.control.panes import PaneStore
 from gateway.control.seasons import WEEK_S
 from gateway.control.sketches import Sketches
 from gateway.drift.reference import Reference
-from gateway.errors import InvalidParameter
+from gateway.errors import InvalidParameter, NotFound
 from gateway.monitor import layout
 from gateway.monitor.arena import TICK, Arena
-from gateway.monitor.sketch import Sketch, Slot
-from gateway.profiles.live import block_words, counted, places
+from gateway.monitor.sketch import Sketch
+from gateway.monitor.slot import Slot
+from gateway.profiles.live import ROWS, block_words, counted, places
+from gateway.profiles.values import Profile
 from tests.monitor.watching import SIGNATURE, profile_of, rows
 
 REFERENCE = profile_of(*rows(np.random.default_rng(1), 2000))
@@ -37,19 +39,30 @@ class Clock:
 class World:
     """One worker that counts, and control's reports."""
 
-    def __init__(self, home: Path, clock: Clock | None = None) -> None:
+    def __init__(
+        self, home: Path, clock: Clock | None = None, profile: Profile = REFERENCE
+    ) -> None:
+        home.mkdir(exist_ok=True)
         self.arena = Arena.create(1)
         self.clock = clock or Clock()
         self.pool = ThreadPoolExecutor(1)
         self.rng = np.random.default_rng(2)
         self.panes = PaneStore(home)
         self.sketches = Sketches(self.arena, self.panes, self.clock, self.clock)
-        self.sketches.watch(KEY, REFERENCE)
+        self.sketches.watch(KEY, profile)
         self.drift = Drift(self.sketches.series, past=self.panes)
         offset = self.arena.allocate(layout.SKETCH, KEY, block_words(REFERENCE))
         tick = self.arena.control_row[TICK : TICK + 1]
         slot = Slot(self.arena.array(offset, 0), self.pool)
         self.worker = Sketch(counted(REFERENCE, SIGNATURE), slot, tick)
+
+    def beside(self, key: str, profile: Profile = REFERENCE) -> Sketch:
+        """What the worker counts into beside, from now on."""
+        self.sketches.watch(key, profile)
+        offset = self.arena.allocate(layout.SKETCH, key, block_words(profile))
+        slot = Slot(self.arena.array(offset, 0), self.pool)
+        tick = self.arena.control_row[TICK : TICK + 1]
+        return Sketch(counted(profile, SIGNATURE), slot, tick)
 
     def serve(self, seconds: int, count: int, shift: float = 0.0) -> None:
         for _ in range(seconds):
@@ -85,6 +98,60 @@ def world(tmp_path: Path) -> Iterator[World]:
     made = World(tmp_path)
     yield made
     made.close()
+
+
+def test_a_variant_that_is_not_there_is_not_called_unwatched(world):
+    with pytest.raises(NotFound, match="version 1 has no variant 'b'"):
+        world.drift.report("m", 1, 60, "b", False)
+
+
+def test_variants_are_reported_apart_and_together(world):
+    blue, green = (
+        world.beside(layout.sketch_key("m", 1, "d", variant)) for variant in ("blue", "green")
+    )
+    drawn = [rows(world.rng, count, shift) for count, shift in ((70, 0.0), (50, 1.0))]
+    blue.count(*drawn[0], 70)
+    green.count(*drawn[1], 50)
+    world.serve(1, 5)
+    found = {name: world.drift.report("m", 1, 60, name, True) for name in (None, "blue", "green")}
+    assert {name: (one["variant"], one["rows"]) for name, one in found.items()} == {
+        None: (None, 125),
+        "blue": ("blue", 70),
+        "green": ("green", 50),
+    }
+    ages = [drawn[at][0][0][:, 0].astype(float) for at in (0, 1)]
+    means = [found[name]["features"][0]["mean"] for name in ("blue", "green")]
+    assert means == pytest.approx([age.mean() for age in ages])
+    assert found[None]["features"][0]["max"] >= max(age.max() for age in ages)
+    assert sum(one["count"] for one in found[None]["features"][0]["bins"]) == 125
+    [together] = world.drift.evaluate_all(60)
+    assert (together.about.rows, together.total[ROWS]) == (125, 125)
+    with pytest.raises(NotFound, match="variant 'red'"):
+        world.drift.report("m", 1, 60, "red", True)
+
+
+def test_of_two_profiles_the_later_one_is_reported_alone(world):
+    world.serve(3, 10)
+    later = profile_of(*rows(np.random.default_rng(4), 300))
+    world.beside(layout.sketch_key("m", 1, "e"), later).count(*rows(world.rng, 7), 7)
+    world.serve(1, 10)
+    report, age = world.age()
+    assert (report["reference"], report["reference_rows"], report["rows"]) == ("e", 300, 7)
+    assert sum(one["reference"] for one in age["bins"]) == 300
+
+
+def test_dependent_rows_witness_less_where_the_reference_is_live_traffic_as_well(tmp_path):
+    own = dataclasses.replace(REFERENCE, self_referenced=True)
+    found = {}
+    for profile in (REFERENCE, own):
+        world = World(tmp_path / str(profile.self_referenced), profile=profile)
+        for level in np.random.default_rng(3).normal(0.5, 0.5, 150):
+            world.serve(1, 10, shift=level)  # rows of a second have something in common
+        found[profile.self_referenced] = world.age()[1]
+        world.close()
+    assert found[True]["mean"] == found[False]["mean"]
+    for evidence in ("log10_e", "alarm_log10_e"):
+        assert 0 < found[True][evidence] < 0.9 * found[False][evidence], evidence
 
 
 def test_a_rolling_reference_is_what_came_before_the_window_in_the_same_bins(world):

@@ -21,7 +21,8 @@ from gateway.errors import NotFound, ProfileNotFound
 from gateway.monitor import layout
 from gateway.monitor.arena import TICK, Arena
 from gateway.monitor.first_rows import FirstRows
-from gateway.monitor.sketch import Sketch, Slot
+from gateway.monitor.sketch import Sketch
+from gateway.monitor.slot import Slot
 from gateway.plan import Held, Kept, Plan
 from gateway.profiles import beside, document, first_rows
 from gateway.profiles.live import block_words, counted

@@ -17,7 +17,7 @@ from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.monitor.ledger import LedgerWriter
 from gateway.monitor.scores import reading
-from gateway.monitor.sketch import Slot
+from gateway.monitor.slot import Slot
 from gateway.outcomes.arrivals import Arrival
 from gateway.outcomes.joins import Joined
 from gateway.tensors import Signature, TensorSpec

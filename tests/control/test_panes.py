@@ -202,6 +202,47 @@ def test_a_home_that_is_lost_costs_panes_and_is_taken_up_when_it_is_back(
     lost.close()
 
 
+def test_a_file_that_turns_out_damaged_while_it_is_written_is_put_aside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = PaneStore(tmp_path)
+    for second in range(0, 500, 10):
+        store.save({f"a/{n}": [pane(NOW + second)] for n in range(20)}, {}, NOW + second)
+    store.close()  # its head stays whole: it can be opened
+    size = (tmp_path / FILE).stat().st_size
+    with (tmp_path / FILE).open("r+b") as file:
+        file.seek(size // 4)
+        file.write(b"\xff" * (size // 2))
+    store = PaneStore(tmp_path)
+    with caplog.at_level(logging.ERROR):
+        for _ in range(2):
+            store.save({f"a/{n}": [pane(NOW + 500)] for n in range(20)}, {}, NOW + 500)
+    assert store.lost == 20
+    assert [len(store.load(f"a/{n}")[0]) for n in (0, 10, 19)] == [1, 1, 1]
+    assert (tmp_path / "monitor.damaged").exists()
+    assert len(caplog.records) == 1
+    store.close()
+
+
+@pytest.mark.parametrize("another", [False, True], ids=["removed", "replaced"])
+def test_a_file_that_was_taken_away_is_made_anew_and_said_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, another: bool
+) -> None:
+    store = PaneStore(tmp_path)
+    store.save({"a/1": [pane(NOW)]}, {}, NOW)
+    for beside in ("", "-wal", "-shm"):
+        (tmp_path / f"{FILE}{beside}").unlink()
+    if another:
+        (tmp_path / FILE).write_bytes(b"x" * 8192)
+    with caplog.at_level(logging.ERROR):
+        store.save({"a/1": [pane(NOW + 10)]}, {}, NOW + 10)
+    store.close()
+    assert "it is gone" in caplog.text
+    again = PaneStore(tmp_path)
+    assert [one.start_s for one in again.load("a/1")[0]] == [NOW + 10]
+    again.close()
+
+
 def test_nobody_but_the_owner_may_read_the_file(tmp_path: Path) -> None:
     PaneStore(tmp_path).close()
     assert (tmp_path / FILE).stat().st_mode & 0o077 == 0

@@ -12,7 +12,7 @@ from gateway.control.desired import Candidate, Desired
 from gateway.control.memory import Memory
 from gateway.control.planner import Planner
 from gateway.errors import ArenaFull
-from gateway.plan import Absent, Plan
+from gateway.plan import Absent, Plan, Watched
 
 pytestmark = pytest.mark.anyio
 
@@ -38,6 +38,7 @@ class World:
         self.endless: dict[str, asyncio.Future[None]] = {}
         self.slow: set[str] = set()
         self.known: list[Set[tuple[str, int]]] = []
+        self.watched: Set[int] = frozenset()
         self.lagging = False
         self.faults: list[Absent] = []
         self.full = False
@@ -50,11 +51,11 @@ class World:
             memory or Memory(),
             self,
             self.allocate,
-            lambda candidate: (),
+            lambda candidate: (Watched("d", "/profile.json", 8 * candidate.version),),
             self.trial,
             self.gather,
             lambda memory: None,
-            lambda known, watched: self.known.append(known),
+            self.want,
             deadline_s,
             self.note,
         )
@@ -69,6 +70,10 @@ class World:
         if self.full and name == "new":
             raise ArenaFull("no room")
         return 4096 * version
+
+    def want(self, known: Set[tuple[str, int]], watched: Set[int]) -> None:
+        self.known.append(known)
+        self.watched = watched
 
     async def trial(self, held) -> dict[str, object]:
         self.tried.append(held["name"])
@@ -573,3 +578,19 @@ async def test_whoever_speaks_for_one_model_has_its_sources_looked_at_alone(worl
     await world.planner.apply("m", alone=True)
     await world.planner.apply("m")
     assert world.looked == [None, "m", None]
+
+
+async def test_what_waits_for_its_trial_keeps_the_blocks_that_its_values_will_go_into(world):
+    """They were freed after ten seconds, and named by the plan that came then."""
+    world.never_ends("endless")
+    world.bad_trials["corrupt"] = "no model"
+    world.wanted = [
+        candidate("m", 1),
+        candidate("slow", 2, digest="endless"),
+        candidate("bad", 3, digest="corrupt"),
+    ]
+    await world.planner.apply("m")
+    await world.until(lambda: "bad" in world.states() and world.watched == {8, 16})
+    world.end_trial("endless")
+    await world.planner.apply()
+    await world.until(lambda: world.routes() == {"m": 1, "slow": 2} and world.watched == {8, 16})

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.config import Config
 from gateway.control.port_certificates import PortCertificates, shown_at
-from gateway.tls import trusting
+from gateway.tls import of_ports, trusting
 from tests.certificates import Authority
 from tests.test_tls import shake_hands
 
@@ -28,7 +28,7 @@ def told():
 @pytest.fixture
 def certificates(authority, tmp_path, told):
     config = Config.model_validate({"control": {"tls": authority.settings().model_dump()}})
-    return PortCertificates(config, tmp_path, lambda *change: told.append(change))
+    return PortCertificates(of_ports(config), tmp_path, lambda *change: told.append(change))
 
 
 async def test_clients_of_the_machine_trust_what_was_and_is_shown(

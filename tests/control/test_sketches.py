@@ -14,7 +14,8 @@ from gateway.control.sketches import Sketches
 from gateway.drift.panes import MAX, MIN, SUM, N
 from gateway.monitor import layout
 from gateway.monitor.arena import TICK, Arena
-from gateway.monitor.sketch import Sketch, Slot
+from gateway.monitor.sketch import Sketch
+from gateway.monitor.slot import Slot
 from gateway.profiles.live import ROWS, block_words, counted
 from tests.monitor.watching import SIGNATURE, profile_of, rows
 

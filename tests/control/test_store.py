@@ -8,11 +8,13 @@ import os
 import sqlite3
 import stat
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
 
-from gateway.control.audit import Actor, note_change
+from gateway.control import chain
+from gateway.control.audit import Actor, newest, note_change
 from gateway.control.migrations import MIGRATIONS
 from gateway.control.store import Store
 from gateway.errors import StoreFailed
@@ -102,6 +104,42 @@ def open_and_change(home, times):
     with Store.open(home) as store:
         for _ in range(times):
             change(store)
+
+
+def test_closing_waits_for_threads_in_the_middle_of_a_change_and_refuses_later_ones(tmp_path):
+    """SQLite crashes the process where a connection is closed under its user."""
+    store = Store.open(tmp_path / "home")
+    inside, go_on = threading.Event(), threading.Event()
+
+    def slow_change():
+        with store.write() as db:
+            inside.set()
+            assert go_on.wait(60)
+            note_change(db, ANN, "test", "s")
+
+    with ThreadPoolExecutor(2) as threads:
+        change_made = threads.submit(slow_change)
+        assert inside.wait(60)
+        closed = threads.submit(store.close)
+        # It has begun to close once others are refused.
+        while not refused(store):
+            assert not closed.done()
+        assert not closed.done()
+        go_on.set()
+        change_made.result(60)
+        closed.result(60)
+    with Store.open(tmp_path / "home") as again:
+        assert again.generation() == 1
+        with again.read() as db:
+            assert chain.read_head(again.home) == newest(db)
+
+
+def refused(store):
+    try:
+        store.generation()
+    except StoreFailed as error:
+        return "closed" in str(error)
+    return False
 
 
 def test_processes_that_open_a_new_home_at_once_agree(tmp_path):

@@ -16,7 +16,8 @@ from gateway.control.panes import PaneStore
 from gateway.control.sketches import Sketches
 from gateway.monitor import layout
 from gateway.monitor.arena import TICK, Arena
-from gateway.monitor.sketch import Sketch, Slot
+from gateway.monitor.sketch import Sketch
+from gateway.monitor.slot import Slot
 from gateway.profiles.live import block_words, counted
 from gateway.profiles.values import Profile
 from gateway.tensors import Signature

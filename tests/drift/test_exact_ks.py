@@ -26,9 +26,11 @@ DATATYPES = {np.float32: "FP32", np.float64: "FP64", np.int64: "INT64"}
 class Watched:
     """A profile, and rows counted into its bins as a worker counts them."""
 
-    def __init__(self, rows: np.ndarray, exact: tuple[str, ...] = ("a",)) -> None:
+    def __init__(
+        self, rows: np.ndarray, exact: tuple[str, ...] = ("a",), names: tuple[str, ...] = NAMES
+    ) -> None:
         datatype = DATATYPES[rows.dtype.type]
-        self.profile = profile_of(rows, datatype, names=NAMES, exact=exact)
+        self.profile = profile_of(rows, datatype, names=names, exact=exact)
         self.places = places(self.profile)
         self.reference = Reference.of(self.profile, self.places)
 

@@ -128,6 +128,26 @@ def test_the_newest_rows_are_found_whenever_they_came() -> None:
     assert made.last_rows(5000).counts[0] == 1000
 
 
+@pytest.mark.parametrize("seconds", [130, 715, 1195, 4 * 3600 - 5, 100_000])
+def test_the_newest_rows_are_no_more_than_a_pane_that_is_still_kept_short(seconds: int) -> None:
+    made = history()
+    feed(made, NOON, seconds)
+    for rows, pane_s in ((100, 10), (1000, 60), (8000, 600), (80_000, 3600)):
+        wanted = min(rows, seconds)
+        assert wanted <= made.last_rows(rows).counts[0] < wanted + pane_s
+    assert made.last_rows(10**9).counts[0] == seconds
+
+
+@given(st.lists(st.integers(0, 9000), max_size=60))
+def test_whatever_the_pauses_the_newest_rows_are_each_counted_once(pauses: list[int]) -> None:
+    made = history()
+    now = NOON
+    for pause in pauses:
+        now += pause
+        made.add(now, counts(1), moments())
+        assert made.last_rows(10**9).counts[0] == made.window(MAX_WINDOW_S).counts[0]
+
+
 def test_time_that_goes_back_is_refused() -> None:
     made = history()
     with pytest.raises(ValueError, match="expected a time of at least"):

@@ -9,11 +9,13 @@ import pytest
 
 from gateway.drift.baseline import Baseline
 from gateway.drift.design_effect import DesignEffect
-from gateway.drift.rules import Rules
-from gateway.drift.verdict import judge
+from gateway.drift.rules import PANE_S, Rules
+from gateway.drift.verdict import judge, overall
 
 COLUMNS, BINS, ROWS = 30, 60, 5000
 KNOWN = np.ones(COLUMNS)
+PANES_A_DAY = 86_400 / PANE_S
+"""Each begins looks back."""
 
 
 @pytest.fixture
@@ -48,14 +50,30 @@ def live(rng, edges, rows, shift=0.0):
 def test_a_quarter_sigma_shift_of_one_column_is_drift_of_that_column_alone(rng, edges_and_baseline):
     edges, base = edges_and_baseline
     got = judge(base, live(rng, edges, 2000, 0.25), KNOWN)
-    assert np.flatnonzero(got.drifted).tolist() == [4]
-    assert got.overall == "drift"
+    assert np.flatnonzero(got.verdicts == "drift").tolist() == [4]
 
 
 @pytest.mark.parametrize("rows", [200, 1000, 10_000, 1_000_000])
 def test_more_of_the_same_is_ok_at_any_number_of_rows(rng, edges_and_baseline, rows):
     edges, base = edges_and_baseline
     assert set(judge(base, live(rng, edges, rows), KNOWN).verdicts) == {"ok"}
+
+
+def test_what_is_drift_of_one_column_alone_takes_more_among_thirty(rng, edges_and_baseline):
+    edges, base = edges_and_baseline
+    shifted = live(rng, edges, 1000, 0.27)
+    alone = Baseline.of(base.counts[4:5], base.bins[4:5], base.ordered[4:5])
+    got = judge(alone, shifted[4:5], KNOWN[:1])
+    between = Rules(false_alarms_per_day=10 ** (1 - got.log10_e[0]) * PANES_A_DAY)
+    assert between.log10_level == pytest.approx(1 - got.log10_e[0])
+    assert (judge(alone, shifted[4:5], KNOWN[:1], between).verdicts == "drift").all()
+    # 1 of 30 needs 30 times as much.
+    assert not (judge(base, shifted, KNOWN, between).verdicts == "drift").any()
+
+
+def test_the_looks_of_a_day_share_what_may_be_spent_on_false_alarms():
+    level = 10 ** Rules().log10_level
+    assert level * PANES_A_DAY == pytest.approx(Rules().false_alarms_per_day) == 0.01
 
 
 def test_few_rows_are_too_few_however_far_they_are(rng, edges_and_baseline):
@@ -67,7 +85,7 @@ def test_few_rows_are_too_few_however_far_they_are(rng, edges_and_baseline):
 def test_rows_whose_dependence_is_not_known_are_too_few(rng, edges_and_baseline):
     edges, base = edges_and_baseline
     got = judge(base, live(rng, edges, 5000, 5.0), np.full(COLUMNS, math.nan))
-    assert got.overall == "too_few_rows"
+    assert set(got.verdicts) == {"too_few_rows"}
     assert np.isnan(got.log10_e).all()
 
 
@@ -119,7 +137,7 @@ def test_columns_without_reference_or_rows_have_too_few_rows():
 def test_no_columns_are_too_few_rows():
     base = Baseline.of(np.zeros((0, 1), np.int64), np.zeros(0, np.int64), np.zeros(0, np.bool_))
     got = judge(base, np.zeros((0, 1), np.int64), np.zeros(0))
-    assert (got.verdicts.tolist(), got.overall) == ([], "too_few_rows")
+    assert (got.verdicts.tolist(), overall([])) == ([], "too_few_rows")
 
 
 def test_a_window_of_another_shape_is_refused(edges_and_baseline):
@@ -146,21 +164,21 @@ def test_the_effect_of_independent_rows_is_learnt_within_minutes(rng, edges_and_
 
 def test_stored_and_put_back_it_goes_on_where_it_was(rng, edges_and_baseline):
     edges, base = edges_and_baseline
-    panes = [live(rng, edges, 100) for _ in range(40)]
+    ticks = [live(rng, edges, 100) for _ in range(40)]
     straight, stored = DesignEffect.unknown(COLUMNS), DesignEffect.unknown(COLUMNS)
-    for pane in panes[:21]:
-        straight.add(base, pane)
-        stored.add(base, pane)
+    for counts in ticks[:21]:
+        straight.add(base, counts)
+        stored.add(base, counts)
     restored = DesignEffect(
-        stored.panes,
+        stored.ticks,
         stored.filling.copy(),
         stored.previous.copy(),
         stored.sums.copy(),
         stored.pairs.copy(),
     )
-    for pane in panes[21:]:
-        straight.add(base, pane)
-        restored.add(base, pane)
+    for counts in ticks[21:]:
+        straight.add(base, counts)
+        restored.add(base, counts)
     assert straight.estimate().tolist() == restored.estimate().tolist()
 
 

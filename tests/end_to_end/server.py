@@ -25,7 +25,7 @@ from gateway.errors import GatewayError, Unavailable
 AS_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="looks into a server, as root alone may")
 DEMO_MODEL = DATA / "breast_cancer.onnx"
 # Where nothing is promised: long enough for a machine that is busy with something else.
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 def eventually(condition: Callable[[], bool], within_s: float = PATIENCE_S) -> None:

@@ -36,7 +36,7 @@ from tests.end_to_end.guarded import (
     penstock,
 )
 from tests.end_to_end.provider import OnlineProvider, Provider
-from tests.end_to_end.server import DEMO_MODEL, RunningServer, eventually, running
+from tests.end_to_end.server import DEMO_MODEL, PATIENCE_S, RunningServer, eventually, running
 from tests.end_to_end.traffic import Traffic
 
 NEW_KEY = json.dumps({"name": "noted", "role": "client", "models": [MODEL]}).encode()
@@ -61,10 +61,11 @@ def test_commands_on_the_servers_machine_need_no_key(world):
 # ---- keys come and go ---------------------------------------------------------------------------
 
 
+@pytest.mark.quiet
 def test_a_revoked_key_stops_within_a_second_in_every_worker(world):
     made = penstock(world.home, "keys", "create", "--name", "brief", "--role", "client")
     headers = f"Authorization: Bearer {made['key']}\r\n"
-    eventually(lambda: all(world.infer(made["key"]) == 200 for _ in range(20)), PROMPT_S)
+    eventually(lambda: all(world.infer(made["key"]) == 200 for _ in range(20)))
     with Traffic(world.server.port, INFER, BODY, connections=16, headers=headers) as traffic:
         traffic.go_on(200)
         penstock(world.home, "keys", "revoke", str(made["id"]))
@@ -83,14 +84,12 @@ def test_a_key_is_rotated_under_load_without_a_failed_request(world):
         headers = f"Authorization: Bearer {key}\r\n"
         return Traffic(world.server.port, INFER, BODY, connections=4, headers=headers)
 
-    eventually(lambda: all(world.infer(made["key"]) == 200 for _ in range(20)), PROMPT_S)
+    eventually(lambda: all(world.infer(made["key"]) == 200 for _ in range(20)))
     with load(made["key"]) as old:
         old.go_on()
         rotate = f"/api/keys/{made['id']}/rotate"
         answer = world.control("POST", rotate, world.keys["admin"], b'{"overlap": "1h"}')
-        eventually(
-            lambda: all(world.infer(answer.json()["key"]) == 200 for _ in range(20)), PROMPT_S
-        )
+        eventually(lambda: all(world.infer(answer.json()["key"]) == 200 for _ in range(20)))
         with load(answer.json()["key"]) as new:
             new.go_on()
             old.go_on()
@@ -99,14 +98,14 @@ def test_a_key_is_rotated_under_load_without_a_failed_request(world):
 
 def test_what_is_counted_and_when_a_key_was_used_is_told(world):
     made = penstock(world.home, "keys", "create", "--name", "counted", "--role", "client")
-    eventually(lambda: all(world.infer(made["key"]) == 200 for _ in range(20)), PROMPT_S)
+    eventually(lambda: all(world.infer(made["key"]) == 200 for _ in range(20)))
     before = _counted(world)
     assert [world.infer(made["key"]) for _ in range(10)] == [200] * 10
     assert world.infer("psk_unknown") == 401
     assert _counted(world) == before + 10
-    eventually(lambda: abs(_sample(world, "last_seen_timestamp_seconds") - time.time()) < 5, 5)
+    eventually(lambda: abs(_sample(world, "last_seen_timestamp_seconds") - time.time()) < 5)
     penstock(world.home, "keys", "create", "--name", "idle", "--role", "client")
-    eventually(lambda: _listed(world, "counted")["last_used_at"] is not None, 15)
+    eventually(lambda: _listed(world, "counted")["last_used_at"] is not None)
     assert _listed(world, "idle")["last_used_at"] is None
 
 
@@ -117,11 +116,11 @@ def test_requests_that_ask_for_no_inference_count_as_use(world):
     def ask(path: str) -> int:
         return world.server.request("GET", path, None, bearer(key)).status
 
-    eventually(lambda: all(ask("/v2/models/nothing") == 404 for _ in range(20)), PROMPT_S)
+    eventually(lambda: all(ask("/v2/models/nothing") == 404 for _ in range(20)))
     before = _sample(world, "requests_total", "looks", "", "")
     assert [ask(path) for path in paths] == [200] * 3
     assert _sample(world, "requests_total", "looks", "", "") == before + 3
-    eventually(lambda: _listed(world, "looks")["last_used_at"] is not None, 15)
+    eventually(lambda: _listed(world, "looks")["last_used_at"] is not None)
 
 
 def test_more_keys_than_are_told_are_seen_and_places_of_those_that_left_are_given_on(tmp_path):
@@ -177,19 +176,19 @@ def test_a_worker_born_later_knows_the_keys_before_it_answers(world):
     ) as traffic:
         traffic.go_on()
         os.kill(pids[0], signal.SIGKILL)
-        eventually(lambda: replaced(world, pids[0]), 20)
+        eventually(lambda: replaced(world, pids[0]))
         traffic.go_on(500)
         assert set(traffic.tally.statuses) == {200}
 
 
 def test_keys_hold_when_control_is_killed(world):
     made = penstock(world.home, "keys", "create", "--name", "orphan", "--role", "client")
-    eventually(lambda: all(world.infer(made["key"]) == 200 for _ in range(20)), PROMPT_S)
+    eventually(lambda: all(world.infer(made["key"]) == 200 for _ in range(20)))
     os.kill(world.status()["control"], signal.SIGKILL)
     assert [world.infer(made["key"]) for _ in range(20)] == [200] * 20
     penstock(world.home, "keys", "revoke", str(made["id"]))
-    eventually(lambda: all(world.infer(made["key"]) == 401 for _ in range(20)), 10)
-    eventually(world.is_well, 10)
+    eventually(lambda: all(world.infer(made["key"]) == 401 for _ in range(20)))
+    eventually(world.is_well)
 
 
 def replaced(world: World, pid: int) -> bool:
@@ -280,6 +279,7 @@ def many_keys(home: Path, secret: Path) -> dict[str, str]:
     return made
 
 
+@pytest.mark.quiet
 def test_a_home_of_a_hundred_thousand_keys_starts_follows_and_tells_them(tmp_path):
     secret = tmp_path / "mounted"
     made = many_keys(tmp_path, secret)
@@ -332,16 +332,16 @@ def test_tokens_are_taken_on_both_ports_as_long_as_they_hold(tmp_path):
     with running(tmp_path, DEMO_MODEL, "--workers", "2", config=config) as server:
         world = World(server, tmp_path, {}, provider)
         client = provider.token("client", models=[MODEL])
-        eventually(lambda: all(world.infer(client) == 200 for _ in range(10)), 5)
+        eventually(lambda: all(world.infer(client) == 200 for _ in range(10)))
         assert world.infer(provider.token("client", models=["another"])) == 403
         assert world.infer(provider.token("admin")) == 403
         assert world.control("GET", "/api/keys", provider.token("admin")).status == 200
         assert world.control("GET", "/api/keys", provider.token("viewer")).status == 403
         brief = provider.token("client", lives_s=2)
         assert world.infer(brief) == 200
-        eventually(lambda: all(world.infer(brief) == 401 for _ in range(10)), 4)
+        eventually(lambda: all(world.infer(brief) == 401 for _ in range(10)))
         provider.turn_over("second")
-        eventually(lambda: all(world.infer(provider.token("client")) == 200 for _ in range(10)), 5)
+        eventually(lambda: all(world.infer(provider.token("client")) == 200 for _ in range(10)))
         assert [world.infer(client) for _ in range(10)] == [401] * 10
         assert server.get("/v2/health/ready").status == 200
         assert client not in server.log
@@ -360,12 +360,12 @@ def test_a_provider_that_is_asked_over_http_is_followed_as_soon_as_it_signs_anew
             def known_to_workers() -> bool:
                 return all(world.infer(provider.token("client")) == 200 for _ in range(10))
 
-            eventually(lambda: known_to_control() and known_to_workers(), 5)
+            eventually(lambda: known_to_control() and known_to_workers())
             first = provider.token("client")
             for kid, known in (("second", known_to_workers), ("third", known_to_control)):
                 provider.turn_over(kid)
-                eventually(known, ASKED_S + 5)
-            eventually(known_to_workers, 5)
+                eventually(known, ASKED_S + PATIENCE_S)
+            eventually(known_to_workers)
             assert world.infer(first) == 401
             # Strangers cannot make it ask more often.
             before = provider.asked

@@ -81,6 +81,9 @@ def test_each_role_may_on_the_control_port_what_it_is_for(world):
         "narrow": (403, 403, 403, 403, 403),
         "nobody": (401, 401, 401, 401, 401),
     }
+    metrics = world.control("GET", "/metrics", world.keys["viewer"]).body.decode()
+    for reason in ("unauthenticated", "forbidden"):
+        assert f'penstock_control_refusals_total{{reason="{reason}"}} ' in metrics
 
 
 def test_no_role_can_give_itself_more(world):

@@ -18,7 +18,8 @@ from tests.end_to_end.server import Answer, RunningServer, running
 from tests.models.builders import linear, save
 
 # What the document cannot say of a request: that its model is broken or not there, its revision not
-# the one in force, its text no configuration, its name taken, or its note too long to be a query.
+# the one in force, its text no configuration or no contract, its name taken, or its note too long
+# to be a query.
 SETTINGS = """
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx"]
@@ -31,12 +32,16 @@ include-name = "POST /api/reload"
 checks.positive_data_acceptance.expected-statuses = ["2xx", 404]
 
 [[operations]]
-include-name-regex = "^POST /api/models/"
+include-name-regex = "^POST /api/models/.*load$"
 checks.positive_data_acceptance.expected-statuses = ["2xx", 404, 422]
 
 [[operations]]
 include-name-regex = "^GET /api/models/.*/(drift|performance)$"
 checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 404]
+
+[[operations]]
+include-name-regex = "/(contract|monitoring)"
+checks.positive_data_acceptance.expected-statuses = ["2xx", 404, 414, 422]
 
 [[operations]]
 include-name = "GET /api/config/revisions/{number}"

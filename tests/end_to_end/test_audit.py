@@ -47,7 +47,7 @@ def test_every_door_leaves_its_entry(start, tmp_path):
     server.post("/v2/repository/models/m/unload")
     server.post("/v2/repository/models/m/load")
     server.process.send_signal(signal.SIGHUP)
-    eventually(lambda: ("signal", "reload", "sources") in actions(server), 10.0)
+    eventually(lambda: ("signal", "reload", "sources") in actions(server))
 
     found = actions(server)
     assert [entry for entry in found if entry[0] != "automatic"] == [
@@ -96,7 +96,7 @@ def test_what_the_server_decides_by_itself_is_written_down(start, tmp_path):
             server.request("POST", "/v2/models/divides/infer", deadly.encode())
         return any(action == "quarantine" for _, action, _ in actions(server))
 
-    eventually(deadly_request, 20.0)
+    eventually(deadly_request)
     found = [
         (e["action"], e["subject"].split("/")[0])
         for e in entries(server)

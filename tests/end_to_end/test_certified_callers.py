@@ -181,7 +181,7 @@ def test_no_header_is_a_certificate(world, pretension):
 def test_a_key_says_more_than_the_certificate_under_it(world):
     made = world.penstock("keys", "create", "--name", "beside", "--role", "client")
     key, wrong = bearer(made["key"]), bearer("psk_wrong")
-    eventually(lambda: all(world.infer("nobody", key) == 200 for _ in range(10)), PROMPT_S)
+    eventually(lambda: all(world.infer("nobody", key) == 200 for _ in range(10)))
     assert world.control("admin", "GET", "/api/keys", headers=key).status == 403
     assert world.control("admin", "GET", "/api/keys", headers=wrong).status == 401
     assert world.infer("client", wrong) == 401
@@ -204,6 +204,7 @@ def stopped_within_the_promise(world: World, revoke: Any) -> None:
     assert world.infer("client") == 200
 
 
+@pytest.mark.quiet
 def test_one_taken_out_of_the_document_stops_within_a_second_of_a_reload(world):
     def revoke() -> None:
         world.know()
@@ -212,6 +213,7 @@ def test_one_taken_out_of_the_document_stops_within_a_second_of_a_reload(world):
     stopped_within_the_promise(world, revoke)
 
 
+@pytest.mark.quiet
 def test_one_taken_out_with_config_apply_stops_within_a_second(world):
     def revoke() -> None:
         world.know()

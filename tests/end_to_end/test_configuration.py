@@ -94,7 +94,7 @@ def test_the_newest_revision_is_in_force_without_a_file_and_after_control_was_ki
     control = control_of(server)
     assert control is not None
     os.kill(control, signal.SIGKILL)
-    eventually(lambda: control_of(server) not in (None, control), 10.0)
+    eventually(lambda: control_of(server) not in (None, control))
     assert server.admin("POST", "/api/reload").status == 200
     assert batch_of(server) == 32
 
@@ -110,7 +110,7 @@ def test_a_reload_takes_the_file_up_where_it_was_changed_and_undoes_nothing_else
     assert batch_of(server) == 16
     (home / "penstock.yaml").write_text(document(model, 32))
     server.process.send_signal(signal.SIGHUP)
-    eventually(lambda: batch_of(server) == 32, 10.0)
+    eventually(lambda: batch_of(server) == 32)
     history = server.admin("GET", "/api/config/revisions").json()["revisions"]
     assert [(one["number"], Path(one["source"]).name) for one in history] == [
         (3, "penstock.yaml"),

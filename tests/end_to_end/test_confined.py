@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from gateway.processes import end_with_parent
 from tests.end_to_end.server import DEMO_MODEL
 
 # In a mount namespace of its own: the home can be written, nothing else can.
@@ -54,7 +55,12 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 def served(command: list[str]) -> Iterator[dict[str, Any]]:
     """Where the server says that it listens; it has ended when the block is left."""
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/"
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd="/",
+        preexec_fn=end_with_parent,
     )
     assert process.stdout is not None
     try:
@@ -104,7 +110,9 @@ def test_a_server_without_rights_on_a_read_only_root_serves_and_registers(folder
 def test_a_user_id_without_a_name_is_no_hindrance():
     if os.getuid() != 0 or not shutil.which("setpriv"):
         pytest.skip("needs root and setpriv to become another user")
-    nobody = ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"]
+    # Who may not write into the tests' cache would compile all kernels, of which none is needed.
+    nobody = ["env", "NUMBA_DISABLE_JIT=1"]
+    nobody += ["setpriv", "--reuid=54321", "--regid=54321", "--clear-groups"]
     reaches = subprocess.run(
         [*nobody, sys.executable, "-c", "import gateway"], capture_output=True, check=False, cwd="/"
     )

@@ -41,6 +41,7 @@ def pool():
         yield threads
 
 
+@pytest.mark.quiet
 def test_sigterm_drains_in_order_and_loses_nobody(start, tmp_path, pool):
     files = save(tmp_path, linear(), "m.onnx"), save(tmp_path, walks.walks(), "walks.onnx")
     # Two instances: a rider is not refused for the wait where both come to the same worker.

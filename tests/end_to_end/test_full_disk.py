@@ -92,10 +92,10 @@ def test_workers_and_control_are_replaced_and_what_control_decides_is_written_do
     small.fill()
     control = server.status()["control"]
     os.kill(control, signal.SIGKILL)
-    eventually(lambda: control_of(server) not in (None, control), 20.0)
+    eventually(lambda: control_of(server) not in (None, control))
     save(tmp_path, linear(seed=7), "file.onnx")
     replaced(server)  # it finds other content, which control has tried out and served
-    eventually(lambda: decided(server), 20.0)
+    eventually(lambda: decided(server))
     assert {server.request("POST", INFER, BODY).status for _ in range(10)} == {200}
     assert index(server)["file", "1"] == ("READY", "")
     time.sleep(3 * RETRY_S)  # it tries to write that down all the while

@@ -30,8 +30,8 @@ def replaced(server: RunningServer, slot: int = 0) -> None:
     """A worker is killed, and its successor is there."""
     before = workers(server)[slot]
     os.kill(before["pid"], signal.SIGKILL)
-    eventually(lambda: workers(server)[slot]["restarts"] == before["restarts"] + 1, 5.0)
-    eventually(lambda: workers(server)[slot]["state"] == "ready", 10.0)
+    eventually(lambda: workers(server)[slot]["restarts"] == before["restarts"] + 1)
+    eventually(lambda: workers(server)[slot]["state"] == "ready")
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def beside_endless(tmp_path: Path) -> Iterator[tuple[RunningServer, Path]]:
 
         waiting = threading.Thread(target=reload, daemon=True)
         waiting.start()
-        eventually(lambda: ("endless", "1") in index(server), 10.0)
+        eventually(lambda: ("endless", "1") in index(server))
         yield server, models
         assert waiting.is_alive()
         assert index(server)["endless", "1"] == ("LOADING", "loading")
@@ -73,7 +73,7 @@ def test_a_file_that_was_overwritten_is_tried_out_before_a_new_worker_serves_it(
     old = server.request("POST", INFER, BODY).body
     save(file.parent, linear(seed=1), file.name)
     replaced(server)
-    eventually(lambda: server.request("POST", INFER, BODY).status == 200, 10.0)
+    eventually(lambda: server.request("POST", INFER, BODY).status == 200)
     assert server.request("POST", INFER, BODY).body != old
     assert index(server)["m", "1"] == ("READY", "")
     assert workers(server)[0]["refused"] == []
@@ -84,14 +84,14 @@ def test_overwritten_content_that_crashes_meets_no_worker(start, file):
     save(file.parent, overflows(), file.name)
     replaced(server)
     # The newborn has nothing to serve and says why; the other serves what it has.
-    eventually(lambda: bool(workers(server)[0]["refused"]), 10.0)
+    eventually(lambda: bool(workers(server)[0]["refused"]))
     refused = workers(server)[0]["refused"][0]
     assert refused["deployment"].startswith("m/1/")
     assert "no longer what was tried out" in refused["reason"]
     assert refused["tries"] >= 1
     assert server.metric("penstock_models_refused", worker="0") == 1
     crashed = "crashed natively while it was tried out (killed by SIGSEGV)"
-    eventually(lambda: all(crashed in why for why in reasons(server)), 10.0)
+    eventually(lambda: all(crashed in why for why in reasons(server)))
     answers = {server.request("POST", INFER, BODY).status for _ in range(40)}
     assert answers == {200, 404}
     # With the last that had it gone, the index still says why.

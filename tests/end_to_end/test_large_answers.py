@@ -38,6 +38,7 @@ def numbers_in(body: bytes) -> int:
     return data.count(b",") + 1
 
 
+@pytest.mark.quiet
 def test_others_are_answered_while_a_large_answer_is_written(start, tmp_path, pool):
     server = served(start, tmp_path)
     large = pool.submit(server.request, "POST", OUTER, LARGE)

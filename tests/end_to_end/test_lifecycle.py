@@ -54,6 +54,7 @@ def test_the_supervisor_has_one_thread_and_one_child_per_role(pair):
     assert len(pair.children()) == 3
 
 
+@pytest.mark.quiet
 def test_a_killed_worker_is_replaced_and_its_counts_survive(pair):
     before = ok_count(pair)
     with Traffic(pair.port, INFER, BODY, connections=8) as traffic:

@@ -32,7 +32,9 @@ def test_a_profile_is_made_and_shown(printed):
 
 def test_live_rows_are_compared_with_the_profile(printed):
     table, _, report = printed[2].partition('{"model"')
-    assert table.startswith("breast_cancer version 1: too_few_rows, alarm too_few_rows (569 rows")
+    few = "too_few_rows"
+    told = f"breast_cancer version 1: {few}, predictions {few}, alarm {few} (569 rows"
+    assert table.startswith(told)
     found = json.loads('{"model"' + report)
     assert found["rows"] == found["reference_rows"] == 569
     # The reference's own rows: no distance at all.

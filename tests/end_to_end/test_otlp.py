@@ -100,7 +100,7 @@ def test_errors_have_spans_too_and_what_is_not_sampled_has_none(start, collector
     ]
     assert shown == [(400, "malformed_json"), (404, "model_not_found"), (200, None)]
     assert len(collector.requests()) == 3
-    assert traced(server, "exported") == 3
+    eventually(lambda: traced(server, "exported") == 3)
 
 
 def test_opentelemetrys_variables_are_enough(start, collector):
@@ -164,7 +164,8 @@ def test_a_slow_collector_costs_traces_and_no_answer(start, collector):
     collector.gate.clear()
     config = tracing(collector, ", max_queue: 10")
     server = start(DEMO_MODEL, "--workers", "1", config=config)
-    eventually(lambda: collector.exports == 1)  # of asking whether it is ready
+    assert ask(server, trace(99)).status == 200
+    eventually(lambda: collector.exports == 1)  # and it waits there for all that come after it
     for number in range(40):
         assert ask(server, trace(number + 1)).status == 200
     eventually(lambda: traced(server, "dropped") >= 30)

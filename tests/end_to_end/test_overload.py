@@ -14,6 +14,7 @@ from tests.end_to_end.test_lifecycle import BODY, INFER
 from tests.end_to_end.traffic import Tally, Traffic
 from tests.models.builders import linear, save
 
+pytestmark = pytest.mark.quiet
 REQUEST_S = 0.002
 # Closed-loop clients offer what they like once they are more than the queue holds.
 QUEUE_ROWS, CLIENTS = 50, 150

@@ -25,6 +25,7 @@ import yaml
 from onnx import numpy_helper
 
 from deploy.grafana import generate
+from gateway.processes import end_with_parent
 from gateway.profiles import beside
 from gateway.profiles.builder import Builder
 from gateway.profiles.document import digest
@@ -137,7 +138,9 @@ def prometheus(folder: Path, port: int) -> Iterator[Prometheus]:
         "--log.level=warn",
     ]
     with (folder / "prometheus.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
+        process = subprocess.Popen(
+            command, stdout=log, stderr=log, cwd=folder, preexec_fn=end_with_parent
+        )
         try:
             found = Prometheus(f"http://127.0.0.1:{own}", folder / "prometheus.log")
             eventually(found.up)

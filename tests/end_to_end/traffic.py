@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from tests.end_to_end.server import PATIENCE_S
+
 RECONNECT_S = 0.01
 
 
@@ -97,7 +99,7 @@ class Traffic:
         self._stopping = True
         self._thread.join()
 
-    def wait_for(self, condition, within_s: float = 20.0) -> Tally:
+    def wait_for(self, condition, within_s: float = PATIENCE_S) -> Tally:
         """Returns once the tally meets a condition."""
         deadline = time.monotonic() + within_s
         while not condition(self.tally):

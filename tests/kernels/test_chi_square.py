@@ -1,4 +1,4 @@
-"""Chi-square on counts, in both conventions, and PSI's null."""
+"""Chi-square on counts, and PSI's null."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from scipy import stats
 
-from kernels.chi_square import contingency, goodness, psi_null_quantile
+from kernels.chi_square import contingency, psi_null_quantile
 from kernels.divergences import divergences
 from tests.kernels.columns import PAIR, both, matrix
 
@@ -24,33 +24,17 @@ def test_contingency_is_scipys(pairs):
     assert got.p_value[0] == pytest.approx(wanted.pvalue, rel=1e-8, abs=1e-11)
 
 
-@given(PAIR)
-def test_goodness_is_scipys(pairs):
-    used = np.array([pair for pair in pairs if pair[0]])
-    got = goodness(*both(pairs))
-    if any(live for reference, live in pairs if not reference):
-        assert (got.statistic[0], got.p_value[0]) == (math.inf, 0.0)
-        return
-    expected = used[:, 0] * (used[:, 1].sum() / used[:, 0].sum())
-    wanted = stats.chisquare(used[:, 1], expected, sum_check=False)
-    assert got.statistic[0] == pytest.approx(wanted.statistic, rel=1e-9, abs=1e-7)
-    if len(used) > 1:
-        assert got.p_value[0] == pytest.approx(wanted.pvalue, rel=1e-6, abs=1e-9)
-
-
-def test_one_sample_and_two_sample_convention_differ_on_the_same_counts():
+def test_the_two_sample_convention_on_a_known_example():
     counts = matrix([16, 18, 16, 14, 12, 12]), matrix([16, 16, 16, 16, 16, 8]), np.array([6])
-    one, two = goodness(*counts), contingency(*counts)
-    assert (one.statistic[0], one.p_value[0]) == pytest.approx((3.1746, 0.67309), abs=5e-5)
-    assert (two.statistic[0], two.p_value[0]) == pytest.approx((1.6224, 0.89853), abs=5e-5)
+    got = contingency(*counts)
+    assert (got.statistic[0], got.p_value[0]) == pytest.approx((1.6224, 0.89853), abs=5e-5)
 
 
 @given(PAIR)
 def test_a_sample_against_itself_is_exactly_0(pairs):
     counts, _, bins = both(pairs)
-    for test in (contingency, goodness):
-        got = test(counts, counts, bins)
-        assert (got.statistic[0], got.p_value[0]) == (0.0, 1.0)
+    got = contingency(counts, counts, bins)
+    assert (got.statistic[0], got.p_value[0]) == (0.0, 1.0)
 
 
 def test_a_single_bin_has_no_degree_of_freedom():
@@ -58,10 +42,9 @@ def test_a_single_bin_has_no_degree_of_freedom():
     assert (got.statistic[0], got.dof[0], got.p_value[0]) == (0.0, 0.0, 1.0)
 
 
-@pytest.mark.parametrize("test", [contingency, goodness])
 @pytest.mark.parametrize(("expected", "observed"), [([0, 0], [1, 2]), ([1, 2], [0, 0])])
-def test_an_empty_side_is_no_number(test, expected, observed):
-    got = test(matrix(expected), matrix(observed), np.array([2]))
+def test_an_empty_side_is_no_number(expected, observed):
+    got = contingency(matrix(expected), matrix(observed), np.array([2]))
     assert all(math.isnan(column[0]) for column in got)
 
 

@@ -57,8 +57,10 @@ def counted(layout, *batches, tick=1, count=count_rows):
     block = around[GUARD:-GUARD]
     block[:] = 0
     with np.errstate(over="ignore", invalid="ignore"):  # for where nothing is compiled
-        for rows in batches:
-            count(np.ascontiguousarray(rows), block, layout.words, tick, 1_000)
+        unusual = sum(
+            count(np.ascontiguousarray(rows), block, layout.words, tick, 1_000) for rows in batches
+        )
+    assert unusual == read_block(block, layout, tick).special.sum()
     assert (around[:GUARD] == -77).all()
     assert (around[-GUARD:] == -77).all()
     return block

@@ -12,9 +12,9 @@ from scipy import special
 from scipy.spatial import distance
 from scipy.stats import entropy as scipy_entropy
 
-from kernels.divergences import FLOOR, divergences, entropy
+from kernels.divergences import FLOOR, divergences
 from tests import reference
-from tests.kernels.columns import COUNT, PAIR, both, matrix, sides
+from tests.kernels.columns import PAIR, both, matrix, sides
 
 NAMES = ("psi", "kl", "js_divergence", "hellinger", "total_variation", "l_infinity")
 
@@ -147,13 +147,3 @@ def test_counts_are_left_as_they_are():
     expected, observed = matrix([1, 0, 5]), matrix([0, 3, 3])
     divergences(expected, observed, np.array([3]))
     assert (expected.tolist(), observed.tolist()) == ([[1, 0, 5]], [[0, 3, 3]])
-
-
-@given(st.lists(COUNT, min_size=1, max_size=20).filter(any))
-def test_entropy_is_scipys(counts):
-    got = entropy(matrix(counts), np.array([len(counts)]))[0]
-    assert got == pytest.approx(scipy_entropy(counts), rel=1e-12, abs=1e-12)
-
-
-def test_entropy_of_nothing_is_no_number():
-    assert math.isnan(entropy(matrix([0, 0]), np.array([2]))[0])

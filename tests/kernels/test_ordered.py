@@ -70,7 +70,9 @@ def test_ks_from_bins_is_symmetric(pairs):
 @given(st.integers(50, 1_000_000), st.floats(0, 3))
 def test_the_p_value_is_scipys_within_two_thousandths(rows, scaled):
     distance = min(scaled / math.sqrt(rows), 1.0)
-    assert ks_p_value(distance, rows) == pytest.approx(stats.kstwo.sf(distance, rows), abs=0.002)
+    with np.errstate(over="ignore"):  # SciPy's own matrices, at small distances of many rows
+        true = stats.kstwo.sf(distance, rows)
+    assert ks_p_value(distance, rows) == pytest.approx(true, abs=0.002)
 
 
 @given(VALUES, VALUES)

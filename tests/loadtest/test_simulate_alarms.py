@@ -66,7 +66,7 @@ def by_the_product(options):
         for wanted in LOOKBACK_ROWS:
             start = max(0, (rows - wanted) // (options.rate * PANE_S)) * PANE_S
             window = upto[second + 1] - upto[start]
-            if alarm is None and judge(base, window[None], effect).overall == "drift":
+            if alarm is None and "drift" in judge(base, window[None], effect).verdicts:
                 alarm = second
     return alarm, learnt.estimate()[0]
 

@@ -10,7 +10,7 @@ import pytest
 from gateway.monitor import layout
 from gateway.monitor.ledger import NOBODY, LedgerWriter
 from gateway.monitor.scores import Reading, reading
-from gateway.monitor.sketch import Slot
+from gateway.monitor.slot import Slot
 from gateway.tensors import Signature, TensorSpec
 from kernels import ring
 from kernels.performance import BINARY, VALUE

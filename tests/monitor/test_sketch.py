@@ -13,7 +13,8 @@ import pytest
 
 from gateway.monitor import layout
 from gateway.monitor.arena import TICK, Arena
-from gateway.monitor.sketch import Sketch, Slot
+from gateway.monitor.sketch import Sketch
+from gateway.monitor.slot import Slot
 from gateway.profiles.live import ROWS, Places, block_words, counted, places
 from gateway.profiles.values import Profile
 from kernels import columns
@@ -114,13 +115,20 @@ async def all_done(pool: ThreadPoolExecutor, batches: int) -> None:
         await asyncio.get_running_loop().run_in_executor(pool, int)
 
 
+@pytest.fixture
+def held(pool):
+    """The thread is busy with something else until this is set, at the latest when a test ends."""
+    busy = Event()
+    pool.submit(busy.wait)
+    yield busy
+    busy.set()
+
+
 @pytest.mark.anyio
-async def test_batches_behind_a_large_one_wait_for_it_and_none_is_lost(arena, pool):
+async def test_batches_behind_a_large_one_wait_for_it_and_none_is_lost(arena, pool, held):
     rng = np.random.default_rng(4)
     watched, slot = watch(arena, pool)
     large, small = rows(rng, 40_000), rows(rng, 3)
-    held = Event()
-    pool.submit(held.wait)  # the thread is busy with something else
     watched.count(*large, 40_000)
     for _ in range(50):
         watched.count(*small, 3)
@@ -133,11 +141,9 @@ async def test_batches_behind_a_large_one_wait_for_it_and_none_is_lost(arena, po
 
 
 @pytest.mark.anyio
-async def test_what_finds_no_room_in_the_line_is_counted_as_skipped(arena, pool):
+async def test_what_finds_no_room_in_the_line_is_counted_as_skipped(arena, pool, held):
     watched, slot = watch(arena, pool, max_waiting_bytes=1 << 20)
     large = rows(np.random.default_rng(5), 40_000)
-    held = Event()
-    pool.submit(held.wait)
     for _ in range(3):
         watched.count(*large, 40_000)
     held.set()

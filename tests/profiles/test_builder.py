@@ -146,6 +146,15 @@ def test_moments_are_those_of_numpy():
     assert moments.std == pytest.approx(values.std(), rel=1e-12)
 
 
+@pytest.mark.parametrize("most", [1.7e308, -1.7e308])
+def test_a_column_of_the_largest_doubles_is_counted(most):
+    found = column_of([most] * 50 + [most / 2] * 50, np.float64, "FP64")
+    assert found.counts.tolist() == [50, 50]
+    assert (found.moments.min, found.moments.max) == tuple(sorted((most, most / 2)))
+    mixed = column_of([most, -most] * 50, np.float64, "FP64")
+    assert mixed.rows == 100
+
+
 def test_squares_beyond_a_double_leave_no_deviation():
     moments = column_of([1e300, -1e300, 1e308], np.float64, "FP64").moments
     assert (moments.min, moments.max, moments.std) == (-1e300, 1e308, None)

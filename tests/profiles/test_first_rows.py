@@ -10,7 +10,7 @@ import pytest
 
 from gateway.monitor import layout
 from gateway.monitor.first_rows import FirstRows
-from gateway.monitor.sketch import Slot
+from gateway.monitor.slot import Slot
 from gateway.profiles import document, first_rows
 from gateway.profiles.builder import Builder
 from gateway.profiles.plans import FramePlan, plan_frames

@@ -9,6 +9,8 @@ import pytest
 from gateway.errors import ProfileInvalid
 from gateway.profiles import summaries
 from gateway.profiles.fit import check_fit
+from gateway.profiles.names import feature_names
+from gateway.profiles.plans import plan_frames
 from gateway.profiles.values import FEATURE, Frame, Profile, Summary
 from gateway.tensors import Signature, TensorSpec
 from tests.profiles.builders import numeric, small
@@ -76,6 +78,15 @@ def test_a_summary_must_give_the_figures_that_live_rows_will():
         check_fit(Profile(6, (other,)), signature)
     with pytest.raises(ProfileInvalid, match="expected 11 columns, got 10"):
         check_fit(Profile(6, (replace(frame, columns=columns[1:]),)), signature)
-    image = replace(frame, summary=Summary("image", {"low": 0}))
-    with pytest.raises(ProfileInvalid, match="'channels' is missing"):
-        check_fit(Profile(6, (image,)), signature)
+    for parameters in ({"low": 0}, {"channels": 10**12}, {"channels": "many"}):
+        image = replace(frame, summary=Summary("image", parameters))
+        with pytest.raises(ProfileInvalid, match="expected channels of 1, 3, 4"):
+            check_fit(Profile(6, (image,)), signature)
+
+
+def test_names_that_would_fill_every_answer_are_refused_or_left_alone():
+    long = "n" * 1001
+    with pytest.raises(ProfileInvalid, match=r"column 'nnn.*at most 1000 characters, got 1001"):
+        plan_frames(SIGNATURE, {}, {}, {"x": ("a", long)})
+    assert feature_names({"feature_names": f"a,{long}"}) == ()
+    assert feature_names({"feature_names": "a, b"}) == ("a", "b")

@@ -10,6 +10,7 @@ import pytest
 from tests.wire.http_rig import WAIT_S, chunked, post, request, rig
 
 PATHS = pytest.mark.parametrize("path", ["/echo", "/app"])
+pytestmark = pytest.mark.quiet  # who is slow is told by fractions of a second
 QUICK = 0.2
 
 

@@ -152,7 +152,7 @@ def test_past_its_bound_the_queue_takes_no_more_and_nothing_is_lost():
         assert server.call(lambda: len(lane._queue)) < 40
         server.call(held.reply, 200, b"first")
         assert [client.answer().body for _ in range(401)] == [b"first", *bodies]
-        assert not server.call(lambda: lane.flow.read_paused)
+        assert server.reached(lambda: not lane.flow.read_paused)
 
 
 def test_reading_goes_on_while_a_request_rides():

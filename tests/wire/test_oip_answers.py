@@ -50,6 +50,28 @@ def test_an_answer_names_the_model_and_gives_flat_data():
     }
 
 
+@pytest.mark.parametrize("identifier", [{}, {"id": "7"}], ids=["plain", "named"])
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        pytest.param([("Y", False)], id="json"),
+        pytest.param([("Y", True), ("label", True)], id="binary"),
+        pytest.param([("Y", False), ("label", True)], id="mixed"),
+    ],
+)
+def test_a_warning_stands_in_a_parameter_and_moves_nothing_else(outputs, identifier):
+    codec = plain_codec()
+    wanted = [{"name": name, "parameters": {"binary_data": flag}} for name, flag in outputs]
+    asked = codec.decode(request(outputs=wanted, **identifier), None)
+    rendered = codec.render([Y, LABELS])
+    before = codec.answer(rendered, asked, 1, 3)
+    asked.warning = 'a "b"=above:1'
+    after = codec.answer(rendered, asked, 1, 3)
+    parameters = {"contract_violations": 'a "b"=above:1'}
+    assert document_of(after) == document_of(before) | {"parameters": parameters}
+    assert tail_of(after) == tail_of(before)
+
+
 def test_every_rider_gets_its_own_rows():
     codec = plain_codec()
     rendered = codec.render([Y, None])

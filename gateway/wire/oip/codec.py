@@ -35,6 +35,7 @@ class InferRequest:
         choice: the outputs asked for.
         priority: 0 for the default level, 1 is the highest.
         timeout_us: how long it may wait; 0 is no limit.
+        warning: what its answer says of its values, besides the outputs; empty: nothing.
     """
 
     id: str | None
@@ -43,6 +44,7 @@ class InferRequest:
     choice: Choice
     priority: int
     timeout_us: int
+    warning: str = ""
 
     @property
     def wanted(self) -> tuple[int, ...]:
@@ -123,7 +125,8 @@ class Codec:
         Raises:
             WrongOutputs: JSON was asked of a BYTES output whose elements are not UTF-8.
         """
-        return rendered.answer(request.choice, request.id, start, stop)
+        answer = rendered.answer(request.choice, request.id, start, stop)
+        return self._renderer.warned(answer, request.warning) if request.warning else answer
 
     def light_rows(self, limit: int) -> int:
         """The most rows whose answers weigh at most `limit` (see `weight`) whatever is asked."""

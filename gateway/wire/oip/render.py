@@ -110,6 +110,14 @@ class Renderer:
         )
         return Form(heads, indices, b"]}]}", b"", empty=False)
 
+    def warned(self, answer: tuple[bytes, int | None], warning: str) -> tuple[bytes, int | None]:
+        """An answer with a parameter that tells what its request's values break."""
+        body, header_length = answer
+        text = orjson.dumps(warning.encode("utf-8", "replace").decode())
+        told = b',"parameters":{"contract_violations":%b}' % text
+        whole = b"".join((self.opening, told, memoryview(body)[len(self.opening) :]))
+        return whole, None if header_length is None else header_length + len(told)
+
     def shape(self, rows: int, trailing: tuple[int, ...] | None) -> tuple[int, ...]:
         """An answer's full shape: its own rows before the trailing axes, or the whole shape."""
         assert trailing is not None, "an output was asked for that was not computed"

@@ -1,0 +1,103 @@
+"""A worker counts each deployment's values as the plan says, and says where it cannot."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gateway.monitor import layout
+from gateway.monitor.arena import Arena
+from gateway.plan import Kept, Plan, Watched
+from gateway.profiles import beside, document
+from gateway.profiles.live import ROWS, SKIPPED, block_words, places
+from gateway.sketches import Sketches
+from tests.monitor.watching import SIGNATURE, profile_of, rows
+
+PROFILE = profile_of(*rows(np.random.default_rng(1), 500))
+OTHER = replace(PROFILE, frames=PROFILE.frames[:1] + PROFILE.frames[2:])
+WRONG = replace(PROFILE, frames=(replace(PROFILE.frames[0], shape=(-1, 3)), *PROFILE.frames[1:]))
+
+
+class Endpoint:
+    """Of a deployment, what sketches see."""
+
+    def __init__(self) -> None:
+        self.takers: tuple[Any, ...] = ()
+        self.watched = asyncio.Event()
+
+    def watch(self, takers, ledger=None) -> None:
+        self.takers = takers
+        self.watched.set()
+
+    def agree(self, door) -> None:
+        assert door is None
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("profile", "wanted"),
+    [
+        pytest.param(PROFILE, (40, 0), id="its-own"),
+        pytest.param(OTHER, (40, 0), id="one-input-left-out"),
+        pytest.param(WRONG, (0, 40), id="another-models"),
+        pytest.param(None, (0, 40), id="gone"),
+    ],
+)
+async def test_rows_of_a_model_whose_profile_cannot_be_used_count_as_skipped(
+    tmp_path, profile, wanted
+):
+    """Reports and the default rules tell of it: the log alone is read by nobody."""
+    arena, given = Arena.create(1), profile or PROFILE
+    file = tmp_path / "profile.json"
+    if profile is not None:
+        beside.save(profile, file)
+    digest = document.digest(given)
+    key = layout.sketch_key("m", 1, digest)
+    block = arena.allocate(layout.SKETCH, key, block_words(given))
+    endpoint = Endpoint()
+    served: Any = SimpleNamespace(
+        held=SimpleNamespace(id="m/1", name="m"),
+        deployment=SimpleNamespace(signature=SIGNATURE),
+        endpoint=endpoint,
+    )
+    with ThreadPoolExecutor(1) as pool:
+        sketches = Sketches(arena, 0, 1, pool)
+        plan = Plan(1, watched={"m/1": (Watched(digest, str(file), block),)})
+        sketches.follow(plan, [served])
+        async with asyncio.timeout(60):
+            await endpoint.watched.wait()
+        inputs, outputs = rows(np.random.default_rng(2), 40)
+        for taker in endpoint.takers:
+            taker.count(inputs, outputs, 40)
+        counts = arena.array(block, 0)[places(given).counts]
+        assert (counts[ROWS], counts[SKIPPED]) == wanted
+        sketches.release(served)
+        assert endpoint.takers == ()
+    arena.close()
+
+
+@pytest.mark.anyio
+async def test_a_block_that_is_not_there_leaves_its_deployment_unwatched_and_others_alone(
+    caplog,
+):
+    """An error would leave the worker with half a plan."""
+    arena, endpoint = Arena.create(1), Endpoint()
+    served: Any = SimpleNamespace(
+        held=SimpleNamespace(id="m/1", name="m"),
+        deployment=SimpleNamespace(signature=SIGNATURE),
+        endpoint=endpoint,
+    )
+    with ThreadPoolExecutor(1) as pool:
+        sketches = Sketches(arena, 0, 1, pool)
+        sketches.follow(Plan(1, watched={"m/1": (Kept(1 << 20, 5000, {}, ()),)}), [])
+        sketches.prepare("m/1", SIGNATURE)
+        sketches.follow(Plan(1, watched={"m/1": (Kept(1 << 20, 5000, {}, ()),)}), [served])
+    assert "model 'm' is not watched" in caplog.text
+    assert endpoint.takers == ()
+    arena.close()
