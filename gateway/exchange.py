@@ -49,6 +49,7 @@ class Exchange(Protocol):
         headers: names in lower case, in the order in which they came.
         body: the whole body as sent (still compressed if it came compressed).
         arrived: when its first byte was read, seconds of `time.perf_counter`.
+        sequence: its number among those of its process: the last part of its request id.
         gone: the client left before it was answered.
         client: the peer's address (the forwarded one only where the peer is trusted).
         about: what log lines about it carry: its request id, and the trace that it is part of.
@@ -62,6 +63,7 @@ class Exchange(Protocol):
     headers: Sequence[Header]
     body: bytes
     arrived: float
+    sequence: int
     gone: bool
 
     @property

@@ -20,6 +20,7 @@ from time import perf_counter
 from gateway.errors import Draining, GatewayError, Overloaded
 from gateway.exchange import JSON_TYPE, Exchange, Header
 from gateway.monitor.contracts import Enforced, Examined
+from gateway.monitor.ledger import NOBODY, LedgerWriter
 from gateway.monitor.observe import BatchObserver
 from gateway.monitor.sketch import Taker
 from gateway.serving.batcher import Batcher
@@ -79,6 +80,7 @@ class InferEndpoint:
         "_compress_min_bytes",
         "_contract",
         "_heir",
+        "_ledger",
         "_light_rows",
         "_max_body_bytes",
         "_observer",
@@ -111,6 +113,7 @@ class InferEndpoint:
         self._heir: Callable[[Exchange], bool] | None = None
         self._times_all = times_all
         self._takers: tuple[Taker, ...] = ()
+        self._ledger: LedgerWriter | None = None
         self._contract: Enforced | None = None
         self._timed: set[int] = set()
         """Those under way that asked to be told their phases, by `id`."""
@@ -120,9 +123,10 @@ class InferEndpoint:
         """Where requests go once decoded; the batcher needs `deliver` and `refuse`, hence later."""
         self._batcher = batcher
 
-    def watch(self, takers: tuple[Taker, ...]) -> None:
-        """From the next batch on, values go there."""
+    def watch(self, takers: tuple[Taker, ...], ledger: LedgerWriter | None = None) -> None:
+        """From the next batch on, values go there, and answers are written down."""
         self._takers = takers
+        self._ledger = ledger
 
     def agree(self, contract: Enforced | None) -> None:
         """From the next request on, inputs are held against this one before they are queued."""
@@ -335,6 +339,8 @@ class InferEndpoint:
         )
         for taker in self._takers:
             _count(taker, batch)
+        if self._ledger is not None:
+            _record(self._ledger, batch, answered)
 
     def _tell_phases(self, batch: Batch, answered: list[Rider]) -> None:
         timed, times_all = self._timed, self._times_all
@@ -450,6 +456,21 @@ def _count(taker: Taker, batch: Batch) -> None:
         else:
             outputs = [None if one is None else one[first:start] for one in batch.outputs]
         taker.count(rider.inputs, outputs, rider.rows)
+
+
+def _record(ledger: LedgerWriter, batch: Batch, answered: list[Rider]) -> None:
+    """After the answers are written, of those who got one."""
+    riders = batch.riders
+    told = [rider.exchange.sequence for rider in answered]
+    if len(answered) < len(riders):
+        numbers = iter(told)
+        awaited = {id(rider) for rider in answered}
+        told = [next(numbers) if id(rider) in awaited else NOBODY for rider in riders]
+    if batch.trimmed is None:
+        ledger.record(batch.outputs, told, [rider.rows for rider in riders])
+        return
+    for rider, number, outputs in zip(riders, told, batch.trimmed, strict=True):
+        ledger.record(outputs, [number], [rider.rows])
 
 
 def _binary(header_length: int) -> tuple[Header, ...]:

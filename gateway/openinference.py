@@ -1,4 +1,4 @@
-"""The rest of the Open Inference Protocol: health, metadata, configuration, statistics, repository.
+"""The rest of the data port: health, metadata, configuration, statistics, repository, outcomes.
 
 Knows which path asks for what and whom to ask. Knows nothing of HTTP carriers (Starlette brings the
 request), of how documents are written (`wire.oip` does), or of how a model is loaded.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -34,11 +35,14 @@ from gateway.errors import (
     NotFound,
     RepositoryForbidden,
 )
+from gateway.inference import THREAD_BYTES
 from gateway.monitor.arena import Arena
 from gateway.monitor.observe import WorkerObserver
 from gateway.monitor.report import find_model
 from gateway.monitor.statistics import statistics
 from gateway.names import check_name
+from gateway.outcomes.arrivals import MAX_BODY_BYTES, read_body
+from gateway.outcomes.joins import Joined, document
 from gateway.plan import READY
 from gateway.wire import coding
 from gateway.wire.answers import error_body, error_headers
@@ -53,6 +57,8 @@ Target = TypeVar("Target")
 MAX_TICKETS = 64
 # Bodies of the repository extension are a few names.
 MAX_SMALL_BODY = 65_536
+# Control writes ten thousand of them within a tenth of a second.
+OUTCOMES_TIMEOUT_S = 30.0
 OPEN = frozenset(path.decode() for path in OPEN_PATHS)
 
 
@@ -67,6 +73,7 @@ class OpenInference:
         observer: WorkerObserver,
         mail: Callable[[dict[str, Any]], bool],
         draining: Callable[[], bool],
+        pool: Executor,
         first_ticket: int = 1,
     ) -> None:
         self._catalogue = catalogue
@@ -75,6 +82,7 @@ class OpenInference:
         self._observer = observer
         self._mail = mail
         self._draining = draining
+        self._pool = pool
         self._tickets: dict[int, asyncio.Future[Mapping[str, Any]]] = {}
         self._numbers = itertools.count(first_ticket)
 
@@ -95,7 +103,7 @@ class OpenInference:
         return paths
 
     def hear(self, message: Mapping[str, Any]) -> None:
-        """Control's answer to a load or unload that a client waits for, or that there is a new one.
+        """Control's answer to what a client waits for, or that there is a new one.
 
         A new control knows nothing of what its predecessor was asked.
         """
@@ -131,6 +139,7 @@ class OpenInference:
                 Route(version + "/stats", self._statistics),
                 Route("/v2/models/{model}/infer", infer, methods=["POST"]),
                 Route(version + "/infer", infer, methods=["POST"]),
+                Route("/v2/outcomes", self._outcomes, methods=["POST"]),
                 Route("/v2/repository/index", self._index, methods=["POST"]),
                 # Names with slashes, too, come here: they are refused by name, not as paths.
                 Route("/v2/repository/models/{model:path}/load", self._load, methods=["POST"]),
@@ -218,7 +227,7 @@ class OpenInference:
 
     async def _index(self, request: Request) -> Response:
         _require(request, Permission.DESCRIBE)
-        only_ready = repository.read_index_request(await _small_body(request))
+        only_ready = repository.read_index_request(await _body(request, MAX_SMALL_BODY))
         known = [e for e in self._catalogue.index() if _knows(request, e.name)]
         entries = [e for e in known if e.state == READY or not only_ready]
         return self._json(
@@ -239,34 +248,66 @@ class OpenInference:
             )
         name = check_name(request.path_params["model"])
         _require(request, Permission.OPERATE, name)
-        body = await _small_body(request)
+        body = await _body(request, MAX_SMALL_BODY)
         (repository.read_load_request if action == "load" else repository.read_unload_request)(body)
-        if len(self._tickets) >= MAX_TICKETS:
-            raise ControlUnavailable(f"{action} of '{name}': {MAX_TICKETS} changes are under way")
-        ticket = next(self._numbers)
-        verdict = self._tickets[ticket] = asyncio.get_running_loop().create_future()
         principal = principal_of(request.scope)
         message = {
             "type": "repository",
             "action": action,
             "model": name,
-            "ticket": ticket,
             "client": request.client.host if request.client else "",
             "who": None if principal is None else [principal.name, principal.shown],
         }
-        sent = self._mail(message)
+        timeout_s = self._config.repository.change_timeout_s
+        found = await self._ask(message, f"{action} of '{name}'", timeout_s)
+        return self._answer(Response(status_code=200)) if found["ok"] else self._refused(found)
+
+    # ---- outcomes -------------------------------------------------------------------------------
+
+    async def _outcomes(self, request: Request) -> Response:
+        """Control has the ledger: it is asked, and its answer passed on."""
+        _require(request, Permission.INFER)
+        principal = principal_of(request.scope)
+        models = None if principal is None or principal.models is None else [*principal.models]
+        body = await _body(request, MAX_BODY_BYTES)
+        read = read_body
+        if len(body) > THREAD_BYTES:
+            found = await asyncio.get_running_loop().run_in_executor(self._pool, read, body)
+        else:
+            found = read(body)
+        outcomes = [tuple(one) for one in found.arrivals]
+        message = {"type": "outcomes", "outcomes": outcomes, "models": models}
+        verdict = await self._ask(message, "outcomes", OUTCOMES_TIMEOUT_S)
+        if not verdict["ok"]:
+            return self._refused(verdict)
+        return self._json(document(found, Joined(verdict["counts"], verdict["faults"])))
+
+    # ---- control --------------------------------------------------------------------------------
+
+    async def _ask(self, message: dict[str, Any], what: str, timeout_s: float) -> Mapping[str, Any]:
+        """Control's verdict on a message; nothing is blocked meanwhile.
+
+        Raises:
+            ControlUnavailable: it takes no message, or gave no verdict in time.
+        """
+        if len(self._tickets) >= MAX_TICKETS:
+            raise ControlUnavailable(f"{what}: {MAX_TICKETS} others wait for control")
+        ticket = next(self._numbers)
+        verdict = self._tickets[ticket] = asyncio.get_running_loop().create_future()
+        sent = self._mail({**message, "ticket": ticket})
         self._observer.mailed(sent)
         if not sent:
             del self._tickets[ticket]
-            raise ControlUnavailable(f"{action} of '{name}': control takes no messages now")
+            raise ControlUnavailable(f"{what}: control takes no messages now")
         try:
-            found = await asyncio.wait_for(verdict, self._config.repository.change_timeout_s)
+            return await asyncio.wait_for(verdict, timeout_s)
         except TimeoutError as error:
-            raise ControlUnavailable(f"{action} of '{name}': no verdict from control") from error
+            raise ControlUnavailable(f"{what}: no verdict from control") from error
         finally:
             self._tickets.pop(ticket, None)
-        if found["ok"]:
-            return self._answer(Response(status_code=200))
+
+    def _refused(self, found: Mapping[str, Any]) -> Response:
+        """What control refused, as it says."""
         self._observer.refused(found["code"])
         headers = {"penstock-error-code": found["code"]}
         if found["status"] == 503:
@@ -391,16 +432,16 @@ def _knows(request: Request, model: str) -> bool:
     return principal is None or principal.may_call(model)
 
 
-async def _small_body(request: Request) -> bytes:
+async def _body(request: Request, most: int) -> bytes:
     body = bytearray()
     try:
         async for piece in request.stream():
             body += piece
-            if len(body) > MAX_SMALL_BODY:
-                raise BodyTooLarge(f"body: expected at most {MAX_SMALL_BODY} bytes here, got more")
+            if len(body) > most:
+                raise BodyTooLarge(f"body: expected at most {most} bytes here, got more")
     except ClientDisconnect as error:
         raise InvalidRequest("body: cut short by its client") from error
     encoding = request.headers.get("content-encoding")
     if encoding is None:
         return bytes(body)
-    return coding.inflate(bytes(body), encoding.encode("latin-1"), MAX_SMALL_BODY)
+    return coding.inflate(bytes(body), encoding.encode("latin-1"), most)

@@ -123,7 +123,34 @@ class Kept:
         return (self.block,)
 
 
-Taken = Watched | Kept
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Where a deployment's answers are written down, for outcomes to be joined to.
+
+    Attributes:
+        block: offset of the ledger's ring, the same for all.
+        series: the number of the version in it.
+        kind, output, positive: what a score is, as `monitor.scores.reading` takes them.
+    """
+
+    block: int
+    series: int
+    kind: str
+    output: str | None
+    positive: int
+
+    @property
+    def contract(self) -> Agreed | None:
+        """Answers have none."""
+        return None
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Every block that is written to."""
+        return (self.block,)
+
+
+Taken = Watched | Kept | Recorded
 """Where the values of a deployment's traffic go."""
 
 
@@ -229,6 +256,8 @@ class Plan:
 
 
 def _taken(value: Mapping[str, Any]) -> Taken:
+    if "series" in value:
+        return Recorded(**value)
     if "digest" not in value:
         return Kept(**value)
     contract = value["contract"]

@@ -2,7 +2,7 @@
 
 They are counted into the bins of a profile or, as long as there is none, kept as first rows. With
 the profile comes a contract, which stands at the deployment's door or counts beside the bins; the
-two change together.
+two change together. Where outcomes are to be joined to answers, those are written down.
 
 Knows plans, profiles, contracts and blocks of the arena. Knows nothing of how values are counted,
 or of who chose the profile.
@@ -33,9 +33,11 @@ from gateway.errors import ContractInvalid, ProfileInvalid
 from gateway.monitor.arena import TICK, Arena
 from gateway.monitor.contracts import Enforced, Observed
 from gateway.monitor.first_rows import FirstRows
+from gateway.monitor.ledger import LedgerWriter
+from gateway.monitor.scores import reading
 from gateway.monitor.sketch import Sketch, Taker, Uncounted
 from gateway.monitor.slot import Slot
-from gateway.plan import Agreed, Kept, Plan, Taken
+from gateway.plan import Agreed, Kept, Plan, Recorded, Taken, Watched
 from gateway.profiles import beside
 from gateway.profiles.fit import check_fit
 from gateway.profiles.live import Counted, counted
@@ -66,17 +68,18 @@ Ready = tuple[tuple[Taken, Prepared], ...]
 class Sketches:
     """Lives on the worker's event loop."""
 
-    def __init__(self, arena: Arena, worker: int, pool: Executor) -> None:
+    def __init__(self, arena: Arena, worker: int, epoch: int, pool: Executor) -> None:
         """Counts into the slots of `worker`; reads profiles on `pool`."""
         self._arena = arena
         self._worker = worker
+        self._epoch = epoch
         self._pool = pool
         self._tick = arena.control_row[TICK : TICK + 1]
         self._watched: Mapping[str, tuple[Taken, ...]] = {}
         self._prepared: dict[str, Ready] = {}
         self._slots: dict[int, Slot] = {}
         self._following: dict[str, tuple[Taken, ...]] = {}
-        self._takers: dict[str, tuple[Taker | Enforced, ...]] = {}
+        self._takers: dict[str, tuple[Taker | Enforced | LedgerWriter, ...]] = {}
 
     def prepare(self, held_id: str, signature: Signature) -> None:
         """Reads what a deployment that is being loaded will count into. On a thread."""
@@ -129,7 +132,11 @@ class Sketches:
         signature = served.deployment.signature
         takers: list[Taker] = []
         door: Enforced | None = None
+        ledger: LedgerWriter | None = None
         for taken, prepared in ready:
+            if isinstance(taken, Recorded):
+                ledger = self._writer(taken, served)
+                continue
             slot, observed = self._slot(taken.block), None
             if isinstance(taken, Kept):
                 kept = FirstRows(signature, slot, taken.rows, taken.names, taken.categories)
@@ -145,7 +152,17 @@ class Sketches:
                 else:
                     door = Enforced(prepared.terms, its, slot, policy == REJECT)
             takers.append(Sketch(prepared.frames, slot, self._tick, observed=observed))
-        self._replace(served, tuple(takers), door)
+        self._replace(served, tuple(takers), door, ledger)
+
+    def _writer(self, taken: Recorded, served: Served) -> LedgerWriter | None:
+        """None where the model's outputs are not what the configuration says."""
+        signature = served.deployment.signature
+        try:
+            scores = reading(signature, taken.kind, taken.output, taken.positive)
+        except ValueError as error:
+            log.error("model '%s' has no ledger: %s", served.held.name, error)
+            return None
+        return LedgerWriter(scores, self._slot(taken.block), taken.series, self._epoch)
 
     def _slot(self, block: int) -> Slot:
         slot = self._slots.get(block)
@@ -154,13 +171,20 @@ class Sketches:
             slot = self._slots[block] = Slot(words, self._pool)
         return slot
 
-    def _replace(self, served: Served, takers: tuple[Taker, ...], door: Enforced | None) -> None:
-        served.endpoint.watch(takers)
+    def _replace(
+        self,
+        served: Served,
+        takers: tuple[Taker, ...],
+        door: Enforced | None,
+        ledger: LedgerWriter | None = None,
+    ) -> None:
+        served.endpoint.watch(takers, ledger)
         served.endpoint.agree(door)
         for old in self._takers.pop(served.held.id, ()):
             old.close()
-        if takers:
-            self._takers[served.held.id] = takers if door is None else (*takers, door)
+        users = tuple(one for one in (*takers, door, ledger) if one is not None)
+        if users:
+            self._takers[served.held.id] = users
         for block in [block for block, slot in self._slots.items() if not slot.used]:
             del self._slots[block]
 
@@ -175,7 +199,7 @@ def _ready(wanted: tuple[Taken, ...], signature: Signature) -> Ready:
 
 
 def _prepared(watched: Taken, signature: Signature) -> Prepared:
-    if isinstance(watched, Kept):
+    if not isinstance(watched, Watched):
         return Prepared()
     profile = beside.load(Path(watched.path))
     check_fit(profile, signature)

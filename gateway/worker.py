@@ -145,7 +145,7 @@ class Worker:
         self._direct: Mapping[bytes, Endpoint] = {}
         if config.access.data == "keys":
             self._ask_for_keys(inherited.launch.secret)
-        self._sketches = Sketches(self._arena, slot, self._pool)
+        self._sketches = Sketches(self._arena, slot, epoch, self._pool)
         self._deployments: set[Deployment] = set()  # those that have left and still drain, too
         self._places = list(range(RUNNING, LOADING))
         self._loading_places = list(range(LOADING, LOADING + PARALLEL))
@@ -164,6 +164,7 @@ class Worker:
             self._observer,
             self._link.send,
             lambda: self._draining,
+            self._pool,
             # A verdict that a predecessor asked for must not answer a ticket of this process.
             first_ticket=(self._epoch << 32) + 1,
         )

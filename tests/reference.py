@@ -287,6 +287,24 @@ def neighbours_differ(
     return total, max(len(some) - 1, 0)
 
 
+def ledger_sums(rows: list[dict[str, float]]) -> dict[str, float]:
+    """What labelled binary scores add up to: figures by their definition, one row at a time."""
+    eps = 2.0**-52
+    loss = 0.0
+    counts = dict.fromkeys(("tp", "fp", "tn", "fn"), 0)
+    for row in rows:
+        score, outcome = min(max(row["score"], eps), 1 - eps), row["outcome"]
+        loss -= outcome * math.log(score) + (1 - outcome) * math.log(1 - score)
+        said = row["score"] > 0.5
+        counts[("t" if said == bool(outcome) else "f") + ("p" if said else "n")] += 1
+    return {"log_loss": loss, **counts}
+
+
+def bin_of(score: float, bins: int) -> int:
+    """Which of bins of equal width holds a score; each holds its upper edge."""
+    return next(number for number in range(bins) if score <= (number + 1) / bins)
+
+
 def broken_rule(
     value: Any,
     least: Any = None,

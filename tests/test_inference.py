@@ -43,6 +43,7 @@ class Caller:
         self.body = body
         self.headers: list[tuple[bytes, bytes]] = []
         self.arrived = 0.0
+        self.sequence = 0
         self.answers: list[tuple[int, Any]] = []
         self.heads: list[Any] = []
         self.on_reply: Callable[[], object] = lambda: None
@@ -158,6 +159,33 @@ def test_each_rider_gets_its_own_rows(endpoint):
     deliverer.deliver(batch_of(codec, *callers))
     assert [c.answers[0][1]["outputs"][0]["data"] for c in callers] == [[0.0], [1.0], [2.0]]
     assert slot[layout.OK] == 3
+
+
+class Writer:
+    """A ledger that remembers."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[list[int], list[int], int]] = []
+
+    def record(self, outputs: Any, sequences: list[int], rows: list[int]) -> None:
+        self.taken.append((sequences, rows, len(outputs[0])))
+
+
+@pytest.mark.parametrize("trimmed", [False, True])
+def test_the_ledger_takes_who_was_answered_and_passes_over_who_left(endpoint, trimmed):
+    deliverer, codec, _ = endpoint
+    callers = [Caller(), Caller(gone=True), Caller()]
+    for number, caller in enumerate(callers):
+        caller.sequence = 70 + number
+    batch, writer = batch_of(codec, *callers), Writer()
+    if trimmed:
+        batch.trimmed = [[np.zeros((1, 1), np.float32)] for _ in callers]
+    deliverer.watch((), writer)
+    deliverer.deliver(batch)
+    if trimmed:
+        assert writer.taken == [([70], [1], 1), ([-1], [1], 1), ([72], [1], 1)]
+    else:
+        assert writer.taken == [([70, -1, 72], [1, 1, 1], 3)]
 
 
 def test_a_caller_whose_connection_breaks_costs_its_batch_mates_nothing(endpoint):

@@ -31,7 +31,7 @@ class Endpoint:
         self.takers: tuple[Any, ...] = ()
         self.watched = asyncio.Event()
 
-    def watch(self, takers) -> None:
+    def watch(self, takers, ledger=None) -> None:
         self.takers = takers
         self.watched.set()
 
@@ -67,7 +67,7 @@ async def test_rows_of_a_model_whose_profile_cannot_be_used_count_as_skipped(
         endpoint=endpoint,
     )
     with ThreadPoolExecutor(1) as pool:
-        sketches = Sketches(arena, 0, pool)
+        sketches = Sketches(arena, 0, 1, pool)
         plan = Plan(1, watched={"m/1": (Watched(digest, str(file), block),)})
         sketches.follow(plan, [served])
         async with asyncio.timeout(60):
@@ -94,7 +94,7 @@ async def test_a_block_that_is_not_there_leaves_its_deployment_unwatched_and_oth
         endpoint=endpoint,
     )
     with ThreadPoolExecutor(1) as pool:
-        sketches = Sketches(arena, 0, pool)
+        sketches = Sketches(arena, 0, 1, pool)
         sketches.follow(Plan(1, watched={"m/1": (Kept(1 << 20, 5000, {}, ()),)}), [])
         sketches.prepare("m/1", SIGNATURE)
         sketches.follow(Plan(1, watched={"m/1": (Kept(1 << 20, 5000, {}, ()),)}), [served])

@@ -89,6 +89,8 @@ def _commands() -> Sequence[Command]:
         infer,
         keys,
         models,
+        outcomes,
+        performance,
         profile,
         register,
         releases,
@@ -96,7 +98,8 @@ def _commands() -> Sequence[Command]:
     )
 
     return (
-        *(serve, demo, register, models, profile, contract, drift, alerts, releases, infer),
+        *(serve, demo, register, models, profile, contract, drift, alerts, releases),
+        *(outcomes, performance, infer),
         *(keys, config, audit, backup, doctor),
     )
 

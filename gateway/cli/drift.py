@@ -11,7 +11,7 @@ from typing import Any
 from gateway.cli.arguments import positive
 from gateway.cli.output import printable, say, say_json, table
 from gateway.cli.serve import add_home
-from gateway.errors import NotFound, Unavailable
+from gateway.errors import Unavailable
 
 MAX_SHOWN = 40
 MAX_NAMED = 8
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, name) is not None:
             query[name] = str(getattr(args, name))
     with running.admin(home, server) as control:
-        version = args.version or _default(control.models(), args.model)
+        version = args.version or running.default_version(control.models(), args.model)
         path = f"/api/models/{args.model}/versions/{version}/drift"
         found = control.ask("GET", path, query=query)
     if args.json:
@@ -86,13 +86,6 @@ def status_of(found: dict[str, Any]) -> int:
     """How the command ends: features and predictions in the window, and the alarm."""
     verdicts = (found["verdict"], found["prediction_verdict"], found["alarm"])
     return DRIFTED if "drift" in verdicts else 0
-
-
-def _default(models: list[dict[str, Any]], name: str) -> int:
-    for line in models:
-        if line["name"] == name and line.get("default"):
-            return int(line["version"])
-    raise NotFound(f"model '{name}' serves no version")
 
 
 def print_report(found: dict[str, Any], shown: int | None = MAX_SHOWN) -> None:

@@ -1,6 +1,6 @@
 """Checks of `penstock doctor` that look at what live traffic is held against.
 
-Knows the configuration and the references of a home. A check changes nothing.
+Knows the configuration, the references and the ledger of a home. A check changes nothing.
 """
 
 from __future__ import annotations
@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gateway.cli.findings import Case, Finding
+from gateway.cli.output import moment
+from gateway.control.outcomes import FOLDER as LEDGER
 from gateway.control.self_references import SelfReferences
 from gateway.control.store import FILE, Store
+from gateway.outcomes.segment import segments_in
 
 # More names are for `penstock models` to list.
 _MAX_NAMED = 5
@@ -37,4 +40,19 @@ def _self_referenced(case: Case) -> list[str]:
     return [f"{one.model}/{one.version}" for one in used]
 
 
-CHECKS = (check_references,)
+def check_ledger(case: Case) -> Iterator[Finding]:
+    """How far the ledger reaches back, and how much of its room it takes."""
+    folder = case.home / LEDGER
+    if not folder.is_dir():
+        return
+    found, faults = segments_in(folder)
+    for fault in faults:
+        yield Finding("ledger", "warn", str(fault), "move it away: nothing reads it")
+    records = sum(one.count for one in found)
+    since = min((one.first_ms for one in found if one.count), default=None)
+    reach = "" if since is None else f" since {moment(since / 1000.0)}"
+    used = sum(one.nbytes for one in found) / case.config.ledger.max_bytes
+    yield Finding("ledger", "ok", f"{records} records{reach}, {used:.0%} of ledger.max_bytes")
+
+
+CHECKS = (check_references, check_ledger)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from gateway import tls
 from gateway.access.local import local_token
 from gateway.access.secret import server_secret
 from gateway.cli.certificate_options import CLIENT_CERT, CLIENT_KEY, from_environment
-from gateway.errors import GatewayError, Unauthenticated
+from gateway.errors import GatewayError, NotFound, Unauthenticated
 
 if TYPE_CHECKING:
     from gateway.client import Admin
@@ -51,6 +51,22 @@ def _alive(pid: int) -> bool:
     except PermissionError:  # somebody else's, and there
         return True
     return True
+
+
+def default_version(models: Sequence[Mapping[str, Any]], name: str) -> int:
+    """The version that answers where none is named.
+
+    Args:
+        models: as the control port lists them.
+        name: of the model.
+
+    Raises:
+        NotFound: none does.
+    """
+    for line in models:
+        if line["name"] == name and line.get("default"):
+            return int(line["version"])
+    raise NotFound(f"model '{name}' serves no version")
 
 
 def data_url(server: Mapping[str, Any]) -> str:

@@ -24,6 +24,7 @@ from gateway.config.models import (
     ModelSettings,
     Padding,
     Policy,
+    Scores,
 )
 from gateway.config.monitoring import (
     COLUMN_FIGURES,
@@ -32,6 +33,7 @@ from gateway.config.monitoring import (
     AlertRule,
     Alerts,
     AlertSink,
+    Ledger,
     Metrics,
     Monitoring,
 )
@@ -57,6 +59,7 @@ __all__ = [
     "Drain",
     "Given",
     "Jwt",
+    "Ledger",
     "Limits",
     "Log",
     "Metrics",
@@ -66,6 +69,7 @@ __all__ = [
     "Padding",
     "Policy",
     "Repository",
+    "Scores",
     "Section",
     "Server",
     "Tls",

@@ -13,8 +13,8 @@ from typing import Any
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from gateway.config.faults import fault_text, place_text, without_value
-from gateway.config.models import NO_SETTINGS, OBSERVE, ModelConfig, ModelSettings, Policy
-from gateway.config.monitoring import Alerts, Metrics, Monitoring
+from gateway.config.models import NO_SETTINGS, OBSERVE, ModelConfig, ModelSettings, Policy, Scores
+from gateway.config.monitoring import Alerts, Ledger, Metrics, Monitoring
 from gateway.config.operation import Drain, Limits, Log, Repository, Tracing
 from gateway.config.ports import Access, Control, Server, Tls, is_loopback
 from gateway.config.words import ModelName, Section
@@ -36,6 +36,7 @@ class Config(Section):
     log: Log = Log()
     tracing: Tracing = Tracing()
     monitoring: Monitoring = Monitoring()
+    ledger: Ledger = Ledger()
     metrics: Metrics = Metrics()
     repository: Repository = Repository()
     alerts: Alerts = Alerts()
@@ -79,6 +80,16 @@ class Config(Section):
         """The profile that the document names for a model."""
         own = self.models.get(name)
         return None if own is None else own.profile
+
+    def has_ledger(self, name: str) -> bool:
+        """Whether a model's answers are written down."""
+        own = self.models.get(name)
+        return self.ledger.enabled if own is None or own.ledger is None else own.ledger
+
+    def scores_of(self, name: str) -> Scores:
+        """What the document says of a model's scores."""
+        own = self.models.get(name)
+        return Scores() if own is None else own.scores
 
     def contract_of(self, name: str) -> Policy:
         """What becomes of inputs that break a model's contract."""

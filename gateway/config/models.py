@@ -74,6 +74,34 @@ class ModelSettings(Section):
     max_output_bytes: int = Field(256 << 20, ge=1024)
 
 
+class Scores(Section):
+    """What outcomes are held against: how a model's outputs are read. See docs/outcomes.md."""
+
+    kind: Literal["auto", "binary", "multiclass", "value"] = Field(
+        "auto",
+        description="auto: by the width of the output, 1 a value, 2 binary, more are classes",
+    )
+    output: Name | None = Field(None, description="none: the first of floating-point numbers")
+    positive: int = Field(1, ge=0, le=1, description="of two columns the positive class'")
+    classes: list[Name] = Field(
+        default_factory=list,
+        description="names of the classes, in the model's order: outcomes may use them",
+    )
+
+    @property
+    def reading(self) -> dict[str, object]:
+        """All that changes what a score is."""
+        return self.model_dump(include={"kind", "output", "positive"})
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """What an outcome that names a class means; of two, 1 is the positive one."""
+        numbers = {name: number for number, name in enumerate(self.classes)}
+        if len(numbers) == 2 and self.positive == 0:
+            return {name: 1 - number for name, number in numbers.items()}
+        return numbers
+
+
 class ModelConfig(ModelSettings):
     """A model named in the document. `path` may stay out where the registry holds the model."""
 
@@ -95,6 +123,11 @@ class ModelConfig(ModelSettings):
         " the answer, reject refuses them with 422",
     )
 
+    ledger: bool | None = Field(
+        None, description="whether its answers are written down; none: ledger.enabled"
+    )
+    scores: Scores = Scores()
+
     @field_validator("feature_names")
     @classmethod
     def _each_once(
@@ -107,5 +140,8 @@ class ModelConfig(ModelSettings):
         return given
 
 
-NO_SETTINGS = {"path", "version", "profile", "feature_names", "categories", "contract"}
+NO_SETTINGS = {
+    *("path", "version", "profile", "feature_names", "categories", "contract"),
+    *("ledger", "scores"),
+}
 """Of a `ModelConfig`: what changes nothing in how the model runs."""

@@ -27,6 +27,24 @@ class Monitoring(Section):
     )
 
 
+class Ledger(Section):
+    """What was answered, kept for outcomes to be joined to. See docs/outcomes.md."""
+
+    # A record for every row is written to the disk: whoever sends no outcomes has no use for it.
+    enabled: bool = Field(False, description="for all models but those that say otherwise")
+    # 19 million records: eight minutes of 40,000 rows/s, three weeks of 10.
+    max_bytes: int = Field(
+        1 << 30, ge=16 << 20, description="of its files; the oldest records are forgotten"
+    )
+    max_age_s: float = Field(
+        30 * 86_400.0, ge=3600, le=3650 * 86_400, description="older records are forgotten"
+    )
+    # Records are drained within two seconds; the rest is for a control process that is replaced.
+    early_s: float = Field(
+        60.0, ge=1, le=3600, description="how long an outcome waits for its record"
+    )
+
+
 class Metrics(Section):
     """What `/metrics` says of the columns of watched models. See docs/monitoring.md."""
 

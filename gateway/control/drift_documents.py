@@ -17,7 +17,7 @@ from gateway.drift.verdict import VERDICTS
 
 MAX_VERSION = 2**53
 MAX_ROWS = 10**12
-_WINDOW: dict[str, Any] = {"type": "string", "pattern": "^[1-9][0-9]{0,6}[smhd]$"}
+WINDOW: dict[str, Any] = {"type": "string", "pattern": "^[1-9][0-9]{0,6}[smhd]$"}
 _REFERENCE: dict[str, Any] = {"type": "string", "pattern": PATTERN}
 Verdict = Annotated[str, WithJsonSchema({"type": "string", "enum": list(VERDICTS)})]
 
@@ -32,7 +32,7 @@ class VersionPath(Document):
 class DriftQuery(Document):
     """Which window of it."""
 
-    window: Annotated[str, WithJsonSchema(_WINDOW)] = Field(
+    window: Annotated[str, WithJsonSchema(WINDOW)] = Field(
         "10m", description="how far to look back: 1m to 30d"
     )
     rows: int | None = Field(

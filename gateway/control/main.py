@@ -50,6 +50,7 @@ from gateway.control.memory import Memory
 from gateway.control.metrics import Metrics
 from gateway.control.monitoring import Monitoring
 from gateway.control.operations import Operation
+from gateway.control.outcomes import Outcomes
 from gateway.control.planner import Planner
 from gateway.control.port import Counts, Port
 from gateway.control.port_certificates import PortCertificates
@@ -149,6 +150,14 @@ class Control:
         stack.push_async_callback(self._usage.close)
         self._blocks = Blocks(self._inherited.arena, time.monotonic)
         self._own = SelfReferences(self._store, home, by_itself())
+        self._outcomes = Outcomes(
+            self._inherited.arena,
+            home,
+            lambda: self._in_force.config,
+            lambda slot, epoch: self._launch.request_ids(str(slot), epoch).decode()[:-1],
+            time.time,
+        )
+        stack.push_async_callback(self._outcomes.close)
         self._monitoring = Monitoring(
             self._inherited.arena,
             self._blocks,
@@ -159,6 +168,7 @@ class Control:
             lambda: self._in_force.config,
             lambda: self._planner.memory.plan,
             self._troubles,
+            self._outcomes,
         )
         stack.push_async_callback(self._monitoring.close)
         self._jobs = Jobs(self._troubles)
@@ -383,6 +393,8 @@ class Control:
     def _mail(self, slot: int, message: Mapping[str, Any]) -> None:
         if message["type"] == "repository":
             self._jobs.spawn(self._change_repository(slot, message))
+        elif message["type"] == "outcomes":
+            self._jobs.spawn(self._take_outcomes(slot, message))
         elif message["type"] == "unknown_kid":
             self._miss_a_key()
 
@@ -393,6 +405,9 @@ class Control:
 
     async def _change_repository(self, slot: int, message: Mapping[str, Any]) -> None:
         self._tell(slot, await self._changes.asked_by_mail(message))
+
+    async def _take_outcomes(self, slot: int, message: Mapping[str, Any]) -> None:
+        self._tell(slot, await self._outcomes.received(message))
 
     def _tell(self, slot: int, message: dict[str, Any], tries: int = 50) -> None:
         """Sends a worker what a client waits for; a full link empties as the worker reads."""

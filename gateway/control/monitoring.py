@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.config import Config
-from gateway.control import alert_operations, drift_operations, release_operations, views
+from gateway.control import (
+    alert_operations,
+    drift_operations,
+    outcome_operations,
+    release_operations,
+    views,
+)
 from gateway.control.alert_store import AlertStore
 from gateway.control.alerting import Alerting
 from gateway.control.blocks import Blocks
@@ -25,6 +31,7 @@ from gateway.control.drift import Drift
 from gateway.control.freezing import Freezing
 from gateway.control.gauges import Gauges
 from gateway.control.operations import Operation
+from gateway.control.outcomes import Outcomes
 from gateway.control.panes import PaneStore
 from gateway.control.references import kept, watched
 from gateway.control.releases import Releases
@@ -34,7 +41,7 @@ from gateway.control.store import Store
 from gateway.control.troubles import Troubles
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
-from gateway.plan import Plan, Taken
+from gateway.plan import Kept, Plan, Taken, Watched
 
 _MINUTE_S: Final = 60
 Job = tuple[str, Callable[[], Awaitable[None]]]
@@ -61,6 +68,7 @@ class Monitoring:
         config: Callable[[], Config],
         plan: Callable[[], Plan],
         troubles: Troubles,
+        outcomes: Outcomes,
     ) -> None:
         """Makes the rooms.
 
@@ -74,10 +82,12 @@ class Monitoring:
             config: what is in force.
             plan: the newest.
             troubles: told of what goes wrong again and again.
+            outcomes: the ledger, and what comes of it.
         """
         self._arena = arena
         self._blocks = blocks
         self._plan = plan
+        self._outcomes = outcomes
         self._releases = releases
         self._counting = ThreadPoolExecutor(1, "counting")
         self._panes = PaneStore(home)
@@ -102,7 +112,10 @@ class Monitoring:
         """It is known what should run: alarms may be evaluated."""
 
     def take(self, candidate: Candidate) -> tuple[Taken, ...]:
-        """What a version's values go into."""
+        """What a version's values go into, and where its answers are written down."""
+        return (*self._counted(candidate), *self._outcomes.take(candidate))
+
+    def _counted(self, candidate: Candidate) -> tuple[Watched | Kept, ...]:
         if candidate.wish is not None:
             return kept(self._blocks, candidate.name, candidate.version, candidate.wish)
         agreed = self.contracts.take(candidate.name, candidate.version, candidate.agreement)
@@ -116,7 +129,12 @@ class Monitoring:
 
     def jobs(self) -> tuple[Job, ...]:
         """What is to be done about once a second, each by its name for the log."""
-        return ("counts", self._count), ("first rows", self._freezing.look), ("alarms", self._alert)
+        return (
+            ("counts", self._count),
+            ("first rows", self._freezing.look),
+            ("alarms", self._alert),
+            ("the ledger", self._outcomes.look),
+        )
 
     def operations(self, follow: release_operations.Follow) -> tuple[Operation, ...]:
         """What can be asked through the control port.
@@ -128,6 +146,7 @@ class Monitoring:
             *release_operations.operations(self._releases, self.contracts, self._plan, follow),
             *drift_operations.operations(self._drift, self._counting, self._breaches),
             *alert_operations.operations(self.alerting, self._alarms, self.deliveries),
+            *outcome_operations.operations(self._outcomes),
         )
 
     def references(self) -> dict[tuple[str, int], dict[str, Any]]:

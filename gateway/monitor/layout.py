@@ -14,9 +14,9 @@ from typing import Final
 
 from gateway.errors import CODES, GatewayError
 from gateway.profiles.live import SKIPPED_WORD
-from kernels import contracts, timing
+from kernels import contracts, ring, timing
 
-VERSION: Final = 7
+VERSION: Final = 8
 
 # -- kinds of block --------------------------------------------------------------------------------
 MODEL: Final = 1
@@ -25,6 +25,7 @@ KEYS: Final = 3
 SKETCH: Final = 4
 FIRST_ROWS: Final = 5
 CONTRACT: Final = 6
+LEDGER: Final = 7
 
 # -- MODEL: one loaded version of a model ----------------------------------------------------------
 # Requests by result, each counted once, before its answer is written.
@@ -116,6 +117,13 @@ SKETCH_GAUGES_END: Final = SKETCH_GAUGES + 1
 # -- FIRST_ROWS: what a version without a profile was asked first, until one is made of it ---------
 # All but the two words that a sketch has, too, is profiles.first_rows'.
 
+# -- LEDGER: a record for each row that was answered, until control has drained it -----------------
+# All but the two words that a sketch has, too, is kernels.ring's. One block for all models.
+LEDGER_BLOCK: Final = "ledger"
+# Of one worker: what a full one answers in three seconds, and control looks every second.
+LEDGER_RECORDS: Final = 131_072
+LEDGER_WORDS: Final = ring.words_for(LEDGER_RECORDS)
+
 # -- CONTRACT: what the inputs of one version break of its contract --------------------------------
 # It has the two words that a sketch has; rows that could not be examined count as skipped.
 CONTRACT_ROWS: Final = 0  # that were examined
@@ -123,12 +131,18 @@ CONTRACT_FIRST: Final = 8  # from here on a word for each column and rule
 CONTRACT_RULES: Final = contracts.RULES
 
 # -- all -----------------------------------------------------------------------------------------
-WORDS: Final = {MODEL: MODEL_WORDS, WORKER: WORKER_WORDS, KEYS: KEYS_WORDS}
+WORDS: Final = {
+    MODEL: MODEL_WORDS,
+    WORKER: WORKER_WORDS,
+    KEYS: KEYS_WORDS,
+    LEDGER: LEDGER_WORDS,
+}
 GAUGES: Final = {
     MODEL: (MODEL_GAUGES, MODEL_GAUGES_END),
     WORKER: (WORKER_GAUGES, WORKER_GAUGES_END),
     SKETCH: (SKETCH_GAUGES, SKETCH_GAUGES_END),
     FIRST_ROWS: (SKETCH_GAUGES, SKETCH_GAUGES_END),
+    LEDGER: (SKETCH_GAUGES, SKETCH_GAUGES_END),
     CONTRACT: (SKETCH_GAUGES, SKETCH_GAUGES_END),
 }
 

@@ -150,6 +150,7 @@ class AsgiExchange(BaseExchange):
         "_unsent",
         "_wake",
         "out",
+        "sequence",
     )
 
     def __init__(self, services: Services, scope: Scope) -> None:
@@ -171,6 +172,7 @@ class AsgiExchange(BaseExchange):
         notes: Notes | None = scope.get("state", {}).get(NOTES_STATE)
         self._notes = notes
         self._request_id = services.new_request_id() if notes is None else notes.request_id
+        self.sequence = int(self._request_id.rpartition(b"-")[2], 16)
         if notes is not None:
             head.trace = notes.trace
         self.out: deque[Message] = deque()

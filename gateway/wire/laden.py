@@ -61,6 +61,7 @@ class Laden(Exchange):
         "method",
         "path",
         "query",
+        "sequence",
     )
 
     def __init__(self, exchange: Exchange, size: int, services: Services) -> None:
@@ -86,6 +87,7 @@ class Laden(Exchange):
         self.headers = exchange.headers
         self.body = exchange.body
         self.arrived = exchange.arrived
+        self.sequence = exchange.sequence
         exchange.on_gone(self._hold.release)
 
     @property

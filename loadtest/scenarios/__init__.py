@@ -15,6 +15,7 @@ from loadtest.scenarios import (
     latency,
     monitoring,
     operation,
+    outcomes,
     overload,
     throughput,
 )
@@ -35,6 +36,7 @@ SCENARIOS: dict[str, Scenario] = {
     "idle-connections": latency.idle_connections,
     "keys-on-and-off": access.keys_on_and_off,
     "monitoring-on-and-off": monitoring.monitoring_on_and_off,
+    "ledger-on-and-off": outcomes.ledger_on_and_off,
     "overload-heavy": overload.heavy,
     "overload-small": overload.small,
     "hang-ups": faults.hang_ups,

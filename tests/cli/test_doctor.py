@@ -27,13 +27,15 @@ from gateway.cli.machine import (
     check_ports,
     memory_bytes,
 )
-from gateway.cli.monitoring import check_references
+from gateway.cli.monitoring import check_ledger, check_references
 from gateway.config import Config
 from gateway.control.audit import by_itself
 from gateway.control.self_references import SelfReference, SelfReferences
 from gateway.control.store import Store
 from gateway.devices import CUDA
+from gateway.outcomes.segment import Segment
 from tests.monitor import watching
+from tests.outcomes.records import NOON_MS, STREAM, records
 
 
 def case(home, **document) -> Case:
@@ -339,3 +341,16 @@ def test_a_model_that_is_held_against_its_own_rows_is_named(tmp_path):
 def test_monitoring_that_is_off_is_said(tmp_path):
     (finding,) = check_references(case(tmp_path, monitoring={"enabled": False}))
     assert finding.state == "warn"
+
+
+def test_the_ledger_tells_how_far_it_reaches_back_and_is_left_as_it_is(tmp_path):
+    assert list(check_ledger(case(tmp_path))) == []
+    folder = tmp_path / "ledger"
+    folder.mkdir()
+    Segment.create(folder, STREAM, 0).append(records(range(5), at_ms=NOON_MS))
+    (folder / f"{STREAM}.000001.half").write_bytes(b"being written")
+    (folder / "notes.sealed").write_bytes(b"")
+    strange, found = check_ledger(case(tmp_path))
+    assert (strange.state, found.state) == ("warn", "ok")
+    assert found.found.startswith("5 records since 2027-01-15")
+    assert len(list(folder.iterdir())) == 3

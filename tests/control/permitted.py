@@ -23,6 +23,7 @@ ALLOWED = {
     "POST /api/models/{model}/load": OPERATE,
     "POST /api/models/{model}/unload": OPERATE,
     "GET /api/models/{model}/versions/{version}/drift": READ,
+    "GET /api/models/{model}/versions/{version}/performance": READ,
     "GET /api/models/{model}/versions/{version}/contract": READ,
     "PUT /api/models/{model}/versions/{version}/contract": OPERATE,
     "DELETE /api/models/{model}/versions/{version}/contract": OPERATE,
@@ -32,6 +33,8 @@ ALLOWED = {
     "GET /api/alerts": READ,
     "GET /api/alerts/dead-letters": READ,
     "POST /api/alerts/dead-letters/{number}/retry": OPERATE,
+    "GET /api/outcomes": READ,
+    "POST /api/outcomes": OPERATE,
     "GET /api/audit": READ,
     "GET /api/config": READ,
     "PUT /api/config": ADMINISTER,
@@ -52,6 +55,7 @@ OF_A_MODEL = frozenset(
         "POST /api/models/{model}/load",
         "POST /api/models/{model}/unload",
         "GET /api/models/{model}/versions/{version}/drift",
+        "GET /api/models/{model}/versions/{version}/performance",
         "GET /api/models/{model}/versions/{version}/contract",
         "PUT /api/models/{model}/versions/{version}/contract",
         "DELETE /api/models/{model}/versions/{version}/contract",
@@ -68,6 +72,7 @@ OF_ITS_CALLER = frozenset(
         "GET /api/openapi.json",
         "GET /api/alerts",
         "GET /api/alerts/dead-letters",
+        "POST /api/outcomes",
     }
 )
 """What tells such a caller of no other models. All else is refused it, but for what is public."""

@@ -23,6 +23,7 @@ from gateway.control import (
     config_operations,
     drift_operations,
     key_operations,
+    outcome_operations,
     release_operations,
 )
 from gateway.control.admin import Admin, operations
@@ -37,6 +38,7 @@ from gateway.control.deliveries import Deliveries
 from gateway.control.drift import Drift
 from gateway.control.in_force import InForce
 from gateway.control.keys import Keys
+from gateway.control.outcomes import Outcomes
 from gateway.control.releases import Releases
 from gateway.control.revisions import Revisions
 from gateway.control.store import Store
@@ -98,6 +100,7 @@ class Server:
         self.counting = ThreadPoolExecutor(1)
         self.drift = Drift(tuple)
         self.arena = Arena.create(1)
+        self.outcomes = Outcomes(self.arena, home, Config, "host-1-{}-{}".format, time.time)
         releases = Releases(self.store, home)
         contracts = Contracts(self.arena, Blocks(self.arena, time.monotonic), releases)
         self.table = (
@@ -108,6 +111,7 @@ class Server:
             *drift_operations.operations(self.drift, self.counting, lambda model, version: None),
             *release_operations.operations(releases, contracts, lambda: Plan(0), self.follow),
             *alert_operations.operations(*self.alarms()),
+            *outcome_operations.operations(self.outcomes),
         )
         credentials = Credentials(self.ring, self.certificates)
         known = Known(asks, credentials, SECRET, self.used.append, self.refused.append)

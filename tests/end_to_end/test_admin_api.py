@@ -36,7 +36,7 @@ include-name-regex = "^POST /api/models/.*load$"
 checks.positive_data_acceptance.expected-statuses = ["2xx", 404, 422]
 
 [[operations]]
-include-name = "GET /api/models/{model}/versions/{version}/drift"
+include-name-regex = "^GET /api/models/.*/(drift|performance)$"
 checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 404]
 
 [[operations]]

@@ -1,0 +1,143 @@
+"""What the admin API takes and answers about the ledger and outcomes, as models.
+
+Knows fields. Knows nothing of how they are filled.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, WithJsonSchema, create_model
+
+from gateway.control.documents import optional
+from gateway.control.drift_documents import WINDOW
+from gateway.control.operations import Document
+from gateway.outcomes.arrivals import MAX_OUTCOMES
+from gateway.outcomes.figures import NAMES
+from gateway.outcomes.joins import MAX_TOLD
+
+# Whatever it is: one that cannot be read is counted, and refuses nobody else's.
+_OUTCOME: dict[str, Any] = {
+    "description": "an object: id (what penstock-request-id said), outcome (a number, a boolean,"
+    " the number or name of a class), and maybe row (from 0 on; 0) and at (RFC 3339, or seconds"
+    " since 1970; now). Anything else is counted as invalid",
+}
+
+
+class OutcomeList(Document):
+    """Outcomes."""
+
+    outcomes: list[Annotated[Any, WithJsonSchema(_OUTCOME)]] = Field(
+        min_length=1, max_length=MAX_OUTCOMES
+    )
+
+
+class Counts(Document):
+    """How many outcomes became what."""
+
+    accepted: int
+    duplicate: int = Field(description="the same stood there")
+    corrected: int = Field(description="another one stood there, and was replaced")
+    early: int = Field(description="their record is not there yet: they wait for it")
+    unknown: int = Field(description="of no answer that is or was in this ledger")
+    expired: int = Field(description="their record was forgotten")
+    invalid: int
+
+
+class Received(Document):
+    """What became of outcomes."""
+
+    counts: Counts
+    faults: list[str] = Field(description=f"why up to {MAX_TOLD} of the invalid ones are")
+
+
+class PerformanceQuery(Document):
+    """Which answers."""
+
+    window: Annotated[str, WithJsonSchema(WINDOW)] | None = Field(
+        None,
+        description="answers of so long ago at most: 1m to 30d; by default all that ever were",
+        json_schema_extra=optional,
+    )
+
+
+class ReliabilityLine(Document):
+    """Outcomes of scores above the line before and up to `le`."""
+
+    le: float
+    n: int
+    mean_score: float | None
+    mean_outcome: float | None
+
+
+class Interval(Document):
+    """Where a rate lies, with probability 0.95 at all times at once."""
+
+    low: float
+    high: float
+
+
+class ClassFigures(Document):
+    """One class of several."""
+
+    number: int
+    name: str | None
+    predicted: int
+    actual: int
+    right: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+
+
+_NUMBERS: dict[str, Any] = dict.fromkeys(NAMES, (float | None, ...))
+FigureValues = create_model(
+    "FigureValues",
+    __base__=Document,
+    __doc__="Every figure; null where it does not exist. All are of `labelled` rows.",
+    **_NUMBERS,
+)
+
+
+class PerformanceReport(Document):
+    """How right a version was."""
+
+    model: str
+    version: int
+    kind: Literal["binary", "multiclass", "value", "mixed"] | None = Field(
+        description="null: no outcome is known"
+    )
+    window_s: float | None = Field(description="null: of all that ever was answered")
+    end: float
+    ledger_since: float | None = Field(
+        description="when the oldest record was answered; of what is older, whole hours count"
+    )
+    records: int = Field(description="rows answered")
+    unscored: int = Field(description="whose score is no number, or no probability")
+    labelled: int = Field(description="n of every figure: rows whose outcome is known")
+    corrected: int = Field(description="whose outcome was replaced")
+    coverage: float | None = Field(description="labelled / records")
+    delay_mean_s: float | None = Field(description="from an answer to its outcome")
+    delay_max_s: float | None
+    figures: FigureValues
+    intervals: dict[str, Interval | None] = Field(
+        description="of figures that are rates, valid however often one looks"
+    )
+    reliability: list[ReliabilityLine]
+    classes: list[ClassFigures]
+    other_classes: int = Field(description="outcomes of classes too many to be told one by one")
+
+
+class OutcomesStatus(Document):
+    """The ledger and what came of it."""
+
+    records: int = Field(description="that are there")
+    bytes: int = Field(description="of its files")
+    oldest: float | None = Field(description="when its oldest record was answered, since 1970")
+    forgotten_records: int = Field(description="that had to go, ever; what they added up to stays")
+    lost_records: int = Field(description="overwritten before they were kept, since the start")
+    waiting: int = Field(description="outcomes whose record is not there yet")
+    outcomes: Counts = Field(
+        description="since control was started; of those that had to wait, twice"
+    )
+    skipped_rows: int = Field(description="answered without their score, since the start")

@@ -1,0 +1,107 @@
+"""What can be asked of the ledger and of outcomes through the control port.
+
+Knows parameters and answers. Knows nothing of how records are kept or figures are made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from gateway.access.durations import read_duration
+from gateway.access.roles import Permission
+from gateway.access.scopes import principal_of
+from gateway.control.drift_documents import VersionPath
+from gateway.control.operations import Asked, Operation
+from gateway.control.outcome_documents import (
+    OutcomeList,
+    OutcomesStatus,
+    PerformanceQuery,
+    PerformanceReport,
+    Received,
+)
+from gateway.control.outcomes import Outcomes, Report
+from gateway.drift.history import MAX_WINDOW_S, MIN_WINDOW_S
+from gateway.errors import InvalidParameter, NotFound, StoreFailed
+from gateway.outcomes.arrivals import MAX_BODY_BYTES, read_values
+from gateway.outcomes.joins import document
+
+
+def operations(outcomes: Outcomes) -> tuple[Operation, ...]:
+    """The table."""
+
+    async def receive_outcomes(asked: Asked) -> Any:
+        given: OutcomeList = asked.body
+        principal = principal_of(asked.request.scope)
+        found = read_values(given.outcomes)
+        models = None if principal is None else principal.models
+        return document(found, await outcomes.receive(found.arrivals, models))
+
+    async def show_performance(asked: Asked) -> Any:
+        query: PerformanceQuery = asked.query
+        path: VersionPath = asked.path
+        window_s = None
+        if query.window is not None:
+            window_s = read_duration(query.window, "window")
+            if not MIN_WINDOW_S <= window_s <= MAX_WINDOW_S:
+                raise InvalidParameter(f"window: expected 1m to 30d, got '{query.window}'")
+        return _report(await outcomes.performance(path.model, path.version, window_s))
+
+    async def outcomes_status(_: Asked) -> Any:
+        return await outcomes.status()
+
+    return (
+        Operation(
+            "GET",
+            "/api/models/{model}/versions/{version}/performance",
+            show_performance,
+            "How right a version was, by the outcomes that are known",
+            Permission.READ,
+            scope="model",
+            answer=PerformanceReport,
+            path_parameters=VersionPath,
+            query=PerformanceQuery,
+            bulky=True,
+            errors=(NotFound, InvalidParameter, StoreFailed),
+        ),
+        Operation(
+            "POST",
+            "/api/outcomes",
+            receive_outcomes,
+            "Join outcomes to what was answered",
+            Permission.OPERATE,
+            scope="caller",
+            answer=Received,
+            body=OutcomeList,
+            max_body_bytes=MAX_BODY_BYTES,
+            errors=(StoreFailed,),
+        ),
+        Operation(
+            "GET",
+            "/api/outcomes",
+            outcomes_status,
+            "What the ledger holds, what it lost, and what became of outcomes",
+            Permission.READ,
+            answer=OutcomesStatus,
+            errors=(StoreFailed,),
+        ),
+    )
+
+
+def _report(report: Report) -> dict[str, Any]:
+    since = report.oldest_ms
+    found = asdict(report.found)
+    for line in found["classes"]:
+        line["name"] = report.classes.get(line["number"])
+    found["intervals"] = {
+        name: None if ends is None else {"low": ends[0], "high": ends[1]}
+        for name, ends in report.found.intervals.items()
+    }
+    return {
+        "model": report.series.model,
+        "version": report.series.version,
+        "window_s": report.window_s,
+        "end": report.now,
+        "ledger_since": None if since is None else since / 1000.0,
+        **found,
+    }

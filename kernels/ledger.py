@@ -1,0 +1,99 @@
+"""Finds records of a ledger by their address, and writes outcomes into them.
+
+Knows the words of a record. Knows nothing of files, of ids as text, or of what an outcome means.
+
+A record is RECORD_WORDS words of 64 bits, the same in memory and on disk. Records are found by
+binary search over (sequence, row), in the order that they have or in one that is given.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import numpy as np
+
+from kernels._jit import kernel
+
+Words = np.ndarray[Any, np.dtype[np.int64]]
+Reals = np.ndarray[Any, np.dtype[np.float64]]
+
+# Words of a record. Two narrow numbers share a word: the first in the upper half.
+SEQUENCE, TIME_MS, SERIES_AND_ROW, SCORE, TOP_AND_CORRECTIONS, OUTCOME, OUTCOME_MS = range(7)
+RECORD_WORDS: Final = 7
+_HALF: Final = 32
+_LOW: Final = 0xFFFFFFFF
+
+# What became of an outcome.
+ACCEPTED, DUPLICATE, CORRECTED = range(3)
+
+NOT_THERE: Final = -1
+
+
+def address_order(words: Words) -> Words:
+    """(records,) places in the order of (sequence, row); of equal ones the first comes first."""
+    order: Words = np.lexsort((words[:, SERIES_AND_ROW] & _LOW, words[:, SEQUENCE]))
+    return order
+
+
+@kernel("void(int64[:, ::1], int64[::1], int64[::1], int64[::1], int64[::1])")
+def locate(words: Words, order: Words, sequences: Words, rows: Words, found: Words) -> None:
+    """Finds records.
+
+    Args:
+        words: (records, RECORD_WORDS).
+        order: (records,) their places by address; or none, where they lie in that order.
+        sequences: (wanted,) of their requests.
+        rows: (wanted,) of theirs.
+        found: (wanted,) filled with their places, NOT_THERE where there is none.
+    """
+    count = len(words)
+    ordered = len(order) > 0
+    for one in range(len(sequences)):
+        sequence, row = sequences[one], rows[one]
+        low, high = 0, count
+        while low < high:
+            middle = (low + high) // 2
+            place = order[middle] if ordered else middle
+            there = words[place, SEQUENCE]
+            if there < sequence or (
+                there == sequence and (words[place, SERIES_AND_ROW] & _LOW) < row
+            ):
+                low = middle + 1
+            else:
+                high = middle
+        found[one] = NOT_THERE
+        if low < count:
+            place = order[low] if ordered else low
+            if words[place, SEQUENCE] == sequence and (words[place, SERIES_AND_ROW] & _LOW) == row:
+                found[one] = place
+
+
+@kernel("void(int64[:, ::1], float64[:, ::1], int64[::1], float64[::1], int64[::1], int64[::1])")
+def write_outcomes(
+    words: Words, reals: Reals, places: Words, outcomes: Reals, at_ms: Words, became: Words
+) -> None:
+    """Writes outcomes into their records, one after the other: the last of several stands.
+
+    Args:
+        words: (records, RECORD_WORDS).
+        reals: the same memory.
+        places: (outcomes,) of their records.
+        outcomes: (outcomes,) none of them NaN, which stands for none.
+        at_ms: (outcomes,) when each was known.
+        became: (outcomes,) filled with ACCEPTED, DUPLICATE (the same stood there) or CORRECTED.
+    """
+    for one in range(len(places)):
+        place = places[one]
+        stood = reals[place, OUTCOME]
+        if stood == outcomes[one]:
+            became[one] = DUPLICATE
+            continue
+        if math.isnan(stood):
+            became[one] = ACCEPTED
+        else:
+            became[one] = CORRECTED
+            if words[place, TOP_AND_CORRECTIONS] & _LOW < _LOW:
+                words[place, TOP_AND_CORRECTIONS] += 1
+        words[place, OUTCOME_MS] = at_ms[one]
+        reals[place, OUTCOME] = outcomes[one]

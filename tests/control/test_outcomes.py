@@ -1,0 +1,233 @@
+"""Control keeps what workers write down, through kills and full disks, and joins outcomes to it."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gateway.config import Config, parse
+from gateway.control.outcomes import FOLDER, Outcomes
+from gateway.errors import NotFound
+from gateway.monitor import layout
+from gateway.monitor.arena import Arena
+from gateway.monitor.ledger import LedgerWriter
+from gateway.monitor.scores import reading
+from gateway.monitor.slot import Slot
+from gateway.outcomes.arrivals import Arrival
+from gateway.outcomes.joins import Joined
+from gateway.tensors import Signature, TensorSpec
+from tests.outcomes.records import NOON_MS
+
+pytestmark = pytest.mark.anyio
+SIGNATURE = Signature(
+    (TensorSpec("x", "FP32", (-1, 2)),), (TensorSpec("p", "FP64", (-1, 2)),), batched=True
+)
+ON = "ledger: {enabled: true}\nmodels: {m: {scores: {classes: [bad, good]}}}"
+
+
+def candidate(name="m", version=1) -> Any:
+    return SimpleNamespace(name=name, version=version)
+
+
+class World:
+    """Two workers and control, without a server."""
+
+    def __init__(self, home: Path, pool: ThreadPoolExecutor) -> None:
+        self.home = home
+        self.pool = pool
+        self.arena = Arena.create(2)
+        self.config: Config = parse(ON)
+        self.now = NOON_MS / 1000.0
+        self.writers: dict[tuple[int, int], LedgerWriter] = {}
+        for slot in range(2):
+            self.arena.claim(slot, 100 + slot, 1, 0)
+        self.outcomes = self.new_control()
+
+    def new_control(self) -> Outcomes:
+        return Outcomes(self.arena, self.home, lambda: self.config, stream, lambda: self.now)
+
+    def answer(self, sequence: int, scores: list[float], slot: int = 0, epoch: int = 1) -> str:
+        """A worker answers a request and writes that down; its id."""
+        writer = self.writers.get((slot, epoch))
+        if writer is None:
+            (taken,) = self.outcomes.take(candidate())
+            words = self.arena.array(taken.block, slot)
+            found = reading(SIGNATURE, taken.kind, taken.output, taken.positive)
+            writer = LedgerWriter(
+                found, Slot(words, self.pool), taken.series, epoch, lambda: self.now
+            )
+            self.writers[slot, epoch] = writer
+        pairs = np.array([[1 - score, score] for score in scores])
+        writer.record([pairs], [sequence], [len(scores)])
+        return f"{stream(slot, epoch)}-{sequence:x}"
+
+    async def records(self) -> int:
+        return (await self.outcomes.status())["records"]
+
+
+def stream(slot: int, epoch: int) -> str:
+    return f"host-3-{slot}-{epoch}"
+
+
+@pytest.fixture
+async def world(tmp_path):
+    with ThreadPoolExecutor(1) as pool:
+        made = World(tmp_path, pool)
+        yield made
+        await made.outcomes.close()
+        made.arena.close()
+
+
+async def test_a_home_without_a_ledger_is_left_alone(world):
+    world.config = parse("models: {m: {}}")
+    assert world.outcomes.take(candidate()) == ()
+    await world.outcomes.look()
+    assert list(world.home.iterdir()) == []
+    assert (await world.outcomes.status())["records"] == 0
+
+
+async def test_one_model_may_have_a_ledger_and_another_none(world):
+    world.config = parse("models: {m: {ledger: true, scores: {kind: binary, positive: 0}}, n: {}}")
+    (taken,) = world.outcomes.take(candidate())
+    assert (taken.kind, taken.output, taken.positive) == ("binary", None, 0)
+    assert world.outcomes.take(candidate("n")) == ()
+
+
+async def test_what_all_workers_wrote_is_kept_and_only_once(world):
+    for slot in range(2):
+        for sequence in range(3):
+            world.answer(sequence, [0.5, 0.7], slot=slot)
+    await world.outcomes.look()
+    await world.outcomes.look()
+    assert await world.records() == 12
+    assert (await world.outcomes.status())["oldest"] == world.now
+
+
+async def test_a_control_that_is_killed_after_keeping_some_leaves_none_twice(world):
+    world.answer(1, [0.5])
+    await world.outcomes.look()
+    block = world.arena.find(layout.LEDGER, layout.LEDGER_BLOCK)
+    words = world.arena.array(block, 0)
+    words[layout.SKETCH_HELD + 1] = 0  # as if it had not come to say that it has it
+    world.answer(2, [0.5])
+    killed, world.outcomes = world.outcomes, world.new_control()
+    await world.outcomes.look()
+    assert await world.records() == 2
+    await killed.close()
+
+
+async def test_records_of_a_killed_worker_are_kept_under_its_own_epoch(world):
+    world.answer(1, [0.5], epoch=1)
+    world.arena.claim(0, 200, 2, 0)
+    world.answer(1, [0.5], epoch=2)
+    await world.outcomes.look()
+    names = sorted(path.name for path in (world.home / FOLDER).glob("host-*"))
+    assert [name.split(".")[0] for name in names] == ["host-3-0-1", "host-3-0-2"]
+
+
+async def test_what_was_overtaken_before_it_was_drained_is_counted(world):
+    rows = layout.LEDGER_RECORDS // 4 + 5
+    for sequence in range(4):
+        world.answer(sequence, [0.5] * rows)
+    await world.outcomes.look()
+    found = await world.outcomes.status()
+    assert (found["records"], found["lost_records"]) == (4 * rows - 20, 20)
+
+
+async def test_a_full_disk_loses_nothing_that_the_ring_still_holds(world):
+    world.answer(1, [0.5])
+    await world.outcomes.look()
+    there = world.home / FOLDER
+    moved = there.rename(there.with_name("away"))
+    for sequence in (2, 3):
+        world.answer(sequence, [0.5] * 35_000)  # need another file, and there is no folder for it
+    with pytest.raises(Exception, match="No such file"):
+        await world.outcomes.look()
+    moved.rename(there)
+    await world.outcomes.look()
+    assert await world.records() == 70_001
+
+
+def given(*outcomes: tuple[str, int, Any]) -> list[Arrival]:
+    return [Arrival(name, row, outcome, None) for name, row, outcome in outcomes]
+
+
+def told(found: Joined) -> dict[str, int]:
+    return {name: count for name, count in found.counts.items() if count}
+
+
+async def test_an_outcome_finds_an_answer_that_was_given_a_moment_ago(world):
+    name = world.answer(1, [0.5, 0.9])
+    found = await world.outcomes.receive(given((name, 1, "good"), (name, 0, "bad")), None)
+    assert told(found) == {"accepted": 2}
+    again = await world.outcomes.receive(given((name, 1, 1.0), (name, 0, 1.0)), None)
+    assert told(again) == {"duplicate": 1, "corrected": 1}
+
+
+async def test_outcomes_survive_control_and_the_whole_server(world):
+    name = world.answer(1, [0.5])
+    await world.outcomes.receive(given((name, 0, 1.0)), None)
+    await world.outcomes.close()
+    world.outcomes = world.new_control()
+    assert told(await world.outcomes.receive(given((name, 0, 1.0)), None)) == {"duplicate": 1}
+
+
+async def test_what_is_newer_replaces_what_waited(world):
+    name = f"{stream(0, 1)}-5"
+    world.answer(4, [0.5])
+    assert told(await world.outcomes.receive(given((name, 0, 0.0)), None)) == {"early": 1}
+    world.answer(5, [0.5])
+    assert told(await world.outcomes.receive(given((name, 0, 1.0)), None)) == {"corrected": 1}
+    await world.outcomes.look()
+    assert told(await world.outcomes.receive(given((name, 0, 1.0)), None)) == {"duplicate": 1}
+    status = await world.outcomes.status()
+    assert (status["waiting"], status["outcomes"]["accepted"]) == (0, 1)
+
+
+async def test_without_a_ledger_every_outcome_is_unknown(world):
+    found = await world.outcomes.receive(given((f"{stream(0, 1)}-5", 0, 0.0)), None)
+    assert told(found) == {"unknown": 1}
+    assert list(world.home.iterdir()) == []
+
+
+async def test_a_worker_is_told_what_became_of_what_it_passed_on(world):
+    name = world.answer(1, [0.5])
+    message = {"ticket": 7, "models": None, "outcomes": [[name, 0, 1.0, None]]}
+    found = await world.outcomes.received(message)
+    assert (found["ticket"], found["ok"], found["counts"]["accepted"]) == (7, True, 1)
+    others = await world.outcomes.received(message | {"models": ["n"]})
+    assert others["counts"]["unknown"] == 1
+
+
+async def test_a_window_is_of_what_was_answered_in_it_whenever_its_outcome_came(world):
+    early = world.answer(1, [0.9, 0.2])
+    world.now += 3600
+    late = world.answer(2, [0.8])
+    await world.outcomes.receive(given((early, 0, 1.0), (early, 1, 1.0), (late, 0, 1.0)), None)
+    whole = (await world.outcomes.performance("m", 1, None)).found
+    recent = (await world.outcomes.performance("m", 1, 600.0)).found
+    assert (whole.labelled, whole.figures["accuracy"]) == (3, pytest.approx(2 / 3))
+    assert (recent.labelled, recent.figures["accuracy"]) == (1, 1.0)
+
+
+async def test_what_is_read_in_another_way_is_counted_anew(world):
+    before = world.answer(1, [0.9])
+    world.config = parse("ledger: {enabled: true}\nmodels: {m: {scores: {positive: 0}}}")
+    world.writers.clear()
+    after = world.answer(2, [0.9])
+    await world.outcomes.receive(given((before, 0, 1.0), (after, 0, 1.0)), None)
+    found = (await world.outcomes.performance("m", 1, None)).found
+    assert (found.records, found.figures["mean_score"]) == (1, pytest.approx(0.1))
+
+
+async def test_of_a_version_without_a_ledger_nothing_is_known(world):
+    with pytest.raises(NotFound, match="no ledger"):
+        await world.outcomes.performance("m", 1, None)
+    world.answer(1, [0.9])
+    with pytest.raises(NotFound, match="version 2"):
+        await world.outcomes.performance("m", 2, None)

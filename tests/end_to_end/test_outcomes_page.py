@@ -1,0 +1,46 @@
+"""docs/outcomes.md is walked through from its first step to its last."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.end_to_end.shell import ROOT, Shell, blocks
+
+PAGE = ROOT / "docs" / "outcomes.md"
+BLOCKS = blocks(PAGE)
+
+
+@pytest.fixture(scope="module")
+def printed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """What each block printed; the blocks share one terminal."""
+    with ExitStack() as servers:
+        shell = Shell(tmp_path_factory.mktemp("outcomes") / "home", servers)
+        shell.home.mkdir()
+        yield [shell.run(language, text) for language, text in BLOCKS]
+
+
+def test_outcomes_of_a_file_are_joined_once(printed):
+    assert len(printed) == len(BLOCKS)
+    lines = printed[3].splitlines()
+    told = PAGE.read_text().split("truth.ndjson: ")[1].splitlines()
+    assert lines[0] == "truth.ndjson: " + told[0]
+    assert lines[1].startswith("569 records since ")
+    assert lines[2:] == told[2:5]
+
+
+def test_figures_are_those_of_the_page(printed):
+    table, _, report = printed[4].partition('{"model"')
+    told = PAGE.read_text().split("```\nbreast_cancer version 1: ")[1].partition("```")[0]
+    assert _figures(table) == _figures(told)
+    found = json.loads('{"model"' + report)
+    assert (found["records"], found["labelled"], found["window_s"]) == (569, 569, 3600.0)
+
+
+def _figures(table: str) -> list[str]:
+    """All lines but the one with times."""
+    lines = table.removeprefix("breast_cancer version 1: ").rstrip().splitlines()
+    return [line.rstrip() for line in lines if not line.startswith("outcomes came after")]

@@ -1,0 +1,121 @@
+"""What was answered is written down: its score, its address, and only if somebody got it."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from gateway.monitor import layout
+from gateway.monitor.ledger import NOBODY, LedgerWriter
+from gateway.monitor.scores import Reading, reading
+from gateway.monitor.slot import Slot
+from gateway.tensors import Signature, TensorSpec
+from kernels import ring
+from kernels.performance import BINARY, VALUE
+
+
+def giving(*outputs, batched=True):
+    return Signature((TensorSpec("x", "FP32", (-1, 2)),), outputs, batched)
+
+
+LABEL = TensorSpec("label", "INT64", (-1,))
+PAIR = TensorSpec("probabilities", "FP32", (-1, 2))
+FIVE = TensorSpec("probabilities", "FP32", (-1, 5))
+ONE = TensorSpec("y", "FP64", (-1, 1))
+
+
+@pytest.mark.parametrize(
+    ("spec", "wanted"),
+    [
+        pytest.param(PAIR, Reading("binary", 1, 1, BINARY), id="pair"),
+        pytest.param(FIVE, Reading("multiclass", 1, ring.BEST, 0), id="five-classes"),
+        pytest.param(ONE, Reading("value", 1, 0, VALUE), id="one-number"),
+    ],
+)
+def test_the_width_of_the_first_float_output_says_what_a_score_is(spec, wanted):
+    assert reading(giving(LABEL, spec), "auto", None, 1) == wanted
+
+
+def test_one_column_is_a_probability_where_that_is_said():
+    assert reading(giving(ONE), "binary", "y", 1) == Reading("binary", 0, 0, BINARY)
+
+
+def test_the_first_of_two_columns_may_be_the_positive_one():
+    assert reading(giving(PAIR), "auto", None, 0).column == 0
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 1), (4, 1, 1)])
+@pytest.mark.parametrize("datatype", [np.float16, np.float32, np.float64, np.int64])
+def test_outputs_of_any_shape_and_precision_become_a_matrix(shape, datatype):
+    found = reading(giving(ONE), "value", "y", 1).matrix(
+        np.arange(4, dtype=datatype).reshape(shape)
+    )
+    assert (found.shape, found[:, 0].tolist()) == ((4, 1), [0, 1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("signature", "kind", "output", "told"),
+    [
+        (giving(LABEL), "auto", None, "no output holds"),
+        (giving(LABEL, PAIR), "auto", "other", "no output 'other'"),
+        (giving(FIVE), "binary", None, "does not hold scores of binary"),
+        (giving(TensorSpec("y", "FP32", (-1, -1))), "auto", None, "varies"),
+        (giving(TensorSpec("s", "BYTES", (-1, 1))), "value", "s", "expected numbers"),
+        (giving(ONE, batched=False), "auto", None, "do not count rows"),
+    ],
+)
+def test_outputs_that_hold_no_such_scores_are_refused_by_name(signature, kind, output, told):
+    with pytest.raises(ValueError, match=told):
+        reading(signature, kind, output, 1)
+
+
+class Written:
+    def __init__(self, pool):
+        self.words = np.zeros(ring.words_for(16), np.int64)
+        self.slot = Slot(self.words, pool)
+        scores = reading(giving(LABEL, PAIR), "auto", None, 1)
+        self.writer = LedgerWriter(scores, self.slot, 7, 3, lambda: 12.5)
+
+    @property
+    def records(self):
+        return ring.read(self.words).records
+
+
+@pytest.fixture
+def written():
+    with ThreadPoolExecutor(1) as pool:
+        yield Written(pool)
+
+
+def test_a_batch_leaves_a_record_for_each_row_that_was_answered(written):
+    scores = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]], np.float32)
+    written.writer.record([None, scores], [NOBODY, 40], [1, 2])
+    found = written.records
+    assert found[:, ring.SEQUENCE].tolist() == [40, 40]
+    assert ring.lower(found[:, ring.SERIES_AND_ROW]).tolist() == [0, 1]
+    assert ring.upper(found[:, ring.SERIES_AND_ROW]).tolist() == [7, 7]
+    assert ring.lower(found[:, ring.TOP_AND_EPOCH]).tolist() == [3, 3]
+    assert found[:, ring.TIME_MS].tolist() == [12_500, 12_500]
+    told = found[:, ring.SCORE].copy().view(np.float64)
+    assert told == pytest.approx([0.4, 0.8], rel=1e-7)
+
+
+def test_rows_whose_score_nobody_asked_for_are_counted(written):
+    written.writer.record([np.zeros(3, np.int64), None], [1], [3])
+    assert len(written.records) == 0
+    assert written.words[layout.SKETCH_SKIPPED] == 3
+
+
+def test_a_batch_that_does_not_fit_harms_nobody_and_is_counted(written, caplog):
+    for _ in range(2):
+        written.writer.record([None, np.zeros((2, 0), np.float32)], [1], [2])
+    assert written.words[layout.SKETCH_SKIPPED] == 4
+    assert len(caplog.records) == 1
+
+
+def test_control_keeps_the_ring_as_long_as_somebody_writes(written):
+    assert written.words[layout.SKETCH_HELD] == 1
+    written.writer.close()
+    assert written.words[layout.SKETCH_HELD] == 0

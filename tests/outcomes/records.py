@@ -1,0 +1,67 @@
+"""Records of a ledger, made by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from gateway.outcomes.ledger import Forgotten
+from kernels.ledger import (
+    OUTCOME,
+    OUTCOME_MS,
+    RECORD_WORDS,
+    SCORE,
+    SEQUENCE,
+    SERIES_AND_ROW,
+    TIME_MS,
+    TOP_AND_CORRECTIONS,
+)
+from kernels.performance import BINARY, Sums, merge, no_sums
+
+NOON_MS = 1_800_000_000_000
+STREAM = "host-3-0-1"
+
+
+def records(
+    sequences: Any,
+    rows: Any = 0,
+    scores: Any = 0.5,
+    tops: Any = BINARY,
+    at_ms: Any = NOON_MS,
+    series: Any = 1,
+    outcomes: Any = np.nan,
+    outcome_ms: Any = 0,
+) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """(records, RECORD_WORDS); each argument one value, or one for each record."""
+    words = np.zeros((len(sequences), RECORD_WORDS), np.int64)
+    reals = words.view(np.float64)
+    words[:, SEQUENCE], words[:, TIME_MS], words[:, OUTCOME_MS] = sequences, at_ms, outcome_ms
+    words[:, SERIES_AND_ROW] = (np.asarray(series) << 32) | np.asarray(rows)
+    words[:, TOP_AND_CORRECTIONS] = np.asarray(tops, np.int64) << 32
+    reals[:, SCORE], reals[:, OUTCOME] = scores, outcomes
+    return words
+
+
+class Memory:
+    """Keeps what is forgotten in memory."""
+
+    def __init__(self) -> None:
+        self.streams: dict[str, Forgotten] = {}
+        self.hours: dict[tuple[int, int], Sums] = {}
+        self.records = 0
+
+    def forgotten(self) -> Mapping[str, Forgotten]:
+        return dict(self.streams)
+
+    def forget(
+        self, stream: str, upto: Forgotten, records: int, sums: Mapping[tuple[int, int], Sums]
+    ) -> None:
+        self.streams[stream] = upto
+        self.records += records
+        for key, more in sums.items():
+            merge(self.hours.setdefault(key, no_sums()), more)
+
+    def sums(self, series: int, first_hour: int) -> list[Sums]:
+        return [s for (one, hour), s in self.hours.items() if one == series and hour >= first_hour]

@@ -1,0 +1,122 @@
+"""A ledger finds every record that it did not have to forget, and knows what it forgot."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gateway.outcomes.ledger import HOUR_MS, SEAL_AFTER_MS, Ledger
+from gateway.outcomes.segment import RECORD_BYTES
+from kernels.performance import RECORDS
+from tests.outcomes.records import NOON_MS, STREAM, Memory, records
+
+ROOM = 8
+OTHER = "host-3-1-1"
+EVERYTHING = 1 << 40
+
+
+@pytest.fixture
+def memory():
+    return Memory()
+
+
+@pytest.fixture
+def ledger(tmp_path, memory):
+    return Ledger(tmp_path / "ledger", memory, ROOM)
+
+
+def there(ledger, stream, sequences):
+    wanted = np.array(sequences, np.int64)
+    found = np.zeros(len(wanted), np.bool_)
+    for some in ledger.find(stream, wanted, np.zeros_like(wanted)):
+        assert not found[some.asked].any()
+        assert (some.segment.records()[some.places, 0] == wanted[some.asked]).all()
+        found[some.asked] = True
+    return found.tolist()
+
+
+def total(ledger, first_ms=0, end_ms=NOON_MS * 2, series=1):
+    return ledger.sums(series, first_ms, end_ms).totals[RECORDS]
+
+
+def test_records_of_every_stream_are_found_over_all_its_files(ledger):
+    ledger.append(STREAM, records(range(0, 40, 2)))
+    ledger.append(OTHER, records([1, 3]))
+    assert there(ledger, STREAM, [0, 38, 16, 1, 40]) == [True, True, True, False, False]
+    assert there(ledger, OTHER, [1, 2, 3]) == [True, False, True]
+    assert there(ledger, "host-9-9-9", [1]) == [False]
+    assert ledger.facts().records == 22
+
+
+def test_what_comes_again_is_taken_once(ledger):
+    ledger.append(STREAM, records(range(12)))
+    ledger.append(STREAM, records(range(5, 20)), anew=True)
+    assert ledger.facts().records == 20
+    assert all(there(ledger, STREAM, range(20)))
+
+
+def test_another_process_finds_what_one_left(ledger, memory, tmp_path):
+    ledger.append(STREAM, records(range(20)))
+    again = Ledger(tmp_path / "ledger", memory, ROOM)
+    again.append(STREAM, records([20]))
+    assert all(there(again, STREAM, range(21)))
+
+
+def test_the_oldest_files_are_forgotten_first_and_counted(ledger, memory):
+    ledger.append(STREAM, records(range(24), at_ms=NOON_MS + np.arange(24)))
+    ledger.append(OTHER, records(range(8), at_ms=NOON_MS - 50))
+    room = 3 * (ROOM + 1) * RECORD_BYTES
+    ledger.tidy(room, 0, [], NOON_MS)
+    assert there(ledger, OTHER, [0]) == [False]
+    assert there(ledger, STREAM, [0, 7, 8, 23]) == [True, True, True, True]
+    ledger.tidy(room // 3, 0, [], NOON_MS)
+    assert there(ledger, STREAM, [7, 15, 16]) == [False, False, True]
+    assert ledger.facts().nbytes <= room // 3
+    assert memory.records == 24
+    assert ledger.forgot(STREAM, 15)
+    assert not ledger.forgot(STREAM, 16)
+
+
+def test_forgetting_changes_no_total_and_no_window_of_whole_hours(ledger):
+    ledger.append(STREAM, records(range(24), at_ms=NOON_MS + np.arange(24) * HOUR_MS // 3))
+    windows = [(0, NOON_MS * 2), (NOON_MS + 2 * HOUR_MS, NOON_MS * 2)]
+    before = [total(ledger, *window) for window in windows]
+    ledger.tidy(1, 0, [], NOON_MS)
+    assert ledger.facts().records == 0
+    assert [total(ledger, *window) for window in windows] == before == [24, 18]
+
+
+def test_what_is_too_old_goes_and_what_is_written_to_stays(ledger):
+    ledger.append(STREAM, records(range(3)))
+    ledger.tidy(EVERYTHING, NOON_MS + 1, [STREAM], NOON_MS + 1)
+    assert there(ledger, STREAM, [0]) == [True]
+    ledger.tidy(EVERYTHING, NOON_MS + 1, [], NOON_MS + 1)
+    assert there(ledger, STREAM, [0]) == [False]
+
+
+def test_thin_traffic_is_forgotten_in_time_too(ledger):
+    ledger.append(STREAM, records([0]))
+    later = NOON_MS + SEAL_AFTER_MS + 1
+    ledger.tidy(EVERYTHING, NOON_MS, [STREAM], later)
+    ledger.append(STREAM, records([1], at_ms=later))
+    ledger.tidy(EVERYTHING, NOON_MS + 1, [STREAM], later)
+    assert there(ledger, STREAM, [0, 1]) == [False, True]
+
+
+def test_who_is_killed_while_forgetting_neither_counts_twice_nor_loses(ledger, memory, tmp_path):
+    ledger.append(STREAM, records(range(8)))
+    ledger.tidy(EVERYTHING, 0, [], NOON_MS)
+    (path,) = (tmp_path / "ledger").iterdir()
+    content = path.read_bytes()
+    ledger.tidy(1, 0, [], NOON_MS)
+    path.write_bytes(content)  # it was killed before the file was gone
+    again = Ledger(tmp_path / "ledger", memory, ROOM)
+    assert total(again) == 8
+    again.append(STREAM, records([9]))
+    assert total(Ledger(tmp_path / "ledger", memory, ROOM)) == 9
+
+
+def test_records_of_other_series_and_times_do_not_count(ledger):
+    ledger.append(STREAM, records(range(3), series=[1, 2, 1], at_ms=[NOON_MS, NOON_MS, 5]))
+    assert total(ledger) == 2
+    assert total(ledger, NOON_MS, NOON_MS + 1) == 1
