@@ -16,9 +16,14 @@ from hypothesis import settings
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
-# A shell ignores Ctrl-C for what it runs in the background, and whatever is started here would too.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell ignores Ctrl-C for what it runs in the background, `nohup` a lost terminal: whatever is
+# started here would ignore it as well.
+for _number, _handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _handler)
 
 # As in `penstock serve`: ORT's telemetry thread connects out and does not survive a fork.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"

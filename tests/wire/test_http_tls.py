@@ -96,7 +96,8 @@ def test_handshakes_under_way_count_as_connections(server, trust):
     first = server.connect(trust)
     assert first.send(request("GET", "/")).answer().status == 200
     waiting = [server.connect() for _ in range(3)]
-    assert server.reached(lambda: server.acceptor.connections == 4)
+    assert server.reached(lambda: len(server.services.newcomers) == 3)
+    assert server.acceptor.connections == 4
     # The oldest of them gives its place to one that has something to say.
     assert server.get(tls=trust).status == 200
     assert waiting[0].closed()
