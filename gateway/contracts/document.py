@@ -59,19 +59,7 @@ def read(given: bytes | str) -> Contract:
         ContractInvalid: it is none, or of a newer schema; the message names the place, what was
             wanted and what was got.
     """
-    if len(given) > MAX_BYTES:
-        raise ContractInvalid(f"contract: expected at most {MAX_BYTES} bytes, got {len(given)}")
-    try:
-        document = orjson.loads(given)
-    except orjson.JSONDecodeError as error:
-        raise ContractInvalid(f"contract: not JSON: {error}") from error
-    whole = _Fields(document, "")
-    schema = whole.integer("schema", 1)
-    if schema > SCHEMA:
-        raise ContractInvalid(
-            f"contract: schema: written by a newer release: expected {SCHEMA} or lower,"
-            f" got {schema}"
-        )
+    whole = _Fields.whole(given, MAX_BYTES, SCHEMA)
     contract = Contract(tuple(_tensor(one) for one in whole.objects("tensors")))
     whole.no_more()
     whole.unique("tensors", [tensor.name for tensor in contract.tensors])

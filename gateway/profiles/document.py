@@ -28,7 +28,6 @@ from typing import Any
 import numpy as np
 import orjson
 
-from gateway.errors import ProfileInvalid
 from gateway.profiles.fields import Fields
 from gateway.profiles.points import MAX_POINTS, in_bins, least
 from gateway.profiles.values import (
@@ -88,18 +87,7 @@ def read(given: bytes | str) -> Profile:
         ProfileInvalid: it is none, or of a newer schema; the message names the place, what was
             wanted and what was got.
     """
-    if len(given) > MAX_BYTES:
-        raise ProfileInvalid(f"profile: expected at most {MAX_BYTES} bytes, got {len(given)}")
-    try:
-        document = orjson.loads(given)
-    except orjson.JSONDecodeError as error:
-        raise ProfileInvalid(f"profile: not JSON: {error}") from error
-    whole = Fields(document, "")
-    schema = whole.integer("schema", 1)
-    if schema > SCHEMA:
-        raise ProfileInvalid(
-            f"profile: schema: written by a newer release: expected {SCHEMA} or lower, got {schema}"
-        )
+    whole = Fields.whole(given, MAX_BYTES, SCHEMA)
     profile = Profile(
         rows=whole.integer("rows"),
         frames=tuple(_frame(one) for one in whole.objects("frames")),

@@ -9,6 +9,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Self
 
+import orjson
+
 from gateway.errors import GatewayError, ProfileInvalid
 
 _MAX_INT = 2**63 - 1
@@ -36,6 +38,27 @@ class Fields:
         if not isinstance(value, dict):
             raise self._error(f"{path or 'document'}: expected an object")
         self._value = value
+
+    @classmethod
+    def whole(cls, given: bytes | str, max_bytes: int, schema: int) -> Self:
+        """A document out of its JSON, whose `schema` field says at most `schema`, the newest known.
+
+        Raises:
+            GatewayError: `error`: it is too long, no JSON, or of a newer schema.
+        """
+        name = cls.document
+        if len(given) > max_bytes:
+            raise cls.error(f"{name}: expected at most {max_bytes} bytes, got {len(given)}")
+        try:
+            found = cls(orjson.loads(given), "")
+        except orjson.JSONDecodeError as error:
+            raise cls.error(f"{name}: not JSON: {error}") from error
+        got = found.integer("schema", 1)
+        if got > schema:
+            raise cls.error(
+                f"{name}: schema: written by a newer release: expected {schema} or lower, got {got}"
+            )
+        return found
 
     def fault(self, key: str, wanted: str, got: str) -> GatewayError:
         """The error that a field deserves."""
