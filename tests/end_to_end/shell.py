@@ -10,7 +10,8 @@ import re
 import shlex
 import subprocess
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +24,15 @@ def blocks(page: Path) -> list[tuple[str, str]]:
     """Language and text of every block that is to be run."""
     fenced = r"^```(bash|console|python)\n(.*?)^```"
     return re.findall(fenced, page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@contextmanager
+def walked(page: Path, folder: Path) -> Iterator[list[str]]:
+    """What each block of a page printed; they share one terminal, whose home begins empty."""
+    with ExitStack() as servers:
+        shell = Shell(folder / "home", servers)
+        shell.home.mkdir()
+        yield [shell.run(language, text) for language, text in blocks(page)]
 
 
 @dataclass

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import pytest
 
-from tests.end_to_end.shell import ROOT, Shell, blocks
+from tests.end_to_end.shell import ROOT, blocks, walked
 
 PAGE = ROOT / "docs" / "monitoring.md"
 BLOCKS = blocks(PAGE)
@@ -16,11 +15,9 @@ BLOCKS = blocks(PAGE)
 
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
-    """What each block printed; the blocks share one terminal."""
-    with ExitStack() as servers:
-        shell = Shell(tmp_path_factory.mktemp("monitoring") / "home", servers)
-        shell.home.mkdir()
-        yield [shell.run(language, text) for language, text in BLOCKS]
+    """What each block printed."""
+    with walked(PAGE, tmp_path_factory.mktemp("monitoring")) as found:
+        yield found
 
 
 def test_a_profile_is_made_and_shown(printed):

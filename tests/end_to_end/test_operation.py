@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import pytest
 
-from tests.end_to_end.shell import ROOT, Shell, blocks
+from tests.end_to_end.shell import ROOT, blocks, walked
 
 PAGE = ROOT / "docs" / "operation.md"
 BLOCKS = blocks(PAGE)
@@ -22,11 +21,9 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
-    """What each block printed; the blocks share one terminal."""
-    with ExitStack() as servers:
-        shell = Shell(tmp_path_factory.mktemp("operation") / "home", servers)
-        shell.home.mkdir()
-        yield [shell.run(language, text) for language, text in BLOCKS]
+    """What each block printed."""
+    with walked(PAGE, tmp_path_factory.mktemp("operation")) as found:
+        yield found
 
 
 def of(printed: list[str], start: str) -> str:
