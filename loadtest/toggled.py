@@ -19,6 +19,7 @@ from typing import Any
 from gateway.inherited import Inherited
 from loadtest.bench import Bench
 from loadtest.bodies import Pool
+from loadtest.turns import Measure, Result
 
 TURN_S = 0.5
 FILE = "turns"
@@ -104,6 +105,15 @@ def loaded(
     before = len(turns(home))
     faults = bench.fastest(port, target, pool, seconds=bench.turns(20) * LOAD_S).faults
     return turns(home)[before + WARM_TURNS : -1], faults
+
+
+def result(
+    name: str, title: str, label: str, least: float, some: list[dict[str, Any]], faults: int
+) -> Result:
+    """The line of the page: the share of each turn that was on, and the rates of both kinds."""
+    detail = {"rps_on": median_rate(some, on=True), "rps_off": median_rate(some, on=False)}
+    measure = Measure(label, shares(some), ">=", least)
+    return Result(name, title, [measure], detail=detail, faults=faults)
 
 
 def shares(some: list[dict[str, Any]]) -> list[float]:

@@ -15,7 +15,7 @@ from gateway.control.store import Store
 from loadtest import toggled
 from loadtest.bench import INFER, Bench
 from loadtest.servers import ask
-from loadtest.turns import Measure, Result
+from loadtest.turns import Result
 
 # Many times two turns: whoever asks without a key meets one that asks for it.
 REFUSED_WITHIN_S = 10.0
@@ -31,13 +31,8 @@ def keys_on_and_off(bench: Bench) -> list[Result]:
     ours = bench.program("toggled_access", [str(model), str(home)], target, known)
     _see_it_refuse(ours.port, target, pool.headers)
     turns, faults = toggled.loaded(bench, home, ours.port, target, known)
-    detail = {
-        "asked_rps": toggled.median_rate(turns, on=True),
-        "open_rps": toggled.median_rate(turns, on=False),
-    }
-    measure = Measure("share of open access", toggled.shares(turns), ">=", 0.98)
     title = "Keys asked for against open access, toggled inside one worker"
-    return [Result("keys-on-and-off", title, [measure], detail=detail, faults=faults)]
+    return [toggled.result("keys-on-and-off", title, "share of open access", 0.98, turns, faults)]
 
 
 def _see_it_refuse(port: int, target: str, headers: dict[str, str]) -> None:

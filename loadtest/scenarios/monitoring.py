@@ -17,7 +17,7 @@ from gateway.profiles.builder import Builder
 from gateway.profiles.plans import plan_frames
 from loadtest import bodies, toggled
 from loadtest.bench import INFER, Bench
-from loadtest.turns import Measure, Result
+from loadtest.turns import Result
 
 REFERENCE_ROWS = 5000
 
@@ -33,13 +33,12 @@ def monitoring_on_and_off(bench: Bench) -> list[Result]:
     turns, faults = toggled.loaded(bench, home, ours.port, target, pool)
     if not turns or not all(one["blocks"] for one in turns):
         raise RuntimeError("the profile was not taken up: nothing was counted")
-    detail = {
-        "counting_rps": toggled.median_rate(turns, on=True),
-        "not_counting_rps": toggled.median_rate(turns, on=False),
-    }
-    measure = Measure("share of the requests/s without", toggled.shares(turns), ">=", 0.97)
     title = "Every value of 30 features counted against none, toggled inside one worker"
-    return [Result("monitoring-on-and-off", title, [measure], detail=detail, faults=faults)]
+    return [
+        toggled.result(
+            "monitoring-on-and-off", title, "share of the requests/s without", 0.97, turns, faults
+        )
+    ]
 
 
 def _profile(model: Path, path: Path) -> None:

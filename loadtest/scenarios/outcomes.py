@@ -9,7 +9,7 @@ import time
 
 from loadtest import toggled
 from loadtest.bench import INFER, Bench
-from loadtest.turns import Measure, Result
+from loadtest.turns import Result
 
 
 def ledger_on_and_off(bench: Bench) -> list[Result]:
@@ -20,10 +20,9 @@ def ledger_on_and_off(bench: Bench) -> list[Result]:
     turns, faults = toggled.loaded(bench, home, ours.port, target, pool)
     if not turns or not all(one["writers"] for one in turns):
         raise RuntimeError("the ledger was not taken up: nothing was written down")
-    detail = {
-        "writing_rps": toggled.median_rate(turns, on=True),
-        "not_writing_rps": toggled.median_rate(turns, on=False),
-    }
-    measure = Measure("share of the requests/s without", toggled.shares(turns), ">=", 0.97)
     title = "Every answer written to the ledger against none, toggled inside one worker"
-    return [Result("ledger-on-and-off", title, [measure], detail=detail, faults=faults)]
+    return [
+        toggled.result(
+            "ledger-on-and-off", title, "share of the requests/s without", 0.97, turns, faults
+        )
+    ]
