@@ -135,6 +135,7 @@ def _send(
         start = time.monotonic()
         fire("127.0.0.1", port, drawn.choices(requests, k=BURST), CONNECTIONS, ANSWERED_WITHIN_S)
         sent += BURST
+        # A steady rate, as traffic has one: what is waited for comes after seconds, not after rows.
         time.sleep(max(0.0, start + PAUSE_S - time.monotonic()))
     return sent
 

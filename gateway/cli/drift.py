@@ -11,7 +11,6 @@ from typing import Any
 from gateway.cli.arguments import positive
 from gateway.cli.output import printable, say, say_json, table
 from gateway.cli.serve import add_home
-from gateway.errors import Unavailable
 
 MAX_SHOWN = 40
 MAX_NAMED = 8
@@ -63,18 +62,9 @@ def run(args: argparse.Namespace) -> int:
     """Asks the running server."""
     from gateway.cli import running
 
-    home = args.home.resolve()
-    server = running.find(home)
-    if server is None:
-        raise Unavailable(f"no server runs on {home}; drift is what a running one has counted")
-    query = {"bins": "1"}
-    for name in ("window", "rows", "reference", "variant"):
-        if getattr(args, name) is not None:
-            query[name] = str(getattr(args, name))
-    with running.admin(home, server) as control:
-        version = args.version or running.default_version(control.models(), args.model)
-        path = f"/api/models/{args.model}/versions/{version}/drift"
-        found = control.ask("GET", path, query=query)
+    query = {name: getattr(args, name) for name in ("window", "reference", "variant")}
+    query |= {"bins": "1", "rows": None if args.rows is None else str(args.rows)}
+    found = running.ask_of_version(args.home.resolve(), args.model, args.version, "drift", query)
     if args.json:
         say_json(found)
     else:

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from gateway.cli.output import say, say_json, table
 from gateway.cli.serve import add_home
-from gateway.errors import Unavailable
 
 TIMEOUT_S: Final = 120.0
 _SHOWN: Final = {
@@ -55,14 +54,10 @@ def run(args: argparse.Namespace) -> int:
     """Asks the running server."""
     from gateway.cli import running
 
-    home = args.home.resolve()
-    server = running.find(home)
-    if server is None:
-        raise Unavailable(f"no server runs on {home}")
-    with running.admin(home, server, TIMEOUT_S) as control:
-        version = args.version or running.default_version(control.models(), args.model)
-        path = f"/api/models/{args.model}/versions/{version}/performance"
-        found = control.ask("GET", path, query={"window": args.window})
+    query = {"window": args.window}
+    found = running.ask_of_version(
+        args.home.resolve(), args.model, args.version, "performance", query, TIMEOUT_S
+    )
     if args.json:
         say_json(found)
     else:

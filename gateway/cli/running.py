@@ -18,7 +18,7 @@ from gateway import tls
 from gateway.access.local import local_token
 from gateway.access.secret import server_secret
 from gateway.cli.certificate_options import CLIENT_CERT, CLIENT_KEY, from_environment
-from gateway.errors import GatewayError, NotFound, Unauthenticated
+from gateway.errors import GatewayError, NotFound, Unauthenticated, Unavailable
 
 if TYPE_CHECKING:
     from gateway.client import Admin
@@ -51,22 +51,6 @@ def _alive(pid: int) -> bool:
     except PermissionError:  # somebody else's, and there
         return True
     return True
-
-
-def default_version(models: Sequence[Mapping[str, Any]], name: str) -> int:
-    """The version that answers where none is named.
-
-    Args:
-        models: as the control port lists them.
-        name: of the model.
-
-    Raises:
-        NotFound: none does.
-    """
-    for line in models:
-        if line["name"] == name and line.get("default"):
-            return int(line["version"])
-    raise NotFound(f"model '{name}' serves no version")
 
 
 def data_url(server: Mapping[str, Any]) -> str:
@@ -145,6 +129,44 @@ def notify(home: Path, model: str | None) -> dict[str, Any] | None:
         return None
     with admin(home, server) as control:
         return control.reload(model, config=False)
+
+
+def ask_of_version(
+    home: Path,
+    model: str,
+    version: int | None,
+    what: str,
+    query: Mapping[str, str | None],
+    timeout_s: float = RELOAD_TIMEOUT_S,
+) -> Any:
+    """What the running server says of a version; of the one that is served where none is named.
+
+    Args:
+        home: the server's.
+        model: its name.
+        version: of it.
+        what: the last part of the path under `/api/models/{model}/versions/{version}`.
+        query: parameters; those that are None are left out.
+        timeout_s: longest wait for an answer.
+
+    Raises:
+        Unavailable: no server runs.
+        NotFound: none is named, and none served.
+    """
+    server = find(home)
+    if server is None:
+        raise Unavailable(f"no server runs on {home}; it is the running one that has counted")
+    given = {name: value for name, value in query.items() if value is not None}
+    with admin(home, server, timeout_s) as control:
+        number = version or _default_version(control.models(), model)
+        return control.ask("GET", f"/api/models/{model}/versions/{number}/{what}", query=given)
+
+
+def _default_version(models: Sequence[Mapping[str, Any]], name: str) -> int:
+    for line in models:
+        if line["name"] == name and line.get("default"):
+            return int(line["version"])
+    raise NotFound(f"model '{name}' serves no version")
 
 
 def _proof(home: Path) -> str | None:
