@@ -96,7 +96,7 @@ def compile_all(progress: Progress = _silent, fork: Fork | None = None, helpers:
     Args:
         progress: told now and then how many kernels are done, and of how many.
         fork: runs a function in a forked process and says its id, or raises OSError.
-        helpers: so many forked processes help to fill an empty cache.
+        helpers: so many forked processes fill an empty cache.
 
     Returns:
         Seconds it took.
@@ -132,28 +132,35 @@ def _cache_is_empty() -> bool:
 
 
 def _fill_cache(progress: Progress, fork: Fork, helpers: int) -> None:
-    """Compiles everything in several processes at once, each taking the next file of kernels.
+    """Has everything compiled in processes of its own, each taking the next file of kernels.
 
-    What a helper compiles reaches the others as files of the cache alone. Where one fails, that is
-    missing there, and is compiled by whoever needs it.
+    The caller waits and compiles nothing: what a compiler leaves behind, more than 200 MB, would be
+    memory of every process that is forked later. What a helper compiles reaches the others as files
+    of the cache alone. Where one fails, that is missing there, and is compiled by whoever needs it.
     """
     rooms = [list(room) for _, room in groupby(_kernels, lambda entry: entry[0].__module__)]
     queue, end = os.pipe()  # a byte a room; whoever reads it has it
     os.write(end, bytes(range(len(rooms))))
     os.close(end)
+    finished, telling = os.pipe()  # the same byte, once all of it is compiled
 
-    def take_rooms(progress: Progress = _silent) -> int:
+    def take_rooms() -> int:
         while taken := os.read(queue, 1):
-            progress(sum(map(len, rooms[: taken[0]])), len(_kernels))
             for entry in rooms[taken[0]]:
                 _compile(*entry)
+            os.write(telling, taken)
         return 0
 
     forked: list[int] = []
     with suppress(OSError):  # no process to be had
         forked.extend(fork(take_rooms) for _ in range(helpers))
-    take_rooms(progress)
     os.close(queue)
+    os.close(telling)
+    done = 0
+    while room := os.read(finished, 1):  # ends with the last helper
+        done += len(rooms[room[0]])
+        progress(done, len(_kernels))
+    os.close(finished)
     for pid in forked:
         os.waitpid(pid, 0)
 

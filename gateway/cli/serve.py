@@ -129,8 +129,7 @@ def run(args: argparse.Namespace) -> int:
         leftovers.sweep(store)  # before anything is written: it may be what the disk is full of
         start = store.new_start()
     with Bar("compiling kernels", told=str) as bar:
-        helpers = processes.usable_cores() - 1
-        compile_seconds = _jit.compile_all(bar, processes.fork, helpers)
+        compile_seconds = _jit.compile_all(bar, processes.fork, processes.usable_cores())
     if compile_seconds > 1 and sys.stderr.isatty():
         log.info("compiled kernels in %.1f s", compile_seconds)
     gpus = devices.count_gpus() if devices.CUDA in onnxruntime.get_available_providers() else 0
