@@ -19,8 +19,8 @@ Words = np.ndarray[Any, np.dtype[np.int64]]
 Reals = np.ndarray[Any, np.dtype[np.float64]]
 
 # Words of a record. Two narrow numbers share a word: the first in the upper half.
-SEQUENCE, TIME_MS, SERIES_AND_ROW, SCORE, TOP_AND_CORRECTIONS, OUTCOME, OUTCOME_MS = range(7)
-RECORD_WORDS: Final = 7
+SEQUENCE, TIME_MS, SERIES_AND_ROW, SCORE, TOP_AND_CORRECTIONS, OUTCOME, OUTCOME_MS, MARKS = range(8)
+RECORD_WORDS: Final = 8
 _HALF: Final = 32
 _LOW: Final = 0xFFFFFFFF
 

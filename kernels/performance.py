@@ -17,6 +17,7 @@ import numpy as np
 
 from kernels._jit import kernel
 from kernels.ledger import (
+    MARKS,
     OUTCOME,
     OUTCOME_MS,
     SCORE,
@@ -90,7 +91,15 @@ def merge(into: Sums, more: Sums) -> None:
     into.classes[:] += more.classes
 
 
-def add(sums: Sums, words: Words, series: int, first_ms: int, end_ms: int) -> None:
+def add(
+    sums: Sums,
+    words: Words,
+    series: int,
+    first_ms: int,
+    end_ms: int,
+    mask: int = 0,
+    marks: int = 0,
+) -> None:
     """Adds the records of a series that were answered from `first_ms` on and before `end_ms`.
 
     Args:
@@ -99,28 +108,32 @@ def add(sums: Sums, words: Words, series: int, first_ms: int, end_ms: int) -> No
         series: whose records count.
         first_ms: wall clock, milliseconds.
         end_ms: the same.
+        mask: of a record's marks (`kernels.marks`).
+        marks: only those count that have these under it.
     """
-    reals = words.view(np.float64)
-    _add(words, reals, series, first_ms, end_ms, sums.totals, sums.bins, sums.classes)
+    reals, chosen = words.view(np.float64), np.array((first_ms, end_ms, mask, marks))
+    _add(words, reals, series, chosen, sums.totals, sums.bins, sums.classes)
 
 
 @kernel(
-    "void(int64[:, ::1], float64[:, ::1], int64, int64, int64, float64[::1], float64[:, ::1],"
+    "void(int64[:, ::1], float64[:, ::1], int64, int64[::1], float64[::1], float64[:, ::1],"
     " float64[:, ::1])"
 )
 def _add(
     words: Words,
     reals: Reals,
     series: int,
-    first_ms: int,
-    end_ms: int,
+    chosen: Words,
     totals: Reals,
     bins: Reals,
     classes: Reals,
 ) -> None:
+    first_ms, end_ms, mask, marks = chosen[0], chosen[1], chosen[2], chosen[3]
     for one in range(len(words)):
         time_ms = words[one, TIME_MS]
         if words[one, SERIES_AND_ROW] >> _HALF != series or not first_ms <= time_ms < end_ms:
+            continue
+        if words[one, MARKS] & mask != marks:
             continue
         score, outcome = reals[one, SCORE], reals[one, OUTCOME]
         top = words[one, TOP_AND_CORRECTIONS] >> _HALF

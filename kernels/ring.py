@@ -26,8 +26,8 @@ DRAINED, LOST = 6, 7
 HEAD_WORDS: Final = 8
 
 # Words of a record. Two narrow numbers share a word: the first in the upper half.
-SEQUENCE, TIME_MS, SERIES_AND_ROW, SCORE, TOP_AND_EPOCH = range(5)
-RECORD_WORDS: Final = 5
+SEQUENCE, TIME_MS, SERIES_AND_ROW, SCORE, TOP_AND_EPOCH, MARKS = range(6)
+RECORD_WORDS: Final = 6
 BEST: Final = -1  # in place of a column: the one with the largest value
 NOBODY: Final = -1  # in place of a sequence: these rows are not recorded
 _HALF: Final = 32
@@ -54,7 +54,8 @@ def words_for(records: int) -> int:
 
 
 _SIGNATURE: Final = (
-    "boolean(int64[::1], int64[::1], int64, {}[:, ::1], int64, int64, int64, int64, int64)"
+    "boolean(int64[::1], int64[::1], int64, {}[:, ::1], int64, int64, int64[::1], int64, int64,"
+    " int64)"
 )
 
 
@@ -66,6 +67,7 @@ def append(
     outputs: Matrix,
     column: int,
     told: int,
+    marks: Words,
     series: int,
     epoch: int,
     now_ms: int,
@@ -80,12 +82,13 @@ def append(
         outputs: (rows, columns).
         column: whose value is the score; BEST: that of the largest, whose number is the top.
         told: the top where there is one column.
+        marks: (rows,) of `kernels.marks`; none: nothing is said of any row.
         series: 31 bits.
         epoch: of the writer, 32 bits.
         now_ms: wall clock.
 
     Returns:
-        Whether the outputs have those rows, and that column; where not, nothing is written.
+        Whether outputs and marks have those rows, and that column; where not, nothing is written.
     """
     capacity = (len(slot) - HEAD_WORDS) // RECORD_WORDS
     scores = slot.view(np.float64)
@@ -96,6 +99,9 @@ def append(
         if requests[request] != NOBODY:
             number += requests[count + request]
     if outputs.shape[0] != rows or outputs.shape[1] <= max(column, 0):
+        return False
+    marked = len(marks) > 0
+    if marked and len(marks) != rows:
         return False
     slot[RESERVED] = number
     number = written
@@ -117,6 +123,7 @@ def append(
                 slot[at + SERIES_AND_ROW] = series << _HALF | row
                 scores[at + SCORE] = outputs[first + row, place]
                 slot[at + TOP_AND_EPOCH] = top << _HALF | epoch & _LOW
+                slot[at + MARKS] = marks[first + row] if marked else 0
                 number += 1
         first += rows
     slot[WRITTEN] = number

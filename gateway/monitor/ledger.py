@@ -27,7 +27,10 @@ from kernels import ring
 
 log = logging.getLogger("penstock.worker")
 
+Words = ring.Words
+
 NOBODY: Final = ring.NOBODY
+NO_MARKS: Final = np.empty(0, np.int64)
 # Up to here the numbers of a batch are written by one prepared call, 7 ns each; more ride on a
 # thread.
 _PACKED_REQUESTS: Final = 256
@@ -68,13 +71,20 @@ class LedgerWriter:
         """Writes no more."""
         self._slot.leave()
 
-    def record(self, outputs: Arrays, sequences: Sequence[int], rows: Sequence[int]) -> None:
+    def record(
+        self,
+        outputs: Arrays,
+        sequences: Sequence[int],
+        rows: Sequence[int],
+        marks: Words = NO_MARKS,
+    ) -> None:
         """Takes the answers of a batch.
 
         Args:
             outputs: as the model gave them, None for what was not computed.
             sequences: the number of each request, NOBODY where it was not answered.
             rows: of each request, in the order in which they stand in `outputs`.
+            marks: (rows,) as `kernels.marks` has them; none: nothing is said of any.
         """
         output, slot, count = outputs[self._reading.index], self._slot, len(sequences)
         if output is None:  # nobody asked for it
@@ -83,19 +93,19 @@ class LedgerWriter:
         now_ms = int(self._wall() * 1000.0)
         if slot.busy or output.size > THREAD_VALUES or count > _PACKED_REQUESTS:
             requests = np.array([*sequences, *rows], np.int64)
-            work = partial(self._append, output, requests, count, now_ms)
+            work = partial(self._append, output, requests, count, marks, now_ms)
             slot.line_up(work, sum(rows), output.nbytes)
             return
         pack = self._packers.get(count) or self._new_packer(count)
         pack(self._requests, 0, *sequences, *rows)
-        if skipped := self._append(output, self._requests, count, now_ms):
+        if skipped := self._append(output, self._requests, count, marks, now_ms):
             slot.words[layout.SKETCH_SKIPPED] += skipped
 
     def _new_packer(self, count: int) -> Callable[..., None]:
         pack = self._packers[count] = Struct(f"{2 * count}q").pack_into
         return pack
 
-    def _append(self, output: Array, requests: Array, count: int, now_ms: int) -> int:
+    def _append(self, output: Array, requests: Array, count: int, marks: Words, now_ms: int) -> int:
         """On the loop or on a thread: never raises. How many rows were not written down."""
         found = self._reading
         try:
@@ -106,6 +116,7 @@ class LedgerWriter:
                 found.matrix(output),
                 found.column,
                 found.told,
+                marks,
                 self._series,
                 self._epoch,
                 now_ms,

@@ -22,6 +22,7 @@ from gateway.errors import StoreFailed
 from gateway.outcomes.segment import CAPACITY, Segment, clear_up, segments_in
 from kernels import ring
 from kernels.ledger import (
+    MARKS,
     OUTCOME,
     RECORD_WORDS,
     SCORE,
@@ -303,5 +304,6 @@ def of_ring(taken: Words) -> Words:
     records[:, SERIES_AND_ROW] = taken[:, ring.SERIES_AND_ROW]
     records[:, SCORE] = taken[:, ring.SCORE]
     records[:, TOP_AND_CORRECTIONS] = ring.upper(taken[:, ring.TOP_AND_EPOCH]) << 32
+    records[:, MARKS] = taken[:, ring.MARKS]
     records.view(np.float64)[:, OUTCOME] = np.nan
     return records

@@ -3,7 +3,7 @@
 Knows a file's layout and how it is mapped. Knows nothing of which files there are. Blocking: never
 on an event loop.
 
-    magic, records, sealed, first and last time, lowest and highest sequence: a word each
+    magic, records, sealed, first and last time, lowest and highest sequence, nothing: a word each
     records, of as many words
 
 An open file has all its room from the start, so that a full disk is met here and not by a write
@@ -37,8 +37,8 @@ from kernels.ledger import (
 
 CAPACITY: Final = 65_536
 RECORD_BYTES: Final = RECORD_WORDS * 8
-_MAGIC: Final = 0x3144454C4B545350  # "PSTKLED1", read as a little-endian integer
-_H_MAGIC, _H_COUNT, _H_SEALED, _H_FIRST_MS, _H_LAST_MS, _H_LOW, _H_HIGH = range(RECORD_WORDS)
+_MAGIC: Final = 0x3244454C4B545350  # "PSTKLED2", read as a little-endian integer
+_H_MAGIC, _H_COUNT, _H_SEALED, _H_FIRST_MS, _H_LAST_MS, _H_LOW, _H_HIGH, _ = range(RECORD_WORDS)
 _OPEN, _SEALED, _HALF = ".open", ".sealed", ".half"
 _NAME = re.compile(r"([A-Za-z0-9-]+)\.([0-9]{6,})\.(?:open|sealed)", re.ASCII)
 _NO_RECORDS: Final = np.empty((0, RECORD_WORDS), np.int64)

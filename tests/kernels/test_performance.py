@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kernels import performance as p
 from kernels.ledger import OUTCOME, SCORE
+from kernels.marks import grouped
 from tests import reference
 from tests.outcomes.records import NOON_MS, records
 
@@ -76,6 +77,15 @@ def test_classes_are_counted_one_by_one_and_those_that_are_too_many_together():
     assert found.classes[:3].tolist() == [[1, 1, 1], [0, 1, 0], [2, 1, 1]]
     assert (found.totals[p.TP], found.totals[p.FP]) == (3, 1)
     assert found.totals[p.OTHER_CLASSES] == 1
+
+
+def test_only_rows_of_the_group_that_is_asked_for_count():
+    words = records(range(4), outcomes=1.0, marks=[grouped(1, group)[1] for group in (0, 1, 2, 2)])
+    for group, count in enumerate((1, 1, 2, 0)):
+        found = p.no_sums()
+        p.add(found, words, *EVERYTHING, *grouped(1, group))
+        assert found.totals[p.LABELLED] == count
+    assert sums_of(words).totals[p.LABELLED] == 4
 
 
 def test_values_far_from_zero_keep_their_spread():

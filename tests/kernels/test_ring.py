@@ -10,17 +10,18 @@ from hypothesis import strategies as st
 from kernels import ring
 
 ROOM = 8
+NO_MARKS = np.empty(0, np.int64)
 
 
 def new_slot():
     return np.zeros(ring.words_for(ROOM), np.int64)
 
 
-def append(slot, sequences, rows, scores=None, epoch=1):
+def append(slot, sequences, rows, scores=None, epoch=1, marks=NO_MARKS):
     total = sum(rows)
     scores = np.arange(total, dtype=np.float64) if scores is None else np.asarray(scores)
     requests = np.array([*sequences, *rows], np.int64)
-    ring.append(slot, requests, len(rows), scores.reshape(-1, 1), 0, -1, 7, epoch, 1_000)
+    ring.append(slot, requests, len(rows), scores.reshape(-1, 1), 0, -1, marks, 7, epoch, 1_000)
 
 
 def addresses(drained):
@@ -46,6 +47,20 @@ def test_rows_of_requests_that_nobody_was_told_of_are_passed_over():
     found = ring.read(slot)
     assert addresses(found) == [(1, 0), (3, 0)]
     assert found.records[:, ring.SCORE].copy().view(np.float64).tolist() == [0.0, 3.0]
+
+
+def test_each_row_has_its_own_marks():
+    slot = new_slot()
+    append(slot, [1, ring.NOBODY, 3], [1, 2, 1], marks=np.array([5, 6, 7, 8]))
+    assert ring.read(slot).records[:, ring.MARKS].tolist() == [5, 8]
+    append(slot, [4], [1])
+    assert ring.read(slot).records[-1, ring.MARKS] == 0
+
+
+def test_marks_of_other_rows_are_not_written_down():
+    slot, requests = new_slot(), np.array([1, 2])
+    assert not ring.append(slot, requests, 1, np.zeros((2, 1)), 0, 0, np.array([1]), 1, 1, 0)
+    assert addresses(ring.read(slot)) == []
 
 
 def test_what_was_read_comes_again_until_it_is_kept():
@@ -97,7 +112,7 @@ def test_a_batch_larger_than_the_ring_leaves_its_last_rows(rows):
 def test_outputs_of_another_shape_leave_nothing(shape, column):
     slot = new_slot()
     requests = np.array([9, 3], np.int64)
-    assert not ring.append(slot, requests, 1, np.zeros(shape), column, 0, 1, 1, 0)
+    assert not ring.append(slot, requests, 1, np.zeros(shape), column, 0, NO_MARKS, 1, 1, 0)
     assert slot.tolist() == new_slot().tolist()
 
 
@@ -105,7 +120,7 @@ def test_of_several_columns_the_first_largest_is_the_top():
     slot = new_slot()
     outputs = np.array([[0.1, 0.6, 0.3], [0.4, 0.2, 0.4], [0.0, 0.0, 1.0]], np.float32)
     requests = np.array([9, 3], np.int64)
-    ring.append(slot, requests, 1, outputs, ring.BEST, 0, 1, 1, 0)
+    ring.append(slot, requests, 1, outputs, ring.BEST, 0, NO_MARKS, 1, 1, 0)
     records = ring.read(slot).records
     assert ring.upper(records[:, ring.TOP_AND_EPOCH]).tolist() == [1, 0, 2]
     told = records[:, ring.SCORE].copy().view(np.float64)

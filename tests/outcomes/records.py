@@ -9,6 +9,7 @@ import numpy as np
 
 from gateway.outcomes.ledger import Forgotten
 from kernels.ledger import (
+    MARKS,
     OUTCOME,
     OUTCOME_MS,
     RECORD_WORDS,
@@ -33,6 +34,7 @@ def records(
     series: Any = 1,
     outcomes: Any = np.nan,
     outcome_ms: Any = 0,
+    marks: Any = 0,
 ) -> np.ndarray[Any, np.dtype[np.int64]]:
     """(records, RECORD_WORDS); each argument one value, or one for each record."""
     words = np.zeros((len(sequences), RECORD_WORDS), np.int64)
@@ -40,6 +42,7 @@ def records(
     words[:, SEQUENCE], words[:, TIME_MS], words[:, OUTCOME_MS] = sequences, at_ms, outcome_ms
     words[:, SERIES_AND_ROW] = (np.asarray(series) << 32) | np.asarray(rows)
     words[:, TOP_AND_CORRECTIONS] = np.asarray(tops, np.int64) << 32
+    words[:, MARKS] = marks
     reals[:, SCORE], reals[:, OUTCOME] = scores, outcomes
     return words
 
