@@ -99,7 +99,10 @@ class Sketch(Taker):
         """
         super().__init__(slot, _light_rows(frames))
         self._observed = observed
-        self._frames = [(c.output, c.index, c.matrix, c.count, c.layout.words) for c in frames]
+        self._frames = [
+            (c.output, c.index, c.matrix, c.count, tuple(one.words for one in c.layouts))
+            for c in frames
+        ]
         self._tick = tick
         self._wall = wall
 
@@ -108,11 +111,11 @@ class Sketch(Taker):
         words, tick = self._words, self._tick[0]
         now_ms = int(self._wall() * 1000.0)
         skipped = unusual = 0
-        for output, index, matrix, count, plan in self._frames:
+        for output, index, matrix, count, plans in self._frames:
             try:
                 array = (outputs if output else inputs)[index]
                 if array is not None:
-                    found = count(matrix(array), words, plan, tick, now_ms)
+                    found = count(matrix(array), words, *plans, tick, now_ms)
                     unusual += 0 if output else found
             except Exception:
                 skipped = rows
