@@ -391,6 +391,9 @@ class InferEndpoint:
         headers: Sequence[Header] = () if header_length is None else _binary(header_length)
         if warning:
             headers = (*headers, (VIOLATIONS, header_text(warning)))
+        hold_out = None if self._ledger is None else self._ledger.hold_out
+        if hold_out is not None and hold_out.holds(rider.exchange.sequence):
+            headers = (*headers, hold_out.header)
         content_type = JSON_TYPE if header_length is None else BINARY_TYPE
         if rider.accept is not None and len(body) >= self._compress_min_bytes:
             chosen = coding.choose(rider.accept)

@@ -33,6 +33,7 @@ from gateway.errors import ContractInvalid, ProfileInvalid
 from gateway.monitor.arena import TICK, Arena
 from gateway.monitor.contracts import Enforced, Observed
 from gateway.monitor.first_rows import FirstRows
+from gateway.monitor.hold_out import HoldOut
 from gateway.monitor.ledger import LedgerWriter
 from gateway.monitor.scores import reading
 from gateway.monitor.sketch import Sketch, Taker, Uncounted
@@ -162,7 +163,8 @@ class Sketches:
         except ValueError as error:
             log.error("model '%s' has no ledger: %s", served.held.name, error)
             return None
-        return LedgerWriter(scores, self._slot(taken.block), taken.series, self._epoch)
+        hold_out = HoldOut(taken.held_out, taken.policy) if taken.held_out else None
+        return LedgerWriter(scores, self._slot(taken.block), taken.series, self._epoch, hold_out)
 
     def _slot(self, block: int) -> Slot:
         slot = self._slots.get(block)

@@ -102,6 +102,15 @@ class Scores(Section):
         return numbers
 
 
+class HoldOut(Section):
+    """Requests that are chosen by chance to get a fixed policy. See docs/outcomes.md."""
+
+    share: float = Field(gt=0.0, le=0.5, description="of requests")
+    policy: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = Field(
+        "hold-out", description="what the answer tells whoever asked to do, whatever the score"
+    )
+
+
 class ModelConfig(ModelSettings):
     """A model named in the document. `path` may stay out where the registry holds the model."""
 
@@ -127,6 +136,7 @@ class ModelConfig(ModelSettings):
         None, description="whether its answers are written down; none: ledger.enabled"
     )
     scores: Scores = Scores()
+    hold_out: HoldOut | None = Field(None, description="who gets a fixed policy; none: nobody")
 
     @field_validator("feature_names")
     @classmethod
@@ -142,6 +152,6 @@ class ModelConfig(ModelSettings):
 
 NO_SETTINGS = {
     *("path", "version", "profile", "feature_names", "categories", "contract"),
-    *("ledger", "scores"),
+    *("ledger", "scores", "hold_out"),
 }
 """Of a `ModelConfig`: what changes nothing in how the model runs."""

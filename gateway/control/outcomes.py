@@ -107,7 +107,10 @@ class Outcomes:
         except GatewayError as error:
             log.error("model '%s' has no ledger: %s", candidate.name, error)
             return ()
-        return (Recorded(block, series, scores.kind, scores.output, scores.positive),)
+        held = config.hold_out_of(candidate.name)
+        share, policy = (0.0, "") if held is None else (held.share, held.policy)
+        reading = scores.kind, scores.output, scores.positive
+        return (Recorded(block, series, *reading, share, policy),)
 
     async def look(self) -> None:
         """Drains what was written down. Call it about once a second."""

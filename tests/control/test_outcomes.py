@@ -59,7 +59,7 @@ class World:
             words = self.arena.array(taken.block, slot)
             found = reading(SIGNATURE, taken.kind, taken.output, taken.positive)
             writer = LedgerWriter(
-                found, Slot(words, self.pool), taken.series, epoch, lambda: self.now
+                found, Slot(words, self.pool), taken.series, epoch, wall=lambda: self.now
             )
             self.writers[slot, epoch] = writer
         pairs = np.array([[1 - score, score] for score in scores])
