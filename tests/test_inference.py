@@ -20,7 +20,7 @@ from gateway.errors import BodyTooLarge, ContractViolated, ModelFailed
 from gateway.inference import InferEndpoint
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
-from gateway.monitor.hold_out import HEADER, HoldOut
+from gateway.monitor.hold_out import HoldOut
 from gateway.monitor.observe import BatchObserver
 from gateway.monitor.report import find_model
 from gateway.serving.riders import Batch, Rider
@@ -191,16 +191,24 @@ def test_the_ledger_takes_who_was_answered_and_passes_over_who_left(endpoint, tr
 
 
 def test_who_is_held_out_is_told_which_policy_to_follow(endpoint):
-    deliverer, codec, _ = endpoint
+    deliverer, _, _ = endpoint
     hold_out = HoldOut(0.5, "approve", seed=1)
+    riders: list[Rider] = []
+    deliverer.attach(Taker(riders))
     deliverer.watch((), Writer(hold_out))
-    callers = [Caller() for _ in range(8)]
+    callers = [Caller(body=body_of()) for _ in range(8)]
     for number, caller in enumerate(callers):
         caller.sequence = number
-    deliverer.deliver(batch_of(codec, *callers))
-    told = [dict(caller.heads[0]).get(HEADER) for caller in callers]
-    assert told == [b"approve" if hold_out.holds(number) else None for number in range(8)]
-    assert len(set(told)) == 2
+        deliverer(caller)
+    batch = Batch(riders, len(riders), "idle", 0.0)
+    batch.outputs = [np.zeros((len(riders), 1), np.float32)]
+    deliverer.deliver(batch)
+    held = [hold_out.holds(number) for number in range(8)]
+    told = [dict(caller.heads[0]).get(b"penstock-hold-out") for caller in callers]
+    assert told == [b"approve" if one else None for one in held]
+    said = [caller.answers[0][1].get("parameters") for caller in callers]
+    assert said == [{"hold_out": "approve"} if one else None for one in held]
+    assert len(set(held)) == 2
 
 
 def test_a_caller_whose_connection_breaks_costs_its_batch_mates_nothing(endpoint):

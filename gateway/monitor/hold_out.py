@@ -8,7 +8,6 @@ are held out everybody's can be seen, and how probable it was to be one of them 
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from typing import Final
 
@@ -17,7 +16,6 @@ import numpy as np
 from kernels import marks
 from kernels.ring import Words
 
-HEADER: Final = b"penstock-hold-out"
 _ALL: Final = 1 << 64
 _MASK: Final = _ALL - 1
 
@@ -27,16 +25,16 @@ class HoldOut:
 
     Attributes:
         share: of requests, above 0 and below 1.
-        header: that tells whoever asked which policy is to be followed.
+        policy: what whoever asked is to follow.
     """
 
-    __slots__ = ("_limit", "_not_chosen", "_seed", "_yes", "header", "share")
+    __slots__ = ("_limit", "_not_chosen", "_seed", "_yes", "policy", "share")
 
-    def __init__(self, share: float, policy: str, seed: int | None = None) -> None:
-        """Takes the share, the policy's name, and for tests what chance begins with."""
+    def __init__(self, share: float, policy: str, seed: int) -> None:
+        """Takes the share, the policy's name, and 64 random bits that chance begins with."""
         self.share = share
-        self.header = (HEADER, policy.encode())
-        self._seed = secrets.randbits(64) if seed is None else seed
+        self.policy = policy
+        self._seed = seed
         self._limit = int(share * _ALL)
         self._yes = marks.chosen(share, held_out=True)
         self._not_chosen = marks.chosen(1.0 - share, held_out=False)

@@ -23,7 +23,7 @@ def test_the_share_is_held_out_by_chance(share):
 
 
 def test_another_process_holds_out_others_and_the_same_asks_the_same_again():
-    one, other = HoldOut(0.5, "approve"), HoldOut(0.5, "approve")
+    one, other = (HoldOut(0.5, "approve", seed) for seed in (1, 2))
     said = [one.holds(sequence) for sequence in range(200)]
     assert said == [one.holds(sequence) for sequence in range(200)]
     assert said != [other.holds(sequence) for sequence in range(200)]
