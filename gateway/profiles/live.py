@@ -91,6 +91,15 @@ def _together(made: Sequence[Counted]) -> Iterator[Counted]:
             yield one
 
 
+def is_classified(frames: Sequence[Counted]) -> bool:
+    """Whether all there is, is one table of float32 and float32 probabilities of each row."""
+    if len(frames) != 2:
+        return False
+    asked, said = frames
+    table = not asked.output and asked.frame.datatype == "FP32" and asked.frame.summary is None
+    return table and said.output and said.count is count_probabilities
+
+
 def _is_of_probabilities(frame: Frame) -> bool:
     return frame.summary is not None and frame.summary.kind == PROBABILITIES
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kernels.columns import STRIP, count_rows
 from kernels.layouts import Categories, ColumnPlan, Numeric, compile_layout
-from kernels.probabilities import count_probabilities
+from kernels.probabilities import count_classified, count_probabilities
 from kernels.summaries import PROBABILITY_COLUMNS, probability_summary
 
 CLASSES = 3
@@ -40,6 +40,33 @@ def test_one_call_counts_what_two_do(batches, seed, odd):
         apart += count_rows(figures, two, OF_SUMMARY.words, tick, 1_000 + tick)
         assert unusual == apart
     assert one.tobytes() == two.tobytes()
+
+
+ASKED = compile_layout([SHARE] * 2, np.float32)
+SAID = compile_layout([SHARE] * CLASSES, np.float32, ASKED.block_words, counts_rows=False)
+ABOUT = compile_layout(FIGURES, np.float32, SAID.block_words, counts_rows=False)
+THREE = (ASKED.words, SAID.words, ABOUT.words)
+
+
+@given(st.integers(0, 2 * STRIP), st.integers(0, 2**32 - 1))
+def test_one_call_counts_what_was_asked_and_what_was_said(many, seed):
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(0.5, 1.0, (many, 2)).astype(np.float32)
+    scores = rng.dirichlet(np.full(CLASSES, 0.4), many).astype(np.float32)
+    one, two = np.zeros(ABOUT.block_words, np.int64), np.zeros(ABOUT.block_words, np.int64)
+    unusual = count_classified(rows, scores, one, *THREE, 3, 7)
+    assert unusual == count_rows(rows, two, ASKED.words, 3, 7)
+    count_probabilities(scores, two, SAID.words, ABOUT.words, 3, 7)
+    assert one.tobytes() == two.tobytes()
+
+
+@pytest.mark.parametrize(("features", "classes"), [(3, CLASSES), (2, CLASSES + 1)])
+def test_what_is_not_all_there_is_not_counted_by_half(features, classes):
+    block = np.zeros(ABOUT.block_words, np.int64)
+    rows, scores = np.ones((2, features), np.float32), np.ones((2, classes), np.float32)
+    with pytest.raises(ValueError, match=r"a layout|the layout"):
+        count_classified(rows, scores, block, *THREE, 0, 0)
+    assert not block.any()
 
 
 @pytest.mark.parametrize(
