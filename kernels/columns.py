@@ -82,6 +82,9 @@ WRONG_TYPE_ID: Final = -3
 # So many rows of a batch are counted at a time, for each column in turn: they stay in the cache.
 STRIP: Final = 128
 
+# Up to here whole numbers are what they are as float64.
+EXACT: Final = 2.0**53
+
 _ZERO: Final = np.uint64(0)
 _ONE: Final = np.uint64(1)
 _TWO: Final = np.uint64(2)
@@ -136,9 +139,9 @@ def count_strip(rows: Rows, start: int, stop: int, block: Words, layout: Words, 
         moments = place + MOMENTS + parity * SET_WORDS
         if block[place + SET_TICK + parity] != tick + 1:
             _begin_set(block, sums, place, tick)
-        count, total, squares = block[moments], sums[moments + 1], sums[moments + 2]
-        least, most = sums[moments + 3], sums[moments + 4]
-        below = above = np.int64(0)
+        total, squares = sums[moments + 1], sums[moments + 2]
+        least, most = np.inf, -np.inf
+        odd = np.int64(0)
         for row in range(start, stop):
             value = rows[row, column]
             x = np.float64(value)
@@ -155,27 +158,36 @@ def count_strip(rows: Rows, start: int, stop: int, block: Words, layout: Words, 
                     unusual += 1
                 else:
                     block[bins + at] += 1
-                    below += np.int64(value < lowest)
-                    above += np.int64(value > highest)
                 off = x - centre
-                count += 1
                 total += off
                 squares += off * off
                 least, most = min(least, x), max(most, x)
             else:
-                unusual += 1
+                odd += 1
                 if x > 0.0:
                     block[place + POS_INF] += 1
                 elif x < 0.0:
                     block[place + NEG_INF] += 1
                 else:
                     block[place + NAN] += 1
-        unusual += below + above
-        block[place + BELOW] += below
-        block[place + ABOVE] += above
-        block[moments] = count
+        unusual += odd
+        block[moments] += stop - start - odd
         sums[moments + 1], sums[moments + 2] = total, squares
-        sums[moments + 3], sums[moments + 4] = least, most
+        sums[moments + 3] = min(sums[moments + 3], least)
+        sums[moments + 4] = max(sums[moments + 4], most)
+        low, high = np.float64(lowest), np.float64(highest)
+        # What every value would have to be asked is asked once of their range, which is exact as
+        # long as integers are as float64.
+        if not only and (least < low or most > high or min(low, -high) <= -EXACT):
+            below = above = np.int64(0)
+            for row in range(start, stop):
+                value = rows[row, column]
+                finite = abs(np.float64(value)) < np.inf
+                below += np.int64(finite and value < lowest)
+                above += np.int64(finite and value > highest)
+            unusual += below + above
+            block[place + BELOW] += below
+            block[place + ABOVE] += above
     return int(unusual)
 
 
