@@ -23,7 +23,7 @@ from gateway.outcomes.ledger import Forgotten
 from kernels.performance import Sums, merge, no_sums
 
 FILE: Final = "ledger.db"
-_SCHEMA: Final = 1
+_SCHEMA: Final = 2
 _BUSY_S: Final = 5.0
 # Hours that are older are added up: no window reaches them, only the total does.
 KEPT_HOURS: Final = 31 * 24
@@ -76,6 +76,8 @@ class LedgerStore:
             if schema > _SCHEMA:
                 raise StoreFailed(f"{self._path}: written by a newer release")
             self._connection.execute("PRAGMA journal_mode = WAL")
+            if schema < _SCHEMA:  # sums that lack what intervals are made of; never released
+                self._connection.execute("DROP TABLE IF EXISTS hours")
             self._connection.executescript(_TABLES)
             self._connection.execute(f"PRAGMA user_version = {_SCHEMA}")
             rows = self._connection.execute("SELECT id, model, version, scores FROM series")
