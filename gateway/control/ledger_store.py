@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -143,13 +143,16 @@ class LedgerStore:
                 _add(connection, series, hour, more)
             _join_old_hours(connection, newest - KEPT_HOURS)
 
-    def sums(self, series: int, first_hour: int) -> Iterable[Sums]:
+    def sums(self, series: int, first_hour: int) -> Iterator[Sums]:
         """As `outcomes.ledger.Remains` has it."""
         with self._read() as connection:
             rows = connection.execute(
                 "SELECT sums FROM hours WHERE series = ? AND hour >= ?", (series, first_hour)
             ).fetchall()
-        return [_unpacked(blob) for (blob,) in rows]
+        for (blob,) in rows:  # one after the other: unpacked, a month of them is 90 MB
+            with self._translated():
+                found = _unpacked(blob)
+            yield found
 
     # ---- transactions ---------------------------------------------------------------------------
 

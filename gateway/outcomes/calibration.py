@@ -30,6 +30,7 @@ from gateway.outcomes.intervals import (
     asymptotic_radius,
     bounded_mean,
     bounded_radius,
+    from_zero,
     mean,
     rate,
     rate_intervals,
@@ -88,7 +89,7 @@ def calibration(totals: Reals, bins: Reals, logits: Reals) -> Figures:
     scores = bounded_mean(n, s - n / 2.0, ss - s + n / 4.0, -0.5, 0.5)
     slope, intercept = _line(logits)
     return {
-        "log_loss": _from_zero(mean(n, float(totals[LOG_LOSS]), float(totals[LOG_LOSS_SQUARES]))),
+        "log_loss": from_zero(mean(n, float(totals[LOG_LOSS]), float(totals[LOG_LOSS_SQUARES]))),
         "brier": bounded_mean(n, squares, float(totals[FOURTH_POWERS]), 0.0, 1.0),
         "mean_score": Figure(s / n, rows, _shifted(scores.interval, 0.5)),
         "mean_outcome": rate(y, n),
@@ -275,10 +276,3 @@ def _means(bins: Reals, of: int) -> Reals:
 
 def _shifted(interval: Interval | None, by: float) -> Interval | None:
     return None if interval is None else (interval[0] + by, interval[1] + by)
-
-
-def _from_zero(figure: Figure) -> Figure:
-    """One that cannot be below 0."""
-    if figure.interval is None:
-        return figure
-    return figure._replace(interval=(max(figure.interval[0], 0.0), figure.interval[1]))

@@ -15,7 +15,7 @@ import numpy as np
 
 from gateway.outcomes import values
 from gateway.outcomes.binary import confusion, decisions, roc_auc
-from gateway.outcomes.calibration import CALIBRATION_BINS, Bin, calibration, reliability
+from gateway.outcomes.calibration import Bin, calibration, reliability
 from gateway.outcomes.classes import ClassLine, classes
 from gateway.outcomes.estimate import UNCHECKED, Calibrator, Estimate, estimate
 from gateway.outcomes.intervals import Figure, Figures, Interval
@@ -34,8 +34,6 @@ from kernels.performance import (
     Reals,
     Sums,
 )
-
-__all__ = ["CALIBRATION_BINS", "NAMES", "Performance", "performance"]
 
 NAMES: Final = (
     *("accuracy", "precision", "recall", "specificity", "f1", "balanced_accuracy", "mcc"),

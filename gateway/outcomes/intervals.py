@@ -242,3 +242,10 @@ def mean(n: float, total: float, squares: float, alpha: float = ALPHA) -> Figure
 def finite(value: float) -> float | None:
     """None where it overflowed."""
     return float(value) if math.isfinite(value) else None
+
+
+def from_zero(figure: Figure) -> Figure:
+    """The same, of one that cannot be below 0."""
+    if figure.interval is None:
+        return figure
+    return figure._replace(interval=(max(figure.interval[0], 0.0), figure.interval[1]))

@@ -16,6 +16,7 @@ from gateway.outcomes.intervals import (
     Figures,
     Interval,
     finite,
+    from_zero,
     mean,
     quantile_ranks,
 )
@@ -42,7 +43,7 @@ def values(totals: Reals, errors: Reals) -> Figures:
     outcomes = float(totals[MEAN])
     around = float(totals[AROUND_MEAN])
     return {
-        "mae": _from_zero(mean(n, absolute, squares)),
+        "mae": from_zero(mean(n, absolute, squares)),
         "rmse": _root(mean(n, squares, fourths)),
         "bias": mean(n, error, squares),
         "r2": _explained(totals),
@@ -100,10 +101,3 @@ def _quantile_interval(errors: Reals, share: float, rows: int) -> Interval | Non
     if not math.isfinite(below) or not math.isfinite(above):
         return None
     return float(below), float(above)
-
-
-def _from_zero(figure: Figure) -> Figure:
-    """One that cannot be below 0."""
-    if figure.interval is None:
-        return figure
-    return figure._replace(interval=(max(figure.interval[0], 0.0), figure.interval[1]))

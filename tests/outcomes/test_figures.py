@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gateway.outcomes.figures import CALIBRATION_BINS, NAMES, performance
+from gateway.outcomes.calibration import CALIBRATION_BINS
+from gateway.outcomes.figures import NAMES, performance
 from kernels.performance import VALUE, add, no_sums
+from tests.outcomes.by_scikit_learn import binary_by_scikit_learn
 from tests.outcomes.records import NOON_MS, records
 
 EXACT = 1e-9
@@ -38,24 +40,6 @@ def same(found, wanted):
     """Equal to EXACT; what scikit-learn calls 0 for want of anything is None."""
     for name, value in wanted.items():
         assert (found[name] or 0.0) == pytest.approx(value, rel=EXACT, abs=EXACT), name
-
-
-def binary_by_scikit_learn(scores, outcomes, threshold):
-    metrics = pytest.importorskip("sklearn.metrics")
-    said, nothing = scores > threshold, {"zero_division": 0.0}
-    recalls = [metrics.recall_score(outcomes, said, pos_label=label, **nothing) for label in (1, 0)]
-    both = 0.0 < outcomes.mean() < 1.0
-    return {
-        "accuracy": metrics.accuracy_score(outcomes, said),
-        "precision": metrics.precision_score(outcomes, said, **nothing),
-        "recall": recalls[0],
-        "specificity": recalls[1],
-        "f1": metrics.f1_score(outcomes, said, **nothing),
-        "balanced_accuracy": metrics.balanced_accuracy_score(outcomes, said) if both else 0.0,
-        "mcc": metrics.matthews_corrcoef(outcomes, said),
-        "log_loss": metrics.log_loss(outcomes, scores, labels=[0, 1]),
-        "brier": metrics.brier_score_loss(outcomes, scores),
-    }
 
 
 @pytest.mark.parametrize("threshold", [0.5, 0.1234])
