@@ -128,8 +128,8 @@ def _errors(bins: Reals, joined: Reals, squares: float) -> Figures:
     half = bounded_radius(n, squares, ALPHA / _SIGNS)  # of two sides and half of alpha
     low, high = around(found, half, 0.0, 1.0)
     worst = _largest(joined, ALPHA / 2.0)
-    # The square error of bins is at least the square of their error, and no more than the latter
-    # times the largest.
+    # The square error of bins that hold outcomes is at least the square of their error, and no more
+    # than the latter times the largest.
     squared = (low**2, high * worst[1])
     return {
         "ece": _spread(found, rows, squares, _SIGNS),
