@@ -83,6 +83,12 @@ class Scores(Section):
     )
     output: Name | None = Field(None, description="none: the first of floating-point numbers")
     positive: int = Field(1, ge=0, le=1, description="of two columns the positive class'")
+    threshold: float = Field(
+        0.5,
+        ge=0,
+        lt=1,
+        description="of binary scores: the positive class is predicted above it, in figures",
+    )
     classes: list[Name] = Field(
         default_factory=list,
         description="names of the classes, in the model's order: outcomes may use them",

@@ -27,11 +27,15 @@ from gateway.monitor import layout
 from gateway.monitor.arena import EPOCH, Arena
 from gateway.monitor.directory import Words
 from gateway.outcomes.arrivals import Arrival
+from gateway.outcomes.estimate import UNCHECKED, Calibrator
 from gateway.outcomes.figures import Performance, performance
 from gateway.outcomes.joins import RESULTS, About, Joined, Joins, Models
 from gateway.outcomes.ledger import Ledger, of_ring
 from gateway.plan import Recorded
+from gateway.profiles.calibrating import table_of
+from gateway.profiles.values import Calibration
 from kernels import ring
+from kernels.performance import BINS
 
 log = logging.getLogger("penstock.control")
 
@@ -146,19 +150,27 @@ class Outcomes:
             refused = {"status": 500, "code": GatewayError.code, "error": "internal error"}
         return verdict | {"ok": False} | refused
 
-    async def performance(self, model: str, version: int, window_s: float | None) -> Report:
+    async def performance(
+        self,
+        model: str,
+        version: int,
+        window_s: float | None,
+        calibration: Calibration | None = None,
+    ) -> Report:
         """How right a version was.
 
         Args:
             model: its name.
             version: its number.
             window_s: of what was answered so long ago at most; None: of all that ever was.
+            calibration: of the version's scores, for estimates; one that is of scores that were
+                read in another way is left alone.
 
         Raises:
             NotFound: nothing of such a version was ever written down.
             StoreFailed: the ledger cannot be read.
         """
-        return await self._aside(self._performance, model, version, window_s)
+        return await self._aside(self._performance, model, version, window_s, calibration)
 
     async def status(self) -> dict[str, Any]:
         """What the ledger holds, what it lost, and what became of outcomes."""
@@ -222,7 +234,9 @@ class Outcomes:
         ledger.append(stream, of_ring(records), anew)
         self._sure.add(stream)
 
-    def _performance(self, model: str, version: int, window_s: float | None) -> Report:
+    def _performance(
+        self, model: str, version: int, window_s: float | None, calibration: Calibration | None
+    ) -> Report:
         if not self._is_there():
             raise NotFound(f"model '{model}' has no ledger")
         some = [
@@ -237,7 +251,9 @@ class Outcomes:
         self._drain()
         now = self._wall()
         first_ms = 0 if window_s is None else int((now - window_s) * 1000.0)
-        found = performance(ledger.sums(series.id, first_ms, _NEVER_MS))
+        sums = ledger.sums(series.id, first_ms, _NEVER_MS)
+        calibrator = _calibrator(calibration, series.scores)
+        found = performance(sums, self._threshold(series.id), calibrator)
         oldest_ms = ledger.facts().first_ms
         return Report(series, window_s, now, oldest_ms, found, self._classes(model))
 
@@ -287,7 +303,7 @@ class Outcomes:
 
     def _open(self) -> tuple[Ledger, Joins]:
         if self._opened is None:
-            ledger = Ledger(self._folder, self._kept())
+            ledger = Ledger(self._folder, self._kept(), threshold=self._threshold)
             early_ms = lambda: int(self._config().ledger.early_s * 1000.0)  # noqa: E731
             joins = Joins(ledger, self._about, lambda one: one in self._live(), early_ms)
             self._opened = ledger, joins
@@ -298,6 +314,10 @@ class Outcomes:
             if one.id == series:
                 return About(one.model, self._config().scores_of(one.model).numbers)
         return About("", {})
+
+    def _threshold(self, series: int) -> float:
+        names = (one.model for one in self._kept().series() if one.id == series)
+        return self._config().scores_of(next(names, "")).threshold
 
     def _live(self) -> set[str]:
         """Streams whose records may still come."""
@@ -310,3 +330,10 @@ class Outcomes:
     async def _aside(self, work: Callable[..., T], *arguments: Any) -> T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, work, *arguments)
+
+
+def _calibrator(calibration: Calibration | None, scores: Mapping[str, object]) -> Calibrator:
+    if calibration is None or (calibration.scores, calibration.bins) != (scores, BINS):
+        return UNCHECKED
+    steps = calibration.upto, calibration.probabilities
+    return Calibrator(True, table_of(*steps) if calibration.upto else None)

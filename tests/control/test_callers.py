@@ -111,7 +111,7 @@ class Server:
             *drift_operations.operations(self.drift, self.counting, lambda model, version: None),
             *release_operations.operations(releases, contracts, lambda: Plan(0), self.follow),
             *alert_operations.operations(*self.alarms()),
-            *outcome_operations.operations(self.outcomes),
+            *outcome_operations.operations(self.outcomes, lambda model, version: None),
         )
         credentials = Credentials(self.ring, self.certificates)
         known = Known(asks, credentials, SECRET, self.used.append, self.refused.append)
