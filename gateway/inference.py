@@ -20,9 +20,10 @@ from time import perf_counter
 from gateway.errors import Draining, GatewayError, Overloaded
 from gateway.exchange import JSON_TYPE, Exchange, Header
 from gateway.monitor.contracts import Enforced, Examined
-from gateway.monitor.ledger import NOBODY, LedgerWriter
+from gateway.monitor.ledger import NO_MARKS, NOBODY, LedgerWriter, Marking, Words
 from gateway.monitor.observe import BatchObserver
 from gateway.monitor.sketch import Taker
+from gateway.monitor.slices import Slicer
 from gateway.serving.batcher import Batcher
 from gateway.serving.riders import Batch, Rider
 from gateway.tensors import Array
@@ -86,6 +87,7 @@ class InferEndpoint:
         "_observer",
         "_pool",
         "_services",
+        "_slicer",
         "_takers",
         "_timed",
         "_times_all",
@@ -114,6 +116,7 @@ class InferEndpoint:
         self._times_all = times_all
         self._takers: tuple[Taker, ...] = ()
         self._ledger: LedgerWriter | None = None
+        self._slicer: Slicer | None = None
         self._contract: Enforced | None = None
         self._timed: set[int] = set()
         """Those under way that asked to be told their phases, by `id`."""
@@ -123,10 +126,16 @@ class InferEndpoint:
         """Where requests go once decoded; the batcher needs `deliver` and `refuse`, hence later."""
         self._batcher = batcher
 
-    def watch(self, takers: tuple[Taker, ...], ledger: LedgerWriter | None = None) -> None:
-        """From the next batch on, values go there, and answers are written down."""
+    def watch(
+        self,
+        takers: tuple[Taker, ...],
+        ledger: LedgerWriter | None = None,
+        slicer: Slicer | None = None,
+    ) -> None:
+        """From the next batch on, values go there, and answers are written down by their groups."""
         self._takers = takers
         self._ledger = ledger
+        self._slicer = slicer
 
     def agree(self, contract: Enforced | None) -> None:
         """From the next request on, inputs are held against this one before they are queued."""
@@ -340,7 +349,7 @@ class InferEndpoint:
         for taker in self._takers:
             _count(taker, batch)
         if self._ledger is not None:
-            _record(self._ledger, batch, answered)
+            _record(self._ledger, self._slicer, batch, answered)
 
     def _tell_phases(self, batch: Batch, answered: list[Rider]) -> None:
         timed, times_all = self._timed, self._times_all
@@ -458,7 +467,9 @@ def _count(taker: Taker, batch: Batch) -> None:
         taker.count(rider.inputs, outputs, rider.rows)
 
 
-def _record(ledger: LedgerWriter, batch: Batch, answered: list[Rider]) -> None:
+def _record(
+    ledger: LedgerWriter, slicer: Slicer | None, batch: Batch, answered: list[Rider]
+) -> None:
     """After the answers are written, of those who got one."""
     riders = batch.riders
     told = [rider.exchange.sequence for rider in answered]
@@ -467,10 +478,21 @@ def _record(ledger: LedgerWriter, batch: Batch, answered: list[Rider]) -> None:
         awaited = {id(rider) for rider in answered}
         told = [next(numbers) if id(rider) in awaited else NOBODY for rider in riders]
     if batch.trimmed is None:
-        ledger.record(batch.outputs, told, [rider.rows for rider in riders])
+        rows = [rider.rows for rider in riders]
+        ledger.record(batch.outputs, told, rows, _marking(slicer, batch.inputs, riders, rows))
         return
     for rider, number, outputs in zip(riders, told, batch.trimmed, strict=True):
-        ledger.record(outputs, [number], [rider.rows])
+        rows = [rider.rows]
+        ledger.record(outputs, [number], rows, _marking(slicer, rider.inputs, [rider], rows))
+
+
+def _marking(
+    slicer: Slicer | None, inputs: Sequence[Array], riders: list[Rider], rows: list[int]
+) -> Words | Marking:
+    """What tells the groups of these rows; they are told where they are written down."""
+    if slicer is None:
+        return NO_MARKS
+    return partial(slicer.marks, inputs, rows, [rider.request.parameters for rider in riders])
 
 
 def _binary(header_length: int) -> tuple[Header, ...]:

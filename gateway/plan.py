@@ -124,6 +124,27 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
+class Slicing:
+    """How a deployment's rows are told apart; the groups of one slicing exclude one another.
+
+    Attributes:
+        name: of the slicing.
+        names: of its groups, which are numbered from 1 on.
+        feature: a column of the inputs; or none.
+        parameter: of requests, where there is no feature.
+        edges: of groups that are ranges: below the first, from each to the next, from the last on.
+        values: of groups that have some, for each group its own.
+    """
+
+    name: str
+    names: Sequence[str]
+    feature: str | None
+    parameter: str | None
+    edges: Sequence[float]
+    values: Sequence[Sequence[bool | int | float | str]]
+
+
+@dataclass(frozen=True, slots=True)
 class Recorded:
     """Where a deployment's answers are written down, for outcomes to be joined to.
 
@@ -131,6 +152,8 @@ class Recorded:
         block: offset of the ledger's ring, the same for all.
         series: the number of the version in it.
         kind, output, positive: what a score is, as `monitor.scores.reading` takes them.
+        slices: which groups each answer is said to be of, at most `kernels.marks.GROUPINGS`.
+        names: of columns, as configured, where no profile has any.
     """
 
     block: int
@@ -138,6 +161,8 @@ class Recorded:
     kind: str
     output: str | None
     positive: int
+    slices: Sequence[Slicing] = ()
+    names: Sequence[str] | Mapping[str, Sequence[str]] = ()
 
     @property
     def contract(self) -> Agreed | None:
@@ -257,7 +282,7 @@ class Plan:
 
 def _taken(value: Mapping[str, Any]) -> Taken:
     if "series" in value:
-        return Recorded(**value)
+        return Recorded(**{**value, "slices": tuple(Slicing(**one) for one in value["slices"])})
     if "digest" not in value:
         return Kept(**value)
     contract = value["contract"]

@@ -36,15 +36,20 @@ from gateway.monitor.first_rows import FirstRows
 from gateway.monitor.ledger import LedgerWriter
 from gateway.monitor.scores import reading
 from gateway.monitor.sketch import Sketch, Taker, Uncounted
+from gateway.monitor.slices import Slicer, places_of
 from gateway.monitor.slot import Slot
 from gateway.plan import Agreed, Kept, Plan, Recorded, Taken, Watched
 from gateway.profiles import beside
 from gateway.profiles.fit import check_fit
 from gateway.profiles.live import Counted, counted
+from gateway.profiles.names import Named, by_input
 from gateway.profiles.values import Profile
 from gateway.tensors import Signature
 
 log = logging.getLogger("penstock.worker")
+
+MAX_NAMED = 8
+"""Columns that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +138,12 @@ class Sketches:
         takers: list[Taker] = []
         door: Enforced | None = None
         ledger: LedgerWriter | None = None
+        slicer: Slicer | None = None
         for taken, prepared in ready:
             if isinstance(taken, Recorded):
                 ledger = self._writer(taken, served)
+                if ledger is not None and taken.slices:
+                    slicer = _slicer(taken, served, _names(ready, taken, signature))
                 continue
             slot, observed = self._slot(taken.block), None
             if isinstance(taken, Kept):
@@ -152,7 +160,7 @@ class Sketches:
                 else:
                     door = Enforced(prepared.terms, its, slot, policy == REJECT)
             takers.append(Sketch(prepared.frames, slot, self._tick, observed=observed))
-        self._replace(served, tuple(takers), door, ledger)
+        self._replace(served, tuple(takers), door, ledger, slicer)
 
     def _writer(self, taken: Recorded, served: Served) -> LedgerWriter | None:
         """None where the model's outputs are not what the configuration says."""
@@ -177,8 +185,9 @@ class Sketches:
         takers: tuple[Taker, ...],
         door: Enforced | None,
         ledger: LedgerWriter | None = None,
+        slicer: Slicer | None = None,
     ) -> None:
-        served.endpoint.watch(takers, ledger)
+        served.endpoint.watch(takers, ledger, slicer)
         served.endpoint.agree(door)
         for old in self._takers.pop(served.held.id, ()):
             old.close()
@@ -187,6 +196,50 @@ class Sketches:
             self._takers[served.held.id] = users
         for block in [block for block, slot in self._slots.items() if not slot.used]:
             del self._slots[block]
+
+
+def _names(ready: Ready, recorded: Recorded, signature: Signature) -> Named:
+    """What columns are called: by the profile, else as it is going to call them."""
+    for taken, prepared in ready:
+        if isinstance(taken, Kept) and taken.names:
+            return taken.names
+        if isinstance(taken, Watched) and prepared.frames:
+            return {
+                one.frame.tensor: [column.name for column in one.frame.columns]
+                for one in prepared.frames
+                if not one.output and one.frame.summary is None
+            }
+    return by_input((), recorded.names, [spec.name for spec in signature.inputs])
+
+
+def _slicer(recorded: Recorded, served: Served, names: Named) -> Slicer:
+    """Without the slicings that the model has nothing for; the log tells of them."""
+    signature = served.deployment.signature
+    places = places_of(signature, names)
+    found = Slicer()
+    for grouping, one in enumerate(recorded.slices):
+        if one.parameter is not None:
+            found.by_parameter(grouping, one.parameter, one.values)
+            continue
+        place = places.get(one.feature or "")
+        try:
+            if place is None:
+                raise ValueError(f"it is none of {_some(places)}")
+            spec = signature.inputs[place[0]]
+            found.by_column(grouping, place, spec, one.edges, one.values)
+        except ValueError as error:
+            log.error(
+                "model '%s': models.%s.slices.%s: feature '%s': %s: its rows are told apart no"
+                " further",
+                *(served.held.name, served.held.name, one.name, one.feature, error),
+            )
+    return found
+
+
+def _some(names: Iterable[str]) -> str:
+    known = list(names)
+    more = f" and {len(known) - MAX_NAMED} more" if len(known) > MAX_NAMED else ""
+    return ", ".join(f"'{name}'" for name in known[:MAX_NAMED]) + more
 
 
 def _ready(wanted: tuple[Taken, ...], signature: Signature) -> Ready:

@@ -20,8 +20,10 @@ from gateway.errors import BodyTooLarge, ContractViolated, ModelFailed
 from gateway.inference import InferEndpoint
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
+from gateway.monitor.ledger import NO_MARKS
 from gateway.monitor.observe import BatchObserver
 from gateway.monitor.report import find_model
+from gateway.monitor.slices import Slicer
 from gateway.serving.riders import Batch, Rider
 from gateway.tensors import Signature, TensorSpec
 from gateway.wire.laden import STRING_BYTES, Laden, footprint
@@ -166,9 +168,13 @@ class Writer:
 
     def __init__(self) -> None:
         self.taken: list[tuple[list[int], list[int], int]] = []
+        self.marks: list[int] = []
 
-    def record(self, outputs: Any, sequences: list[int], rows: list[int]) -> None:
+    def record(
+        self, outputs: Any, sequences: list[int], rows: list[int], marks: Any = NO_MARKS
+    ) -> None:
         self.taken.append((sequences, rows, len(outputs[0])))
+        self.marks += marks().tolist() if callable(marks) else marks.tolist()
 
 
 @pytest.mark.parametrize("trimmed", [False, True])
@@ -186,6 +192,24 @@ def test_the_ledger_takes_who_was_answered_and_passes_over_who_left(endpoint, tr
         assert writer.taken == [([70], [1], 1), ([-1], [1], 1), ([72], [1], 1)]
     else:
         assert writer.taken == [([70, -1, 72], [1, 1, 1], 3)]
+
+
+@pytest.mark.parametrize("trimmed", [False, True])
+def test_the_ledger_is_told_the_groups_of_every_row(endpoint, trimmed):
+    deliverer, codec, _ = endpoint
+    batch, writer, slicer = batch_of(codec, *(Caller() for _ in range(3))), Writer(), Slicer()
+    gold = codec.decode(body_of(parameters={"tier": "gold", "priority": 1}), None)
+    batch.riders[1] = Rider(Caller(), gold, gold.inputs, 1, gold.wanted)
+    batch.inputs = [np.array([[1, 2], [3, 4], [5, 6]], np.float32)]
+    for rider, row in zip(batch.riders, batch.inputs[0], strict=True):
+        rider.inputs = (row.reshape(1, 2),)
+    if trimmed:
+        batch.trimmed = [[np.zeros((1, 1), np.float32)] for _ in range(3)]
+    slicer.by_column(0, (0, 1), SIGNATURE.inputs[0], [3.0, 5.0], [])
+    slicer.by_parameter(1, "tier", [["silver"], ["gold"]])
+    deliverer.watch((), writer, slicer)
+    deliverer.deliver(batch)
+    assert writer.marks == [1, 2 | 2 << 5, 3]
 
 
 def test_a_caller_whose_connection_breaks_costs_its_batch_mates_nothing(endpoint):

@@ -13,7 +13,8 @@ import pytest
 
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
-from gateway.plan import Kept, Plan, Watched
+from gateway.monitor.slices import Slicer
+from gateway.plan import Kept, Plan, Recorded, Slicing, Watched
 from gateway.profiles import beside, document
 from gateway.profiles.live import ROWS, SKIPPED, block_words, places
 from gateway.sketches import Sketches
@@ -29,10 +30,12 @@ class Endpoint:
 
     def __init__(self) -> None:
         self.takers: tuple[Any, ...] = ()
+        self.slicers: list[Slicer | None] = []
         self.watched = asyncio.Event()
 
-    def watch(self, takers, ledger=None) -> None:
+    def watch(self, takers, ledger=None, slicer=None) -> None:
         self.takers = takers
+        self.slicers.append(slicer)
         self.watched.set()
 
     def agree(self, door) -> None:
@@ -100,4 +103,48 @@ async def test_a_block_that_is_not_there_leaves_its_deployment_unwatched_and_oth
         sketches.follow(Plan(1, watched={"m/1": (Kept(1 << 20, 5000, {}, ()),)}), [served])
     assert "model 'm' is not watched" in caplog.text
     assert endpoint.takers == ()
+    arena.close()
+
+
+SLICES = (
+    Slicing("age", ["..0", "0.."], "age", None, [0.0], []),
+    Slicing("gone", ["a"], "hat size", None, [], [["a"]]),
+    Slicing("odd", ["a"], "income", None, [], [["a"]]),
+    Slicing("work", ["desk", "shop"], "job", None, [], [["clerk"], ["smith", "baker"]]),
+    Slicing("tier", ["gold"], None, "tier", [], [["gold"]]),
+)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("watched", [True, False], ids=["by-its-profile", "by-the-document"])
+async def test_rows_are_told_apart_by_the_names_that_columns_have(tmp_path, caplog, watched):
+    """What a model does not have is told of, and the model serves on."""
+    file, arena, endpoint = tmp_path / "profile.json", Arena.create(1), Endpoint()
+    beside.save(PROFILE, file)
+    digest = document.digest(PROFILE)
+    block = arena.allocate(layout.SKETCH, layout.sketch_key("m", 1, digest), block_words(PROFILE))
+    ring = arena.allocate(layout.LEDGER, layout.LEDGER_BLOCK)
+    names = {} if watched else {"x": ["age", "income"]}
+    recorded = Recorded(ring, 1, "auto", "score", 1, SLICES, names)
+    served: Any = SimpleNamespace(
+        held=SimpleNamespace(id="m/1", name="m"),
+        deployment=SimpleNamespace(signature=SIGNATURE),
+        endpoint=endpoint,
+    )
+    taken = (Watched(digest, str(file), block), recorded) if watched else (recorded,)
+    with ThreadPoolExecutor(1) as pool:
+        sketches = Sketches(arena, 0, 1, pool)
+        sketches.follow(Plan(1, watched={"m/1": taken}), [])
+        sketches.prepare("m/1", SIGNATURE)
+        sketches.follow(Plan(1, watched={"m/1": taken}), [served])
+        sketches.release(served)
+    assert "models.m.slices.gone: feature 'hat size': it is none of 'age', 'income', 'job'" in (
+        caplog.text
+    )
+    assert "models.m.slices.odd: feature 'income': it holds numbers, and no 'a'" in caplog.text
+    assert endpoint.slicers[0] is not None
+    inputs = [np.array([[-1, 0], [1, 0]], "f4"), np.array([[b"baker"], [b"clerk"]], object)]
+    marks = endpoint.slicers[0].marks(inputs, [1, 1], [{"tier": "gold"}, {}])
+    assert marks.tolist() == [1 | 2 << 15 | 1 << 20, 2 | 1 << 15]
+    assert endpoint.slicers[-1] is None
     arena.close()

@@ -17,6 +17,7 @@ from gateway.config.models import NO_SETTINGS, OBSERVE, ModelConfig, ModelSettin
 from gateway.config.monitoring import Alerts, Ledger, Metrics, Monitoring
 from gateway.config.operation import Drain, Limits, Log, Repository, Tracing
 from gateway.config.ports import Access, Control, Server, Tls, is_loopback
+from gateway.config.slices import Slicing
 from gateway.config.words import ModelName, Section
 from gateway.errors import ConfigInvalid
 from gateway.yaml_text import read
@@ -90,6 +91,11 @@ class Config(Section):
         """What the document says of a model's scores."""
         own = self.models.get(name)
         return Scores() if own is None else own.scores
+
+    def slices_of(self, name: str) -> dict[str, Slicing]:
+        """How the document tells a model's rows apart."""
+        own = self.models.get(name)
+        return {} if own is None else own.slices
 
     def contract_of(self, name: str) -> Policy:
         """What becomes of inputs that break a model's contract."""

@@ -17,6 +17,7 @@ from gateway.config import Config
 from gateway.control import (
     alert_operations,
     drift_operations,
+    fairness_operations,
     outcome_operations,
     release_operations,
     views,
@@ -147,6 +148,7 @@ class Monitoring:
             *drift_operations.operations(self._drift, self._counting, self._breaches),
             *alert_operations.operations(self.alerting, self._alarms, self.deliveries),
             *outcome_operations.operations(self._outcomes),
+            *fairness_operations.operations(self._outcomes),
         )
 
     def references(self) -> dict[tuple[str, int], dict[str, Any]]:

@@ -16,6 +16,7 @@ from gateway.outcomes.arrivals import MAX_OUTCOMES
 from gateway.outcomes.figures import NAMES
 from gateway.outcomes.joins import MAX_TOLD
 
+MAX_SLICE_CHARS = 300
 # Whatever it is: one that cannot be read is counted, and refuses nobody else's.
 _OUTCOME: dict[str, Any] = {
     "description": "an object: id (what penstock-request-id said), outcome (a number, a boolean,"
@@ -57,6 +58,12 @@ class PerformanceQuery(Document):
     window: Annotated[str, WithJsonSchema(WINDOW)] | None = Field(
         None,
         description="answers of so long ago at most: 1m to 30d; by default all that ever were",
+        json_schema_extra=optional,
+    )
+    slice: str | None = Field(
+        None,
+        max_length=MAX_SLICE_CHARS,
+        description="SLICING:GROUP of models.NAME.slices: of its rows alone",
         json_schema_extra=optional,
     )
 
@@ -107,6 +114,7 @@ class PerformanceReport(Document):
     kind: Literal["binary", "multiclass", "value", "mixed"] | None = Field(
         description="null: no outcome is known"
     )
+    slice: str | None = Field(description="whose rows it is of; null: of all")
     window_s: float | None = Field(description="null: of all that ever was answered")
     end: float
     ledger_since: float | None = Field(
