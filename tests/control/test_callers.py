@@ -22,6 +22,7 @@ from gateway.control import (
     audit_operations,
     config_operations,
     drift_operations,
+    fairness_operations,
     key_operations,
     outcome_operations,
     release_operations,
@@ -112,6 +113,7 @@ class Server:
             *release_operations.operations(releases, contracts, lambda: Plan(0), self.follow),
             *alert_operations.operations(*self.alarms()),
             *outcome_operations.operations(self.outcomes),
+            *fairness_operations.operations(self.outcomes),
         )
         credentials = Credentials(self.ring, self.certificates)
         known = Known(asks, credentials, SECRET, self.used.append, self.refused.append)

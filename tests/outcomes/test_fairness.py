@@ -137,7 +137,8 @@ def test_a_disparity_lies_within_what_the_rates_of_its_groups_allow():
     counts = {"a": (50, 60, 20, 60), "b": (20, 60, 25, 60), "c": (30, 60, 20, 60)}
     found = told(rows_of(counts), MIN_ROWS).disparities["equal_opportunity_difference"]
     ends = [
-        rate_interval(hits, positives, 0.05 / 3) or () for hits, positives, _, _ in counts.values()
+        rate_interval(hits, positives, 0.05 / 3) or (0.0, 1.0)
+        for hits, positives, _, _ in counts.values()
     ]
     corners = [max(some) - min(some) for some in itertools.product(*ends)]
     assert found.value == pytest.approx(30 / 60)
