@@ -152,8 +152,6 @@ class Recorded:
         block: offset of the ledger's ring, the same for all.
         series: the number of the version in it.
         kind, output, positive: what a score is, as `monitor.scores.reading` takes them.
-        slices: which groups each answer is said to be of, at most `kernels.marks.GROUPINGS`.
-        names: of columns, as configured, where no profile has any.
     """
 
     block: int
@@ -161,8 +159,6 @@ class Recorded:
     kind: str
     output: str | None
     positive: int
-    slices: Sequence[Slicing] = ()
-    names: Sequence[str] | Mapping[str, Sequence[str]] = ()
 
     @property
     def contract(self) -> Agreed | None:
@@ -175,7 +171,47 @@ class Recorded:
         return (self.block,)
 
 
-Taken = Watched | Kept | Recorded
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Where the values of one group's rows are counted.
+
+    Attributes:
+        grouping: which slicing, from 0 on.
+        group: which of its groups, from 1 on.
+        block: offset of the counts.
+    """
+
+    grouping: int
+    group: int
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sliced:
+    """How a deployment's rows are told apart: what is written down says so, and values are counted.
+
+    Attributes:
+        slices: at most `kernels.marks.GROUPINGS`.
+        names: of columns, as configured, where no profile has any.
+        parts: what is counted by the bins of the profile, beside all rows together.
+    """
+
+    slices: Sequence[Slicing]
+    names: Sequence[str] | Mapping[str, Sequence[str]] = ()
+    parts: Sequence[Part] = ()
+
+    @property
+    def contract(self) -> Agreed | None:
+        """It is that of all rows."""
+        return None
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Every block that is counted into."""
+        return tuple(part.block for part in self.parts)
+
+
+Taken = Watched | Kept | Recorded | Sliced
 """Where the values of a deployment's traffic go."""
 
 
@@ -282,7 +318,10 @@ class Plan:
 
 def _taken(value: Mapping[str, Any]) -> Taken:
     if "series" in value:
-        return Recorded(**{**value, "slices": tuple(Slicing(**one) for one in value["slices"])})
+        return Recorded(**value)
+    if "slices" in value:
+        slices = tuple(Slicing(**one) for one in value["slices"])
+        return Sliced(slices, value["names"], tuple(Part(**one) for one in value["parts"]))
     if "digest" not in value:
         return Kept(**value)
     contract = value["contract"]

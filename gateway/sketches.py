@@ -34,11 +34,12 @@ from gateway.monitor.arena import TICK, Arena
 from gateway.monitor.contracts import Enforced, Observed
 from gateway.monitor.first_rows import FirstRows
 from gateway.monitor.ledger import LedgerWriter
+from gateway.monitor.parts import Part, Parts
 from gateway.monitor.scores import reading
 from gateway.monitor.sketch import Sketch, Taker, Uncounted
 from gateway.monitor.slices import Slicer, places_of
 from gateway.monitor.slot import Slot
-from gateway.plan import Agreed, Kept, Plan, Recorded, Taken, Watched
+from gateway.plan import Agreed, Kept, Plan, Recorded, Sliced, Taken, Watched
 from gateway.profiles import beside
 from gateway.profiles.fit import check_fit
 from gateway.profiles.live import Counted, counted
@@ -84,7 +85,7 @@ class Sketches:
         self._prepared: dict[str, Ready] = {}
         self._slots: dict[int, Slot] = {}
         self._following: dict[str, tuple[Taken, ...]] = {}
-        self._takers: dict[str, tuple[Taker | Enforced | LedgerWriter, ...]] = {}
+        self._takers: dict[str, tuple[Taker | Enforced | LedgerWriter | Parts, ...]] = {}
 
     def prepare(self, held_id: str, signature: Signature) -> None:
         """Reads what a deployment that is being loaded will count into. On a thread."""
@@ -138,12 +139,13 @@ class Sketches:
         takers: list[Taker] = []
         door: Enforced | None = None
         ledger: LedgerWriter | None = None
-        slicer: Slicer | None = None
+        parts: Parts | None = None
         for taken, prepared in ready:
             if isinstance(taken, Recorded):
                 ledger = self._writer(taken, served)
-                if ledger is not None and taken.slices:
-                    slicer = _slicer(taken, served, _names(ready, taken, signature))
+                continue
+            if isinstance(taken, Sliced):
+                parts = self._parts(taken, served, ready)
                 continue
             slot, observed = self._slot(taken.block), None
             if isinstance(taken, Kept):
@@ -160,7 +162,7 @@ class Sketches:
                 else:
                     door = Enforced(prepared.terms, its, slot, policy == REJECT)
             takers.append(Sketch(prepared.frames, slot, self._tick, observed=observed))
-        self._replace(served, tuple(takers), door, ledger, slicer)
+        self._replace(served, tuple(takers), door, ledger, parts)
 
     def _writer(self, taken: Recorded, served: Served) -> LedgerWriter | None:
         """None where the model's outputs are not what the configuration says."""
@@ -171,6 +173,16 @@ class Sketches:
             log.error("model '%s' has no ledger: %s", served.held.name, error)
             return None
         return LedgerWriter(scores, self._slot(taken.block), taken.series, self._epoch)
+
+    def _parts(self, taken: Sliced, served: Served, ready: Ready) -> Parts:
+        """Without groups whose values cannot be counted for want of a profile."""
+        slicer = _slicer(taken, served, _names(ready, taken, served.deployment.signature))
+        frames = next((p.frames for one, p in ready if isinstance(one, Watched) and p.frames), ())
+        counted = [
+            Part(one.grouping, one.group, Sketch(frames, self._slot(one.block), self._tick))
+            for one in (taken.parts if frames and served.deployment.signature.batched else ())
+        ]
+        return Parts(slicer, counted)
 
     def _slot(self, block: int) -> Slot:
         slot = self._slots.get(block)
@@ -185,20 +197,20 @@ class Sketches:
         takers: tuple[Taker, ...],
         door: Enforced | None,
         ledger: LedgerWriter | None = None,
-        slicer: Slicer | None = None,
+        parts: Parts | None = None,
     ) -> None:
-        served.endpoint.watch(takers, ledger, slicer)
+        served.endpoint.watch(takers, ledger, parts)
         served.endpoint.agree(door)
         for old in self._takers.pop(served.held.id, ()):
             old.close()
-        users = tuple(one for one in (*takers, door, ledger) if one is not None)
+        users = tuple(one for one in (*takers, door, ledger, parts) if one is not None)
         if users:
             self._takers[served.held.id] = users
         for block in [block for block, slot in self._slots.items() if not slot.used]:
             del self._slots[block]
 
 
-def _names(ready: Ready, recorded: Recorded, signature: Signature) -> Named:
+def _names(ready: Ready, sliced: Sliced, signature: Signature) -> Named:
     """What columns are called: by the profile, else as it is going to call them."""
     for taken, prepared in ready:
         if isinstance(taken, Kept) and taken.names:
@@ -209,15 +221,15 @@ def _names(ready: Ready, recorded: Recorded, signature: Signature) -> Named:
                 for one in prepared.frames
                 if not one.output and one.frame.summary is None
             }
-    return by_input((), recorded.names, [spec.name for spec in signature.inputs])
+    return by_input((), sliced.names, [spec.name for spec in signature.inputs])
 
 
-def _slicer(recorded: Recorded, served: Served, names: Named) -> Slicer:
+def _slicer(sliced: Sliced, served: Served, names: Named) -> Slicer:
     """Without the slicings that the model has nothing for; the log tells of them."""
     signature = served.deployment.signature
     places = places_of(signature, names)
     found = Slicer()
-    for grouping, one in enumerate(recorded.slices):
+    for grouping, one in enumerate(sliced.slices):
         if one.parameter is not None:
             found.by_parameter(grouping, one.parameter, one.values)
             continue

@@ -22,6 +22,7 @@ from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.monitor.ledger import NO_MARKS
 from gateway.monitor.observe import BatchObserver
+from gateway.monitor.parts import Parts
 from gateway.monitor.report import find_model
 from gateway.monitor.slices import Slicer
 from gateway.serving.riders import Batch, Rider
@@ -207,7 +208,7 @@ def test_the_ledger_is_told_the_groups_of_every_row(endpoint, trimmed):
         batch.trimmed = [[np.zeros((1, 1), np.float32)] for _ in range(3)]
     slicer.by_column(0, (0, 1), SIGNATURE.inputs[0], [3.0, 5.0], [])
     slicer.by_parameter(1, "tier", [["silver"], ["gold"]])
-    deliverer.watch((), writer, slicer)
+    deliverer.watch((), writer, Parts(slicer))
     deliverer.deliver(batch)
     assert writer.marks == [1, 2 | 2 << 5, 3]
 

@@ -13,8 +13,8 @@ import pytest
 
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
-from gateway.monitor.slices import Slicer
-from gateway.plan import Kept, Plan, Recorded, Slicing, Watched
+from gateway.monitor.parts import Parts
+from gateway.plan import Kept, Part, Plan, Recorded, Sliced, Slicing, Watched
 from gateway.profiles import beside, document
 from gateway.profiles.live import ROWS, SKIPPED, block_words, places
 from gateway.sketches import Sketches
@@ -30,12 +30,12 @@ class Endpoint:
 
     def __init__(self) -> None:
         self.takers: tuple[Any, ...] = ()
-        self.slicers: list[Slicer | None] = []
+        self.parts: list[Parts | None] = []
         self.watched = asyncio.Event()
 
-    def watch(self, takers, ledger=None, slicer=None) -> None:
+    def watch(self, takers, ledger=None, parts=None) -> None:
         self.takers = takers
-        self.slicers.append(slicer)
+        self.parts.append(parts)
         self.watched.set()
 
     def agree(self, door) -> None:
@@ -125,26 +125,35 @@ async def test_rows_are_told_apart_by_the_names_that_columns_have(tmp_path, capl
     block = arena.allocate(layout.SKETCH, layout.sketch_key("m", 1, digest), block_words(PROFILE))
     ring = arena.allocate(layout.LEDGER, layout.LEDGER_BLOCK)
     names = {} if watched else {"x": ["age", "income"]}
-    recorded = Recorded(ring, 1, "auto", "score", 1, SLICES, names)
+    recorded = Recorded(ring, 1, "auto", "score", 1)
+    young = arena.allocate(layout.SKETCH, "m/1//young/d", block_words(PROFILE))
+    sliced = Sliced(SLICES, names, (Part(0, 1, young),))
     served: Any = SimpleNamespace(
         held=SimpleNamespace(id="m/1", name="m"),
         deployment=SimpleNamespace(signature=SIGNATURE),
         endpoint=endpoint,
     )
-    taken = (Watched(digest, str(file), block), recorded) if watched else (recorded,)
+    taken: Any = (recorded, sliced)
+    if watched:
+        taken = (Watched(digest, str(file), block), recorded, sliced)
     with ThreadPoolExecutor(1) as pool:
         sketches = Sketches(arena, 0, 1, pool)
         sketches.follow(Plan(1, watched={"m/1": taken}), [])
         sketches.prepare("m/1", SIGNATURE)
         sketches.follow(Plan(1, watched={"m/1": taken}), [served])
+        (parts,) = endpoint.parts
+        assert parts is not None
+        inputs = [np.array([[-1, 0], [1, 0]], "f4"), np.array([[b"baker"], [b"clerk"]], object)]
+        outputs = [np.array([0, 1]), np.array([[0.5], [0.25]], "f4")]
+        marking = parts.marking(inputs, [1, 1], [{"tier": "gold"}, {}])
+        assert marking().tolist() == [1 | 2 << 15 | 1 << 20, 2 | 1 << 15]
+        parts.count(inputs, outputs, 2, marking)
         sketches.release(served)
+    counts = arena.array(young, 0)[places(PROFILE).counts]
+    assert (counts[ROWS], counts[SKIPPED]) == ((1, 0) if watched else (0, 0))
     assert "models.m.slices.gone: feature 'hat size': it is none of 'age', 'income', 'job'" in (
         caplog.text
     )
     assert "models.m.slices.odd: feature 'income': it holds numbers, and no 'a'" in caplog.text
-    assert endpoint.slicers[0] is not None
-    inputs = [np.array([[-1, 0], [1, 0]], "f4"), np.array([[b"baker"], [b"clerk"]], object)]
-    marks = endpoint.slicers[0].marks(inputs, [1, 1], [{"tier": "gold"}, {}])
-    assert marks.tolist() == [1 | 2 << 15 | 1 << 20, 2 | 1 << 15]
-    assert endpoint.slicers[-1] is None
+    assert endpoint.parts[-1] is None
     arena.close()

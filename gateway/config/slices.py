@@ -69,6 +69,9 @@ class Slicing(Section):
     groups: Groups = Field(
         default_factory=dict, description="values by the name of a group; or a list, each a group"
     )
+    drift: bool = Field(
+        True, description="the values of each group's rows are counted, too: see docs/outcomes.md"
+    )
     edges: Annotated[list[float], Field(max_length=MAX_GROUPS - 1)] = Field(
         default_factory=list, description="ascending: below the first, from each to the next, above"
     )

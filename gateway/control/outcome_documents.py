@@ -10,13 +10,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, WithJsonSchema, create_model
 
 from gateway.control.documents import optional
-from gateway.control.drift_documents import WINDOW
+from gateway.control.drift_documents import MAX_SLICE_CHARS, WINDOW
 from gateway.control.operations import Document
 from gateway.outcomes.arrivals import MAX_OUTCOMES
 from gateway.outcomes.figures import NAMES
 from gateway.outcomes.joins import MAX_TOLD
 
-MAX_SLICE_CHARS = 300
 # Whatever it is: one that cannot be read is counted, and refuses nobody else's.
 _OUTCOME: dict[str, Any] = {
     "description": "an object: id (what penstock-request-id said), outcome (a number, a boolean,"

@@ -112,16 +112,12 @@ class Outcomes:
         scores = config.scores_of(candidate.name)
         try:
             block = self._arena.allocate(layout.LEDGER, layout.LEDGER_BLOCK)
-            slices = slicings(config.slices_of(candidate.name))
-            words = words_of(scores.reading, slices)
+            words = words_of(scores.reading, slicings(config.slices_of(candidate.name)))
             series = self._kept().number(candidate.name, candidate.version, words)
         except GatewayError as error:
             log.error("model '%s' has no ledger: %s", candidate.name, error)
             return ()
-        names, _ = config.features_of(candidate.name)
-        return (
-            Recorded(block, series, scores.kind, scores.output, scores.positive, slices, names),
-        )
+        return (Recorded(block, series, scores.kind, scores.output, scores.positive),)
 
     async def look(self) -> None:
         """Drains what was written down. Call it about once a second."""

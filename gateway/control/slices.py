@@ -6,9 +6,12 @@ arena, or of how rows are told apart.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
+
+import orjson
 
 from gateway.config.slices import OTHER
 from gateway.config.slices import Slicing as Configured
@@ -90,18 +93,39 @@ def group_of(series: Series, asked: str) -> tuple[int, int]:
         InvalidParameter: it is written in another way.
         NotFound: there is no such slicing or group.
     """
+    return grouped(*_find(slicings_of(series), asked))
+
+
+def part_of(slicing: Slicing, group: int) -> str:
+    """What the block of a group's values is called; another slicing's is called otherwise."""
+    text = orjson.dumps(_plain(slicing), option=orjson.OPT_SORT_KEYS)
+    return f"{slicing.name}:{group}:{hashlib.sha256(text).hexdigest()[:16]}"
+
+
+def part_asked(known: Sequence[Slicing], asked: str) -> str:
+    """What the block of `SLICING:GROUP` is called.
+
+    Raises:
+        InvalidParameter: it is written in another way.
+        NotFound: there is no such slicing or group.
+    """
+    place, group = _find(known, asked)
+    return part_of(known[place], group)
+
+
+def _find(known: Sequence[Slicing], asked: str) -> tuple[int, int]:
+    """Place of a slicing, and number of its group: 0 of the rows in none."""
     name, colon, group = asked.partition(":")
     if not colon:
         raise InvalidParameter(f"slice: expected SLICING:GROUP, got '{asked[:80]}'")
-    known = slicings_of(series)
     place = _place(known, name)
-    names = known[place].names
+    names = list(known[place].names)
     if group == OTHER:
-        return grouped(place, 0)
+        return place, 0
     if group not in names:
         some = ", ".join((*names, OTHER))
         raise NotFound(f"slice: '{name}' has the groups {some}, and no '{group[:80]}'")
-    return grouped(place, list(names).index(group) + 1)
+    return place, names.index(group) + 1
 
 
 def _place(known: Sequence[Slicing], name: str) -> int:

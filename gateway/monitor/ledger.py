@@ -28,7 +28,8 @@ from kernels import ring
 log = logging.getLogger("penstock.worker")
 
 Words = ring.Words
-Marking = Callable[[], Words]
+Marks = Words | Callable[[], Words]
+"""Of the rows of a batch, or what finds them."""
 
 NOBODY: Final = ring.NOBODY
 NO_MARKS: Final = np.empty(0, np.int64)
@@ -79,7 +80,7 @@ class LedgerWriter:
         outputs: Arrays,
         sequences: Sequence[int],
         rows: Sequence[int],
-        marks: Words | Marking = NO_MARKS,
+        marks: Marks = NO_MARKS,
     ) -> None:
         """Takes the answers of a batch.
 
@@ -110,9 +111,7 @@ class LedgerWriter:
         pack = self._packers[count] = Struct(f"{2 * count}q").pack_into
         return pack
 
-    def _append(
-        self, output: Array, requests: Array, count: int, marks: Words | Marking, now_ms: int
-    ) -> int:
+    def _append(self, output: Array, requests: Array, count: int, marks: Marks, now_ms: int) -> int:
         """On the loop or on a thread: never raises. How many rows were not written down."""
         found = self._reading
         try:

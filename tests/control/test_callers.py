@@ -109,7 +109,9 @@ class Server:
             *audit_operations.operations(Audit(self.store)),
             *config_operations.operations(in_force, self.follow, lambda: Plan(0), dict),
             *key_operations.operations(self.keys, self.refresh),
-            *drift_operations.operations(self.drift, self.counting, lambda model, version: None),
+            *drift_operations.operations(
+                self.drift, self.counting, lambda model, version: None, lambda model, asked: asked
+            ),
             *release_operations.operations(releases, contracts, lambda: Plan(0), self.follow),
             *alert_operations.operations(*self.alarms()),
             *outcome_operations.operations(self.outcomes),

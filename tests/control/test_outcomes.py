@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import orjson
 import pytest
 
 from gateway.config import Config, parse
@@ -21,7 +20,6 @@ from gateway.monitor.scores import reading
 from gateway.monitor.slot import Slot
 from gateway.outcomes.arrivals import Arrival
 from gateway.outcomes.joins import Joined
-from gateway.plan import Plan
 from gateway.tensors import Signature, TensorSpec
 from kernels.marks import grouped
 from tests.outcomes.records import NOON_MS
@@ -244,17 +242,6 @@ SLICED = (
     " age: {feature: age, edges: [18]}}}}"
 )
 GOLD, LEAD = grouped(0, 1)[1], grouped(0, 2)[1]
-
-
-async def test_workers_are_told_how_rows_are_told_apart(world):
-    world.config = parse(SLICED)
-    (taken,) = world.outcomes.take(candidate())
-    assert [(one.name, one.names) for one in taken.slices] == [
-        ("tier", ("gold", "lead")),
-        ("age", ("..18", "18..")),
-    ]
-    text = orjson.dumps(Plan(3, watched={"m/1": (taken,)}).parts())
-    assert orjson.dumps(Plan.from_parts(3, orjson.loads(text)).parts()) == text
 
 
 async def test_a_slice_is_of_the_rows_that_are_in_it(world):

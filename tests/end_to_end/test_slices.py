@@ -18,6 +18,7 @@ MODEL = "breast_cancer"
 EDGES = (17.0, 21.0)
 CONFIG = """
 ledger: {enabled: true}
+monitoring: {reference_rows: 500}
 models:
   breast_cancer:
     slices:
@@ -174,7 +175,36 @@ def the_worst_is_gold(server: RunningServer, known: Answered) -> None:
     assert found["looked_at"] == 3 + 2 + 3 * 2  # no row has a hat size
 
 
+def drift_is_of_the_rows_of_a_slice(server: RunningServer) -> None:
+    """Once there is a reference; every row has a texture, and some have a tier."""
+    eventually(lambda: server.admin("GET", f"{PATH}/drift?slice=tier:gold").status == 200)
+    eventually(lambda: bool(Answered(server, 12).ids) and _drift(server, "tier:gold")["rows"] > 0)
+    textures = [f"texture:{name}" for name in NAMES["texture"]]
+
+    def adds_up() -> bool:
+        rows = sum(_drift(server, name)["rows"] for name in textures)
+        return bool(rows == get(server, "/drift")["rows"])
+
+    eventually(adds_up)
+    for name, (low, high) in zip(textures, ((0.0, 17.0), (17.0, 21.0), (21.0, 1e9)), strict=True):
+        found = _drift(server, name)
+        column = next(one for one in found["features"] if one["name"] == "X[1]")
+        assert low <= column["min"] <= column["max"] <= high
+        assert (found["slice"], found["skipped_rows"], found["rows"] > 0) == (name, 0, True)
+    whole = get(server, "/drift")
+    assert whole["slice"] is None
+    assert whole["rows"] > sum(_drift(server, f"tier:{name}")["rows"] for name in NAMES["tier"])
+    assert server.admin("GET", f"{PATH}/drift?slice=tier:other").status == 404
+
+
+def _drift(server: RunningServer, name: str) -> Any:
+    return get(server, f"/drift?slice={quote(name)}")
+
+
 HOSTILE = (
+    "/drift?slice=tier",
+    "/drift?slice=%00:%00",
+    f"/drift?slice=tier:{'x' * 400}",
     "/performance?slice=tier",
     "/performance?slice=tier:tin",
     "/performance?slice=%00:%ff",
@@ -197,6 +227,7 @@ def stays_healthy(server: RunningServer) -> None:
     for value in ("x" * 20_000, -1.5, 10**18, "\0", False, ""):
         for binary in (False, True):
             assert _ask(server, row, {"tier": value}, binary).status == 200
+    wrong: Any
     for wrong in ([], {}, None, [["gold"]]):
         assert _ask(server, row, {"tier": wrong}, binary=False).status == 400
     eventually(lambda: get(server, "/performance")["records"] == before + 12)
@@ -222,4 +253,5 @@ def test_every_figure_of_a_slice_is_that_of_its_rows(tmp_path: Path) -> None:
         ]
         assert "models.breast_cancer.slices.hat: feature 'hat size'" in server.log
         the_worst_is_gold(server, known)
+        drift_is_of_the_rows_of_a_slice(server)
         stays_healthy(server)
