@@ -16,7 +16,7 @@ from gateway.config.words import Name, Section
 
 MAX_SLICINGS: Final = 6  # a record has so many places
 MAX_GROUPS: Final = 31  # each of five bits, 0 being in none
-# What is forgotten leaves sums of each group and hour, up to 30 KB each.
+# What is forgotten leaves sums of each group and hour, up to 45 KB each.
 MAX_ALL_GROUPS: Final = 64
 MAX_VALUE_CHARS: Final = 200
 OTHER: Final = "other"
@@ -54,7 +54,8 @@ Value = Annotated[
     PlainValidator(_value),
     WithJsonSchema({"type": ["boolean", "number", "string"]}),
 ]
-Groups = Annotated[dict[Name, Annotated[list[Value], Field(min_length=1)]], BeforeValidator(_named)]
+_ByName = dict[Name, Annotated[list[Value], Field(min_length=1)]]
+Groups = Annotated[_ByName, BeforeValidator(_named, json_schema_input_type=list[Value] | _ByName)]
 
 
 class Slicing(Section):
