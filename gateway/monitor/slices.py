@@ -80,7 +80,9 @@ class Slicer:
         found = np.zeros(sum(rows), np.int64)
         for index, column, unit, numbers in self._columns:
             array = inputs[index]
-            found |= numbers(array.reshape(len(array), -1)[:, column]) * unit
+            matrix = array.reshape(len(array), -1)
+            if column < matrix.shape[1]:  # of an input whose width nobody declared
+                found |= numbers(matrix[:, column]) * unit
         if self._parameters:
             bits = [self._bits(one) for one in parameters]
             if any(bits):
@@ -103,15 +105,18 @@ def places_of(signature: Signature, names: Names) -> dict[str, tuple[int, int]]:
     Args:
         signature: of the model.
         names: of its columns; an input whose width is not theirs, or that has none, has those of
-            `profiles.plans`: its own where it has one column, else `x[0]`.
+            `profiles.plans`: its own where it has one column, else `x[0]`. One of undeclared width
+            has those that are named.
     """
     found: dict[str, tuple[int, int]] = {}
     for index, spec in enumerate(signature.inputs):
-        inner = spec.shape[1:]
-        if -1 in inner:
+        inner, given = spec.shape[1:], names.get(spec.name, ())
+        if inner == (-1,):
+            width = len(given)
+        elif -1 in inner:
             continue
-        width = int(np.prod(inner, dtype=np.int64))
-        given = names.get(spec.name, ())
+        else:
+            width = int(np.prod(inner, dtype=np.int64))
         if len(given) != width:
             given = (spec.name,) if width == 1 else [f"{spec.name}[{n}]" for n in range(width)]
         for column, name in enumerate(given):

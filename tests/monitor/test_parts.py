@@ -84,7 +84,7 @@ def test_a_group_without_rows_in_a_batch_costs_it_no_batch(world):
 
 def test_what_goes_wrong_is_told_and_counted_and_reaches_nobody(world, caplog):
     inputs, outputs = rows(np.random.default_rng(4), 20)
-    world.count([inputs[0][:, :0], inputs[1]], outputs)
+    world.count(inputs, outputs, [{}, {}, {}])  # of 6 rows each
     assert [one[SKIPPED] for one in world.counts()] == [20, 20, 20, 0]
     assert "could not be counted" in caplog.text
 

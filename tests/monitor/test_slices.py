@@ -105,6 +105,15 @@ def test_slicings_stand_side_by_side():
     assert marks.tolist() == [1, 2 | 1 << 25]
 
 
+def test_an_input_of_undeclared_width_has_the_columns_that_are_named():
+    made = signature(("x", "FP32", (-1, -1)))
+    assert places_of(made, {}) == {}
+    assert places_of(made, {"x": ["a", "b"]}) == {"a": (0, 0), "b": (0, 1)}
+    slicer = by_column("FP32", edges=[0.0])
+    narrow, wide = np.ones((2, 1), "f4"), np.ones((2, 3), "f4")
+    assert [slicer.marks([one], [2], [{}]).tolist() for one in (narrow, wide)] == [[0, 0], [2, 2]]
+
+
 def test_columns_are_found_by_name_and_without_one_by_their_place():
     made = signature(("x", "FP32", (-1, 2)), ("age", "INT64", (-1, 1)), ("ids", "INT64", (-1, -1)))
     assert places_of(made, {"x": ["height", "weight"]}) == {
