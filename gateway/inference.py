@@ -20,8 +20,9 @@ from time import perf_counter
 from gateway.errors import Draining, GatewayError, Overloaded
 from gateway.exchange import JSON_TYPE, Exchange, Header
 from gateway.monitor.contracts import Enforced, Examined
-from gateway.monitor.ledger import NOBODY, LedgerWriter
+from gateway.monitor.ledger import NO_MARKS, NOBODY, LedgerWriter, Marks
 from gateway.monitor.observe import BatchObserver
+from gateway.monitor.parts import Marking, Parts
 from gateway.monitor.sketch import Taker
 from gateway.serving.batcher import Batcher
 from gateway.serving.riders import Batch, Rider
@@ -84,6 +85,7 @@ class InferEndpoint:
         "_light_rows",
         "_max_body_bytes",
         "_observer",
+        "_parts",
         "_pool",
         "_services",
         "_takers",
@@ -114,6 +116,7 @@ class InferEndpoint:
         self._times_all = times_all
         self._takers: tuple[Taker, ...] = ()
         self._ledger: LedgerWriter | None = None
+        self._parts: Parts | None = None
         self._contract: Enforced | None = None
         self._timed: set[int] = set()
         """Those under way that asked to be told their phases, by `id`."""
@@ -123,10 +126,16 @@ class InferEndpoint:
         """Where requests go once decoded; the batcher needs `deliver` and `refuse`, hence later."""
         self._batcher = batcher
 
-    def watch(self, takers: tuple[Taker, ...], ledger: LedgerWriter | None = None) -> None:
-        """From the next batch on, values go there, and answers are written down."""
+    def watch(
+        self,
+        takers: tuple[Taker, ...],
+        ledger: LedgerWriter | None = None,
+        parts: Parts | None = None,
+    ) -> None:
+        """From the next batch on, values go there, and answers are written down by their groups."""
         self._takers = takers
         self._ledger = ledger
+        self._parts = parts
 
     def agree(self, contract: Enforced | None) -> None:
         """From the next request on, inputs are held against this one before they are queued."""
@@ -342,8 +351,13 @@ class InferEndpoint:
         )
         for taker in self._takers:
             _count(taker, batch)
+        parts = self._parts
+        marks: Marks = NO_MARKS
+        if parts is not None:
+            marks = _marking(parts, batch.inputs, batch.riders)
+            _count_parts(parts, batch, marks)
         if self._ledger is not None:
-            _record(self._ledger, batch, answered)
+            _record(self._ledger, parts, batch, answered, marks)
 
     def _tell_phases(self, batch: Batch, answered: list[Rider]) -> None:
         timed, times_all = self._timed, self._times_all
@@ -463,7 +477,34 @@ def _count(taker: Taker, batch: Batch) -> None:
         taker.count(rider.inputs, outputs, rider.rows)
 
 
-def _record(ledger: LedgerWriter, batch: Batch, answered: list[Rider]) -> None:
+def _count_parts(parts: Parts, batch: Batch, marking: Marking) -> None:
+    """The same of the rows of each group."""
+    if not batch.padded_cells:
+        parts.count(batch.inputs, batch.outputs, batch.rows, marking)
+        return
+    start = 0
+    for place, rider in enumerate(batch.riders):
+        first, start = start, start + rider.rows
+        if batch.trimmed is not None:
+            outputs: Sequence[Array | None] = batch.trimmed[place]
+        else:
+            outputs = [None if one is None else one[first:start] for one in batch.outputs]
+        parts.count(rider.inputs, outputs, rider.rows, _marking(parts, rider.inputs, [rider]))
+
+
+def _marking(parts: Parts, inputs: Sequence[Array], riders: list[Rider]) -> Marking:
+    """What finds the groups of these riders' rows, once somebody wants them."""
+    rows = [rider.rows for rider in riders]
+    return parts.marking(inputs, rows, [rider.request.parameters for rider in riders])
+
+
+def _record(
+    ledger: LedgerWriter,
+    parts: Parts | None,
+    batch: Batch,
+    answered: list[Rider],
+    marks: Marks,
+) -> None:
     """After the answers are written, of those who got one."""
     riders = batch.riders
     told = [rider.exchange.sequence for rider in answered]
@@ -472,10 +513,12 @@ def _record(ledger: LedgerWriter, batch: Batch, answered: list[Rider]) -> None:
         awaited = {id(rider) for rider in answered}
         told = [next(numbers) if id(rider) in awaited else NOBODY for rider in riders]
     if batch.trimmed is None:
-        ledger.record(batch.outputs, told, [rider.rows for rider in riders])
+        ledger.record(batch.outputs, told, [rider.rows for rider in riders], marks)
         return
     for rider, number, outputs in zip(riders, told, batch.trimmed, strict=True):
-        ledger.record(outputs, [number], [rider.rows])
+        if parts is not None:
+            marks = _marking(parts, rider.inputs, [rider])
+        ledger.record(outputs, [number], [rider.rows], marks)
 
 
 def _binary(header_length: int) -> tuple[Header, ...]:

@@ -124,6 +124,27 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
+class Slicing:
+    """How a deployment's rows are told apart; the groups of one slicing exclude one another.
+
+    Attributes:
+        name: of the slicing.
+        names: of its groups, which are numbered from 1 on.
+        feature: a column of the inputs; or none.
+        parameter: of requests, where there is no feature.
+        edges: of groups that are ranges: below the first, from each to the next, from the last on.
+        values: of groups that have some, for each group its own.
+    """
+
+    name: str
+    names: Sequence[str]
+    feature: str | None
+    parameter: str | None
+    edges: Sequence[float]
+    values: Sequence[Sequence[bool | int | float | str]]
+
+
+@dataclass(frozen=True, slots=True)
 class Recorded:
     """Where a deployment's answers are written down, for outcomes to be joined to.
 
@@ -154,7 +175,47 @@ class Recorded:
         return (self.block,)
 
 
-Taken = Watched | Kept | Recorded
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Where the values of one group's rows are counted.
+
+    Attributes:
+        grouping: which slicing, from 0 on.
+        group: which of its groups, from 1 on.
+        block: offset of the counts.
+    """
+
+    grouping: int
+    group: int
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sliced:
+    """How a deployment's rows are told apart: what is written down says so, and values are counted.
+
+    Attributes:
+        slices: at most `kernels.marks.GROUPINGS`.
+        names: of columns, as configured, where no profile has any.
+        parts: what is counted by the bins of the profile, beside all rows together.
+    """
+
+    slices: Sequence[Slicing]
+    names: Sequence[str] | Mapping[str, Sequence[str]] = ()
+    parts: Sequence[Part] = ()
+
+    @property
+    def contract(self) -> Agreed | None:
+        """It is that of all rows."""
+        return None
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Every block that is counted into."""
+        return tuple(part.block for part in self.parts)
+
+
+Taken = Watched | Kept | Recorded | Sliced
 """Where the values of a deployment's traffic go."""
 
 
@@ -262,6 +323,9 @@ class Plan:
 def _taken(value: Mapping[str, Any]) -> Taken:
     if "series" in value:
         return Recorded(**value)
+    if "slices" in value:
+        slices = tuple(Slicing(**one) for one in value["slices"])
+        return Sliced(slices, value["names"], tuple(Part(**one) for one in value["parts"]))
     if "digest" not in value:
         return Kept(**value)
     contract = value["contract"]

@@ -36,17 +36,23 @@ from gateway.monitor.contracts import Enforced, Observed
 from gateway.monitor.first_rows import FirstRows
 from gateway.monitor.hold_out import HoldOut
 from gateway.monitor.ledger import LedgerWriter
+from gateway.monitor.parts import Part, Parts
 from gateway.monitor.scores import reading
 from gateway.monitor.sketch import Sketch, Taker, Uncounted
+from gateway.monitor.slices import Slicer, places_of
 from gateway.monitor.slot import Slot
-from gateway.plan import Agreed, Kept, Plan, Recorded, Taken, Watched
+from gateway.plan import Agreed, Kept, Plan, Recorded, Sliced, Taken, Watched
 from gateway.profiles import beside
 from gateway.profiles.fit import check_fit
 from gateway.profiles.live import Counted, counted
+from gateway.profiles.names import Named, by_input
 from gateway.profiles.values import Profile
 from gateway.tensors import Signature
 
 log = logging.getLogger("penstock.worker")
+
+MAX_NAMED = 8
+"""Columns that a message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +90,7 @@ class Sketches:
         self._prepared: dict[str, Ready] = {}
         self._slots: dict[int, Slot] = {}
         self._following: dict[str, tuple[Taken, ...]] = {}
-        self._takers: dict[str, tuple[Taker | Enforced | LedgerWriter, ...]] = {}
+        self._takers: dict[str, tuple[Taker | Enforced | LedgerWriter | Parts, ...]] = {}
 
     def prepare(self, held_id: str, signature: Signature) -> None:
         """Reads what a deployment that is being loaded will count into. On a thread."""
@@ -138,9 +144,13 @@ class Sketches:
         takers: list[Taker] = []
         door: Enforced | None = None
         ledger: LedgerWriter | None = None
+        parts: Parts | None = None
         for taken, prepared in ready:
             if isinstance(taken, Recorded):
                 ledger = self._writer(taken, served)
+                continue
+            if isinstance(taken, Sliced):
+                parts = self._parts(taken, served, ready)
                 continue
             slot, observed = self._slot(taken.block), None
             if isinstance(taken, Kept):
@@ -157,7 +167,7 @@ class Sketches:
                 else:
                     door = Enforced(prepared.terms, its, slot, policy == REJECT)
             takers.append(Sketch(prepared.frames, slot, self._tick, observed=observed))
-        self._replace(served, tuple(takers), door, ledger)
+        self._replace(served, tuple(takers), door, ledger, parts)
 
     def _writer(self, taken: Recorded, served: Served) -> LedgerWriter | None:
         """None where the model's outputs are not what the configuration says."""
@@ -172,6 +182,16 @@ class Sketches:
             hold_out = HoldOut(taken.held_out, taken.policy, self._seed + taken.series)
         return LedgerWriter(scores, self._slot(taken.block), taken.series, self._epoch, hold_out)
 
+    def _parts(self, taken: Sliced, served: Served, ready: Ready) -> Parts:
+        """Without groups whose values cannot be counted for want of a profile."""
+        slicer = _slicer(taken, served, _names(ready, taken, served.deployment.signature))
+        frames = next((p.frames for one, p in ready if isinstance(one, Watched) and p.frames), ())
+        counted = [
+            Part(one.grouping, one.group, Sketch(frames, self._slot(one.block), self._tick))
+            for one in (taken.parts if frames and served.deployment.signature.batched else ())
+        ]
+        return Parts(slicer, counted)
+
     def _slot(self, block: int) -> Slot:
         slot = self._slots.get(block)
         if slot is None:
@@ -185,16 +205,61 @@ class Sketches:
         takers: tuple[Taker, ...],
         door: Enforced | None,
         ledger: LedgerWriter | None = None,
+        parts: Parts | None = None,
     ) -> None:
-        served.endpoint.watch(takers, ledger)
+        served.endpoint.watch(takers, ledger, parts)
         served.endpoint.agree(door)
         for old in self._takers.pop(served.held.id, ()):
             old.close()
-        users = tuple(one for one in (*takers, door, ledger) if one is not None)
+        users = tuple(one for one in (*takers, door, ledger, parts) if one is not None)
         if users:
             self._takers[served.held.id] = users
         for block in [block for block, slot in self._slots.items() if not slot.used]:
             del self._slots[block]
+
+
+def _names(ready: Ready, sliced: Sliced, signature: Signature) -> Named:
+    """What columns are called: by the profile, else as it is going to call them."""
+    for taken, prepared in ready:
+        if isinstance(taken, Kept) and taken.names:
+            return taken.names
+        if isinstance(taken, Watched) and prepared.frames:
+            return {
+                one.frame.tensor: [column.name for column in one.frame.columns]
+                for one in prepared.frames
+                if not one.output and one.frame.summary is None
+            }
+    return by_input((), sliced.names, [spec.name for spec in signature.inputs])
+
+
+def _slicer(sliced: Sliced, served: Served, names: Named) -> Slicer:
+    """Without the slicings that the model has nothing for; the log tells of them."""
+    signature = served.deployment.signature
+    places = places_of(signature, names)
+    found = Slicer()
+    for grouping, one in enumerate(sliced.slices):
+        if one.parameter is not None:
+            found.by_parameter(grouping, one.parameter, one.values)
+            continue
+        place = places.get(one.feature or "")
+        try:
+            if place is None:
+                raise ValueError(f"it is none of {_some(places)}")
+            spec = signature.inputs[place[0]]
+            found.by_column(grouping, place, spec, one.edges, one.values)
+        except ValueError as error:
+            log.error(
+                "model '%s': models.%s.slices.%s: feature '%s': %s: its rows are told apart no"
+                " further",
+                *(served.held.name, served.held.name, one.name, one.feature, error),
+            )
+    return found
+
+
+def _some(names: Iterable[str]) -> str:
+    known = list(names)
+    more = f" and {len(known) - MAX_NAMED} more" if len(known) > MAX_NAMED else ""
+    return ", ".join(f"'{name}'" for name in known[:MAX_NAMED]) + more
 
 
 def _ready(wanted: tuple[Taken, ...], signature: Signature) -> Ready:

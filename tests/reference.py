@@ -322,6 +322,28 @@ def residual_bucket(error: float) -> tuple[float, float]:
     return (low, low + width) if error > 0 else (-(low + width), -low)
 
 
+def fairness_rates(
+    rows: Sequence[tuple[str, float, float | None]],
+) -> dict[str, dict[str, float | None]]:
+    """Of rows (group, score, outcome or none) each group's rates, by their definitions."""
+
+    def share(some: list[bool]) -> float | None:
+        return sum(some) / len(some) if some else None
+
+    found = {}
+    for group in {name for name, _, _ in rows}:
+        said = [(score > 0.5, outcome) for name, score, outcome in rows if name == group]
+        known = [(one, outcome) for one, outcome in said if outcome is not None]
+        found[group] = {
+            "selection_rate": share([one for one, _ in said]),
+            "base_rate": share([outcome == 1 for _, outcome in known]),
+            "true_positive_rate": share([one for one, outcome in known if outcome == 1]),
+            "false_positive_rate": share([one for one, outcome in known if outcome == 0]),
+            "accuracy": share([one == (outcome == 1) for one, outcome in known]),
+        }
+    return found
+
+
 def bin_of(score: float, bins: int) -> int:
     """Which of bins of equal width holds a score; each holds its upper edge."""
     return next(number for number in range(bins) if score <= (number + 1) / bins)

@@ -163,3 +163,51 @@ def test_nobody_is_held_out_where_that_would_not_be_written_down():
 def test_a_tag_that_its_text_does_not_fit_is_a_fault(value):
     (fault,) = faults(f"server: {{port: {value}}}")
     assert fault.startswith("not a value")
+
+
+@pytest.mark.parametrize(
+    ("slices", "fault"),
+    [
+        ("{s: {edges: [1]}}", "s: expected either feature or parameter, got neither"),
+        ("{s: {feature: a, parameter: b, edges: [1]}}", "s: expected either feature or parameter"),
+        ("{s: {feature: a}}", "s: expected either groups or edges, got neither"),
+        ("{s: {parameter: a, edges: [1]}}", "s: edges: expected groups of a parameter"),
+        ("{s: {feature: a, edges: [2, 1]}}", "s: edges: must be ascending"),
+        ("{s: {feature: a, edges: [1, .nan]}}", "s.edges[1]: "),
+        ("{s: {feature: a, groups: [1, '1']}}", "s.groups: expected each value once, got '1'"),
+        ("{s: {feature: a, groups: {x: [1], y: [1]}}}", "s: groups: expected each value once"),
+        ("{s: {feature: a, groups: [[1]]}}", "s.groups: expected a text, a number or a boolean"),
+        ("{s: {feature: a, groups: {x: [{}]}}}", "s.groups.x[0]: expected a text, a number"),
+        ("{s: {feature: a, groups: {x: []}}}", "s.groups.x: "),
+        ("{s: {feature: a, groups: [other]}}", "s: groups: 'other' is what rows in no group are"),
+        (f"{{s: {{feature: a, groups: {list(range(32))}}}}}", "s: groups: expected at most 31"),
+        (f"{{s: {{feature: a, edges: {list(range(40))}}}}}", "s.edges: "),
+        ("{'a:b': {feature: a, edges: [1]}}", "a:b: "),
+    ],
+)
+def test_faults_of_slices_are_told_by_their_place(slices, fault):
+    (told,) = faults(f"models: {{m: {{slices: {slices}}}}}")
+    assert told.startswith(f"models.m.slices.{fault}")
+
+
+def test_slices_are_bounded_in_all():
+    many = ", ".join(f"s{n}: {{feature: a, edges: [1]}}" for n in range(7))
+    assert faults(f"models: {{m: {{slices: {{{many}}}}}}}") == [
+        "models.m.slices: expected at most 6, got 7"
+    ]
+    wide = ", ".join(f"s{n}: {{feature: a, groups: {list(range(30))}}}" for n in range(3))
+    assert "at most 64 groups in all, got 90" in faults(f"models: {{m: {{slices: {{{wide}}}}}}}")[0]
+
+
+def test_groups_are_called_by_their_values_or_ranges():
+    found = config.parse(
+        "models: {m: {slices: {age: {feature: age, edges: [18, 64.5]}, tier: {parameter: tier,"
+        " groups: [gold, 2, true]}, sex: {feature: s, groups: {f: [0, F], m: [1]}}}}}"
+    ).slices_of("m")
+    assert found["age"].names == ("..18", "18..64.5", "64.5..")
+    assert (found["tier"].names, found["tier"].values) == (
+        ("gold", "2", "true"),
+        (("gold",), (2,), (True,)),
+    )
+    assert (found["sex"].names, found["sex"].values) == (("f", "m"), ((0, "F"), (1,)))
+    assert config.parse("models: {m: {}}").slices_of("m") == {}

@@ -21,8 +21,11 @@ from gateway.inference import InferEndpoint
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.monitor.hold_out import HoldOut
+from gateway.monitor.ledger import NO_MARKS
 from gateway.monitor.observe import BatchObserver
+from gateway.monitor.parts import Parts
 from gateway.monitor.report import find_model
+from gateway.monitor.slices import Slicer
 from gateway.serving.riders import Batch, Rider
 from gateway.tensors import Signature, TensorSpec
 from gateway.wire.laden import STRING_BYTES, Laden, footprint
@@ -168,9 +171,13 @@ class Writer:
     def __init__(self, hold_out: HoldOut | None = None) -> None:
         self.hold_out = hold_out
         self.taken: list[tuple[list[int], list[int], int]] = []
+        self.marks: list[int] = []
 
-    def record(self, outputs: Any, sequences: list[int], rows: list[int]) -> None:
+    def record(
+        self, outputs: Any, sequences: list[int], rows: list[int], marks: Any = NO_MARKS
+    ) -> None:
         self.taken.append((sequences, rows, len(outputs[0])))
+        self.marks += marks().tolist() if callable(marks) else marks.tolist()
 
 
 @pytest.mark.parametrize("trimmed", [False, True])
@@ -209,6 +216,24 @@ def test_who_is_held_out_is_told_which_policy_to_follow(endpoint):
     said = [caller.answers[0][1].get("parameters") for caller in callers]
     assert said == [{"hold_out": "approve"} if one else None for one in held]
     assert len(set(held)) == 2
+
+
+@pytest.mark.parametrize("trimmed", [False, True])
+def test_the_ledger_is_told_the_groups_of_every_row(endpoint, trimmed):
+    deliverer, codec, _ = endpoint
+    batch, writer, slicer = batch_of(codec, *(Caller() for _ in range(3))), Writer(), Slicer()
+    gold = codec.decode(body_of(parameters={"tier": "gold", "priority": 1}), None)
+    batch.riders[1] = Rider(Caller(), gold, gold.inputs, 1, gold.wanted)
+    batch.inputs = [np.array([[1, 2], [3, 4], [5, 6]], np.float32)]
+    for rider, row in zip(batch.riders, batch.inputs[0], strict=True):
+        rider.inputs = (row.reshape(1, 2),)
+    if trimmed:
+        batch.trimmed = [[np.zeros((1, 1), np.float32)] for _ in range(3)]
+    slicer.by_column(0, (0, 1), SIGNATURE.inputs[0], [3.0, 5.0], [])
+    slicer.by_parameter(1, "tier", [["silver"], ["gold"]])
+    deliverer.watch((), writer, Parts(slicer))
+    deliverer.deliver(batch)
+    assert writer.marks == [1, 2 | 2 << 5, 3]
 
 
 def test_a_caller_whose_connection_breaks_costs_its_batch_mates_nothing(endpoint):

@@ -13,7 +13,8 @@ import pytest
 
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
-from gateway.plan import Kept, Plan, Watched
+from gateway.monitor.parts import Parts
+from gateway.plan import Kept, Part, Plan, Recorded, Sliced, Slicing, Watched
 from gateway.profiles import beside, document
 from gateway.profiles.live import ROWS, SKIPPED, block_words, places
 from gateway.sketches import Sketches
@@ -29,10 +30,12 @@ class Endpoint:
 
     def __init__(self) -> None:
         self.takers: tuple[Any, ...] = ()
+        self.parts: list[Parts | None] = []
         self.watched = asyncio.Event()
 
-    def watch(self, takers, ledger=None) -> None:
+    def watch(self, takers, ledger=None, parts=None) -> None:
         self.takers = takers
+        self.parts.append(parts)
         self.watched.set()
 
     def agree(self, door) -> None:
@@ -100,4 +103,57 @@ async def test_a_block_that_is_not_there_leaves_its_deployment_unwatched_and_oth
         sketches.follow(Plan(1, watched={"m/1": (Kept(1 << 20, 5000, {}, ()),)}), [served])
     assert "model 'm' is not watched" in caplog.text
     assert endpoint.takers == ()
+    arena.close()
+
+
+SLICES = (
+    Slicing("age", ["..0", "0.."], "age", None, [0.0], []),
+    Slicing("gone", ["a"], "hat size", None, [], [["a"]]),
+    Slicing("odd", ["a"], "income", None, [], [["a"]]),
+    Slicing("work", ["desk", "shop"], "job", None, [], [["clerk"], ["smith", "baker"]]),
+    Slicing("tier", ["gold"], None, "tier", [], [["gold"]]),
+)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("watched", [True, False], ids=["by-its-profile", "by-the-document"])
+async def test_rows_are_told_apart_by_the_names_that_columns_have(tmp_path, caplog, watched):
+    """What a model does not have is told of, and the model serves on."""
+    file, arena, endpoint = tmp_path / "profile.json", Arena.create(1), Endpoint()
+    beside.save(PROFILE, file)
+    digest = document.digest(PROFILE)
+    block = arena.allocate(layout.SKETCH, layout.sketch_key("m", 1, digest), block_words(PROFILE))
+    ring = arena.allocate(layout.LEDGER, layout.LEDGER_BLOCK)
+    names = {} if watched else {"x": ["age", "income"]}
+    recorded = Recorded(ring, 1, "auto", "score", 1)
+    young = arena.allocate(layout.SKETCH, "m/1//young/d", block_words(PROFILE))
+    sliced = Sliced(SLICES, names, (Part(0, 1, young),))
+    served: Any = SimpleNamespace(
+        held=SimpleNamespace(id="m/1", name="m"),
+        deployment=SimpleNamespace(signature=SIGNATURE),
+        endpoint=endpoint,
+    )
+    taken: Any = (recorded, sliced)
+    if watched:
+        taken = (Watched(digest, str(file), block), recorded, sliced)
+    with ThreadPoolExecutor(1) as pool:
+        sketches = Sketches(arena, 0, 1, pool)
+        sketches.follow(Plan(1, watched={"m/1": taken}), [])
+        sketches.prepare("m/1", SIGNATURE)
+        sketches.follow(Plan(1, watched={"m/1": taken}), [served])
+        (parts,) = endpoint.parts
+        assert parts is not None
+        inputs = [np.array([[-1, 0], [1, 0]], "f4"), np.array([[b"baker"], [b"clerk"]], object)]
+        outputs = [np.array([0, 1]), np.array([[0.5], [0.25]], "f4")]
+        marking = parts.marking(inputs, [1, 1], [{"tier": "gold"}, {}])
+        assert marking().tolist() == [1 | 2 << 15 | 1 << 20, 2 | 1 << 15]
+        parts.count(inputs, outputs, 2, marking)
+        sketches.release(served)
+    counts = arena.array(young, 0)[places(PROFILE).counts]
+    assert (counts[ROWS], counts[SKIPPED]) == ((1, 0) if watched else (0, 0))
+    assert "models.m.slices.gone: feature 'hat size': it is none of 'age', 'income', 'job'" in (
+        caplog.text
+    )
+    assert "models.m.slices.odd: feature 'income': it holds numbers, and no 'a'" in caplog.text
+    assert endpoint.parts[-1] is None
     arena.close()

@@ -86,6 +86,7 @@ def _commands() -> Sequence[Command]:
         demo,
         doctor,
         drift,
+        fairness,
         infer,
         keys,
         models,
@@ -99,7 +100,7 @@ def _commands() -> Sequence[Command]:
 
     return (
         *(serve, demo, register, models, profile, contract, drift, alerts, releases),
-        *(outcomes, performance, infer),
+        *(outcomes, performance, fairness, infer),
         *(keys, config, audit, backup, doctor),
     )
 

@@ -44,6 +44,7 @@ def configure(subparsers: Any) -> None:
         "--rows", type=positive, metavar="N", help="look back over so many rows instead"
     )
     parser.add_argument("--variant", metavar="NAME", help="of a route (default: all together)")
+    parser.add_argument("--slice", metavar="NAME:GROUP", help="of the rows of one slice alone")
     parser.add_argument(
         "--reference",
         metavar="fixed|rolling:7d|same-hours:4w",
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     """Asks the running server."""
     from gateway.cli import running
 
-    query = {name: getattr(args, name) for name in ("window", "reference", "variant")}
+    query = {name: getattr(args, name) for name in ("window", "reference", "variant", "slice")}
     query |= {"bins": "1", "rows": None if args.rows is None else str(args.rows)}
     found = running.ask_of_version(args.home.resolve(), args.model, args.version, "drift", query)
     if args.json:
@@ -83,8 +84,9 @@ def print_report(found: dict[str, Any], shown: int | None = MAX_SHOWN) -> None:
     own = ", self-referenced" if found["self_referenced"] else ""
     if found["reference_kind"] != "fixed":
         own = f", {found['reference_kind']}"
+    of = f"version {found['version']}" + (f", {found['slice']}" if found.get("slice") else "")
     say(
-        f"{found['model']} version {found['version']}: {found['verdict']}, predictions"
+        f"{found['model']} {of}: {found['verdict']}, predictions"
         f" {found['prediction_verdict']}, alarm {found['alarm']}"
         f" ({found['rows']} rows of the last {found['window_s']:g} s against"
         f" {found['reference_rows']} of profile {found['reference'][:12]}{own})"

@@ -67,6 +67,7 @@ def configure(subparsers: Any) -> None:
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("version", nargs="?", type=int, metavar="VERSION", help="default: served")
     parser.add_argument("--window", help="of what was answered so long ago at most, 1m to 30d")
+    parser.add_argument("--slice", metavar="NAME:GROUP", help="of the rows of one slice alone")
     add_home(parser)
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.set_defaults(run=run)
@@ -76,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     """Asks the running server."""
     from gateway.cli import running
 
-    query = {"window": args.window}
+    query = {"window": args.window, "slice": args.slice}
     found = running.ask_of_version(
         args.home.resolve(), args.model, args.version, "performance", query, TIMEOUT_S
     )
@@ -90,9 +91,10 @@ def run(args: argparse.Namespace) -> int:
 def print_report(found: dict[str, Any]) -> None:
     """The report as tables."""
     window = "ever" if found["window_s"] is None else f"of the last {found['window_s']:g} s"
+    of = f"version {found['version']}" + (f", {found['slice']}" if found["slice"] else "")
     coverage = f" ({found['coverage']:.1%})" if found["records"] else ""
     say(
-        f"{found['model']} version {found['version']}: {found['records']} rows answered {window},"
+        f"{found['model']} {of}: {found['records']} rows answered {window},"
         f" {found['labelled']} with an outcome{coverage}"
     )
     if found["labelled"]:

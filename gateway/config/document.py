@@ -25,6 +25,7 @@ from gateway.config.models import (
 from gateway.config.monitoring import Alerts, Ledger, Metrics, Monitoring
 from gateway.config.operation import Drain, Limits, Log, Repository, Tracing
 from gateway.config.ports import Access, Control, Server, Tls, is_loopback
+from gateway.config.slices import Slicing
 from gateway.config.words import ModelName, Section
 from gateway.errors import ConfigInvalid
 from gateway.yaml_text import read
@@ -114,6 +115,11 @@ class Config(Section):
         """Which of a model's requests get a fixed policy; None: none do."""
         own = self.models.get(name)
         return None if own is None else own.hold_out
+
+    def slices_of(self, name: str) -> dict[str, Slicing]:
+        """How the document tells a model's rows apart."""
+        own = self.models.get(name)
+        return {} if own is None else own.slices
 
     def contract_of(self, name: str) -> Policy:
         """What becomes of inputs that break a model's contract."""

@@ -6,8 +6,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
+from gateway.config.slices import SliceName, Slicing, check_all
 from gateway.config.words import Name, Positive, Section
 
 OBSERVE: Final = "observe"
@@ -143,6 +144,9 @@ class ModelConfig(ModelSettings):
     )
     scores: Scores = Scores()
     hold_out: HoldOut | None = Field(None, description="who gets a fixed policy; none: nobody")
+    slices: Annotated[dict[SliceName, Slicing], AfterValidator(check_all)] = Field(
+        default_factory=dict, description="by name: groups that figures are told of one by one"
+    )
 
     @field_validator("feature_names")
     @classmethod
@@ -158,6 +162,6 @@ class ModelConfig(ModelSettings):
 
 NO_SETTINGS = {
     *("path", "version", "profile", "feature_names", "categories", "contract"),
-    *("ledger", "scores", "hold_out"),
+    *("ledger", "scores", "hold_out", "slices"),
 }
 """Of a `ModelConfig`: what changes nothing in how the model runs."""

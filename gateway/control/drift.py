@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from gateway.drift.rules import DEFAULT, LOOKBACK_ROWS, Rules
 from gateway.errors import NotFound
 from gateway.monitor import layout
 from gateway.profiles.live import ROWS, SKIPPED
+
+ALL: Final = "all"
+"""In place of a slice: all rows together."""
 
 
 @dataclass(slots=True)
@@ -142,6 +145,7 @@ class Drift:
         variant: str | None,
         bins: bool,
         against: Against = FIXED,
+        part: str = ALL,
     ) -> dict[str, Any]:
         """The report of a version's window; of all variants together where none is named.
 
@@ -152,23 +156,24 @@ class Drift:
             variant: of a route.
             bins: with counts.
             against: the profile's counts, or those of earlier traffic.
+            part: a slice, as its block is called (`control.slices.part_of`).
 
         Raises:
-            NotFound: nothing is watched of such a version or variant.
+            NotFound: nothing is watched of such a version, variant or slice.
         """
-        some = self._of(model, version, variant)
+        some = self._of(model, version, variant, part)
         windows = [watched.series.history.window(window_s) for watched in some]
         return self._evaluate(some, windows, window_s, variant, against).report(bins)
 
     def report_of_rows(
-        self, model: str, version: int, rows: int, bins: bool = False
+        self, model: str, version: int, rows: int, bins: bool = False, part: str = ALL
     ) -> dict[str, Any]:
         """The report of a look back by rows.
 
         Raises:
             NotFound: as `report`.
         """
-        some = self._of(model, version, None)
+        some = self._of(model, version, None, part)
         windows = [watched.series.history.last_rows(rows) for watched in some]
         window_s = windows[0].end_s - windows[0].start_s
         return self._evaluate(some, windows, window_s).report(bins)
@@ -276,7 +281,7 @@ class Drift:
         columns = len(reference.columns)
         dependence = Dependence.restored(self._past.learnt(series.name), columns)
         watched = _Watched(series, reference, dependence, Alarm.none(columns))
-        if series.history.last_rows(1).counts[ROWS]:
+        if _part_of(series) == ALL and series.history.last_rows(1).counts[ROWS]:
             self._look_back(watched)  # what an earlier process saw stands before a row comes
         return watched
 
@@ -284,7 +289,8 @@ class Drift:
         """Learns from what came this second, and looks back from now."""
         latest = watched.series.latest
         watched.dependence.add(watched.reference, latest)
-        if latest[ROWS]:
+        # Many slices would take many times as long; they are looked at when somebody asks.
+        if latest[ROWS] and _part_of(watched.series) == ALL:
             self._look_back(watched)
 
     def _look_back(self, watched: _Watched) -> None:
@@ -302,10 +308,15 @@ class Drift:
             Lookback(rows, w.start_s, judged[int(w.counts[ROWS])]) for rows, w in windows.items()
         )
 
-    def _of(self, model: str, version: int, variant: str | None) -> list[_Watched]:
-        found = _variants(self._all(), model, version, variant)
+    def _of(self, model: str, version: int, variant: str | None, part: str = ALL) -> list[_Watched]:
+        found = _variants(self._all(), model, version, variant, part)
+        if part != ALL:
+            for watched in found:
+                self._look_back(watched)
         if not found:
             what = f"model '{model}' version {version}"
+            if part != ALL and _variants(self._all(), model, version, variant):
+                raise NotFound(f"{what}: values of this slice are not counted: see the log")
             if variant is not None and _variants(self._all(), model, version, None):
                 raise NotFound(f"{what} has no variant '{variant}'")
             progress = self._progress().get((model, version))
@@ -322,18 +333,26 @@ class Drift:
 
 
 def _variants(
-    there: Sequence[_Watched], model: str, version: int, variant: str | None
+    there: Sequence[_Watched],
+    model: str,
+    version: int,
+    variant: str | None,
+    part: str = ALL,
 ) -> list[_Watched]:
     """The variants of a version, or the one that is named; none where nothing is watched of it."""
     found = []
     for watched in there:
-        its_model, its_version, its_variant, part, _ = layout.sketch_of(watched.series.name)
-        same = (its_model, its_version, part) == (model, version, "all")
+        its_model, its_version, its_variant, its_part, _ = layout.sketch_of(watched.series.name)
+        same = (its_model, its_version, its_part) == (model, version, part)
         if same and variant in (None, its_variant):
             found.append(watched)
     # Variants count by the same profile; a new profile's block stands beside the old one's
     # until that has been let go.
     return [one for one in found if one.reference.profile is found[-1].reference.profile]
+
+
+def _part_of(series: Series) -> str:
+    return layout.sketch_of(series.name)[3]
 
 
 def _added(windows: Sequence[Window]) -> tuple[Any, Any]:

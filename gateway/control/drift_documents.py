@@ -17,6 +17,7 @@ from gateway.drift.verdict import VERDICTS
 
 MAX_VERSION = 2**53
 MAX_ROWS = 10**12
+MAX_SLICE_CHARS = 300
 WINDOW: dict[str, Any] = {"type": "string", "pattern": "^[1-9][0-9]{0,6}[smhd]$"}
 _REFERENCE: dict[str, Any] = {"type": "string", "pattern": PATTERN}
 Verdict = Annotated[str, WithJsonSchema({"type": "string", "enum": list(VERDICTS)})]
@@ -46,6 +47,12 @@ class DriftQuery(Document):
         None,
         max_length=200,
         description="of a route; by default all together",
+        json_schema_extra=optional,
+    )
+    slice: str | None = Field(
+        None,
+        max_length=MAX_SLICE_CHARS,
+        description="SLICING:GROUP of models.NAME.slices: of its rows alone",
         json_schema_extra=optional,
     )
     reference: Annotated[str, WithJsonSchema(_REFERENCE)] = Field(
@@ -114,6 +121,7 @@ class DriftReport(Document):
     model: str
     version: int
     variant: str | None
+    slice: str | None = Field(description="whose rows it is of; null: of all")
     window_s: float
     start: float
     end: float

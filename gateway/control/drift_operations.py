@@ -14,7 +14,7 @@ from typing import Any
 from gateway.access.durations import read_duration
 from gateway.access.roles import Permission
 from gateway.config.against import read_against
-from gateway.control.drift import Drift
+from gateway.control.drift import ALL, Drift
 from gateway.control.drift_documents import DriftQuery, DriftReport, VersionPath
 from gateway.control.operations import Asked, Operation
 from gateway.drift.history import MAX_WINDOW_S, MIN_WINDOW_S
@@ -22,7 +22,10 @@ from gateway.errors import InvalidParameter, NotFound
 
 
 def operations(
-    drift: Drift, counting: Executor, breaches: Callable[[str, int], dict[str, Any] | None]
+    drift: Drift,
+    counting: Executor,
+    breaches: Callable[[str, int], dict[str, Any] | None],
+    part_asked: Callable[[str, str], str],
 ) -> tuple[Operation, ...]:
     """The table.
 
@@ -30,6 +33,7 @@ def operations(
         drift: makes reports.
         counting: the one thread that histories are read and written on.
         breaches: what a version's inputs broke of its contract; None: it has none. Blocks.
+        part_asked: what a model's slice (`SLICING:GROUP`) is called where it is counted.
     """
 
     async def show_drift(asked: Asked) -> Any:
@@ -41,15 +45,16 @@ def operations(
         path: VersionPath = asked.path
         bins = query.bins == "1"
         name, version = path.model, path.version
+        part = ALL if query.slice is None else part_asked(name, query.slice)
         if query.rows is None:
             variant = query.variant
-            ask = partial(drift.report, name, version, window_s, variant, bins, against)
+            ask = partial(drift.report, name, version, window_s, variant, bins, against, part)
         else:
             _alone(query)
-            ask = partial(drift.report_of_rows, name, version, query.rows, bins)
+            ask = partial(drift.report_of_rows, name, version, query.rows, bins, part)
         report = await asyncio.get_running_loop().run_in_executor(counting, ask)
         found = await asyncio.to_thread(breaches, path.model, path.version)
-        return {**report, "contract": found}
+        return {**report, "slice": query.slice, "contract": found}
 
     return (
         Operation(

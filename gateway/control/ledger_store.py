@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -19,8 +19,10 @@ import numpy as np
 import orjson
 
 from gateway.errors import StoreFailed
-from gateway.outcomes.ledger import Forgotten
-from kernels.performance import Sums, merge, no_sums
+from gateway.outcomes.ledger import Cells, Forgotten, Which
+from kernels.groups import CELL_SUMS, no_cells
+from kernels.marks import GROUPINGS
+from kernels.performance import Reals, Sums, merge, no_sums
 
 FILE: Final = "ledger.db"
 _SCHEMA: Final = 2
@@ -35,6 +37,12 @@ CREATE TABLE IF NOT EXISTS series (
 CREATE TABLE IF NOT EXISTS forgotten (
   stream TEXT PRIMARY KEY, number INTEGER NOT NULL, high INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS hours (
+  series INTEGER NOT NULL, hour INTEGER NOT NULL, sums BLOB NOT NULL,
+  PRIMARY KEY (series, hour)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS groups (
+  series INTEGER NOT NULL, hour INTEGER NOT NULL, mask INTEGER NOT NULL, marks INTEGER NOT NULL,
+  sums BLOB NOT NULL, PRIMARY KEY (series, hour, mask, marks)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS cells (
   series INTEGER NOT NULL, hour INTEGER NOT NULL, sums BLOB NOT NULL,
   PRIMARY KEY (series, hour)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -128,10 +136,10 @@ class LedgerStore:
             return {stream: Forgotten(*upto) for stream, *upto in rows}
 
     def forget(
-        self, stream: str, upto: Forgotten, records: int, sums: Mapping[tuple[int, int], Sums]
+        self, stream: str, upto: Forgotten, records: int, sums: Mapping[Which, Sums], cells: Cells
     ) -> None:
         """As `outcomes.ledger.Remains` has it."""
-        newest = max((hour for _, hour in sums), default=0)
+        newest = max((which.hour for which in sums), default=0)
         with self._write() as connection:
             connection.execute("REPLACE INTO forgotten VALUES (?, ?, ?)", (stream, *upto))
             connection.execute(
@@ -139,20 +147,36 @@ class LedgerStore:
                 " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
                 (records,),
             )
-            for (series, hour), more in sums.items():
-                _add(connection, series, hour, more)
+            for which, more in sums.items():
+                _add(connection, which, more)
+            for (series, hour), added in cells.items():
+                _add_cells(connection, series, hour, added)
             _join_old_hours(connection, newest - KEPT_HOURS)
 
-    def sums(self, series: int, first_hour: int) -> Iterator[Sums]:
+    def sums(self, series: int, first_hour: int, mask: int = 0, marks: int = 0) -> Iterator[Sums]:
         """As `outcomes.ledger.Remains` has it."""
+        if mask:
+            query = (
+                "SELECT sums FROM groups WHERE series = ? AND hour >= ? AND mask = ? AND marks = ?"
+            )
+            keys: tuple[int, ...] = (series, first_hour, mask, marks)
+        else:
+            query = "SELECT sums FROM hours WHERE series = ? AND hour >= ?"
+            keys = series, first_hour
         with self._read() as connection:
-            rows = connection.execute(
-                "SELECT sums FROM hours WHERE series = ? AND hour >= ?", (series, first_hour)
-            ).fetchall()
+            rows = connection.execute(query, keys).fetchall()
         for (blob,) in rows:  # one after the other: unpacked, a month of them is 90 MB
             with self._translated():
                 found = _unpacked(blob)
             yield found
+
+    def cells(self, series: int, first_hour: int) -> Sequence[Reals]:
+        """As `outcomes.ledger.Remains` has it."""
+        with self._read() as connection:
+            rows = connection.execute(
+                "SELECT sums FROM cells WHERE series = ? AND hour >= ?", (series, first_hour)
+            ).fetchall()
+        return [_unpacked_cells(blob) for (blob,) in rows]
 
     # ---- transactions ---------------------------------------------------------------------------
 
@@ -180,22 +204,74 @@ class LedgerStore:
             raise StoreFailed(f"{self._path}: {error}") from error
 
 
-def _add(connection: sqlite3.Connection, series: int, hour: int, more: Sums) -> None:
-    stood = connection.execute(
-        "SELECT sums FROM hours WHERE series = ? AND hour = ?", (series, hour)
-    ).fetchone()
-    found = no_sums() if stood is None else _unpacked(stood[0])
+def _add(connection: sqlite3.Connection, which: Which, more: Sums) -> None:
+    table, keys = _place(which)
+    stood = _stood(connection, table, keys)
+    found = no_sums() if stood is None else _unpacked(stood)
     merge(found, more)
-    connection.execute("REPLACE INTO hours VALUES (?, ?, ?)", (series, hour, _packed(found)))
+    _put(connection, table, keys, _packed(found))
+
+
+def _add_cells(connection: sqlite3.Connection, series: int, hour: int, more: Reals) -> None:
+    keys = {"series": series, "hour": hour}
+    stood = _stood(connection, "cells", keys)
+    _put(
+        connection,
+        "cells",
+        keys,
+        _packed_cells(more if stood is None else more + _unpacked_cells(stood)),
+    )
+
+
+def _place(which: Which) -> tuple[str, dict[str, int]]:
+    keys = which._asdict()
+    if which.mask:
+        return "groups", keys
+    return "hours", {name: keys[name] for name in ("series", "hour")}
+
+
+def _stood(connection: sqlite3.Connection, table: str, keys: Mapping[str, int]) -> bytes | None:
+    where = " AND ".join(f"{name} = :{name}" for name in keys)
+    row = connection.execute(f"SELECT sums FROM {table} WHERE {where}", keys).fetchone()
+    return None if row is None else row[0]
+
+
+def _put(connection: sqlite3.Connection, table: str, keys: Mapping[str, int], blob: bytes) -> None:
+    names = ", ".join(f":{name}" for name in keys)
+    connection.execute(f"REPLACE INTO {table} VALUES ({names}, :sums)", {**keys, "sums": blob})
 
 
 def _join_old_hours(connection: sqlite3.Connection, first_kept: int) -> None:
-    old = connection.execute(
-        "SELECT series, hour, sums FROM hours WHERE hour > ? AND hour < ?", (_BEFORE, first_kept)
-    ).fetchall()
-    for series, hour, blob in old:
-        _add(connection, series, _BEFORE, _unpacked(blob))
-        connection.execute("DELETE FROM hours WHERE series = ? AND hour = ?", (series, hour))
+    old = " WHERE hour > ? AND hour < ?"
+    between = (_BEFORE, first_kept)
+    for columns, table in (
+        ("series, hour, 0, 0", "hours"),
+        ("series, hour, mask, marks", "groups"),
+    ):
+        for *which, blob in connection.execute(
+            f"SELECT {columns}, sums FROM {table}" + old, between
+        ).fetchall():
+            _add(connection, Which(*which)._replace(hour=_BEFORE), _unpacked(blob))
+    for series, blob in connection.execute(
+        "SELECT series, sums FROM cells" + old, between
+    ).fetchall():
+        _add_cells(connection, series, _BEFORE, _unpacked_cells(blob))
+    for table in ("hours", "groups", "cells"):
+        connection.execute(f"DELETE FROM {table}" + old, between)
+
+
+def _packed_cells(cells: Reals) -> bytes:
+    """Those of few groups are mostly empty."""
+    lines = cells.reshape(-1, CELL_SUMS)
+    places = np.flatnonzero(lines.any(axis=1))
+    return zlib.compress(np.column_stack((places, lines[places])).tobytes(), 1)
+
+
+def _unpacked_cells(blob: bytes) -> Reals:
+    cells = no_cells(GROUPINGS)
+    found = np.frombuffer(zlib.decompress(blob)).reshape(-1, 1 + CELL_SUMS)
+    cells.reshape(-1, CELL_SUMS)[found[:, 0].astype(np.int64)] = found[:, 1:]
+    return cells
 
 
 def _packed(sums: Sums) -> bytes:

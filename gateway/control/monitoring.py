@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,7 @@ from gateway.config import Config
 from gateway.control import (
     alert_operations,
     drift_operations,
+    fairness_operations,
     outcome_operations,
     release_operations,
     views,
@@ -33,15 +34,17 @@ from gateway.control.gauges import Gauges
 from gateway.control.operations import Operation
 from gateway.control.outcomes import Outcomes
 from gateway.control.panes import PaneStore
+from gateway.control.parts import Parts
 from gateway.control.references import kept, watched
 from gateway.control.releases import Releases
 from gateway.control.self_references import SelfReferences
 from gateway.control.sketches import Series, Sketches
+from gateway.control.slices import part_asked, slicings
 from gateway.control.store import Store
 from gateway.control.troubles import Troubles
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
-from gateway.plan import Kept, Plan, Taken, Watched
+from gateway.plan import Kept, Part, Plan, Sliced, Taken, Watched
 from gateway.profiles.values import Calibration
 
 _MINUTE_S: Final = 60
@@ -89,10 +92,12 @@ class Monitoring:
         self._blocks = blocks
         self._plan = plan
         self._outcomes = outcomes
+        self._config = config
         self._releases = releases
         self._counting = ThreadPoolExecutor(1, "counting")
         self._panes = PaneStore(home)
         self._sketches = Sketches(arena, self._panes, time.monotonic, time.time)
+        self._parts = Parts(blocks, self._sketches.watch)
         self._freezing = Freezing(arena, own, plan, time.monotonic)
         self._drift = Drift(self._series, self._freezing.progress, past=self._panes)
         self._alarms = AlertStore(store)
@@ -114,7 +119,25 @@ class Monitoring:
 
     def take(self, candidate: Candidate) -> tuple[Taken, ...]:
         """What a version's values go into, and where its answers are written down."""
-        return (*self._counted(candidate), *self._outcomes.take(candidate))
+        counted = self._counted(candidate)
+        recorded = self._outcomes.take(candidate)
+        return (*counted, *recorded, *self._sliced(candidate, counted, recorded))
+
+    def _sliced(
+        self, candidate: Candidate, counted: Sequence[Taken], recorded: Sequence[Taken]
+    ) -> tuple[Sliced, ...]:
+        """How rows are told apart, where anything comes of it."""
+        config = self._config()
+        slices = config.slices_of(candidate.name)
+        if not slices:
+            return ()
+        parts: tuple[Part, ...] = ()
+        if candidate.reference is not None and counted:
+            parts = self._parts.take(candidate.name, candidate.version, slices, candidate.reference)
+        if not parts and not recorded:
+            return ()
+        names, _ = config.features_of(candidate.name)
+        return (Sliced(slicings(slices), names, parts),)
 
     def _counted(self, candidate: Candidate) -> tuple[Watched | Kept, ...]:
         if candidate.wish is not None:
@@ -145,9 +168,10 @@ class Monitoring:
         """
         return (
             *release_operations.operations(self._releases, self.contracts, self._plan, follow),
-            *drift_operations.operations(self._drift, self._counting, self._breaches),
+            *drift_operations.operations(self._drift, self._counting, self._breaches, self._part),
             *alert_operations.operations(self.alerting, self._alarms, self.deliveries),
             *outcome_operations.operations(self._outcomes, self._calibration),
+            *fairness_operations.operations(self._outcomes),
         )
 
     def references(self) -> dict[tuple[str, int], dict[str, Any]]:
@@ -189,6 +213,10 @@ class Monitoring:
             held = self._plan().held
             await self.alerting.look({(one.name, one.version) for one in held})
 
+    def _part(self, model: str, asked: str) -> str:
+        """What the block of a slice is called."""
+        return part_asked(slicings(self._config().slices_of(model)), asked)
+
     def _breaches(self, model: str, version: int) -> dict[str, Any] | None:
         found = self.contracts.of_version(self._plan(), model, version)
         return None if found is None else found.as_json()
@@ -202,5 +230,6 @@ class Monitoring:
     def _series(self) -> tuple[Series, ...]:
         """Those that deployments count into by the newest plan."""
         named = {block.offset: block.name for block in self._arena.blocks(layout.SKETCH)}
-        names = {named.get(one.block) for some in self._plan().watched.values() for one in some}
+        taken = (one for some in self._plan().watched.values() for one in some)
+        names = {named.get(block) for one in taken for block in one.blocks}
         return tuple(one for one in self._sketches.series() if one.name in names)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, WithJsonSchema, create_model
 
 from gateway.control.documents import optional
-from gateway.control.drift_documents import WINDOW
+from gateway.control.drift_documents import MAX_SLICE_CHARS, WINDOW
 from gateway.control.operations import Document
 from gateway.outcomes.arrivals import MAX_OUTCOMES
 from gateway.outcomes.figures import NAMES
@@ -57,6 +57,12 @@ class PerformanceQuery(Document):
     window: Annotated[str, WithJsonSchema(WINDOW)] | None = Field(
         None,
         description="answers of so long ago at most: 1m to 30d; by default all that ever were",
+        json_schema_extra=optional,
+    )
+    slice: str | None = Field(
+        None,
+        max_length=MAX_SLICE_CHARS,
+        description="SLICING:GROUP of models.NAME.slices: of its rows alone",
         json_schema_extra=optional,
     )
 
@@ -147,6 +153,7 @@ class PerformanceReport(Document):
     kind: Literal["binary", "multiclass", "value", "mixed"] | None = Field(
         description="null: no outcome is known"
     )
+    slice: str | None = Field(description="whose rows it is of; null: of all")
     window_s: float | None = Field(description="null: of all that ever was answered")
     end: float
     ledger_since: float | None = Field(

@@ -50,13 +50,10 @@ def operations(
     async def show_performance(asked: Asked) -> Any:
         query: PerformanceQuery = asked.query
         path: VersionPath = asked.path
-        window_s = None
-        if query.window is not None:
-            window_s = read_duration(query.window, "window")
-            if not MIN_WINDOW_S <= window_s <= MAX_WINDOW_S:
-                raise InvalidParameter(f"window: expected 1m to 30d, got '{query.window}'")
+        window_s = read_window(query.window)
         known = calibration(path.model, path.version)
-        return _report(await outcomes.performance(path.model, path.version, window_s, known))
+        found = await outcomes.performance(path.model, path.version, window_s, known, query.slice)
+        return _report(found) | {"slice": query.slice}
 
     async def outcomes_status(_: Asked) -> Any:
         return await outcomes.status()
@@ -97,6 +94,20 @@ def operations(
             errors=(StoreFailed,),
         ),
     )
+
+
+def read_window(text: str | None) -> float | None:
+    """Seconds that a window looks back; None where none was asked for.
+
+    Raises:
+        InvalidParameter: it is none, or too short or too long.
+    """
+    if text is None:
+        return None
+    window_s = read_duration(text, "window")
+    if not MIN_WINDOW_S <= window_s <= MAX_WINDOW_S:
+        raise InvalidParameter(f"window: expected 1m to 30d, got '{text}'")
+    return window_s
 
 
 def _report(report: Report) -> dict[str, Any]:

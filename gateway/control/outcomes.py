@@ -22,6 +22,14 @@ import numpy as np
 from gateway.config import Config
 from gateway.control.desired import Candidate
 from gateway.control.ledger_store import LedgerStore, Series
+from gateway.control.slices import (
+    ByGroup,
+    group_of,
+    scores_of,
+    slicings,
+    slicings_of,
+    words_of,
+)
 from gateway.errors import GatewayError, NotFound, StoreFailed
 from gateway.monitor import layout
 from gateway.monitor.arena import EPOCH, Arena
@@ -35,7 +43,7 @@ from gateway.plan import Recorded
 from gateway.profiles.calibrating import table_of
 from gateway.profiles.values import Calibration
 from kernels import ring
-from kernels.performance import BINS
+from kernels.performance import BINS, merge
 
 log = logging.getLogger("penstock.control")
 
@@ -107,7 +115,8 @@ class Outcomes:
         scores = config.scores_of(candidate.name)
         try:
             block = self._arena.allocate(layout.LEDGER, layout.LEDGER_BLOCK)
-            series = self._kept().number(candidate.name, candidate.version, scores.reading)
+            words = words_of(scores.reading, slicings(config.slices_of(candidate.name)))
+            series = self._kept().number(candidate.name, candidate.version, words)
         except GatewayError as error:
             log.error("model '%s' has no ledger: %s", candidate.name, error)
             return ()
@@ -156,6 +165,7 @@ class Outcomes:
         version: int,
         window_s: float | None,
         calibration: Calibration | None = None,
+        asked: str | None = None,
     ) -> Report:
         """How right a version was.
 
@@ -165,12 +175,36 @@ class Outcomes:
             window_s: of what was answered so long ago at most; None: of all that ever was.
             calibration: of the version's scores, for estimates; one that is of scores that were
                 read in another way is left alone.
+            asked: of the rows of one slice, `SLICING:GROUP`; None: of all.
+
+        Raises:
+            NotFound: nothing of such a version was ever written down, or it has no such slice.
+            InvalidParameter: a slice is asked for in another way.
+            StoreFailed: the ledger cannot be read.
+        """
+        return await self._aside(self._performance, model, version, window_s, calibration, asked)
+
+    async def by_group(
+        self, model: str, version: int, window_s: float | None, work: Callable[[ByGroup], T]
+    ) -> tuple[ByGroup, T]:
+        """What the rows of each of a version's groups add up to, and what is made of that.
+
+        Args:
+            model: its name.
+            version: its number.
+            window_s: as `performance` has it.
+            work: done aside.
 
         Raises:
             NotFound: nothing of such a version was ever written down.
             StoreFailed: the ledger cannot be read.
         """
-        return await self._aside(self._performance, model, version, window_s, calibration)
+
+        def find() -> tuple[ByGroup, T]:
+            found = self._by_group(model, version, window_s)
+            return found, work(found)
+
+        return await self._aside(find)
 
     async def status(self) -> dict[str, Any]:
         """What the ledger holds, what it lost, and what became of outcomes."""
@@ -235,8 +269,37 @@ class Outcomes:
         self._sure.add(stream)
 
     def _performance(
-        self, model: str, version: int, window_s: float | None, calibration: Calibration | None
+        self,
+        model: str,
+        version: int,
+        window_s: float | None,
+        calibration: Calibration | None,
+        asked: str | None,
     ) -> Report:
+        ledger, series, more = self._find(model, version)
+        mask, marks = (0, 0) if asked is None else group_of(series, asked)
+        self._drain()
+        now = self._wall()
+        first_ms = _first_ms(now, window_s)
+        sums = ledger.sums(series.id, first_ms, _NEVER_MS, mask, marks)
+        # Other slices are another series, of the same answers as far as all of them go.
+        for one in more if asked is None else ():
+            merge(sums, ledger.sums(one.id, first_ms, _NEVER_MS))
+        oldest_ms = ledger.facts().first_ms
+        calibrator = _calibrator(calibration, scores_of(series))
+        found = performance(sums, self._threshold(series.id), calibrator)
+        return Report(series, window_s, now, oldest_ms, found, self._classes(model))
+
+    def _by_group(self, model: str, version: int, window_s: float | None) -> ByGroup:
+        ledger, series, _ = self._find(model, version)
+        self._drain()
+        now = self._wall()
+        groupings = len(slicings_of(series))
+        cells = ledger.cells(series.id, groupings, _first_ms(now, window_s), _NEVER_MS)
+        return ByGroup(series, window_s, now, cells)
+
+    def _find(self, model: str, version: int) -> tuple[Ledger, Series, list[Series]]:
+        """The answers of a version that are now written down, and others with the same scores."""
         if not self._is_there():
             raise NotFound(f"model '{model}' has no ledger")
         some = [
@@ -245,17 +308,13 @@ class Outcomes:
         if not some:
             raise NotFound(f"model '{model}' version {version} has no ledger")
         # Of what scores are now, where they once were read in another way.
-        now_read = self._config().scores_of(model).reading
-        series = next((one for one in some if one.scores == now_read), some[-1])
+        config = self._config()
+        read = config.scores_of(model).reading
+        alike = [one for one in some if scores_of(one) == read] or some[-1:]
+        now = words_of(read, slicings(config.slices_of(model)))
+        series = next((one for one in alike if one.scores == now), alike[-1])
         ledger, _ = self._open()
-        self._drain()
-        now = self._wall()
-        first_ms = 0 if window_s is None else int((now - window_s) * 1000.0)
-        sums = ledger.sums(series.id, first_ms, _NEVER_MS)
-        calibrator = _calibrator(calibration, series.scores)
-        found = performance(sums, self._threshold(series.id), calibrator)
-        oldest_ms = ledger.facts().first_ms
-        return Report(series, window_s, now, oldest_ms, found, self._classes(model))
+        return ledger, series, [one for one in alike if one is not series]
 
     def _classes(self, model: str) -> dict[int, str]:
         names = self._config().scores_of(model).numbers
@@ -337,3 +396,7 @@ def _calibrator(calibration: Calibration | None, scores: Mapping[str, object]) -
         return UNCHECKED
     steps = calibration.upto, calibration.probabilities
     return Calibrator(True, table_of(*steps) if calibration.upto else None)
+
+
+def _first_ms(now: float, window_s: float | None) -> int:
+    return 0 if window_s is None else int((now - window_s) * 1000.0)

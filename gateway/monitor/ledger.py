@@ -29,12 +29,16 @@ from kernels import ring
 log = logging.getLogger("penstock.worker")
 
 Words = ring.Words
+Marks = Words | Callable[[], Words]
+"""Of the rows of a batch, or what finds them."""
 
 NOBODY: Final = ring.NOBODY
 NO_MARKS: Final = np.empty(0, np.int64)
 # Up to here the numbers of a batch are written by one prepared call, 7 ns each; more ride on a
 # thread.
 _PACKED_REQUESTS: Final = 256
+# Telling the groups of so many rows takes some 0.5 ms of the loop.
+_MARKED_ROWS: Final = 4096
 
 
 class LedgerWriter:
@@ -84,7 +88,7 @@ class LedgerWriter:
         outputs: Arrays,
         sequences: Sequence[int],
         rows: Sequence[int],
-        marks: Words = NO_MARKS,
+        marks: Marks = NO_MARKS,
     ) -> None:
         """Takes the answers of a batch.
 
@@ -92,17 +96,18 @@ class LedgerWriter:
             outputs: as the model gave them, None for what was not computed.
             sequences: the number of each request, NOBODY where it was not answered.
             rows: of each request, in the order in which they stand in `outputs`.
-            marks: (rows,) as `kernels.marks` has them; none: nothing is said of any.
+            marks: (rows,) as `kernels.marks` has them, or what makes them; none: nothing is said of
+                any.
         """
         output, slot, count = outputs[self._reading.index], self._slot, len(sequences)
         if output is None:  # nobody asked for it
             slot.words[layout.SKETCH_SKIPPED] += sum(rows)
             return
         if self.hold_out is not None:
-            luck = self.hold_out.marks(sequences, rows)
-            marks = marks | luck if len(marks) else luck
+            marks = _both(marks, self.hold_out.marks(sequences, rows))
         now_ms = int(self._wall() * 1000.0)
-        if slot.busy or output.size > THREAD_VALUES or count > _PACKED_REQUESTS:
+        heavy = output.size > THREAD_VALUES or (len(output) > _MARKED_ROWS and callable(marks))
+        if slot.busy or heavy or count > _PACKED_REQUESTS:
             requests = np.array([*sequences, *rows], np.int64)
             work = partial(self._append, output, requests, count, marks, now_ms)
             slot.line_up(work, sum(rows), output.nbytes)
@@ -116,7 +121,7 @@ class LedgerWriter:
         pack = self._packers[count] = Struct(f"{2 * count}q").pack_into
         return pack
 
-    def _append(self, output: Array, requests: Array, count: int, marks: Words, now_ms: int) -> int:
+    def _append(self, output: Array, requests: Array, count: int, marks: Marks, now_ms: int) -> int:
         """On the loop or on a thread: never raises. How many rows were not written down."""
         found = self._reading
         try:
@@ -127,7 +132,7 @@ class LedgerWriter:
                 found.matrix(output),
                 found.column,
                 found.told,
-                marks,
+                marks() if callable(marks) else marks,
                 self._series,
                 self._epoch,
                 now_ms,
@@ -139,3 +144,9 @@ class LedgerWriter:
                 self._complained = True
                 log.exception("a batch is not in the ledger; others like it are not told of")
             return int(requests[count : 2 * count].sum())
+
+
+def _both(groups: Marks, luck: Words) -> Marks:
+    if callable(groups):
+        return lambda: groups() | luck
+    return groups | luck if len(groups) else luck

@@ -24,7 +24,7 @@ from typing import Final, NamedTuple
 
 from gateway.monitor import layout
 from gateway.monitor.contracts import Observed
-from gateway.monitor.slot import Slot
+from gateway.monitor.slot import Slot, Work
 from gateway.profiles.live import Counted, is_classified
 from gateway.tensors import Array
 from kernels.columns import Words
@@ -36,6 +36,8 @@ log = logging.getLogger("penstock.worker")
 THREAD_VALUES: Final = 100_000
 
 Arrays = Sequence[Array | None]
+Chooser = Callable[[], Array]
+"""Places of the rows that are counted, ascending."""
 
 
 class Taker(ABC):
@@ -61,12 +63,15 @@ class Taker(ABC):
             outputs: the same, None for what was not computed.
             rows: in them.
         """
-        heavy = rows > self._light_rows and _values(inputs, outputs) > THREAD_VALUES
+        heavy = rows > self._light_rows and values_in(inputs, outputs) > THREAD_VALUES
         if heavy or self._slot.busy:
-            size = sum([array.nbytes for array in (*inputs, *outputs) if array is not None])
-            self._slot.line_up(partial(self._add, inputs, outputs, rows), rows, size)
+            self._line_up(partial(self._add, inputs, outputs, rows), inputs, outputs, rows)
         elif skipped := self._add(inputs, outputs, rows):
             self._words[layout.SKETCH_SKIPPED] += skipped
+
+    def _line_up(self, work: Work, inputs: Arrays, outputs: Arrays, rows: int) -> None:
+        size = sum([array.nbytes for array in (*inputs, *outputs) if array is not None])
+        self._slot.line_up(work, rows, size)
 
     @abstractmethod
     def _add(self, inputs: Arrays, outputs: Arrays, rows: int) -> int:
@@ -169,6 +174,25 @@ class Sketch(Taker):
                 self._complain()
         return unusual, skipped
 
+    def count_part(self, choose: Chooser, inputs: Arrays, outputs: Arrays, rows: int) -> None:
+        """Takes some rows of a batch, as `count` does all; `choose` says which, where it counts."""
+        work = partial(self._add_part, choose, inputs, outputs, rows)
+        heavy = rows > self._light_rows and values_in(inputs, outputs) > THREAD_VALUES
+        if heavy or self._slot.busy:
+            self._line_up(work, inputs, outputs, rows)
+        elif skipped := work():
+            self._words[layout.SKETCH_SKIPPED] += skipped
+
+    def _add_part(self, choose: Chooser, inputs: Arrays, outputs: Arrays, rows: int) -> int:
+        try:
+            there = choose()
+            if len(there) < rows:
+                inputs, outputs = gathered(inputs, there), gathered(outputs, there)
+        except Exception:
+            self._complain()
+            return rows
+        return self._add(inputs, outputs, len(there)) if len(there) else 0
+
     def close(self) -> None:
         """Takes no more."""
         super().close()
@@ -203,5 +227,11 @@ def light_rows(shapes: Iterable[Sequence[int]]) -> int:
     return THREAD_VALUES // max(1, sum(math.prod(shape) for shape in inner))
 
 
-def _values(inputs: Arrays, outputs: Arrays) -> int:
+def gathered(arrays: Arrays, rows: Array) -> Arrays:
+    """These rows of each, one behind the other."""
+    return [None if array is None else array.take(rows, axis=0) for array in arrays]
+
+
+def values_in(inputs: Arrays, outputs: Arrays) -> int:
+    """How many there are in a batch."""
     return sum([array.size for array in (*inputs, *outputs) if array is not None])

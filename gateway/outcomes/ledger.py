@@ -21,6 +21,7 @@ import numpy as np
 from gateway.errors import StoreFailed
 from gateway.outcomes.segment import CAPACITY, Segment, clear_up, segments_in
 from kernels import ring
+from kernels.groups import add_cells, no_cells
 from kernels.ledger import (
     MARKS,
     OUTCOME,
@@ -32,7 +33,8 @@ from kernels.ledger import (
     TOP_AND_CORRECTIONS,
     Words,
 )
-from kernels.performance import THRESHOLD, Sums, add, merge, no_sums
+from kernels.marks import GROUPINGS, grouped
+from kernels.performance import RECORDS, THRESHOLD, Reals, Sums, add, merge, no_sums
 
 log = logging.getLogger("penstock.control")
 
@@ -53,6 +55,25 @@ class Forgotten(NamedTuple):
     high: int
 
 
+class Which(NamedTuple):
+    """Records that were forgotten together.
+
+    Attributes:
+        series: of them.
+        hour: in which they were answered, since 1970.
+        mask, marks: of a group (`kernels.marks.grouped`); 0: all of them.
+    """
+
+    series: int
+    hour: int
+    mask: int = 0
+    marks: int = 0
+
+
+Cells = Mapping[tuple[int, int], Reals]
+"""As `kernels.groups` has them, by series and hour."""
+
+
 class Remains(Protocol):
     """What is kept of records that were forgotten."""
 
@@ -60,7 +81,7 @@ class Remains(Protocol):
         """How far each stream was."""
 
     def forget(
-        self, stream: str, upto: Forgotten, records: int, sums: Mapping[tuple[int, int], Sums]
+        self, stream: str, upto: Forgotten, records: int, sums: Mapping[Which, Sums], cells: Cells
     ) -> None:
         """Keeps, in one transaction, that a file is gone and what its records added up to.
 
@@ -68,14 +89,18 @@ class Remains(Protocol):
             stream: of the file.
             upto: how far the stream is forgotten then.
             records: in the file.
-            sums: by series and hour since 1970.
+            sums: of all records, and of those of each group.
+            cells: by series and hour, where any record is in a group.
 
         Raises:
             StoreFailed: it could not be kept.
         """
 
-    def sums(self, series: int, first_hour: int) -> Iterable[Sums]:
-        """What was forgotten of a series from an hour on."""
+    def sums(self, series: int, first_hour: int, mask: int = 0, marks: int = 0) -> Iterable[Sums]:
+        """What was forgotten of a series, or of a group of it, from an hour on."""
+
+    def cells(self, series: int, first_hour: int) -> Iterable[Reals]:
+        """The same by groups and pairs of them."""
 
 
 class Found(NamedTuple):
@@ -205,22 +230,43 @@ class Ledger:
 
     # ---- what they add up to --------------------------------------------------------------------
 
-    def sums(self, series: int, first_ms: int, end_ms: int) -> Sums:
+    def sums(self, series: int, first_ms: int, end_ms: int, mask: int = 0, marks: int = 0) -> Sums:
         """What the records of a series add up to that were answered in a stretch of time.
 
         Of those that were forgotten, whole hours that begin in it count.
+
+        Args:
+            series: whose records.
+            first_ms: wall clock, milliseconds.
+            end_ms: the same, behind the last.
+            mask: of a group (`kernels.marks.grouped`); 0: whatever group they are in.
+            marks: the same.
 
         Raises:
             StoreFailed: a file cannot be mapped.
         """
         found = no_sums()
-        for segment in self._segments():
-            if segment.count and segment.last_ms >= first_ms and segment.first_ms < end_ms:
-                records, threshold = segment.records(), self._threshold(series)
-                add(found, records, series, first_ms, end_ms, threshold=threshold)
-        for more in self._remains.sums(series, -(-first_ms // HOUR_MS)):
+        threshold = self._threshold(series)
+        for records in self._between(first_ms, end_ms):
+            add(found, records, series, first_ms, end_ms, mask, marks, threshold)
+        for more in self._remains.sums(series, -(-first_ms // HOUR_MS), mask, marks):
             merge(found, more)
         return found
+
+    def cells(self, series: int, groupings: int, first_ms: int, end_ms: int) -> Reals:
+        """The same by the groups and pairs of groups of some slicings (`kernels.groups`)."""
+        found = no_cells(groupings)
+        for records in self._between(first_ms, end_ms):
+            add_cells(found, records, series, first_ms, end_ms, self._threshold(series))
+        for more in self._remains.cells(series, -(-first_ms // HOUR_MS)):
+            found += more[:groupings, :groupings]
+        return found
+
+    def _between(self, first_ms: int, end_ms: int) -> Iterator[Words]:
+        """Records of every file that may hold some of a stretch of time."""
+        for segment in self._segments():
+            if segment.count and segment.last_ms >= first_ms and segment.first_ms < end_ms:
+                yield segment.records()
 
     # ---- bounds ---------------------------------------------------------------------------------
 
@@ -258,7 +304,8 @@ class Ledger:
         stream = segment.stream
         stood = self._forgotten.get(stream, Forgotten(-1, -1))
         upto = Forgotten(segment.number, max(stood.high, segment.high))
-        self._remains.forget(stream, upto, segment.count, self._by_hour(segment.records()))
+        sums, cells = self._by_hour(segment.records())
+        self._remains.forget(stream, upto, segment.count, sums, cells)
         self._forgotten[stream] = upto
         segments = self._streams[stream]
         del segments[0]
@@ -266,17 +313,26 @@ class Ledger:
             del self._streams[stream]
         segment.remove()
 
-    def _by_hour(self, records: Words) -> dict[tuple[int, int], Sums]:
-        """What records add up to, by series and hour."""
-        found: dict[tuple[int, int], Sums] = {}
+    def _by_hour(self, records: Words) -> tuple[dict[Which, Sums], dict[tuple[int, int], Reals]]:
+        """What records add up to, by series and hour and, where they are in groups, by these."""
+        found: dict[Which, Sums] = {}
+        cells: dict[tuple[int, int], Reals] = {}
         hours = records[:, TIME_MS] // HOUR_MS
         pairs = np.unique(np.stack((records[:, SERIES_AND_ROW] >> 32, hours), axis=1), axis=0)
         for series, hour in pairs.tolist():
-            sums, first_ms = no_sums(), hour * HOUR_MS
-            threshold = self._threshold(series)
-            add(sums, records, series, first_ms, first_ms + HOUR_MS, threshold=threshold)
-            found[series, hour] = sums
-        return found
+            threshold, between = self._threshold(series), (hour * HOUR_MS, (hour + 1) * HOUR_MS)
+            sums = found[Which(series, hour)] = no_sums()
+            add(sums, records, series, *between, threshold=threshold)
+            groups = list(_groups(records, series))
+            if groups:
+                cells[series, hour] = no_cells(GROUPINGS)
+                add_cells(cells[series, hour], records, series, *between, threshold)
+            for group in groups:
+                more = no_sums()
+                add(more, records, series, *between, *group, threshold)
+                if more.totals[RECORDS]:
+                    found[Which(series, hour, *group)] = more
+        return found, cells
 
     # ---- files ----------------------------------------------------------------------------------
 
@@ -305,6 +361,19 @@ class Ledger:
 
 
 _NEVER: Final = Forgotten(-1, -1)
+
+
+def _groups(records: Words, series: int) -> Iterator[tuple[int, int]]:
+    """Mask and value of every group that a record of a series is in, and of those in none.
+
+    Of slicings that tell none of them apart there is nothing.
+    """
+    marks = records[records[:, SERIES_AND_ROW] >> 32 == series, MARKS]
+    for grouping in range(GROUPINGS):
+        mask, _ = grouped(grouping, 0)
+        there = np.unique(marks & mask).tolist()
+        if there != [0]:
+            yield from ((mask, value) for value in there)
 
 
 def of_ring(taken: Words) -> Words:

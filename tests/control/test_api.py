@@ -285,7 +285,7 @@ PRODUCT = (
     *audit_operations.operations(ROOM),
     *config_operations.operations(ROOM, nothing, nothing, nothing),
     *key_operations.operations(ROOM, nothing),
-    *drift_operations.operations(ROOM, ROOM, ROOM),
+    *drift_operations.operations(ROOM, ROOM, ROOM, ROOM),
     *release_operations.operations(ROOM, ROOM, ROOM, ROOM),
     *alert_operations.operations(ROOM, ROOM, ROOM),
 )

@@ -22,6 +22,7 @@ from gateway.control import (
     audit_operations,
     config_operations,
     drift_operations,
+    fairness_operations,
     key_operations,
     outcome_operations,
     release_operations,
@@ -108,10 +109,13 @@ class Server:
             *audit_operations.operations(Audit(self.store)),
             *config_operations.operations(in_force, self.follow, lambda: Plan(0), dict),
             *key_operations.operations(self.keys, self.refresh),
-            *drift_operations.operations(self.drift, self.counting, lambda model, version: None),
+            *drift_operations.operations(
+                self.drift, self.counting, lambda model, version: None, lambda model, asked: asked
+            ),
             *release_operations.operations(releases, contracts, lambda: Plan(0), self.follow),
             *alert_operations.operations(*self.alarms()),
             *outcome_operations.operations(self.outcomes, lambda model, version: None),
+            *fairness_operations.operations(self.outcomes),
         )
         credentials = Credentials(self.ring, self.certificates)
         known = Known(asks, credentials, SECRET, self.used.append, self.refused.append)

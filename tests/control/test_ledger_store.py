@@ -9,7 +9,9 @@ import pytest
 
 from gateway.control.ledger_store import FILE, KEPT_HOURS, LedgerStore
 from gateway.errors import StoreFailed
-from gateway.outcomes.ledger import Forgotten
+from gateway.outcomes.ledger import Forgotten, Which
+from kernels.groups import no_cells
+from kernels.marks import GROUPINGS, grouped
 from kernels.performance import RECORDS, Sums, no_sums
 
 HOUR = 500_000
@@ -45,8 +47,8 @@ def test_a_version_keeps_its_number_and_other_scores_are_another_series(store, t
 
 
 def test_sums_of_what_was_forgotten_add_up_by_hour(store, tmp_path):
-    store.forget("s", Forgotten(0, 99), 5, {(1, HOUR): of(3), (2, HOUR): of(2)})
-    store.forget("s", Forgotten(1, 150), 4, {(1, HOUR): of(1), (1, HOUR + 1): of(3)})
+    store.forget("s", Forgotten(0, 99), 5, {Which(1, HOUR): of(3), Which(2, HOUR): of(2)}, {})
+    store.forget("s", Forgotten(1, 150), 4, {Which(1, HOUR): of(1), Which(1, HOUR + 1): of(3)}, {})
     store.close()
     again = LedgerStore(tmp_path)
     assert (total(again), total(again, first_hour=HOUR + 1), total(again, series=2)) == (7, 3, 2)
@@ -57,9 +59,28 @@ def test_sums_of_what_was_forgotten_add_up_by_hour(store, tmp_path):
     again.close()
 
 
+def test_what_is_kept_of_groups_adds_up_and_gets_old_like_the_whole(store):
+    group = grouped(1, 3)
+    last = HOUR + KEPT_HOURS + 9
+    for hour in (HOUR, HOUR, HOUR + 1, last):
+        cells = no_cells(GROUPINGS)
+        cells[1, 2, 3, 31] = np.arange(cells.shape[-1]) + 1.5
+        sums = {Which(1, hour): of(5), Which(1, hour, *group): of(2)}
+        store.forget("s", Forgotten(hour, hour), 5, sums, {(1, hour): cells})
+    for first_hour, times in ((0, 4), (1, 1), (last + 1, 0)):
+        found = sum(one.totals[RECORDS] for one in store.sums(1, first_hour, *group))
+        assert found == 2 * times
+        assert total(store, first_hour=first_hour) == 5 * times
+        cells = sum(store.cells(1, first_hour), no_cells(GROUPINGS))
+        assert cells[1, 2, 3, 31].tolist() == ((np.arange(10) + 1.5) * times).tolist()
+        assert np.flatnonzero(cells.any(axis=-1)).size == min(times, 1)
+    assert list(store.sums(1, 0, *grouped(1, 4))) == []
+    assert list(store.cells(2, 0)) == []
+
+
 def test_hours_that_no_window_reaches_are_added_up(store):
     for hour in range(HOUR, HOUR + KEPT_HOURS + 10):
-        store.forget("s", Forgotten(hour, hour), 1, {(1, hour): of(1)})
+        store.forget("s", Forgotten(hour, hour), 1, {Which(1, hour): of(1)}, {})
     assert total(store) == KEPT_HOURS + 10
     assert total(store, first_hour=1) == KEPT_HOURS + 1
 

@@ -12,7 +12,7 @@ import pytest
 
 from gateway.config import Config, parse
 from gateway.control.outcomes import FOLDER, Outcomes
-from gateway.errors import NotFound
+from gateway.errors import InvalidParameter, NotFound
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.monitor.ledger import LedgerWriter
@@ -22,6 +22,7 @@ from gateway.outcomes.arrivals import Arrival
 from gateway.outcomes.joins import Joined
 from gateway.profiles.values import Calibration
 from gateway.tensors import Signature, TensorSpec
+from kernels.marks import grouped
 from tests.outcomes.records import NOON_MS
 
 pytestmark = pytest.mark.anyio
@@ -52,7 +53,9 @@ class World:
     def new_control(self) -> Outcomes:
         return Outcomes(self.arena, self.home, lambda: self.config, stream, lambda: self.now)
 
-    def answer(self, sequence: int, scores: list[float], slot: int = 0, epoch: int = 1) -> str:
+    def answer(
+        self, sequence: int, scores: list[float], slot: int = 0, epoch: int = 1, marks: int = 0
+    ) -> str:
         """A worker answers a request and writes that down; its id."""
         writer = self.writers.get((slot, epoch))
         if writer is None:
@@ -64,7 +67,8 @@ class World:
             )
             self.writers[slot, epoch] = writer
         pairs = np.array([[1 - score, score] for score in scores])
-        writer.record([pairs], [sequence], [len(scores)])
+        told = np.full(len(scores), marks, np.int64)
+        writer.record([pairs], [sequence], [len(scores)], told)
         return f"{stream(slot, epoch)}-{sequence:x}"
 
     async def records(self) -> int:
@@ -262,3 +266,72 @@ async def test_of_a_version_without_a_ledger_nothing_is_known(world):
     world.answer(1, [0.9])
     with pytest.raises(NotFound, match="version 2"):
         await world.outcomes.performance("m", 2, None)
+
+
+SLICED = (
+    "ledger: {enabled: true}\nmodels: {m: {slices: {tier: {parameter: tier, groups: [gold, lead]},"
+    " age: {feature: age, edges: [18]}}}}"
+)
+GOLD, LEAD = grouped(0, 1)[1], grouped(0, 2)[1]
+
+
+async def test_a_slice_is_of_the_rows_that_are_in_it(world):
+    world.config = parse(SLICED)
+    gold = world.answer(1, [0.9, 0.8], marks=GOLD)
+    lead = world.answer(2, [0.2], marks=LEAD)
+    world.answer(3, [0.6])
+    await world.outcomes.receive(given((gold, 0, 1.0), (gold, 1, 0.0), (lead, 0, 0.0)), None)
+
+    async def found(asked):
+        told = (await world.outcomes.performance("m", 1, None, asked=asked)).found
+        return told.records, told.labelled, told.figures["accuracy"]
+
+    assert await found(None) == (4, 3, pytest.approx(2 / 3))
+    assert await found("tier:gold") == (2, 2, 0.5)
+    assert await found("tier:lead") == (1, 1, 1.0)
+    assert await found("tier:other") == (1, 0, None)
+    assert await found("age:other") == (4, 3, pytest.approx(2 / 3))
+    (fair,) = (await world.outcomes.by_group("m", 1, None, lambda one: one.fairness("tier", 1)))[1]
+    assert [(one.name, one.n, one.labelled) for one in fair.groups] == [
+        ("gold", 2, 2),
+        ("lead", 1, 1),
+        ("other", 1, 0),
+    ]
+    assert fair.disparities["demographic_parity_difference"].value == 1.0
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "fault"),
+    [
+        ("tier", InvalidParameter, "SLICING:GROUP"),
+        ("tier:tin", NotFound, "gold, lead, other"),
+        ("hat:big", NotFound, "tier, age"),
+        (":", NotFound, "tier, age"),
+    ],
+)
+async def test_a_slice_that_is_none_is_refused_by_name(world, asked, error, fault):
+    world.config = parse(SLICED)
+    world.answer(1, [0.9])
+    with pytest.raises(error, match=fault):
+        await world.outcomes.performance("m", 1, None, asked=asked)
+
+
+async def test_where_slices_are_changed_groups_are_counted_anew_and_the_whole_goes_on(world):
+    world.config = parse(SLICED)
+    world.answer(1, [0.9], marks=LEAD)
+    world.config = parse(SLICED.replace("gold, lead", "lead, gold"))
+    world.writers.clear()
+    world.answer(2, [0.9, 0.9], marks=GOLD)  # the first group, which is lead now
+    assert (await world.outcomes.performance("m", 1, None)).found.records == 3
+    assert (await world.outcomes.performance("m", 1, None, asked="tier:lead")).found.records == 2
+    assert (await world.outcomes.performance("m", 1, None, asked="tier:gold")).found.records == 0
+
+
+async def test_of_a_model_without_slices_no_group_is_known(world):
+    world.answer(1, [0.9])
+    found, worst = await world.outcomes.by_group(
+        "m", 1, None, lambda one: one.worst("error_rate", 1)
+    )
+    assert (worst.looked_at, found.fairness(None, 1)) == (0, [])
+    with pytest.raises(NotFound, match="none"):
+        await world.outcomes.performance("m", 1, None, asked="tier:gold")

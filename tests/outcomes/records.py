@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gateway.outcomes.ledger import Forgotten
+from gateway.outcomes.ledger import Cells, Forgotten, Which
 from kernels.ledger import (
     MARKS,
     OUTCOME,
@@ -19,7 +19,7 @@ from kernels.ledger import (
     TIME_MS,
     TOP_AND_CORRECTIONS,
 )
-from kernels.performance import BINARY, Sums, merge, no_sums
+from kernels.performance import BINARY, Reals, Sums, merge, no_sums
 
 NOON_MS = 1_800_000_000_000
 STREAM = "host-3-0-1"
@@ -52,19 +52,31 @@ class Memory:
 
     def __init__(self) -> None:
         self.streams: dict[str, Forgotten] = {}
-        self.hours: dict[tuple[int, int], Sums] = {}
+        self.hours: dict[Which, Sums] = {}
+        self.by_group: dict[tuple[int, int], Reals] = {}
         self.records = 0
 
     def forgotten(self) -> Mapping[str, Forgotten]:
         return dict(self.streams)
 
     def forget(
-        self, stream: str, upto: Forgotten, records: int, sums: Mapping[tuple[int, int], Sums]
+        self, stream: str, upto: Forgotten, records: int, sums: Mapping[Which, Sums], cells: Cells
     ) -> None:
         self.streams[stream] = upto
         self.records += records
         for key, more in sums.items():
             merge(self.hours.setdefault(key, no_sums()), more)
+        for place, added in cells.items():
+            self.by_group[place] = self.by_group.get(place, 0) + added
 
-    def sums(self, series: int, first_hour: int) -> list[Sums]:
-        return [s for (one, hour), s in self.hours.items() if one == series and hour >= first_hour]
+    def sums(self, series: int, first_hour: int, mask: int = 0, marks: int = 0) -> list[Sums]:
+        return [
+            sums
+            for key, sums in self.hours.items()
+            if key == (series, key.hour, mask, marks) and key.hour >= first_hour
+        ]
+
+    def cells(self, series: int, first_hour: int) -> list[Reals]:
+        return [
+            c for (one, hour), c in self.by_group.items() if one == series and hour >= first_hour
+        ]

@@ -7,6 +7,7 @@ import pytest
 
 from gateway.outcomes.ledger import HOUR_MS, SEAL_AFTER_MS, Ledger
 from gateway.outcomes.segment import RECORD_BYTES
+from kernels.marks import grouped
 from kernels.performance import FN, RECORDS, TP
 from tests.outcomes.records import NOON_MS, STREAM, Memory, records
 
@@ -130,3 +131,28 @@ def test_records_of_other_series_and_times_do_not_count(ledger):
     ledger.append(STREAM, records(range(3), series=[1, 2, 1], at_ms=[NOON_MS, NOON_MS, 5]))
     assert total(ledger) == 2
     assert total(ledger, NOON_MS, NOON_MS + 1) == 1
+
+
+def test_what_was_forgotten_of_a_group_still_counts(ledger, memory, tmp_path):
+    """A whole ledger and one that forgot most of it say the same, of groups and pairs of them."""
+    rng = np.random.default_rng(7)
+    marks = rng.integers(0, 3, 60) * grouped(0, 1)[1] | rng.integers(0, 4, 60) * grouped(2, 1)[1]
+    some = records(
+        range(60),
+        scores=rng.random(60),
+        outcomes=rng.choice([0.0, 1.0, np.nan], 60),
+        marks=marks,
+        at_ms=NOON_MS + np.arange(60) * 600_000,
+    )
+    whole = Ledger(tmp_path / "whole", Memory(), 100)
+    whole.append(STREAM, some)
+    ledger.append(STREAM, some)
+    ledger.tidy(RECORD_BYTES * 2 * ROOM, 0, [STREAM], NOON_MS)
+    assert memory.records > 30
+    between = (0, NOON_MS * 2)
+    assert ledger.cells(1, 3, *between) == pytest.approx(whole.cells(1, 3, *between))
+    for group in (grouped(0, 2), grouped(0, 0), grouped(2, 3), grouped(2, 0)):
+        found, wanted = ledger.sums(1, *between, *group), whole.sums(1, *between, *group)
+        assert found.totals == pytest.approx(wanted.totals)
+        assert found.bins == pytest.approx(wanted.bins)
+        assert 0 < found.totals[RECORDS] == (marks & group[0] == group[1]).sum()

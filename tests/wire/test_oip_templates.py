@@ -37,7 +37,7 @@ def described(read: InferRequest) -> object:
         for array in read.inputs
     ]
     scalars = (read.id, read.rows, read.choice.wanted, read.priority, read.timeout_us)
-    return scalars, arrays
+    return scalars, dict(read.parameters), arrays
 
 
 def warmed(*bodies: bytes) -> Codec:
@@ -57,7 +57,9 @@ SPACED = b"""{ "id" : "a", "inputs": [ {"name": "X", "shape": [1, 3], "datatype"
 KNOWN = [
     pytest.param(request(), id="plain"),
     pytest.param(request(outputs=[{"name": "label"}, {"name": "Y"}]), id="outputs"),
-    pytest.param(request(parameters={"priority": 2, "timeout": 9}), id="parameters"),
+    pytest.param(
+        request(parameters={"priority": 2, "timeout": 9, "tier": "gold"}), id="parameters"
+    ),
     pytest.param(orjson.dumps({"id": "one", "inputs": [tensor()]}), id="id-first"),
     pytest.param(SPACED.replace(b'"id" :', b'"id":'), id="spaces"),
     pytest.param(request(tensor(data=..., name="X") | {"data": [1, 2, 3]}), id="data-last"),

@@ -12,7 +12,7 @@ from gateway.errors import InvalidBinary, InvalidRequest
 from gateway.tensors import Array, Signature
 from gateway.wire.oip import binary, elements
 from gateway.wire.oip.choice import Choice, Choices
-from gateway.wire.oip.fields import quoted
+from gateway.wire.oip.fields import NO_PARAMETERS, Parameters, quoted
 from gateway.wire.oip.head import Head, HeadReader, Part
 from gateway.wire.oip.render import Rendered, Renderer
 from gateway.wire.oip.spans import cut_out
@@ -35,6 +35,7 @@ class InferRequest:
         choice: the outputs asked for.
         priority: 0 for the default level, 1 is the highest.
         timeout_us: how long it may wait; 0 is no limit.
+        parameters: all that it has of them, by name: texts, numbers and booleans.
         warning: what its answer says of its values, besides the outputs; empty: nothing.
         policy: what it says to follow whatever the outputs say; empty: nothing.
     """
@@ -45,6 +46,7 @@ class InferRequest:
     choice: Choice
     priority: int
     timeout_us: int
+    parameters: Parameters
     warning: str = ""
     policy: str = ""
 
@@ -185,7 +187,8 @@ class Codec:
 
     def _decode_raw(self, body: bytes) -> InferRequest:
         array = binary.raw_request(body, self._name, self._signature)
-        return InferRequest(None, (array,), 1, self._choices.everything(binary=True), 0, 0)
+        everything = self._choices.everything(binary=True)
+        return InferRequest(None, (array,), 1, everything, 0, 0, NO_PARAMETERS)
 
     def _filled(self, head: Head, identifier: str | None, body: bytes, at: int) -> InferRequest:
         parts = head.parts
@@ -213,8 +216,8 @@ class Codec:
 
 
 def _request(head: Head, identifier: str | None, inputs: tuple[Array, ...]) -> InferRequest:
-    _, _, rows, choice, priority, timeout_us = head  # sooner than four look-ups by name
-    return InferRequest(identifier, inputs, rows, choice, priority, timeout_us)
+    _, _, rows, choice, priority, timeout_us, parameters = head  # sooner than look-ups by name
+    return InferRequest(identifier, inputs, rows, choice, priority, timeout_us, parameters)
 
 
 def _from_json(part: Part) -> Array:

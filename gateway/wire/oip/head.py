@@ -66,6 +66,7 @@ class Head(NamedTuple):
         choice: what to answer with.
         priority: 0 for the default level, 1 is the highest.
         timeout_us: how long the request may wait; 0 is no limit.
+        parameters: all that the request has of them.
     """
 
     id: str | None
@@ -74,6 +75,7 @@ class Head(NamedTuple):
     choice: Choice
     priority: int
     timeout_us: int
+    parameters: Parameters
 
 
 class HeadReader:
@@ -117,6 +119,7 @@ class HeadReader:
             self._choices.read(request.get("outputs"), binary),
             priority,
             timeout_us,
+            parameters,
         )
 
     def _parts(self, inputs: list[Any]) -> tuple[Part, ...]:
