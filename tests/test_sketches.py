@@ -35,6 +35,9 @@ class Endpoint:
         self.takers = takers
         self.watched.set()
 
+    def keep(self, capture, subject=None) -> None:
+        assert capture is None
+
     def agree(self, door) -> None:
         assert door is None
 

@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, field_validator
 
+from gateway.config.capture import ModelCapture
 from gateway.config.words import Name, Positive, Section
 
 OBSERVE: Final = "observe"
@@ -127,6 +128,7 @@ class ModelConfig(ModelSettings):
         None, description="whether its answers are written down; none: ledger.enabled"
     )
     scores: Scores = Scores()
+    capture: ModelCapture = ModelCapture()
 
     @field_validator("feature_names")
     @classmethod
@@ -142,6 +144,6 @@ class ModelConfig(ModelSettings):
 
 NO_SETTINGS = {
     *("path", "version", "profile", "feature_names", "categories", "contract"),
-    *("ledger", "scores"),
+    *("ledger", "scores", "capture"),
 }
 """Of a `ModelConfig`: what changes nothing in how the model runs."""

@@ -12,7 +12,7 @@ from gateway.errors import InvalidBinary, InvalidRequest
 from gateway.tensors import Array, Signature
 from gateway.wire.oip import binary, elements
 from gateway.wire.oip.choice import Choice, Choices
-from gateway.wire.oip.fields import quoted
+from gateway.wire.oip.fields import NO_PARAMETERS, Parameters, quoted
 from gateway.wire.oip.head import Head, HeadReader, Part
 from gateway.wire.oip.render import Rendered, Renderer
 from gateway.wire.oip.spans import cut_out
@@ -35,6 +35,7 @@ class InferRequest:
         choice: the outputs asked for.
         priority: 0 for the default level, 1 is the highest.
         timeout_us: how long it may wait; 0 is no limit.
+        parameters: of the request, all that it gave.
         warning: what its answer says of its values, besides the outputs; empty: nothing.
     """
 
@@ -44,6 +45,7 @@ class InferRequest:
     choice: Choice
     priority: int
     timeout_us: int
+    parameters: Parameters
     warning: str = ""
 
     @property
@@ -180,7 +182,8 @@ class Codec:
 
     def _decode_raw(self, body: bytes) -> InferRequest:
         array = binary.raw_request(body, self._name, self._signature)
-        return InferRequest(None, (array,), 1, self._choices.everything(binary=True), 0, 0)
+        choice = self._choices.everything(binary=True)
+        return InferRequest(None, (array,), 1, choice, 0, 0, NO_PARAMETERS)
 
     def _filled(self, head: Head, identifier: str | None, body: bytes, at: int) -> InferRequest:
         parts = head.parts
@@ -208,8 +211,9 @@ class Codec:
 
 
 def _request(head: Head, identifier: str | None, inputs: tuple[Array, ...]) -> InferRequest:
-    _, _, rows, choice, priority, timeout_us = head  # sooner than four look-ups by name
-    return InferRequest(identifier, inputs, rows, choice, priority, timeout_us)
+    # Sooner than five look-ups by name.
+    _, _, rows, choice, priority, timeout_us, parameters = head
+    return InferRequest(identifier, inputs, rows, choice, priority, timeout_us, parameters)
 
 
 def _from_json(part: Part) -> Array:

@@ -21,6 +21,7 @@ from gateway.errors import (
 from gateway.tensors import DTYPES, Signature, TensorSpec
 from gateway.wire.oip.choice import NO_JSON, Choice, Choices
 from gateway.wire.oip.fields import (
+    NO_PARAMETERS,
     Parameters,
     as_array,
     as_object,
@@ -66,6 +67,7 @@ class Head(NamedTuple):
         choice: what to answer with.
         priority: 0 for the default level, 1 is the highest.
         timeout_us: how long the request may wait; 0 is no limit.
+        parameters: of the request, all that it gave.
     """
 
     id: str | None
@@ -74,6 +76,7 @@ class Head(NamedTuple):
     choice: Choice
     priority: int
     timeout_us: int
+    parameters: Parameters = NO_PARAMETERS
 
 
 class HeadReader:
@@ -117,6 +120,7 @@ class HeadReader:
             self._choices.read(request.get("outputs"), binary),
             priority,
             timeout_us,
+            parameters,
         )
 
     def _parts(self, inputs: list[Any]) -> tuple[Part, ...]:
