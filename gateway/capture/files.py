@@ -17,7 +17,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import quote, unquote
@@ -156,23 +156,29 @@ def read(path: Path, columns: list[str] | None = None) -> pyarrow.Table:
 def files_in(folder: Path, model: str | None = None) -> list[File]:
     """What there is, oldest first; of one model, or of all. What is none of ours is left alone."""
     start = folder if model is None else folder_of(folder, model)
-    found = [file for path in _walk(start) if (file := _file(path)) is not None]
+    found = [file for path in _walk(start) if (file := file_of(path)) is not None]
     return sorted(found, key=lambda one: (one.last_ms, one.path))
 
 
-def tidy(folder: Path, max_bytes: int, oldest_ms: int) -> list[File]:
+def tidy(folder: Path, there: Sequence[File], max_bytes: int, oldest_ms: int) -> list[File]:
     """Removes what is too old or too much, the oldest first; what is left.
+
+    Args:
+        folder: of all captured rows.
+        there: as `files_in` has them.
+        max_bytes: of all files.
+        oldest_ms: what ends before is removed.
 
     Raises:
         StoreFailed: a file cannot be removed.
     """
-    found = files_in(folder)
-    nbytes = sum(one.nbytes for one in found)
-    while found and (nbytes > max_bytes or found[0].last_ms < oldest_ms):
-        gone = found.pop(0)
-        nbytes -= gone.nbytes
-        remove(folder, gone.path)
-    return found
+    nbytes = sum(one.nbytes for one in there)
+    for place, one in enumerate(there):
+        if nbytes <= max_bytes and one.last_ms >= oldest_ms:
+            return list(there[place:])
+        remove(folder, one.path)
+        nbytes -= one.nbytes
+    return []
 
 
 def remove(folder: Path, path: Path) -> None:
@@ -204,15 +210,8 @@ def clear_up(folder: Path) -> None:
         remove(folder, path)
 
 
-def _walk(start: Path, suffix: str = ".parquet") -> Iterator[Path]:
-    for place, folders, names in os.walk(start):
-        folders.sort()
-        for name in names:
-            if name.endswith(suffix):
-                yield Path(place, name)
-
-
-def _file(path: Path) -> File | None:
+def file_of(path: Path) -> File | None:
+    """What its name tells of a file; None of one that is none of ours, or gone."""
     name = _NAME.fullmatch(path.name)
     parts = path.parts[-5:-1]
     if name is None or len(parts) < 4 or not parts[0].startswith("model="):
@@ -227,6 +226,14 @@ def _file(path: Path) -> File | None:
     model = unquote(parts[0].removeprefix("model="))
     numbers = (int(name[1]), int(name[2]), int(name[3]))
     return File(path, model, int(version[1]), *numbers, nbytes)
+
+
+def _walk(start: Path, suffix: str = ".parquet") -> Iterator[Path]:
+    for place, folders, names in os.walk(start):
+        folders.sort()
+        for name in names:
+            if name.endswith(suffix):
+                yield Path(place, name)
 
 
 def _private(path: str, flags: int) -> int:

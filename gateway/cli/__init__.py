@@ -81,11 +81,13 @@ def _commands() -> Sequence[Command]:
         alerts,
         audit,
         backup,
+        capture,
         config,
         contract,
         demo,
         doctor,
         drift,
+        export,
         infer,
         keys,
         models,
@@ -99,7 +101,7 @@ def _commands() -> Sequence[Command]:
 
     return (
         *(serve, demo, register, models, profile, contract, drift, alerts, releases),
-        *(outcomes, performance, infer),
+        *(outcomes, performance, capture, export, infer),
         *(keys, config, audit, backup, doctor),
     )
 

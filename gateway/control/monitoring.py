@@ -24,6 +24,7 @@ from gateway.control import (
 from gateway.control.alert_store import AlertStore
 from gateway.control.alerting import Alerting
 from gateway.control.blocks import Blocks
+from gateway.control.capture import Capture
 from gateway.control.contracts import Contracts
 from gateway.control.deliveries import Deliveries
 from gateway.control.desired import Candidate
@@ -55,6 +56,7 @@ class Monitoring:
         alerting: alarms.
         deliveries: who is told of them.
         contracts: what inputs may hold, and what they broke.
+        capture: inputs and outputs that are kept.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Monitoring:
         plan: Callable[[], Plan],
         troubles: Troubles,
         outcomes: Outcomes,
+        capture: Capture,
     ) -> None:
         """Makes the rooms.
 
@@ -83,11 +86,13 @@ class Monitoring:
             plan: the newest.
             troubles: told of what goes wrong again and again.
             outcomes: the ledger, and what comes of it.
+            capture: inputs and outputs that are kept.
         """
         self._arena = arena
         self._blocks = blocks
         self._plan = plan
         self._outcomes = outcomes
+        self.capture = capture
         self._releases = releases
         self._counting = ThreadPoolExecutor(1, "counting")
         self._panes = PaneStore(home)
@@ -112,8 +117,9 @@ class Monitoring:
         """It is known what should run: alarms may be evaluated."""
 
     def take(self, candidate: Candidate) -> tuple[Taken, ...]:
-        """What a version's values go into, and where its answers are written down."""
-        return (*self._counted(candidate), *self._outcomes.take(candidate))
+        """What a version's values go into, and where its answers are written down or kept."""
+        kept = self.capture.take(candidate.name, candidate.version, candidate.capture)
+        return (*self._counted(candidate), *self._outcomes.take(candidate), *kept)
 
     def _counted(self, candidate: Candidate) -> tuple[Watched | Kept, ...]:
         if candidate.wish is not None:
@@ -134,6 +140,7 @@ class Monitoring:
             ("first rows", self._freezing.look),
             ("alarms", self._alert),
             ("the ledger", self._outcomes.look),
+            ("captured rows", self.capture.look),
         )
 
     def operations(self, follow: release_operations.Follow) -> tuple[Operation, ...]:
@@ -148,6 +155,10 @@ class Monitoring:
             *alert_operations.operations(self.alerting, self._alarms, self.deliveries),
             *outcome_operations.operations(self._outcomes),
         )
+
+    def collecting(self) -> list[tuple[str, int]]:
+        """Versions whose first rows are being kept for a reference."""
+        return list(self._freezing.progress())
 
     def references(self) -> dict[tuple[str, int], dict[str, Any]]:
         """What each version's traffic is held against, or how far it is from that."""
@@ -187,6 +198,8 @@ class Monitoring:
         if self.settled:
             held = self._plan().held
             await self.alerting.look({(one.name, one.version) for one in held})
+            firing = {(model, int(version)) for (_, _, model, version), _ in self.alerting.firing()}
+            self.capture.alarm(firing)
 
     def _breaches(self, model: str, version: int) -> dict[str, Any] | None:
         found = self.contracts.of_version(self._plan(), model, version)

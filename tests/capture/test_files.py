@@ -120,9 +120,9 @@ def test_any_model_has_a_folder_of_its_own(tmp_path, model):
 def test_the_oldest_go_first_and_take_their_empty_folders_along(tmp_path):
     day = 24 * files.HOUR_MS
     paths = [write(tmp_path, frame([n], [0.5], NOON_MS + n * day)) for n in range(4)]
-    assert len(files.tidy(tmp_path, 1 << 30, NOON_MS + day)) == 3
+    assert len(files.tidy(tmp_path, files.files_in(tmp_path), 1 << 30, NOON_MS + day)) == 3
     assert not paths[0].parents[1].exists()
-    left = files.tidy(tmp_path, 2 * paths[3].stat().st_size, 0)
+    left = files.tidy(tmp_path, files.files_in(tmp_path), 2 * paths[3].stat().st_size, 0)
     assert [one.path for one in left] == paths[2:]
 
 

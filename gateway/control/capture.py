@@ -1,0 +1,375 @@
+"""Captured rows of one server: takes what workers keep, and writes it to files.
+
+Knows the arena, what is captured of each version, and the one thread that files belong to. Knows
+nothing of how rows are chosen, or of HTTP.
+
+Rows wait in memory until they are a file's worth or a minute old, and are written whole. While the
+disk takes nothing they go on waiting, up to a bound; beyond it they stay in the ring, which fills,
+and workers drop and count what comes after.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeVar
+
+import orjson
+
+from gateway.capture import erasure, files, ring
+from gateway.capture.erasure import Erased, Wanted
+from gateway.capture.files import FOLDER, HOUR_MS, File
+from gateway.capture.frames import Frame, decode
+from gateway.capture.ring import Ring
+from gateway.capture.schema import Schema
+from gateway.capture.table import Hashed, fits, table
+from gateway.config import Config
+from gateway.control.blocks import Blocks
+from gateway.control.capture_wishes import CaptureWish
+from gateway.errors import GatewayError, StoreFailed
+from gateway.monitor import layout
+from gateway.monitor.arena import Arena
+from gateway.monitor.directory import Block, Words
+from gateway.plan import Captured
+
+log = logging.getLogger("penstock.control")
+
+# Of what waits for a disk that takes nothing, in files' worth.
+MAX_WAITING_FILES: Final = 2
+# Files that somebody else removes are missed by then.
+LOOK_THROUGH_S: Final = 600.0
+T = TypeVar("T")
+Version = tuple[str, int]
+
+
+class Facts(NamedTuple):
+    """What became of the rows of a version.
+
+    Attributes:
+        model, version: whose.
+        captured: rows that workers kept since the server was started.
+        waiting: of them, those that are in no file yet.
+        dropped: rows that were to be kept and are not, by why: `ring` had no room; `error`, the log
+            says which; `lost` with a control process that was killed.
+        rows, nbytes: of the files that there are.
+        oldest_ms: when the first row in them was answered; None: there is none.
+    """
+
+    model: str
+    version: int
+    captured: int
+    waiting: int
+    dropped: dict[str, int]
+    rows: int
+    nbytes: int
+    oldest_ms: int | None
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Rows of one ring on their way to a file.
+
+    Attributes:
+        since: when the first was taken, by the clock.
+        frames: each with the slot of the worker that wrote it.
+        nbytes: of them.
+    """
+
+    since: float
+    frames: list[tuple[int, bytes]] = field(default_factory=list)
+    nbytes: int = 0
+
+
+class Capture:
+    """Lives on control's event loop; all that touches files happens on its thread."""
+
+    def __init__(
+        self,
+        arena: Arena,
+        blocks: Blocks,
+        home: Path,
+        config: Callable[[], Config],
+        stream: Callable[[int, int], str],
+        hashed: Hashed,
+        monotonic: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        """Takes its collaborators.
+
+        Args:
+            arena: shared memory.
+            blocks: of it.
+            home: the home.
+            config: what is in force.
+            stream: what the ids of a worker's requests begin with, by slot and epoch.
+            hashed: the keyed hash of a value.
+            monotonic: seconds of a clock that nobody sets.
+            wall: seconds since 1970.
+        """
+        self._arena = arena
+        self._blocks = blocks
+        self._folder = home / FOLDER
+        self._config = config
+        self._stream = stream
+        self._hashed = hashed
+        self._monotonic = monotonic
+        self._wall = wall
+        self._thread = ThreadPoolExecutor(1, "capture")
+        self._wishes: dict[str, CaptureWish] = {}
+        """By the name of the ring; what was captured once goes on being known."""
+        self._waiting: dict[str, _Waiting] = {}
+        self._seen: set[str] = set()
+        self._there: list[File] | None = None
+        self._looked_at = 0.0
+        """When folders were last looked through; in between it is known what is written there."""
+
+    # ---- on the event loop ----------------------------------------------------------------------
+
+    def take(self, name: str, version: int, wish: CaptureWish | None) -> tuple[Captured, ...]:
+        """Where a version's rows are kept; nowhere where that is not wanted, or has no room."""
+        if wish is None:
+            return ()
+        key = layout.capture_key(name, version, wish.schema.digest)
+        try:
+            block = self._blocks.allocate_capture(key, wish.words)
+        except GatewayError as error:
+            log.error("model '%s' version %d is not captured: %s", name, version, error)
+            return ()
+        self._wishes[key] = wish
+        settings, rules = wish.settings, wish.settings.rules
+        by_rules = settings.mode == "rules"
+        return (
+            Captured(
+                block,
+                _plain(wish.schema),
+                settings.mode == "full",
+                settings.share,
+                rules.confidence_below if by_rules else None,
+                rules.score_between if by_rules else None,
+                rules.alarms and by_rules,
+                settings.subject or "",
+            ),
+        )
+
+    def alarm(self, firing: Collection[Version]) -> None:
+        """Tells workers of which versions an alarm fires."""
+        for block in self._arena.blocks(layout.CAPTURE):
+            name, version, _ = layout.capture_of(block.name)
+            self._arena.slots(block)[:, ring.ALARM] = (name, version) in firing
+
+    async def look(self) -> None:
+        """Takes what workers kept, and writes what is due. Call it about once a second."""
+        if self._wishes or self._there is not None or self._folder.is_dir():
+            await self._aside(self._look)
+
+    async def flush(self) -> None:
+        """Writes all that was kept until now.
+
+        Raises:
+            StoreFailed: the disk does not take it.
+        """
+        await self._aside(self._flush)
+
+    async def find(self, wanted: Wanted) -> Erased:
+        """The rows of requests or subjects that are in files. Call `flush` before.
+
+        Raises:
+            StoreFailed: a file cannot be read.
+        """
+        return await self._aside(erasure.find, self._folder, wanted)
+
+    async def erase(self, wanted: Wanted) -> Erased:
+        """Writes the files anew without the rows of requests or subjects.
+
+        Raises:
+            StoreFailed: a file cannot be read or written; the same again goes on.
+        """
+        return await self._aside(self._erase, wanted)
+
+    async def facts(self) -> list[Facts]:
+        """What became of each version's rows."""
+        return await self._aside(self.facts_now)
+
+    async def close(self) -> None:
+        """Writes what is left."""
+        try:
+            if self._wishes:
+                await self._aside(self._flush)
+        except StoreFailed as error:
+            log.error("captured rows are lost: %s", error)
+        self._thread.shutdown()
+
+    # ---- on the thread --------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        self._begin()
+        if self._monotonic() - self._looked_at > LOOK_THROUGH_S:
+            self._look_through()
+        settings = self._config().capture
+        self._drain()
+        try:
+            for key, waiting in list(self._waiting.items()):
+                old = self._monotonic() - waiting.since >= settings.file_s
+                if old or waiting.nbytes >= settings.file_bytes:
+                    self._write(key)
+        finally:
+            oldest_ms = int((self._wall() - settings.max_age_s) * 1000.0)
+            there = self._there or []
+            self._there = files.tidy(self._folder, there, settings.max_bytes, oldest_ms)
+
+    def _begin(self) -> None:
+        if self._there is None:
+            files.clear_up(self._folder)
+            self._look_through()
+
+    def _look_through(self) -> None:
+        self._there = files.files_in(self._folder)
+        self._looked_at = self._monotonic()
+
+    def _flush(self) -> None:
+        self._begin()
+        self._drain()
+        for key in list(self._waiting):
+            self._write(key)
+
+    def _erase(self, wanted: Wanted) -> Erased:
+        self._begin()
+        try:
+            return erasure.erase(self._folder, wanted)
+        finally:
+            self._look_through()
+
+    def _drain(self) -> None:
+        for block in list(self._arena.blocks(layout.CAPTURE)):
+            slots = self._arena.slots(block)
+            if block.name not in self._seen:
+                # What an earlier control had taken and not written went with it.
+                self._seen.add(block.name)
+                first = slots[0]
+                first[ring.ROWS_LOST] = first[ring.ROWS_TAKEN] - first[ring.ROWS_KEPT]
+            for slot in range(self._arena.workers):
+                if self._room() <= 0:
+                    return
+                self._drain_slot(block, slot, slots[0])
+
+    def _room(self) -> int:
+        """Bytes that may still be taken from rings."""
+        waiting = sum(one.nbytes for one in self._waiting.values())
+        return MAX_WAITING_FILES * self._config().capture.file_bytes - waiting
+
+    def _drain_slot(self, block: Block, slot: int, first: Words) -> None:
+        written = Ring(self._arena.array(block.offset, slot))
+        taken = written.read()
+        if not taken.frames:
+            written.done(taken)
+            return
+        first[ring.ROWS_TAKEN] += taken.rows
+        if block.name not in self._wishes:  # of a version that went with an earlier control
+            first[ring.ROWS_LOST] += taken.rows
+        else:
+            waiting = self._waiting.setdefault(block.name, _Waiting(self._monotonic()))
+            waiting.frames += [(slot, frame) for frame in taken.frames]
+            waiting.nbytes += sum(map(len, taken.frames))
+        written.done(taken)
+
+    def _write(self, key: str) -> None:
+        """Writes what waits of one ring: a file for each hour.
+
+        Raises:
+            StoreFailed: the disk does not take it; what is in no file still waits.
+        """
+        wish, waiting = self._wishes[key], self._waiting[key]
+        datatypes = [part.datatype for part in wish.schema.parts]
+        some = [(slot, raw, decode(raw, datatypes)) for slot, raw in waiting.frames]
+        unfit = sum(len(frame.rows) for _, _, frame in some if not fits(wish.schema, frame))
+        if unfit:
+            log.error("%s: %d rows are not as wide as declared, and lost", key, unfit)
+            self._account(key, ring.ROWS_LOST, unfit)
+        fitting = [one for one in some if fits(wish.schema, one[2])]
+        fitting.sort(key=lambda one: one[2].at_ms)
+        for _, hour in groupby(fitting, lambda one: one[2].at_ms // HOUR_MS):
+            done = list(hour)
+            self._write_file(wish, [(slot, frame) for slot, _, frame in done])
+            self._account(key, ring.ROWS_KEPT, sum(len(frame.rows) for _, _, frame in done))
+            gone = {id(raw) for _, raw, _ in done}
+            waiting.frames = [one for one in waiting.frames if id(one[1]) not in gone]
+            waiting.nbytes = sum(len(raw) for _, raw in waiting.frames)
+        del self._waiting[key]
+
+    def _write_file(self, wish: CaptureWish, some: Sequence[tuple[int, Frame]]) -> None:
+        schema, found = wish.schema, wish.reading
+        rows = [(self._stream(slot, frame.epoch), frame) for slot, frame in some]
+        made = table(
+            schema,
+            rows,
+            self._hashed,
+            None if found is None else found.index,
+            None if found is None else found.answers,
+        )
+        times = [frame.at_ms for _, frame in some]
+        path = files.write(self._folder, schema.model, schema.version, min(times), max(times), made)
+        file = files.file_of(path)
+        if file is not None:
+            self._there = [*(self._there or ()), file]
+
+    def _account(self, key: str, word: int, rows: int) -> None:
+        offset = self._arena.find(layout.CAPTURE, key)
+        if offset is not None:
+            self._arena.array(offset, 0)[word] += rows
+
+    # ---- what there is --------------------------------------------------------------------------
+
+    def facts_now(self) -> list[Facts]:
+        """As `facts`, on any thread but the loop's."""
+        counts: dict[Version, Counter[str]] = {}
+        for block in self._arena.blocks(layout.CAPTURE):
+            name, version, _ = layout.capture_of(block.name)
+            counts.setdefault((name, version), Counter()).update(self._counts(block))
+        there = files.files_in(self._folder) if self._there is None else self._there
+        versions = counts.keys() | {(one.model, one.version) for one in there}
+        return list(_facts(sorted(versions), counts, there))
+
+    def _counts(self, block: Block) -> Counter[str]:
+        slots = self._arena.slots(block)
+        first = slots[0]
+        captured = int(slots[:, ring.ROWS].sum())
+        lost = int(first[ring.ROWS_LOST])
+        return Counter(
+            captured=captured,
+            waiting=captured - lost - int(first[ring.ROWS_KEPT]),
+            ring=int(slots[:, ring.DROPPED].sum()),
+            error=int(slots[:, layout.SKETCH_SKIPPED].sum()),
+            lost=lost,
+        )
+
+    async def _aside(self, work: Callable[..., T], *arguments: Any) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, work, *arguments)
+
+
+def _facts(
+    versions: Sequence[Version], counts: dict[Version, Counter[str]], there: Sequence[File]
+) -> Iterator[Facts]:
+    for version in versions:
+        counted = counts.get(version, Counter())
+        own = [one for one in there if (one.model, one.version) == version]
+        yield Facts(
+            *version,
+            counted["captured"],
+            counted["waiting"],
+            {why: counted[why] for why in ("ring", "error", "lost")},
+            sum(one.rows for one in own),
+            sum(one.nbytes for one in own),
+            min((one.first_ms for one in own), default=None),
+        )
+
+
+def _plain(schema: Schema) -> dict[str, Any]:
+    found: dict[str, Any] = orjson.loads(schema.text)
+    return found
