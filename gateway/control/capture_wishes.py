@@ -21,6 +21,7 @@ from gateway.models.signature import signature
 from gateway.monitor.scores import Reading, reading
 from gateway.profiles.names import by_input, feature_names
 from gateway.profiles.plans import column_names
+from gateway.profiles.values import FEATURE, Profile
 
 log = logging.getLogger("penstock.control")
 
@@ -49,6 +50,7 @@ def capture_wish(
     declared: Mapping[str, Any],
     max_batch_size: int,
     config: Config,
+    profile: Profile | None = None,
 ) -> CaptureWish | None:
     """What the document wants of a version; None where that is nothing, or cannot be had."""
     settings = config.capture_of(name)
@@ -58,7 +60,8 @@ def capture_wish(
         check_installed()
         shapes = signature(onnx, declared, max_batch_size)
         given, _ = config.features_of(name)
-        names = by_input(feature_names(onnx.metadata), given, [spec.name for spec in shapes.inputs])
+        inputs = [spec.name for spec in shapes.inputs]
+        names = {**by_input(feature_names(onnx.metadata), given, inputs), **_names(profile)}
         scores = config.scores_of(name)
         schema = schema_of(
             name,
@@ -81,3 +84,12 @@ def capture_wish(
         found = None
         log.info("model '%s' is captured without scores: %s", name, error)
     return CaptureWish(schema, found, settings, words_for(config.capture.ring_bytes))
+
+
+def _names(profile: Profile | None) -> dict[str, list[str]]:
+    """What the reference calls the columns of each input whose values it holds."""
+    return {
+        frame.tensor: [column.name for column in frame.columns]
+        for frame in (() if profile is None else profile.frames)
+        if frame.role == FEATURE and frame.summary is None
+    }

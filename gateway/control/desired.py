@@ -306,7 +306,8 @@ class Sources:
             if reference is not None and self._released is not None:
                 reference, agreement = self._released(name, version, reference, config)
         most = settings["max_batch_size"]
-        capture = capture_wish(name, version, onnx, declared, most, config)
+        named = None if reference is None else reference.profile
+        capture = capture_wish(name, version, onnx, declared, most, config, named)
         return Candidate(
             name=name,
             version=version,
