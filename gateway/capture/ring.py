@@ -70,8 +70,8 @@ class Ring:
             self._bytes[place : place + 8] = _EMPTY
             place = 0
         self._bytes[place : place + size] = frame
-        words[ROWS] += rows
         words[WRITTEN] = written + skipped + size
+        words[ROWS] += rows
         return True
 
     def read(self) -> Taken:

@@ -6,6 +6,7 @@ Knows options and how to say what there was and what not. Knows nothing of files
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.cli.output import say, say_json
 from gateway.cli.serve import add_home
-from gateway.errors import InvalidParameter
+from gateway.errors import GatewayError, InvalidParameter
 
 if TYPE_CHECKING:
     from gateway.capture.export import Exported
@@ -26,8 +27,8 @@ def configure(subparsers: Any) -> None:
         help="write captured rows, with what came of them, to a file",
         description=(
             "Writes what was captured of a model, a line for each row: its address, prediction,"
-            " score and outcome, and a column for each feature. Needs no server, and minds none;"
-            " rows of the last minute may be in no file yet."
+            " score and outcome, and a column for each feature. Needs no server, and minds none:"
+            " one that runs is asked to write what it still holds."
         ),
     )
     parser.add_argument("model", metavar="MODEL")
@@ -63,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
     if args.window is not None:
         first_ms = int((time.time() - read_duration(args.window, "--window")) * 1000.0)
     home = args.home.resolve()
+    _flush(home)
     ledger = LedgerView(home / LEDGER)
     with Bar(args.out.name) as bar:
         found = export(
@@ -87,6 +89,20 @@ def run(args: argparse.Namespace) -> int:
     else:
         _tell(args.out, found)
     return 0
+
+
+def _flush(home: Path) -> None:
+    """Has a running server write what is in no file yet; one that does not is told of."""
+    from gateway.cli.running import admin, find
+
+    server = find(home)
+    if server is None:
+        return
+    try:
+        with admin(home, server) as control:
+            control.ask("POST", "/api/captures/flush")
+    except GatewayError as error:
+        sys.stderr.write(f"penstock: rows of the last minute may be missing: {error}\n")
 
 
 def _tell(out: Path, found: Exported) -> None:

@@ -25,7 +25,7 @@ import orjson
 from gateway.capture import erasure, files, ring
 from gateway.capture.erasure import Erased, Wanted
 from gateway.capture.files import FOLDER, HOUR_MS, File
-from gateway.capture.frames import Frame, decode
+from gateway.capture.frames import Frame, decode, rows_of
 from gateway.capture.ring import Ring
 from gateway.capture.schema import Schema
 from gateway.capture.table import Hashed, fits, table
@@ -84,6 +84,11 @@ class _Waiting:
     since: float
     frames: list[tuple[int, bytes]] = field(default_factory=list)
     nbytes: int = 0
+
+    def drop(self, gone: Collection[int]) -> None:
+        """Lets go of frames, by `id`."""
+        self.frames = [one for one in self.frames if id(one[1]) not in gone]
+        self.nbytes = sum(len(raw) for _, raw in self.frames)
 
 
 class Capture:
@@ -279,28 +284,40 @@ class Capture:
         written.done(taken)
 
     def _write(self, key: str) -> None:
-        """Writes what waits of one ring: a file for each hour.
+        """Writes what waits of one ring.
 
         Raises:
             StoreFailed: the disk does not take it; what is in no file still waits.
         """
-        wish, waiting = self._wishes[key], self._waiting[key]
+        waiting = self._waiting[key]
+        try:
+            self._write_hours(key, waiting)
+        except StoreFailed:
+            raise
+        except Exception:  # they would be in the way for ever
+            lost = sum(rows_of(raw) for _, raw in waiting.frames)
+            log.exception("%s: %d captured rows are lost", key, lost)
+            self._account(key, ring.ROWS_LOST, lost)
+        del self._waiting[key]
+
+    def _write_hours(self, key: str, waiting: _Waiting) -> None:
+        """A file for each hour; what is in one waits no more."""
+        wish = self._wishes[key]
         datatypes = [part.datatype for part in wish.schema.parts]
         some = [(slot, raw, decode(raw, datatypes)) for slot, raw in waiting.frames]
-        unfit = sum(len(frame.rows) for _, _, frame in some if not fits(wish.schema, frame))
+        unfit = [one for one in some if not fits(wish.schema, one[2])]
         if unfit:
-            log.error("%s: %d rows are not as wide as declared, and lost", key, unfit)
-            self._account(key, ring.ROWS_LOST, unfit)
+            rows = sum(len(frame.rows) for _, _, frame in unfit)
+            log.error("%s: %d rows are not as wide as declared, and lost", key, rows)
+            self._account(key, ring.ROWS_LOST, rows)
+            waiting.drop({id(raw) for _, raw, _ in unfit})
         fitting = [one for one in some if fits(wish.schema, one[2])]
         fitting.sort(key=lambda one: one[2].at_ms)
         for _, hour in groupby(fitting, lambda one: one[2].at_ms // HOUR_MS):
             done = list(hour)
             self._write_file(wish, [(slot, frame) for slot, _, frame in done])
             self._account(key, ring.ROWS_KEPT, sum(len(frame.rows) for _, _, frame in done))
-            gone = {id(raw) for _, raw, _ in done}
-            waiting.frames = [one for one in waiting.frames if id(one[1]) not in gone]
-            waiting.nbytes = sum(len(raw) for _, raw in waiting.frames)
-        del self._waiting[key]
+            waiting.drop({id(raw) for _, raw, _ in done})
 
     def _write_file(self, wish: CaptureWish, some: Sequence[tuple[int, Frame]]) -> None:
         schema, found = wish.schema, wish.reading
@@ -342,7 +359,7 @@ class Capture:
         lost = int(first[ring.ROWS_LOST])
         return Counter(
             captured=captured,
-            waiting=captured - lost - int(first[ring.ROWS_KEPT]),
+            waiting=max(0, captured - lost - int(first[ring.ROWS_KEPT])),
             ring=int(slots[:, ring.DROPPED].sum()),
             error=int(slots[:, layout.SKETCH_SKIPPED].sum()),
             lost=lost,

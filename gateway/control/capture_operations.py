@@ -19,6 +19,13 @@ def operations(capture: Capture, erasures: Erasures) -> tuple[Operation, ...]:
     """The table."""
 
     async def capture_status(_: Asked) -> Any:
+        return await status()
+
+    async def flush_captures(_: Asked) -> Any:
+        await capture.flush()
+        return await status()
+
+    async def status() -> dict[str, Any]:
         versions = [
             {
                 "model": one.model,
@@ -47,6 +54,15 @@ def operations(capture: Capture, erasures: Erasures) -> tuple[Operation, ...]:
             "What is captured of each version, and what was dropped",
             Permission.READ,
             answer=CaptureStatus,
+        ),
+        Operation(
+            "POST",
+            "/api/captures/flush",
+            flush_captures,
+            "Write what was captured until now to files",
+            Permission.OPERATE,
+            answer=CaptureStatus,
+            errors=(StoreFailed,),
         ),
         Operation(
             "POST",

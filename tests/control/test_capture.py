@@ -24,6 +24,7 @@ from gateway.monitor.scores import reading
 from gateway.monitor.slot import Slot
 from gateway.outcomes.address import Address
 from tests.capture.captured import NOON_MS, SIGNATURE, hashed, schema
+from tests.end_to_end.disks import disk
 
 pytestmark = pytest.mark.anyio
 FULL = "models: {m: {capture: {mode: full}}}"
@@ -195,6 +196,33 @@ async def test_while_a_disk_is_dead_rows_wait_then_drop_and_requests_never_notic
     await world.capture.flush()
     await world.capture.flush()
     assert len(world.kept()) == found.captured
+
+
+async def test_a_full_disk_loses_nothing_that_still_waits(world, tmp_path):
+    with disk(tmp_path / FOLDER, megabytes=1) as small:
+        small.fill()
+        name = world.answer(1)
+        for _ in range(2):
+            with pytest.raises(StoreFailed, match="No space left"):
+                await world.capture.flush()
+        assert (await world.facts()).waiting == 1
+        small.make_room()
+        await world.capture.flush()
+        assert world.kept() == [name]
+
+
+async def test_rows_that_make_no_table_are_counted_and_in_nobodys_way(world, caplog):
+    world.answer(1, rows=2)
+    await world.capture.look()
+    (waiting,) = world.capture._waiting.values()
+    waiting.frames[0] = (0, waiting.frames[0][1][:-8])
+    world.answer(2)
+    await world.capture.flush()
+    name = world.answer(3)
+    await world.capture.flush()
+    assert world.kept() == [name]
+    assert (await world.facts()).dropped["lost"] == 3
+    assert "3 captured rows are lost" in caplog.text
 
 
 async def test_files_are_bounded_by_age_and_bytes(world):
