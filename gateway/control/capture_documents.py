@@ -5,12 +5,12 @@ Knows fields. Knows nothing of how they are filled.
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from gateway.control.operations import Document
-from gateway.outcomes.address import MAX_ID_CHARS
+from gateway.outcomes.address import MAX_ID_CHARS, PATTERN
 
 MAX_ERASED = 1000
 MAX_SUBJECT_CHARS = 1000
@@ -46,7 +46,7 @@ class CaptureStatus(Document):
 class ErasureWanted(Document):
     """What is to be erased."""
 
-    request_ids: list[Annotated[str, Field(min_length=1, max_length=MAX_ID_CHARS)]] = Field(
+    request_ids: list[Annotated[str, Field(max_length=MAX_ID_CHARS, pattern=PATTERN)]] = Field(
         default_factory=list, max_length=MAX_ERASED, description="what penstock-request-id said"
     )
     subjects: list[Annotated[str, Field(min_length=1, max_length=MAX_SUBJECT_CHARS)]] = Field(
@@ -54,12 +54,6 @@ class ErasureWanted(Document):
         max_length=MAX_ERASED,
         description="values of the request parameter that capture.subject names",
     )
-
-    @model_validator(mode="after")
-    def _something(self) -> Self:
-        if not self.request_ids and not self.subjects:
-            raise ValueError("expected some request_ids or subjects, got none")
-        return self
 
 
 class ErasureReport(Document):

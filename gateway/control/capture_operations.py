@@ -12,7 +12,7 @@ from gateway.control.capture import Capture
 from gateway.control.capture_documents import CaptureStatus, ErasureReport, ErasureWanted
 from gateway.control.erasures import Erasures
 from gateway.control.operations import Asked, Operation
-from gateway.errors import InvalidParameter, StoreFailed
+from gateway.errors import StoreFailed
 
 
 def operations(capture: Capture, erasures: Erasures) -> tuple[Operation, ...]:
@@ -72,6 +72,6 @@ def operations(capture: Capture, erasures: Erasures) -> tuple[Operation, ...]:
             Permission.OPERATE,
             answer=ErasureReport,
             body=ErasureWanted,
-            errors=(InvalidParameter, StoreFailed),
+            errors=(StoreFailed,),
         ),
     )

@@ -97,13 +97,15 @@ class Erasures:
             InvalidParameter: an id is none of ours.
             StoreFailed: something cannot be read or written; the same again goes on.
         """
+        if not request_ids and not subjects:
+            return Report()
         wanted = _wanted(self._secret, request_ids, subjects)
         await self._capture.flush()
         found = await self._capture.find(wanted)
         requests = wanted.requests | found.requests
         about = {"requests": len(requests), "rows": found.rows}
-        for name in _names(self._secret, request_ids, subjects):
-            await self._record(actor, "erase", name, None, about)
+        names = _names(self._secret, request_ids, subjects)
+        await asyncio.gather(*(self._record(actor, "erase", name, None, about) for name in names))
         erased = await self._outcomes.erase(requests)
         rows = (await self._capture.erase(wanted)).rows
         versions = found.versions | erased.versions

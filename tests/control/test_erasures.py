@@ -202,6 +202,11 @@ async def test_first_rows_that_may_hold_it_are_thrown_away(world):
     assert world.own.all()["m", 1].resets == 2
 
 
+async def test_who_asks_for_nothing_changes_nothing(world):
+    assert (await world.erasures.erase(by_itself(), [], [])).begun_anew == []
+    assert audited(world) == []
+
+
 async def test_an_id_that_is_none_of_ours_is_refused_and_nothing_is_done(world):
     with pytest.raises(InvalidParameter, match="'customer-7'"):
         await world.erasures.erase(by_itself(), ["customer-7"], [])
