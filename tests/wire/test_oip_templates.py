@@ -36,7 +36,14 @@ def described(read: InferRequest) -> object:
         (array.dtype, array.shape, array.tolist() if array.dtype == object else array.tobytes())
         for array in read.inputs
     ]
-    scalars = (read.id, read.rows, read.choice.wanted, read.priority, read.timeout_us)
+    scalars = (
+        read.id,
+        read.rows,
+        read.choice.wanted,
+        read.priority,
+        read.timeout_us,
+        dict(read.parameters),
+    )
     return scalars, arrays
 
 
@@ -57,7 +64,7 @@ SPACED = b"""{ "id" : "a", "inputs": [ {"name": "X", "shape": [1, 3], "datatype"
 KNOWN = [
     pytest.param(request(), id="plain"),
     pytest.param(request(outputs=[{"name": "label"}, {"name": "Y"}]), id="outputs"),
-    pytest.param(request(parameters={"priority": 2, "timeout": 9}), id="parameters"),
+    pytest.param(request(parameters={"priority": 2, "timeout": 9, "who": "me"}), id="parameters"),
     pytest.param(orjson.dumps({"id": "one", "inputs": [tensor()]}), id="id-first"),
     pytest.param(SPACED.replace(b'"id" :', b'"id":'), id="spaces"),
     pytest.param(request(tensor(data=..., name="X") | {"data": [1, 2, 3]}), id="data-last"),
@@ -72,7 +79,8 @@ def test_a_text_that_came_twice_is_known(body):
     codec = plain_codec()
     for seen in (False, False, True):
         assert knows(codec, body) is seen
-        codec.decode(body, None)
+        told = codec.decode(body, None).parameters
+        assert dict(told) == orjson.loads(body).get("parameters", {})
 
 
 @pytest.mark.parametrize("body", KNOWN)
