@@ -22,12 +22,13 @@ class Capture(Section):
     file_bytes: int = Field(
         64 << 20, ge=64 << 10, le=1 << 30, description="and so much, before it is compressed"
     )
-    # What a full worker answers in a second, and control looks every second.
+    # Two seconds of 100,000 rows, and control looks every second. There is room for eight of them.
     ring_bytes: int = Field(
-        8 << 20,
+        32 << 20,
         ge=64 << 10,
-        le=256 << 20,
-        description="shared memory of a worker for one version; rows that find no room are dropped",
+        le=1 << 30,
+        description="shared memory of a version, all workers together; rows that find no room are"
+        " dropped",
     )
 
 

@@ -25,8 +25,8 @@ KEPT_S = 600.0
 ROWS_KEPT_S = 10.0
 # Of the arena, for first rows at the most: what is counted must always find room.
 ROWS_SHARE = 0.5
-# The same for what is captured.
-CAPTURE_SHARE = 0.25
+# The same for what is captured: eight versions, as configured by default, and their pages.
+CAPTURE_SHARE = 0.3
 
 Key = tuple[str, int]
 
@@ -108,7 +108,10 @@ class Blocks:
         there = self._arena.find(layout.CAPTURE, key)
         most = int(self._arena.size_bytes * CAPTURE_SHARE)
         if there is None and not self._arena.grows_within(layout.CAPTURE, words, most):
-            raise ArenaFull("arena: captured rows of others take all the room there is for them")
+            raise ArenaFull(
+                "arena: captured rows of others take all the room there is for them: lower"
+                " capture.ring_bytes"
+            )
         return self._allocate(layout.CAPTURE, key, words)
 
     def _allocate(self, kind: int, key: str, words: int | None) -> int:

@@ -42,6 +42,8 @@ log = logging.getLogger("penstock.control")
 
 # Of what waits for a disk that takes nothing, in files' worth.
 MAX_WAITING_FILES: Final = 2
+# Of one worker.
+MIN_RING_BYTES: Final = 64 << 10
 # Files that somebody else removes are missed by then.
 LOOK_THROUGH_S: Final = 600.0
 T = TypeVar("T")
@@ -141,8 +143,9 @@ class Capture:
         if wish is None:
             return ()
         key = layout.capture_key(name, version, wish.schema.digest)
+        size = max(self._config().capture.ring_bytes // self._arena.workers, MIN_RING_BYTES)
         try:
-            block = self._blocks.allocate_capture(key, wish.words)
+            block = self._blocks.allocate_capture(key, ring.words_for(size))
         except GatewayError as error:
             log.error("model '%s' version %d is not captured: %s", name, version, error)
             return ()
@@ -373,9 +376,11 @@ class Capture:
 def _facts(
     versions: Sequence[Version], counts: dict[Version, Counter[str]], there: Sequence[File]
 ) -> Iterator[Facts]:
+    files_of: dict[Version, list[File]] = {}
+    for one in there:
+        files_of.setdefault((one.model, one.version), []).append(one)
     for version in versions:
-        counted = counts.get(version, Counter())
-        own = [one for one in there if (one.model, one.version) == version]
+        counted, own = counts.get(version, Counter()), files_of.get(version, [])
         yield Facts(
             *version,
             counted["captured"],

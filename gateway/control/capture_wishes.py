@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.capture.files import check_installed
-from gateway.capture.ring import words_for
 from gateway.capture.schema import Schema, schema_of
 from gateway.config import Config, ModelCapture
 from gateway.errors import InvalidParameter, ModelRefused, Unsupported
@@ -34,13 +33,11 @@ class CaptureWish:
         schema: which tensors, as which columns.
         reading: where scores are; None: its outputs hold none.
         settings: which rows.
-        words: of one slot of the ring.
     """
 
     schema: Schema
     reading: Reading | None
     settings: ModelCapture
-    words: int
 
 
 def capture_wish(
@@ -83,7 +80,7 @@ def capture_wish(
     except ValueError as error:
         found = None
         log.info("model '%s' is captured without scores: %s", name, error)
-    return CaptureWish(schema, found, settings, words_for(config.capture.ring_bytes))
+    return CaptureWish(schema, found, settings)
 
 
 def _names(profile: Profile | None) -> dict[str, list[str]]:

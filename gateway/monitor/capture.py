@@ -129,7 +129,7 @@ class CaptureWriter:
         if chosen is not None and not len(chosen):
             return
         at_ms = int(self._wall() * 1000.0)
-        size = sum([array.nbytes for array in (*inputs, *outputs) if array is not None])
+        size = sum([_size(array) for array in (*inputs, *outputs) if array is not None])
         work = partial(self._append, inputs, outputs, sequences, rows, subjects, chosen, why, at_ms)
         kept = sum(rows) if chosen is None else len(chosen)
         if self._slot.busy or size > THREAD_BYTES:
@@ -239,6 +239,12 @@ def _sources(schema: Schema, signature: Signature) -> Iterator[tuple[bool, int, 
         if not places or schema.batched != signature.batched:
             raise ValueError(f"{part.role} '{part.tensor}': not what is to be captured")
         yield output, places[0], part
+
+
+def _size(array: Array) -> int:
+    if array.dtype != object:
+        return array.nbytes
+    return sum([len(value) for value in array.ravel().tolist() if value is not None])
 
 
 def _answered(sequences: Sequence[int], rows: Sequence[int]) -> Array:

@@ -11,12 +11,12 @@ import pytest
 from gateway.capture import files
 from gateway.capture.erasure import Wanted
 from gateway.capture.files import FOLDER
-from gateway.capture.ring import ALARM, words_for
+from gateway.capture.ring import ALARM
 from gateway.config import Config, parse
 from gateway.control.blocks import CAPTURE_SHARE, Blocks
 from gateway.control.capture import MAX_WAITING_FILES, Capture, Facts
 from gateway.control.capture_wishes import CaptureWish
-from gateway.errors import ArenaFull, StoreFailed
+from gateway.errors import StoreFailed
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.monitor.capture import CaptureWriter, Choice
@@ -28,7 +28,7 @@ from tests.end_to_end.disks import disk
 
 pytestmark = pytest.mark.anyio
 FULL = "models: {m: {capture: {mode: full}}}"
-SMALL = f"capture: {{file_bytes: 65536, ring_bytes: 65536}}\n{FULL}"
+SMALL = f"capture: {{file_bytes: 65536, ring_bytes: 131072}}\n{FULL}"
 
 
 class World:
@@ -61,8 +61,7 @@ class World:
 
     def wish(self) -> CaptureWish:
         scores = reading(SIGNATURE, "auto", None, 1)
-        words = words_for(self.config.capture.ring_bytes)
-        return CaptureWish(schema(), scores, self.config.capture_of("m"), words)
+        return CaptureWish(schema(), scores, self.config.capture_of("m"))
 
     def answer(self, sequence: int, rows: int = 1, slot: int = 0, epoch: int = 1) -> str:
         """A worker answers a request and keeps it; its id."""
@@ -266,13 +265,10 @@ async def test_a_subject_is_erased_with_all_its_requests(world):
     assert list((world.home / FOLDER).rglob("*")) == []
 
 
-async def test_rings_have_their_share_of_memory_and_no_more(world):
-    words = layout.KEYS_WORDS
-    blocks = Blocks(world.arena, lambda: world.now)
-    room = int(world.arena.size_bytes * CAPTURE_SHARE)
-    some = room // (words * 8 * world.arena.workers) - 2  # one is taken, and pages are whole
-    for number in range(some):
-        blocks.allocate_capture(f"n/{number}/x", words)
-    with pytest.raises(ArenaFull, match="captured rows of others"):
-        blocks.allocate_capture("n/1/y", 3 * words)
-    assert blocks.allocate_capture("n/0/x", words)
+async def test_eight_versions_find_room_and_what_is_counted_is_left_more(world):
+    taken = [world.capture.take("n", version, world.wish()) for version in range(12)]
+    assert 7 <= sum(map(len, taken)) < 10
+    blocks = list(world.arena.blocks(layout.CAPTURE))
+    room = sum(block.words * 8 * world.arena.workers for block in blocks)
+    assert room < CAPTURE_SHARE * world.arena.size_bytes < world.arena.size_bytes / 2
+    assert world.capture.take("n", 0, world.wish()) == taken[0]

@@ -71,7 +71,7 @@ class World:
             self.recorder.record,
             self._follow,
         )
-        wish = CaptureWish(schema(), SCORES, CONFIG.capture_of("m"), 1 << 16)
+        wish = CaptureWish(schema(), SCORES, CONFIG.capture_of("m"))
         (captured,) = self.capture.take("m", 1, wish)
         (recorded,) = self.outcomes.take(candidate())
         ring = Slot(self.arena.array(captured.block, 0), pool)
