@@ -1,96 +1,39 @@
-"""Captured rows of one server: takes what workers keep, and writes it to files.
+"""Captured rows of one server, as control's event loop sees them.
 
-Knows the arena, what is captured of each version, and the one thread that files belong to. Knows
-nothing of how rows are chosen, or of HTTP.
-
-Rows wait in memory until they are a file's worth or a minute old, and are written whole. While the
-disk takes nothing they go on waiting, up to a bound; beyond it they stay in the ring, which fills,
-and workers drop and count what comes after.
+Knows what is captured of each version, rings in the arena, and the one thread that files belong to.
+Knows nothing of how rows come into files, or of HTTP.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 import orjson
 
-from gateway.capture import erasure, files, ring
+from gateway.capture import ring
 from gateway.capture.erasure import Erased, Wanted
-from gateway.capture.files import FOLDER, HOUR_MS, File
-from gateway.capture.frames import Frame, decode, rows_of
-from gateway.capture.ring import Ring
+from gateway.capture.files import FOLDER
 from gateway.capture.schema import Schema
-from gateway.capture.table import Hashed, fits, table
+from gateway.capture.table import Hashed
 from gateway.config import Config
 from gateway.control.blocks import Blocks
 from gateway.control.capture_wishes import CaptureWish
+from gateway.control.captured_rows import CapturedRows, Facts, Version
 from gateway.errors import GatewayError, StoreFailed
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
-from gateway.monitor.directory import Block, Words
 from gateway.plan import Captured
 
 log = logging.getLogger("penstock.control")
 
-# Of what waits for a disk that takes nothing, in files' worth.
-MAX_WAITING_FILES: Final = 2
 # Of one worker.
 MIN_RING_BYTES: Final = 64 << 10
-# Files that somebody else removes are missed by then.
-LOOK_THROUGH_S: Final = 600.0
 T = TypeVar("T")
-Version = tuple[str, int]
-
-
-class Facts(NamedTuple):
-    """What became of the rows of a version.
-
-    Attributes:
-        model, version: whose.
-        captured: rows that workers kept since the server was started.
-        waiting: of them, those that are in no file yet.
-        dropped: rows that were to be kept and are not, by why: `ring` had no room; `error`, the log
-            says which; `lost` with a control process that was killed.
-        rows, nbytes: of the files that there are.
-        oldest_ms: when the first row in them was answered; None: there is none.
-    """
-
-    model: str
-    version: int
-    captured: int
-    waiting: int
-    dropped: dict[str, int]
-    rows: int
-    nbytes: int
-    oldest_ms: int | None
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """Rows of one ring on their way to a file.
-
-    Attributes:
-        since: when the first was taken, by the clock.
-        frames: each with the slot of the worker that wrote it.
-        nbytes: of them.
-    """
-
-    since: float
-    frames: list[tuple[int, bytes]] = field(default_factory=list)
-    nbytes: int = 0
-
-    def drop(self, gone: Collection[int]) -> None:
-        """Lets go of frames, by `id`."""
-        self.frames = [one for one in self.frames if id(one[1]) not in gone]
-        self.nbytes = sum(len(raw) for _, raw in self.frames)
 
 
 class Capture:
@@ -121,22 +64,14 @@ class Capture:
         """
         self._arena = arena
         self._blocks = blocks
-        self._folder = home / FOLDER
         self._config = config
-        self._stream = stream
-        self._hashed = hashed
-        self._monotonic = monotonic
-        self._wall = wall
         self._thread = ThreadPoolExecutor(1, "capture")
         self._wishes: dict[str, CaptureWish] = {}
         """By the name of the ring; what was captured once goes on being known."""
-        self._waiting: dict[str, _Waiting] = {}
-        self._seen: set[str] = set()
-        self._there: list[File] | None = None
-        self._looked_at = 0.0
-        """When folders were last looked through; in between it is known what is written there."""
-
-    # ---- on the event loop ----------------------------------------------------------------------
+        settings = lambda: config().capture  # noqa: E731
+        self._rows = CapturedRows(
+            arena, home / FOLDER, self._wishes, settings, stream, hashed, monotonic, wall
+        )
 
     def take(self, name: str, version: int, wish: CaptureWish | None) -> tuple[Captured, ...]:
         """Where a version's rows are kept; nowhere where that is not wanted, or has no room."""
@@ -173,8 +108,8 @@ class Capture:
 
     async def look(self) -> None:
         """Takes what workers kept, and writes what is due. Call it about once a second."""
-        if self._wishes or self._there is not None or self._folder.is_dir():
-            await self._aside(self._look)
+        if self._rows.any:
+            await self._aside(self._rows.look)
 
     async def flush(self) -> None:
         """Writes all that was kept until now.
@@ -182,7 +117,7 @@ class Capture:
         Raises:
             StoreFailed: the disk does not take it.
         """
-        await self._aside(self._flush)
+        await self._aside(self._rows.flush)
 
     async def find(self, wanted: Wanted) -> Erased:
         """The rows of requests or subjects that are in files. Call `flush` before.
@@ -190,7 +125,7 @@ class Capture:
         Raises:
             StoreFailed: a file cannot be read.
         """
-        return await self._aside(erasure.find, self._folder, wanted)
+        return await self._aside(self._rows.find, wanted)
 
     async def erase(self, wanted: Wanted) -> Erased:
         """Writes the files anew without the rows of requests or subjects.
@@ -198,198 +133,28 @@ class Capture:
         Raises:
             StoreFailed: a file cannot be read or written; the same again goes on.
         """
-        return await self._aside(self._erase, wanted)
+        return await self._aside(self._rows.erase, wanted)
 
     async def facts(self) -> list[Facts]:
         """What became of each version's rows."""
-        return await self._aside(self.facts_now)
+        return await self._aside(self._rows.facts)
+
+    def facts_now(self) -> list[Facts]:
+        """The same on a thread of the caller's."""
+        return self._rows.facts()
 
     async def close(self) -> None:
         """Writes what is left."""
         try:
             if self._wishes:
-                await self._aside(self._flush)
+                await self._aside(self._rows.flush)
         except StoreFailed as error:
             log.error("captured rows are lost: %s", error)
         self._thread.shutdown()
 
-    # ---- on the thread --------------------------------------------------------------------------
-
-    def _look(self) -> None:
-        self._begin()
-        if self._monotonic() - self._looked_at > LOOK_THROUGH_S:
-            self._look_through()
-        settings = self._config().capture
-        self._drain()
-        try:
-            for key, waiting in list(self._waiting.items()):
-                old = self._monotonic() - waiting.since >= settings.file_s
-                if old or waiting.nbytes >= settings.file_bytes:
-                    self._write(key)
-        finally:
-            oldest_ms = int((self._wall() - settings.max_age_s) * 1000.0)
-            there = self._there or []
-            self._there = files.tidy(self._folder, there, settings.max_bytes, oldest_ms)
-
-    def _begin(self) -> None:
-        if self._there is None:
-            files.clear_up(self._folder)
-            self._look_through()
-
-    def _look_through(self) -> None:
-        self._there = files.files_in(self._folder)
-        self._looked_at = self._monotonic()
-
-    def _flush(self) -> None:
-        self._begin()
-        self._drain()
-        for key in list(self._waiting):
-            self._write(key)
-
-    def _erase(self, wanted: Wanted) -> Erased:
-        self._begin()
-        try:
-            return erasure.erase(self._folder, wanted)
-        finally:
-            self._look_through()
-
-    def _drain(self) -> None:
-        for block in list(self._arena.blocks(layout.CAPTURE)):
-            slots = self._arena.slots(block)
-            if block.name not in self._seen:
-                # What an earlier control had taken and not written went with it.
-                self._seen.add(block.name)
-                first = slots[0]
-                first[ring.ROWS_LOST] = first[ring.ROWS_TAKEN] - first[ring.ROWS_KEPT]
-            for slot in range(self._arena.workers):
-                if self._room() <= 0:
-                    return
-                self._drain_slot(block, slot, slots[0])
-
-    def _room(self) -> int:
-        """Bytes that may still be taken from rings."""
-        waiting = sum(one.nbytes for one in self._waiting.values())
-        return MAX_WAITING_FILES * self._config().capture.file_bytes - waiting
-
-    def _drain_slot(self, block: Block, slot: int, first: Words) -> None:
-        written = Ring(self._arena.array(block.offset, slot))
-        taken = written.read()
-        if not taken.frames:
-            written.done(taken)
-            return
-        first[ring.ROWS_TAKEN] += taken.rows
-        if block.name not in self._wishes:  # of a version that went with an earlier control
-            first[ring.ROWS_LOST] += taken.rows
-        else:
-            waiting = self._waiting.setdefault(block.name, _Waiting(self._monotonic()))
-            waiting.frames += [(slot, frame) for frame in taken.frames]
-            waiting.nbytes += sum(map(len, taken.frames))
-        written.done(taken)
-
-    def _write(self, key: str) -> None:
-        """Writes what waits of one ring.
-
-        Raises:
-            StoreFailed: the disk does not take it; what is in no file still waits.
-        """
-        waiting = self._waiting[key]
-        try:
-            self._write_hours(key, waiting)
-        except StoreFailed:
-            raise
-        except Exception:  # they would be in the way for ever
-            lost = sum(rows_of(raw) for _, raw in waiting.frames)
-            log.exception("%s: %d captured rows are lost", key, lost)
-            self._account(key, ring.ROWS_LOST, lost)
-        del self._waiting[key]
-
-    def _write_hours(self, key: str, waiting: _Waiting) -> None:
-        """A file for each hour; what is in one waits no more."""
-        wish = self._wishes[key]
-        datatypes = [part.datatype for part in wish.schema.parts]
-        some = [(slot, raw, decode(raw, datatypes)) for slot, raw in waiting.frames]
-        unfit = [one for one in some if not fits(wish.schema, one[2])]
-        if unfit:
-            rows = sum(len(frame.rows) for _, _, frame in unfit)
-            log.error("%s: %d rows are not as wide as declared, and lost", key, rows)
-            self._account(key, ring.ROWS_LOST, rows)
-            waiting.drop({id(raw) for _, raw, _ in unfit})
-        fitting = [one for one in some if fits(wish.schema, one[2])]
-        fitting.sort(key=lambda one: one[2].at_ms)
-        for _, hour in groupby(fitting, lambda one: one[2].at_ms // HOUR_MS):
-            done = list(hour)
-            self._write_file(wish, [(slot, frame) for slot, _, frame in done])
-            self._account(key, ring.ROWS_KEPT, sum(len(frame.rows) for _, _, frame in done))
-            waiting.drop({id(raw) for _, raw, _ in done})
-
-    def _write_file(self, wish: CaptureWish, some: Sequence[tuple[int, Frame]]) -> None:
-        schema, found = wish.schema, wish.reading
-        rows = [(self._stream(slot, frame.epoch), frame) for slot, frame in some]
-        made = table(
-            schema,
-            rows,
-            self._hashed,
-            None if found is None else found.index,
-            None if found is None else found.answers,
-        )
-        times = [frame.at_ms for _, frame in some]
-        path = files.write(self._folder, schema.model, schema.version, min(times), max(times), made)
-        file = files.file_of(path)
-        if file is not None:
-            self._there = [*(self._there or ()), file]
-
-    def _account(self, key: str, word: int, rows: int) -> None:
-        offset = self._arena.find(layout.CAPTURE, key)
-        if offset is not None:
-            self._arena.array(offset, 0)[word] += rows
-
-    # ---- what there is --------------------------------------------------------------------------
-
-    def facts_now(self) -> list[Facts]:
-        """As `facts`, on any thread but the loop's."""
-        counts: dict[Version, Counter[str]] = {}
-        for block in self._arena.blocks(layout.CAPTURE):
-            name, version, _ = layout.capture_of(block.name)
-            counts.setdefault((name, version), Counter()).update(self._counts(block))
-        there = files.files_in(self._folder) if self._there is None else self._there
-        versions = counts.keys() | {(one.model, one.version) for one in there}
-        return list(_facts(sorted(versions), counts, there))
-
-    def _counts(self, block: Block) -> Counter[str]:
-        slots = self._arena.slots(block)
-        first = slots[0]
-        captured = int(slots[:, ring.ROWS].sum())
-        lost = int(first[ring.ROWS_LOST])
-        return Counter(
-            captured=captured,
-            waiting=max(0, captured - lost - int(first[ring.ROWS_KEPT])),
-            ring=int(slots[:, ring.DROPPED].sum()),
-            error=int(slots[:, layout.SKETCH_SKIPPED].sum()),
-            lost=lost,
-        )
-
     async def _aside(self, work: Callable[..., T], *arguments: Any) -> T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, work, *arguments)
-
-
-def _facts(
-    versions: Sequence[Version], counts: dict[Version, Counter[str]], there: Sequence[File]
-) -> Iterator[Facts]:
-    files_of: dict[Version, list[File]] = {}
-    for one in there:
-        files_of.setdefault((one.model, one.version), []).append(one)
-    for version in versions:
-        counted, own = counts.get(version, Counter()), files_of.get(version, [])
-        yield Facts(
-            *version,
-            counted["captured"],
-            counted["waiting"],
-            {why: counted[why] for why in ("ring", "error", "lost")},
-            sum(one.rows for one in own),
-            sum(one.nbytes for one in own),
-            min((one.first_ms for one in own), default=None),
-        )
 
 
 def _plain(schema: Schema) -> dict[str, Any]:

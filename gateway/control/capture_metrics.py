@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from gateway.control.capture import Facts
+from gateway.control.captured_rows import Facts
 
 
 def families(found: Sequence[Facts]) -> Iterator[Metric]:

@@ -21,7 +21,8 @@ from gateway.access.secret import ERASED, SUBJECT, keyed_hash
 from gateway.capture import erasure, files
 from gateway.capture.erasure import Wanted
 from gateway.control.audit import Actor, note
-from gateway.control.capture import Capture, Version
+from gateway.control.capture import Capture
+from gateway.control.captured_rows import Version
 from gateway.control.ledger_store import FILE as LEDGER_FILE
 from gateway.control.ledger_store import LedgerStore
 from gateway.control.outcomes import FOLDER, ErasedRecords, Outcomes, erase_records

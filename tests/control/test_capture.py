@@ -14,8 +14,9 @@ from gateway.capture.files import FOLDER
 from gateway.capture.ring import ALARM
 from gateway.config import Config, parse
 from gateway.control.blocks import CAPTURE_SHARE, Blocks
-from gateway.control.capture import MAX_WAITING_FILES, Capture, Facts
+from gateway.control.capture import Capture
 from gateway.control.capture_wishes import CaptureWish
+from gateway.control.captured_rows import MAX_WAITING_FILES, Facts
 from gateway.errors import StoreFailed
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
@@ -158,7 +159,7 @@ async def test_a_killed_control_loses_what_was_in_no_file_and_that_is_counted(wo
     await world.capture.look()
     assert world.kept() == ["host-3-0-1-2"]
     assert (await world.facts()).dropped["lost"] == 3
-    killed._waiting.clear()  # it died
+    killed._rows._waiting.clear()  # it died
     await killed.close()
 
 
@@ -193,7 +194,6 @@ async def test_while_a_disk_is_dead_rows_wait_then_drop_and_requests_never_notic
     assert found.dropped["ring"] > 0
     (world.home / FOLDER).unlink()
     await world.capture.flush()
-    await world.capture.flush()
     assert len(world.kept()) == found.captured
 
 
@@ -213,7 +213,7 @@ async def test_a_full_disk_loses_nothing_that_still_waits(world, tmp_path):
 async def test_rows_that_make_no_table_are_counted_and_in_nobodys_way(world, caplog):
     world.answer(1, rows=2)
     await world.capture.look()
-    (waiting,) = world.capture._waiting.values()
+    (waiting,) = world.capture._rows._waiting.values()
     waiting.frames[0] = (0, waiting.frames[0][1][:-8])
     world.answer(2)
     await world.capture.flush()
