@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from gateway.capture.ring import DROPPED
 from gateway.monitor.capture import CaptureWriter
 from loadtest import toggled
 
@@ -17,7 +18,8 @@ def _turn(worker: Any, served: Any, on: bool) -> dict[str, Any]:
     users = worker._sketches._takers.get(served.held.id, ())
     writer = next((one for one in users if isinstance(one, CaptureWriter)), None)
     served.endpoint.keep(writer if on else None)
-    return {"writers": int(writer is not None)}
+    dropped = 0 if writer is None else int(writer._ring.words[DROPPED])
+    return {"writers": int(writer is not None), "dropped": dropped}
 
 
 def main() -> int:

@@ -6,6 +6,7 @@ Knows the contestants and the target. Knows nothing of how load or servers work.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from loadtest import toggled
 from loadtest.bench import INFER, Bench
@@ -32,4 +33,7 @@ def _on_and_off(bench: Bench, what: str, title: str, least: float) -> list[Resul
     if not turns or not all(one["writers"] for one in turns):
         raise RuntimeError(f"the {what} was not taken up: nothing was written down")
     name, label = f"{what}-on-and-off", "share of the requests/s without"
-    return [toggled.result(name, title, label, least, turns, faults)]
+    found = toggled.result(name, title, label, least, turns, faults)
+    # What is dropped costs nothing, and must not look cheap.
+    detail = {**found.detail, "dropped_rows": turns[-1].get("dropped", 0)}
+    return [replace(found, detail=detail)]
