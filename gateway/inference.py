@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from time import perf_counter
+from typing import Any
 
 from gateway.errors import Draining, GatewayError, Overloaded
 from gateway.exchange import JSON_TYPE, Exchange, Header
+from gateway.monitor.capture import CaptureWriter
 from gateway.monitor.contracts import Enforced, Examined
 from gateway.monitor.ledger import NO_MARKS, NOBODY, LedgerWriter, Marks
 from gateway.monitor.observe import BatchObserver
@@ -67,6 +69,10 @@ Encoded = tuple[list[Rider], list[Answer], list[tuple[Rider, GatewayError]]]
 """Who gets an answer, which, and who cannot have one, and why."""
 
 
+Subject = Callable[[Mapping[str, Any]], bytes] | None
+"""Whom a request is about, by its parameters, as `capture.frames` keeps it; None: nobody asks."""
+
+
 class InferEndpoint:
     """The endpoint of one deployment: POST .../infer.
 
@@ -76,6 +82,7 @@ class InferEndpoint:
 
     __slots__ = (
         "_batcher",
+        "_capture",
         "_clock",
         "_codec",
         "_compress_min_bytes",
@@ -88,6 +95,7 @@ class InferEndpoint:
         "_parts",
         "_pool",
         "_services",
+        "_subject",
         "_takers",
         "_timed",
         "_times_all",
@@ -117,6 +125,8 @@ class InferEndpoint:
         self._takers: tuple[Taker, ...] = ()
         self._ledger: LedgerWriter | None = None
         self._parts: Parts | None = None
+        self._capture: CaptureWriter | None = None
+        self._subject: Subject = None
         self._contract: Enforced | None = None
         self._timed: set[int] = set()
         """Those under way that asked to be told their phases, by `id`."""
@@ -136,6 +146,11 @@ class InferEndpoint:
         self._takers = takers
         self._ledger = ledger
         self._parts = parts
+
+    def keep(self, capture: CaptureWriter | None, subject: Subject = None) -> None:
+        """From the next batch on, inputs and outputs are kept there; `subject` reads whose."""
+        self._capture = capture
+        self._subject = subject
 
     def agree(self, contract: Enforced | None) -> None:
         """From the next request on, inputs are held against this one before they are queued."""
@@ -358,6 +373,8 @@ class InferEndpoint:
             _count_parts(parts, batch, marks)
         if self._ledger is not None:
             _record(self._ledger, parts, batch, answered, marks)
+        if self._capture is not None:
+            _keep(self._capture, self._subject, batch, answered)
 
     def _tell_phases(self, batch: Batch, answered: list[Rider]) -> None:
         timed, times_all = self._timed, self._times_all
@@ -507,11 +524,7 @@ def _record(
 ) -> None:
     """After the answers are written, of those who got one."""
     riders = batch.riders
-    told = [rider.exchange.sequence for rider in answered]
-    if len(answered) < len(riders):
-        numbers = iter(told)
-        awaited = {id(rider) for rider in answered}
-        told = [next(numbers) if id(rider) in awaited else NOBODY for rider in riders]
+    told = _told(riders, answered)
     if batch.trimmed is None:
         ledger.record(batch.outputs, told, [rider.rows for rider in riders], marks)
         return
@@ -519,6 +532,36 @@ def _record(
         if parts is not None:
             marks = _marking(parts, rider.inputs, [rider])
         ledger.record(outputs, [number], [rider.rows], marks)
+
+
+def _keep(capture: CaptureWriter, subject: Subject, batch: Batch, answered: list[Rider]) -> None:
+    """The same for inputs and outputs; padding is nobody's value."""
+    riders = batch.riders
+    told = _told(riders, answered)
+    subjects = None
+    if subject is not None:
+        subjects = [subject(rider.request.parameters) for rider in riders]
+    if not batch.padded_cells and batch.trimmed is None:
+        rows = [rider.rows for rider in riders]
+        capture.record(batch.inputs, batch.outputs, told, rows, subjects)
+        return
+    start = 0
+    for place, rider in enumerate(riders):
+        first, start = start, start + rider.rows
+        if batch.trimmed is not None:
+            outputs: Sequence[Array | None] = batch.trimmed[place]
+        else:
+            outputs = [None if one is None else one[first:start] for one in batch.outputs]
+        own = None if subjects is None else [subjects[place]]
+        capture.record(rider.inputs, outputs, [told[place]], [rider.rows], own)
+
+
+def _told(riders: list[Rider], answered: list[Rider]) -> list[int]:
+    """The number of each rider's request, NOBODY where it got no answer."""
+    if len(answered) == len(riders):
+        return [rider.exchange.sequence for rider in riders]
+    awaited = {id(rider) for rider in answered}
+    return [rider.exchange.sequence if id(rider) in awaited else NOBODY for rider in riders]
 
 
 def _binary(header_length: int) -> tuple[Header, ...]:

@@ -215,7 +215,38 @@ class Sliced:
         return tuple(part.block for part in self.parts)
 
 
-Taken = Watched | Kept | Recorded | Sliced
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """Where inputs and outputs of a deployment's answers are kept.
+
+    Attributes:
+        block: offset of the version's ring.
+        schema: what is kept, as `capture.schema.Schema.read` takes it.
+        everything, share, below, between, alarms: as `monitor.capture.Choice` has them.
+        subject: the request parameter that says whom a request is about; empty: none does.
+    """
+
+    block: int
+    schema: Mapping[str, Any]
+    everything: bool
+    share: float
+    below: float | None
+    between: Sequence[float] | None
+    alarms: bool
+    subject: str
+
+    @property
+    def contract(self) -> Agreed | None:
+        """What is kept has none."""
+        return None
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """Every block that is written to."""
+        return (self.block,)
+
+
+Taken = Watched | Kept | Recorded | Sliced | Captured
 """Where the values of a deployment's traffic go."""
 
 
@@ -326,6 +357,8 @@ def _taken(value: Mapping[str, Any]) -> Taken:
     if "slices" in value:
         slices = tuple(Slicing(**one) for one in value["slices"])
         return Sliced(slices, value["names"], tuple(Part(**one) for one in value["parts"]))
+    if "schema" in value:
+        return Captured(**value)
     if "digest" not in value:
         return Kept(**value)
     contract = value["contract"]

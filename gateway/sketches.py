@@ -2,7 +2,8 @@
 
 They are counted into the bins of a profile or, as long as there is none, kept as first rows. With
 the profile comes a contract, which stands at the deployment's door or counts beside the bins; the
-two change together. Where outcomes are to be joined to answers, those are written down.
+two change together. Where outcomes are to be joined to answers, those are written down; where
+inputs and outputs are captured, they are copied.
 
 Knows plans, profiles, contracts and blocks of the arena. Knows nothing of how values are counted,
 or of who chose the profile.
@@ -19,11 +20,14 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from gateway.capture.frames import NOBODY_AT_ALL
+from gateway.capture.schema import Schema
 from gateway.catalogue import Served
 from gateway.config import OBSERVE, REJECT
 from gateway.contracts import document as contract_document
@@ -31,7 +35,9 @@ from gateway.contracts.cover import covers
 from gateway.contracts.fit import check_fit as check_contract
 from gateway.contracts.live import Terms
 from gateway.errors import ContractInvalid, ProfileInvalid
+from gateway.inference import Subject
 from gateway.monitor.arena import TICK, Arena
+from gateway.monitor.capture import CaptureWriter, Choice
 from gateway.monitor.contracts import Enforced, Observed
 from gateway.monitor.first_rows import FirstRows
 from gateway.monitor.hold_out import HoldOut
@@ -41,7 +47,7 @@ from gateway.monitor.scores import reading
 from gateway.monitor.sketch import Sketch, Taker, Uncounted
 from gateway.monitor.slices import Slicer, places_of
 from gateway.monitor.slot import Slot
-from gateway.plan import Agreed, Kept, Plan, Recorded, Sliced, Taken, Watched
+from gateway.plan import Agreed, Captured, Kept, Plan, Recorded, Sliced, Taken, Watched
 from gateway.profiles import beside
 from gateway.profiles.fit import check_fit
 from gateway.profiles.live import Counted, counted
@@ -71,14 +77,22 @@ class Prepared:
 
 
 Ready = tuple[tuple[Taken, Prepared], ...]
+Hashed = Callable[[str], bytes]
+"""The keyed hash of a subject, as `capture.frames` keeps it."""
+
+
+User = Taker | Enforced | LedgerWriter | Parts | CaptureWriter
 
 
 class Sketches:
     """Lives on the worker's event loop."""
 
-    def __init__(self, arena: Arena, worker: int, epoch: int, pool: Executor) -> None:
-        """Counts into the slots of `worker`; reads profiles on `pool`."""
+    def __init__(
+        self, arena: Arena, worker: int, epoch: int, pool: Executor, hashed: Hashed | None = None
+    ) -> None:
+        """Counts into the slots of `worker`; reads profiles on `pool`; `hashed` hides subjects."""
         self._arena = arena
+        self._hashed = hashed
         self._worker = worker
         self._epoch = epoch
         self._pool = pool
@@ -90,7 +104,7 @@ class Sketches:
         self._prepared: dict[str, Ready] = {}
         self._slots: dict[int, Slot] = {}
         self._following: dict[str, tuple[Taken, ...]] = {}
-        self._takers: dict[str, tuple[Taker | Enforced | LedgerWriter | Parts, ...]] = {}
+        self._takers: dict[str, tuple[User, ...]] = {}
 
     def prepare(self, held_id: str, signature: Signature) -> None:
         """Reads what a deployment that is being loaded will count into. On a thread."""
@@ -145,12 +159,16 @@ class Sketches:
         door: Enforced | None = None
         ledger: LedgerWriter | None = None
         parts: Parts | None = None
+        capture: CaptureWriter | None = None
         for taken, prepared in ready:
             if isinstance(taken, Recorded):
                 ledger = self._writer(taken, served)
                 continue
             if isinstance(taken, Sliced):
                 parts = self._parts(taken, served, ready)
+                continue
+            if isinstance(taken, Captured):
+                capture = self._capture(taken, served)
                 continue
             slot, observed = self._slot(taken.block), None
             if isinstance(taken, Kept):
@@ -167,7 +185,7 @@ class Sketches:
                 else:
                     door = Enforced(prepared.terms, its, slot, policy == REJECT)
             takers.append(Sketch(prepared.frames, slot, self._tick, observed=observed))
-        self._replace(served, tuple(takers), door, ledger, parts)
+        self._replace(served, tuple(takers), door, ledger, parts, capture)
 
     def _writer(self, taken: Recorded, served: Served) -> LedgerWriter | None:
         """None where the model's outputs are not what the configuration says."""
@@ -192,6 +210,34 @@ class Sketches:
         ]
         return Parts(slicer, counted)
 
+    def _capture(self, taken: Captured, served: Served) -> CaptureWriter | None:
+        """None where the deployment is not what is to be captured."""
+        signature, schema = served.deployment.signature, Schema.read(taken.schema)
+        scores = None
+        with contextlib.suppress(ValueError):  # rows are kept without a score
+            scores = reading(signature, **schema.scores)
+        low_and_high = None if taken.between is None else (taken.between[0], taken.between[1])
+        choice = Choice(taken.everything, taken.share, taken.below, low_and_high, taken.alarms)
+        slot = self._slot(taken.block)
+        try:
+            writer = CaptureWriter(schema, signature, scores, choice, slot, self._epoch)
+        except ValueError as error:
+            log.error("model '%s' is not captured: %s", served.held.name, error)
+            return None
+        served.endpoint.keep(writer, self._subject(taken.subject))
+        return writer
+
+    def _subject(self, parameter: str) -> Subject:
+        hashed = self._hashed
+        if not parameter or hashed is None:
+            return None
+
+        def subject(parameters: Mapping[str, Any]) -> bytes:
+            value = parameters.get(parameter)
+            return NOBODY_AT_ALL if value is None else hashed(str(value))
+
+        return subject
+
     def _slot(self, block: int) -> Slot:
         slot = self._slots.get(block)
         if slot is None:
@@ -206,12 +252,15 @@ class Sketches:
         door: Enforced | None,
         ledger: LedgerWriter | None = None,
         parts: Parts | None = None,
+        capture: CaptureWriter | None = None,
     ) -> None:
         served.endpoint.watch(takers, ledger, parts)
+        if capture is None:
+            served.endpoint.keep(None)
         served.endpoint.agree(door)
         for old in self._takers.pop(served.held.id, ()):
             old.close()
-        users = tuple(one for one in (*takers, door, ledger, parts) if one is not None)
+        users = tuple(one for one in (*takers, door, ledger, parts, capture) if one is not None)
         if users:
             self._takers[served.held.id] = users
         for block in [block for block, slot in self._slots.items() if not slot.used]:

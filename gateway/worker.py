@@ -28,6 +28,7 @@ from gateway import devices, logs, sockets
 from gateway.access.certificates import CertificateRing
 from gateway.access.credentials import Credentials
 from gateway.access.keyring import Keyring
+from gateway.access.secret import SUBJECT, keyed_hash
 from gateway.access.tokens import token_verifier
 from gateway.catalogue import Catalogue, Served
 from gateway.errors import Draining
@@ -145,7 +146,10 @@ class Worker:
         self._direct: Mapping[bytes, Endpoint] = {}
         if config.access.data == "keys":
             self._ask_for_keys(inherited.launch.secret)
-        self._sketches = Sketches(self._arena, slot, epoch, self._pool)
+        secret = inherited.launch.secret
+        self._sketches = Sketches(
+            self._arena, slot, epoch, self._pool, lambda text: keyed_hash(secret, SUBJECT, text)
+        )
         self._deployments: set[Deployment] = set()  # those that have left and still drain, too
         self._places = list(range(RUNNING, LOADING))
         self._loading_places = list(range(LOADING, LOADING + PARALLEL))

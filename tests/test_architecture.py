@@ -41,7 +41,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": {"errors", "names", "tensors", "config"},
     "wire": {"access", "errors", "exchange", "tensors", "config", "kernels", "spans"},
     "serving": GROUND | {"models", "kernels", "devices"},
-    "monitor": {"contracts", "errors", "kernels", "profiles", "tensors"},
+    "capture": {"errors", "tensors", "kernels", "outcomes"},
+    "monitor": {"capture", "contracts", "errors", "kernels", "profiles", "tensors"},
     "profiles": {"errors", "tensors", "kernels"},
     "contracts": {"errors", "tensors", "kernels", "profiles"},
     "client": {"errors", "tensors", "wire"},
@@ -55,7 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"access", "models", "catalogue", "inference", "serving", "monitor", "outcomes", "wire"},
     "tables": set(),
     "follower": GROUND | {"catalogue", "serving", "channel", "tables"},
-    "sketches": GROUND | {"catalogue", "contracts", "monitor", "profiles"},
+    "sketches": GROUND | {"capture", "catalogue", "contracts", "inference", "monitor", "profiles"},
     "labels": {"config", "errors", "monitor", "profiles", "tensors"},
     "profiling": GROUND | {"client", "labels", "rows", "profiles", "serving"},
     "trial": GROUND | {"serving", "logs"},
@@ -79,6 +80,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {
         "access",
         "alerts",
+        "capture",
         "contracts",
         "tables",
         "inherited",
@@ -102,6 +104,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {
         "access",
         "alerts",
+        "capture",
         "supervisor",
         "processes",
         "devices",
@@ -136,7 +139,7 @@ ONLY_IN: dict[str, set[str]] = {
     "yaml": {"yaml_text"},
     "httpx": {"client", "control"},
     "jwt": {"access"},
-    "pyarrow": {"rows"},
+    "pyarrow": {"capture", "rows"},
     "opentelemetry": {"control"},
 }
 

@@ -5,7 +5,19 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.plan import Absent, Agreed, Held, Inbox, Kept, Outbox, Plan, Route, Taken, Watched
+from gateway.plan import (
+    Absent,
+    Agreed,
+    Captured,
+    Held,
+    Inbox,
+    Kept,
+    Outbox,
+    Plan,
+    Route,
+    Taken,
+    Watched,
+)
 
 
 def held(name: str, version: int = 1, load: int = 0, digest: str = "d") -> Held:
@@ -28,13 +40,15 @@ def test_what_values_go_into_survives_the_journey():
         "a": (agreed,),
         "b": (Watched("p", "/p.json", 1),),
         "c": (Kept(2, 5000, {}, ("x",)),),
+        "d": (Captured(3, {"model": "m"}, False, 0.1, 0.8, (0.4, 0.6), True, "customer"),),
     }
     found = Inbox().take(Outbox().message(Plan(3, watched=watched)))
     assert found is not None
     assert found.watched["a"] == (agreed,)
     assert found.watched["b"] == watched["b"]
     assert [one.blocks for one in found.watched["a"]] == [(4096, 8192)]
-    assert [one.blocks for some in "bc" for one in found.watched[some]] == [(1,), (2,)]
+    assert [one.blocks for some in "bcd" for one in found.watched[some]] == [(1,), (2,), (3,)]
+    assert found.watched["d"] == watched["d"]
 
 
 def test_only_changed_parts_travel():

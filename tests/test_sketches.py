@@ -38,6 +38,9 @@ class Endpoint:
         self.parts.append(parts)
         self.watched.set()
 
+    def keep(self, capture, subject=None) -> None:
+        assert capture is None
+
     def agree(self, door) -> None:
         assert door is None
 

@@ -7,6 +7,7 @@ used for. It never stands in the configuration, and nothing prints it.
 from __future__ import annotations
 
 import contextlib
+import hmac
 import os
 import secrets
 import stat
@@ -17,6 +18,8 @@ from gateway.errors import ConfigInvalid, StoreFailed
 VARIABLE = "PENSTOCK_SECRET_FILE"
 FILE = "secret"
 BYTES = 32
+SUBJECT, VALUE, ERASED = "subject", "value", "erased"
+"""What hashes are made of: those of one kind say nothing of another's."""
 
 
 def server_secret(home: Path, make: bool = True) -> bytes:
@@ -47,6 +50,11 @@ def server_secret(home: Path, make: bool = True) -> bytes:
     if len(kept) < BYTES:
         raise StoreFailed(f"{path}: expected {BYTES} bytes, got {len(kept)}: restore it")
     return kept
+
+
+def keyed_hash(secret: bytes, kind: str, text: str) -> bytes:
+    """16 bytes that stand for a text: whoever has no secret cannot tell which, or try them all."""
+    return hmac.digest(secret, f"{kind}\0{text}".encode(errors="surrogatepass"), "sha256")[:16]
 
 
 def _make(path: Path) -> None:

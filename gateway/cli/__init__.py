@@ -81,11 +81,13 @@ def _commands() -> Sequence[Command]:
         alerts,
         audit,
         backup,
+        capture,
         config,
         contract,
         demo,
         doctor,
         drift,
+        export,
         fairness,
         infer,
         keys,
@@ -100,7 +102,7 @@ def _commands() -> Sequence[Command]:
 
     return (
         *(serve, demo, register, models, profile, contract, drift, alerts, releases),
-        *(outcomes, performance, fairness, infer),
+        *(outcomes, performance, fairness, capture, export, infer),
         *(keys, config, audit, backup, doctor),
     )
 

@@ -1,12 +1,15 @@
 """Checks of `penstock doctor` that look at what live traffic is held against.
 
-Knows the configuration, the references and the ledger of a home. A check changes nothing.
+Knows the configuration, references, ledger and captured rows of a home. A check changes nothing.
 """
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 
+from gateway.capture.files import FOLDER as CAPTURE
+from gateway.capture.files import files_in
 from gateway.cli.findings import Case, Finding
 from gateway.cli.output import moment
 from gateway.control.outcomes import FOLDER as LEDGER
@@ -55,4 +58,19 @@ def check_ledger(case: Case) -> Iterator[Finding]:
     yield Finding("ledger", "ok", f"{records} records{reach}, {used:.0%} of ledger.max_bytes")
 
 
-CHECKS = (check_references, check_ledger)
+def check_capture(case: Case) -> Iterator[Finding]:
+    """Whether what is to be captured can be, and how far captured rows reach back."""
+    wanted = [name for name, one in case.config.models.items() if one.capture.mode != "off"]
+    if wanted and importlib.util.find_spec("pyarrow") is None:
+        found = f"pyarrow is not installed: nothing is captured of {', '.join(wanted[:_MAX_NAMED])}"
+        yield Finding("capture", "fail", found, "pip install 'penstock[parquet]'")
+    there = files_in(case.home / CAPTURE)
+    if there:
+        since = moment(min(one.first_ms for one in there) / 1000.0)
+        used = sum(one.nbytes for one in there) / case.config.capture.max_bytes
+        rows = sum(one.rows for one in there)
+        found = f"{rows} rows since {since}, {used:.0%} of capture.max_bytes"
+        yield Finding("capture", "ok", found)
+
+
+CHECKS = (check_references, check_ledger, check_capture)

@@ -51,6 +51,9 @@ def _checks(settings: Config) -> Iterator[Callable[[], str | None]]:
     yield partial(tracing.check, settings.tracing)
     for sink in settings.alerts.sinks:
         yield partial(_check_sink, sink)
+    for name, model in settings.models.items():
+        if model.capture.mode != "off":
+            yield partial(_check_capture, name)
 
 
 def _check_certificates(settings: Tls, place: str) -> str:
@@ -86,4 +89,11 @@ def _check_sink(sink: AlertSink) -> str:
         secrets_of(sink)
     except ConfigInvalid as error:
         return str(error)
+    return ""
+
+
+def _check_capture(model: str) -> str:
+    """A server without it serves on, and captures nothing."""
+    if importlib.util.find_spec("pyarrow") is None:
+        return f"models.{model}.capture: nothing is captured: pip install 'penstock[parquet]'"
     return ""

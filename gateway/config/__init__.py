@@ -6,6 +6,7 @@ one, of processes, or of models that exist. `document` is the whole; the other r
 
 from __future__ import annotations
 
+from gateway.config.capture import Capture, ModelCapture
 from gateway.config.document import (
     FIXED_SECTIONS,
     Config,
@@ -53,6 +54,7 @@ __all__ = [
     "AlertRule",
     "AlertSink",
     "Alerts",
+    "Capture",
     "CertifiedCaller",
     "Config",
     "Control",
@@ -63,6 +65,7 @@ __all__ = [
     "Limits",
     "Log",
     "Metrics",
+    "ModelCapture",
     "ModelConfig",
     "ModelSettings",
     "Monitoring",

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
+from gateway.config.capture import Capture, ModelCapture
 from gateway.config.faults import fault_text, place_text, without_value
 from gateway.config.models import (
     NO_SETTINGS,
@@ -46,6 +47,7 @@ class Config(Section):
     tracing: Tracing = Tracing()
     monitoring: Monitoring = Monitoring()
     ledger: Ledger = Ledger()
+    capture: Capture = Capture()
     metrics: Metrics = Metrics()
     repository: Repository = Repository()
     alerts: Alerts = Alerts()
@@ -120,6 +122,11 @@ class Config(Section):
         """How the document tells a model's rows apart."""
         own = self.models.get(name)
         return {} if own is None else own.slices
+
+    def capture_of(self, name: str) -> ModelCapture:
+        """What the document says of keeping a model's inputs and outputs."""
+        own = self.models.get(name)
+        return ModelCapture() if own is None else own.capture
 
     def contract_of(self, name: str) -> Policy:
         """What becomes of inputs that break a model's contract."""

@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, field_validator
 
+from gateway.config.capture import ModelCapture
 from gateway.config.slices import SliceName, Slicing, check_all
 from gateway.config.words import Name, Positive, Section
 
@@ -147,6 +148,7 @@ class ModelConfig(ModelSettings):
     slices: Annotated[dict[SliceName, Slicing], AfterValidator(check_all)] = Field(
         default_factory=dict, description="by name: groups that figures are told of one by one"
     )
+    capture: ModelCapture = ModelCapture()
 
     @field_validator("feature_names")
     @classmethod
@@ -162,6 +164,6 @@ class ModelConfig(ModelSettings):
 
 NO_SETTINGS = {
     *("path", "version", "profile", "feature_names", "categories", "contract"),
-    *("ledger", "scores", "hold_out", "slices"),
+    *("ledger", "scores", "hold_out", "slices", "capture"),
 }
 """Of a `ModelConfig`: what changes nothing in how the model runs."""

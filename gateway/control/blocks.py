@@ -25,6 +25,8 @@ KEPT_S = 600.0
 ROWS_KEPT_S = 10.0
 # Of the arena, for first rows at the most: what is counted must always find room.
 ROWS_SHARE = 0.5
+# The same for what is captured: eight versions, as configured by default, and their pages.
+CAPTURE_SHARE = 0.3
 
 Key = tuple[str, int]
 
@@ -33,6 +35,7 @@ _HELD: Final = {
     layout.SKETCH: layout.SKETCH_HELD,
     layout.FIRST_ROWS: layout.SKETCH_HELD,
     layout.CONTRACT: layout.SKETCH_HELD,
+    layout.CAPTURE: layout.SKETCH_HELD,
 }
 """The word of a slot that says whether its worker still counts there."""
 
@@ -94,6 +97,22 @@ class Blocks:
         offset = self._arena.allocate(layout.FIRST_ROWS, key, words)
         self._asked.add(offset)
         return offset
+
+    def allocate_capture(self, key: str, words: int) -> int:
+        """Offset of the ring of inputs and outputs of this name (`layout.capture_key`).
+
+        Raises:
+            ArenaFull: rings of others take all the room there is for them.
+            GatewayError: the name is too long.
+        """
+        there = self._arena.find(layout.CAPTURE, key)
+        most = int(self._arena.size_bytes * CAPTURE_SHARE)
+        if there is None and not self._arena.grows_within(layout.CAPTURE, words, most):
+            raise ArenaFull(
+                "arena: captured rows of others take all the room there is for them: lower"
+                " capture.ring_bytes"
+            )
+        return self._allocate(layout.CAPTURE, key, words)
 
     def _allocate(self, kind: int, key: str, words: int | None) -> int:
         try:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.config import Config
+from gateway.control.capture_wishes import CaptureWish, capture_wish
 from gateway.control.entries import CHAMPION, Model, Version
 from gateway.control.memory import Memory
 from gateway.control.references import Agreement, Reference, References, Wish, wish_of
@@ -48,6 +49,7 @@ class Candidate:
         hints: the settings that it brings along itself.
         wish: what is kept of its traffic where there is nothing yet.
         agreement: what its inputs may hold, where it has a reference.
+        capture: what is kept of its inputs and outputs, where that is wanted.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Candidate:
     hints: Set[str] = frozenset()
     wish: Wish | None = None
     agreement: Agreement | None = None
+    capture: CaptureWish | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +305,9 @@ class Sources:
                 wish = wish_of(name, version, digest, resets, onnx, declared, config)
             if reference is not None and self._released is not None:
                 reference, agreement = self._released(name, version, reference, config)
+        most = settings["max_batch_size"]
+        named = None if reference is None else reference.profile
+        capture = capture_wish(name, version, onnx, declared, most, config, named)
         return Candidate(
             name=name,
             version=version,
@@ -315,6 +321,7 @@ class Sources:
             hints=frozenset(hints),
             wish=wish,
             agreement=agreement,
+            capture=capture,
         )
 
     def _sha256(self, path: Path) -> str:

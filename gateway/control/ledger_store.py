@@ -287,3 +287,23 @@ def _unpacked(blob: bytes) -> Sums:
         parts.append(numbers[start : start + part.size].reshape(part.shape))
         start += part.size
     return Sums(*parts)
+
+
+def series_in(folder: Path) -> tuple[Series, ...]:
+    """All series of a ledger, which is only looked at; none where there is no ledger.
+
+    Raises:
+        StoreFailed: it cannot be read.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return ()
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", _BUSY_S, uri=True)
+        try:
+            rows = connection.execute("SELECT id, model, version, scores FROM series").fetchall()
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise StoreFailed(f"{path}: {error}") from error
+    return tuple(Series(row[0], row[1], row[2], orjson.loads(row[3])) for row in rows)

@@ -21,9 +21,11 @@ from gateway import logs
 from gateway.access.certificates import CertificateRing
 from gateway.access.credentials import Credentials
 from gateway.access.keyring import Keyring
+from gateway.access.secret import VALUE, keyed_hash
 from gateway.access.tokens import token_verifier
 from gateway.control import (
     audit_operations,
+    capture_operations,
     config_operations,
     key_operations,
     views,
@@ -35,9 +37,11 @@ from gateway.control.api import build_app
 from gateway.control.audit import Actor, Audit, by_itself, by_signal
 from gateway.control.blocks import Blocks
 from gateway.control.callers import Known
+from gateway.control.capture import Capture
 from gateway.control.certificate_table import CertificateTable
 from gateway.control.changes import Changes
 from gateway.control.desired import Sources
+from gateway.control.erasures import Erasures
 from gateway.control.in_force import InForce
 from gateway.control.jobs import RETRY_S, Jobs
 from gateway.control.jwks import Jwks
@@ -158,6 +162,17 @@ class Control:
             time.time,
         )
         stack.push_async_callback(self._outcomes.close)
+        self._capture = Capture(
+            self._inherited.arena,
+            self._blocks,
+            home,
+            lambda: self._in_force.config,
+            lambda slot, epoch: self._launch.request_ids(str(slot), epoch).decode()[:-1],
+            lambda text: keyed_hash(self._launch.secret, VALUE, text),
+            time.monotonic,
+            time.time,
+        )
+        stack.push_async_callback(self._capture.close)
         self._monitoring = Monitoring(
             self._inherited.arena,
             self._blocks,
@@ -169,6 +184,7 @@ class Control:
             lambda: self._planner.memory.plan,
             self._troubles,
             self._outcomes,
+            self._capture,
         )
         stack.push_async_callback(self._monitoring.close)
         self._jobs = Jobs(self._troubles)
@@ -314,6 +330,18 @@ class Control:
             ),
             *key_operations.operations(self._keys, self._key_table.refresh),
             *self._monitoring.operations(self._planner.apply),
+            *capture_operations.operations(self._capture, self._erasures()),
+        )
+
+    def _erasures(self) -> Erasures:
+        return Erasures(
+            self._launch.secret,
+            self._capture,
+            self._outcomes,
+            self._own,
+            self._monitoring.collecting,
+            self._recorder.record,
+            self._planner.apply,
         )
 
     def _known(self, refused: Callable[[str], None]) -> Known:

@@ -25,6 +25,7 @@ from gateway.control import (
 from gateway.control.alert_store import AlertStore
 from gateway.control.alerting import Alerting
 from gateway.control.blocks import Blocks
+from gateway.control.capture import Capture
 from gateway.control.contracts import Contracts
 from gateway.control.deliveries import Deliveries
 from gateway.control.desired import Candidate
@@ -59,6 +60,7 @@ class Monitoring:
         alerting: alarms.
         deliveries: who is told of them.
         contracts: what inputs may hold, and what they broke.
+        capture: inputs and outputs that are kept.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Monitoring:
         plan: Callable[[], Plan],
         troubles: Troubles,
         outcomes: Outcomes,
+        capture: Capture,
     ) -> None:
         """Makes the rooms.
 
@@ -87,12 +90,14 @@ class Monitoring:
             plan: the newest.
             troubles: told of what goes wrong again and again.
             outcomes: the ledger, and what comes of it.
+            capture: inputs and outputs that are kept.
         """
         self._arena = arena
         self._blocks = blocks
         self._plan = plan
         self._outcomes = outcomes
         self._config = config
+        self.capture = capture
         self._releases = releases
         self._counting = ThreadPoolExecutor(1, "counting")
         self._panes = PaneStore(home)
@@ -118,10 +123,11 @@ class Monitoring:
         """It is known what should run: alarms may be evaluated."""
 
     def take(self, candidate: Candidate) -> tuple[Taken, ...]:
-        """What a version's values go into, and where its answers are written down."""
+        """What a version's values go into, and where its answers are written down or kept."""
         counted = self._counted(candidate)
         recorded = self._outcomes.take(candidate)
-        return (*counted, *recorded, *self._sliced(candidate, counted, recorded))
+        captured = self.capture.take(candidate.name, candidate.version, candidate.capture)
+        return (*counted, *recorded, *self._sliced(candidate, counted, recorded), *captured)
 
     def _sliced(
         self, candidate: Candidate, counted: Sequence[Taken], recorded: Sequence[Taken]
@@ -158,6 +164,7 @@ class Monitoring:
             ("first rows", self._freezing.look),
             ("alarms", self._alert),
             ("the ledger", self._outcomes.look),
+            ("captured rows", self.capture.look),
         )
 
     def operations(self, follow: release_operations.Follow) -> tuple[Operation, ...]:
@@ -173,6 +180,10 @@ class Monitoring:
             *outcome_operations.operations(self._outcomes, self._calibration),
             *fairness_operations.operations(self._outcomes),
         )
+
+    def collecting(self) -> list[tuple[str, int]]:
+        """Versions whose first rows are being kept for a reference."""
+        return list(self._freezing.progress())
 
     def references(self) -> dict[tuple[str, int], dict[str, Any]]:
         """What each version's traffic is held against, or how far it is from that."""
@@ -212,6 +223,8 @@ class Monitoring:
         if self.settled:
             held = self._plan().held
             await self.alerting.look({(one.name, one.version) for one in held})
+            firing = {(model, int(version)) for (_, _, model, version), _ in self.alerting.firing()}
+            self.capture.alarm(firing)
 
     def _part(self, model: str, asked: str) -> str:
         """What the block of a slice is called."""

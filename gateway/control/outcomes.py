@@ -12,8 +12,9 @@ import asyncio
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -34,6 +35,7 @@ from gateway.errors import GatewayError, NotFound, StoreFailed
 from gateway.monitor import layout
 from gateway.monitor.arena import EPOCH, Arena
 from gateway.monitor.directory import Words
+from gateway.outcomes.address import Address
 from gateway.outcomes.arrivals import Arrival
 from gateway.outcomes.estimate import UNCHECKED, Calibrator
 from gateway.outcomes.figures import Performance, performance
@@ -70,6 +72,21 @@ class Report(NamedTuple):
     oldest_ms: int | None
     found: Performance
     classes: Mapping[int, str]
+
+
+@dataclass(slots=True)
+class ErasedRecords:
+    """What was erased of the ledger.
+
+    Attributes:
+        records: rows.
+        waiting: outcomes that waited for their record.
+        versions: that answered, by model and number.
+    """
+
+    records: int = 0
+    waiting: int = 0
+    versions: set[tuple[str, int]] = field(default_factory=set)
 
 
 class Outcomes:
@@ -210,6 +227,14 @@ class Outcomes:
         """What the ledger holds, what it lost, and what became of outcomes."""
         return await self._aside(self._status)
 
+    async def erase(self, requests: Collection[Address]) -> ErasedRecords:
+        """Empties the records of requests, and forgets what waits for them.
+
+        Raises:
+            StoreFailed: the ledger cannot be read or written; the same again goes on.
+        """
+        return await self._aside(self._erase, requests)
+
     async def close(self) -> None:
         """Drains once more, and closes the files."""
         if self._opened is not None:
@@ -243,6 +268,15 @@ class Outcomes:
         found = joins.join(arrivals, models, self._now_ms())
         self._counts.update(found.counts)
         return found
+
+    def _erase(self, requests: Collection[Address]) -> ErasedRecords:
+        if not self._is_there():
+            return ErasedRecords()
+        ledger, joins = self._open()
+        self._drain()
+        erased = erase_records(ledger, self._kept().series(), requests)
+        erased.waiting = joins.forget(requests)
+        return erased
 
     def _drain(self) -> int:
         """Takes what every worker wrote down; how many records that were."""
@@ -400,3 +434,23 @@ def _calibrator(calibration: Calibration | None, scores: Mapping[str, object]) -
 
 def _first_ms(now: float, window_s: float | None) -> int:
     return 0 if window_s is None else int((now - window_s) * 1000.0)
+
+
+def erase_records(
+    ledger: Ledger, series: Iterable[Series], requests: Iterable[Address]
+) -> ErasedRecords:
+    """Empties the records of requests. Blocking.
+
+    Raises:
+        StoreFailed: a file cannot be written; the same again goes on.
+    """
+    versions = {one.id: (one.model, one.version) for one in series}
+    streams: dict[str, list[int]] = {}
+    for one in requests:
+        streams.setdefault(one.stream, []).append(one.sequence)
+    found = ErasedRecords()
+    for stream, sequences in streams.items():
+        erased = ledger.erase(stream, np.array(sequences, np.int64))
+        found.records += len(erased)
+        found.versions |= {versions[number] for number in set(erased) & versions.keys()}
+    return found

@@ -17,7 +17,7 @@ import onnxruntime as ort
 
 from gateway import __version__
 from gateway.config import Metrics as Settings
-from gateway.control import contract_metrics, drift_metrics, views
+from gateway.control import capture_metrics, contract_metrics, drift_metrics, views
 from gateway.control.gauges import Reading
 from gateway.control.key_usage import Usage
 from gateway.control.links import Links
@@ -118,5 +118,6 @@ class Scrapes:
         drift = drift_metrics.families(reading.evaluated, settings, reading.took_s)
         broken = self._monitoring.contracts.breaches(self._plan())
         contracts = contract_metrics.families(broken, settings.max_features)
-        info = dataclasses.replace(info, drift=drift, contracts=contracts)
+        captured = capture_metrics.families(self._monitoring.capture.facts_now())
+        info = dataclasses.replace(info, drift=drift, contracts=contracts, captured=captured)
         return self._metrics.render(info, accept, triton)

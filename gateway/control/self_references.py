@@ -149,6 +149,19 @@ class SelfReferences:
             )
         return True
 
+    def begin_anew(self, name: str, version: int) -> None:
+        """Has other first rows taken than those that were, of which nothing was made yet.
+
+        Raises:
+            StoreFailed: the home cannot be written.
+        """
+        with self._store.write() as db:
+            db.execute(
+                "INSERT INTO self_references (model, version, content, resets) VALUES (?, ?, '', 1)"
+                " ON CONFLICT (model, version) DO UPDATE SET resets = resets + 1",
+                (name, version),
+            )
+
     def reset(self, name: str, version: int) -> SelfReference:
         """Forgets one: the rows that come next are taken instead.
 

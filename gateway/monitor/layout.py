@@ -16,7 +16,7 @@ from gateway.errors import CODES, GatewayError
 from gateway.profiles.live import SKIPPED_WORD
 from kernels import contracts, ring, timing
 
-VERSION: Final = 8
+VERSION: Final = 9
 
 # -- kinds of block --------------------------------------------------------------------------------
 MODEL: Final = 1
@@ -26,6 +26,7 @@ SKETCH: Final = 4
 FIRST_ROWS: Final = 5
 CONTRACT: Final = 6
 LEDGER: Final = 7
+CAPTURE: Final = 8
 
 # -- MODEL: one loaded version of a model ----------------------------------------------------------
 # Requests by result, each counted once, before its answer is written.
@@ -124,6 +125,9 @@ LEDGER_BLOCK: Final = "ledger"
 LEDGER_RECORDS: Final = 131_072
 LEDGER_WORDS: Final = ring.words_for(LEDGER_RECORDS)
 
+# -- CAPTURE: inputs and outputs of one version, until control has taken them ----------------------
+# All but the two words that a sketch has, too, is capture.ring's.
+
 # -- CONTRACT: what the inputs of one version break of its contract --------------------------------
 # It has the two words that a sketch has; rows that could not be examined count as skipped.
 CONTRACT_ROWS: Final = 0  # that were examined
@@ -144,6 +148,7 @@ GAUGES: Final = {
     FIRST_ROWS: (SKETCH_GAUGES, SKETCH_GAUGES_END),
     LEDGER: (SKETCH_GAUGES, SKETCH_GAUGES_END),
     CONTRACT: (SKETCH_GAUGES, SKETCH_GAUGES_END),
+    CAPTURE: (SKETCH_GAUGES, SKETCH_GAUGES_END),
 }
 
 CODE_PLACE: Final = {code: place for place, code in enumerate(CODES)}
@@ -192,6 +197,23 @@ def contract_key(name: str, version: int, columns: str) -> str:
         columns: tells contracts of other columns apart; one whose bounds change counts on.
     """
     return f"{name}/{version}/{columns}"
+
+
+def capture_key(name: str, version: int, digest: str) -> str:
+    """The name of a ring of inputs and outputs. `capture_of` is its inverse.
+
+    Args:
+        name: of the model.
+        version: of the model.
+        digest: of what is kept of them.
+    """
+    return f"{name}/{version}/{digest}"
+
+
+def capture_of(key: str) -> tuple[str, int, str]:
+    """Name, version and digest from the name of a ring of inputs and outputs."""
+    name, version, digest = key.rsplit("/", 2)
+    return name, int(version), digest
 
 
 def first_rows_key(name: str, version: int, content: str, resets: int) -> str:

@@ -47,6 +47,19 @@ class Reading:
             output = output.astype(np.float64)
         return output if output.flags.c_contiguous else np.ascontiguousarray(output)
 
+    @property
+    def classifies(self) -> bool:
+        """Whether scores are probabilities of what was predicted, or of the positive class."""
+        return self.column == BEST or self.told == BINARY
+
+    def answers(self, output: Array) -> tuple[Array, Array]:
+        """(rows,) what was predicted, and (rows,) its score, of an output as the model gave it."""
+        matrix = self.matrix(output)
+        if self.column == BEST:
+            return matrix.argmax(axis=1), matrix.max(axis=1)
+        scores = matrix[:, self.column]
+        return (scores > 0.5 if self.classifies else scores), scores
+
 
 def reading(signature: Signature, kind: str, output: str | None, positive: int) -> Reading:
     """How a model's outputs are read.

@@ -14,7 +14,10 @@ from typing import Final, NamedTuple
 MAX_ID_CHARS: Final = 100
 # Fits the name of a file: nobody reaches another folder with it.
 _STREAM: Final = r"[A-Za-z0-9-]{1,32}-[0-9]{1,10}-[0-9]{1,5}-[0-9]{1,10}"
-_ID = re.compile(rf"({_STREAM})-([0-9a-f]{{1,15}})", re.ASCII)
+_SEQUENCE: Final = "[0-9a-f]{1,15}"
+_ID = re.compile(f"({_STREAM})-({_SEQUENCE})", re.ASCII)
+PATTERN: Final = f"^{_STREAM}-{_SEQUENCE}$"
+"""What every id of ours looks like."""
 
 
 class Address(NamedTuple):

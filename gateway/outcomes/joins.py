@@ -12,14 +12,14 @@ who writes a ledger.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from gateway.outcomes.address import Address, parse_id
 from gateway.outcomes.arrivals import Arrival, Read, Value
-from gateway.outcomes.ledger import Found, Ledger
+from gateway.outcomes.ledger import ERASED, Found, Ledger
 from kernels.ledger import (
     ACCEPTED,
     CORRECTED,
@@ -158,6 +158,13 @@ class Joins:
                     result.counts["unknown"] += 1
             self.late.update(result.counts)
 
+    def forget(self, requests: Collection[Address]) -> int:
+        """Lets go of outcomes of requests that wait for their records; how many those were."""
+        gone = [key for key in self._early if parse_id(key[0]) in requests]
+        for key in gone:
+            del self._early[key]
+        return len(gone)
+
     def _put_off(self, arrival: Arrival, address: Address, models: Models, now_ms: int) -> str:
         """What becomes of an outcome that has no record."""
         if self._ledger.forgot(*address):
@@ -220,12 +227,12 @@ class Joins:
         tops = (words[:, TOP_AND_CORRECTIONS] >> 32).tolist()
         numbers = (words[:, SERIES_AND_ROW] >> 32).tolist()
         kept = np.ones(len(tops), np.bool_)
-        about = {series: self._about(series) for series in set(numbers)}
+        about = {series: self._about(series) for series in set(numbers) - {ERASED}}
         for place, (asked, top, series) in enumerate(
             zip(found.asked.tolist(), tops, numbers, strict=True)
         ):
             arrival = some[asked][0]
-            if models is not None and about[series].model not in models:
+            if series == ERASED or (models is not None and about[series].model not in models):
                 kept[place] = False
                 result.counts["unknown"] += 1
                 continue

@@ -39,6 +39,8 @@ from kernels.performance import RECORDS, THRESHOLD, Reals, Sums, add, merge, no_
 log = logging.getLogger("penstock.control")
 
 HOUR_MS: Final = 3_600_000
+# In place of a series: nothing is known of this row any more, and no outcome joins it.
+ERASED: Final = 0
 # A file that thin traffic does not fill is sealed nonetheless, or its oldest would never go.
 SEAL_AFTER_MS: Final = 24 * HOUR_MS
 
@@ -228,6 +230,29 @@ class Ledger:
         """Whether a record that is not there may have been forgotten."""
         return stream in self._forgotten and sequence <= self._forgotten[stream].high
 
+    def erase(self, stream: str, sequences: Words) -> list[int]:
+        """Empties the records of requests but for their address, by which others are found.
+
+        Args:
+            stream: that they are of.
+            sequences: of the requests.
+
+        Returns:
+            The series of each record that was emptied.
+
+        Raises:
+            StoreFailed: a file cannot be written; the same again goes on.
+        """
+        erased: list[int] = []
+        for segment in self._streams.get(stream, ()):
+            records = segment.records()
+            there = np.isin(records[:, SEQUENCE], sequences)
+            places = np.flatnonzero(there & (records[:, SERIES_AND_ROW] >> 32 != ERASED))
+            if len(places):
+                erased += (records[places, SERIES_AND_ROW] >> 32).tolist()
+                segment.put(places, _emptied(records[places]))
+        return erased
+
     # ---- what they add up to --------------------------------------------------------------------
 
     def sums(self, series: int, first_ms: int, end_ms: int, mask: int = 0, marks: int = 0) -> Sums:
@@ -374,6 +399,14 @@ def _groups(records: Words, series: int) -> Iterator[tuple[int, int]]:
         there = np.unique(marks & mask).tolist()
         if there != [0]:
             yield from ((mask, value) for value in there)
+
+
+def _emptied(records: Words) -> Words:
+    empty = np.zeros_like(records)
+    empty[:, SEQUENCE] = records[:, SEQUENCE]
+    empty[:, SERIES_AND_ROW] = ERASED << 32 | records[:, SERIES_AND_ROW] & 0xFFFFFFFF
+    empty.view(np.float64)[:, OUTCOME] = np.nan
+    return empty
 
 
 def of_ring(taken: Words) -> Words:

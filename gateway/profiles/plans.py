@@ -155,7 +155,7 @@ def _of_tensor(
     if image is not None:
         yield _summarised(spec, role, image, array)
     elif fixed and (width <= MAX_UNNAMED or len(names) == width):
-        columns = names if len(names) == width else _names(spec, role, width)
+        columns = names if len(names) == width else column_names(spec, role, width)
         chosen = frozenset(columns) if spec.datatype == "BOOL" else frozenset(categories)
         yield FramePlan(
             spec.name,
@@ -198,7 +198,7 @@ def _named(
     )
 
 
-def _names(spec: TensorSpec, role: str, width: int) -> tuple[str, ...]:
+def column_names(spec: TensorSpec, role: str, width: int) -> tuple[str, ...]:
     """`x[3]`, `x[1,2]`, `y[yes]`; the tensor's own where it has one column."""
     if width == 1:
         return (spec.name,)

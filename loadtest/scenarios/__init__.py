@@ -38,6 +38,7 @@ SCENARIOS: dict[str, Scenario] = {
     "monitoring-on-and-off": monitoring.monitoring_on_and_off,
     "ledger-on-and-off": outcomes.ledger_on_and_off,
     "selective-labels": outcomes.selective_labels,
+    "capture-on-and-off": outcomes.capture_on_and_off,
     "overload-heavy": overload.heavy,
     "overload-small": overload.small,
     "hang-ups": faults.hang_ups,

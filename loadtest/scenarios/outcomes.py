@@ -1,4 +1,4 @@
-"""What writing down every answer costs, and whether a hold-out tells the truth.
+"""What writing answers down costs, and keeping what they were about; what a hold-out tells.
 
 Knows the contestants and the target. Knows nothing of how load or servers work.
 """
@@ -6,6 +6,7 @@ Knows the contestants and the target. Knows nothing of how load or servers work.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from loadtest import toggled
 from loadtest.bench import INFER, Bench
@@ -17,18 +18,28 @@ _RUNS = 500
 
 def ledger_on_and_off(bench: Bench) -> list[Result]:
     """One row JSON, every answer written down and none, by turns of half a second in one worker."""
+    title = "Every answer written to the ledger against none, toggled inside one worker"
+    return _on_and_off(bench, "ledger", title, 0.97)
+
+
+def capture_on_and_off(bench: Bench) -> list[Result]:
+    """The same with all inputs and outputs kept."""
+    title = "Inputs and outputs of every row captured against none, toggled inside one worker"
+    return _on_and_off(bench, "capture", title, 0.90)
+
+
+def _on_and_off(bench: Bench, what: str, title: str, least: float) -> list[Result]:
     model, pool, target = bench.model("gbt"), bench.gbt_pool("json"), INFER.format("gbt")
     home = bench.folder / f"home-{time.monotonic_ns()}"
-    ours = bench.program("toggled_ledger", [str(model), str(home)], target, pool)
+    ours = bench.program(f"toggled_{what}", [str(model), str(home)], target, pool)
     turns, faults = toggled.loaded(bench, home, ours.port, target, pool)
     if not turns or not all(one["writers"] for one in turns):
-        raise RuntimeError("the ledger was not taken up: nothing was written down")
-    title = "Every answer written to the ledger against none, toggled inside one worker"
-    return [
-        toggled.result(
-            "ledger-on-and-off", title, "share of the requests/s without", 0.97, turns, faults
-        )
-    ]
+        raise RuntimeError(f"the {what} was not taken up: nothing was written down")
+    name, label = f"{what}-on-and-off", "share of the requests/s without"
+    found = toggled.result(name, title, label, least, turns, faults)
+    if "dropped" in turns[-1]:  # what is dropped costs nothing, and must not look cheap
+        found = replace(found, detail={**found.detail, "dropped_rows": turns[-1]["dropped"]})
+    return [found]
 
 
 def selective_labels(bench: Bench) -> list[Result]:

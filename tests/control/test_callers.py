@@ -20,6 +20,7 @@ from gateway.config import Config
 from gateway.control import (
     alert_operations,
     audit_operations,
+    capture_operations,
     config_operations,
     drift_operations,
     fairness_operations,
@@ -34,14 +35,17 @@ from gateway.control.api import build_app
 from gateway.control.audit import Actor, Audit
 from gateway.control.blocks import Blocks
 from gateway.control.callers import Known
+from gateway.control.capture import Capture
 from gateway.control.contracts import Contracts
 from gateway.control.deliveries import Deliveries
 from gateway.control.drift import Drift
+from gateway.control.erasures import Erasures
 from gateway.control.in_force import InForce
 from gateway.control.keys import Keys
 from gateway.control.outcomes import Outcomes
 from gateway.control.releases import Releases
 from gateway.control.revisions import Revisions
+from gateway.control.self_references import SelfReferences
 from gateway.control.store import Store
 from gateway.control.troubles import Troubles
 from gateway.inherited import Launch
@@ -102,6 +106,16 @@ class Server:
         self.drift = Drift(tuple)
         self.arena = Arena.create(1)
         self.outcomes = Outcomes(self.arena, home, Config, "host-1-{}-{}".format, time.time)
+        self.capture = Capture(
+            self.arena,
+            Blocks(self.arena, time.monotonic),
+            home,
+            Config,
+            "host-1-{}-{}".format,
+            str.encode,
+            time.monotonic,
+            time.time,
+        )
         releases = Releases(self.store, home)
         contracts = Contracts(self.arena, Blocks(self.arena, time.monotonic), releases)
         self.table = (
@@ -116,10 +130,18 @@ class Server:
             *alert_operations.operations(*self.alarms()),
             *outcome_operations.operations(self.outcomes, lambda model, version: None),
             *fairness_operations.operations(self.outcomes),
+            *capture_operations.operations(self.capture, self.erasures(home)),
         )
         credentials = Credentials(self.ring, self.certificates)
         known = Known(asks, credentials, SECRET, self.used.append, self.refused.append)
         self.app = build_app(self.table, known)
+
+    def erasures(self, home):
+        async def record(actor, action, subject, before, after):
+            self.actors.append(actor)
+
+        own = SelfReferences(self.store, home)
+        return Erasures(SECRET, self.capture, self.outcomes, own, tuple, record, self.follow)
 
     def admin(self):
         async def reload(actor, name, reread):

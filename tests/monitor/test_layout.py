@@ -17,11 +17,11 @@ OTHERS = "".join(
     if path.name not in {"layout.py", "report.py"}
 )
 # What is no word of a slot: bounds, versions, names and tables; the words of keys, which one module
-# both writes and reads; and those of sketches, contracts, first rows and the ledger, which control
-# reads elsewhere.
+# both writes and reads; and those of sketches, contracts, first rows, the ledger and captured rows,
+# which control reads elsewhere.
 NO_WORDS = re.compile(
-    r"VERSION|MODEL|WORKER|KEYS|KEY_.*|SKETCH.*|CONTRACT.*|FIRST_ROWS|LEDGER.*|SKIPPED_WORD|MAX_.*"
-    r"|.*_WORDS|.*_CODES|.*_GAUGES|.*_END|RELEASED"
+    r"VERSION|MODEL|WORKER|KEYS|KEY_.*|SKETCH.*|CONTRACT.*|FIRST_ROWS|LEDGER.*|CAPTURE"
+    r"|SKIPPED_WORD|MAX_.*|.*_WORDS|.*_CODES|.*_GAUGES|.*_END|RELEASED"
 )
 WORDS = [
     name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from gateway.outcomes.address import Address
 from gateway.outcomes.arrivals import Arrival
 from gateway.outcomes.joins import MAX_AHEAD_MS, MAX_TOLD, About, Joins
 from gateway.outcomes.ledger import Ledger
@@ -153,3 +154,15 @@ def test_faults_that_are_told_are_bounded(world):
     world.ledger.append(STREAM, records(range(16)))
     world.send(*[(number, 5.0) for number in range(16)])
     assert len(world.faults) == MAX_TOLD
+
+
+def test_an_outcome_of_what_was_erased_is_unknown_and_stays_so(world):
+    world.ledger.append(STREAM, records([1, 2]))
+    world.send((1, 1.0), (2, 1.0))
+    world.ledger.erase(STREAM, np.array([1]))
+    world.ledger.append(STREAM, records([1]), anew=True)
+    assert world.send((1, 1.0), (2, 1.0)) == {"unknown": 1, "duplicate": 1}
+    assert world.labelled() == 1
+    assert world.send((3, 1.0), (4, 1.0)) == {"early": 2}
+    assert world.joins.forget({Address(STREAM, 3)}) == 1
+    assert world.joins.waiting == 1

@@ -74,7 +74,8 @@ def test_a_text_that_came_twice_is_known(body):
     codec = plain_codec()
     for seen in (False, False, True):
         assert knows(codec, body) is seen
-        codec.decode(body, None)
+        told = codec.decode(body, None).parameters
+        assert dict(told) == orjson.loads(body).get("parameters", {})
 
 
 @pytest.mark.parametrize("body", KNOWN)

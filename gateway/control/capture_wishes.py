@@ -1,0 +1,92 @@
+"""What is to be captured of a version, read from its model file and the configuration.
+
+Knows both. Knows nothing of rings or of files of rows. What cannot be captured as it is wanted is
+not captured at all, and the log says why: its model serves nonetheless.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.capture.files import check_installed
+from gateway.capture.schema import Schema, schema_of
+from gateway.config import Config, ModelCapture
+from gateway.errors import InvalidParameter, ModelRefused, Unsupported
+from gateway.models.onnx_file import OnnxFile
+from gateway.models.signature import signature
+from gateway.monitor.scores import Reading, reading
+from gateway.profiles.names import by_input, feature_names
+from gateway.profiles.plans import column_names
+from gateway.profiles.values import FEATURE, Profile
+
+log = logging.getLogger("penstock.control")
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureWish:
+    """What is captured of a version.
+
+    Attributes:
+        schema: which tensors, as which columns.
+        reading: where scores are; None: its outputs hold none.
+        settings: which rows.
+    """
+
+    schema: Schema
+    reading: Reading | None
+    settings: ModelCapture
+
+
+def capture_wish(
+    name: str,
+    version: int,
+    onnx: OnnxFile,
+    declared: Mapping[str, Any],
+    max_batch_size: int,
+    config: Config,
+    profile: Profile | None = None,
+) -> CaptureWish | None:
+    """What the document wants of a version; None where that is nothing, or cannot be had."""
+    settings = config.capture_of(name)
+    if settings.mode == "off":
+        return None
+    try:
+        check_installed()
+        shapes = signature(onnx, declared, max_batch_size)
+        given, _ = config.features_of(name)
+        inputs = [spec.name for spec in shapes.inputs]
+        names = {**by_input(feature_names(onnx.metadata), given, inputs), **_names(profile)}
+        scores = config.scores_of(name)
+        schema = schema_of(
+            name,
+            version,
+            shapes,
+            names,
+            column_names,
+            scores.reading,
+            settings.mask,
+            settings.hash,
+        )
+    except ModelRefused:  # its trial will say so
+        return None
+    except (Unsupported, InvalidParameter) as error:
+        log.error("model '%s' is not captured: %s", name, error)
+        return None
+    try:
+        found = reading(shapes, scores.kind, scores.output, scores.positive)
+    except ValueError as error:
+        found = None
+        log.info("model '%s' is captured without scores: %s", name, error)
+    return CaptureWish(schema, found, settings)
+
+
+def _names(profile: Profile | None) -> dict[str, list[str]]:
+    """What the reference calls the columns of each input whose values it holds."""
+    return {
+        frame.tensor: [column.name for column in frame.columns]
+        for frame in (() if profile is None else profile.frames)
+        if frame.role == FEATURE and frame.summary is None
+    }
