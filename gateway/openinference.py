@@ -41,7 +41,7 @@ from gateway.monitor.observe import WorkerObserver
 from gateway.monitor.report import find_model
 from gateway.monitor.statistics import statistics
 from gateway.names import check_name
-from gateway.outcomes.arrivals import MAX_BODY_BYTES, read_body
+from gateway.outcomes.documents import MAX_BODY_BYTES, read_body
 from gateway.outcomes.joins import Joined, document
 from gateway.plan import READY
 from gateway.wire import coding
@@ -275,12 +275,11 @@ class OpenInference:
             found = await asyncio.get_running_loop().run_in_executor(self._pool, read, body)
         else:
             found = read(body)
-        outcomes = [tuple(one) for one in found.arrivals]
-        message = {"type": "outcomes", "outcomes": outcomes, "models": models}
+        message = {"type": "outcomes", "outcomes": found.arrivals.message(), "models": models}
         verdict = await self._ask(message, "outcomes", OUTCOMES_TIMEOUT_S)
         if not verdict["ok"]:
             return self._refused(verdict)
-        return self._json(document(found, Joined(verdict["counts"], verdict["faults"])))
+        return self._json(document(found.faults, Joined(verdict["counts"], verdict["faults"])))
 
     # ---- control --------------------------------------------------------------------------------
 

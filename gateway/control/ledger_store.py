@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -19,6 +19,8 @@ import numpy as np
 import orjson
 
 from gateway.errors import StoreFailed
+from gateway.outcomes.arrivals import Arrival
+from gateway.outcomes.early import Key, Waiting
 from gateway.outcomes.ledger import Forgotten
 from kernels.performance import Sums, merge, no_sums
 
@@ -38,6 +40,10 @@ CREATE TABLE IF NOT EXISTS hours (
   series INTEGER NOT NULL, hour INTEGER NOT NULL, sums BLOB NOT NULL,
   PRIMARY KEY (series, hour)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS early (
+  id TEXT NOT NULL, client INTEGER NOT NULL, row INTEGER NOT NULL, metric TEXT NOT NULL,
+  value NOT NULL, at_ms INTEGER NOT NULL, models TEXT, until_ms INTEGER NOT NULL,
+  PRIMARY KEY (id, client, row, metric)) WITHOUT ROWID;
 """
 
 
@@ -149,6 +155,27 @@ class LedgerStore:
             ).fetchall()
         return [_unpacked(blob) for (blob,) in rows]
 
+    # ---- what waits -----------------------------------------------------------------------------
+
+    def waiting(self) -> Iterable[Waiting]:
+        """As `outcomes.early.Keeper` has it."""
+        with self._read() as connection:
+            rows = connection.execute(
+                "SELECT id, client, row, metric, value, at_ms, models, until_ms FROM early"
+            ).fetchall()
+        return [_waiting(*row) for row in rows]
+
+    def keep_waiting(self, come: Sequence[Waiting], gone: Sequence[Key]) -> None:
+        """As `outcomes.early.Keeper` has it."""
+        with self._write() as connection:
+            connection.executemany(
+                "DELETE FROM early WHERE id = ? AND client = ? AND row = ? AND metric = ?",
+                [(key.id, key.client, key.row, key.metric or "") for key in gone],
+            )
+            connection.executemany(
+                "REPLACE INTO early VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(_kept, come)
+            )
+
     # ---- transactions ---------------------------------------------------------------------------
 
     @contextmanager
@@ -191,6 +218,27 @@ def _join_old_hours(connection: sqlite3.Connection, first_kept: int) -> None:
     for series, hour, blob in old:
         _add(connection, series, _BEFORE, _unpacked(blob))
         connection.execute("DELETE FROM hours WHERE series = ? AND hour = ?", (series, hour))
+
+
+def _waiting(
+    id: str,
+    client: int,
+    row: int,
+    metric: str,
+    value: float | str,
+    at_ms: int,
+    models: str | None,
+    until_ms: int,
+) -> Waiting:
+    arrival = Arrival(id, row, value, at_ms, metric or None, bool(client))
+    return Waiting(arrival, None if models is None else frozenset(orjson.loads(models)), until_ms)
+
+
+def _kept(one: Waiting) -> tuple[object, ...]:
+    models = None if one.models is None else orjson.dumps(sorted(one.models)).decode()
+    arrival, metric = one.arrival, one.arrival.metric or ""
+    value, at_ms = arrival.value, arrival.at_ms
+    return arrival.id, arrival.client, arrival.row, metric, value, at_ms, models, one.until_ms
 
 
 def _packed(sums: Sums) -> bytes:

@@ -12,7 +12,7 @@ from pydantic import Field, WithJsonSchema, create_model
 from gateway.control.documents import optional
 from gateway.control.drift_documents import WINDOW
 from gateway.control.operations import Document
-from gateway.outcomes.arrivals import MAX_OUTCOMES
+from gateway.outcomes.documents import MAX_OUTCOMES
 from gateway.outcomes.figures import NAMES
 from gateway.outcomes.joins import MAX_TOLD
 

@@ -23,7 +23,7 @@ from gateway.control.outcome_documents import (
 from gateway.control.outcomes import Outcomes, Report
 from gateway.drift.history import MAX_WINDOW_S, MIN_WINDOW_S
 from gateway.errors import InvalidParameter, NotFound, StoreFailed
-from gateway.outcomes.arrivals import MAX_BODY_BYTES, read_values
+from gateway.outcomes.documents import MAX_BODY_BYTES, read_values
 from gateway.outcomes.joins import document
 
 
@@ -35,7 +35,7 @@ def operations(outcomes: Outcomes) -> tuple[Operation, ...]:
         principal = principal_of(asked.request.scope)
         found = read_values(given.outcomes)
         models = None if principal is None else principal.models
-        return document(found, await outcomes.receive(found.arrivals, models))
+        return document(found.faults, await outcomes.receive(found.arrivals, models))
 
     async def show_performance(asked: Asked) -> Any:
         query: PerformanceQuery = asked.query

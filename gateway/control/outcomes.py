@@ -12,7 +12,7 @@ import asyncio
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
@@ -26,9 +26,10 @@ from gateway.errors import GatewayError, NotFound, StoreFailed
 from gateway.monitor import layout
 from gateway.monitor.arena import EPOCH, Arena
 from gateway.monitor.directory import Words
-from gateway.outcomes.arrivals import Arrival
+from gateway.outcomes.arrivals import Arrivals, of_message
+from gateway.outcomes.early import Early, Models
 from gateway.outcomes.figures import Performance, performance
-from gateway.outcomes.joins import RESULTS, About, Joined, Joins, Models
+from gateway.outcomes.joins import RESULTS, About, Joined, Joins, nothing
 from gateway.outcomes.ledger import Ledger, of_ring
 from gateway.plan import Recorded
 from kernels import ring
@@ -116,7 +117,7 @@ class Outcomes:
 
     # ---- what comes of it -----------------------------------------------------------------------
 
-    async def receive(self, arrivals: Sequence[Arrival], models: Models) -> Joined:
+    async def receive(self, arrivals: Arrivals, models: Models) -> Joined:
         """Joins outcomes to their records.
 
         Args:
@@ -132,8 +133,8 @@ class Outcomes:
         """What a worker passes on: the verdict that it waits for."""
         verdict: dict[str, Any] = {"type": "verdict", "ticket": message["ticket"], "ok": True}
         models = message["models"]
-        arrivals = [Arrival(*one) for one in message["outcomes"]]
         try:
+            arrivals = of_message(message["outcomes"])
             found = await self.receive(arrivals, None if models is None else frozenset(models))
             return verdict | {"counts": found.counts, "faults": found.faults}
         except GatewayError as error:
@@ -183,24 +184,23 @@ class Outcomes:
         oldest_ms = now_ms - int(settings.max_age_s * 1000.0)
         ledger.tidy(settings.max_bytes, oldest_ms, self._live(), now_ms)
 
-    def _receive(self, arrivals: Sequence[Arrival], models: Models) -> Joined:
+    def _receive(self, arrivals: Arrivals, models: Models) -> Joined:
         if not self._is_there():
-            return Joined(dict.fromkeys(RESULTS, 0) | {"unknown": len(arrivals)}, [])
+            found = nothing()
+            found.counts["unknown"] = len(arrivals)
+            return found
         _, joins = self._open()
-        # Most outcomes that seem early are of answers that only had not been drained. Those that
-        # did wait go first: what comes now is newer.
-        if self._drain():
-            joins.again(self._now_ms())
+        # Most outcomes that seem early are of answers that only had not been drained.
+        self._drain()
         found = joins.join(arrivals, models, self._now_ms())
         self._counts.update(found.counts)
         return found
 
-    def _drain(self) -> int:
-        """Takes what every worker wrote down; how many records that were."""
+    def _drain(self) -> None:
+        """Takes what every worker wrote down."""
         offset = self._arena.find(layout.LEDGER, layout.LEDGER_BLOCK)
         if offset is None:
-            return 0
-        taken = 0
+            return
         for slot in range(self._arena.workers):
             words = self._arena.array(offset, slot)
             drained = ring.read(words)
@@ -208,8 +208,6 @@ class Outcomes:
             for epoch in np.unique(epochs).tolist():
                 self._keep(self._stream(slot, epoch), drained.records[epochs == epoch])
             ring.done(words, drained)
-            taken += len(drained.records)
-        return taken
 
     def _keep(self, stream: str, records: Words) -> None:
         ledger, _ = self._open()
@@ -286,7 +284,8 @@ class Outcomes:
         if self._opened is None:
             ledger = Ledger(self._folder, self._kept())
             early_ms = lambda: int(self._config().ledger.early_s * 1000.0)  # noqa: E731
-            joins = Joins(ledger, self._about, lambda one: one in self._live(), early_ms)
+            early = Early(self._kept())
+            joins = Joins(ledger, early, self._about, lambda one: one in self._live(), early_ms)
             self._opened = ledger, joins
         return self._opened
 

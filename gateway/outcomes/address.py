@@ -9,27 +9,35 @@ Knows how an id is built (`inherited.Launch.request_ids`). Knows nothing of reco
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import Final
 
 MAX_ID_CHARS: Final = 100
+_MAX_DIGITS: Final = 15
 # Fits the name of a file: nobody reaches another folder with it.
-_STREAM: Final = r"[A-Za-z0-9-]{1,32}-[0-9]{1,10}-[0-9]{1,5}-[0-9]{1,10}"
-_ID = re.compile(rf"({_STREAM})-([0-9a-f]{{1,15}})", re.ASCII)
+_STREAM: Final = re.compile(r"[A-Za-z0-9-]{1,32}-[0-9]{1,10}-[0-9]{1,5}-[0-9]{1,10}", re.ASCII)
 
 
-class Address(NamedTuple):
-    """Of a request.
+def address(text: str, streams: dict[str, int]) -> tuple[int, int] | None:
+    """The address that an id is; None where it is none of ours.
 
-    Attributes:
-        stream: the requests of one worker process.
-        sequence: which of them.
+    Args:
+        text: the id.
+        streams: those that came before, and their numbers; a new one gets the next.
+
+    Returns:
+        The number of its stream, and which request of that it is.
     """
-
-    stream: str
-    sequence: int
-
-
-def parse_id(text: str) -> Address | None:
-    """The address that an id is; None where it is none of ours."""
-    found = _ID.fullmatch(text)
-    return None if found is None else Address(found[1], int(found[2], 16))
+    stream, _, digits = text.rpartition("-")
+    number = streams.get(stream)
+    if number is None and _STREAM.fullmatch(stream) is None:
+        return None
+    try:
+        sequence = int(digits, 16)
+    except ValueError:
+        return None
+    # As it was written: `int` takes much that nobody wrote, and each request has one id.
+    if f"{sequence:x}" != digits or len(digits) > _MAX_DIGITS:
+        return None
+    if number is None:
+        number = streams[stream] = len(streams)
+    return number, sequence

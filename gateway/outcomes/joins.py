@@ -7,28 +7,35 @@ What became of an outcome is one of RESULTS. The same outcome again changes noth
 the same row replaces it. One whose record is not there yet waits: answers are written down after
 they are sent, and drained a moment later. Whoever waits too long was never answered, or by nobody
 who writes a ledger.
+
+Outcomes are looked up, judged and written many at a time: an object for each would take longer than
+all of that.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from gateway.outcomes.address import Address, parse_id
-from gateway.outcomes.arrivals import Arrival, Read, Value
-from gateway.outcomes.ledger import Found, Ledger
+from gateway.outcomes.arrivals import NONE, NOW, Arrivals, of_list
+from gateway.outcomes.early import Early, Models, Waiting
+from gateway.outcomes.ledger import Ledger
+from gateway.outcomes.segment import Segment
+from gateway.outcomes.written import write
 from kernels.ledger import (
     ACCEPTED,
     CORRECTED,
     DUPLICATE,
+    FILE,
+    NOT_THERE,
     SERIES_AND_ROW,
     TOP_AND_CORRECTIONS,
     Reals,
     Words,
-    write_outcomes,
+    wanted,
 )
 from kernels.performance import BINARY, VALUE
 
@@ -40,10 +47,7 @@ _WRITTEN: Final = {ACCEPTED: "accepted", DUPLICATE: "duplicate", CORRECTED: "cor
 MAX_TOLD: Final = 10
 # Clocks of others differ from ours.
 MAX_AHEAD_MS: Final = 300_000
-MAX_EARLY: Final = 100_000
-
-Models = frozenset[str] | None
-"""Whose outcomes a caller may send; None: everybody's."""
+_CLASSES: Final = 2.0**31
 
 
 class About(NamedTuple):
@@ -69,17 +73,22 @@ class Joined(NamedTuple):
     counts: dict[str, int]
     faults: list[str]
 
+    def refuse(self, fault: str) -> None:
+        """One more is invalid."""
+        self.counts["invalid"] += 1
+        if len(self.faults) < MAX_TOLD:
+            self.faults.append(fault)
 
-def document(read: Read, joined: Joined) -> dict[str, Any]:
+
+def nothing() -> Joined:
+    """Of no outcomes."""
+    return Joined(dict.fromkeys(RESULTS, 0), [])
+
+
+def document(faults: Sequence[str], joined: Joined) -> dict[str, Any]:
     """The answer to whoever sent outcomes: those that could not be read are among the invalid."""
-    counts = joined.counts | {"invalid": joined.counts["invalid"] + len(read.faults)}
-    return {"counts": counts, "faults": [*read.faults, *joined.faults][:MAX_TOLD]}
-
-
-class _Waiting(NamedTuple):
-    arrival: Arrival
-    models: Models
-    until_ms: int
+    counts = joined.counts | {"invalid": joined.counts["invalid"] + len(faults)}
+    return {"counts": counts, "faults": [*faults, *joined.faults][:MAX_TOLD]}
 
 
 class Joins:
@@ -88,26 +97,25 @@ class Joins:
     def __init__(
         self,
         ledger: Ledger,
+        early: Early,
         about: Callable[[int], About],
         live: Callable[[str], bool],
         early_ms: Callable[[], int],
-        max_early: int = MAX_EARLY,
     ) -> None:
         """Takes its collaborators.
 
         Args:
             ledger: of the records.
+            early: those that wait.
             about: tells of a series.
             live: whether records of a stream may still come.
             early_ms: how long an outcome may wait for its record.
-            max_early: how many may.
         """
         self._ledger = ledger
+        self._early = early
         self._about = about
         self._live = live
         self._early_ms = early_ms
-        self._max_early = max_early
-        self._early: dict[tuple[str, int], _Waiting] = {}
         self.late: Counter[str] = Counter()
         """What became of those that had to wait."""
 
@@ -116,7 +124,7 @@ class Joins:
         """Outcomes whose record is not there yet."""
         return len(self._early)
 
-    def join(self, arrivals: Sequence[Arrival], models: Models, now_ms: int) -> Joined:
+    def join(self, arrivals: Arrivals, models: Models, now_ms: int) -> Joined:
         """Writes outcomes into their records.
 
         Args:
@@ -125,160 +133,147 @@ class Joins:
             now_ms: wall clock.
 
         Raises:
-            StoreFailed: a file of the ledger cannot be read. Some may have been written: sending
-                all of them again is right.
+            StoreFailed: a file of the ledger cannot be read or written. Some may have been written:
+                sending all of them again is right.
         """
-        result = Joined(dict.fromkeys(RESULTS, 0), [])
-        left = self._join(arrivals, models, now_ms, result)
-        for arrival, address in left:
-            result.counts[self._put_off(arrival, address, models, now_ms)] += 1
+        # Those of the same records that did wait go first: what comes now is newer.
+        self._again(self._early.of(arrivals), now_ms)
+        result = nothing()
+        for place in self._join(arrivals, models, now_ms, result).tolist():
+            result.counts[self._put_off(arrivals, place, models, now_ms)] += 1
+        self._early.keep()
         return result
 
     def again(self, now_ms: int) -> None:
-        """Tries once more those that wait; who has waited too long is unknown."""
-        early, self._early = self._early, {}
-        by_caller: dict[Models, list[_Waiting]] = {}
-        for one in early.values():
+        """Tries once more those that wait; who has waited too long is unknown.
+
+        Raises:
+            StoreFailed: as `join`.
+        """
+        self._again(self._early.all(), now_ms)
+        self._early.keep()
+
+    # ---- waiting --------------------------------------------------------------------------------
+
+    def _again(self, early: list[Waiting], now_ms: int) -> None:
+        by_caller: dict[Models, list[Waiting]] = {}
+        for one in early:
             by_caller.setdefault(one.models, []).append(one)
         for models, some in by_caller.items():
-            result = Joined(dict.fromkeys(RESULTS, 0), [])
-            left = {
-                _key(arrival): address
-                for arrival, address in self._join(
-                    [one.arrival for one in some], models, now_ms, result
-                )
-            }
-            for one in some:
-                address = left.get(_key(one.arrival))
-                if address is None:
-                    continue
-                if now_ms < one.until_ms and self._live(address.stream):
-                    self._early[_key(one.arrival)] = one
-                else:
+            result = nothing()
+            arrivals = of_list(one.arrival for one in some)
+            missing = set(self._join(arrivals, models, now_ms, result).tolist())
+            for place, one in enumerate(some):
+                if place in missing:
+                    if now_ms < one.until_ms and self._may_come(arrivals, place):
+                        continue
                     result.counts["unknown"] += 1
+                self._early.drop(one)
             self.late.update(result.counts)
 
-    def _put_off(self, arrival: Arrival, address: Address, models: Models, now_ms: int) -> str:
+    def _put_off(self, arrivals: Arrivals, place: int, models: Models, now_ms: int) -> str:
         """What becomes of an outcome that has no record."""
-        if self._ledger.forgot(*address):
+        stream = arrivals.stream[place]
+        if stream != NONE and self._ledger.forgot(
+            arrivals.streams[stream], int(arrivals.sequence[place])
+        ):
             return "expired"
-        if not self._live(address.stream) or len(self._early) >= self._max_early:
+        if not self._may_come(arrivals, place):
             return "unknown"
-        at_ms = now_ms if arrival.at_ms is None else arrival.at_ms
-        waiting = _Waiting(arrival._replace(at_ms=at_ms), models, now_ms + self._early_ms())
-        self._early[_key(arrival)] = waiting
-        return "early"
+        arrival = arrivals.one(place)
+        if arrival.at_ms is None:
+            arrival = arrival._replace(at_ms=now_ms)
+        waits = self._early.add(Waiting(arrival, models, now_ms + self._early_ms()))
+        return "early" if waits else "unknown"
 
-    def _join(
-        self, arrivals: Iterable[Arrival], models: Models, now_ms: int, result: Joined
-    ) -> list[tuple[Arrival, Address]]:
-        """Those that have no record."""
-        streams: dict[str, list[tuple[Arrival, Address]]] = {}
-        for arrival in arrivals:
-            address = parse_id(arrival.id)
-            if address is None:
-                result.counts["unknown"] += 1
-            elif arrival.at_ms is not None and arrival.at_ms > now_ms + MAX_AHEAD_MS:
-                _refuse(result, f"{arrival.id}: at: expected no time to come")
-            else:
-                streams.setdefault(address.stream, []).append((arrival, address))
-        left: list[tuple[Arrival, Address]] = []
-        for stream, some in streams.items():
-            left += self._join_stream(stream, some, models, now_ms, result)
-        return left
+    def _may_come(self, arrivals: Arrivals, place: int) -> bool:
+        """Whether a record of that id may still come."""
+        stream = arrivals.stream[place]
+        return bool(stream != NONE) and self._live(arrivals.streams[stream])
 
-    def _join_stream(
+    # ---- joining --------------------------------------------------------------------------------
+
+    def _join(self, arrivals: Arrivals, models: Models, now_ms: int, result: Joined) -> Words:
+        """Which of them have no record."""
+        ahead = arrivals.at_ms > now_ms + MAX_AHEAD_MS
+        for place in np.flatnonzero(ahead).tolist():
+            result.refuse(f"{arrivals.id(place)}: at: expected no time to come")
+        found, files = wanted(arrivals.sequence, arrivals.row), list[Segment]()
+        for number, stream in enumerate(arrivals.streams):
+            if self._ledger.knows(stream):
+                chosen = np.flatnonzero((arrivals.stream == number) & ~ahead)
+                by_address = np.argsort(arrivals.sequence[chosen], kind="stable")
+                self._ledger.find(stream, chosen[by_address], found, files)
+        there = found[:, FILE] != NOT_THERE
+        self._write(arrivals, found, files, np.flatnonzero(there), models, now_ms, result)
+        return np.flatnonzero(~there & ~ahead)
+
+    def _write(
         self,
-        stream: str,
-        some: Sequence[tuple[Arrival, Address]],
+        arrivals: Arrivals,
+        found: Words,
+        files: list[Segment],
+        there: Words,
         models: Models,
         now_ms: int,
         result: Joined,
-    ) -> list[tuple[Arrival, Address]]:
-        sequences = np.array([address.sequence for _, address in some], np.int64)
-        rows = np.array([arrival.row for arrival, _ in some], np.int64)
-        at_ms = np.array([a.at_ms if a.at_ms is not None else now_ms for a, _ in some], np.int64)
-        outcomes = np.array([_number(arrival.outcome) for arrival, _ in some])
-        missing = np.ones(len(some), np.bool_)
-        for found in self._ledger.find(stream, sequences, rows):
-            missing[found.asked] = False
-            fitting = self._fitting(found, some, outcomes, models, result)
-            for became in _write(fitting, outcomes, at_ms).tolist():
-                result.counts[_WRITTEN[became]] += 1
-        return [some[place] for place in np.flatnonzero(missing).tolist()]
-
-    def _fitting(
-        self,
-        found: Found,
-        some: Sequence[tuple[Arrival, Address]],
-        outcomes: Reals,
-        models: Models,
-        result: Joined,
-    ) -> Found:
-        """Without those whose record takes no such outcome. Names of classes become numbers."""
-        words = found.records[found.places]
-        tops = (words[:, TOP_AND_CORRECTIONS] >> 32).tolist()
-        numbers = (words[:, SERIES_AND_ROW] >> 32).tolist()
-        kept = np.ones(len(tops), np.bool_)
-        about = {series: self._about(series) for series in set(numbers)}
-        for place, (asked, top, series) in enumerate(
-            zip(found.asked.tolist(), tops, numbers, strict=True)
-        ):
-            arrival = some[asked][0]
-            if models is not None and about[series].model not in models:
-                kept[place] = False
-                result.counts["unknown"] += 1
-                continue
-            if isinstance(arrival.outcome, str) and top != VALUE:
-                outcomes[asked] = about[series].classes.get(arrival.outcome, np.nan)
-            wanted = _misfit(outcomes[asked], top)
-            if wanted:
-                kept[place] = False
-                _refuse(result, f"{arrival.id}: outcome: expected {wanted}")
-        return found._replace(asked=found.asked[kept], places=found.places[kept])
+    ) -> None:
+        """Writes those whose record takes them."""
+        series = found[there, SERIES_AND_ROW] >> 32
+        about = {number: self._about(number) for number in np.unique(series).tolist()}
+        if models is not None:
+            known = [number for number, one in about.items() if one.model in models]
+            theirs = np.isin(series, known)
+            result.counts["unknown"] += int((~theirs).sum())
+            there, series = there[theirs], series[theirs]
+        values = arrivals.value[there]
+        tops = found[there, TOP_AND_CORRECTIONS] >> 32
+        _name_classes(values, arrivals, there, np.where(tops == VALUE, NONE, series), about)
+        misfits = ~_fitting(values, tops)
+        for one in np.flatnonzero(misfits).tolist():
+            place = int(there[one])
+            result.refuse(f"{arrivals.id(place)}: outcome: expected {_wanted(int(tops[one]))}")
+        there, values = there[~misfits], values[~misfits]
+        at_ms = np.where(arrivals.at_ms[there] == NOW, now_ms, arrivals.at_ms[there])
+        became = write(found[there], files, values, at_ms)
+        for what, count in enumerate(np.bincount(became, minlength=len(_WRITTEN)).tolist()):
+            result.counts[_WRITTEN[what]] += count
 
 
-def _key(arrival: Arrival) -> tuple[str, int]:
-    return arrival.id, arrival.row
-
-
-def _number(value: Value) -> float:
-    return np.nan if isinstance(value, str) else value
-
-
-def _misfit(outcome: float, top: int) -> str:
-    """What was expected of an outcome that a score does not take; empty where it does."""
-    if top == VALUE:
-        return "" if outcome == outcome else "a number"
-    if top == BINARY:
-        return "" if outcome in (0.0, 1.0) else "0, 1 or the name of a class"
-    fits = outcome == outcome and outcome >= 0 and outcome.is_integer() and outcome < 2**31
-    return "" if fits else "the number or the name of a class"
-
-
-def _refuse(result: Joined, fault: str) -> None:
-    result.counts["invalid"] += 1
-    if len(result.faults) < MAX_TOLD:
-        result.faults.append(fault)
-
-
-def _write(found: Found, outcomes: Reals, at_ms: Words) -> Words:
-    """Writes outcomes into the records that were found; what became of each.
+def _name_classes(
+    values: Reals,
+    arrivals: Arrivals,
+    there: Words,
+    series: Words,
+    about: Mapping[int, About],
+) -> None:
+    """Puts the numbers of classes in place of their names, in place.
 
     Args:
-        found: where they are.
-        outcomes: of all that were asked for.
-        at_ms: when each was known.
-
-    Raises:
-        StoreFailed: the disk takes them no more.
+        values: (there,).
+        arrivals: of all.
+        there: which of them.
+        series: (there,) of their records; NONE where it has no classes.
+        about: of each.
     """
-    # Several may be of one record.
-    places, which = np.unique(found.places, return_inverse=True)
-    records = found.records[places]
-    became = np.empty(len(found.places), np.int64)
-    chosen = outcomes[found.asked], at_ms[found.asked]
-    write_outcomes(records, records.view(np.float64), which, *chosen, became)
-    changed = np.unique(which[became != DUPLICATE])
-    found.segment.put(places[changed], records[changed])
-    return became
+    words = arrivals.word[there]
+    named = words != NONE
+    if not named.any():
+        return
+    for number, one in about.items():
+        numbers = np.array([one.classes.get(word, np.nan) for word in arrivals.words])
+        its = named & (series == number)
+        values[its] = numbers[words[its]]
+
+
+def _fitting(outcomes: Reals, tops: Words) -> Any:
+    """(outcomes,) whether the scores of those tops take them; NaN is a name that is nobody's."""
+    whole = (outcomes >= 0) & (outcomes < _CLASSES) & (outcomes == np.floor(outcomes))
+    whole &= (tops != BINARY) | (outcomes <= 1)
+    return np.where(tops == VALUE, outcomes == outcomes, whole)
+
+
+def _wanted(top: int) -> str:
+    if top == VALUE:
+        return "a number"
+    return "0, 1 or the name of a class" if top == BINARY else "the number or name of a class"

@@ -19,10 +19,13 @@ from typing import Final, NamedTuple, Protocol
 import numpy as np
 
 from gateway.errors import StoreFailed
+from gateway.outcomes.mapped import Held
 from gateway.outcomes.segment import CAPACITY, Segment, clear_up, segments_in
 from kernels import ring
 from kernels.ledger import (
+    FILE,
     MARKS,
+    NOT_THERE,
     OUTCOME,
     RECORD_WORDS,
     SCORE,
@@ -31,6 +34,7 @@ from kernels.ledger import (
     TIME_MS,
     TOP_AND_CORRECTIONS,
     Words,
+    wanted,
 )
 from kernels.performance import Sums, add, merge, no_sums
 
@@ -78,22 +82,6 @@ class Remains(Protocol):
         """What was forgotten of a series from an hour on."""
 
 
-class Found(NamedTuple):
-    """Where records are.
-
-    Attributes:
-        segment: the file.
-        records: all of it, as `Segment.records` has them.
-        asked: which of those that were asked for.
-        places: of each in it.
-    """
-
-    segment: Segment
-    records: Words
-    asked: Words
-    places: Words
-
-
 class Facts(NamedTuple):
     """What the ledger holds.
 
@@ -124,6 +112,7 @@ class Ledger:
         self._folder = folder
         self._remains = remains
         self._capacity = capacity
+        self._held = Held()
         self._forgotten = dict(remains.forgotten())
         self._streams: dict[str, list[Segment]] = {}
         try:
@@ -131,7 +120,7 @@ class Ledger:
         except OSError as error:
             raise StoreFailed(f"{folder}: {error.strerror}") from error
         clear_up(folder)
-        found, faults = segments_in(folder)
+        found, faults = segments_in(folder, self._held)
         for fault in faults:
             log.error("%s: left alone", fault)
         for segment in found:
@@ -161,30 +150,33 @@ class Ledger:
             StoreFailed: there is no room on the disk. What was taken stays: try all again `anew`.
         """
         if anew and len(records):
-            rows = records[:, SERIES_AND_ROW] & 0xFFFFFFFF
-            there = np.zeros(len(records), np.bool_)
-            for found in self.find(stream, records[:, SEQUENCE].copy(), rows.copy()):
-                there[found.asked] = True
-            records = records[~there]
+            found = wanted(records[:, SEQUENCE], records[:, SERIES_AND_ROW] & 0xFFFFFFFF)
+            self.find(stream, np.argsort(found[:, SEQUENCE], kind="stable"), found, [])
+            records = records[found[:, FILE] == NOT_THERE]
         while len(records):
             segment = self._open(stream)
             part, records = records[: segment.room], records[segment.room :]
             segment.append(part)
 
-    def find(self, stream: str, sequences: Words, rows: Words) -> Iterator[Found]:
-        """Where records of a stream are; those that are in no file are in no answer.
+    def find(self, stream: str, chosen: Words, found: Words, files: list[Segment]) -> None:
+        """Copies out the records of a stream that are looked for.
+
+        Args:
+            stream: that they are of.
+            chosen: which of `found` to look for, by ascending sequence.
+            found: (wanted, FOUND_WORDS), filled in.
+            files: added to: what FILE counts.
 
         Raises:
             StoreFailed: a file cannot be mapped.
         """
-        missing = np.arange(len(sequences))
+        sequences = found[chosen, SEQUENCE]
         for segment in reversed(self._streams.get(stream, ())):
-            there, places, records = segment.find(sequences[missing], rows[missing])
-            if len(there):
-                yield Found(segment, records, missing[there], places)
-                missing = np.delete(missing, there)
-            if not len(missing):
-                return
+            first = int(np.searchsorted(sequences, segment.low))
+            end = int(np.searchsorted(sequences, segment.high, "right"))
+            if end > first and segment.count:
+                segment.gather(chosen[first:end], found, len(files))
+                files.append(segment)
 
     def knows(self, stream: str) -> bool:
         """Whether anything was ever taken of a stream."""
@@ -273,7 +265,7 @@ class Ledger:
         if segments and not segments[-1].sealed:
             segments[-1] = segments[-1].seal()
         last = segments[-1].number if segments else self._forgotten.get(stream, _NEVER).number
-        made = Segment.create(self._folder, stream, last + 1, self._capacity)
+        made = Segment.create(self._folder, stream, last + 1, self._capacity, self._held)
         self._streams.setdefault(stream, segments).append(made)
         return made
 

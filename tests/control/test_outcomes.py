@@ -18,7 +18,7 @@ from gateway.monitor.arena import Arena
 from gateway.monitor.ledger import LedgerWriter
 from gateway.monitor.scores import reading
 from gateway.monitor.slot import Slot
-from gateway.outcomes.arrivals import Arrival
+from gateway.outcomes.arrivals import Arrival, Arrivals, of_list
 from gateway.outcomes.joins import Joined
 from gateway.tensors import Signature, TensorSpec
 from tests.outcomes.records import NOON_MS
@@ -153,8 +153,8 @@ async def test_a_full_disk_loses_nothing_that_the_ring_still_holds(world):
     assert await world.records() == 70_001
 
 
-def given(*outcomes: tuple[str, int, Any]) -> list[Arrival]:
-    return [Arrival(name, row, outcome, None) for name, row, outcome in outcomes]
+def given(*outcomes: tuple[str, int, Any]) -> Arrivals:
+    return of_list(Arrival(name, row, outcome) for name, row, outcome in outcomes)
 
 
 def told(found: Joined) -> dict[str, int]:
@@ -197,7 +197,7 @@ async def test_without_a_ledger_every_outcome_is_unknown(world):
 
 async def test_a_worker_is_told_what_became_of_what_it_passed_on(world):
     name = world.answer(1, [0.5])
-    message = {"ticket": 7, "models": None, "outcomes": [[name, 0, 1.0, None]]}
+    message = {"ticket": 7, "models": None, "outcomes": given((name, 0, 1.0)).message()}
     found = await world.outcomes.received(message)
     assert (found["ticket"], found["ok"], found["counts"]["accepted"]) == (7, True, 1)
     others = await world.outcomes.received(message | {"models": ["n"]})

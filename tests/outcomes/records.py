@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from gateway.outcomes.early import Key, Waiting
 from gateway.outcomes.ledger import Forgotten
 from kernels.ledger import (
     MARKS,
@@ -48,9 +49,10 @@ def records(
 
 
 class Memory:
-    """Keeps what is forgotten in memory."""
+    """Keeps what is forgotten, and what waits, in memory."""
 
     def __init__(self) -> None:
+        self.early: dict[Key, Waiting] = {}
         self.streams: dict[str, Forgotten] = {}
         self.hours: dict[tuple[int, int], Sums] = {}
         self.records = 0
@@ -68,3 +70,11 @@ class Memory:
 
     def sums(self, series: int, first_hour: int) -> list[Sums]:
         return [s for (one, hour), s in self.hours.items() if one == series and hour >= first_hour]
+
+    def waiting(self) -> list[Waiting]:
+        return list(self.early.values())
+
+    def keep_waiting(self, come: Sequence[Waiting], gone: Sequence[Key]) -> None:
+        for key in gone:
+            self.early.pop(key, None)
+        self.early |= {one.key: one for one in come}

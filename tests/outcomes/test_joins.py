@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gateway.outcomes.arrivals import Arrival
+from gateway.outcomes.arrivals import Arrival, of_list
+from gateway.outcomes.early import Early
 from gateway.outcomes.joins import MAX_AHEAD_MS, MAX_TOLD, About, Joins
 from gateway.outcomes.ledger import Ledger
 from kernels.ledger import OUTCOME, OUTCOME_MS
@@ -19,9 +20,17 @@ NOW = NOON_MS + 1000
 
 class World:
     def __init__(self, folder):
-        self.ledger = Ledger(folder, Memory(), 16)
-        self.joins = Joins(
-            self.ledger, ABOUT.__getitem__, lambda one: one == STREAM, lambda: 500, max_early=5
+        self.memory = Memory()
+        self.ledger = Ledger(folder, self.memory, 16)
+        self.joins = self.new_joins()
+
+    def new_joins(self):
+        return Joins(
+            self.ledger,
+            Early(self.memory, 5),
+            ABOUT.__getitem__,
+            lambda one: one == STREAM,
+            lambda: 500,
         )
 
     def send(self, *outcomes, models=None, now=NOW):
@@ -30,9 +39,10 @@ class World:
             Arrival(f"{STREAM}-{sequence:x}", row[0] if row else 0, outcome, None)
             for sequence, outcome, *row in outcomes
         ]
-        return self.told(self.joins.join(arrivals, models, now))
+        return self.join(arrivals, models, now)
 
-    def told(self, found):
+    def join(self, arrivals, models=None, now=NOW):
+        found = self.joins.join(of_list(arrivals), models, now)
         self.faults = found.faults
         return {name: count for name, count in found.counts.items() if count}
 
@@ -95,16 +105,34 @@ def test_who_waits_too_long_is_unknown_and_the_waiting_room_is_bounded(world):
     assert (world.joins.waiting, world.joins.late["unknown"]) == (0, 5)
 
 
+def test_whoever_was_told_that_it_waits_does_so_after_a_kill_too(world):
+    world.send((1, 1.0), (2, "good"), models=frozenset({"m"}))
+    world.joins = world.new_joins()
+    world.ledger.append(STREAM, records([1, 2]))
+    world.joins.again(NOW)
+    assert world.outcomes() == [1.0, 1.0]
+    assert world.joins.late["accepted"] == 2
+    assert world.memory.early == {}
+
+
+def test_what_is_newer_replaces_what_waited_in_whatever_order_records_come(world):
+    world.send((1, 1.0))
+    world.ledger.append(STREAM, records([1]))
+    assert world.send((1, 0.0)) == {"corrected": 1}
+    world.joins.again(NOW)
+    assert world.outcomes() == [0.0]
+
+
 def test_ids_of_nobody_are_unknown(world):
     arrivals = [Arrival(name, 0, 1.0, None) for name in ("1", f"{DEAD}-5", "other-3-0-1-5")]
-    assert world.told(world.joins.join(arrivals, None, NOW)) == {"unknown": 3}
+    assert world.join(arrivals) == {"unknown": 3}
 
 
 def test_what_was_forgotten_is_told_from_what_never_was(world):
     world.ledger.append(DEAD, records([1, 5]))
     world.ledger.tidy(1, 0, [STREAM], NOW)
     arrivals = [Arrival(f"{DEAD}-{sequence}", 0, 1.0, None) for sequence in (1, 5, 6)]
-    assert world.told(world.joins.join(arrivals, None, NOW)) == {"expired": 2, "unknown": 1}
+    assert world.join(arrivals) == {"expired": 2, "unknown": 1}
 
 
 @pytest.mark.parametrize(
@@ -135,7 +163,7 @@ def test_no_outcome_comes_from_the_future_but_for_clocks_that_differ(world):
         Arrival(f"{STREAM}-1", 0, 1.0, NOW + MAX_AHEAD_MS),
         Arrival(f"{STREAM}-2", 0, 1.0, NOW + MAX_AHEAD_MS + 1),
     ]
-    assert world.told(world.joins.join(arrivals, None, NOW)) == {"accepted": 1, "invalid": 1}
+    assert world.join(arrivals) == {"accepted": 1, "invalid": 1}
     (segment,) = world.ledger._streams[STREAM]
     assert segment.records()[0, OUTCOME_MS] == NOW + MAX_AHEAD_MS
 

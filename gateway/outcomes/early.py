@@ -1,0 +1,116 @@
+"""Outcomes that came before their record, and wait for it.
+
+Knows who waits, and since when not to. Knows nothing of records, or of how they are kept: whoever
+was told that an outcome waits is not told otherwise by a control process that is killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple, Protocol
+
+from gateway.outcomes.arrivals import Arrival, Arrivals
+
+MAX_EARLY: Final = 100_000
+
+Models = frozenset[str] | None
+"""Whose outcomes a caller may send; None: everybody's."""
+
+
+class Key(NamedTuple):
+    """Of which there is one outcome."""
+
+    id: str
+    client: bool
+    row: int
+    metric: str | None
+
+
+class Waiting(NamedTuple):
+    """One that waits.
+
+    Attributes:
+        arrival: with the time when it was known.
+        models: whose it may be.
+        until_ms: how long it does.
+    """
+
+    arrival: Arrival
+    models: Models
+    until_ms: int
+
+    @property
+    def key(self) -> Key:
+        """A later one of the same key takes its place."""
+        one = self.arrival
+        return Key(one.id, one.client, one.row, one.metric)
+
+
+class Keeper(Protocol):
+    """Keeps them for whoever comes after this process."""
+
+    def waiting(self) -> Iterable[Waiting]:
+        """All that are kept."""
+
+    def keep_waiting(self, come: Sequence[Waiting], gone: Sequence[Key]) -> None:
+        """Keeps some and drops others, in one transaction.
+
+        Raises:
+            StoreFailed: it could not.
+        """
+
+
+class Early:
+    """Of one ledger."""
+
+    def __init__(self, keeper: Keeper, room: int = MAX_EARLY) -> None:
+        """Takes up those that were kept.
+
+        Raises:
+            StoreFailed: they cannot be read.
+        """
+        self._keeper = keeper
+        self._room = room
+        self._waiting: dict[Key, Waiting] = {one.key: one for one in keeper.waiting()}
+        self._come: dict[Key, Waiting] = {}
+        self._gone: set[Key] = set()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, one: Waiting) -> bool:
+        """Whether there is room for it."""
+        key = one.key
+        if key not in self._waiting and len(self._waiting) >= self._room:
+            return False
+        self._waiting[key] = self._come[key] = one
+        self._gone.discard(key)
+        return True
+
+    def drop(self, one: Waiting) -> None:
+        """It waits no more."""
+        del self._waiting[one.key]
+        self._come.pop(one.key, None)
+        self._gone.add(one.key)
+
+    def all(self) -> list[Waiting]:
+        """Those that wait."""
+        return list(self._waiting.values())
+
+    def of(self, arrivals: Arrivals) -> list[Waiting]:
+        """Those that wait for the same records as newer ones."""
+        if not self._waiting:
+            return []
+        ids = {arrivals.id(place) for place in range(len(arrivals))}
+        return [one for one in self._waiting.values() if one.arrival.id in ids]
+
+    def keep(self) -> None:
+        """Keeps what has changed.
+
+        Raises:
+            StoreFailed: it could not; what changed is kept with the next change.
+        """
+        if self._come or self._gone:
+            self._keeper.keep_waiting(list(self._come.values()), list(self._gone))
+            self._come.clear()
+            self._gone.clear()
