@@ -300,6 +300,16 @@ def ledger_sums(rows: list[dict[str, float]]) -> dict[str, float]:
     return {"log_loss": loss, **counts}
 
 
+def number_sums(values: Sequence[float]) -> list[float]:
+    """How many numbers, their sum, mean, squares around it, least and largest."""
+    if not values:
+        return [0.0, 0.0, 0.0, 0.0, math.inf, -math.inf]
+    total = math.fsum(values)
+    mean = total / len(values)
+    around = math.fsum((value - mean) ** 2 for value in values)
+    return [len(values), total, mean, around, min(values), max(values)]
+
+
 def bin_of(score: float, bins: int) -> int:
     """Which of bins of equal width holds a score; each holds its upper edge."""
     return next(number for number in range(bins) if score <= (number + 1) / bins)

@@ -73,9 +73,17 @@ def print_report(found: dict[str, Any]) -> None:
         f"{found['model']} version {found['version']}: {found['records']} rows answered {window},"
         f" {found['labelled']} with an outcome{coverage}"
     )
-    if not found["labelled"]:
+    if found["labelled"]:
+        _print_figures(found)
+    else:
         say("nothing is known of how right they were")
-        return
+    if found["metrics"]:
+        say()
+        head = ("METRIC", "ROWS", "MEAN", "WITHIN", "STD", "SUM", "MIN", "MAX")
+        say(table(head, _metrics(found["metrics"])))
+
+
+def _print_figures(found: dict[str, Any]) -> None:
     say(
         f"outcomes came after {found['delay_mean_s']:.3g} s on average, {found['delay_max_s']:.3g}"
         f" s at the latest; {found['corrected']} were corrected"
@@ -105,6 +113,20 @@ def _within(found: dict[str, Any], name: str) -> str:
     if name == "roc_auc":
         return f"binning: {found['figures']['roc_auc_error']:.1g}"
     return ""
+
+
+def _metrics(lines: list[dict[str, Any]]) -> Sequence[tuple[str, ...]]:
+    return [
+        (
+            one["name"],
+            str(one["n"]) if one["coverage"] is None else f"{one['n']} ({one['coverage']:.1%})",
+            f"{one['mean']:.4g}",
+            "" if one["low"] is None else f"{one['low']:.4g} to {one['high']:.4g}",
+            "" if one["std"] is None else f"{one['std']:.4g}",
+            *(f"{one[name]:.6g}" for name in ("sum", "min", "max")),
+        )
+        for one in lines
+    ]
 
 
 def _bins(lines: list[dict[str, Any]]) -> Sequence[tuple[str, ...]]:

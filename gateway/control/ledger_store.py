@@ -18,10 +18,13 @@ from typing import Final, NamedTuple
 import numpy as np
 import orjson
 
+from gateway.control import metric_hours
 from gateway.errors import StoreFailed
 from gateway.outcomes.arrivals import Arrival
 from gateway.outcomes.early import Key, Waiting
 from gateway.outcomes.ledger import Forgotten
+from gateway.outcomes.metric_sums import MetricHours
+from kernels.ledger import Reals
 from kernels.performance import Sums, merge, no_sums
 
 FILE: Final = "ledger.db"
@@ -82,12 +85,13 @@ class LedgerStore:
             if schema > _SCHEMA:
                 raise StoreFailed(f"{self._path}: written by a newer release")
             self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.executescript(_TABLES)
+            self._connection.executescript(_TABLES + metric_hours.TABLES)
             self._connection.execute(f"PRAGMA user_version = {_SCHEMA}")
             rows = self._connection.execute("SELECT id, model, version, scores FROM series")
             self._series = {
                 row[0]: Series(row[0], row[1], row[2], orjson.loads(row[3])) for row in rows
             }
+            self._metrics = metric_hours.names(self._connection)
 
     def series(self) -> tuple[Series, ...]:
         """All that were ever given a number, oldest first."""
@@ -132,7 +136,12 @@ class LedgerStore:
             return {stream: Forgotten(*upto) for stream, *upto in rows}
 
     def forget(
-        self, stream: str, upto: Forgotten, records: int, sums: Mapping[tuple[int, int], Sums]
+        self,
+        stream: str,
+        upto: Forgotten,
+        records: int,
+        sums: Mapping[tuple[int, int], Sums],
+        metrics: MetricHours,
     ) -> None:
         """As `outcomes.ledger.Remains` has it."""
         newest = max((hour for _, hour in sums), default=0)
@@ -146,6 +155,7 @@ class LedgerStore:
             for (series, hour), more in sums.items():
                 _add(connection, series, hour, more)
             _join_old_hours(connection, newest - KEPT_HOURS)
+            metric_hours.keep(connection, metrics, _BEFORE, newest - KEPT_HOURS)
 
     def sums(self, series: int, first_hour: int) -> Iterable[Sums]:
         """As `outcomes.ledger.Remains` has it."""
@@ -154,6 +164,22 @@ class LedgerStore:
                 "SELECT sums FROM hours WHERE series = ? AND hour >= ?", (series, first_hour)
             ).fetchall()
         return [_unpacked(blob) for (blob,) in rows]
+
+    def metrics(self) -> Mapping[str, int]:
+        """As `outcomes.metric_sums.Names` has it."""
+        return self._metrics
+
+    def number_metric(self, name: str) -> int:
+        """As `outcomes.metric_sums.Names` has it."""
+        with self._write() as connection:
+            made = metric_hours.number(connection, name)
+        self._metrics = {**self._metrics, name: made}
+        return made
+
+    def metric_sums(self, metric: int, series: int, first_hour: int) -> Iterable[Reals]:
+        """As `outcomes.metric_sums.Names` has it."""
+        with self._read() as connection:
+            return metric_hours.sums(connection, metric, series, first_hour)
 
     # ---- what waits -----------------------------------------------------------------------------
 

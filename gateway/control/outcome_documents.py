@@ -18,9 +18,10 @@ from gateway.outcomes.joins import MAX_TOLD
 
 # Whatever it is: one that cannot be read is counted, and refuses nobody else's.
 _OUTCOME: dict[str, Any] = {
-    "description": "an object: id (what penstock-request-id said), outcome (a number, a boolean,"
-    " the number or name of a class), and maybe row (from 0 on; 0) and at (RFC 3339, or seconds"
-    " since 1970; now). Anything else is counted as invalid",
+    "description": "an object: id (what penstock-request-id said) or client_id (what the request"
+    " said), outcome (a number, a boolean, the number or name of a class) or reward (a number; of"
+    " `metric`, where it is named) or both, and maybe row (from 0 on; 0) and at (RFC 3339, or"
+    " seconds since 1970; now). Anything else is counted as invalid",
 }
 
 
@@ -99,6 +100,24 @@ FigureValues = create_model(
 )
 
 
+class MetricLine(Document):
+    """What is known of one metric."""
+
+    name: str
+    n: int = Field(description="rows that have a number of it")
+    coverage: float | None = Field(description="n / records")
+    mean: float
+    sum: float
+    min: float
+    max: float
+    std: float | None
+    low: float | None = Field(
+        description="the mean lies above, and below `high`, with probability 0.95 at all times at"
+        " once; null: there are too few"
+    )
+    high: float | None
+
+
 class PerformanceReport(Document):
     """How right a version was."""
 
@@ -125,6 +144,7 @@ class PerformanceReport(Document):
     )
     reliability: list[ReliabilityLine]
     classes: list[ClassFigures]
+    metrics: list[MetricLine] = Field(description="that some rows have a number of")
     other_classes: int = Field(description="outcomes of classes too many to be told one by one")
 
 

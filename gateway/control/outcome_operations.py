@@ -104,4 +104,5 @@ def _report(report: Report) -> dict[str, Any]:
         "end": report.now,
         "ledger_since": None if since is None else since / 1000.0,
         **found,
+        "metrics": [asdict(one) for one in report.metrics],
     }

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
@@ -29,8 +29,11 @@ from gateway.monitor.directory import Words
 from gateway.outcomes.arrivals import Arrivals, of_message
 from gateway.outcomes.early import Early, Models
 from gateway.outcomes.figures import Performance, performance
-from gateway.outcomes.joins import RESULTS, About, Joined, Joins, nothing
+from gateway.outcomes.joins import RESULTS, Joined, Joins, nothing
+from gateway.outcomes.labels import About
 from gateway.outcomes.ledger import Ledger, of_ring
+from gateway.outcomes.metric_sums import Metrics
+from gateway.outcomes.metrics import Metric, metric
 from gateway.plan import Recorded
 from kernels import ring
 
@@ -51,6 +54,7 @@ class Report(NamedTuple):
         oldest_ms: of all records that are there; None where there is none.
         found: every figure.
         classes: names of classes by their numbers.
+        metrics: what is known of each metric.
     """
 
     series: Series
@@ -59,6 +63,15 @@ class Report(NamedTuple):
     oldest_ms: int | None
     found: Performance
     classes: Mapping[int, str]
+    metrics: Sequence[Metric]
+
+
+class Opened(NamedTuple):
+    """The files, and what is done with them."""
+
+    ledger: Ledger
+    joins: Joins
+    metrics: Metrics
 
 
 class Outcomes:
@@ -89,7 +102,7 @@ class Outcomes:
         self._thread = ThreadPoolExecutor(1, "ledger")
         self._opening = threading.Lock()
         self._store: LedgerStore | None = None
-        self._opened: tuple[Ledger, Joins] | None = None
+        self._opened: Opened | None = None
         self._sure: set[str] = set()
         """Streams of which nothing that a ring holds was taken before."""
         self._counts: Counter[str] = Counter()
@@ -176,7 +189,7 @@ class Outcomes:
     # ---- on the thread --------------------------------------------------------------------------
 
     def _look(self) -> None:
-        ledger, joins = self._open()
+        ledger, joins, _ = self._open()
         now_ms = self._now_ms()
         self._drain()
         joins.again(now_ms)
@@ -189,7 +202,7 @@ class Outcomes:
             found = nothing()
             found.counts["unknown"] = len(arrivals)
             return found
-        _, joins = self._open()
+        _, joins, _ = self._open()
         # Most outcomes that seem early are of answers that only had not been drained.
         self._drain()
         found = joins.join(arrivals, models, self._now_ms())
@@ -210,7 +223,7 @@ class Outcomes:
             ring.done(words, drained)
 
     def _keep(self, stream: str, records: Words) -> None:
-        ledger, _ = self._open()
+        ledger, _, _ = self._open()
         # A predecessor may have been killed, or a disk full, after some of them were taken.
         anew = stream not in self._sure
         self._sure.discard(stream)
@@ -228,13 +241,22 @@ class Outcomes:
         # Of what scores are now, where they once were read in another way.
         now_read = self._config().scores_of(model).reading
         series = next((one for one in some if one.scores == now_read), some[-1])
-        ledger, _ = self._open()
+        ledger, _, _ = self._open()
         self._drain()
         now = self._wall()
         first_ms = 0 if window_s is None else int((now - window_s) * 1000.0)
         found = performance(ledger.sums(series.id, first_ms, _NEVER_MS))
         oldest_ms = ledger.facts().first_ms
-        return Report(series, window_s, now, oldest_ms, found, self._classes(model))
+        metrics = self._metrics_of(series.id, first_ms, found.records)
+        return Report(series, window_s, now, oldest_ms, found, self._classes(model), metrics)
+
+    def _metrics_of(self, series: int, first_ms: int, records: int) -> Sequence[Metric]:
+        metrics = self._open().metrics
+        found = (
+            metric(name, metrics.sums(number, series, first_ms, _NEVER_MS), records)
+            for name, number in metrics.names.items()
+        )
+        return [one for one in found if one is not None]
 
     def _classes(self, model: str) -> dict[int, str]:
         names = self._config().scores_of(model).numbers
@@ -256,7 +278,7 @@ class Outcomes:
         }
         late: Mapping[str, int] = {}
         if self._is_there():
-            ledger, joins = self._open()
+            ledger, joins, _ = self._open()
             facts = ledger.facts()
             found = {
                 "records": facts.records,
@@ -280,13 +302,14 @@ class Outcomes:
                 self._store = LedgerStore(self._folder)
             return self._store
 
-    def _open(self) -> tuple[Ledger, Joins]:
+    def _open(self) -> Opened:
         if self._opened is None:
             ledger = Ledger(self._folder, self._kept())
             early_ms = lambda: int(self._config().ledger.early_s * 1000.0)  # noqa: E731
-            early = Early(self._kept())
-            joins = Joins(ledger, early, self._about, lambda one: one in self._live(), early_ms)
-            self._opened = ledger, joins
+            early, metrics = Early(self._kept()), Metrics(ledger.segments, self._kept())
+            live = lambda one: one in self._live()  # noqa: E731
+            joins = Joins(ledger, metrics, early, self._about, live, early_ms)
+            self._opened = Opened(ledger, joins, metrics)
         return self._opened
 
     def _about(self, series: int) -> About:

@@ -22,9 +22,12 @@ import numpy as np
 
 from gateway.outcomes.arrivals import NONE, NOW, Arrivals, of_list
 from gateway.outcomes.early import Early, Models, Waiting
+from gateway.outcomes.labels import About, fitting, name_classes
+from gateway.outcomes.labels import wanted as wanted_of
 from gateway.outcomes.ledger import Ledger
+from gateway.outcomes.metric_sums import MAX_METRICS, Metrics
 from gateway.outcomes.segment import Segment
-from gateway.outcomes.written import write
+from gateway.outcomes.written import write_labels, write_numbers
 from kernels.ledger import (
     ACCEPTED,
     CORRECTED,
@@ -33,11 +36,10 @@ from kernels.ledger import (
     NOT_THERE,
     SERIES_AND_ROW,
     TOP_AND_CORRECTIONS,
-    Reals,
     Words,
     wanted,
 )
-from kernels.performance import BINARY, VALUE
+from kernels.performance import VALUE
 
 RESULTS: Final = (
     *("accepted", "duplicate", "corrected"),
@@ -47,19 +49,6 @@ _WRITTEN: Final = {ACCEPTED: "accepted", DUPLICATE: "duplicate", CORRECTED: "cor
 MAX_TOLD: Final = 10
 # Clocks of others differ from ours.
 MAX_AHEAD_MS: Final = 300_000
-_CLASSES: Final = 2.0**31
-
-
-class About(NamedTuple):
-    """What has to be known of a series.
-
-    Attributes:
-        model: whose answers they are.
-        classes: names of its classes, and their numbers.
-    """
-
-    model: str
-    classes: Mapping[str, int]
 
 
 class Joined(NamedTuple):
@@ -79,6 +68,11 @@ class Joined(NamedTuple):
         if len(self.faults) < MAX_TOLD:
             self.faults.append(fault)
 
+    def written(self, became: Words) -> None:
+        """So many became what `kernels.ledger` says."""
+        for what, count in enumerate(np.bincount(became, minlength=len(_WRITTEN)).tolist()):
+            self.counts[_WRITTEN[what]] += count
+
 
 def nothing() -> Joined:
     """Of no outcomes."""
@@ -97,6 +91,7 @@ class Joins:
     def __init__(
         self,
         ledger: Ledger,
+        metrics: Metrics,
         early: Early,
         about: Callable[[int], About],
         live: Callable[[str], bool],
@@ -106,12 +101,14 @@ class Joins:
 
         Args:
             ledger: of the records.
+            metrics: of their numbers.
             early: those that wait.
             about: tells of a series.
             live: whether records of a stream may still come.
             early_ms: how long an outcome may wait for its record.
         """
         self._ledger = ledger
+        self._metrics = metrics
         self._early = early
         self._about = about
         self._live = live
@@ -218,7 +215,7 @@ class Joins:
         now_ms: int,
         result: Joined,
     ) -> None:
-        """Writes those whose record takes them."""
+        """Writes those whose record is the caller's and takes them."""
         series = found[there, SERIES_AND_ROW] >> 32
         about = {number: self._about(number) for number in np.unique(series).tolist()}
         if models is not None:
@@ -226,54 +223,47 @@ class Joins:
             theirs = np.isin(series, known)
             result.counts["unknown"] += int((~theirs).sum())
             there, series = there[theirs], series[theirs]
-        values = arrivals.value[there]
-        tops = found[there, TOP_AND_CORRECTIONS] >> 32
-        _name_classes(values, arrivals, there, np.where(tops == VALUE, NONE, series), about)
-        misfits = ~_fitting(values, tops)
-        for one in np.flatnonzero(misfits).tolist():
+        labels = arrivals.metric[there] == NONE
+        self._write_labels(
+            arrivals, found, files, there[labels], series[labels], about, now_ms, result
+        )
+        self._write_numbers(arrivals, found, files, there[~labels], result)
+
+    def _write_labels(
+        self,
+        arrivals: Arrivals,
+        found: Words,
+        files: list[Segment],
+        there: Words,
+        series: Words,
+        about: Mapping[int, About],
+        now_ms: int,
+        result: Joined,
+    ) -> None:
+        values, tops = arrivals.value[there], found[there, TOP_AND_CORRECTIONS] >> 32
+        name_classes(values, arrivals, there, np.where(tops == VALUE, NONE, series), about)
+        fits = fitting(values, tops)
+        for one in np.flatnonzero(~fits).tolist():
             place = int(there[one])
-            result.refuse(f"{arrivals.id(place)}: outcome: expected {_wanted(int(tops[one]))}")
-        there, values = there[~misfits], values[~misfits]
+            result.refuse(f"{arrivals.id(place)}: outcome: expected {wanted_of(int(tops[one]))}")
+        there, values = there[fits], values[fits]
         at_ms = np.where(arrivals.at_ms[there] == NOW, now_ms, arrivals.at_ms[there])
-        became = write(found[there], files, values, at_ms)
-        for what, count in enumerate(np.bincount(became, minlength=len(_WRITTEN)).tolist()):
-            result.counts[_WRITTEN[what]] += count
+        result.written(write_labels(found[there], files, values, at_ms))
 
-
-def _name_classes(
-    values: Reals,
-    arrivals: Arrivals,
-    there: Words,
-    series: Words,
-    about: Mapping[int, About],
-) -> None:
-    """Puts the numbers of classes in place of their names, in place.
-
-    Args:
-        values: (there,).
-        arrivals: of all.
-        there: which of them.
-        series: (there,) of their records; NONE where it has no classes.
-        about: of each.
-    """
-    words = arrivals.word[there]
-    named = words != NONE
-    if not named.any():
-        return
-    for number, one in about.items():
-        numbers = np.array([one.classes.get(word, np.nan) for word in arrivals.words])
-        its = named & (series == number)
-        values[its] = numbers[words[its]]
-
-
-def _fitting(outcomes: Reals, tops: Words) -> Any:
-    """(outcomes,) whether the scores of those tops take them; NaN is a name that is nobody's."""
-    whole = (outcomes >= 0) & (outcomes < _CLASSES) & (outcomes == np.floor(outcomes))
-    whole &= (tops != BINARY) | (outcomes <= 1)
-    return np.where(tops == VALUE, outcomes == outcomes, whole)
-
-
-def _wanted(top: int) -> str:
-    if top == VALUE:
-        return "a number"
-    return "0, 1 or the name of a class" if top == BINARY else "the number or name of a class"
+    def _write_numbers(
+        self,
+        arrivals: Arrivals,
+        found: Words,
+        files: list[Segment],
+        there: Words,
+        result: Joined,
+    ) -> None:
+        """Those of metrics: a record takes whatever number."""
+        for kind in np.unique(arrivals.metric[there]).tolist():
+            its = there[arrivals.metric[there] == kind]
+            metric = self._metrics.number(arrivals.metrics[kind])
+            if metric is None:
+                for place in its.tolist():
+                    result.refuse(f"{arrivals.id(place)}: metric: {MAX_METRICS} others are there")
+                continue
+            result.written(write_numbers(found[its], files, metric, arrivals.value[its]))

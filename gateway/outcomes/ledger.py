@@ -20,6 +20,7 @@ import numpy as np
 
 from gateway.errors import StoreFailed
 from gateway.outcomes.mapped import Held
+from gateway.outcomes.metric_sums import MetricHours, metrics_by_hour
 from gateway.outcomes.segment import CAPACITY, Segment, clear_up, segments_in
 from kernels import ring
 from kernels.ledger import (
@@ -64,7 +65,12 @@ class Remains(Protocol):
         """How far each stream was."""
 
     def forget(
-        self, stream: str, upto: Forgotten, records: int, sums: Mapping[tuple[int, int], Sums]
+        self,
+        stream: str,
+        upto: Forgotten,
+        records: int,
+        sums: Mapping[tuple[int, int], Sums],
+        metrics: MetricHours,
     ) -> None:
         """Keeps, in one transaction, that a file is gone and what its records added up to.
 
@@ -73,6 +79,7 @@ class Remains(Protocol):
             upto: how far the stream is forgotten then.
             records: in the file.
             sums: by series and hour since 1970.
+            metrics: sums of their numbers.
 
         Raises:
             StoreFailed: it could not be kept.
@@ -128,7 +135,7 @@ class Ledger:
 
     def facts(self) -> Facts:
         """What it holds now."""
-        segments = list(self._segments())
+        segments = list(self.segments())
         starts = [segment.first_ms for segment in segments if segment.count]
         return Facts(
             sum(segment.count for segment in segments),
@@ -197,7 +204,7 @@ class Ledger:
             StoreFailed: a file cannot be mapped.
         """
         found = no_sums()
-        for segment in self._segments():
+        for segment in self.segments():
             if segment.count and segment.last_ms >= first_ms and segment.first_ms < end_ms:
                 add(found, segment.records(), series, first_ms, end_ms)
         for more in self._remains.sums(series, -(-first_ms // HOUR_MS)):
@@ -240,7 +247,8 @@ class Ledger:
         stream = segment.stream
         stood = self._forgotten.get(stream, Forgotten(-1, -1))
         upto = Forgotten(segment.number, max(stood.high, segment.high))
-        self._remains.forget(stream, upto, segment.count, _by_hour(segment.records()))
+        hours = _by_hour(segment.records()), metrics_by_hour(segment)
+        self._remains.forget(stream, upto, segment.count, *hours)
         self._forgotten[stream] = upto
         segments = self._streams[stream]
         del segments[0]
@@ -269,7 +277,8 @@ class Ledger:
         self._streams.setdefault(stream, segments).append(made)
         return made
 
-    def _segments(self) -> Iterator[Segment]:
+    def segments(self) -> Iterator[Segment]:
+        """All files."""
         for segments in self._streams.values():
             yield from segments
 

@@ -17,12 +17,15 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from gateway.errors import StoreFailed
+from gateway.outcomes import columns
+from gateway.outcomes.columns import Columns, columns_in
 from gateway.outcomes.mapped import Held, Mapped
 from kernels.ledger import (
     RECORD_WORDS,
@@ -55,14 +58,16 @@ class Segment:
         stream: whose records they are.
         number: of the file among those of its stream, ascending in time.
         sealed: it takes no more records.
+        columns: numbers of metrics, in the order of its records.
     """
 
-    def __init__(self, path: Path, held: Held | None = None) -> None:
+    def __init__(self, path: Path, held: Held | None = None, metrics: Iterable[int] = ()) -> None:
         """Looks at a file that is there.
 
         Args:
             path: of the file.
             held: lets go of sealed ones where others are used more.
+            metrics: that have a column beside it.
 
         Raises:
             StoreFailed: it cannot be read, or is none of ours.
@@ -88,6 +93,7 @@ class Segment:
         self._held = held
         # What an open one holds is looked at each second.
         self._file = Mapped(path, (self._room + 1) * RECORD_WORDS, held if self.sealed else None)
+        self.columns = Columns(path, self._room, metrics, held)
         self._order = _NO_ORDER
 
     @classmethod
@@ -135,7 +141,7 @@ class Segment:
     @property
     def nbytes(self) -> int:
         """That it takes on the disk."""
-        return (self._room + 1) * RECORD_BYTES
+        return (self._room + 1) * RECORD_BYTES + self.columns.nbytes
 
     @property
     def first_ms(self) -> int:
@@ -209,7 +215,8 @@ class Segment:
         Raises:
             StoreFailed: it cannot be written; this one is as it was.
         """
-        records = self.records()[self._by_address()] if self.count else self.records()
+        order = address_order(self.records())
+        records = self.records()[order]
         addresses = np.stack((records[:, SEQUENCE], records[:, SERIES_AND_ROW] & _LOW_HALF), axis=1)
         again = np.zeros(len(records), np.bool_)
         again[1:] = (addresses[1:] == addresses[:-1]).all(axis=1)
@@ -224,12 +231,14 @@ class Segment:
                     file.write(content[start : start + _PIECE])
                 file.flush()
                 os.fsync(file.fileno())
+            self.columns.copy(target, order[~again])
             half.rename(target)
             self.path.unlink()
+            self.columns.remove()
         except OSError as error:
             raise StoreFailed(f"{target}: {error.strerror}") from error
         self._file.let_go()
-        return Segment(target, self._held)
+        return Segment(target, self._held, self.columns)
 
     def remove(self) -> None:
         """Forgets the file and what is in it.
@@ -240,6 +249,7 @@ class Segment:
         self._file.let_go()
         try:
             self.path.unlink(missing_ok=True)
+            self.columns.remove()
         except OSError as error:
             raise StoreFailed(f"{self.path}: {error.strerror}") from error
 
@@ -269,11 +279,12 @@ def segments_in(folder: Path, held: Held | None = None) -> tuple[list[Segment], 
     faults: list[StoreFailed] = []
     try:
         paths = sorted((*folder.glob(f"*{_OPEN}"), *folder.glob(f"*{_SEALED}")))
+        metrics = columns_in(folder)
     except OSError as error:
         raise StoreFailed(f"{folder}: {error.strerror}") from error
     for path in paths:
         try:
-            found.append(Segment(path, held))
+            found.append(Segment(path, held, metrics.get(path.name, ())))
         except StoreFailed as error:
             faults.append(error)
     return found, faults
@@ -291,5 +302,6 @@ def clear_up(folder: Path) -> None:
         for path in folder.glob(f"*{_OPEN}"):
             if path.with_suffix(_SEALED).exists():
                 path.unlink()
+        columns.clear_up(folder)
     except OSError as error:
         raise StoreFailed(f"{folder}: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""Writes outcomes into records that were found, file by file.
+"""Writes outcomes into records that were found, and numbers beside them, file by file.
 
 Knows records, places and files. Knows nothing of what an outcome means. Blocking.
 """
@@ -12,13 +12,14 @@ import numpy as np
 
 from gateway.outcomes.segment import Segment
 from kernels.ledger import DUPLICATE, FILE, PLACE, RECORD_WORDS, Reals, Words, write_outcomes
+from kernels.metrics import write_numbers as kernel
 
 _HALF: Final = 32
 _LOW: Final = 0xFFFFFFFF
 
 
-def write(found: Words, files: list[Segment], outcomes: Reals, at_ms: Words) -> Words:
-    """Writes outcomes; of several of one record the last stands.
+def write_labels(found: Words, files: list[Segment], outcomes: Reals, at_ms: Words) -> Words:
+    """Writes what came of predictions; of several of one record the last stands.
 
     Args:
         found: (outcomes, FOUND_WORDS) their records.
@@ -40,6 +41,37 @@ def write(found: Words, files: list[Segment], outcomes: Reals, at_ms: Words) -> 
     for file, part in _by_file(keys[changed]):
         some = changed[part]
         files[file].put(keys[some] & _LOW, records[some])
+    return became
+
+
+def write_numbers(found: Words, files: list[Segment], metric: int, numbers: Reals) -> Words:
+    """Writes numbers of a metric; of several of one record the last stands.
+
+    Args:
+        found: (numbers, FOUND_WORDS) their records.
+        files: what FILE counts.
+        metric: of which they are.
+        numbers: (numbers,).
+
+    Returns:
+        (numbers,) what became of each.
+
+    Raises:
+        StoreFailed: the disk takes them no more.
+    """
+    keys, which = np.unique(_keys(found), return_inverse=True)
+    stood = np.full(len(keys), np.nan)
+    for file, part in _by_file(keys):
+        columns = files[file].columns
+        if metric in columns:
+            stood[part] = columns.values(metric)[keys[part] & _LOW]
+    became = np.empty(len(found), np.int64)
+    kernel(stood, which, numbers, became)
+    changed = np.unique(which[became != DUPLICATE])
+    for file, part in _by_file(keys[changed]):
+        some, columns = changed[part], files[file].columns
+        columns.add(metric)
+        columns.put(metric, keys[some] & _LOW, stood[some])
     return became
 
 

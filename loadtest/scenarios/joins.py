@@ -16,8 +16,10 @@ import orjson
 
 from gateway.outcomes.documents import read_body
 from gateway.outcomes.early import Early, Key, Waiting
-from gateway.outcomes.joins import About, Joins
+from gateway.outcomes.joins import Joins
+from gateway.outcomes.labels import About
 from gateway.outcomes.ledger import Forgotten, Ledger
+from gateway.outcomes.metric_sums import Metrics
 from gateway.outcomes.segment import CAPACITY
 from kernels import _jit
 from kernels.ledger import OUTCOME, RECORD_WORDS, SEQUENCE, SERIES_AND_ROW, TIME_MS
@@ -41,6 +43,15 @@ class _Nothing:
         raise AssertionError("nothing is forgotten")
 
     def sums(self, *_: Any) -> Sequence[Any]:
+        return ()
+
+    def metrics(self) -> Mapping[str, int]:
+        return {}
+
+    def number_metric(self, name: str) -> int:
+        raise AssertionError("no metric is sent")
+
+    def metric_sums(self, *_: Any) -> Sequence[Any]:
         return ()
 
     def waiting(self) -> Sequence[Waiting]:
@@ -104,7 +115,8 @@ def _open(folder: Path) -> Joins:
     nothing = _Nothing()
     about = About("m", {})
     ledger = Ledger(folder, nothing)
-    return Joins(ledger, Early(nothing), lambda _: about, lambda _: False, lambda: 0)
+    metrics, early = Metrics(ledger.segments, nothing), Early(nothing)
+    return Joins(ledger, metrics, early, lambda _: about, lambda _: False, lambda: 0)
 
 
 def _body(sequences: Any, outcome: int) -> bytes:

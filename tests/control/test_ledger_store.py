@@ -9,8 +9,12 @@ import pytest
 
 from gateway.control.ledger_store import FILE, KEPT_HOURS, LedgerStore
 from gateway.errors import StoreFailed
+from gateway.outcomes.arrivals import Arrival
+from gateway.outcomes.early import Waiting
 from gateway.outcomes.ledger import Forgotten
+from kernels import metrics
 from kernels.performance import RECORDS, Sums, no_sums
+from tests.outcomes.records import NOON_MS
 
 HOUR = 500_000
 SCORES = {"kind": "auto", "output": None, "positive": 1}
@@ -45,8 +49,8 @@ def test_a_version_keeps_its_number_and_other_scores_are_another_series(store, t
 
 
 def test_sums_of_what_was_forgotten_add_up_by_hour(store, tmp_path):
-    store.forget("s", Forgotten(0, 99), 5, {(1, HOUR): of(3), (2, HOUR): of(2)})
-    store.forget("s", Forgotten(1, 150), 4, {(1, HOUR): of(1), (1, HOUR + 1): of(3)})
+    store.forget("s", Forgotten(0, 99), 5, {(1, HOUR): of(3), (2, HOUR): of(2)}, {})
+    store.forget("s", Forgotten(1, 150), 4, {(1, HOUR): of(1), (1, HOUR + 1): of(3)}, {})
     store.close()
     again = LedgerStore(tmp_path)
     assert (total(again), total(again, first_hour=HOUR + 1), total(again, series=2)) == (7, 3, 2)
@@ -59,9 +63,57 @@ def test_sums_of_what_was_forgotten_add_up_by_hour(store, tmp_path):
 
 def test_hours_that_no_window_reaches_are_added_up(store):
     for hour in range(HOUR, HOUR + KEPT_HOURS + 10):
-        store.forget("s", Forgotten(hour, hour), 1, {(1, hour): of(1)})
+        store.forget("s", Forgotten(hour, hour), 1, {(1, hour): of(1)}, {})
     assert total(store) == KEPT_HOURS + 10
     assert total(store, first_hour=1) == KEPT_HOURS + 1
+
+
+def numbers(*values):
+    found = metrics.no_sums()
+    for value in values:
+        one = metrics.no_sums()
+        one[[metrics.N, metrics.SUM, metrics.MEAN, metrics.MIN, metrics.MAX]] = 1, *[value] * 4
+        metrics.merge(found, one)
+    return found
+
+
+def test_numbers_of_what_was_forgotten_add_up_by_metric_and_hour(store, tmp_path):
+    revenue, clicks = store.number_metric("revenue"), store.number_metric("clicks")
+    last = HOUR + KEPT_HOURS + 5
+    for hour, values in ((HOUR, (1.0, 2.0)), (HOUR, (4.0,)), (last, (8.0,))):
+        its = {(1, revenue, hour): numbers(*values), (1, clicks, hour): numbers(0.5)}
+        store.forget("s", Forgotten(hour, hour), 1, {(1, hour): of(1)}, its)
+    store.close()
+    again = LedgerStore(tmp_path)
+    assert again.metrics() == {"revenue": revenue, "clicks": clicks}
+
+    def total(metric, first_hour=0):
+        found = metrics.no_sums()
+        for one in again.metric_sums(metric, 1, first_hour):
+            metrics.merge(found, one)
+        return found.tolist()
+
+    assert total(revenue) == pytest.approx(numbers(1.0, 2.0, 4.0, 8.0).tolist())
+    assert total(revenue, 1) == numbers(8.0).tolist()
+    assert total(clicks) == pytest.approx(numbers(0.5, 0.5, 0.5).tolist())
+    again.close()
+
+
+WAITING = [
+    Waiting(Arrival("h-1-0-1-5", 3, 1.0, NOON_MS), None, NOON_MS + 5),
+    Waiting(Arrival("h-1-0-1-5", 3, "good", NOON_MS), frozenset({"n", "m"}), NOON_MS + 6),
+    Waiting(Arrival("h-1-0-1-5", 3, 2.5, NOON_MS, "revenue"), frozenset(), NOON_MS + 7),
+    Waiting(Arrival("order-7", 0, 0.0, NOON_MS, None, True), None, NOON_MS + 8),
+]
+
+
+def test_what_waits_is_kept_as_it_came_and_the_later_of_a_row_replaces_the_earlier(store, tmp_path):
+    store.keep_waiting(WAITING, [])
+    again = LedgerStore(tmp_path)
+    assert sorted(again.waiting(), key=lambda one: one.until_ms) == WAITING[1:]
+    again.keep_waiting([], [one.key for one in WAITING[2:]])
+    assert store.waiting() == WAITING[1:2]
+    again.close()
 
 
 def test_a_damaged_file_is_refused_by_name(tmp_path):

@@ -215,6 +215,27 @@ async def test_a_window_is_of_what_was_answered_in_it_whenever_its_outcome_came(
     assert (recent.labelled, recent.figures["accuracy"]) == (1, 1.0)
 
 
+async def test_numbers_of_metrics_are_told_of_their_window_and_survive_control(world):
+    early = world.answer(1, [0.9, 0.2])
+    world.now += 3600
+    late = world.answer(2, [0.8])
+    sent = [
+        Arrival(early, 0, 1.0, None, "clicks"),
+        Arrival(early, 1, 30.0, None, "revenue"),
+        Arrival(late, 0, 12.0, None, "revenue"),
+    ]
+    assert told(await world.outcomes.receive(of_list(sent), None)) == {"accepted": 3}
+    await world.outcomes.close()
+    world.outcomes = world.new_control()
+    whole = (await world.outcomes.performance("m", 1, None)).metrics
+    assert [(one.name, one.n, one.sum, one.coverage) for one in whole] == [
+        ("clicks", 1, 1.0, pytest.approx(1 / 3)),
+        ("revenue", 2, 42.0, pytest.approx(2 / 3)),
+    ]
+    (recent,) = (await world.outcomes.performance("m", 1, 600.0)).metrics
+    assert (recent.name, recent.n, recent.mean) == ("revenue", 1, 12.0)
+
+
 async def test_what_is_read_in_another_way_is_counted_anew(world):
     before = world.answer(1, [0.9])
     world.config = parse("ledger: {enabled: true}\nmodels: {m: {scores: {positive: 0}}}")

@@ -9,6 +9,7 @@ import numpy as np
 
 from gateway.outcomes.early import Key, Waiting
 from gateway.outcomes.ledger import Forgotten
+from gateway.outcomes.metric_sums import MetricHours
 from kernels.ledger import (
     MARKS,
     OUTCOME,
@@ -20,6 +21,8 @@ from kernels.ledger import (
     TIME_MS,
     TOP_AND_CORRECTIONS,
 )
+from kernels.metrics import merge as merge_numbers
+from kernels.metrics import no_sums as no_numbers
 from kernels.performance import BINARY, Sums, merge, no_sums
 
 NOON_MS = 1_800_000_000_000
@@ -52,6 +55,8 @@ class Memory:
     """Keeps what is forgotten, and what waits, in memory."""
 
     def __init__(self) -> None:
+        self.names: dict[str, int] = {}
+        self.numbers: MetricHours = {}
         self.early: dict[Key, Waiting] = {}
         self.streams: dict[str, Forgotten] = {}
         self.hours: dict[tuple[int, int], Sums] = {}
@@ -61,12 +66,33 @@ class Memory:
         return dict(self.streams)
 
     def forget(
-        self, stream: str, upto: Forgotten, records: int, sums: Mapping[tuple[int, int], Sums]
+        self,
+        stream: str,
+        upto: Forgotten,
+        records: int,
+        sums: Mapping[tuple[int, int], Sums],
+        metrics: MetricHours,
     ) -> None:
         self.streams[stream] = upto
         self.records += records
         for key, more in sums.items():
             merge(self.hours.setdefault(key, no_sums()), more)
+        for place, numbers in metrics.items():
+            merge_numbers(self.numbers.setdefault(place, no_numbers()), numbers)
+
+    def metrics(self) -> dict[str, int]:
+        return self.names
+
+    def number_metric(self, name: str) -> int:
+        self.names[name] = len(self.names) + 1
+        return self.names[name]
+
+    def metric_sums(self, metric: int, series: int, first_hour: int) -> list[Any]:
+        return [
+            numbers
+            for (one, its, hour), numbers in self.numbers.items()
+            if (one, its) == (series, metric) and hour >= first_hour
+        ]
 
     def sums(self, series: int, first_hour: int) -> list[Sums]:
         return [s for (one, hour), s in self.hours.items() if one == series and hour >= first_hour]

@@ -7,9 +7,12 @@ import pytest
 
 from gateway.outcomes.arrivals import Arrival, of_list
 from gateway.outcomes.early import Early
-from gateway.outcomes.joins import MAX_AHEAD_MS, MAX_TOLD, About, Joins
+from gateway.outcomes.joins import MAX_AHEAD_MS, MAX_TOLD, Joins
+from gateway.outcomes.labels import About
 from gateway.outcomes.ledger import Ledger
+from gateway.outcomes.metric_sums import MAX_METRICS, Metrics
 from kernels.ledger import OUTCOME, OUTCOME_MS
+from kernels.metrics import SUM, N
 from kernels.performance import BINARY, LABELLED, VALUE
 from tests.outcomes.records import NOON_MS, STREAM, Memory, records
 
@@ -20,13 +23,14 @@ NOW = NOON_MS + 1000
 
 class World:
     def __init__(self, folder):
-        self.memory = Memory()
-        self.ledger = Ledger(folder, self.memory, 16)
-        self.joins = self.new_joins()
+        self.memory, self.folder = Memory(), folder
+        self.restart()
 
-    def new_joins(self):
-        return Joins(
+    def restart(self):
+        self.ledger = Ledger(self.folder, self.memory, 16)
+        self.joins = Joins(
             self.ledger,
+            Metrics(self.ledger.segments, self.memory),
             Early(self.memory, 5),
             ABOUT.__getitem__,
             lambda one: one == STREAM,
@@ -49,6 +53,12 @@ class World:
     def outcomes(self):
         (segment,) = self.ledger._streams[STREAM]
         return segment.records().view(np.float64)[:, OUTCOME].tolist()
+
+    def numbers(self, metric, series=1, first_ms=0):
+        """How many there are of a metric, and what they add up to."""
+        metrics = Metrics(self.ledger.segments, self.memory)
+        found = metrics.sums(metrics.names[metric], series, first_ms, 2 * NOON_MS)
+        return found[N], found[SUM]
 
     def labelled(self, series=1):
         return self.ledger.sums(series, 0, 2 * NOON_MS).totals[LABELLED]
@@ -107,7 +117,7 @@ def test_who_waits_too_long_is_unknown_and_the_waiting_room_is_bounded(world):
 
 def test_whoever_was_told_that_it_waits_does_so_after_a_kill_too(world):
     world.send((1, 1.0), (2, "good"), models=frozenset({"m"}))
-    world.joins = world.new_joins()
+    world.restart()
     world.ledger.append(STREAM, records([1, 2]))
     world.joins.again(NOW)
     assert world.outcomes() == [1.0, 1.0]
@@ -181,3 +191,58 @@ def test_faults_that_are_told_are_bounded(world):
     world.ledger.append(STREAM, records(range(16)))
     world.send(*[(number, 5.0) for number in range(16)])
     assert len(world.faults) == MAX_TOLD
+
+
+# ---- numbers of metrics ----
+
+
+def reward(sequence, value, metric="revenue", stream=STREAM):
+    return Arrival(f"{stream}-{sequence:x}", 0, value, None, metric)
+
+
+def test_numbers_of_metrics_join_as_labels_do_and_beside_them(world):
+    world.ledger.append(STREAM, records([1, 2, 3]))
+    sent = [reward(1, 2.5), reward(2, 4.0), reward(1, 1.0, "clicks"), Arrival(f"{STREAM}-1", 0, 1)]
+    assert world.join(sent) == {"accepted": 4}
+    assert world.join([*sent, reward(2, 5.0)]) == {"duplicate": 4, "corrected": 1}
+    assert (world.numbers("revenue"), world.numbers("clicks")) == ((2, 7.5), (1, 1.0))
+    assert world.labelled() == 1
+
+
+def test_numbers_stay_with_their_records_through_sealing_restarts_and_forgetting(world):
+    world.ledger.append(STREAM, records(range(15, -1, -1), at_ms=NOON_MS))
+    world.join([reward(one, float(one)) for one in range(8)])
+    world.ledger.append(STREAM, records([99], at_ms=NOON_MS + 1))  # the first file is sealed
+    for _ in range(2):
+        assert world.join([reward(7, 7.0), reward(99, 5.0)])["duplicate"] >= 1
+        assert world.numbers("revenue") == (9, 33.0)
+        world.restart()
+    world.ledger.tidy(20 * 64, 0, [STREAM], NOON_MS)
+    assert world.join([reward(7, 7.0)]) == {"expired": 1}
+    assert world.numbers("revenue") == (9, 33.0)
+    world.ledger.tidy(1, 0, [], NOON_MS)
+    assert world.numbers("revenue") == (9, 33.0)
+    assert list(world.folder.iterdir()) == []
+
+
+def test_numbers_count_against_the_bound_of_the_ledger(world):
+    world.ledger.append(STREAM, records([1]))
+    before = world.ledger.facts().nbytes
+    world.join([reward(1, 2.5)])
+    assert world.ledger.facts().nbytes == before + 16 * 8
+
+
+def test_an_early_number_waits_beside_an_early_label(world):
+    assert world.join([reward(1, 2.5), Arrival(f"{STREAM}-1", 0, 1.0)]) == {"early": 2}
+    world.ledger.append(STREAM, records([1]))
+    world.joins.again(NOW)
+    assert (world.numbers("revenue"), world.labelled()) == ((1, 2.5), 1)
+
+
+def test_strangers_make_no_metrics_and_friends_not_too_many(world):
+    world.ledger.append(STREAM, records([1]))
+    assert world.join([reward(5, 1.0, "strange", DEAD)]) == {"unknown": 1}
+    assert world.memory.names == {}
+    sent = [reward(1, 1.0, f"m{number}") for number in range(MAX_METRICS + 2)]
+    assert world.join(sent) == {"accepted": MAX_METRICS, "invalid": 2}
+    assert f"metric: {MAX_METRICS} others" in world.faults[0]
