@@ -131,6 +131,7 @@ class Recorded:
         block: offset of the ledger's ring, the same for all.
         series: the number of the version in it.
         kind, output, positive: what a score is, as `monitor.scores.reading` takes them.
+        share: of requests, that are written down.
     """
 
     block: int
@@ -138,6 +139,7 @@ class Recorded:
     kind: str
     output: str | None
     positive: int
+    share: float = 1.0
 
     @property
     def contract(self) -> Agreed | None:

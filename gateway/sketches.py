@@ -162,7 +162,8 @@ class Sketches:
         except ValueError as error:
             log.error("model '%s' has no ledger: %s", served.held.name, error)
             return None
-        return LedgerWriter(scores, self._slot(taken.block), taken.series, self._epoch)
+        slot = self._slot(taken.block)
+        return LedgerWriter(scores, slot, taken.series, self._epoch, share=taken.share)
 
     def _slot(self, block: int) -> Slot:
         slot = self._slots.get(block)

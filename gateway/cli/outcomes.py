@@ -87,7 +87,7 @@ def show_status(args: argparse.Namespace) -> int:
     say(f"{found['records']} records{since}, {found['bytes']} bytes")
     say(
         f"{found['forgotten_records']} forgotten, {found['lost_records']} lost,"
-        f" {found['skipped_rows']} rows skipped"
+        f" {found['skipped_rows']} rows skipped, {found['unsampled_rows']} not sampled"
     )
     told = ", ".join(f"{count} {name}" for name, count in found["outcomes"].items() if count)
     say(f"outcomes: {told or 'none'}; {found['waiting']} wait")

@@ -126,6 +126,9 @@ class ModelConfig(ModelSettings):
     ledger: bool | None = Field(
         None, description="whether its answers are written down; none: ledger.enabled"
     )
+    ledger_share: float | None = Field(
+        None, ge=0, le=1, description="of its requests, that are written down; none: ledger.share"
+    )
     scores: Scores = Scores()
 
     @field_validator("feature_names")
@@ -142,6 +145,6 @@ class ModelConfig(ModelSettings):
 
 NO_SETTINGS = {
     *("path", "version", "profile", "feature_names", "categories", "contract"),
-    *("ledger", "scores"),
+    *("ledger", "ledger_share", "scores"),
 }
 """Of a `ModelConfig`: what changes nothing in how the model runs."""

@@ -40,6 +40,7 @@ class Counts(Document):
     duplicate: int = Field(description="the same stood there")
     corrected: int = Field(description="another one stood there, and was replaced")
     early: int = Field(description="their record is not there yet: they wait for it")
+    unsampled: int = Field(description="of a request that ledger.share left out")
     unknown: int = Field(description="of no answer that is or was in this ledger")
     expired: int = Field(description="their record was forgotten")
     invalid: int
@@ -161,3 +162,4 @@ class OutcomesStatus(Document):
         description="since control was started; of those that had to wait, twice"
     )
     skipped_rows: int = Field(description="answered without their score, since the start")
+    unsampled_rows: int = Field(description="that ledger.share left out, since the start")

@@ -121,7 +121,8 @@ class Outcomes:
         except GatewayError as error:
             log.error("model '%s' has no ledger: %s", candidate.name, error)
             return ()
-        return (Recorded(block, series, scores.kind, scores.output, scores.positive),)
+        share = config.ledger_share_of(candidate.name)
+        return (Recorded(block, series, scores.kind, scores.output, scores.positive, share),)
 
     async def look(self) -> None:
         """Drains what was written down. Call it about once a second."""
@@ -263,12 +264,13 @@ class Outcomes:
         return {number: name for name, number in names.items()}
 
     def _status(self) -> dict[str, Any]:
-        lost = skipped = 0
+        lost = skipped = unsampled = 0
         offset = self._arena.find(layout.LEDGER, layout.LEDGER_BLOCK)
         if offset is not None:
             slots = [self._arena.array(offset, slot) for slot in range(self._arena.workers)]
             lost = sum(int(words[ring.LOST]) for words in slots)
             skipped = sum(int(words[layout.SKETCH_SKIPPED]) for words in slots)
+            unsampled = sum(int(words[layout.LEDGER_UNSAMPLED]) for words in slots)
         found: dict[str, Any] = {
             "records": 0,
             "bytes": 0,
@@ -289,7 +291,8 @@ class Outcomes:
             }
             late = joins.late
         counts = {name: self._counts[name] + late.get(name, 0) for name in RESULTS}
-        return found | {"lost_records": lost, "skipped_rows": skipped, "outcomes": counts}
+        rows = {"lost_records": lost, "skipped_rows": skipped, "unsampled_rows": unsampled}
+        return found | rows | {"outcomes": counts}
 
     # ---- what is open ---------------------------------------------------------------------------
 
@@ -308,7 +311,8 @@ class Outcomes:
             early_ms = lambda: int(self._config().ledger.early_s * 1000.0)  # noqa: E731
             early, metrics = Early(self._kept()), Metrics(ledger.segments, self._kept())
             live = lambda one: one in self._live()  # noqa: E731
-            joins = Joins(ledger, metrics, early, self._about, live, early_ms)
+            share = lambda: self._config().largest_ledger_share  # noqa: E731
+            joins = Joins(ledger, metrics, early, self._about, live, early_ms, share)
             self._opened = Opened(ledger, joins, metrics)
         return self._opened
 

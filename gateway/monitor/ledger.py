@@ -24,6 +24,7 @@ from gateway.monitor.sketch import THREAD_VALUES, Arrays
 from gateway.monitor.slot import Slot
 from gateway.tensors import Array
 from kernels import ring
+from kernels.shares import chosen, limit
 
 log = logging.getLogger("penstock.worker")
 
@@ -46,6 +47,7 @@ class LedgerWriter:
         series: int,
         epoch: int,
         wall: Callable[[], float] = time.time,
+        share: float = 1.0,
     ) -> None:
         """Begins to write.
 
@@ -55,12 +57,14 @@ class LedgerWriter:
             series: the number that control gave to the version.
             epoch: of this worker process.
             wall: seconds since 1970.
+            share: of requests, that are written down.
         """
         self._reading = reading
         self._slot = slot
         self._series = series
         self._epoch = epoch
         self._wall = wall
+        self._limit = None if share == 1.0 else limit(share)
         self._complained = False
         # Of one batch, until the next.
         self._requests = np.zeros(2 * _PACKED_REQUESTS, np.int64)
@@ -87,19 +91,28 @@ class LedgerWriter:
             marks: (rows,) as `kernels.marks` has them; none: nothing is said of any.
         """
         output, slot, count = outputs[self._reading.index], self._slot, len(sequences)
+        if self._limit is not None:
+            sequences = self._sampled(sequences, rows, self._limit)
         if output is None:  # nobody asked for it
-            slot.words[layout.SKETCH_SKIPPED] += sum(rows)
+            slot.words[layout.SKETCH_SKIPPED] += _rows_of(sequences, rows)
             return
         now_ms = int(self._wall() * 1000.0)
         if slot.busy or output.size > THREAD_VALUES or count > _PACKED_REQUESTS:
             requests = np.array([*sequences, *rows], np.int64)
             work = partial(self._append, output, requests, count, marks, now_ms)
-            slot.line_up(work, sum(rows), output.nbytes)
+            slot.line_up(work, _rows_of(sequences, rows), output.nbytes)
             return
         pack = self._packers.get(count) or self._new_packer(count)
         pack(self._requests, 0, *sequences, *rows)
         if skipped := self._append(output, self._requests, count, marks, now_ms):
             slot.words[layout.SKETCH_SKIPPED] += skipped
+
+    def _sampled(self, sequences: Sequence[int], rows: Sequence[int], limit: int) -> Sequence[int]:
+        """With NOBODY in place of those that are not to be written down, which are counted."""
+        found = [one if one != NOBODY and chosen(one, limit) else NOBODY for one in sequences]
+        left = _rows_of(sequences, rows) - _rows_of(found, rows)
+        self._slot.words[layout.LEDGER_UNSAMPLED] += left
+        return found
 
     def _new_packer(self, count: int) -> Callable[..., None]:
         pack = self._packers[count] = Struct(f"{2 * count}q").pack_into
@@ -127,4 +140,10 @@ class LedgerWriter:
             if not self._complained:
                 self._complained = True
                 log.exception("a batch is not in the ledger; others like it are not told of")
-            return int(requests[count : 2 * count].sum())
+            return int(requests[count : 2 * count][requests[:count] != NOBODY].sum())
+
+
+def _rows_of(sequences: Sequence[int], rows: Sequence[int]) -> int:
+    """Rows of those requests that are anybody's."""
+    pairs = zip(sequences, rows, strict=True)
+    return sum([its for sequence, its in pairs if sequence != NOBODY])

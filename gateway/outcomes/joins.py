@@ -40,10 +40,11 @@ from kernels.ledger import (
     wanted,
 )
 from kernels.performance import VALUE
+from kernels.shares import chosen, limit
 
 RESULTS: Final = (
     *("accepted", "duplicate", "corrected"),
-    *("early", "unknown", "expired", "invalid"),
+    *("early", "unsampled", "unknown", "expired", "invalid"),
 )
 _WRITTEN: Final = {ACCEPTED: "accepted", DUPLICATE: "duplicate", CORRECTED: "corrected"}
 MAX_TOLD: Final = 10
@@ -96,6 +97,7 @@ class Joins:
         about: Callable[[int], About],
         live: Callable[[str], bool],
         early_ms: Callable[[], int],
+        share: Callable[[], float],
     ) -> None:
         """Takes its collaborators.
 
@@ -106,6 +108,7 @@ class Joins:
             about: tells of a series.
             live: whether records of a stream may still come.
             early_ms: how long an outcome may wait for its record.
+            share: of requests, the largest that are written down for any model.
         """
         self._ledger = ledger
         self._metrics = metrics
@@ -113,6 +116,7 @@ class Joins:
         self._about = about
         self._live = live
         self._early_ms = early_ms
+        self._share = share
         self.late: Counter[str] = Counter()
         """What became of those that had to wait."""
 
@@ -136,8 +140,10 @@ class Joins:
         # Those of the same records that did wait go first: what comes now is newer.
         self._again(self._early.of(arrivals), now_ms)
         result = nothing()
-        for place in self._join(arrivals, models, now_ms, result).tolist():
-            result.counts[self._put_off(arrivals, place, models, now_ms)] += 1
+        missing = self._join(arrivals, models, now_ms, result).tolist()
+        written = limit(self._share())
+        for place in missing:
+            result.counts[self._put_off(arrivals, place, models, now_ms, written)] += 1
         self._early.keep()
         return result
 
@@ -168,13 +174,18 @@ class Joins:
                 self._early.drop(one)
             self.late.update(result.counts)
 
-    def _put_off(self, arrivals: Arrivals, place: int, models: Models, now_ms: int) -> str:
+    def _put_off(
+        self, arrivals: Arrivals, place: int, models: Models, now_ms: int, written: int
+    ) -> str:
         """What becomes of an outcome that has no record."""
-        stream = arrivals.stream[place]
-        if stream != NONE and self._ledger.forgot(
-            arrivals.streams[stream], int(arrivals.sequence[place])
-        ):
-            return "expired"
+        number = int(arrivals.stream[place])
+        if number != NONE:
+            stream, sequence = arrivals.streams[number], int(arrivals.sequence[place])
+            if not chosen(sequence, written):
+                known = self._ledger.knows(stream) or self._live(stream)
+                return "unsampled" if known else "unknown"
+            if self._ledger.forgot(stream, sequence):
+                return "expired"
         if not self._may_come(arrivals, place):
             return "unknown"
         arrival = arrivals.one(place)
@@ -198,9 +209,9 @@ class Joins:
         found, files = wanted(arrivals.sequence, arrivals.row), list[Segment]()
         for number, stream in enumerate(arrivals.streams):
             if self._ledger.knows(stream):
-                chosen = np.flatnonzero((arrivals.stream == number) & ~ahead)
-                by_address = np.argsort(arrivals.sequence[chosen], kind="stable")
-                self._ledger.find(stream, chosen[by_address], found, files)
+                its = np.flatnonzero((arrivals.stream == number) & ~ahead)
+                by_address = np.argsort(arrivals.sequence[its], kind="stable")
+                self._ledger.find(stream, its[by_address], found, files)
         there = found[:, FILE] != NOT_THERE
         self._write(arrivals, found, files, np.flatnonzero(there), models, now_ms, result)
         return np.flatnonzero(~there & ~ahead)

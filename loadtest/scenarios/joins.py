@@ -116,7 +116,7 @@ def _open(folder: Path) -> Joins:
     about = About("m", {})
     ledger = Ledger(folder, nothing)
     metrics, early = Metrics(ledger.segments, nothing), Early(nothing)
-    return Joins(ledger, metrics, early, lambda _: about, lambda _: False, lambda: 0)
+    return Joins(ledger, metrics, early, lambda _: about, lambda _: False, lambda: 0, lambda: 1.0)
 
 
 def _body(sequences: Any, outcome: int) -> bytes:

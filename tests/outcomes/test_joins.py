@@ -14,6 +14,7 @@ from gateway.outcomes.metric_sums import MAX_METRICS, Metrics
 from kernels.ledger import OUTCOME, OUTCOME_MS
 from kernels.metrics import SUM, N
 from kernels.performance import BINARY, LABELLED, VALUE
+from kernels.shares import chosen, limit
 from tests.outcomes.records import NOON_MS, STREAM, Memory, records
 
 DEAD = "host-2-0-1"
@@ -23,7 +24,7 @@ NOW = NOON_MS + 1000
 
 class World:
     def __init__(self, folder):
-        self.memory, self.folder = Memory(), folder
+        self.memory, self.folder, self.share = Memory(), folder, 1.0
         self.restart()
 
     def restart(self):
@@ -35,6 +36,7 @@ class World:
             ABOUT.__getitem__,
             lambda one: one == STREAM,
             lambda: 500,
+            lambda: self.share,
         )
 
     def send(self, *outcomes, models=None, now=NOW):
@@ -136,6 +138,19 @@ def test_what_is_newer_replaces_what_waited_in_whatever_order_records_come(world
 def test_ids_of_nobody_are_unknown(world):
     arrivals = [Arrival(name, 0, 1.0, None) for name in ("1", f"{DEAD}-5", "other-3-0-1-5")]
     assert world.join(arrivals) == {"unknown": 3}
+
+
+def test_a_request_that_was_left_out_is_told_from_one_that_never_was(world):
+    world.ledger.append(STREAM, records([2]))
+    world.share = 0.25
+    kept = [number for number in range(3, 40) if chosen(number, limit(0.25))]
+    left = [number for number in range(3, 40) if number not in kept][:3]
+    assert world.send((2, 1.0), (kept[0], 1.0), *[(one, 1.0) for one in left]) == {
+        "accepted": 1,  # it was written down before the share was set
+        "early": 1,
+        "unsampled": 3,
+    }
+    assert world.join([Arrival(f"{DEAD}-{left[0]:x}", 0, 1.0)]) == {"unknown": 1}
 
 
 def test_what_was_forgotten_is_told_from_what_never_was(world):
