@@ -466,11 +466,13 @@ def _record(ledger: LedgerWriter, batch: Batch, answered: list[Rider]) -> None:
         numbers = iter(told)
         awaited = {id(rider) for rider in answered}
         told = [next(numbers) if id(rider) in awaited else NOBODY for rider in riders]
+    ids = [rider.request.id for rider in riders] if ledger.client_ids else []
     if batch.trimmed is None:
-        ledger.record(batch.outputs, told, [rider.rows for rider in riders])
+        ledger.record(batch.outputs, told, [rider.rows for rider in riders], ids=ids)
         return
-    for rider, number, outputs in zip(riders, told, batch.trimmed, strict=True):
-        ledger.record(outputs, [number], [rider.rows])
+    for place, (rider, number) in enumerate(zip(riders, told, strict=True)):
+        own = ids[place : place + 1]
+        ledger.record(batch.trimmed[place], [number], [rider.rows], ids=own)
 
 
 def _binary(header_length: int) -> tuple[Header, ...]:

@@ -42,7 +42,7 @@ from gateway.monitor.report import find_model
 from gateway.monitor.statistics import statistics
 from gateway.names import check_name
 from gateway.outcomes.documents import MAX_BODY_BYTES, read_body
-from gateway.outcomes.joins import Joined, document
+from gateway.outcomes.results import Joined, document
 from gateway.plan import READY
 from gateway.wire import coding
 from gateway.wire.answers import error_body, error_headers

@@ -132,6 +132,7 @@ class Recorded:
         series: the number of the version in it.
         kind, output, positive: what a score is, as `monitor.scores.reading` takes them.
         share: of requests, that are written down.
+        client_ids: whether clients' own ids are, too.
     """
 
     block: int
@@ -140,6 +141,7 @@ class Recorded:
     output: str | None
     positive: int
     share: float = 1.0
+    client_ids: bool = False
 
     @property
     def contract(self) -> Agreed | None:

@@ -163,7 +163,14 @@ class Sketches:
             log.error("model '%s' has no ledger: %s", served.held.name, error)
             return None
         slot = self._slot(taken.block)
-        return LedgerWriter(scores, slot, taken.series, self._epoch, share=taken.share)
+        return LedgerWriter(
+            scores,
+            slot,
+            taken.series,
+            self._epoch,
+            share=taken.share,
+            client_ids=taken.client_ids,
+        )
 
     def _slot(self, block: int) -> Slot:
         slot = self._slots.get(block)

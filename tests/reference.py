@@ -310,6 +310,18 @@ def number_sums(values: Sequence[float]) -> list[float]:
     return [len(values), total, mean, around, min(values), max(values)]
 
 
+def meant(
+    streams: Sequence[Sequence[tuple[int, int, int]]], digest: int, series: set[int]
+) -> set[tuple[int, int]]:
+    """The requests, by stream and sequence, that have a digest; of some series, or of any."""
+    return {
+        (number, sequence)
+        for number, entries in enumerate(streams)
+        for one, sequence, its in entries
+        if one == digest and (not series or its in series)
+    }
+
+
 def bin_of(score: float, bins: int) -> int:
     """Which of bins of equal width holds a score; each holds its upper edge."""
     return next(number for number in range(bins) if score <= (number + 1) / bins)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TIMEOUT_S: Final = 60.0
 BATCH: Final = 5000
 NOT_JOINED: Final = 3  # not 1: the file was read and sent, and some of it fits nothing
-_MISSED: Final = ("unknown", "expired", "invalid")
+_MISSED: Final = ("ambiguous", "unknown", "expired", "invalid")
 _FIELDS: Final = ("id", "outcome", "row", "at")
 
 

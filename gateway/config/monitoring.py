@@ -39,6 +39,10 @@ class Ledger(Section):
         description="of requests, by their number, that are written down; counts of monitoring are"
         " of all",
     )
+    # 24 bytes more for each request that has one, and a hash on the way.
+    client_ids: bool = Field(
+        False, description="outcomes may name a request by the id that its client gave it"
+    )
     # 17 million records: seven minutes of 40,000 rows/s, 46 hours of 100.
     max_bytes: int = Field(
         1 << 30, ge=16 << 20, description="of its files; the oldest records are forgotten"

@@ -14,7 +14,7 @@ from gateway.control.drift_documents import WINDOW
 from gateway.control.operations import Document
 from gateway.outcomes.documents import MAX_OUTCOMES
 from gateway.outcomes.figures import NAMES
-from gateway.outcomes.joins import MAX_TOLD
+from gateway.outcomes.results import MAX_TOLD
 
 # Whatever it is: one that cannot be read is counted, and refuses nobody else's.
 _OUTCOME: dict[str, Any] = {
@@ -40,6 +40,7 @@ class Counts(Document):
     duplicate: int = Field(description="the same stood there")
     corrected: int = Field(description="another one stood there, and was replaced")
     early: int = Field(description="their record is not there yet: they wait for it")
+    ambiguous: int = Field(description="of a client's id that several requests have")
     unsampled: int = Field(description="of a request that ledger.share left out")
     unknown: int = Field(description="of no answer that is or was in this ledger")
     expired: int = Field(description="their record was forgotten")
@@ -50,7 +51,9 @@ class Received(Document):
     """What became of outcomes."""
 
     counts: Counts
-    faults: list[str] = Field(description=f"why up to {MAX_TOLD} of the invalid ones are")
+    faults: list[str] = Field(
+        description=f"why up to {MAX_TOLD} of those that are invalid or ambiguous are"
+    )
 
 
 class PerformanceQuery(Document):

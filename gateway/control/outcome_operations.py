@@ -24,7 +24,7 @@ from gateway.control.outcomes import Outcomes, Report
 from gateway.drift.history import MAX_WINDOW_S, MIN_WINDOW_S
 from gateway.errors import InvalidParameter, NotFound, StoreFailed
 from gateway.outcomes.documents import MAX_BODY_BYTES, read_values
-from gateway.outcomes.joins import document
+from gateway.outcomes.results import document
 
 
 def operations(outcomes: Outcomes) -> tuple[Operation, ...]:

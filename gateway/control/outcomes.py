@@ -21,19 +21,21 @@ import numpy as np
 
 from gateway.config import Config
 from gateway.control.desired import Candidate
+from gateway.control.ledger_server import LedgerServer
 from gateway.control.ledger_store import LedgerStore, Series
 from gateway.errors import GatewayError, NotFound, StoreFailed
 from gateway.monitor import layout
 from gateway.monitor.arena import EPOCH, Arena
 from gateway.monitor.directory import Words
 from gateway.outcomes.arrivals import Arrivals, of_message
+from gateway.outcomes.drained import of_ring
 from gateway.outcomes.early import Early, Models
 from gateway.outcomes.figures import Performance, performance
-from gateway.outcomes.joins import RESULTS, Joined, Joins, nothing
-from gateway.outcomes.labels import About
-from gateway.outcomes.ledger import Ledger, of_ring
+from gateway.outcomes.joins import Joins
+from gateway.outcomes.ledger import Ledger
 from gateway.outcomes.metric_sums import Metrics
 from gateway.outcomes.metrics import Metric, metric
+from gateway.outcomes.results import RESULTS, Joined, nothing
 from gateway.plan import Recorded
 from kernels import ring
 
@@ -121,8 +123,17 @@ class Outcomes:
         except GatewayError as error:
             log.error("model '%s' has no ledger: %s", candidate.name, error)
             return ()
-        share = config.ledger_share_of(candidate.name)
-        return (Recorded(block, series, scores.kind, scores.output, scores.positive, share),)
+        return (
+            Recorded(
+                block,
+                series,
+                scores.kind,
+                scores.output,
+                scores.positive,
+                config.ledger_share_of(candidate.name),
+                config.ledger.client_ids,
+            ),
+        )
 
     async def look(self) -> None:
         """Drains what was written down. Call it about once a second."""
@@ -225,10 +236,11 @@ class Outcomes:
 
     def _keep(self, stream: str, records: Words) -> None:
         ledger, _, _ = self._open()
+        taken = of_ring(records)
         # A predecessor may have been killed, or a disk full, after some of them were taken.
         anew = stream not in self._sure
         self._sure.discard(stream)
-        ledger.append(stream, of_ring(records), anew)
+        ledger.append(stream, taken.records, anew, taken.named)
         self._sure.add(stream)
 
     def _performance(self, model: str, version: int, window_s: float | None) -> Report:
@@ -308,19 +320,11 @@ class Outcomes:
     def _open(self) -> Opened:
         if self._opened is None:
             ledger = Ledger(self._folder, self._kept())
-            early_ms = lambda: int(self._config().ledger.early_s * 1000.0)  # noqa: E731
             early, metrics = Early(self._kept()), Metrics(ledger.segments, self._kept())
-            live = lambda one: one in self._live()  # noqa: E731
-            share = lambda: self._config().largest_ledger_share  # noqa: E731
-            joins = Joins(ledger, metrics, early, self._about, live, early_ms, share)
+            server = LedgerServer(self._kept(), self._config, self._live)
+            joins = Joins(ledger, metrics, early, server)
             self._opened = Opened(ledger, joins, metrics)
         return self._opened
-
-    def _about(self, series: int) -> About:
-        for one in self._kept().series():
-            if one.id == series:
-                return About(one.model, self._config().scores_of(one.model).numbers)
-        return About("", {})
 
     def _live(self) -> set[str]:
         """Streams whose records may still come."""

@@ -18,6 +18,7 @@ from typing import Final
 
 import numpy as np
 
+from gateway.digests import digest
 from gateway.monitor import layout
 from gateway.monitor.scores import Reading
 from gateway.monitor.sketch import THREAD_VALUES, Arrays
@@ -32,13 +33,18 @@ Words = ring.Words
 
 NOBODY: Final = ring.NOBODY
 NO_MARKS: Final = np.empty(0, np.int64)
+NO_NAMES: Final = np.empty((0, 3), np.int64)
 # Up to here the numbers of a batch are written by one prepared call, 7 ns each; more ride on a
 # thread.
 _PACKED_REQUESTS: Final = 256
 
 
 class LedgerWriter:
-    """Of one deployment in one worker. Called on the event loop alone."""
+    """Of one deployment in one worker. Called on the event loop alone.
+
+    Attributes:
+        client_ids: it wants the ids that clients gave.
+    """
 
     def __init__(
         self,
@@ -48,6 +54,7 @@ class LedgerWriter:
         epoch: int,
         wall: Callable[[], float] = time.time,
         share: float = 1.0,
+        client_ids: bool = False,
     ) -> None:
         """Begins to write.
 
@@ -58,12 +65,14 @@ class LedgerWriter:
             epoch: of this worker process.
             wall: seconds since 1970.
             share: of requests, that are written down.
+            client_ids: whether clients' own ids are, too.
         """
         self._reading = reading
         self._slot = slot
         self._series = series
         self._epoch = epoch
         self._wall = wall
+        self.client_ids = client_ids
         self._limit = None if share == 1.0 else limit(share)
         self._complained = False
         # Of one batch, until the next.
@@ -81,6 +90,7 @@ class LedgerWriter:
         sequences: Sequence[int],
         rows: Sequence[int],
         marks: Words = NO_MARKS,
+        ids: Sequence[str | None] = (),
     ) -> None:
         """Takes the answers of a batch.
 
@@ -89,6 +99,7 @@ class LedgerWriter:
             sequences: the number of each request, NOBODY where it was not answered.
             rows: of each request, in the order in which they stand in `outputs`.
             marks: (rows,) as `kernels.marks` has them; none: nothing is said of any.
+            ids: of each request what its client calls it; none: nobody wants them.
         """
         output, slot, count = outputs[self._reading.index], self._slot, len(sequences)
         if self._limit is not None:
@@ -97,14 +108,15 @@ class LedgerWriter:
             slot.words[layout.SKETCH_SKIPPED] += _rows_of(sequences, rows)
             return
         now_ms = int(self._wall() * 1000.0)
+        names = _named(sequences, rows, ids) if ids else NO_NAMES
         if slot.busy or output.size > THREAD_VALUES or count > _PACKED_REQUESTS:
             requests = np.array([*sequences, *rows], np.int64)
-            work = partial(self._append, output, requests, count, marks, now_ms)
+            work = partial(self._append, output, requests, count, marks, names, now_ms)
             slot.line_up(work, _rows_of(sequences, rows), output.nbytes)
             return
         pack = self._packers.get(count) or self._new_packer(count)
         pack(self._requests, 0, *sequences, *rows)
-        if skipped := self._append(output, self._requests, count, marks, now_ms):
+        if skipped := self._append(output, self._requests, count, marks, names, now_ms):
             slot.words[layout.SKETCH_SKIPPED] += skipped
 
     def _sampled(self, sequences: Sequence[int], rows: Sequence[int], limit: int) -> Sequence[int]:
@@ -118,7 +130,15 @@ class LedgerWriter:
         pack = self._packers[count] = Struct(f"{2 * count}q").pack_into
         return pack
 
-    def _append(self, output: Array, requests: Array, count: int, marks: Words, now_ms: int) -> int:
+    def _append(
+        self,
+        output: Array,
+        requests: Array,
+        count: int,
+        marks: Words,
+        names: Words,
+        now_ms: int,
+    ) -> int:
         """On the loop or on a thread: never raises. How many rows were not written down."""
         found = self._reading
         try:
@@ -134,6 +154,8 @@ class LedgerWriter:
                 self._epoch,
                 now_ms,
             ):
+                if len(names):
+                    ring.append_names(self._slot.words, names, self._series, self._epoch, now_ms)
                 return 0
             raise ValueError(f"output: {list(output.shape)} is not what its signature says")
         except Exception:
@@ -141,6 +163,16 @@ class LedgerWriter:
                 self._complained = True
                 log.exception("a batch is not in the ledger; others like it are not told of")
             return int(requests[count : 2 * count][requests[:count] != NOBODY].sum())
+
+
+def _named(sequences: Sequence[int], rows: Sequence[int], ids: Sequence[str | None]) -> Words:
+    """(requests, 3) as `ring.append_names` takes them, of those that have an id."""
+    some = [
+        (sequence, digest(name), its)
+        for sequence, its, name in zip(sequences, rows, ids, strict=True)
+        if name is not None and sequence != NOBODY
+    ]
+    return np.array(some, np.int64).reshape(-1, 3)
 
 
 def _rows_of(sequences: Sequence[int], rows: Sequence[int]) -> int:

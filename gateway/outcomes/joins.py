@@ -1,7 +1,7 @@
 """Joins outcomes to the records that they are outcomes of.
 
-Knows the ledger, addresses and what kind of outcome a score takes. Knows nothing of who sends
-outcomes, or of clocks. Blocking: it lives on the ledger's thread.
+Knows the ledger, addresses and what becomes of an outcome. Knows nothing of who sends outcomes, or
+of clocks. Blocking: it lives on the ledger's thread.
 
 What became of an outcome is one of RESULTS. The same outcome again changes nothing; another one for
 the same row replaces it. One whose record is not there yet waits: answers are written down after
@@ -15,108 +15,76 @@ all of that.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from gateway.outcomes.arrivals import NONE, NOW, Arrivals, of_list
+from gateway.outcomes.clients import EVERYBODYS, Addressed, addressed
 from gateway.outcomes.early import Early, Models, Waiting
-from gateway.outcomes.labels import About, fitting, name_classes
-from gateway.outcomes.labels import wanted as wanted_of
+from gateway.outcomes.labels import About, fitting, name_classes, taken_by
 from gateway.outcomes.ledger import Ledger
 from gateway.outcomes.metric_sums import MAX_METRICS, Metrics
+from gateway.outcomes.results import Joined, nothing
 from gateway.outcomes.segment import Segment
 from gateway.outcomes.written import write_labels, write_numbers
-from kernels.ledger import (
-    ACCEPTED,
-    CORRECTED,
-    DUPLICATE,
-    FILE,
-    NOT_THERE,
-    SERIES_AND_ROW,
-    TOP_AND_CORRECTIONS,
-    Words,
-    wanted,
-)
+from kernels.ledger import FILE, NOT_THERE, SERIES_AND_ROW, TOP_AND_CORRECTIONS, Words, wanted
 from kernels.performance import VALUE
 from kernels.shares import chosen, limit
 
-RESULTS: Final = (
-    *("accepted", "duplicate", "corrected"),
-    *("early", "unsampled", "unknown", "expired", "invalid"),
-)
-_WRITTEN: Final = {ACCEPTED: "accepted", DUPLICATE: "duplicate", CORRECTED: "corrected"}
-MAX_TOLD: Final = 10
 # Clocks of others differ from ours.
-MAX_AHEAD_MS: Final = 300_000
+MAX_AHEAD_MS = 300_000
 
 
-class Joined(NamedTuple):
-    """What became of some outcomes.
+class Server(Protocol):
+    """What has to be known of the server that writes the ledger, as it is now."""
 
-    Attributes:
-        counts: how many of each of RESULTS.
-        faults: why some of the invalid ones are.
-    """
+    def about(self, series: int) -> About:
+        """What has to be known of a series."""
 
-    counts: dict[str, int]
-    faults: list[str]
+    def series(self, models: frozenset[str]) -> Words:
+        """The numbers of all series of some models."""
 
-    def refuse(self, fault: str) -> None:
-        """One more is invalid."""
-        self.counts["invalid"] += 1
-        if len(self.faults) < MAX_TOLD:
-            self.faults.append(fault)
+    def live(self, stream: str) -> bool:
+        """Whether records of a stream may still come."""
 
-    def written(self, became: Words) -> None:
-        """So many became what `kernels.ledger` says."""
-        for what, count in enumerate(np.bincount(became, minlength=len(_WRITTEN)).tolist()):
-            self.counts[_WRITTEN[what]] += count
+    @property
+    def early_ms(self) -> int:
+        """How long an outcome may wait for its record."""
 
+    @property
+    def share(self) -> float:
+        """Of requests, the largest that is written down for any model."""
 
-def nothing() -> Joined:
-    """Of no outcomes."""
-    return Joined(dict.fromkeys(RESULTS, 0), [])
+    @property
+    def client_ids(self) -> bool:
+        """Whether clients' ids are written down."""
 
 
-def document(faults: Sequence[str], joined: Joined) -> dict[str, Any]:
-    """The answer to whoever sent outcomes: those that could not be read are among the invalid."""
-    counts = joined.counts | {"invalid": joined.counts["invalid"] + len(faults)}
-    return {"counts": counts, "faults": [*faults, *joined.faults][:MAX_TOLD]}
+class _Looked(NamedTuple):
+    """Where outcomes were looked for, and which of them have no record."""
+
+    addressed: Addressed
+    missing: list[int]
 
 
 class Joins:
     """Of one ledger."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        metrics: Metrics,
-        early: Early,
-        about: Callable[[int], About],
-        live: Callable[[str], bool],
-        early_ms: Callable[[], int],
-        share: Callable[[], float],
-    ) -> None:
+    def __init__(self, ledger: Ledger, metrics: Metrics, early: Early, server: Server) -> None:
         """Takes its collaborators.
 
         Args:
             ledger: of the records.
             metrics: of their numbers.
             early: those that wait.
-            about: tells of a series.
-            live: whether records of a stream may still come.
-            early_ms: how long an outcome may wait for its record.
-            share: of requests, the largest that are written down for any model.
+            server: tells what is in force.
         """
         self._ledger = ledger
         self._metrics = metrics
         self._early = early
-        self._about = about
-        self._live = live
-        self._early_ms = early_ms
-        self._share = share
+        self._server = server
         self.late: Counter[str] = Counter()
         """What became of those that had to wait."""
 
@@ -140,10 +108,13 @@ class Joins:
         # Those of the same records that did wait go first: what comes now is newer.
         self._again(self._early.of(arrivals), now_ms)
         result = nothing()
-        missing = self._join(arrivals, models, now_ms, result).tolist()
-        written = limit(self._share())
-        for place in missing:
-            result.counts[self._put_off(arrivals, place, models, now_ms, written)] += 1
+        looked = self._join(arrivals, models, now_ms, result)
+        written = limit(self._server.share)
+        for place in looked.missing:
+            what = self._without(looked.addressed, place, written)
+            if what == "early" and not self._put_off(arrivals, place, models, now_ms):
+                what = "unknown"
+            result.counts[what] += 1
         self._early.keep()
         return result
 
@@ -164,57 +135,59 @@ class Joins:
             by_caller.setdefault(one.models, []).append(one)
         for models, some in by_caller.items():
             result = nothing()
-            arrivals = of_list(one.arrival for one in some)
-            missing = set(self._join(arrivals, models, now_ms, result).tolist())
+            looked = self._join(of_list(one.arrival for one in some), models, now_ms, result)
+            missing = set(looked.missing)
             for place, one in enumerate(some):
                 if place in missing:
-                    if now_ms < one.until_ms and self._may_come(arrivals, place):
+                    if now_ms < one.until_ms and self._may_come(looked.addressed, place):
                         continue
                     result.counts["unknown"] += 1
                 self._early.drop(one)
             self.late.update(result.counts)
 
-    def _put_off(
-        self, arrivals: Arrivals, place: int, models: Models, now_ms: int, written: int
-    ) -> str:
-        """What becomes of an outcome that has no record."""
-        number = int(arrivals.stream[place])
+    def _without(self, its: Addressed, place: int, written: int) -> str:
+        """What an outcome is that has no record."""
+        number = int(its.stream[place])
         if number != NONE:
-            stream, sequence = arrivals.streams[number], int(arrivals.sequence[place])
+            stream, sequence = its.streams[number], int(its.sequence[place])
             if not chosen(sequence, written):
-                known = self._ledger.knows(stream) or self._live(stream)
+                known = self._ledger.knows(stream) or self._server.live(stream)
                 return "unsampled" if known else "unknown"
             if self._ledger.forgot(stream, sequence):
                 return "expired"
-        if not self._may_come(arrivals, place):
-            return "unknown"
+        return "early" if self._may_come(its, place) else "unknown"
+
+    def _may_come(self, its: Addressed, place: int) -> bool:
+        """Whether a record of that id may still come."""
+        number = int(its.stream[place])
+        return self._server.client_ids if number == NONE else self._server.live(its.streams[number])
+
+    def _put_off(self, arrivals: Arrivals, place: int, models: Models, now_ms: int) -> bool:
         arrival = arrivals.one(place)
         if arrival.at_ms is None:
             arrival = arrival._replace(at_ms=now_ms)
-        waits = self._early.add(Waiting(arrival, models, now_ms + self._early_ms()))
-        return "early" if waits else "unknown"
-
-    def _may_come(self, arrivals: Arrivals, place: int) -> bool:
-        """Whether a record of that id may still come."""
-        stream = arrivals.stream[place]
-        return bool(stream != NONE) and self._live(arrivals.streams[stream])
+        return self._early.add(Waiting(arrival, models, now_ms + self._server.early_ms))
 
     # ---- joining --------------------------------------------------------------------------------
 
-    def _join(self, arrivals: Arrivals, models: Models, now_ms: int, result: Joined) -> Words:
-        """Which of them have no record."""
+    def _join(self, arrivals: Arrivals, models: Models, now_ms: int, result: Joined) -> _Looked:
         ahead = arrivals.at_ms > now_ms + MAX_AHEAD_MS
         for place in np.flatnonzero(ahead).tolist():
-            result.refuse(f"{arrivals.id(place)}: at: expected no time to come")
-        found, files = wanted(arrivals.sequence, arrivals.row), list[Segment]()
-        for number, stream in enumerate(arrivals.streams):
-            if self._ledger.knows(stream):
-                its = np.flatnonzero((arrivals.stream == number) & ~ahead)
-                by_address = np.argsort(arrivals.sequence[its], kind="stable")
-                self._ledger.find(stream, its[by_address], found, files)
+            result.refuse("invalid", f"{arrivals.id(place)}: at: expected no time to come")
+        series = EVERYBODYS if models is None else self._server.series(models)
+        its = addressed(arrivals, self._ledger, series)
+        for place in np.flatnonzero(its.ambiguous & ~ahead).tolist():
+            result.refuse("ambiguous", f"{arrivals.id(place)}: several requests have this id")
+        out = ahead | its.ambiguous
+        found, files = wanted(its.sequence, arrivals.row), list[Segment]()
+        for number in np.unique(its.stream[~out & (its.stream != NONE)]).tolist():
+            if self._ledger.knows(its.streams[number]):
+                some = np.flatnonzero((its.stream == number) & ~out)
+                some = some[np.argsort(its.sequence[some], kind="stable")]
+                self._ledger.find(its.streams[number], some, found, files)
         there = found[:, FILE] != NOT_THERE
         self._write(arrivals, found, files, np.flatnonzero(there), models, now_ms, result)
-        return np.flatnonzero(~there & ~ahead)
+        return _Looked(its, np.flatnonzero(~there & ~out).tolist())
 
     def _write(
         self,
@@ -228,7 +201,7 @@ class Joins:
     ) -> None:
         """Writes those whose record is the caller's and takes them."""
         series = found[there, SERIES_AND_ROW] >> 32
-        about = {number: self._about(number) for number in np.unique(series).tolist()}
+        about = {number: self._server.about(number) for number in np.unique(series).tolist()}
         if models is not None:
             known = [number for number, one in about.items() if one.model in models]
             theirs = np.isin(series, known)
@@ -255,8 +228,8 @@ class Joins:
         name_classes(values, arrivals, there, np.where(tops == VALUE, NONE, series), about)
         fits = fitting(values, tops)
         for one in np.flatnonzero(~fits).tolist():
-            place = int(there[one])
-            result.refuse(f"{arrivals.id(place)}: outcome: expected {wanted_of(int(tops[one]))}")
+            told = f"{arrivals.id(int(there[one]))}: outcome: expected {taken_by(int(tops[one]))}"
+            result.refuse("invalid", told)
         there, values = there[fits], values[fits]
         at_ms = np.where(arrivals.at_ms[there] == NOW, now_ms, arrivals.at_ms[there])
         result.written(write_labels(found[there], files, values, at_ms))
@@ -274,7 +247,8 @@ class Joins:
             its = there[arrivals.metric[there] == kind]
             metric = self._metrics.number(arrivals.metrics[kind])
             if metric is None:
+                told = f"metric: {arrivals.metrics[kind]}: there are {MAX_METRICS} others"
                 for place in its.tolist():
-                    result.refuse(f"{arrivals.id(place)}: metric: {MAX_METRICS} others are there")
+                    result.refuse("invalid", f"{arrivals.id(place)}: {told}")
                 continue
             result.written(write_numbers(found[its], files, metric, arrivals.value[its]))

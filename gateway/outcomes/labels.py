@@ -61,7 +61,7 @@ def fitting(outcomes: Reals, tops: Words) -> Any:
     return np.where(tops == VALUE, outcomes == outcomes, whole)
 
 
-def wanted(top: int) -> str:
+def taken_by(top: int) -> str:
     """What a score of that top takes."""
     if top == VALUE:
         return "a number"

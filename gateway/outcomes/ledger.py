@@ -21,22 +21,19 @@ import numpy as np
 from gateway.errors import StoreFailed
 from gateway.outcomes.mapped import Held
 from gateway.outcomes.metric_sums import MetricHours, metrics_by_hour
+from gateway.outcomes.named import NO_ENTRIES
 from gateway.outcomes.segment import CAPACITY, Segment, clear_up, segments_in
-from kernels import ring
 from kernels.ledger import (
     FILE,
-    MARKS,
     NOT_THERE,
-    OUTCOME,
-    RECORD_WORDS,
-    SCORE,
     SEQUENCE,
     SERIES_AND_ROW,
     TIME_MS,
-    TOP_AND_CORRECTIONS,
     Words,
     wanted,
 )
+from kernels.named import SEQUENCE as NAMED_SEQUENCE
+from kernels.named import find
 from kernels.performance import Sums, add, merge, no_sums
 
 log = logging.getLogger("penstock.control")
@@ -145,13 +142,16 @@ class Ledger:
 
     # ---- records --------------------------------------------------------------------------------
 
-    def append(self, stream: str, records: Words, anew: bool = False) -> None:
+    def append(
+        self, stream: str, records: Words, anew: bool = False, named: Words = NO_ENTRIES
+    ) -> None:
         """Takes records of a stream.
 
         Args:
             stream: that they are of.
             records: (records, ledger.RECORD_WORDS).
             anew: some of them may have been taken before.
+            named: (entries, named.ENTRY_WORDS) of their requests.
 
         Raises:
             StoreFailed: there is no room on the disk. What was taken stays: try all again `anew`.
@@ -160,10 +160,17 @@ class Ledger:
             found = wanted(records[:, SEQUENCE], records[:, SERIES_AND_ROW] & 0xFFFFFFFF)
             self.find(stream, np.argsort(found[:, SEQUENCE], kind="stable"), found, [])
             records = records[found[:, FILE] == NOT_THERE]
+        for segment in self._streams.get(stream, ()) if anew else ():
+            named = segment.named.lacks(named)
         while len(records):
             segment = self._open(stream)
             part, records = records[: segment.room], records[segment.room :]
             segment.append(part)
+            its = np.isin(named[:, NAMED_SEQUENCE], part[:, SEQUENCE])
+            segment.named.add(named[its])
+            named = named[~its]
+        if len(named):  # their records came before
+            self._open(stream).named.add(named)
 
     def find(self, stream: str, chosen: Words, found: Words, files: list[Segment]) -> None:
         """Copies out the records of a stream that are looked for.
@@ -184,6 +191,21 @@ class Ledger:
             if end > first and segment.count:
                 segment.gather(chosen[first:end], found, len(files))
                 files.append(segment)
+
+    def find_named(self, digests: Words, series: Words, found: Words) -> tuple[str, ...]:
+        """Looks for the requests that digests of clients' ids mean, as `kernels.named.find` does.
+
+        Returns:
+            The streams, by the numbers that `found` has for them.
+
+        Raises:
+            StoreFailed: a file cannot be mapped.
+        """
+        for number, segments in enumerate(self._streams.values()):
+            for segment in segments:
+                if segment.named.nbytes:
+                    find(segment.named.entries(), digests, series, number, found)
+        return tuple(self._streams)
 
     def knows(self, stream: str) -> bool:
         """Whether anything was ever taken of a stream."""
@@ -295,16 +317,3 @@ def _by_hour(records: Words) -> dict[tuple[int, int], Sums]:
         sums = found[series, hour] = no_sums()
         add(sums, records, series, hour * HOUR_MS, (hour + 1) * HOUR_MS)
     return found
-
-
-def of_ring(taken: Words) -> Words:
-    """(records, ledger.RECORD_WORDS) without outcomes, of what a ring held of one stream."""
-    records = np.zeros((len(taken), RECORD_WORDS), np.int64)
-    records[:, SEQUENCE] = taken[:, ring.SEQUENCE]
-    records[:, TIME_MS] = taken[:, ring.TIME_MS]
-    records[:, SERIES_AND_ROW] = taken[:, ring.SERIES_AND_ROW]
-    records[:, SCORE] = taken[:, ring.SCORE]
-    records[:, TOP_AND_CORRECTIONS] = ring.upper(taken[:, ring.TOP_AND_EPOCH]) << 32
-    records[:, MARKS] = taken[:, ring.MARKS]
-    records.view(np.float64)[:, OUTCOME] = np.nan
-    return records

@@ -24,9 +24,10 @@ from typing import Final
 import numpy as np
 
 from gateway.errors import StoreFailed
-from gateway.outcomes import columns
+from gateway.outcomes import columns, named
 from gateway.outcomes.columns import Columns, columns_in
 from gateway.outcomes.mapped import Held, Mapped
+from gateway.outcomes.named import Named
 from kernels.ledger import (
     RECORD_WORDS,
     SEQUENCE,
@@ -59,6 +60,7 @@ class Segment:
         number: of the file among those of its stream, ascending in time.
         sealed: it takes no more records.
         columns: numbers of metrics, in the order of its records.
+        named: clients' ids of their requests, where these are kept.
     """
 
     def __init__(self, path: Path, held: Held | None = None, metrics: Iterable[int] = ()) -> None:
@@ -94,6 +96,7 @@ class Segment:
         # What an open one holds is looked at each second.
         self._file = Mapped(path, (self._room + 1) * RECORD_WORDS, held if self.sealed else None)
         self.columns = Columns(path, self._room, metrics, held)
+        self.named = Named(path, self.sealed, held)
         self._order = _NO_ORDER
 
     @classmethod
@@ -141,7 +144,7 @@ class Segment:
     @property
     def nbytes(self) -> int:
         """That it takes on the disk."""
-        return (self._room + 1) * RECORD_BYTES + self.columns.nbytes
+        return (self._room + 1) * RECORD_BYTES + self.columns.nbytes + self.named.nbytes
 
     @property
     def first_ms(self) -> int:
@@ -232,9 +235,11 @@ class Segment:
                 file.flush()
                 os.fsync(file.fileno())
             self.columns.copy(target, order[~again])
+            self.named.copy(target)
             half.rename(target)
             self.path.unlink()
             self.columns.remove()
+            self.named.remove()
         except OSError as error:
             raise StoreFailed(f"{target}: {error.strerror}") from error
         self._file.let_go()
@@ -250,6 +255,7 @@ class Segment:
         try:
             self.path.unlink(missing_ok=True)
             self.columns.remove()
+            self.named.remove()
         except OSError as error:
             raise StoreFailed(f"{self.path}: {error.strerror}") from error
 
@@ -303,5 +309,6 @@ def clear_up(folder: Path) -> None:
             if path.with_suffix(_SEALED).exists():
                 path.unlink()
         columns.clear_up(folder)
+        named.clear_up(folder)
     except OSError as error:
         raise StoreFailed(f"{folder}: {error.strerror}") from error

@@ -34,7 +34,18 @@ SEED = 20250304
 
 
 class _Nothing:
-    """Keeps nothing: none is forgotten here, and none waits."""
+    """Keeps nothing, since none is forgotten here and none waits, and says little of the server."""
+
+    early_ms, share, client_ids = 0, 1.0, False
+
+    def about(self, series: int) -> About:
+        return About("m", {})
+
+    def series(self, models: frozenset[str]) -> Any:
+        raise AssertionError("everybody may send everything")
+
+    def live(self, stream: str) -> bool:
+        return False
 
     def forgotten(self) -> Mapping[str, Forgotten]:
         return {}
@@ -113,10 +124,8 @@ def _fill(folder: Path) -> None:
 
 def _open(folder: Path) -> Joins:
     nothing = _Nothing()
-    about = About("m", {})
     ledger = Ledger(folder, nothing)
-    metrics, early = Metrics(ledger.segments, nothing), Early(nothing)
-    return Joins(ledger, metrics, early, lambda _: about, lambda _: False, lambda: 0, lambda: 1.0)
+    return Joins(ledger, Metrics(ledger.segments, nothing), Early(nothing), nothing)
 
 
 def _body(sequences: Any, outcome: int) -> bytes:

@@ -19,8 +19,9 @@ from gateway.monitor.ledger import LedgerWriter
 from gateway.monitor.scores import reading
 from gateway.monitor.slot import Slot
 from gateway.outcomes.arrivals import Arrival, Arrivals, of_list
-from gateway.outcomes.joins import Joined
+from gateway.outcomes.results import Joined
 from gateway.tensors import Signature, TensorSpec
+from kernels.shares import chosen, limit
 from tests.outcomes.records import NOON_MS
 
 pytestmark = pytest.mark.anyio
@@ -51,7 +52,14 @@ class World:
     def new_control(self) -> Outcomes:
         return Outcomes(self.arena, self.home, lambda: self.config, stream, lambda: self.now)
 
-    def answer(self, sequence: int, scores: list[float], slot: int = 0, epoch: int = 1) -> str:
+    def answer(
+        self,
+        sequence: int,
+        scores: list[float],
+        slot: int = 0,
+        epoch: int = 1,
+        name: str | None = None,
+    ) -> str:
         """A worker answers a request and writes that down; its id."""
         writer = self.writers.get((slot, epoch))
         if writer is None:
@@ -59,11 +67,17 @@ class World:
             words = self.arena.array(taken.block, slot)
             found = reading(SIGNATURE, taken.kind, taken.output, taken.positive)
             writer = LedgerWriter(
-                found, Slot(words, self.pool), taken.series, epoch, lambda: self.now
+                found,
+                Slot(words, self.pool),
+                taken.series,
+                epoch,
+                lambda: self.now,
+                taken.share,
+                taken.client_ids,
             )
             self.writers[slot, epoch] = writer
         pairs = np.array([[1 - score, score] for score in scores])
-        writer.record([pairs], [sequence], [len(scores)])
+        writer.record([pairs], [sequence], [len(scores)], ids=[name] if writer.client_ids else ())
         return f"{stream(slot, epoch)}-{sequence:x}"
 
     async def records(self) -> int:
@@ -187,6 +201,35 @@ async def test_what_is_newer_replaces_what_waited(world):
     assert told(await world.outcomes.receive(given((name, 0, 1.0)), None)) == {"duplicate": 1}
     status = await world.outcomes.status()
     assert (status["waiting"], status["outcomes"]["accepted"]) == (0, 1)
+
+
+async def test_a_client_names_requests_as_it_did_where_that_is_wanted(world):
+    world.answer(1, [0.5], name="a")
+    named = of_list([Arrival(one, 0, 1.0, client=True) for one in ("a", "b", "1")])
+    assert told(await world.outcomes.receive(named, None)) == {"unknown": 3}
+    world.config = parse("ledger: {enabled: true, client_ids: true}")
+    world.writers.clear()
+    for sequence, name in enumerate(("a", "b", "1", "1", None), 2):
+        world.answer(sequence, [0.5], slot=sequence % 2, name=name)
+    found = await world.outcomes.receive(named, None)
+    assert told(found) == {"accepted": 2, "ambiguous": 1}
+    assert found.faults == ["1: several requests have this id"]
+    await world.outcomes.close()
+    world.outcomes = world.new_control()
+    assert told(await world.outcomes.receive(named, None)) == {"duplicate": 2, "ambiguous": 1}
+    assert (await world.outcomes.status())["records"] == 6
+
+
+async def test_of_a_share_the_rest_is_counted_and_told(world):
+    world.config = parse(
+        "ledger: {share: 0.1}\nmodels: {m: {ledger: true, ledger_share: 0.25}, n: {}}"
+    )
+    names = [world.answer(sequence, [0.5, 0.5]) for sequence in range(40)]
+    found = await world.outcomes.receive(given(*[(name, 1, 1.0) for name in names]), None)
+    status = await world.outcomes.status()
+    kept = sum(chosen(sequence, limit(0.25)) for sequence in range(40))
+    assert told(found) == {"accepted": kept, "unsampled": 40 - kept}
+    assert (status["records"], status["unsampled_rows"]) == (2 * kept, 2 * (40 - kept))
 
 
 async def test_without_a_ledger_every_outcome_is_unknown(world):

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from gateway.digests import digest
 from gateway.monitor import layout
 from gateway.monitor.ledger import NOBODY, LedgerWriter
 from gateway.monitor.scores import Reading, reading
@@ -134,3 +135,14 @@ def test_of_a_share_the_rows_of_other_requests_are_counted_and_not_written():
         written.writer.record([None, None], [*range(8, 22)], [2] * 14)
         assert written.words[layout.SKETCH_SKIPPED] == 2 * len(kept)
         assert written.words[layout.LEDGER_UNSAMPLED] == 2 * left
+
+
+def test_what_clients_call_their_requests_is_written_beside_them(written):
+    scores = np.full((4, 2), 0.5, np.float32)
+    written.writer.record([None, scores], [5, NOBODY, 7], [1, 1, 2], ids=["a", "b", None])
+    found = written.records
+    assert ring.names(found).tolist() == [False, False, False, True]
+    entry = found[3]
+    assert entry[[ring.SEQUENCE, ring.SCORE]].tolist() == [5, digest("a")]
+    assert ring.upper(entry)[[ring.SERIES_AND_ROW, ring.TOP_AND_EPOCH]].tolist() == [7, 1]
+    assert ring.lower(entry)[ring.TOP_AND_EPOCH] == 3

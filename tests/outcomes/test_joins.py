@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from gateway.digests import digest
 from gateway.outcomes.arrivals import Arrival, of_list
 from gateway.outcomes.early import Early
-from gateway.outcomes.joins import MAX_AHEAD_MS, MAX_TOLD, Joins
+from gateway.outcomes.joins import MAX_AHEAD_MS, Joins
 from gateway.outcomes.labels import About
 from gateway.outcomes.ledger import Ledger
 from gateway.outcomes.metric_sums import MAX_METRICS, Metrics
+from gateway.outcomes.results import MAX_TOLD
 from kernels.ledger import OUTCOME, OUTCOME_MS
 from kernels.metrics import SUM, N
 from kernels.performance import BINARY, LABELLED, VALUE
@@ -29,15 +31,23 @@ class World:
 
     def restart(self):
         self.ledger = Ledger(self.folder, self.memory, 16)
-        self.joins = Joins(
-            self.ledger,
-            Metrics(self.ledger.segments, self.memory),
-            Early(self.memory, 5),
-            ABOUT.__getitem__,
-            lambda one: one == STREAM,
-            lambda: 500,
-            lambda: self.share,
-        )
+        metrics = Metrics(self.ledger.segments, self.memory)
+        self.joins = Joins(self.ledger, metrics, Early(self.memory, 5), self)
+
+    # ---- the server, to joins ----
+
+    early_ms, client_ids = 500, True
+
+    def about(self, series):
+        return ABOUT[series]
+
+    def series(self, models):
+        return np.array([n for n, one in ABOUT.items() if one.model in models] or [-1])
+
+    def live(self, stream):
+        return stream == STREAM
+
+    # ---- the sender ----
 
     def send(self, *outcomes, models=None, now=NOW):
         """Each outcome: a sequence, what happened, and maybe the row."""
@@ -136,7 +146,8 @@ def test_what_is_newer_replaces_what_waited_in_whatever_order_records_come(world
 
 
 def test_ids_of_nobody_are_unknown(world):
-    arrivals = [Arrival(name, 0, 1.0, None) for name in ("1", f"{DEAD}-5", "other-3-0-1-5")]
+    arrivals = [Arrival(name, 0, 1.0) for name in (f"{DEAD}-5", "other-3-0-1-5", f"{STREAM}-05")]
+    world.client_ids = False
     assert world.join(arrivals) == {"unknown": 3}
 
 
@@ -260,4 +271,69 @@ def test_strangers_make_no_metrics_and_friends_not_too_many(world):
     assert world.memory.names == {}
     sent = [reward(1, 1.0, f"m{number}") for number in range(MAX_METRICS + 2)]
     assert world.join(sent) == {"accepted": MAX_METRICS, "invalid": 2}
-    assert f"metric: {MAX_METRICS} others" in world.faults[0]
+    assert f"metric: m{MAX_METRICS}: there are {MAX_METRICS} others" in world.faults[0]
+
+
+# ---- clients' ids ----
+
+
+def entries(*requests, series=1):
+    """Each request: what its client calls it, and its sequence."""
+    return np.array([(digest(name), sequence, series << 32 | 1) for name, sequence in requests])
+
+
+def client(name, outcome=1.0, row=0):
+    return Arrival(name, row, outcome, client=True)
+
+
+def test_a_clients_id_finds_its_request_and_no_other(world):
+    named = entries(("a", 1), ("b", 2))
+    world.ledger.append(STREAM, records([1, 2, 2], rows=[0, 0, 1]), named=named)
+    world.ledger.append(DEAD, records([7]), named=entries(("c", 7)))
+    for _ in range(2):
+        sent = [client("b", 0.0, row=1), client("a"), client("c", "bad")]
+        assert sum(world.join(sent).values()) == 3
+        assert world.outcomes()[0] == 1.0
+        assert world.outcomes()[2] == 0.0
+        world.restart()
+
+
+def test_an_id_that_fits_several_requests_is_joined_to_none(world):
+    named = entries(("1", 1), ("1", 2), ("one", 3))
+    world.ledger.append(STREAM, records([1, 2, 3]), named=named)
+    assert world.join([client("1"), client("one")]) == {"ambiguous": 1, "accepted": 1}
+    assert world.faults == ["1: several requests have this id"]
+    assert np.isnan(world.outcomes()).tolist() == [True, True, False]
+
+
+def test_the_same_id_at_two_workers_or_in_two_files_is_ambiguous_too(world):
+    world.ledger.append(STREAM, records(range(17)), named=entries(("x", 2), ("x", 16), ("y", 3)))
+    world.ledger.append(DEAD, records([1]), named=entries(("y", 1)))
+    assert world.join([client("x"), client("y")]) == {"ambiguous": 2}
+
+
+def test_requests_of_models_that_a_caller_may_not_use_do_not_count(world):
+    world.ledger.append(STREAM, records([1]), named=entries(("x", 1)))
+    others = records([2], series=2, tops=1)
+    world.ledger.append(STREAM, others, named=entries(("x", 2), series=2))
+    assert world.join([client("x")], models=frozenset({"m"})) == {"accepted": 1}
+    assert world.join([client("x")], models=frozenset({"neither"})) == {"early": 1}
+
+
+def test_a_clients_id_waits_for_its_request_where_ids_are_written_down(world):
+    assert world.join([client("a")]) == {"early": 1}
+    world.ledger.append(STREAM, records([1]), named=entries(("a", 1)))
+    world.joins.again(NOW)
+    assert (world.joins.late["accepted"], world.joins.waiting) == (1, 0)
+    world.client_ids = False
+    assert world.join([client("b")]) == {"unknown": 1}
+
+
+def test_clients_ids_are_kept_once_and_go_with_their_records(world):
+    named = entries(("a", 1))
+    for _ in range(3):  # a control process was killed, or a disk was full
+        world.ledger.append(STREAM, records([1]), anew=True, named=named)
+    assert world.ledger.facts().nbytes == 17 * 64 + 24
+    world.ledger.tidy(1, 0, [], NOON_MS)
+    assert list(world.folder.iterdir()) == []
+    assert world.join([client("a")]) == {"early": 1}
