@@ -121,9 +121,13 @@ class LedgerWriter:
 
     def _sampled(self, sequences: Sequence[int], rows: Sequence[int], limit: int) -> Sequence[int]:
         """With NOBODY in place of those that are not to be written down, which are counted."""
-        found = [one if one != NOBODY and chosen(one, limit) else NOBODY for one in sequences]
-        left = _rows_of(sequences, rows) - _rows_of(found, rows)
-        self._slot.words[layout.LEDGER_UNSAMPLED] += left
+        found, left = list(sequences), 0
+        for place, one in enumerate(sequences):
+            if one != NOBODY and not chosen(one, limit):
+                found[place] = NOBODY
+                left += rows[place]
+        if left:
+            self._slot.words[layout.LEDGER_UNSAMPLED] += left
         return found
 
     def _new_packer(self, count: int) -> Callable[..., None]:
