@@ -289,6 +289,14 @@ async def test_what_is_read_in_another_way_is_counted_anew(world):
     assert (found.records, found.figures["mean_score"]) == (1, pytest.approx(0.1))
 
 
+async def test_outcomes_of_a_version_that_serves_no_more_still_join(world):
+    name = world.answer(1, [0.9])
+    world.outcomes.take(candidate(version=2))
+    world.config = parse("models: {}")  # nor has anything a ledger any more
+    assert told(await world.outcomes.receive(given((name, 0, 1.0)), None)) == {"accepted": 1}
+    assert (await world.outcomes.performance("m", 1, None)).found.labelled == 1
+
+
 async def test_of_a_version_without_a_ledger_nothing_is_known(world):
     with pytest.raises(NotFound, match="no ledger"):
         await world.outcomes.performance("m", 1, None)
