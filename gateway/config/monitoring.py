@@ -43,7 +43,7 @@ class Ledger(Section):
     client_ids: bool = Field(
         False, description="outcomes may name a request by the id that its client gave it"
     )
-    # 17 million records: seven minutes of 40,000 rows/s, 46 hours of 100.
+    # 17 million records: seven minutes of 40,000 rows/s, 47 hours of 100.
     max_bytes: int = Field(
         1 << 30, ge=16 << 20, description="of its files; the oldest records are forgotten"
     )

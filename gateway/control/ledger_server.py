@@ -18,7 +18,11 @@ _NOBODYS = -1
 
 
 class LedgerServer:
-    """As it is now, whenever it is asked. See `outcomes.joins.Server`."""
+    """As it is now, whenever it is asked. See `outcomes.joins.Server`.
+
+    Attributes:
+        live: tells the streams whose records may still come.
+    """
 
     def __init__(
         self, store: LedgerStore, config: Callable[[], Config], live: Callable[[], set[str]]
@@ -32,7 +36,7 @@ class LedgerServer:
         """
         self._store = store
         self._config = config
-        self._live = live
+        self.live = live
 
     def about(self, series: int) -> About:
         """What has to be known of a series."""
@@ -48,10 +52,6 @@ class LedgerServer:
         """
         its = [one.id for one in self._store.series() if one.model in models]
         return np.array(its or [_NOBODYS], np.int64)
-
-    def live(self, stream: str) -> bool:
-        """Whether records of a stream may still come."""
-        return stream in self._live()
 
     @property
     def early_ms(self) -> int:

@@ -46,8 +46,8 @@ class Server(Protocol):
     def series(self, models: frozenset[str]) -> Words:
         """The numbers of all series of some models."""
 
-    def live(self, stream: str) -> bool:
-        """Whether records of a stream may still come."""
+    def live(self) -> set[str]:
+        """Streams whose records may still come."""
 
     @property
     def early_ms(self) -> int:
@@ -63,10 +63,17 @@ class Server(Protocol):
 
 
 class _Looked(NamedTuple):
-    """Where outcomes were looked for, and which of them have no record."""
+    """Where outcomes were looked for, and which of them have no record.
+
+    Attributes:
+        addressed: their addresses.
+        missing: which of them.
+        live: streams whose records may still come.
+    """
 
     addressed: Addressed
     missing: list[int]
+    live: set[str]
 
 
 class Joins:
@@ -111,7 +118,7 @@ class Joins:
         looked = self._join(arrivals, models, now_ms, result)
         written = limit(self._server.share)
         for place in looked.missing:
-            what = self._without(looked.addressed, place, written)
+            what = self._without(looked, place, written)
             if what == "early" and not self._put_off(arrivals, place, models, now_ms):
                 what = "unknown"
             result.counts[what] += 1
@@ -139,28 +146,31 @@ class Joins:
             missing = set(looked.missing)
             for place, one in enumerate(some):
                 if place in missing:
-                    if now_ms < one.until_ms and self._may_come(looked.addressed, place):
+                    if now_ms < one.until_ms and self._may_come(looked, place):
                         continue
                     result.counts["unknown"] += 1
                 self._early.drop(one)
             self.late.update(result.counts)
 
-    def _without(self, its: Addressed, place: int, written: int) -> str:
+    def _without(self, looked: _Looked, place: int, written: int) -> str:
         """What an outcome is that has no record."""
+        its = looked.addressed
         number = int(its.stream[place])
         if number != NONE:
             stream, sequence = its.streams[number], int(its.sequence[place])
             if not chosen(sequence, written):
-                known = self._ledger.knows(stream) or self._server.live(stream)
+                known = stream in looked.live or self._ledger.knows(stream)
                 return "unsampled" if known else "unknown"
             if self._ledger.forgot(stream, sequence):
                 return "expired"
-        return "early" if self._may_come(its, place) else "unknown"
+        return "early" if self._may_come(looked, place) else "unknown"
 
-    def _may_come(self, its: Addressed, place: int) -> bool:
+    def _may_come(self, looked: _Looked, place: int) -> bool:
         """Whether a record of that id may still come."""
-        number = int(its.stream[place])
-        return self._server.client_ids if number == NONE else self._server.live(its.streams[number])
+        number = int(looked.addressed.stream[place])
+        if number == NONE:
+            return self._server.client_ids
+        return looked.addressed.streams[number] in looked.live
 
     def _put_off(self, arrivals: Arrivals, place: int, models: Models, now_ms: int) -> bool:
         arrival = arrivals.one(place)
@@ -187,7 +197,7 @@ class Joins:
                 self._ledger.find(its.streams[number], some, found, files)
         there = found[:, FILE] != NOT_THERE
         self._write(arrivals, found, files, np.flatnonzero(there), models, now_ms, result)
-        return _Looked(its, np.flatnonzero(~there & ~out).tolist())
+        return _Looked(its, np.flatnonzero(~there & ~out).tolist(), self._server.live())
 
     def _write(
         self,

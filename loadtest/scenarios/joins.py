@@ -44,8 +44,8 @@ class _Nothing:
     def series(self, models: frozenset[str]) -> Any:
         raise AssertionError("everybody may send everything")
 
-    def live(self, stream: str) -> bool:
-        return False
+    def live(self) -> set[str]:
+        return set()
 
     def forgotten(self) -> Mapping[str, Forgotten]:
         return {}

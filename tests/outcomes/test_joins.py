@@ -44,8 +44,8 @@ class World:
     def series(self, models):
         return np.array([n for n, one in ABOUT.items() if one.model in models] or [-1])
 
-    def live(self, stream):
-        return stream == STREAM
+    def live(self):
+        return {STREAM}
 
     # ---- the sender ----
 
