@@ -25,8 +25,8 @@ _HALF: Final = 32
 
 
 def by_digest(entries: Words) -> Words:
-    """The same entries in the order of their digests, each once."""
-    ordered: Words = np.unique(entries, axis=0)
+    """The same entries in the order of their digests."""
+    ordered: Words = entries[np.argsort(entries[:, DIGEST], kind="stable")]
     return ordered
 
 

@@ -203,8 +203,8 @@ class Ledger:
         """
         for number, segments in enumerate(self._streams.values()):
             for segment in segments:
-                if segment.named.nbytes:
-                    find(segment.named.entries(), digests, series, number, found)
+                for entries in segment.named.parts():
+                    find(entries, digests, series, number, found)
         return tuple(self._streams)
 
     def knows(self, stream: str) -> bool:

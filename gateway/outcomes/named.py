@@ -22,6 +22,7 @@ from kernels.named import ENTRY_WORDS, by_digest
 _SUFFIX: Final = ".ids"
 _HALF: Final = ".half"
 ENTRY_BYTES: Final = ENTRY_WORDS * 8
+_MAX_TAIL: Final = 4096
 NO_ENTRIES: Final = np.empty((0, ENTRY_WORDS), np.int64)
 
 
@@ -43,30 +44,29 @@ class Named:
         try:
             # Whoever was killed while it added some, or lost the end of it, left whole ones before.
             self._count = self._path.stat().st_size // ENTRY_BYTES if self._path.exists() else 0
-            self._came = NO_ENTRIES if sealed else self._read()
+            came = NO_ENTRIES if sealed else self._read()
         except OSError as error:
             raise StoreFailed(f"{self._path}: {error.strerror}") from error
         self._file = Mapped(self._path, self._count * ENTRY_WORDS, held) if sealed else None
-        self._ordered: Words | None = None
+        # Of an open one, by digest: most of them, and those that came since that was put in order.
+        self._base, self._tail = by_digest(came), NO_ENTRIES
 
     @property
     def nbytes(self) -> int:
         """That they take on the disk."""
         return self._count * ENTRY_BYTES
 
-    def entries(self) -> Words:
-        """(entries, ENTRY_WORDS) by digest.
+    def parts(self) -> tuple[Words, ...]:
+        """All entries, (entries, ENTRY_WORDS) each, by digest each.
 
         Raises:
             StoreFailed: the file cannot be mapped.
         """
         if not self._count:
-            return NO_ENTRIES
+            return ()
         if self._file is not None:
-            return self._file.words().reshape(-1, ENTRY_WORDS)
-        if self._ordered is None:
-            self._ordered = by_digest(self._came)
-        return self._ordered
+            return (self._file.words().reshape(-1, ENTRY_WORDS),)
+        return self._base, self._tail
 
     def add(self, entries: Words) -> None:
         """Takes entries, (n, ENTRY_WORDS), into an open file.
@@ -82,8 +82,11 @@ class Named:
                 file.write(entries.tobytes())
         except OSError as error:
             raise StoreFailed(f"{self._path}: {error.strerror}") from error
-        self._came = np.concatenate((self._came, entries))
-        self._count, self._ordered = len(self._came), None
+        self._count += len(entries)
+        self._tail = by_digest(np.concatenate((self._tail, entries)))
+        if len(self._tail) > _MAX_TAIL:
+            self._base = by_digest(np.concatenate((self._base, self._tail)))
+            self._tail = NO_ENTRIES
 
     def lacks(self, entries: Words) -> Words:
         """Those of (n, ENTRY_WORDS) that are not here.
@@ -93,7 +96,7 @@ class Named:
         """
         if not self._count or not len(entries):
             return entries
-        there = set(map(tuple, self.entries().tolist()))
+        there = {tuple(one) for part in self.parts() for one in part.tolist()}
         return entries[[tuple(one) not in there for one in entries.tolist()]]
 
     def copy(self, path: Path) -> None:
@@ -105,7 +108,8 @@ class Named:
         if self._count:
             target = path.with_name(path.name + _SUFFIX)
             half = target.with_name(target.name + _HALF)
-            half.write_bytes(self.entries().tobytes())
+            # Whoever was killed may have written some of them twice.
+            half.write_bytes(np.unique(np.concatenate(self.parts()), axis=0).tobytes())
             half.rename(target)
 
     def remove(self) -> None:

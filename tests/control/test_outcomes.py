@@ -232,6 +232,20 @@ async def test_of_a_share_the_rest_is_counted_and_told(world):
     assert (status["records"], status["unsampled_rows"]) == (2 * kept, 2 * (40 - kept))
 
 
+async def test_what_is_early_waits_for_its_record_through_a_kill_of_control(world):
+    world.answer(4, [0.5])
+    name = f"{stream(0, 1)}-5"
+    sent = of_list([Arrival(name, 0, "good"), Arrival(name, 0, 2.5, None, "revenue")])
+    assert told(await world.outcomes.receive(sent, None)) == {"early": 2}
+    killed, world.outcomes = world.outcomes, world.new_control()
+    assert (await world.outcomes.status())["waiting"] == 2
+    world.answer(5, [0.5])
+    await world.outcomes.look()
+    assert told(await world.outcomes.receive(sent, None)) == {"duplicate": 2}
+    assert (await world.outcomes.status())["waiting"] == 0
+    await killed.close()
+
+
 async def test_without_a_ledger_every_outcome_is_unknown(world):
     found = await world.outcomes.receive(given((f"{stream(0, 1)}-5", 0, 0.0)), None)
     assert told(found) == {"unknown": 1}
