@@ -12,6 +12,8 @@ from typing import Final, NamedTuple, Protocol
 from gateway.outcomes.arrivals import Arrival, Arrivals
 
 MAX_EARLY: Final = 100_000
+# Of them by clients' ids: each is looked for in every file, as long as it waits once a second.
+MAX_CLIENTS: Final = 5_000
 
 Models = frozenset[str] | None
 """Whose outcomes a caller may send; None: everybody's."""
@@ -63,15 +65,21 @@ class Keeper(Protocol):
 class Early:
     """Of one ledger."""
 
-    def __init__(self, keeper: Keeper, room: int = MAX_EARLY) -> None:
+    def __init__(self, keeper: Keeper, room: int = MAX_EARLY, clients: int = MAX_CLIENTS) -> None:
         """Takes up those that were kept.
+
+        Args:
+            keeper: has them.
+            room: for how many there is.
+            clients: of them that name a request as its client did.
 
         Raises:
             StoreFailed: they cannot be read.
         """
         self._keeper = keeper
-        self._room = room
+        self._room, self._clients = room, clients
         self._waiting: dict[Key, Waiting] = {one.key: one for one in keeper.waiting()}
+        self._named = sum(key.client for key in self._waiting)
         self._come: dict[Key, Waiting] = {}
         self._gone: set[Key] = set()
 
@@ -81,8 +89,9 @@ class Early:
     def add(self, one: Waiting) -> bool:
         """Whether there is room for it."""
         key = one.key
-        if key not in self._waiting and len(self._waiting) >= self._room:
+        if key not in self._waiting and self._full(key.client):
             return False
+        self._named += key.client and key not in self._waiting
         self._waiting[key] = self._come[key] = one
         self._gone.discard(key)
         return True
@@ -90,6 +99,7 @@ class Early:
     def drop(self, one: Waiting) -> None:
         """It waits no more."""
         del self._waiting[one.key]
+        self._named -= one.key.client
         self._come.pop(one.key, None)
         self._gone.add(one.key)
 
@@ -114,3 +124,8 @@ class Early:
             self._keeper.keep_waiting(list(self._come.values()), list(self._gone))
             self._come.clear()
             self._gone.clear()
+
+    def _full(self, client: bool) -> bool:
+        if len(self._waiting) >= self._room:
+            return True
+        return client and self._named >= self._clients

@@ -32,7 +32,7 @@ class World:
     def restart(self):
         self.ledger = Ledger(self.folder, self.memory, 16)
         metrics = Metrics(self.ledger.segments, self.memory)
-        self.joins = Joins(self.ledger, metrics, Early(self.memory, 5), self)
+        self.joins = Joins(self.ledger, metrics, Early(self.memory, 5, 2), self)
 
     # ---- the server, to joins ----
 
@@ -327,6 +327,16 @@ def test_a_clients_id_waits_for_its_request_where_ids_are_written_down(world):
     assert (world.joins.late["accepted"], world.joins.waiting) == (1, 0)
     world.client_ids = False
     assert world.join([client("b")]) == {"unknown": 1}
+
+
+def test_of_those_that_wait_few_may_name_a_client_s_id(world):
+    assert world.join([client(name) for name in "abab"]) == {"early": 4}
+    assert world.join([client("c")]) == {"unknown": 1}
+    assert world.send((1, 1.0)) == {"early": 1}
+    world.restart()
+    assert world.join([client("c")]) == {"unknown": 1}
+    world.joins.again(NOW + 500)
+    assert world.join([client("c")]) == {"early": 1}
 
 
 def test_clients_ids_are_kept_once_and_go_with_their_records(world):
