@@ -525,13 +525,15 @@ def _record(
     """After the answers are written, of those who got one."""
     riders = batch.riders
     told = _told(riders, answered)
+    ids = [rider.request.id for rider in riders] if ledger.client_ids else []
     if batch.trimmed is None:
-        ledger.record(batch.outputs, told, [rider.rows for rider in riders], marks)
+        ledger.record(batch.outputs, told, [rider.rows for rider in riders], marks, ids)
         return
-    for rider, number, outputs in zip(riders, told, batch.trimmed, strict=True):
+    for place, (rider, number) in enumerate(zip(riders, told, strict=True)):
         if parts is not None:
             marks = _marking(parts, rider.inputs, [rider])
-        ledger.record(outputs, [number], [rider.rows], marks)
+        own = ids[place : place + 1]
+        ledger.record(batch.trimmed[place], [number], [rider.rows], marks, own)
 
 
 def _keep(capture: CaptureWriter, subject: Subject, batch: Batch, answered: list[Rider]) -> None:

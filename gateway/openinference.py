@@ -41,8 +41,8 @@ from gateway.monitor.observe import WorkerObserver
 from gateway.monitor.report import find_model
 from gateway.monitor.statistics import statistics
 from gateway.names import check_name
-from gateway.outcomes.arrivals import MAX_BODY_BYTES, read_body
-from gateway.outcomes.joins import Joined, document
+from gateway.outcomes.documents import MAX_BODY_BYTES, read_body
+from gateway.outcomes.results import Joined, document
 from gateway.plan import READY
 from gateway.wire import coding
 from gateway.wire.answers import error_body, error_headers
@@ -270,17 +270,16 @@ class OpenInference:
         principal = principal_of(request.scope)
         models = None if principal is None or principal.models is None else [*principal.models]
         body = await _body(request, MAX_BODY_BYTES)
-        read = read_body
         if len(body) > THREAD_BYTES:
-            found = await asyncio.get_running_loop().run_in_executor(self._pool, read, body)
+            loop = asyncio.get_running_loop()
+            outcomes, faults = await loop.run_in_executor(self._pool, _read_outcomes, body)
         else:
-            found = read(body)
-        outcomes = [tuple(one) for one in found.arrivals]
+            outcomes, faults = _read_outcomes(body)
         message = {"type": "outcomes", "outcomes": outcomes, "models": models}
         verdict = await self._ask(message, "outcomes", OUTCOMES_TIMEOUT_S)
         if not verdict["ok"]:
             return self._refused(verdict)
-        return self._json(document(found, Joined(verdict["counts"], verdict["faults"])))
+        return self._json(document(faults, Joined(verdict["counts"], verdict["faults"])))
 
     # ---- control --------------------------------------------------------------------------------
 
@@ -419,6 +418,12 @@ class KnownCallersOnly:
                 return
             keep(scope, principal)
         await self._app(scope, receive, send)
+
+
+def _read_outcomes(body: bytes) -> tuple[dict[str, Any], list[str]]:
+    """Outcomes for control, and what is wrong with the others."""
+    found = read_body(body)
+    return found.arrivals.message(), found.faults
 
 
 def _require(request: Request, permission: Permission, model: str | None = None) -> None:

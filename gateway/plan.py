@@ -154,6 +154,8 @@ class Recorded:
         kind, output, positive: what a score is, as `monitor.scores.reading` takes them.
         held_out: share of requests that are held out.
         policy: what whoever asked is told of those.
+        share: of requests, that are written down.
+        client_ids: whether clients' own ids are, too.
     """
 
     block: int
@@ -163,6 +165,8 @@ class Recorded:
     positive: int
     held_out: float = 0.0
     policy: str = ""
+    share: float = 1.0
+    client_ids: bool = False
 
     @property
     def contract(self) -> Agreed | None:

@@ -198,7 +198,15 @@ class Sketches:
         hold_out = None
         if taken.held_out:
             hold_out = HoldOut(taken.held_out, taken.policy, self._seed + taken.series)
-        return LedgerWriter(scores, self._slot(taken.block), taken.series, self._epoch, hold_out)
+        return LedgerWriter(
+            scores,
+            self._slot(taken.block),
+            taken.series,
+            self._epoch,
+            hold_out,
+            share=taken.share,
+            client_ids=taken.client_ids,
+        )
 
     def _parts(self, taken: Sliced, served: Served, ready: Ready) -> Parts:
         """Without groups whose values cannot be counted for want of a profile."""

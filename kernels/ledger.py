@@ -27,7 +27,17 @@ _LOW: Final = 0xFFFFFFFF
 # What became of an outcome.
 ACCEPTED, DUPLICATE, CORRECTED = range(3)
 
+# Words of what is looked for, and was found: a record, its row, its place and the file it is in.
+ROW, PLACE, FILE = range(RECORD_WORDS, RECORD_WORDS + 3)
+FOUND_WORDS: Final = RECORD_WORDS + 3
 NOT_THERE: Final = -1
+
+
+def wanted(sequences: Words, rows: Words) -> Words:
+    """(wanted, FOUND_WORDS) to look for: none was found yet."""
+    found = np.empty((len(sequences), FOUND_WORDS), np.int64)
+    found[:, SEQUENCE], found[:, ROW], found[:, FILE] = sequences, rows, NOT_THERE
+    return found
 
 
 def address_order(words: Words) -> Words:
@@ -36,21 +46,24 @@ def address_order(words: Words) -> Words:
     return order
 
 
-@kernel("void(int64[:, ::1], int64[::1], int64[::1], int64[::1], int64[::1])")
-def locate(words: Words, order: Words, sequences: Words, rows: Words, found: Words) -> None:
-    """Finds records.
+@kernel("void(int64[:, ::1], int64[::1], int64[::1], int64[:, ::1], int64)")
+def gather(words: Words, order: Words, chosen: Words, found: Words, file: int) -> None:
+    """Copies out the records that are looked for and here.
 
     Args:
         words: (records, RECORD_WORDS).
         order: (records,) their places by address; or none, where they lie in that order.
-        sequences: (wanted,) of their requests.
-        rows: (wanted,) of theirs.
-        found: (wanted,) filled with their places, NOT_THERE where there is none.
+        chosen: (chosen,) which of `found` to look for; those that have a file are passed over.
+        found: (wanted, FOUND_WORDS) with SEQUENCE and ROW of each. Where it is here, its record,
+            PLACE and `file` are filled in.
+        file: the number of this file.
     """
     count = len(words)
     ordered = len(order) > 0
-    for one in range(len(sequences)):
-        sequence, row = sequences[one], rows[one]
+    for one in chosen:
+        if found[one, FILE] != NOT_THERE:
+            continue
+        sequence, row = found[one, SEQUENCE], found[one, ROW]
         low, high = 0, count
         while low < high:
             middle = (low + high) // 2
@@ -62,11 +75,14 @@ def locate(words: Words, order: Words, sequences: Words, rows: Words, found: Wor
                 low = middle + 1
             else:
                 high = middle
-        found[one] = NOT_THERE
-        if low < count:
-            place = order[low] if ordered else low
-            if words[place, SEQUENCE] == sequence and (words[place, SERIES_AND_ROW] & _LOW) == row:
-                found[one] = place
+        if low == count:
+            continue
+        place = order[low] if ordered else low
+        if words[place, SEQUENCE] == sequence and (words[place, SERIES_AND_ROW] & _LOW) == row:
+            for word in range(RECORD_WORDS):
+                found[one, word] = words[place, word]
+            found[one, PLACE] = place
+            found[one, FILE] = file
 
 
 @kernel("void(int64[:, ::1], float64[:, ::1], int64[::1], float64[::1], int64[::1], int64[::1])")

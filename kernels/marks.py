@@ -21,6 +21,8 @@ MAX_GROUPS: Final = (1 << GROUP_BITS) - 1
 HELD_OUT: Final = 1 << 30
 _HALF: Final = 32
 _CERTAIN: Final = 1 << 31
+# Under this mask stands what `chosen` gives.
+BY_CHANCE: Final = (_CERTAIN - 1) << _HALF | HELD_OUT
 
 
 def grouped(grouping: int, group: int) -> tuple[int, int]:

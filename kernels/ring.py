@@ -30,6 +30,7 @@ SEQUENCE, TIME_MS, SERIES_AND_ROW, SCORE, TOP_AND_EPOCH, MARKS = range(6)
 RECORD_WORDS: Final = 6
 BEST: Final = -1  # in place of a column: the one with the largest value
 NOBODY: Final = -1  # in place of a sequence: these rows are not recorded
+NAME: Final = 0xFFFFFFFF  # in place of a row: no record, but the digest of a client's id
 _HALF: Final = 32
 _LOW: Final = 0xFFFFFFFF
 
@@ -130,6 +131,32 @@ def append(
     return True
 
 
+@kernel("void(int64[::1], int64[:, ::1], int64, int64, int64)")
+def append_names(slot: Words, names: Words, series: int, epoch: int, now_ms: int) -> None:
+    """Writes an entry for each request that its client gave an id, among the records.
+
+    Args:
+        slot: the writer's own.
+        names: (requests, 3) their sequences, digests of their ids, and how many rows they have.
+        series: 31 bits.
+        epoch: of the writer, 32 bits.
+        now_ms: wall clock.
+    """
+    capacity = (len(slot) - HEAD_WORDS) // RECORD_WORDS
+    number = slot[WRITTEN]
+    slot[RESERVED] = number + len(names)
+    for one in range(len(names)):
+        at = HEAD_WORDS + number % capacity * RECORD_WORDS
+        slot[at + SEQUENCE] = names[one, 0]
+        slot[at + TIME_MS] = now_ms
+        slot[at + SERIES_AND_ROW] = series << _HALF | NAME
+        slot[at + SCORE] = names[one, 1]
+        slot[at + TOP_AND_EPOCH] = names[one, 2] << _HALF | epoch & _LOW
+        slot[at + MARKS] = 0
+        number += 1
+    slot[WRITTEN] = number
+
+
 def read(slot: Words) -> Drained:
     """What was written and not drained. Changes nothing: see `done`."""
     capacity = (len(slot) - HEAD_WORDS) // RECORD_WORDS
@@ -146,6 +173,11 @@ def done(slot: Words, drained: Drained) -> None:
     """What was read is kept elsewhere: it will not be read again."""
     slot[LOST] += drained.lost
     slot[DRAINED] = drained.end
+
+
+def names(records: Words) -> Any:
+    """(records,) which of them are no records, but digests of clients' ids in place of scores."""
+    return lower(records[:, SERIES_AND_ROW]) == NAME
 
 
 def upper(words: Words) -> Words:

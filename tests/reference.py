@@ -344,6 +344,28 @@ def fairness_rates(
     return found
 
 
+def number_sums(values: Sequence[float]) -> list[float]:
+    """How many numbers, their sum, mean, squares around it, least and largest."""
+    if not values:
+        return [0.0, 0.0, 0.0, 0.0, math.inf, -math.inf]
+    total = math.fsum(values)
+    mean = total / len(values)
+    around = math.fsum((value - mean) ** 2 for value in values)
+    return [len(values), total, mean, around, min(values), max(values)]
+
+
+def meant(
+    streams: Sequence[Sequence[tuple[int, int, int]]], digest: int, series: set[int]
+) -> set[tuple[int, int]]:
+    """The requests, by stream and sequence, that have a digest; of some series, or of any."""
+    return {
+        (number, sequence)
+        for number, entries in enumerate(streams)
+        for one, sequence, its in entries
+        if one == digest and (not series or its in series)
+    }
+
+
 def bin_of(score: float, bins: int) -> int:
     """Which of bins of equal width holds a score; each holds its upper edge."""
     return next(number for number in range(bins) if score <= (number + 1) / bins)

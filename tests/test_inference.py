@@ -7,7 +7,7 @@ import gc
 import gzip
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -168,16 +168,24 @@ def test_each_rider_gets_its_own_rows(endpoint):
 class Writer:
     """A ledger that remembers."""
 
-    def __init__(self, hold_out: HoldOut | None = None) -> None:
+    def __init__(self, hold_out: HoldOut | None = None, client_ids: bool = False) -> None:
         self.hold_out = hold_out
+        self.client_ids = client_ids
         self.taken: list[tuple[list[int], list[int], int]] = []
         self.marks: list[int] = []
+        self.ids: list[str | None] = []
 
     def record(
-        self, outputs: Any, sequences: list[int], rows: list[int], marks: Any = NO_MARKS
+        self,
+        outputs: Any,
+        sequences: list[int],
+        rows: list[int],
+        marks: Any = NO_MARKS,
+        ids: Sequence[str | None] = (),
     ) -> None:
         self.taken.append((sequences, rows, len(outputs[0])))
         self.marks += marks().tolist() if callable(marks) else marks.tolist()
+        self.ids += ids
 
 
 @pytest.mark.parametrize("trimmed", [False, True])
@@ -186,15 +194,18 @@ def test_the_ledger_takes_who_was_answered_and_passes_over_who_left(endpoint, tr
     callers = [Caller(), Caller(gone=True), Caller()]
     for number, caller in enumerate(callers):
         caller.sequence = 70 + number
-    batch, writer = batch_of(codec, *callers), Writer()
+    batch, writer = batch_of(codec, *callers), Writer(client_ids=trimmed)
     if trimmed:
+        batch.riders[2].request.id = "its own"
         batch.trimmed = [[np.zeros((1, 1), np.float32)] for _ in callers]
     deliverer.watch((), writer)
     deliverer.deliver(batch)
     if trimmed:
         assert writer.taken == [([70], [1], 1), ([-1], [1], 1), ([72], [1], 1)]
+        assert writer.ids == [None, None, "its own"]
     else:
         assert writer.taken == [([70, -1, 72], [1, 1, 1], 3)]
+        assert writer.ids == []
 
 
 def test_who_is_held_out_is_told_which_policy_to_follow(endpoint):

@@ -1,23 +1,21 @@
 """`penstock outcomes`: joins what came of predictions to them, from a file.
 
-Knows CSV and lines of JSON. Knows nothing of the ledger: it sends what it reads to the server.
+Knows what the server answers, and when to send again. Knows nothing of the ledger or of files.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import json
+import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.cli.actions import add_action
 from gateway.cli.output import moment, say, say_json
-from gateway.errors import InvalidRequest, NotFound
+from gateway.errors import BodyTooLarge, NotFound, Unavailable
 
 if TYPE_CHECKING:
     from gateway.client import Admin
@@ -25,8 +23,12 @@ if TYPE_CHECKING:
 TIMEOUT_S: Final = 60.0
 BATCH: Final = 5000
 NOT_JOINED: Final = 3  # not 1: the file was read and sent, and some of it fits nothing
-_MISSED: Final = ("unknown", "expired", "invalid")
-_FIELDS: Final = ("id", "outcome", "row", "at")
+_MISSED: Final = ("ambiguous", "unknown", "expired", "invalid")
+MAX_FAULTS: Final = 20
+# A control process that was killed is back within a second or two, a server within ten.
+PAUSES_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+# What shows that we may ask is good for a minute.
+_FRESH_S: Final = 30.0
 
 
 def configure(subparsers: Any) -> None:
@@ -47,32 +49,29 @@ def configure(subparsers: Any) -> None:
         "file",
         type=Path,
         metavar="FILE",
-        help="CSV with a header (id, outcome, and maybe row and at), or JSON, one object a line",
+        help="CSV with a header, Parquet, or JSON, one object a line: id or client_id, outcome or"
+        " reward, and maybe row, metric and at",
     )
     add_action(actions, "status", show_status, "show what the ledger holds, lost and forgot")
 
 
 def import_file(args: argparse.Namespace) -> int:
     """Sends a file, a batch at a time; exit status 3 where some outcomes were not joined."""
+    from gateway.cli.outcome_files import outcomes
     from gateway.cli.progress import Bar
 
     counts: Counter[str] = Counter()
     faults: list[str] = []
-    size = _size(args.file)
-    with _server(args) as control, Bar(args.file.name) as bar, args.file.open("rb") as file:
-        rows = _rows(args.file, file)
+    with Sender(lambda: _server(args)) as sender, Bar(args.file.name) as bar:
+        rows = outcomes(args.file, bar)
         while batch := list(islice(rows, BATCH)):
-            found = control.ask("POST", "/api/outcomes", {"outcomes": batch})
+            found = sender.send(batch)
             counts.update(found["counts"])
-            faults += found["faults"]
-            bar(min(file.tell(), size), size)
+            faults += found["faults"][: MAX_FAULTS - len(faults)]
     if args.json:
-        say_json({"counts": dict(counts), "faults": faults})
+        say_json({"counts": dict(counts), "faults": faults, "sent_again": sender.again})
     else:
-        told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-        say(f"{args.file.name}: {told or 'no outcomes'}")
-        for fault in faults:
-            say(f"  {fault}")
+        _tell(args.file.name, counts, faults, sender.again)
     return NOT_JOINED if any(counts[name] for name in _MISSED) else 0
 
 
@@ -87,79 +86,85 @@ def show_status(args: argparse.Namespace) -> int:
     say(f"{found['records']} records{since}, {found['bytes']} bytes")
     say(
         f"{found['forgotten_records']} forgotten, {found['lost_records']} lost,"
-        f" {found['skipped_rows']} rows skipped"
+        f" {found['skipped_rows']} rows skipped, {found['unsampled_rows']} not sampled"
     )
     told = ", ".join(f"{count} {name}" for name, count in found["outcomes"].items() if count)
     say(f"outcomes: {told or 'none'}; {found['waiting']} wait")
     return 0
 
 
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError as error:
-        raise InvalidRequest(f"{path}: {error.strerror}") from error
+class Sender:
+    """Sends outcomes to a server that may be replaced meanwhile. A context manager.
 
-
-def _rows(path: Path, file: Any) -> Iterator[dict[str, Any]]:
-    """The outcomes of a file, as the API takes them.
-
-    Raises:
-        InvalidRequest: it cannot be read as what its name says.
+    Attributes:
+        again: how often something was sent again; what had arrived of it is a duplicate then.
     """
-    try:
-        if path.suffix.lower() == ".csv":
-            yield from _table(path, (line.decode() for line in file))
-            return
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                yield _object(path, number, line)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InvalidRequest(f"{path}: {error}") from error
+
+    def __init__(
+        self,
+        connect: Callable[[], Admin],
+        pause: Callable[[float], None] = time.sleep,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Takes what opens connections, what waits so many seconds, and a clock."""
+        self._connect = connect
+        self._pause = pause
+        self._now = now
+        self._control = connect()
+        self._until = now() + _FRESH_S
+        self.again = 0
+
+    def __enter__(self) -> Sender:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._control.close()
+
+    def send(self, outcomes: Sequence[Any]) -> dict[str, Any]:
+        """What became of them: `counts` and `faults`.
+
+        Raises:
+            GatewayError: they were refused, or nobody took them for a minute.
+        """
+        for pause_s in PAUSES_S:
+            try:
+                return self._send(outcomes)
+            except (Unavailable, NotFound):  # joined or not: the same once more changes nothing
+                self._until = 0.0
+            except BodyTooLarge:
+                if len(outcomes) == 1:
+                    raise
+                half = len(outcomes) // 2
+                return _both(self.send(outcomes[:half]), self.send(outcomes[half:]))
+            self._pause(pause_s)
+            self.again += 1
+        return self._send(outcomes)
+
+    def _send(self, outcomes: Sequence[Any]) -> dict[str, Any]:
+        if self._now() >= self._until:
+            self._control.close()
+            self._control, self._until = self._connect(), self._now() + _FRESH_S
+        return self._control.ask("POST", "/api/outcomes", {"outcomes": outcomes})
 
 
-def _object(path: Path, number: int, line: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(line)
-    except ValueError as error:
-        raise InvalidRequest(f"{path}: line {number}: expected JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise InvalidRequest(f"{path}: line {number}: expected an object")
-    return found
+def _both(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    counts = {name: one["counts"][name] + other["counts"][name] for name in one["counts"]}
+    return {"counts": counts, "faults": one["faults"] + other["faults"]}
 
 
-def _table(path: Path, lines: Iterator[str]) -> Iterator[dict[str, Any]]:
-    reader = csv.DictReader(lines, restkey="more")
-    names = set(reader.fieldnames or ())
-    if not {"id", "outcome"} <= names or not names <= set(_FIELDS):
-        raise InvalidRequest(
-            f"{path}: expected the columns id and outcome, and maybe row and at, got"
-            f" {', '.join(sorted(map(str, names))) or 'none'}"
-        )
-    for line in reader:
-        given: dict[str, Any] = {name: cell for name, cell in line.items() if cell}
-        for name in ("outcome", "row", "at"):
-            if name in given:
-                given[name] = _number(given[name])
-        yield given
+def _tell(name: str, counts: Counter[str], faults: Sequence[str], again: int) -> None:
+    told = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    say(f"{name}: {told or 'no outcomes'}")
+    if again:
+        say(f"  {again} times the server was away; what it had joined by then is a duplicate")
+    for fault in faults:
+        say(f"  {fault}")
 
 
-def _number(text: str) -> int | float | str:
-    """A number where the text is one, else the text."""
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
-
-
-@contextmanager
-def _server(args: argparse.Namespace) -> Iterator[Admin]:
+def _server(args: argparse.Namespace) -> Admin:
     from gateway.cli.running import admin, find
 
     server = find(args.home)
     if server is None:
         raise NotFound(f"no server runs on {args.home}")
-    with admin(args.home, server, TIMEOUT_S) as control:
-        yield control
+    return admin(args.home, server, TIMEOUT_S)

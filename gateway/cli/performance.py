@@ -104,6 +104,11 @@ def print_report(found: dict[str, Any]) -> None:
     if found["estimate"] is not None:
         _print_estimate(found["estimate"])
 
+    if found["metrics"]:
+        say()
+        head = ("METRIC", "ROWS", "MEAN", "WITHIN", "STD", "SUM", "MIN", "MAX")
+        say(table(head, _metrics(found["metrics"])))
+
 
 def _print_truth(found: dict[str, Any]) -> None:
     say(_delays(found))
@@ -168,6 +173,20 @@ def _classes(lines: list[dict[str, Any]]) -> Sequence[tuple[str, ...]]:
             cells.append(_within(one["intervals"].get(name)))
         found.append(tuple(cells))
     return found
+
+
+def _metrics(lines: list[dict[str, Any]]) -> Sequence[tuple[str, ...]]:
+    return [
+        (
+            one["name"],
+            str(one["n"]) if one["coverage"] is None else f"{one['n']} ({one['coverage']:.1%})",
+            f"{one['mean']:.4g}",
+            "" if one["low"] is None else f"{one['low']:.4g} to {one['high']:.4g}",
+            "" if one["std"] is None else f"{one['std']:.4g}",
+            *(f"{one[name]:.6g}" for name in ("sum", "min", "max")),
+        )
+        for one in lines
+    ]
 
 
 def _bins(lines: list[dict[str, Any]]) -> Sequence[tuple[str, ...]]:

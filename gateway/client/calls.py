@@ -155,6 +155,12 @@ def statistics(name: str | None, version: int | str | None) -> Call[list[dict[st
     return Call("GET", path, lambda reply: _list(reply, "model_stats"))
 
 
+def outcomes(some: Sequence[Mapping[str, Any]]) -> Call[dict[str, Any]]:
+    """What came of answers; the same once more changes nothing."""
+    sent = Payload(orjson.dumps([*some]), {"content-type": "application/json"})
+    return Call("POST", "/v2/outcomes", _object, lambda _: sent)
+
+
 # ---- the control port ---------------------------------------------------------------------------
 
 

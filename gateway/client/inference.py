@@ -103,6 +103,18 @@ class Client(Line):
         """Triton's statistics, one entry a version: of everything, a model, or one version."""
         return self._do(calls.statistics(name, version))
 
+    def send_outcomes(self, outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Tells what came of answers, up to 10,000 at a time.
+
+        Args:
+            outcomes: `id` (an answer's `request_id`), `outcome` or `reward`, and maybe `row`,
+                `metric` and `at`: see docs/outcomes.md.
+
+        Returns:
+            `counts`, how many became what, and `faults`, why some were not joined.
+        """
+        return self._do(calls.outcomes(outcomes))
+
 
 class AsyncClient(AsyncLine):
     """The same for asyncio; see `Client` for what each method promises."""
@@ -169,3 +181,7 @@ class AsyncClient(AsyncLine):
     ) -> list[dict[str, Any]]:
         """Triton's statistics, one entry a version."""
         return await self._do(calls.statistics(name, version))
+
+    async def send_outcomes(self, outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Tells what came of answers."""
+        return await self._do(calls.outcomes(outcomes))

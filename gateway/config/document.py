@@ -108,6 +108,17 @@ class Config(Section):
         own = self.models.get(name)
         return self.ledger.enabled if own is None or own.ledger is None else own.ledger
 
+    def ledger_share_of(self, name: str) -> float:
+        """The share of a model's requests that are written down."""
+        own = self.models.get(name)
+        return self.ledger.share if own is None or own.ledger_share is None else own.ledger_share
+
+    @property
+    def largest_ledger_share(self) -> float:
+        """A request whose number is beyond this was written down for no model that has a ledger."""
+        named = [self.ledger_share_of(name) for name in self.models if self.has_ledger(name)]
+        return max([*named, *([self.ledger.share] if self.ledger.enabled else [])], default=1.0)
+
     def scores_of(self, name: str) -> Scores:
         """What the document says of a model's scores."""
         own = self.models.get(name)

@@ -143,6 +143,9 @@ class ModelConfig(ModelSettings):
     ledger: bool | None = Field(
         None, description="whether its answers are written down; none: ledger.enabled"
     )
+    ledger_share: float | None = Field(
+        None, ge=0, le=1, description="of its requests, that are written down; none: ledger.share"
+    )
     scores: Scores = Scores()
     hold_out: HoldOut | None = Field(None, description="who gets a fixed policy; none: nobody")
     slices: Annotated[dict[SliceName, Slicing], AfterValidator(check_all)] = Field(
@@ -164,6 +167,6 @@ class ModelConfig(ModelSettings):
 
 NO_SETTINGS = {
     *("path", "version", "profile", "feature_names", "categories", "contract"),
-    *("ledger", "scores", "hold_out", "slices", "capture"),
+    *("ledger", "ledger_share", "scores", "hold_out", "slices", "capture"),
 }
 """Of a `ModelConfig`: what changes nothing in how the model runs."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -18,8 +18,13 @@ from typing import Final, NamedTuple
 import numpy as np
 import orjson
 
+from gateway.control import metric_hours
 from gateway.errors import StoreFailed
-from gateway.outcomes.ledger import Cells, Forgotten, Which
+from gateway.outcomes.arrivals import Arrival
+from gateway.outcomes.early import Key, Waiting
+from gateway.outcomes.hours import Cells, Which
+from gateway.outcomes.ledger import Forgotten
+from gateway.outcomes.metric_sums import MetricHours
 from kernels.groups import CELL_SUMS, no_cells
 from kernels.marks import GROUPINGS
 from kernels.performance import Reals, Sums, merge, no_sums
@@ -46,6 +51,10 @@ CREATE TABLE IF NOT EXISTS cells (
   series INTEGER NOT NULL, hour INTEGER NOT NULL, sums BLOB NOT NULL,
   PRIMARY KEY (series, hour)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS early (
+  id TEXT NOT NULL, client INTEGER NOT NULL, row INTEGER NOT NULL, metric TEXT NOT NULL,
+  value NOT NULL, at_ms INTEGER NOT NULL, models TEXT, until_ms INTEGER NOT NULL,
+  PRIMARY KEY (id, client, row, metric)) WITHOUT ROWID;
 """
 
 
@@ -86,12 +95,13 @@ class LedgerStore:
             self._connection.execute("PRAGMA journal_mode = WAL")
             if schema < _SCHEMA:  # sums that lack what intervals are made of; never released
                 self._connection.execute("DROP TABLE IF EXISTS hours")
-            self._connection.executescript(_TABLES)
+            self._connection.executescript(_TABLES + metric_hours.TABLES)
             self._connection.execute(f"PRAGMA user_version = {_SCHEMA}")
             rows = self._connection.execute("SELECT id, model, version, scores FROM series")
             self._series = {
                 row[0]: Series(row[0], row[1], row[2], orjson.loads(row[3])) for row in rows
             }
+            self._metrics = metric_hours.names(self._connection)
 
     def series(self) -> tuple[Series, ...]:
         """All that were ever given a number, oldest first."""
@@ -136,7 +146,13 @@ class LedgerStore:
             return {stream: Forgotten(*upto) for stream, *upto in rows}
 
     def forget(
-        self, stream: str, upto: Forgotten, records: int, sums: Mapping[Which, Sums], cells: Cells
+        self,
+        stream: str,
+        upto: Forgotten,
+        records: int,
+        sums: Mapping[Which, Sums],
+        cells: Cells,
+        metrics: MetricHours,
     ) -> None:
         """As `outcomes.ledger.Remains` has it."""
         newest = max((which.hour for which in sums), default=0)
@@ -152,6 +168,7 @@ class LedgerStore:
             for (series, hour), added in cells.items():
                 _add_cells(connection, series, hour, added)
             _join_old_hours(connection, newest - KEPT_HOURS)
+            metric_hours.keep(connection, metrics, _BEFORE, newest - KEPT_HOURS)
 
     def sums(self, series: int, first_hour: int, mask: int = 0, marks: int = 0) -> Iterator[Sums]:
         """As `outcomes.ledger.Remains` has it."""
@@ -177,6 +194,43 @@ class LedgerStore:
                 "SELECT sums FROM cells WHERE series = ? AND hour >= ?", (series, first_hour)
             ).fetchall()
         return [_unpacked_cells(blob) for (blob,) in rows]
+
+    def metrics(self) -> Mapping[str, int]:
+        """As `outcomes.metric_sums.Names` has it."""
+        return self._metrics
+
+    def number_metric(self, name: str) -> int:
+        """As `outcomes.metric_sums.Names` has it."""
+        with self._write() as connection:
+            made = metric_hours.number(connection, name)
+        self._metrics = {**self._metrics, name: made}
+        return made
+
+    def metric_sums(self, metric: int, series: int, first_hour: int) -> Iterable[Reals]:
+        """As `outcomes.metric_sums.Names` has it."""
+        with self._read() as connection:
+            return metric_hours.sums(connection, metric, series, first_hour)
+
+    # ---- what waits -----------------------------------------------------------------------------
+
+    def waiting(self) -> Iterable[Waiting]:
+        """As `outcomes.early.Keeper` has it."""
+        with self._read() as connection:
+            rows = connection.execute(
+                "SELECT id, client, row, metric, value, at_ms, models, until_ms FROM early"
+            ).fetchall()
+        return [_waiting(*row) for row in rows]
+
+    def keep_waiting(self, come: Sequence[Waiting], gone: Sequence[Key]) -> None:
+        """As `outcomes.early.Keeper` has it."""
+        with self._write() as connection:
+            connection.executemany(
+                "DELETE FROM early WHERE id = ? AND client = ? AND row = ? AND metric = ?",
+                [(key.id, key.client, key.row, key.metric or "") for key in gone],
+            )
+            connection.executemany(
+                "REPLACE INTO early VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(_kept, come)
+            )
 
     # ---- transactions ---------------------------------------------------------------------------
 
@@ -272,6 +326,27 @@ def _unpacked_cells(blob: bytes) -> Reals:
     found = np.frombuffer(zlib.decompress(blob)).reshape(-1, 1 + CELL_SUMS)
     cells.reshape(-1, CELL_SUMS)[found[:, 0].astype(np.int64)] = found[:, 1:]
     return cells
+
+
+def _waiting(
+    id: str,
+    client: int,
+    row: int,
+    metric: str,
+    value: float | str,
+    at_ms: int,
+    models: str | None,
+    until_ms: int,
+) -> Waiting:
+    arrival = Arrival(id, row, value, at_ms, metric or None, bool(client))
+    return Waiting(arrival, None if models is None else frozenset(orjson.loads(models)), until_ms)
+
+
+def _kept(one: Waiting) -> tuple[object, ...]:
+    models = None if one.models is None else orjson.dumps(sorted(one.models)).decode()
+    arrival, metric = one.arrival, one.arrival.metric or ""
+    value, at_ms = arrival.value, arrival.at_ms
+    return arrival.id, arrival.client, arrival.row, metric, value, at_ms, models, one.until_ms
 
 
 def _packed(sums: Sums) -> bytes:

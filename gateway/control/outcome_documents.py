@@ -12,15 +12,16 @@ from pydantic import Field, WithJsonSchema, create_model
 from gateway.control.documents import optional
 from gateway.control.drift_documents import MAX_SLICE_CHARS, WINDOW
 from gateway.control.operations import Document
-from gateway.outcomes.arrivals import MAX_OUTCOMES
+from gateway.outcomes.documents import MAX_OUTCOMES
 from gateway.outcomes.figures import NAMES
-from gateway.outcomes.joins import MAX_TOLD
+from gateway.outcomes.results import MAX_TOLD
 
 # Whatever it is: one that cannot be read is counted, and refuses nobody else's.
 _OUTCOME: dict[str, Any] = {
-    "description": "an object: id (what penstock-request-id said), outcome (a number, a boolean,"
-    " the number or name of a class), and maybe row (from 0 on; 0) and at (RFC 3339, or seconds"
-    " since 1970; now). Anything else is counted as invalid",
+    "description": "an object: id (what penstock-request-id said) or client_id (what the request"
+    " said), outcome (a number, a boolean, the number or name of a class) or reward (a number; of"
+    " `metric`, where it is named) or both, and maybe row (from 0 on; 0) and at (RFC 3339, or"
+    " seconds since 1970; now). Anything else is counted as invalid",
 }
 
 
@@ -39,6 +40,8 @@ class Counts(Document):
     duplicate: int = Field(description="the same stood there")
     corrected: int = Field(description="another one stood there, and was replaced")
     early: int = Field(description="their record is not there yet: they wait for it")
+    ambiguous: int = Field(description="of a client's id that several requests have")
+    unsampled: int = Field(description="of a request that ledger.share left out")
     unknown: int = Field(description="of no answer that is or was in this ledger")
     expired: int = Field(description="their record was forgotten")
     invalid: int
@@ -48,7 +51,9 @@ class Received(Document):
     """What became of outcomes."""
 
     counts: Counts
-    faults: list[str] = Field(description=f"why up to {MAX_TOLD} of the invalid ones are")
+    faults: list[str] = Field(
+        description=f"why up to {MAX_TOLD} of those that are invalid or ambiguous are"
+    )
 
 
 class PerformanceQuery(Document):
@@ -145,6 +150,24 @@ FigureValues = create_model(
 )
 
 
+class MetricLine(Document):
+    """What is known of one metric."""
+
+    name: str
+    n: int = Field(description="rows that have a number of it")
+    coverage: float | None = Field(description="n / records")
+    mean: float
+    sum: float
+    min: float
+    max: float
+    std: float | None
+    low: float | None = Field(
+        description="the mean lies above, and below `high`, with probability 0.95 at all times at"
+        " once; null: there are too few"
+    )
+    high: float | None
+
+
 class PerformanceReport(Document):
     """How right a version was."""
 
@@ -180,6 +203,7 @@ class PerformanceReport(Document):
     confusion: Confusion | None
     reliability: list[ReliabilityLine]
     classes: list[ClassFigures]
+    metrics: list[MetricLine] = Field(description="that some rows have a number of")
     other_classes: int = Field(description="outcomes of classes too many to be told one by one")
     estimate: EstimateReport | None = Field(
         description="null: there are no scores, or they are no probabilities"
@@ -199,3 +223,4 @@ class OutcomesStatus(Document):
         description="since control was started; of those that had to wait, twice"
     )
     skipped_rows: int = Field(description="answered without their score, since the start")
+    unsampled_rows: int = Field(description="that ledger.share left out, since the start")

@@ -24,9 +24,9 @@ from gateway.control.outcome_documents import (
 from gateway.control.outcomes import Outcomes, Report
 from gateway.drift.history import MAX_WINDOW_S, MIN_WINDOW_S
 from gateway.errors import InvalidParameter, NotFound, StoreFailed
-from gateway.outcomes.arrivals import MAX_BODY_BYTES, read_values
+from gateway.outcomes.documents import MAX_BODY_BYTES, read_values
 from gateway.outcomes.intervals import Interval
-from gateway.outcomes.joins import document
+from gateway.outcomes.results import document
 from gateway.profiles.values import Calibration
 
 
@@ -45,7 +45,7 @@ def operations(
         principal = principal_of(asked.request.scope)
         found = read_values(given.outcomes)
         models = None if principal is None else principal.models
-        return document(found, await outcomes.receive(found.arrivals, models))
+        return document(found.faults, await outcomes.receive(found.arrivals, models))
 
     async def show_performance(asked: Asked) -> Any:
         query: PerformanceQuery = asked.query
@@ -126,6 +126,7 @@ def _report(report: Report) -> dict[str, Any]:
         "end": report.now,
         "ledger_since": None if since is None else since / 1000.0,
         **found,
+        "metrics": [asdict(one) for one in report.metrics],
     }
 
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from gateway.config import Config
 from gateway.control.desired import Candidate
+from gateway.control.ledger_server import LedgerServer
 from gateway.control.ledger_store import LedgerStore, Series
 from gateway.control.slices import (
     ByGroup,
@@ -36,15 +37,22 @@ from gateway.monitor import layout
 from gateway.monitor.arena import EPOCH, Arena
 from gateway.monitor.directory import Words
 from gateway.outcomes.address import Address
-from gateway.outcomes.arrivals import Arrival
+from gateway.outcomes.arrivals import Arrivals, of_message
+from gateway.outcomes.drained import of_ring
+from gateway.outcomes.early import Early, Models
 from gateway.outcomes.estimate import UNCHECKED, Calibrator
 from gateway.outcomes.figures import Performance, performance
-from gateway.outcomes.joins import RESULTS, About, Joined, Joins, Models
-from gateway.outcomes.ledger import Ledger, of_ring
+from gateway.outcomes.joins import Joins
+from gateway.outcomes.ledger import Ledger
+from gateway.outcomes.metric_sums import Metrics
+from gateway.outcomes.metrics import Metric, metric
+from gateway.outcomes.results import RESULTS, Joined, nothing
 from gateway.plan import Recorded
 from gateway.profiles.calibrating import table_of
 from gateway.profiles.values import Calibration
 from kernels import ring
+from kernels.metrics import merge as merge_numbers
+from kernels.metrics import no_sums as no_numbers
 from kernels.performance import BINS, merge
 
 log = logging.getLogger("penstock.control")
@@ -64,6 +72,7 @@ class Report(NamedTuple):
         oldest_ms: of all records that are there; None where there is none.
         found: every figure.
         classes: names of classes by their numbers.
+        metrics: what is known of each metric.
     """
 
     series: Series
@@ -72,6 +81,15 @@ class Report(NamedTuple):
     oldest_ms: int | None
     found: Performance
     classes: Mapping[int, str]
+    metrics: Sequence[Metric]
+
+
+class Opened(NamedTuple):
+    """The files, and what is done with them."""
+
+    ledger: Ledger
+    joins: Joins
+    metrics: Metrics
 
 
 @dataclass(slots=True)
@@ -117,7 +135,7 @@ class Outcomes:
         self._thread = ThreadPoolExecutor(1, "ledger")
         self._opening = threading.Lock()
         self._store: LedgerStore | None = None
-        self._opened: tuple[Ledger, Joins] | None = None
+        self._opened: Opened | None = None
         self._sure: set[str] = set()
         """Streams of which nothing that a ring holds was taken before."""
         self._counts: Counter[str] = Counter()
@@ -138,9 +156,10 @@ class Outcomes:
             log.error("model '%s' has no ledger: %s", candidate.name, error)
             return ()
         held = config.hold_out_of(candidate.name)
-        share, policy = (0.0, "") if held is None else (held.share, held.policy)
+        held_out, policy = (0.0, "") if held is None else (held.share, held.policy)
         reading = scores.kind, scores.output, scores.positive
-        return (Recorded(block, series, *reading, share, policy),)
+        share, client_ids = config.ledger_share_of(candidate.name), config.ledger.client_ids
+        return (Recorded(block, series, *reading, held_out, policy, share, client_ids),)
 
     async def look(self) -> None:
         """Drains what was written down. Call it about once a second."""
@@ -149,7 +168,7 @@ class Outcomes:
 
     # ---- what comes of it -----------------------------------------------------------------------
 
-    async def receive(self, arrivals: Sequence[Arrival], models: Models) -> Joined:
+    async def receive(self, arrivals: Arrivals, models: Models) -> Joined:
         """Joins outcomes to their records.
 
         Args:
@@ -165,8 +184,8 @@ class Outcomes:
         """What a worker passes on: the verdict that it waits for."""
         verdict: dict[str, Any] = {"type": "verdict", "ticket": message["ticket"], "ok": True}
         models = message["models"]
-        arrivals = [Arrival(*one) for one in message["outcomes"]]
         try:
+            arrivals = of_message(message["outcomes"])
             found = await self.receive(arrivals, None if models is None else frozenset(models))
             return verdict | {"counts": found.counts, "faults": found.faults}
         except GatewayError as error:
@@ -249,7 +268,7 @@ class Outcomes:
     # ---- on the thread --------------------------------------------------------------------------
 
     def _look(self) -> None:
-        ledger, joins = self._open()
+        ledger, joins, _ = self._open()
         now_ms = self._now_ms()
         self._drain()
         joins.again(now_ms)
@@ -257,14 +276,14 @@ class Outcomes:
         oldest_ms = now_ms - int(settings.max_age_s * 1000.0)
         ledger.tidy(settings.max_bytes, oldest_ms, self._live(), now_ms)
 
-    def _receive(self, arrivals: Sequence[Arrival], models: Models) -> Joined:
+    def _receive(self, arrivals: Arrivals, models: Models) -> Joined:
         if not self._is_there():
-            return Joined(dict.fromkeys(RESULTS, 0) | {"unknown": len(arrivals)}, [])
-        _, joins = self._open()
-        # Most outcomes that seem early are of answers that only had not been drained. Those that
-        # did wait go first: what comes now is newer.
-        if self._drain():
-            joins.again(self._now_ms())
+            found = nothing()
+            found.counts["unknown"] = len(arrivals)
+            return found
+        _, joins, _ = self._open()
+        # Most outcomes that seem early are of answers that only had not been drained.
+        self._drain()
         found = joins.join(arrivals, models, self._now_ms())
         self._counts.update(found.counts)
         return found
@@ -272,18 +291,17 @@ class Outcomes:
     def _erase(self, requests: Collection[Address]) -> ErasedRecords:
         if not self._is_there():
             return ErasedRecords()
-        ledger, joins = self._open()
+        ledger, joins, _ = self._open()
         self._drain()
         erased = erase_records(ledger, self._kept().series(), requests)
         erased.waiting = joins.forget(requests)
         return erased
 
-    def _drain(self) -> int:
-        """Takes what every worker wrote down; how many records that were."""
+    def _drain(self) -> None:
+        """Takes what every worker wrote down."""
         offset = self._arena.find(layout.LEDGER, layout.LEDGER_BLOCK)
         if offset is None:
-            return 0
-        taken = 0
+            return
         for slot in range(self._arena.workers):
             words = self._arena.array(offset, slot)
             drained = ring.read(words)
@@ -291,15 +309,14 @@ class Outcomes:
             for epoch in np.unique(epochs).tolist():
                 self._keep(self._stream(slot, epoch), drained.records[epochs == epoch])
             ring.done(words, drained)
-            taken += len(drained.records)
-        return taken
 
     def _keep(self, stream: str, records: Words) -> None:
-        ledger, _ = self._open()
+        ledger, _, _ = self._open()
+        taken = of_ring(records)
         # A predecessor may have been killed, or a disk full, after some of them were taken.
         anew = stream not in self._sure
         self._sure.discard(stream)
-        ledger.append(stream, of_ring(records), anew)
+        ledger.append(stream, taken.records, anew, taken.named)
         self._sure.add(stream)
 
     def _performance(
@@ -322,7 +339,9 @@ class Outcomes:
         oldest_ms = ledger.facts().first_ms
         calibrator = _calibrator(calibration, scores_of(series))
         found = performance(sums, self._threshold(series.id), calibrator)
-        return Report(series, window_s, now, oldest_ms, found, self._classes(model))
+        all_of_it = [series, *(more if asked is None else ())]
+        metrics = self._metrics_of(all_of_it, first_ms, found.records, mask, marks)
+        return Report(series, window_s, now, oldest_ms, found, self._classes(model), metrics)
 
     def _by_group(self, model: str, version: int, window_s: float | None) -> ByGroup:
         ledger, series, _ = self._find(model, version)
@@ -347,20 +366,33 @@ class Outcomes:
         alike = [one for one in some if scores_of(one) == read] or some[-1:]
         now = words_of(read, slicings(config.slices_of(model)))
         series = next((one for one in alike if one.scores == now), alike[-1])
-        ledger, _ = self._open()
+        ledger, _, _ = self._open()
         return ledger, series, [one for one in alike if one is not series]
+
+    def _metrics_of(
+        self, some: Sequence[Series], first_ms: int, records: int, mask: int, marks: int
+    ) -> Sequence[Metric]:
+        metrics, found = self._open().metrics, []
+        for name, number in metrics.names.items():
+            sums = no_numbers()
+            for one in some:
+                its = metrics.sums(number, one.id, first_ms, _NEVER_MS, mask, marks)
+                merge_numbers(sums, its)
+            found.append(metric(name, sums, records))
+        return [one for one in found if one is not None]
 
     def _classes(self, model: str) -> dict[int, str]:
         names = self._config().scores_of(model).numbers
         return {number: name for name, number in names.items()}
 
     def _status(self) -> dict[str, Any]:
-        lost = skipped = 0
+        lost = skipped = unsampled = 0
         offset = self._arena.find(layout.LEDGER, layout.LEDGER_BLOCK)
         if offset is not None:
             slots = [self._arena.array(offset, slot) for slot in range(self._arena.workers)]
             lost = sum(int(words[ring.LOST]) for words in slots)
             skipped = sum(int(words[layout.SKETCH_SKIPPED]) for words in slots)
+            unsampled = sum(int(words[layout.LEDGER_UNSAMPLED]) for words in slots)
         found: dict[str, Any] = {
             "records": 0,
             "bytes": 0,
@@ -370,7 +402,7 @@ class Outcomes:
         }
         late: Mapping[str, int] = {}
         if self._is_there():
-            ledger, joins = self._open()
+            ledger, joins, _ = self._open()
             facts = ledger.facts()
             found = {
                 "records": facts.records,
@@ -381,7 +413,8 @@ class Outcomes:
             }
             late = joins.late
         counts = {name: self._counts[name] + late.get(name, 0) for name in RESULTS}
-        return found | {"lost_records": lost, "skipped_rows": skipped, "outcomes": counts}
+        rows = {"lost_records": lost, "skipped_rows": skipped, "unsampled_rows": unsampled}
+        return found | rows | {"outcomes": counts}
 
     # ---- what is open ---------------------------------------------------------------------------
 
@@ -394,19 +427,14 @@ class Outcomes:
                 self._store = LedgerStore(self._folder)
             return self._store
 
-    def _open(self) -> tuple[Ledger, Joins]:
+    def _open(self) -> Opened:
         if self._opened is None:
             ledger = Ledger(self._folder, self._kept(), threshold=self._threshold)
-            early_ms = lambda: int(self._config().ledger.early_s * 1000.0)  # noqa: E731
-            joins = Joins(ledger, self._about, lambda one: one in self._live(), early_ms)
-            self._opened = ledger, joins
+            early, metrics = Early(self._kept()), Metrics(ledger.segments, self._kept())
+            server = LedgerServer(self._kept(), self._config, self._live)
+            joins = Joins(ledger, metrics, early, server)
+            self._opened = Opened(ledger, joins, metrics)
         return self._opened
-
-    def _about(self, series: int) -> About:
-        for one in self._kept().series():
-            if one.id == series:
-                return About(one.model, self._config().scores_of(one.model).numbers)
-        return About("", {})
 
     def _threshold(self, series: int) -> float:
         names = (one.model for one in self._kept().series() if one.id == series)

@@ -119,8 +119,9 @@ SKETCH_GAUGES_END: Final = SKETCH_GAUGES + 1
 # All but the two words that a sketch has, too, is profiles.first_rows'.
 
 # -- LEDGER: a record for each row that was answered, until control has drained it -----------------
-# All but the two words that a sketch has, too, is kernels.ring's. One block for all models.
+# All but these words and the two that a sketch has, too, is kernels.ring's. One for all models.
 LEDGER_BLOCK: Final = "ledger"
+LEDGER_UNSAMPLED: Final = 2  # rows of requests that are no part of the share that is written down
 # Of one worker: what a full one answers in three seconds, and control looks every second.
 LEDGER_RECORDS: Final = 131_072
 LEDGER_WORDS: Final = ring.words_for(LEDGER_RECORDS)

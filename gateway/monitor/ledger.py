@@ -18,6 +18,7 @@ from typing import Final
 
 import numpy as np
 
+from gateway.digests import digest
 from gateway.monitor import layout
 from gateway.monitor.hold_out import HoldOut
 from gateway.monitor.scores import Reading
@@ -25,6 +26,7 @@ from gateway.monitor.sketch import THREAD_VALUES, Arrays
 from gateway.monitor.slot import Slot
 from gateway.tensors import Array
 from kernels import ring
+from kernels.shares import chosen, limit
 
 log = logging.getLogger("penstock.worker")
 
@@ -34,6 +36,7 @@ Marks = Words | Callable[[], Words]
 
 NOBODY: Final = ring.NOBODY
 NO_MARKS: Final = np.empty(0, np.int64)
+NO_NAMES: Final = np.empty((0, 3), np.int64)
 # Up to here the numbers of a batch are written by one prepared call, 7 ns each; more ride on a
 # thread.
 _PACKED_REQUESTS: Final = 256
@@ -46,6 +49,7 @@ class LedgerWriter:
 
     Attributes:
         hold_out: who is held out; None: nobody.
+        client_ids: it wants the ids that clients gave.
     """
 
     def __init__(
@@ -56,6 +60,8 @@ class LedgerWriter:
         epoch: int,
         hold_out: HoldOut | None = None,
         wall: Callable[[], float] = time.time,
+        share: float = 1.0,
+        client_ids: bool = False,
     ) -> None:
         """Begins to write.
 
@@ -66,6 +72,8 @@ class LedgerWriter:
             epoch: of this worker process.
             hold_out: who is held out; None: nobody.
             wall: seconds since 1970.
+            share: of requests, that are written down.
+            client_ids: whether clients' own ids are, too.
         """
         self._reading = reading
         self._slot = slot
@@ -73,6 +81,8 @@ class LedgerWriter:
         self._epoch = epoch
         self.hold_out = hold_out
         self._wall = wall
+        self.client_ids = client_ids
+        self._limit = None if share == 1.0 else limit(share)
         self._complained = False
         # Of one batch, until the next.
         self._requests = np.zeros(2 * _PACKED_REQUESTS, np.int64)
@@ -89,6 +99,7 @@ class LedgerWriter:
         sequences: Sequence[int],
         rows: Sequence[int],
         marks: Marks = NO_MARKS,
+        ids: Sequence[str | None] = (),
     ) -> None:
         """Takes the answers of a batch.
 
@@ -98,30 +109,53 @@ class LedgerWriter:
             rows: of each request, in the order in which they stand in `outputs`.
             marks: (rows,) as `kernels.marks` has them, or what makes them; none: nothing is said of
                 any.
+            ids: of each request what its client calls it; none: nobody wants them.
         """
         output, slot, count = outputs[self._reading.index], self._slot, len(sequences)
+        if self._limit is not None:
+            sequences = self._sampled(sequences, rows, self._limit)
         if output is None:  # nobody asked for it
-            slot.words[layout.SKETCH_SKIPPED] += sum(rows)
+            slot.words[layout.SKETCH_SKIPPED] += _rows_of(sequences, rows)
             return
         if self.hold_out is not None:
             marks = _both(marks, self.hold_out.marks(sequences, rows))
         now_ms = int(self._wall() * 1000.0)
+        names = _named(sequences, rows, ids) if ids else NO_NAMES
         heavy = output.size > THREAD_VALUES or (len(output) > _MARKED_ROWS and callable(marks))
         if slot.busy or heavy or count > _PACKED_REQUESTS:
             requests = np.array([*sequences, *rows], np.int64)
-            work = partial(self._append, output, requests, count, marks, now_ms)
-            slot.line_up(work, sum(rows), output.nbytes)
+            work = partial(self._append, output, requests, count, marks, names, now_ms)
+            slot.line_up(work, _rows_of(sequences, rows), output.nbytes)
             return
         pack = self._packers.get(count) or self._new_packer(count)
         pack(self._requests, 0, *sequences, *rows)
-        if skipped := self._append(output, self._requests, count, marks, now_ms):
+        if skipped := self._append(output, self._requests, count, marks, names, now_ms):
             slot.words[layout.SKETCH_SKIPPED] += skipped
+
+    def _sampled(self, sequences: Sequence[int], rows: Sequence[int], limit: int) -> Sequence[int]:
+        """With NOBODY in place of those that are not to be written down, which are counted."""
+        found, left = list(sequences), 0
+        for place, one in enumerate(sequences):
+            if one != NOBODY and not chosen(one, limit):
+                found[place] = NOBODY
+                left += rows[place]
+        if left:
+            self._slot.words[layout.LEDGER_UNSAMPLED] += left
+        return found
 
     def _new_packer(self, count: int) -> Callable[..., None]:
         pack = self._packers[count] = Struct(f"{2 * count}q").pack_into
         return pack
 
-    def _append(self, output: Array, requests: Array, count: int, marks: Marks, now_ms: int) -> int:
+    def _append(
+        self,
+        output: Array,
+        requests: Array,
+        count: int,
+        marks: Marks,
+        names: Words,
+        now_ms: int,
+    ) -> int:
         """On the loop or on a thread: never raises. How many rows were not written down."""
         found = self._reading
         try:
@@ -137,16 +171,34 @@ class LedgerWriter:
                 self._epoch,
                 now_ms,
             ):
+                if len(names):
+                    ring.append_names(self._slot.words, names, self._series, self._epoch, now_ms)
                 return 0
             raise ValueError(f"output: {list(output.shape)} is not what its signature says")
         except Exception:
             if not self._complained:
                 self._complained = True
                 log.exception("a batch is not in the ledger; others like it are not told of")
-            return int(requests[count : 2 * count].sum())
+            return int(requests[count : 2 * count][requests[:count] != NOBODY].sum())
 
 
 def _both(groups: Marks, luck: Words) -> Marks:
     if callable(groups):
         return lambda: groups() | luck
     return groups | luck if len(groups) else luck
+
+
+def _named(sequences: Sequence[int], rows: Sequence[int], ids: Sequence[str | None]) -> Words:
+    """(requests, 3) as `ring.append_names` takes them, of those that have an id."""
+    some = [
+        (sequence, digest(name), its)
+        for sequence, its, name in zip(sequences, rows, ids, strict=True)
+        if name is not None and sequence != NOBODY
+    ]
+    return np.array(some, np.int64).reshape(-1, 3)
+
+
+def _rows_of(sequences: Sequence[int], rows: Sequence[int]) -> int:
+    """Rows of those requests that are anybody's."""
+    pairs = zip(sequences, rows, strict=True)
+    return sum([its for sequence, its in pairs if sequence != NOBODY])

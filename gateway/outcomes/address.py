@@ -12,11 +12,11 @@ import re
 from typing import Final, NamedTuple
 
 MAX_ID_CHARS: Final = 100
+_MAX_DIGITS: Final = 15
 # Fits the name of a file: nobody reaches another folder with it.
-_STREAM: Final = r"[A-Za-z0-9-]{1,32}-[0-9]{1,10}-[0-9]{1,5}-[0-9]{1,10}"
-_SEQUENCE: Final = "[0-9a-f]{1,15}"
-_ID = re.compile(f"({_STREAM})-({_SEQUENCE})", re.ASCII)
-PATTERN: Final = f"^{_STREAM}-{_SEQUENCE}$"
+_A_STREAM: Final = r"[A-Za-z0-9-]{1,32}-[0-9]{1,10}-[0-9]{1,5}-[0-9]{1,10}"
+_STREAM: Final = re.compile(_A_STREAM, re.ASCII)
+PATTERN: Final = f"^{_A_STREAM}-[0-9a-f]{{1,{_MAX_DIGITS}}}$"
 """What every id of ours looks like."""
 
 
@@ -33,6 +33,33 @@ class Address(NamedTuple):
 
 
 def parse_id(text: str) -> Address | None:
-    """The address that an id is; None where it is none of ours."""
-    found = _ID.fullmatch(text)
-    return None if found is None else Address(found[1], int(found[2], 16))
+    """The address that one id is; None where it is none of ours."""
+    streams: dict[str, int] = {}
+    found = address(text, streams)
+    return None if found is None else Address(next(iter(streams)), found[1])
+
+
+def address(text: str, streams: dict[str, int]) -> tuple[int, int] | None:
+    """The address that an id is; None where it is none of ours.
+
+    Args:
+        text: the id.
+        streams: those that came before, and their numbers; a new one gets the next.
+
+    Returns:
+        The number of its stream, and which request of that it is.
+    """
+    stream, _, digits = text.rpartition("-")
+    number = streams.get(stream)
+    if number is None and _STREAM.fullmatch(stream) is None:
+        return None
+    try:
+        sequence = int(digits, 16)
+    except ValueError:
+        return None
+    # As it was written: `int` takes much that nobody wrote, and each request has one id.
+    if f"{sequence:x}" != digits or len(digits) > _MAX_DIGITS:
+        return None
+    if number is None:
+        number = streams[stream] = len(streams)
+    return number, sequence

@@ -1,33 +1,27 @@
-"""Outcomes as they come in: JSON or lines of it, read without trusting a field.
+"""Outcomes as columns: what came in, without an object for each.
 
-Knows documents. Knows nothing of records, or of whether an id is anybody's.
-
-    {"id": "host-17-0-2-1a4f", "outcome": 1, "row": 3, "at": "2026-03-01T12:00:00Z"}
-
-One that cannot be read is told of and leaves the others alone; a body that is no JSON is refused.
+Knows columns, and how they travel between processes. Knows nothing of documents, of records, or of
+whether an id is anybody's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-import orjson
+import numpy as np
 
-from gateway.errors import InvalidParameter, MalformedJson
-from gateway.outcomes.address import MAX_ID_CHARS
+from gateway.outcomes.address import address
 
-MAX_OUTCOMES: Final = 10_000
-MAX_BODY_BYTES: Final = 4 << 20
-MAX_LABEL_CHARS: Final = 200
-MAX_VALUE: Final = 1e300
-MAX_ROW: Final = 2**31 - 1
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND: Final = timedelta(milliseconds=1)
-_FIELDS: Final = frozenset({"id", "outcome", "row", "at"})
-
+Words = np.ndarray[Any, np.dtype[np.int64]]
+Reals = np.ndarray[Any, np.dtype[np.float64]]
 Value = float | str
+
+NONE: Final = -1
+NOW: Final = -(1 << 63)
+_STREAM, _SEQUENCE, _ROW, _METRIC, _WORD, _AT_MS, _VALUE = range(7)
+_COLUMNS: Final = 7
 
 
 class Arrival(NamedTuple):
@@ -36,121 +30,128 @@ class Arrival(NamedTuple):
     Attributes:
         id: of the request.
         row: of it.
-        outcome: a finite number (true is 1), or the name of a class.
+        value: a finite number (true is 1), or the name of a class.
         at_ms: when it was known, since 1970; None: now.
+        metric: that the number is of; None: it is what came of the prediction.
+        client: the id is the one that the client gave.
     """
 
     id: str
     row: int
-    outcome: Value
-    at_ms: int | None
+    value: Value
+    at_ms: int | None = None
+    metric: str | None = None
+    client: bool = False
 
 
-class Read(NamedTuple):
-    """What came in.
+class Texts(NamedTuple):
+    """What columns name by its place."""
+
+    streams: list[str]
+    clients: list[str]
+    words: list[str]
+    metrics: list[str]
+
+
+class Arrivals:
+    """Some of them, in their order.
 
     Attributes:
-        arrivals: that can be read.
-        faults: what is wrong with each of the others.
+        streams, clients, words, metrics: as `Texts` has them.
+        stream: (outcomes,) of the request's id; NONE: the id is a client's.
+        sequence: (outcomes,) which request of the stream, or which client's id.
+        row: (outcomes,).
+        metric: (outcomes,) NONE where it is an outcome.
+        word: (outcomes,) the name of a class; NONE: a number.
+        at_ms: (outcomes,) NOW where nobody said it.
+        value: (outcomes,) NaN where there is a word.
     """
 
-    arrivals: list[Arrival]
-    faults: list[str]
+    def __init__(self, texts: Texts, table: Words) -> None:
+        """Takes the columns, (7, outcomes), and what they name."""
+        self.streams, self.clients, self.words, self.metrics = texts
+        self._texts, self._table = texts, table
+        self.stream, self.sequence, self.row = table[_STREAM], table[_SEQUENCE], table[_ROW]
+        self.metric, self.word, self.at_ms = table[_METRIC], table[_WORD], table[_AT_MS]
+        self.value: Reals = table[_VALUE].view(np.float64)
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def id(self, place: int) -> str:
+        """The id of one."""
+        stream, sequence = int(self.stream[place]), int(self.sequence[place])
+        return self.clients[sequence] if stream == NONE else f"{self.streams[stream]}-{sequence:x}"
+
+    def one(self, place: int) -> Arrival:
+        """One of them."""
+        word, metric, at_ms = (int(one[place]) for one in (self.word, self.metric, self.at_ms))
+        return Arrival(
+            self.id(place),
+            int(self.row[place]),
+            float(self.value[place]) if word == NONE else self.words[word],
+            None if at_ms == NOW else at_ms,
+            None if metric == NONE else self.metrics[metric],
+            bool(self.stream[place] == NONE),
+        )
+
+    def message(self) -> dict[str, Any]:
+        """For another process."""
+        return {"texts": [*self._texts], "table": b64encode(self._table.tobytes()).decode()}
 
 
-def read_body(body: bytes) -> Read:
-    """Outcomes of a request's body: an object, a list of them, or one on each line.
-
-    Raises:
-        MalformedJson: it is none of these.
-        InvalidParameter: there are too many of them, or none.
-    """
-    return read_values(_values(body))
+def of_message(message: Mapping[str, Any]) -> Arrivals:
+    """What `Arrivals.message` was made of."""
+    table = np.frombuffer(b64decode(message["table"]), np.int64).reshape(_COLUMNS, -1).copy()
+    return Arrivals(Texts(*message["texts"]), table)
 
 
-def read_values(values: Iterable[Any]) -> Read:
-    """Outcomes of objects that were read already.
-
-    Raises:
-        InvalidParameter: there are too many of them, or none.
-    """
-    found = Read([], [])
-    count = 0
-    for count, value in enumerate(values, 1):
-        if count > MAX_OUTCOMES:
-            raise InvalidParameter(f"outcomes: expected at most {MAX_OUTCOMES}, got more")
-        try:
-            found.arrivals.append(_arrival(value))
-        except InvalidParameter as error:
-            found.faults.append(f"outcome {count}: {error}")
-    if not count:
-        raise InvalidParameter("outcomes: expected at least one, got none")
-    return found
+def of_list(some: Iterable[Arrival]) -> Arrivals:
+    """Single ones as columns."""
+    made = Builder()
+    for one in some:
+        made.add(*one)
+    return made.done()
 
 
-def read_time(value: object) -> int:
-    """Milliseconds since 1970 of a number of seconds, or of a time as RFC 3339 has it.
+class Builder:
+    """Fills columns, one outcome after the other."""
 
-    Raises:
-        InvalidParameter: it is neither.
-    """
-    if isinstance(value, str):
-        try:
-            at = datetime.fromisoformat(value)
-        except ValueError:
-            raise InvalidParameter(f"at: expected a time, got '{value[:40]}'") from None
-        if at.tzinfo is None:
-            raise InvalidParameter(f"at: expected a time with its zone, got '{value[:40]}'")
-        return (at - _EPOCH) // _MILLISECOND
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e11:
-        return int(value * 1000.0)
-    raise InvalidParameter("at: expected seconds since 1970, or a time with its zone")
+    __slots__ = ("_clients", "_metrics", "_numbers", "_streams", "_values", "_words")
 
+    def __init__(self) -> None:
+        self._streams: dict[str, int] = {}
+        self._clients: dict[str, int] = {}
+        self._words: dict[str, int] = {}
+        self._metrics: dict[str, int] = {}
+        # Flat: of each outcome all columns but its value.
+        self._numbers: list[int] = []
+        self._values: list[float] = []
 
-def _values(body: bytes) -> Iterator[Any]:
-    try:
-        whole = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        yield from _lines(body, error)
-        return
-    if isinstance(whole, list):
-        yield from whole
-    else:
-        yield whole
+    def add(
+        self,
+        id: str,
+        row: int,
+        value: Value,
+        at_ms: int | None = None,
+        metric: str | None = None,
+        client: bool = False,
+    ) -> None:
+        """One more; arguments as `Arrival` has them."""
+        found = None if client else address(id, self._streams)
+        if found is None:
+            found = NONE, self._clients.setdefault(id, len(self._clients))
+        word = NONE
+        if isinstance(value, str):
+            word, value = self._words.setdefault(value, len(self._words)), np.nan
+        kind = NONE if metric is None else self._metrics.setdefault(metric, len(self._metrics))
+        self._numbers += (*found, row, kind, word, NOW if at_ms is None else at_ms)
+        self._values.append(value)
 
-
-def _lines(body: bytes, whole: orjson.JSONDecodeError) -> Iterator[Any]:
-    lines = [(number, line) for number, line in enumerate(body.split(b"\n"), 1) if line.strip()]
-    if len(lines) < 2:
-        raise MalformedJson(f"body: expected JSON, got something else: {whole}")
-    for number, line in lines:
-        try:
-            yield orjson.loads(line)
-        except orjson.JSONDecodeError as error:
-            raise MalformedJson(f"body: line {number}: expected JSON: {error}") from error
-
-
-def _arrival(value: Any) -> Arrival:
-    if not isinstance(value, dict):
-        raise InvalidParameter("expected an object with id and outcome")
-    unknown = value.keys() - _FIELDS
-    if unknown:
-        raise InvalidParameter(f"unknown field '{min(unknown)[:40]}'")
-    name = value.get("id")
-    if not isinstance(name, str) or not 0 < len(name) <= MAX_ID_CHARS:
-        raise InvalidParameter("id: expected the text of penstock-request-id")
-    row = value.get("row")
-    if row is None:
-        row = 0
-    if not isinstance(row, int) or isinstance(row, bool) or not 0 <= row <= MAX_ROW:
-        raise InvalidParameter("row: expected its number in the request, from 0 on")
-    at = value.get("at")
-    return Arrival(name, row, _outcome(value.get("outcome")), None if at is None else read_time(at))
-
-
-def _outcome(value: object) -> Value:
-    if isinstance(value, bool | int | float) and abs(value) <= MAX_VALUE:  # NaN is not
-        return float(value)
-    if isinstance(value, str) and len(value) <= MAX_LABEL_CHARS:
-        return value
-    raise InvalidParameter("outcome: expected a finite number, true, false or the name of a class")
+    def done(self) -> Arrivals:
+        """All that were added."""
+        table = np.empty((_COLUMNS, len(self._values)), np.int64)
+        table[:_VALUE] = np.array(self._numbers, np.int64).reshape(-1, _VALUE).T
+        table[_VALUE] = np.array(self._values, np.float64).view(np.int64)
+        texts = (self._streams, self._clients, self._words, self._metrics)
+        return Arrivals(Texts(*map(list, texts)), table)

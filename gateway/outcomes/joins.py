@@ -1,113 +1,98 @@
 """Joins outcomes to the records that they are outcomes of.
 
-Knows the ledger, addresses and what kind of outcome a score takes. Knows nothing of who sends
-outcomes, or of clocks. Blocking: it lives on the ledger's thread.
+Knows the ledger, addresses and what becomes of an outcome. Knows nothing of who sends outcomes, or
+of clocks. Blocking: it lives on the ledger's thread.
 
 What became of an outcome is one of RESULTS. The same outcome again changes nothing; another one for
 the same row replaces it. One whose record is not there yet waits: answers are written down after
 they are sent, and drained a moment later. Whoever waits too long was never answered, or by nobody
 who writes a ledger.
+
+Outcomes are looked up, judged and written many at a time: an object for each would take longer than
+all of that.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Collection, Mapping
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from gateway.outcomes.address import Address, parse_id
-from gateway.outcomes.arrivals import Arrival, Read, Value
-from gateway.outcomes.ledger import ERASED, Found, Ledger
-from kernels.ledger import (
-    ACCEPTED,
-    CORRECTED,
-    DUPLICATE,
-    SERIES_AND_ROW,
-    TOP_AND_CORRECTIONS,
-    Reals,
-    Words,
-    write_outcomes,
-)
-from kernels.performance import BINARY, VALUE
+from gateway.outcomes.address import Address
+from gateway.outcomes.arrivals import NONE, NOW, Arrivals, of_list
+from gateway.outcomes.clients import EVERYBODYS, Addressed, addressed
+from gateway.outcomes.early import Early, Models, Waiting
+from gateway.outcomes.labels import About, fitting, name_classes, taken_by
+from gateway.outcomes.ledger import ERASED, Ledger
+from gateway.outcomes.metric_sums import MAX_METRICS, Metrics
+from gateway.outcomes.results import Joined, nothing
+from gateway.outcomes.segment import Segment
+from gateway.outcomes.written import write_labels, write_numbers
+from kernels.ledger import FILE, NOT_THERE, SERIES_AND_ROW, TOP_AND_CORRECTIONS, Words, wanted
+from kernels.performance import VALUE
+from kernels.shares import chosen, limit
 
-RESULTS: Final = (
-    *("accepted", "duplicate", "corrected"),
-    *("early", "unknown", "expired", "invalid"),
-)
-_WRITTEN: Final = {ACCEPTED: "accepted", DUPLICATE: "duplicate", CORRECTED: "corrected"}
-MAX_TOLD: Final = 10
 # Clocks of others differ from ours.
-MAX_AHEAD_MS: Final = 300_000
-MAX_EARLY: Final = 100_000
-
-Models = frozenset[str] | None
-"""Whose outcomes a caller may send; None: everybody's."""
+MAX_AHEAD_MS = 300_000
 
 
-class About(NamedTuple):
-    """What has to be known of a series.
+class Server(Protocol):
+    """What has to be known of the server that writes the ledger, as it is now."""
+
+    def about(self, series: int) -> About:
+        """What has to be known of a series."""
+
+    def series(self, models: frozenset[str]) -> Words:
+        """The numbers of all series of some models."""
+
+    def live(self) -> set[str]:
+        """Streams whose records may still come."""
+
+    @property
+    def early_ms(self) -> int:
+        """How long an outcome may wait for its record."""
+
+    @property
+    def share(self) -> float:
+        """Of requests, the largest that is written down for any model."""
+
+    @property
+    def client_ids(self) -> bool:
+        """Whether clients' ids are written down."""
+
+
+class _Looked(NamedTuple):
+    """Where outcomes were looked for, and which of them have no record.
 
     Attributes:
-        model: whose answers they are.
-        classes: names of its classes, and their numbers.
+        addressed: their addresses.
+        missing: which of them.
+        live: streams whose records may still come.
     """
 
-    model: str
-    classes: Mapping[str, int]
-
-
-class Joined(NamedTuple):
-    """What became of some outcomes.
-
-    Attributes:
-        counts: how many of each of RESULTS.
-        faults: why some of the invalid ones are.
-    """
-
-    counts: dict[str, int]
-    faults: list[str]
-
-
-def document(read: Read, joined: Joined) -> dict[str, Any]:
-    """The answer to whoever sent outcomes: those that could not be read are among the invalid."""
-    counts = joined.counts | {"invalid": joined.counts["invalid"] + len(read.faults)}
-    return {"counts": counts, "faults": [*read.faults, *joined.faults][:MAX_TOLD]}
-
-
-class _Waiting(NamedTuple):
-    arrival: Arrival
-    models: Models
-    until_ms: int
+    addressed: Addressed
+    missing: list[int]
+    live: set[str]
 
 
 class Joins:
     """Of one ledger."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        about: Callable[[int], About],
-        live: Callable[[str], bool],
-        early_ms: Callable[[], int],
-        max_early: int = MAX_EARLY,
-    ) -> None:
+    def __init__(self, ledger: Ledger, metrics: Metrics, early: Early, server: Server) -> None:
         """Takes its collaborators.
 
         Args:
             ledger: of the records.
-            about: tells of a series.
-            live: whether records of a stream may still come.
-            early_ms: how long an outcome may wait for its record.
-            max_early: how many may.
+            metrics: of their numbers.
+            early: those that wait.
+            server: tells what is in force.
         """
         self._ledger = ledger
-        self._about = about
-        self._live = live
-        self._early_ms = early_ms
-        self._max_early = max_early
-        self._early: dict[tuple[str, int], _Waiting] = {}
+        self._metrics = metrics
+        self._early = early
+        self._server = server
         self.late: Counter[str] = Counter()
         """What became of those that had to wait."""
 
@@ -116,7 +101,7 @@ class Joins:
         """Outcomes whose record is not there yet."""
         return len(self._early)
 
-    def join(self, arrivals: Sequence[Arrival], models: Models, now_ms: int) -> Joined:
+    def join(self, arrivals: Arrivals, models: Models, now_ms: int) -> Joined:
         """Writes outcomes into their records.
 
         Args:
@@ -125,167 +110,165 @@ class Joins:
             now_ms: wall clock.
 
         Raises:
-            StoreFailed: a file of the ledger cannot be read. Some may have been written: sending
-                all of them again is right.
+            StoreFailed: a file of the ledger cannot be read or written. Some may have been written:
+                sending all of them again is right.
         """
-        result = Joined(dict.fromkeys(RESULTS, 0), [])
-        left = self._join(arrivals, models, now_ms, result)
-        for arrival, address in left:
-            result.counts[self._put_off(arrival, address, models, now_ms)] += 1
+        # Those of the same records that did wait go first: what comes now is newer.
+        self._again(self._early.of(arrivals), now_ms)
+        result = nothing()
+        looked = self._join(arrivals, models, now_ms, result)
+        written = limit(self._server.share)
+        for place in looked.missing:
+            what = self._without(looked, place, written)
+            if what == "early" and not self._put_off(arrivals, place, models, now_ms):
+                what = "unknown"
+            result.counts[what] += 1
+        self._early.keep()
         return result
 
     def again(self, now_ms: int) -> None:
-        """Tries once more those that wait; who has waited too long is unknown."""
-        early, self._early = self._early, {}
-        by_caller: dict[Models, list[_Waiting]] = {}
-        for one in early.values():
-            by_caller.setdefault(one.models, []).append(one)
-        for models, some in by_caller.items():
-            result = Joined(dict.fromkeys(RESULTS, 0), [])
-            left = {
-                _key(arrival): address
-                for arrival, address in self._join(
-                    [one.arrival for one in some], models, now_ms, result
-                )
-            }
-            for one in some:
-                address = left.get(_key(one.arrival))
-                if address is None:
-                    continue
-                if now_ms < one.until_ms and self._live(address.stream):
-                    self._early[_key(one.arrival)] = one
-                else:
-                    result.counts["unknown"] += 1
-            self.late.update(result.counts)
+        """Tries once more those that wait; who has waited too long is unknown.
+
+        Raises:
+            StoreFailed: as `join`.
+        """
+        self._again(self._early.all(), now_ms)
+        self._early.keep()
 
     def forget(self, requests: Collection[Address]) -> int:
-        """Lets go of outcomes of requests that wait for their records; how many those were."""
-        gone = [key for key in self._early if parse_id(key[0]) in requests]
-        for key in gone:
-            del self._early[key]
-        return len(gone)
+        """Lets go of outcomes of requests that wait for their records; how many those were.
 
-    def _put_off(self, arrival: Arrival, address: Address, models: Models, now_ms: int) -> str:
-        """What becomes of an outcome that has no record."""
-        if self._ledger.forgot(*address):
-            return "expired"
-        if not self._live(address.stream) or len(self._early) >= self._max_early:
-            return "unknown"
-        at_ms = now_ms if arrival.at_ms is None else arrival.at_ms
-        waiting = _Waiting(arrival._replace(at_ms=at_ms), models, now_ms + self._early_ms())
-        self._early[_key(arrival)] = waiting
-        return "early"
+        Raises:
+            StoreFailed: it could not be kept that they are gone.
+        """
+        return self._early.forget(requests)
 
-    def _join(
-        self, arrivals: Iterable[Arrival], models: Models, now_ms: int, result: Joined
-    ) -> list[tuple[Arrival, Address]]:
-        """Those that have no record."""
-        streams: dict[str, list[tuple[Arrival, Address]]] = {}
-        for arrival in arrivals:
-            address = parse_id(arrival.id)
-            if address is None:
-                result.counts["unknown"] += 1
-            elif arrival.at_ms is not None and arrival.at_ms > now_ms + MAX_AHEAD_MS:
-                _refuse(result, f"{arrival.id}: at: expected no time to come")
-            else:
-                streams.setdefault(address.stream, []).append((arrival, address))
-        left: list[tuple[Arrival, Address]] = []
-        for stream, some in streams.items():
-            left += self._join_stream(stream, some, models, now_ms, result)
-        return left
+    # ---- waiting --------------------------------------------------------------------------------
 
-    def _join_stream(
+    def _again(self, early: list[Waiting], now_ms: int) -> None:
+        by_caller: dict[Models, list[Waiting]] = {}
+        for one in early:
+            by_caller.setdefault(one.models, []).append(one)
+        for models, some in by_caller.items():
+            result = nothing()
+            looked = self._join(of_list(one.arrival for one in some), models, now_ms, result)
+            missing = set(looked.missing)
+            for place, one in enumerate(some):
+                if place in missing:
+                    if now_ms < one.until_ms and self._may_come(looked, place):
+                        continue
+                    result.counts["unknown"] += 1
+                self._early.drop(one)
+            self.late.update(result.counts)
+
+    def _without(self, looked: _Looked, place: int, written: int) -> str:
+        """What an outcome is that has no record."""
+        its = looked.addressed
+        number = int(its.stream[place])
+        if number != NONE:
+            stream, sequence = its.streams[number], int(its.sequence[place])
+            if not chosen(sequence, written):
+                known = stream in looked.live or self._ledger.knows(stream)
+                return "unsampled" if known else "unknown"
+            if self._ledger.forgot(stream, sequence):
+                return "expired"
+        return "early" if self._may_come(looked, place) else "unknown"
+
+    def _may_come(self, looked: _Looked, place: int) -> bool:
+        """Whether a record of that id may still come."""
+        number = int(looked.addressed.stream[place])
+        if number == NONE:
+            return self._server.client_ids
+        return looked.addressed.streams[number] in looked.live
+
+    def _put_off(self, arrivals: Arrivals, place: int, models: Models, now_ms: int) -> bool:
+        arrival = arrivals.one(place)
+        if arrival.at_ms is None:
+            arrival = arrival._replace(at_ms=now_ms)
+        return self._early.add(Waiting(arrival, models, now_ms + self._server.early_ms))
+
+    # ---- joining --------------------------------------------------------------------------------
+
+    def _join(self, arrivals: Arrivals, models: Models, now_ms: int, result: Joined) -> _Looked:
+        ahead = arrivals.at_ms > now_ms + MAX_AHEAD_MS
+        for place in np.flatnonzero(ahead).tolist():
+            result.refuse("invalid", f"{arrivals.id(place)}: at: expected no time to come")
+        series = EVERYBODYS if models is None else self._server.series(models)
+        its = addressed(arrivals, self._ledger, series)
+        for place in np.flatnonzero(its.ambiguous & ~ahead).tolist():
+            result.refuse("ambiguous", f"{arrivals.id(place)}: several requests have this id")
+        out = ahead | its.ambiguous
+        found, files = wanted(its.sequence, arrivals.row), list[Segment]()
+        for number in np.unique(its.stream[~out & (its.stream != NONE)]).tolist():
+            if self._ledger.knows(its.streams[number]):
+                some = np.flatnonzero((its.stream == number) & ~out)
+                some = some[np.argsort(its.sequence[some], kind="stable")]
+                self._ledger.find(its.streams[number], some, found, files)
+        there = found[:, FILE] != NOT_THERE
+        self._write(arrivals, found, files, np.flatnonzero(there), models, now_ms, result)
+        return _Looked(its, np.flatnonzero(~there & ~out).tolist(), self._server.live())
+
+    def _write(
         self,
-        stream: str,
-        some: Sequence[tuple[Arrival, Address]],
+        arrivals: Arrivals,
+        found: Words,
+        files: list[Segment],
+        there: Words,
         models: Models,
         now_ms: int,
         result: Joined,
-    ) -> list[tuple[Arrival, Address]]:
-        sequences = np.array([address.sequence for _, address in some], np.int64)
-        rows = np.array([arrival.row for arrival, _ in some], np.int64)
-        at_ms = np.array([a.at_ms if a.at_ms is not None else now_ms for a, _ in some], np.int64)
-        outcomes = np.array([_number(arrival.outcome) for arrival, _ in some])
-        missing = np.ones(len(some), np.bool_)
-        for found in self._ledger.find(stream, sequences, rows):
-            missing[found.asked] = False
-            fitting = self._fitting(found, some, outcomes, models, result)
-            for became in _write(fitting, outcomes, at_ms).tolist():
-                result.counts[_WRITTEN[became]] += 1
-        return [some[place] for place in np.flatnonzero(missing).tolist()]
+    ) -> None:
+        """Writes those whose record is the caller's and takes them."""
+        series = found[there, SERIES_AND_ROW] >> 32
+        numbers = set(series.tolist()) - {ERASED}
+        about = {number: self._server.about(number) for number in numbers}
+        theirs = series != ERASED
+        if models is not None:
+            theirs &= np.isin(series, [n for n, one in about.items() if one.model in models])
+        result.counts["unknown"] += int((~theirs).sum())
+        there, series = there[theirs], series[theirs]
+        labels = arrivals.metric[there] == NONE
+        self._write_labels(
+            arrivals, found, files, there[labels], series[labels], about, now_ms, result
+        )
+        self._write_numbers(arrivals, found, files, there[~labels], result)
 
-    def _fitting(
+    def _write_labels(
         self,
-        found: Found,
-        some: Sequence[tuple[Arrival, Address]],
-        outcomes: Reals,
-        models: Models,
+        arrivals: Arrivals,
+        found: Words,
+        files: list[Segment],
+        there: Words,
+        series: Words,
+        about: Mapping[int, About],
+        now_ms: int,
         result: Joined,
-    ) -> Found:
-        """Without those whose record takes no such outcome. Names of classes become numbers."""
-        words = found.records[found.places]
-        tops = (words[:, TOP_AND_CORRECTIONS] >> 32).tolist()
-        numbers = (words[:, SERIES_AND_ROW] >> 32).tolist()
-        kept = np.ones(len(tops), np.bool_)
-        about = {series: self._about(series) for series in set(numbers) - {ERASED}}
-        for place, (asked, top, series) in enumerate(
-            zip(found.asked.tolist(), tops, numbers, strict=True)
-        ):
-            arrival = some[asked][0]
-            if series == ERASED or (models is not None and about[series].model not in models):
-                kept[place] = False
-                result.counts["unknown"] += 1
+    ) -> None:
+        values, tops = arrivals.value[there], found[there, TOP_AND_CORRECTIONS] >> 32
+        name_classes(values, arrivals, there, np.where(tops == VALUE, NONE, series), about)
+        fits = fitting(values, tops)
+        for one in np.flatnonzero(~fits).tolist():
+            told = f"{arrivals.id(int(there[one]))}: outcome: expected {taken_by(int(tops[one]))}"
+            result.refuse("invalid", told)
+        there, values = there[fits], values[fits]
+        at_ms = np.where(arrivals.at_ms[there] == NOW, now_ms, arrivals.at_ms[there])
+        result.written(write_labels(found[there], files, values, at_ms))
+
+    def _write_numbers(
+        self,
+        arrivals: Arrivals,
+        found: Words,
+        files: list[Segment],
+        there: Words,
+        result: Joined,
+    ) -> None:
+        """Those of metrics: a record takes whatever number."""
+        for kind in np.unique(arrivals.metric[there]).tolist():
+            its = there[arrivals.metric[there] == kind]
+            metric = self._metrics.number(arrivals.metrics[kind])
+            if metric is None:
+                told = f"metric: {arrivals.metrics[kind]}: there are {MAX_METRICS} others"
+                for place in its.tolist():
+                    result.refuse("invalid", f"{arrivals.id(place)}: {told}")
                 continue
-            if isinstance(arrival.outcome, str) and top != VALUE:
-                outcomes[asked] = about[series].classes.get(arrival.outcome, np.nan)
-            wanted = _misfit(outcomes[asked], top)
-            if wanted:
-                kept[place] = False
-                _refuse(result, f"{arrival.id}: outcome: expected {wanted}")
-        return found._replace(asked=found.asked[kept], places=found.places[kept])
-
-
-def _key(arrival: Arrival) -> tuple[str, int]:
-    return arrival.id, arrival.row
-
-
-def _number(value: Value) -> float:
-    return np.nan if isinstance(value, str) else value
-
-
-def _misfit(outcome: float, top: int) -> str:
-    """What was expected of an outcome that a score does not take; empty where it does."""
-    if top == VALUE:
-        return "" if outcome == outcome else "a number"
-    if top == BINARY:
-        return "" if outcome in (0.0, 1.0) else "0, 1 or the name of a class"
-    fits = outcome == outcome and outcome >= 0 and outcome.is_integer() and outcome < 2**31
-    return "" if fits else "the number or the name of a class"
-
-
-def _refuse(result: Joined, fault: str) -> None:
-    result.counts["invalid"] += 1
-    if len(result.faults) < MAX_TOLD:
-        result.faults.append(fault)
-
-
-def _write(found: Found, outcomes: Reals, at_ms: Words) -> Words:
-    """Writes outcomes into the records that were found; what became of each.
-
-    Args:
-        found: where they are.
-        outcomes: of all that were asked for.
-        at_ms: when each was known.
-
-    Raises:
-        StoreFailed: the disk takes them no more.
-    """
-    # Several may be of one record.
-    places, which = np.unique(found.places, return_inverse=True)
-    records = found.records[places]
-    became = np.empty(len(found.places), np.int64)
-    chosen = outcomes[found.asked], at_ms[found.asked]
-    write_outcomes(records, records.view(np.float64), which, *chosen, became)
-    changed = np.unique(which[became != DUPLICATE])
-    found.segment.put(places[changed], records[changed])
-    return became
+            result.written(write_numbers(found[its], files, metric, arrivals.value[its]))

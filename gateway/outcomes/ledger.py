@@ -19,26 +19,27 @@ from typing import Final, NamedTuple, Protocol
 import numpy as np
 
 from gateway.errors import StoreFailed
+from gateway.outcomes.hours import HOUR_MS, Cells, Which, by_hour
+from gateway.outcomes.mapped import Held
+from gateway.outcomes.metric_sums import MetricHours, metrics_by_hour
+from gateway.outcomes.named import NO_ENTRIES
 from gateway.outcomes.segment import CAPACITY, Segment, clear_up, segments_in
-from kernels import ring
-from kernels.groups import add_cells, no_cells
+from kernels.groups import Reals, add_cells, no_cells
 from kernels.ledger import (
-    MARKS,
+    FILE,
+    NOT_THERE,
     OUTCOME,
-    RECORD_WORDS,
-    SCORE,
     SEQUENCE,
     SERIES_AND_ROW,
-    TIME_MS,
-    TOP_AND_CORRECTIONS,
     Words,
+    wanted,
 )
-from kernels.marks import GROUPINGS, grouped
-from kernels.performance import RECORDS, THRESHOLD, Reals, Sums, add, merge, no_sums
+from kernels.named import SEQUENCE as NAMED_SEQUENCE
+from kernels.named import find
+from kernels.performance import THRESHOLD, Sums, add, merge, no_sums
 
 log = logging.getLogger("penstock.control")
 
-HOUR_MS: Final = 3_600_000
 # In place of a series: nothing is known of this row any more, and no outcome joins it.
 ERASED: Final = 0
 # A file that thin traffic does not fill is sealed nonetheless, or its oldest would never go.
@@ -57,25 +58,6 @@ class Forgotten(NamedTuple):
     high: int
 
 
-class Which(NamedTuple):
-    """Records that were forgotten together.
-
-    Attributes:
-        series: of them.
-        hour: in which they were answered, since 1970.
-        mask, marks: of a group (`kernels.marks.grouped`); 0: all of them.
-    """
-
-    series: int
-    hour: int
-    mask: int = 0
-    marks: int = 0
-
-
-Cells = Mapping[tuple[int, int], Reals]
-"""As `kernels.groups` has them, by series and hour."""
-
-
 class Remains(Protocol):
     """What is kept of records that were forgotten."""
 
@@ -83,7 +65,13 @@ class Remains(Protocol):
         """How far each stream was."""
 
     def forget(
-        self, stream: str, upto: Forgotten, records: int, sums: Mapping[Which, Sums], cells: Cells
+        self,
+        stream: str,
+        upto: Forgotten,
+        records: int,
+        sums: Mapping[Which, Sums],
+        cells: Cells,
+        metrics: MetricHours,
     ) -> None:
         """Keeps, in one transaction, that a file is gone and what its records added up to.
 
@@ -93,6 +81,7 @@ class Remains(Protocol):
             records: in the file.
             sums: of all records, and of those of each group.
             cells: by series and hour, where any record is in a group.
+            metrics: sums of their numbers.
 
         Raises:
             StoreFailed: it could not be kept.
@@ -103,22 +92,6 @@ class Remains(Protocol):
 
     def cells(self, series: int, first_hour: int) -> Iterable[Reals]:
         """The same by groups and pairs of them."""
-
-
-class Found(NamedTuple):
-    """Where records are.
-
-    Attributes:
-        segment: the file.
-        records: all of it, as `Segment.records` has them.
-        asked: which of those that were asked for.
-        places: of each in it.
-    """
-
-    segment: Segment
-    records: Words
-    asked: Words
-    places: Words
 
 
 class Facts(NamedTuple):
@@ -160,6 +133,7 @@ class Ledger:
         self._remains = remains
         self._capacity = capacity
         self._threshold = threshold
+        self._held = Held()
         self._forgotten = dict(remains.forgotten())
         self._streams: dict[str, list[Segment]] = {}
         try:
@@ -167,7 +141,7 @@ class Ledger:
         except OSError as error:
             raise StoreFailed(f"{folder}: {error.strerror}") from error
         clear_up(folder)
-        found, faults = segments_in(folder)
+        found, faults = segments_in(folder, self._held)
         for fault in faults:
             log.error("%s: left alone", fault)
         for segment in found:
@@ -175,7 +149,7 @@ class Ledger:
 
     def facts(self) -> Facts:
         """What it holds now."""
-        segments = list(self._segments())
+        segments = list(self.segments())
         starts = [segment.first_ms for segment in segments if segment.count]
         return Facts(
             sum(segment.count for segment in segments),
@@ -185,42 +159,70 @@ class Ledger:
 
     # ---- records --------------------------------------------------------------------------------
 
-    def append(self, stream: str, records: Words, anew: bool = False) -> None:
+    def append(
+        self, stream: str, records: Words, anew: bool = False, named: Words = NO_ENTRIES
+    ) -> None:
         """Takes records of a stream.
 
         Args:
             stream: that they are of.
             records: (records, ledger.RECORD_WORDS).
             anew: some of them may have been taken before.
+            named: (entries, named.ENTRY_WORDS) of their requests.
 
         Raises:
             StoreFailed: there is no room on the disk. What was taken stays: try all again `anew`.
         """
         if anew and len(records):
-            rows = records[:, SERIES_AND_ROW] & 0xFFFFFFFF
-            there = np.zeros(len(records), np.bool_)
-            for found in self.find(stream, records[:, SEQUENCE].copy(), rows.copy()):
-                there[found.asked] = True
-            records = records[~there]
+            found = wanted(records[:, SEQUENCE], records[:, SERIES_AND_ROW] & 0xFFFFFFFF)
+            self.find(stream, np.argsort(found[:, SEQUENCE], kind="stable"), found, [])
+            records = records[found[:, FILE] == NOT_THERE]
+        for segment in self._streams.get(stream, ()) if anew else ():
+            named = segment.named.lacks(named)
         while len(records):
             segment = self._open(stream)
             part, records = records[: segment.room], records[segment.room :]
             segment.append(part)
+            its = np.isin(named[:, NAMED_SEQUENCE], part[:, SEQUENCE])
+            segment.named.add(named[its])
+            named = named[~its]
+        if len(named):  # their records came before
+            self._open(stream).named.add(named)
 
-    def find(self, stream: str, sequences: Words, rows: Words) -> Iterator[Found]:
-        """Where records of a stream are; those that are in no file are in no answer.
+    def find(self, stream: str, chosen: Words, found: Words, files: list[Segment]) -> None:
+        """Copies out the records of a stream that are looked for.
+
+        Args:
+            stream: that they are of.
+            chosen: which of `found` to look for, by ascending sequence.
+            found: (wanted, FOUND_WORDS), filled in.
+            files: added to: what FILE counts.
 
         Raises:
             StoreFailed: a file cannot be mapped.
         """
-        missing = np.arange(len(sequences))
+        sequences = found[chosen, SEQUENCE]
         for segment in reversed(self._streams.get(stream, ())):
-            there, places, records = segment.find(sequences[missing], rows[missing])
-            if len(there):
-                yield Found(segment, records, missing[there], places)
-                missing = np.delete(missing, there)
-            if not len(missing):
-                return
+            first = int(np.searchsorted(sequences, segment.low))
+            end = int(np.searchsorted(sequences, segment.high, "right"))
+            if end > first and segment.count:
+                segment.gather(chosen[first:end], found, len(files))
+                files.append(segment)
+
+    def find_named(self, digests: Words, series: Words, found: Words) -> tuple[str, ...]:
+        """Looks for the requests that digests of clients' ids mean, as `kernels.named.find` does.
+
+        Returns:
+            The streams, by the numbers that `found` has for them.
+
+        Raises:
+            StoreFailed: a file cannot be mapped.
+        """
+        for number, segments in enumerate(self._streams.values()):
+            for segment in segments:
+                for entries in segment.named.parts():
+                    find(entries, digests, series, number, found)
+        return tuple(self._streams)
 
     def knows(self, stream: str) -> bool:
         """Whether anything was ever taken of a stream."""
@@ -232,6 +234,8 @@ class Ledger:
 
     def erase(self, stream: str, sequences: Words) -> list[int]:
         """Empties the records of requests but for their address, by which others are found.
+
+        What is beside them goes, too: numbers of metrics, and clients' ids.
 
         Args:
             stream: that they are of.
@@ -251,6 +255,9 @@ class Ledger:
             if len(places):
                 erased += (records[places, SERIES_AND_ROW] >> 32).tolist()
                 segment.put(places, _emptied(records[places]))
+            # Also where that was interrupted.
+            segment.columns.clear(np.flatnonzero(there))
+            segment.named.drop(sequences)
         return erased
 
     # ---- what they add up to --------------------------------------------------------------------
@@ -289,7 +296,7 @@ class Ledger:
 
     def _between(self, first_ms: int, end_ms: int) -> Iterator[Words]:
         """Records of every file that may hold some of a stretch of time."""
-        for segment in self._segments():
+        for segment in self.segments():
             if segment.count and segment.last_ms >= first_ms and segment.first_ms < end_ms:
                 yield segment.records()
 
@@ -329,35 +336,14 @@ class Ledger:
         stream = segment.stream
         stood = self._forgotten.get(stream, Forgotten(-1, -1))
         upto = Forgotten(segment.number, max(stood.high, segment.high))
-        sums, cells = self._by_hour(segment.records())
-        self._remains.forget(stream, upto, segment.count, sums, cells)
+        hours = by_hour(segment.records(), self._threshold)
+        self._remains.forget(stream, upto, segment.count, *hours, metrics_by_hour(segment))
         self._forgotten[stream] = upto
         segments = self._streams[stream]
         del segments[0]
         if not segments:
             del self._streams[stream]
         segment.remove()
-
-    def _by_hour(self, records: Words) -> tuple[dict[Which, Sums], dict[tuple[int, int], Reals]]:
-        """What records add up to, by series and hour and, where they are in groups, by these."""
-        found: dict[Which, Sums] = {}
-        cells: dict[tuple[int, int], Reals] = {}
-        hours = records[:, TIME_MS] // HOUR_MS
-        pairs = np.unique(np.stack((records[:, SERIES_AND_ROW] >> 32, hours), axis=1), axis=0)
-        for series, hour in pairs.tolist():
-            threshold, between = self._threshold(series), (hour * HOUR_MS, (hour + 1) * HOUR_MS)
-            sums = found[Which(series, hour)] = no_sums()
-            add(sums, records, series, *between, threshold=threshold)
-            groups = list(_groups(records, series))
-            if groups:
-                cells[series, hour] = no_cells(GROUPINGS)
-                add_cells(cells[series, hour], records, series, *between, threshold)
-            for group in groups:
-                more = no_sums()
-                add(more, records, series, *between, *group, threshold)
-                if more.totals[RECORDS]:
-                    found[Which(series, hour, *group)] = more
-        return found, cells
 
     # ---- files ----------------------------------------------------------------------------------
 
@@ -376,29 +362,17 @@ class Ledger:
         if segments and not segments[-1].sealed:
             segments[-1] = segments[-1].seal()
         last = segments[-1].number if segments else self._forgotten.get(stream, _NEVER).number
-        made = Segment.create(self._folder, stream, last + 1, self._capacity)
+        made = Segment.create(self._folder, stream, last + 1, self._capacity, self._held)
         self._streams.setdefault(stream, segments).append(made)
         return made
 
-    def _segments(self) -> Iterator[Segment]:
+    def segments(self) -> Iterator[Segment]:
+        """All files."""
         for segments in self._streams.values():
             yield from segments
 
 
 _NEVER: Final = Forgotten(-1, -1)
-
-
-def _groups(records: Words, series: int) -> Iterator[tuple[int, int]]:
-    """Mask and value of every group that a record of a series is in, and of those in none.
-
-    Of slicings that tell none of them apart there is nothing.
-    """
-    marks = records[records[:, SERIES_AND_ROW] >> 32 == series, MARKS]
-    for grouping in range(GROUPINGS):
-        mask, _ = grouped(grouping, 0)
-        there = np.unique(marks & mask).tolist()
-        if there != [0]:
-            yield from ((mask, value) for value in there)
 
 
 def _emptied(records: Words) -> Words:
@@ -407,16 +381,3 @@ def _emptied(records: Words) -> Words:
     empty[:, SERIES_AND_ROW] = ERASED << 32 | records[:, SERIES_AND_ROW] & 0xFFFFFFFF
     empty.view(np.float64)[:, OUTCOME] = np.nan
     return empty
-
-
-def of_ring(taken: Words) -> Words:
-    """(records, ledger.RECORD_WORDS) without outcomes, of what a ring held of one stream."""
-    records = np.zeros((len(taken), RECORD_WORDS), np.int64)
-    records[:, SEQUENCE] = taken[:, ring.SEQUENCE]
-    records[:, TIME_MS] = taken[:, ring.TIME_MS]
-    records[:, SERIES_AND_ROW] = taken[:, ring.SERIES_AND_ROW]
-    records[:, SCORE] = taken[:, ring.SCORE]
-    records[:, TOP_AND_CORRECTIONS] = ring.upper(taken[:, ring.TOP_AND_EPOCH]) << 32
-    records[:, MARKS] = taken[:, ring.MARKS]
-    records.view(np.float64)[:, OUTCOME] = np.nan
-    return records

@@ -15,24 +15,27 @@ that takes its place whole. Outcomes are written into the records, wherever they
 from __future__ import annotations
 
 import contextlib
-import mmap
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from gateway.errors import StoreFailed
+from gateway.outcomes import columns, named
+from gateway.outcomes.columns import Columns, columns_in
+from gateway.outcomes.mapped import Held, Mapped
+from gateway.outcomes.named import Named
 from kernels.ledger import (
-    NOT_THERE,
     RECORD_WORDS,
     SEQUENCE,
     SERIES_AND_ROW,
     TIME_MS,
     Words,
     address_order,
-    locate,
+    gather,
 )
 
 CAPACITY: Final = 65_536
@@ -41,9 +44,11 @@ _MAGIC: Final = 0x3244454C4B545350  # "PSTKLED2", read as a little-endian intege
 _H_MAGIC, _H_COUNT, _H_SEALED, _H_FIRST_MS, _H_LAST_MS, _H_LOW, _H_HIGH, _ = range(RECORD_WORDS)
 _OPEN, _SEALED, _HALF = ".open", ".sealed", ".half"
 _NAME = re.compile(r"([A-Za-z0-9-]+)\.([0-9]{6,})\.(?:open|sealed)", re.ASCII)
-_NO_RECORDS: Final = np.empty((0, RECORD_WORDS), np.int64)
 _NO_ORDER: Final = np.empty(0, np.int64)
 _LOW_HALF: Final = 0xFFFFFFFF
+# The kernel keeps what one call wrote together, and looks through all of it whenever a record in it
+# is written over: after calls of megabytes that took ten times as long.
+_PIECE: Final = 16 << 10
 
 
 class Segment:
@@ -54,10 +59,17 @@ class Segment:
         stream: whose records they are.
         number: of the file among those of its stream, ascending in time.
         sealed: it takes no more records.
+        columns: numbers of metrics, in the order of its records.
+        named: clients' ids of their requests, where these are kept.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, held: Held | None = None, metrics: Iterable[int] = ()) -> None:
         """Looks at a file that is there.
+
+        Args:
+            path: of the file.
+            held: lets go of sealed ones where others are used more.
+            metrics: that have a column beside it.
 
         Raises:
             StoreFailed: it cannot be read, or is none of ours.
@@ -80,11 +92,22 @@ class Segment:
         self._room = size // RECORD_BYTES - 1
         head[_H_COUNT] = min(max(int(head[_H_COUNT]), 0), self._room)
         self.sealed = bool(head[_H_SEALED])
-        self._map: Words | None = None
+        self._held = held
+        # What an open one holds is looked at each second.
+        self._file = Mapped(path, (self._room + 1) * RECORD_WORDS, held if self.sealed else None)
+        self.columns = Columns(path, self._room, metrics, held)
+        self.named = Named(path, self.sealed, held)
         self._order = _NO_ORDER
 
     @classmethod
-    def create(cls, folder: Path, stream: str, number: int, capacity: int = CAPACITY) -> Segment:
+    def create(
+        cls,
+        folder: Path,
+        stream: str,
+        number: int,
+        capacity: int = CAPACITY,
+        held: Held | None = None,
+    ) -> Segment:
         """A new, empty file with room for so many records.
 
         Raises:
@@ -104,7 +127,7 @@ class Segment:
             with contextlib.suppress(OSError):
                 path.unlink()
             raise StoreFailed(f"{path}: {error.strerror}") from error
-        return cls(path)
+        return cls(path, held)
 
     # ---- what it holds --------------------------------------------------------------------------
 
@@ -121,7 +144,7 @@ class Segment:
     @property
     def nbytes(self) -> int:
         """That it takes on the disk."""
-        return (self._room + 1) * RECORD_BYTES
+        return (self._room + 1) * RECORD_BYTES + self.columns.nbytes + self.named.nbytes
 
     @property
     def first_ms(self) -> int:
@@ -132,6 +155,11 @@ class Segment:
     def last_ms(self) -> int:
         """When its newest record was answered."""
         return int(self._head[_H_LAST_MS])
+
+    @property
+    def low(self) -> int:
+        """The lowest sequence."""
+        return int(self._head[_H_LOW])
 
     @property
     def high(self) -> int:
@@ -146,49 +174,21 @@ class Segment:
         """
         return self._words()[1 : 1 + self.count]
 
-    def find(self, sequences: Words, rows: Words) -> tuple[Words, Words, Words]:
-        """Records that are here, of those that are asked for.
-
-        Returns:
-            Which of them (found,), their places (found,), and all records, as `records` has them;
-            none, where the file was not looked into.
+    def gather(self, chosen: Words, found: Words, file: int) -> None:
+        """Copies out records that are looked for and here, as `kernels.ledger.gather` does.
 
         Raises:
             StoreFailed: the file cannot be mapped.
         """
-        low, high = self._head[_H_LOW], self._head[_H_HIGH]
-        near = np.flatnonzero((sequences >= low) & (sequences <= high))
-        if not self.count or not len(near):
-            return _NO_ORDER, _NO_ORDER, _NO_RECORDS
-        records = self.records()
-        places = np.empty(len(near), np.int64)
-        locate(records, self._by_address(), sequences[near], rows[near], places)
-        there = places != NOT_THERE
-        return near[there], places[there], records
+        gather(self.records(), self._by_address(), chosen, found, file)
 
     def put(self, places: Words, records: Words) -> None:
-        """Writes records over those that are there.
-
-        By calls and not into mapped memory, where a disk that takes no more would kill; those that
-        lie side by side, as outcomes of one time mostly do, by one.
-
-        Args:
-            places: (n,) of them, ascending.
-            records: (n, RECORD_WORDS) as they are to be.
+        """Writes records over those that are there, as `Mapped.put` does.
 
         Raises:
             StoreFailed: the disk takes them no more; some may have been written.
         """
-        try:
-            with self.path.open("r+b", buffering=0) as file:
-                ends = [*(np.flatnonzero(np.diff(places) != 1) + 1).tolist(), len(places)]
-                first = 0
-                for end in ends if len(places) else ():
-                    at = (1 + int(places[first])) * RECORD_BYTES
-                    os.pwrite(file.fileno(), records[first:end].data, at)
-                    first = end
-        except OSError as error:
-            raise StoreFailed(f"{self.path}: {error.strerror}") from error
+        self._file.put(places, records, RECORD_BYTES)
 
     # ---- what comes -----------------------------------------------------------------------------
 
@@ -218,7 +218,8 @@ class Segment:
         Raises:
             StoreFailed: it cannot be written; this one is as it was.
         """
-        records = self.records()[self._by_address()] if self.count else self.records()
+        order = address_order(self.records())
+        records = self.records()[order]
         addresses = np.stack((records[:, SEQUENCE], records[:, SERIES_AND_ROW] & _LOW_HALF), axis=1)
         again = np.zeros(len(records), np.bool_)
         again[1:] = (addresses[1:] == addresses[:-1]).all(axis=1)
@@ -227,17 +228,22 @@ class Segment:
         head[_H_COUNT], head[_H_SEALED] = len(records), 1
         target, half = self.path.with_suffix(_SEALED), self.path.with_suffix(_HALF)
         try:
-            with half.open("wb") as file:
-                file.write(head.tobytes())
-                file.write(records.tobytes())
+            with half.open("wb", buffering=_PIECE) as file:
+                content = memoryview(head.tobytes() + records.tobytes())
+                for start in range(0, len(content), _PIECE):
+                    file.write(content[start : start + _PIECE])
                 file.flush()
                 os.fsync(file.fileno())
+            self.columns.copy(target, order[~again])
+            self.named.copy(target)
             half.rename(target)
             self.path.unlink()
+            self.columns.remove()
+            self.named.remove()
         except OSError as error:
             raise StoreFailed(f"{target}: {error.strerror}") from error
-        self._map = None
-        return Segment(target)
+        self._file.let_go()
+        return Segment(target, self._held, self.columns)
 
     def remove(self) -> None:
         """Forgets the file and what is in it.
@@ -245,27 +251,19 @@ class Segment:
         Raises:
             StoreFailed: it cannot be removed.
         """
-        self._map = None
+        self._file.let_go()
         try:
             self.path.unlink(missing_ok=True)
+            self.columns.remove()
+            self.named.remove()
         except OSError as error:
             raise StoreFailed(f"{self.path}: {error.strerror}") from error
 
     # ---- memory ---------------------------------------------------------------------------------
 
     def _words(self) -> Words:
-        """(1 + room, RECORD_WORDS); of a sealed file for as long as it is looked at."""
-        if self._map is not None:
-            return self._map
-        try:
-            with self.path.open("r+b") as file:
-                mapped = mmap.mmap(file.fileno(), (self._room + 1) * RECORD_BYTES)
-        except (OSError, ValueError) as error:
-            raise StoreFailed(f"{self.path}: {error}") from error
-        words: Words = np.frombuffer(mapped, np.int64).reshape(-1, RECORD_WORDS)
-        if not self.sealed:
-            self._map = words
-        return words
+        """(1 + room, RECORD_WORDS)."""
+        return self._file.words().reshape(-1, RECORD_WORDS)
 
     def _by_address(self) -> Words:
         if self.sealed:
@@ -275,7 +273,7 @@ class Segment:
         return self._order
 
 
-def segments_in(folder: Path) -> tuple[list[Segment], list[StoreFailed]]:
+def segments_in(folder: Path, held: Held | None = None) -> tuple[list[Segment], list[StoreFailed]]:
     """All files of a folder, by stream and number, and what is wrong with those that are none.
 
     Changes nothing, whoever is at work there.
@@ -287,11 +285,12 @@ def segments_in(folder: Path) -> tuple[list[Segment], list[StoreFailed]]:
     faults: list[StoreFailed] = []
     try:
         paths = sorted((*folder.glob(f"*{_OPEN}"), *folder.glob(f"*{_SEALED}")))
+        metrics = columns_in(folder)
     except OSError as error:
         raise StoreFailed(f"{folder}: {error.strerror}") from error
     for path in paths:
         try:
-            found.append(Segment(path))
+            found.append(Segment(path, held, metrics.get(path.name, ())))
         except StoreFailed as error:
             faults.append(error)
     return found, faults
@@ -309,5 +308,7 @@ def clear_up(folder: Path) -> None:
         for path in folder.glob(f"*{_OPEN}"):
             if path.with_suffix(_SEALED).exists():
                 path.unlink()
+        columns.clear_up(folder)
+        named.clear_up(folder)
     except OSError as error:
         raise StoreFailed(f"{folder}: {error.strerror}") from error

@@ -13,7 +13,17 @@ import numpy as np
 
 from gateway.errors import StoreFailed
 from gateway.outcomes.segment import Segment, segments_in
-from kernels.ledger import OUTCOME, OUTCOME_MS, SERIES_AND_ROW, TIME_MS, Reals, Words
+from kernels.ledger import (
+    FILE,
+    NOT_THERE,
+    OUTCOME,
+    OUTCOME_MS,
+    SERIES_AND_ROW,
+    TIME_MS,
+    Reals,
+    Words,
+    wanted,
+)
 
 # A server seals files while they are looked at; it does so once in thousands of records.
 TRIES: Final = 5
@@ -67,14 +77,14 @@ class LedgerView:
         return self._again(lambda: self._count(np.array(list(series), np.int64), first_ms))
 
     def _outcomes(self, stream: str, sequences: Words, rows: Words) -> Known:
-        found = Known(np.full(len(rows), np.nan), np.zeros(len(rows), np.int64))
-        for segment in self._segments:
-            if segment.stream == stream:
-                asked, places, records = segment.find(sequences, rows)
-                if len(asked):
-                    found.outcomes[asked] = records.view(np.float64)[places, OUTCOME]
-                    found.at_ms[asked] = records[places, OUTCOME_MS]
-        return found
+        found = wanted(sequences, rows)
+        order = np.argsort(sequences, kind="stable")
+        for number, segment in enumerate(self._segments):
+            if segment.stream == stream and segment.count:
+                segment.gather(order, found, number)
+        there = found[:, FILE] != NOT_THERE
+        outcomes = np.where(there, found.view(np.float64)[:, OUTCOME], np.nan)
+        return Known(outcomes, np.where(there, found[:, OUTCOME_MS], 0))
 
     def _count(self, series: Words, first_ms: int) -> int:
         count = 0

@@ -6,7 +6,7 @@ file is decoded a batch at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,40 @@ def opened(path: str, progress: Callable[[int, int], None]) -> Table:
         InvalidParameter: it is no Parquet file, or a pipe.
         OSError: it cannot be opened.
     """
+    return _Parquet(path, _file(path), Path(path).stat().st_size, progress)
+
+
+def lines(
+    path: str, size: int, progress: Callable[[int, int], None]
+) -> Iterator[Mapping[str, Any]]:
+    """Row after row, by the names of columns, as Python has such values.
+
+    Args:
+        path: of the file.
+        size: rows that are decoded at a time.
+        progress: told of bytes, done and in all.
+
+    Raises:
+        Unsupported, InvalidParameter, OSError: as `opened`.
+    """
+    from pyarrow import ArrowException
+
+    file, nbytes, done = _file(path), Path(path).stat().st_size, 0
+    batches = file.iter_batches(size)
+    while True:
+        try:
+            batch = next(batches, None)
+            found = [] if batch is None else batch.to_pylist()
+        except (ArrowException, ValueError, OSError) as error:
+            raise _damaged(path, error) from error
+        if batch is None:
+            return
+        yield from found
+        done += batch.num_rows
+        progress(nbytes * done // max(1, file.metadata.num_rows), nbytes)
+
+
+def _file(path: str) -> Any:
     try:
         import pyarrow
         from pyarrow import parquet
@@ -35,9 +69,8 @@ def opened(path: str, progress: Callable[[int, int], None]) -> Table:
         ) from error
     if path == "-":
         raise InvalidParameter("-: Parquet is read from a file, not from standard input")
-    size = Path(path).stat().st_size
     try:
-        return _Parquet(path, parquet.ParquetFile(path, pre_buffer=False), size, progress)
+        return parquet.ParquetFile(path, pre_buffer=False)
     except (pyarrow.ArrowException, ValueError) as error:
         raise _damaged(path, error) from error
 

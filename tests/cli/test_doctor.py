@@ -350,7 +350,25 @@ def test_the_ledger_tells_how_far_it_reaches_back_and_is_left_as_it_is(tmp_path)
     Segment.create(folder, STREAM, 0).append(records(range(5), at_ms=NOON_MS))
     (folder / f"{STREAM}.000001.half").write_bytes(b"being written")
     (folder / "notes.sealed").write_bytes(b"")
+    (empty,) = check_ledger(case(tmp_path / "elsewhere", ledger={"enabled": True}))
+    assert empty.found == (
+        "empty, holds 16,777,216 rows: 7 minutes of 40,000 rows/s, 47 hours of 100 rows/s"
+    )
     strange, found = check_ledger(case(tmp_path))
     assert (strange.state, found.state) == ("warn", "ok")
     assert found.found.startswith("5 records since 2027-01-15")
     assert len(list(folder.iterdir())) == 3
+
+
+def test_the_reach_of_a_ledger_is_told_at_its_pace(tmp_path):
+    folder = tmp_path / "ledger"
+    folder.mkdir()
+    open_one = Segment.create(folder, STREAM, 0)
+    open_one.append(records(range(1000), at_ms=NOON_MS + np.arange(1000) * 1000))
+    (found,) = check_ledger(case(tmp_path, ledger={"max_age_s": 7 * 86_400}))
+    assert found.found.endswith("; at 1 rows/s, as so far, it will reach back 7 days")
+    sealed = open_one.seal()
+    sealed.columns.add(1)  # 72 bytes a row
+    room = {"max_bytes": 16 << 20}
+    (found,) = check_ledger(case(tmp_path, ledger=room))
+    assert found.found.endswith("it will reach back 3 days")

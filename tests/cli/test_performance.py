@@ -11,6 +11,7 @@ from gateway.control.outcome_documents import PerformanceReport
 from gateway.control.outcome_operations import _report
 from gateway.control.outcomes import Report
 from gateway.outcomes.figures import performance
+from gateway.outcomes.metrics import Metric
 from kernels.performance import BINARY, VALUE, add, no_sums
 from tests.outcomes.records import NOON_MS, records
 
@@ -23,13 +24,15 @@ OUTCOMES = (RNG.random(500) < SCORES).astype(float)
 def shown(capsys):
     """Prints the report of some rows, as the control port answers it."""
 
-    def show(scores, outcomes, tops=BINARY, classes=None):
+    def show(scores, outcomes, tops=BINARY, classes=None, metrics=()):
         sums = no_sums()
         words = records(range(len(scores)), scores=scores, tops=tops, outcomes=outcomes)
         add(sums, words, 1, 0, 2 * NOON_MS)
         series = Series(1, "m", 3, {})
-        report = _report(Report(series, None, 1.0, NOON_MS, performance(sums), classes or {}))
-        print_report(PerformanceReport.model_validate(report).model_dump())
+        report = _report(
+            Report(series, None, 1.0, NOON_MS, performance(sums), classes or {}, metrics)
+        )
+        print_report(PerformanceReport.model_validate(report | {"slice": None}).model_dump())
         return capsys.readouterr().out
 
     return show
@@ -70,3 +73,21 @@ def test_without_outcomes_there_is_an_estimate_alone(shown):
     assert "nothing is known of how right they were" in out
     assert "estimated from the scores of 500 rows" in out
     assert "FIGURE" not in out
+
+
+REVENUE = Metric("revenue", 10, 0.25, 12.5, 125.0, 1.0, 30.0, 3.25, 9.0, 16.0)
+CLICKS = Metric("clicks", 1, None, 12.5, 125.0, 1.0, 30.0, None, None, None)
+
+
+def test_metrics_are_told_where_no_outcome_is_known(shown):
+    out = shown(SCORES, np.full(500, np.nan), metrics=[REVENUE, CLICKS])
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert "nothing is known of how right they were" in lines
+    assert lines[-2:] == [
+        "revenue 10 (25.0%) 12.5 9 to 16 3.25 125 1 30",
+        "clicks 1 12.5 125 1 30",
+    ]
+
+
+def test_without_metrics_there_is_no_table(shown):
+    assert "METRIC" not in shown(SCORES, OUTCOMES)

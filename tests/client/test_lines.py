@@ -282,6 +282,7 @@ def test_readiness_is_no_error_unless_the_model_is_unknown(use):
         ("Client", ("models",)),
         ("Client", ("statistics",)),
         ("Client", ("server",)),
+        ("Client", ("send_outcomes", [{"id": "x", "outcome": 1}])),
         ("Admin", ("models",)),
         ("Admin", ("status",)),
     ],
@@ -291,6 +292,14 @@ def test_readiness_is_no_error_unless_the_model_is_unknown(use):
 def test_an_answer_of_something_else_is_told_as_such(use, kind, call, body):
     with upstream([Reply(200, body)]) as server, pytest.raises(BadAnswer):
         use(kind, server.url, call)
+
+
+def test_outcomes_are_sent_again_until_control_takes_them(use):
+    counts = {"counts": {"accepted": 1}, "faults": []}
+    away = Reply(503, {"error": "away"}, {"penstock-error-code": "control_unavailable"})
+    sent = [{"id": "h-1-0-1-5", "outcome": 1}]
+    with upstream([away, Reply(200, counts)]) as server:
+        assert use("Client", server.url, ("send_outcomes", sent), retries=1) == [counts]
 
 
 # ---- the two kinds of client ----

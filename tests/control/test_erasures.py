@@ -29,7 +29,7 @@ from gateway.monitor.capture import CaptureWriter, Choice
 from gateway.monitor.ledger import LedgerWriter
 from gateway.monitor.scores import reading
 from gateway.monitor.slot import Slot
-from gateway.outcomes.arrivals import Arrival
+from gateway.outcomes.arrivals import Arrival, of_list
 from tests.capture.captured import NOON_MS, SIGNATURE, schema
 from tests.control.test_outcomes import candidate
 
@@ -93,7 +93,7 @@ class World:
 
     async def label(self, *ids: str) -> None:
         some = [Arrival(one, row, 1.0, None) for one in ids for row in (0, 1)]
-        found = await self.outcomes.receive(some, None)
+        found = await self.outcomes.receive(of_list(some), None)
         assert found.counts["accepted"] == len(some)
 
     async def labelled(self) -> int:
@@ -149,7 +149,7 @@ async def test_a_request_is_erased_while_it_is_in_no_file_yet(world):
     assert (report.requests, report.rows, report.records) == (1, 2, 2)
     await world.capture.flush()
     assert world.holding(b"abc1") == []
-    found = await world.outcomes.receive([Arrival(gone, 0, 1.0, None)], None)
+    found = await world.outcomes.receive(of_list([Arrival(gone, 0, 1.0, None)]), None)
     assert found.counts["unknown"] == 1
     await world.label(stays)
 
@@ -157,7 +157,7 @@ async def test_a_request_is_erased_while_it_is_in_no_file_yet(world):
 async def test_an_outcome_that_waits_goes_too(world):
     world.answer(1, "ann")
     early = f"{stream(0, 1)}-77"
-    await world.outcomes.receive([Arrival(early, 0, 1.0, None)], None)
+    await world.outcomes.receive(of_list([Arrival(early, 0, 1.0, None)]), None)
     assert (await world.erasures.erase(by_itself(), [early], [])).waiting == 1
     assert (await world.outcomes.status())["waiting"] == 0
 

@@ -9,10 +9,15 @@ import pytest
 
 from gateway.control.ledger_store import FILE, KEPT_HOURS, LedgerStore
 from gateway.errors import StoreFailed
-from gateway.outcomes.ledger import Forgotten, Which
+from gateway.outcomes.arrivals import Arrival
+from gateway.outcomes.early import Waiting
+from gateway.outcomes.hours import Which
+from gateway.outcomes.ledger import Forgotten
+from kernels import metrics
 from kernels.groups import no_cells
 from kernels.marks import GROUPINGS, grouped
 from kernels.performance import RECORDS, Sums, no_sums
+from tests.outcomes.records import NOON_MS
 
 HOUR = 500_000
 SCORES = {"kind": "auto", "output": None, "positive": 1}
@@ -47,8 +52,10 @@ def test_a_version_keeps_its_number_and_other_scores_are_another_series(store, t
 
 
 def test_sums_of_what_was_forgotten_add_up_by_hour(store, tmp_path):
-    store.forget("s", Forgotten(0, 99), 5, {Which(1, HOUR): of(3), Which(2, HOUR): of(2)}, {})
-    store.forget("s", Forgotten(1, 150), 4, {Which(1, HOUR): of(1), Which(1, HOUR + 1): of(3)}, {})
+    store.forget("s", Forgotten(0, 99), 5, {Which(1, HOUR): of(3), Which(2, HOUR): of(2)}, {}, {})
+    store.forget(
+        "s", Forgotten(1, 150), 4, {Which(1, HOUR): of(1), Which(1, HOUR + 1): of(3)}, {}, {}
+    )
     store.close()
     again = LedgerStore(tmp_path)
     assert (total(again), total(again, first_hour=HOUR + 1), total(again, series=2)) == (7, 3, 2)
@@ -66,7 +73,7 @@ def test_what_is_kept_of_groups_adds_up_and_gets_old_like_the_whole(store):
         cells = no_cells(GROUPINGS)
         cells[1, 2, 3, 31] = np.arange(cells.shape[-1]) + 1.5
         sums = {Which(1, hour): of(5), Which(1, hour, *group): of(2)}
-        store.forget("s", Forgotten(hour, hour), 5, sums, {(1, hour): cells})
+        store.forget("s", Forgotten(hour, hour), 5, sums, {(1, hour): cells}, {})
     for first_hour, times in ((0, 4), (1, 1), (last + 1, 0)):
         found = sum(one.totals[RECORDS] for one in store.sums(1, first_hour, *group))
         assert found == 2 * times
@@ -80,9 +87,57 @@ def test_what_is_kept_of_groups_adds_up_and_gets_old_like_the_whole(store):
 
 def test_hours_that_no_window_reaches_are_added_up(store):
     for hour in range(HOUR, HOUR + KEPT_HOURS + 10):
-        store.forget("s", Forgotten(hour, hour), 1, {Which(1, hour): of(1)}, {})
+        store.forget("s", Forgotten(hour, hour), 1, {Which(1, hour): of(1)}, {}, {})
     assert total(store) == KEPT_HOURS + 10
     assert total(store, first_hour=1) == KEPT_HOURS + 1
+
+
+def numbers(*values):
+    found = metrics.no_sums()
+    for value in values:
+        one = metrics.no_sums()
+        one[[metrics.N, metrics.SUM, metrics.MEAN, metrics.MIN, metrics.MAX]] = 1, *[value] * 4
+        metrics.merge(found, one)
+    return found
+
+
+def test_numbers_of_what_was_forgotten_add_up_by_metric_and_hour(store, tmp_path):
+    revenue, clicks = store.number_metric("revenue"), store.number_metric("clicks")
+    last = HOUR + KEPT_HOURS + 5
+    for hour, values in ((HOUR, (1.0, 2.0)), (HOUR, (4.0,)), (last, (8.0,))):
+        its = {(1, revenue, hour): numbers(*values), (1, clicks, hour): numbers(0.5)}
+        store.forget("s", Forgotten(hour, hour), 1, {Which(1, hour): of(1)}, {}, its)
+    store.close()
+    again = LedgerStore(tmp_path)
+    assert again.metrics() == {"revenue": revenue, "clicks": clicks}
+
+    def total(metric, first_hour=0):
+        found = metrics.no_sums()
+        for one in again.metric_sums(metric, 1, first_hour):
+            metrics.merge(found, one)
+        return found.tolist()
+
+    assert total(revenue) == pytest.approx(numbers(1.0, 2.0, 4.0, 8.0).tolist())
+    assert total(revenue, 1) == numbers(8.0).tolist()
+    assert total(clicks) == pytest.approx(numbers(0.5, 0.5, 0.5).tolist())
+    again.close()
+
+
+WAITING = [
+    Waiting(Arrival("h-1-0-1-5", 3, 1.0, NOON_MS), None, NOON_MS + 5),
+    Waiting(Arrival("h-1-0-1-5", 3, "good", NOON_MS), frozenset({"n", "m"}), NOON_MS + 6),
+    Waiting(Arrival("h-1-0-1-5", 3, 2.5, NOON_MS, "revenue"), frozenset(), NOON_MS + 7),
+    Waiting(Arrival("order-7", 0, 0.0, NOON_MS, None, True), None, NOON_MS + 8),
+]
+
+
+def test_what_waits_is_kept_as_it_came_and_the_later_of_a_row_replaces_the_earlier(store, tmp_path):
+    store.keep_waiting(WAITING, [])
+    again = LedgerStore(tmp_path)
+    assert sorted(again.waiting(), key=lambda one: one.until_ms) == WAITING[1:]
+    again.keep_waiting([], [one.key for one in WAITING[2:]])
+    assert store.waiting() == WAITING[1:2]
+    again.close()
 
 
 def test_a_damaged_file_is_refused_by_name(tmp_path):

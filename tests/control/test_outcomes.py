@@ -18,11 +18,12 @@ from gateway.monitor.arena import Arena
 from gateway.monitor.ledger import LedgerWriter
 from gateway.monitor.scores import reading
 from gateway.monitor.slot import Slot
-from gateway.outcomes.arrivals import Arrival
-from gateway.outcomes.joins import Joined
+from gateway.outcomes.arrivals import Arrival, Arrivals, of_list
+from gateway.outcomes.results import Joined
 from gateway.profiles.values import Calibration
 from gateway.tensors import Signature, TensorSpec
 from kernels.marks import grouped
+from kernels.shares import chosen, limit
 from tests.outcomes.records import NOON_MS
 
 pytestmark = pytest.mark.anyio
@@ -54,7 +55,13 @@ class World:
         return Outcomes(self.arena, self.home, lambda: self.config, stream, lambda: self.now)
 
     def answer(
-        self, sequence: int, scores: list[float], slot: int = 0, epoch: int = 1, marks: int = 0
+        self,
+        sequence: int,
+        scores: list[float],
+        slot: int = 0,
+        epoch: int = 1,
+        name: str | None = None,
+        marks: int = 0,
     ) -> str:
         """A worker answers a request and writes that down; its id."""
         writer = self.writers.get((slot, epoch))
@@ -63,12 +70,19 @@ class World:
             words = self.arena.array(taken.block, slot)
             found = reading(SIGNATURE, taken.kind, taken.output, taken.positive)
             writer = LedgerWriter(
-                found, Slot(words, self.pool), taken.series, epoch, wall=lambda: self.now
+                found,
+                Slot(words, self.pool),
+                taken.series,
+                epoch,
+                wall=lambda: self.now,
+                share=taken.share,
+                client_ids=taken.client_ids,
             )
             self.writers[slot, epoch] = writer
         pairs = np.array([[1 - score, score] for score in scores])
         told = np.full(len(scores), marks, np.int64)
-        writer.record([pairs], [sequence], [len(scores)], told)
+        ids = [name] if writer.client_ids else ()
+        writer.record([pairs], [sequence], [len(scores)], told, ids)
         return f"{stream(slot, epoch)}-{sequence:x}"
 
     async def records(self) -> int:
@@ -158,8 +172,8 @@ async def test_a_full_disk_loses_nothing_that_the_ring_still_holds(world):
     assert await world.records() == 70_001
 
 
-def given(*outcomes: tuple[str, int, Any]) -> list[Arrival]:
-    return [Arrival(name, row, outcome, None) for name, row, outcome in outcomes]
+def given(*outcomes: tuple[str, int, Any]) -> Arrivals:
+    return of_list(Arrival(name, row, outcome) for name, row, outcome in outcomes)
 
 
 def told(found: Joined) -> dict[str, int]:
@@ -194,6 +208,49 @@ async def test_what_is_newer_replaces_what_waited(world):
     assert (status["waiting"], status["outcomes"]["accepted"]) == (0, 1)
 
 
+async def test_a_client_names_requests_as_it_did_where_that_is_wanted(world):
+    world.answer(1, [0.5], name="a")
+    named = of_list([Arrival(one, 0, 1.0, client=True) for one in ("a", "b", "1")])
+    assert told(await world.outcomes.receive(named, None)) == {"unknown": 3}
+    world.config = parse("ledger: {enabled: true, client_ids: true}")
+    world.writers.clear()
+    for sequence, name in enumerate(("a", "b", "1", "1", None), 2):
+        world.answer(sequence, [0.5], slot=sequence % 2, name=name)
+    found = await world.outcomes.receive(named, None)
+    assert told(found) == {"accepted": 2, "ambiguous": 1}
+    assert found.faults == ["1: several requests have this id"]
+    await world.outcomes.close()
+    world.outcomes = world.new_control()
+    assert told(await world.outcomes.receive(named, None)) == {"duplicate": 2, "ambiguous": 1}
+    assert (await world.outcomes.status())["records"] == 6
+
+
+async def test_of_a_share_the_rest_is_counted_and_told(world):
+    world.config = parse(
+        "ledger: {share: 0.1}\nmodels: {m: {ledger: true, ledger_share: 0.25}, n: {}}"
+    )
+    names = [world.answer(sequence, [0.5, 0.5]) for sequence in range(40)]
+    found = await world.outcomes.receive(given(*[(name, 1, 1.0) for name in names]), None)
+    status = await world.outcomes.status()
+    kept = sum(chosen(sequence, limit(0.25)) for sequence in range(40))
+    assert told(found) == {"accepted": kept, "unsampled": 40 - kept}
+    assert (status["records"], status["unsampled_rows"]) == (2 * kept, 2 * (40 - kept))
+
+
+async def test_what_is_early_waits_for_its_record_through_a_kill_of_control(world):
+    world.answer(4, [0.5])
+    name = f"{stream(0, 1)}-5"
+    sent = of_list([Arrival(name, 0, "good"), Arrival(name, 0, 2.5, None, "revenue")])
+    assert told(await world.outcomes.receive(sent, None)) == {"early": 2}
+    killed, world.outcomes = world.outcomes, world.new_control()
+    assert (await world.outcomes.status())["waiting"] == 2
+    world.answer(5, [0.5])
+    await world.outcomes.look()
+    assert told(await world.outcomes.receive(sent, None)) == {"duplicate": 2}
+    assert (await world.outcomes.status())["waiting"] == 0
+    await killed.close()
+
+
 async def test_without_a_ledger_every_outcome_is_unknown(world):
     found = await world.outcomes.receive(given((f"{stream(0, 1)}-5", 0, 0.0)), None)
     assert told(found) == {"unknown": 1}
@@ -202,7 +259,7 @@ async def test_without_a_ledger_every_outcome_is_unknown(world):
 
 async def test_a_worker_is_told_what_became_of_what_it_passed_on(world):
     name = world.answer(1, [0.5])
-    message = {"ticket": 7, "models": None, "outcomes": [[name, 0, 1.0, None]]}
+    message = {"ticket": 7, "models": None, "outcomes": given((name, 0, 1.0)).message()}
     found = await world.outcomes.received(message)
     assert (found["ticket"], found["ok"], found["counts"]["accepted"]) == (7, True, 1)
     others = await world.outcomes.received(message | {"models": ["n"]})
@@ -218,6 +275,27 @@ async def test_a_window_is_of_what_was_answered_in_it_whenever_its_outcome_came(
     recent = (await world.outcomes.performance("m", 1, 600.0)).found
     assert (whole.labelled, whole.figures["accuracy"]) == (3, pytest.approx(2 / 3))
     assert (recent.labelled, recent.figures["accuracy"]) == (1, 1.0)
+
+
+async def test_numbers_of_metrics_are_told_of_their_window_and_survive_control(world):
+    early = world.answer(1, [0.9, 0.2])
+    world.now += 3600
+    late = world.answer(2, [0.8])
+    sent = [
+        Arrival(early, 0, 1.0, None, "clicks"),
+        Arrival(early, 1, 30.0, None, "revenue"),
+        Arrival(late, 0, 12.0, None, "revenue"),
+    ]
+    assert told(await world.outcomes.receive(of_list(sent), None)) == {"accepted": 3}
+    await world.outcomes.close()
+    world.outcomes = world.new_control()
+    whole = (await world.outcomes.performance("m", 1, None)).metrics
+    assert [(one.name, one.n, one.sum, one.coverage) for one in whole] == [
+        ("clicks", 1, 1.0, pytest.approx(1 / 3)),
+        ("revenue", 2, 42.0, pytest.approx(2 / 3)),
+    ]
+    (recent,) = (await world.outcomes.performance("m", 1, 600.0)).metrics
+    assert (recent.name, recent.n, recent.mean) == ("revenue", 1, 12.0)
 
 
 async def test_what_is_read_in_another_way_is_counted_anew(world):
@@ -258,6 +336,14 @@ async def test_estimates_are_calibrated_by_a_profile_of_the_same_scores(world):
         assert found is not None
         told.append((found.calibrated, round(found.figures["precision"] or 0.0, 6)))
     assert told == [(True, 0.7), (True, 0.9), (False, 0.9), (False, 0.9)]
+
+
+async def test_outcomes_of_a_version_that_serves_no_more_still_join(world):
+    name = world.answer(1, [0.9])
+    world.outcomes.take(candidate(version=2))
+    world.config = parse("models: {}")  # nor has anything a ledger any more
+    assert told(await world.outcomes.receive(given((name, 0, 1.0)), None)) == {"accepted": 1}
+    assert (await world.outcomes.performance("m", 1, None)).found.labelled == 1
 
 
 async def test_of_a_version_without_a_ledger_nothing_is_known(world):

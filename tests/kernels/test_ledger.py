@@ -35,10 +35,24 @@ def test_it_finds_what_a_dictionary_would(addresses):
     for place, address in enumerate(addresses):
         places.setdefault(address, place)
     wanted = [(sequence, row) for sequence in range(22) for row in range(5)]
-    sequences, rows = (np.array(some, np.int64) for some in zip(*wanted, strict=True))
-    found = np.empty(len(wanted), np.int64)
-    ledger.locate(words, ledger.address_order(words), sequences, rows, found)
-    assert found.tolist() == [places.get(address, ledger.NOT_THERE) for address in wanted]
+    found = ledger.wanted(*(np.array(some) for some in zip(*wanted, strict=True)))
+    some = np.arange(0, len(wanted), 2)
+    ledger.gather(words, ledger.address_order(words), some, found, 7)
+    for one, line in enumerate(found):
+        if one % 2 or wanted[one] not in places:
+            assert line[ledger.FILE] == ledger.NOT_THERE
+        else:
+            its = places[wanted[one]]
+            assert (line[ledger.FILE], line[ledger.PLACE]) == (7, its)
+            assert line[: ledger.RECORD_WORDS].tolist() == words[its].tolist()
+
+
+def test_what_was_found_in_one_file_is_not_looked_for_in_another():
+    words = records([1])
+    found = ledger.wanted(np.array([1]), np.array([0]))
+    for file in (3, 4):
+        ledger.gather(words, ledger.address_order(words), np.array([0]), found, file)
+    assert found[0, ledger.FILE] == 3
 
 
 def test_of_several_outcomes_the_last_stands_and_the_same_again_changes_nothing():

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from gateway.digests import digest
 from gateway.monitor import layout
 from gateway.monitor.hold_out import HoldOut
 from gateway.monitor.ledger import NOBODY, LedgerWriter
@@ -15,6 +16,7 @@ from gateway.monitor.slot import Slot
 from gateway.tensors import Signature, TensorSpec
 from kernels import marks, ring
 from kernels.performance import BINARY, VALUE
+from kernels.shares import chosen, limit
 
 
 def giving(*outputs, batched=True):
@@ -73,11 +75,13 @@ def test_outputs_that_hold_no_such_scores_are_refused_by_name(signature, kind, o
 
 
 class Written:
-    def __init__(self, pool, hold_out=None):
+    def __init__(self, pool, hold_out=None, share=1.0):
         self.words = np.zeros(ring.words_for(16), np.int64)
         self.slot = Slot(self.words, pool)
         scores = reading(giving(LABEL, PAIR), "auto", None, 1)
-        self.writer = LedgerWriter(scores, self.slot, 7, 3, hold_out, wall=lambda: 12.5)
+        self.writer = LedgerWriter(
+            scores, self.slot, 7, 3, hold_out, share=share, wall=lambda: 12.5
+        )
 
     @property
     def records(self):
@@ -136,3 +140,28 @@ def test_control_keeps_the_ring_as_long_as_somebody_writes(written):
     assert written.words[layout.SKETCH_HELD] == 1
     written.writer.close()
     assert written.words[layout.SKETCH_HELD] == 0
+
+
+def test_of_a_share_the_rows_of_other_requests_are_counted_and_not_written():
+    with ThreadPoolExecutor(1) as pool:
+        written = Written(pool, share=0.25)
+        scores = np.full((30, 2), 0.5, np.float32)
+        written.writer.record([None, scores], [NOBODY, *range(8, 22)], [2] * 15)
+        kept = [number for number in range(8, 22) if chosen(number, limit(0.25))]
+        assert written.records[::2, ring.SEQUENCE].tolist() == kept
+        left = 2 * (14 - len(kept))
+        assert written.words[layout.LEDGER_UNSAMPLED] == left
+        written.writer.record([None, None], [*range(8, 22)], [2] * 14)
+        assert written.words[layout.SKETCH_SKIPPED] == 2 * len(kept)
+        assert written.words[layout.LEDGER_UNSAMPLED] == 2 * left
+
+
+def test_what_clients_call_their_requests_is_written_beside_them(written):
+    scores = np.full((4, 2), 0.5, np.float32)
+    written.writer.record([None, scores], [5, NOBODY, 7], [1, 1, 2], ids=["a", "b", None])
+    found = written.records
+    assert ring.names(found).tolist() == [False, False, False, True]
+    entry = found[3]
+    assert entry[[ring.SEQUENCE, ring.SCORE]].tolist() == [5, digest("a")]
+    assert ring.upper(entry)[[ring.SERIES_AND_ROW, ring.TOP_AND_EPOCH]].tolist() == [7, 1]
+    assert ring.lower(entry)[ring.TOP_AND_EPOCH] == 3

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from gateway.outcomes.ledger import Cells, Forgotten, Which
+from gateway.outcomes.early import Key, Waiting
+from gateway.outcomes.hours import Cells, Which
+from gateway.outcomes.ledger import Forgotten
+from gateway.outcomes.metric_sums import MetricHours
 from kernels.ledger import (
     MARKS,
     OUTCOME,
@@ -19,6 +22,8 @@ from kernels.ledger import (
     TIME_MS,
     TOP_AND_CORRECTIONS,
 )
+from kernels.metrics import merge as merge_numbers
+from kernels.metrics import no_sums as no_numbers
 from kernels.performance import BINARY, Reals, Sums, merge, no_sums
 
 NOON_MS = 1_800_000_000_000
@@ -48,9 +53,12 @@ def records(
 
 
 class Memory:
-    """Keeps what is forgotten in memory."""
+    """Keeps what is forgotten, and what waits, in memory."""
 
     def __init__(self) -> None:
+        self.names: dict[str, int] = {}
+        self.numbers: MetricHours = {}
+        self.early: dict[Key, Waiting] = {}
         self.streams: dict[str, Forgotten] = {}
         self.hours: dict[Which, Sums] = {}
         self.by_group: dict[tuple[int, int], Reals] = {}
@@ -60,7 +68,13 @@ class Memory:
         return dict(self.streams)
 
     def forget(
-        self, stream: str, upto: Forgotten, records: int, sums: Mapping[Which, Sums], cells: Cells
+        self,
+        stream: str,
+        upto: Forgotten,
+        records: int,
+        sums: Mapping[Which, Sums],
+        cells: Cells,
+        metrics: MetricHours,
     ) -> None:
         self.streams[stream] = upto
         self.records += records
@@ -68,6 +82,22 @@ class Memory:
             merge(self.hours.setdefault(key, no_sums()), more)
         for place, added in cells.items():
             self.by_group[place] = self.by_group.get(place, 0) + added
+        for which, numbers in metrics.items():
+            merge_numbers(self.numbers.setdefault(which, no_numbers()), numbers)
+
+    def metrics(self) -> dict[str, int]:
+        return self.names
+
+    def number_metric(self, name: str) -> int:
+        self.names[name] = len(self.names) + 1
+        return self.names[name]
+
+    def metric_sums(self, metric: int, series: int, first_hour: int) -> list[Any]:
+        return [
+            numbers
+            for (one, its, hour), numbers in self.numbers.items()
+            if (one, its) == (series, metric) and hour >= first_hour
+        ]
 
     def sums(self, series: int, first_hour: int, mask: int = 0, marks: int = 0) -> list[Sums]:
         return [
@@ -80,3 +110,11 @@ class Memory:
         return [
             c for (one, hour), c in self.by_group.items() if one == series and hour >= first_hour
         ]
+
+    def waiting(self) -> list[Waiting]:
+        return list(self.early.values())
+
+    def keep_waiting(self, come: Sequence[Waiting], gone: Sequence[Key]) -> None:
+        for key in gone:
+            self.early.pop(key, None)
+        self.early |= {one.key: one for one in come}

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gateway.outcomes.ledger import HOUR_MS, SEAL_AFTER_MS, Ledger
-from gateway.outcomes.segment import RECORD_BYTES
+from gateway.outcomes.hours import HOUR_MS
+from gateway.outcomes.ledger import SEAL_AFTER_MS, Ledger
+from gateway.outcomes.segment import RECORD_BYTES, Segment
+from kernels.ledger import FILE, NOT_THERE, PLACE, RECORD_WORDS, SEQUENCE, wanted
 from kernels.marks import grouped
 from kernels.performance import FN, RECORDS, TP
 from tests.outcomes.records import NOON_MS, STREAM, Memory, records
@@ -27,13 +29,13 @@ def ledger(tmp_path, memory):
 
 
 def there(ledger, stream, sequences):
-    wanted = np.array(sequences, np.int64)
-    found = np.zeros(len(wanted), np.bool_)
-    for some in ledger.find(stream, wanted, np.zeros_like(wanted)):
-        assert not found[some.asked].any()
-        assert (some.segment.records()[some.places, 0] == wanted[some.asked]).all()
-        found[some.asked] = True
-    return found.tolist()
+    files: list[Segment] = []
+    found = wanted(np.array(sequences), np.zeros(len(sequences), np.int64))
+    ledger.find(stream, np.argsort(found[:, SEQUENCE]), found, files)
+    for one in found[found[:, FILE] != NOT_THERE]:
+        record = files[one[FILE]].records()[one[PLACE]]
+        assert record.tolist() == one[:RECORD_WORDS].tolist()
+    return (found[:, FILE] != NOT_THERE).tolist()
 
 
 def total(ledger, first_ms=0, end_ms=NOON_MS * 2, series=1):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import StoreFailed
 from gateway.outcomes.segment import RECORD_BYTES, Segment, clear_up, segments_in
-from kernels.ledger import OUTCOME, SCORE, SEQUENCE
+from kernels.ledger import FILE, NOT_THERE, OUTCOME, PLACE, SCORE, SEQUENCE, wanted
 from tests.outcomes.records import NOON_MS, STREAM, records
 
 
@@ -21,11 +21,9 @@ def segment(tmp_path):
 
 
 def find(segment, *addresses):
-    sequences, rows = (np.array(some, np.int64) for some in zip(*addresses, strict=True))
-    there, places, _ = segment.find(sequences, rows)
-    found = np.full(len(sequences), -1)
-    found[there] = places
-    return found.tolist()
+    found = wanted(*(np.array(some) for some in zip(*addresses, strict=True)))
+    segment.gather(np.arange(len(found)), found, 0)
+    return np.where(found[:, FILE] == NOT_THERE, -1, found[:, PLACE]).tolist()
 
 
 def test_records_are_found_by_address_in_whatever_order_they_came(segment):

@@ -1,0 +1,84 @@
+"""What numbers of metrics added up to that were forgotten, by hour, in the ledger's database.
+
+Knows two tables and how their rows add up. Knows nothing of transactions, or of what is forgotten.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+import numpy as np
+
+from gateway.outcomes.metric_sums import MetricHours
+from kernels.ledger import Reals
+from kernels.metrics import SUMS, merge, no_sums
+
+TABLES: Final = """
+CREATE TABLE IF NOT EXISTS metrics (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS metric_hours (
+  series INTEGER NOT NULL, metric INTEGER NOT NULL, hour INTEGER NOT NULL, sums BLOB NOT NULL,
+  PRIMARY KEY (series, metric, hour)) WITHOUT ROWID;
+"""
+
+
+def names(connection: sqlite3.Connection) -> dict[str, int]:
+    """Metrics and their numbers."""
+    return dict(connection.execute("SELECT name, id FROM metrics ORDER BY id").fetchall())
+
+
+def number(connection: sqlite3.Connection, name: str) -> int:
+    """Gives a metric a number."""
+    made = connection.execute("INSERT INTO metrics (name) VALUES (?) RETURNING id", (name,))
+    return int(made.fetchone()[0])
+
+
+def keep(connection: sqlite3.Connection, hours: MetricHours, before: int, first_kept: int) -> None:
+    """Adds sums to those of their hours.
+
+    Args:
+        connection: in a transaction.
+        hours: what is added.
+        before: the hour that stands for all that are older.
+        first_kept: the oldest hour that is kept by itself.
+    """
+    for key, more in hours.items():
+        _add(connection, *key, more)
+    old = connection.execute(
+        "SELECT series, metric, hour, sums FROM metric_hours WHERE hour > ? AND hour < ?",
+        (before, first_kept),
+    ).fetchall()
+    for series, metric, hour, blob in old:
+        _add(connection, series, metric, before, _read(blob))
+        connection.execute(
+            "DELETE FROM metric_hours WHERE series = ? AND metric = ? AND hour = ?",
+            (series, metric, hour),
+        )
+
+
+def sums(connection: sqlite3.Connection, metric: int, series: int, first_hour: int) -> list[Reals]:
+    """Of a series' numbers from an hour on."""
+    rows = connection.execute(
+        "SELECT sums FROM metric_hours WHERE series = ? AND metric = ? AND hour >= ?",
+        (series, metric, first_hour),
+    )
+    return [_read(blob) for (blob,) in rows]
+
+
+def _add(connection: sqlite3.Connection, series: int, metric: int, hour: int, more: Reals) -> None:
+    stood = connection.execute(
+        "SELECT sums FROM metric_hours WHERE series = ? AND metric = ? AND hour = ?",
+        (series, metric, hour),
+    ).fetchone()
+    found = no_sums() if stood is None else _read(stood[0])
+    merge(found, more)
+    connection.execute(
+        "REPLACE INTO metric_hours VALUES (?, ?, ?, ?)", (series, metric, hour, found.tobytes())
+    )
+
+
+def _read(blob: bytes) -> Reals:
+    found = np.frombuffer(blob).copy()
+    if len(found) != SUMS:
+        raise ValueError("sums of another length")
+    return found

@@ -1,0 +1,85 @@
+"""What records that are forgotten leave behind: sums by the hour, of all of them and of each group.
+
+Knows records, series and the sums of the kernels. Knows nothing of files, or of how sums are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from kernels.groups import Reals, add_cells, no_cells
+from kernels.ledger import MARKS, SERIES_AND_ROW, TIME_MS, Words
+from kernels.marks import BY_CHANCE, GROUPINGS, HELD_OUT, grouped
+from kernels.performance import RECORDS, Sums, add, no_sums
+
+HOUR_MS: Final = 3_600_000
+
+
+class Which(NamedTuple):
+    """Records that were forgotten together.
+
+    Attributes:
+        series: of them.
+        hour: in which they were answered, since 1970.
+        mask, marks: of a group (`kernels.marks.grouped`); 0: all of them.
+    """
+
+    series: int
+    hour: int
+    mask: int = 0
+    marks: int = 0
+
+
+Cells = Mapping[tuple[int, int], Reals]
+"""As `kernels.groups` has them, by series and hour."""
+
+
+def by_hour(
+    records: Words, threshold: Callable[[int], float]
+) -> tuple[dict[Which, Sums], dict[tuple[int, int], Reals]]:
+    """What records add up to, by series and hour and, where they are in groups, by these.
+
+    Args:
+        records: (records, ledger.RECORD_WORDS), contiguous.
+        threshold: above which a series' positive class is predicted.
+    """
+    found: dict[Which, Sums] = {}
+    cells: dict[tuple[int, int], Reals] = {}
+    hours = records[:, TIME_MS] // HOUR_MS
+    pairs = np.unique(np.stack((records[:, SERIES_AND_ROW] >> 32, hours), axis=1), axis=0)
+    for series, hour in pairs.tolist():
+        above, between = threshold(series), (hour * HOUR_MS, (hour + 1) * HOUR_MS)
+        sums = found[Which(series, hour)] = no_sums()
+        add(sums, records, series, *between, threshold=above)
+        marks = np.unique(records[records[:, SERIES_AND_ROW] >> 32 == series, MARKS])
+        groups = list(_groups(marks))
+        if groups:
+            cells[series, hour] = no_cells(GROUPINGS)
+            add_cells(cells[series, hour], records, series, *between, above)
+        for group in (*groups, *_held_out(marks)):
+            more = no_sums()
+            add(more, records, series, *between, *group, above)
+            if more.totals[RECORDS]:
+                found[Which(series, hour, *group)] = more
+    return found, cells
+
+
+def _groups(marks: Words) -> Iterator[tuple[int, int]]:
+    """Mask and value of every group that there is, and of those in none.
+
+    Of slicings that tell none of them apart there is nothing.
+    """
+    for grouping in range(GROUPINGS):
+        mask, _ = grouped(grouping, 0)
+        there = np.unique(marks & mask).tolist()
+        if there != [0]:
+            yield from ((mask, value) for value in there)
+
+
+def _held_out(marks: Words) -> Iterator[tuple[int, int]]:
+    """The same of those that were held out, by the chance that they had."""
+    its = np.unique(marks[(marks & HELD_OUT) != 0] & BY_CHANCE)
+    yield from ((BY_CHANCE, value) for value in its.tolist())

@@ -1,0 +1,113 @@
+"""What the numbers of metrics add up to, over the files of a ledger and what it had to forget.
+
+Knows files of records, their columns and sums. Knows nothing of figures. Blocking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final, Protocol
+
+import numpy as np
+
+from gateway.outcomes.segment import Segment
+from kernels.ledger import SERIES_AND_ROW, TIME_MS, Reals
+from kernels.metrics import add, merge, no_sums
+
+HOUR_MS: Final = 3_600_000
+# Each takes 8 bytes for every record of a file that has a number of it.
+MAX_METRICS: Final = 32
+
+MetricHours = dict[tuple[int, int, int], Reals]
+"""Sums by series, metric and hour since 1970."""
+
+
+class Names(Protocol):
+    """What files do not say."""
+
+    def metrics(self) -> Mapping[str, int]:
+        """The metrics that have a number."""
+
+    def number_metric(self, name: str) -> int:
+        """Gives one a number.
+
+        Raises:
+            StoreFailed: it could not be kept.
+        """
+
+    def metric_sums(self, metric: int, series: int, first_hour: int) -> Iterable[Reals]:
+        """What was forgotten of a series' numbers from an hour on."""
+
+
+class Metrics:
+    """Of one ledger."""
+
+    def __init__(self, segments: Callable[[], Iterator[Segment]], names: Names) -> None:
+        """Takes all files of the ledger, and what they do not say."""
+        self._segments = segments
+        self._names = names
+
+    @property
+    def names(self) -> Mapping[str, int]:
+        """All that ever had a number."""
+        return self._names.metrics()
+
+    def number(self, name: str) -> int | None:
+        """The number of a metric; None where there are too many others.
+
+        Raises:
+            StoreFailed: a new one could not be kept.
+        """
+        known = self._names.metrics()
+        if name in known:
+            return known[name]
+        return self._names.number_metric(name) if len(known) < MAX_METRICS else None
+
+    def sums(
+        self,
+        metric: int,
+        series: int,
+        first_ms: int,
+        end_ms: int,
+        mask: int = 0,
+        marks: int = 0,
+    ) -> Reals:
+        """What the numbers of a metric add up to, as `kernels.metrics` has it.
+
+        Args:
+            metric: its number.
+            series: of the records.
+            first_ms: wall clock, milliseconds; of what was forgotten, whole hours from then on.
+            end_ms: from then on they do not count.
+            mask: of a record's marks (`kernels.marks`); of what was forgotten, all counts.
+            marks: only records that have these under it.
+
+        Raises:
+            StoreFailed: a file cannot be mapped.
+        """
+        found = no_sums()
+        for segment in self._segments():
+            if metric in segment.columns and segment.last_ms >= first_ms:
+                values = segment.columns.values(metric)[: segment.count]
+                add(found, segment.records(), values, series, first_ms, end_ms, mask, marks)
+        for more in self._names.metric_sums(metric, series, -(-first_ms // HOUR_MS)):
+            merge(found, more)
+        return found
+
+
+def metrics_by_hour(segment: Segment) -> MetricHours:
+    """What the numbers of a file's records add up to.
+
+    Raises:
+        StoreFailed: a file cannot be mapped.
+    """
+    found: MetricHours = {}
+    records = segment.records()
+    for number in segment.columns:
+        values = segment.columns.values(number)[: len(records)]
+        known = records[~np.isnan(values)]
+        pairs = np.stack((known[:, SERIES_AND_ROW] >> 32, known[:, TIME_MS] // HOUR_MS), axis=1)
+        for series, hour in np.unique(pairs, axis=0).tolist():
+            sums = found[series, number, hour] = no_sums()
+            add(sums, records, values, series, hour * HOUR_MS, (hour + 1) * HOUR_MS)
+    return found
