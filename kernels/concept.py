@@ -45,12 +45,8 @@ MAX_ERRORS: Final = 8.0
 FAR_ERRORS: Final = 2.0  # 11 of 100 values, where errors are normal
 CLOCK: Final = 32
 ALPHA: Final = 0.01
-LENGTHS: Final = (
-    500,
-    2000,
-    8000,
-    32_000,
-)  # outcomes in a window: the first finds large changes soon
+# Of windows: a short one finds a large change soon, a long one a small change at all.
+LENGTHS: Final = (500, 1000, 2000, 4000, 8000, 16_000, 32_000)
 BINS: Final = 10
 
 # Words of a part of the stream: outcomes, errors, and of each bin outcomes, hits and scores.
@@ -86,7 +82,7 @@ _HALF: Final = 32
 _NO_HISTORY: Final = 1e-9
 _LIMIT_BASE: Final = math.log(1.0 / ALPHA)
 # Alpha of a window: its share of the longest, and of as many windows as there are.
-_LIMITS: Final = tuple(math.log(len(LENGTHS) * LENGTHS[-1] / n / ALPHA) for n in LENGTHS)
+LOG_LIMITS: Final = tuple(math.log(len(LENGTHS) * LENGTHS[-1] / n / ALPHA) for n in LENGTHS)
 _OF_BINS: Final = math.log(BINS)
 
 
@@ -192,7 +188,7 @@ def _look(state: Reals, settings: Reals) -> None:
     anew = False
     for window in range(len(LENGTHS)):
         first = WINDOWS + window * PART_WORDS
-        anew |= _raised(state, settings, state[first : first + PART_WORDS], _LIMITS[window])
+        anew |= _raised(state, settings, state[first : first + PART_WORDS], LOG_LIMITS[window])
     if not anew and state[WINDOWS + N] >= LENGTHS[0]:
         anew = _ended(state, settings)
     for window in range(len(LENGTHS)):

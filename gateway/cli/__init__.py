@@ -81,6 +81,7 @@ def _commands() -> Sequence[Command]:
         alerts,
         audit,
         backup,
+        concept,
         config,
         contract,
         demo,
@@ -99,7 +100,7 @@ def _commands() -> Sequence[Command]:
 
     return (
         *(serve, demo, register, models, profile, contract, drift, alerts, releases),
-        *(outcomes, performance, infer),
+        *(outcomes, performance, concept, infer),
         *(keys, config, audit, backup, doctor),
     )
 

@@ -6,6 +6,7 @@ one, of processes, or of models that exist. `document` is the whole; the other r
 
 from __future__ import annotations
 
+from gateway.config.concept import Concept
 from gateway.config.document import (
     FIXED_SECTIONS,
     Config,
@@ -54,6 +55,7 @@ __all__ = [
     "AlertSink",
     "Alerts",
     "CertifiedCaller",
+    "Concept",
     "Config",
     "Control",
     "Drain",

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
+from gateway.config.concept import Concept
 from gateway.config.faults import fault_text, place_text, without_value
 from gateway.config.models import NO_SETTINGS, OBSERVE, ModelConfig, ModelSettings, Policy, Scores
 from gateway.config.monitoring import Alerts, Ledger, Metrics, Monitoring
@@ -37,6 +38,7 @@ class Config(Section):
     tracing: Tracing = Tracing()
     monitoring: Monitoring = Monitoring()
     ledger: Ledger = Ledger()
+    concept: Concept = Concept()
     metrics: Metrics = Metrics()
     repository: Repository = Repository()
     alerts: Alerts = Alerts()

@@ -1,5 +1,7 @@
 """Keeps what the ledger's files do not say: which version a series is, and what was forgotten.
 
+Beside these, what outcomes said as they came in.
+
 Knows one SQLite file beside them. Knows nothing of records. Used from several threads.
 
 It is no part of the home's database: what answers and outcomes weigh must not slow a backup down.
@@ -37,6 +39,7 @@ CREATE TABLE IF NOT EXISTS forgotten (
 CREATE TABLE IF NOT EXISTS hours (
   series INTEGER NOT NULL, hour INTEGER NOT NULL, sums BLOB NOT NULL,
   PRIMARY KEY (series, hour)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS concept (series INTEGER PRIMARY KEY, state BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
 
@@ -148,6 +151,24 @@ class LedgerStore:
                 "SELECT sums FROM hours WHERE series = ? AND hour >= ?", (series, first_hour)
             ).fetchall()
         return [_unpacked(blob) for (blob,) in rows]
+
+    # ---- what outcomes say, as they come in -----------------------------------------------------
+
+    def concept(self, series: int) -> bytes | None:
+        """What was last kept of a series; None: nothing."""
+        with self._read() as connection:
+            found = connection.execute("SELECT state FROM concept WHERE series = ?", (series,))
+            row = found.fetchone()
+            return None if row is None else bytes(row[0])
+
+    def keep_concept(self, states: Mapping[int, bytes]) -> None:
+        """Keeps that of some series.
+
+        Raises:
+            StoreFailed: it could not be kept.
+        """
+        with self._write() as connection:
+            connection.executemany("REPLACE INTO concept VALUES (?, ?)", states.items())
 
     # ---- transactions ---------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 from gateway.config import Config
 from gateway.control import (
     alert_operations,
+    concept_operations,
     drift_operations,
     outcome_operations,
     release_operations,
@@ -147,6 +148,7 @@ class Monitoring:
             *drift_operations.operations(self._drift, self._counting, self._breaches),
             *alert_operations.operations(self.alerting, self._alarms, self.deliveries),
             *outcome_operations.operations(self._outcomes),
+            *concept_operations.operations(self._outcomes),
         )
 
     def references(self) -> dict[tuple[str, int], dict[str, Any]]:

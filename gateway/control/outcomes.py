@@ -27,6 +27,7 @@ from gateway.monitor import layout
 from gateway.monitor.arena import EPOCH, Arena
 from gateway.monitor.directory import Words
 from gateway.outcomes.arrivals import Arrival
+from gateway.outcomes.concept import Judged, Settings, Streams
 from gateway.outcomes.figures import Performance, performance
 from gateway.outcomes.joins import RESULTS, About, Joined, Joins, Models
 from gateway.outcomes.ledger import Ledger, of_ring
@@ -60,6 +61,22 @@ class Report(NamedTuple):
     classes: Mapping[int, str]
 
 
+class ConceptReport(NamedTuple):
+    """Whether a version is still as right as it was.
+
+    Attributes:
+        series: its answers.
+        now: seconds since 1970.
+        settings: what is held against what.
+        found: all that is known.
+    """
+
+    series: Series
+    now: float
+    settings: Settings
+    found: Judged
+
+
 class Outcomes:
     """Lives on control's event loop; all that touches files happens on its thread."""
 
@@ -89,6 +106,7 @@ class Outcomes:
         self._opening = threading.Lock()
         self._store: LedgerStore | None = None
         self._opened: tuple[Ledger, Joins] | None = None
+        self._streams = Streams(lambda series: self._kept().concept(series))
         self._sure: set[str] = set()
         """Streams of which nothing that a ring holds was taken before."""
         self._counts: Counter[str] = Counter()
@@ -157,6 +175,15 @@ class Outcomes:
         """
         return await self._aside(self._performance, model, version, window_s)
 
+    async def concept(self, model: str, version: int) -> ConceptReport:
+        """Whether a version is still as right as it was.
+
+        Raises:
+            NotFound: nothing of such a version was ever written down.
+            StoreFailed: the ledger cannot be read.
+        """
+        return await self._aside(self._concept, model, version)
+
     async def status(self) -> dict[str, Any]:
         """What the ledger holds, what it lost, and what became of outcomes."""
         return await self._aside(self._status)
@@ -166,6 +193,7 @@ class Outcomes:
         if self._opened is not None:
             try:
                 await self._aside(self._drain)
+                await self._aside(self._keep_streams)
             except StoreFailed as error:
                 log.error("%s", error)
         self._thread.shutdown()
@@ -179,6 +207,7 @@ class Outcomes:
         now_ms = self._now_ms()
         self._drain()
         joins.again(now_ms)
+        self._keep_streams()
         settings = self._config().ledger
         oldest_ms = now_ms - int(settings.max_age_s * 1000.0)
         ledger.tidy(settings.max_bytes, oldest_ms, self._live(), now_ms)
@@ -219,7 +248,29 @@ class Outcomes:
         ledger.append(stream, of_ring(records), anew)
         self._sure.add(stream)
 
-    def _performance(self, model: str, version: int, window_s: float | None) -> Report:
+    def _feed(self, records: Words) -> None:
+        """Outcomes are written whatever becomes of what they say."""
+        try:
+            self._streams.feed(records, self._concept_settings(), self._now_ms())
+        except StoreFailed as error:
+            log.error("%d outcomes are not held against earlier ones: %s", len(records), error)
+
+    def _keep_streams(self) -> None:
+        unsaved = self._streams.unsaved()
+        if unsaved:
+            self._kept().keep_concept(unsaved)
+            self._streams.saved()
+
+    def _concept(self, model: str, version: int) -> ConceptReport:
+        series, settings = self._series_of(model, version), self._concept_settings()
+        found = self._streams.judged(series.id, settings)
+        return ConceptReport(series, self._wall(), settings, found)
+
+    def _concept_settings(self) -> Settings:
+        told = self._config().concept
+        return Settings(told.baseline_outcomes, told.error_floor, told.calibration_floor)
+
+    def _series_of(self, model: str, version: int) -> Series:
         if not self._is_there():
             raise NotFound(f"model '{model}' has no ledger")
         some = [
@@ -229,7 +280,10 @@ class Outcomes:
             raise NotFound(f"model '{model}' version {version} has no ledger")
         # Of what scores are now, where they once were read in another way.
         now_read = self._config().scores_of(model).reading
-        series = next((one for one in some if one.scores == now_read), some[-1])
+        return next((one for one in some if one.scores == now_read), some[-1])
+
+    def _performance(self, model: str, version: int, window_s: float | None) -> Report:
+        series = self._series_of(model, version)
         ledger, _ = self._open()
         self._drain()
         now = self._wall()
@@ -286,7 +340,13 @@ class Outcomes:
         if self._opened is None:
             ledger = Ledger(self._folder, self._kept())
             early_ms = lambda: int(self._config().ledger.early_s * 1000.0)  # noqa: E731
-            joins = Joins(ledger, self._about, lambda one: one in self._live(), early_ms)
+            joins = Joins(
+                ledger,
+                self._about,
+                lambda one: one in self._live(),
+                early_ms,
+                labelled=self._feed,
+            )
             self._opened = ledger, joins
         return self._opened
 

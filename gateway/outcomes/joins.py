@@ -92,6 +92,7 @@ class Joins:
         live: Callable[[str], bool],
         early_ms: Callable[[], int],
         max_early: int = MAX_EARLY,
+        labelled: Callable[[Words], None] = lambda records: None,
     ) -> None:
         """Takes its collaborators.
 
@@ -101,12 +102,16 @@ class Joins:
             live: whether records of a stream may still come.
             early_ms: how long an outcome may wait for its record.
             max_early: how many may.
+            labelled: told of records whose first outcome was written: (records, RECORD_WORDS).
         """
         self._ledger = ledger
         self._about = about
         self._live = live
         self._early_ms = early_ms
         self._max_early = max_early
+        self._labelled = labelled
+        self._fresh: list[Words] = []
+        """Records whose first outcome was written, and not told yet."""
         self._early: dict[tuple[str, int], _Waiting] = {}
         self.late: Counter[str] = Counter()
         """What became of those that had to wait."""
@@ -183,8 +188,13 @@ class Joins:
             else:
                 streams.setdefault(address.stream, []).append((arrival, address))
         left: list[tuple[Arrival, Address]] = []
-        for stream, some in streams.items():
-            left += self._join_stream(stream, some, models, now_ms, result)
+        try:
+            for stream, some in streams.items():
+                left += self._join_stream(stream, some, models, now_ms, result)
+        finally:  # what was written is told, whatever failed after it: it is never new again
+            fresh, self._fresh = self._fresh, []
+            if fresh:
+                self._labelled(np.concatenate(fresh))
         return left
 
     def _join_stream(
@@ -203,8 +213,11 @@ class Joins:
         for found in self._ledger.find(stream, sequences, rows):
             missing[found.asked] = False
             fitting = self._fitting(found, some, outcomes, models, result)
-            for became in _write(fitting, outcomes, at_ms).tolist():
-                result.counts[_WRITTEN[became]] += 1
+            became, fresh = _write(fitting, outcomes, at_ms)
+            if len(fresh):
+                self._fresh.append(fresh)
+            for one in became.tolist():
+                result.counts[_WRITTEN[one]] += 1
         return [some[place] for place in np.flatnonzero(missing).tolist()]
 
     def _fitting(
@@ -262,13 +275,16 @@ def _refuse(result: Joined, fault: str) -> None:
         result.faults.append(fault)
 
 
-def _write(found: Found, outcomes: Reals, at_ms: Words) -> Words:
-    """Writes outcomes into the records that were found; what became of each.
+def _write(found: Found, outcomes: Reals, at_ms: Words) -> tuple[Words, Words]:
+    """Writes outcomes into the records that were found.
 
     Args:
         found: where they are.
         outcomes: of all that were asked for.
         at_ms: when each was known.
+
+    Returns:
+        What became of each, and the records that had no outcome before, as they are now.
 
     Raises:
         StoreFailed: the disk takes them no more.
@@ -281,4 +297,4 @@ def _write(found: Found, outcomes: Reals, at_ms: Words) -> Words:
     write_outcomes(records, records.view(np.float64), which, *chosen, became)
     changed = np.unique(which[became != DUPLICATE])
     found.segment.put(places[changed], records[changed])
-    return became
+    return became, records[np.unique(which[became == ACCEPTED])]

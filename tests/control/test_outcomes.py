@@ -231,3 +231,29 @@ async def test_of_a_version_without_a_ledger_nothing_is_known(world):
     world.answer(1, [0.9])
     with pytest.raises(NotFound, match="version 2"):
         await world.outcomes.performance("m", 2, None)
+
+
+async def test_outcomes_are_held_against_earlier_ones_once_each_through_restarts(world):
+    world.config = parse(ON + "\nconcept: {baseline_outcomes: 100}")
+    name = world.answer(1, [0.9] * 1000)
+    right = [(name, row, 1.0) for row in range(500)]
+    wrong = [(name, row, 0.0) for row in range(500, 1000)]
+    await world.outcomes.receive(given(*right), None)
+    await world.outcomes.look()
+    killed, world.outcomes = world.outcomes, world.new_control()
+    await world.outcomes.receive(given(*right[:200]), None)
+    before = (await world.outcomes.concept("m", 1)).found
+    assert (before.outcomes, before.verdict) == (500, "ok")
+    await world.outcomes.receive(given(*wrong), None)
+    await world.outcomes.receive(given(*[(name, row, 1.0) for _, row, _ in wrong]), None)
+    after = (await world.outcomes.concept("m", 1)).found
+    assert (after.outcomes, after.verdict, after.error_rate.alarms) == (1000, "drift", 1)
+    await killed.close()
+
+
+async def test_of_a_version_without_outcomes_nothing_is_said(world):
+    with pytest.raises(NotFound, match="no ledger"):
+        await world.outcomes.concept("m", 1)
+    world.answer(1, [0.9])
+    found = (await world.outcomes.concept("m", 1)).found
+    assert (found.outcomes, found.verdict) == (0, "too_few_rows")

@@ -153,3 +153,24 @@ def test_faults_that_are_told_are_bounded(world):
     world.ledger.append(STREAM, records(range(16)))
     world.send(*[(number, 5.0) for number in range(16)])
     assert len(world.faults) == MAX_TOLD
+
+
+def test_a_record_is_told_once_when_its_first_outcome_is_written(tmp_path):
+    world = World(tmp_path)
+    told = []
+    world.joins = Joins(
+        world.ledger,
+        ABOUT.__getitem__,
+        lambda one: one == STREAM,
+        lambda: 500,
+        labelled=lambda some: told.append(some[:, [0, OUTCOME]].copy()),
+    )
+    world.ledger.append(STREAM, records([1, 2, 3, 4]))
+    world.send((1, 1.0), (2, 0.0), (2, 1.0), (1, 1.0))
+    world.send((1, 1.0), (2, 0.0), (5, 1.0))
+    world.send((3, 1.0), (4, 5.0))
+    world.ledger.append(STREAM, records([5]))
+    world.joins.again(NOW)
+    found = [[(int(n), o) for n, o in zip(some[:, 0], some.view(float)[:, 1], strict=True)]
+             for some in told]  # fmt: skip
+    assert found == [[(1, 1.0), (2, 1.0)], [(3, 1.0)], [(5, 1.0)]]
