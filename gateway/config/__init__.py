@@ -29,8 +29,10 @@ from gateway.config.models import (
 )
 from gateway.config.monitoring import (
     COLUMN_FIGURES,
+    CONCEPT_FIGURES,
     DATASET_FIGURES,
     DEFAULT_RULES,
+    PERFORMANCE_FIGURES,
     AlertRule,
     Alerts,
     AlertSink,
@@ -44,10 +46,12 @@ from gateway.config.words import Section
 
 __all__ = [
     "COLUMN_FIGURES",
+    "CONCEPT_FIGURES",
     "DATASET_FIGURES",
     "DEFAULT_RULES",
     "FIXED_SECTIONS",
     "OBSERVE",
+    "PERFORMANCE_FIGURES",
     "REJECT",
     "WARN",
     "Access",

@@ -22,6 +22,7 @@ import orjson
 
 from gateway.errors import StoreFailed
 from gateway.outcomes.ledger import Forgotten
+from gateway.outcomes.recent import PANES, Place
 from kernels.performance import Sums, merge, no_sums
 
 FILE: Final = "ledger.db"
@@ -40,6 +41,9 @@ CREATE TABLE IF NOT EXISTS hours (
   series INTEGER NOT NULL, hour INTEGER NOT NULL, sums BLOB NOT NULL,
   PRIMARY KEY (series, hour)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS concept (series INTEGER PRIMARY KEY, state BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS panes (
+  series INTEGER NOT NULL, window_ms INTEGER NOT NULL, number INTEGER NOT NULL,
+  pane BLOB NOT NULL, PRIMARY KEY (series, window_ms, number)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
 
@@ -161,14 +165,29 @@ class LedgerStore:
             row = found.fetchone()
             return None if row is None else bytes(row[0])
 
-    def keep_concept(self, states: Mapping[int, bytes]) -> None:
-        """Keeps that of some series.
+    def panes(self) -> list[tuple[Place, bytes]]:
+        """Those of recent outcomes that were kept."""
+        with self._read() as connection:
+            rows = connection.execute("SELECT series, window_ms, number, pane FROM panes")
+            return [(Place(*place), bytes(pane)) for *place, pane in rows]
+
+    def keep_seen(
+        self, concept: Mapping[int, bytes], panes: Iterable[tuple[Place, bytes]], now_ms: int
+    ) -> None:
+        """Keeps what changed of some series and panes; panes that are over go.
 
         Raises:
             StoreFailed: it could not be kept.
         """
         with self._write() as connection:
-            connection.executemany("REPLACE INTO concept VALUES (?, ?)", states.items())
+            connection.executemany("REPLACE INTO concept VALUES (?, ?)", concept.items())
+            connection.executemany(
+                "REPLACE INTO panes VALUES (?, ?, ?, ?)", [(*place, pane) for place, pane in panes]
+            )
+            connection.execute(
+                "DELETE FROM panes WHERE (number + ?) * (window_ms / ?) <= ?",
+                (PANES, PANES, now_ms),
+            )
 
     # ---- transactions ---------------------------------------------------------------------------
 

@@ -100,6 +100,7 @@ class Monitoring:
         self.deliveries = Deliveries(self._alarms, lambda: config().alerts.sinks, troubles)
         self.alerting = Alerting(
             self._drift,
+            outcomes.standings,
             self._alarms,
             self.deliveries,
             lambda: config().alerts,

@@ -22,12 +22,13 @@ import numpy as np
 from gateway.config import Config
 from gateway.control.desired import Candidate
 from gateway.control.ledger_store import LedgerStore, Series
+from gateway.control.standings import ConceptReport, Standings, Version
 from gateway.errors import GatewayError, NotFound, StoreFailed
 from gateway.monitor import layout
 from gateway.monitor.arena import EPOCH, Arena
 from gateway.monitor.directory import Words
 from gateway.outcomes.arrivals import Arrival
-from gateway.outcomes.concept import Judged, Settings, Streams
+from gateway.outcomes.concept import Settings
 from gateway.outcomes.figures import Performance, performance
 from gateway.outcomes.joins import RESULTS, About, Joined, Joins, Models
 from gateway.outcomes.ledger import Ledger, of_ring
@@ -61,24 +62,12 @@ class Report(NamedTuple):
     classes: Mapping[int, str]
 
 
-class ConceptReport(NamedTuple):
-    """Whether a version is still as right as it was.
+class Outcomes:
+    """Lives on control's event loop; all that touches files happens on its thread.
 
     Attributes:
-        series: its answers.
-        now: seconds since 1970.
-        settings: what is held against what.
-        found: all that is known.
+        standings: how versions that serve stand by their outcomes.
     """
-
-    series: Series
-    now: float
-    settings: Settings
-    found: Judged
-
-
-class Outcomes:
-    """Lives on control's event loop; all that touches files happens on its thread."""
 
     def __init__(
         self,
@@ -106,7 +95,8 @@ class Outcomes:
         self._opening = threading.Lock()
         self._store: LedgerStore | None = None
         self._opened: tuple[Ledger, Joins] | None = None
-        self._streams = Streams(lambda series: self._kept().concept(series))
+        self.standings = Standings(self._kept, self._concept_settings, self._now_ms)
+        self._serving: dict[Version, int] = {}
         self._sure: set[str] = set()
         """Streams of which nothing that a ring holds was taken before."""
         self._counts: Counter[str] = Counter()
@@ -125,6 +115,7 @@ class Outcomes:
         except GatewayError as error:
             log.error("model '%s' has no ledger: %s", candidate.name, error)
             return ()
+        self._serving[candidate.name, candidate.version] = series
         return (Recorded(block, series, scores.kind, scores.output, scores.positive),)
 
     async def look(self) -> None:
@@ -193,7 +184,7 @@ class Outcomes:
         if self._opened is not None:
             try:
                 await self._aside(self._drain)
-                await self._aside(self._keep_streams)
+                await self._aside(self.standings.save)
             except StoreFailed as error:
                 log.error("%s", error)
         self._thread.shutdown()
@@ -207,7 +198,7 @@ class Outcomes:
         now_ms = self._now_ms()
         self._drain()
         joins.again(now_ms)
-        self._keep_streams()
+        self.standings.look(self._serving.copy())
         settings = self._config().ledger
         oldest_ms = now_ms - int(settings.max_age_s * 1000.0)
         ledger.tidy(settings.max_bytes, oldest_ms, self._live(), now_ms)
@@ -245,26 +236,13 @@ class Outcomes:
         # A predecessor may have been killed, or a disk full, after some of them were taken.
         anew = stream not in self._sure
         self._sure.discard(stream)
-        ledger.append(stream, of_ring(records), anew)
+        taken = ledger.append(stream, of_ring(records), anew)
         self._sure.add(stream)
-
-    def _feed(self, records: Words) -> None:
-        """Outcomes are written whatever becomes of what they say."""
-        try:
-            self._streams.feed(records, self._concept_settings(), self._now_ms())
-        except StoreFailed as error:
-            log.error("%d outcomes are not held against earlier ones: %s", len(records), error)
-
-    def _keep_streams(self) -> None:
-        unsaved = self._streams.unsaved()
-        if unsaved:
-            self._kept().keep_concept(unsaved)
-            self._streams.saved()
+        self.standings.answered(taken)
 
     def _concept(self, model: str, version: int) -> ConceptReport:
         series, settings = self._series_of(model, version), self._concept_settings()
-        found = self._streams.judged(series.id, settings)
-        return ConceptReport(series, self._wall(), settings, found)
+        return ConceptReport(series, self._wall(), settings, self.standings.concept(series.id))
 
     def _concept_settings(self) -> Settings:
         told = self._config().concept
@@ -345,7 +323,7 @@ class Outcomes:
                 self._about,
                 lambda one: one in self._live(),
                 early_ms,
-                labelled=self._feed,
+                labelled=self.standings.labelled,
             )
             self._opened = ledger, joins
         return self._opened

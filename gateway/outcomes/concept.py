@@ -154,12 +154,13 @@ class Streams:
             settings: in force.
             now_ms: wall clock.
         """
-        known = (records[:, SEQUENCE], records[:, TIME_MS], records[:, OUTCOME_MS])
-        records = records[np.lexsort(known)]
-        told = np.array([*settings, now_ms], np.float64)
         numbers = records[:, SERIES_AND_ROW] >> 32
-        for series in np.unique(numbers).tolist():
-            some = records[numbers == series]
+        known = (records[:, SEQUENCE], records[:, TIME_MS], records[:, OUTCOME_MS])
+        order = np.lexsort((*known, numbers))
+        found, starts = np.unique(numbers[order], return_index=True)
+        told = np.array([*settings, now_ms], np.float64)
+        for series, part in zip(found.tolist(), np.split(order, starts[1:]), strict=True):
+            some = records[part]
             c.feed(some, some.view(np.float64), told, self._state(series))
             self._fed.add(series)
 

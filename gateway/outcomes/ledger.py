@@ -149,8 +149,8 @@ class Ledger:
 
     # ---- records --------------------------------------------------------------------------------
 
-    def append(self, stream: str, records: Words, anew: bool = False) -> None:
-        """Takes records of a stream.
+    def append(self, stream: str, records: Words, anew: bool = False) -> Words:
+        """Takes records of a stream; those that were not there.
 
         Args:
             stream: that they are of.
@@ -166,10 +166,12 @@ class Ledger:
             for found in self.find(stream, records[:, SEQUENCE].copy(), rows.copy()):
                 there[found.asked] = True
             records = records[~there]
+        taken = records
         while len(records):
             segment = self._open(stream)
             part, records = records[: segment.room], records[segment.room :]
             segment.append(part)
+        return taken
 
     def find(self, stream: str, sequences: Words, rows: Words) -> Iterator[Found]:
         """Where records of a stream are; those that are in no file are in no answer.

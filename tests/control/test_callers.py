@@ -20,6 +20,7 @@ from gateway.config import Config
 from gateway.control import (
     alert_operations,
     audit_operations,
+    concept_operations,
     config_operations,
     drift_operations,
     key_operations,
@@ -48,6 +49,7 @@ from gateway.monitor.arena import Arena
 from gateway.plan import UNAVAILABLE, Absent, Plan
 from tests.control.auditing import ANN
 from tests.control.permitted import ALLOWED, EVERYBODY, OF_A_MODEL, OF_ITS_CALLER
+from tests.control.standing import nobodys
 
 SECRET = b"s" * 32
 ROLE_KEYS = {role: f"psk_{role}".ljust(36, "0") for role in ROLES}
@@ -112,6 +114,7 @@ class Server:
             *release_operations.operations(releases, contracts, lambda: Plan(0), self.follow),
             *alert_operations.operations(*self.alarms()),
             *outcome_operations.operations(self.outcomes),
+            *concept_operations.operations(self.outcomes),
         )
         credentials = Credentials(self.ring, self.certificates)
         known = Known(asks, credentials, SECRET, self.used.append, self.refused.append)
@@ -149,7 +152,14 @@ class Server:
         deliveries = Deliveries(store, tuple, troubles)
         settings = Config().alerts
         alerting = Alerting(
-            self.drift, store, deliveries, lambda: settings, time.time, troubles, self.counting
+            self.drift,
+            nobodys(),
+            store,
+            deliveries,
+            lambda: settings,
+            time.time,
+            troubles,
+            self.counting,
         )
         return alerting, store, deliveries
 
