@@ -50,6 +50,10 @@ class Metrics(Section):
 
     # Long enough for some rows of thin traffic, short enough to see an alarm end.
     window_s: float = Field(600.0, ge=60, le=30 * 86_400, description="how far figures look back")
+    # Outcomes come slowly: of a day there are some to speak of.
+    outcomes_window_s: float = Field(
+        86_400.0, ge=60, le=30 * 86_400, description="how far figures of outcomes look back"
+    )
     max_features: int = Field(
         50,
         ge=0,

@@ -69,6 +69,7 @@ class Info:
         alert_deliveries: attempts to deliver alarms, by sink and result.
         drift: how watched models' traffic compares with its reference.
         contracts: what inputs broke of contracts.
+        outcomes: how right models are, and what the ledger holds.
     """
 
     version: str
@@ -88,6 +89,7 @@ class Info:
     alert_deliveries: Samples = ()
     drift: Iterable[Metric] = ()
     contracts: Iterable[Metric] = ()
+    outcomes: Iterable[Metric] = ()
 
 
 class Metrics:
@@ -125,6 +127,7 @@ class Metrics:
         yield from _loads(models)
         yield from info.drift
         yield from info.contracts
+        yield from info.outcomes
         if triton:
             yield from self._triton.families(models)
 

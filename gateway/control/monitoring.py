@@ -56,6 +56,7 @@ class Monitoring:
         alerting: alarms.
         deliveries: who is told of them.
         contracts: what inputs may hold, and what they broke.
+        outcomes: the ledger, and what comes of it.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class Monitoring:
         self._arena = arena
         self._blocks = blocks
         self._plan = plan
-        self._outcomes = outcomes
+        self.outcomes = outcomes
         self._releases = releases
         self._counting = ThreadPoolExecutor(1, "counting")
         self._panes = PaneStore(home)
@@ -115,7 +116,7 @@ class Monitoring:
 
     def take(self, candidate: Candidate) -> tuple[Taken, ...]:
         """What a version's values go into, and where its answers are written down."""
-        return (*self._counted(candidate), *self._outcomes.take(candidate))
+        return (*self._counted(candidate), *self.outcomes.take(candidate))
 
     def _counted(self, candidate: Candidate) -> tuple[Watched | Kept, ...]:
         if candidate.wish is not None:
@@ -135,7 +136,7 @@ class Monitoring:
             ("counts", self._count),
             ("first rows", self._freezing.look),
             ("alarms", self._alert),
-            ("the ledger", self._outcomes.look),
+            ("the ledger", self.outcomes.look),
         )
 
     def operations(self, follow: release_operations.Follow) -> tuple[Operation, ...]:
@@ -148,8 +149,8 @@ class Monitoring:
             *release_operations.operations(self._releases, self.contracts, self._plan, follow),
             *drift_operations.operations(self._drift, self._counting, self._breaches),
             *alert_operations.operations(self.alerting, self._alarms, self.deliveries),
-            *outcome_operations.operations(self._outcomes),
-            *concept_operations.operations(self._outcomes),
+            *outcome_operations.operations(self.outcomes),
+            *concept_operations.operations(self.outcomes),
         )
 
     def references(self) -> dict[tuple[str, int], dict[str, Any]]:

@@ -67,6 +67,7 @@ class Outcomes:
 
     Attributes:
         standings: how versions that serve stand by their outcomes.
+        seen: what `status` last told within a second or two; None: there is no ledger.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Outcomes:
         self._store: LedgerStore | None = None
         self._opened: tuple[Ledger, Joins] | None = None
         self.standings = Standings(self._kept, self._concept_settings, self._now_ms)
+        self.seen: Mapping[str, Any] | None = None
         self._serving: dict[Version, int] = {}
         self._sure: set[str] = set()
         """Streams of which nothing that a ring holds was taken before."""
@@ -198,7 +200,9 @@ class Outcomes:
         now_ms = self._now_ms()
         self._drain()
         joins.again(now_ms)
+        self.standings.want(self._config().metrics.outcomes_window_s)  # whoever scrapes
         self.standings.look(self._serving.copy())
+        self.seen = self._status()
         settings = self._config().ledger
         oldest_ms = now_ms - int(settings.max_age_s * 1000.0)
         ledger.tidy(settings.max_bytes, oldest_ms, self._live(), now_ms)
@@ -316,6 +320,7 @@ class Outcomes:
 
     def _open(self) -> tuple[Ledger, Joins]:
         if self._opened is None:
+            self.standings.want(self._config().metrics.outcomes_window_s)
             ledger = Ledger(self._folder, self._kept())
             early_ms = lambda: int(self._config().ledger.early_s * 1000.0)  # noqa: E731
             joins = Joins(

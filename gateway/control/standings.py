@@ -158,7 +158,7 @@ class Standings:
                 del self._wanted[window_s]
                 self._made = {key: one for key, one in self._made.items() if key[1] != window_s}
         recent = self._windows()
-        recent.keep((int(window_s * 1000.0) for window_s in self._wanted), now_ms)
+        self._keep_wanted(recent)
         anew = now >= self._due or wanted.keys() != self._read_windows()
         self.save(anew)
         if anew:
@@ -206,5 +206,12 @@ class Standings:
 
     def _windows(self) -> Recent:
         if self._recent is None:
-            self._recent = Recent(self._store().panes())
+            panes = self._store().panes()
+            for place, _ in panes:  # whoever read them before is about to ask again
+                self.want(place.window_ms / 1000.0)
+            self._recent = Recent(panes)
+            self._keep_wanted(self._recent)
         return self._recent
+
+    def _keep_wanted(self, recent: Recent) -> None:
+        recent.keep((int(window_s * 1000.0) for window_s in self._wanted.copy()), self._now_ms())

@@ -257,3 +257,13 @@ async def test_of_a_version_without_outcomes_nothing_is_said(world):
     world.answer(1, [0.9])
     found = (await world.outcomes.concept("m", 1)).found
     assert (found.outcomes, found.verdict) == (0, "too_few_rows")
+
+
+async def test_recent_outcomes_are_counted_from_the_very_first_on(world):
+    name = world.answer(1, [0.9, 0.8])
+    await world.outcomes.receive(given((name, 0, 1.0), (name, 1, 0.0)), None)
+    await world.outcomes.look()
+    (window,) = world.outcomes.standings.found["m", 1].windows.values()
+    assert (window.answered, window.found.labelled) == (2, 2)
+    assert world.outcomes.seen is not None
+    assert world.outcomes.seen["outcomes"]["accepted"] == 2

@@ -92,5 +92,10 @@ def test_all_of_it_goes_on_after_a_restart(world):
     before = world.look(PAUSE_S)
     assert before.concept.verdict == "drift"
     world.standings = world.another()
-    world.standings.want(WINDOW_S)
     assert world.look() == before
+
+
+def test_outcomes_that_come_before_the_first_look_count_in_windows_that_are_wanted(world):
+    world.standings.want(WINDOW_S)
+    world.outcomes(300)
+    assert world.look().windows[WINDOW_S].found.labelled == 300
