@@ -200,12 +200,13 @@ class Outcomes:
         now_ms = self._now_ms()
         self._drain()
         joins.again(now_ms)
-        self.standings.want(self._config().metrics.outcomes_window_s)  # whoever scrapes
-        self.standings.look(self._serving.copy())
-        self.seen = self._status()
         settings = self._config().ledger
         oldest_ms = now_ms - int(settings.max_age_s * 1000.0)
         ledger.tidy(settings.max_bytes, oldest_ms, self._live(), now_ms)
+        # Last: where the disk takes nothing more, old files are to go all the same.
+        self.standings.want(self._config().metrics.outcomes_window_s)  # whoever scrapes
+        self.standings.look(self._serving.copy())
+        self.seen = self._status()
 
     def _receive(self, arrivals: Sequence[Arrival], models: Models) -> Joined:
         if not self._is_there():

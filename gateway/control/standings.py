@@ -113,6 +113,7 @@ class Standings:
         self._made: dict[tuple[int, float], tuple[tuple[int, bytes], Window]] = {}
         """The last figures of each window, and what they were made of."""
         self._due = 0.0
+        self._complained = False
 
     # ---- from anywhere --------------------------------------------------------------------------
 
@@ -123,8 +124,15 @@ class Standings:
     # ---- on the ledger's thread -----------------------------------------------------------------
 
     def answered(self, records: Words) -> None:
-        """Takes records of rows that were answered: (records, ledger.RECORD_WORDS)."""
-        self._windows().answered(records, self._now_ms())
+        """Takes records of rows that were answered: (records, ledger.RECORD_WORDS).
+
+        They are written down, whatever comes of this.
+        """
+        try:
+            self._windows().answered(records, self._now_ms())
+            self._complained = False
+        except StoreFailed as error:
+            self._complain(error)
 
     def labelled(self, records: Words) -> None:
         """Takes records whose first outcome came in. They are written, whatever comes of this."""
@@ -132,7 +140,7 @@ class Standings:
             self._streams.feed(records, self._settings(), self._now_ms())
             self._windows().labelled(records, self._now_ms())
         except StoreFailed as error:
-            log.error("%d outcomes are not held against earlier ones: %s", len(records), error)
+            self._complain(error)
 
     def concept(self, series: int) -> Judged:
         """What outcomes of a series say now.
@@ -212,6 +220,12 @@ class Standings:
             self._recent = Recent(panes)
             self._keep_wanted(self._recent)
         return self._recent
+
+    def _complain(self, error: StoreFailed) -> None:
+        """Once, however many records it is about."""
+        if not self._complained:
+            self._complained = True
+            log.error("answers and outcomes are not held against earlier ones: %s", error)
 
     def _keep_wanted(self, recent: Recent) -> None:
         recent.keep((int(window_s * 1000.0) for window_s in self._wanted.copy()), self._now_ms())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ import pytest
 
 from gateway.config import Config, parse
 from gateway.control.outcomes import FOLDER, Outcomes
-from gateway.errors import NotFound
+from gateway.errors import NotFound, StoreFailed
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.monitor.ledger import LedgerWriter
@@ -267,3 +268,17 @@ async def test_recent_outcomes_are_counted_from_the_very_first_on(world):
     assert (window.answered, window.found.labelled) == (2, 2)
     assert world.outcomes.seen is not None
     assert world.outcomes.seen["outcomes"]["accepted"] == 2
+
+
+async def test_a_store_that_fails_costs_figures_and_neither_records_nor_outcomes(world):
+    name = world.answer(1, [0.9] * 10)
+    with sqlite3.connect(world.home / FOLDER / "ledger.db") as database:
+        database.execute("DROP TABLE panes")
+        database.execute("DROP TABLE concept")
+    for _ in range(2):
+        with pytest.raises(StoreFailed, match="no such table"):
+            await world.outcomes.look()
+    assert await world.records() == 10
+    found = await world.outcomes.receive(given(*[(name, row, 1.0) for row in range(10)]), None)
+    assert told(found) == {"accepted": 10}
+    assert (await world.outcomes.performance("m", 1, None)).found.labelled == 10
