@@ -8,9 +8,9 @@ deviations of the stream so far, so that one setting fits losses of any size; th
 as no less than LEAST_DEVIATION, since one that is hardly ever above 0 says little of what is usual.
 
 For independent losses whose sum is nearly normal, the time to a false alarm is about
-exp(2 DELTA LIMIT) / (2 DELTA^2) on average: eight million with these, and a million or more where
-losses are as skewed as rare errors are. It is no bound: whoever watches on gets one some day. A
-rise by one deviation is found after some LIMIT / 0.9.
+exp(2 DELTA LIMIT) / (2 DELTA^2) on average: eight million with these, and half a million or more
+where losses are as skewed as rare errors are. It is no bound: whoever watches on gets one some day.
+A rise by one deviation is found after some LIMIT / 0.9.
 
 Sources: Page (1954), Continuous inspection schemes; Hinkley (1971); as a test of drift, Gama,
 Zliobaite, Bifet, Pechenizkiy and Bouchachia (2014), A survey on concept drift adaptation.
