@@ -27,7 +27,7 @@ from gateway.serving.batcher import Batcher
 from gateway.serving.riders import Batch, Rider
 from gateway.tensors import Array
 from gateway.wire import coding
-from gateway.wire.answers import VIOLATIONS, error_body, error_headers, header_text
+from gateway.wire.answers import HOLD_OUT, VIOLATIONS, error_body, error_headers, header_text
 from gateway.wire.head import TIMING
 from gateway.wire.laden import Laden, footprint
 from gateway.wire.oip.binary import parse_header_length
@@ -184,6 +184,9 @@ class InferEndpoint:
         if judged is not None:
             contract, examined = judged
             request.warning = contract.settle(examined, request.rows)
+        hold_out = None if self._ledger is None else self._ledger.hold_out
+        if hold_out is not None and hold_out.holds(exchange.sequence):
+            request.policy = hold_out.policy
         timeout_us = request.timeout_us
         rider = Rider(
             exchange,
@@ -391,6 +394,8 @@ class InferEndpoint:
         headers: Sequence[Header] = () if header_length is None else _binary(header_length)
         if warning:
             headers = (*headers, (VIOLATIONS, header_text(warning)))
+        if rider.request.policy:
+            headers = (*headers, (HOLD_OUT, rider.request.policy.encode()))
         content_type = JSON_TYPE if header_length is None else BINARY_TYPE
         if rider.accept is not None and len(body) >= self._compress_min_bytes:
             chosen = coding.choose(rider.accept)

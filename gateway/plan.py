@@ -131,6 +131,8 @@ class Recorded:
         block: offset of the ledger's ring, the same for all.
         series: the number of the version in it.
         kind, output, positive: what a score is, as `monitor.scores.reading` takes them.
+        held_out: share of requests that are held out.
+        policy: what whoever asked is told of those.
     """
 
     block: int
@@ -138,6 +140,8 @@ class Recorded:
     kind: str
     output: str | None
     positive: int
+    held_out: float = 0.0
+    policy: str = ""
 
     @property
     def contract(self) -> Agreed | None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from gateway.client.encoding import tensors
+from gateway.config import Scores
 from gateway.errors import InvalidTensor, ModelFailed, ModelRefused, ProfileInvalid
+from gateway.labels import Labels
 from gateway.plan import Held
 from gateway.profiles.builder import Builder
 from gateway.profiles.names import Configured, by_input, feature_names
@@ -47,6 +49,7 @@ class Options:
         exact: names of columns of numbers of which KS is to be exact.
         configured: what the configuration calls the columns; the model and its rows go first.
         configured_categories: what it says of `categories`, some of which may not be there.
+        scores: what it says of the model's scores, which are held against the source's labels.
     """
 
     bins: int = BINS
@@ -56,6 +59,7 @@ class Options:
     exact: tuple[str, ...] = ()
     configured: Configured = ()
     configured_categories: tuple[str, ...] = ()
+    scores: Scores = field(default_factory=Scores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,7 @@ def profile_of(
     Raises:
         ModelRefused: the model cannot be loaded, or does not count rows on its first axis.
         InvalidRequest: the file cannot be read, or does not fit the model.
+        ProfileInvalid: the source has labels, and the model no probabilities that they fit.
         ModelFailed: the model refuses the rows; the message names them.
         StoreFailed: there is no room for the rows' temporary copy.
     """
@@ -109,6 +114,7 @@ def _profile(
     signature = runtime.signature
     builder: Builder | None = None
     missing: set[str] = set()
+    labels = Labels(signature, options.scores, source.path) if source.label else None
     for first, batch in _batches(source, signature, options.limit, reading):
         inputs = _inputs(source.path, signature, batch)
         outputs = _run(runtime, inputs, batch.rows, first)
@@ -126,9 +132,12 @@ def _profile(
                 Builder(plans, options.bins, options.seed, exact=options.exact)
             )
         builder.add(batch.rows, inputs, outputs, batch.nulls)
+        if labels is not None and batch.labels is not None:
+            labels.add(outputs, batch.labels, first)
     if builder is None:
         raise ProfileInvalid(f"{source.path}: a profile needs at least one row, got none")
-    return Profiled(builder.build(counting), tuple(sorted(missing)))
+    calibration = None if labels is None else labels.calibration()
+    return Profiled(builder.build(counting, calibration), tuple(sorted(missing)))
 
 
 def _check_named(plans: Sequence[FramePlan], options: Options) -> None:

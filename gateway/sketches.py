@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import secrets
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from gateway.errors import ContractInvalid, ProfileInvalid
 from gateway.monitor.arena import TICK, Arena
 from gateway.monitor.contracts import Enforced, Observed
 from gateway.monitor.first_rows import FirstRows
+from gateway.monitor.hold_out import HoldOut
 from gateway.monitor.ledger import LedgerWriter
 from gateway.monitor.scores import reading
 from gateway.monitor.sketch import Sketch, Taker, Uncounted
@@ -74,6 +76,9 @@ class Sketches:
         self._worker = worker
         self._epoch = epoch
         self._pool = pool
+        # One for good: another share or policy holds those out that the one before would have, and
+        # a request that was under way has been told what is written down.
+        self._seed = secrets.randbits(64)
         self._tick = arena.control_row[TICK : TICK + 1]
         self._watched: Mapping[str, tuple[Taken, ...]] = {}
         self._prepared: dict[str, Ready] = {}
@@ -162,7 +167,10 @@ class Sketches:
         except ValueError as error:
             log.error("model '%s' has no ledger: %s", served.held.name, error)
             return None
-        return LedgerWriter(scores, self._slot(taken.block), taken.series, self._epoch)
+        hold_out = None
+        if taken.held_out:
+            hold_out = HoldOut(taken.held_out, taken.policy, self._seed + taken.series)
+        return LedgerWriter(scores, self._slot(taken.block), taken.series, self._epoch, hold_out)
 
     def _slot(self, block: int) -> Slot:
         slot = self._slots.get(block)

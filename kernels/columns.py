@@ -80,7 +80,10 @@ NULL_ID: Final = -2
 WRONG_TYPE_ID: Final = -3
 
 # So many rows of a batch are counted at a time, for each column in turn: they stay in the cache.
-_STRIP: Final = 128
+STRIP: Final = 128
+
+# Up to here whole numbers are what they are as float64.
+EXACT: Final = 2.0**53
 
 _ZERO: Final = np.uint64(0)
 _ONE: Final = np.uint64(1)
@@ -117,8 +120,8 @@ def _begin_set(block: Words, sums: Reals, place: int, tick: int) -> None:
     "int64(float64[:, ::1], int64, int64, int64[::1], int64[::1], int64)",
     "int64(int64[:, ::1], int64, int64, int64[::1], int64[::1], int64)",
 )
-def _count_strip(rows: Rows, start: int, stop: int, block: Words, layout: Words, tick: int) -> int:
-    """Counts rows [start, stop) of every column; how many values are unusual."""
+def count_strip(rows: Rows, start: int, stop: int, block: Words, layout: Words, tick: int) -> int:
+    """Counts rows [start, stop), STRIP or fewer, of every column; how many values are unusual."""
     # One view of each kind for all columns: making one costs as much as counting ten values.
     cells, typed = layout.view(np.uint16), layout.view(rows.dtype)
     reals, sums = layout.view(np.float64), block.view(np.float64)
@@ -136,9 +139,9 @@ def _count_strip(rows: Rows, start: int, stop: int, block: Words, layout: Words,
         moments = place + MOMENTS + parity * SET_WORDS
         if block[place + SET_TICK + parity] != tick + 1:
             _begin_set(block, sums, place, tick)
-        count, total, squares = block[moments], sums[moments + 1], sums[moments + 2]
-        least, most = sums[moments + 3], sums[moments + 4]
-        below = above = np.int64(0)
+        total, squares = sums[moments + 1], sums[moments + 2]
+        least, most = np.inf, -np.inf
+        odd = np.int64(0)
         for row in range(start, stop):
             value = rows[row, column]
             x = np.float64(value)
@@ -155,32 +158,41 @@ def _count_strip(rows: Rows, start: int, stop: int, block: Words, layout: Words,
                     unusual += 1
                 else:
                     block[bins + at] += 1
-                    below += np.int64(value < lowest)
-                    above += np.int64(value > highest)
                 off = x - centre
-                count += 1
                 total += off
                 squares += off * off
                 least, most = min(least, x), max(most, x)
             else:
-                unusual += 1
+                odd += 1
                 if x > 0.0:
                     block[place + POS_INF] += 1
                 elif x < 0.0:
                     block[place + NEG_INF] += 1
                 else:
                     block[place + NAN] += 1
-        unusual += below + above
-        block[place + BELOW] += below
-        block[place + ABOVE] += above
-        block[moments] = count
+        unusual += odd
+        block[moments] += stop - start - odd
         sums[moments + 1], sums[moments + 2] = total, squares
-        sums[moments + 3], sums[moments + 4] = least, most
+        sums[moments + 3] = min(sums[moments + 3], least)
+        sums[moments + 4] = max(sums[moments + 4], most)
+        low, high = np.float64(lowest), np.float64(highest)
+        # What every value would have to be asked is asked once of their range, which is exact as
+        # long as integers are as float64.
+        if not only and (least < low or most > high or min(low, -high) <= -EXACT):
+            below = above = np.int64(0)
+            for row in range(start, stop):
+                value = rows[row, column]
+                finite = abs(np.float64(value)) < np.inf
+                below += np.int64(finite and value < lowest)
+                above += np.int64(finite and value > highest)
+            unusual += below + above
+            block[place + BELOW] += below
+            block[place + ABOVE] += above
     return int(unusual)
 
 
 @kernel("void(int64[::1], int64[::1], int64, int64, int64)")
-def _count_batch(block: Words, layout: Words, rows: int, tick: int, now_ms: int) -> None:
+def count_batch(block: Words, layout: Words, rows: int, tick: int, now_ms: int) -> None:
     """Counts a batch itself, unless another of its tensors does."""
     if layout[COUNTS_ROWS]:
         block[ROWS] += rows
@@ -190,7 +202,7 @@ def _count_batch(block: Words, layout: Words, rows: int, tick: int, now_ms: int)
 
 
 @kernel("boolean(int64[::1], int64[::1], int64)")
-def _fits(block: Words, layout: Words, columns: int) -> bool:
+def fits(block: Words, layout: Words, columns: int) -> bool:
     """Whether a layout is about so many columns and such a block."""
     return bool(layout[COLUMNS] == columns and layout[BLOCK_WORDS] <= len(block))
 
@@ -219,12 +231,12 @@ def count_rows(rows: Rows, block: Words, layout: Words, tick: int, now_ms: int) 
     many, columns = rows.shape
     in_word = 8 // rows.itemsize
     one = layout.view(rows.dtype)[(TYPED_ONE + 1) * in_word - 1]
-    if one != 1 or not _fits(block, layout, columns):
+    if one != 1 or not fits(block, layout, columns):
         raise ValueError("count_rows: the layout is for other columns, type or block")
-    _count_batch(block, layout, many, tick, now_ms)
+    count_batch(block, layout, many, tick, now_ms)
     unusual = 0
-    for start in range(0, many, _STRIP):
-        unusual += _count_strip(rows, start, min(start + _STRIP, many), block, layout, tick)
+    for start in range(0, many, STRIP):
+        unusual += count_strip(rows, start, min(start + STRIP, many), block, layout, tick)
     return unusual
 
 
@@ -237,9 +249,9 @@ def count_ids(rows: Rows, block: Words, layout: Words, tick: int, now_ms: int) -
     """
     many, columns = rows.shape
     one = layout.view(np.int32)[(TYPED_ONE + 1) * 2 - 1]
-    if one != 1 or not _fits(block, layout, columns):
+    if one != 1 or not fits(block, layout, columns):
         raise ValueError("count_ids: the layout is for other columns, type or block")
-    _count_batch(block, layout, many, tick, now_ms)
+    count_batch(block, layout, many, tick, now_ms)
     unusual = 0
     for column in range(columns):
         record = LAYOUT_HEAD + column * RECORD

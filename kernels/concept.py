@@ -74,9 +74,10 @@ LOSS_ADWIN: Final = ERROR_PH + page_hinkley.WORDS
 ERROR_ADWIN: Final = LOSS_ADWIN + adwin.WORDS
 WORDS: Final = ERROR_ADWIN + adwin.WORDS
 
-# Words of what is set: outcomes in the baseline, the two floors, and what time it is.
-BASE_ROWS, ERROR_FLOOR, GAP_FLOOR, NOW_MS = range(4)
-SETTINGS: Final = 4
+# Words of what is set: outcomes in the baseline, the two floors, above which probability positive
+# is predicted, and what time it is.
+BASE_ROWS, ERROR_FLOOR, GAP_FLOOR, THRESHOLD, NOW_MS = range(5)
+SETTINGS: Final = 5
 
 _HALF: Final = 32
 _NO_HISTORY: Final = 1e-9
@@ -124,7 +125,7 @@ def feed(words: Words, reals: Reals, settings: Reals, state: Reals) -> None:
             state[SCALE] = 1.0
             if top == BINARY:
                 hit = outcome
-                error = 1.0 if (score > 0.5) != (outcome == 1.0) else 0.0
+                error = 1.0 if (score > settings[THRESHOLD]) != (outcome == 1.0) else 0.0
             else:
                 hit = 1.0 if outcome == float(top) else 0.0
                 error = 1.0 - hit

@@ -130,7 +130,7 @@ def probability_summary(scores: Array) -> Columns:
     """
     _check("probabilities", scores, 2)
     out = np.empty((len(scores), len(PROBABILITY_COLUMNS)), np.float32)
-    _summarize_probabilities(np.ascontiguousarray(scores), out)
+    summarize_probabilities(np.ascontiguousarray(scores), 0, len(scores), out)
     return out
 
 
@@ -215,13 +215,14 @@ def _summarize_embeddings(rows: Array, out: Columns) -> None:
             out[row, 3 + number] = total / np.sqrt(width)
 
 
-@kernel("void(float32[:, ::1], float32[:, ::1])")
-def _summarize_probabilities(scores: Array, out: Columns) -> None:
-    for row in range(scores.shape[0]):
+@kernel("void(float32[:, ::1], int64, int64, float32[:, ::1])")
+def summarize_probabilities(scores: Array, start: int, stop: int, out: Columns) -> None:
+    """Fills the first rows of `out` as `probability_summary` has them, of rows [start, stop)."""
+    for row in range(stop - start):
         entropy, top, second, best = 0.0, -np.inf, -np.inf, 0
         missing = False
         for at in range(scores.shape[1]):
-            p = np.float64(scores[row, at])
+            p = np.float64(scores[start + row, at])
             if p != 0.0:
                 entropy -= p * np.log(p)  # NaN for what is NaN or below zero
             missing = missing or p != p

@@ -20,7 +20,7 @@ import numpy as np
 from gateway.config import Concept
 from kernels import adwin, concept, page_hinkley
 from kernels.ledger import OUTCOME, RECORD_WORDS, SCORE, TOP_AND_CORRECTIONS
-from kernels.performance import BINARY
+from kernels.performance import BINARY, THRESHOLD
 
 LATEST_CHANGE = 20_000
 Reals = np.ndarray[Any, np.dtype[np.float64]]
@@ -30,9 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Prints what was found."""
     args = _parser().parse_args(arguments)
     settings = Concept()
-    told = np.array(
-        [settings.baseline_outcomes, settings.error_floor, settings.calibration_floor, 0]
-    )
+    floors = settings.error_floor, settings.calibration_floor
+    told = np.array([settings.baseline_outcomes, *floors, THRESHOLD, 0], np.float64)
     rng = np.random.default_rng(args.seed)
     states, delays = [], []
     for _ in range(args.streams):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import random
 import sys
 import time
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from loadtest.bodies import Pool
 from loadtest.turns import Measure, Result
 
 TURN_S = 0.5
+# Turns vary by so much of it: what control does every second would else fall into all of one kind.
+JITTER = 0.2
 FILE = "turns"
 # Turns of half a second; the first ones warm up.
 WARM_TURNS = 6
@@ -56,6 +59,8 @@ def serve(
     from gateway.monitor import layout
     from kernels import _jit
 
+    rng = random.Random(1)
+
     class Toggled(worker.Worker):
         _on = True
         _before = (0.0, 0)
@@ -66,7 +71,7 @@ def serve(
             await super().run()
 
         def _toggle(self) -> None:
-            self._loop.call_later(TURN_S, self._toggle)
+            self._loop.call_later(TURN_S * rng.uniform(1 - JITTER, 1 + JITTER), self._toggle)
             for served in self._catalogue.by_id.values():
                 ok = self._arena.slot(served.held.block, self._slot)[layout.OK]
                 now = time.perf_counter()

@@ -288,17 +288,39 @@ def neighbours_differ(
     return total, max(len(some) - 1, 0)
 
 
-def ledger_sums(rows: list[dict[str, float]]) -> dict[str, float]:
+def ledger_sums(rows: list[dict[str, float]], threshold: float = 0.5) -> dict[str, float]:
     """What labelled binary scores add up to: figures by their definition, one row at a time."""
     eps = 2.0**-52
-    loss = 0.0
-    counts = dict.fromkeys(("tp", "fp", "tn", "fn"), 0)
+    names = ("tp", "fp", "tn", "fn", "log_loss", "log_loss_squares", "fourth_powers")
+    sums = dict.fromkeys((*names, "chosen", "chosen_s", "chosen_ss", "labelled_chosen_s"), 0.0)
     for row in rows:
         score, outcome = min(max(row["score"], eps), 1 - eps), row["outcome"]
-        loss -= outcome * math.log(score) + (1 - outcome) * math.log(1 - score)
-        said = row["score"] > 0.5
-        counts[("t" if said == bool(outcome) else "f") + ("p" if said else "n")] += 1
-    return {"log_loss": loss, **counts}
+        loss = -(outcome * math.log(score) + (1 - outcome) * math.log(1 - score))
+        sums["log_loss"] += loss
+        sums["log_loss_squares"] += loss**2
+        sums["fourth_powers"] += (row["score"] - outcome) ** 4
+        said = row["score"] > threshold
+        sums[("t" if said == bool(outcome) else "f") + ("p" if said else "n")] += 1
+        if said:
+            sums["chosen"] += 1
+            sums["chosen_s"] += row["score"]
+            sums["chosen_ss"] += row["score"] ** 2
+            sums["labelled_chosen_s"] += row["score"]
+    return sums
+
+
+def residual_bucket(error: float) -> tuple[float, float]:
+    """The bucket that an error lies in: 32 of equal width in each doubling of its size."""
+    size = abs(error)
+    if size < 2.0**-24:
+        return -(2.0**-24), 2.0**-24
+    if size >= 2.0**40:
+        return (
+            (2.0**40 * (1 - 1 / 64), math.inf) if error > 0 else (-math.inf, -(2.0**40) * (63 / 64))
+        )
+    width = 2.0 ** math.floor(math.log2(size)) / 32
+    low = math.floor(size / width) * width
+    return (low, low + width) if error > 0 else (-(low + width), -low)
 
 
 def bin_of(score: float, bins: int) -> int:
@@ -394,3 +416,50 @@ def _adwin_change(buckets: list[list[float]], delta: float, least_part: int) -> 
             if abs(apart) > chance:
                 return 1 if apart > 0 else -1
     return 0
+
+
+def expected_figures(
+    scores: Sequence[float], chances: Sequence[float], threshold: float
+) -> dict[str, float]:
+    """Figures that rows are expected to have, one row, and one pair of rows, after the other.
+
+    Args:
+        scores: of rows.
+        chances: how probable it is that each is positive.
+        threshold: above which positive is predicted.
+    """
+    tp = fp = tn = fn = 0.0
+    for score, chance in zip(scores, chances, strict=True):
+        if score > threshold:
+            tp, fp = tp + chance, fp + 1.0 - chance
+        else:
+            fn, tn = fn + chance, tn + 1.0 - chance
+    above = pairs = 0.0
+    for score, chance in zip(scores, chances, strict=True):
+        for other, others in zip(scores, chances, strict=True):
+            weight = chance * (1.0 - others)
+            pairs += weight
+            above += weight * ((score > other) + 0.5 * (score == other))
+    return {
+        "accuracy": (tp + tn) / len(scores),
+        "precision": tp / (tp + fp),
+        "recall": tp / (tp + fn),
+        "specificity": tn / (tn + fp),
+        "f1": 2 * tp / (2 * tp + fp + fn),
+        "mean_outcome": (tp + fn) / len(scores),
+        "roc_auc": above / pairs,
+    }
+
+
+def isotonic(rates: Sequence[float], weights: Sequence[float]) -> list[float]:
+    """The ascending numbers nearest to rates: of each, the largest of smallest means around it."""
+
+    def mean(first: int, last: int) -> float:
+        part = range(first, last + 1)
+        return sum(rates[i] * weights[i] for i in part) / sum(weights[i] for i in part)
+
+    n = len(rates)
+    return [
+        max(min(mean(first, last) for last in range(place, n)) for first in range(place + 1))
+        for place in range(n)
+    ]

@@ -56,7 +56,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tables": set(),
     "follower": GROUND | {"catalogue", "serving", "channel", "tables"},
     "sketches": GROUND | {"catalogue", "contracts", "monitor", "profiles"},
-    "profiling": GROUND | {"client", "rows", "profiles", "serving"},
+    "labels": {"config", "errors", "monitor", "profiles", "tensors"},
+    "profiling": GROUND | {"client", "labels", "rows", "profiles", "serving"},
     "trial": GROUND | {"serving", "logs"},
     "inherited": GROUND | {"channel", "handover", "keepsake", "monitor", "sockets", "tls"},
     "worker": GROUND

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway import config
+from gateway.config.models import HoldOut
 from gateway.errors import ConfigInvalid
 
 
@@ -148,6 +149,14 @@ def test_what_is_none_is_repeated():
 )
 def test_a_fault_of_settings_together_names_the_one_that_is_wrong(rule, fault):
     assert faults(f"alerts: {{rules: [{rule}]}}") == [f"alerts.rules[0]: {fault}"]
+
+
+def test_nobody_is_held_out_where_that_would_not_be_written_down():
+    (fault,) = faults("models: {a: {hold_out: {share: 0.1}}}")
+    assert "a: hold_out: expected its ledger to be on" in fault
+    on = "models: {a: {ledger: true, hold_out: {share: 0.1, policy: approve}}}"
+    assert config.parse(on).hold_out_of("a") == HoldOut(share=0.1, policy="approve")
+    assert faults("ledger: {enabled: true}\nmodels: {a: {hold_out: {share: 0.6}}}")
 
 
 @pytest.mark.parametrize("value", ["!!timestamp x", "!!bool x", "!!int ''", "!!int '-'"])

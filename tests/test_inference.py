@@ -20,6 +20,7 @@ from gateway.errors import BodyTooLarge, ContractViolated, ModelFailed
 from gateway.inference import InferEndpoint
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
+from gateway.monitor.hold_out import HoldOut
 from gateway.monitor.observe import BatchObserver
 from gateway.monitor.report import find_model
 from gateway.serving.riders import Batch, Rider
@@ -164,7 +165,8 @@ def test_each_rider_gets_its_own_rows(endpoint):
 class Writer:
     """A ledger that remembers."""
 
-    def __init__(self) -> None:
+    def __init__(self, hold_out: HoldOut | None = None) -> None:
+        self.hold_out = hold_out
         self.taken: list[tuple[list[int], list[int], int]] = []
 
     def record(self, outputs: Any, sequences: list[int], rows: list[int]) -> None:
@@ -186,6 +188,27 @@ def test_the_ledger_takes_who_was_answered_and_passes_over_who_left(endpoint, tr
         assert writer.taken == [([70], [1], 1), ([-1], [1], 1), ([72], [1], 1)]
     else:
         assert writer.taken == [([70, -1, 72], [1, 1, 1], 3)]
+
+
+def test_who_is_held_out_is_told_which_policy_to_follow(endpoint):
+    deliverer, _, _ = endpoint
+    hold_out = HoldOut(0.5, "approve", seed=1)
+    riders: list[Rider] = []
+    deliverer.attach(Taker(riders))
+    deliverer.watch((), Writer(hold_out))
+    callers = [Caller(body=body_of()) for _ in range(8)]
+    for number, caller in enumerate(callers):
+        caller.sequence = number
+        deliverer(caller)
+    batch = Batch(riders, len(riders), "idle", 0.0)
+    batch.outputs = [np.zeros((len(riders), 1), np.float32)]
+    deliverer.deliver(batch)
+    held = [hold_out.holds(number) for number in range(8)]
+    told = [dict(caller.heads[0]).get(b"penstock-hold-out") for caller in callers]
+    assert told == [b"approve" if one else None for one in held]
+    said = [caller.answers[0][1].get("parameters") for caller in callers]
+    assert said == [{"hold_out": "approve"} if one else None for one in held]
+    assert len(set(held)) == 2
 
 
 def test_a_caller_whose_connection_breaks_costs_its_batch_mates_nothing(endpoint):

@@ -15,12 +15,19 @@ from gateway.cli.serve import add_home
 TIMEOUT_S: Final = 120.0
 _SHOWN: Final = {
     "accuracy": "share of outcomes that were predicted",
+    "balanced_accuracy": "mean of what is right of each class",
     "precision": "of those predicted positive, how many were",
     "recall": "of the positive ones, how many were predicted",
-    "f1": "harmonic mean of both",
+    "specificity": "of the negative ones, how many were predicted",
+    "f1": "harmonic mean of precision and recall",
+    "mcc": "correlation of what was predicted and what was",
+    "roc_auc": "chance that a positive one scores higher",
     "log_loss": "nats an outcome",
     "brier": "mean squared error of the probability",
-    "roc_auc": "chance that a positive one scores higher",
+    "mean_outcome": "share of positive ones, or mean of what came",
+    "calibration_in_the_large": "mean of outcome minus score",
+    "calibration_slope": "of outcomes over log-odds of scores: below 1, scores are too sure",
+    "calibration_intercept": "of the same line",
     "ece": "expected calibration error, bins of equal width",
     "ece_equal_mass": "the same, bins of equal mass",
     "mce": "largest calibration error of a bin",
@@ -28,6 +35,21 @@ _SHOWN: Final = {
     "rmse": "root of the mean squared error",
     "bias": "mean of prediction minus outcome",
     "r2": "share of the outcomes' variance that is explained",
+    **{
+        f"residual_p{share}": f"{int(share)} % of prediction minus outcome lie below"
+        for share in ("05", "25", "50", "75", "95")
+    },
+}
+_OF_CLASSES: Final = {
+    "accuracy": "share of outcomes that were the top class",
+    "precision": "mean over the classes, of those predicted it, how many were",
+    "recall": "mean over the classes, of those in it, how many were predicted",
+    "f1": "mean over the classes",
+    "precision_weighted": "the same by how often classes came",
+    "f1_weighted": "the same",
+    "log_loss": "nats, of the top class' being right",
+    "brier": "mean squared error of the top class' score",
+    "mean_outcome": "share of top classes that were right",
 }
 
 
@@ -73,38 +95,77 @@ def print_report(found: dict[str, Any]) -> None:
         f"{found['model']} version {found['version']}: {found['records']} rows answered {window},"
         f" {found['labelled']} with an outcome{coverage}"
     )
-    if not found["labelled"]:
+    if found["labelled"]:
+        _print_truth(found)
+    else:
         say("nothing is known of how right they were")
-        return
-    say(
-        f"outcomes came after {found['delay_mean_s']:.3g} s on average, {found['delay_max_s']:.3g}"
-        f" s at the latest; {found['corrected']} were corrected"
-    )
+    if found["estimate"] is not None:
+        _print_estimate(found["estimate"])
+
+
+def _print_truth(found: dict[str, Any]) -> None:
+    say(_delays(found))
     if found["unscored"]:
         say(f"{found['unscored']} rows have a score that is no number or no probability")
+    if found["confusion"] is not None:
+        say(_confusion(found["confusion"], found["threshold"]))
     say()
-    say(table(("FIGURE", "VALUE", "WITHIN", "WHAT"), _figures(found)))
-    if found["reliability"]:
-        say()
-        say(table(("SCORE TO", "ROWS", "MEAN SCORE", "MEAN OUTCOME"), _bins(found["reliability"])))
+    say(table(("FIGURE", "VALUE", "ROWS", "WITHIN", "WHAT"), _figures(found)))
+    for header, lines in (
+        (("CLASS", "PREDICTED", "CAME", "BOTH", *_CLASS_FIGURES), _classes(found["classes"])),
+        (("SCORE TO", "ROWS", "MEAN SCORE", "MEAN OUTCOME", "WITHIN"), _bins(found["reliability"])),
+    ):
+        if lines:
+            say()
+            say(table(header, lines))
+
+
+_CLASS_FIGURES: Final = ("PRECISION", "WITHIN", "RECALL", "WITHIN", "F1", "WITHIN")
+
+
+def _delays(found: dict[str, Any]) -> str:
+    mean, half, most, last = (
+        f"{found[name]:.3g} s"
+        for name in ("delay_mean_s", "delay_p50_s", "delay_p95_s", "delay_max_s")
+    )
+    return (
+        f"outcomes came after {mean} on average, half within {half}, 95 % within {most}, all within"
+        f" {last}; {found['corrected']} were corrected"
+    )
+
+
+def _confusion(counts: dict[str, int], threshold: float) -> str:
+    return (
+        f"predicted positive, above {threshold:g}: {counts['tp']} right, {counts['fp']} wrong;"
+        f" negative: {counts['tn']} right, {counts['fn']} wrong"
+    )
 
 
 def _figures(found: dict[str, Any]) -> Sequence[tuple[str, ...]]:
+    shown = _SHOWN | (_OF_CLASSES if found["kind"] == "multiclass" else {})
     lines = []
-    for name, what in _SHOWN.items():
+    for name, what in shown.items():
         value = found["figures"][name]
         if value is not None:
-            lines.append((name, f"{value:.4g}", _within(found, name), what))
+            n, within = str(found["n"][name]), _within(found["intervals"].get(name))
+            lines.append((name, f"{value:.4g}", n, within, what))
     return lines
 
 
-def _within(found: dict[str, Any], name: str) -> str:
-    ends = found["intervals"].get(name)
-    if ends is not None:
-        return f"{ends['low']:.4g} to {ends['high']:.4g}"
-    if name == "roc_auc":
-        return f"binning: {found['figures']['roc_auc_error']:.1g}"
-    return ""
+def _within(ends: dict[str, float] | None) -> str:
+    return "" if ends is None else f"{ends['low']:.4g} to {ends['high']:.4g}"
+
+
+def _classes(lines: list[dict[str, Any]]) -> Sequence[tuple[str, ...]]:
+    found = []
+    for one in lines:
+        cells = [str(one["name"] or one["number"])]
+        cells += [str(one[name]) for name in ("predicted", "actual", "right")]
+        for name in ("precision", "recall", "f1"):
+            cells.append("-" if one[name] is None else f"{one[name]:.4g}")
+            cells.append(_within(one["intervals"].get(name)))
+        found.append(tuple(cells))
+    return found
 
 
 def _bins(lines: list[dict[str, Any]]) -> Sequence[tuple[str, ...]]:
@@ -114,7 +175,44 @@ def _bins(lines: list[dict[str, Any]]) -> Sequence[tuple[str, ...]]:
             str(one["n"]),
             f"{one['mean_score']:.4f}",
             f"{one['mean_outcome']:.4f}",
+            _within(one),
         )
         for one in lines
         if one["n"]
     ]
+
+
+# ---- estimates ----------------------------------------------------------------------------------
+
+
+def _print_estimate(found: dict[str, Any]) -> None:
+    say()
+    meant = (
+        "calibrated with the labels of its profile"
+        if found["calibrated"]
+        else "not calibrated: taken for probabilities, which nobody vouched for"
+    )
+    say(f"estimated from the scores of {found['rows']} rows, {meant}")
+    header = ("ESTIMATE", "VALUE", "WITHIN", "OF LABELLED ROWS", "THEIR TRUTH", "WITHIN")
+    say(table(header, _estimates(found)))
+
+
+def _estimates(found: dict[str, Any]) -> Sequence[tuple[str, ...]]:
+    lines = []
+    for name, value in found["figures"].items():
+        if value is None:
+            continue
+        cells = [name, f"{value:.4g}", _within(found["bands"][name]), "", "", ""]
+        if beside := found["beside"].get(name):
+            cells[3:5] = [f"{beside[one]:.4g}" for one in ("estimated", "realised")]
+            cells[5] = _expected(beside)
+        lines.append(tuple(cells))
+    return lines
+
+
+def _expected(beside: dict[str, Any]) -> str:
+    """Whether the truth is what scores lead to expect."""
+    if beside["low"] is None:
+        return ""
+    expected = beside["low"] <= beside["realised"] <= beside["high"]
+    return f"{_within(beside)}{'' if expected else ': NOT AS EXPECTED'}"

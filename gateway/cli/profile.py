@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from gateway.cli.verdict import Verdict
     from gateway.control.registry import Registry
     from gateway.control.self_references import SelfReferences
-    from gateway.profiles.values import Column, Frame, Profile
+    from gateway.profiles.values import Calibration, Column, Frame, Profile
     from gateway.profiling import Profiled
 
 # Lines of a table; more are for a program to read.
@@ -125,6 +125,8 @@ def _say_made(args: argparse.Namespace, made: Profiled, where: str, answer: Verd
         )
         return answer.status if answer else 0
     say(f"profile {digest(profile)[:12]} of {profile.rows} rows, {columns} columns: {where}")
+    if profile.calibration is not None:
+        say(_calibrated(profile.calibration))
     for name in made.left_out:
         say(f"output '{name}' is not in it: it has no row for each row")
     for line in answer.words() if answer else ():
@@ -227,6 +229,8 @@ def print_profile(profile: Profile) -> None:
     of_all = "" if sampled == profile.rows else f", edges from a sample of {sampled}"
     own = ", self-referenced" if profile.self_referenced else ""
     say(f"profile {digest(profile)[:12]} of {profile.rows} rows{of_all}{own}")
+    if profile.calibration is not None:
+        say(_calibrated(profile.calibration))
     for frame in profile.frames:
         say()
         say(_title(frame))
@@ -235,6 +239,12 @@ def print_profile(profile: Profile) -> None:
         say(table(header, [_line(column) for column in shown]))
         if len(shown) < len(frame.columns):
             say(f"... and {len(frame.columns) - len(shown)} more; --json prints all")
+
+
+def _calibrated(found: Calibration) -> str:
+    errors = f"{found.ece:.3g} as they are, {found.ece_calibrated:.3g} by a table"
+    kept = f"a table of {len(found.upto)} steps is kept" if found.upto else "they stay as they are"
+    return f"scores of {found.rows} labelled rows: calibration error {errors}; {kept}"
 
 
 def _title(frame: Frame) -> str:

@@ -26,6 +26,12 @@ def add_reading(parser: Any) -> None:
     parser.add_argument(
         "--labels", nargs="+", default=[], metavar="COLUMN", help="true answers, no inputs"
     )
+    parser.add_argument(
+        "--label",
+        default="",
+        metavar="COLUMN",
+        help="the true class, no input: scores are held against it, for estimates",
+    )
     parser.add_argument("--columns", type=names, default=(), metavar="A,B", help="only these")
     parser.add_argument("--drop", type=names, default=(), metavar="A,B", help="all but these")
     parser.add_argument(
@@ -52,8 +58,10 @@ def make(args: argparse.Namespace, held: Held, data: str) -> Profiled:
     from gateway.rows.source import format_of
 
     drop = (*args.drop, *args.labels)
-    source = Source(data, format_of(data, args.format), args.columns, drop)
-    names_there, categories_there = proposing.revision(args.home).config.features_of(held.name)
+    form = format_of(data, args.format)
+    source = Source(data, form, args.columns, drop, label=args.label)
+    config = proposing.revision(args.home).config
+    names_there, categories_there = config.features_of(held.name)
     options = Options(
         args.bins,
         limit=args.limit,
@@ -61,6 +69,7 @@ def make(args: argparse.Namespace, held: Held, data: str) -> Profiled:
         exact=args.exact_ks,
         configured=names_there,
         configured_categories=tuple(categories_there),
+        scores=config.scores_of(held.name),
     )
     with Bar("reading") as reading, Bar("counting") as counting:
         return profile_of(held, source, options, reading, counting)

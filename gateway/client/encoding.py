@@ -60,6 +60,8 @@ class Answer(Mapping[str, Array]):
         version: of the model, as a string; empty where the server names none.
         request_id: the gateway's own name for the request, under which outcomes are reported.
         id: the caller's, as it was sent.
+        hold_out: the policy to follow whatever the outputs say, where the request was held out;
+            empty: it was not.
     """
 
     outputs: Mapping[str, Array]
@@ -67,6 +69,7 @@ class Answer(Mapping[str, Array]):
     version: str
     request_id: str
     id: str | None
+    hold_out: str = ""
 
     def __getitem__(self, name: str) -> Array:
         return self.outputs[name]
@@ -266,6 +269,7 @@ def decode(body: bytes, headers: Mapping[str, str]) -> Answer:
             version=document.get("model_version", ""),
             request_id=headers.get("penstock-request-id", ""),
             id=document.get("id"),
+            hold_out=headers.get("penstock-hold-out", ""),
         )
     except (InvalidRequest, ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadAnswer(f"not an answer to an inference request: {error!r}") from error

@@ -14,7 +14,15 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from gateway.config.concept import Concept
 from gateway.config.faults import fault_text, place_text, without_value
-from gateway.config.models import NO_SETTINGS, OBSERVE, ModelConfig, ModelSettings, Policy, Scores
+from gateway.config.models import (
+    NO_SETTINGS,
+    OBSERVE,
+    HoldOut,
+    ModelConfig,
+    ModelSettings,
+    Policy,
+    Scores,
+)
 from gateway.config.monitoring import Alerts, Ledger, Metrics, Monitoring
 from gateway.config.operation import Drain, Limits, Log, Repository, Tracing
 from gateway.config.ports import Access, Control, Server, Tls, is_loopback
@@ -64,6 +72,17 @@ class Config(Section):
             raise ValueError("certificates: expected tls.client_ca in server or control")
         return access
 
+    @field_validator("models")
+    @classmethod
+    def _held_out_is_written_down(
+        cls, models: dict[str, ModelConfig], info: ValidationInfo
+    ) -> dict[str, ModelConfig]:
+        everybody = "ledger" in info.data and info.data["ledger"].enabled
+        for name, one in models.items():
+            if one.hold_out and not (everybody if one.ledger is None else one.ledger):
+                raise ValueError(f"{name}: hold_out: expected its ledger to be on, it is off")
+        return models
+
     def settings(self, name: str, hints: Mapping[str, Any] | None = None) -> ModelSettings:
         """What applies to one model: its own section, else `hints`, else `defaults`, else built in.
 
@@ -92,6 +111,11 @@ class Config(Section):
         """What the document says of a model's scores."""
         own = self.models.get(name)
         return Scores() if own is None else own.scores
+
+    def hold_out_of(self, name: str) -> HoldOut | None:
+        """Which of a model's requests get a fixed policy; None: none do."""
+        own = self.models.get(name)
+        return None if own is None else own.hold_out
 
     def contract_of(self, name: str) -> Policy:
         """What becomes of inputs that break a model's contract."""

@@ -83,6 +83,12 @@ class Scores(Section):
     )
     output: Name | None = Field(None, description="none: the first of floating-point numbers")
     positive: int = Field(1, ge=0, le=1, description="of two columns the positive class'")
+    threshold: float = Field(
+        0.5,
+        ge=0,
+        lt=1,
+        description="of binary scores: the positive class is predicted above it, in figures",
+    )
     classes: list[Name] = Field(
         default_factory=list,
         description="names of the classes, in the model's order: outcomes may use them",
@@ -100,6 +106,15 @@ class Scores(Section):
         if len(numbers) == 2 and self.positive == 0:
             return {name: 1 - number for name, number in numbers.items()}
         return numbers
+
+
+class HoldOut(Section):
+    """Requests that are chosen by chance to get a fixed policy. See docs/outcomes.md."""
+
+    share: float = Field(gt=0.0, le=0.5, description="of requests")
+    policy: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = Field(
+        "hold-out", description="what the answer tells whoever asked to do, whatever the score"
+    )
 
 
 class ModelConfig(ModelSettings):
@@ -127,6 +142,7 @@ class ModelConfig(ModelSettings):
         None, description="whether its answers are written down; none: ledger.enabled"
     )
     scores: Scores = Scores()
+    hold_out: HoldOut | None = Field(None, description="who gets a fixed policy; none: nobody")
 
     @field_validator("feature_names")
     @classmethod
@@ -142,6 +158,6 @@ class ModelConfig(ModelSettings):
 
 NO_SETTINGS = {
     *("path", "version", "profile", "feature_names", "categories", "contract"),
-    *("ledger", "scores"),
+    *("ledger", "scores", "hold_out"),
 }
 """Of a `ModelConfig`: what changes nothing in how the model runs."""

@@ -89,7 +89,8 @@ CONCEPT_FIGURES = (
 
 
 PERFORMANCE_FIGURES = (
-    *("accuracy", "error_rate", "precision", "recall", "f1", "log_loss", "brier", "roc_auc"),
+    *("accuracy", "error_rate", "balanced_accuracy", "precision", "recall", "specificity", "f1"),
+    *("mcc", "log_loss", "brier", "roc_auc", "calibration_slope", "calibration_intercept"),
     *("ece", "ece_equal_mass", "mce", "calibration_error_debiased", "calibration_gap"),
     *("mean_score", "mean_outcome", "mae", "rmse", "bias", "r2"),
     *("outcomes", "answered", "coverage", "delay_mean_s", "delay_max_s"),

@@ -26,7 +26,7 @@ from gateway.outcomes.recent import PANES, Place
 from kernels.performance import Sums, merge, no_sums
 
 FILE: Final = "ledger.db"
-_SCHEMA: Final = 1
+_SCHEMA: Final = 2
 _BUSY_S: Final = 5.0
 # Hours that are older are added up: no window reaches them, only the total does.
 KEPT_HOURS: Final = 31 * 24
@@ -83,6 +83,8 @@ class LedgerStore:
             if schema > _SCHEMA:
                 raise StoreFailed(f"{self._path}: written by a newer release")
             self._connection.execute("PRAGMA journal_mode = WAL")
+            if schema < _SCHEMA:  # sums that lack what intervals are made of; never released
+                self._connection.execute("DROP TABLE IF EXISTS hours")
             self._connection.executescript(_TABLES)
             self._connection.execute(f"PRAGMA user_version = {_SCHEMA}")
             rows = self._connection.execute("SELECT id, model, version, scores FROM series")
@@ -148,13 +150,16 @@ class LedgerStore:
                 _add(connection, series, hour, more)
             _join_old_hours(connection, newest - KEPT_HOURS)
 
-    def sums(self, series: int, first_hour: int) -> Iterable[Sums]:
+    def sums(self, series: int, first_hour: int) -> Iterator[Sums]:
         """As `outcomes.ledger.Remains` has it."""
         with self._read() as connection:
             rows = connection.execute(
                 "SELECT sums FROM hours WHERE series = ? AND hour >= ?", (series, first_hour)
             ).fetchall()
-        return [_unpacked(blob) for (blob,) in rows]
+        for (blob,) in rows:  # one after the other: unpacked, a month of them is 90 MB
+            with self._translated():
+                found = _unpacked(blob)
+            yield found
 
     # ---- what outcomes say, as they come in -----------------------------------------------------
 

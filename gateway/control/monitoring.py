@@ -43,6 +43,7 @@ from gateway.control.troubles import Troubles
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.plan import Kept, Plan, Taken, Watched
+from gateway.profiles.values import Calibration
 
 _MINUTE_S: Final = 60
 Job = tuple[str, Callable[[], Awaitable[None]]]
@@ -149,7 +150,7 @@ class Monitoring:
             *release_operations.operations(self._releases, self.contracts, self._plan, follow),
             *drift_operations.operations(self._drift, self._counting, self._breaches),
             *alert_operations.operations(self.alerting, self._alarms, self.deliveries),
-            *outcome_operations.operations(self.outcomes),
+            *outcome_operations.operations(self.outcomes, self._calibration),
             *concept_operations.operations(self.outcomes),
         )
 
@@ -195,6 +196,12 @@ class Monitoring:
     def _breaches(self, model: str, version: int) -> dict[str, Any] | None:
         found = self.contracts.of_version(self._plan(), model, version)
         return None if found is None else found.as_json()
+
+    def _calibration(self, model: str, version: int) -> Calibration | None:
+        for series in self._series():
+            if layout.sketch_of(series.name)[:2] == (model, version):
+                return series.profile.calibration
+        return None
 
     def _series(self) -> tuple[Series, ...]:
         """Those that deployments count into by the newest plan."""

@@ -68,10 +68,12 @@ class ReliabilityLine(Document):
     n: int
     mean_score: float | None
     mean_outcome: float | None
+    low: float | None = Field(description="where the rate of outcomes lies, each line by itself")
+    high: float | None
 
 
 class Interval(Document):
-    """Where a rate lies, with probability 0.95 at all times at once."""
+    """Where a figure lies, with probability 0.95 at all times at once."""
 
     low: float
     high: float
@@ -88,6 +90,44 @@ class ClassFigures(Document):
     precision: float | None
     recall: float | None
     f1: float | None
+    intervals: dict[str, Interval] = Field(description="of these three, each by itself")
+
+
+class Confusion(Document):
+    """What was predicted, and what was."""
+
+    tp: int
+    fp: int
+    tn: int
+    fn: int
+
+
+class BesideLine(Document):
+    """An estimate beside the truth, of the labelled rows alone."""
+
+    estimated: float
+    realised: float
+    difference: float = Field(description="realised - estimated")
+    low: float | None = Field(
+        description="where `realised` would lie, did scores mean what they say"
+    )
+    high: float | None
+
+
+class EstimateReport(Document):
+    """An estimate: what scores lead to expect, as long as no concept drifts. It is no truth."""
+
+    calibrated: bool = Field(
+        description="scores were held against labels when the profile was made; false: they are"
+        " taken for probabilities as they are, which nobody vouched for"
+    )
+    rows: int = Field(description="n: all rows with a score, labelled or not")
+    labelled: int
+    figures: dict[str, float | None]
+    bands: dict[str, Interval | None] = Field(
+        description="where the truth of these rows would lie, by chance of their outcomes alone"
+    )
+    beside: dict[str, BesideLine]
 
 
 _NUMBERS: dict[str, Any] = dict.fromkeys(NAMES, (float | None, ...))
@@ -114,18 +154,29 @@ class PerformanceReport(Document):
     )
     records: int = Field(description="rows answered")
     unscored: int = Field(description="whose score is no number, or no probability")
-    labelled: int = Field(description="n of every figure: rows whose outcome is known")
+    labelled: int = Field(description="rows whose outcome is known: what figures are of")
     corrected: int = Field(description="whose outcome was replaced")
     coverage: float | None = Field(description="labelled / records")
     delay_mean_s: float | None = Field(description="from an answer to its outcome")
     delay_max_s: float | None
+    delay_p50_s: float | None = Field(description="within 0.8 %, or 8 ms below a second")
+    delay_p95_s: float | None
+    delay_p99_s: float | None
     figures: FigureValues
-    intervals: dict[str, Interval | None] = Field(
-        description="of figures that are rates, valid however often one looks"
+    n: dict[str, int] = Field(description="of how many rows each figure is")
+    intervals: dict[str, Interval] = Field(
+        description="valid however often one looks; of figures that have one"
     )
+    threshold: float | None = Field(
+        description="above which the positive class is predicted; null: there is none"
+    )
+    confusion: Confusion | None
     reliability: list[ReliabilityLine]
     classes: list[ClassFigures]
     other_classes: int = Field(description="outcomes of classes too many to be told one by one")
+    estimate: EstimateReport | None = Field(
+        description="null: there are no scores, or they are no probabilities"
+    )
 
 
 class OutcomesStatus(Document):

@@ -5,6 +5,7 @@ Knows parameters and answers. Knows nothing of how records are kept or figures a
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -24,11 +25,20 @@ from gateway.control.outcomes import Outcomes, Report
 from gateway.drift.history import MAX_WINDOW_S, MIN_WINDOW_S
 from gateway.errors import InvalidParameter, NotFound, StoreFailed
 from gateway.outcomes.arrivals import MAX_BODY_BYTES, read_values
+from gateway.outcomes.intervals import Interval
 from gateway.outcomes.joins import document
+from gateway.profiles.values import Calibration
 
 
-def operations(outcomes: Outcomes) -> tuple[Operation, ...]:
-    """The table."""
+def operations(
+    outcomes: Outcomes, calibration: Callable[[str, int], Calibration | None]
+) -> tuple[Operation, ...]:
+    """The table.
+
+    Args:
+        outcomes: the ledger.
+        calibration: of a version's scores, in its profile.
+    """
 
     async def receive_outcomes(asked: Asked) -> Any:
         given: OutcomeList = asked.body
@@ -45,7 +55,8 @@ def operations(outcomes: Outcomes) -> tuple[Operation, ...]:
             window_s = read_duration(query.window, "window")
             if not MIN_WINDOW_S <= window_s <= MAX_WINDOW_S:
                 raise InvalidParameter(f"window: expected 1m to 30d, got '{query.window}'")
-        return _report(await outcomes.performance(path.model, path.version, window_s))
+        known = calibration(path.model, path.version)
+        return _report(await outcomes.performance(path.model, path.version, window_s, known))
 
     async def outcomes_status(_: Asked) -> Any:
         return await outcomes.status()
@@ -93,10 +104,10 @@ def _report(report: Report) -> dict[str, Any]:
     found = asdict(report.found)
     for line in found["classes"]:
         line["name"] = report.classes.get(line["number"])
-    found["intervals"] = {
-        name: None if ends is None else {"low": ends[0], "high": ends[1]}
-        for name, ends in report.found.intervals.items()
-    }
+        line["intervals"] = _ends(line["intervals"])
+    found["intervals"] = _ends(report.found.intervals)
+    if report.found.estimate is not None:
+        found["estimate"]["bands"] = _ends(report.found.estimate.bands)
     return {
         "model": report.series.model,
         "version": report.series.version,
@@ -104,4 +115,11 @@ def _report(report: Report) -> dict[str, Any]:
         "end": report.now,
         "ledger_since": None if since is None else since / 1000.0,
         **found,
+    }
+
+
+def _ends(intervals: Mapping[str, Interval | None]) -> dict[str, Any]:
+    return {
+        name: None if ends is None else {"low": ends[0], "high": ends[1]}
+        for name, ends in intervals.items()
     }

@@ -29,11 +29,15 @@ from gateway.monitor.arena import EPOCH, Arena
 from gateway.monitor.directory import Words
 from gateway.outcomes.arrivals import Arrival
 from gateway.outcomes.concept import Settings
+from gateway.outcomes.estimate import UNCHECKED, Calibrator
 from gateway.outcomes.figures import Performance, performance
 from gateway.outcomes.joins import RESULTS, About, Joined, Joins, Models
 from gateway.outcomes.ledger import Ledger, of_ring
 from gateway.plan import Recorded
+from gateway.profiles.calibrating import table_of
+from gateway.profiles.values import Calibration
 from kernels import ring
+from kernels.performance import BINS
 
 log = logging.getLogger("penstock.control")
 
@@ -96,7 +100,9 @@ class Outcomes:
         self._opening = threading.Lock()
         self._store: LedgerStore | None = None
         self._opened: tuple[Ledger, Joins] | None = None
-        self.standings = Standings(self._kept, self._concept_settings, self._now_ms)
+        self.standings = Standings(
+            self._kept, self._concept_settings, self._now_ms, threshold=self._threshold
+        )
         self.seen: Mapping[str, Any] | None = None
         self._serving: dict[Version, int] = {}
         self._sure: set[str] = set()
@@ -118,7 +124,10 @@ class Outcomes:
             log.error("model '%s' has no ledger: %s", candidate.name, error)
             return ()
         self._serving[candidate.name, candidate.version] = series
-        return (Recorded(block, series, scores.kind, scores.output, scores.positive),)
+        held = config.hold_out_of(candidate.name)
+        share, policy = (0.0, "") if held is None else (held.share, held.policy)
+        reading = scores.kind, scores.output, scores.positive
+        return (Recorded(block, series, *reading, share, policy),)
 
     async def look(self) -> None:
         """Drains what was written down. Call it about once a second."""
@@ -154,19 +163,27 @@ class Outcomes:
             refused = {"status": 500, "code": GatewayError.code, "error": "internal error"}
         return verdict | {"ok": False} | refused
 
-    async def performance(self, model: str, version: int, window_s: float | None) -> Report:
+    async def performance(
+        self,
+        model: str,
+        version: int,
+        window_s: float | None,
+        calibration: Calibration | None = None,
+    ) -> Report:
         """How right a version was.
 
         Args:
             model: its name.
             version: its number.
             window_s: of what was answered so long ago at most; None: of all that ever was.
+            calibration: of the version's scores, for estimates; one that is of scores that were
+                read in another way is left alone.
 
         Raises:
             NotFound: nothing of such a version was ever written down.
             StoreFailed: the ledger cannot be read.
         """
-        return await self._aside(self._performance, model, version, window_s)
+        return await self._aside(self._performance, model, version, window_s, calibration)
 
     async def concept(self, model: str, version: int) -> ConceptReport:
         """Whether a version is still as right as it was.
@@ -265,13 +282,17 @@ class Outcomes:
         now_read = self._config().scores_of(model).reading
         return next((one for one in some if one.scores == now_read), some[-1])
 
-    def _performance(self, model: str, version: int, window_s: float | None) -> Report:
+    def _performance(
+        self, model: str, version: int, window_s: float | None, calibration: Calibration | None
+    ) -> Report:
         series = self._series_of(model, version)
         ledger, _ = self._open()
         self._drain()
         now = self._wall()
         first_ms = 0 if window_s is None else int((now - window_s) * 1000.0)
-        found = performance(ledger.sums(series.id, first_ms, _NEVER_MS))
+        sums = ledger.sums(series.id, first_ms, _NEVER_MS)
+        calibrator = _calibrator(calibration, series.scores)
+        found = performance(sums, self._threshold(series.id), calibrator)
         oldest_ms = ledger.facts().first_ms
         return Report(series, window_s, now, oldest_ms, found, self._classes(model))
 
@@ -322,7 +343,7 @@ class Outcomes:
     def _open(self) -> tuple[Ledger, Joins]:
         if self._opened is None:
             self.standings.want(self._config().metrics.outcomes_window_s)
-            ledger = Ledger(self._folder, self._kept())
+            ledger = Ledger(self._folder, self._kept(), threshold=self._threshold)
             early_ms = lambda: int(self._config().ledger.early_s * 1000.0)  # noqa: E731
             joins = Joins(
                 ledger,
@@ -340,6 +361,10 @@ class Outcomes:
                 return About(one.model, self._config().scores_of(one.model).numbers)
         return About("", {})
 
+    def _threshold(self, series: int) -> float:
+        names = (one.model for one in self._kept().series() if one.id == series)
+        return self._config().scores_of(next(names, "")).threshold
+
     def _live(self) -> set[str]:
         """Streams whose records may still come."""
         arena = self._arena
@@ -351,3 +376,10 @@ class Outcomes:
     async def _aside(self, work: Callable[..., T], *arguments: Any) -> T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, work, *arguments)
+
+
+def _calibrator(calibration: Calibration | None, scores: Mapping[str, object]) -> Calibrator:
+    if calibration is None or (calibration.scores, calibration.bins) != (scores, BINS):
+        return UNCHECKED
+    steps = calibration.upto, calibration.probabilities
+    return Calibrator(True, table_of(*steps) if calibration.upto else None)

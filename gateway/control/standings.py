@@ -21,6 +21,7 @@ from gateway.outcomes.concept import Judged, Settings, Streams
 from gateway.outcomes.figures import Performance, performance
 from gateway.outcomes.recent import Recent
 from kernels.ledger import Words
+from kernels.performance import THRESHOLD
 
 log = logging.getLogger("penstock.control")
 
@@ -92,6 +93,7 @@ class Standings:
         settings: Callable[[], Settings],
         now_ms: Callable[[], int],
         monotonic: Callable[[], float] = time.monotonic,
+        threshold: Callable[[int], float] = lambda series: THRESHOLD,
     ) -> None:
         """Takes its collaborators.
 
@@ -100,7 +102,9 @@ class Standings:
             settings: what is held against what.
             now_ms: wall clock.
             monotonic: seconds of a clock that nobody sets.
+            threshold: above which probability a series predicts positive.
         """
+        self._threshold = threshold
         self.found: Mapping[Version, Standing] = {}
         self.started = False
         self._store = store
@@ -137,8 +141,8 @@ class Standings:
     def labelled(self, records: Words) -> None:
         """Takes records whose first outcome came in. They are written, whatever comes of this."""
         try:
-            self._streams.feed(records, self._settings(), self._now_ms())
-            self._windows().labelled(records, self._now_ms())
+            self._streams.feed(records, self._settings(), self._now_ms(), self._threshold)
+            self._windows().labelled(records, self._now_ms(), self._threshold)
         except StoreFailed as error:
             self._complain(error)
 
@@ -201,7 +205,10 @@ class Standings:
             key, state = (series, window_s), (answered, sums.totals.tobytes())
             stood = self._made.get(key)
             if stood is None or stood[0] != state:
-                self._made[key] = stood = state, Window(answered, performance(sums))
+                self._made[key] = stood = (
+                    state,
+                    Window(answered, performance(sums, self._threshold(series))),
+                )
             found[window_s] = stood[1]
         return found
 

@@ -19,6 +19,7 @@ from typing import Final
 import numpy as np
 
 from gateway.monitor import layout
+from gateway.monitor.hold_out import HoldOut
 from gateway.monitor.scores import Reading
 from gateway.monitor.sketch import THREAD_VALUES, Arrays
 from gateway.monitor.slot import Slot
@@ -37,7 +38,11 @@ _PACKED_REQUESTS: Final = 256
 
 
 class LedgerWriter:
-    """Of one deployment in one worker. Called on the event loop alone."""
+    """Of one deployment in one worker. Called on the event loop alone.
+
+    Attributes:
+        hold_out: who is held out; None: nobody.
+    """
 
     def __init__(
         self,
@@ -45,6 +50,7 @@ class LedgerWriter:
         slot: Slot,
         series: int,
         epoch: int,
+        hold_out: HoldOut | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         """Begins to write.
@@ -54,12 +60,14 @@ class LedgerWriter:
             slot: this worker's of the ring; all its deployments share it.
             series: the number that control gave to the version.
             epoch: of this worker process.
+            hold_out: who is held out; None: nobody.
             wall: seconds since 1970.
         """
         self._reading = reading
         self._slot = slot
         self._series = series
         self._epoch = epoch
+        self.hold_out = hold_out
         self._wall = wall
         self._complained = False
         # Of one batch, until the next.
@@ -90,6 +98,9 @@ class LedgerWriter:
         if output is None:  # nobody asked for it
             slot.words[layout.SKETCH_SKIPPED] += sum(rows)
             return
+        if self.hold_out is not None:
+            luck = self.hold_out.marks(sequences, rows)
+            marks = marks | luck if len(marks) else luck
         now_ms = int(self._wall() * 1000.0)
         if slot.busy or output.size > THREAD_VALUES or count > _PACKED_REQUESTS:
             requests = np.array([*sequences, *rows], np.int64)

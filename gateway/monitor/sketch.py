@@ -20,13 +20,15 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.monitor import layout
 from gateway.monitor.contracts import Observed
 from gateway.monitor.slot import Slot
-from gateway.profiles.live import Counted
+from gateway.profiles.live import Counted, is_classified
 from gateway.tensors import Array
+from kernels.columns import Words
+from kernels.probabilities import count_classified
 
 log = logging.getLogger("penstock.worker")
 
@@ -77,6 +79,22 @@ class Taker(ABC):
             log.exception("a batch could not be counted; others like it are not told of")
 
 
+class _Classified(NamedTuple):
+    """Where a table and its probabilities are, and their layouts."""
+
+    asked: int
+    said: int
+    table: Words
+    scores: Words
+    summary: Words
+
+    @classmethod
+    def of(cls, frames: Sequence[Counted]) -> _Classified:
+        asked, said = frames
+        table, scores, summary = (one.words for one in (*asked.layouts, *said.layouts))
+        return cls(asked.index, said.index, table, scores, summary)
+
+
 class Sketch(Taker):
     """What one deployment counts into one block."""
 
@@ -99,27 +117,57 @@ class Sketch(Taker):
         """
         super().__init__(slot, _light_rows(frames))
         self._observed = observed
-        self._frames = [(c.output, c.index, c.matrix, c.count, c.layout.words) for c in frames]
+        self._frames = [
+            (c.output, c.index, c.matrix, c.count, tuple(one.words for one in c.layouts))
+            for c in frames
+        ]
+        self._classified = _Classified.of(frames) if is_classified(frames) else None
         self._tick = tick
         self._wall = wall
 
     def _add(self, inputs: Arrays, outputs: Arrays, rows: int) -> int:
-        """What is wrong with one frame is its own."""
-        words, tick = self._words, self._tick[0]
-        now_ms = int(self._wall() * 1000.0)
+        tick, now_ms = self._tick[0], int(self._wall() * 1000.0)
+        skipped = 0
+        unusual = None
+        if self._classified is not None:
+            unusual = self._add_classified(self._classified, inputs, outputs, tick, now_ms)
+        if unusual is None:
+            unusual, skipped = self._add_frames(inputs, outputs, rows, tick, now_ms)
+        if self._observed is not None:
+            self._observed.add(inputs, rows, unusual + skipped)
+        return skipped
+
+    def _add_classified(
+        self, found: _Classified, inputs: Arrays, outputs: Arrays, tick: int, now_ms: int
+    ) -> int | None:
+        """All frames by one call; None where that cannot be, and nothing was counted."""
+        asked, said = inputs[found.asked], outputs[found.said]
+        if asked is None or said is None:
+            return None
+        try:
+            return count_classified(
+                asked, said, self._words, found.table, found.scores, found.summary, tick, now_ms
+            )
+        except (TypeError, ValueError):
+            # Other arrays than the signature says: from now on one by one, as far as that goes.
+            self._classified = None
+            return None
+
+    def _add_frames(
+        self, inputs: Arrays, outputs: Arrays, rows: int, tick: int, now_ms: int
+    ) -> tuple[int, int]:
+        """Values that are unusual, and rows skipped. What is wrong with one frame is its own."""
         skipped = unusual = 0
-        for output, index, matrix, count, plan in self._frames:
+        for output, index, matrix, count, plans in self._frames:
             try:
                 array = (outputs if output else inputs)[index]
                 if array is not None:
-                    found = count(matrix(array), words, plan, tick, now_ms)
+                    found = count(matrix(array), self._words, *plans, tick, now_ms)
                     unusual += 0 if output else found
             except Exception:
                 skipped = rows
                 self._complain()
-        if self._observed is not None:
-            self._observed.add(inputs, rows, unusual + skipped)
-        return skipped
+        return unusual, skipped
 
     def close(self) -> None:
         """Takes no more."""

@@ -20,6 +20,7 @@ import numpy as np
 from kernels import adwin, page_hinkley
 from kernels import concept as c
 from kernels.ledger import OUTCOME_MS, SEQUENCE, SERIES_AND_ROW, TIME_MS, Words
+from kernels.performance import THRESHOLD
 from kernels.rates import highest, lowest
 
 # Raised where the words of a state change their meaning: what was kept in others begins anew.
@@ -146,21 +147,28 @@ class Streams:
         self._states: dict[int, c.Reals] = {}
         self._fed: set[int] = set()
 
-    def feed(self, records: Words, settings: Settings, now_ms: int) -> None:
+    def feed(
+        self,
+        records: Words,
+        settings: Settings,
+        now_ms: int,
+        threshold: Callable[[int], float] = lambda series: THRESHOLD,
+    ) -> None:
         """Takes records whose first outcomes came in, each once.
 
         Args:
             records: (records, ledger.RECORD_WORDS) of any series, with outcomes.
             settings: in force.
             now_ms: wall clock.
+            threshold: above which probability a series predicts positive.
         """
         numbers = records[:, SERIES_AND_ROW] >> 32
         known = (records[:, SEQUENCE], records[:, TIME_MS], records[:, OUTCOME_MS])
         order = np.lexsort((*known, numbers))
         found, starts = np.unique(numbers[order], return_index=True)
-        told = np.array([*settings, now_ms], np.float64)
         for series, part in zip(found.tolist(), np.split(order, starts[1:]), strict=True):
             some = records[part]
+            told = np.array([*settings, threshold(series), now_ms], np.float64)
             c.feed(some, some.view(np.float64), told, self._state(series))
             self._fed.add(series)
 

@@ -12,7 +12,7 @@ same transaction that says that its file is gone.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
@@ -32,7 +32,7 @@ from kernels.ledger import (
     TOP_AND_CORRECTIONS,
     Words,
 )
-from kernels.performance import Sums, add, merge, no_sums
+from kernels.performance import THRESHOLD, Sums, add, merge, no_sums
 
 log = logging.getLogger("penstock.control")
 
@@ -110,13 +110,21 @@ class Facts(NamedTuple):
 class Ledger:
     """Of one home."""
 
-    def __init__(self, folder: Path, remains: Remains, capacity: int = CAPACITY) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        remains: Remains,
+        capacity: int = CAPACITY,
+        threshold: Callable[[int], float] = lambda series: THRESHOLD,
+    ) -> None:
         """Opens the folder, or makes it.
 
         Args:
             folder: of the files.
             remains: keeps what is forgotten.
             capacity: records in a file.
+            threshold: above which a series' positive class is predicted. What is forgotten stays
+                as it was predicted then.
 
         Raises:
             StoreFailed: the folder can be neither read nor made.
@@ -124,6 +132,7 @@ class Ledger:
         self._folder = folder
         self._remains = remains
         self._capacity = capacity
+        self._threshold = threshold
         self._forgotten = dict(remains.forgotten())
         self._streams: dict[str, list[Segment]] = {}
         try:
@@ -209,7 +218,8 @@ class Ledger:
         found = no_sums()
         for segment in self._segments():
             if segment.count and segment.last_ms >= first_ms and segment.first_ms < end_ms:
-                add(found, segment.records(), series, first_ms, end_ms)
+                records, threshold = segment.records(), self._threshold(series)
+                add(found, records, series, first_ms, end_ms, threshold=threshold)
         for more in self._remains.sums(series, -(-first_ms // HOUR_MS)):
             merge(found, more)
         return found
@@ -250,13 +260,25 @@ class Ledger:
         stream = segment.stream
         stood = self._forgotten.get(stream, Forgotten(-1, -1))
         upto = Forgotten(segment.number, max(stood.high, segment.high))
-        self._remains.forget(stream, upto, segment.count, _by_hour(segment.records()))
+        self._remains.forget(stream, upto, segment.count, self._by_hour(segment.records()))
         self._forgotten[stream] = upto
         segments = self._streams[stream]
         del segments[0]
         if not segments:
             del self._streams[stream]
         segment.remove()
+
+    def _by_hour(self, records: Words) -> dict[tuple[int, int], Sums]:
+        """What records add up to, by series and hour."""
+        found: dict[tuple[int, int], Sums] = {}
+        hours = records[:, TIME_MS] // HOUR_MS
+        pairs = np.unique(np.stack((records[:, SERIES_AND_ROW] >> 32, hours), axis=1), axis=0)
+        for series, hour in pairs.tolist():
+            sums, first_ms = no_sums(), hour * HOUR_MS
+            threshold = self._threshold(series)
+            add(sums, records, series, first_ms, first_ms + HOUR_MS, threshold=threshold)
+            found[series, hour] = sums
+        return found
 
     # ---- files ----------------------------------------------------------------------------------
 
@@ -285,17 +307,6 @@ class Ledger:
 
 
 _NEVER: Final = Forgotten(-1, -1)
-
-
-def _by_hour(records: Words) -> dict[tuple[int, int], Sums]:
-    """What records add up to, by series and hour."""
-    found: dict[tuple[int, int], Sums] = {}
-    hours = records[:, TIME_MS] // HOUR_MS
-    pairs = np.unique(np.stack((records[:, SERIES_AND_ROW] >> 32, hours), axis=1), axis=0)
-    for series, hour in pairs.tolist():
-        sums = found[series, hour] = no_sums()
-        add(sums, records, series, hour * HOUR_MS, (hour + 1) * HOUR_MS)
-    return found
 
 
 def of_ring(taken: Words) -> Words:

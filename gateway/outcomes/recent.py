@@ -11,14 +11,14 @@ corrected stays as it was.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from kernels.ledger import OUTCOME_MS, SERIES_AND_ROW, TIME_MS, Words
-from kernels.performance import Sums, add, merge, no_sums
+from kernels.performance import THRESHOLD, Sums, add, merge, no_sums
 
 PANES: Final = 10
 _NEVER_MS: Final = 1 << 62
@@ -82,12 +82,24 @@ class Recent:
                 pane.answered += len(some)
                 pane.changed = True
 
-    def labelled(self, records: Words, now_ms: int) -> None:
-        """Takes records whose first outcomes came in, each once."""
+    def labelled(
+        self,
+        records: Words,
+        now_ms: int,
+        threshold: Callable[[int], float] = lambda series: THRESHOLD,
+    ) -> None:
+        """Takes records whose first outcomes came in, each once.
+
+        Args:
+            records: (n, ledger.RECORD_WORDS).
+            now_ms: wall clock.
+            threshold: above which probability a series predicts positive.
+        """
         for place, some in self._spread(records, OUTCOME_MS):
             if not self._over(place, now_ms):
                 pane = self._panes.setdefault(place, Pane())
-                add(pane.sums, some, place.series, 0, _NEVER_MS)
+                predicts = threshold(place.series)
+                add(pane.sums, some, place.series, 0, _NEVER_MS, threshold=predicts)
                 pane.changed = True
 
     def window(self, series: int, window_ms: int, now_ms: int) -> tuple[int, Sums]:

@@ -31,6 +31,7 @@ from gateway.profiles.values import (
     FEATURE,
     MAX_DETAILED,
     STRING,
+    Calibration,
     Frame,
     Profile,
 )
@@ -115,11 +116,16 @@ class Builder:
             frame.take(matrices[frame.plan.name], (checks or {}).get(frame.plan.name))
         self.rows += rows
 
-    def build(self, progress: Callable[[int, int], None] | None = None) -> Profile:
+    def build(
+        self,
+        progress: Callable[[int, int], None] | None = None,
+        calibration: Calibration | None = None,
+    ) -> Profile:
         """The profile of all rows so far.
 
         Args:
             progress: told (bytes counted, bytes in all).
+            calibration: of the model's scores, where the rows had labels.
 
         Raises:
             InvalidParameter: there are none.
@@ -136,6 +142,7 @@ class Builder:
             self._bins,
             size,
             self._seed,
+            calibration=calibration,
         )
 
 

@@ -14,7 +14,11 @@ a float32 is written in its own shortest digits.
 A category column has `categories` in the place of `edges`, one that is hashed `buckets`. Of numbers
 with a point that are all whole, `"whole": true` is said, too. One that is counted exactly has
 `points` and `point_counts`, which releases of schema 1 do not know: only a profile with such a
-column is of schema 2.
+column is of schema 2. One whose rows had labels has a `calibration`, and is of schema 3:
+
+     "calibration": {"scores": {"kind": "binary", "output": null, "positive": 1}, "rows": 569,
+                     "ece": 0.021, "ece_calibrated": 0.008, "bins": 960, "upto": [31, 512, 960],
+                     "probabilities": [0.002, 0.4, 0.998]}
 """
 
 from __future__ import annotations
@@ -38,6 +42,7 @@ from gateway.profiles.values import (
     OUTPUT,
     STRING,
     SUMMARIES,
+    Calibration,
     Column,
     Frame,
     Moments,
@@ -47,7 +52,7 @@ from gateway.profiles.values import (
 )
 from gateway.tensors import Array
 
-SCHEMA = 2
+SCHEMA = 3
 # A thousand times what a model of thirty columns needs.
 MAX_BYTES = 64 << 20
 # A window is a matrix with a line for each column, all as long as the longest: 64 MB of it. That is
@@ -95,6 +100,7 @@ def read(given: bytes | str) -> Profile:
         sampled_rows=whole.integer("sampled_rows"),
         seed=whole.integer("seed"),
         self_referenced=whole.boolean("self_referenced"),
+        calibration=_calibration(whole),
     )
     whole.no_more()
     whole.unique("frames", [frame.name for frame in profile.frames])
@@ -110,14 +116,22 @@ def read(given: bytes | str) -> Profile:
 
 def _plain(profile: Profile) -> dict[str, Any]:
     return {
-        "schema": SCHEMA if any(len(column.points) for _, column in profile.columns()) else 1,
+        "schema": _schema(profile),
         "rows": profile.rows,
         "bins": profile.bins,
         "sampled_rows": profile.sampled_rows,
         "seed": profile.seed,
         "self_referenced": profile.self_referenced,
+        **({} if profile.calibration is None else {"calibration": asdict(profile.calibration)}),
         "frames": [_plain_frame(frame) for frame in profile.frames],
     }
+
+
+def _schema(profile: Profile) -> int:
+    """The lowest that knows all of it."""
+    if profile.calibration is not None:
+        return 3
+    return 2 if any(len(column.points) for _, column in profile.columns()) else 1
 
 
 def _plain_frame(frame: Frame) -> dict[str, Any]:
@@ -183,6 +197,31 @@ def _line(value: Any) -> str:
 
 
 # ---- reading ------------------------------------------------------------------------------------
+
+
+def _calibration(whole: Fields) -> Calibration | None:
+    if not whole.has("calibration"):
+        return None
+    one = whole.object("calibration")
+    found = Calibration(
+        scores=one.mapping("scores"),
+        rows=one.integer("rows", 1),
+        ece=one.number("ece"),
+        ece_calibrated=one.number("ece_calibrated"),
+        bins=one.integer("bins", 1),
+        upto=tuple(one.integers("upto", 1)),
+        probabilities=tuple(float(value) for value in one.numbers("probabilities", whole=False)),
+    )
+    one.no_more()
+    ends = (0, *found.upto)
+    if found.upto and (ends[-1] != found.bins or any(a >= b for a, b in itertools.pairwise(ends))):
+        raise one.fault("upto", f"each above the last, up to {found.bins}", "others")
+    values = found.probabilities
+    if len(values) != len(found.upto) or any(a > b for a, b in itertools.pairwise(values)):
+        raise one.fault("probabilities", "one a step, none below the last", "others")
+    if values and not 0.0 <= values[0] <= values[-1] <= 1.0:
+        raise one.fault("probabilities", "numbers of 0 to 1", "others")
+    return found
 
 
 def _frame(one: Fields) -> Frame:

@@ -108,6 +108,10 @@ class Fields:
         value = self._get(key)
         return None if value is None else self._number(key, value)
 
+    def number(self, key: str) -> float:
+        """A finite number."""
+        return float(self._number(key, self._get(key)))
+
     def numbers(self, key: str, whole: bool) -> list[float | int]:
         """A list of finite numbers; of whole ones alone, where `whole` asks for that."""
         if whole:
@@ -142,6 +146,10 @@ class Fields:
         """A list of objects."""
         for place, value in enumerate(self._list(key)):
             yield type(self)(value, self._at(f"{key}[{place}]"))
+
+    def object(self, key: str) -> Self:
+        """An object."""
+        return type(self)(self._get(key), self._at(key))
 
     def object_or_none(self, key: str) -> Self | None:
         """An object, or null."""

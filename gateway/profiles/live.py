@@ -7,8 +7,8 @@ All frames of a profile share one block of counts. The first frame counts rows a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,12 @@ from gateway.profiles import summaries
 from gateway.profiles.layout import layouts_of
 from gateway.profiles.plans import values_of
 from gateway.profiles.strings import bucket_of, ids_of
-from gateway.profiles.values import COUNTED_AS, FEATURE, STRING, Frame, Profile
+from gateway.profiles.values import COUNTED_AS, FEATURE, PROBABILITIES, STRING, Frame, Profile
 from gateway.tensors import Array, Signature
 from kernels import columns
 from kernels.columns import NULL_ID, UNSEEN_ID
 from kernels.layouts import Layout
+from kernels.probabilities import count_probabilities
 
 Matrix = Callable[[Array], Array]
 
@@ -31,11 +32,11 @@ SKIPPED_WORD = 4
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """One frame of a profile, as it is counted.
+    """A frame of a profile, or two of one tensor, as they are counted by one call.
 
     Attributes:
-        frame: of the profile.
-        layout: its columns in the profile's block.
+        frame: of the profile; of two the one that holds the tensor's own values.
+        layouts: of each the columns in the profile's block.
         output: its tensor is one of the model's outputs.
         index: of the tensor in the model's signature.
         matrix: makes (rows, columns) of a tensor's rows, as `count` takes it.
@@ -43,7 +44,7 @@ class Counted:
     """
 
     frame: Frame
-    layout: Layout
+    layouts: tuple[Layout, ...]
     output: bool
     index: int
     matrix: Matrix
@@ -65,8 +66,42 @@ def counted(profile: Profile, signature: Signature) -> tuple[Counted, ...]:
         output = frame.role != FEATURE
         index = (outputs if output else inputs)[frame.tensor]
         count = columns.count_ids if frame.type == STRING else columns.count_rows
-        made.append(Counted(frame, layout, output, index, matrix_of(frame), count))
-    return tuple(made)
+        made.append(Counted(frame, (layout,), output, index, matrix_of(frame), count))
+    return tuple(_together(made))
+
+
+def _together(made: Sequence[Counted]) -> Iterator[Counted]:
+    """Probabilities and their summary by one call, wherever they are a tensor as it is."""
+    of_tensor: dict[int, Counted] = {}
+    for one in made:
+        frame = one.frame
+        if one.output and frame.summary is None and frame.datatype == "FP32":
+            of_tensor[one.index] = one
+    joined = {
+        id(of_tensor[one.index]): one
+        for one in made
+        if one.output and one.index in of_tensor and _is_of_probabilities(one.frame)
+    }
+    summaries_of = set(map(id, joined.values()))
+    for one in made:
+        if other := joined.get(id(one)):
+            both = (*one.layouts, *other.layouts)
+            yield replace(one, layouts=both, count=count_probabilities)
+        elif id(one) not in summaries_of:
+            yield one
+
+
+def is_classified(frames: Sequence[Counted]) -> bool:
+    """Whether all there is, is one table of float32 and float32 probabilities of each row."""
+    if len(frames) != 2:
+        return False
+    asked, said = frames
+    table = not asked.output and asked.frame.datatype == "FP32" and asked.frame.summary is None
+    return table and said.output and said.count is count_probabilities
+
+
+def _is_of_probabilities(frame: Frame) -> bool:
+    return frame.summary is not None and frame.summary.kind == PROBABILITIES
 
 
 def matrix_of(frame: Frame) -> Matrix:

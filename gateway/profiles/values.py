@@ -212,6 +212,30 @@ class Frame:
         return np.dtype(np.int32 if self.type == STRING else self.type)
 
 
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What the scores of the reference meant, by the labels that it had.
+
+    Attributes:
+        scores: what a score is, as the configuration says it; of others it says nothing.
+        rows: with a score and a label.
+        ece: calibration error of scores as they are.
+        ece_calibrated: the same of what a table makes of them, on rows that it was not fitted with.
+        bins: of equal width from 0 to 1, right-closed.
+        upto: how many of them lie up to the end of each step of the table, ascending to `bins`;
+            none: scores mean what they say.
+        probabilities: of each step.
+    """
+
+    scores: Mapping[str, Any]
+    rows: int
+    ece: float
+    ece_calibrated: float
+    bins: int
+    upto: tuple[int, ...] = ()
+    probabilities: tuple[float, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Profile:
     """A reference: immutable, and named by its digest (`document.digest`).
@@ -223,6 +247,7 @@ class Profile:
         sampled_rows: that edges and categories were taken from: all, or a uniform sample.
         seed: of that sample.
         self_referenced: made from a model's first live rows, which nobody vouched for.
+        calibration: of its scores; None where it had no labels.
     """
 
     rows: int
@@ -231,6 +256,7 @@ class Profile:
     sampled_rows: int = 0
     seed: int = 0
     self_referenced: bool = False
+    calibration: Calibration | None = None
 
     def frame(self, name: str) -> Frame | None:
         """The frame of this name, if there is one."""

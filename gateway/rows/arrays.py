@@ -53,9 +53,9 @@ def batches(
         InvalidParameter: the file is not what its format says.
         WrongInputs: its arrays are not the model's inputs, or of different lengths.
     """
-    if source.columns or source.drop:
+    if source.columns or source.drop or source.label:
         raise InvalidParameter(
-            f"{source.path}: --columns and --drop are for CSV, NDJSON and Parquet"
+            f"{source.path}: --columns, --drop and --label are for CSV, NDJSON and Parquet"
         )
     with ExitStack() as stack:
         found = _found(source, file, specs, stack)

@@ -22,6 +22,7 @@ class Source:
         drop: columns of a table that are left out.
         features: what the model itself calls its columns: a table that has all of them gives these
             alone, in this order, unless `columns` says otherwise.
+        label: a column of a table with the true answers, which is no input; empty: none.
     """
 
     path: str
@@ -29,6 +30,7 @@ class Source:
     columns: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +43,12 @@ class Batch:
         names: of the columns that make up an input, where a table named them.
         nulls: by input that was made of columns of numbers: (columns,) cells that were empty, and
             are NaN in the input. Where it is not given, none was.
+        labels: (rows,) the true answers: float64, NaN where a cell was empty, or texts; None where
+            the source names no such column.
     """
 
     rows: int
     inputs: Mapping[str, Array]
     names: Mapping[str, Sequence[str]] = field(default_factory=dict)
     nulls: Mapping[str, Array] = field(default_factory=dict)
+    labels: Array | None = None

@@ -6,14 +6,17 @@ several inputs by their names.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator, Sequence
 
-from gateway.errors import WrongInputs
+import numpy as np
+
+from gateway.errors import InvalidTensor, WrongInputs
 from gateway.rows.batch import Batch, Source
 from gateway.rows.cells import in_shape
-from gateway.rows.tables import Table, few
-from gateway.tensors import TensorSpec
+from gateway.rows.tables import Chunk, Table, few
+from gateway.tensors import Array, TensorSpec
 
 Places = list[tuple[TensorSpec, list[int]]]
 
@@ -40,7 +43,19 @@ def batches(
             inputs[spec.name] = in_shape(array, spec)
             if empty is not None and spec.name in names:
                 nulls[spec.name] = empty
-        yield Batch(chunk.rows, inputs, names, nulls)
+        labels = _labels(chunk, table.header.index(source.label)) if source.label else None
+        yield Batch(chunk.rows, inputs, names, nulls, labels)
+
+
+def _labels(chunk: Chunk, place: int) -> Array:
+    """A column as numbers where it holds numbers or booleans, else as texts."""
+    for datatype in ("FP64", "BOOL"):
+        with contextlib.suppress(InvalidTensor):
+            found, _ = chunk.values([place], TensorSpec("label", datatype, (-1, 1)))
+            return found.reshape(-1).astype(np.float64)
+    found, _ = chunk.values([place], TensorSpec("label", "BYTES", (-1, 1)))
+    texts = [one.decode() if isinstance(one, bytes) else str(one) for one in found.reshape(-1)]
+    return np.array(texts, object)
 
 
 def _plan(source: Source, table: Table, specs: Sequence[TensorSpec]) -> Places:
@@ -49,7 +64,7 @@ def _plan(source: Source, table: Table, specs: Sequence[TensorSpec]) -> Places:
     _check_header(source, header)
     features = source.features if set(source.features) <= set(header) else ()
     chosen = source.columns or features or header
-    names = [name for name in chosen if name not in source.drop]
+    names = [name for name in chosen if name not in (*source.drop, source.label)]
     if len(specs) == 1 and names != [specs[0].name] and specs[0].name not in table.lists:
         _check_width(source.path, names, specs[0])
         return [(specs[0], [header.index(name) for name in names])]
@@ -69,7 +84,8 @@ def _plan(source: Source, table: Table, specs: Sequence[TensorSpec]) -> Places:
 
 
 def _check_header(source: Source, header: list[str]) -> None:
-    unknown = [name for name in (*source.columns, *source.drop) if name not in header]
+    named = (*source.columns, *source.drop, *([source.label] if source.label else ()))
+    unknown = [name for name in named if name not in header]
     if unknown:
         raise WrongInputs(f"{source.path}: no column {few(unknown)}; it has {few(header)}")
     repeated = [name for name in header if header.count(name) > 1]

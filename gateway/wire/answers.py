@@ -20,6 +20,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
 ERROR_CODE = b"penstock-error-code"
 VIOLATIONS = b"penstock-contract-violations"
+HOLD_OUT = b"penstock-hold-out"
 INTERNAL_BODY = b'{"error":"internal error"}'
 _PLAIN = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

@@ -37,6 +37,7 @@ SCENARIOS: dict[str, Scenario] = {
     "keys-on-and-off": access.keys_on_and_off,
     "monitoring-on-and-off": monitoring.monitoring_on_and_off,
     "ledger-on-and-off": outcomes.ledger_on_and_off,
+    "selective-labels": outcomes.selective_labels,
     "overload-heavy": overload.heavy,
     "overload-small": overload.small,
     "hang-ups": faults.hang_ups,

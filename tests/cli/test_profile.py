@@ -105,6 +105,86 @@ def test_labels_are_no_inputs_and_bins_can_be_fewer(profile, tmp_path):
     assert [column.bins for column in found.frames[0].columns] == [10] * 4
 
 
+LABELLED = [
+    pytest.param(("0", "1"), "binary", id="numbers"),
+    pytest.param(("false", "true"), "binary", id="booleans"),
+    pytest.param(("bad", "good"), "binary", id="names"),
+    pytest.param(("0", "1"), "multiclass", id="top-class"),
+]
+
+
+def labelled(path, words, rng, count=2000):
+    """Rows of which every label is known but ten; the second score is too high."""
+    table = rng.normal(size=(count, 4)).round(4)
+    score = _second_score(table)
+    truth = [words[int(one)] for one in rng.random(count) < score**2]
+    truth[:10] = [""] * 10
+    cells = [f"{','.join(map(str, row))},{word}" for row, word in zip(table, truth, strict=True)]
+    path.write_text("\n".join(("a,b,c,d,label", *cells, "")))
+    return path
+
+
+def _second_score(table):
+    """What `probabilities` makes of rows."""
+    return 1.0 / (1.0 + np.exp(-table.astype(np.float32).sum(axis=1)))
+
+
+def probabilities() -> onnx.ModelProto:
+    """Two classes; the second one's score is the sigmoid of a row's sum."""
+    nodes = [
+        helper.make_node("ReduceSum", ["x", "axes"], ["sum"], keepdims=1),
+        helper.make_node("Sigmoid", ["sum"], ["second"]),
+        helper.make_node("Sub", ["one", "second"], ["first"]),
+        helper.make_node("Concat", ["first", "second"], ["p"], axis=1),
+    ]
+    constants = [
+        onnx.numpy_helper.from_array(np.array([1], np.int64), "axes"),
+        onnx.numpy_helper.from_array(np.array(1.0, np.float32), "one"),
+    ]
+    ends = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4]),
+        helper.make_tensor_value_info("p", TensorProto.FLOAT, ["n", 2]),
+    ]
+    graph = helper.make_graph(nodes, "p", ends[:1], ends[1:], constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+@pytest.mark.parametrize(("words", "kind"), LABELLED)
+def test_scores_are_held_against_labels(profile, penstock, tmp_path, words, kind):
+    config = tmp_path / "c.yaml"
+    config.write_text(f"models: {{m: {{scores: {{kind: {kind}, classes: [bad, good]}}}}}}\n")
+    assert penstock("config", "apply", config)[0] == 0
+    data = labelled(tmp_path / "rows.csv", words, np.random.default_rng(4))
+    found = profile(probabilities(), data, "--label", "label").calibration
+    assert found is not None
+    assert (found.scores, found.rows) == ({"kind": kind, "output": None, "positive": 1}, 1990)
+    if kind == "binary":  # of the top class, what is too high and too low evens out
+        assert found.ece_calibrated < 0.05 < found.ece
+    assert found.probabilities == tuple(sorted(found.probabilities))
+    assert "scores of 1990 labelled rows: calibration error" in penstock("profile", "show", "m")[1]
+
+
+@pytest.mark.parametrize(
+    ("scores", "words", "said"),
+    [
+        ("kind: binary", ("0", "2"), "label: expected 0, 1, got 2"),
+        ("classes: [a, b]", ("a", "c"), "label: expected 0, 1, or one of a, b, got 'c'"),
+        ("kind: binary", ("1", "1"), "expected at least 100 rows with a score and a label"),
+        ("output: x", ("0", "1"), "label: the model's scores cannot be read"),
+    ],
+)
+def test_labels_that_fit_no_score_are_refused(penstock, tmp_path, scores, words, said):
+    config = tmp_path / "c.yaml"
+    config.write_text(f"models: {{m: {{scores: {{{scores}}}}}}}\n")
+    assert penstock("config", "apply", config)[0] == 0
+    path = builders.save(tmp_path / "in", probabilities(), "m.onnx")
+    assert penstock("register", path)[0] == 0
+    data = labelled(tmp_path / "rows.csv", words, np.random.default_rng(4), count=300)
+    status, _, err = penstock("profile", "m", "--data", data, "--label", "label")
+    assert status == 1
+    assert said in err
+
+
 def test_columns_whose_ks_is_to_be_exact_are_named_and_have_points(profile, penstock, rows):
     first, *others = profile(builders.linear(), rows, "--exact-ks", "a,y[1]").frames[0].columns
     assert len(first.points) == 200

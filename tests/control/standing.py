@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from gateway.control.ledger_store import LedgerStore
@@ -24,12 +26,14 @@ def nobodys() -> Standings:
     return Standings(no_store, lambda: SETTINGS, lambda: NOON_MS)
 
 
-def standing(*parts: tuple[int, float], tops: int = BINARY, answered: int = 1000) -> Standing:
-    """Of a version that is sure of itself: how many outcomes, and the rate of errors among them."""
+def standing(
+    *parts: tuple[int, float], tops: int = BINARY, answered: int = 1000, scores: Any = 0.9
+) -> Standing:
+    """Of a version that is sure of itself: how many outcomes, and how often they are 0."""
     rng = np.random.default_rng(7)
     wrong = np.concatenate([rng.random(count) < rate for count, rate in parts])
     told = records(
-        range(len(wrong)), scores=0.9, outcomes=1.0 - wrong, tops=tops, outcome_ms=NOON_MS + 5000
+        range(len(wrong)), scores=scores, outcomes=1.0 - wrong, tops=tops, outcome_ms=NOON_MS + 5000
     )
     streams = Streams(lambda series: None)
     streams.feed(told, SETTINGS, NOON_MS)

@@ -113,7 +113,7 @@ class Server:
             *drift_operations.operations(self.drift, self.counting, lambda model, version: None),
             *release_operations.operations(releases, contracts, lambda: Plan(0), self.follow),
             *alert_operations.operations(*self.alarms()),
-            *outcome_operations.operations(self.outcomes),
+            *outcome_operations.operations(self.outcomes, lambda model, version: None),
             *concept_operations.operations(self.outcomes),
         )
         credentials = Credentials(self.ring, self.certificates)

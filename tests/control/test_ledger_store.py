@@ -73,7 +73,7 @@ def test_a_damaged_file_is_refused_by_name(tmp_path):
 def test_a_newer_file_is_refused(tmp_path):
     LedgerStore(tmp_path).close()
     with sqlite3.connect(tmp_path / FILE) as db:
-        db.execute("PRAGMA user_version = 2")
+        db.execute("PRAGMA user_version = 3")
     db.close()
     with pytest.raises(StoreFailed, match="newer"):
         LedgerStore(tmp_path)

@@ -21,6 +21,7 @@ from gateway.monitor.scores import reading
 from gateway.monitor.slot import Slot
 from gateway.outcomes.arrivals import Arrival
 from gateway.outcomes.joins import Joined
+from gateway.profiles.values import Calibration
 from gateway.tensors import Signature, TensorSpec
 from tests.outcomes.records import NOON_MS
 
@@ -60,7 +61,7 @@ class World:
             words = self.arena.array(taken.block, slot)
             found = reading(SIGNATURE, taken.kind, taken.output, taken.positive)
             writer = LedgerWriter(
-                found, Slot(words, self.pool), taken.series, epoch, lambda: self.now
+                found, Slot(words, self.pool), taken.series, epoch, wall=lambda: self.now
             )
             self.writers[slot, epoch] = writer
         pairs = np.array([[1 - score, score] for score in scores])
@@ -224,6 +225,36 @@ async def test_what_is_read_in_another_way_is_counted_anew(world):
     await world.outcomes.receive(given((before, 0, 1.0), (after, 0, 1.0)), None)
     found = (await world.outcomes.performance("m", 1, None)).found
     assert (found.records, found.figures["mean_score"]) == (1, pytest.approx(0.1))
+
+
+async def test_a_threshold_that_changes_is_that_of_all_records_that_are_there(world):
+    name = world.answer(1, [0.9, 0.6, 0.2])
+    await world.outcomes.receive(given((name, 0, 1.0), (name, 1, 1.0), (name, 2, 0.0)), None)
+    for threshold, right in ((0.5, 3), (0.7, 2)):
+        world.config = parse(
+            f"ledger: {{enabled: true}}\nmodels: {{m: {{scores: {{threshold: {threshold}}}}}}}"
+        )
+        found = (await world.outcomes.performance("m", 1, None)).found
+        assert found.threshold == threshold
+        assert found.figures["accuracy"] == pytest.approx(right / 3)
+        assert found.estimate is not None
+        assert found.estimate.beside["accuracy"].realised == found.figures["accuracy"]
+
+
+async def test_estimates_are_calibrated_by_a_profile_of_the_same_scores(world):
+    world.answer(1, [0.9] * 10)
+    reading = {"kind": "auto", "output": None, "positive": 1}
+    steps = (480, 960), (0.1, 0.7)
+    made = Calibration(reading, 200, 0.2, 0.01, 960, *steps)
+    plain = Calibration(reading, 200, 0.01, 0.02, 960)
+    others = Calibration(reading | {"positive": 0}, 200, 0.2, 0.01, 960, *steps)
+    told = []
+    for calibration in (made, plain, others, None):
+        report = await world.outcomes.performance("m", 1, None, calibration)
+        found = report.found.estimate
+        assert found is not None
+        told.append((found.calibrated, round(found.figures["precision"] or 0.0, 6)))
+    assert told == [(True, 0.7), (True, 0.9), (False, 0.9), (False, 0.9)]
 
 
 async def test_of_a_version_without_a_ledger_nothing_is_known(world):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -15,8 +17,9 @@ import pytest
 
 from gateway.control.recorder import RETRY_S
 from tests.end_to_end.disks import Disk, disk
-from tests.end_to_end.server import Answer, RunningServer, eventually
+from tests.end_to_end.server import DEMO_MODEL, Answer, RunningServer, eventually
 from tests.end_to_end.test_configuration import put
+from tests.end_to_end.test_drift import DATA, LEFT_OUT, MODEL, Source, drift
 from tests.end_to_end.test_independence import replaced
 from tests.end_to_end.test_lifecycle import BODY, INFER, control_of
 from tests.end_to_end.test_reload import index, penstock
@@ -108,6 +111,36 @@ def test_workers_and_control_are_replaced_and_what_control_decides_is_written_do
     newest = penstock("audit", "list", "--limit", "1", "--home", home)
     assert (newest[0]["door"], newest[0]["action"]) == ("automatic", "serve")
     assert penstock("audit", "verify", "--home", home)["ok"]
+
+
+def test_values_are_counted_and_judged_on_a_full_disk_and_history_goes_on_once_there_is_room(
+    start, small, tmp_path
+):
+    home = small.place / "home"
+    words = ("register", DEMO_MODEL, "--name", MODEL, "--reference", DATA, "--drop", LEFT_OUT)
+    penstock(*words, "--home", home)
+    source = Source()
+    server = start("--workers", "1", home=home, log=tmp_path / "server.log")
+    small.fill()
+    # It closes a pane of ten seconds, which it cannot keep.
+    source.send_until(server, lambda: drift(server)["verdict"] == "ok", 60)
+    eventually(lambda: "history is not kept" in server.log)
+    source.send(server)
+    eventually(lambda: drift(server)["rows"] == source.sent)
+    small.make_room()
+    eventually(lambda: panes_in(home / "monitor.db") > 0)
+    eventually(lambda: drift(server)["rows"] == source.sent)
+    assert server.log.count("history is not kept") == 1, server.log
+    assert "Traceback" not in server.log
+
+
+def panes_in(file: Path) -> int:
+    with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
+        try:
+            found = connection.execute("SELECT count(*) FROM panes").fetchone()
+        except sqlite3.OperationalError:  # it is being made
+            return 0
+    return int(found[0])
 
 
 def decided(server: RunningServer) -> bool:

@@ -14,6 +14,7 @@ import pytest
 
 from loadtest import bodies
 from tests.end_to_end.server import DEMO_MODEL, RunningServer, eventually, running
+from tests.outcomes.by_scikit_learn import binary_by_scikit_learn
 
 MODEL = "breast_cancer"
 CONFIG = (
@@ -94,27 +95,20 @@ def performance(server: RunningServer, query: str = "") -> Any:
 
 
 def figures_are_right(caller: Caller, order: list[int], found: Any) -> None:
-    """Every figure against NumPy, on the very rows that were answered and labelled."""
+    """Every figure against scikit-learn, on the very rows that were answered and labelled."""
+    metrics = pytest.importorskip("sklearn.metrics")
     scores = np.array(caller.scores, np.float32).astype(float)[order]  # as the model gave them
     labels = np.array(caller.labels, float)[order]
-    said = scores > 0.5
-    true_positives = float((said * labels).sum())
-    # As scikit-learn does it: a probability is not quite 0 or 1.
-    kept = scores.clip(2.0**-52, 1 - 2.0**-52)
-    pairs = scores[labels == 1][:, None] - scores[labels == 0][None, :]
-    auc = (pairs > 0).mean() + (pairs == 0).mean() / 2
-    wanted = {
-        "accuracy": (said == labels).mean(),
-        "precision": true_positives / said.sum(),
-        "recall": true_positives / labels.sum(),
-        "log_loss": -np.log(np.where(labels == 1, kept, 1 - kept)).mean(),
-        "brier": ((scores - labels) ** 2).mean(),
-        "mean_score": scores.mean(),
-        "mean_outcome": labels.mean(),
-    }
+    wanted = binary_by_scikit_learn(scores, labels, 0.5)
+    wanted |= {"mean_score": scores.mean(), "mean_outcome": labels.mean()}
     told = found["figures"]
     assert {name: told[name] for name in wanted} == pytest.approx(wanted, rel=1e-9)
+    auc = metrics.roc_auc_score(labels, scores)
     assert abs(told["roc_auc"] - auc) <= told["roc_auc_error"] + 1e-9
+    estimate = found["estimate"]
+    assert (estimate["calibrated"], estimate["rows"]) == (False, len(caller.ids))
+    assert estimate["figures"]["mean_outcome"] == pytest.approx(np.mean(caller.scores), rel=1e-6)
+    assert estimate["beside"]["accuracy"]["realised"] == told["accuracy"]
     assert (found["records"], found["labelled"]) == (len(caller.ids), len(order))
     assert found["coverage"] == pytest.approx(len(order) / len(caller.ids))
     assert found["corrected"] == 5

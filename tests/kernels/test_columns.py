@@ -199,6 +199,15 @@ def test_a_constant_column_has_one_bin_and_knows_what_differs():
     ]
 
 
+@pytest.mark.parametrize("lowest", [2**60 + 1, -(2**60) - 3, 2**53 - 4, -3])
+def test_integers_just_outside_the_range_are_told_however_large_they_are(lowest):
+    plan = Numeric(np.array([lowest + 1], np.int64), lowest, lowest + 3)
+    layout = compile_layout([plan], np.int64)
+    values = lowest + np.array([[-1], [0], [3], [4], [5]])
+    found = read_block(counted(layout, values), layout, 1)
+    assert found.special[0, [columns.BELOW, columns.ABOVE]].tolist() == [1, 2]
+
+
 def test_a_column_of_which_the_reference_knows_nothing_has_no_bins():
     layout = compile_layout([Categories(np.array([]))], np.float32)
     block = counted(layout, np.array([[1.0], [np.nan]], np.float32))

@@ -19,9 +19,9 @@ from tests.outcomes.records import NOON_MS, records
 BASE = 1000
 
 
-def fed(words, state=None, base=BASE):
+def fed(words, state=None, base=BASE, threshold=0.5):
     state = c.new_state() if state is None else state
-    settings = np.array([base, 0.05, 0.05, NOON_MS], np.float64)
+    settings = np.array([base, 0.05, 0.05, threshold, NOON_MS], np.float64)
     c.feed(words, words.view(np.float64), settings, state)
     return state
 
@@ -95,6 +95,11 @@ def test_losses_and_errors_are_those_of_their_definitions():
     assert state[c.LOSS_PH + page_hinkley.MEAN] == pytest.approx(losses.mean())
     assert state[c.LOSS_ADWIN + adwin.TOTAL] == pytest.approx(losses.sum())
     assert state[c.ERROR_ADWIN + adwin.TOTAL] == ((scores > 0.5) != outcomes).sum()
+
+
+def test_positive_is_predicted_above_the_threshold():
+    found = part(fed(rows([0.3, 0.3, 0.2], [1.0, 0.0, 0.0]), threshold=0.25), c.BASE)
+    assert (found[c.N], found[c.ERRORS]) == (3.0, 1.0)
 
 
 def test_of_more_classes_the_top_one_is_right_or_wrong():

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from gateway.monitor import layout
+from gateway.monitor.hold_out import HoldOut
 from gateway.monitor.ledger import NOBODY, LedgerWriter
 from gateway.monitor.scores import Reading, reading
 from gateway.monitor.slot import Slot
 from gateway.tensors import Signature, TensorSpec
-from kernels import ring
+from kernels import marks, ring
 from kernels.performance import BINARY, VALUE
 
 
@@ -72,11 +73,11 @@ def test_outputs_that_hold_no_such_scores_are_refused_by_name(signature, kind, o
 
 
 class Written:
-    def __init__(self, pool):
+    def __init__(self, pool, hold_out=None):
         self.words = np.zeros(ring.words_for(16), np.int64)
         self.slot = Slot(self.words, pool)
         scores = reading(giving(LABEL, PAIR), "auto", None, 1)
-        self.writer = LedgerWriter(scores, self.slot, 7, 3, lambda: 12.5)
+        self.writer = LedgerWriter(scores, self.slot, 7, 3, hold_out, wall=lambda: 12.5)
 
     @property
     def records(self):
@@ -100,6 +101,22 @@ def test_a_batch_leaves_a_record_for_each_row_that_was_answered(written):
     assert found[:, ring.TIME_MS].tolist() == [12_500, 12_500]
     told = found[:, ring.SCORE].copy().view(np.float64)
     assert told == pytest.approx([0.4, 0.8], rel=1e-7)
+
+
+def test_who_was_held_out_stands_beside_the_score_and_the_groups():
+    group = marks.grouped(0, 3)[1]
+    hold_out = HoldOut(0.5, "approve", seed=2)
+    with ThreadPoolExecutor(1) as pool:
+        written = Written(pool, hold_out)
+        scores = np.full((40, 2), 0.5, np.float32)
+        written.writer.record([None, scores], range(20), [2] * 20)
+        written.writer.record([None, scores[:1]], [3], [1], np.array([group]))
+    found = written.records[:, ring.MARKS]
+    held = [hold_out.holds(one) for one in range(20)]
+    # The ring holds sixteen.
+    assert ((found[:-1] & marks.HELD_OUT) != 0).tolist() == np.repeat(held, 2)[-15:].tolist()
+    assert found[-1] & group == group
+    assert bool(found[-1] & marks.HELD_OUT) == held[3]
 
 
 def test_rows_whose_score_nobody_asked_for_are_counted(written):

@@ -15,8 +15,11 @@ from gateway.monitor import layout
 from gateway.monitor.arena import TICK, Arena
 from gateway.monitor.sketch import Sketch
 from gateway.monitor.slot import Slot
+from gateway.profiles.builder import Builder
 from gateway.profiles.live import ROWS, Places, block_words, counted, places
+from gateway.profiles.plans import plan_frames
 from gateway.profiles.values import Profile
+from gateway.tensors import Signature, TensorSpec
 from kernels import columns
 from tests.monitor.watching import JOBS, SIGNATURE, profile_of, rows
 
@@ -169,3 +172,38 @@ def test_strings_are_counted_by_name_whatever_they_come_as(arena, pool):
     names = [column.name for _, column in REFERENCE.columns()]
     found = places(REFERENCE)
     assert bins_of(slot.words, found, names.index("job")) == [2, 2, 2]
+
+
+TABLE = Signature(
+    (TensorSpec("X", "FP32", (-1, 2)),), (TensorSpec("probabilities", "FP32", (-1, 3)),), True
+)
+
+
+def classified(rng: np.random.Generator, many: int) -> tuple[np.ndarray, np.ndarray]:
+    x = rng.normal(size=(many, 2)).astype(np.float32)
+    return x, rng.dirichlet(np.full(3, 0.5), many).astype(np.float32)
+
+
+@pytest.mark.parametrize("how", ["as-it-is", "column-major", "no-scores"])
+def test_a_table_and_its_classes_are_counted_the_same_by_one_call_and_one_by_one(arena, pool, how):
+    rng = np.random.default_rng(8)
+    x, scores = classified(rng, 300)
+    inputs, outputs = {"X": x}, {"probabilities": scores}
+    with Builder(plan_frames(TABLE, inputs, outputs, {})) as builder:
+        builder.add(300, inputs, outputs)
+        profile = builder.build()
+    offset = arena.allocate(layout.SKETCH, "t/1//all/d", block_words(profile))
+    slot = Slot(arena.array(offset, 0), pool)
+    tick = arena.control_row[TICK : TICK + 1]
+    watched = Sketch(counted(profile, TABLE), slot, tick)
+    asked = np.asfortranarray(x) if how == "column-major" else x
+    watched.count([asked], [None if how == "no-scores" else scores], 300)
+    found = places(profile)
+    of_scores = np.array([one.tensor != "X" for one, _ in profile.columns()])
+    for place, (_, column) in enumerate(profile.columns()):
+        wanted = column.counts.tolist()
+        if how == "no-scores" and of_scores[place]:
+            wanted = [0] * len(wanted)
+        assert bins_of(slot.words, found, place) == wanted, column.name
+    assert slot.words[found.counts][ROWS] == 300
+    assert slot.words[layout.SKETCH_SKIPPED] == 0

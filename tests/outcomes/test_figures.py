@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from gateway.outcomes.figures import CALIBRATION_BINS, NAMES, performance
-from gateway.outcomes.intervals import rate_interval
+from gateway.outcomes.calibration import CALIBRATION_BINS
+from gateway.outcomes.figures import NAMES, performance
 from kernels.performance import VALUE, add, no_sums
+from tests.outcomes.by_scikit_learn import binary_by_scikit_learn
 from tests.outcomes.records import NOON_MS, records
 
 EXACT = 1e-9
 
 
-def of(scores, outcomes, tops=-1, **more):
+def of(scores, outcomes, tops=-1, threshold=0.5, **more):
     sums = no_sums()
-    add(
-        sums,
-        records(range(len(scores)), scores=scores, tops=tops, outcomes=outcomes, **more),
-        1,
-        0,
-        2 * NOON_MS,
-    )
-    return performance(sums)
+    words = records(range(len(scores)), scores=scores, tops=tops, outcomes=outcomes, **more)
+    add(sums, words, 1, 0, 2 * NOON_MS, threshold=threshold)
+    return performance(sums, threshold)
 
 
 def draws(shape, count=20_000, seed=1):
@@ -44,40 +36,114 @@ def draws(shape, count=20_000, seed=1):
 SHAPES = ("u-shaped", "rare", "few-values", "float32")
 
 
+def same(found, wanted):
+    """Equal to EXACT; what scikit-learn calls 0 for want of anything is None."""
+    for name, value in wanted.items():
+        assert (found[name] or 0.0) == pytest.approx(value, rel=EXACT, abs=EXACT), name
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.1234])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_binary_figures_are_scikit_learns(shape):
+def test_binary_figures_are_scikit_learns(shape, threshold):
     metrics = pytest.importorskip("sklearn.metrics")
     scores, outcomes = draws(shape)
-    found, said = of(scores, outcomes).figures, scores > 0.5
-    wanted = {
-        "accuracy": metrics.accuracy_score(outcomes, said),
-        "precision": metrics.precision_score(outcomes, said),
-        "recall": metrics.recall_score(outcomes, said),
-        "f1": metrics.f1_score(outcomes, said),
-        "log_loss": metrics.log_loss(outcomes, scores, labels=[0, 1]),
-        "brier": metrics.brier_score_loss(outcomes, scores),
-    }
-    assert {name: found[name] for name in wanted} == pytest.approx(wanted, rel=EXACT, abs=EXACT)
-    auc = metrics.roc_auc_score(outcomes, scores)
-    assert abs(found["roc_auc"] - auc) <= found["roc_auc_error"] + EXACT
+    found = of(scores, outcomes, threshold=threshold)
+    same(found.figures, binary_by_scikit_learn(scores, outcomes, threshold))
+    auc, binned = metrics.roc_auc_score(outcomes, scores), found.figures
+    assert abs(binned["roc_auc"] - auc) <= binned["roc_auc_error"] + EXACT
+    table = metrics.confusion_matrix(outcomes, scores > threshold).ravel().tolist()
+    assert list(found.confusion.values()) == [table[3], table[1], table[0], table[2]]
+    assert found.threshold == threshold
 
 
-@pytest.mark.parametrize("classes", [3, 12])
-def test_multiclass_figures_are_scikit_learns(classes):
+ODD = {
+    "one-row": ([0.7], [1.0]),
+    "all-of-one-class": ([0.2, 0.9, 0.4], [0.0, 0.0, 0.0]),
+    "all-of-the-other": ([0.2, 0.9, 0.4], [1.0, 1.0, 1.0]),
+    "none-predicted": ([0.1, 0.2, 0.5], [1.0, 0.0, 1.0]),
+    "sure-and-right": ([0.0, 1.0, 1.0], [0.0, 1.0, 1.0]),
+    "sure-and-wrong": ([0.0, 1.0, 1.0], [1.0, 0.0, 1.0]),
+    "all-tied": ([0.25] * 6, [1.0, 0.0, 0.0, 1.0, 0.0, 0.0]),
+    "beside-the-threshold": ([0.5, np.nextafter(0.5, 1.0), float(np.float32(0.5))], [1.0, 1.0, 0]),
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # scikit-learn's, of what it calls 0
+@pytest.mark.parametrize("shape", ODD)
+def test_figures_of_odd_rows_are_scikit_learns(shape):
+    scores, outcomes = map(np.array, ODD[shape])
+    found = of(scores, outcomes).figures
+    same(found, binary_by_scikit_learn(scores, outcomes, 0.5))
+    if 0.0 < outcomes.mean() < 1.0:
+        metrics = pytest.importorskip("sklearn.metrics")
+        auc = metrics.roc_auc_score(outcomes, scores)
+        assert abs(found["roc_auc"] - auc) <= found["roc_auc_error"] + EXACT
+
+
+# Log-odds are taken at their means in bins of 1/8.
+LINE_ERROR = 1e-3
+
+
+@pytest.mark.parametrize("shape", ["u-shaped", "float32"])
+def test_the_line_through_log_odds_is_that_of_logistic_regression(shape):
+    models = pytest.importorskip("sklearn.linear_model")
+    scores, outcomes = draws(shape)
+    kept = scores.clip(2.0**-52, 1 - 2.0**-52)
+    logits = np.log(kept / (1 - kept))
+    line = models.LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000)
+    line.fit(logits[:, None], outcomes)
+    found = of(scores, outcomes).figures
+    assert found["calibration_slope"] == pytest.approx(line.coef_[0, 0], rel=LINE_ERROR)
+    assert found["calibration_intercept"] == pytest.approx(line.intercept_[0], abs=LINE_ERROR)
+
+
+@pytest.mark.parametrize("shape", ["one-row", "all-of-one-class", "sure-and-right", "all-tied"])
+def test_where_no_line_is_the_best_there_is_none(shape):
+    found = of(*ODD[shape]).figures
+    assert (found["calibration_slope"], found["calibration_intercept"]) == (None, None)
+
+
+def dirichlet(classes, count=5000, seed=4):
+    rng = np.random.default_rng(seed)
+    probabilities = rng.dirichlet(np.ones(classes), count)
+    outcomes = (probabilities.cumsum(axis=1) < rng.random(count)[:, None]).sum(axis=1)
+    return probabilities.max(axis=1), outcomes.astype(float), probabilities.argmax(axis=1)
+
+
+def lopsided():
+    """One class never predicted, another never there."""
+    rng = np.random.default_rng(5)
+    outcomes, tops = rng.choice([0, 1, 4], 500), rng.choice([0, 1, 2], 500)
+    return rng.random(500), outcomes.astype(float), tops
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # scikit-learn's, of classes that are not there
+@pytest.mark.parametrize("rows", [dirichlet(3), dirichlet(12), lopsided()])
+def test_multiclass_figures_are_scikit_learns(rows):
     metrics = pytest.importorskip("sklearn.metrics")
-    rng = np.random.default_rng(4)
-    probabilities = rng.dirichlet(np.ones(classes), 5000)
-    tops = probabilities.argmax(axis=1)
-    outcomes = np.array([rng.choice(classes, p=p) for p in probabilities])
-    found = of(probabilities.max(axis=1), outcomes.astype(float), tops)
+    scores, outcomes, tops = rows
+    found = of(scores, outcomes, tops)
     assert found.kind == "multiclass"
-    assert found.figures["accuracy"] == pytest.approx(metrics.accuracy_score(outcomes, tops))
-    each = metrics.precision_recall_fscore_support(outcomes, tops)
-    lines = [(one.precision, one.recall, one.f1, one.actual) for one in found.classes]
+    each = metrics.precision_recall_fscore_support(outcomes, tops, zero_division=0.0)
+    lines = [(one.precision or 0, one.recall or 0, one.f1, one.actual) for one in found.classes]
     assert np.array(lines) == pytest.approx(np.array(each).T, rel=EXACT)
-    means = metrics.precision_recall_fscore_support(outcomes, tops, average="macro")[:3]
-    told = [found.figures[name] for name in ("precision", "recall", "f1")]
-    assert told == pytest.approx(means, rel=EXACT)
+    wanted = {
+        "accuracy": metrics.accuracy_score(outcomes, tops),
+        "balanced_accuracy": metrics.balanced_accuracy_score(outcomes, tops),
+        "mcc": metrics.matthews_corrcoef(outcomes, tops),
+        "brier": metrics.brier_score_loss(outcomes == tops, scores),
+        "log_loss": metrics.log_loss(outcomes == tops, scores, labels=[0, 1]),
+    }
+    for average, ending in (("macro", ""), ("weighted", "_weighted")):
+        means = metrics.precision_recall_fscore_support(
+            outcomes, tops, average=average, zero_division=0.0
+        )
+        names = [f"{name}{ending}" for name in ("precision", "recall", "f1")]
+        wanted |= dict(zip(names, means[:3], strict=True))
+    same(found.figures, wanted)
+    for line in found.classes:
+        for name, (low, high) in line.intervals.items():
+            assert low <= getattr(line, name) <= high
 
 
 @pytest.mark.parametrize("centre", [0.0, 1e6])
@@ -92,8 +158,12 @@ def test_figures_of_values_are_scikit_learns(centre):
         "rmse": metrics.root_mean_squared_error(outcomes, scores),
         "r2": metrics.r2_score(outcomes, scores),
         "bias": float((scores - outcomes).mean()),
+        "mean_score": float(scores.mean()),
     }
     assert {name: found[name] for name in wanted} == pytest.approx(wanted, rel=EXACT)
+    for share in (5, 25, 50, 75, 95):
+        true = np.quantile(scores - outcomes, share / 100, method="inverted_cdf")
+        assert found[f"residual_p{share:02}"] == pytest.approx(true, rel=1 / 64)
 
 
 def by_hand(scores, outcomes, bins):
@@ -152,7 +222,7 @@ def test_what_is_not_there_is_none():
     nothing = of([0.5], [np.nan])
     assert (nothing.kind, nothing.records, nothing.labelled, nothing.coverage) == (None, 1, 0, 0.0)
     assert nothing.figures == dict.fromkeys(NAMES)
-    assert nothing.delay_mean_s is None
+    assert (nothing.delay_mean_s, nothing.delay_p99_s) == (None, None)
     one_class = of([0.2, 0.4], [0.0, 0.0]).figures
     assert (one_class["roc_auc"], one_class["precision"], one_class["recall"]) == (None,) * 3
     assert one_class["accuracy"] == 1.0
@@ -165,43 +235,18 @@ def test_delays_and_coverage_are_told():
     found = of([0.5] * 3, [1.0, 0.0, np.nan], outcome_ms=times)
     assert (found.delay_mean_s, found.delay_max_s) == (0.5, 0.75)
     assert found.coverage == pytest.approx(2 / 3)
+    assert found.delay_p50_s == pytest.approx(0.25, abs=0.008)
+
+
+def test_quantiles_of_delays_are_within_their_error():
+    delays = np.random.default_rng(2).lognormal(12.0, 2.0, 3000).astype(np.int64)
+    found = of([0.5] * 3000, np.ones(3000), outcome_ms=NOON_MS + delays)
+    for share, told in ((0.5, found.delay_p50_s), (0.95, found.delay_p95_s)):
+        assert told == pytest.approx(np.quantile(delays, share) / 1000.0, rel=0.02)
+    assert found.delay_p50_s < found.delay_p95_s < found.delay_p99_s <= found.delay_max_s
 
 
 def test_kinds_that_are_mixed_have_no_figures():
     found = of([0.5, 0.5], [1.0, 1.0], tops=[-1, 2])
     assert found.kind == "mixed"
     assert set(found.figures.values()) == {None}
-
-
-def interval(hits, trials, **more):
-    found = rate_interval(hits, trials, **more)
-    assert found is not None
-    return found
-
-
-@given(st.integers(1, 300), st.data())
-def test_an_interval_holds_what_was_found_and_says_more_with_more(trials, data):
-    hits = data.draw(st.integers(0, trials))
-    low, high = interval(hits, trials)
-    assert 0.0 <= low <= hits / trials <= high <= 1.0
-    wide = interval(hits, trials, alpha=0.001)
-    assert wide[0] <= low
-    assert high <= wide[1]
-    narrow = interval(hits * 100, trials * 100)
-    assert narrow[1] - narrow[0] < high - low
-
-
-def test_the_interval_holds_at_all_times_at_once():
-    rng = np.random.default_rng(6)
-    looks = np.unique(np.geomspace(10, 5000, 40).astype(int))
-    missed = 0
-    for _ in range(400):
-        hits = (rng.random(5000) < 0.1).cumsum()
-        intervals = [interval(float(hits[n - 1]), float(n)) for n in looks]
-        missed += any(not low <= 0.1 <= high for low, high in intervals)
-    # At most 20 are to be expected; three standard deviations more would be chance.
-    assert missed <= 20 + 3 * math.sqrt(19)
-
-
-def test_without_trials_there_is_no_interval():
-    assert rate_interval(0, 0) is None

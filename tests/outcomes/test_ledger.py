@@ -7,7 +7,7 @@ import pytest
 
 from gateway.outcomes.ledger import HOUR_MS, SEAL_AFTER_MS, Ledger
 from gateway.outcomes.segment import RECORD_BYTES
-from kernels.performance import RECORDS
+from kernels.performance import FN, RECORDS, TP
 from tests.outcomes.records import NOON_MS, STREAM, Memory, records
 
 ROOM = 8
@@ -84,6 +84,16 @@ def test_forgetting_changes_no_total_and_no_window_of_whole_hours(ledger):
     ledger.tidy(1, 0, [], NOON_MS)
     assert ledger.facts().records == 0
     assert [total(ledger, *window) for window in windows] == before == [24, 18]
+
+
+def test_what_is_forgotten_stays_as_it_was_predicted(tmp_path, memory):
+    threshold = 0.5
+    ledger = Ledger(tmp_path / "ledger", memory, ROOM, lambda series: threshold)
+    ledger.append(STREAM, records(range(16), scores=0.6, outcomes=1.0))
+    ledger.tidy(ROOM * RECORD_BYTES * 2, 0, {STREAM}, NOON_MS)
+    assert memory.records == ROOM
+    threshold = 0.7
+    assert ledger.sums(1, 0, NOON_MS * 2).totals[[TP, FN]].tolist() == [ROOM, ROOM]
 
 
 def test_what_is_too_old_goes_and_what_is_written_to_stays(ledger):

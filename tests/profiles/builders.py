@@ -10,6 +10,7 @@ from gateway.profiles.values import (
     NUMERIC,
     OUTPUT,
     STRING,
+    Calibration,
     Column,
     Frame,
     Moments,
@@ -58,7 +59,12 @@ def classes(name="label", categories=(0, 1), counts=(2, 4)) -> Column:
     )
 
 
-def small() -> Profile:
+CALIBRATION = Calibration(
+    {"kind": "binary", "output": None, "positive": 1}, 200, 0.1, 0.02, 960, (31, 960), (0.01, 0.9)
+)
+
+
+def small(calibration: Calibration | None = None) -> Profile:
     """Six rows of two numbers and a word, and what a model said of them."""
     return Profile(
         6,
@@ -77,4 +83,5 @@ def small() -> Profile:
             Frame("label", "label", OUTPUT, "INT64", (-1,), (classes(),)),
         ),
         sampled_rows=6,
+        calibration=calibration,
     )

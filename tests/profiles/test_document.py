@@ -27,7 +27,7 @@ from gateway.profiles.values import (
     Frame,
     Profile,
 )
-from tests.profiles.builders import numeric, small, words
+from tests.profiles.builders import CALIBRATION, numeric, small, words
 
 FINITE_32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
 FINITE_64 = st.floats(allow_nan=False, allow_infinity=False)
@@ -80,6 +80,35 @@ def test_the_digest_tells_profiles_apart():
     assert digest(profile_of(numeric())) != digest(profile_of(numeric("other")))
 
 
+def test_a_calibration_comes_back_as_it_was_and_is_of_a_newer_schema():
+    profile = small(CALIBRATION)
+    assert read(text(profile)).calibration == CALIBRATION
+    assert digest(read(text(profile))) == digest(profile) != digest(small())
+    assert [json.loads(canonical(one))["schema"] for one in (small(), profile)] == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("scores", 7, "calibration.scores: expected an object"),
+        ("rows", 0, "calibration.rows: expected a whole number from 1 on"),
+        ("ece", None, "calibration.ece: expected a finite number"),
+        ("upto", [31, 900], "calibration.upto: expected each above the last, up to 960"),
+        ("upto", [960, 960], "calibration.upto: expected each above the last"),
+        ("upto", [], "calibration.probabilities: expected one a step"),
+        ("probabilities", [0.5, 0.4], "calibration.probabilities: expected one a step, none below"),
+        ("probabilities", [0.5, 1.5], "calibration.probabilities: expected numbers of 0 to 1"),
+        ("more", 1, "calibration.more: no such field"),
+    ],
+)
+def test_what_is_wrong_in_a_calibration_is_told_with_its_place(key, value, message):
+    document = json.loads(canonical(small(CALIBRATION)))
+    document["calibration"][key] = value
+    with pytest.raises(ProfileInvalid) as raised:
+        read(json.dumps(document))
+    assert message in str(raised.value)
+
+
 def changed(path, value):
     """The small profile's document with one field changed, or removed where `value` is ..."""
     document = json.loads(canonical(small()))
@@ -105,7 +134,7 @@ LENGTHS = ("frames", 2, "columns", 0)
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (("schema",), 3, "schema: written by a newer release: expected 2 or lower, got 3"),
+        (("schema",), 4, "schema: written by a newer release: expected 3 or lower, got 4"),
         (("schema",), "1", "schema: expected a whole number"),
         (("rows",), -1, "rows: expected a whole number from 0 on, got -1"),
         (("rows",), ..., "rows: missing"),
@@ -179,11 +208,11 @@ def places(value, path=()):
 
 def test_whatever_is_changed_in_a_profile_it_is_one_or_is_refused_as_one():
     """Another error would keep every model of a server from being looked at."""
-    whole = json.loads(canonical(small()))
+    whole = json.loads(canonical(small(CALIBRATION)))
     everywhere, rng = list(places(whole)), random.Random(4)
     accepted = 0
     for _ in range(4000):
-        document = json.loads(canonical(small()))
+        document = json.loads(canonical(small(CALIBRATION)))
         for path in rng.sample(everywhere, rng.choice((1, 1, 2))):
             with contextlib.suppress(LookupError, TypeError):  # the other change took it away
                 put(document, path, rng.choice(STRANGE))

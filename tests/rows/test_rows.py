@@ -58,6 +58,27 @@ def test_columns_can_be_chosen_ordered_and_left_out(tmp_path):
     assert inputs["x"].tolist() == [[3, 2, 1]]
 
 
+@pytest.mark.parametrize(
+    ("cells", "wanted"),
+    [(("1", ""), [1.0, np.nan]), (("True", "false"), [1.0, 0.0]), (("good", "2"), ["good", "2"])],
+)
+def test_a_label_is_no_input_and_comes_beside_them(tmp_path, cells, wanted):
+    path = tmp_path / "a.csv"
+    path.write_text("a,y,b,c\n" + "".join(f"1,{cell},2,3\n" for cell in cells))
+    source = Source(str(path), "csv", label="y")
+    (batch,) = batches(source, WIDE, 100, None, lambda done, total: None)
+    assert batch.inputs["x"].tolist() == [[1, 2, 3]] * 2
+    assert batch.labels is not None
+    np.testing.assert_array_equal(batch.labels, np.array(wanted, batch.labels.dtype))
+
+
+def test_a_label_that_is_no_column_is_refused(tmp_path):
+    (tmp_path / "a.csv").write_text("a,b,c\n1,2,3\n")
+    source = Source(str(tmp_path / "a.csv"), "csv", label="y")
+    with pytest.raises(WrongInputs, match="no column y"):
+        list(batches(source, WIDE, 100, None, lambda done, total: None))
+
+
 def test_inner_shapes_are_filled_in_order(tmp_path):
     spec = [TensorSpec("x", "INT8", (-1, 2, 2))]
     ((_, inputs),) = read(tmp_path, "a.csv", "a,b,c,d\n1,2,3,4\n", spec)

@@ -36,6 +36,7 @@ class InferRequest:
         priority: 0 for the default level, 1 is the highest.
         timeout_us: how long it may wait; 0 is no limit.
         warning: what its answer says of its values, besides the outputs; empty: nothing.
+        policy: what it says to follow whatever the outputs say; empty: nothing.
     """
 
     id: str | None
@@ -45,6 +46,7 @@ class InferRequest:
     priority: int
     timeout_us: int
     warning: str = ""
+    policy: str = ""
 
     @property
     def wanted(self) -> tuple[int, ...]:
@@ -126,7 +128,10 @@ class Codec:
             WrongOutputs: JSON was asked of a BYTES output whose elements are not UTF-8.
         """
         answer = rendered.answer(request.choice, request.id, start, stop)
-        return self._renderer.warned(answer, request.warning) if request.warning else answer
+        if not request.warning and not request.policy:
+            return answer
+        told = {"contract_violations": request.warning, "hold_out": request.policy}
+        return self._renderer.telling(answer, {name: text for name, text in told.items() if text})
 
     def light_rows(self, limit: int) -> int:
         """The most rows whose answers weigh at most `limit` (see `weight`) whatever is asked."""

@@ -9,7 +9,7 @@ is a `Form`, made once and kept on the choice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -110,11 +110,13 @@ class Renderer:
         )
         return Form(heads, indices, b"]}]}", b"", empty=False)
 
-    def warned(self, answer: tuple[bytes, int | None], warning: str) -> tuple[bytes, int | None]:
-        """An answer with a parameter that tells what its request's values break."""
+    def telling(
+        self, answer: tuple[bytes, int | None], parameters: Mapping[str, str]
+    ) -> tuple[bytes, int | None]:
+        """An answer with parameters."""
         body, header_length = answer
-        text = orjson.dumps(warning.encode("utf-8", "replace").decode())
-        told = b',"parameters":{"contract_violations":%b}' % text
+        valid = {name: t.encode("utf-8", "replace").decode() for name, t in parameters.items()}
+        told = b',"parameters":%b' % orjson.dumps(valid)
         whole = b"".join((self.opening, told, memoryview(body)[len(self.opening) :]))
         return whole, None if header_length is None else header_length + len(told)
 
