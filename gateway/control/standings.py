@@ -25,8 +25,10 @@ from kernels.performance import THRESHOLD
 
 log = logging.getLogger("penstock.control")
 
-# Making figures of a window takes half a millisecond: not each second of each.
+# Making the figures of a window, with all their intervals, takes some ten milliseconds: not each
+# second and, where there are many windows, no more than this part of a core.
 PAUSE_S: Final = 5.0
+SHARE: Final = 0.05
 # Who reads a window asks again each second; what nobody asked for in that time is forgotten.
 FORGOTTEN_S: Final = 120.0
 
@@ -173,8 +175,6 @@ class Standings:
         self._keep_wanted(recent)
         anew = now >= self._due or wanted.keys() != self._read_windows()
         self.save(anew)
-        if anew:
-            self._due = now + PAUSE_S
         self.found = {
             version: Standing(
                 self.concept(series),
@@ -183,6 +183,9 @@ class Standings:
             for version, series in serving.items()
         }
         self.started = True
+        if anew:
+            took = self._monotonic() - now
+            self._due = now + max(PAUSE_S, took / SHARE)
 
     def save(self, all_of_it: bool = True) -> None:
         """Keeps what was seen; of recent windows, whose panes weigh more, only now and then.
