@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -396,6 +397,69 @@ def broken_rule(
     if most is not None and value > most:
         return "above"
     return "fraction" if whole and value != math.floor(value) else None
+
+
+def page_hinkley(
+    losses: Sequence[float], delta: float, limit: float, least_rows: int, least_deviation: float
+) -> list[int]:
+    """At which losses, from 1 on, the mean has risen."""
+    rises, start = [], 0
+    for end in range(1, len(losses) + 1):
+        total, lowest = 0.0, 0.0
+        for upto in range(start + least_rows, end + 1):
+            some = losses[start:upto]
+            deviation = max(statistics.pstdev(some), least_deviation)
+            total += (some[-1] - statistics.fmean(some)) / deviation - delta
+            lowest = min(lowest, total)
+        if total - lowest > limit:
+            rises.append(end)
+            start = end
+    return rises
+
+
+def adwin(
+    losses: Sequence[float], delta: float, clock: int, least_part: int, per_level: int
+) -> tuple[list[int], int, list[float]]:
+    """At which losses, from 1 on, a rise was found; how many falls were; and what is left."""
+    buckets: list[list[float]] = []
+    rises, falls = [], 0
+    for seen, loss in enumerate(losses, 1):
+        buckets.append([loss])
+        size = 1
+        while len(same := [n for n, one in enumerate(buckets) if len(one) == size]) > per_level:
+            buckets[same[0] : same[0] + 2] = [buckets[same[0]] + buckets[same[1]]]
+            size *= 2
+        if seen % clock:
+            continue
+        first = change = _adwin_change(buckets, delta, least_part)
+        while change:
+            del buckets[0]
+            change = _adwin_change(buckets, delta, least_part)
+        if first > 0:
+            rises.append(seen)
+        falls += first < 0
+    return rises, falls, [loss for one in buckets for loss in one]
+
+
+def _adwin_change(buckets: list[list[float]], delta: float, least_part: int) -> int:
+    window = [loss for one in buckets for loss in one]
+    if len(window) < 2 * least_part:
+        return 0
+    variance = statistics.pvariance(window)
+    log_term = math.log(2.0 * math.log(len(window)) / delta)
+    old = 0
+    for one in buckets:
+        old += len(one)
+        if len(window) - old < least_part:
+            return 0
+        if old >= least_part:
+            harmonic = 1.0 / old + 1.0 / (len(window) - old)
+            chance = math.sqrt(2.0 * harmonic * variance * log_term)
+            chance += 2.0 / 3.0 * harmonic * log_term
+            apart = statistics.fmean(window[old:]) - statistics.fmean(window[:old])
+            if abs(apart) > chance:
+                return 1 if apart > 0 else -1
+    return 0
 
 
 def expected_figures(

@@ -25,6 +25,7 @@ from gateway.access import secret
 from gateway.access.roles import ROLES, Permission
 from gateway.cli import exposure, main, serve
 from gateway.cli.findings import Case
+from gateway.control import outcome_metrics as outcomes
 from gateway.control.drift_metrics import families
 from gateway.control.keys import Keys
 from gateway.control.metrics import Info, Metrics
@@ -34,6 +35,8 @@ from gateway.monitor.arena import Arena, size_for
 from gateway.monitor.layout import MODEL, model_key
 from gateway.monitor.observe import BatchObserver, WorkerObserver
 from gateway.supervisor import CONTROL_STOP_S, CUT_S
+from tests.control.standing import WINDOW_S
+from tests.control.test_outcome_metrics import LEDGER, STANDINGS
 from tests.control.watched import watched_model
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -451,6 +454,7 @@ def offered(home: Path) -> str:
         refused=[0],
         certificates={"data": (1.0, True)},
         drift=drift,
+        outcomes=outcomes.families(LEDGER, STANDINGS, WINDOW_S),
     )
     text, _ = Metrics(arena).render(info)
     arena.close()

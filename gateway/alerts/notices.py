@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.alerts.alarms import FIRING, Alarm
-from gateway.alerts.readings import DATASET, Column, roles
+from gateway.alerts.readings import WHOLE, Column, roles
 from gateway.config import AlertRule
 
 # Enough to know what broke; the report has the rest.
@@ -25,6 +25,7 @@ SHOWN: Final = (
     *("type", "rows", "verdict", "log10_e", "distance", "psi", "psi_null_p95", "ks", "ks_bound"),
     *("ks_p_value", "js", "hellinger", "wasserstein", "chi2_p_value", "mean", "std", "min", "max"),
     *("missing_ratio", "below_ratio", "above_ratio", "unseen_ratio"),
+    *("figure", "outcomes", "found", "low", "high", "limit", "baseline"),
 )
 
 Notice = Mapping[str, Any]
@@ -52,7 +53,7 @@ class Subject:
 
 def lines_of(rule: AlertRule, report: Mapping[str, Any]) -> Lines:
     """The lines of a report by column."""
-    if rule.of == DATASET:
+    if rule.of in WHOLE:
         return {}
     return {
         Column(role, line["tensor"], line["name"]): line
@@ -96,7 +97,8 @@ def notice(
         rule: its rule.
         alarm: as it stands.
         now: seconds since 1970.
-        about: fields of the report: `reference`, `self_referenced`; may be empty.
+        about: fields of the report: `reference`, `self_referenced`; or what it `says` of outcomes;
+            may be empty.
         lines: of the report, by column; those that are not there are named without figures.
         reason: why it is over, where the figures are not why.
     """
@@ -110,7 +112,7 @@ def notice(
         "severity": rule.severity,
         "model": subject.model,
         "version": subject.version,
-        "summary": summary(subject, rule, alarm, columns, reason),
+        "summary": summary(subject, rule, alarm, columns, reason, about.get("says", "")),
         "reason": reason,
         "at": now,
         "since": alarm.since_s,
@@ -134,14 +136,19 @@ def condition(rule: AlertRule) -> str:
 
 
 def summary(
-    subject: Subject, rule: AlertRule, alarm: Alarm, columns: Sequence[Column], reason: str
+    subject: Subject,
+    rule: AlertRule,
+    alarm: Alarm,
+    columns: Sequence[Column],
+    reason: str,
+    says: str = "",
 ) -> str:
     """One line for people."""
     whose = f"model '{subject.model}' version {subject.version}"
     if alarm.phase != FIRING:
         return f"{whose}: {rule.name} is over{f': {reason}' if reason else ''}"
-    if rule.of == DATASET:
-        return f"{whose}: {condition(rule)}"
+    if rule.of in WHOLE:
+        return f"{whose}: {condition(rule)}{f': {says}' if says else ''}"
     named = ", ".join(column.name for column in columns[:NAMED])
     more = len(columns) - NAMED
     return f"{whose}: {condition(rule)}: {named}{f' and {more} more' if more > 0 else ''}"

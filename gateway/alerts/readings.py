@@ -14,6 +14,8 @@ from typing import Any, Final
 from gateway.config import AlertRule
 
 DATASET: Final = "dataset"
+# Whose figures are of no column.
+WHOLE: Final = (DATASET, "performance", "concept")
 _LEVELS: Final = {"ok": 0.0, "self_referenced": 0.0, "watch": 1.0, "drift": 2.0}
 _HOLDS: Final = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le}
 _ROLES: Final = {

@@ -82,6 +82,7 @@ def _commands() -> Sequence[Command]:
         audit,
         backup,
         capture,
+        concept,
         config,
         contract,
         demo,
@@ -102,7 +103,7 @@ def _commands() -> Sequence[Command]:
 
     return (
         *(serve, demo, register, models, profile, contract, drift, alerts, releases),
-        *(outcomes, performance, fairness, capture, export, infer),
+        *(outcomes, performance, fairness, concept, capture, export, infer),
         *(keys, config, audit, backup, doctor),
     )
 

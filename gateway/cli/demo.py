@@ -1,4 +1,4 @@
-"""`penstock demo`: serves the bundled model, checks every answer, and shows an alarm on drift.
+"""`penstock demo`: serves the bundled model, checks every answer, and shows two alarms.
 
 Knows what is shown and in which order. Knows nothing of how serving works: it is a client of a
 server process like any other.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway.cli import demo_drift
+from gateway.cli import demo_drift, demo_outcomes
 from gateway.cli.demo_rows import (
     DATA,
     MODEL,
@@ -60,11 +61,12 @@ def configure(subparsers: Any) -> None:
     """Adds the command."""
     parser = subparsers.add_parser(
         "demo",
-        help="serve the bundled model, check every answer, and show an alarm on drift",
+        help="serve the bundled model, check every answer, and show alarms on drift",
         description="Serves a model bundled with penstock on free ports of this machine, sends "
         "every row of its data as an HTTP request, and checks the answers. Then watches clean "
-        "traffic, shifts one feature of it, and shows the alarm. Exit status 0: all answers are "
-        "right, and that feature was named and nothing else.",
+        "traffic, tells what came of it, lets that differ, shifts one feature, and shows the "
+        "alarm of either. Exit status 0: all answers are right, and of the features that one was "
+        "named and nothing else.",
     )
     parser.add_argument("--keep", action="store_true", help="leave it running, and say what to try")
     parser.add_argument(
@@ -93,12 +95,17 @@ def run(args: argparse.Namespace) -> int:
     rows, environment = read_rows(), _environment()
     with tempfile.TemporaryDirectory(prefix="penstock-demo-") as home:
         _register(home, environment)
-        with ServerProcess(Path(home), environment=environment) as server:
+        config = Path(home) / "demo.yaml"
+        config.write_text(demo_outcomes.CONFIG)
+        arguments = ("--config", str(config))
+        with ServerProcess(Path(home), arguments, environment=environment) as server:
             _start(server)
-            outcome, faults = measure(server.port, rows, args.requests or PASSES * len(rows))
-            drifted = None if args.answers else _watch(server, rows)
-            faults += drifted.faults() if drifted else []
-            _report(outcome, drifted, faults, server, args.json)
+            requests = args.requests or PASSES * len(rows)
+            outcome, ids, faults = measure(server.port, rows, requests)
+            watched = None if args.answers else _watch(server, rows[: len(ids)], rows, ids)
+            if watched:
+                faults += watched.learnt.faults(len(ids)) + watched.drifted.faults()
+            _report(outcome, watched, faults, server, args.json)
             if args.keep:
                 _keep(server, rows[0], args.json)
     return 1 if faults else 0
@@ -147,18 +154,35 @@ def _start(server: ServerProcess) -> None:
     )
 
 
-def _watch(server: ServerProcess, rows: Sequence[Row]) -> demo_drift.Drifted:
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What outcomes told, and what shifted inputs did."""
+
+    learnt: demo_outcomes.Learnt
+    drifted: demo_drift.Drifted
+
+
+def _watch(
+    server: ServerProcess, answered: Sequence[Row], rows: Sequence[Row], ids: Sequence[str]
+) -> Watched:
     from gateway.client import Admin
 
+    drawn = random.Random(demo_drift.SEED)
     with Admin(f"http://127.0.0.1:{server.admin_port}") as control:
-        return demo_drift.watch(server.port, control, rows)
+        demo_drift.settle(server.port, control, rows, drawn)
+        learnt = demo_outcomes.learn(server.port, control, answered, ids)
+        return Watched(learnt, demo_drift.shift(server.port, control, rows, drawn))
 
 
 # ---- asking and checking ------------------------------------------------------------------------
 
 
-def measure(port: int, rows: Sequence[Row], requests: int) -> tuple[Outcome, list[str]]:
-    """Sends the rows, over and over until `requests` are sent; also tells what was wrong."""
+def measure(port: int, rows: Sequence[Row], requests: int) -> tuple[Outcome, list[str], list[str]]:
+    """Sends the rows, over and over until `requests` are sent.
+
+    Returns:
+        Figures, the ids of the first answers to each row, and what was wrong.
+    """
     from gateway.cli.volley import fire
 
     asked = [rows[n % len(rows)] for n in range(requests)]
@@ -174,7 +198,8 @@ def measure(port: int, rows: Sequence[Row], requests: int) -> tuple[Outcome, lis
         if (fault := row.fault(answer))
     ]
     batches, ran = after[0] - before[0], after[1] - before[1]
-    return _outcome(asked, result, len(faults), batches, ran), faults
+    ids = [answer.id for answer in result.answers[: len(rows)]]
+    return _outcome(asked, result, len(faults), batches, ran), ids, faults
 
 
 def _counts(port: int) -> tuple[int, int]:
@@ -213,15 +238,17 @@ def _label(answer: Answer) -> int | None:
 
 def _report(
     outcome: Outcome,
-    drifted: demo_drift.Drifted | None,
+    watched: Watched | None,
     faults: list[str],
     server: ServerProcess,
     as_json: bool,
 ) -> None:
     if as_json:
         ports = {"port": server.port, "admin_port": server.admin_port}
-        drift = {"drift": drifted.as_json()} if drifted else {}
-        say_json({"ok": not faults, **asdict(outcome), **ports, **drift, "faults": faults[:20]})
+        told: dict[str, Any] = {"ok": not faults, **asdict(outcome), **ports}
+        if watched is not None:
+            told |= {"outcomes": watched.learnt.as_json(), "drift": watched.drifted.as_json()}
+        say_json({**told, "faults": faults[:20]})
         return
     header = [name.replace("_per_second", "/s").replace("_", " ") for name in asdict(outcome)]
     say(table(header, [list(asdict(outcome).values())]))
@@ -231,9 +258,11 @@ def _report(
         "Accuracy is on the rows held out from training;"
     )
     say(f"a right answer is within {TOLERANCE:g} of scikit-learn's own for the trained model.")
-    if drifted is not None:
+    if watched is not None:
         say()
-        demo_drift.tell(drifted)
+        demo_outcomes.tell(watched.learnt)
+        say()
+        demo_drift.tell(watched.drifted)
     if faults:
         say()
         say(f"{len(faults)} faults:")
@@ -252,6 +281,7 @@ def _keep(server: ServerProcess, row: Row, as_json: bool) -> None:
         say(f"  curl {base}/v2/models/{MODEL}/stats")
         control = f"http://127.0.0.1:{server.admin_port}"
         say(f"  curl '{control}/api/models/{MODEL}/versions/1/drift?rows=2000'")
+        say(f"  curl {control}/api/models/{MODEL}/versions/1/performance")
         say(f"  curl {control}/api/alerts")
         say(f"  curl {control}/metrics")
     try:

@@ -1,4 +1,4 @@
-"""The demo's second half: the same rows again, then one feature of them shifted, until it alarms.
+"""The demo's part on drift: the same rows again, then one feature of them shifted, until it alarms.
 
 Knows how to send rows steadily, and what control says of them. Knows nothing of how drift is found:
 it asks as anybody would.
@@ -46,7 +46,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Drifted:
-    """How the second half went.
+    """How it went.
 
     Attributes:
         rows_to_alarm: shifted rows that were sent before the alarm fired.
@@ -72,15 +72,22 @@ class Drifted:
         return {"shifted": SHIFTED, **asdict(self)}
 
 
-def watch(port: int, control: Admin, rows: Sequence[Row]) -> Drifted:
-    """Sends clean rows until verdicts are known, then shifted ones until the alarm fires.
+def settle(port: int, control: Admin, rows: Sequence[Row], drawn: random.Random) -> None:
+    """Sends clean rows until verdicts are known.
 
     Raises:
-        Unavailable: no verdict, or no alarm, in time; or no answer.
+        Unavailable: no verdict in time, or no answer.
     """
-    drawn = random.Random(SEED)
     progress("watching clean traffic: verdicts take some 20 s of it")
     _send(port, rows, drawn, lambda: _settled(control), SETTLED_WITHIN_S, "verdict")
+
+
+def shift(port: int, control: Admin, rows: Sequence[Row], drawn: random.Random) -> Drifted:
+    """Sends shifted rows until the alarm fires.
+
+    Raises:
+        Unavailable: no alarm in time, or no answer.
+    """
     before = _report(control)
     progress(f"shifting {SHIFTED} by one standard deviation")
     sent = _send(

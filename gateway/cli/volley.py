@@ -19,15 +19,17 @@ import uvloop
 from gateway.errors import Unavailable
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_ID = re.compile(rb"\r\npenstock-request-id: *([!-~]+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer, and how long it took."""
+    """One answer, how long it took, and what outcomes know it by."""
 
     status: int
     body: bytes
     seconds: float
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +113,12 @@ class _Connection(asyncio.Protocol):
             return
         seconds = time.perf_counter() - self._sent
         status = int(self._received[9:12])
+        named = _ID.search(self._received, 0, end)
         body = self._received[end:end_of_body]
         self._received = b""
         number, self._number = self._number, None
-        self._volley.answered(number, Answer(status, body, seconds))
+        name = named[1].decode() if named else ""
+        self._volley.answered(number, Answer(status, body, seconds, name))
         self._send_next()
 
     def connection_lost(self, exc: Exception | None) -> None:

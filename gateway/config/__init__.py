@@ -7,6 +7,7 @@ one, of processes, or of models that exist. `document` is the whole; the other r
 from __future__ import annotations
 
 from gateway.config.capture import Capture, ModelCapture
+from gateway.config.concept import Concept
 from gateway.config.document import (
     FIXED_SECTIONS,
     Config,
@@ -29,8 +30,10 @@ from gateway.config.models import (
 )
 from gateway.config.monitoring import (
     COLUMN_FIGURES,
+    CONCEPT_FIGURES,
     DATASET_FIGURES,
     DEFAULT_RULES,
+    PERFORMANCE_FIGURES,
     AlertRule,
     Alerts,
     AlertSink,
@@ -44,10 +47,12 @@ from gateway.config.words import Section
 
 __all__ = [
     "COLUMN_FIGURES",
+    "CONCEPT_FIGURES",
     "DATASET_FIGURES",
     "DEFAULT_RULES",
     "FIXED_SECTIONS",
     "OBSERVE",
+    "PERFORMANCE_FIGURES",
     "REJECT",
     "WARN",
     "Access",
@@ -56,6 +61,7 @@ __all__ = [
     "Alerts",
     "Capture",
     "CertifiedCaller",
+    "Concept",
     "Config",
     "Control",
     "Drain",

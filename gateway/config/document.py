@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from gateway.config.capture import Capture, ModelCapture
+from gateway.config.concept import Concept
 from gateway.config.faults import fault_text, place_text, without_value
 from gateway.config.models import (
     NO_SETTINGS,
@@ -48,6 +49,7 @@ class Config(Section):
     monitoring: Monitoring = Monitoring()
     ledger: Ledger = Ledger()
     capture: Capture = Capture()
+    concept: Concept = Concept()
     metrics: Metrics = Metrics()
     repository: Repository = Repository()
     alerts: Alerts = Alerts()

@@ -61,6 +61,10 @@ class Metrics(Section):
 
     # Long enough for some rows of thin traffic, short enough to see an alarm end.
     window_s: float = Field(600.0, ge=60, le=30 * 86_400, description="how far figures look back")
+    # Outcomes come slowly: of a day there are some to speak of.
+    outcomes_window_s: float = Field(
+        86_400.0, ge=60, le=30 * 86_400, description="how far figures of outcomes look back"
+    )
     max_features: int = Field(
         50,
         ge=0,
@@ -88,7 +92,27 @@ DATASET_FIGURES = (
 )
 
 
-_VERDICT_FIGURES = ("verdict", "prediction_verdict")
+CONCEPT_FIGURES = (
+    *("verdict", "error_rate_verdict", "calibration_verdict"),
+    *("page_hinkley_verdict", "adwin_verdict"),
+    *("error_rate", "error_rate_low", "calibration_change", "outcomes"),
+)
+
+
+PERFORMANCE_FIGURES = (
+    *("accuracy", "error_rate", "balanced_accuracy", "precision", "recall", "specificity", "f1"),
+    *("mcc", "log_loss", "brier", "roc_auc", "calibration_slope", "calibration_intercept"),
+    *("ece", "ece_equal_mass", "mce", "calibration_error_debiased", "calibration_gap"),
+    *("mean_score", "mean_outcome", "mae", "rmse", "bias", "r2"),
+    *("outcomes", "answered", "coverage", "delay_mean_s", "delay_max_s"),
+)
+
+
+_FIGURES = {
+    "dataset": DATASET_FIGURES,
+    "performance": PERFORMANCE_FIGURES,
+    "concept": CONCEPT_FIGURES,
+}
 _Level = float | Literal["watch", "drift"]
 
 
@@ -97,10 +121,13 @@ class AlertRule(Section):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,63}$")
     models: list[Name] = Field(["*"], min_length=1, description="`*`: every model")
-    of: Literal["features", "outputs", "columns", "dataset"] = Field(
-        "columns", description="columns: features and outputs; dataset: figures of the whole window"
+    of: Literal["features", "outputs", "columns", "dataset", "performance", "concept"] = Field(
+        "columns",
+        description="columns: features and outputs; dataset: figures of the whole window;"
+        " performance: of outcomes that became known in it; concept: of outcomes held against the"
+        " version's first ones",
     )
-    figure: str = Field("verdict", description="a field of the drift report, or skipped_ratio")
+    figure: str = Field("verdict", description="a field of the report, or skipped_ratio")
     comparison: Literal[">", ">=", "<", "<="] = ">="
     threshold: _Level = Field("drift", description="a number; of a verdict, watch or drift")
     clear: _Level | None = Field(
@@ -110,7 +137,7 @@ class AlertRule(Section):
         None,
         ge=60,
         le=30 * 86400,
-        description="none, for columns' verdicts: looks back by rows",
+        description="none, for columns' verdicts and concept: looks back by rows",
     )
     reference: str = Field(
         "fixed",
@@ -118,7 +145,9 @@ class AlertRule(Section):
         description="of window_s: the profile, or earlier traffic in its place: rolling:7d,"
         " same-hours:4w",
     )
-    min_rows: int = Field(200, ge=0, description="fewer in the window tell nothing")
+    min_rows: int = Field(
+        200, ge=0, description="fewer rows, or outcomes, in the window tell nothing"
+    )
     every_s: float = Field(10.0, ge=1, le=86400, description="between two panes, the evaluations")
     panes: int = Field(1, ge=1, le=60, description="that must meet the condition")
     of_last: int = Field(1, ge=1, le=60, description="panes that are looked at")
@@ -130,10 +159,10 @@ class AlertRule(Section):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        known = DATASET_FIGURES if self.of == "dataset" else COLUMN_FIGURES
+        known = _FIGURES.get(self.of, COLUMN_FIGURES)
         if self.figure not in known:
             raise ValueError(f"figure: expected one of {', '.join(known)}, got '{self.figure}'")
-        worded = self.figure in _VERDICT_FIGURES
+        worded = self.figure.endswith("verdict")
         levels = (self.threshold, self.threshold if self.clear is None else self.clear)
         if any(isinstance(one, str) != worded for one in levels):
             raise ValueError(
@@ -142,8 +171,16 @@ class AlertRule(Section):
             )
         if worded and self.comparison != ">=":
             raise ValueError(f"comparison: expected >= of a verdict, got {self.comparison}")
-        if self.window_s is None and (self.of == "dataset" or self.figure != "verdict"):
-            raise ValueError("window_s: expected one, but for verdicts of columns, got none")
+        of_column = self.of in ("features", "outputs", "columns")
+        by_rows = self.of == "concept" or (of_column and self.figure == "verdict")
+        if self.window_s is None and not by_rows:
+            raise ValueError(
+                "window_s: expected one, but for verdicts of columns and concept, got none"
+            )
+        if self.of == "concept" and self.window_s is not None:
+            raise ValueError("window_s: expected none of concept, which looks back by rows")
+        if self.of in ("performance", "concept") and self.reference != "fixed":
+            raise ValueError(f"reference: expected fixed of {self.of}, got '{self.reference}'")
         if self.panes > self.of_last:
             raise ValueError(f"panes: expected at most of_last, {self.of_last}, got {self.panes}")
         if self.window_s is None and self.reference != "fixed":
@@ -217,13 +254,25 @@ DEFAULT_RULES = (
         panes=3,
         of_last=5,
     ),
+    # These hold however often one looks, and say themselves when they are over.
+    AlertRule(
+        name="concept_drift",
+        of="concept",
+        figure="error_rate_verdict",
+        every_s=1,
+        severity="critical",
+    ),
+    AlertRule(name="calibration_drift", of="concept", figure="calibration_verdict", every_s=1),
 )
 
 
 class Alerts(Section):
     """Which figures raise alarms, and where those go. A change takes effect at once."""
 
-    default_rules: bool = Field(True, description="the rules drift and skipped_rows are in force")
+    default_rules: bool = Field(
+        True,
+        description="drift, skipped_rows, concept_drift and calibration_drift are in force",
+    )
     rules: list[AlertRule] = Field(
         default_factory=list, max_length=200, description="one of a default's name replaces it"
     )

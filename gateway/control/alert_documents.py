@@ -17,7 +17,7 @@ class AlertColumn(Document):
     """A column that is part of an alarm."""
 
     name: str
-    role: Literal["features", "outputs", "dataset"]
+    role: Literal["features", "outputs", "dataset", "performance", "concept"]
     tensor: str
     value: float | None = Field(description="of a verdict: 0 ok, 1 watch, 2 drift")
 

@@ -1,4 +1,4 @@
-"""Evaluates every rule on every version that is watched, each second, and has it told.
+"""Evaluates every rule on every version that is watched or has outcomes, and has it told.
 
 Knows rules, alarms and who delivers. Knows nothing of how figures are read or letters sent. Rules
 are evaluated on a thread; a trouble with one rule is logged and keeps no other from being
@@ -21,7 +21,9 @@ from gateway.config import AlertRule, Alerts
 from gateway.control.alert_store import UNKEPT, AlertStore, Letter
 from gateway.control.deliveries import Deliveries
 from gateway.control.drift import Drift
+from gateway.control.outcome_figures import OUTCOME_RULES
 from gateway.control.rule_figures import RuleFigures
+from gateway.control.standings import Standings
 from gateway.control.troubles import Troubles
 from gateway.errors import NotFound, StoreFailed
 
@@ -47,6 +49,7 @@ class Alerting:
     def __init__(
         self,
         drift: Drift,
+        standings: Standings,
         store: AlertStore,
         deliveries: Deliveries,
         settings: Callable[[], Alerts],
@@ -60,6 +63,7 @@ class Alerting:
 
         Args:
             drift: where figures come from.
+            standings: where those of outcomes come from.
             store: where alarms are kept.
             deliveries: who tells of them.
             settings: what is configured now.
@@ -71,6 +75,7 @@ class Alerting:
         """
         self.started = False
         self._drift = drift
+        self._standings = standings
         self._store = store
         self._deliveries = deliveries
         self._settings = settings
@@ -145,15 +150,20 @@ class Alerting:
 
     def _evaluate(self, settings: Alerts, live: Collection[Version]) -> list[Told]:
         now = self._now()
-        versions = sorted(self._drift.watched() & set(live))
-        figures = RuleFigures(self._drift)
+        watched, labelled = self._drift.watched() & set(live), self._standings.found.keys() & live
+        figures = RuleFigures(self._drift, self._standings)
         told: list[Told] = []
-        known = set()
+        known: set[Subject] = set()
         names = {rule.name for rule in settings.in_force}
         self._rules.update((rule.name, rule) for rule in settings.in_force)
-        for version in versions:
+        for version in sorted(watched | labelled):
             released = self._rules_of(*version)
             for rule in settings.rules_of(version[0]) if released is None else released:
+                of_outcomes = rule.of in OUTCOME_RULES
+                if version not in (labelled if of_outcomes else watched):
+                    continue
+                if of_outcomes and rule.window_s is not None:
+                    self._standings.want(rule.window_s)
                 subject = Subject(rule.name, *version)
                 known.add(subject)
                 names.add(rule.name)
@@ -169,6 +179,8 @@ class Alerting:
                     self._troubles.met(f"rule {rule.name}", error)
                 else:
                     self._troubles.over(f"rule {rule.name}")
+        if not self._standings.started:  # who waits for the ledger is not gone
+            known |= {one for one in self._alarms if self._rule(one).of in OUTCOME_RULES}
         told += self._end(known, names, now)
         kept = known | self._alarms.keys()
         self._own = {subject: rule for subject, rule in self._own.items() if subject in kept}

@@ -1,5 +1,7 @@
 """Keeps what the ledger's files do not say: which version a series is, and what was forgotten.
 
+Beside these, what outcomes said as they came in.
+
 Knows one SQLite file beside them. Knows nothing of records. Used from several threads.
 
 It is no part of the home's database: what answers and outcomes weigh must not slow a backup down.
@@ -25,6 +27,7 @@ from gateway.outcomes.early import Key, Waiting
 from gateway.outcomes.hours import Cells, Which
 from gateway.outcomes.ledger import Forgotten
 from gateway.outcomes.metric_sums import MetricHours
+from gateway.outcomes.recent import PANES, Place
 from kernels.groups import CELL_SUMS, no_cells
 from kernels.marks import GROUPINGS
 from kernels.performance import Reals, Sums, merge, no_sums
@@ -50,6 +53,10 @@ CREATE TABLE IF NOT EXISTS groups (
 CREATE TABLE IF NOT EXISTS cells (
   series INTEGER NOT NULL, hour INTEGER NOT NULL, sums BLOB NOT NULL,
   PRIMARY KEY (series, hour)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS concept (series INTEGER PRIMARY KEY, state BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS panes (
+  series INTEGER NOT NULL, window_ms INTEGER NOT NULL, number INTEGER NOT NULL,
+  pane BLOB NOT NULL, PRIMARY KEY (series, window_ms, number)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS early (
   id TEXT NOT NULL, client INTEGER NOT NULL, row INTEGER NOT NULL, metric TEXT NOT NULL,
@@ -230,6 +237,39 @@ class LedgerStore:
             )
             connection.executemany(
                 "REPLACE INTO early VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(_kept, come)
+            )
+
+    # ---- what outcomes say, as they come in -----------------------------------------------------
+
+    def concept(self, series: int) -> bytes | None:
+        """What was last kept of a series; None: nothing."""
+        with self._read() as connection:
+            found = connection.execute("SELECT state FROM concept WHERE series = ?", (series,))
+            row = found.fetchone()
+            return None if row is None else bytes(row[0])
+
+    def panes(self) -> list[tuple[Place, bytes]]:
+        """Those of recent outcomes that were kept."""
+        with self._read() as connection:
+            rows = connection.execute("SELECT series, window_ms, number, pane FROM panes")
+            return [(Place(*place), bytes(pane)) for *place, pane in rows]
+
+    def keep_seen(
+        self, concept: Mapping[int, bytes], panes: Iterable[tuple[Place, bytes]], now_ms: int
+    ) -> None:
+        """Keeps what changed of some series and panes; panes that are over go.
+
+        Raises:
+            StoreFailed: it could not be kept.
+        """
+        with self._write() as connection:
+            connection.executemany("REPLACE INTO concept VALUES (?, ?)", concept.items())
+            connection.executemany(
+                "REPLACE INTO panes VALUES (?, ?, ?, ?)", [(*place, pane) for place, pane in panes]
+            )
+            connection.execute(
+                "DELETE FROM panes WHERE (number + ?) * (window_ms / ?) <= ?",
+                (PANES, PANES, now_ms),
             )
 
     # ---- transactions ---------------------------------------------------------------------------

@@ -70,6 +70,7 @@ class Info:
         drift: how watched models' traffic compares with its reference.
         contracts: what inputs broke of contracts.
         captured: what became of inputs and outputs that are kept.
+        outcomes: how right models are, and what the ledger holds.
     """
 
     version: str
@@ -90,6 +91,7 @@ class Info:
     drift: Iterable[Metric] = ()
     contracts: Iterable[Metric] = ()
     captured: Iterable[Metric] = ()
+    outcomes: Iterable[Metric] = ()
 
 
 class Metrics:
@@ -128,6 +130,7 @@ class Metrics:
         yield from info.drift
         yield from info.contracts
         yield from info.captured
+        yield from info.outcomes
         if triton:
             yield from self._triton.families(models)
 

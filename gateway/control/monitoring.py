@@ -16,6 +16,7 @@ from typing import Any, Final
 from gateway.config import Config
 from gateway.control import (
     alert_operations,
+    concept_operations,
     drift_operations,
     fairness_operations,
     outcome_operations,
@@ -61,6 +62,7 @@ class Monitoring:
         deliveries: who is told of them.
         contracts: what inputs may hold, and what they broke.
         capture: inputs and outputs that are kept.
+        outcomes: the ledger, and what comes of it.
     """
 
     def __init__(
@@ -95,7 +97,7 @@ class Monitoring:
         self._arena = arena
         self._blocks = blocks
         self._plan = plan
-        self._outcomes = outcomes
+        self.outcomes = outcomes
         self._config = config
         self.capture = capture
         self._releases = releases
@@ -110,6 +112,7 @@ class Monitoring:
         self.deliveries = Deliveries(self._alarms, lambda: config().alerts.sinks, troubles)
         self.alerting = Alerting(
             self._drift,
+            outcomes.standings,
             self._alarms,
             self.deliveries,
             lambda: config().alerts,
@@ -125,7 +128,7 @@ class Monitoring:
     def take(self, candidate: Candidate) -> tuple[Taken, ...]:
         """What a version's values go into, and where its answers are written down or kept."""
         counted = self._counted(candidate)
-        recorded = self._outcomes.take(candidate)
+        recorded = self.outcomes.take(candidate)
         captured = self.capture.take(candidate.name, candidate.version, candidate.capture)
         return (*counted, *recorded, *self._sliced(candidate, counted, recorded), *captured)
 
@@ -163,7 +166,7 @@ class Monitoring:
             ("counts", self._count),
             ("first rows", self._freezing.look),
             ("alarms", self._alert),
-            ("the ledger", self._outcomes.look),
+            ("the ledger", self.outcomes.look),
             ("captured rows", self.capture.look),
         )
 
@@ -177,8 +180,9 @@ class Monitoring:
             *release_operations.operations(self._releases, self.contracts, self._plan, follow),
             *drift_operations.operations(self._drift, self._counting, self._breaches, self._part),
             *alert_operations.operations(self.alerting, self._alarms, self.deliveries),
-            *outcome_operations.operations(self._outcomes, self._calibration),
-            *fairness_operations.operations(self._outcomes),
+            *outcome_operations.operations(self.outcomes, self._calibration),
+            *fairness_operations.operations(self.outcomes),
+            *concept_operations.operations(self.outcomes),
         )
 
     def collecting(self) -> list[tuple[str, int]]:

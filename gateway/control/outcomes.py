@@ -32,12 +32,14 @@ from gateway.control.slices import (
     slicings_of,
     words_of,
 )
+from gateway.control.standings import ConceptReport, Standings, Version
 from gateway.errors import GatewayError, NotFound, StoreFailed
 from gateway.monitor import layout
 from gateway.monitor.arena import EPOCH, Arena
 from gateway.monitor.directory import Words
 from gateway.outcomes.address import Address
 from gateway.outcomes.arrivals import Arrivals, of_message
+from gateway.outcomes.concept import Settings
 from gateway.outcomes.drained import of_ring
 from gateway.outcomes.early import Early, Models
 from gateway.outcomes.estimate import UNCHECKED, Calibrator
@@ -108,7 +110,12 @@ class ErasedRecords:
 
 
 class Outcomes:
-    """Lives on control's event loop; all that touches files happens on its thread."""
+    """Lives on control's event loop; all that touches files happens on its thread.
+
+    Attributes:
+        standings: how versions that serve stand by their outcomes.
+        seen: what `status` last told within a second or two; None: there is no ledger.
+    """
 
     def __init__(
         self,
@@ -136,6 +143,11 @@ class Outcomes:
         self._opening = threading.Lock()
         self._store: LedgerStore | None = None
         self._opened: Opened | None = None
+        self.standings = Standings(
+            self._kept, self._concept_settings, self._now_ms, threshold=self._threshold
+        )
+        self.seen: Mapping[str, Any] | None = None
+        self._serving: dict[Version, int] = {}
         self._sure: set[str] = set()
         """Streams of which nothing that a ring holds was taken before."""
         self._counts: Counter[str] = Counter()
@@ -155,6 +167,7 @@ class Outcomes:
         except GatewayError as error:
             log.error("model '%s' has no ledger: %s", candidate.name, error)
             return ()
+        self._serving[candidate.name, candidate.version] = series
         held = config.hold_out_of(candidate.name)
         held_out, policy = (0.0, "") if held is None else (held.share, held.policy)
         reading = scores.kind, scores.output, scores.positive
@@ -242,6 +255,15 @@ class Outcomes:
 
         return await self._aside(find)
 
+    async def concept(self, model: str, version: int) -> ConceptReport:
+        """Whether a version is still as right as it was.
+
+        Raises:
+            NotFound: nothing of such a version was ever written down.
+            StoreFailed: the ledger cannot be read.
+        """
+        return await self._aside(self._concept, model, version)
+
     async def status(self) -> dict[str, Any]:
         """What the ledger holds, what it lost, and what became of outcomes."""
         return await self._aside(self._status)
@@ -259,6 +281,7 @@ class Outcomes:
         if self._opened is not None:
             try:
                 await self._aside(self._drain)
+                await self._aside(self.standings.save)
             except StoreFailed as error:
                 log.error("%s", error)
         self._thread.shutdown()
@@ -275,6 +298,10 @@ class Outcomes:
         settings = self._config().ledger
         oldest_ms = now_ms - int(settings.max_age_s * 1000.0)
         ledger.tidy(settings.max_bytes, oldest_ms, self._live(), now_ms)
+        # Last: where the disk takes nothing more, old files are to go all the same.
+        self.standings.want(self._config().metrics.outcomes_window_s)  # whoever scrapes
+        self.standings.look(self._serving.copy())
+        self.seen = self._status()
 
     def _receive(self, arrivals: Arrivals, models: Models) -> Joined:
         if not self._is_there():
@@ -316,8 +343,17 @@ class Outcomes:
         # A predecessor may have been killed, or a disk full, after some of them were taken.
         anew = stream not in self._sure
         self._sure.discard(stream)
-        ledger.append(stream, taken.records, anew, taken.named)
+        came = ledger.append(stream, taken.records, anew, taken.named)
         self._sure.add(stream)
+        self.standings.answered(came)
+
+    def _concept(self, model: str, version: int) -> ConceptReport:
+        (_, series, _), settings = self._find(model, version), self._concept_settings()
+        return ConceptReport(series, self._wall(), settings, self.standings.concept(series.id))
+
+    def _concept_settings(self) -> Settings:
+        told = self._config().concept
+        return Settings(told.baseline_outcomes, told.error_floor, told.calibration_floor)
 
     def _performance(
         self,
@@ -429,10 +465,11 @@ class Outcomes:
 
     def _open(self) -> Opened:
         if self._opened is None:
+            self.standings.want(self._config().metrics.outcomes_window_s)
             ledger = Ledger(self._folder, self._kept(), threshold=self._threshold)
             early, metrics = Early(self._kept()), Metrics(ledger.segments, self._kept())
             server = LedgerServer(self._kept(), self._config, self._live)
-            joins = Joins(ledger, metrics, early, server)
+            joins = Joins(ledger, metrics, early, server, self.standings.labelled)
             self._opened = Opened(ledger, joins, metrics)
         return self._opened
 

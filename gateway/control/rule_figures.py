@@ -1,4 +1,4 @@
-"""The figures that rules read of versions' drift, and those that are told with an alarm.
+"""The figures that rules read of versions' drift or outcomes, and those told with an alarm.
 
 Knows rules, reports and looks back. Knows nothing of when an alarm fires, or of who is told.
 """
@@ -13,18 +13,23 @@ from gateway.alerts.alarms import Alarm
 from gateway.alerts.notices import Lines, lines_of
 from gateway.alerts.readings import Column, Look, Readings
 from gateway.config import AlertRule
+from gateway.control import outcome_figures
 from gateway.control.drift import Drift
+from gateway.control.outcome_figures import OUTCOME_RULES
+from gateway.control.standings import Standing, Standings
 from gateway.drift.look_back import Lookback
 from gateway.drift.rules import LOOKBACK_ROWS
+from gateway.errors import NotFound
 from gateway.profiles.values import FEATURE
 
 
 class RuleFigures:
     """Those of one moment: a report that several rules read is made once."""
 
-    def __init__(self, drift: Drift) -> None:
+    def __init__(self, drift: Drift, standings: Standings) -> None:
         """Reads nothing yet."""
         self._drift = drift
+        self._standings = standings.found
         self._reports: dict[tuple[str, int, float, str], Mapping[str, Any]] = {}
 
     def read(self, rule: AlertRule, model: str, version: int) -> Readings:
@@ -33,6 +38,8 @@ class RuleFigures:
         Raises:
             NotFound: the version is not watched any more.
         """
+        if rule.of in OUTCOME_RULES:
+            return outcome_figures.read(rule, self._standing(model, version))
         if rule.window_s is None:
             return self._lookbacks(rule, model, version)
         return readings.read(rule, self._report(rule, rule.window_s, model, version))
@@ -45,6 +52,8 @@ class RuleFigures:
         Raises:
             NotFound: as `read`.
         """
+        if rule.of in OUTCOME_RULES:
+            return outcome_figures.told(rule, self._standing(model, version))
         if rule.window_s is not None:
             report = self._report(rule, rule.window_s, model, version)
             return report, lines_of(rule, report)
@@ -57,6 +66,12 @@ class RuleFigures:
             of_these = [one for one, its in columns.items() if its == rows] or alarm.told
             lines.update((one, of_rows[one]) for one in of_these if one in of_rows)
         return about, lines
+
+    def _standing(self, model: str, version: int) -> Standing:
+        found = self._standings.get((model, version))
+        if found is None:
+            raise NotFound(f"model '{model}' version {version} has no ledger")
+        return found
 
     def _report(
         self, rule: AlertRule, window_s: float, model: str, version: int

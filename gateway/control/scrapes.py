@@ -17,7 +17,13 @@ import onnxruntime as ort
 
 from gateway import __version__
 from gateway.config import Metrics as Settings
-from gateway.control import capture_metrics, contract_metrics, drift_metrics, views
+from gateway.control import (
+    capture_metrics,
+    contract_metrics,
+    drift_metrics,
+    outcome_metrics,
+    views,
+)
 from gateway.control.gauges import Reading
 from gateway.control.key_usage import Usage
 from gateway.control.links import Links
@@ -116,8 +122,15 @@ class Scrapes:
         self, info: Info, reading: Reading, settings: Settings, accept: str, triton: bool
     ) -> tuple[bytes, str]:
         drift = drift_metrics.families(reading.evaluated, settings, reading.took_s)
-        broken = self._monitoring.contracts.breaches(self._plan())
+        plan = self._plan()
+        broken = self._monitoring.contracts.breaches(plan)
         contracts = contract_metrics.families(broken, settings.max_features)
         captured = capture_metrics.families(self._monitoring.capture.facts_now())
-        info = dataclasses.replace(info, drift=drift, contracts=contracts, captured=captured)
+        served = {(one.name, one.version) for one in plan.held}
+        known = self._monitoring.outcomes
+        standings = {key: one for key, one in known.standings.found.items() if key in served}
+        outcomes = outcome_metrics.families(known.seen, standings, settings.outcomes_window_s)
+        info = dataclasses.replace(
+            info, drift=drift, contracts=contracts, captured=captured, outcomes=outcomes
+        )
         return self._metrics.render(info, accept, triton)

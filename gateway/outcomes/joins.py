@@ -15,7 +15,7 @@ all of that.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -30,7 +30,15 @@ from gateway.outcomes.metric_sums import MAX_METRICS, Metrics
 from gateway.outcomes.results import Joined, nothing
 from gateway.outcomes.segment import Segment
 from gateway.outcomes.written import write_labels, write_numbers
-from kernels.ledger import FILE, NOT_THERE, SERIES_AND_ROW, TOP_AND_CORRECTIONS, Words, wanted
+from kernels.ledger import (
+    FILE,
+    NOT_THERE,
+    OUTCOME_MS,
+    SERIES_AND_ROW,
+    TOP_AND_CORRECTIONS,
+    Words,
+    wanted,
+)
 from kernels.performance import VALUE
 from kernels.shares import chosen, limit
 
@@ -80,7 +88,14 @@ class _Looked(NamedTuple):
 class Joins:
     """Of one ledger."""
 
-    def __init__(self, ledger: Ledger, metrics: Metrics, early: Early, server: Server) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        metrics: Metrics,
+        early: Early,
+        server: Server,
+        labelled: Callable[[Words], None] = lambda records: None,
+    ) -> None:
         """Takes its collaborators.
 
         Args:
@@ -88,11 +103,16 @@ class Joins:
             metrics: of their numbers.
             early: those that wait.
             server: tells what is in force.
+            labelled: told of records whose first outcome was written: (records, RECORD_WORDS), in
+                the order in which outcomes were known.
         """
         self._ledger = ledger
         self._metrics = metrics
         self._early = early
         self._server = server
+        self._labelled = labelled
+        self._fresh: list[Words] = []
+        """Records whose first outcome was written, and not told yet."""
         self.late: Counter[str] = Counter()
         """What became of those that had to wait."""
 
@@ -205,8 +225,17 @@ class Joins:
                 some = some[np.argsort(its.sequence[some], kind="stable")]
                 self._ledger.find(its.streams[number], some, found, files)
         there = found[:, FILE] != NOT_THERE
-        self._write(arrivals, found, files, np.flatnonzero(there), models, now_ms, result)
+        try:
+            self._write(arrivals, found, files, np.flatnonzero(there), models, now_ms, result)
+        finally:  # what was written is told, whatever failed after it: it is never new again
+            self._tell()
         return _Looked(its, np.flatnonzero(~there & ~out).tolist(), self._server.live())
+
+    def _tell(self) -> None:
+        fresh, self._fresh = self._fresh, []
+        if fresh:
+            records = np.concatenate(fresh)
+            self._labelled(records[np.argsort(records[:, OUTCOME_MS], kind="stable")])
 
     def _write(
         self,
@@ -252,7 +281,7 @@ class Joins:
             result.refuse("invalid", told)
         there, values = there[fits], values[fits]
         at_ms = np.where(arrivals.at_ms[there] == NOW, now_ms, arrivals.at_ms[there])
-        result.written(write_labels(found[there], files, values, at_ms))
+        result.written(write_labels(found[there], files, values, at_ms, self._fresh.append))
 
     def _write_numbers(
         self,

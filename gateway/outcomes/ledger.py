@@ -161,8 +161,8 @@ class Ledger:
 
     def append(
         self, stream: str, records: Words, anew: bool = False, named: Words = NO_ENTRIES
-    ) -> None:
-        """Takes records of a stream.
+    ) -> Words:
+        """Takes records of a stream; those that were not there.
 
         Args:
             stream: that they are of.
@@ -177,6 +177,7 @@ class Ledger:
             found = wanted(records[:, SEQUENCE], records[:, SERIES_AND_ROW] & 0xFFFFFFFF)
             self.find(stream, np.argsort(found[:, SEQUENCE], kind="stable"), found, [])
             records = records[found[:, FILE] == NOT_THERE]
+        taken = records
         for segment in self._streams.get(stream, ()) if anew else ():
             named = segment.named.lacks(named)
         while len(records):
@@ -188,6 +189,7 @@ class Ledger:
             named = named[~its]
         if len(named):  # their records came before
             self._open(stream).named.add(named)
+        return taken
 
     def find(self, stream: str, chosen: Words, found: Words, files: list[Segment]) -> None:
         """Copies out the records of a stream that are looked for.

@@ -5,20 +5,35 @@ Knows records, places and files. Knows nothing of what an outcome means. Blockin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import numpy as np
 
 from gateway.outcomes.segment import Segment
-from kernels.ledger import DUPLICATE, FILE, PLACE, RECORD_WORDS, Reals, Words, write_outcomes
+from kernels.ledger import (
+    ACCEPTED,
+    DUPLICATE,
+    FILE,
+    PLACE,
+    RECORD_WORDS,
+    Reals,
+    Words,
+    write_outcomes,
+)
 from kernels.metrics import write_numbers as kernel
 
 _HALF: Final = 32
 _LOW: Final = 0xFFFFFFFF
 
 
-def write_labels(found: Words, files: list[Segment], outcomes: Reals, at_ms: Words) -> Words:
+def write_labels(
+    found: Words,
+    files: list[Segment],
+    outcomes: Reals,
+    at_ms: Words,
+    first: Callable[[Words], None],
+) -> Words:
     """Writes what came of predictions; of several of one record the last stands.
 
     Args:
@@ -26,6 +41,7 @@ def write_labels(found: Words, files: list[Segment], outcomes: Reals, at_ms: Wor
         files: what FILE counts.
         outcomes: (outcomes,).
         at_ms: (outcomes,) when each was known.
+        first: told of records that had none before, once they are written.
 
     Returns:
         (outcomes,) what became of each.
@@ -33,14 +49,17 @@ def write_labels(found: Words, files: list[Segment], outcomes: Reals, at_ms: Wor
     Raises:
         StoreFailed: the disk takes them no more.
     """
-    keys, first, which = np.unique(_keys(found), return_index=True, return_inverse=True)
-    records = np.ascontiguousarray(found[first, :RECORD_WORDS])
+    keys, places, which = np.unique(_keys(found), return_index=True, return_inverse=True)
+    records = np.ascontiguousarray(found[places, :RECORD_WORDS])
     became = np.empty(len(found), np.int64)
     write_outcomes(records, records.view(np.float64), which, outcomes, at_ms, became)
-    changed = np.unique(which[became != DUPLICATE])
+    changed, fresh = np.unique(which[became != DUPLICATE]), np.zeros(len(keys), np.bool_)
+    fresh[which[became == ACCEPTED]] = True
     for file, part in _by_file(keys[changed]):
         some = changed[part]
         files[file].put(keys[some] & _LOW, records[some])
+        if fresh[some].any():
+            first(records[some[fresh[some]]])
     return became
 
 

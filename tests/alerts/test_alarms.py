@@ -270,6 +270,10 @@ VERDICT = {"figure": "verdict", "threshold": "drift", "clear": None}
         ({"figure": "verdict", "threshold": "drift", "clear": 0.0}, "expected watch or drift"),
         ({"figure": "verdict", "threshold": "drift", "clear": None, "comparison": "<"}, ">="),
         ({"window_s": None}, "window_s: expected one"),
+        ({"of": "performance", "figure": "psi"}, "figure: expected one of accuracy"),
+        ({"of": "performance", "figure": "brier", "window_s": None}, "window_s: expected one"),
+        ({"of": "performance", "figure": "brier", "reference": "rolling:1d"}, "expected fixed of"),
+        ({"of": "concept", "figure": "error_rate"}, "window_s: expected none of concept"),
         ({"panes": 3, "of_last": 2}, "at most of_last"),
         ({"reference": "same-hours:9w"}, "pattern"),
         ({"reference": "rolling:30d"}, "at most 30d with the window"),
@@ -291,7 +295,8 @@ def test_a_rule_that_could_not_work_is_refused(of, fault):
 
 def test_a_rule_of_a_defaults_name_replaces_it():
     own = AlertRule(name="drift", severity="critical")
-    assert [one.name for one in Alerts().in_force] == ["drift", "skipped_rows"]
+    defaults = ["drift", "skipped_rows", "concept_drift", "calibration_drift"]
+    assert [one.name for one in Alerts().in_force] == defaults
     assert Alerts(rules=[own]).in_force[0] == own
     assert Alerts(rules=[own], default_rules=False).in_force == (own,)
     with pytest.raises(ValidationError, match="each name once"):

@@ -86,6 +86,8 @@ def test_an_edited_contract_is_a_release_and_can_be_taken_back(registered, tmp_p
     assert [line.split(maxsplit=1)[1] for line in rules] == [
         "drift: verdict >= drift",
         "skipped_rows: skipped_ratio >= 0.01, 3 of 5 panes",
+        "concept_drift: error_rate_verdict >= drift",
+        "calibration_drift: calibration_verdict >= drift",
     ]
 
 

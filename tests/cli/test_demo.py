@@ -5,12 +5,14 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
 
 from gateway.cli import main
+from gateway.cli.demo_outcomes import Learnt, tell
 from gateway.cli.demo_rows import DATA, Row, read_answer, read_rows
 from gateway.cli.volley import Answer, fire
 from gateway.errors import Unavailable
@@ -85,6 +87,29 @@ def test_a_wrong_answer_is_told_with_what_was_expected(given, fault):
 
 def test_an_answer_without_outputs_is_none():
     assert read_answer(Answer(200, b"not json", 0.0)) is None
+
+
+# ---- outcomes ----
+
+
+def learnt(**changed):
+    some: dict[str, Any] = {
+        "outcomes": 2, "delay_s": 9.0, "figures": {"accuracy": (0.5, 0.1, 0.9)},
+        "reliability": [(1.0, 2, 0.75, 0.5)], "rows_to_alarm": 100, "alarm": "concept_drift",
+        "error_rate": (0.01, 0.3, 0.1), "drifting": (),
+    }  # fmt: skip
+    return Learnt(**(some | changed))
+
+
+def test_outcomes_are_as_they_should_be_or_it_is_told_why_not(capsys):
+    assert learnt().faults(2) == []
+    assert learnt(outcomes=1).faults(2) == ["outcomes: 1 of 2 found their answer"]
+    assert learnt(drifting=("a",)).faults(2) == ["a: alarm though inputs are as before"]
+    tell(learnt())
+    told = capsys.readouterr().out
+    assert "0.5000  0.1000 to 0.9000" in told
+    assert "100 rows later the alarm concept_drift fired" in told
+    assert "the drift monitor says nothing" in told
 
 
 # ---- asking ----

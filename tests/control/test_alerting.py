@@ -20,6 +20,7 @@ from gateway.control.troubles import Troubles
 from gateway.errors import NotFound
 from gateway.monitor import layout
 from tests.control.auditing import ANN
+from tests.control.standing import WINDOW_S, nobodys, standing
 from tests.control.test_sketches import World
 from tests.monitor.watching import rows
 from tests.receiver import SECRET, receiving
@@ -60,11 +61,13 @@ class Office:
         self.released: list[AlertRule] | None = None
         series = world.sketches.series
         self.drift = Drift(series, past=world.store)
+        self.standings = nobodys()
         self.deliveries = Deliveries(
             self.letters, lambda: self.settings.sinks, Troubles(), first_pause_s=0.01
         )
         self.alerting = Alerting(
             self.drift,
+            self.standings,
             self.letters,
             self.deliveries,
             lambda: self.settings,
@@ -433,3 +436,79 @@ async def test_each_kind_of_sink_is_sent_its_shape(world, receiver, kind, path, 
         await at.sent()
         [post] = receiver.taken
         assert (post.path, post.headers["content-type"]) == (path, content_type)
+
+
+# ---- outcomes -----------------------------------------------------------------------------------
+
+DRIFTED = {("m", 1): standing((800, 0.05), (300, 0.5))}
+
+
+def of_rule(receiver, rule):
+    return [told for post in receiver.posts if (told := post.json())["rule"] == rule]
+
+
+async def test_a_risen_error_rate_is_an_alarm_until_it_is_over(world, receiver):
+    async with office(world, alerts(receiver)) as at:
+        at.standings.found = {("m", 1): standing((800, 0.05))}
+        at.standings.started = True
+        await at.seconds(2)
+        at.standings.found = DRIFTED
+        await at.seconds(2)
+        await at.sent()
+        [told] = of_rule(receiver, "concept_drift")
+        assert (told["status"], told["severity"], told["model"]) == ("firing", "critical", "m")
+        [column] = told["columns"]
+        assert column["limit"] < column["low"] < column["found"]
+        assert f"of {column['outcomes']} outcomes; the limit is" in told["summary"]
+        # Who is wrong more often is so with the same scores: calibration has changed as well.
+        assert at.states() == {"concept_drift": "firing", "calibration_drift": "firing"}
+        assert {one["name"] for line in at.alerting.lines() for one in line["columns"]} == {
+            "concept"
+        }
+        at.standings.found = {("m", 1): standing((800, 0.05), (300, 0.5), (1500, 0.05))}
+        await at.seconds(5)
+        await at.sent()
+        assert of_rule(receiver, "concept_drift")[-1]["status"] == "resolved"
+
+
+async def test_a_rule_may_watch_a_figure_of_performance(world, receiver):
+    low = AlertRule(
+        name="accuracy", of="performance", figure="accuracy", comparison="<", threshold=0.9,
+        clear=0.93, window_s=WINDOW_S, every_s=1,
+    )  # fmt: skip
+    settings = alerts(receiver).model_copy(update={"rules": [low], "default_rules": False})
+    async with office(world, settings) as at:
+        at.standings.found = {("m", 1): standing((800, 0.05))}
+        await at.seconds(1)
+        assert WINDOW_S in at.standings._wanted
+        at.standings.found = {("m", 1): standing((800, 0.2))}
+        await at.seconds(1)
+        await at.sent()
+        [post] = receiver.posts
+        assert "accuracy < 0.9: accuracy 0.7" in post.json()["summary"]
+
+
+async def test_alarms_of_outcomes_wait_for_the_ledger_after_a_restart(world, receiver):
+    settings = alerts(receiver)
+    async with office(world, settings) as at:
+        at.standings.found = DRIFTED
+        at.standings.started = True
+        await at.seconds(2)
+        await at.sent()
+    async with office(world, settings) as at:
+        await at.seconds(3)
+        assert at.states()["concept_drift"] == "firing"
+        at.standings.started = True  # and this version has none
+        await at.seconds(1)
+        await at.sent()
+    told = of_rule(receiver, "concept_drift")
+    assert [one["status"] for one in told] == ["firing", "resolved"]
+
+
+async def test_a_version_without_a_profile_is_watched_by_its_outcomes(world, receiver):
+    async with office(world, alerts(receiver)) as at:
+        at.standings.found = {("n", 3): DRIFTED["m", 1]}
+        at.standings.started = True
+        await at.seconds(2, live={("n", 3)})
+        await at.sent()
+        assert [one["model"] for one in of_rule(receiver, "concept_drift")] == ["n"]

@@ -21,6 +21,7 @@ from gateway.control import (
     alert_operations,
     audit_operations,
     capture_operations,
+    concept_operations,
     config_operations,
     drift_operations,
     fairness_operations,
@@ -53,6 +54,7 @@ from gateway.monitor.arena import Arena
 from gateway.plan import UNAVAILABLE, Absent, Plan
 from tests.control.auditing import ANN
 from tests.control.permitted import ALLOWED, EVERYBODY, OF_A_MODEL, OF_ITS_CALLER
+from tests.control.standing import nobodys
 
 SECRET = b"s" * 32
 ROLE_KEYS = {role: f"psk_{role}".ljust(36, "0") for role in ROLES}
@@ -131,6 +133,7 @@ class Server:
             *outcome_operations.operations(self.outcomes, lambda model, version: None),
             *fairness_operations.operations(self.outcomes),
             *capture_operations.operations(self.capture, self.erasures(home)),
+            *concept_operations.operations(self.outcomes),
         )
         credentials = Credentials(self.ring, self.certificates)
         known = Known(asks, credentials, SECRET, self.used.append, self.refused.append)
@@ -175,7 +178,14 @@ class Server:
         deliveries = Deliveries(store, tuple, troubles)
         settings = Config().alerts
         alerting = Alerting(
-            self.drift, store, deliveries, lambda: settings, time.time, troubles, self.counting
+            self.drift,
+            nobodys(),
+            store,
+            deliveries,
+            lambda: settings,
+            time.time,
+            troubles,
+            self.counting,
         )
         return alerting, store, deliveries
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ import pytest
 
 from gateway.config import Config, parse
 from gateway.control.outcomes import FOLDER, Outcomes
-from gateway.errors import InvalidParameter, NotFound
+from gateway.errors import InvalidParameter, NotFound, StoreFailed
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.monitor.ledger import LedgerWriter
@@ -421,3 +422,53 @@ async def test_of_a_model_without_slices_no_group_is_known(world):
     assert (worst.looked_at, found.fairness(None, 1)) == (0, [])
     with pytest.raises(NotFound, match="none"):
         await world.outcomes.performance("m", 1, None, asked="tier:gold")
+
+
+async def test_outcomes_are_held_against_earlier_ones_once_each_through_restarts(world):
+    world.config = parse(ON + "\nconcept: {baseline_outcomes: 100}")
+    name = world.answer(1, [0.9] * 1000)
+    right = [(name, row, 1.0) for row in range(500)]
+    wrong = [(name, row, 0.0) for row in range(500, 1000)]
+    await world.outcomes.receive(given(*right), None)
+    await world.outcomes.look()
+    killed, world.outcomes = world.outcomes, world.new_control()
+    await world.outcomes.receive(given(*right[:200]), None)
+    before = (await world.outcomes.concept("m", 1)).found
+    assert (before.outcomes, before.verdict) == (500, "ok")
+    await world.outcomes.receive(given(*wrong), None)
+    await world.outcomes.receive(given(*[(name, row, 1.0) for _, row, _ in wrong]), None)
+    after = (await world.outcomes.concept("m", 1)).found
+    assert (after.outcomes, after.verdict, after.error_rate.alarms) == (1000, "drift", 1)
+    await killed.close()
+
+
+async def test_of_a_version_without_outcomes_nothing_is_said(world):
+    with pytest.raises(NotFound, match="no ledger"):
+        await world.outcomes.concept("m", 1)
+    world.answer(1, [0.9])
+    found = (await world.outcomes.concept("m", 1)).found
+    assert (found.outcomes, found.verdict) == (0, "too_few_rows")
+
+
+async def test_recent_outcomes_are_counted_from_the_very_first_on(world):
+    name = world.answer(1, [0.9, 0.8])
+    await world.outcomes.receive(given((name, 0, 1.0), (name, 1, 0.0)), None)
+    await world.outcomes.look()
+    (window,) = world.outcomes.standings.found["m", 1].windows.values()
+    assert (window.answered, window.found.labelled) == (2, 2)
+    assert world.outcomes.seen is not None
+    assert world.outcomes.seen["outcomes"]["accepted"] == 2
+
+
+async def test_a_store_that_fails_costs_figures_and_neither_records_nor_outcomes(world):
+    name = world.answer(1, [0.9] * 10)
+    with sqlite3.connect(world.home / FOLDER / "ledger.db") as database:
+        database.execute("DROP TABLE panes")
+        database.execute("DROP TABLE concept")
+    for _ in range(2):
+        with pytest.raises(StoreFailed, match="no such table"):
+            await world.outcomes.look()
+    assert await world.records() == 10
+    found = await world.outcomes.receive(given(*[(name, row, 1.0) for row in range(10)]), None)
+    assert told(found) == {"accepted": 10}
+    assert (await world.outcomes.performance("m", 1, None)).found.labelled == 10

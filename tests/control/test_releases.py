@@ -30,6 +30,9 @@ def offer(profile=OLD, *rules: AlertRule) -> Offer:
     return Offer(profile, profiles.digest(profile), thresholds_of(Alerts(rules=[*rules]), "m"))
 
 
+DEFAULTS = ["drift", "skipped_rows", "concept_drift", "calibration_drift"]
+
+
 def edited(contract: Contract) -> Contract:
     """The same with another range for the first column."""
     first = contract.tensors[0]
@@ -57,7 +60,7 @@ def test_the_first_offer_becomes_the_first_release(releases, store):
     assert (found.number, found.at, found.rows, found.edited) == (1, 1000.5, 200, False)
     assert releases.contract(found) == infer(OLD)
     assert profiles.digest(beside.load(releases.profile_file(found))) == profiles.digest(OLD)
-    assert [rule["name"] for rule in found.as_json()["thresholds"]] == ["drift", "skipped_rows"]
+    assert [rule["name"] for rule in found.as_json()["thresholds"]] == DEFAULTS
     assert releases.history("m", 1) == [found]
     assert [entry[1:] for entry in entries(store)] == [("monitoring release", "m/1")]
 

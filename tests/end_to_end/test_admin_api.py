@@ -36,7 +36,7 @@ include-name-regex = "^POST /api/models/.*load$"
 checks.positive_data_acceptance.expected-statuses = ["2xx", 404, 422]
 
 [[operations]]
-include-name-regex = "^GET /api/models/.*/(drift|performance|fairness|slices/worst)$"
+include-name-regex = "^GET /api/models/.*/(drift|performance|concept-drift|fairness|slices/worst)$"
 checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 404]
 
 [[operations]]

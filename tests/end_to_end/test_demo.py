@@ -29,6 +29,15 @@ def test_the_demo_checks_every_answer_and_its_alarm_names_the_shifted_feature_al
     assert figures["batches"] * figures["mean_batch_rows"] == pytest.approx(
         figures["requests"], rel=0.1
     )
+    told = figures["outcomes"]
+    assert (told["outcomes"], told["drifting"]) == (569, [])
+    value, low, high = told["figures"]["accuracy"]
+    assert low < value < high
+    assert value == pytest.approx(564 / 569)
+    assert sum(n for _, n, _, _ in told["reliability"]) == 569
+    first, found, least = told["error_rate"]
+    assert first < 0.05 < least < found
+    assert told["alarm"].startswith("concept_drift (critical)")
     drift = figures["drift"]
     name, before, after = drift["shifted"], drift["before"], drift["after"]
     assert (drift["named"], len(before), after.keys()) == ([name], 37, before.keys())
@@ -81,7 +90,7 @@ def test_the_lines_to_try_work_in_a_shell():
         answers = [_run_line(line) for line in to_try]
         demo.send_signal(signal.SIGINT)
         demo.wait(60)
-    assert len(answers) == 6
+    assert len(answers) == 7
     assert [answer[:200] for answer in answers if not answer or '"error"' in answer] == []
     assert '"outputs"' in answers[1]
     assert '"features"' in answers[3]

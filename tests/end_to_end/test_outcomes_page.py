@@ -43,6 +43,14 @@ def test_slices_are_those_of_the_page(printed):
     assert printed[block].rstrip() == told.rstrip()
 
 
+def test_concept_drift_is_told_as_on_the_page(printed):
+    block = next(n for n, (_, text) in enumerate(BLOCKS) if text.startswith("penstock concept"))
+    table, _, report = printed[block].partition('{"model"')
+    told = PAGE.read_text().split(BLOCKS[block][1] + "```\n\n```\n")[1].partition("```")[0]
+    assert [line.rstrip() for line in table.splitlines()] == told.splitlines()
+    assert json.loads('{"model"' + report)["verdict"] == "ok"
+
+
 def _figures(table: str) -> list[str]:
     """All lines but the one with times."""
     lines = table.removeprefix("breast_cancer version 1: ").rstrip().splitlines()

@@ -35,14 +35,19 @@ from gateway.tensors import Signature, TensorSpec
 from tests.control.watched import Kind, watched_model
 from tests.end_to_end.server import RunningServer, eventually, running
 from tests.end_to_end.zoo import asked, tensor
-from tests.models.builders import linear, save
+from tests.models.builders import identity, linear, save
 
 pytestmark = pytest.mark.skipif(
     shutil.which("prometheus") is None, reason="prometheus is not installed (a Debian package)"
 )
 
 RULES = Path(generate.__file__).parents[1] / "prometheus" / "penstock.rules.yaml"
-CONFIG = "{repository: {paths: [PATH]}, metrics: {bins: {m: [age, 'y[0]']}}}"
+CONFIG = """
+repository: {paths: [PATH]}
+metrics: {bins: {m: [age, 'y[0]']}}
+concept: {baseline_outcomes: 100}
+models: {chance: {ledger: true, scores: {kind: binary}}, price: {ledger: true}}
+"""
 # What Grafana puts in place of its variables.
 CHOSEN = {
     "$__rate_interval": "15s",
@@ -51,6 +56,8 @@ CHOSEN = {
     "$version": "1",
     "$feature": ".*",
 }
+# The dashboard of outcomes is of models with a ledger: a class and a value.
+CHOSEN_OF = {"outcomes": {"$model": "chance|price"}}
 NAMES = ["age", "income", "debt", "years"]
 SIGNATURE = Signature(
     (TensorSpec("x", "FP32", (-1, 4)),), (TensorSpec("y", "FP32", (-1, 2)),), True
@@ -93,6 +100,22 @@ def traffic(server: RunningServer) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
+
+
+def send_outcomes(server: RunningServer) -> None:
+    """Models that give back their input are right 200 times, and then wrong 300 times."""
+    scores = np.array([0.9] * 400 + [0.1] * 100).reshape(-1, 25, 1)
+    came = np.array([1] * 200 + [0] * 200 + [1] * 100).reshape(-1, 25)
+    for model in ("chance", "price"):
+        lines = []
+        for x, outcomes in zip(scores, came.tolist(), strict=True):
+            answer = server.post(f"/v2/models/{model}/infer", asked(tensor("x", x, "FP32")))
+            assert answer.status == 200, answer.body
+            name = answer.headers["penstock-request-id"]
+            lines += [{"id": name, "row": n, "outcome": one} for n, one in enumerate(outcomes)]
+        found = server.post("/v2/outcomes", lines).json()["counts"]
+        # Some may come before their record was written down, and wait a moment for it.
+        assert found["accepted"] + found["early"] == 500, found
 
 
 @dataclass(frozen=True)
@@ -157,6 +180,8 @@ def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     home = folder / "home"
     home.mkdir()
     save(folder / "repository" / "m" / "1", linear())
+    for name in ("chance", "price"):
+        save(folder / "repository" / name / "1", identity(("rows", 1)))
     reference = profile()
     beside.save(reference, folder / "repository" / "m" / "1" / "profile.json")
     kind = Kind(SIGNATURE, reference, digest(reference), draw)
@@ -167,9 +192,11 @@ def observed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     with running(home, "--workers", "1", config=config) as server, traffic(server):
         # Prometheus sees no plan but the one that holds.
         eventually(lambda: server.metric("penstock_model_workers", model="m") == 1)
+        send_outcomes(server)
         with prometheus(folder, server.admin_port) as found:
             eventually(lambda: len(found.ask("penstock_drift_log10_e")) > 0, 60)
             eventually(lambda: len(found.ask("feature:penstock_psi:1h")) == 2)
+            eventually(lambda: len(found.ask("penstock_performance_outcomes > 0")) == 2)
             eventually(lambda: len(found.ask("count_over_time(up[1m])")) > 0)
             eventually(lambda: float(found.ask("count_over_time(up[1m])")[0]["value"][1]) >= 8)
             yield found
@@ -197,7 +224,7 @@ def test_every_query_of_a_dashboard_finds_something(observed, name):
     empty = []
     for panel in dashboard.panels:
         for query in panel.queries:
-            for variable, value in CHOSEN.items():
+            for variable, value in (CHOSEN | CHOSEN_OF.get(name, {})).items():
                 query = query.replace(variable, value)
             assert "$" not in query
             if not observed.ask(query):
@@ -240,3 +267,16 @@ def test_psi_of_the_counters_sees_the_shift(observed):
     assert psi.keys() == {"age", "y[0]"}
     # N(0.7, 1) against N(0, 1) is 0.49 in nats; some hundred rows and ten bins tell it roughly.
     assert 0.3 < psi["age"] < 0.8
+
+
+def test_a_model_that_is_wrong_more_often_is_told_with_its_figures(observed):
+    def alert() -> list[dict[str, Any]]:
+        found = observed.get("alerts")["alerts"]
+        named = [one for one in found if one["labels"]["alertname"] == "PenstockConceptDrift"]
+        return sorted(named, key=lambda one: str(one["labels"]["model"]))
+
+    eventually(lambda: len(alert()) == 2)
+    assert [one["labels"]["model"] for one in alert()] == ["chance", "price"]
+    assert alert()[0]["annotations"]["description"].endswith("0% of its first ones")
+    (accuracy,) = observed.ask('model:penstock_accuracy:mean{model="chance"}')
+    assert float(accuracy["value"][1]) == pytest.approx(0.4)

@@ -381,3 +381,20 @@ def test_clients_ids_are_kept_once_and_go_with_their_records(world):
     world.ledger.tidy(1, 0, [], NOON_MS)
     assert list(world.folder.iterdir()) == []
     assert world.join([client("a")]) == {"early": 1}
+
+
+def test_a_record_is_told_once_when_its_first_outcome_is_written(tmp_path):
+    world = World(tmp_path)
+    told = []
+    metrics = Metrics(world.ledger.segments, world.memory)
+    hear = lambda some: told.append(some[:, [0, OUTCOME]].copy())  # noqa: E731
+    world.joins = Joins(world.ledger, metrics, Early(world.memory), world, hear)
+    world.ledger.append(STREAM, records([1, 2, 3, 4]))
+    world.send((1, 1.0), (2, 0.0), (2, 1.0), (1, 1.0))
+    world.send((1, 1.0), (2, 0.0), (5, 1.0))
+    world.send((3, 1.0), (4, 5.0))
+    world.ledger.append(STREAM, records([5]))
+    world.joins.again(NOW)
+    found = [[(int(n), o) for n, o in zip(some[:, 0], some.view(float)[:, 1], strict=True)]
+             for some in told]  # fmt: skip
+    assert found == [[(1, 1.0), (2, 1.0)], [(3, 1.0)], [(5, 1.0)]]
