@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gateway.afterwards import NOTHING, Afterwards
 from gateway.capture.frames import NOBODY_AT_ALL
 from gateway.capture.schema import Schema
 from gateway.catalogue import Served
@@ -35,9 +36,8 @@ from gateway.contracts.cover import covers
 from gateway.contracts.fit import check_fit as check_contract
 from gateway.contracts.live import Terms
 from gateway.errors import ContractInvalid, ProfileInvalid
-from gateway.inference import Subject
 from gateway.monitor.arena import TICK, Arena
-from gateway.monitor.capture import CaptureWriter, Choice
+from gateway.monitor.capture import CaptureWriter, Choice, Subject
 from gateway.monitor.contracts import Enforced, Observed
 from gateway.monitor.first_rows import FirstRows
 from gateway.monitor.hold_out import HoldOut
@@ -81,9 +81,6 @@ Hashed = Callable[[str], bytes]
 """The keyed hash of a subject, as `capture.frames` keeps it."""
 
 
-User = Taker | Enforced | LedgerWriter | Parts | CaptureWriter
-
-
 class Sketches:
     """Lives on the worker's event loop."""
 
@@ -104,7 +101,7 @@ class Sketches:
         self._prepared: dict[str, Ready] = {}
         self._slots: dict[int, Slot] = {}
         self._following: dict[str, tuple[Taken, ...]] = {}
-        self._takers: dict[str, tuple[User, ...]] = {}
+        self._attached: dict[str, tuple[Afterwards, Enforced | None]] = {}
 
     def prepare(self, held_id: str, signature: Signature) -> None:
         """Reads what a deployment that is being loaded will count into. On a thread."""
@@ -124,7 +121,7 @@ class Sketches:
     def release(self, served: Served) -> None:
         """A deployment has answered its last request."""
         self._following.pop(served.held.id, None)
-        self._replace(served, (), None)
+        self._replace(served)
 
     def _begin(self, served: Served, wanted: tuple[Taken, ...]) -> None:
         prepared = self._prepared.pop(served.held.id, ())
@@ -185,7 +182,7 @@ class Sketches:
                 else:
                     door = Enforced(prepared.terms, its, slot, policy == REJECT)
             takers.append(Sketch(prepared.frames, slot, self._tick, observed=observed))
-        self._replace(served, tuple(takers), door, ledger, parts, capture)
+        self._replace(served, Afterwards(tuple(takers), ledger, parts, capture), door)
 
     def _writer(self, taken: Recorded, served: Served) -> LedgerWriter | None:
         """None where the model's outputs are not what the configuration says."""
@@ -226,16 +223,16 @@ class Sketches:
             scores = reading(signature, **schema.scores)
         low_and_high = None if taken.between is None else (taken.between[0], taken.between[1])
         choice = Choice(taken.everything, taken.share, taken.below, low_and_high, taken.alarms)
-        slot = self._slot(taken.block)
+        slot, subject = self._slot(taken.block), self._subject(taken.subject)
         try:
-            writer = CaptureWriter(schema, signature, scores, choice, slot, self._epoch)
+            return CaptureWriter(
+                schema, signature, scores, choice, slot, self._epoch, subject=subject
+            )
         except ValueError as error:
             log.error("model '%s' is not captured: %s", served.held.name, error)
             return None
-        served.endpoint.keep(writer, self._subject(taken.subject))
-        return writer
 
-    def _subject(self, parameter: str) -> Subject:
+    def _subject(self, parameter: str) -> Subject | None:
         hashed = self._hashed
         if not parameter or hashed is None:
             return None
@@ -256,21 +253,16 @@ class Sketches:
     def _replace(
         self,
         served: Served,
-        takers: tuple[Taker, ...],
-        door: Enforced | None,
-        ledger: LedgerWriter | None = None,
-        parts: Parts | None = None,
-        capture: CaptureWriter | None = None,
+        afterwards: Afterwards = NOTHING,
+        door: Enforced | None = None,
     ) -> None:
-        served.endpoint.watch(takers, ledger, parts)
-        if capture is None:
-            served.endpoint.keep(None)
+        served.endpoint.watch(afterwards)
         served.endpoint.agree(door)
-        for old in self._takers.pop(served.held.id, ()):
-            old.close()
-        users = tuple(one for one in (*takers, door, ledger, parts, capture) if one is not None)
-        if users:
-            self._takers[served.held.id] = users
+        for old in self._attached.pop(served.held.id, ()):
+            if old is not None:
+                old.close()
+        if (afterwards, door) != (NOTHING, None):
+            self._attached[served.held.id] = afterwards, door
         for block in [block for block, slot in self._slots.items() if not slot.used]:
             del self._slots[block]
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gateway.afterwards import Afterwards
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.monitor.parts import Parts
@@ -33,13 +34,11 @@ class Endpoint:
         self.parts: list[Parts | None] = []
         self.watched = asyncio.Event()
 
-    def watch(self, takers, ledger=None, parts=None) -> None:
-        self.takers = takers
-        self.parts.append(parts)
+    def watch(self, afterwards: Afterwards) -> None:
+        self.takers = afterwards.takers
+        self.parts.append(afterwards.parts)
+        assert afterwards.capture is None
         self.watched.set()
-
-    def keep(self, capture, subject=None) -> None:
-        assert capture is None
 
     def agree(self, door) -> None:
         assert door is None
