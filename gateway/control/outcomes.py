@@ -144,7 +144,11 @@ class Outcomes:
         self._store: LedgerStore | None = None
         self._opened: Opened | None = None
         self.standings = Standings(
-            self._kept, self._concept_settings, self._now_ms, threshold=self._threshold
+            self._kept,
+            self._concept_settings,
+            self._now_ms,
+            threshold=self._threshold,
+            counted_as=self._first_alike,
         )
         self.seen: Mapping[str, Any] | None = None
         self._serving: dict[Version, int] = {}
@@ -476,6 +480,18 @@ class Outcomes:
     def _threshold(self, series: int) -> float:
         names = (one.model for one in self._kept().series() if one.id == series)
         return self._config().scores_of(next(names, "")).threshold
+
+    def _first_alike(self, series: int) -> int:
+        """The first series of the same scores: slices change nothing of how right these are."""
+        some = self._kept().series()
+        its = [one for one in some if one.id == series]
+        alike = (
+            one.id
+            for one in some
+            for other in its
+            if one[1:3] == other[1:3] and scores_of(one) == scores_of(other)
+        )
+        return next(alike, series)
 
     def _live(self) -> set[str]:
         """Streams whose records may still come."""
