@@ -470,7 +470,12 @@ class Outcomes:
     def _open(self) -> Opened:
         if self._opened is None:
             self.standings.want(self._config().metrics.outcomes_window_s)
-            ledger = Ledger(self._folder, self._kept(), threshold=self._threshold)
+            ledger = Ledger(
+                self._folder,
+                self._kept(),
+                threshold=self._threshold,
+                groupings=self._groupings,
+            )
             early, metrics = Early(self._kept()), Metrics(ledger.segments, self._kept())
             server = LedgerServer(self._kept(), self._config, self._live)
             joins = Joins(ledger, metrics, early, server, self.standings.labelled)
@@ -480,6 +485,10 @@ class Outcomes:
     def _threshold(self, series: int) -> float:
         names = (one.model for one in self._kept().series() if one.id == series)
         return self._config().scores_of(next(names, "")).threshold
+
+    def _groupings(self, series: int) -> int:
+        its = (len(slicings_of(one)) for one in self._kept().series() if one.id == series)
+        return next(its, 0)
 
     def _first_alike(self, series: int) -> int:
         """The first series of the same scores: slices change nothing of how right these are."""
