@@ -33,7 +33,8 @@ from kernels.marks import GROUPINGS
 from kernels.performance import Reals, Sums, merge, no_sums
 
 FILE: Final = "ledger.db"
-_SCHEMA: Final = 2
+_SCHEMA: Final = 3
+_WITH_INTERVALS: Final = 2
 _BUSY_S: Final = 5.0
 # Hours that are older are added up: no window reaches them, only the total does.
 KEPT_HOURS: Final = 31 * 24
@@ -100,7 +101,9 @@ class LedgerStore:
             if schema > _SCHEMA:
                 raise StoreFailed(f"{self._path}: written by a newer release")
             self._connection.execute("PRAGMA journal_mode = WAL")
-            if schema < _SCHEMA:  # sums that lack what intervals are made of; never released
+            if schema < _SCHEMA:  # sums that lack intervals, or groups; never released
+                self._connection.execute("DROP TABLE IF EXISTS metric_hours")
+            if schema < _WITH_INTERVALS:
                 self._connection.execute("DROP TABLE IF EXISTS hours")
             self._connection.executescript(_TABLES + metric_hours.TABLES)
             self._connection.execute(f"PRAGMA user_version = {_SCHEMA}")
@@ -213,10 +216,12 @@ class LedgerStore:
         self._metrics = {**self._metrics, name: made}
         return made
 
-    def metric_sums(self, metric: int, series: int, first_hour: int) -> Iterable[Reals]:
+    def metric_sums(
+        self, metric: int, series: int, first_hour: int, mask: int = 0, marks: int = 0
+    ) -> Iterable[Reals]:
         """As `outcomes.metric_sums.Names` has it."""
         with self._read() as connection:
-            return metric_hours.sums(connection, metric, series, first_hour)
+            return metric_hours.sums(connection, metric, series, first_hour, mask, marks)
 
     # ---- what waits -----------------------------------------------------------------------------
 

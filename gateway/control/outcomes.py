@@ -161,7 +161,11 @@ class Outcomes:
         self._store: LedgerStore | None = None
         self._opened: Opened | None = None
         self.standings = Standings(
-            self._kept, self._concept_settings, self._now_ms, threshold=self._threshold
+            self._kept,
+            self._concept_settings,
+            self._now_ms,
+            threshold=self._threshold,
+            counted_as=self._first_alike,
         )
         self.seen: Mapping[str, Any] | None = None
         self._serving: dict[Version, int] = {}
@@ -499,7 +503,12 @@ class Outcomes:
     def _open(self) -> Opened:
         if self._opened is None:
             self.standings.want(self._config().metrics.outcomes_window_s)
-            ledger = Ledger(self._folder, self._kept(), threshold=self._threshold)
+            ledger = Ledger(
+                self._folder,
+                self._kept(),
+                threshold=self._threshold,
+                groupings=self._groupings,
+            )
             early, metrics = Early(self._kept()), Metrics(ledger.segments, self._kept())
             server = LedgerServer(self._kept(), self._config, self._live)
             joins = Joins(ledger, metrics, early, server, self.standings.labelled)
@@ -509,6 +518,22 @@ class Outcomes:
     def _threshold(self, series: int) -> float:
         names = (one.model for one in self._kept().series() if one.id == series)
         return self._config().scores_of(next(names, "")).threshold
+
+    def _groupings(self, series: int) -> int:
+        its = (len(slicings_of(one)) for one in self._kept().series() if one.id == series)
+        return next(its, 0)
+
+    def _first_alike(self, series: int) -> int:
+        """The first series of the same scores: slices change nothing of how right these are."""
+        some = self._kept().series()
+        its = [one for one in some if one.id == series]
+        alike = (
+            one.id
+            for one in some
+            for other in its
+            if one[1:3] == other[1:3] and scores_of(one) == scores_of(other)
+        )
+        return next(alike, series)
 
     def _live(self) -> set[str]:
         """Streams whose records may still come."""

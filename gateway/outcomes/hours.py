@@ -38,13 +38,14 @@ Cells = Mapping[tuple[int, int], Reals]
 
 
 def by_hour(
-    records: Words, threshold: Callable[[int], float]
+    records: Words, threshold: Callable[[int], float], groupings: Callable[[int], int]
 ) -> tuple[dict[Which, Sums], dict[tuple[int, int], Reals]]:
     """What records add up to, by series and hour and, where they are in groups, by these.
 
     Args:
         records: (records, ledger.RECORD_WORDS), contiguous.
         threshold: above which a series' positive class is predicted.
+        groupings: how many slicings tell a series' rows apart.
     """
     found: dict[Which, Sums] = {}
     cells: dict[tuple[int, int], Reals] = {}
@@ -55,11 +56,10 @@ def by_hour(
         sums = found[Which(series, hour)] = no_sums()
         add(sums, records, series, *between, threshold=above)
         marks = np.unique(records[records[:, SERIES_AND_ROW] >> 32 == series, MARKS])
-        groups = list(_groups(marks))
-        if groups:
+        if groupings(series):
             cells[series, hour] = no_cells(GROUPINGS)
             add_cells(cells[series, hour], records, series, *between, above)
-        for group in (*groups, *_held_out(marks)):
+        for group in parts_of(marks, groupings(series)):
             more = no_sums()
             add(more, records, series, *between, *group, above)
             if more.totals[RECORDS]:
@@ -67,16 +67,17 @@ def by_hour(
     return found, cells
 
 
-def _groups(marks: Words) -> Iterator[tuple[int, int]]:
-    """Mask and value of every group that there is, and of those in none.
+def parts_of(marks: Words, groupings: int) -> list[tuple[int, int]]:
+    """Mask and value of what sums are kept of beside the whole.
 
-    Of slicings that tell none of them apart there is nothing.
+    These are the groups that there are of so many slicings, those in none of one, and those that
+    were held out.
     """
-    for grouping in range(GROUPINGS):
+    found: list[tuple[int, int]] = []
+    for grouping in range(groupings):
         mask, _ = grouped(grouping, 0)
-        there = np.unique(marks & mask).tolist()
-        if there != [0]:
-            yield from ((mask, value) for value in there)
+        found += ((mask, value) for value in np.unique(marks & mask).tolist())
+    return [*found, *_held_out(marks)]
 
 
 def _held_out(marks: Words) -> Iterator[tuple[int, int]]:

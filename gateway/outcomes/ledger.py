@@ -34,6 +34,7 @@ from kernels.ledger import (
     Words,
     wanted,
 )
+from kernels.marks import GROUPINGS
 from kernels.named import SEQUENCE as NAMED_SEQUENCE
 from kernels.named import find
 from kernels.performance import THRESHOLD, Sums, add, merge, no_sums
@@ -116,6 +117,7 @@ class Ledger:
         remains: Remains,
         capacity: int = CAPACITY,
         threshold: Callable[[int], float] = lambda series: THRESHOLD,
+        groupings: Callable[[int], int] = lambda series: GROUPINGS,
     ) -> None:
         """Opens the folder, or makes it.
 
@@ -125,6 +127,7 @@ class Ledger:
             capacity: records in a file.
             threshold: above which a series' positive class is predicted. What is forgotten stays
                 as it was predicted then.
+            groupings: how many slicings tell a series' rows apart.
 
         Raises:
             StoreFailed: the folder can be neither read nor made.
@@ -133,6 +136,7 @@ class Ledger:
         self._remains = remains
         self._capacity = capacity
         self._threshold = threshold
+        self._groupings = groupings
         self._held = Held()
         self._forgotten = dict(remains.forgotten())
         self._streams: dict[str, list[Segment]] = {}
@@ -338,8 +342,9 @@ class Ledger:
         stream = segment.stream
         stood = self._forgotten.get(stream, Forgotten(-1, -1))
         upto = Forgotten(segment.number, max(stood.high, segment.high))
-        hours = by_hour(segment.records(), self._threshold)
-        self._remains.forget(stream, upto, segment.count, *hours, metrics_by_hour(segment))
+        hours = by_hour(segment.records(), self._threshold, self._groupings)
+        metrics = metrics_by_hour(segment, self._groupings)
+        self._remains.forget(stream, upto, segment.count, *hours, metrics)
         self._forgotten[stream] = upto
         segments = self._streams[stream]
         del segments[0]

@@ -105,20 +105,26 @@ def test_numbers_of_what_was_forgotten_add_up_by_metric_and_hour(store, tmp_path
     revenue, clicks = store.number_metric("revenue"), store.number_metric("clicks")
     last = HOUR + KEPT_HOURS + 5
     for hour, values in ((HOUR, (1.0, 2.0)), (HOUR, (4.0,)), (last, (8.0,))):
-        its = {(1, revenue, hour): numbers(*values), (1, clicks, hour): numbers(0.5)}
+        its = {
+            (revenue, Which(1, hour)): numbers(*values),
+            (revenue, Which(1, hour, 31, 2)): numbers(values[0]),
+            (clicks, Which(1, hour)): numbers(0.5),
+        }
         store.forget("s", Forgotten(hour, hour), 1, {Which(1, hour): of(1)}, {}, its)
     store.close()
     again = LedgerStore(tmp_path)
     assert again.metrics() == {"revenue": revenue, "clicks": clicks}
 
-    def total(metric, first_hour=0):
+    def total(metric, first_hour=0, *group):
         found = metrics.no_sums()
-        for one in again.metric_sums(metric, 1, first_hour):
+        for one in again.metric_sums(metric, 1, first_hour, *group):
             metrics.merge(found, one)
         return found.tolist()
 
     assert total(revenue) == pytest.approx(numbers(1.0, 2.0, 4.0, 8.0).tolist())
     assert total(revenue, 1) == numbers(8.0).tolist()
+    assert total(revenue, 0, 31, 2) == pytest.approx(numbers(1.0, 4.0, 8.0).tolist())
+    assert total(revenue, 0, 31, 1) == numbers().tolist()
     assert total(clicks) == pytest.approx(numbers(0.5, 0.5, 0.5).tolist())
     again.close()
 
@@ -149,7 +155,7 @@ def test_a_damaged_file_is_refused_by_name(tmp_path):
 def test_a_newer_file_is_refused(tmp_path):
     LedgerStore(tmp_path).close()
     with sqlite3.connect(tmp_path / FILE) as db:
-        db.execute("PRAGMA user_version = 3")
+        db.execute("PRAGMA user_version = 99")
     db.close()
     with pytest.raises(StoreFailed, match="newer"):
         LedgerStore(tmp_path)

@@ -472,6 +472,26 @@ async def test_outcomes_are_held_against_earlier_ones_once_each_through_restarts
     await killed.close()
 
 
+async def test_where_slices_are_changed_a_baseline_and_recent_outcomes_go_on(world):
+    world.config = parse(ON + "\nconcept: {baseline_outcomes: 100}")
+    before = world.answer(1, [0.9] * 400)
+    await world.outcomes.receive(given(*[(before, row, 1.0) for row in range(400)]), None)
+    await world.outcomes.look()
+    world.config = parse(SLICED + "\nconcept: {baseline_outcomes: 100}")
+    world.writers.clear()
+    after = world.answer(2, [0.9] * 500, marks=GOLD)
+    await world.outcomes.receive(given(*[(after, row, 0.0) for row in range(500)]), None)
+    found = (await world.outcomes.concept("m", 1)).found
+    assert (found.outcomes, found.verdict, found.error_rate.alarms) == (900, "drift", 1)
+    await world.outcomes.close()
+    world.outcomes = world.new_control()
+    world.outcomes.take(candidate())
+    await world.outcomes.look()
+    standing = world.outcomes.standings.found["m", 1]
+    assert standing.concept.outcomes == 900
+    assert [one.answered for one in standing.windows.values()] == [900]
+
+
 async def test_of_a_version_without_outcomes_nothing_is_said(world):
     with pytest.raises(NotFound, match="no ledger"):
         await world.outcomes.concept("m", 1)

@@ -92,11 +92,13 @@ class Memory:
         self.names[name] = len(self.names) + 1
         return self.names[name]
 
-    def metric_sums(self, metric: int, series: int, first_hour: int) -> list[Any]:
+    def metric_sums(
+        self, metric: int, series: int, first_hour: int, mask: int = 0, marks: int = 0
+    ) -> list[Any]:
         return [
             numbers
-            for (one, its, hour), numbers in self.numbers.items()
-            if (one, its) == (series, metric) and hour >= first_hour
+            for (its, key), numbers in self.numbers.items()
+            if (its, key) == (metric, (series, key.hour, mask, marks)) and key.hour >= first_hour
         ]
 
     def sums(self, series: int, first_hour: int, mask: int = 0, marks: int = 0) -> list[Sums]:

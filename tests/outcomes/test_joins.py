@@ -15,6 +15,7 @@ from gateway.outcomes.ledger import Ledger
 from gateway.outcomes.metric_sums import MAX_METRICS, Metrics
 from gateway.outcomes.results import MAX_TOLD
 from kernels.ledger import OUTCOME, OUTCOME_MS
+from kernels.marks import grouped
 from kernels.metrics import SUM, N
 from kernels.performance import BINARY, LABELLED, VALUE
 from kernels.shares import chosen, limit
@@ -67,10 +68,10 @@ class World:
         (segment,) = self.ledger._streams[STREAM]
         return segment.records().view(np.float64)[:, OUTCOME].tolist()
 
-    def numbers(self, metric, series=1, first_ms=0):
-        """How many there are of a metric, and what they add up to."""
+    def numbers(self, metric, *group):
+        """How many there are of a metric, and what they add up to; of a group alone."""
         metrics = Metrics(self.ledger.segments, self.memory)
-        found = metrics.sums(metrics.names[metric], series, first_ms, 2 * NOON_MS)
+        found = metrics.sums(metrics.names[metric], 1, 0, 2 * NOON_MS, *group)
         return found[N], found[SUM]
 
     def labelled(self, series=1):
@@ -282,6 +283,20 @@ def test_numbers_stay_with_their_records_through_sealing_restarts_and_forgetting
     assert world.numbers("revenue") == (9, 33.0)
     world.ledger.tidy(1, 0, [], NOON_MS)
     assert world.numbers("revenue") == (9, 33.0)
+    assert list(world.folder.iterdir()) == []
+
+
+def test_numbers_of_a_group_are_its_own_also_where_they_were_forgotten(world):
+    first, second = grouped(0, 1), grouped(0, 2)
+    marks = [first[1], second[1], second[1], 0]
+    world.ledger.append(STREAM, records(range(4), marks=marks))
+    world.join([reward(one, 2.0**one) for one in range(4)])
+    for _ in range(2):
+        assert world.numbers("revenue") == (4, 15.0)
+        assert world.numbers("revenue", *first) == (1, 1.0)
+        assert world.numbers("revenue", *second) == (2, 6.0)
+        assert world.numbers("revenue", *grouped(0, 0)) == (1, 8.0)
+        world.ledger.tidy(1, 0, [], NOON_MS)
     assert list(world.folder.iterdir()) == []
 
 
