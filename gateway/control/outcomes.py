@@ -1,7 +1,7 @@
 """The ledger of one server: drains what workers write down, and joins outcomes to it.
 
-Knows the arena, the plan's versions, and the one thread that the ledger lives on. Knows nothing of
-how records lie on the disk, or of HTTP.
+Knows the plan's versions, what is done with records and when, and the one thread that the ledger
+lives on. Knows nothing of how records lie in memory or on the disk, of figures, or of HTTP.
 
 Nothing is opened as long as no model has a ledger and the home holds none.
 """
@@ -17,24 +17,21 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
-import numpy as np
-
 from gateway.config import Config
 from gateway.control.desired import Candidate
 from gateway.control.erased_records import ErasedRecords, erase_records
+from gateway.control.ledger_rings import LedgerRings
 from gateway.control.ledger_server import LedgerServer
 from gateway.control.ledger_store import LedgerStore
 from gateway.control.outcome_reports import Report, Reports
 from gateway.control.slices import ByGroup, scores_of, slicings, slicings_of, words_of
 from gateway.control.standings import ConceptReport, Standings, Version
 from gateway.errors import GatewayError, NotFound, StoreFailed
-from gateway.monitor import layout
-from gateway.monitor.arena import EPOCH, Arena
+from gateway.monitor.arena import Arena
 from gateway.monitor.directory import Words
 from gateway.outcomes.address import Address
 from gateway.outcomes.arrivals import Arrivals, of_message
 from gateway.outcomes.concept import Settings
-from gateway.outcomes.drained import of_ring
 from gateway.outcomes.early import Early, Models
 from gateway.outcomes.joins import Joins
 from gateway.outcomes.ledger import Ledger
@@ -42,7 +39,6 @@ from gateway.outcomes.metric_sums import Metrics
 from gateway.outcomes.results import RESULTS, Joined, nothing
 from gateway.plan import Recorded
 from gateway.profiles.values import Calibration
-from kernels import ring
 
 log = logging.getLogger("penstock.control")
 
@@ -83,10 +79,9 @@ class Outcomes:
             stream: what the ids of a worker's requests begin with, by slot and epoch.
             wall: seconds since 1970.
         """
-        self._arena = arena
+        self._rings = LedgerRings(arena, stream)
         self._folder = home / FOLDER
         self._config = config
-        self._stream = stream
         self._wall = wall
         self._thread = ThreadPoolExecutor(1, "ledger")
         self._opening = threading.Lock()
@@ -101,8 +96,6 @@ class Outcomes:
         )
         self.seen: Mapping[str, Any] | None = None
         self._serving: dict[Version, int] = {}
-        self._sure: set[str] = set()
-        """Streams of which nothing that a ring holds was taken before."""
         self._counts: Counter[str] = Counter()
 
     # ---- what is written down -------------------------------------------------------------------
@@ -114,7 +107,7 @@ class Outcomes:
             return ()
         scores = config.scores_of(candidate.name)
         try:
-            block = self._arena.allocate(layout.LEDGER, layout.LEDGER_BLOCK)
+            block = self._rings.block()
             words = words_of(scores.reading, slicings(config.slices_of(candidate.name)))
             series = self._kept().number(candidate.name, candidate.version, words)
         except GatewayError as error:
@@ -129,7 +122,7 @@ class Outcomes:
 
     async def look(self) -> None:
         """Drains what was written down. Call it about once a second."""
-        if self._arena.find(layout.LEDGER, layout.LEDGER_BLOCK) is not None or self._is_there():
+        if self._rings.there or self._is_there():
             await self._aside(self._look)
 
     # ---- what comes of it -----------------------------------------------------------------------
@@ -255,7 +248,7 @@ class Outcomes:
         joins.again(now_ms)
         settings = self._config().ledger
         oldest_ms = now_ms - int(settings.max_age_s * 1000.0)
-        ledger.tidy(settings.max_bytes, oldest_ms, self._live(), now_ms)
+        ledger.tidy(settings.max_bytes, oldest_ms, self._rings.live(), now_ms)
         # Last: where the disk takes nothing more, old files are to go all the same.
         self.standings.want(self._config().metrics.outcomes_window_s)  # whoever scrapes
         self.standings.look(self._serving.copy())
@@ -284,26 +277,10 @@ class Outcomes:
 
     def _drain(self) -> None:
         """Takes what every worker wrote down."""
-        offset = self._arena.find(layout.LEDGER, layout.LEDGER_BLOCK)
-        if offset is None:
-            return
-        for slot in range(self._arena.workers):
-            words = self._arena.array(offset, slot)
-            drained = ring.read(words)
-            epochs = ring.lower(drained.records[:, ring.TOP_AND_EPOCH])
-            for epoch in np.unique(epochs).tolist():
-                self._keep(self._stream(slot, epoch), drained.records[epochs == epoch])
-            ring.done(words, drained)
+        self._rings.drain(self._keep)
 
-    def _keep(self, stream: str, records: Words) -> None:
-        ledger, _, _ = self._open()
-        taken = of_ring(records)
-        # A predecessor may have been killed, or a disk full, after some of them were taken.
-        anew = stream not in self._sure
-        self._sure.discard(stream)
-        came = ledger.append(stream, taken.records, anew, taken.named)
-        self._sure.add(stream)
-        self.standings.answered(came)
+    def _keep(self, stream: str, records: Words, anew: bool, named: Words) -> None:
+        self.standings.answered(self._open().ledger.append(stream, records, anew, named))
 
     def _reports(self, model: str) -> Reports:
         """Of all that was answered until now.
@@ -326,13 +303,6 @@ class Outcomes:
         return Settings(told.baseline_outcomes, told.error_floor, told.calibration_floor)
 
     def _status(self) -> dict[str, Any]:
-        lost = skipped = unsampled = 0
-        offset = self._arena.find(layout.LEDGER, layout.LEDGER_BLOCK)
-        if offset is not None:
-            slots = [self._arena.array(offset, slot) for slot in range(self._arena.workers)]
-            lost = sum(int(words[ring.LOST]) for words in slots)
-            skipped = sum(int(words[layout.SKETCH_SKIPPED]) for words in slots)
-            unsampled = sum(int(words[layout.LEDGER_UNSAMPLED]) for words in slots)
         found: dict[str, Any] = {
             "records": 0,
             "bytes": 0,
@@ -353,8 +323,7 @@ class Outcomes:
             }
             late = joins.late
         counts = {name: self._counts[name] + late.get(name, 0) for name in RESULTS}
-        rows = {"lost_records": lost, "skipped_rows": skipped, "unsampled_rows": unsampled}
-        return found | rows | {"outcomes": counts}
+        return found | self._rings.missing() | {"outcomes": counts}
 
     # ---- what is open ---------------------------------------------------------------------------
 
@@ -377,7 +346,7 @@ class Outcomes:
                 groupings=self._groupings,
             )
             early, metrics = Early(self._kept()), Metrics(ledger.segments, self._kept())
-            server = LedgerServer(self._kept(), self._config, self._live)
+            server = LedgerServer(self._kept(), self._config, self._rings.live)
             joins = Joins(ledger, metrics, early, server, self.standings.labelled)
             reports = Reports(ledger, metrics, self._kept(), self._config, self._wall)
             self._opened = Opened(ledger, joins, reports)
@@ -402,11 +371,6 @@ class Outcomes:
             if one[1:3] == other[1:3] and scores_of(one) == scores_of(other)
         )
         return next(alike, series)
-
-    def _live(self) -> set[str]:
-        """Streams whose records may still come."""
-        arena = self._arena
-        return {self._stream(slot, arena.row(slot)[EPOCH]) for slot in range(arena.workers)}
 
     def _now_ms(self) -> int:
         return int(self._wall() * 1000.0)
