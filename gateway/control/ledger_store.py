@@ -101,6 +101,8 @@ class LedgerStore:
             if schema > _SCHEMA:
                 raise StoreFailed(f"{self._path}: written by a newer release")
             self._connection.execute("PRAGMA journal_mode = WAL")
+            # Some of what waits is erased, and is to be in no page that was freed.
+            self._connection.execute("PRAGMA secure_delete = ON")
             if schema < _SCHEMA:  # sums that lack intervals, or groups; never released
                 self._connection.execute("DROP TABLE IF EXISTS metric_hours")
             if schema < _WITH_INTERVALS:
@@ -243,6 +245,17 @@ class LedgerStore:
             connection.executemany(
                 "REPLACE INTO early VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(_kept, come)
             )
+
+    def empty_log(self) -> None:
+        """What was deleted before is in no file afterwards; the log had kept it.
+
+        Raises:
+            StoreFailed: somebody else reads the file.
+        """
+        with self._read() as connection:
+            (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise StoreFailed(f"{self._path}: its log could not be emptied: it is being read")
 
     # ---- what outcomes say, as they come in -----------------------------------------------------
 

@@ -273,6 +273,7 @@ class Outcomes:
         self._drain()
         erased = erase_records(ledger, self._kept().series(), requests)
         erased.waiting = joins.forget(requests)
+        self._kept().empty_log()
         return erased
 
     def _drain(self) -> None:

@@ -8,7 +8,13 @@ import pytest
 from gateway.outcomes.calibration import CALIBRATION_BINS
 from gateway.outcomes.figures import NAMES, performance
 from kernels.performance import VALUE, add, no_sums
-from tests.outcomes.by_scikit_learn import binary_by_scikit_learn
+from tests.outcomes.by_scikit_learn import (
+    binary_by_scikit_learn,
+    classes_by_scikit_learn,
+    multiclass_by_scikit_learn,
+    residual_quantiles,
+    values_by_scikit_learn,
+)
 from tests.outcomes.records import NOON_MS, records
 
 EXACT = 1e-9
@@ -120,27 +126,12 @@ def lopsided():
 @pytest.mark.filterwarnings("ignore::UserWarning")  # scikit-learn's, of classes that are not there
 @pytest.mark.parametrize("rows", [dirichlet(3), dirichlet(12), lopsided()])
 def test_multiclass_figures_are_scikit_learns(rows):
-    metrics = pytest.importorskip("sklearn.metrics")
     scores, outcomes, tops = rows
     found = of(scores, outcomes, tops)
     assert found.kind == "multiclass"
-    each = metrics.precision_recall_fscore_support(outcomes, tops, zero_division=0.0)
     lines = [(one.precision or 0, one.recall or 0, one.f1, one.actual) for one in found.classes]
-    assert np.array(lines) == pytest.approx(np.array(each).T, rel=EXACT)
-    wanted = {
-        "accuracy": metrics.accuracy_score(outcomes, tops),
-        "balanced_accuracy": metrics.balanced_accuracy_score(outcomes, tops),
-        "mcc": metrics.matthews_corrcoef(outcomes, tops),
-        "brier": metrics.brier_score_loss(outcomes == tops, scores),
-        "log_loss": metrics.log_loss(outcomes == tops, scores, labels=[0, 1]),
-    }
-    for average, ending in (("macro", ""), ("weighted", "_weighted")):
-        means = metrics.precision_recall_fscore_support(
-            outcomes, tops, average=average, zero_division=0.0
-        )
-        names = [f"{name}{ending}" for name in ("precision", "recall", "f1")]
-        wanted |= dict(zip(names, means[:3], strict=True))
-    same(found.figures, wanted)
+    assert np.array(lines) == pytest.approx(classes_by_scikit_learn(outcomes, tops), rel=EXACT)
+    same(found.figures, multiclass_by_scikit_learn(scores, outcomes, tops))
     for line in found.classes:
         for name, (low, high) in line.intervals.items():
             assert low <= getattr(line, name) <= high
@@ -148,22 +139,14 @@ def test_multiclass_figures_are_scikit_learns(rows):
 
 @pytest.mark.parametrize("centre", [0.0, 1e6])
 def test_figures_of_values_are_scikit_learns(centre):
-    metrics = pytest.importorskip("sklearn.metrics")
     rng = np.random.default_rng(2)
     outcomes = centre + rng.normal(size=5000)
     scores = outcomes + rng.normal(0.2, 0.5, 5000)
     found = of(scores, outcomes, VALUE).figures
-    wanted = {
-        "mae": metrics.mean_absolute_error(outcomes, scores),
-        "rmse": metrics.root_mean_squared_error(outcomes, scores),
-        "r2": metrics.r2_score(outcomes, scores),
-        "bias": float((scores - outcomes).mean()),
-        "mean_score": float(scores.mean()),
-    }
+    wanted = values_by_scikit_learn(scores, outcomes)
     assert {name: found[name] for name in wanted} == pytest.approx(wanted, rel=EXACT)
-    for share in (5, 25, 50, 75, 95):
-        true = np.quantile(scores - outcomes, share / 100, method="inverted_cdf")
-        assert found[f"residual_p{share:02}"] == pytest.approx(true, rel=1 / 64)
+    wanted = residual_quantiles(scores, outcomes)
+    assert {name: found[name] for name in wanted} == pytest.approx(wanted, rel=1 / 64)
 
 
 def by_hand(scores, outcomes, bins):
