@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from kernels.groups import Reals, add_cells, no_cells
-from kernels.ledger import MARKS, SERIES_AND_ROW, TIME_MS, Words
+from kernels.ledger import MARKS, TIME_MS, Words, series_of
 from kernels.marks import BY_CHANCE, GROUPINGS, HELD_OUT, grouped
 from kernels.performance import RECORDS, Sums, add, no_sums
 
@@ -50,12 +50,12 @@ def by_hour(
     found: dict[Which, Sums] = {}
     cells: dict[tuple[int, int], Reals] = {}
     hours = records[:, TIME_MS] // HOUR_MS
-    pairs = np.unique(np.stack((records[:, SERIES_AND_ROW] >> 32, hours), axis=1), axis=0)
+    pairs = np.unique(np.stack((series_of(records), hours), axis=1), axis=0)
     for series, hour in pairs.tolist():
         above, between = threshold(series), (hour * HOUR_MS, (hour + 1) * HOUR_MS)
         sums = found[Which(series, hour)] = no_sums()
         add(sums, records, series, *between, threshold=above)
-        marks = np.unique(records[records[:, SERIES_AND_ROW] >> 32 == series, MARKS])
+        marks = np.unique(records[series_of(records) == series, MARKS])
         if groupings(series):
             cells[series, hour] = no_cells(GROUPINGS)
             add_cells(cells[series, hour], records, series, *between, above)

@@ -32,6 +32,9 @@ from kernels.ledger import (
     SEQUENCE,
     SERIES_AND_ROW,
     Words,
+    rows_of,
+    series_and_rows,
+    series_of,
     wanted,
 )
 from kernels.marks import GROUPINGS
@@ -178,7 +181,7 @@ class Ledger:
             StoreFailed: there is no room on the disk. What was taken stays: try all again `anew`.
         """
         if anew and len(records):
-            found = wanted(records[:, SEQUENCE], records[:, SERIES_AND_ROW] & 0xFFFFFFFF)
+            found = wanted(records[:, SEQUENCE], rows_of(records))
             self.find(stream, np.argsort(found[:, SEQUENCE], kind="stable"), found, [])
             records = records[found[:, FILE] == NOT_THERE]
         taken = records
@@ -257,9 +260,9 @@ class Ledger:
         for segment in self._streams.get(stream, ()):
             records = segment.records()
             there = np.isin(records[:, SEQUENCE], sequences)
-            places = np.flatnonzero(there & (records[:, SERIES_AND_ROW] >> 32 != ERASED))
+            places = np.flatnonzero(there & (series_of(records) != ERASED))
             if len(places):
-                erased += (records[places, SERIES_AND_ROW] >> 32).tolist()
+                erased += series_of(records[places]).tolist()
                 segment.put(places, _emptied(records[places]))
             # Also where that was interrupted.
             segment.columns.clear(np.flatnonzero(there))
@@ -385,6 +388,6 @@ _NEVER: Final = Forgotten(-1, -1)
 def _emptied(records: Words) -> Words:
     empty = np.zeros_like(records)
     empty[:, SEQUENCE] = records[:, SEQUENCE]
-    empty[:, SERIES_AND_ROW] = ERASED << 32 | records[:, SERIES_AND_ROW] & 0xFFFFFFFF
+    empty[:, SERIES_AND_ROW] = series_and_rows(ERASED, rows_of(records))
     empty.view(np.float64)[:, OUTCOME] = np.nan
     return empty
