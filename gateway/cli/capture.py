@@ -48,12 +48,9 @@ def configure(subparsers: Any) -> None:
 
 def show_status(args: argparse.Namespace) -> int:
     """Prints a line a version."""
-    from gateway.cli.running import admin, find
+    from gateway.cli.running import admin_of
 
-    server = find(args.home)
-    if server is None:
-        raise NotFound(f"no server runs on {args.home}")
-    with admin(args.home, server) as control:
+    with admin_of(args.home) as control:
         found = control.ask("GET", "/api/captures")
     if args.json:
         say_json(found)
