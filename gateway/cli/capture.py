@@ -55,12 +55,9 @@ def show_status(args: argparse.Namespace) -> int:
     if args.json:
         say_json(found)
         return 0
-    say(
-        table(
-            ("MODEL", "VERSION", "CAPTURED", "DROPPED", "WAITING", "IN FILES", "BYTES", "SINCE"),
-            [_line(one) for one in found["versions"]],
-        )
-    )
+    head = ("MODEL", "VERSION", "CAPTURED", "DROPPED", "WAITING", "IN FILES", "BYTES", "SINCE")
+    rows = [_line(one) for one in found["versions"]]
+    say(table(head, rows) if rows else "nothing was captured: set models.NAME.capture")
     return 0
 
 

@@ -157,7 +157,10 @@ class Reports:
         """
         some = [one for one in self._store.series() if (one.model, one.version) == (model, version)]
         if not some:
-            raise NotFound(f"model '{model}' version {version} has no ledger")
+            raise NotFound(
+                f"model '{model}' version {version}: none of its answers was ever written"
+                " down: set ledger.enabled"
+            )
         # Of what scores are now, where they once were read in another way.
         config = self._config()
         read = config.scores_of(model).reading

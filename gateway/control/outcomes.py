@@ -43,6 +43,7 @@ from gateway.profiles.values import Calibration
 log = logging.getLogger("penstock.control")
 
 FOLDER: Final = "ledger"
+_NO_LEDGER: Final = "nothing was ever written down here: set ledger.enabled"
 T = TypeVar("T")
 
 
@@ -258,6 +259,7 @@ class Outcomes:
         if not self._is_there():
             found = nothing()
             found.counts["unknown"] = len(arrivals)
+            found.faults.append(_NO_LEDGER)
             return found
         _, joins, _ = self._open()
         # Most outcomes that seem early are of answers that only had not been drained.
@@ -290,7 +292,7 @@ class Outcomes:
             NotFound: no model has a ledger.
         """
         if not self._is_there():
-            raise NotFound(f"model '{model}' has no ledger")
+            raise NotFound(f"model '{model}': {_NO_LEDGER}")
         reports = self._open().reports
         self._drain()
         return reports

@@ -256,6 +256,7 @@ async def test_what_is_early_waits_for_its_record_through_a_kill_of_control(worl
 async def test_without_a_ledger_every_outcome_is_unknown(world):
     found = await world.outcomes.receive(given((f"{stream(0, 1)}-5", 0, 0.0)), None)
     assert told(found) == {"unknown": 1}
+    assert "ledger.enabled" in found.faults[0]
     assert list(world.home.iterdir()) == []
 
 
@@ -378,7 +379,7 @@ async def test_outcomes_of_a_version_that_serves_no_more_still_join(world):
 
 
 async def test_of_a_version_without_a_ledger_nothing_is_known(world):
-    with pytest.raises(NotFound, match="no ledger"):
+    with pytest.raises(NotFound, match=r"ledger\.enabled"):
         await world.outcomes.performance("m", 1, None)
     world.answer(1, [0.9])
     with pytest.raises(NotFound, match="version 2"):
@@ -493,7 +494,7 @@ async def test_where_slices_are_changed_a_baseline_and_recent_outcomes_go_on(wor
 
 
 async def test_of_a_version_without_outcomes_nothing_is_said(world):
-    with pytest.raises(NotFound, match="no ledger"):
+    with pytest.raises(NotFound, match=r"ledger\.enabled"):
         await world.outcomes.concept("m", 1)
     world.answer(1, [0.9])
     found = (await world.outcomes.concept("m", 1)).found
