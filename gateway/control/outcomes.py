@@ -53,15 +53,30 @@ from gateway.plan import Recorded
 from gateway.profiles.calibrating import table_of
 from gateway.profiles.values import Calibration
 from kernels import ring
+from kernels.marks import BY_CHANCE, chosen
 from kernels.metrics import merge as merge_numbers
 from kernels.metrics import no_sums as no_numbers
-from kernels.performance import BINS, merge
+from kernels.performance import BINS, merge, no_sums
 
 log = logging.getLogger("penstock.control")
 
 FOLDER: Final = "ledger"
 _NEVER_MS: Final = 1 << 62  # clocks that were set back must not hide what was answered
 T = TypeVar("T")
+
+
+class HeldOut(NamedTuple):
+    """How right a version was about those that were held out.
+
+    Attributes:
+        share: of requests, by which they were chosen.
+        policy: that whoever asked was told to follow.
+        found: every figure.
+    """
+
+    share: float
+    policy: str
+    found: Performance
 
 
 class Report(NamedTuple):
@@ -75,6 +90,7 @@ class Report(NamedTuple):
         found: every figure.
         classes: names of classes by their numbers.
         metrics: what is known of each metric.
+        held_out: those that are held out by what is in force; None: nobody is.
     """
 
     series: Series
@@ -84,6 +100,7 @@ class Report(NamedTuple):
     found: Performance
     classes: Mapping[int, str]
     metrics: Sequence[Metric]
+    held_out: HeldOut | None = None
 
 
 class Opened(NamedTuple):
@@ -382,7 +399,9 @@ class Outcomes:
         found = performance(sums, self._threshold(series.id), calibrator)
         all_of_it = [series, *(more if asked is None else ())]
         metrics = self._metrics_of(all_of_it, first_ms, found.records, mask, marks)
-        return Report(series, window_s, now, oldest_ms, found, self._classes(model), metrics)
+        held_out = self._held_out(model, all_of_it, first_ms, mask, marks)
+        classes = self._classes(model)
+        return Report(series, window_s, now, oldest_ms, found, classes, metrics, held_out)
 
     def _by_group(self, model: str, version: int, window_s: float | None) -> ByGroup:
         ledger, series, _ = self._find(model, version)
@@ -409,6 +428,20 @@ class Outcomes:
         series = next((one for one in alike if one.scores == now), alike[-1])
         ledger, _, _ = self._open()
         return ledger, series, [one for one in alike if one is not series]
+
+    def _held_out(
+        self, model: str, some: Sequence[Series], first_ms: int, mask: int, marks: int
+    ) -> HeldOut | None:
+        """Of those that another share chose, another share of requests would have to be known."""
+        held = self._config().hold_out_of(model)
+        if held is None:
+            return None
+        which = mask | BY_CHANCE, marks | chosen(held.share, held_out=True)
+        sums = no_sums()
+        for one in some:
+            merge(sums, self._open().ledger.sums(one.id, first_ms, _NEVER_MS, *which))
+        found = performance(sums, self._threshold(some[0].id))
+        return HeldOut(held.share, held.policy, found)
 
     def _metrics_of(
         self, some: Sequence[Series], first_ms: int, records: int, mask: int, marks: int

@@ -23,6 +23,7 @@ from gateway.outcomes.arrivals import Arrival, Arrivals, of_list
 from gateway.outcomes.results import Joined
 from gateway.profiles.values import Calibration
 from gateway.tensors import Signature, TensorSpec
+from kernels import marks
 from kernels.marks import grouped
 from kernels.shares import chosen, limit
 from tests.outcomes.records import NOON_MS
@@ -297,6 +298,35 @@ async def test_numbers_of_metrics_are_told_of_their_window_and_survive_control(w
     ]
     (recent,) = (await world.outcomes.performance("m", 1, 600.0)).metrics
     assert (recent.name, recent.n, recent.mean) == ("revenue", 1, 12.0)
+
+
+async def test_those_held_out_are_told_of_beside_all_others_also_once_they_are_forgotten(world):
+    hold_out = "\nmodels: {m: {hold_out: {share: 0.25, policy: approve}}}"
+    world.config = parse("ledger: {enabled: true}" + hold_out)
+    held, other = marks.chosen(0.25, True), marks.chosen(0.75, False)
+    former = marks.chosen(0.5, True)
+    names = [
+        world.answer(number, [0.9], marks=luck)
+        for number, luck in enumerate([held, held, held, other, other, former])
+    ]
+    # Of the others only what was approved has an outcome, and that was right.
+    await world.outcomes.receive(
+        given(*[(names[one], 0, float(one in (0, 3))) for one in (0, 1, 2, 3)]), None
+    )
+    for forgotten in (False, True):
+        if forgotten:
+            world.config = parse("ledger: {enabled: true, max_age_s: 3600}" + hold_out)
+            world.now += 90_000
+            await world.outcomes.look()
+            assert await world.records() == 0
+        report = await world.outcomes.performance("m", 1, None)
+        assert report.found.records == 6
+        assert report.found.figures["accuracy"] == 0.5
+        assert report.held_out is not None
+        found = report.held_out.found
+        assert (found.records, found.labelled) == (3, 3)
+        assert found.figures["accuracy"] == pytest.approx(1 / 3)
+        assert report.held_out.policy == "approve"
 
 
 async def test_what_is_read_in_another_way_is_counted_anew(world):
