@@ -53,7 +53,9 @@ def test_concept_drift_is_told_as_on_the_page(printed):
 
 def test_figures_of_those_held_out_stand_beside_those_of_what_is_labelled(printed):
     block = next(
-        n for n, (_, text) in enumerate(BLOCKS) if "outcomes import" in text and "biopsies.ndjson" in text
+        n
+        for n, (_, text) in enumerate(BLOCKS)
+        if "outcomes import" in text and "biopsies.ndjson" in text
     )
     lines = printed[block].splitlines()
     assert lines[0].startswith("biopsies.ndjson: ")
