@@ -5,7 +5,7 @@ Knows records, series and the sums of the kernels. Knows nothing of files, or of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -71,16 +71,19 @@ def parts_of(marks: Words, groupings: int) -> list[tuple[int, int]]:
     """Mask and value of what sums are kept of beside the whole.
 
     These are the groups that there are of so many slicings, those in none of one, and those that
-    were held out.
+    were held out, by the chance that they had, all together and of each group.
     """
+    found = _groups(marks, groupings)
+    its = marks[(marks & HELD_OUT) != 0]
+    for value in np.unique(its & BY_CHANCE).tolist():
+        some = _groups(its[its & BY_CHANCE == value], groupings)
+        found += [(BY_CHANCE | mask, value | group) for mask, group in [(0, 0), *some]]
+    return found
+
+
+def _groups(marks: Words, groupings: int) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
     for grouping in range(groupings):
         mask, _ = grouped(grouping, 0)
         found += ((mask, value) for value in np.unique(marks & mask).tolist())
-    return [*found, *_held_out(marks)]
-
-
-def _held_out(marks: Words) -> Iterator[tuple[int, int]]:
-    """The same of those that were held out, by the chance that they had."""
-    its = np.unique(marks[(marks & HELD_OUT) != 0] & BY_CHANCE)
-    yield from ((BY_CHANCE, value) for value in its.tolist())
+    return found

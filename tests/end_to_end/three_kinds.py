@@ -10,17 +10,13 @@ from typing import Any, Final
 import numpy as np
 import pytest
 from onnx import helper, numpy_helper
+from sklearn.datasets import load_diabetes, load_wine
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.metrics import confusion_matrix
 
-from loadtest import bodies
+from loadtest import bodies, by_scikit_learn
 from tests.end_to_end.server import DEMO_MODEL
 from tests.models.builders import make, value
-from tests.outcomes.by_scikit_learn import (
-    binary_by_scikit_learn,
-    classes_by_scikit_learn,
-    multiclass_by_scikit_learn,
-    residual_quantiles,
-    values_by_scikit_learn,
-)
 
 EXACT: Final = 1e-9
 Array = np.ndarray[Any, Any]
@@ -51,7 +47,6 @@ class Kind:
 
 def three_kinds(folder: Path) -> list[Kind]:
     """Writes the models below a folder."""
-    datasets = pytest.importorskip("sklearn.datasets")
     table = DEMO_MODEL.with_suffix(".csv").read_text().splitlines()
     place = table[0].split(",").index("target")
     targets = np.array([int(line.split(",")[place]) for line in table[1:]])
@@ -59,17 +54,16 @@ def three_kinds(folder: Path) -> list[Kind]:
     binary = ("breast_cancer", DEMO_MODEL, "X", "probabilities", rows, targets)
     return [
         Kind(*binary, lambda one: 1 - one, _binary_is_right),
-        _wine(folder, datasets.load_wine()),
-        _progress(folder, datasets.load_diabetes()),
+        _wine(folder, load_wine()),
+        _progress(folder, load_diabetes()),
     ]
 
 
 def _wine(folder: Path, data: Any) -> Kind:
     """Which of three cultivars, by a logistic regression that learnt from too few rows."""
-    linear = pytest.importorskip("sklearn.linear_model")
     rows = ((data.data - data.data.mean(axis=0)) / data.data.std(axis=0)).astype(np.float32)
     some = np.random.default_rng(3).choice(len(rows), 12, replace=False)
-    fitted = linear.LogisticRegression().fit(rows[some], data.target[some])
+    fitted = LogisticRegression().fit(rows[some], data.target[some])
     path = _affine(folder / "wine.onnx", fitted.coef_.T, fitted.intercept_, softmax=True)
     return Kind(
         "wine", path, "x", "y", rows, data.target, lambda one: (one + 1) % 3, _classes_are_right
@@ -78,9 +72,8 @@ def _wine(folder: Path, data: Any) -> Kind:
 
 def _progress(folder: Path, data: Any) -> Kind:
     """How far a disease has gone after a year, by a linear regression."""
-    linear = pytest.importorskip("sklearn.linear_model")
     rows = data.data.astype(np.float32)
-    fitted = linear.LinearRegression().fit(rows, data.target)
+    fitted = LinearRegression().fit(rows, data.target)
     weights, bias = fitted.coef_[:, None], np.array([fitted.intercept_])
     path = _affine(folder / "progress.onnx", weights, bias, softmax=False)
     return Kind(
@@ -114,14 +107,13 @@ def _affine(path: Path, weights: Array, bias: Array, softmax: bool) -> Path:
 
 
 def _binary_is_right(report: Mapping[str, Any], outputs: Array, labels: Array) -> None:
-    metrics = pytest.importorskip("sklearn.metrics")
     told, scores = report["figures"], outputs[:, 1]
-    _same(told, binary_by_scikit_learn(scores, labels, 0.5))
+    _same(told, by_scikit_learn.binary(scores, labels, 0.5))
     _same(told, {"mean_score": scores.mean(), "mean_outcome": labels.mean()})
-    auc = metrics.roc_auc_score(labels, scores)
+    auc = by_scikit_learn.roc_auc(scores, labels)
     assert abs(told["roc_auc"] - auc) <= told["roc_auc_error"] + EXACT
     confusion = report["confusion"]
-    tn, fp, fn, tp = metrics.confusion_matrix(labels, scores > 0.5).ravel().tolist()
+    tn, fp, fn, tp = confusion_matrix(labels, scores > 0.5).ravel().tolist()
     assert confusion == {"tp": tp, "fp": fp, "tn": tn, "fn": fn}
     assert sum(line["n"] for line in report["reliability"]) == len(labels)
 
@@ -129,16 +121,16 @@ def _binary_is_right(report: Mapping[str, Any], outputs: Array, labels: Array) -
 def _classes_are_right(report: Mapping[str, Any], outputs: Array, labels: Array) -> None:
     told, tops = report["figures"], outputs.argmax(axis=1)
     assert 0.5 < (tops == labels).mean() < 1.0  # otherwise much would be equal by itself
-    _same(told, multiclass_by_scikit_learn(outputs.max(axis=1), labels, tops))
+    _same(told, by_scikit_learn.multiclass(outputs.max(axis=1), labels, tops))
     names = ("precision", "recall", "f1", "actual")
     lines = [[line[name] for name in names] for line in report["classes"]]
-    assert np.array(lines) == pytest.approx(classes_by_scikit_learn(labels, tops), rel=EXACT)
+    assert np.array(lines) == pytest.approx(by_scikit_learn.classes(labels, tops), rel=EXACT)
 
 
 def _values_are_right(report: Mapping[str, Any], outputs: Array, labels: Array) -> None:
     told, scores = report["figures"], outputs[:, 0]
-    _same(told, values_by_scikit_learn(scores, labels))
-    quantiles = residual_quantiles(scores, labels)
+    _same(told, by_scikit_learn.values(scores, labels))
+    quantiles = by_scikit_learn.residual_quantiles(scores, labels)
     assert {name: told[name] for name in quantiles} == pytest.approx(quantiles, rel=1 / 64)
     assert report["estimate"] is None
 

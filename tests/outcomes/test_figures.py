@@ -8,13 +8,7 @@ import pytest
 from gateway.outcomes.calibration import CALIBRATION_BINS
 from gateway.outcomes.figures import NAMES, performance
 from kernels.performance import VALUE, add, no_sums
-from tests.outcomes.by_scikit_learn import (
-    binary_by_scikit_learn,
-    classes_by_scikit_learn,
-    multiclass_by_scikit_learn,
-    residual_quantiles,
-    values_by_scikit_learn,
-)
+from loadtest import by_scikit_learn
 from tests.outcomes.records import NOON_MS, records
 
 EXACT = 1e-9
@@ -54,7 +48,7 @@ def test_binary_figures_are_scikit_learns(shape, threshold):
     metrics = pytest.importorskip("sklearn.metrics")
     scores, outcomes = draws(shape)
     found = of(scores, outcomes, threshold=threshold)
-    same(found.figures, binary_by_scikit_learn(scores, outcomes, threshold))
+    same(found.figures, by_scikit_learn.binary(scores, outcomes, threshold))
     auc, binned = metrics.roc_auc_score(outcomes, scores), found.figures
     assert abs(binned["roc_auc"] - auc) <= binned["roc_auc_error"] + EXACT
     table = metrics.confusion_matrix(outcomes, scores > threshold).ravel().tolist()
@@ -79,7 +73,7 @@ ODD = {
 def test_figures_of_odd_rows_are_scikit_learns(shape):
     scores, outcomes = map(np.array, ODD[shape])
     found = of(scores, outcomes).figures
-    same(found, binary_by_scikit_learn(scores, outcomes, 0.5))
+    same(found, by_scikit_learn.binary(scores, outcomes, 0.5))
     if 0.0 < outcomes.mean() < 1.0:
         metrics = pytest.importorskip("sklearn.metrics")
         auc = metrics.roc_auc_score(outcomes, scores)
@@ -130,8 +124,8 @@ def test_multiclass_figures_are_scikit_learns(rows):
     found = of(scores, outcomes, tops)
     assert found.kind == "multiclass"
     lines = [(one.precision or 0, one.recall or 0, one.f1, one.actual) for one in found.classes]
-    assert np.array(lines) == pytest.approx(classes_by_scikit_learn(outcomes, tops), rel=EXACT)
-    same(found.figures, multiclass_by_scikit_learn(scores, outcomes, tops))
+    assert np.array(lines) == pytest.approx(by_scikit_learn.classes(outcomes, tops), rel=EXACT)
+    same(found.figures, by_scikit_learn.multiclass(scores, outcomes, tops))
     for line in found.classes:
         for name, (low, high) in line.intervals.items():
             assert low <= getattr(line, name) <= high
@@ -143,9 +137,9 @@ def test_figures_of_values_are_scikit_learns(centre):
     outcomes = centre + rng.normal(size=5000)
     scores = outcomes + rng.normal(0.2, 0.5, 5000)
     found = of(scores, outcomes, VALUE).figures
-    wanted = values_by_scikit_learn(scores, outcomes)
+    wanted = by_scikit_learn.values(scores, outcomes)
     assert {name: found[name] for name in wanted} == pytest.approx(wanted, rel=EXACT)
-    wanted = residual_quantiles(scores, outcomes)
+    wanted = by_scikit_learn.residual_quantiles(scores, outcomes)
     assert {name: found[name] for name in wanted} == pytest.approx(wanted, rel=1 / 64)
 
 

@@ -9,7 +9,7 @@ from gateway.outcomes.hours import HOUR_MS
 from gateway.outcomes.ledger import SEAL_AFTER_MS, Ledger
 from gateway.outcomes.segment import RECORD_BYTES, Segment
 from kernels.ledger import FILE, NOT_THERE, PLACE, RECORD_WORDS, SEQUENCE, wanted
-from kernels.marks import grouped
+from kernels.marks import BY_CHANCE, chosen, grouped
 from kernels.performance import FN, RECORDS, TP
 from tests.outcomes.records import NOON_MS, STREAM, Memory, records
 
@@ -140,6 +140,8 @@ def test_what_was_forgotten_of_a_group_still_counts(ledger, memory, tmp_path):
     rng = np.random.default_rng(7)
     marks = rng.integers(0, 3, 60) * grouped(0, 1)[1] | rng.integers(0, 4, 60) * grouped(2, 1)[1]
     marks[:ROOM] = 0  # a file whose rows are all in no group
+    marks |= np.where(rng.random(60) < 0.5, chosen(0.5, held_out=True), chosen(0.5, held_out=False))
+    held = BY_CHANCE, chosen(0.5, held_out=True)
     some = records(
         range(60),
         scores=rng.random(60),
@@ -154,7 +156,8 @@ def test_what_was_forgotten_of_a_group_still_counts(ledger, memory, tmp_path):
     assert memory.records > 30
     between = (0, NOON_MS * 2)
     assert ledger.cells(1, 3, *between) == pytest.approx(whole.cells(1, 3, *between))
-    for group in (grouped(0, 2), grouped(0, 0), grouped(1, 0), grouped(2, 3), grouped(2, 0)):
+    groups = [grouped(0, 2), grouped(0, 0), grouped(1, 0), grouped(2, 3), grouped(2, 0)]
+    for group in (*groups, held, *((held[0] | one[0], held[1] | one[1]) for one in groups)):
         found, wanted = ledger.sums(1, *between, *group), whole.sums(1, *between, *group)
         assert found.totals == pytest.approx(wanted.totals)
         assert found.bins == pytest.approx(wanted.bins)

@@ -1,16 +1,23 @@
-"""Figures as scikit-learn has them."""
+"""Figures of outcomes as scikit-learn has them, for tests and benchmarks to hold ours against.
+
+Knows scores and outcomes. Knows nothing of records, of sums or of servers.
+"""
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 import numpy as np
-import pytest
+from sklearn import metrics
 
-_NOTHING = {"zero_division": 0.0}
-_EACH = ("precision", "recall", "f1")
+Reals = np.ndarray[Any, np.dtype[np.float64]]
+Figures = dict[str, float]
+
+_NOTHING: Final = {"zero_division": 0.0}
+_EACH: Final = ("precision", "recall", "f1")
 
 
-def binary_by_scikit_learn(scores, outcomes, threshold):
-    metrics = pytest.importorskip("sklearn.metrics")
+def binary(scores: Reals, outcomes: Reals, threshold: float = 0.5) -> Figures:
     said = scores > threshold
     recalls = [metrics.recall_score(outcomes, said, pos_label=one, **_NOTHING) for one in (1, 0)]
     both = 0.0 < outcomes.mean() < 1.0
@@ -27,9 +34,8 @@ def binary_by_scikit_learn(scores, outcomes, threshold):
     }
 
 
-def multiclass_by_scikit_learn(scores, outcomes, tops):
+def multiclass(scores: Reals, outcomes: Reals, tops: Any) -> Figures:
     """Of the class with the highest score, and of that score being right."""
-    metrics = pytest.importorskip("sklearn.metrics")
     found = {
         "accuracy": metrics.accuracy_score(outcomes, tops),
         "balanced_accuracy": metrics.balanced_accuracy_score(outcomes, tops),
@@ -43,14 +49,12 @@ def multiclass_by_scikit_learn(scores, outcomes, tops):
     return found
 
 
-def classes_by_scikit_learn(outcomes, tops):
+def classes(outcomes: Reals, tops: Any) -> Reals:
     """(classes, 4): precision, recall, F1 and how often each came."""
-    metrics = pytest.importorskip("sklearn.metrics")
     return np.array(metrics.precision_recall_fscore_support(outcomes, tops, **_NOTHING)).T
 
 
-def values_by_scikit_learn(scores, outcomes):
-    metrics = pytest.importorskip("sklearn.metrics")
+def values(scores: Reals, outcomes: Reals) -> Figures:
     return {
         "mae": metrics.mean_absolute_error(outcomes, scores),
         "rmse": metrics.root_mean_squared_error(outcomes, scores),
@@ -61,9 +65,14 @@ def values_by_scikit_learn(scores, outcomes):
     }
 
 
-def residual_quantiles(scores, outcomes):
+def residual_quantiles(scores: Reals, outcomes: Reals) -> Figures:
     """What the quantiles of the error are to be within 1/64 of."""
+    errors = scores - outcomes
     return {
-        f"residual_p{share:02}": np.quantile(scores - outcomes, share / 100, method="inverted_cdf")
+        f"residual_p{share:02}": float(np.quantile(errors, share / 100, method="inverted_cdf"))
         for share in (5, 25, 50, 75, 95)
     }
+
+
+def roc_auc(scores: Reals, outcomes: Reals) -> float:
+    return float(metrics.roc_auc_score(outcomes, scores))
