@@ -140,6 +140,9 @@ class Outcomes:
         self._stream = stream
         self._wall = wall
         self._thread = ThreadPoolExecutor(1, "ledger")
+        # Of reports, which may take seconds of ten million records, one at a time has the thread:
+        # what comes in meanwhile waits for one at most, and no ring overflows behind many.
+        self._reporting = asyncio.Lock()
         self._opening = threading.Lock()
         self._store: LedgerStore | None = None
         self._opened: Opened | None = None
@@ -231,7 +234,10 @@ class Outcomes:
             InvalidParameter: a slice is asked for in another way.
             StoreFailed: the ledger cannot be read.
         """
-        return await self._aside(self._performance, model, version, window_s, calibration, asked)
+        async with self._reporting:
+            return await self._aside(
+                self._performance, model, version, window_s, calibration, asked
+            )
 
     async def by_group(
         self, model: str, version: int, window_s: float | None, work: Callable[[ByGroup], T]
@@ -253,7 +259,8 @@ class Outcomes:
             found = self._by_group(model, version, window_s)
             return found, work(found)
 
-        return await self._aside(find)
+        async with self._reporting:
+            return await self._aside(find)
 
     async def concept(self, model: str, version: int) -> ConceptReport:
         """Whether a version is still as right as it was.
