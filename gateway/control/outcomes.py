@@ -85,6 +85,9 @@ class Outcomes:
         self._config = config
         self._wall = wall
         self._thread = ThreadPoolExecutor(1, "ledger")
+        # Of reports, which may take seconds of ten million records, one at a time has the thread:
+        # what comes in meanwhile waits for one at most, and no ring overflows behind many.
+        self._reporting = asyncio.Lock()
         self._opening = threading.Lock()
         self._store: LedgerStore | None = None
         self._opened: Opened | None = None
@@ -183,7 +186,8 @@ class Outcomes:
             reports = self._reports(model)
             return reports.performance(model, version, window_s, calibration, asked)
 
-        return await self._aside(find)
+        async with self._reporting:
+            return await self._aside(find)
 
     async def by_group(
         self, model: str, version: int, window_s: float | None, work: Callable[[ByGroup], T]
@@ -205,7 +209,8 @@ class Outcomes:
             found = self._reports(model).by_group(model, version, window_s)
             return found, work(found)
 
-        return await self._aside(find)
+        async with self._reporting:
+            return await self._aside(find)
 
     async def concept(self, model: str, version: int) -> ConceptReport:
         """Whether a version is still as right as it was.

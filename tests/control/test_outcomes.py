@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -140,6 +141,21 @@ async def test_a_control_that_is_killed_after_keeping_some_leaves_none_twice(wor
     await world.outcomes.look()
     assert await world.records() == 2
     await killed.close()
+
+
+async def test_what_comes_in_waits_for_one_report_at_most_however_many_are_asked_for(world):
+    name = world.answer(1, [0.5])
+    done: list[str] = []
+
+    async def receive() -> None:
+        await world.outcomes.receive(of_list([Arrival(name, 0, 1.0)]), None)
+        done.append("outcome")
+
+    await world.outcomes.look()
+    asked = [world.outcomes.by_group("m", 1, None, lambda _: done.append("r")) for _ in range(9)]
+    await asyncio.gather(*asked, receive())
+    assert len(done) == 10
+    assert done.index("outcome") <= 2
 
 
 async def test_records_of_a_killed_worker_are_kept_under_its_own_epoch(world):
