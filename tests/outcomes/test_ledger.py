@@ -8,6 +8,7 @@ import pytest
 from gateway.outcomes.hours import HOUR_MS
 from gateway.outcomes.ledger import SEAL_AFTER_MS, Ledger
 from gateway.outcomes.segment import RECORD_BYTES, Segment
+from kernels.groups import BINARIES, HITS, SELECTED
 from kernels.ledger import FILE, NOT_THERE, PLACE, RECORD_WORDS, SEQUENCE, wanted
 from kernels.marks import BY_CHANCE, chosen, grouped
 from kernels.performance import FN, RECORDS, TP
@@ -90,13 +91,19 @@ def test_forgetting_changes_no_total_and_no_window_of_whole_hours(ledger):
 
 
 def test_what_is_forgotten_stays_as_it_was_predicted(tmp_path, memory):
-    threshold = 0.5
-    ledger = Ledger(tmp_path / "ledger", memory, ROOM, lambda series: threshold)
-    ledger.append(STREAM, records(range(16), scores=0.6, outcomes=1.0))
+    """All together, and by group."""
+    in_force, marks = [0.7], grouped(0, 3)[1]
+    ledger = Ledger(tmp_path / "ledger", memory, ROOM, lambda series: in_force[0])
+    ledger.append(STREAM, records(range(16), scores=0.6, outcomes=1.0, marks=marks))
     ledger.tidy(ROOM * RECORD_BYTES * 2, 0, {STREAM}, NOON_MS)
     assert memory.records == ROOM
-    threshold = 0.7
-    assert ledger.sums(1, 0, NOON_MS * 2).totals[[TP, FN]].tolist() == [ROOM, ROOM]
+    for threshold, above in ((0.7, 0), (0.5, ROOM), (0.55, ROOM), (0.65, 0)):
+        in_force[0] = threshold
+        for group in ((0, 0), grouped(0, 3)):
+            totals = ledger.sums(1, 0, NOON_MS * 2, *group).totals
+            assert totals[[TP, FN]].tolist() == [above, 2 * ROOM - above]
+        cell = ledger.cells(1, 1, 0, NOON_MS * 2)[0, 0, 3, 3]
+        assert cell[[BINARIES, SELECTED, HITS]].tolist() == [2 * ROOM, above, above]
 
 
 def test_what_is_too_old_goes_and_what_is_written_to_stays(ledger):
