@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import tracemalloc
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -150,6 +152,32 @@ def test_a_damaged_file_is_refused_by_name(tmp_path):
     (tmp_path / FILE).write_bytes(b"no database" * 100)
     with pytest.raises(StoreFailed, match=FILE):
         LedgerStore(tmp_path)
+
+
+def test_a_month_of_cells_is_unpacked_an_hour_at_a_time(store):
+    """All of them at once would be 2 GB."""
+    cells, hours = no_cells(GROUPINGS), 20
+    cells[0, 0, 1, 1] = 1.0
+    for hour in range(HOUR, HOUR + hours):
+        store.forget("s", Forgotten(hour, hour), 1, {}, {(1, hour): cells}, {})
+    tracemalloc.start()
+    found = sum(one[0, 0, 1, 1, 0] for one in store.cells(1, 0))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found == hours
+    assert peak < 4 * cells.nbytes
+
+
+def test_damaged_sums_are_refused_by_name(store, tmp_path):
+    store.forget(
+        "s", Forgotten(0, 9), 1, {Which(1, HOUR): of(1)}, {(1, HOUR): no_cells(GROUPINGS)}, {}
+    )
+    with closing(sqlite3.connect(tmp_path / FILE)) as connection, connection:
+        for table in ("hours", "cells"):
+            connection.execute(f"UPDATE {table} SET sums = x'00'")
+    for found in (store.sums(1, 0), store.cells(1, 0)):
+        with pytest.raises(StoreFailed, match=FILE):
+            list(found)
 
 
 def test_a_newer_file_is_refused(tmp_path):
