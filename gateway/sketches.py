@@ -47,12 +47,13 @@ from gateway.monitor.scores import reading
 from gateway.monitor.sketch import Sketch, Taker, Uncounted
 from gateway.monitor.slices import Slicer, places_of
 from gateway.monitor.slot import Slot
-from gateway.plan import Agreed, Captured, Kept, Plan, Recorded, Sliced, Taken, Watched
+from gateway.plan import Plan
 from gateway.profiles import beside
 from gateway.profiles.fit import check_fit
 from gateway.profiles.live import Counted, counted
 from gateway.profiles.names import Named, by_input
 from gateway.profiles.values import Profile
+from gateway.taken import Agreed, Captured, Kept, Recorded, Sliced, Taken, Watched
 from gateway.tensors import Signature
 
 log = logging.getLogger("penstock.worker")

@@ -15,10 +15,11 @@ from gateway.afterwards import Afterwards
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.monitor.parts import Parts
-from gateway.plan import Kept, Part, Plan, Recorded, Sliced, Slicing, Watched
+from gateway.plan import Plan
 from gateway.profiles import beside, document
 from gateway.profiles.live import ROWS, SKIPPED, block_words, places
 from gateway.sketches import Sketches
+from gateway.taken import Kept, Part, Recorded, Sliced, Slicing, Watched
 from tests.monitor.watching import SIGNATURE, profile_of, rows
 
 PROFILE = profile_of(*rows(np.random.default_rng(1), 500))

@@ -37,8 +37,8 @@ from gateway.outcomes.joins import Joins
 from gateway.outcomes.ledger import Ledger
 from gateway.outcomes.metric_sums import Metrics
 from gateway.outcomes.results import RESULTS, Joined, nothing
-from gateway.plan import Recorded
 from gateway.profiles.values import Calibration
+from gateway.taken import Recorded
 
 log = logging.getLogger("penstock.control")
 
