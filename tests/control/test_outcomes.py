@@ -268,6 +268,22 @@ async def test_a_worker_is_told_what_became_of_what_it_passed_on(world):
     assert others["counts"]["unknown"] == 1
 
 
+async def test_a_damaged_database_costs_the_ledger_alone_and_clients_see_no_path(world, caplog):
+    (world.home / FOLDER).mkdir()
+    (world.home / FOLDER / "ledger.db").write_bytes(b"no database" * 1000)
+    assert world.outcomes.take(candidate()) == ()
+    assert "model 'm' has no ledger" in caplog.text
+    with pytest.raises(StoreFailed, match=r"ledger\.db"):
+        await world.outcomes.look()
+    message = {"ticket": 7, "models": None, "outcomes": given(("host-3-0-1-5", 0, 1.0)).message()}
+    for _ in range(3):
+        found = await world.outcomes.received(message)
+        assert (found["ok"], found["status"], found["code"]) == (False, 500, "store_failed")
+        assert str(world.home) not in found["error"]
+    assert caplog.text.count("outcomes: ") == 1
+    assert (world.home / FOLDER / "ledger.db").read_bytes() == b"no database" * 1000
+
+
 async def test_a_window_is_of_what_was_answered_in_it_whenever_its_outcome_came(world):
     early = world.answer(1, [0.9, 0.2])
     world.now += 3600
@@ -490,6 +506,18 @@ async def test_where_slices_are_changed_a_baseline_and_recent_outcomes_go_on(wor
     standing = world.outcomes.standings.found["m", 1]
     assert standing.concept.outcomes == 900
     assert [one.answered for one in standing.windows.values()] == [900]
+
+
+async def test_errors_and_recent_figures_are_by_the_threshold_in_force(world):
+    strict = ON.replace("{classes", "{threshold: 0.95, classes")
+    world.config = parse(strict + "\nconcept: {baseline_outcomes: 100}")
+    name = world.answer(1, [0.9] * 200)
+    await world.outcomes.receive(given(*[(name, row, 1.0) for row in range(200)]), None)
+    await world.outcomes.look()
+    standing = world.outcomes.standings.found["m", 1]
+    assert standing.concept.baseline_error_rate == 1.0
+    (window,) = standing.windows.values()
+    assert (window.found.threshold, window.found.figures["accuracy"]) == (0.95, 0.0)
 
 
 async def test_of_a_version_without_outcomes_nothing_is_said(world):
