@@ -182,6 +182,18 @@ def told(found: Joined) -> dict[str, int]:
     return {name: count for name, count in found.counts.items() if count}
 
 
+async def test_what_is_answered_until_the_end_of_a_server_is_kept(world):
+    world.answer(1, [0.5])
+    assert await world.records() == 0
+    await world.outcomes.look()
+    world.answer(2, [0.5, 0.9])
+    await world.outcomes.close()
+    world.arena.close()
+    world.arena = Arena.create(2)
+    world.outcomes = world.new_control()
+    assert await world.records() == 3
+
+
 async def test_an_outcome_finds_an_answer_that_was_given_a_moment_ago(world):
     name = world.answer(1, [0.5, 0.9])
     found = await world.outcomes.receive(given((name, 1, "good"), (name, 0, "bad")), None)
@@ -424,6 +436,11 @@ async def test_a_slice_is_of_the_rows_that_are_in_it(world):
     assert await found("tier:lead") == (1, 1, 1.0)
     assert await found("tier:other") == (1, 0, None)
     assert await found("age:other") == (4, 3, pytest.approx(2 / 3))
+    worth = [Arrival(name, 0, value, None, "revenue") for name, value in ((gold, 2.0), (lead, 7.0))]
+    await world.outcomes.receive(of_list(worth), None)
+    for asked, total in ((None, 9.0), ("tier:gold", 2.0), ("tier:lead", 7.0)):
+        (revenue,) = (await world.outcomes.performance("m", 1, None, asked=asked)).metrics
+        assert revenue.sum == total
     (fair,) = (await world.outcomes.by_group("m", 1, None, lambda one: one.fairness("tier", 1)))[1]
     assert [(one.name, one.n, one.labelled) for one in fair.groups] == [
         ("gold", 2, 2),
