@@ -448,6 +448,36 @@ async def test_a_slice_is_of_the_rows_that_are_in_it(world):
         ("other", 1, 0),
     ]
     assert fair.disparities["demographic_parity_difference"].value == 1.0
+    world.now += 3600
+    world.answer(4, [0.9], marks=LEAD)
+    (fair,) = (await world.outcomes.by_group("m", 1, 600.0, lambda one: one.fairness("tier", 1)))[1]
+    assert [one.n for one in fair.groups] == [0, 1, 0]
+
+
+async def test_slices_are_what_they_were_once_their_records_are_forgotten(world):
+    world.config = parse(SLICED)
+    ids = [world.answer(number, [0.9], marks=one) for number, one in enumerate((GOLD, LEAD, 0, 0))]
+    worth = [Arrival(one, 0, 2.0**n, None, "revenue") for n, one in enumerate(ids)]
+    await world.outcomes.receive(given(*[(one, 0, 1.0) for one in ids]), None)
+    await world.outcomes.receive(of_list(worth), None)
+    for forgotten in (False, True):
+        if forgotten:
+            world.config = parse(SLICED.replace("enabled: true", "enabled: true, max_age_s: 3600"))
+            world.now += 90_000
+            await world.outcomes.look()
+            assert await world.records() == 0
+        for asked, rows, total in (
+            ("tier:gold", 1, 1.0),
+            ("tier:lead", 1, 2.0),
+            ("tier:other", 2, 12.0),
+            ("age:other", 4, 15.0),  # nobody is in any group of it
+        ):
+            report = await world.outcomes.performance("m", 1, None, asked=asked)
+            assert (report.found.labelled, report.metrics[0].sum) == (rows, total), asked
+        (fair,) = (
+            await world.outcomes.by_group("m", 1, None, lambda one: one.fairness("tier", 1))
+        )[1]
+        assert [one.labelled for one in fair.groups] == [1, 1, 2]
 
 
 @pytest.mark.parametrize(
