@@ -101,6 +101,7 @@ class Outcomes:
         self.seen: Mapping[str, Any] | None = None
         self._serving: dict[Version, int] = {}
         self._counts: Counter[str] = Counter()
+        self._complained = ""
 
     # ---- what is written down -------------------------------------------------------------------
 
@@ -152,11 +153,19 @@ class Outcomes:
             found = await self.receive(arrivals, None if models is None else frozenset(models))
             return verdict | {"counts": found.counts, "faults": found.faults}
         except GatewayError as error:
-            refused = {"status": error.status, "code": error.code, "error": str(error)}
+            told = self._complaint(error) if isinstance(error, StoreFailed) else str(error)
+            refused = {"status": error.status, "code": error.code, "error": told}
         except Exception:
             log.exception("outcomes")
             refused = {"status": 500, "code": GatewayError.code, "error": "internal error"}
         return verdict | {"ok": False} | refused
+
+    def _complaint(self, error: StoreFailed) -> str:
+        """What clients are told: where files lie is for the log, and there only once in a row."""
+        if str(error) != self._complained:
+            self._complained = str(error)
+            log.error("outcomes: %s", error)
+        return "the ledger can be neither read nor written now"
 
     async def performance(
         self,

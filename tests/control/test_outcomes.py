@@ -198,6 +198,18 @@ def told(found: Joined) -> dict[str, int]:
     return {name: count for name, count in found.counts.items() if count}
 
 
+async def test_what_is_answered_until_the_end_of_a_server_is_kept(world):
+    world.answer(1, [0.5])
+    assert await world.records() == 0
+    await world.outcomes.look()
+    world.answer(2, [0.5, 0.9])
+    await world.outcomes.close()
+    world.arena.close()
+    world.arena = Arena.create(2)
+    world.outcomes = world.new_control()
+    assert await world.records() == 3
+
+
 async def test_an_outcome_finds_an_answer_that_was_given_a_moment_ago(world):
     name = world.answer(1, [0.5, 0.9])
     found = await world.outcomes.receive(given((name, 1, "good"), (name, 0, "bad")), None)
@@ -283,6 +295,22 @@ async def test_a_worker_is_told_what_became_of_what_it_passed_on(world):
     assert (found["ticket"], found["ok"], found["counts"]["accepted"]) == (7, True, 1)
     others = await world.outcomes.received(message | {"models": ["n"]})
     assert others["counts"]["unknown"] == 1
+
+
+async def test_a_damaged_database_costs_the_ledger_alone_and_clients_see_no_path(world, caplog):
+    (world.home / FOLDER).mkdir()
+    (world.home / FOLDER / "ledger.db").write_bytes(b"no database" * 1000)
+    assert world.outcomes.take(candidate()) == ()
+    assert "model 'm' has no ledger" in caplog.text
+    with pytest.raises(StoreFailed, match=r"ledger\.db"):
+        await world.outcomes.look()
+    message = {"ticket": 7, "models": None, "outcomes": given(("host-3-0-1-5", 0, 1.0)).message()}
+    for _ in range(3):
+        found = await world.outcomes.received(message)
+        assert (found["ok"], found["status"], found["code"]) == (False, 500, "store_failed")
+        assert str(world.home) not in found["error"]
+    assert caplog.text.count("outcomes: ") == 1
+    assert (world.home / FOLDER / "ledger.db").read_bytes() == b"no database" * 1000
 
 
 async def test_a_window_is_of_what_was_answered_in_it_whenever_its_outcome_came(world):
@@ -425,6 +453,11 @@ async def test_a_slice_is_of_the_rows_that_are_in_it(world):
     assert await found("tier:lead") == (1, 1, 1.0)
     assert await found("tier:other") == (1, 0, None)
     assert await found("age:other") == (4, 3, pytest.approx(2 / 3))
+    worth = [Arrival(name, 0, value, None, "revenue") for name, value in ((gold, 2.0), (lead, 7.0))]
+    await world.outcomes.receive(of_list(worth), None)
+    for asked, total in ((None, 9.0), ("tier:gold", 2.0), ("tier:lead", 7.0)):
+        (revenue,) = (await world.outcomes.performance("m", 1, None, asked=asked)).metrics
+        assert revenue.sum == total
     (fair,) = (await world.outcomes.by_group("m", 1, None, lambda one: one.fairness("tier", 1)))[1]
     assert [(one.name, one.n, one.labelled) for one in fair.groups] == [
         ("gold", 2, 2),
@@ -432,6 +465,36 @@ async def test_a_slice_is_of_the_rows_that_are_in_it(world):
         ("other", 1, 0),
     ]
     assert fair.disparities["demographic_parity_difference"].value == 1.0
+    world.now += 3600
+    world.answer(4, [0.9], marks=LEAD)
+    (fair,) = (await world.outcomes.by_group("m", 1, 600.0, lambda one: one.fairness("tier", 1)))[1]
+    assert [one.n for one in fair.groups] == [0, 1, 0]
+
+
+async def test_slices_are_what_they_were_once_their_records_are_forgotten(world):
+    world.config = parse(SLICED)
+    ids = [world.answer(number, [0.9], marks=one) for number, one in enumerate((GOLD, LEAD, 0, 0))]
+    worth = [Arrival(one, 0, 2.0**n, None, "revenue") for n, one in enumerate(ids)]
+    await world.outcomes.receive(given(*[(one, 0, 1.0) for one in ids]), None)
+    await world.outcomes.receive(of_list(worth), None)
+    for forgotten in (False, True):
+        if forgotten:
+            world.config = parse(SLICED.replace("enabled: true", "enabled: true, max_age_s: 3600"))
+            world.now += 90_000
+            await world.outcomes.look()
+            assert await world.records() == 0
+        for asked, rows, total in (
+            ("tier:gold", 1, 1.0),
+            ("tier:lead", 1, 2.0),
+            ("tier:other", 2, 12.0),
+            ("age:other", 4, 15.0),  # nobody is in any group of it
+        ):
+            report = await world.outcomes.performance("m", 1, None, asked=asked)
+            assert (report.found.labelled, report.metrics[0].sum) == (rows, total), asked
+        (fair,) = (
+            await world.outcomes.by_group("m", 1, None, lambda one: one.fairness("tier", 1))
+        )[1]
+        assert [one.labelled for one in fair.groups] == [1, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -507,6 +570,18 @@ async def test_where_slices_are_changed_a_baseline_and_recent_outcomes_go_on(wor
     standing = world.outcomes.standings.found["m", 1]
     assert standing.concept.outcomes == 900
     assert [one.answered for one in standing.windows.values()] == [900]
+
+
+async def test_errors_and_recent_figures_are_by_the_threshold_in_force(world):
+    strict = ON.replace("{classes", "{threshold: 0.95, classes")
+    world.config = parse(strict + "\nconcept: {baseline_outcomes: 100}")
+    name = world.answer(1, [0.9] * 200)
+    await world.outcomes.receive(given(*[(name, row, 1.0) for row in range(200)]), None)
+    await world.outcomes.look()
+    standing = world.outcomes.standings.found["m", 1]
+    assert standing.concept.baseline_error_rate == 1.0
+    (window,) = standing.windows.values()
+    assert (window.found.threshold, window.found.figures["accuracy"]) == (0.95, 0.0)
 
 
 async def test_of_a_version_without_outcomes_nothing_is_said(world):
