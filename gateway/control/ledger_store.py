@@ -24,7 +24,7 @@ from gateway.control import metric_hours
 from gateway.errors import StoreFailed
 from gateway.outcomes.arrivals import Arrival
 from gateway.outcomes.early import Key, Waiting
-from gateway.outcomes.hours import Cells, Which
+from gateway.outcomes.hours import Hour, Which
 from gateway.outcomes.ledger import Forgotten
 from gateway.outcomes.metric_sums import MetricHours
 from gateway.outcomes.recent import PANES, Place
@@ -157,12 +157,11 @@ class LedgerStore:
         stream: str,
         upto: Forgotten,
         records: int,
-        sums: Mapping[Which, Sums],
-        cells: Cells,
+        hours: Iterable[Hour],
         metrics: MetricHours,
     ) -> None:
         """As `outcomes.ledger.Remains` has it."""
-        newest = max((which.hour for which in sums), default=0)
+        newest = 0
         with self._write() as connection:
             connection.execute("REPLACE INTO forgotten VALUES (?, ?, ?)", (stream, *upto))
             connection.execute(
@@ -170,10 +169,12 @@ class LedgerStore:
                 " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
                 (records,),
             )
-            for which, more in sums.items():
-                _add(connection, which, more)
-            for (series, hour), added in cells.items():
-                _add_cells(connection, series, hour, added)
+            for sums, cells in hours:
+                for which, more in sums.items():
+                    newest = max(newest, which.hour)
+                    _add(connection, which, more)
+                for (series, hour), added in cells.items():
+                    _add_cells(connection, series, hour, added)
             _join_old_hours(connection, newest - KEPT_HOURS)
             metric_hours.keep(connection, metrics, _BEFORE, newest - KEPT_HOURS)
 

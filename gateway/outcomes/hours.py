@@ -13,9 +13,10 @@ import numpy as np
 from kernels.groups import Reals, add_cells, no_cells
 from kernels.ledger import MARKS, SERIES_AND_ROW, TIME_MS, Words
 from kernels.marks import BY_CHANCE, GROUPINGS, HELD_OUT, grouped
-from kernels.performance import RECORDS, Sums, add, no_sums
+from kernels.performance import Sums, add, no_sums
 
 HOUR_MS: Final = 3_600_000
+_EVER: Final = (-(1 << 62), 1 << 62)
 
 
 class Which(NamedTuple):
@@ -33,50 +34,66 @@ class Which(NamedTuple):
     marks: int = 0
 
 
-Cells = Mapping[tuple[int, int], Reals]
-"""As `kernels.groups` has them, by series and hour."""
+class Hour(NamedTuple):
+    """What is forgotten of a series and an hour.
+
+    Attributes:
+        sums: of all its records, and of those of each group.
+        cells: by groups and pairs of them (`kernels.groups`), where any record is in a group, by
+            series and hour.
+    """
+
+    sums: Mapping[Which, Sums]
+    cells: Mapping[tuple[int, int], Reals]
 
 
-def by_hour(
-    records: Words, threshold: Callable[[int], float]
-) -> tuple[dict[Which, Sums], dict[tuple[int, int], Reals]]:
+def by_hour(records: Words, threshold: Callable[[int], float]) -> Iterator[Hour]:
     """What records add up to, by series and hour and, where they are in groups, by these.
+
+    One after the other: of a day's thin traffic of many models and groups, all are gigabytes.
 
     Args:
         records: (records, ledger.RECORD_WORDS), contiguous.
         threshold: above which a series' positive class is predicted.
     """
-    found: dict[Which, Sums] = {}
+    keys = np.stack((records[:, SERIES_AND_ROW] >> 32, records[:, TIME_MS] // HOUR_MS), axis=1)
+    marks = {
+        series: int(np.bitwise_or.reduce(records[keys[:, 0] == series, MARKS]))
+        for series in np.unique(keys[:, 0]).tolist()
+    }
+    order = np.lexsort(keys.T)
+    parts = np.flatnonzero((np.diff(keys[order], axis=0) != 0).any(axis=1)) + 1
+    for part in np.split(order, parts) if len(order) else ():
+        series, hour = keys[part[0]].tolist()
+        yield _of_hour(records[part], Which(series, hour), marks[series], threshold(series))
+
+
+def _of_hour(records: Words, which: Which, slicings: int, above: float) -> Hour:
+    its = which.series, *_EVER
+    sums = no_sums()
+    add(sums, records, *its, threshold=above)
+    found, marks = {which: sums}, np.unique(records[:, MARKS])
     cells: dict[tuple[int, int], Reals] = {}
-    hours = records[:, TIME_MS] // HOUR_MS
-    pairs = np.unique(np.stack((records[:, SERIES_AND_ROW] >> 32, hours), axis=1), axis=0)
-    for series, hour in pairs.tolist():
-        above, between = threshold(series), (hour * HOUR_MS, (hour + 1) * HOUR_MS)
-        sums = found[Which(series, hour)] = no_sums()
-        add(sums, records, series, *between, threshold=above)
-        marks = np.unique(records[records[:, SERIES_AND_ROW] >> 32 == series, MARKS])
-        groups = list(_groups(marks))
-        if groups:
-            cells[series, hour] = no_cells(GROUPINGS)
-            add_cells(cells[series, hour], records, series, *between, above)
-        for group in (*groups, *_held_out(marks)):
-            more = no_sums()
-            add(more, records, series, *between, *group, above)
-            if more.totals[RECORDS]:
-                found[Which(series, hour, *group)] = more
-    return found, cells
+    groups = list(_groups(marks, slicings))
+    if groups:
+        made = cells[which.series, which.hour] = no_cells(GROUPINGS)
+        add_cells(made, records, *its, above)
+    for group in (*groups, *_held_out(marks)):
+        sums = found[Which(which.series, which.hour, *group)] = no_sums()
+        add(sums, records, *its, *group, above)
+    return Hour(found, cells)
 
 
-def _groups(marks: Words) -> Iterator[tuple[int, int]]:
+def _groups(marks: Words, slicings: int) -> Iterator[tuple[int, int]]:
     """Mask and value of every group that there is, and of those in none.
 
-    Of slicings that tell none of them apart there is nothing.
+    Of slicings that tell none of the series' records in a file apart, in whatever hour, there is
+    nothing: `slicings` has a bit of every other one.
     """
     for grouping in range(GROUPINGS):
         mask, _ = grouped(grouping, 0)
-        there = np.unique(marks & mask).tolist()
-        if there != [0]:
-            yield from ((mask, value) for value in there)
+        if slicings & mask:
+            yield from ((mask, value) for value in np.unique(marks & mask).tolist())
 
 
 def _held_out(marks: Words) -> Iterator[tuple[int, int]]:

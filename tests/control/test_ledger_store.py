@@ -11,7 +11,7 @@ from gateway.control.ledger_store import FILE, KEPT_HOURS, LedgerStore
 from gateway.errors import StoreFailed
 from gateway.outcomes.arrivals import Arrival
 from gateway.outcomes.early import Waiting
-from gateway.outcomes.hours import Which
+from gateway.outcomes.hours import Hour, Which
 from gateway.outcomes.ledger import Forgotten
 from kernels import metrics
 from kernels.groups import no_cells
@@ -52,10 +52,10 @@ def test_a_version_keeps_its_number_and_other_scores_are_another_series(store, t
 
 
 def test_sums_of_what_was_forgotten_add_up_by_hour(store, tmp_path):
-    store.forget("s", Forgotten(0, 99), 5, {Which(1, HOUR): of(3), Which(2, HOUR): of(2)}, {}, {})
-    store.forget(
-        "s", Forgotten(1, 150), 4, {Which(1, HOUR): of(1), Which(1, HOUR + 1): of(3)}, {}, {}
-    )
+    first = Hour({Which(1, HOUR): of(3), Which(2, HOUR): of(2)}, {})
+    second = [Hour({Which(1, HOUR): of(1)}, {}), Hour({Which(1, HOUR + 1): of(3)}, {})]
+    store.forget("s", Forgotten(0, 99), 5, [first], {})
+    store.forget("s", Forgotten(1, 150), 4, second, {})
     store.close()
     again = LedgerStore(tmp_path)
     assert (total(again), total(again, first_hour=HOUR + 1), total(again, series=2)) == (7, 3, 2)
@@ -73,7 +73,7 @@ def test_what_is_kept_of_groups_adds_up_and_gets_old_like_the_whole(store):
         cells = no_cells(GROUPINGS)
         cells[1, 2, 3, 31] = np.arange(cells.shape[-1]) + 1.5
         sums = {Which(1, hour): of(5), Which(1, hour, *group): of(2)}
-        store.forget("s", Forgotten(hour, hour), 5, sums, {(1, hour): cells}, {})
+        store.forget("s", Forgotten(hour, hour), 5, [Hour(sums, {(1, hour): cells})], {})
     for first_hour, times in ((0, 4), (1, 1), (last + 1, 0)):
         found = sum(one.totals[RECORDS] for one in store.sums(1, first_hour, *group))
         assert found == 2 * times
@@ -87,7 +87,7 @@ def test_what_is_kept_of_groups_adds_up_and_gets_old_like_the_whole(store):
 
 def test_hours_that_no_window_reaches_are_added_up(store):
     for hour in range(HOUR, HOUR + KEPT_HOURS + 10):
-        store.forget("s", Forgotten(hour, hour), 1, {Which(1, hour): of(1)}, {}, {})
+        store.forget("s", Forgotten(hour, hour), 1, [Hour({Which(1, hour): of(1)}, {})], {})
     assert total(store) == KEPT_HOURS + 10
     assert total(store, first_hour=1) == KEPT_HOURS + 1
 
@@ -106,7 +106,7 @@ def test_numbers_of_what_was_forgotten_add_up_by_metric_and_hour(store, tmp_path
     last = HOUR + KEPT_HOURS + 5
     for hour, values in ((HOUR, (1.0, 2.0)), (HOUR, (4.0,)), (last, (8.0,))):
         its = {(1, revenue, hour): numbers(*values), (1, clicks, hour): numbers(0.5)}
-        store.forget("s", Forgotten(hour, hour), 1, {Which(1, hour): of(1)}, {}, its)
+        store.forget("s", Forgotten(hour, hour), 1, [Hour({Which(1, hour): of(1)}, {})], its)
     store.close()
     again = LedgerStore(tmp_path)
     assert again.metrics() == {"revenue": revenue, "clicks": clicks}
