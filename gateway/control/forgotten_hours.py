@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import numpy as np
 
-from gateway.outcomes.hours import Cells, Which
+from gateway.outcomes.hours import Hour, Which
 from kernels.groups import CELL_SUMS, no_cells
 from kernels.marks import GROUPINGS
 from kernels.performance import Reals, Sums, merge, no_sums
@@ -32,26 +32,28 @@ CREATE TABLE IF NOT EXISTS cells (
 
 
 def keep(
-    connection: sqlite3.Connection,
-    sums: Mapping[Which, Sums],
-    cells: Cells,
-    before: int,
-    first_kept: int,
-) -> None:
+    connection: sqlite3.Connection, hours: Iterable[Hour], before: int, kept_hours: int
+) -> int:
     """Adds sums to those of their hours.
 
     Args:
         connection: in a transaction.
-        sums: what is added, of all records and of groups.
-        cells: the same, of pairs of groups.
+        hours: what is added; taken one after the other.
         before: the hour that stands for all that are older.
-        first_kept: the oldest hour that is kept by itself.
+        kept_hours: up to the newest; older ones are added up.
+
+    Returns:
+        The oldest hour that is kept by itself.
     """
-    for which, more in sums.items():
-        _add(connection, which, more)
-    for (series, hour), added in cells.items():
-        _add_cells(connection, series, hour, added)
-    _join_old(connection, before, first_kept)
+    newest = 0
+    for sums, cells in hours:
+        for which, more in sums.items():
+            newest = max(newest, which.hour)
+            _add(connection, which, more)
+        for (series, hour), added in cells.items():
+            _add_cells(connection, series, hour, added)
+    _join_old(connection, before, newest - kept_hours)
+    return newest - kept_hours
 
 
 def packed_sums(

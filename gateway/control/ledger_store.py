@@ -23,7 +23,7 @@ from gateway.control import forgotten_hours, metric_hours
 from gateway.errors import StoreFailed
 from gateway.outcomes.arrivals import Arrival
 from gateway.outcomes.early import Key, Waiting
-from gateway.outcomes.hours import Cells, Which
+from gateway.outcomes.hours import Hour
 from gateway.outcomes.ledger import Forgotten
 from gateway.outcomes.metric_sums import MetricHours
 from gateway.outcomes.recent import PANES, Place
@@ -151,12 +151,10 @@ class LedgerStore:
         stream: str,
         upto: Forgotten,
         records: int,
-        sums: Mapping[Which, Sums],
-        cells: Cells,
+        hours: Iterable[Hour],
         metrics: MetricHours,
     ) -> None:
         """As `outcomes.ledger.Remains` has it."""
-        newest = max((which.hour for which in sums), default=0)
         with self._write() as connection:
             connection.execute("REPLACE INTO forgotten VALUES (?, ?, ?)", (stream, *upto))
             connection.execute(
@@ -164,8 +162,7 @@ class LedgerStore:
                 " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
                 (records,),
             )
-            first_kept = newest - KEPT_HOURS
-            forgotten_hours.keep(connection, sums, cells, _BEFORE, first_kept)
+            first_kept = forgotten_hours.keep(connection, hours, _BEFORE, KEPT_HOURS)
             metric_hours.keep(connection, metrics, _BEFORE, first_kept)
 
     def sums(self, series: int, first_hour: int, mask: int = 0, marks: int = 0) -> Iterator[Sums]:

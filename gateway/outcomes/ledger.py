@@ -19,7 +19,7 @@ from typing import Final, NamedTuple, Protocol
 import numpy as np
 
 from gateway.errors import StoreFailed
-from gateway.outcomes.hours import HOUR_MS, Cells, Which, by_hour
+from gateway.outcomes.hours import HOUR_MS, Hour, by_hour
 from gateway.outcomes.mapped import Held
 from gateway.outcomes.metric_sums import MetricHours, metrics_by_hour
 from gateway.outcomes.named import NO_ENTRIES
@@ -73,8 +73,7 @@ class Remains(Protocol):
         stream: str,
         upto: Forgotten,
         records: int,
-        sums: Mapping[Which, Sums],
-        cells: Cells,
+        hours: Iterable[Hour],
         metrics: MetricHours,
     ) -> None:
         """Keeps, in one transaction, that a file is gone and what its records added up to.
@@ -83,8 +82,7 @@ class Remains(Protocol):
             stream: of the file.
             upto: how far the stream is forgotten then.
             records: in the file.
-            sums: of all records, and of those of each group.
-            cells: by series and hour, where any record is in a group.
+            hours: what they add up to.
             metrics: sums of their numbers.
 
         Raises:
@@ -347,7 +345,7 @@ class Ledger:
         upto = Forgotten(segment.number, max(stood.high, segment.high))
         hours = by_hour(segment.records(), self._threshold, self._groupings)
         metrics = metrics_by_hour(segment, self._groupings)
-        self._remains.forget(stream, upto, segment.count, *hours, metrics)
+        self._remains.forget(stream, upto, segment.count, hours, metrics)
         self._forgotten[stream] = upto
         segments = self._streams[stream]
         del segments[0]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from gateway.outcomes.hours import HOUR_MS
+from gateway.outcomes.hours import HOUR_MS, by_hour
 from gateway.outcomes.ledger import SEAL_AFTER_MS, Ledger
 from gateway.outcomes.segment import RECORD_BYTES, Segment
 from kernels.groups import BINARIES, HITS, SELECTED
@@ -88,6 +90,21 @@ def test_forgetting_changes_no_total_and_no_window_of_whole_hours(ledger):
     ledger.tidy(1, 0, [], NOON_MS)
     assert ledger.facts().records == 0
     assert [total(ledger, *window) for window in windows] == before == [24, 18]
+
+
+def test_a_day_of_thin_traffic_of_many_models_is_added_up_hour_by_hour():
+    series, hours = np.divmod(np.arange(400), 20)
+    marks = 1 + np.arange(400) % 3
+    words = records(range(400), series=series, at_ms=NOON_MS + hours * HOUR_MS, marks=marks)
+    tracemalloc.start()
+    try:
+        parts = [list(one.sums) for one in by_hour(words, lambda series: 0.5, lambda _: 1)]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(parts) == 400
+    assert {one.series for part in parts for one in part} == set(range(20))
+    assert peak < 40e6  # all at once are 1.3 GB
 
 
 def test_what_is_forgotten_stays_as_it_was_predicted(tmp_path, memory):
