@@ -5,13 +5,13 @@ the profile comes a contract, which stands at the deployment's door or counts be
 two change together. Where outcomes are to be joined to answers, those are written down; where
 inputs and outputs are captured, they are copied.
 
-Knows plans, profiles, contracts and blocks of the arena. Knows nothing of how values are counted,
+Knows plans, what was prepared and blocks of the arena. Knows nothing of how values are counted,
 or of who chose the profile.
 
-A profile is read on a thread: with the model where that is loaded, so that the first request is
-counted, and while the model serves where the profile comes later. One that cannot be read or is of
-another model leaves it unwatched, the log says why, and rows count as skipped: monitoring fails no
-request.
+A profile is read on a thread (`prepared`): with the model where that is loaded, so that the first
+request is counted, and while the model serves where the profile comes later. One that cannot be
+read or is of another model leaves it unwatched, the log says why, and rows count as skipped:
+monitoring fails no request.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ import logging
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from gateway.afterwards import NOTHING, Afterwards
@@ -31,11 +29,6 @@ from gateway.capture.frames import NOBODY_AT_ALL
 from gateway.capture.schema import Schema
 from gateway.catalogue import Served
 from gateway.config import OBSERVE, REJECT
-from gateway.contracts import document as contract_document
-from gateway.contracts.cover import covers
-from gateway.contracts.fit import check_fit as check_contract
-from gateway.contracts.live import Terms
-from gateway.errors import ContractInvalid, ProfileInvalid
 from gateway.monitor.arena import TICK, Arena
 from gateway.monitor.capture import CaptureWriter, Choice, Subject
 from gateway.monitor.contracts import Enforced, Observed
@@ -48,12 +41,9 @@ from gateway.monitor.sketch import Sketch, Taker, Uncounted
 from gateway.monitor.slices import Slicer, places_of
 from gateway.monitor.slot import Slot
 from gateway.plan import Plan
-from gateway.profiles import beside
-from gateway.profiles.fit import check_fit
-from gateway.profiles.live import Counted, counted
+from gateway.prepared import Prepared, Ready, prepare
 from gateway.profiles.names import Named, by_input
-from gateway.profiles.values import Profile
-from gateway.taken import Agreed, Captured, Kept, Recorded, Sliced, Taken, Watched
+from gateway.taken import Captured, Kept, Recorded, Sliced, Taken, Watched
 from gateway.tensors import Signature
 
 log = logging.getLogger("penstock.worker")
@@ -62,22 +52,6 @@ MAX_NAMED = 8
 """Columns that a message names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """What was read for one of the places that values go to.
-
-    Attributes:
-        frames: of the profile; none of first rows. None: it cannot be used.
-        terms: of the contract, where there is one that can be used.
-        covered: it takes whatever is not unusual to the profile.
-    """
-
-    frames: tuple[Counted, ...] | None = ()
-    terms: Terms | None = None
-    covered: bool = False
-
-
-Ready = tuple[tuple[Taken, Prepared], ...]
 Hashed = Callable[[str], bytes]
 """The keyed hash of a subject, as `capture.frames` keeps it."""
 
@@ -108,7 +82,7 @@ class Sketches:
         """Reads what a deployment that is being loaded will count into. On a thread."""
         # Told when it is attached, whatever it is: no model goes unserved because of a profile.
         with contextlib.suppress(Exception):
-            self._prepared[held_id] = _ready(self._watched.get(held_id, ()), signature)
+            self._prepared[held_id] = prepare(self._watched.get(held_id, ()), signature)
 
     def follow(self, plan: Plan, served: Iterable[Served]) -> None:
         """Brings every deployment to what the plan wants it to count into."""
@@ -143,7 +117,7 @@ class Sketches:
             self._take(served, tuple((one, Prepared(frames=None)) for one in wanted))
 
         loop = asyncio.get_running_loop()
-        loop.run_in_executor(self._pool, _ready, wanted, signature).add_done_callback(take)
+        loop.run_in_executor(self._pool, prepare, wanted, signature).add_done_callback(take)
 
     def _take(self, served: Served, ready: Ready) -> None:
         try:
@@ -310,40 +284,3 @@ def _some(names: Iterable[str]) -> str:
     known = list(names)
     more = f" and {len(known) - MAX_NAMED} more" if len(known) > MAX_NAMED else ""
     return ", ".join(f"'{name}'" for name in known[:MAX_NAMED]) + more
-
-
-def _ready(wanted: tuple[Taken, ...], signature: Signature) -> Ready:
-    """On a thread.
-
-    Raises:
-        ProfileInvalid: one of them cannot be read, or is of another model.
-    """
-    return tuple((one, _prepared(one, signature)) for one in wanted)
-
-
-def _prepared(watched: Taken, signature: Signature) -> Prepared:
-    if not isinstance(watched, Watched):
-        return Prepared()
-    profile = beside.load(Path(watched.path))
-    check_fit(profile, signature)
-    try:
-        frames = counted(profile, signature)
-    except ValueError as error:
-        raise ProfileInvalid(f"profile {watched.digest[:12]}: {error}") from error
-    return _agreed(Prepared(frames), watched.contract, profile, signature)
-
-
-def _agreed(
-    prepared: Prepared, agreed: Agreed | None, profile: Profile, signature: Signature
-) -> Prepared:
-    """With the contract; without one that cannot be used, values are counted all the same."""
-    if agreed is None:
-        return prepared
-    try:
-        contract = contract_document.load(Path(agreed.path))
-        check_contract(contract, signature)
-        terms = Terms(contract, signature)
-    except (ContractInvalid, ValueError) as error:
-        log.error("contract %s holds for nobody: %s", agreed.digest[:12], error)
-        return prepared
-    return Prepared(prepared.frames, terms, covers(contract, profile))

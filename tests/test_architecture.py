@@ -59,8 +59,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"access", "models", "catalogue", "inference", "serving", "monitor", "outcomes", "wire"},
     "tables": set(),
     "follower": GROUND | {"catalogue", "serving", "channel", "tables"},
+    "prepared": {"contracts", "errors", "profiles", "taken", "tensors"},
     "sketches": GROUND
-    | {"afterwards", "capture", "catalogue", "contracts", "monitor", "profiles", "taken"},
+    | {"afterwards", "capture", "catalogue", "monitor", "prepared", "profiles", "taken"},
     "labels": {"config", "errors", "monitor", "profiles", "tensors"},
     "profiling": GROUND | {"client", "labels", "rows", "profiles", "serving"},
     "trial": GROUND | {"serving", "logs"},
