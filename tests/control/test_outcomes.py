@@ -505,6 +505,11 @@ async def test_where_slices_are_changed_groups_are_counted_anew_and_the_whole_go
     assert (await world.outcomes.performance("m", 1, None)).found.records == 3
     assert (await world.outcomes.performance("m", 1, None, asked="tier:lead")).found.records == 2
     assert (await world.outcomes.performance("m", 1, None, asked="tier:gold")).found.records == 0
+    world.config = parse(SLICED)  # rolled back: these go on where they were
+    world.writers.clear()
+    world.answer(3, [0.9], marks=LEAD)
+    assert (await world.outcomes.performance("m", 1, None)).found.records == 4
+    assert (await world.outcomes.performance("m", 1, None, asked="tier:lead")).found.records == 2
 
 
 async def test_of_a_model_without_slices_no_group_is_known(world):
