@@ -14,6 +14,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -98,6 +99,7 @@ class CapturedRows:
         hashed: Hashed,
         monotonic: Callable[[], float],
         wall: Callable[[], float],
+        threshold: Callable[[str], float],
     ) -> None:
         """Takes its collaborators.
 
@@ -110,6 +112,7 @@ class CapturedRows:
             hashed: the keyed hash of a value.
             monotonic: seconds of a clock that nobody sets.
             wall: seconds since 1970.
+            threshold: above which a model's positive class is predicted.
         """
         self._arena = arena
         self._folder = folder
@@ -119,6 +122,7 @@ class CapturedRows:
         self._hashed = hashed
         self._monotonic = monotonic
         self._wall = wall
+        self._threshold = threshold
         self._waiting: dict[str, _Waiting] = {}
         self._seen: set[str] = set()
         self._there: list[File] | None = None
@@ -303,12 +307,13 @@ class CapturedRows:
     def _write_file(self, wish: CaptureWish, some: Sequence[tuple[int, Frame]]) -> None:
         schema, found = wish.schema, wish.reading
         rows = [(self._stream(slot, frame.epoch), frame) for slot, frame in some]
+        threshold = self._threshold(schema.model)
         made = table(
             schema,
             rows,
             self._hashed,
             None if found is None else found.index,
-            None if found is None else found.answers,
+            None if found is None else partial(found.answers, threshold=threshold),
         )
         times = [frame.at_ms for _, frame in some]
         path = files.write(self._folder, schema.model, schema.version, min(times), max(times), made)

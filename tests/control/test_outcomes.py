@@ -472,25 +472,34 @@ async def test_a_slice_is_of_the_rows_that_are_in_it(world):
 
 
 async def test_slices_are_what_they_were_once_their_records_are_forgotten(world):
-    world.config = parse(SLICED)
-    ids = [world.answer(number, [0.9], marks=one) for number, one in enumerate((GOLD, LEAD, 0, 0))]
+    held_out = SLICED.replace("m: {", "m: {hold_out: {share: 0.25, policy: approve}, ")
+    world.config = parse(held_out)
+    luck = marks.chosen(0.25, True)  # of the first and the third
+    ids = [
+        world.answer(number, [0.9], marks=one)
+        for number, one in enumerate((GOLD | luck, LEAD, luck, 0))
+    ]
     worth = [Arrival(one, 0, 2.0**n, None, "revenue") for n, one in enumerate(ids)]
     await world.outcomes.receive(given(*[(one, 0, 1.0) for one in ids]), None)
     await world.outcomes.receive(of_list(worth), None)
     for forgotten in (False, True):
         if forgotten:
-            world.config = parse(SLICED.replace("enabled: true", "enabled: true, max_age_s: 3600"))
+            world.config = parse(
+                held_out.replace("enabled: true", "enabled: true, max_age_s: 3600")
+            )
             world.now += 90_000
             await world.outcomes.look()
             assert await world.records() == 0
-        for asked, rows, total in (
-            ("tier:gold", 1, 1.0),
-            ("tier:lead", 1, 2.0),
-            ("tier:other", 2, 12.0),
-            ("age:other", 4, 15.0),  # nobody is in any group of it
+        for asked, rows, total, held in (
+            ("tier:gold", 1, 1.0, 1),
+            ("tier:lead", 1, 2.0, 0),
+            ("tier:other", 2, 12.0, 1),
+            ("age:other", 4, 15.0, 2),  # nobody is in any group of it
         ):
             report = await world.outcomes.performance("m", 1, None, asked=asked)
             assert (report.found.labelled, report.metrics[0].sum) == (rows, total), asked
+            assert report.held_out is not None
+            assert report.held_out.found.labelled == held, asked
         (fair,) = (
             await world.outcomes.by_group("m", 1, None, lambda one: one.fairness("tier", 1))
         )[1]
@@ -522,6 +531,11 @@ async def test_where_slices_are_changed_groups_are_counted_anew_and_the_whole_go
     assert (await world.outcomes.performance("m", 1, None)).found.records == 3
     assert (await world.outcomes.performance("m", 1, None, asked="tier:lead")).found.records == 2
     assert (await world.outcomes.performance("m", 1, None, asked="tier:gold")).found.records == 0
+    world.config = parse(SLICED)  # rolled back: these go on where they were
+    world.writers.clear()
+    world.answer(3, [0.9] * 4, marks=LEAD)
+    assert (await world.outcomes.performance("m", 1, None)).found.records == 7
+    assert (await world.outcomes.performance("m", 1, None, asked="tier:lead")).found.records == 5
 
 
 async def test_of_a_model_without_slices_no_group_is_known(world):
