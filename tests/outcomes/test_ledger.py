@@ -131,6 +131,17 @@ def test_what_is_too_old_goes_and_what_is_written_to_stays(ledger):
     assert there(ledger, STREAM, [0]) == [False]
 
 
+def test_a_file_that_somebody_else_removed_takes_no_more_records(ledger, tmp_path, caplog):
+    ledger.append(STREAM, records(range(ROOM + 3)))
+    for path in (tmp_path / "ledger").glob(f"{STREAM}.*.open"):
+        path.unlink()
+    ledger.tidy(EVERYTHING, 0, [STREAM], NOON_MS)
+    assert "removed, and 3 records with it" in caplog.text
+    ledger.append(STREAM, records([20]))
+    again = Ledger(tmp_path / "ledger", Memory(), ROOM)
+    assert there(again, STREAM, [0, ROOM, 20]) == [True, False, True]
+
+
 def test_thin_traffic_is_forgotten_in_time_too(ledger):
     ledger.append(STREAM, records([0]))
     later = NOON_MS + SEAL_AFTER_MS + 1
