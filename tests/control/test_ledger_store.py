@@ -13,11 +13,12 @@ from gateway.outcomes.arrivals import Arrival
 from gateway.outcomes.early import Waiting
 from gateway.outcomes.hours import Which
 from gateway.outcomes.ledger import Forgotten
+from gateway.outcomes.segment import Segment
 from kernels import metrics
 from kernels.groups import no_cells
 from kernels.marks import GROUPINGS, grouped
 from kernels.performance import RECORDS, Sums, no_sums
-from tests.outcomes.records import NOON_MS
+from tests.outcomes.records import NOON_MS, STREAM, records
 
 HOUR = 500_000
 SCORES = {"kind": "auto", "output": None, "positive": 1}
@@ -150,6 +151,17 @@ def test_a_damaged_file_is_refused_by_name(tmp_path):
     (tmp_path / FILE).write_bytes(b"no database" * 100)
     with pytest.raises(StoreFailed, match=FILE):
         LedgerStore(tmp_path)
+
+
+def test_records_of_a_database_that_was_lost_are_nobodys(tmp_path):
+    Segment.create(tmp_path, STREAM, 0, 16).append(records(range(3), series=[1, 7, 2]))
+    LedgerStore(tmp_path).close()
+    store = LedgerStore(tmp_path)
+    assert [store.number("m", version, {}) for version in (1, 2, 1)] == [8, 9, 8]
+    store.close()
+    again = LedgerStore(tmp_path)
+    assert again.number("m", 3, {}) == 10
+    again.close()
 
 
 def test_a_newer_file_is_refused(tmp_path):
