@@ -27,6 +27,8 @@ from gateway.outcomes.hours import Hour
 from gateway.outcomes.ledger import Forgotten
 from gateway.outcomes.metric_sums import MetricHours
 from gateway.outcomes.recent import PANES, Place
+from gateway.outcomes.segment import segments_in
+from kernels.ledger import series_of
 from kernels.performance import Reals, Sums
 
 T = TypeVar("T")
@@ -103,6 +105,8 @@ class LedgerStore:
                 row[0]: Series(row[0], row[1], row[2], orjson.loads(row[3])) for row in rows
             }
             self._metrics = metric_hours.names(self._connection)
+            # Where a database was lost, records are nobody's: numbers begin behind theirs.
+            self._behind = 0 if self._series else _highest_series(folder)
 
     def series(self) -> tuple[Series, ...]:
         """All that were ever given a number, oldest first."""
@@ -119,12 +123,13 @@ class LedgerStore:
                 return one.id
         with self._write() as connection:
             text = orjson.dumps(scores, option=orjson.OPT_SORT_KEYS).decode()
-            made = connection.execute(
-                "INSERT INTO series (model, version, scores) VALUES (?, ?, ?) RETURNING id",
-                (model, version, text),
-            ).fetchone()[0]
+            made: int = max([self._behind, *self._series]) + 1
+            connection.execute(
+                "INSERT INTO series (id, model, version, scores) VALUES (?, ?, ?, ?)",
+                (made, model, version, text),
+            )
         self._series = {**self._series, made: Series(made, model, version, dict(scores))}
-        return int(made)
+        return made
 
     def records_forgotten(self) -> int:
         """How many were, ever."""
@@ -312,6 +317,12 @@ def _kept(one: Waiting) -> tuple[object, ...]:
     arrival, metric = one.arrival, one.arrival.metric or ""
     value, at_ms = arrival.value, arrival.at_ms
     return arrival.id, arrival.client, arrival.row, metric, value, at_ms, models, one.until_ms
+
+
+def _highest_series(folder: Path) -> int:
+    """Of all records in files; 0 where there is none."""
+    found = (series_of(one.records()) for one in segments_in(folder)[0] if one.count)
+    return max((int(numbers.max()) for numbers in found), default=0)
 
 
 def series_in(folder: Path) -> tuple[Series, ...]:

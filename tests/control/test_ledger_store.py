@@ -15,11 +15,12 @@ from gateway.outcomes.arrivals import Arrival
 from gateway.outcomes.early import Waiting
 from gateway.outcomes.hours import Hour, Which
 from gateway.outcomes.ledger import Forgotten
+from gateway.outcomes.segment import Segment
 from kernels import metrics
 from kernels.groups import no_cells
 from kernels.marks import GROUPINGS, grouped
 from kernels.performance import RECORDS, Sums, no_sums
-from tests.outcomes.records import NOON_MS
+from tests.outcomes.records import NOON_MS, STREAM, records
 
 HOUR = 500_000
 SCORES = {"kind": "auto", "output": None, "positive": 1}
@@ -177,6 +178,17 @@ def test_damaged_sums_are_refused_by_name(store, tmp_path):
     for found in (store.sums(1, 0), store.cells(1, 0)):
         with pytest.raises(StoreFailed, match=FILE):
             list(found)
+
+
+def test_records_of_a_database_that_was_lost_are_nobodys(tmp_path):
+    Segment.create(tmp_path, STREAM, 0, 16).append(records(range(3), series=[1, 7, 2]))
+    LedgerStore(tmp_path).close()
+    store = LedgerStore(tmp_path)
+    assert [store.number("m", version, {}) for version in (1, 2, 1)] == [8, 9, 8]
+    store.close()
+    again = LedgerStore(tmp_path)
+    assert again.number("m", 3, {}) == 10
+    again.close()
 
 
 def test_a_newer_file_is_refused(tmp_path):
