@@ -303,7 +303,7 @@ class Ledger:
     # ---- bounds ---------------------------------------------------------------------------------
 
     def tidy(self, max_bytes: int, oldest_ms: int, live: Iterable[str], now_ms: int) -> None:
-        """Seals what takes no more records, and forgets what is too old or too much.
+        """Seals what takes no more records, and forgets what is too old, too much or removed.
 
         Args:
             max_bytes: of all files. Those that are open count; if they alone are more, they stay.
@@ -314,6 +314,7 @@ class Ledger:
         Raises:
             StoreFailed: a file could not be written or removed.
         """
+        self._miss()
         going_on = set(live)
         for stream, segments in self._streams.items():
             last = segments[-1]
@@ -327,6 +328,23 @@ class Ledger:
                 return
             nbytes -= oldest.nbytes
             self._forget(oldest)
+
+    def _miss(self) -> None:
+        """Lets go of files that somebody else removed, or records would go where nobody looks.
+
+        Raises:
+            StoreFailed: their folder is gone; it may come back, with all of them.
+        """
+        if not self._folder.is_dir():
+            raise StoreFailed(f"{self._folder}: is gone")
+        for stream, segments in list(self._streams.items()):
+            gone = [one for one in segments if _is_gone(one.path)]
+            for segment in gone:
+                log.error("%s: removed, and %d records with it", segment.path, segment.count)
+                segment.remove()
+                segments.remove(segment)
+            if not segments:
+                del self._streams[stream]
 
     def _oldest(self) -> Segment | None:
         firsts = (segments[0] for segments in self._streams.values())
@@ -373,6 +391,16 @@ class Ledger:
 
 
 _NEVER: Final = Forgotten(-1, -1)
+
+
+def _is_gone(path: Path) -> bool:
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return True
+    except OSError:  # a disk that is away may come back
+        return False
+    return False
 
 
 def _emptied(records: Words) -> Words:

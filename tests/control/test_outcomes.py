@@ -182,7 +182,7 @@ async def test_a_full_disk_loses_nothing_that_the_ring_still_holds(world):
     moved = there.rename(there.with_name("away"))
     for sequence in (2, 3):
         world.answer(sequence, [0.5] * 35_000)  # need another file, and there is no folder for it
-    with pytest.raises(Exception, match="No such file"):
+    with pytest.raises(StoreFailed):
         await world.outcomes.look()
     moved.rename(there)
     await world.outcomes.look()
