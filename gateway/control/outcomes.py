@@ -300,7 +300,7 @@ class Outcomes:
     def _look(self) -> None:
         ledger, joins, _ = self._open()
         now_ms = self._now_ms()
-        self._drain()
+        fault = self._drained()
         joins.again(now_ms)
         settings = self._config().ledger
         oldest_ms = now_ms - int(settings.max_age_s * 1000.0)
@@ -309,6 +309,8 @@ class Outcomes:
         self.standings.want(self._config().metrics.outcomes_window_s)  # whoever scrapes
         self.standings.look(self._serving.copy())
         self.seen = self._status()
+        if fault is not None:
+            raise fault
 
     def _receive(self, arrivals: Arrivals, models: Models) -> Joined:
         if not self._is_there():
@@ -317,7 +319,7 @@ class Outcomes:
             return found
         _, joins, _ = self._open()
         # Most outcomes that seem early are of answers that only had not been drained.
-        self._drain()
+        self._drained()
         found = joins.join(arrivals, models, self._now_ms())
         self._counts.update(found.counts)
         return found
@@ -331,18 +333,38 @@ class Outcomes:
         erased.waiting = joins.forget(requests)
         return erased
 
+    def _drained(self) -> StoreFailed | None:
+        """Takes what there is room for; why the rest stays where it is."""
+        try:
+            self._drain()
+        except StoreFailed as fault:
+            return fault
+        return None
+
     def _drain(self) -> None:
-        """Takes what every worker wrote down."""
+        """Takes what every worker wrote down.
+
+        Raises:
+            StoreFailed: some of it stays where it is.
+        """
         offset = self._arena.find(layout.LEDGER, layout.LEDGER_BLOCK)
         if offset is None:
             return
+        faults = []
         for slot in range(self._arena.workers):
-            words = self._arena.array(offset, slot)
-            drained = ring.read(words)
-            epochs = ring.lower(drained.records[:, ring.TOP_AND_EPOCH])
-            for epoch in np.unique(epochs).tolist():
-                self._keep(self._stream(slot, epoch), drained.records[epochs == epoch])
-            ring.done(words, drained)
+            try:
+                self._drain_slot(slot, self._arena.array(offset, slot))
+            except StoreFailed as fault:
+                faults.append(fault)
+        if faults:
+            raise faults[0]
+
+    def _drain_slot(self, slot: int, words: Words) -> None:
+        drained = ring.read(words)
+        epochs = ring.lower(drained.records[:, ring.TOP_AND_EPOCH])
+        for epoch in np.unique(epochs).tolist():
+            self._keep(self._stream(slot, epoch), drained.records[epochs == epoch])
+        ring.done(words, drained)
 
     def _keep(self, stream: str, records: Words) -> None:
         ledger, _, _ = self._open()
@@ -372,7 +394,7 @@ class Outcomes:
     ) -> Report:
         ledger, series, more = self._find(model, version)
         mask, marks = (0, 0) if asked is None else group_of(series, asked)
-        self._drain()
+        self._drained()
         now = self._wall()
         first_ms = _first_ms(now, window_s)
         sums = ledger.sums(series.id, first_ms, _NEVER_MS, mask, marks)
@@ -388,7 +410,7 @@ class Outcomes:
 
     def _by_group(self, model: str, version: int, window_s: float | None) -> ByGroup:
         ledger, series, _ = self._find(model, version)
-        self._drain()
+        self._drained()
         now = self._wall()
         groupings = len(slicings_of(series))
         cells = ledger.cells(series.id, groupings, _first_ms(now, window_s), _NEVER_MS)
