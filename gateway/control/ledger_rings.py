@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from gateway.errors import StoreFailed
 from gateway.monitor import layout
 from gateway.monitor.arena import EPOCH, Arena
 from gateway.monitor.directory import Words
@@ -45,13 +46,26 @@ class LedgerRings:
         return self._arena.allocate(layout.LEDGER, layout.LEDGER_BLOCK)
 
     def drain(self, keep: Keep) -> None:
-        """Takes what every worker wrote down; what `keep` fails at stays where it is."""
+        """Takes what every worker wrote down.
+
+        Raises:
+            StoreFailed: `keep` failed at some of it, which stays where it is.
+        """
+        faults = []
         for slot, words in enumerate(self._slots()):
-            drained = ring.read(words)
-            epochs = ring.lower(drained.records[:, ring.TOP_AND_EPOCH])
-            for epoch in np.unique(epochs).tolist():
-                self._take(self._stream(slot, epoch), drained.records[epochs == epoch], keep)
-            ring.done(words, drained)
+            try:
+                self._drain_slot(slot, words, keep)
+            except StoreFailed as fault:  # others may have room left in their files
+                faults.append(fault)
+        if faults:
+            raise faults[0]
+
+    def _drain_slot(self, slot: int, words: Words, keep: Keep) -> None:
+        drained = ring.read(words)
+        epochs = ring.lower(drained.records[:, ring.TOP_AND_EPOCH])
+        for epoch in np.unique(epochs).tolist():
+            self._take(self._stream(slot, epoch), drained.records[epochs == epoch], keep)
+        ring.done(words, drained)
 
     def _take(self, stream: str, records: Words, keep: Keep) -> None:
         taken = of_ring(records)

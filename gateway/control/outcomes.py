@@ -259,7 +259,7 @@ class Outcomes:
     def _look(self) -> None:
         ledger, joins, _ = self._open()
         now_ms = self._now_ms()
-        self._drain()
+        fault = self._drained()
         joins.again(now_ms)
         settings = self._config().ledger
         oldest_ms = now_ms - int(settings.max_age_s * 1000.0)
@@ -268,6 +268,8 @@ class Outcomes:
         self.standings.want(self._config().metrics.outcomes_window_s)  # whoever scrapes
         self.standings.look(self._serving.copy())
         self.seen = self._status()
+        if fault is not None:
+            raise fault
 
     def _receive(self, arrivals: Arrivals, models: Models) -> Joined:
         if not self._is_there():
@@ -277,7 +279,7 @@ class Outcomes:
             return found
         _, joins, _ = self._open()
         # Most outcomes that seem early are of answers that only had not been drained.
-        self._drain()
+        self._drained()
         found = joins.join(arrivals, models, self._now_ms())
         self._counts.update(found.counts)
         return found
@@ -292,8 +294,20 @@ class Outcomes:
         self._kept().empty_log()
         return erased
 
+    def _drained(self) -> StoreFailed | None:
+        """Takes what there is room for; why the rest stays where it is."""
+        try:
+            self._drain()
+        except StoreFailed as fault:
+            return fault
+        return None
+
     def _drain(self) -> None:
-        """Takes what every worker wrote down."""
+        """Takes what every worker wrote down.
+
+        Raises:
+            StoreFailed: some of it stays where it is.
+        """
         self._rings.drain(self._keep)
 
     def _keep(self, stream: str, records: Words, anew: bool, named: Words) -> None:
@@ -308,7 +322,7 @@ class Outcomes:
         if not self._is_there():
             raise NotFound(f"model '{model}': {_NO_LEDGER}")
         reports = self._open().reports
-        self._drain()
+        self._drained()
         return reports
 
     def _concept(self, model: str, version: int) -> ConceptReport:

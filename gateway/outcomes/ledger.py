@@ -337,7 +337,13 @@ class Ledger:
             self._forget(oldest)
 
     def _miss(self) -> None:
-        """Lets go of files that somebody else removed, or records would go where nobody looks."""
+        """Lets go of files that somebody else removed, or records would go where nobody looks.
+
+        Raises:
+            StoreFailed: their folder is gone; it may come back, with all of them.
+        """
+        if not self._folder.is_dir():
+            raise StoreFailed(f"{self._folder}: is gone")
         for stream, segments in list(self._streams.items()):
             gone = [one for one in segments if _is_gone(one.path)]
             for segment in gone:

@@ -183,11 +183,25 @@ async def test_a_full_disk_loses_nothing_that_the_ring_still_holds(world):
     moved = there.rename(there.with_name("away"))
     for sequence in (2, 3):
         world.answer(sequence, [0.5] * 35_000)  # need another file, and there is no folder for it
-    with pytest.raises(Exception, match="No such file"):
+    with pytest.raises(StoreFailed):
         await world.outcomes.look()
     moved.rename(there)
     await world.outcomes.look()
     assert await world.records() == 70_001
+
+
+async def test_outcomes_of_what_is_there_join_where_new_records_find_no_room(world):
+    first = world.answer(1, [0.5])
+    await world.outcomes.look()
+    (world.home / FOLDER / f"{stream(0, 1)}.000001.open").mkdir()  # in the way of another file
+    for sequence in (2, 3):
+        world.answer(sequence, [0.5] * 35_000)
+    world.answer(1, [0.5], slot=1)
+    with pytest.raises(StoreFailed):
+        await world.outcomes.look()
+    assert world.outcomes.seen is not None
+    assert world.outcomes.seen["records"] == 65_537  # nor do other workers' records wait
+    assert told(await world.outcomes.receive(given((first, 0, 1.0)), None)) == {"accepted": 1}
 
 
 def given(*outcomes: tuple[str, int, Any]) -> Arrivals:

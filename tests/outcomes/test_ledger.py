@@ -7,6 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from gateway.errors import StoreFailed
 from gateway.outcomes.hours import HOUR_MS, by_hour
 from gateway.outcomes.ledger import SEAL_AFTER_MS, Ledger
 from gateway.outcomes.segment import RECORD_BYTES, Segment
@@ -140,6 +141,17 @@ def test_a_file_that_somebody_else_removed_takes_no_more_records(ledger, tmp_pat
     ledger.append(STREAM, records([20]))
     again = Ledger(tmp_path / "ledger", Memory(), ROOM)
     assert there(again, STREAM, [0, ROOM, 20]) == [True, False, True]
+
+
+def test_a_folder_that_is_away_comes_back_with_all_that_it_held(ledger, tmp_path):
+    ledger.append(STREAM, records(range(3)))
+    away = (tmp_path / "ledger").rename(tmp_path / "away")
+    with pytest.raises(StoreFailed, match="is gone"):
+        ledger.tidy(EVERYTHING, 0, [STREAM], NOON_MS)
+    away.rename(tmp_path / "ledger")
+    ledger.tidy(EVERYTHING, 0, [STREAM], NOON_MS)
+    ledger.append(STREAM, records([3]))
+    assert there(Ledger(tmp_path / "ledger", Memory(), ROOM), STREAM, range(4)) == [True] * 4
 
 
 def test_thin_traffic_is_forgotten_in_time_too(ledger):
