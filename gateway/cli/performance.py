@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, Final
 
+from gateway.cli.arguments import add_version
 from gateway.cli.output import say, say_json, table
 from gateway.cli.serve import add_home
 
@@ -64,8 +65,7 @@ def configure(subparsers: Any) -> None:
             " however often one looks."
         ),
     )
-    parser.add_argument("model", metavar="MODEL")
-    parser.add_argument("version", nargs="?", type=int, metavar="VERSION", help="default: served")
+    add_version(parser)
     parser.add_argument("--window", help="of what was answered so long ago at most, 1m to 30d")
     parser.add_argument("--slice", metavar="NAME:GROUP", help="of the rows of one slice alone")
     add_home(parser)

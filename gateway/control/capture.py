@@ -27,7 +27,7 @@ from gateway.control.captured_rows import CapturedRows, Facts, Version
 from gateway.errors import GatewayError, StoreFailed
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
-from gateway.plan import Captured
+from gateway.taken import Captured
 
 log = logging.getLogger("penstock.control")
 

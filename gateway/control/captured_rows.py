@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 
 from gateway.capture import erasure, files, ring
 from gateway.capture.erasure import Erased, Wanted
-from gateway.capture.files import HOUR_MS, File
+from gateway.capture.files import File
 from gateway.capture.frames import Frame, decode, rows_of
 from gateway.capture.ring import Ring
 from gateway.capture.table import Hashed, fits, table
@@ -31,6 +31,7 @@ from gateway.errors import StoreFailed
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.monitor.directory import Block, Words
+from gateway.outcomes.hours import HOUR_MS
 
 log = logging.getLogger("penstock.control")
 

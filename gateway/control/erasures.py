@@ -23,9 +23,10 @@ from gateway.capture.erasure import Wanted
 from gateway.control.audit import Actor, note
 from gateway.control.capture import Capture
 from gateway.control.captured_rows import Version
+from gateway.control.erased_records import ErasedRecords, erase_records
 from gateway.control.ledger_store import FILE as LEDGER_FILE
 from gateway.control.ledger_store import LedgerStore
-from gateway.control.outcomes import FOLDER, ErasedRecords, Outcomes, erase_records
+from gateway.control.outcomes import FOLDER, Outcomes
 from gateway.control.self_references import SelfReferences
 from gateway.control.store import Store
 from gateway.errors import InvalidParameter

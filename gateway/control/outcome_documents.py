@@ -52,7 +52,7 @@ class Received(Document):
 
     counts: Counts
     faults: list[str] = Field(
-        description=f"why up to {MAX_TOLD} of those that are invalid or ambiguous are"
+        description=f"why up to {MAX_TOLD} of those that were not joined were not"
     )
 
 

@@ -21,7 +21,8 @@ from gateway.control.outcome_documents import (
     PerformanceReport,
     Received,
 )
-from gateway.control.outcomes import HeldOut, Outcomes, Report
+from gateway.control.outcome_reports import HeldOut, Report
+from gateway.control.outcomes import Outcomes
 from gateway.drift.history import MAX_WINDOW_S, MIN_WINDOW_S
 from gateway.errors import InvalidParameter, NotFound, StoreFailed
 from gateway.outcomes.documents import MAX_BODY_BYTES, read_values

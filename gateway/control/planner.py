@@ -30,7 +30,8 @@ from gateway.control.recorder import Note
 from gateway.control.served import difference
 from gateway.control.succession import Stand, known, successor
 from gateway.errors import GatewayError
-from gateway.plan import UNAVAILABLE, Absent, Held, Plan, Taken
+from gateway.plan import UNAVAILABLE, Absent, Held, Plan
+from gateway.taken import Taken
 
 log = logging.getLogger("penstock.control")
 

@@ -22,7 +22,7 @@ from gateway.errors import StoreFailed
 from gateway.outcomes.concept import Judged, Settings, Streams
 from gateway.outcomes.figures import Performance, performance
 from gateway.outcomes.recent import Recent
-from kernels.ledger import SERIES_AND_ROW, Words
+from kernels.ledger import SERIES_AND_ROW, Words, rows_of, series_and_rows, series_of
 from kernels.performance import THRESHOLD
 
 log = logging.getLogger("penstock.control")
@@ -33,8 +33,6 @@ PAUSE_S: Final = 5.0
 SHARE: Final = 0.05
 # Who reads a window asks again each second; what nobody asked for in that time is forgotten.
 FORGOTTEN_S: Final = 120.0
-_HALF: Final = 32
-_LOW: Final = 0xFFFFFFFF
 
 Version = tuple[str, int]
 
@@ -226,12 +224,12 @@ class Standings:
         return found
 
     def _as_counted(self, records: Words) -> Words:
-        numbers, its = np.unique(records[:, SERIES_AND_ROW] >> _HALF, return_inverse=True)
+        numbers, its = np.unique(series_of(records), return_inverse=True)
         counted = np.array([self._counted_as(one) for one in numbers.tolist()], np.int64)
         if np.array_equal(counted, numbers):
             return records
         records = records.copy()
-        records[:, SERIES_AND_ROW] = counted[its] << _HALF | records[:, SERIES_AND_ROW] & _LOW
+        records[:, SERIES_AND_ROW] = series_and_rows(counted[its], rows_of(records))
         return records
 
     def _last(self, version: Version) -> Mapping[float, Window]:

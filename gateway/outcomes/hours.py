@@ -5,17 +5,18 @@ Knows records, series and the sums of the kernels. Knows nothing of files, or of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from kernels.groups import Reals, add_cells, no_cells
-from kernels.ledger import MARKS, SERIES_AND_ROW, TIME_MS, Words
+from kernels.ledger import MARKS, TIME_MS, Words, series_of
 from kernels.marks import BY_CHANCE, GROUPINGS, HELD_OUT, grouped
-from kernels.performance import RECORDS, Sums, add, no_sums
+from kernels.performance import Sums, add, no_sums
 
 HOUR_MS: Final = 3_600_000
+_EVER: Final = (-(1 << 62), 1 << 62)
 
 
 class Which(NamedTuple):
@@ -33,38 +34,53 @@ class Which(NamedTuple):
     marks: int = 0
 
 
-Cells = Mapping[tuple[int, int], Reals]
-"""As `kernels.groups` has them, by series and hour."""
+class Hour(NamedTuple):
+    """What is forgotten of a series and an hour.
+
+    Attributes:
+        sums: of all its records, and of those of each group.
+        cells: by groups and pairs of them (`kernels.groups`), where any record is in a group, by
+            series and hour.
+    """
+
+    sums: Mapping[Which, Sums]
+    cells: Mapping[tuple[int, int], Reals]
 
 
 def by_hour(
     records: Words, threshold: Callable[[int], float], groupings: Callable[[int], int]
-) -> tuple[dict[Which, Sums], dict[tuple[int, int], Reals]]:
+) -> Iterator[Hour]:
     """What records add up to, by series and hour and, where they are in groups, by these.
+
+    One after the other: of a day's thin traffic of many models and groups, all are gigabytes.
 
     Args:
         records: (records, ledger.RECORD_WORDS), contiguous.
         threshold: above which a series' positive class is predicted.
         groupings: how many slicings tell a series' rows apart.
     """
-    found: dict[Which, Sums] = {}
+    keys = np.stack((series_of(records), records[:, TIME_MS] // HOUR_MS), axis=1)
+    order = np.lexsort(keys.T)
+    parts = np.flatnonzero((np.diff(keys[order], axis=0) != 0).any(axis=1)) + 1
+    for part in np.split(order, parts) if len(order) else ():
+        which = Which(*keys[part[0]].tolist())
+        above, slicings = threshold(which.series), groupings(which.series)
+        yield _of_hour(records[part], which, slicings, above)
+
+
+def _of_hour(records: Words, which: Which, groupings: int, above: float) -> Hour:
+    its = which.series, *_EVER
+    sums = no_sums()
+    add(sums, records, *its, threshold=above)
+    found = {which: sums}
     cells: dict[tuple[int, int], Reals] = {}
-    hours = records[:, TIME_MS] // HOUR_MS
-    pairs = np.unique(np.stack((records[:, SERIES_AND_ROW] >> 32, hours), axis=1), axis=0)
-    for series, hour in pairs.tolist():
-        above, between = threshold(series), (hour * HOUR_MS, (hour + 1) * HOUR_MS)
-        sums = found[Which(series, hour)] = no_sums()
-        add(sums, records, series, *between, threshold=above)
-        marks = np.unique(records[records[:, SERIES_AND_ROW] >> 32 == series, MARKS])
-        if groupings(series):
-            cells[series, hour] = no_cells(GROUPINGS)
-            add_cells(cells[series, hour], records, series, *between, above)
-        for group in parts_of(marks, groupings(series)):
-            more = no_sums()
-            add(more, records, series, *between, *group, above)
-            if more.totals[RECORDS]:
-                found[Which(series, hour, *group)] = more
-    return found, cells
+    if groupings:
+        made = cells[which.series, which.hour] = no_cells(GROUPINGS)
+        add_cells(made, records, *its, above)
+    for mask, marks in parts_of(np.unique(records[:, MARKS]), groupings):
+        sums = found[which._replace(mask=mask, marks=marks)] = no_sums()
+        add(sums, records, *its, mask, marks, above)
+    return Hour(found, cells)
 
 
 def parts_of(marks: Words, groupings: int) -> list[tuple[int, int]]:

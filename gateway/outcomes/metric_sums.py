@@ -12,7 +12,7 @@ import numpy as np
 
 from gateway.outcomes.hours import HOUR_MS, Which, parts_of
 from gateway.outcomes.segment import Segment
-from kernels.ledger import MARKS, SERIES_AND_ROW, TIME_MS, Reals
+from kernels.ledger import MARKS, TIME_MS, Reals, series_of
 from kernels.metrics import N, add, merge, no_sums
 
 # Each takes 8 bytes for every record of a file that has a number of it.
@@ -113,10 +113,10 @@ def metrics_by_hour(segment: Segment, groupings: Callable[[int], int]) -> Metric
     for number in segment.columns:
         values = segment.columns.values(number)[: len(records)]
         known = records[~np.isnan(values)]
-        pairs = np.stack((known[:, SERIES_AND_ROW] >> 32, known[:, TIME_MS] // HOUR_MS), axis=1)
+        pairs = np.stack((series_of(known), known[:, TIME_MS] // HOUR_MS), axis=1)
         for series, hour in np.unique(pairs, axis=0).tolist():
             between = hour * HOUR_MS, (hour + 1) * HOUR_MS
-            its = np.unique(known[known[:, SERIES_AND_ROW] >> 32 == series, MARKS])
+            its = np.unique(known[series_of(known) == series, MARKS])
             for part in ((0, 0), *parts_of(its, groupings(series))):
                 sums = no_sums()
                 add(sums, records, values, series, *between, *part)

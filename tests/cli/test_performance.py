@@ -9,7 +9,7 @@ from gateway.cli.performance import print_report
 from gateway.control.ledger_store import Series
 from gateway.control.outcome_documents import PerformanceReport
 from gateway.control.outcome_operations import _report
-from gateway.control.outcomes import HeldOut, Report
+from gateway.control.outcome_reports import HeldOut, Report
 from gateway.outcomes.figures import performance
 from gateway.outcomes.metrics import Metric
 from kernels.performance import BINARY, VALUE, add, no_sums

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -142,6 +143,21 @@ async def test_a_control_that_is_killed_after_keeping_some_leaves_none_twice(wor
     await killed.close()
 
 
+async def test_what_comes_in_waits_for_one_report_at_most_however_many_are_asked_for(world):
+    name = world.answer(1, [0.5])
+    done: list[str] = []
+
+    async def receive() -> None:
+        await world.outcomes.receive(of_list([Arrival(name, 0, 1.0)]), None)
+        done.append("outcome")
+
+    await world.outcomes.look()
+    asked = [world.outcomes.by_group("m", 1, None, lambda _: done.append("r")) for _ in range(9)]
+    await asyncio.gather(*asked, receive())
+    assert len(done) == 10
+    assert done.index("outcome") <= 2
+
+
 async def test_records_of_a_killed_worker_are_kept_under_its_own_epoch(world):
     world.answer(1, [0.5], epoch=1)
     world.arena.claim(0, 200, 2, 0)
@@ -268,6 +284,7 @@ async def test_what_is_early_waits_for_its_record_through_a_kill_of_control(worl
 async def test_without_a_ledger_every_outcome_is_unknown(world):
     found = await world.outcomes.receive(given((f"{stream(0, 1)}-5", 0, 0.0)), None)
     assert told(found) == {"unknown": 1}
+    assert "ledger.enabled" in found.faults[0]
     assert list(world.home.iterdir()) == []
 
 
@@ -406,7 +423,7 @@ async def test_outcomes_of_a_version_that_serves_no_more_still_join(world):
 
 
 async def test_of_a_version_without_a_ledger_nothing_is_known(world):
-    with pytest.raises(NotFound, match="no ledger"):
+    with pytest.raises(NotFound, match=r"ledger\.enabled"):
         await world.outcomes.performance("m", 1, None)
     world.answer(1, [0.9])
     with pytest.raises(NotFound, match="version 2"):
@@ -582,7 +599,7 @@ async def test_errors_and_recent_figures_are_by_the_threshold_in_force(world):
 
 
 async def test_of_a_version_without_outcomes_nothing_is_said(world):
-    with pytest.raises(NotFound, match="no ledger"):
+    with pytest.raises(NotFound, match=r"ledger\.enabled"):
         await world.outcomes.concept("m", 1)
     world.answer(1, [0.9])
     found = (await world.outcomes.concept("m", 1)).found

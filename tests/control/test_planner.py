@@ -12,7 +12,8 @@ from gateway.control.desired import Candidate, Desired
 from gateway.control.memory import Memory
 from gateway.control.planner import Planner
 from gateway.errors import ArenaFull
-from gateway.plan import Absent, Plan, Watched
+from gateway.plan import Absent, Plan
+from gateway.taken import Watched
 
 pytestmark = pytest.mark.anyio
 

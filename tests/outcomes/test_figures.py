@@ -63,6 +63,7 @@ ODD = {
     "none-predicted": ([0.1, 0.2, 0.5], [1.0, 0.0, 1.0]),
     "sure-and-right": ([0.0, 1.0, 1.0], [0.0, 1.0, 1.0]),
     "sure-and-wrong": ([0.0, 1.0, 1.0], [1.0, 0.0, 1.0]),
+    "right-where-it-says-no": ([0.0] + [1.0] * 6, [0.0, 1.0] + [0.0] * 5),
     "all-tied": ([0.25] * 6, [1.0, 0.0, 0.0, 1.0, 0.0, 0.0]),
     "beside-the-threshold": ([0.5, np.nextafter(0.5, 1.0), float(np.float32(0.5))], [1.0, 1.0, 0]),
 }
@@ -97,10 +98,21 @@ def test_the_line_through_log_odds_is_that_of_logistic_regression(shape):
     assert found["calibration_intercept"] == pytest.approx(line.intercept_[0], abs=LINE_ERROR)
 
 
-@pytest.mark.parametrize("shape", ["one-row", "all-of-one-class", "sure-and-right", "all-tied"])
+@pytest.mark.parametrize(
+    "shape", ["one-row", "all-of-one-class", "sure-and-right", "all-tied", "right-where-it-says-no"]
+)
 def test_where_no_line_is_the_best_there_is_none(shape):
     found = of(*ODD[shape]).figures
     assert (found["calibration_slope"], found["calibration_intercept"]) == (None, None)
+
+
+def test_scores_that_are_all_sure_and_often_wrong_have_their_line():
+    scores, outcomes = np.repeat([0.0, 1.0], 40), np.tile([0.0, 0.0, 0.0, 1.0], 20)
+    outcomes[40:] = 1.0 - outcomes[40:]
+    found = of(scores, outcomes).figures
+    apart = np.log((1 - 2.0**-52) / 2.0**-52)
+    assert found["calibration_slope"] == pytest.approx(np.log(3.0) / apart, rel=1e-9)
+    assert found["calibration_intercept"] == pytest.approx(0.0, abs=1e-9)
 
 
 def dirichlet(classes, count=5000, seed=4):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from gateway.outcomes.hours import HOUR_MS
+from gateway.outcomes.hours import HOUR_MS, by_hour
 from gateway.outcomes.ledger import SEAL_AFTER_MS, Ledger
 from gateway.outcomes.segment import RECORD_BYTES, Segment
 from kernels.groups import BINARIES, HITS, SELECTED
@@ -90,6 +92,21 @@ def test_forgetting_changes_no_total_and_no_window_of_whole_hours(ledger):
     assert [total(ledger, *window) for window in windows] == before == [24, 18]
 
 
+def test_a_day_of_thin_traffic_of_many_models_is_added_up_hour_by_hour():
+    series, hours = np.divmod(np.arange(400), 20)
+    marks = 1 + np.arange(400) % 3
+    words = records(range(400), series=series, at_ms=NOON_MS + hours * HOUR_MS, marks=marks)
+    tracemalloc.start()
+    try:
+        parts = [list(one.sums) for one in by_hour(words, lambda series: 0.5, lambda _: 1)]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(parts) == 400
+    assert {one.series for part in parts for one in part} == set(range(20))
+    assert peak < 40e6  # all at once are 1.3 GB
+
+
 def test_what_is_forgotten_stays_as_it_was_predicted(tmp_path, memory):
     """All together, and by group."""
     in_force, marks = [0.7], grouped(0, 3)[1]
@@ -112,6 +129,17 @@ def test_what_is_too_old_goes_and_what_is_written_to_stays(ledger):
     assert there(ledger, STREAM, [0]) == [True]
     ledger.tidy(EVERYTHING, NOON_MS + 1, [], NOON_MS + 1)
     assert there(ledger, STREAM, [0]) == [False]
+
+
+def test_a_file_that_somebody_else_removed_takes_no_more_records(ledger, tmp_path, caplog):
+    ledger.append(STREAM, records(range(ROOM + 3)))
+    for path in (tmp_path / "ledger").glob(f"{STREAM}.*.open"):
+        path.unlink()
+    ledger.tidy(EVERYTHING, 0, [STREAM], NOON_MS)
+    assert "removed, and 3 records with it" in caplog.text
+    ledger.append(STREAM, records([20]))
+    again = Ledger(tmp_path / "ledger", Memory(), ROOM)
+    assert there(again, STREAM, [0, ROOM, 20]) == [True, False, True]
 
 
 def test_thin_traffic_is_forgotten_in_time_too(ledger):
