@@ -55,6 +55,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "catalogue": GROUND | {"serving", "inference"},
     "openinference": GROUND
     | {"access", "models", "catalogue", "inference", "serving", "monitor", "outcomes", "wire"},
+    "routing": {"errors", "plan"},
+    "routed": GROUND | {"catalogue", "inference", "routing", "serving", "wire"},
     "tables": set(),
     "follower": GROUND | {"catalogue", "serving", "channel", "tables"},
     "sketches": GROUND | {"capture", "catalogue", "contracts", "inference", "monitor", "profiles"},
@@ -71,6 +73,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "inherited",
         "channel",
         "handover",
+        "routed",
+        "routing",
         "sketches",
         "sockets",
         "spans",

@@ -38,6 +38,7 @@ class InferRequest:
         parameters: all that it has of them, by name: texts, numbers and booleans.
         warning: what its answer says of its values, besides the outputs; empty: nothing.
         policy: what it says to follow whatever the outputs say; empty: nothing.
+        variant: of a route, that it says to come from; empty: no route divided its requests.
     """
 
     id: str | None
@@ -49,6 +50,7 @@ class InferRequest:
     parameters: Parameters
     warning: str = ""
     policy: str = ""
+    variant: str = ""
 
     @property
     def wanted(self) -> tuple[int, ...]:
@@ -130,9 +132,13 @@ class Codec:
             WrongOutputs: JSON was asked of a BYTES output whose elements are not UTF-8.
         """
         answer = rendered.answer(request.choice, request.id, start, stop)
-        if not request.warning and not request.policy:
+        if not request.warning and not request.policy and not request.variant:
             return answer
-        told = {"contract_violations": request.warning, "hold_out": request.policy}
+        told = {
+            "variant": request.variant,
+            "contract_violations": request.warning,
+            "hold_out": request.policy,
+        }
         return self._renderer.telling(answer, {name: text for name, text in told.items() if text})
 
     def light_rows(self, limit: int) -> int:
