@@ -32,7 +32,6 @@ from gateway.tensors import Array
 from gateway.wire import coding
 from gateway.wire.answers import (
     HOLD_OUT,
-    VARIANT,
     VIOLATIONS,
     error_body,
     error_headers,
@@ -41,7 +40,7 @@ from gateway.wire.answers import (
 from gateway.wire.head import TIMING
 from gateway.wire.laden import Laden, footprint
 from gateway.wire.oip.binary import parse_header_length
-from gateway.wire.oip.codec import Codec, InferRequest
+from gateway.wire.oip.codec import Codec, InferRequest, Variant
 from gateway.wire.services import Services
 
 log = logging.getLogger("penstock.inference")
@@ -84,14 +83,14 @@ class Arm:
     """A variant of a route, as it is answered here.
 
     Attributes:
-        name: of the variant; answers say it.
+        variant: what its answers say.
         endpoint: of the deployment behind it.
     """
 
-    __slots__ = ("endpoint", "name")
+    __slots__ = ("endpoint", "variant")
 
     def __init__(self, name: str, endpoint: InferEndpoint) -> None:
-        self.name = name
+        self.variant = Variant(name)
         self.endpoint = endpoint
 
     def choose(self, _: InferRequest) -> Arm:
@@ -236,7 +235,7 @@ class InferEndpoint:
     ) -> None:
         if choose is not None:
             arm = choose(request)
-            request.variant = arm.name
+            request.variant = arm.variant
             if arm.endpoint is not self:
                 self._hand_over(exchange, request, accept, arm.endpoint)
                 return
@@ -483,10 +482,11 @@ class InferEndpoint:
         body, header_length = answer
         warning = rider.request.warning
         headers: Sequence[Header] = () if header_length is None else _binary(header_length)
+        variant = rider.request.variant
+        if variant is not None:
+            headers = (*variant.headers, *headers) if headers else variant.headers
         if warning:
             headers = (*headers, (VIOLATIONS, header_text(warning)))
-        if rider.request.variant:
-            headers = (*headers, (VARIANT, rider.request.variant.encode()))
         if rider.request.policy:
             headers = (*headers, (HOLD_OUT, rider.request.policy.encode()))
         content_type = JSON_TYPE if header_length is None else BINARY_TYPE

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from gateway.catalogue import Served
 from gateway.errors import GatewayError
-from gateway.exchange import Exchange
 from gateway.inference import Arm
 from gateway.plan import Split
 from gateway.routing.table import Table
@@ -72,21 +72,31 @@ class RoutedEndpoint:
         self._unlike = arms.unlike
         self._by_header = table.by_header
 
-    def __call__(self, exchange: Exchange) -> None:
-        """Takes a request that has wholly arrived; it is answered once, now or later."""
-        table = self._table
-        try:
-            name = table.by_headers(exchange.headers) if self._by_header else None
-        except GatewayError as error:
-            self._main.endpoint.turn_away(exchange, error)
-            return
-        if name is not None:
-            arm = self._arms[name]
-        elif table.by_parameter:
-            self._main.endpoint(exchange, self._by_parameters)
-            return
+    def __call__(self, exchange: Any) -> None:
+        """Takes a request that has wholly arrived; it is answered once, now or later.
+
+        Args:
+            exchange: of one of the carriers, which keep the head that it came with. What a head
+                chooses is kept on it for the requests that repeat it.
+        """
+        kept = exchange.head.arm
+        if kept is not None and kept[0] is self:
+            arm = kept[1]
         else:
-            arm = self._arms[table.in_turn()]
+            table = self._table
+            try:
+                name = table.by_headers(exchange.headers) if self._by_header else None
+            except GatewayError as error:
+                self._main.endpoint.turn_away(exchange, error)
+                return
+            if name is not None:
+                arm = self._arms[name]
+                exchange.head.arm = (self, arm)
+            elif table.by_parameter:
+                self._main.endpoint(exchange, self._by_parameters)
+                return
+            else:
+                arm = self._arms[table.in_turn()]
         arm.endpoint(exchange, arm.choose)
 
     def _by_parameters(self, request: InferRequest) -> Arm:

@@ -59,6 +59,11 @@ class Form:
     large: bool = False
 
 
+def parameters_text(parameters: Mapping[str, str]) -> bytes:
+    """Parameters as they stand in an answer."""
+    return b',"parameters":%b' % orjson.dumps(parameters)
+
+
 class Renderer:
     """Makes `Rendered` runs for one deployment."""
 
@@ -114,9 +119,12 @@ class Renderer:
         self, answer: tuple[bytes, int | None], parameters: Mapping[str, str]
     ) -> tuple[bytes, int | None]:
         """An answer with parameters."""
-        body, header_length = answer
         valid = {name: t.encode("utf-8", "replace").decode() for name, t in parameters.items()}
-        told = b',"parameters":%b' % orjson.dumps(valid)
+        return self.with_text(answer, parameters_text(valid))
+
+    def with_text(self, answer: tuple[bytes, int | None], told: bytes) -> tuple[bytes, int | None]:
+        """An answer with parameters that are written already."""
+        body, header_length = answer
         whole = b"".join((self.opening, told, memoryview(body)[len(self.opening) :]))
         return whole, None if header_length is None else header_length + len(told)
 
