@@ -85,13 +85,15 @@ class Arm:
     Attributes:
         variant: what its answers say.
         endpoint: of the deployment behind it.
+        enter: that endpoint, as it is called soonest.
     """
 
-    __slots__ = ("endpoint", "variant")
+    __slots__ = ("endpoint", "enter", "variant")
 
     def __init__(self, name: str, endpoint: InferEndpoint) -> None:
         self.variant = Variant(name)
         self.endpoint = endpoint
+        self.enter = endpoint.__call__
 
     def choose(self, _: InferRequest) -> Arm:
         """This one, whatever is asked."""

@@ -97,7 +97,7 @@ class RoutedEndpoint:
                 return
             else:
                 arm = self._arms[table.in_turn()]
-        arm.endpoint(exchange, arm.choose)
+        arm.enter(exchange, arm.choose)
 
     def _by_parameters(self, request: InferRequest) -> Arm:
         name = self._table.by_parameters(request.parameters)

@@ -34,6 +34,7 @@ from gateway.wire.oip.printing import (
 )
 
 MAX_FORMS = 256
+SMALL_BYTES = 16_384
 Shapes = tuple[tuple[int, ...] | None, ...]
 
 
@@ -125,7 +126,11 @@ class Renderer:
     def with_text(self, answer: tuple[bytes, int | None], told: bytes) -> tuple[bytes, int | None]:
         """An answer with parameters that are written already."""
         body, header_length = answer
-        whole = b"".join((self.opening, told, memoryview(body)[len(self.opening) :]))
+        opening = self.opening
+        if len(body) < SMALL_BYTES:  # copied twice in half the time of a join
+            whole = opening + told + body[len(opening) :]
+        else:
+            whole = b"".join((opening, told, memoryview(body)[len(opening) :]))
         return whole, None if header_length is None else header_length + len(told)
 
     def shape(self, rows: int, trailing: tuple[int, ...] | None) -> tuple[int, ...]:
