@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  rm -rf $(VENV); \
 	  echo "setup: Python could not make $(VENV); on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@echo "setup: installing the pinned packages into $(VENV) (a minute or two the first time)"
-	@$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]' || { \
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' || { \
 	  echo "setup: pip could not install everything; its last lines say what was missing." >&2; \
 	  echo "setup: without a network, point pip at local packages: PIP_FIND_LINKS=FOLDER" >&2; exit 1; }
 	@touch $@

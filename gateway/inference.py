@@ -1,7 +1,8 @@
 """Walks one inference request through the rooms: decode, queue, run, encode, answer, count.
 
 Knows the order of the rooms. Knows nothing of how any of them works inside: bytes belong to
-`wire.oip`, waiting and running to `serving`, counters to `monitor`.
+`wire.oip`, waiting and running to `serving`, counters to `monitor`, what else is done with an
+answered batch to `afterwards`.
 
 All of it runs on the worker's event loop, once per request or once per batch, but for large bodies
 and answers, which are decoded, encoded and compressed on the worker's pool; what depends only on
@@ -12,23 +13,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from time import perf_counter
-from typing import Any
 
+from gateway.afterwards import NOTHING, Afterwards
 from gateway.errors import Draining, GatewayError, Overloaded
 from gateway.exchange import JSON_TYPE, Exchange, Header
-from gateway.monitor.capture import CaptureWriter
 from gateway.monitor.contracts import Enforced, Examined
-from gateway.monitor.ledger import NO_MARKS, NOBODY, LedgerWriter, Marks
 from gateway.monitor.observe import BatchObserver
-from gateway.monitor.parts import Marking, Parts
-from gateway.monitor.sketch import Taker
 from gateway.serving.batcher import Batcher
 from gateway.serving.riders import Batch, Rider
-from gateway.tensors import Array
 from gateway.wire import coding
 from gateway.wire.answers import (
     HOLD_OUT,
@@ -75,10 +71,6 @@ Encoded = tuple[list[Rider], list[Answer], list[tuple[Rider, GatewayError]]]
 """Who gets an answer, which, and who cannot have one, and why."""
 
 
-Subject = Callable[[Mapping[str, Any]], bytes] | None
-"""Whom a request is about, by its parameters, as `capture.frames` keeps it; None: nobody asks."""
-
-
 class Arm:
     """A variant of a route, as it is answered here.
 
@@ -112,22 +104,19 @@ class InferEndpoint:
     """
 
     __slots__ = (
+        "_afterwards",
         "_batcher",
-        "_capture",
         "_clock",
         "_codec",
         "_compress_min_bytes",
         "_contract",
         "_heir",
-        "_ledger",
+        "_hold_out",
         "_light_rows",
         "_max_body_bytes",
         "_observer",
-        "_parts",
         "_pool",
         "_services",
-        "_subject",
-        "_takers",
         "_timed",
         "_times_all",
         "decoding",
@@ -153,11 +142,7 @@ class InferEndpoint:
         self._compress_min_bytes = services.server.compress_min_bytes
         self._heir: Callable[[Exchange], bool] | None = None
         self._times_all = times_all
-        self._takers: tuple[Taker, ...] = ()
-        self._ledger: LedgerWriter | None = None
-        self._parts: Parts | None = None
-        self._capture: CaptureWriter | None = None
-        self._subject: Subject = None
+        self.watch(NOTHING)
         self._contract: Enforced | None = None
         self._timed: set[int] = set()
         """Those under way that asked to be told their phases, by `id`."""
@@ -167,21 +152,10 @@ class InferEndpoint:
         """Where requests go once decoded; the batcher needs `deliver` and `refuse`, hence later."""
         self._batcher = batcher
 
-    def watch(
-        self,
-        takers: tuple[Taker, ...],
-        ledger: LedgerWriter | None = None,
-        parts: Parts | None = None,
-    ) -> None:
-        """From the next batch on, values go there, and answers are written down by their groups."""
-        self._takers = takers
-        self._ledger = ledger
-        self._parts = parts
-
-    def keep(self, capture: CaptureWriter | None, subject: Subject = None) -> None:
-        """From the next batch on, inputs and outputs are kept there; `subject` reads whose."""
-        self._capture = capture
-        self._subject = subject
+    def watch(self, afterwards: Afterwards) -> None:
+        """From the next batch on, answered ones go there."""
+        self._afterwards = afterwards
+        self._hold_out = afterwards.hold_out
 
     def agree(self, contract: Enforced | None) -> None:
         """From the next request on, inputs are held against this one before they are queued."""
@@ -246,7 +220,7 @@ class InferEndpoint:
         if judged is not None:
             contract, examined = judged
             request.warning = contract.settle(examined, request.rows)
-        hold_out = None if self._ledger is None else self._ledger.hold_out
+        hold_out = self._hold_out
         if hold_out is not None and hold_out.holds(exchange.sequence):
             request.policy = hold_out.policy
         timeout_us = request.timeout_us
@@ -421,17 +395,7 @@ class InferEndpoint:
             batch.padded_cells,
             batch.cells,
         )
-        for taker in self._takers:
-            _count(taker, batch)
-        parts = self._parts
-        marks: Marks = NO_MARKS
-        if parts is not None:
-            marks = _marking(parts, batch.inputs, batch.riders)
-            _count_parts(parts, batch, marks)
-        if self._ledger is not None:
-            _record(self._ledger, parts, batch, answered, marks)
-        if self._capture is not None:
-            _keep(self._capture, self._subject, batch, answered)
+        self._afterwards.take(batch, answered)
 
     def _tell_phases(self, batch: Batch, answered: list[Rider]) -> None:
         timed, times_all = self._timed, self._times_all
@@ -540,94 +504,6 @@ class InferEndpoint:
             exchange.reply(error.status, error_body(str(error)), error_headers(error))
         except Exception:
             log.exception("a refusal could not be sent", extra=exchange.about)
-
-
-def _count(taker: Taker, batch: Batch) -> None:
-    """After the answers are written: it costs those who ride in it nothing."""
-    if not batch.padded_cells:
-        taker.count(batch.inputs, batch.outputs, batch.rows)
-        return
-    # Padding is nobody's value.
-    start = 0
-    for place, rider in enumerate(batch.riders):
-        first, start = start, start + rider.rows
-        if batch.trimmed is not None:
-            outputs: Sequence[Array | None] = batch.trimmed[place]
-        else:
-            outputs = [None if one is None else one[first:start] for one in batch.outputs]
-        taker.count(rider.inputs, outputs, rider.rows)
-
-
-def _count_parts(parts: Parts, batch: Batch, marking: Marking) -> None:
-    """The same of the rows of each group."""
-    if not batch.padded_cells:
-        parts.count(batch.inputs, batch.outputs, batch.rows, marking)
-        return
-    start = 0
-    for place, rider in enumerate(batch.riders):
-        first, start = start, start + rider.rows
-        if batch.trimmed is not None:
-            outputs: Sequence[Array | None] = batch.trimmed[place]
-        else:
-            outputs = [None if one is None else one[first:start] for one in batch.outputs]
-        parts.count(rider.inputs, outputs, rider.rows, _marking(parts, rider.inputs, [rider]))
-
-
-def _marking(parts: Parts, inputs: Sequence[Array], riders: list[Rider]) -> Marking:
-    """What finds the groups of these riders' rows, once somebody wants them."""
-    rows = [rider.rows for rider in riders]
-    return parts.marking(inputs, rows, [rider.request.parameters for rider in riders])
-
-
-def _record(
-    ledger: LedgerWriter,
-    parts: Parts | None,
-    batch: Batch,
-    answered: list[Rider],
-    marks: Marks,
-) -> None:
-    """After the answers are written, of those who got one."""
-    riders = batch.riders
-    told = _told(riders, answered)
-    ids = [rider.request.id for rider in riders] if ledger.client_ids else []
-    if batch.trimmed is None:
-        ledger.record(batch.outputs, told, [rider.rows for rider in riders], marks, ids)
-        return
-    for place, (rider, number) in enumerate(zip(riders, told, strict=True)):
-        if parts is not None:
-            marks = _marking(parts, rider.inputs, [rider])
-        own = ids[place : place + 1]
-        ledger.record(batch.trimmed[place], [number], [rider.rows], marks, own)
-
-
-def _keep(capture: CaptureWriter, subject: Subject, batch: Batch, answered: list[Rider]) -> None:
-    """The same for inputs and outputs; padding is nobody's value."""
-    riders = batch.riders
-    told = _told(riders, answered)
-    subjects = None
-    if subject is not None:
-        subjects = [subject(rider.request.parameters) for rider in riders]
-    if not batch.padded_cells and batch.trimmed is None:
-        rows = [rider.rows for rider in riders]
-        capture.record(batch.inputs, batch.outputs, told, rows, subjects)
-        return
-    start = 0
-    for place, rider in enumerate(riders):
-        first, start = start, start + rider.rows
-        if batch.trimmed is not None:
-            outputs: Sequence[Array | None] = batch.trimmed[place]
-        else:
-            outputs = [None if one is None else one[first:start] for one in batch.outputs]
-        own = None if subjects is None else [subjects[place]]
-        capture.record(rider.inputs, outputs, [told[place]], [rider.rows], own)
-
-
-def _told(riders: list[Rider], answered: list[Rider]) -> list[int]:
-    """The number of each rider's request, NOBODY where it got no answer."""
-    if len(answered) == len(riders):
-        return [rider.exchange.sequence for rider in riders]
-    awaited = {id(rider) for rider in answered}
-    return [rider.exchange.sequence if id(rider) in awaited else NOBODY for rider in riders]
 
 
 def _binary(header_length: int) -> tuple[Header, ...]:

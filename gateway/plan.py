@@ -11,11 +11,13 @@ serve.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import orjson
+
+from gateway.taken import Taken, plain, read
 
 # The states that the repository index knows, and the reasons that are told from others.
 READY, LOADING, UNAVAILABLE = "READY", "LOADING", "UNAVAILABLE"
@@ -55,203 +57,6 @@ class Held:
             [self.digest, self.settings, self.declared], option=orjson.OPT_SORT_KEYS
         )
         return f"{self.name}/{self.version}/{hashlib.sha256(what).hexdigest()[:16]}/{self.load}"
-
-
-@dataclass(frozen=True, slots=True)
-class Agreed:
-    """What a deployment's inputs may hold.
-
-    Attributes:
-        digest: of the contract.
-        path: of its file.
-        policy: what becomes of a breach: `observe`, `warn` or `reject`.
-        block: offset of the counts.
-    """
-
-    digest: str
-    path: str
-    policy: str
-    block: int
-
-
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """What a deployment's traffic is counted into.
-
-    Attributes:
-        digest: of the profile whose bins they are.
-        path: of its file.
-        block: offset of the counts.
-        contract: that its inputs are held against, too.
-    """
-
-    digest: str
-    path: str
-    block: int
-    contract: Agreed | None = None
-
-    @property
-    def blocks(self) -> tuple[int, ...]:
-        """Every block that is counted into."""
-        return (self.block,) if self.contract is None else (self.block, self.contract.block)
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """Where a deployment without a profile keeps its first rows, until one is made of them.
-
-    Attributes:
-        block: offset of the rows.
-        rows: wanted.
-        names: of columns, by input, where somebody gave any.
-        categories: names of columns whose whole numbers are names.
-    """
-
-    block: int
-    rows: int
-    names: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    categories: Sequence[str] = ()
-
-    @property
-    def contract(self) -> Agreed | None:
-        """There is none before there is a profile."""
-        return None
-
-    @property
-    def blocks(self) -> tuple[int, ...]:
-        """Every block that is counted into."""
-        return (self.block,)
-
-
-@dataclass(frozen=True, slots=True)
-class Slicing:
-    """How a deployment's rows are told apart; the groups of one slicing exclude one another.
-
-    Attributes:
-        name: of the slicing.
-        names: of its groups, which are numbered from 1 on.
-        feature: a column of the inputs; or none.
-        parameter: of requests, where there is no feature.
-        edges: of groups that are ranges: below the first, from each to the next, from the last on.
-        values: of groups that have some, for each group its own.
-    """
-
-    name: str
-    names: Sequence[str]
-    feature: str | None
-    parameter: str | None
-    edges: Sequence[float]
-    values: Sequence[Sequence[bool | int | float | str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """Where a deployment's answers are written down, for outcomes to be joined to.
-
-    Attributes:
-        block: offset of the ledger's ring, the same for all.
-        series: the number of the version in it.
-        kind, output, positive: what a score is, as `monitor.scores.reading` takes them.
-        held_out: share of requests that are held out.
-        policy: what whoever asked is told of those.
-        share: of requests, that are written down.
-        client_ids: whether clients' own ids are, too.
-    """
-
-    block: int
-    series: int
-    kind: str
-    output: str | None
-    positive: int
-    held_out: float = 0.0
-    policy: str = ""
-    share: float = 1.0
-    client_ids: bool = False
-
-    @property
-    def contract(self) -> Agreed | None:
-        """Answers have none."""
-        return None
-
-    @property
-    def blocks(self) -> tuple[int, ...]:
-        """Every block that is written to."""
-        return (self.block,)
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Where the values of one group's rows are counted.
-
-    Attributes:
-        grouping: which slicing, from 0 on.
-        group: which of its groups, from 1 on.
-        block: offset of the counts.
-    """
-
-    grouping: int
-    group: int
-    block: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sliced:
-    """How a deployment's rows are told apart: what is written down says so, and values are counted.
-
-    Attributes:
-        slices: at most `kernels.marks.GROUPINGS`.
-        names: of columns, as configured, where no profile has any.
-        parts: what is counted by the bins of the profile, beside all rows together.
-    """
-
-    slices: Sequence[Slicing]
-    names: Sequence[str] | Mapping[str, Sequence[str]] = ()
-    parts: Sequence[Part] = ()
-
-    @property
-    def contract(self) -> Agreed | None:
-        """It is that of all rows."""
-        return None
-
-    @property
-    def blocks(self) -> tuple[int, ...]:
-        """Every block that is counted into."""
-        return tuple(part.block for part in self.parts)
-
-
-@dataclass(frozen=True, slots=True)
-class Captured:
-    """Where inputs and outputs of a deployment's answers are kept.
-
-    Attributes:
-        block: offset of the version's ring.
-        schema: what is kept, as `capture.schema.Schema.read` takes it.
-        everything, share, below, between, alarms: as `monitor.capture.Choice` has them.
-        subject: the request parameter that says whom a request is about; empty: none does.
-    """
-
-    block: int
-    schema: Mapping[str, Any]
-    everything: bool
-    share: float
-    below: float | None
-    between: Sequence[float] | None
-    alarms: bool
-    subject: str
-
-    @property
-    def contract(self) -> Agreed | None:
-        """What is kept has none."""
-        return None
-
-    @property
-    def blocks(self) -> tuple[int, ...]:
-        """Every block that is written to."""
-        return (self.block,)
-
-
-Taken = Watched | Kept | Recorded | Sliced | Captured
-"""Where the values of a deployment's traffic go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,7 +167,7 @@ class Plan:
             for held in self.held
         }
         for held, watched in self.watched.items():
-            values[f"watched/{held}"] = [asdict(one) for one in watched]
+            values[f"watched/{held}"] = [plain(one) for one in watched]
         values["routes"] = [
             [
                 route.name,
@@ -389,7 +194,7 @@ class Plan:
             tuple(Absent(**value) for value in parts["absent"]),
             parts["settled"],
             {
-                name.removeprefix("watched/"): tuple(_taken(one) for one in value)
+                name.removeprefix("watched/"): tuple(read(one) for one in value)
                 for name, value in parts.items()
                 if name.startswith("watched/")
             },
@@ -400,20 +205,6 @@ def _split(value: Mapping[str, Any] | None) -> Split | None:
     if value is None:
         return None
     return Split(**{**value, "variants": tuple(Variant(**one) for one in value["variants"])})
-
-
-def _taken(value: Mapping[str, Any]) -> Taken:
-    if "series" in value:
-        return Recorded(**value)
-    if "slices" in value:
-        slices = tuple(Slicing(**one) for one in value["slices"])
-        return Sliced(slices, value["names"], tuple(Part(**one) for one in value["parts"]))
-    if "schema" in value:
-        return Captured(**value)
-    if "digest" not in value:
-        return Kept(**value)
-    contract = value["contract"]
-    return Watched(**{**value, "contract": None if contract is None else Agreed(**contract)})
 
 
 _HELD_FIELDS = tuple(field.name for field in fields(Held))

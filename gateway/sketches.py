@@ -5,13 +5,13 @@ the profile comes a contract, which stands at the deployment's door or counts be
 two change together. Where outcomes are to be joined to answers, those are written down; where
 inputs and outputs are captured, they are copied.
 
-Knows plans, profiles, contracts and blocks of the arena. Knows nothing of how values are counted,
+Knows plans, what was prepared and blocks of the arena. Knows nothing of how values are counted,
 or of who chose the profile.
 
-A profile is read on a thread: with the model where that is loaded, so that the first request is
-counted, and while the model serves where the profile comes later. One that cannot be read or is of
-another model leaves it unwatched, the log says why, and rows count as skipped: monitoring fails no
-request.
+A profile is read on a thread (`prepared`): with the model where that is loaded, so that the first
+request is counted, and while the model serves where the profile comes later. One that cannot be
+read or is of another model leaves it unwatched, the log says why, and rows count as skipped:
+monitoring fails no request.
 """
 
 from __future__ import annotations
@@ -22,22 +22,15 @@ import logging
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from gateway.afterwards import NOTHING, Afterwards
 from gateway.capture.frames import NOBODY_AT_ALL
 from gateway.capture.schema import Schema
 from gateway.catalogue import Served
 from gateway.config import OBSERVE, REJECT
-from gateway.contracts import document as contract_document
-from gateway.contracts.cover import covers
-from gateway.contracts.fit import check_fit as check_contract
-from gateway.contracts.live import Terms
-from gateway.errors import ContractInvalid, ProfileInvalid
-from gateway.inference import Subject
 from gateway.monitor.arena import TICK, Arena
-from gateway.monitor.capture import CaptureWriter, Choice
+from gateway.monitor.capture import CaptureWriter, Choice, Subject
 from gateway.monitor.contracts import Enforced, Observed
 from gateway.monitor.first_rows import FirstRows
 from gateway.monitor.hold_out import HoldOut
@@ -47,12 +40,10 @@ from gateway.monitor.scores import reading
 from gateway.monitor.sketch import Sketch, Taker, Uncounted
 from gateway.monitor.slices import Slicer, places_of
 from gateway.monitor.slot import Slot
-from gateway.plan import Agreed, Captured, Kept, Plan, Recorded, Sliced, Taken, Watched
-from gateway.profiles import beside
-from gateway.profiles.fit import check_fit
-from gateway.profiles.live import Counted, counted
+from gateway.plan import Plan
+from gateway.prepared import Prepared, Ready, prepare
 from gateway.profiles.names import Named, by_input
-from gateway.profiles.values import Profile
+from gateway.taken import Captured, Kept, Recorded, Sliced, Taken, Watched
 from gateway.tensors import Signature
 
 log = logging.getLogger("penstock.worker")
@@ -61,27 +52,8 @@ MAX_NAMED = 8
 """Columns that a message names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """What was read for one of the places that values go to.
-
-    Attributes:
-        frames: of the profile; none of first rows. None: it cannot be used.
-        terms: of the contract, where there is one that can be used.
-        covered: it takes whatever is not unusual to the profile.
-    """
-
-    frames: tuple[Counted, ...] | None = ()
-    terms: Terms | None = None
-    covered: bool = False
-
-
-Ready = tuple[tuple[Taken, Prepared], ...]
 Hashed = Callable[[str], bytes]
 """The keyed hash of a subject, as `capture.frames` keeps it."""
-
-
-User = Taker | Enforced | LedgerWriter | Parts | CaptureWriter
 
 
 class Sketches:
@@ -104,13 +76,13 @@ class Sketches:
         self._prepared: dict[str, Ready] = {}
         self._slots: dict[int, Slot] = {}
         self._following: dict[str, tuple[Taken, ...]] = {}
-        self._takers: dict[str, tuple[User, ...]] = {}
+        self._attached: dict[str, tuple[Afterwards, Enforced | None]] = {}
 
     def prepare(self, held_id: str, signature: Signature) -> None:
         """Reads what a deployment that is being loaded will count into. On a thread."""
         # Told when it is attached, whatever it is: no model goes unserved because of a profile.
         with contextlib.suppress(Exception):
-            self._prepared[held_id] = _ready(self._watched.get(held_id, ()), signature)
+            self._prepared[held_id] = prepare(self._watched.get(held_id, ()), signature)
 
     def follow(self, plan: Plan, served: Iterable[Served]) -> None:
         """Brings every deployment to what the plan wants it to count into."""
@@ -124,7 +96,7 @@ class Sketches:
     def release(self, served: Served) -> None:
         """A deployment has answered its last request."""
         self._following.pop(served.held.id, None)
-        self._replace(served, (), None)
+        self._replace(served)
 
     def _begin(self, served: Served, wanted: tuple[Taken, ...]) -> None:
         prepared = self._prepared.pop(served.held.id, ())
@@ -145,7 +117,7 @@ class Sketches:
             self._take(served, tuple((one, Prepared(frames=None)) for one in wanted))
 
         loop = asyncio.get_running_loop()
-        loop.run_in_executor(self._pool, _ready, wanted, signature).add_done_callback(take)
+        loop.run_in_executor(self._pool, prepare, wanted, signature).add_done_callback(take)
 
     def _take(self, served: Served, ready: Ready) -> None:
         try:
@@ -185,7 +157,7 @@ class Sketches:
                 else:
                     door = Enforced(prepared.terms, its, slot, policy == REJECT)
             takers.append(Sketch(prepared.frames, slot, self._tick, observed=observed))
-        self._replace(served, tuple(takers), door, ledger, parts, capture)
+        self._replace(served, Afterwards(tuple(takers), ledger, parts, capture), door)
 
     def _writer(self, taken: Recorded, served: Served) -> LedgerWriter | None:
         """None where the model's outputs are not what the configuration says."""
@@ -226,16 +198,16 @@ class Sketches:
             scores = reading(signature, **schema.scores)
         low_and_high = None if taken.between is None else (taken.between[0], taken.between[1])
         choice = Choice(taken.everything, taken.share, taken.below, low_and_high, taken.alarms)
-        slot = self._slot(taken.block)
+        slot, subject = self._slot(taken.block), self._subject(taken.subject)
         try:
-            writer = CaptureWriter(schema, signature, scores, choice, slot, self._epoch)
+            return CaptureWriter(
+                schema, signature, scores, choice, slot, self._epoch, subject=subject
+            )
         except ValueError as error:
             log.error("model '%s' is not captured: %s", served.held.name, error)
             return None
-        served.endpoint.keep(writer, self._subject(taken.subject))
-        return writer
 
-    def _subject(self, parameter: str) -> Subject:
+    def _subject(self, parameter: str) -> Subject | None:
         hashed = self._hashed
         if not parameter or hashed is None:
             return None
@@ -256,21 +228,16 @@ class Sketches:
     def _replace(
         self,
         served: Served,
-        takers: tuple[Taker, ...],
-        door: Enforced | None,
-        ledger: LedgerWriter | None = None,
-        parts: Parts | None = None,
-        capture: CaptureWriter | None = None,
+        afterwards: Afterwards = NOTHING,
+        door: Enforced | None = None,
     ) -> None:
-        served.endpoint.watch(takers, ledger, parts)
-        if capture is None:
-            served.endpoint.keep(None)
+        served.endpoint.watch(afterwards)
         served.endpoint.agree(door)
-        for old in self._takers.pop(served.held.id, ()):
-            old.close()
-        users = tuple(one for one in (*takers, door, ledger, parts, capture) if one is not None)
-        if users:
-            self._takers[served.held.id] = users
+        for old in self._attached.pop(served.held.id, ()):
+            if old is not None:
+                old.close()
+        if (afterwards, door) != (NOTHING, None):
+            self._attached[served.held.id] = afterwards, door
         for block in [block for block, slot in self._slots.items() if not slot.used]:
             del self._slots[block]
 
@@ -317,40 +284,3 @@ def _some(names: Iterable[str]) -> str:
     known = list(names)
     more = f" and {len(known) - MAX_NAMED} more" if len(known) > MAX_NAMED else ""
     return ", ".join(f"'{name}'" for name in known[:MAX_NAMED]) + more
-
-
-def _ready(wanted: tuple[Taken, ...], signature: Signature) -> Ready:
-    """On a thread.
-
-    Raises:
-        ProfileInvalid: one of them cannot be read, or is of another model.
-    """
-    return tuple((one, _prepared(one, signature)) for one in wanted)
-
-
-def _prepared(watched: Taken, signature: Signature) -> Prepared:
-    if not isinstance(watched, Watched):
-        return Prepared()
-    profile = beside.load(Path(watched.path))
-    check_fit(profile, signature)
-    try:
-        frames = counted(profile, signature)
-    except ValueError as error:
-        raise ProfileInvalid(f"profile {watched.digest[:12]}: {error}") from error
-    return _agreed(Prepared(frames), watched.contract, profile, signature)
-
-
-def _agreed(
-    prepared: Prepared, agreed: Agreed | None, profile: Profile, signature: Signature
-) -> Prepared:
-    """With the contract; without one that cannot be used, values are counted all the same."""
-    if agreed is None:
-        return prepared
-    try:
-        contract = contract_document.load(Path(agreed.path))
-        check_contract(contract, signature)
-        terms = Terms(contract, signature)
-    except (ContractInvalid, ValueError) as error:
-        log.error("contract %s holds for nobody: %s", agreed.digest[:12], error)
-        return prepared
-    return Prepared(prepared.frames, terms, covers(contract, profile))

@@ -33,6 +33,21 @@ FOUND_WORDS: Final = RECORD_WORDS + 3
 NOT_THERE: Final = -1
 
 
+def series_of(records: Words) -> Words:
+    """(records,) the number of the series that each is of."""
+    return records[:, SERIES_AND_ROW] >> _HALF
+
+
+def rows_of(records: Words) -> Words:
+    """(records,) which row of its request each is of."""
+    return records[:, SERIES_AND_ROW] & _LOW
+
+
+def series_and_rows(series: Words | int, rows: Words) -> Words:
+    """(records,) the words that hold both."""
+    return series << _HALF | rows
+
+
 def wanted(sequences: Words, rows: Words) -> Words:
     """(wanted, FOUND_WORDS) to look for: none was found yet."""
     found = np.empty((len(sequences), FOUND_WORDS), np.int64)
@@ -42,7 +57,7 @@ def wanted(sequences: Words, rows: Words) -> Words:
 
 def address_order(words: Words) -> Words:
     """(records,) places in the order of (sequence, row); of equal ones the first comes first."""
-    order: Words = np.lexsort((words[:, SERIES_AND_ROW] & _LOW, words[:, SEQUENCE]))
+    order: Words = np.lexsort((rows_of(words), words[:, SEQUENCE]))
     return order
 
 

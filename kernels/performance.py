@@ -257,11 +257,12 @@ def _add(
                 totals[FN] += outcome
                 totals[TN] += 1.0 - outcome
         else:
-            actual = int(outcome)
-            hit = 1.0 if actual == top else 0.0
+            hit = 1.0 if outcome == top else 0.0
             totals[TP] += hit
             totals[FP] += 1.0 - hit
-            if top < MAX_CLASSES and actual < MAX_CLASSES:
+            # From below, too: a file of the disk may say anything, and this is written to memory.
+            if 0 <= top < MAX_CLASSES and 0.0 <= outcome < MAX_CLASSES:
+                actual = int(outcome)
                 classes[top, PREDICTED] += 1.0
                 classes[actual, ACTUAL] += 1.0
                 classes[top, RIGHT] += hit

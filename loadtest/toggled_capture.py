@@ -6,18 +6,19 @@ python -m loadtest.toggled_capture MODEL.onnx HOME PORT
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gateway.afterwards import NOTHING
 from gateway.capture.ring import DROPPED
-from gateway.monitor.capture import CaptureWriter
 from loadtest import toggled
 
 
 def _turn(worker: Any, served: Any, on: bool) -> dict[str, Any]:
-    users = worker._sketches._takers.get(served.held.id, ())
-    writer = next((one for one in users if isinstance(one, CaptureWriter)), None)
-    served.endpoint.keep(writer if on else None)
+    whole, _ = worker._sketches._attached.get(served.held.id, (NOTHING, None))
+    served.endpoint.watch(whole if on else replace(whole, capture=None))
+    writer = whole.capture
     dropped = 0 if writer is None else int(writer._ring.words[DROPPED])
     return {"writers": int(writer is not None), "dropped": dropped}
 

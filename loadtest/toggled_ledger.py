@@ -6,19 +6,18 @@ python -m loadtest.toggled_ledger MODEL.onnx HOME PORT
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from gateway.monitor.ledger import LedgerWriter
+from gateway.afterwards import NOTHING
 from loadtest import toggled
 
 
 def _turn(worker: Any, served: Any, on: bool) -> dict[str, Any]:
-    users = worker._sketches._takers.get(served.held.id, ())
-    writer = next((one for one in users if isinstance(one, LedgerWriter)), None)
-    takers = tuple(one for one in users if one is not writer)
-    served.endpoint.watch(takers, writer if on else None)
-    return {"writers": int(writer is not None)}
+    whole, _ = worker._sketches._attached.get(served.held.id, (NOTHING, None))
+    served.endpoint.watch(whole if on else replace(whole, ledger=None))
+    return {"writers": int(whole.ledger is not None)}
 
 
 def main() -> int:

@@ -9,13 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from gateway.afterwards import NOTHING
 from loadtest import toggled
 
 
 def _turn(worker: Any, served: Any, on: bool) -> dict[str, Any]:
-    takers = worker._sketches._takers.get(served.held.id, ())
-    served.endpoint.watch(takers if on else ())
-    return {"blocks": len(takers)}
+    whole, _ = worker._sketches._attached.get(served.held.id, (NOTHING, None))
+    served.endpoint.watch(whole if on else NOTHING)
+    return {"blocks": len(whole.takers)}
 
 
 def main() -> int:

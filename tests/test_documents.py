@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel
 
 from gateway import config
-from gateway.config import Config, ModelSettings
+from gateway.config import Config, ModelConfig, ModelSettings
 from gateway.errors import CODES, GatewayError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,6 +49,12 @@ TOLD = {row[0].strip("`"): row[1] for row in table_rows(README)}
 def test_the_readme_tells_every_setting_and_its_default(path, default):
     told = TOLD[path]
     assert told == as_document(default) or yaml.safe_load(told.strip("`")) == default
+
+
+def test_the_readme_tells_every_setting_of_one_model():
+    told = {name for row in table_rows(README) for name in row[0].replace("`", "").split(", ")}
+    own = set(ModelConfig.model_fields) - set(ModelSettings.model_fields)
+    assert own - {"path", "version"} - told == set()
 
 
 def test_the_readme_tells_no_setting_that_is_not_there():

@@ -15,6 +15,7 @@ import numpy as np
 import orjson
 import pytest
 
+from gateway.afterwards import Afterwards
 from gateway.config import Limits, Server
 from gateway.errors import BodyTooLarge, ContractViolated, ModelFailed
 from gateway.inference import Arm, InferEndpoint
@@ -188,6 +189,10 @@ class Writer:
         self.ids += ids
 
 
+def written_by(writer: Any, parts: Parts | None = None) -> Afterwards:
+    return Afterwards(ledger=writer, parts=parts)
+
+
 @pytest.mark.parametrize("trimmed", [False, True])
 def test_the_ledger_takes_who_was_answered_and_passes_over_who_left(endpoint, trimmed):
     deliverer, codec, _ = endpoint
@@ -198,7 +203,7 @@ def test_the_ledger_takes_who_was_answered_and_passes_over_who_left(endpoint, tr
     if trimmed:
         batch.riders[2].request.id = "its own"
         batch.trimmed = [[np.zeros((1, 1), np.float32)] for _ in callers]
-    deliverer.watch((), writer)
+    deliverer.watch(written_by(writer))
     deliverer.deliver(batch)
     if trimmed:
         assert writer.taken == [([70], [1], 1), ([-1], [1], 1), ([72], [1], 1)]
@@ -213,7 +218,7 @@ def test_who_is_held_out_is_told_which_policy_to_follow(endpoint):
     hold_out = HoldOut(0.5, "approve", seed=1)
     riders: list[Rider] = []
     deliverer.attach(Taker(riders))
-    deliverer.watch((), Writer(hold_out))
+    deliverer.watch(written_by(Writer(hold_out)))
     callers = [Caller(body=body_of()) for _ in range(8)]
     for number, caller in enumerate(callers):
         caller.sequence = number
@@ -277,7 +282,7 @@ def test_the_ledger_is_told_the_groups_of_every_row(endpoint, trimmed):
         batch.trimmed = [[np.zeros((1, 1), np.float32)] for _ in range(3)]
     slicer.by_column(0, (0, 1), SIGNATURE.inputs[0], [3.0, 5.0], [])
     slicer.by_parameter(1, "tier", [["silver"], ["gold"]])
-    deliverer.watch((), writer, Parts(slicer))
+    deliverer.watch(written_by(writer, Parts(slicer)))
     deliverer.deliver(batch)
     assert writer.marks == [1, 2 | 2 << 5, 3]
 

@@ -5,21 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.plan import (
-    Absent,
-    Agreed,
-    Captured,
-    Held,
-    Inbox,
-    Kept,
-    Outbox,
-    Plan,
-    Route,
-    Split,
-    Taken,
-    Variant,
-    Watched,
-)
+from gateway.plan import Absent, Held, Inbox, Outbox, Plan, Route, Split, Variant
+from gateway.taken import Agreed, Captured, Kept, Part, Recorded, Sliced, Taken, Watched
 
 
 def held(name: str, version: int = 1, load: int = 0, digest: str = "d") -> Held:
@@ -50,6 +37,7 @@ def test_what_values_go_into_survives_the_journey():
         "b": (Watched("p", "/p.json", 1),),
         "c": (Kept(2, 5000, {}, ("x",)),),
         "d": (Captured(3, {"model": "m"}, False, 0.1, 0.8, (0.4, 0.6), True, "customer"),),
+        "e": (Recorded(4, 1, "auto", None, 1), Sliced((), (), (Part(0, 1, 5),))),
     }
     found = Inbox().take(Outbox().message(Plan(3, watched=watched)))
     assert found is not None
@@ -57,7 +45,7 @@ def test_what_values_go_into_survives_the_journey():
     assert found.watched["b"] == watched["b"]
     assert [one.blocks for one in found.watched["a"]] == [(4096, 8192)]
     assert [one.blocks for some in "bcd" for one in found.watched[some]] == [(1,), (2,), (3,)]
-    assert found.watched["d"] == watched["d"]
+    assert [found.watched[one] for one in "de"] == [watched[one] for one in "de"]
 
 
 def test_only_changed_parts_travel():

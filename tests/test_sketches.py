@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gateway.afterwards import Afterwards
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.monitor.parts import Parts
-from gateway.plan import Kept, Part, Plan, Recorded, Sliced, Slicing, Watched
+from gateway.plan import Plan
 from gateway.profiles import beside, document
 from gateway.profiles.live import ROWS, SKIPPED, block_words, places
 from gateway.sketches import Sketches
+from gateway.taken import Kept, Part, Recorded, Sliced, Slicing, Watched
 from tests.monitor.watching import SIGNATURE, profile_of, rows
 
 PROFILE = profile_of(*rows(np.random.default_rng(1), 500))
@@ -33,13 +35,11 @@ class Endpoint:
         self.parts: list[Parts | None] = []
         self.watched = asyncio.Event()
 
-    def watch(self, takers, ledger=None, parts=None) -> None:
-        self.takers = takers
-        self.parts.append(parts)
+    def watch(self, afterwards: Afterwards) -> None:
+        self.takers = afterwards.takers
+        self.parts.append(afterwards.parts)
+        assert afterwards.capture is None
         self.watched.set()
-
-    def keep(self, capture, subject=None) -> None:
-        assert capture is None
 
     def agree(self, door) -> None:
         assert door is None

@@ -76,7 +76,7 @@ def export(
         ledger: what came of them.
         model: whose rows.
         version: of it; None: all.
-        first_ms: rows answered since.
+        first_ms: rows answered since; 0: all.
         labelled: only rows whose outcome is known.
         out: the file; its name says its form.
         outputs: all outputs of the model, too.
@@ -94,7 +94,8 @@ def export(
         if one.version == (version or one.version) and one.last_ms >= first_ms
     ]
     if not some:
-        raise NotFound(f"model '{model}': no rows were captured in that time")
+        when = " in that time" if first_ms else ": set models.NAME.capture"
+        raise NotFound(f"model '{model}': no rows were captured{when}")
     whole = _schema(some, outputs)
     found = Exported(features=orjson.loads(whole.metadata[FEATURES]))
     found.versions = sorted({one.version for one in some})

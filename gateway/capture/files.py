@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     import pyarrow
 
 FOLDER: Final = "capture"
-HOUR_MS: Final = 3_600_000
 _HALF: Final = ".half"
 _NAME = re.compile(r"([0-9]{1,15})-([0-9]{1,15})-([0-9]{1,12})-[0-9a-f]+\.parquet", re.ASCII)
 _VERSION = re.compile(r"version=([0-9]{1,10})", re.ASCII)

@@ -112,7 +112,8 @@ def _commands() -> Sequence[Command]:
 def _parser(commands: Sequence[Command]) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="penstock",
-        description="Serves ONNX models over HTTP and measures every request.",
+        description="Serves ONNX models over HTTP, measures every request, and tells when a model"
+        " is no longer right.",
         epilog="penstock COMMAND --help tells more of each.",
     )
     parser.add_argument("--version", action="version", version=f"penstock {gateway.__version__}")

@@ -6,16 +6,12 @@ Knows options and tables. Knows nothing of how alarms come about: it asks the se
 from __future__ import annotations
 
 import argparse
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli.actions import add_action
 from gateway.cli.output import moment, say, say_json, table
-from gateway.errors import NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from gateway.client import Admin
 
 TIMEOUT_S = 30.0
@@ -93,12 +89,7 @@ def retry_letter(args: argparse.Namespace) -> int:
     return 0
 
 
-@contextmanager
-def _server(args: argparse.Namespace) -> Iterator[Admin]:
-    from gateway.cli.running import admin, find
+def _server(args: argparse.Namespace) -> Admin:
+    from gateway.cli.running import admin_of
 
-    server = find(args.home)
-    if server is None:
-        raise NotFound(f"no server runs on {args.home}")
-    with admin(args.home, server, TIMEOUT_S) as control:
-        yield control
+    return admin_of(args.home, TIMEOUT_S)

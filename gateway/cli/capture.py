@@ -48,22 +48,16 @@ def configure(subparsers: Any) -> None:
 
 def show_status(args: argparse.Namespace) -> int:
     """Prints a line a version."""
-    from gateway.cli.running import admin, find
+    from gateway.cli.running import admin_of
 
-    server = find(args.home)
-    if server is None:
-        raise NotFound(f"no server runs on {args.home}")
-    with admin(args.home, server) as control:
+    with admin_of(args.home) as control:
         found = control.ask("GET", "/api/captures")
     if args.json:
         say_json(found)
         return 0
-    say(
-        table(
-            ("MODEL", "VERSION", "CAPTURED", "DROPPED", "WAITING", "IN FILES", "BYTES", "SINCE"),
-            [_line(one) for one in found["versions"]],
-        )
-    )
+    head = ("MODEL", "VERSION", "CAPTURED", "DROPPED", "WAITING", "IN FILES", "BYTES", "SINCE")
+    rows = [_line(one) for one in found["versions"]]
+    say(table(head, rows) if rows else "nothing was captured: set models.NAME.capture")
     return 0
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, Final
 
+from gateway.cli.arguments import add_version
 from gateway.cli.drift import DRIFTED
 from gateway.cli.output import say, say_json, table
 from gateway.cli.serve import add_home
@@ -32,8 +33,7 @@ def configure(subparsers: Any) -> None:
             " has drifted; 1: there is no report; else 0."
         ),
     )
-    parser.add_argument("model", metavar="MODEL")
-    parser.add_argument("version", nargs="?", type=int, metavar="VERSION", help="default: served")
+    add_version(parser)
     add_home(parser)
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.set_defaults(run=run)

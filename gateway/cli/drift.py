@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from gateway.cli.arguments import positive
+from gateway.cli.arguments import add_version, positive
 from gateway.cli.output import printable, say, say_json, table
 from gateway.cli.serve import add_home
 
@@ -37,8 +37,7 @@ def configure(subparsers: Any) -> None:
             " rows. Exit status 3: something has drifted; 1: there is no report; else 0."
         ),
     )
-    parser.add_argument("model", metavar="MODEL")
-    parser.add_argument("version", nargs="?", type=int, metavar="VERSION", help="default: served")
+    add_version(parser)
     parser.add_argument("--window", help="how far to look back, 1m to 30d (10m)")
     parser.add_argument(
         "--rows", type=positive, metavar="N", help="look back over so many rows instead"

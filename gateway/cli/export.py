@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gateway.cli.arguments import add_version
 from gateway.cli.output import say, say_json
 from gateway.cli.serve import add_home
 from gateway.errors import GatewayError, InvalidParameter
@@ -31,8 +32,7 @@ def configure(subparsers: Any) -> None:
             " one that runs is asked to write what it still holds."
         ),
     )
-    parser.add_argument("model", metavar="MODEL")
-    parser.add_argument("version", nargs="?", type=int, metavar="VERSION", help="default: all")
+    add_version(parser, default="all")
     parser.add_argument("--labelled", action="store_true", help="only rows whose outcome is known")
     parser.add_argument("--window", metavar="7d", help="of what was answered so long ago at most")
     parser.add_argument(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, Final
 
-from gateway.cli.arguments import positive
+from gateway.cli.arguments import add_version, positive
 from gateway.cli.output import printable, say, say_json, table
 from gateway.cli.serve import add_home
 
@@ -43,8 +43,7 @@ def configure(subparsers: Any) -> None:
             " with probability 0.95 however often one looks."
         ),
     )
-    parser.add_argument("model", metavar="MODEL")
-    parser.add_argument("version", nargs="?", type=int, metavar="VERSION", help="default: served")
+    add_version(parser)
     parser.add_argument("--slice", metavar="NAME", help="of this slicing alone")
     parser.add_argument("--window", help="of what was answered so long ago at most, 1m to 30d")
     parser.add_argument(

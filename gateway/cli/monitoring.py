@@ -13,9 +13,11 @@ from gateway.capture.files import files_in
 from gateway.cli.findings import Case, Finding
 from gateway.cli.output import moment
 from gateway.config import Ledger
+from gateway.control.ledger_store import series_in
 from gateway.control.outcomes import FOLDER as LEDGER
 from gateway.control.self_references import SelfReferences
 from gateway.control.store import FILE, Store
+from gateway.errors import StoreFailed
 from gateway.outcomes.segment import RECORD_BYTES, Segment, segments_in
 
 # More names are for `penstock models` to list.
@@ -52,7 +54,7 @@ def check_ledger(case: Case) -> Iterator[Finding]:
     """How far the ledger reaches back, now and once it is full, and how much room it takes."""
     folder, settings = case.home / LEDGER, case.config.ledger
     if not folder.is_dir():
-        if settings.enabled:
+        if settings.enabled or any(one.ledger for one in case.config.models.values()):
             rows = settings.max_bytes // RECORD_BYTES
             spans = [f"{_span(rows / rate)} of {rate:,} rows/s" for rate in _RATES]
             yield Finding("ledger", "ok", f"empty, holds {rows:,} rows: {', '.join(spans)}")
@@ -60,6 +62,13 @@ def check_ledger(case: Case) -> Iterator[Finding]:
     found, faults = segments_in(folder)
     for fault in faults:
         yield Finding("ledger", "warn", str(fault), "move it away: nothing reads it")
+    try:
+        series_in(folder)
+    except StoreFailed as error:
+        told = (
+            "move it away: until then nothing is written down; what was forgotten is lost with it"
+        )
+        yield Finding("ledger", "fail", str(error), told)
     records = sum(one.count for one in found)
     since = min((one.first_ms for one in found if one.count), default=None)
     reach = "" if since is None else f" since {moment(since / 1000.0)}"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gateway.cli.actions import add_action
 from gateway.cli.output import moment, say, say_json
-from gateway.errors import BodyTooLarge, NotFound, Unavailable
+from gateway.errors import BodyTooLarge, Unavailable
 
 if TYPE_CHECKING:
     from gateway.client import Admin
@@ -129,7 +129,7 @@ class Sender:
         for pause_s in PAUSES_S:
             try:
                 return self._send(outcomes)
-            except (Unavailable, NotFound):  # joined or not: the same once more changes nothing
+            except Unavailable:  # joined or not: the same once more changes nothing
                 self._until = 0.0
             except BodyTooLarge:
                 if len(outcomes) == 1:
@@ -162,9 +162,6 @@ def _tell(name: str, counts: Counter[str], faults: Sequence[str], again: int) ->
 
 
 def _server(args: argparse.Namespace) -> Admin:
-    from gateway.cli.running import admin, find
+    from gateway.cli.running import admin_of
 
-    server = find(args.home)
-    if server is None:
-        raise NotFound(f"no server runs on {args.home}")
-    return admin(args.home, server, TIMEOUT_S)
+    return admin_of(args.home, TIMEOUT_S)

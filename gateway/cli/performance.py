@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any, Final
 
+from gateway.cli.arguments import add_version
 from gateway.cli.output import say, say_json, table
 from gateway.cli.serve import add_home
 
@@ -64,8 +65,7 @@ def configure(subparsers: Any) -> None:
             " however often one looks."
         ),
     )
-    parser.add_argument("model", metavar="MODEL")
-    parser.add_argument("version", nargs="?", type=int, metavar="VERSION", help="default: served")
+    add_version(parser)
     parser.add_argument("--window", help="of what was answered so long ago at most, 1m to 30d")
     parser.add_argument("--slice", metavar="NAME:GROUP", help="of the rows of one slice alone")
     add_home(parser)
@@ -101,9 +101,10 @@ def print_report(found: dict[str, Any]) -> None:
         _print_truth(found)
     else:
         say("nothing is known of how right they were")
+    if found["held_out"] is not None:
+        _print_held_out(found["held_out"], found["figures"])
     if found["estimate"] is not None:
         _print_estimate(found["estimate"])
-
     if found["metrics"]:
         say()
         head = ("METRIC", "ROWS", "MEAN", "WITHIN", "STD", "SUM", "MIN", "MAX")
@@ -201,6 +202,27 @@ def _bins(lines: list[dict[str, Any]]) -> Sequence[tuple[str, ...]]:
         for one in lines
         if one["n"]
     ]
+
+
+# ---- those who were held out ---------------------------------------------------------------------
+
+
+def _print_held_out(found: dict[str, Any], of_all: dict[str, float | None]) -> None:
+    known = f", {found['labelled']} with an outcome" + (
+        f" ({found['coverage']:.1%})" if found["records"] else ""
+    )
+    say()
+    say(f"held out, policy '{found['policy']}': {found['records']} rows{known}")
+    lines = [
+        (
+            *(name, f"{value:.4g}", str(found["n"][name])),
+            *(_within(found["intervals"].get(name)), f"{of_all[name]:.4g}"),
+        )
+        for name, value in found["figures"].items()
+        if name in _SHOWN and value is not None and of_all[name] is not None
+    ]
+    if lines:
+        say(table(("OF ALL ANSWERS", "VALUE", "ROWS", "WITHIN", "OF WHAT IS LABELLED"), lines))
 
 
 # ---- estimates ----------------------------------------------------------------------------------

@@ -79,6 +79,19 @@ def admin(home: Path, server: Mapping[str, Any], timeout_s: float = RELOAD_TIMEO
     return Admin(url, _proof(home), timeout_s=timeout_s, verify=trusted, cert=cert)
 
 
+def admin_of(home: Path, timeout_s: float = RELOAD_TIMEOUT_S) -> Admin:
+    """The same of the server that runs on a home, for what nobody else can answer.
+
+    Raises:
+        Unavailable: none runs.
+        Unauthenticated: as `admin` does.
+    """
+    server = find(home)
+    if server is None:
+        raise Unavailable(f"no server runs on {home}")
+    return admin(home, server, timeout_s)
+
+
 def shown(server: Mapping[str, Any], port: str, cert: Cert) -> Cert:
     """What to show on a port of a found server.
 
@@ -153,11 +166,8 @@ def ask_of_version(
         Unavailable: no server runs.
         NotFound: none is named, and none served.
     """
-    server = find(home)
-    if server is None:
-        raise Unavailable(f"no server runs on {home}; it is the running one that has counted")
     given = {name: value for name, value in query.items() if value is not None}
-    with admin(home, server, timeout_s) as control:
+    with admin_of(home, timeout_s) as control:
         number = version or _default_version(control.models(), model)
         return control.ask("GET", f"/api/models/{model}/versions/{number}/{what}", query=given)
 

@@ -82,7 +82,9 @@ class Config(Section):
     def _held_out_is_written_down(
         cls, models: dict[str, ModelConfig], info: ValidationInfo
     ) -> dict[str, ModelConfig]:
-        everybody = "ledger" in info.data and info.data["ledger"].enabled
+        if "ledger" not in info.data:  # it has faults of its own
+            return models
+        everybody = info.data["ledger"].enabled
         for name, one in models.items():
             if one.hold_out and not (everybody if one.ledger is None else one.ledger):
                 raise ValueError(f"{name}: hold_out: expected its ledger to be on, it is off")

@@ -27,7 +27,7 @@ from gateway.control.captured_rows import CapturedRows, Facts, Version
 from gateway.errors import GatewayError, StoreFailed
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
-from gateway.plan import Captured
+from gateway.taken import Captured
 
 log = logging.getLogger("penstock.control")
 
@@ -68,9 +68,16 @@ class Capture:
         self._thread = ThreadPoolExecutor(1, "capture")
         self._wishes: dict[str, CaptureWish] = {}
         """By the name of the ring; what was captured once goes on being known."""
-        settings = lambda: config().capture  # noqa: E731
         self._rows = CapturedRows(
-            arena, home / FOLDER, self._wishes, settings, stream, hashed, monotonic, wall
+            arena,
+            home / FOLDER,
+            self._wishes,
+            lambda: config().capture,
+            stream,
+            hashed,
+            monotonic,
+            wall,
+            lambda name: config().scores_of(name).threshold,
         )
 
     def take(self, name: str, version: int, wish: CaptureWish | None) -> tuple[Captured, ...]:

@@ -14,13 +14,14 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from gateway.capture import erasure, files, ring
 from gateway.capture.erasure import Erased, Wanted
-from gateway.capture.files import HOUR_MS, File
+from gateway.capture.files import File
 from gateway.capture.frames import Frame, decode, rows_of
 from gateway.capture.ring import Ring
 from gateway.capture.table import Hashed, fits, table
@@ -30,6 +31,7 @@ from gateway.errors import StoreFailed
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.monitor.directory import Block, Words
+from gateway.outcomes.hours import HOUR_MS
 
 log = logging.getLogger("penstock.control")
 
@@ -98,6 +100,7 @@ class CapturedRows:
         hashed: Hashed,
         monotonic: Callable[[], float],
         wall: Callable[[], float],
+        threshold: Callable[[str], float],
     ) -> None:
         """Takes its collaborators.
 
@@ -110,6 +113,7 @@ class CapturedRows:
             hashed: the keyed hash of a value.
             monotonic: seconds of a clock that nobody sets.
             wall: seconds since 1970.
+            threshold: above which a model's positive class is predicted.
         """
         self._arena = arena
         self._folder = folder
@@ -119,6 +123,7 @@ class CapturedRows:
         self._hashed = hashed
         self._monotonic = monotonic
         self._wall = wall
+        self._threshold = threshold
         self._waiting: dict[str, _Waiting] = {}
         self._seen: set[str] = set()
         self._there: list[File] | None = None
@@ -303,12 +308,13 @@ class CapturedRows:
     def _write_file(self, wish: CaptureWish, some: Sequence[tuple[int, Frame]]) -> None:
         schema, found = wish.schema, wish.reading
         rows = [(self._stream(slot, frame.epoch), frame) for slot, frame in some]
+        threshold = self._threshold(schema.model)
         made = table(
             schema,
             rows,
             self._hashed,
             None if found is None else found.index,
-            None if found is None else found.answers,
+            None if found is None else partial(found.answers, threshold=threshold),
         )
         times = [frame.at_ms for _, frame in some]
         path = files.write(self._folder, schema.model, schema.version, min(times), max(times), made)

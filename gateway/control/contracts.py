@@ -28,7 +28,8 @@ from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.monitor.contracts import block_words
 from gateway.monitor.directory import Words
-from gateway.plan import Agreed, Plan
+from gateway.plan import Plan
+from gateway.taken import Agreed, Watched
 
 log = logging.getLogger("penstock.control")
 
@@ -139,7 +140,7 @@ class Contracts:
         found = []
         for held in plan.held:
             for taken in plan.watched.get(held.id, ()):
-                agreed = taken.contract
+                agreed = taken.contract if isinstance(taken, Watched) else None
                 if agreed is None or agreed.block not in blocks:
                     continue
                 try:

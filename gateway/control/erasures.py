@@ -12,7 +12,7 @@ that are to become a profile and are none yet are thrown away, and begin anew.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,15 @@ from gateway.capture.erasure import Wanted
 from gateway.control.audit import Actor, note
 from gateway.control.capture import Capture
 from gateway.control.captured_rows import Version
+from gateway.control.erased_records import ErasedRecords, erase_records
 from gateway.control.ledger_store import FILE as LEDGER_FILE
 from gateway.control.ledger_store import LedgerStore
-from gateway.control.outcomes import FOLDER, ErasedRecords, Outcomes, erase_records
+from gateway.control.outcomes import FOLDER, Outcomes
 from gateway.control.self_references import SelfReferences
 from gateway.control.store import Store
 from gateway.errors import InvalidParameter
 from gateway.outcomes.address import Address, parse_id
+from gateway.outcomes.early import Early
 from gateway.outcomes.ledger import Ledger
 
 Record = Callable[[Actor, str, str, None, dict[str, Any]], Awaitable[None]]
@@ -151,17 +153,20 @@ def erase_offline(
     erased = _from_ledger(home / FOLDER, requests)
     rows = erasure.erase(folder, wanted).rows
     versions = found.versions | erased.versions
-    report = Report(len(requests), rows, erased.records)
+    report = Report(len(requests), rows, erased.records, erased.waiting)
     report.references = _made_of_rows(SelfReferences(store, home), versions)
     return report
 
 
-def _from_ledger(folder: Path, requests: Iterable[Address]) -> ErasedRecords:
+def _from_ledger(folder: Path, requests: Collection[Address]) -> ErasedRecords:
     if not (folder / LEDGER_FILE).is_file():
         return ErasedRecords()
     remains = LedgerStore(folder)
     try:
-        return erase_records(Ledger(folder, remains), remains.series(), requests)
+        erased = erase_records(Ledger(folder, remains), remains.series(), requests)
+        erased.waiting = Early(remains).forget(requests)
+        remains.empty_log()
+        return erased
     finally:
         remains.close()
 

@@ -24,10 +24,11 @@ from gateway.errors import StoreFailed
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.monitor.directory import Block
-from gateway.plan import Held, Kept, Plan
+from gateway.plan import Held, Plan
 from gateway.profiles import first_rows
 from gateway.profiles.builder import Builder
 from gateway.profiles.values import Profile
+from gateway.taken import Kept
 from gateway.tensors import Array
 
 log = logging.getLogger("penstock.control")

@@ -12,28 +12,27 @@ from __future__ import annotations
 import sqlite3
 import threading
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
-import numpy as np
 import orjson
 
-from gateway.control import metric_hours
+from gateway.control import forgotten_hours, metric_hours
 from gateway.errors import StoreFailed
 from gateway.outcomes.arrivals import Arrival
 from gateway.outcomes.early import Key, Waiting
-from gateway.outcomes.hours import Cells, Which
+from gateway.outcomes.hours import Hour
 from gateway.outcomes.ledger import Forgotten
 from gateway.outcomes.metric_sums import MetricHours
 from gateway.outcomes.recent import PANES, Place
-from kernels.groups import CELL_SUMS, no_cells
-from kernels.marks import GROUPINGS
-from kernels.performance import Reals, Sums, merge, no_sums
+from kernels.performance import Reals, Sums
 
+T = TypeVar("T")
 FILE: Final = "ledger.db"
-_SCHEMA: Final = 2
+_SCHEMA: Final = 3
+_WITH_INTERVALS: Final = 2
 _BUSY_S: Final = 5.0
 # Hours that are older are added up: no window reaches them, only the total does.
 KEPT_HOURS: Final = 31 * 24
@@ -44,15 +43,6 @@ CREATE TABLE IF NOT EXISTS series (
   UNIQUE (model, version, scores));
 CREATE TABLE IF NOT EXISTS forgotten (
   stream TEXT PRIMARY KEY, number INTEGER NOT NULL, high INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS hours (
-  series INTEGER NOT NULL, hour INTEGER NOT NULL, sums BLOB NOT NULL,
-  PRIMARY KEY (series, hour)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS groups (
-  series INTEGER NOT NULL, hour INTEGER NOT NULL, mask INTEGER NOT NULL, marks INTEGER NOT NULL,
-  sums BLOB NOT NULL, PRIMARY KEY (series, hour, mask, marks)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS cells (
-  series INTEGER NOT NULL, hour INTEGER NOT NULL, sums BLOB NOT NULL,
-  PRIMARY KEY (series, hour)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS concept (series INTEGER PRIMARY KEY, state BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS panes (
   series INTEGER NOT NULL, window_ms INTEGER NOT NULL, number INTEGER NOT NULL,
@@ -100,9 +90,13 @@ class LedgerStore:
             if schema > _SCHEMA:
                 raise StoreFailed(f"{self._path}: written by a newer release")
             self._connection.execute("PRAGMA journal_mode = WAL")
-            if schema < _SCHEMA:  # sums that lack what intervals are made of; never released
+            # Some of what waits is erased, and is to be in no page that was freed.
+            self._connection.execute("PRAGMA secure_delete = ON")
+            if schema < _SCHEMA:  # sums that lack intervals, or groups; never released
+                self._connection.execute("DROP TABLE IF EXISTS metric_hours")
+            if schema < _WITH_INTERVALS:
                 self._connection.execute("DROP TABLE IF EXISTS hours")
-            self._connection.executescript(_TABLES + metric_hours.TABLES)
+            self._connection.executescript(_TABLES + forgotten_hours.TABLES + metric_hours.TABLES)
             self._connection.execute(f"PRAGMA user_version = {_SCHEMA}")
             rows = self._connection.execute("SELECT id, model, version, scores FROM series")
             self._series = {
@@ -157,12 +151,10 @@ class LedgerStore:
         stream: str,
         upto: Forgotten,
         records: int,
-        sums: Mapping[Which, Sums],
-        cells: Cells,
+        hours: Iterable[Hour],
         metrics: MetricHours,
     ) -> None:
         """As `outcomes.ledger.Remains` has it."""
-        newest = max((which.hour for which in sums), default=0)
         with self._write() as connection:
             connection.execute("REPLACE INTO forgotten VALUES (?, ?, ?)", (stream, *upto))
             connection.execute(
@@ -170,37 +162,27 @@ class LedgerStore:
                 " ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
                 (records,),
             )
-            for which, more in sums.items():
-                _add(connection, which, more)
-            for (series, hour), added in cells.items():
-                _add_cells(connection, series, hour, added)
-            _join_old_hours(connection, newest - KEPT_HOURS)
-            metric_hours.keep(connection, metrics, _BEFORE, newest - KEPT_HOURS)
+            first_kept = forgotten_hours.keep(connection, hours, _BEFORE, KEPT_HOURS)
+            metric_hours.keep(connection, metrics, _BEFORE, first_kept)
 
     def sums(self, series: int, first_hour: int, mask: int = 0, marks: int = 0) -> Iterator[Sums]:
         """As `outcomes.ledger.Remains` has it."""
-        if mask:
-            query = (
-                "SELECT sums FROM groups WHERE series = ? AND hour >= ? AND mask = ? AND marks = ?"
-            )
-            keys: tuple[int, ...] = (series, first_hour, mask, marks)
-        else:
-            query = "SELECT sums FROM hours WHERE series = ? AND hour >= ?"
-            keys = series, first_hour
         with self._read() as connection:
-            rows = connection.execute(query, keys).fetchall()
-        for (blob,) in rows:  # one after the other: unpacked, a month of them is 90 MB
-            with self._translated():
-                found = _unpacked(blob)
-            yield found
+            packed = forgotten_hours.packed_sums(connection, series, first_hour, mask, marks)
+        return self._each(packed, forgotten_hours.unpacked)
 
-    def cells(self, series: int, first_hour: int) -> Sequence[Reals]:
+    def cells(self, series: int, first_hour: int) -> Iterator[Reals]:
         """As `outcomes.ledger.Remains` has it."""
         with self._read() as connection:
-            rows = connection.execute(
-                "SELECT sums FROM cells WHERE series = ? AND hour >= ?", (series, first_hour)
-            ).fetchall()
-        return [_unpacked_cells(blob) for (blob,) in rows]
+            packed = forgotten_hours.packed_cells(connection, series, first_hour)
+        return self._each(packed, forgotten_hours.unpacked_cells)
+
+    def _each(self, packed: Iterable[bytes], unpacked: Callable[[bytes], T]) -> Iterator[T]:
+        """One after the other: unpacked, a month of sums is 90 MB, and of cells 2 GB."""
+        for blob in packed:
+            with self._translated():
+                found = unpacked(blob)
+            yield found
 
     def metrics(self) -> Mapping[str, int]:
         """As `outcomes.metric_sums.Names` has it."""
@@ -213,10 +195,12 @@ class LedgerStore:
         self._metrics = {**self._metrics, name: made}
         return made
 
-    def metric_sums(self, metric: int, series: int, first_hour: int) -> Iterable[Reals]:
+    def metric_sums(
+        self, metric: int, series: int, first_hour: int, mask: int = 0, marks: int = 0
+    ) -> Iterable[Reals]:
         """As `outcomes.metric_sums.Names` has it."""
         with self._read() as connection:
-            return metric_hours.sums(connection, metric, series, first_hour)
+            return metric_hours.sums(connection, metric, series, first_hour, mask, marks)
 
     # ---- what waits -----------------------------------------------------------------------------
 
@@ -238,6 +222,17 @@ class LedgerStore:
             connection.executemany(
                 "REPLACE INTO early VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(_kept, come)
             )
+
+    def empty_log(self) -> None:
+        """What was deleted before is in no file afterwards; the log had kept it.
+
+        Raises:
+            StoreFailed: somebody else reads the file.
+        """
+        with self._read() as connection:
+            (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise StoreFailed(f"{self._path}: its log could not be emptied: it is being read")
 
     # ---- what outcomes say, as they come in -----------------------------------------------------
 
@@ -298,76 +293,6 @@ class LedgerStore:
             raise StoreFailed(f"{self._path}: {error}") from error
 
 
-def _add(connection: sqlite3.Connection, which: Which, more: Sums) -> None:
-    table, keys = _place(which)
-    stood = _stood(connection, table, keys)
-    found = no_sums() if stood is None else _unpacked(stood)
-    merge(found, more)
-    _put(connection, table, keys, _packed(found))
-
-
-def _add_cells(connection: sqlite3.Connection, series: int, hour: int, more: Reals) -> None:
-    keys = {"series": series, "hour": hour}
-    stood = _stood(connection, "cells", keys)
-    _put(
-        connection,
-        "cells",
-        keys,
-        _packed_cells(more if stood is None else more + _unpacked_cells(stood)),
-    )
-
-
-def _place(which: Which) -> tuple[str, dict[str, int]]:
-    keys = which._asdict()
-    if which.mask:
-        return "groups", keys
-    return "hours", {name: keys[name] for name in ("series", "hour")}
-
-
-def _stood(connection: sqlite3.Connection, table: str, keys: Mapping[str, int]) -> bytes | None:
-    where = " AND ".join(f"{name} = :{name}" for name in keys)
-    row = connection.execute(f"SELECT sums FROM {table} WHERE {where}", keys).fetchone()
-    return None if row is None else row[0]
-
-
-def _put(connection: sqlite3.Connection, table: str, keys: Mapping[str, int], blob: bytes) -> None:
-    names = ", ".join(f":{name}" for name in keys)
-    connection.execute(f"REPLACE INTO {table} VALUES ({names}, :sums)", {**keys, "sums": blob})
-
-
-def _join_old_hours(connection: sqlite3.Connection, first_kept: int) -> None:
-    old = " WHERE hour > ? AND hour < ?"
-    between = (_BEFORE, first_kept)
-    for columns, table in (
-        ("series, hour, 0, 0", "hours"),
-        ("series, hour, mask, marks", "groups"),
-    ):
-        for *which, blob in connection.execute(
-            f"SELECT {columns}, sums FROM {table}" + old, between
-        ).fetchall():
-            _add(connection, Which(*which)._replace(hour=_BEFORE), _unpacked(blob))
-    for series, blob in connection.execute(
-        "SELECT series, sums FROM cells" + old, between
-    ).fetchall():
-        _add_cells(connection, series, _BEFORE, _unpacked_cells(blob))
-    for table in ("hours", "groups", "cells"):
-        connection.execute(f"DELETE FROM {table}" + old, between)
-
-
-def _packed_cells(cells: Reals) -> bytes:
-    """Those of few groups are mostly empty."""
-    lines = cells.reshape(-1, CELL_SUMS)
-    places = np.flatnonzero(lines.any(axis=1))
-    return zlib.compress(np.column_stack((places, lines[places])).tobytes(), 1)
-
-
-def _unpacked_cells(blob: bytes) -> Reals:
-    cells = no_cells(GROUPINGS)
-    found = np.frombuffer(zlib.decompress(blob)).reshape(-1, 1 + CELL_SUMS)
-    cells.reshape(-1, CELL_SUMS)[found[:, 0].astype(np.int64)] = found[:, 1:]
-    return cells
-
-
 def _waiting(
     id: str,
     client: int,
@@ -387,21 +312,6 @@ def _kept(one: Waiting) -> tuple[object, ...]:
     arrival, metric = one.arrival, one.arrival.metric or ""
     value, at_ms = arrival.value, arrival.at_ms
     return arrival.id, arrival.client, arrival.row, metric, value, at_ms, models, one.until_ms
-
-
-def _packed(sums: Sums) -> bytes:
-    return zlib.compress(b"".join(part.tobytes() for part in sums), 1)
-
-
-def _unpacked(blob: bytes) -> Sums:
-    numbers = np.frombuffer(zlib.decompress(blob)).copy()
-    empty, parts, start = no_sums(), [], 0
-    if len(numbers) != sum(part.size for part in empty):
-        raise ValueError("sums of another length")
-    for part in empty:
-        parts.append(numbers[start : start + part.size].reshape(part.shape))
-        start += part.size
-    return Sums(*parts)
 
 
 def series_in(folder: Path) -> tuple[Series, ...]:

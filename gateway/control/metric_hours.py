@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from gateway.outcomes.hours import Which
 from gateway.outcomes.metric_sums import MetricHours
 from kernels.ledger import Reals
 from kernels.metrics import SUMS, merge, no_sums
@@ -17,8 +18,9 @@ from kernels.metrics import SUMS, merge, no_sums
 TABLES: Final = """
 CREATE TABLE IF NOT EXISTS metrics (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS metric_hours (
-  series INTEGER NOT NULL, metric INTEGER NOT NULL, hour INTEGER NOT NULL, sums BLOB NOT NULL,
-  PRIMARY KEY (series, metric, hour)) WITHOUT ROWID;
+  series INTEGER NOT NULL, metric INTEGER NOT NULL, hour INTEGER NOT NULL, mask INTEGER NOT NULL,
+  marks INTEGER NOT NULL, sums BLOB NOT NULL,
+  PRIMARY KEY (series, metric, hour, mask, marks)) WITHOUT ROWID;
 """
 
 
@@ -42,38 +44,47 @@ def keep(connection: sqlite3.Connection, hours: MetricHours, before: int, first_
         before: the hour that stands for all that are older.
         first_kept: the oldest hour that is kept by itself.
     """
-    for key, more in hours.items():
-        _add(connection, *key, more)
-    old = connection.execute(
-        "SELECT series, metric, hour, sums FROM metric_hours WHERE hour > ? AND hour < ?",
+    for (metric, which), more in hours.items():
+        _add(connection, metric, which, more)
+    old = " WHERE hour > ? AND hour < ?"
+    rows = connection.execute(
+        "SELECT metric, series, hour, mask, marks, sums FROM metric_hours" + old,
         (before, first_kept),
     ).fetchall()
-    for series, metric, hour, blob in old:
-        _add(connection, series, metric, before, _read(blob))
-        connection.execute(
-            "DELETE FROM metric_hours WHERE series = ? AND metric = ? AND hour = ?",
-            (series, metric, hour),
-        )
+    for metric, *which, blob in rows:
+        _add(connection, metric, Which(*which)._replace(hour=before), _read(blob))
+    connection.execute("DELETE FROM metric_hours" + old, (before, first_kept))
 
 
-def sums(connection: sqlite3.Connection, metric: int, series: int, first_hour: int) -> list[Reals]:
-    """Of a series' numbers from an hour on."""
+def sums(
+    connection: sqlite3.Connection,
+    metric: int,
+    series: int,
+    first_hour: int,
+    mask: int = 0,
+    marks: int = 0,
+) -> list[Reals]:
+    """Of a series' numbers, or of a group's, from an hour on."""
     rows = connection.execute(
-        "SELECT sums FROM metric_hours WHERE series = ? AND metric = ? AND hour >= ?",
-        (series, metric, first_hour),
+        "SELECT sums FROM metric_hours"
+        " WHERE series = ? AND metric = ? AND hour >= ? AND mask = ? AND marks = ?",
+        (series, metric, first_hour, mask, marks),
     )
     return [_read(blob) for (blob,) in rows]
 
 
-def _add(connection: sqlite3.Connection, series: int, metric: int, hour: int, more: Reals) -> None:
+def _add(connection: sqlite3.Connection, metric: int, which: Which, more: Reals) -> None:
     stood = connection.execute(
-        "SELECT sums FROM metric_hours WHERE series = ? AND metric = ? AND hour = ?",
-        (series, metric, hour),
+        "SELECT sums FROM metric_hours"
+        " WHERE metric = ? AND series = ? AND hour = ? AND mask = ? AND marks = ?",
+        (metric, *which),
     ).fetchone()
     found = no_sums() if stood is None else _read(stood[0])
     merge(found, more)
     connection.execute(
-        "REPLACE INTO metric_hours VALUES (?, ?, ?, ?)", (series, metric, hour, found.tobytes())
+        "REPLACE INTO metric_hours (metric, series, hour, mask, marks, sums)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (metric, *which, found.tobytes()),
     )
 
 

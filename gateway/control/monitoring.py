@@ -46,8 +46,9 @@ from gateway.control.store import Store
 from gateway.control.troubles import Troubles
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
-from gateway.plan import Kept, Part, Plan, Sliced, Taken, Watched
+from gateway.plan import Plan
 from gateway.profiles.values import Calibration
+from gateway.taken import Kept, Part, Sliced, Taken, Watched
 
 _MINUTE_S: Final = 60
 Job = tuple[str, Callable[[], Awaitable[None]]]

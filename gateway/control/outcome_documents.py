@@ -52,7 +52,7 @@ class Received(Document):
 
     counts: Counts
     faults: list[str] = Field(
-        description=f"why up to {MAX_TOLD} of those that are invalid or ambiguous are"
+        description=f"why up to {MAX_TOLD} of those that were not joined were not"
     )
 
 
@@ -168,6 +168,19 @@ class MetricLine(Document):
     high: float | None
 
 
+class HeldOutReport(Document):
+    """How right a version was about rows that chance held out: of them, of all."""
+
+    share: float = Field(description="of requests that were held out")
+    policy: str = Field(description="what whoever asked was told to follow")
+    records: int = Field(description="rows held out by this share")
+    labelled: int
+    coverage: float | None = Field(description="labelled / records: it is to be near 1")
+    figures: FigureValues
+    n: dict[str, int]
+    intervals: dict[str, Interval]
+
+
 class PerformanceReport(Document):
     """How right a version was."""
 
@@ -204,6 +217,9 @@ class PerformanceReport(Document):
     reliability: list[ReliabilityLine]
     classes: list[ClassFigures]
     metrics: list[MetricLine] = Field(description="that some rows have a number of")
+    held_out: HeldOutReport | None = Field(
+        None, description="of models.NAME.hold_out: what scores had no say in; null: nobody is"
+    )
     other_classes: int = Field(description="outcomes of classes too many to be told one by one")
     estimate: EstimateReport | None = Field(
         description="null: there are no scores, or they are no probabilities"

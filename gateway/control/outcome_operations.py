@@ -21,7 +21,8 @@ from gateway.control.outcome_documents import (
     PerformanceReport,
     Received,
 )
-from gateway.control.outcomes import Outcomes, Report
+from gateway.control.outcome_reports import HeldOut, Report
+from gateway.control.outcomes import Outcomes
 from gateway.drift.history import MAX_WINDOW_S, MIN_WINDOW_S
 from gateway.errors import InvalidParameter, NotFound, StoreFailed
 from gateway.outcomes.documents import MAX_BODY_BYTES, read_values
@@ -127,6 +128,21 @@ def _report(report: Report) -> dict[str, Any]:
         "ledger_since": None if since is None else since / 1000.0,
         **found,
         "metrics": [asdict(one) for one in report.metrics],
+        "held_out": None if report.held_out is None else _held_out(report.held_out),
+    }
+
+
+def _held_out(held: HeldOut) -> dict[str, Any]:
+    found = held.found
+    return {
+        "share": held.share,
+        "policy": held.policy,
+        "records": found.records,
+        "labelled": found.labelled,
+        "coverage": found.coverage,
+        "figures": found.figures,
+        "n": found.n,
+        "intervals": _ends(found.intervals),
     }
 
 

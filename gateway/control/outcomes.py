@@ -1,7 +1,7 @@
 """The ledger of one server: drains what workers write down, and joins outcomes to it.
 
-Knows the arena, the plan's versions, and the one thread that the ledger lives on. Knows nothing of
-how records lie on the disk, or of HTTP.
+Knows the plan's versions, what is done with records and when, and the one thread that the ledger
+lives on. Knows nothing of how records lie in memory or on the disk, of figures, or of HTTP.
 
 Nothing is opened as long as no model has a ledger and the home holds none.
 """
@@ -12,78 +12,39 @@ import asyncio
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
-import numpy as np
-
 from gateway.config import Config
 from gateway.control.desired import Candidate
+from gateway.control.erased_records import ErasedRecords, erase_records
+from gateway.control.ledger_rings import LedgerRings
 from gateway.control.ledger_server import LedgerServer
-from gateway.control.ledger_store import LedgerStore, Series
-from gateway.control.slices import (
-    ByGroup,
-    group_of,
-    scores_of,
-    slicings,
-    slicings_of,
-    words_of,
-)
+from gateway.control.ledger_store import LedgerStore
+from gateway.control.outcome_reports import Report, Reports
+from gateway.control.slices import ByGroup, scores_of, slicings, slicings_of, words_of
 from gateway.control.standings import ConceptReport, Standings, Version
 from gateway.errors import GatewayError, NotFound, StoreFailed
-from gateway.monitor import layout
-from gateway.monitor.arena import EPOCH, Arena
+from gateway.monitor.arena import Arena
 from gateway.monitor.directory import Words
 from gateway.outcomes.address import Address
 from gateway.outcomes.arrivals import Arrivals, of_message
 from gateway.outcomes.concept import Settings
-from gateway.outcomes.drained import of_ring
 from gateway.outcomes.early import Early, Models
-from gateway.outcomes.estimate import UNCHECKED, Calibrator
-from gateway.outcomes.figures import Performance, performance
 from gateway.outcomes.joins import Joins
 from gateway.outcomes.ledger import Ledger
 from gateway.outcomes.metric_sums import Metrics
-from gateway.outcomes.metrics import Metric, metric
 from gateway.outcomes.results import RESULTS, Joined, nothing
-from gateway.plan import Recorded
-from gateway.profiles.calibrating import table_of
 from gateway.profiles.values import Calibration
-from kernels import ring
-from kernels.metrics import merge as merge_numbers
-from kernels.metrics import no_sums as no_numbers
-from kernels.performance import BINS, merge
+from gateway.taken import Recorded
 
 log = logging.getLogger("penstock.control")
 
 FOLDER: Final = "ledger"
-_NEVER_MS: Final = 1 << 62  # clocks that were set back must not hide what was answered
+_NO_LEDGER: Final = "nothing was ever written down here: set ledger.enabled"
 T = TypeVar("T")
-
-
-class Report(NamedTuple):
-    """How right a version was.
-
-    Attributes:
-        series: its answers.
-        window_s: how far it looks back; None: at all.
-        now: seconds since 1970.
-        oldest_ms: of all records that are there; None where there is none.
-        found: every figure.
-        classes: names of classes by their numbers.
-        metrics: what is known of each metric.
-    """
-
-    series: Series
-    window_s: float | None
-    now: float
-    oldest_ms: int | None
-    found: Performance
-    classes: Mapping[int, str]
-    metrics: Sequence[Metric]
 
 
 class Opened(NamedTuple):
@@ -91,22 +52,7 @@ class Opened(NamedTuple):
 
     ledger: Ledger
     joins: Joins
-    metrics: Metrics
-
-
-@dataclass(slots=True)
-class ErasedRecords:
-    """What was erased of the ledger.
-
-    Attributes:
-        records: rows.
-        waiting: outcomes that waited for their record.
-        versions: that answered, by model and number.
-    """
-
-    records: int = 0
-    waiting: int = 0
-    versions: set[tuple[str, int]] = field(default_factory=set)
+    reports: Reports
 
 
 class Outcomes:
@@ -134,23 +80,28 @@ class Outcomes:
             stream: what the ids of a worker's requests begin with, by slot and epoch.
             wall: seconds since 1970.
         """
-        self._arena = arena
+        self._rings = LedgerRings(arena, stream)
         self._folder = home / FOLDER
         self._config = config
-        self._stream = stream
         self._wall = wall
         self._thread = ThreadPoolExecutor(1, "ledger")
+        # Of reports, which may take seconds of ten million records, one at a time has the thread:
+        # what comes in meanwhile waits for one at most, and no ring overflows behind many.
+        self._reporting = asyncio.Lock()
         self._opening = threading.Lock()
         self._store: LedgerStore | None = None
         self._opened: Opened | None = None
         self.standings = Standings(
-            self._kept, self._concept_settings, self._now_ms, threshold=self._threshold
+            self._kept,
+            self._concept_settings,
+            self._now_ms,
+            threshold=self._threshold,
+            counted_as=self._first_alike,
         )
         self.seen: Mapping[str, Any] | None = None
         self._serving: dict[Version, int] = {}
-        self._sure: set[str] = set()
-        """Streams of which nothing that a ring holds was taken before."""
         self._counts: Counter[str] = Counter()
+        self._complained = ""
 
     # ---- what is written down -------------------------------------------------------------------
 
@@ -161,7 +112,7 @@ class Outcomes:
             return ()
         scores = config.scores_of(candidate.name)
         try:
-            block = self._arena.allocate(layout.LEDGER, layout.LEDGER_BLOCK)
+            block = self._rings.block()
             words = words_of(scores.reading, slicings(config.slices_of(candidate.name)))
             series = self._kept().number(candidate.name, candidate.version, words)
         except GatewayError as error:
@@ -176,7 +127,7 @@ class Outcomes:
 
     async def look(self) -> None:
         """Drains what was written down. Call it about once a second."""
-        if self._arena.find(layout.LEDGER, layout.LEDGER_BLOCK) is not None or self._is_there():
+        if self._rings.there or self._is_there():
             await self._aside(self._look)
 
     # ---- what comes of it -----------------------------------------------------------------------
@@ -202,11 +153,19 @@ class Outcomes:
             found = await self.receive(arrivals, None if models is None else frozenset(models))
             return verdict | {"counts": found.counts, "faults": found.faults}
         except GatewayError as error:
-            refused = {"status": error.status, "code": error.code, "error": str(error)}
+            told = self._complaint(error) if isinstance(error, StoreFailed) else str(error)
+            refused = {"status": error.status, "code": error.code, "error": told}
         except Exception:
             log.exception("outcomes")
             refused = {"status": 500, "code": GatewayError.code, "error": "internal error"}
         return verdict | {"ok": False} | refused
+
+    def _complaint(self, error: StoreFailed) -> str:
+        """What clients are told: where files lie is for the log, and there only once in a row."""
+        if str(error) != self._complained:
+            self._complained = str(error)
+            log.error("outcomes: %s", error)
+        return "the ledger can be neither read nor written now"
 
     async def performance(
         self,
@@ -231,7 +190,13 @@ class Outcomes:
             InvalidParameter: a slice is asked for in another way.
             StoreFailed: the ledger cannot be read.
         """
-        return await self._aside(self._performance, model, version, window_s, calibration, asked)
+
+        def find() -> Report:
+            reports = self._reports(model)
+            return reports.performance(model, version, window_s, calibration, asked)
+
+        async with self._reporting:
+            return await self._aside(find)
 
     async def by_group(
         self, model: str, version: int, window_s: float | None, work: Callable[[ByGroup], T]
@@ -250,10 +215,11 @@ class Outcomes:
         """
 
         def find() -> tuple[ByGroup, T]:
-            found = self._by_group(model, version, window_s)
+            found = self._reports(model).by_group(model, version, window_s)
             return found, work(found)
 
-        return await self._aside(find)
+        async with self._reporting:
+            return await self._aside(find)
 
     async def concept(self, model: str, version: int) -> ConceptReport:
         """Whether a version is still as right as it was.
@@ -297,7 +263,7 @@ class Outcomes:
         joins.again(now_ms)
         settings = self._config().ledger
         oldest_ms = now_ms - int(settings.max_age_s * 1000.0)
-        ledger.tidy(settings.max_bytes, oldest_ms, self._live(), now_ms)
+        ledger.tidy(settings.max_bytes, oldest_ms, self._rings.live(), now_ms)
         # Last: where the disk takes nothing more, old files are to go all the same.
         self.standings.want(self._config().metrics.outcomes_window_s)  # whoever scrapes
         self.standings.look(self._serving.copy())
@@ -307,6 +273,7 @@ class Outcomes:
         if not self._is_there():
             found = nothing()
             found.counts["unknown"] = len(arrivals)
+            found.faults.append(_NO_LEDGER)
             return found
         _, joins, _ = self._open()
         # Most outcomes that seem early are of answers that only had not been drained.
@@ -322,113 +289,37 @@ class Outcomes:
         self._drain()
         erased = erase_records(ledger, self._kept().series(), requests)
         erased.waiting = joins.forget(requests)
+        self._kept().empty_log()
         return erased
 
     def _drain(self) -> None:
         """Takes what every worker wrote down."""
-        offset = self._arena.find(layout.LEDGER, layout.LEDGER_BLOCK)
-        if offset is None:
-            return
-        for slot in range(self._arena.workers):
-            words = self._arena.array(offset, slot)
-            drained = ring.read(words)
-            epochs = ring.lower(drained.records[:, ring.TOP_AND_EPOCH])
-            for epoch in np.unique(epochs).tolist():
-                self._keep(self._stream(slot, epoch), drained.records[epochs == epoch])
-            ring.done(words, drained)
+        self._rings.drain(self._keep)
 
-    def _keep(self, stream: str, records: Words) -> None:
-        ledger, _, _ = self._open()
-        taken = of_ring(records)
-        # A predecessor may have been killed, or a disk full, after some of them were taken.
-        anew = stream not in self._sure
-        self._sure.discard(stream)
-        came = ledger.append(stream, taken.records, anew, taken.named)
-        self._sure.add(stream)
-        self.standings.answered(came)
+    def _keep(self, stream: str, records: Words, anew: bool, named: Words) -> None:
+        self.standings.answered(self._open().ledger.append(stream, records, anew, named))
+
+    def _reports(self, model: str) -> Reports:
+        """Of all that was answered until now.
+
+        Raises:
+            NotFound: no model has a ledger.
+        """
+        if not self._is_there():
+            raise NotFound(f"model '{model}': {_NO_LEDGER}")
+        reports = self._open().reports
+        self._drain()
+        return reports
 
     def _concept(self, model: str, version: int) -> ConceptReport:
-        (_, series, _), settings = self._find(model, version), self._concept_settings()
+        series, settings = self._reports(model).series(model, version)[0], self._concept_settings()
         return ConceptReport(series, self._wall(), settings, self.standings.concept(series.id))
 
     def _concept_settings(self) -> Settings:
         told = self._config().concept
         return Settings(told.baseline_outcomes, told.error_floor, told.calibration_floor)
 
-    def _performance(
-        self,
-        model: str,
-        version: int,
-        window_s: float | None,
-        calibration: Calibration | None,
-        asked: str | None,
-    ) -> Report:
-        ledger, series, more = self._find(model, version)
-        mask, marks = (0, 0) if asked is None else group_of(series, asked)
-        self._drain()
-        now = self._wall()
-        first_ms = _first_ms(now, window_s)
-        sums = ledger.sums(series.id, first_ms, _NEVER_MS, mask, marks)
-        # Other slices are another series, of the same answers as far as all of them go.
-        for one in more if asked is None else ():
-            merge(sums, ledger.sums(one.id, first_ms, _NEVER_MS))
-        oldest_ms = ledger.facts().first_ms
-        calibrator = _calibrator(calibration, scores_of(series))
-        found = performance(sums, self._threshold(series.id), calibrator)
-        all_of_it = [series, *(more if asked is None else ())]
-        metrics = self._metrics_of(all_of_it, first_ms, found.records, mask, marks)
-        return Report(series, window_s, now, oldest_ms, found, self._classes(model), metrics)
-
-    def _by_group(self, model: str, version: int, window_s: float | None) -> ByGroup:
-        ledger, series, _ = self._find(model, version)
-        self._drain()
-        now = self._wall()
-        groupings = len(slicings_of(series))
-        cells = ledger.cells(series.id, groupings, _first_ms(now, window_s), _NEVER_MS)
-        return ByGroup(series, window_s, now, cells)
-
-    def _find(self, model: str, version: int) -> tuple[Ledger, Series, list[Series]]:
-        """The answers of a version that are now written down, and others with the same scores."""
-        if not self._is_there():
-            raise NotFound(f"model '{model}' has no ledger")
-        some = [
-            one for one in self._kept().series() if (one.model, one.version) == (model, version)
-        ]
-        if not some:
-            raise NotFound(f"model '{model}' version {version} has no ledger")
-        # Of what scores are now, where they once were read in another way.
-        config = self._config()
-        read = config.scores_of(model).reading
-        alike = [one for one in some if scores_of(one) == read] or some[-1:]
-        now = words_of(read, slicings(config.slices_of(model)))
-        series = next((one for one in alike if one.scores == now), alike[-1])
-        ledger, _, _ = self._open()
-        return ledger, series, [one for one in alike if one is not series]
-
-    def _metrics_of(
-        self, some: Sequence[Series], first_ms: int, records: int, mask: int, marks: int
-    ) -> Sequence[Metric]:
-        metrics, found = self._open().metrics, []
-        for name, number in metrics.names.items():
-            sums = no_numbers()
-            for one in some:
-                its = metrics.sums(number, one.id, first_ms, _NEVER_MS, mask, marks)
-                merge_numbers(sums, its)
-            found.append(metric(name, sums, records))
-        return [one for one in found if one is not None]
-
-    def _classes(self, model: str) -> dict[int, str]:
-        names = self._config().scores_of(model).numbers
-        return {number: name for name, number in names.items()}
-
     def _status(self) -> dict[str, Any]:
-        lost = skipped = unsampled = 0
-        offset = self._arena.find(layout.LEDGER, layout.LEDGER_BLOCK)
-        if offset is not None:
-            slots = [self._arena.array(offset, slot) for slot in range(self._arena.workers)]
-            lost = sum(int(words[ring.LOST]) for words in slots)
-            skipped = sum(int(words[layout.SKETCH_SKIPPED]) for words in slots)
-            unsampled = sum(int(words[layout.LEDGER_UNSAMPLED]) for words in slots)
         found: dict[str, Any] = {
             "records": 0,
             "bytes": 0,
@@ -449,8 +340,7 @@ class Outcomes:
             }
             late = joins.late
         counts = {name: self._counts[name] + late.get(name, 0) for name in RESULTS}
-        rows = {"lost_records": lost, "skipped_rows": skipped, "unsampled_rows": unsampled}
-        return found | rows | {"outcomes": counts}
+        return found | self._rings.missing() | {"outcomes": counts}
 
     # ---- what is open ---------------------------------------------------------------------------
 
@@ -466,21 +356,38 @@ class Outcomes:
     def _open(self) -> Opened:
         if self._opened is None:
             self.standings.want(self._config().metrics.outcomes_window_s)
-            ledger = Ledger(self._folder, self._kept(), threshold=self._threshold)
+            ledger = Ledger(
+                self._folder,
+                self._kept(),
+                threshold=self._threshold,
+                groupings=self._groupings,
+            )
             early, metrics = Early(self._kept()), Metrics(ledger.segments, self._kept())
-            server = LedgerServer(self._kept(), self._config, self._live)
+            server = LedgerServer(self._kept(), self._config, self._rings.live)
             joins = Joins(ledger, metrics, early, server, self.standings.labelled)
-            self._opened = Opened(ledger, joins, metrics)
+            reports = Reports(ledger, metrics, self._kept(), self._config, self._wall)
+            self._opened = Opened(ledger, joins, reports)
         return self._opened
 
     def _threshold(self, series: int) -> float:
         names = (one.model for one in self._kept().series() if one.id == series)
         return self._config().scores_of(next(names, "")).threshold
 
-    def _live(self) -> set[str]:
-        """Streams whose records may still come."""
-        arena = self._arena
-        return {self._stream(slot, arena.row(slot)[EPOCH]) for slot in range(arena.workers)}
+    def _groupings(self, series: int) -> int:
+        its = (len(slicings_of(one)) for one in self._kept().series() if one.id == series)
+        return next(its, 0)
+
+    def _first_alike(self, series: int) -> int:
+        """The first series of the same scores: slices change nothing of how right these are."""
+        some = self._kept().series()
+        its = [one for one in some if one.id == series]
+        alike = (
+            one.id
+            for one in some
+            for other in its
+            if one[1:3] == other[1:3] and scores_of(one) == scores_of(other)
+        )
+        return next(alike, series)
 
     def _now_ms(self) -> int:
         return int(self._wall() * 1000.0)
@@ -488,34 +395,3 @@ class Outcomes:
     async def _aside(self, work: Callable[..., T], *arguments: Any) -> T:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, work, *arguments)
-
-
-def _calibrator(calibration: Calibration | None, scores: Mapping[str, object]) -> Calibrator:
-    if calibration is None or (calibration.scores, calibration.bins) != (scores, BINS):
-        return UNCHECKED
-    steps = calibration.upto, calibration.probabilities
-    return Calibrator(True, table_of(*steps) if calibration.upto else None)
-
-
-def _first_ms(now: float, window_s: float | None) -> int:
-    return 0 if window_s is None else int((now - window_s) * 1000.0)
-
-
-def erase_records(
-    ledger: Ledger, series: Iterable[Series], requests: Iterable[Address]
-) -> ErasedRecords:
-    """Empties the records of requests. Blocking.
-
-    Raises:
-        StoreFailed: a file cannot be written; the same again goes on.
-    """
-    versions = {one.id: (one.model, one.version) for one in series}
-    streams: dict[str, list[int]] = {}
-    for one in requests:
-        streams.setdefault(one.stream, []).append(one.sequence)
-    found = ErasedRecords()
-    for stream, sequences in streams.items():
-        erased = ledger.erase(stream, np.array(sequences, np.int64))
-        found.records += len(erased)
-        found.versions |= {versions[number] for number in set(erased) & versions.keys()}
-    return found

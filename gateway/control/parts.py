@@ -18,8 +18,8 @@ from gateway.control.references import Reference
 from gateway.control.slices import part_of, slicings
 from gateway.errors import GatewayError
 from gateway.monitor import layout
-from gateway.plan import Part, Slicing
 from gateway.profiles.values import Profile
+from gateway.taken import Part, Slicing
 
 log = logging.getLogger("penstock.control")
 

@@ -31,7 +31,8 @@ from gateway.control.served import difference
 from gateway.control.splits import Aliases, Wanted, faults
 from gateway.control.succession import Stand, known, successor
 from gateway.errors import GatewayError
-from gateway.plan import UNAVAILABLE, Absent, Held, Plan, Taken
+from gateway.plan import UNAVAILABLE, Absent, Held, Plan
+from gateway.taken import Taken
 
 log = logging.getLogger("penstock.control")
 

@@ -22,11 +22,11 @@ from gateway.models import content
 from gateway.models.onnx_file import OnnxFile
 from gateway.models.signature import signature
 from gateway.monitor import layout
-from gateway.plan import Agreed, Kept, Watched
 from gateway.profiles import beside, document, first_rows
 from gateway.profiles.live import block_words
 from gateway.profiles.names import by_input, feature_names
 from gateway.profiles.values import Profile
+from gateway.taken import Agreed, Kept, Watched
 
 log = logging.getLogger("penstock.control")
 

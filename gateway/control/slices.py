@@ -19,7 +19,7 @@ from gateway.control.ledger_store import Series
 from gateway.errors import InvalidParameter, NotFound
 from gateway.outcomes.fairness import Fairness, fairness
 from gateway.outcomes.worst import Worst, worst_slices
-from gateway.plan import Slicing
+from gateway.taken import Slicing
 from kernels.marks import grouped
 from kernels.performance import Reals
 

@@ -15,12 +15,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from gateway.control.ledger_store import LedgerStore, Series
 from gateway.errors import StoreFailed
 from gateway.outcomes.concept import Judged, Settings, Streams
 from gateway.outcomes.figures import Performance, performance
 from gateway.outcomes.recent import Recent
-from kernels.ledger import Words
+from kernels.ledger import SERIES_AND_ROW, Words, rows_of, series_and_rows, series_of
 from kernels.performance import THRESHOLD
 
 log = logging.getLogger("penstock.control")
@@ -96,6 +98,7 @@ class Standings:
         now_ms: Callable[[], int],
         monotonic: Callable[[], float] = time.monotonic,
         threshold: Callable[[int], float] = lambda series: THRESHOLD,
+        counted_as: Callable[[int], int] = lambda series: series,
     ) -> None:
         """Takes its collaborators.
 
@@ -105,8 +108,10 @@ class Standings:
             now_ms: wall clock.
             monotonic: seconds of a clock that nobody sets.
             threshold: above which probability a series predicts positive.
+            counted_as: the series whose outcomes go on in those of a series.
         """
         self._threshold = threshold
+        self._counted_as = counted_as
         self.found: Mapping[Version, Standing] = {}
         self.started = False
         self._store = store
@@ -135,7 +140,7 @@ class Standings:
         They are written down, whatever comes of this.
         """
         try:
-            self._windows().answered(records, self._now_ms())
+            self._windows().answered(self._as_counted(records), self._now_ms())
             self._complained = False
         except StoreFailed as error:
             self._complain(error)
@@ -143,6 +148,7 @@ class Standings:
     def labelled(self, records: Words) -> None:
         """Takes records whose first outcome came in. They are written, whatever comes of this."""
         try:
+            records = self._as_counted(records)
             self._streams.feed(records, self._settings(), self._now_ms(), self._threshold)
             self._windows().labelled(records, self._now_ms(), self._threshold)
         except StoreFailed as error:
@@ -154,7 +160,7 @@ class Standings:
         Raises:
             StoreFailed: what was kept of it cannot be read.
         """
-        return self._streams.judged(series, self._settings())
+        return self._streams.judged(self._counted_as(series), self._settings())
 
     def look(self, serving: Mapping[Version, int]) -> None:
         """Keeps what was seen, and publishes what it says. Call it about once a second.
@@ -178,7 +184,9 @@ class Standings:
         self.found = {
             version: Standing(
                 self.concept(series),
-                self._figures(recent, series, now_ms) if anew else self._last(version),
+                self._figures(recent, self._counted_as(series), now_ms)
+                if anew
+                else self._last(version),
             )
             for version, series in serving.items()
         }
@@ -214,6 +222,15 @@ class Standings:
                 )
             found[window_s] = stood[1]
         return found
+
+    def _as_counted(self, records: Words) -> Words:
+        numbers, its = np.unique(series_of(records), return_inverse=True)
+        counted = np.array([self._counted_as(one) for one in numbers.tolist()], np.int64)
+        if np.array_equal(counted, numbers):
+            return records
+        records = records.copy()
+        records[:, SERIES_AND_ROW] = series_and_rows(counted[its], rows_of(records))
+        return records
 
     def _last(self, version: Version) -> Mapping[float, Window]:
         stood = self.found.get(version)

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -58,8 +58,16 @@ class Choice:
     alarms: bool = False
 
 
+Subject = Callable[[Mapping[str, Any]], bytes]
+"""Whom a request is about, by its parameters, as `capture.frames` keeps it."""
+
+
 class CaptureWriter:
-    """Of one deployment in one worker. Called on the event loop alone."""
+    """Of one deployment in one worker. Called on the event loop alone.
+
+    Attributes:
+        subject: what it wants to know of each request; None: nothing.
+    """
 
     def __init__(
         self,
@@ -71,6 +79,7 @@ class CaptureWriter:
         epoch: int,
         wall: Callable[[], float] = time.time,
         seed: int | None = None,
+        subject: Subject | None = None,
     ) -> None:
         """Begins to keep rows.
 
@@ -83,6 +92,7 @@ class CaptureWriter:
             epoch: of this worker process.
             wall: seconds since 1970.
             seed: of the sample.
+            subject: whom a request is about; None: nobody asks.
 
         Raises:
             ValueError: the deployment has not the schema's tensors.
@@ -96,6 +106,7 @@ class CaptureWriter:
         self._epoch = epoch
         self._wall = wall
         self._random = np.random.default_rng(seed)
+        self.subject = subject
         self._complained = False
         slot.use()
 

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from gateway.tensors import DTYPES, Array, Signature, TensorSpec
-from kernels.performance import BINARY, VALUE
+from kernels.performance import BINARY, THRESHOLD, VALUE
 from kernels.ring import BEST
 
 KINDS: Final = ("auto", "binary", "multiclass", "value")
@@ -52,13 +52,21 @@ class Reading:
         """Whether scores are probabilities of what was predicted, or of the positive class."""
         return self.column == BEST or self.told == BINARY
 
-    def answers(self, output: Array) -> tuple[Array, Array]:
-        """(rows,) what was predicted, and (rows,) its score, of an output as the model gave it."""
+    def answers(self, output: Array, threshold: float = THRESHOLD) -> tuple[Array, Array]:
+        """What was predicted, and its score, of an output as the model gave it.
+
+        Args:
+            output: of a row or more.
+            threshold: above which the positive class is predicted.
+
+        Returns:
+            (rows,) of each.
+        """
         matrix = self.matrix(output)
         if self.column == BEST:
             return matrix.argmax(axis=1), matrix.max(axis=1)
         scores = matrix[:, self.column]
-        return (scores > 0.5 if self.classifies else scores), scores
+        return (scores > threshold if self.classifies else scores), scores
 
 
 def reading(signature: Signature, kind: str, output: str | None, positive: int) -> Reading:

@@ -202,7 +202,7 @@ def _line(logits: Reals) -> tuple[Figure, Figure]:
     some = logits[logits[:, L_N] > 0.0]
     n, y, rows = some[:, L_N], some[:, L_Y], int(some[:, L_N].sum())
     x = np.stack((np.ones(len(some)), some[:, L_X] / n), axis=1)
-    beta = _fitted(x, n, y) if len(some) > 1 and 0.0 < y.sum() < n.sum() else None
+    beta = None if _parted(x[:, 1], n, y) else _fitted(x, n, y)
     if beta is None:
         return Figure(None, rows), Figure(None, rows)
     p = _logistic(x @ beta)
@@ -218,9 +218,21 @@ def _line(logits: Reals) -> tuple[Figure, Figure]:
     return found[1], found[0]
 
 
+def _parted(x: Reals, n: Reals, y: Reals) -> bool:
+    """Whether some x has all positive outcomes on one side and all others on the other.
+
+    Both may lie at that x, as of a model that is surely right wherever it says no.
+    """
+    ones, others = x[y > 0.0], x[y < n]
+    if not len(ones) or not len(others):
+        return True
+    return bool(others.max() <= ones.min() or ones.max() <= others.min())
+
+
 def _fitted(x: Reals, n: Reals, y: Reals) -> Reals | None:
     """Newton's; None where it does not settle."""
-    beta: Reals = np.array((0.0, 1.0))
+    # Flat: of sure and wrong scores, a slope of 1 leaves no curvature to go by.
+    beta: Reals = np.zeros(2)
     likelihood = _log_likelihood(x @ beta, n, y)
     for _ in range(_NEWTON_STEPS):
         p = _logistic(x @ beta)

@@ -19,7 +19,7 @@ import numpy as np
 
 from kernels import adwin, page_hinkley
 from kernels import concept as c
-from kernels.ledger import OUTCOME_MS, SEQUENCE, SERIES_AND_ROW, TIME_MS, Words
+from kernels.ledger import OUTCOME_MS, SEQUENCE, TIME_MS, Words, series_of
 from kernels.performance import THRESHOLD
 from kernels.rates import highest, lowest
 
@@ -162,7 +162,7 @@ class Streams:
             now_ms: wall clock.
             threshold: above which probability a series predicts positive.
         """
-        numbers = records[:, SERIES_AND_ROW] >> 32
+        numbers = series_of(records)
         known = (records[:, SEQUENCE], records[:, TIME_MS], records[:, OUTCOME_MS])
         order = np.lexsort((*known, numbers))
         found, starts = np.unique(numbers[order], return_index=True)

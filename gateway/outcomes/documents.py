@@ -92,7 +92,10 @@ def read_time(value: object) -> int:
             raise InvalidParameter(f"at: expected a time, got '{value[:40]}'") from None
         if at.tzinfo is None:
             raise InvalidParameter(f"at: expected a time with its zone, got '{value[:40]}'")
-        return (at - _EPOCH) // _MILLISECOND
+        at_ms = (at - _EPOCH) // _MILLISECOND
+        if at_ms < 0:  # as of a number
+            raise InvalidParameter(f"at: expected a time since 1970, got '{value[:40]}'")
+        return at_ms
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e11:
         return int(value * 1000.0)
     raise InvalidParameter("at: expected seconds since 1970, or a time with its zone")

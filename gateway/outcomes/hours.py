@@ -11,11 +11,12 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from kernels.groups import Reals, add_cells, no_cells
-from kernels.ledger import MARKS, SERIES_AND_ROW, TIME_MS, Words
+from kernels.ledger import MARKS, TIME_MS, Words, series_of
 from kernels.marks import BY_CHANCE, GROUPINGS, HELD_OUT, grouped
-from kernels.performance import RECORDS, Sums, add, no_sums
+from kernels.performance import Sums, add, no_sums
 
 HOUR_MS: Final = 3_600_000
+_EVER: Final = (-(1 << 62), 1 << 62)
 
 
 class Which(NamedTuple):
@@ -33,53 +34,72 @@ class Which(NamedTuple):
     marks: int = 0
 
 
-Cells = Mapping[tuple[int, int], Reals]
-"""As `kernels.groups` has them, by series and hour."""
+class Hour(NamedTuple):
+    """What is forgotten of a series and an hour.
+
+    Attributes:
+        sums: of all its records, and of those of each group.
+        cells: by groups and pairs of them (`kernels.groups`), where any record is in a group, by
+            series and hour.
+    """
+
+    sums: Mapping[Which, Sums]
+    cells: Mapping[tuple[int, int], Reals]
 
 
 def by_hour(
-    records: Words, threshold: Callable[[int], float]
-) -> tuple[dict[Which, Sums], dict[tuple[int, int], Reals]]:
+    records: Words, threshold: Callable[[int], float], groupings: Callable[[int], int]
+) -> Iterator[Hour]:
     """What records add up to, by series and hour and, where they are in groups, by these.
+
+    One after the other: of a day's thin traffic of many models and groups, all are gigabytes.
 
     Args:
         records: (records, ledger.RECORD_WORDS), contiguous.
         threshold: above which a series' positive class is predicted.
+        groupings: how many slicings tell a series' rows apart.
     """
-    found: dict[Which, Sums] = {}
+    keys = np.stack((series_of(records), records[:, TIME_MS] // HOUR_MS), axis=1)
+    order = np.lexsort(keys.T)
+    parts = np.flatnonzero((np.diff(keys[order], axis=0) != 0).any(axis=1)) + 1
+    for part in np.split(order, parts) if len(order) else ():
+        which = Which(*keys[part[0]].tolist())
+        above, slicings = threshold(which.series), groupings(which.series)
+        yield _of_hour(records[part], which, slicings, above)
+
+
+def _of_hour(records: Words, which: Which, groupings: int, above: float) -> Hour:
+    its = which.series, *_EVER
+    sums = no_sums()
+    add(sums, records, *its, threshold=above)
+    found = {which: sums}
     cells: dict[tuple[int, int], Reals] = {}
-    hours = records[:, TIME_MS] // HOUR_MS
-    pairs = np.unique(np.stack((records[:, SERIES_AND_ROW] >> 32, hours), axis=1), axis=0)
-    for series, hour in pairs.tolist():
-        above, between = threshold(series), (hour * HOUR_MS, (hour + 1) * HOUR_MS)
-        sums = found[Which(series, hour)] = no_sums()
-        add(sums, records, series, *between, threshold=above)
-        marks = np.unique(records[records[:, SERIES_AND_ROW] >> 32 == series, MARKS])
-        groups = list(_groups(marks))
-        if groups:
-            cells[series, hour] = no_cells(GROUPINGS)
-            add_cells(cells[series, hour], records, series, *between, above)
-        for group in (*groups, *_held_out(marks)):
-            more = no_sums()
-            add(more, records, series, *between, *group, above)
-            if more.totals[RECORDS]:
-                found[Which(series, hour, *group)] = more
-    return found, cells
+    if groupings:
+        made = cells[which.series, which.hour] = no_cells(GROUPINGS)
+        add_cells(made, records, *its, above)
+    for mask, marks in parts_of(np.unique(records[:, MARKS]), groupings):
+        sums = found[which._replace(mask=mask, marks=marks)] = no_sums()
+        add(sums, records, *its, mask, marks, above)
+    return Hour(found, cells)
 
 
-def _groups(marks: Words) -> Iterator[tuple[int, int]]:
-    """Mask and value of every group that there is, and of those in none.
+def parts_of(marks: Words, groupings: int) -> list[tuple[int, int]]:
+    """Mask and value of what sums are kept of beside the whole.
 
-    Of slicings that tell none of them apart there is nothing.
+    These are the groups that there are of so many slicings, those in none of one, and those that
+    were held out, by the chance that they had, all together and of each group.
     """
-    for grouping in range(GROUPINGS):
+    found = _groups(marks, groupings)
+    its = marks[(marks & HELD_OUT) != 0]
+    for value in np.unique(its & BY_CHANCE).tolist():
+        some = _groups(its[its & BY_CHANCE == value], groupings)
+        found += [(BY_CHANCE | mask, value | group) for mask, group in [(0, 0), *some]]
+    return found
+
+
+def _groups(marks: Words, groupings: int) -> list[tuple[int, int]]:
+    found: list[tuple[int, int]] = []
+    for grouping in range(groupings):
         mask, _ = grouped(grouping, 0)
-        there = np.unique(marks & mask).tolist()
-        if there != [0]:
-            yield from ((mask, value) for value in there)
-
-
-def _held_out(marks: Words) -> Iterator[tuple[int, int]]:
-    """The same of those that were held out, by the chance that they had."""
-    its = np.unique(marks[(marks & HELD_OUT) != 0] & BY_CHANCE)
-    yield from ((BY_CHANCE, value) for value in its.tolist())
+        found += ((mask, value) for value in np.unique(marks & mask).tolist())
+    return found

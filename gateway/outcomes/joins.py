@@ -34,9 +34,9 @@ from kernels.ledger import (
     FILE,
     NOT_THERE,
     OUTCOME_MS,
-    SERIES_AND_ROW,
     TOP_AND_CORRECTIONS,
     Words,
+    series_of,
     wanted,
 )
 from kernels.performance import VALUE
@@ -248,7 +248,7 @@ class Joins:
         result: Joined,
     ) -> None:
         """Writes those whose record is the caller's and takes them."""
-        series = found[there, SERIES_AND_ROW] >> 32
+        series = series_of(found)[there]
         numbers = set(series.tolist()) - {ERASED}
         about = {number: self._server.about(number) for number in numbers}
         theirs = series != ERASED

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple, Protocol
 import numpy as np
 
 from gateway.errors import StoreFailed
-from gateway.outcomes.hours import HOUR_MS, Cells, Which, by_hour
+from gateway.outcomes.hours import HOUR_MS, Hour, by_hour
 from gateway.outcomes.mapped import Held
 from gateway.outcomes.metric_sums import MetricHours, metrics_by_hour
 from gateway.outcomes.named import NO_ENTRIES
@@ -32,8 +32,12 @@ from kernels.ledger import (
     SEQUENCE,
     SERIES_AND_ROW,
     Words,
+    rows_of,
+    series_and_rows,
+    series_of,
     wanted,
 )
+from kernels.marks import GROUPINGS
 from kernels.named import SEQUENCE as NAMED_SEQUENCE
 from kernels.named import find
 from kernels.performance import THRESHOLD, Sums, add, merge, no_sums
@@ -69,8 +73,7 @@ class Remains(Protocol):
         stream: str,
         upto: Forgotten,
         records: int,
-        sums: Mapping[Which, Sums],
-        cells: Cells,
+        hours: Iterable[Hour],
         metrics: MetricHours,
     ) -> None:
         """Keeps, in one transaction, that a file is gone and what its records added up to.
@@ -79,8 +82,7 @@ class Remains(Protocol):
             stream: of the file.
             upto: how far the stream is forgotten then.
             records: in the file.
-            sums: of all records, and of those of each group.
-            cells: by series and hour, where any record is in a group.
+            hours: what they add up to.
             metrics: sums of their numbers.
 
         Raises:
@@ -116,6 +118,7 @@ class Ledger:
         remains: Remains,
         capacity: int = CAPACITY,
         threshold: Callable[[int], float] = lambda series: THRESHOLD,
+        groupings: Callable[[int], int] = lambda series: GROUPINGS,
     ) -> None:
         """Opens the folder, or makes it.
 
@@ -125,6 +128,7 @@ class Ledger:
             capacity: records in a file.
             threshold: above which a series' positive class is predicted. What is forgotten stays
                 as it was predicted then.
+            groupings: how many slicings tell a series' rows apart.
 
         Raises:
             StoreFailed: the folder can be neither read nor made.
@@ -133,6 +137,7 @@ class Ledger:
         self._remains = remains
         self._capacity = capacity
         self._threshold = threshold
+        self._groupings = groupings
         self._held = Held()
         self._forgotten = dict(remains.forgotten())
         self._streams: dict[str, list[Segment]] = {}
@@ -174,7 +179,7 @@ class Ledger:
             StoreFailed: there is no room on the disk. What was taken stays: try all again `anew`.
         """
         if anew and len(records):
-            found = wanted(records[:, SEQUENCE], records[:, SERIES_AND_ROW] & 0xFFFFFFFF)
+            found = wanted(records[:, SEQUENCE], rows_of(records))
             self.find(stream, np.argsort(found[:, SEQUENCE], kind="stable"), found, [])
             records = records[found[:, FILE] == NOT_THERE]
         taken = records
@@ -253,9 +258,9 @@ class Ledger:
         for segment in self._streams.get(stream, ()):
             records = segment.records()
             there = np.isin(records[:, SEQUENCE], sequences)
-            places = np.flatnonzero(there & (records[:, SERIES_AND_ROW] >> 32 != ERASED))
+            places = np.flatnonzero(there & (series_of(records) != ERASED))
             if len(places):
-                erased += (records[places, SERIES_AND_ROW] >> 32).tolist()
+                erased += series_of(records[places]).tolist()
                 segment.put(places, _emptied(records[places]))
             # Also where that was interrupted.
             segment.columns.clear(np.flatnonzero(there))
@@ -305,7 +310,7 @@ class Ledger:
     # ---- bounds ---------------------------------------------------------------------------------
 
     def tidy(self, max_bytes: int, oldest_ms: int, live: Iterable[str], now_ms: int) -> None:
-        """Seals what takes no more records, and forgets what is too old or too much.
+        """Seals what takes no more records, and forgets what is too old, too much or removed.
 
         Args:
             max_bytes: of all files. Those that are open count; if they alone are more, they stay.
@@ -316,6 +321,7 @@ class Ledger:
         Raises:
             StoreFailed: a file could not be written or removed.
         """
+        self._miss()
         going_on = set(live)
         for stream, segments in self._streams.items():
             last = segments[-1]
@@ -330,6 +336,17 @@ class Ledger:
             nbytes -= oldest.nbytes
             self._forget(oldest)
 
+    def _miss(self) -> None:
+        """Lets go of files that somebody else removed, or records would go where nobody looks."""
+        for stream, segments in list(self._streams.items()):
+            gone = [one for one in segments if _is_gone(one.path)]
+            for segment in gone:
+                log.error("%s: removed, and %d records with it", segment.path, segment.count)
+                segment.remove()
+                segments.remove(segment)
+            if not segments:
+                del self._streams[stream]
+
     def _oldest(self) -> Segment | None:
         firsts = (segments[0] for segments in self._streams.values())
         return min((one for one in firsts if one.sealed), key=lambda one: one.last_ms, default=None)
@@ -338,8 +355,9 @@ class Ledger:
         stream = segment.stream
         stood = self._forgotten.get(stream, Forgotten(-1, -1))
         upto = Forgotten(segment.number, max(stood.high, segment.high))
-        hours = by_hour(segment.records(), self._threshold)
-        self._remains.forget(stream, upto, segment.count, *hours, metrics_by_hour(segment))
+        hours = by_hour(segment.records(), self._threshold, self._groupings)
+        metrics = metrics_by_hour(segment, self._groupings)
+        self._remains.forget(stream, upto, segment.count, hours, metrics)
         self._forgotten[stream] = upto
         segments = self._streams[stream]
         del segments[0]
@@ -377,9 +395,19 @@ class Ledger:
 _NEVER: Final = Forgotten(-1, -1)
 
 
+def _is_gone(path: Path) -> bool:
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return True
+    except OSError:  # a disk that is away may come back
+        return False
+    return False
+
+
 def _emptied(records: Words) -> Words:
     empty = np.zeros_like(records)
     empty[:, SEQUENCE] = records[:, SEQUENCE]
-    empty[:, SERIES_AND_ROW] = ERASED << 32 | records[:, SERIES_AND_ROW] & 0xFFFFFFFF
+    empty[:, SERIES_AND_ROW] = series_and_rows(ERASED, rows_of(records))
     empty.view(np.float64)[:, OUTCOME] = np.nan
     return empty

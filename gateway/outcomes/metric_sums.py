@@ -10,16 +10,16 @@ from typing import Final, Protocol
 
 import numpy as np
 
+from gateway.outcomes.hours import HOUR_MS, Which, parts_of
 from gateway.outcomes.segment import Segment
-from kernels.ledger import SERIES_AND_ROW, TIME_MS, Reals
-from kernels.metrics import add, merge, no_sums
+from kernels.ledger import MARKS, TIME_MS, Reals, series_of
+from kernels.metrics import N, add, merge, no_sums
 
-HOUR_MS: Final = 3_600_000
 # Each takes 8 bytes for every record of a file that has a number of it.
 MAX_METRICS: Final = 32
 
-MetricHours = dict[tuple[int, int, int], Reals]
-"""Sums by series, metric and hour since 1970."""
+MetricHours = dict[tuple[int, Which], Reals]
+"""Sums by metric, and by which records were forgotten."""
 
 
 class Names(Protocol):
@@ -35,8 +35,10 @@ class Names(Protocol):
             StoreFailed: it could not be kept.
         """
 
-    def metric_sums(self, metric: int, series: int, first_hour: int) -> Iterable[Reals]:
-        """What was forgotten of a series' numbers from an hour on."""
+    def metric_sums(
+        self, metric: int, series: int, first_hour: int, mask: int = 0, marks: int = 0
+    ) -> Iterable[Reals]:
+        """What was forgotten of a series' numbers, or of a group's, from an hour on."""
 
 
 class Metrics:
@@ -79,8 +81,8 @@ class Metrics:
             series: of the records.
             first_ms: wall clock, milliseconds; of what was forgotten, whole hours from then on.
             end_ms: from then on they do not count.
-            mask: of a record's marks (`kernels.marks`); of what was forgotten, all counts.
-            marks: only records that have these under it.
+            mask: of a group (`kernels.marks.grouped`); 0: whatever group they are in.
+            marks: the same.
 
         Raises:
             StoreFailed: a file cannot be mapped.
@@ -90,13 +92,18 @@ class Metrics:
             if metric in segment.columns and segment.last_ms >= first_ms:
                 values = segment.columns.values(metric)[: segment.count]
                 add(found, segment.records(), values, series, first_ms, end_ms, mask, marks)
-        for more in self._names.metric_sums(metric, series, -(-first_ms // HOUR_MS)):
+        first_hour = -(-first_ms // HOUR_MS)
+        for more in self._names.metric_sums(metric, series, first_hour, mask, marks):
             merge(found, more)
         return found
 
 
-def metrics_by_hour(segment: Segment) -> MetricHours:
+def metrics_by_hour(segment: Segment, groupings: Callable[[int], int]) -> MetricHours:
     """What the numbers of a file's records add up to.
+
+    Args:
+        segment: the file.
+        groupings: how many slicings tell a series' rows apart.
 
     Raises:
         StoreFailed: a file cannot be mapped.
@@ -106,8 +113,13 @@ def metrics_by_hour(segment: Segment) -> MetricHours:
     for number in segment.columns:
         values = segment.columns.values(number)[: len(records)]
         known = records[~np.isnan(values)]
-        pairs = np.stack((known[:, SERIES_AND_ROW] >> 32, known[:, TIME_MS] // HOUR_MS), axis=1)
+        pairs = np.stack((series_of(known), known[:, TIME_MS] // HOUR_MS), axis=1)
         for series, hour in np.unique(pairs, axis=0).tolist():
-            sums = found[series, number, hour] = no_sums()
-            add(sums, records, values, series, hour * HOUR_MS, (hour + 1) * HOUR_MS)
+            between = hour * HOUR_MS, (hour + 1) * HOUR_MS
+            its = np.unique(known[series_of(known) == series, MARKS])
+            for part in ((0, 0), *parts_of(its, groupings(series))):
+                sums = no_sums()
+                add(sums, records, values, series, *between, *part)
+                if sums[N]:
+                    found[number, Which(series, hour, *part)] = sums
     return found

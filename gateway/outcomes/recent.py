@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from kernels.ledger import OUTCOME_MS, SERIES_AND_ROW, TIME_MS, Words
+from kernels.ledger import OUTCOME_MS, TIME_MS, Words, series_of
 from kernels.performance import THRESHOLD, Sums, add, merge, no_sums
 
 PANES: Final = 10
@@ -129,7 +129,7 @@ class Recent:
         """Records by the panes of all windows that they belong to."""
         if not len(records):
             return
-        series = records[:, SERIES_AND_ROW] >> _HALF
+        series = series_of(records)
         for window_ms in self._windows:
             keys = series << _HALF | records[:, by] // (window_ms // PANES)
             order = np.argsort(keys, kind="stable")

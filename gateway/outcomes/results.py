@@ -26,7 +26,7 @@ class Joined(NamedTuple):
 
     Attributes:
         counts: how many of each of RESULTS.
-        faults: why some of those that are invalid or ambiguous are.
+        faults: why some of those that were not joined were not.
     """
 
     counts: dict[str, int]

@@ -31,11 +31,11 @@ from gateway.outcomes.named import Named
 from kernels.ledger import (
     RECORD_WORDS,
     SEQUENCE,
-    SERIES_AND_ROW,
     TIME_MS,
     Words,
     address_order,
     gather,
+    rows_of,
 )
 
 CAPACITY: Final = 65_536
@@ -45,7 +45,6 @@ _H_MAGIC, _H_COUNT, _H_SEALED, _H_FIRST_MS, _H_LAST_MS, _H_LOW, _H_HIGH, _ = ran
 _OPEN, _SEALED, _HALF = ".open", ".sealed", ".half"
 _NAME = re.compile(r"([A-Za-z0-9-]+)\.([0-9]{6,})\.(?:open|sealed)", re.ASCII)
 _NO_ORDER: Final = np.empty(0, np.int64)
-_LOW_HALF: Final = 0xFFFFFFFF
 # The kernel keeps what one call wrote together, and looks through all of it whenever a record in it
 # is written over: after calls of megabytes that took ten times as long.
 _PIECE: Final = 16 << 10
@@ -220,7 +219,7 @@ class Segment:
         """
         order = address_order(self.records())
         records = self.records()[order]
-        addresses = np.stack((records[:, SEQUENCE], records[:, SERIES_AND_ROW] & _LOW_HALF), axis=1)
+        addresses = np.stack((records[:, SEQUENCE], rows_of(records)), axis=1)
         again = np.zeros(len(records), np.bool_)
         again[1:] = (addresses[1:] == addresses[:-1]).all(axis=1)
         records = records[~again]

@@ -18,10 +18,10 @@ from kernels.ledger import (
     NOT_THERE,
     OUTCOME,
     OUTCOME_MS,
-    SERIES_AND_ROW,
     TIME_MS,
     Reals,
     Words,
+    series_of,
     wanted,
 )
 
@@ -91,7 +91,7 @@ class LedgerView:
         for segment in self._segments:
             if segment.count and segment.last_ms >= first_ms:
                 records = segment.records()
-                own = np.isin(records[:, SERIES_AND_ROW] >> 32, series)
+                own = np.isin(series_of(records), series)
                 own &= records[:, TIME_MS] >= first_ms
                 count += int((own & ~np.isnan(records.view(np.float64)[:, OUTCOME])).sum())
         return count

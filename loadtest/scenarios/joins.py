@@ -85,12 +85,12 @@ def joins(bench: Bench) -> list[Result]:
         ledger = _open(folder)
         _join(ledger, [_body(np.arange(1), 0)])
         again_s = time.perf_counter() - began
-        return [_result(bench, ledger, again_s)]
+        return [_result(bench, ledger, folder, again_s)]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _result(bench: Bench, ledger: Joins, again_s: float) -> Result:
+def _result(bench: Bench, ledger: Joins, folder: Path, again_s: float) -> Result:
     rng = np.random.default_rng(SEED)
     joined: dict[int, list[float]] = {size: [] for size in SIZES}
     whole: dict[int, list[float]] = {size: [] for size in SIZES}
@@ -108,8 +108,27 @@ def _result(bench: Bench, ledger: Joins, again_s: float) -> Result:
         Measure("with reading the JSON, 1,000", whole[1_000], ">=", 1e5),
         Measure("joins/s, 100 a request", joined[100]),
         Measure("s from opening to joining", [again_s], "<=", 5, "s"),
+        Measure("MB of files mapped after that", [_mapped(folder) / 1e6], "<=", 700, "MB"),
+        # The records are 64 each, exactly; a file of 65,536 has 64 bytes of its own.
+        Measure("bytes a record on the disk", [_on_disk(folder) / RECORDS], "<=", 64.01, "bytes"),
     ]
     return Result("joins", f"Joining outcomes to any of {RECORDS:,} records, one core", measures)
+
+
+def _mapped(folder: Path) -> int:
+    """Bytes of this process' memory that are of files in a folder."""
+    found, ours = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        name, *rest = line.split(maxsplit=1)
+        if not name.endswith(":"):
+            ours = f"{folder}/" in line
+        elif ours and name == "Rss:":
+            found += int(rest[0].split()[0]) << 10
+    return found
+
+
+def _on_disk(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
 
 
 def _fill(folder: Path) -> None:

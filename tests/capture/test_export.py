@@ -59,6 +59,14 @@ def test_only_labelled_rows_of_a_window_where_that_is_asked_for(home, tmp_path):
     assert files.read(out)["request_id"].to_pylist() == [f"{STREAM}-3"]
 
 
+def test_of_a_file_that_a_window_cuts_only_rows_within_are_exported(home, tmp_path):
+    write(tmp_path / "cut", frame([8], [0.5]), frame([9], [0.5], NOON_MS + 5000))
+    out, view = tmp_path / "out.parquet", LedgerView(home / "ledger")
+    found = export(tmp_path / "cut", view, "m", None, NOON_MS + 1, labelled=False, out=out)
+    assert (found.rows, found.captured) == (1, 1)
+    assert files.read(out)["request_id"].to_pylist() == [f"{STREAM}-9"]
+
+
 def test_csv_has_the_same_lines(home, tmp_path):
     out = tmp_path / "out.csv"
     exported(home, out, labelled=True, outputs=True)

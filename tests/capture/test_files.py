@@ -11,6 +11,7 @@ from gateway.capture.frames import FULL, SAMPLE, decode, encode
 from gateway.capture.schema import Schema, schema_of
 from gateway.capture.table import SCHEMA, fits, table
 from gateway.errors import InvalidParameter, StoreFailed
+from gateway.outcomes.hours import HOUR_MS
 from gateway.profiles.plans import column_names
 from gateway.tensors import Signature, TensorSpec
 from tests.capture.captured import NOON_MS, SCORES, STREAM, frame, hashed, schema, write
@@ -118,7 +119,7 @@ def test_any_model_has_a_folder_of_its_own(tmp_path, model):
 
 
 def test_the_oldest_go_first_and_take_their_empty_folders_along(tmp_path):
-    day = 24 * files.HOUR_MS
+    day = 24 * HOUR_MS
     paths = [write(tmp_path, frame([n], [0.5], NOON_MS + n * day)) for n in range(4)]
     assert len(files.tidy(tmp_path, files.files_in(tmp_path), 1 << 30, NOON_MS + day)) == 3
     assert not paths[0].parents[1].exists()

@@ -30,6 +30,7 @@ from gateway.cli.machine import (
 from gateway.cli.monitoring import check_ledger, check_references
 from gateway.config import Config
 from gateway.control.audit import by_itself
+from gateway.control.ledger_store import LedgerStore
 from gateway.control.self_references import SelfReference, SelfReferences
 from gateway.control.store import Store
 from gateway.devices import CUDA
@@ -354,10 +355,22 @@ def test_the_ledger_tells_how_far_it_reaches_back_and_is_left_as_it_is(tmp_path)
     assert empty.found == (
         "empty, holds 16,777,216 rows: 7 minutes of 40,000 rows/s, 47 hours of 100 rows/s"
     )
+    (of_one,) = check_ledger(case(tmp_path / "elsewhere", models={"m": {"ledger": True}}))
+    assert of_one == empty
     strange, found = check_ledger(case(tmp_path))
     assert (strange.state, found.state) == ("warn", "ok")
     assert found.found.startswith("5 records since 2027-01-15")
     assert len(list(folder.iterdir())) == 3
+
+
+def test_a_damaged_ledger_fails_by_name(tmp_path):
+    folder = tmp_path / "ledger"
+    LedgerStore(folder).close()
+    assert states(check_ledger(case(tmp_path))) == ["ok"]
+    (folder / "ledger.db").write_bytes(b"no database" * 1000)
+    damaged, found = check_ledger(case(tmp_path))
+    assert (damaged.state, found.state) == ("fail", "ok")
+    assert "ledger.db" in damaged.found
 
 
 def test_the_reach_of_a_ledger_is_told_at_its_pace(tmp_path):

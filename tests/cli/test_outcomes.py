@@ -13,7 +13,7 @@ from gateway.cli import outcome_files
 from gateway.cli.outcome_files import outcomes
 from gateway.cli.outcomes import PAUSES_S, Sender
 from gateway.client.errors import ConnectionLost, TimedOut, Unreachable
-from gateway.errors import BodyTooLarge, Forbidden, InvalidRequest, NotFound
+from gateway.errors import BodyTooLarge, Forbidden, InvalidRequest, Unavailable
 
 
 def read(path, text=None):
@@ -135,7 +135,7 @@ class Clock:
 
 
 def test_what_nobody_took_is_sent_again_to_whoever_is_there_then():
-    server = Server(ConnectionLost("x"), Unreachable("x"), NotFound("no server"), TimedOut("x"))
+    server = Server(ConnectionLost("x"), Unreachable("x"), Unavailable("no server"), TimedOut("x"))
     clock = Clock()
     with Sender(server.connect, clock.pause, clock) as sender:
         assert sender.send([1, 2])["counts"] == {"accepted": 2}

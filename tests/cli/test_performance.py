@@ -9,7 +9,7 @@ from gateway.cli.performance import print_report
 from gateway.control.ledger_store import Series
 from gateway.control.outcome_documents import PerformanceReport
 from gateway.control.outcome_operations import _report
-from gateway.control.outcomes import Report
+from gateway.control.outcome_reports import HeldOut, Report
 from gateway.outcomes.figures import performance
 from gateway.outcomes.metrics import Metric
 from kernels.performance import BINARY, VALUE, add, no_sums
@@ -24,13 +24,13 @@ OUTCOMES = (RNG.random(500) < SCORES).astype(float)
 def shown(capsys):
     """Prints the report of some rows, as the control port answers it."""
 
-    def show(scores, outcomes, tops=BINARY, classes=None, metrics=()):
+    def show(scores, outcomes, tops=BINARY, classes=None, metrics=(), held_out=None):
         sums = no_sums()
         words = records(range(len(scores)), scores=scores, tops=tops, outcomes=outcomes)
         add(sums, words, 1, 0, 2 * NOON_MS)
         series = Series(1, "m", 3, {})
         report = _report(
-            Report(series, None, 1.0, NOON_MS, performance(sums), classes or {}, metrics)
+            Report(series, None, 1.0, NOON_MS, performance(sums), classes or {}, metrics, held_out)
         )
         print_report(PerformanceReport.model_validate(report | {"slice": None}).model_dump())
         return capsys.readouterr().out
@@ -87,6 +87,19 @@ def test_metrics_are_told_where_no_outcome_is_known(shown):
         "revenue 10 (25.0%) 12.5 9 to 16 3.25 125 1 30",
         "clicks 1 12.5 125 1 30",
     ]
+
+
+def test_those_held_out_stand_beside_all_that_are_labelled(shown):
+    sums = no_sums()
+    words = records(range(40), scores=SCORES[:40], outcomes=OUTCOMES[:40])
+    add(sums, words, 1, 0, 2 * NOON_MS)
+    out = shown(SCORES, OUTCOMES, held_out=HeldOut(0.05, "approve", performance(sums)))
+    assert "held out, policy 'approve': 40 rows, 40 with an outcome (100.0%)" in out
+    lines = [" ".join(line.split()) for line in out.split("OF ALL ANSWERS")[1].splitlines()]
+    accuracy = next(line for line in lines if line.startswith("accuracy"))
+    right = ((SCORES > 0.5) == OUTCOMES).mean()
+    assert accuracy.split()[2] == "40"
+    assert accuracy.endswith(f" {right:.4g}")
 
 
 def test_without_metrics_there_is_no_table(shown):

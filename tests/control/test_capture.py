@@ -132,6 +132,22 @@ async def test_rows_of_all_workers_come_into_one_file_once_a_minute_is_over(worl
     assert found.dropped == {"ring": 0, "error": 0, "lost": 0}
 
 
+async def test_what_was_predicted_is_told_by_the_threshold_in_force(world):
+    for threshold, predicted in ((0.5, 0.0), (0.4, 1.0)):
+        world.config = parse(
+            f"models: {{m: {{capture: {{mode: full}}, scores: {{threshold: {threshold}}}}}}}"
+        )
+        name = world.answer(int(threshold * 10))
+        await world.capture.flush()
+        (file,) = [
+            table
+            for one in files.files_in(world.home / FOLDER)
+            if (table := files.read(one.path))["request_id"].to_pylist() == [name]
+        ]
+        assert file["score"].to_pylist() == [0.5]
+        assert file["prediction"].to_pylist() == [predicted]
+
+
 async def test_rows_of_two_hours_are_in_two_files(world):
     world.answer(1)
     world.now += 3600

@@ -20,9 +20,10 @@ from gateway.control.releases import Releases
 from gateway.control.store import Store
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
-from gateway.plan import Held, Plan, Watched
+from gateway.plan import Held, Plan
 from gateway.profiles import document
 from gateway.profiles.live import block_words
+from gateway.taken import Watched
 from tests.monitor.watching import profile_of, rows
 
 PROFILE = profile_of(*rows(np.random.default_rng(1), 200))

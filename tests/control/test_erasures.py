@@ -156,10 +156,13 @@ async def test_a_request_is_erased_while_it_is_in_no_file_yet(world):
 
 async def test_an_outcome_that_waits_goes_too(world):
     world.answer(1, "ann")
-    early = f"{stream(0, 1)}-77"
-    await world.outcomes.receive(of_list([Arrival(early, 0, 1.0, None)]), None)
+    early, other = f"{stream(0, 1)}-abc77", f"{stream(0, 1)}-abc78"
+    some = [Arrival(one, 0, 1.0, None) for one in (early, other)]
+    await world.outcomes.receive(of_list(some), None)
+    assert world.holding(early.encode()) != []
     assert (await world.erasures.erase(by_itself(), [early], [])).waiting == 1
-    assert (await world.outcomes.status())["waiting"] == 0
+    assert (await world.outcomes.status())["waiting"] == 1
+    assert (world.holding(early.encode()), world.holding(other.encode()) != []) == ([], True)
 
 
 async def test_the_audit_tells_what_was_erased_by_keyed_hash_alone(world):
@@ -221,6 +224,14 @@ async def test_a_home_without_a_server_is_erased_from_as_well(world):
     assert (report.requests, report.rows, report.records) == (1, 2, 2)
     assert world.holding(b"abc1", b"41.625") == []
     assert len(audited(world)) == 1
+
+
+async def test_without_a_server_an_outcome_that_waits_goes_too(world):
+    world.answer(1, "ann")
+    early = f"{stream(0, 1)}-abc77"
+    await world.outcomes.receive(of_list([Arrival(early, 0, 1.0, None)]), None)
+    report = erase_offline(world.home, world.store, world.secret, by_itself(), [early], [])
+    assert (report.waiting, world.holding(early.encode())) == (1, [])
 
 
 async def test_a_home_that_keeps_nothing_has_nothing_to_erase(tmp_path):

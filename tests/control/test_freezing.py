@@ -23,9 +23,10 @@ from gateway.monitor.arena import TICK, Arena
 from gateway.monitor.first_rows import FirstRows
 from gateway.monitor.sketch import Sketch
 from gateway.monitor.slot import Slot
-from gateway.plan import Held, Kept, Plan
+from gateway.plan import Held, Plan
 from gateway.profiles import beside, document, first_rows
 from gateway.profiles.live import block_words, counted
+from gateway.taken import Kept
 from tests.monitor.watching import SIGNATURE, profile_of, rows
 
 pytestmark = pytest.mark.anyio

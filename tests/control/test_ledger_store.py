@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import tracemalloc
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from gateway.control.ledger_store import FILE, KEPT_HOURS, LedgerStore
 from gateway.errors import StoreFailed
 from gateway.outcomes.arrivals import Arrival
 from gateway.outcomes.early import Waiting
-from gateway.outcomes.hours import Which
+from gateway.outcomes.hours import Hour, Which
 from gateway.outcomes.ledger import Forgotten
 from kernels import metrics
 from kernels.groups import no_cells
@@ -52,10 +54,10 @@ def test_a_version_keeps_its_number_and_other_scores_are_another_series(store, t
 
 
 def test_sums_of_what_was_forgotten_add_up_by_hour(store, tmp_path):
-    store.forget("s", Forgotten(0, 99), 5, {Which(1, HOUR): of(3), Which(2, HOUR): of(2)}, {}, {})
-    store.forget(
-        "s", Forgotten(1, 150), 4, {Which(1, HOUR): of(1), Which(1, HOUR + 1): of(3)}, {}, {}
-    )
+    first = Hour({Which(1, HOUR): of(3), Which(2, HOUR): of(2)}, {})
+    second = [Hour({Which(1, HOUR): of(1)}, {}), Hour({Which(1, HOUR + 1): of(3)}, {})]
+    store.forget("s", Forgotten(0, 99), 5, [first], {})
+    store.forget("s", Forgotten(1, 150), 4, second, {})
     store.close()
     again = LedgerStore(tmp_path)
     assert (total(again), total(again, first_hour=HOUR + 1), total(again, series=2)) == (7, 3, 2)
@@ -73,7 +75,7 @@ def test_what_is_kept_of_groups_adds_up_and_gets_old_like_the_whole(store):
         cells = no_cells(GROUPINGS)
         cells[1, 2, 3, 31] = np.arange(cells.shape[-1]) + 1.5
         sums = {Which(1, hour): of(5), Which(1, hour, *group): of(2)}
-        store.forget("s", Forgotten(hour, hour), 5, sums, {(1, hour): cells}, {})
+        store.forget("s", Forgotten(hour, hour), 5, [Hour(sums, {(1, hour): cells})], {})
     for first_hour, times in ((0, 4), (1, 1), (last + 1, 0)):
         found = sum(one.totals[RECORDS] for one in store.sums(1, first_hour, *group))
         assert found == 2 * times
@@ -87,7 +89,7 @@ def test_what_is_kept_of_groups_adds_up_and_gets_old_like_the_whole(store):
 
 def test_hours_that_no_window_reaches_are_added_up(store):
     for hour in range(HOUR, HOUR + KEPT_HOURS + 10):
-        store.forget("s", Forgotten(hour, hour), 1, {Which(1, hour): of(1)}, {}, {})
+        store.forget("s", Forgotten(hour, hour), 1, [Hour({Which(1, hour): of(1)}, {})], {})
     assert total(store) == KEPT_HOURS + 10
     assert total(store, first_hour=1) == KEPT_HOURS + 1
 
@@ -105,20 +107,26 @@ def test_numbers_of_what_was_forgotten_add_up_by_metric_and_hour(store, tmp_path
     revenue, clicks = store.number_metric("revenue"), store.number_metric("clicks")
     last = HOUR + KEPT_HOURS + 5
     for hour, values in ((HOUR, (1.0, 2.0)), (HOUR, (4.0,)), (last, (8.0,))):
-        its = {(1, revenue, hour): numbers(*values), (1, clicks, hour): numbers(0.5)}
-        store.forget("s", Forgotten(hour, hour), 1, {Which(1, hour): of(1)}, {}, its)
+        its = {
+            (revenue, Which(1, hour)): numbers(*values),
+            (revenue, Which(1, hour, 31, 2)): numbers(values[0]),
+            (clicks, Which(1, hour)): numbers(0.5),
+        }
+        store.forget("s", Forgotten(hour, hour), 1, [Hour({Which(1, hour): of(1)}, {})], its)
     store.close()
     again = LedgerStore(tmp_path)
     assert again.metrics() == {"revenue": revenue, "clicks": clicks}
 
-    def total(metric, first_hour=0):
+    def total(metric, first_hour=0, *group):
         found = metrics.no_sums()
-        for one in again.metric_sums(metric, 1, first_hour):
+        for one in again.metric_sums(metric, 1, first_hour, *group):
             metrics.merge(found, one)
         return found.tolist()
 
     assert total(revenue) == pytest.approx(numbers(1.0, 2.0, 4.0, 8.0).tolist())
     assert total(revenue, 1) == numbers(8.0).tolist()
+    assert total(revenue, 0, 31, 2) == pytest.approx(numbers(1.0, 4.0, 8.0).tolist())
+    assert total(revenue, 0, 31, 1) == numbers().tolist()
     assert total(clicks) == pytest.approx(numbers(0.5, 0.5, 0.5).tolist())
     again.close()
 
@@ -146,10 +154,35 @@ def test_a_damaged_file_is_refused_by_name(tmp_path):
         LedgerStore(tmp_path)
 
 
+def test_a_month_of_cells_is_unpacked_an_hour_at_a_time(store):
+    """All of them at once would be 2 GB."""
+    cells, hours = no_cells(GROUPINGS), 20
+    cells[0, 0, 1, 1] = 1.0
+    for hour in range(HOUR, HOUR + hours):
+        store.forget("s", Forgotten(hour, hour), 1, [Hour({}, {(1, hour): cells})], {})
+    tracemalloc.start()
+    found = sum(one[0, 0, 1, 1, 0] for one in store.cells(1, 0))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found == hours
+    assert peak < 4 * cells.nbytes
+
+
+def test_damaged_sums_are_refused_by_name(store, tmp_path):
+    hour = Hour({Which(1, HOUR): of(1)}, {(1, HOUR): no_cells(GROUPINGS)})
+    store.forget("s", Forgotten(0, 9), 1, [hour], {})
+    with closing(sqlite3.connect(tmp_path / FILE)) as connection, connection:
+        for table in ("hours", "cells"):
+            connection.execute(f"UPDATE {table} SET sums = x'00'")
+    for found in (store.sums(1, 0), store.cells(1, 0)):
+        with pytest.raises(StoreFailed, match=FILE):
+            list(found)
+
+
 def test_a_newer_file_is_refused(tmp_path):
     LedgerStore(tmp_path).close()
     with sqlite3.connect(tmp_path / FILE) as db:
-        db.execute("PRAGMA user_version = 3")
+        db.execute("PRAGMA user_version = 99")
     db.close()
     with pytest.raises(StoreFailed, match="newer"):
         LedgerStore(tmp_path)

@@ -67,6 +67,14 @@ def test_too_little_tells_nothing(asked, at):
     assert value(asked, at) is None
 
 
+@pytest.mark.parametrize(("figure", "told"), [("answered", 1000.0), ("coverage", 0.001)])
+def test_where_hardly_an_outcome_comes_answers_are_enough(figure, told):
+    """That none comes is what such a rule is for."""
+    silent = standing((1, 0.0), answered=1000)
+    assert value(rule("performance", figure, min_rows=1000), silent) == told
+    assert value(rule("performance", "accuracy", min_rows=2), silent) is None
+
+
 def test_verdicts_are_levels():
     asked = rule("concept", "error_rate_verdict")
     assert (value(asked, CALM), value(asked, DRIFTED)) == (0.0, 2.0)

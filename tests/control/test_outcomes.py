@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +24,7 @@ from gateway.outcomes.arrivals import Arrival, Arrivals, of_list
 from gateway.outcomes.results import Joined
 from gateway.profiles.values import Calibration
 from gateway.tensors import Signature, TensorSpec
+from kernels import marks
 from kernels.marks import grouped
 from kernels.shares import chosen, limit
 from tests.outcomes.records import NOON_MS
@@ -141,6 +143,21 @@ async def test_a_control_that_is_killed_after_keeping_some_leaves_none_twice(wor
     await killed.close()
 
 
+async def test_what_comes_in_waits_for_one_report_at_most_however_many_are_asked_for(world):
+    name = world.answer(1, [0.5])
+    done: list[str] = []
+
+    async def receive() -> None:
+        await world.outcomes.receive(of_list([Arrival(name, 0, 1.0)]), None)
+        done.append("outcome")
+
+    await world.outcomes.look()
+    asked = [world.outcomes.by_group("m", 1, None, lambda _: done.append("r")) for _ in range(9)]
+    await asyncio.gather(*asked, receive())
+    assert len(done) == 10
+    assert done.index("outcome") <= 2
+
+
 async def test_records_of_a_killed_worker_are_kept_under_its_own_epoch(world):
     world.answer(1, [0.5], epoch=1)
     world.arena.claim(0, 200, 2, 0)
@@ -179,6 +196,18 @@ def given(*outcomes: tuple[str, int, Any]) -> Arrivals:
 
 def told(found: Joined) -> dict[str, int]:
     return {name: count for name, count in found.counts.items() if count}
+
+
+async def test_what_is_answered_until_the_end_of_a_server_is_kept(world):
+    world.answer(1, [0.5])
+    assert await world.records() == 0
+    await world.outcomes.look()
+    world.answer(2, [0.5, 0.9])
+    await world.outcomes.close()
+    world.arena.close()
+    world.arena = Arena.create(2)
+    world.outcomes = world.new_control()
+    assert await world.records() == 3
 
 
 async def test_an_outcome_finds_an_answer_that_was_given_a_moment_ago(world):
@@ -255,6 +284,7 @@ async def test_what_is_early_waits_for_its_record_through_a_kill_of_control(worl
 async def test_without_a_ledger_every_outcome_is_unknown(world):
     found = await world.outcomes.receive(given((f"{stream(0, 1)}-5", 0, 0.0)), None)
     assert told(found) == {"unknown": 1}
+    assert "ledger.enabled" in found.faults[0]
     assert list(world.home.iterdir()) == []
 
 
@@ -265,6 +295,22 @@ async def test_a_worker_is_told_what_became_of_what_it_passed_on(world):
     assert (found["ticket"], found["ok"], found["counts"]["accepted"]) == (7, True, 1)
     others = await world.outcomes.received(message | {"models": ["n"]})
     assert others["counts"]["unknown"] == 1
+
+
+async def test_a_damaged_database_costs_the_ledger_alone_and_clients_see_no_path(world, caplog):
+    (world.home / FOLDER).mkdir()
+    (world.home / FOLDER / "ledger.db").write_bytes(b"no database" * 1000)
+    assert world.outcomes.take(candidate()) == ()
+    assert "model 'm' has no ledger" in caplog.text
+    with pytest.raises(StoreFailed, match=r"ledger\.db"):
+        await world.outcomes.look()
+    message = {"ticket": 7, "models": None, "outcomes": given(("host-3-0-1-5", 0, 1.0)).message()}
+    for _ in range(3):
+        found = await world.outcomes.received(message)
+        assert (found["ok"], found["status"], found["code"]) == (False, 500, "store_failed")
+        assert str(world.home) not in found["error"]
+    assert caplog.text.count("outcomes: ") == 1
+    assert (world.home / FOLDER / "ledger.db").read_bytes() == b"no database" * 1000
 
 
 async def test_a_window_is_of_what_was_answered_in_it_whenever_its_outcome_came(world):
@@ -297,6 +343,35 @@ async def test_numbers_of_metrics_are_told_of_their_window_and_survive_control(w
     ]
     (recent,) = (await world.outcomes.performance("m", 1, 600.0)).metrics
     assert (recent.name, recent.n, recent.mean) == ("revenue", 1, 12.0)
+
+
+async def test_those_held_out_are_told_of_beside_all_others_also_once_they_are_forgotten(world):
+    hold_out = "\nmodels: {m: {hold_out: {share: 0.25, policy: approve}}}"
+    world.config = parse("ledger: {enabled: true}" + hold_out)
+    held, other = marks.chosen(0.25, True), marks.chosen(0.75, False)
+    former = marks.chosen(0.5, True)
+    names = [
+        world.answer(number, [0.9], marks=luck)
+        for number, luck in enumerate([held, held, held, other, other, former])
+    ]
+    # Of the others only what was approved has an outcome, and that was right.
+    await world.outcomes.receive(
+        given(*[(names[one], 0, float(one in (0, 3))) for one in (0, 1, 2, 3)]), None
+    )
+    for forgotten in (False, True):
+        if forgotten:
+            world.config = parse("ledger: {enabled: true, max_age_s: 3600}" + hold_out)
+            world.now += 90_000
+            await world.outcomes.look()
+            assert await world.records() == 0
+        report = await world.outcomes.performance("m", 1, None)
+        assert report.found.records == 6
+        assert report.found.figures["accuracy"] == 0.5
+        assert report.held_out is not None
+        found = report.held_out.found
+        assert (found.records, found.labelled) == (3, 3)
+        assert found.figures["accuracy"] == pytest.approx(1 / 3)
+        assert report.held_out.policy == "approve"
 
 
 async def test_what_is_read_in_another_way_is_counted_anew(world):
@@ -348,7 +423,7 @@ async def test_outcomes_of_a_version_that_serves_no_more_still_join(world):
 
 
 async def test_of_a_version_without_a_ledger_nothing_is_known(world):
-    with pytest.raises(NotFound, match="no ledger"):
+    with pytest.raises(NotFound, match=r"ledger\.enabled"):
         await world.outcomes.performance("m", 1, None)
     world.answer(1, [0.9])
     with pytest.raises(NotFound, match="version 2"):
@@ -378,6 +453,11 @@ async def test_a_slice_is_of_the_rows_that_are_in_it(world):
     assert await found("tier:lead") == (1, 1, 1.0)
     assert await found("tier:other") == (1, 0, None)
     assert await found("age:other") == (4, 3, pytest.approx(2 / 3))
+    worth = [Arrival(name, 0, value, None, "revenue") for name, value in ((gold, 2.0), (lead, 7.0))]
+    await world.outcomes.receive(of_list(worth), None)
+    for asked, total in ((None, 9.0), ("tier:gold", 2.0), ("tier:lead", 7.0)):
+        (revenue,) = (await world.outcomes.performance("m", 1, None, asked=asked)).metrics
+        assert revenue.sum == total
     (fair,) = (await world.outcomes.by_group("m", 1, None, lambda one: one.fairness("tier", 1)))[1]
     assert [(one.name, one.n, one.labelled) for one in fair.groups] == [
         ("gold", 2, 2),
@@ -385,6 +465,45 @@ async def test_a_slice_is_of_the_rows_that_are_in_it(world):
         ("other", 1, 0),
     ]
     assert fair.disparities["demographic_parity_difference"].value == 1.0
+    world.now += 3600
+    world.answer(4, [0.9], marks=LEAD)
+    (fair,) = (await world.outcomes.by_group("m", 1, 600.0, lambda one: one.fairness("tier", 1)))[1]
+    assert [one.n for one in fair.groups] == [0, 1, 0]
+
+
+async def test_slices_are_what_they_were_once_their_records_are_forgotten(world):
+    held_out = SLICED.replace("m: {", "m: {hold_out: {share: 0.25, policy: approve}, ")
+    world.config = parse(held_out)
+    luck = marks.chosen(0.25, True)  # of the first and the third
+    ids = [
+        world.answer(number, [0.9], marks=one)
+        for number, one in enumerate((GOLD | luck, LEAD, luck, 0))
+    ]
+    worth = [Arrival(one, 0, 2.0**n, None, "revenue") for n, one in enumerate(ids)]
+    await world.outcomes.receive(given(*[(one, 0, 1.0) for one in ids]), None)
+    await world.outcomes.receive(of_list(worth), None)
+    for forgotten in (False, True):
+        if forgotten:
+            world.config = parse(
+                held_out.replace("enabled: true", "enabled: true, max_age_s: 3600")
+            )
+            world.now += 90_000
+            await world.outcomes.look()
+            assert await world.records() == 0
+        for asked, rows, total, held in (
+            ("tier:gold", 1, 1.0, 1),
+            ("tier:lead", 1, 2.0, 0),
+            ("tier:other", 2, 12.0, 1),
+            ("age:other", 4, 15.0, 2),  # nobody is in any group of it
+        ):
+            report = await world.outcomes.performance("m", 1, None, asked=asked)
+            assert (report.found.labelled, report.metrics[0].sum) == (rows, total), asked
+            assert report.held_out is not None
+            assert report.held_out.found.labelled == held, asked
+        (fair,) = (
+            await world.outcomes.by_group("m", 1, None, lambda one: one.fairness("tier", 1))
+        )[1]
+        assert [one.labelled for one in fair.groups] == [1, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -412,6 +531,11 @@ async def test_where_slices_are_changed_groups_are_counted_anew_and_the_whole_go
     assert (await world.outcomes.performance("m", 1, None)).found.records == 3
     assert (await world.outcomes.performance("m", 1, None, asked="tier:lead")).found.records == 2
     assert (await world.outcomes.performance("m", 1, None, asked="tier:gold")).found.records == 0
+    world.config = parse(SLICED)  # rolled back: these go on where they were
+    world.writers.clear()
+    world.answer(3, [0.9] * 4, marks=LEAD)
+    assert (await world.outcomes.performance("m", 1, None)).found.records == 7
+    assert (await world.outcomes.performance("m", 1, None, asked="tier:lead")).found.records == 5
 
 
 async def test_of_a_model_without_slices_no_group_is_known(world):
@@ -442,8 +566,40 @@ async def test_outcomes_are_held_against_earlier_ones_once_each_through_restarts
     await killed.close()
 
 
+async def test_where_slices_are_changed_a_baseline_and_recent_outcomes_go_on(world):
+    world.config = parse(ON + "\nconcept: {baseline_outcomes: 100}")
+    before = world.answer(1, [0.9] * 400)
+    await world.outcomes.receive(given(*[(before, row, 1.0) for row in range(400)]), None)
+    await world.outcomes.look()
+    world.config = parse(SLICED + "\nconcept: {baseline_outcomes: 100}")
+    world.writers.clear()
+    after = world.answer(2, [0.9] * 500, marks=GOLD)
+    await world.outcomes.receive(given(*[(after, row, 0.0) for row in range(500)]), None)
+    found = (await world.outcomes.concept("m", 1)).found
+    assert (found.outcomes, found.verdict, found.error_rate.alarms) == (900, "drift", 1)
+    await world.outcomes.close()
+    world.outcomes = world.new_control()
+    world.outcomes.take(candidate())
+    await world.outcomes.look()
+    standing = world.outcomes.standings.found["m", 1]
+    assert standing.concept.outcomes == 900
+    assert [one.answered for one in standing.windows.values()] == [900]
+
+
+async def test_errors_and_recent_figures_are_by_the_threshold_in_force(world):
+    strict = ON.replace("{classes", "{threshold: 0.95, classes")
+    world.config = parse(strict + "\nconcept: {baseline_outcomes: 100}")
+    name = world.answer(1, [0.9] * 200)
+    await world.outcomes.receive(given(*[(name, row, 1.0) for row in range(200)]), None)
+    await world.outcomes.look()
+    standing = world.outcomes.standings.found["m", 1]
+    assert standing.concept.baseline_error_rate == 1.0
+    (window,) = standing.windows.values()
+    assert (window.found.threshold, window.found.figures["accuracy"]) == (0.95, 0.0)
+
+
 async def test_of_a_version_without_outcomes_nothing_is_said(world):
-    with pytest.raises(NotFound, match="no ledger"):
+    with pytest.raises(NotFound, match=r"ledger\.enabled"):
         await world.outcomes.concept("m", 1)
     world.answer(1, [0.9])
     found = (await world.outcomes.concept("m", 1)).found

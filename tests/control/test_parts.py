@@ -16,8 +16,9 @@ from gateway.control.slices import part_asked, slicings
 from gateway.errors import InvalidParameter, NotFound
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
-from gateway.plan import Plan, Sliced
+from gateway.plan import Plan
 from gateway.profiles.live import block_words
+from gateway.taken import Sliced
 from tests.monitor.watching import profile_of, rows
 
 PROFILE = profile_of(*rows(np.random.default_rng(1), 500))

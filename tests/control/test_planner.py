@@ -14,7 +14,8 @@ from gateway.control.memory import Memory
 from gateway.control.planner import Planner
 from gateway.control.splits import Stop, Wanted
 from gateway.errors import ArenaFull
-from gateway.plan import Absent, Plan, Split, Variant, Watched
+from gateway.plan import Absent, Plan, Split, Variant
+from gateway.taken import Watched
 
 pytestmark = pytest.mark.anyio
 HALVES = config.parse(

@@ -21,6 +21,7 @@ BODY = json.dumps({"inputs": [ROW]}).encode()
 CONFIG = """
 access: {{data: keys, control: keys, jwt: {jwt}}}
 repository: {{allow_load: true}}
+ledger: {{enabled: true}}
 """
 DATA_PORT = [
     ("GET", "/v2", None),
@@ -34,6 +35,7 @@ DATA_PORT = [
     ("POST", f"/v2/models/{MODEL}/versions/1/infer", BODY),
     ("POST", INFER.replace("b", "%62", 1), BODY),
     ("POST", "/v2/repository/models/nothing/load", b""),
+    ("POST", "/v2/outcomes", b'{"id": "host-1-0-1-5", "outcome": 1}'),
     ("GET", "/v2/nothing", None),
     ("GET", "/", None),
 ]

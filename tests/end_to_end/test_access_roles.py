@@ -7,7 +7,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.end_to_end.guarded import DATA_PORT, MODEL, World, bearer, guarded, penstock
+from tests.end_to_end.guarded import (
+    BODY,
+    DATA_PORT,
+    INFER,
+    MODEL,
+    World,
+    bearer,
+    guarded,
+    penstock,
+)
+from tests.end_to_end.server import eventually
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +68,25 @@ def test_a_key_sees_only_the_models_that_it_may_call(world):
     # Whether a model exists that it may not call is not told either.
     assert world.infer(world.keys["narrow"], "/v2/models/nothing/infer") == 403
     assert world.infer(world.keys["narrow"], "/v2/models/another/infer") == 404
+
+
+def test_who_may_not_call_a_model_tells_no_outcomes_of_it(world):
+    answer = world.server.request("POST", INFER, BODY, bearer(world.keys["client"]))
+    name = answer.headers["penstock-request-id"]
+
+    def tell(role: str, outcome: int = 1) -> dict[str, int] | int:
+        body = json.dumps({"id": name, "outcome": outcome}).encode()
+        told = world.server.request("POST", "/v2/outcomes", body, bearer(world.keys[role]))
+        if told.status != 200:
+            return told.status
+        return {name: count for name, count in told.json()["counts"].items() if count}
+
+    assert [tell(role) for role in ("viewer", "operator", "admin")] == [403, 403, 403]
+    # Until it stands in the ledger it waits.
+    eventually(lambda: tell("client") == {"duplicate": 1})
+    # Whether such an answer was ever given is not told either.
+    assert tell("narrow", 0) == {"unknown": 1}
+    assert tell("client") == {"duplicate": 1}
 
 
 def test_each_role_may_on_the_control_port_what_it_is_for(world):

@@ -13,9 +13,10 @@ import pyarrow.parquet as parquet
 from gateway.capture.files import FOLDER, files_in
 from loadtest import bodies
 from tests.end_to_end.server import DEMO_MODEL, RunningServer, eventually, running
-from tests.end_to_end.test_outcomes import MODEL, kill, post
+from tests.end_to_end.test_outcomes import kill, post
 from tests.end_to_end.test_reload import penstock
 
+MODEL = "breast_cancer"
 FEATURES = DEMO_MODEL.with_suffix(".csv").read_text().split("\n", 1)[0].split(",")[:30]
 CONFIG = f"""
 ledger: {{enabled: true}}

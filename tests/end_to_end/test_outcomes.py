@@ -13,46 +13,55 @@ import numpy as np
 import pytest
 
 from loadtest import bodies
-from tests.end_to_end.server import DEMO_MODEL, RunningServer, eventually, running
-from tests.outcomes.by_scikit_learn import binary_by_scikit_learn
+from tests.end_to_end.server import RunningServer, eventually, running
+from tests.end_to_end.three_kinds import Kind, three_kinds
 
-MODEL = "breast_cancer"
 CONFIG = (
     "ledger: {enabled: true}\nmodels: {breast_cancer: {scores: {classes: [malignant, benign]}}}"
 )
-PATH = f"/api/models/{MODEL}/versions/1/performance"
 REQUESTS = 60
 WITHHELD = 7
+WRONG = 5
 
 
 class Caller:
-    """Sends real rows, and remembers what was answered to each."""
+    """Sends real rows to a model, and remembers what was answered to each."""
 
-    def __init__(self) -> None:
-        table = DEMO_MODEL.with_suffix(".csv").read_text().splitlines()
-        head = table[0].split(",")
-        self._targets = [int(line.split(",")[head.index("target")]) for line in table[1:]]
-        self._rows = bodies._real_rows().astype(np.float32)
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
         self.rng = np.random.default_rng(11)
         self.ids: list[tuple[str, int]] = []
-        self.scores: list[float] = []
-        self.labels: list[int] = []
+        self.outputs: list[np.ndarray[Any, Any]] = []
+        self.labels: list[float] = []
 
     def ask(self, server: RunningServer, requests: int) -> None:
+        kind = self.kind
         for _ in range(requests):
-            chosen = self.rng.integers(len(self._rows), size=self.rng.integers(1, 20))
-            answer = server.request(
-                "POST", f"/v2/models/{MODEL}/infer", bodies.json_body(self._rows[chosen])
-            )
+            chosen = self.rng.integers(len(kind.rows), size=self.rng.integers(1, 20))
+            body = bodies.json_body(kind.rows[chosen], kind.tensor)
+            answer = server.request("POST", f"/v2/models/{kind.name}/infer", body)
+            assert answer.status == 200, answer.body
             outputs = {one["name"]: one["data"] for one in answer.json()["outputs"]}
-            self.scores += outputs["probabilities"][1::2]
-            self.labels += [self._targets[row] for row in chosen]
+            # As the model gave them, before they were text.
+            found = np.array(outputs[kind.output], np.float32).astype(float)
+            self.outputs += list(found.reshape(len(chosen), -1))
+            self.labels += kind.labels[chosen].tolist()
             name = answer.headers["penstock-request-id"]
             self.ids += [(name, row) for row in range(len(chosen))]
 
-    def outcome(self, place: int, wrong: bool = False) -> dict[str, Any]:
-        name, row = self.ids[place]
-        return {"id": name, "row": row, "outcome": self.labels[place] ^ int(wrong)}
+    def shuffled(self) -> list[int]:
+        """All rows but a few, of which nobody ever hears."""
+        return self.rng.permutation(len(self.ids))[WITHHELD:].tolist()
+
+    def outcomes(self, places: list[int], wrong: int = 0) -> list[dict[str, Any]]:
+        """What came of some rows; of the first few, what will have to be corrected."""
+        found = []
+        for number, place in enumerate(places):
+            name, row = self.ids[place]
+            label = self.labels[place]
+            outcome = self.kind.wrong(label) if number < wrong else label
+            found.append({"id": name, "row": row, "outcome": outcome})
+        return found
 
 
 def post(server: RunningServer, outcomes: list[dict[str, Any]]) -> Counter[str]:
@@ -85,8 +94,12 @@ def records(server: RunningServer) -> int:
     return found
 
 
-def performance(server: RunningServer, query: str = "") -> Any:
-    answer = server.admin("GET", PATH + query)
+def path(name: str, version: int = 1) -> str:
+    return f"/api/models/{name}/versions/{version}/performance"
+
+
+def performance(server: RunningServer, name: str, query: str = "") -> Any:
+    answer = server.admin("GET", path(name) + query)
     assert answer.status == 200, answer.body
     found = answer.json()
     for moving in ("end", "window_s"):
@@ -95,50 +108,55 @@ def performance(server: RunningServer, query: str = "") -> Any:
 
 
 def figures_are_right(caller: Caller, order: list[int], found: Any) -> None:
-    """Every figure against scikit-learn, on the very rows that were answered and labelled."""
-    metrics = pytest.importorskip("sklearn.metrics")
-    scores = np.array(caller.scores, np.float32).astype(float)[order]  # as the model gave them
-    labels = np.array(caller.labels, float)[order]
-    wanted = binary_by_scikit_learn(scores, labels, 0.5)
-    wanted |= {"mean_score": scores.mean(), "mean_outcome": labels.mean()}
-    told = found["figures"]
-    assert {name: told[name] for name in wanted} == pytest.approx(wanted, rel=1e-9)
-    auc = metrics.roc_auc_score(labels, scores)
-    assert abs(told["roc_auc"] - auc) <= told["roc_auc_error"] + 1e-9
-    estimate = found["estimate"]
-    assert (estimate["calibrated"], estimate["rows"]) == (False, len(caller.ids))
-    assert estimate["figures"]["mean_outcome"] == pytest.approx(np.mean(caller.scores), rel=1e-6)
-    assert estimate["beside"]["accuracy"]["realised"] == told["accuracy"]
+    outputs, labels = np.array(caller.outputs)[order], np.array(caller.labels, float)[order]
+    caller.kind.right(found, outputs, labels)
     assert (found["records"], found["labelled"]) == (len(caller.ids), len(order))
     assert found["coverage"] == pytest.approx(len(order) / len(caller.ids))
-    assert found["corrected"] == 5
+    assert found["corrected"] == WRONG
     assert 0 < found["delay_mean_s"] < found["delay_max_s"]
-    ends = found["intervals"]["accuracy"]
-    assert ends["low"] < told["accuracy"] < ends["high"]
-    assert sum(line["n"] for line in found["reliability"]) == len(order)
+    for name, ends in found["intervals"].items():
+        assert ends["low"] <= found["figures"][name] <= ends["high"], name
+    estimate = found["estimate"]
+    if estimate is not None:
+        assert (estimate["calibrated"], estimate["rows"]) == (False, len(caller.ids))
+        assert estimate["beside"]["accuracy"]["realised"] == found["figures"]["accuracy"]
+    if found["kind"] == "binary":
+        expected = np.array(caller.outputs)[:, 1].mean()
+        assert estimate["figures"]["mean_outcome"] == pytest.approx(expected, rel=1e-6)
 
 
 def test_outcomes_are_joined_whoever_dies_and_however_they_come(tmp_path: Path) -> None:
-    caller = Caller()
-    with running(tmp_path, DEMO_MODEL, "--workers", "2", config=CONFIG) as server:
-        caller.ask(server, REQUESTS // 2)
-        eventually(lambda: records(server) == len(caller.ids))
+    kinds = three_kinds(tmp_path)
+    models = [kind.path for kind in kinds]
+    callers = [Caller(kind) for kind in kinds]
+    with running(tmp_path, *models, "--workers", "2", config=CONFIG) as server:
+        for caller in callers:
+            caller.ask(server, REQUESTS // 2)
+        eventually(lambda: records(server) == sum(len(caller.ids) for caller in callers))
         kill(server, "worker")
-        caller.ask(server, REQUESTS // 2)
-        order = caller.rng.permutation(len(caller.ids))[WITHHELD:].tolist()
-        half = len(order) // 2
-        first = post(
-            server, [caller.outcome(place, wrong=n < 5) for n, place in enumerate(order[:half])]
-        )
-        assert first == {"accepted": half}
+        for caller in callers:
+            caller.ask(server, REQUESTS // 2)
+        orders = [caller.shuffled() for caller in callers]
+        half = [len(order) // 2 for order in orders]
+        for caller, order, count in zip(callers, orders, half, strict=True):
+            assert post(server, caller.outcomes(order[:count], WRONG)) == {"accepted": count}
         kill(server, "control")
-        rest = post(server, [caller.outcome(place) for place in order])
-        assert rest == {"accepted": len(order) - half, "corrected": 5, "duplicate": half - 5}
+        for caller, order, count in zip(callers, orders, half, strict=True):
+            rest = post(server, caller.outcomes(order))
+            new = {"accepted": len(order) - count, "corrected": WRONG, "duplicate": count - WRONG}
+            assert rest == new
+            found = performance(server, caller.kind.name)
+            figures_are_right(caller, order, found)
+            assert performance(server, caller.kind.name, "?window=1h") == found
+        assert [performance(server, one.name)["kind"] for one in kinds] == [
+            "binary",
+            "multiclass",
+            "value",
+        ]
         assert post(server, [{"id": "1", "outcome": 1}, {"id": 1}]) == {"unknown": 1, "invalid": 1}
-        figures_are_right(caller, order, performance(server))
-        assert performance(server, "?window=1h") == performance(server)
-        assert server.admin("GET", f"{PATH}?window=1s").status == 400
-        assert server.admin("GET", PATH.replace("/1/", "/2/")).status == 404
-    with running(tmp_path, DEMO_MODEL, "--workers", "1", config=CONFIG) as server:
-        figures_are_right(caller, order, performance(server))
-        assert post(server, [caller.outcome(place) for place in order]) == {"duplicate": len(order)}
+        assert server.admin("GET", path("wine") + "?window=1s").status == 400
+        assert server.admin("GET", path("wine", 2)).status == 404
+    with running(tmp_path, *models, "--workers", "1", config=CONFIG) as server:
+        for caller, order in zip(callers, orders, strict=True):
+            figures_are_right(caller, order, performance(server, caller.kind.name))
+            assert post(server, caller.outcomes(order)) == {"duplicate": len(order)}

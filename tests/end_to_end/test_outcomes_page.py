@@ -51,6 +51,22 @@ def test_concept_drift_is_told_as_on_the_page(printed):
     assert json.loads('{"model"' + report)["verdict"] == "ok"
 
 
+def test_figures_of_those_held_out_stand_beside_those_of_what_is_labelled(printed):
+    block = next(
+        n
+        for n, (_, text) in enumerate(BLOCKS)
+        if "outcomes import" in text and "biopsies.ndjson" in text
+    )
+    lines = printed[block].splitlines()
+    assert lines[0].startswith("biopsies.ndjson: ")
+    assert lines[1].startswith("held out, policy 'biopsy': ")
+    assert lines[1].endswith(" with an outcome (100.0%)")
+    specificity = next(line.split() for line in lines if line.startswith("specificity"))
+    # Whom the model overlooks is seen by chance alone.
+    assert float(specificity[-1]) > 207 / 212
+    assert len(printed) == len(BLOCKS)
+
+
 def _figures(table: str) -> list[str]:
     """All lines but the one with times."""
     lines = table.removeprefix("breast_cancer version 1: ").rstrip().splitlines()

@@ -159,3 +159,11 @@ def test_parts_merge_into_the_whole_in_any_order(cuts, kind):
         p.merge(merged, parts[part])
     for some, all_of_it in zip(merged, whole, strict=True):
         np.testing.assert_allclose(some, all_of_it, rtol=1e-9, atol=1e-9)
+
+
+def test_a_record_that_is_damaged_reaches_no_memory_but_its_own():
+    tops = [-3, -(2**31), 2, 2, 2, 2]
+    actual = [0.0, 0.0, -1.0, -1e300, 1e300, np.inf]
+    found = sums_of(records(range(6), scores=0.8, tops=tops, outcomes=actual))
+    assert found.totals[p.OTHER_CLASSES] == 6
+    assert not found.classes.any()

@@ -80,8 +80,9 @@ def test_a_whole_batch_is_kept_as_it_was(pool):
     assert p[:, 1] == pytest.approx([0.9, 0.2])
 
 
-def test_rows_that_nobody_got_an_answer_to_are_left_out(pool):
-    written = Written(pool, Choice(True))
+@pytest.mark.parametrize("choice", [Choice(True), Choice(False, share=1.0)])
+def test_rows_that_nobody_got_an_answer_to_are_left_out(pool, choice):
+    written = Written(pool, choice)
     written.answer(0.9, 0.2, 0.4, sequences=(5, NOBODY, 6))
     assert written.frames()[0].sequences.tolist() == [5, 6]
 

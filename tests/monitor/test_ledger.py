@@ -107,14 +107,15 @@ def test_a_batch_leaves_a_record_for_each_row_that_was_answered(written):
     assert told == pytest.approx([0.4, 0.8], rel=1e-7)
 
 
-def test_who_was_held_out_stands_beside_the_score_and_the_groups():
+@pytest.mark.parametrize("as_told", [lambda told: told, lambda told: lambda: told])
+def test_who_was_held_out_stands_beside_the_score_and_the_groups(as_told):
     group = marks.grouped(0, 3)[1]
     hold_out = HoldOut(0.5, "approve", seed=2)
     with ThreadPoolExecutor(1) as pool:
         written = Written(pool, hold_out)
         scores = np.full((40, 2), 0.5, np.float32)
         written.writer.record([None, scores], range(20), [2] * 20)
-        written.writer.record([None, scores[:1]], [3], [1], np.array([group]))
+        written.writer.record([None, scores[:1]], [3], [1], as_told(np.array([group])))
     found = written.records[:, ring.MARKS]
     held = [hold_out.holds(one) for one in range(20)]
     # The ring holds sixteen.

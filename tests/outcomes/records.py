@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from gateway.outcomes.early import Key, Waiting
-from gateway.outcomes.hours import Cells, Which
+from gateway.outcomes.hours import Hour, Which
 from gateway.outcomes.ledger import Forgotten
 from gateway.outcomes.metric_sums import MetricHours
 from kernels.ledger import (
@@ -72,16 +72,16 @@ class Memory:
         stream: str,
         upto: Forgotten,
         records: int,
-        sums: Mapping[Which, Sums],
-        cells: Cells,
+        hours: Iterable[Hour],
         metrics: MetricHours,
     ) -> None:
         self.streams[stream] = upto
         self.records += records
-        for key, more in sums.items():
-            merge(self.hours.setdefault(key, no_sums()), more)
-        for place, added in cells.items():
-            self.by_group[place] = self.by_group.get(place, 0) + added
+        for sums, cells in hours:
+            for key, more in sums.items():
+                merge(self.hours.setdefault(key, no_sums()), more)
+            for place, added in cells.items():
+                self.by_group[place] = self.by_group.get(place, 0) + added
         for which, numbers in metrics.items():
             merge_numbers(self.numbers.setdefault(which, no_numbers()), numbers)
 
@@ -92,11 +92,13 @@ class Memory:
         self.names[name] = len(self.names) + 1
         return self.names[name]
 
-    def metric_sums(self, metric: int, series: int, first_hour: int) -> list[Any]:
+    def metric_sums(
+        self, metric: int, series: int, first_hour: int, mask: int = 0, marks: int = 0
+    ) -> list[Any]:
         return [
             numbers
-            for (one, its, hour), numbers in self.numbers.items()
-            if (one, its) == (series, metric) and hour >= first_hour
+            for (its, key), numbers in self.numbers.items()
+            if (its, key) == (metric, (series, key.hour, mask, marks)) and key.hour >= first_hour
         ]
 
     def sums(self, series: int, first_hour: int, mask: int = 0, marks: int = 0) -> list[Sums]:

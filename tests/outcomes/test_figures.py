@@ -8,7 +8,7 @@ import pytest
 from gateway.outcomes.calibration import CALIBRATION_BINS
 from gateway.outcomes.figures import NAMES, performance
 from kernels.performance import VALUE, add, no_sums
-from tests.outcomes.by_scikit_learn import binary_by_scikit_learn
+from loadtest import by_scikit_learn
 from tests.outcomes.records import NOON_MS, records
 
 EXACT = 1e-9
@@ -48,7 +48,7 @@ def test_binary_figures_are_scikit_learns(shape, threshold):
     metrics = pytest.importorskip("sklearn.metrics")
     scores, outcomes = draws(shape)
     found = of(scores, outcomes, threshold=threshold)
-    same(found.figures, binary_by_scikit_learn(scores, outcomes, threshold))
+    same(found.figures, by_scikit_learn.binary(scores, outcomes, threshold))
     auc, binned = metrics.roc_auc_score(outcomes, scores), found.figures
     assert abs(binned["roc_auc"] - auc) <= binned["roc_auc_error"] + EXACT
     table = metrics.confusion_matrix(outcomes, scores > threshold).ravel().tolist()
@@ -63,6 +63,7 @@ ODD = {
     "none-predicted": ([0.1, 0.2, 0.5], [1.0, 0.0, 1.0]),
     "sure-and-right": ([0.0, 1.0, 1.0], [0.0, 1.0, 1.0]),
     "sure-and-wrong": ([0.0, 1.0, 1.0], [1.0, 0.0, 1.0]),
+    "right-where-it-says-no": ([0.0] + [1.0] * 6, [0.0, 1.0] + [0.0] * 5),
     "all-tied": ([0.25] * 6, [1.0, 0.0, 0.0, 1.0, 0.0, 0.0]),
     "beside-the-threshold": ([0.5, np.nextafter(0.5, 1.0), float(np.float32(0.5))], [1.0, 1.0, 0]),
 }
@@ -73,7 +74,7 @@ ODD = {
 def test_figures_of_odd_rows_are_scikit_learns(shape):
     scores, outcomes = map(np.array, ODD[shape])
     found = of(scores, outcomes).figures
-    same(found, binary_by_scikit_learn(scores, outcomes, 0.5))
+    same(found, by_scikit_learn.binary(scores, outcomes, 0.5))
     if 0.0 < outcomes.mean() < 1.0:
         metrics = pytest.importorskip("sklearn.metrics")
         auc = metrics.roc_auc_score(outcomes, scores)
@@ -97,10 +98,21 @@ def test_the_line_through_log_odds_is_that_of_logistic_regression(shape):
     assert found["calibration_intercept"] == pytest.approx(line.intercept_[0], abs=LINE_ERROR)
 
 
-@pytest.mark.parametrize("shape", ["one-row", "all-of-one-class", "sure-and-right", "all-tied"])
+@pytest.mark.parametrize(
+    "shape", ["one-row", "all-of-one-class", "sure-and-right", "all-tied", "right-where-it-says-no"]
+)
 def test_where_no_line_is_the_best_there_is_none(shape):
     found = of(*ODD[shape]).figures
     assert (found["calibration_slope"], found["calibration_intercept"]) == (None, None)
+
+
+def test_scores_that_are_all_sure_and_often_wrong_have_their_line():
+    scores, outcomes = np.repeat([0.0, 1.0], 40), np.tile([0.0, 0.0, 0.0, 1.0], 20)
+    outcomes[40:] = 1.0 - outcomes[40:]
+    found = of(scores, outcomes).figures
+    apart = np.log((1 - 2.0**-52) / 2.0**-52)
+    assert found["calibration_slope"] == pytest.approx(np.log(3.0) / apart, rel=1e-9)
+    assert found["calibration_intercept"] == pytest.approx(0.0, abs=1e-9)
 
 
 def dirichlet(classes, count=5000, seed=4):
@@ -120,27 +132,12 @@ def lopsided():
 @pytest.mark.filterwarnings("ignore::UserWarning")  # scikit-learn's, of classes that are not there
 @pytest.mark.parametrize("rows", [dirichlet(3), dirichlet(12), lopsided()])
 def test_multiclass_figures_are_scikit_learns(rows):
-    metrics = pytest.importorskip("sklearn.metrics")
     scores, outcomes, tops = rows
     found = of(scores, outcomes, tops)
     assert found.kind == "multiclass"
-    each = metrics.precision_recall_fscore_support(outcomes, tops, zero_division=0.0)
     lines = [(one.precision or 0, one.recall or 0, one.f1, one.actual) for one in found.classes]
-    assert np.array(lines) == pytest.approx(np.array(each).T, rel=EXACT)
-    wanted = {
-        "accuracy": metrics.accuracy_score(outcomes, tops),
-        "balanced_accuracy": metrics.balanced_accuracy_score(outcomes, tops),
-        "mcc": metrics.matthews_corrcoef(outcomes, tops),
-        "brier": metrics.brier_score_loss(outcomes == tops, scores),
-        "log_loss": metrics.log_loss(outcomes == tops, scores, labels=[0, 1]),
-    }
-    for average, ending in (("macro", ""), ("weighted", "_weighted")):
-        means = metrics.precision_recall_fscore_support(
-            outcomes, tops, average=average, zero_division=0.0
-        )
-        names = [f"{name}{ending}" for name in ("precision", "recall", "f1")]
-        wanted |= dict(zip(names, means[:3], strict=True))
-    same(found.figures, wanted)
+    assert np.array(lines) == pytest.approx(by_scikit_learn.classes(outcomes, tops), rel=EXACT)
+    same(found.figures, by_scikit_learn.multiclass(scores, outcomes, tops))
     for line in found.classes:
         for name, (low, high) in line.intervals.items():
             assert low <= getattr(line, name) <= high
@@ -148,22 +145,14 @@ def test_multiclass_figures_are_scikit_learns(rows):
 
 @pytest.mark.parametrize("centre", [0.0, 1e6])
 def test_figures_of_values_are_scikit_learns(centre):
-    metrics = pytest.importorskip("sklearn.metrics")
     rng = np.random.default_rng(2)
     outcomes = centre + rng.normal(size=5000)
     scores = outcomes + rng.normal(0.2, 0.5, 5000)
     found = of(scores, outcomes, VALUE).figures
-    wanted = {
-        "mae": metrics.mean_absolute_error(outcomes, scores),
-        "rmse": metrics.root_mean_squared_error(outcomes, scores),
-        "r2": metrics.r2_score(outcomes, scores),
-        "bias": float((scores - outcomes).mean()),
-        "mean_score": float(scores.mean()),
-    }
+    wanted = by_scikit_learn.values(scores, outcomes)
     assert {name: found[name] for name in wanted} == pytest.approx(wanted, rel=EXACT)
-    for share in (5, 25, 50, 75, 95):
-        true = np.quantile(scores - outcomes, share / 100, method="inverted_cdf")
-        assert found[f"residual_p{share:02}"] == pytest.approx(true, rel=1 / 64)
+    wanted = by_scikit_learn.residual_quantiles(scores, outcomes)
+    assert {name: found[name] for name in wanted} == pytest.approx(wanted, rel=1 / 64)
 
 
 def by_hand(scores, outcomes, bins):

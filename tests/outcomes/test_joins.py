@@ -15,6 +15,7 @@ from gateway.outcomes.ledger import Ledger
 from gateway.outcomes.metric_sums import MAX_METRICS, Metrics
 from gateway.outcomes.results import MAX_TOLD
 from kernels.ledger import OUTCOME, OUTCOME_MS
+from kernels.marks import grouped
 from kernels.metrics import SUM, N
 from kernels.performance import BINARY, LABELLED, VALUE
 from kernels.shares import chosen, limit
@@ -67,10 +68,10 @@ class World:
         (segment,) = self.ledger._streams[STREAM]
         return segment.records().view(np.float64)[:, OUTCOME].tolist()
 
-    def numbers(self, metric, series=1, first_ms=0):
-        """How many there are of a metric, and what they add up to."""
+    def numbers(self, metric, *group):
+        """How many there are of a metric, and what they add up to; of a group alone."""
         metrics = Metrics(self.ledger.segments, self.memory)
-        found = metrics.sums(metrics.names[metric], series, first_ms, 2 * NOON_MS)
+        found = metrics.sums(metrics.names[metric], 1, 0, 2 * NOON_MS, *group)
         return found[N], found[SUM]
 
     def labelled(self, series=1):
@@ -238,7 +239,7 @@ def test_what_lies_beside_an_erased_record_goes_with_it(world, sealed):
         [(digest(name), sequence, 1 << 32 | 1) for name, sequence in (("a", 1), ("b", 2))]
     )
     world.ledger.append(STREAM, records([1, 2]), named=named)
-    world.join([Arrival(f"{STREAM}-{one}", 0, 2.5, None, "revenue") for one in (1, 2)])
+    world.join([reward(1, 41.625), reward(2, 2.5)])
     if sealed:
         world.ledger.tidy(1 << 40, 0, [], NOON_MS)
     world.ledger.erase(STREAM, np.array([1]))
@@ -247,9 +248,9 @@ def test_what_lies_beside_an_erased_record_goes_with_it(world, sealed):
         sent = [Arrival("a", 0, 1.0, client=True), Arrival("b", 0, 1.0, client=True)]
         found = world.join(sent)
         assert found.get("accepted", 0) + found.get("duplicate", 0) == 1
-        assert digest("a").to_bytes(8, "little", signed=True) not in b"".join(
-            one.read_bytes() for one in world.folder.iterdir()
-        )
+        content = b"".join(one.read_bytes() for one in world.folder.iterdir())
+        assert digest("a").to_bytes(8, "little", signed=True) not in content
+        assert np.float64(41.625).tobytes() not in content
         world.restart()
 
 
@@ -282,6 +283,20 @@ def test_numbers_stay_with_their_records_through_sealing_restarts_and_forgetting
     assert world.numbers("revenue") == (9, 33.0)
     world.ledger.tidy(1, 0, [], NOON_MS)
     assert world.numbers("revenue") == (9, 33.0)
+    assert list(world.folder.iterdir()) == []
+
+
+def test_numbers_of_a_group_are_its_own_also_where_they_were_forgotten(world):
+    first, second = grouped(0, 1), grouped(0, 2)
+    marks = [first[1], second[1], second[1], 0]
+    world.ledger.append(STREAM, records(range(4), marks=marks))
+    world.join([reward(one, 2.0**one) for one in range(4)])
+    for _ in range(2):
+        assert world.numbers("revenue") == (4, 15.0)
+        assert world.numbers("revenue", *first) == (1, 1.0)
+        assert world.numbers("revenue", *second) == (2, 6.0)
+        assert world.numbers("revenue", *grouped(0, 0)) == (1, 8.0)
+        world.ledger.tidy(1, 0, [], NOON_MS)
     assert list(world.folder.iterdir()) == []
 
 

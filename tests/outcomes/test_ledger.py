@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
-from gateway.outcomes.hours import HOUR_MS
+from gateway.outcomes.hours import HOUR_MS, by_hour
 from gateway.outcomes.ledger import SEAL_AFTER_MS, Ledger
 from gateway.outcomes.segment import RECORD_BYTES, Segment
+from kernels.groups import BINARIES, HITS, SELECTED
 from kernels.ledger import FILE, NOT_THERE, PLACE, RECORD_WORDS, SEQUENCE, wanted
-from kernels.marks import grouped
+from kernels.marks import BY_CHANCE, chosen, grouped
 from kernels.performance import FN, RECORDS, TP
 from tests.outcomes.records import NOON_MS, STREAM, Memory, records
 
@@ -89,14 +92,35 @@ def test_forgetting_changes_no_total_and_no_window_of_whole_hours(ledger):
     assert [total(ledger, *window) for window in windows] == before == [24, 18]
 
 
+def test_a_day_of_thin_traffic_of_many_models_is_added_up_hour_by_hour():
+    series, hours = np.divmod(np.arange(400), 20)
+    marks = 1 + np.arange(400) % 3
+    words = records(range(400), series=series, at_ms=NOON_MS + hours * HOUR_MS, marks=marks)
+    tracemalloc.start()
+    try:
+        parts = [list(one.sums) for one in by_hour(words, lambda series: 0.5, lambda _: 1)]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(parts) == 400
+    assert {one.series for part in parts for one in part} == set(range(20))
+    assert peak < 40e6  # all at once are 1.3 GB
+
+
 def test_what_is_forgotten_stays_as_it_was_predicted(tmp_path, memory):
-    threshold = 0.5
-    ledger = Ledger(tmp_path / "ledger", memory, ROOM, lambda series: threshold)
-    ledger.append(STREAM, records(range(16), scores=0.6, outcomes=1.0))
+    """All together, and by group."""
+    in_force, marks = [0.7], grouped(0, 3)[1]
+    ledger = Ledger(tmp_path / "ledger", memory, ROOM, lambda series: in_force[0])
+    ledger.append(STREAM, records(range(16), scores=0.6, outcomes=1.0, marks=marks))
     ledger.tidy(ROOM * RECORD_BYTES * 2, 0, {STREAM}, NOON_MS)
     assert memory.records == ROOM
-    threshold = 0.7
-    assert ledger.sums(1, 0, NOON_MS * 2).totals[[TP, FN]].tolist() == [ROOM, ROOM]
+    for threshold, above in ((0.7, 0), (0.5, ROOM), (0.55, ROOM), (0.65, 0)):
+        in_force[0] = threshold
+        for group in ((0, 0), grouped(0, 3)):
+            totals = ledger.sums(1, 0, NOON_MS * 2, *group).totals
+            assert totals[[TP, FN]].tolist() == [above, 2 * ROOM - above]
+        cell = ledger.cells(1, 1, 0, NOON_MS * 2)[0, 0, 3, 3]
+        assert cell[[BINARIES, SELECTED, HITS]].tolist() == [2 * ROOM, above, above]
 
 
 def test_what_is_too_old_goes_and_what_is_written_to_stays(ledger):
@@ -105,6 +129,17 @@ def test_what_is_too_old_goes_and_what_is_written_to_stays(ledger):
     assert there(ledger, STREAM, [0]) == [True]
     ledger.tidy(EVERYTHING, NOON_MS + 1, [], NOON_MS + 1)
     assert there(ledger, STREAM, [0]) == [False]
+
+
+def test_a_file_that_somebody_else_removed_takes_no_more_records(ledger, tmp_path, caplog):
+    ledger.append(STREAM, records(range(ROOM + 3)))
+    for path in (tmp_path / "ledger").glob(f"{STREAM}.*.open"):
+        path.unlink()
+    ledger.tidy(EVERYTHING, 0, [STREAM], NOON_MS)
+    assert "removed, and 3 records with it" in caplog.text
+    ledger.append(STREAM, records([20]))
+    again = Ledger(tmp_path / "ledger", Memory(), ROOM)
+    assert there(again, STREAM, [0, ROOM, 20]) == [True, False, True]
 
 
 def test_thin_traffic_is_forgotten_in_time_too(ledger):
@@ -139,6 +174,9 @@ def test_what_was_forgotten_of_a_group_still_counts(ledger, memory, tmp_path):
     """A whole ledger and one that forgot most of it say the same, of groups and pairs of them."""
     rng = np.random.default_rng(7)
     marks = rng.integers(0, 3, 60) * grouped(0, 1)[1] | rng.integers(0, 4, 60) * grouped(2, 1)[1]
+    marks[:ROOM] = 0  # a file whose rows are all in no group
+    marks |= np.where(rng.random(60) < 0.5, chosen(0.5, held_out=True), chosen(0.5, held_out=False))
+    held = BY_CHANCE, chosen(0.5, held_out=True)
     some = records(
         range(60),
         scores=rng.random(60),
@@ -153,7 +191,8 @@ def test_what_was_forgotten_of_a_group_still_counts(ledger, memory, tmp_path):
     assert memory.records > 30
     between = (0, NOON_MS * 2)
     assert ledger.cells(1, 3, *between) == pytest.approx(whole.cells(1, 3, *between))
-    for group in (grouped(0, 2), grouped(0, 0), grouped(2, 3), grouped(2, 0)):
+    groups = [grouped(0, 2), grouped(0, 0), grouped(1, 0), grouped(2, 3), grouped(2, 0)]
+    for group in (*groups, held, *((held[0] | one[0], held[1] | one[1]) for one in groups)):
         found, wanted = ledger.sums(1, *between, *group), whole.sums(1, *between, *group)
         assert found.totals == pytest.approx(wanted.totals)
         assert found.bins == pytest.approx(wanted.bins)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gateway.outcomes.intervals import rate_interval
-from gateway.outcomes.metrics import MIN_FOR_INTERVAL, metric
+from gateway.outcomes.intervals import MIN_ASYMPTOTIC, rate_interval
+from gateway.outcomes.metrics import metric
 from kernels.metrics import add, no_sums
 from tests.outcomes.records import NOON_MS, records
 
@@ -37,7 +37,7 @@ def test_figures_are_numpys():
 def test_of_no_numbers_nothing_is_told_and_of_few_no_interval():
     assert of([np.nan]) is None
     assert (of([2.0]).std, of([2.0]).low) == (None, None)
-    few = np.arange(2.0, MIN_FOR_INTERVAL + 1)
+    few = np.arange(2.0, MIN_ASYMPTOTIC + 1)
     assert of(few).low is None
     assert of([*few, 1.5]).low is not None
     assert of([7.0] * 100).low is None
@@ -61,8 +61,8 @@ def test_an_interval_that_is_looked_at_all_the_time_is_rarely_ever_wrong(draw):
     for _ in range(runs):
         sums, wrong = no_sums(), False
         for _ in range(looks):
-            column = make(75)
-            add(sums, records(range(75)), column, 1, 0, 2 * NOON_MS)
+            column = make(MIN_ASYMPTOTIC)
+            add(sums, records(range(MIN_ASYMPTOTIC)), column, 1, 0, 2 * NOON_MS)
             found = told(sums)
             wrong |= not found.low <= mean <= found.high
         ever += wrong

@@ -46,6 +46,13 @@ def test_a_window_holds_what_became_known_in_it_but_for_a_pane(offsets, later_ms
     assert found <= sum(age < HOUR_MS for age in ages)
 
 
+def test_outcomes_of_a_clock_that_is_ahead_count_at_once_and_once():
+    made = recent(windows=(60_000,))
+    made.labelled(known([NOON_MS + 40_000]), NOON_MS)
+    found = [labelled(made, NOON_MS + later, window_ms=60_000) for later in (0, 50_000, 120_000)]
+    assert found == [1, 1, 0]
+
+
 def test_answers_count_where_they_were_given_and_outcomes_where_they_became_known():
     made = recent()
     made.answered(records(range(5), at_ms=NOON_MS), NOON_MS)

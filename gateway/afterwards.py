@@ -1,0 +1,144 @@
+"""What becomes of a batch once its answers are written: counted, written down, captured.
+
+Knows batches, riders, and what is wanted of each. Knows nothing of how values are counted, of where
+records and rows go, or of how answers are written.
+
+All of it runs on the worker's event loop, once per batch, and costs those who rode in it nothing.
+What goes wrong is dealt with below: none of these raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from gateway.monitor.capture import CaptureWriter
+from gateway.monitor.hold_out import HoldOut
+from gateway.monitor.ledger import NO_MARKS, NOBODY, LedgerWriter, Marks
+from gateway.monitor.parts import Marking, Parts
+from gateway.monitor.sketch import Arrays, Taker
+from gateway.serving.riders import Batch, Rider
+from gateway.tensors import Array
+
+
+@dataclass(frozen=True, slots=True)
+class Afterwards:
+    """Of one deployment.
+
+    Attributes:
+        takers: count the values of all rows.
+        ledger: writes down what was answered; None: nobody does.
+        parts: tells rows apart, and counts the values of their groups; None: they are all alike.
+        capture: keeps inputs and outputs; None: nobody does.
+    """
+
+    takers: tuple[Taker, ...] = ()
+    ledger: LedgerWriter | None = None
+    parts: Parts | None = None
+    capture: CaptureWriter | None = None
+
+    @property
+    def hold_out(self) -> HoldOut | None:
+        """Who is held out: told in the answer, and written down with it; None: nobody."""
+        return None if self.ledger is None else self.ledger.hold_out
+
+    def close(self) -> None:
+        """Takes no more."""
+        for user in (*self.takers, self.ledger, self.parts, self.capture):
+            if user is not None:
+                user.close()
+
+    def take(self, batch: Batch, answered: list[Rider]) -> None:
+        """Takes a batch, and those of its riders who got an answer."""
+        for taker in self.takers:
+            _count(taker, batch)
+        parts = self.parts
+        marks: Marks = NO_MARKS
+        if parts is not None:
+            marks = _marking(parts, batch.inputs, batch.riders)
+            _count_parts(parts, batch, marks)
+        if self.ledger is not None:
+            _record(self.ledger, parts, batch, answered, marks)
+        if self.capture is not None:
+            _capture(self.capture, batch, answered)
+
+
+NOTHING: Final = Afterwards()
+"""Nobody wants to know."""
+
+
+def _count(taker: Taker, batch: Batch) -> None:
+    if not batch.padded_cells:
+        taker.count(batch.inputs, batch.outputs, batch.rows)
+        return
+    for rider, outputs in _one_by_one(batch):
+        taker.count(rider.inputs, outputs, rider.rows)
+
+
+def _count_parts(parts: Parts, batch: Batch, marking: Marking) -> None:
+    if not batch.padded_cells:
+        parts.count(batch.inputs, batch.outputs, batch.rows, marking)
+        return
+    for rider, outputs in _one_by_one(batch):
+        parts.count(rider.inputs, outputs, rider.rows, _marking(parts, rider.inputs, [rider]))
+
+
+def _record(
+    ledger: LedgerWriter,
+    parts: Parts | None,
+    batch: Batch,
+    answered: list[Rider],
+    marks: Marks,
+) -> None:
+    riders = batch.riders
+    told = _told(riders, answered)
+    ids = [rider.request.id for rider in riders] if ledger.client_ids else []
+    if batch.trimmed is None:
+        ledger.record(batch.outputs, told, [rider.rows for rider in riders], marks, ids)
+        return
+    for place, (rider, number) in enumerate(zip(riders, told, strict=True)):
+        if parts is not None:
+            marks = _marking(parts, rider.inputs, [rider])
+        own = ids[place : place + 1]
+        ledger.record(batch.trimmed[place], [number], [rider.rows], marks, own)
+
+
+def _capture(capture: CaptureWriter, batch: Batch, answered: list[Rider]) -> None:
+    riders = batch.riders
+    told = _told(riders, answered)
+    subjects = None
+    if capture.subject is not None:
+        subjects = [capture.subject(rider.request.parameters) for rider in riders]
+    if not batch.padded_cells and batch.trimmed is None:
+        rows = [rider.rows for rider in riders]
+        capture.record(batch.inputs, batch.outputs, told, rows, subjects)
+        return
+    for place, (rider, outputs) in enumerate(_one_by_one(batch)):
+        own = None if subjects is None else [subjects[place]]
+        capture.record(rider.inputs, outputs, [told[place]], [rider.rows], own)
+
+
+def _one_by_one(batch: Batch) -> Iterator[tuple[Rider, Arrays]]:
+    """Each rider and its own outputs, for padding is nobody's value."""
+    start = 0
+    for place, rider in enumerate(batch.riders):
+        first, start = start, start + rider.rows
+        if batch.trimmed is not None:
+            yield rider, batch.trimmed[place]
+        else:
+            yield rider, [None if one is None else one[first:start] for one in batch.outputs]
+
+
+def _marking(parts: Parts, inputs: Sequence[Array], riders: list[Rider]) -> Marking:
+    """What finds the groups of these riders' rows, once somebody wants them."""
+    rows = [rider.rows for rider in riders]
+    return parts.marking(inputs, rows, [rider.request.parameters for rider in riders])
+
+
+def _told(riders: list[Rider], answered: list[Rider]) -> list[int]:
+    """The number of each rider's request, NOBODY where it got no answer."""
+    if len(answered) == len(riders):
+        return [rider.exchange.sequence for rider in riders]
+    awaited = {id(rider) for rider in answered}
+    return [rider.exchange.sequence if id(rider) in awaited else NOBODY for rider in riders]
