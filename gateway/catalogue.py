@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from gateway.errors import ModelNotFound, ModelNotReady, VersionNotFound
 from gateway.inference import InferEndpoint
-from gateway.plan import LOADING, READY, UNAVAILABLE, Absent, Held, Plan
+from gateway.plan import LOADING, READY, UNAVAILABLE, Absent, Held, Plan, Split
 from gateway.serving.deployment import Deployment
 
 
@@ -42,6 +42,7 @@ class Catalogue:
     plan: Plan = field(default_factory=lambda: Plan(0))
     by_id: dict[str, Served] = field(default_factory=dict)
     _routes: dict[str, tuple[int, dict[int, Served]]] = field(default_factory=dict)
+    _splits: dict[str, Split] = field(default_factory=dict)
     _absent: tuple[Absent, ...] = ()
 
     def follow(self, plan: Plan, refused: Mapping[str, str] = MappingProxyType({})) -> None:
@@ -68,6 +69,15 @@ class Catalogue:
             }
             if versions:
                 routes[route.name] = (route.version, versions)
+        self._splits = {
+            route.name: route.split
+            for route in plan.routes
+            if route.split is not None
+            # Where none of its variants is here, no other version answers in their place.
+            and any(
+                one.version in routes.get(route.name, (0, {}))[1] for one in route.split.variants
+            )
+        }
         self.plan = plan
         self._absent = (*plan.absent, *lacking)
         self._routes = routes
@@ -108,6 +118,19 @@ class Catalogue:
         """The versions of a model that serve, ascending; empty where there are none."""
         found = self._routes.get(name)
         return list(found[1]) if found else []
+
+    def standing(self, name: str) -> int:
+        """The version that stands for a model that serves, be it here or not."""
+        return self._routes[name][0]
+
+    def split(self, name: str) -> Split | None:
+        """How requests for a model are divided that name no version; None: they are not."""
+        return self._splits.get(name)
+
+    def divided(self) -> Iterator[tuple[str, Split, Mapping[int, Served]]]:
+        """Every model whose requests are divided: its name, how, and the versions that serve."""
+        for name, split in self._splits.items():
+            yield name, split, self._routes[name][1]
 
     def served(self) -> Iterator[tuple[str, int, Served]]:
         """Everything that serves: name, version, deployment."""

@@ -26,11 +26,17 @@ from gateway.monitor.observe import BatchObserver
 from gateway.serving.batcher import Batcher
 from gateway.serving.riders import Batch, Rider
 from gateway.wire import coding
-from gateway.wire.answers import HOLD_OUT, VIOLATIONS, error_body, error_headers, header_text
+from gateway.wire.answers import (
+    HOLD_OUT,
+    VIOLATIONS,
+    error_body,
+    error_headers,
+    header_text,
+)
 from gateway.wire.head import TIMING
 from gateway.wire.laden import Laden, footprint
 from gateway.wire.oip.binary import parse_header_length
-from gateway.wire.oip.codec import Codec, InferRequest
+from gateway.wire.oip.codec import Codec, InferRequest, Variant
 from gateway.wire.services import Services
 
 log = logging.getLogger("penstock.inference")
@@ -63,6 +69,31 @@ Decoded = tuple[InferRequest, int, Judged] | GatewayError
 
 Encoded = tuple[list[Rider], list[Answer], list[tuple[Rider, GatewayError]]]
 """Who gets an answer, which, and who cannot have one, and why."""
+
+
+class Arm:
+    """A variant of a route, as it is answered here.
+
+    Attributes:
+        variant: what its answers say.
+        endpoint: of the deployment behind it.
+        enter: that endpoint, as it is called soonest.
+    """
+
+    __slots__ = ("endpoint", "enter", "variant")
+
+    def __init__(self, name: str, endpoint: InferEndpoint) -> None:
+        self.variant = Variant(name)
+        self.endpoint = endpoint
+        self.enter = endpoint.__call__
+
+    def choose(self, _: InferRequest) -> Arm:
+        """This one, whatever is asked."""
+        return self
+
+
+Choose = Callable[[InferRequest], Arm] | None
+"""Who answers a decoded request; None: whoever decoded it, which no route sent here."""
 
 
 class InferEndpoint:
@@ -136,7 +167,7 @@ class InferEndpoint:
 
     # ---- in -------------------------------------------------------------------------------------
 
-    def __call__(self, exchange: Exchange) -> None:
+    def __call__(self, exchange: Exchange, choose: Choose = None) -> None:
         """Takes a request that has wholly arrived; it is answered once, now or later."""
         body = exchange.body
         header_length = encoding = accept = None
@@ -151,13 +182,13 @@ class InferEndpoint:
                 elif value.strip() == b"1":
                     self._time(exchange)
         if encoding is not None or len(body) > THREAD_BYTES:
-            self._decode_on_thread(exchange, header_length, encoding, accept)
+            self._decode_on_thread(exchange, header_length, encoding, accept, choose)
             return
         try:
             length = None
             if header_length is not None:
                 length = parse_header_length(header_length, len(body))
-            self._submit(exchange, self._codec.decode(body, length), accept)
+            self._submit(exchange, self._codec.decode(body, length), accept, choose=choose)
         except GatewayError as error:
             self._refuse(exchange, error)
         except Exception:
@@ -176,7 +207,14 @@ class InferEndpoint:
         request: InferRequest,
         accept: bytes | None,
         judged: Judged = None,
+        choose: Choose = None,
     ) -> None:
+        if choose is not None:
+            arm = choose(request)
+            request.variant = arm.variant
+            if arm.endpoint is not self:
+                self._hand_over(exchange, request, accept, arm.endpoint)
+                return
         if judged is None and self._contract is not None:
             judged = self._judge(request)
         if judged is not None:
@@ -198,6 +236,18 @@ class InferEndpoint:
         rider.accept = accept
         self._batcher.submit(rider)
 
+    def _hand_over(
+        self, exchange: Exchange, request: InferRequest, accept: bytes | None, to: InferEndpoint
+    ) -> None:
+        """Another deployment of the same signature answers what was decoded here."""
+        if id(exchange) in self._timed:
+            self._timed.discard(id(exchange))
+            to._time(exchange)
+        try:
+            to._submit(exchange, request, accept)
+        except GatewayError as error:
+            to._refuse(exchange, error)
+
     def _judge(self, request: InferRequest) -> Judged:
         """Holds a request against the contract. On the loop or on a thread: never raises."""
         contract = self._contract
@@ -209,6 +259,7 @@ class InferEndpoint:
         header_length: bytes | None,
         encoding: bytes | None,
         accept: bytes | None,
+        choose: Choose = None,
     ) -> None:
         loop = asyncio.get_running_loop()
 
@@ -216,7 +267,7 @@ class InferEndpoint:
             outcome: Decoded = GatewayError("the client left")
             if not exchange.gone:  # while it waited for a thread
                 outcome = self._decode(exchange, header_length, encoding)
-            loop.call_soon_threadsafe(self._decoded, exchange, outcome, accept)
+            loop.call_soon_threadsafe(self._decoded, exchange, outcome, accept, choose)
 
         self._pool.submit(decode)
         self.decoding += 1
@@ -240,7 +291,13 @@ class InferEndpoint:
             log.exception("decoding a request failed", extra=exchange.about)
             return GatewayError("internal error")
 
-    def _decoded(self, exchange: Exchange, outcome: Decoded, accept: bytes | None) -> None:
+    def _decoded(
+        self,
+        exchange: Exchange,
+        outcome: Decoded,
+        accept: bytes | None,
+        choose: Choose = None,
+    ) -> None:
         self.decoding -= 1
         if exchange.gone:
             self._observer.left()
@@ -254,7 +311,7 @@ class InferEndpoint:
                     self._timed.discard(id(exchange))
                     self._time(laden)
                 exchange = laden
-                self._submit(exchange, request, accept, judged)
+                self._submit(exchange, request, accept, judged, choose)
             except GatewayError as error:
                 self._refuse(exchange, error)
             except Exception:
@@ -350,6 +407,10 @@ class InferEndpoint:
         if timed:
             timed.difference_update([id(rider.exchange) for rider in answered])
 
+    def turn_away(self, exchange: Exchange, error: GatewayError) -> None:
+        """Answers a request that is refused before it is looked at."""
+        self._refuse(exchange, error)
+
     def refuse(self, rider: Rider, error: GatewayError) -> None:
         """Answers a rider that will not ride, or whose run failed."""
         self._refuse(rider.exchange, error)
@@ -387,6 +448,9 @@ class InferEndpoint:
         body, header_length = answer
         warning = rider.request.warning
         headers: Sequence[Header] = () if header_length is None else _binary(header_length)
+        variant = rider.request.variant
+        if variant is not None:
+            headers = (*variant.headers, *headers) if headers else variant.headers
         if warning:
             headers = (*headers, (VIOLATIONS, header_text(warning)))
         if rider.request.policy:

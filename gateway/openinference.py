@@ -10,6 +10,7 @@ import asyncio
 import itertools
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
+from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -86,20 +87,28 @@ class OpenInference:
         self._tickets: dict[int, asyncio.Future[Mapping[str, Any]]] = {}
         self._numbers = itertools.count(first_ticket)
 
-    def infer_paths(self, target: Callable[[Served], Target]) -> dict[bytes, Target]:
+    def infer_paths(
+        self,
+        target: Callable[[Served], Target],
+        divided: Mapping[str, Target] = MappingProxyType({}),
+    ) -> dict[bytes, Target]:
         """Every path that the lane takes, as clients usually write it, and what it leads to.
 
         Args:
             target: what a path leads to, by what serves it.
+            divided: what paths that name no version lead to, of models whose requests are divided.
         """
         paths: dict[bytes, Target] = {}
         for name, version, served in self._catalogue.served():
             leads_to = target(served)
-            for written in {quote(name, safe=""), quote(name)}:
+            alone = self._catalogue.split(name) is None and self._catalogue.default(name) is served
+            for written in _written(name):
                 base = f"/v2/models/{written}"
                 paths[f"{base}/versions/{version}/infer".encode()] = leads_to
-                if self._catalogue.default(name) is served:
+                if alone:
                     paths[f"{base}/infer".encode()] = leads_to
+        for name, leads_to in divided.items():
+            paths |= {f"/v2/models/{w}/infer".encode(): leads_to for w in _written(name)}
         return paths
 
     def hear(self, message: Mapping[str, Any]) -> None:
@@ -354,6 +363,11 @@ class OpenInference:
         return response
 
 
+def _written(name: str) -> set[str]:
+    """A name as clients write it in a path."""
+    return {quote(name, safe=""), quote(name)}
+
+
 class VersionNumber(Convertor[int]):
     """A version in a path: digits, and not more of them than a number needs."""
 
@@ -379,14 +393,19 @@ class AnyInfer:
         """Finds the deployment by its decoded name and passes on under the path the lane knows."""
         params = scope["path_params"]
         _require(Request(scope), Permission.INFER, params["model"])
-        served = self._catalogue.resolve(params["model"], params.get("version"))
-        path = f"/v2/models/{quote(served.held.name, safe='')}"
-        if "version" in params:
-            path += f"/versions/{served.held.version}"
+        name, version = params["model"], params.get("version")
+        if version is None and self._catalogue.split(name) is not None:
+            path, answers = f"/v2/models/{quote(name, safe='')}", ""
+        else:
+            served = self._catalogue.resolve(name, version)
+            name, answers = served.held.name, str(served.held.version)
+            path = f"/v2/models/{quote(name, safe='')}"
+            if version is not None:
+                path += f"/versions/{answers}"
         path += "/infer"
         notes: Notes | None = scope.get("state", {}).get(NOTES_STATE)
         if notes is not None:
-            notes.model = (served.held.name, str(served.held.version))
+            notes.model = (name, answers)
         await self._app({**scope, "raw_path": path.encode()}, receive, send)
 
 

@@ -60,18 +60,54 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Variant:
+    """One of those that a route's requests are divided among.
+
+    Attributes:
+        name: within its route.
+        version: answers.
+        weight: relative to the others'.
+    """
+
+    name: str
+    version: int
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """How requests that name no version are divided among variants.
+
+    Attributes:
+        variants: at least one of them with a weight above 0.
+        sticky_header, sticky_parameter: what requests of one variant have in common; empty: no such
+            thing.
+        override_header, override_parameter: where a request may name the variant that it wants;
+            empty: nowhere.
+    """
+
+    variants: tuple[Variant, ...]
+    sticky_header: str = ""
+    sticky_parameter: str = ""
+    override_header: str = ""
+    override_parameter: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """A public model name.
 
     Attributes:
         name: what clients call.
-        version: answers where the path names no version.
+        version: stands for the model where a path names no version; without `split` it answers.
         deployments: the deployment id that serves each version.
+        split: among which versions requests are divided that name none; None: `version` has all.
     """
 
     name: str
     version: int
     deployments: Mapping[int, str]
+    split: Split | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +169,12 @@ class Plan:
         for held, watched in self.watched.items():
             values[f"watched/{held}"] = [plain(one) for one in watched]
         values["routes"] = [
-            [route.name, route.version, [list(pair) for pair in route.deployments.items()]]
+            [
+                route.name,
+                route.version,
+                [list(pair) for pair in route.deployments.items()],
+                None if route.split is None else asdict(route.split),
+            ]
             for route in self.routes
         ]
         values["absent"] = [asdict(absent) for absent in self.absent]
@@ -147,8 +188,8 @@ class Plan:
             number,
             tuple(Held(**value) for name, value in parts.items() if name.startswith("model/")),
             tuple(
-                Route(name, version, {int(v): held for v, held in deployments})
-                for name, version, deployments in parts["routes"]
+                Route(name, version, {int(v): held for v, held in deployments}, _split(split))
+                for name, version, deployments, split in parts["routes"]
             ),
             tuple(Absent(**value) for value in parts["absent"]),
             parts["settled"],
@@ -158,6 +199,12 @@ class Plan:
                 if name.startswith("watched/")
             },
         )
+
+
+def _split(value: Mapping[str, Any] | None) -> Split | None:
+    if value is None:
+        return None
+    return Split(**{**value, "variants": tuple(Variant(**one) for one in value["variants"])})
 
 
 _HELD_FIELDS = tuple(field.name for field in fields(Held))

@@ -54,6 +54,9 @@ from gateway.monitor.keys import KeyCounts
 from gateway.monitor.observe import BatchObserver, WorkerObserver
 from gateway.openinference import OpenInference
 from gateway.plan import Held, Plan
+from gateway.routed import RoutedEndpoint, arms_of
+from gateway.routing.assign import InTurn
+from gateway.routing.table import Table
 from gateway.serving.deployment import Deployment, Loaded, load
 from gateway.serving.turn import TurnBudget
 from gateway.sketches import Sketches
@@ -144,6 +147,7 @@ class Worker:
         self._tables: list[TableInbox] = []
         self._doors: dict[str, Door] = {}
         self._direct: Mapping[bytes, Endpoint] = {}
+        self._route_turns: dict[str, InTurn] = {}
         if config.access.data == "keys":
             self._ask_for_keys(inherited.launch.secret)
         secret = inherited.launch.secret
@@ -427,13 +431,22 @@ class Worker:
 
     def _routed(self, plan: Plan) -> None:
         # The bound method: calling an object that merely has one takes twice as long.
-        self._direct = direct = self._api.infer_paths(lambda served: served.endpoint.__call__)
+        divided = self._divide()
+        calls = {name: endpoint.__call__ for name, (endpoint, _) in divided.items()}
+        self._direct = direct = self._api.infer_paths(lambda s: s.endpoint.__call__, calls)
         endpoints = self._services.endpoints
         endpoints.clear()
         if self._guard is None:
             endpoints.update(direct)
         else:
-            self._guard.doors = doors = self._api.infer_paths(partial(self._door, self._guard))
+            door = partial(self._door, self._guard)
+            # Before it is read nobody knows who answers: the version that stands for the route is
+            # what its callers are counted under.
+            routed = {
+                name: Door(self._guard, endpoint, name, version)
+                for name, (endpoint, version) in divided.items()
+            }
+            self._guard.doors = doors = self._api.infer_paths(door, routed)
             endpoints.update((path, door.enter) for path, door in doors.items())
         self._sketches.follow(plan, self._catalogue.by_id.values())
         if self._logs:
@@ -441,6 +454,30 @@ class Worker:
             for one in self._logs:
                 one.know(models)
         self._row[PLAN] = plan.number
+
+    def _divide(self) -> dict[str, tuple[RoutedEndpoint, int]]:
+        """What takes the requests of each route with variants, and the version that stands for it.
+
+        Turns go on through plans, so that shares are exact however often weights change.
+        """
+        found = {}
+        for name, split, versions in self._catalogue.divided():
+            turns = self._route_turns.setdefault(
+                name, InTurn(start=hash((self._slot, self._epoch)))
+            )
+            main = self._catalogue.standing(name)
+            arms = arms_of(split, versions, main)
+            for unlike in sorted(arms.unlike):
+                log.warning(
+                    "route '%s': variant '%s' takes other inputs than version %d: by parameters it"
+                    " gets no requests",
+                    *(name, unlike, main),
+                )
+            found[name] = RoutedEndpoint(Table(name, split, turns), arms), main
+        self._route_turns = {
+            name: turns for name, turns in self._route_turns.items() if name in found
+        }
+        return found
 
     def _door(self, guard: Guard, served: Served) -> Door:
         """What stands before a deployment where access is not open."""

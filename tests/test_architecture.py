@@ -57,6 +57,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "catalogue": GROUND | {"serving", "inference"},
     "openinference": GROUND
     | {"access", "models", "catalogue", "inference", "serving", "monitor", "outcomes", "wire"},
+    "routing": {"errors", "plan"},
+    "routed": GROUND | {"catalogue", "inference", "routing", "serving", "wire"},
     "tables": set(),
     "follower": GROUND | {"catalogue", "serving", "channel", "tables"},
     "prepared": {"contracts", "errors", "profiles", "taken", "tensors"},
@@ -75,6 +77,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "inherited",
         "channel",
         "handover",
+        "routed",
+        "routing",
         "sketches",
         "sockets",
         "spans",

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.catalogue import Catalogue, IndexEntry
 from gateway.errors import ModelNotFound, ModelNotReady, VersionNotFound
-from gateway.plan import Absent, Held, Plan, Route
+from gateway.plan import Absent, Held, Plan, Route, Split, Variant
 from tests.plans import held, plan, served
 
 BROKEN = Absent("broken", 1, "UNAVAILABLE", "not an ONNX file")
@@ -95,3 +95,18 @@ def test_readiness(absent, models, any_, all_, always):
     catalogue = following(plan(1, *loaded, absent=absent), *loaded)
     found = [catalogue.ready(policy) for policy in ("any", "all", "always")]
     assert found == [any_, all_, always]
+
+
+def test_requests_are_divided_where_a_variant_is_here_and_by_nobody_where_none_is():
+    one, two, three = held("m", 1), held("m", 2), held("m", 3)
+    split = Split((Variant("a", 1, 1.0), Variant("b", 2, 1.0)))
+    models = (one, two, three)
+    route = Route("m", 1, {model.version: model.id for model in models}, split)
+    half = following(Plan(1, models, (route,)), two, three)
+    assert half.split("m") == split
+    assert [(name, list(there)) for name, _, there in half.divided()] == [("m", [2, 3])]
+    assert half.standing("m") == 1
+    none = following(Plan(1, models, (route,)), three)
+    assert none.split("m") is None
+    with pytest.raises(ModelNotReady, match="version 1 is not at ready state"):
+        none.resolve("m")

@@ -211,3 +211,68 @@ def test_groups_are_called_by_their_values_or_ranges():
     )
     assert (found["sex"].names, found["sex"].values) == (("f", "m"), ((0, "F"), (1,)))
     assert config.parse("models: {m: {}}").slices_of("m") == {}
+
+
+@pytest.mark.parametrize(
+    ("route", "found"),
+    [
+        pytest.param("{variants: []}", ["variants: list should have at least 1"], id="nobody"),
+        pytest.param(
+            "{variants: [{name: a, version: 1, alias: x}, {name: b}], fallback: a}",
+            [
+                "variants[0].alias: expected a version or an alias, got both",
+                "variants[1].alias: expected a version or an alias, got neither",
+            ],
+            id="version-or-alias",
+        ),
+        pytest.param(
+            "{variants: [{name: a, version: 1}, {name: a, version: 2}]}",
+            ["variants: expected each name once, got 'a' again"],
+            id="names",
+        ),
+        pytest.param(
+            "{variants: [{name: a, version: 1}, {name: b, version: 1}]}",
+            ["variants: expected each version once, got '1' again"],
+            id="versions",
+        ),
+        pytest.param(
+            "{variants: [{name: a, version: 1, weight: 0}]}",
+            ["variants: expected a weight above 0, got 0 for all"],
+            id="no-weight",
+        ),
+        pytest.param(
+            "{variants: [{name: '1', alias: '2', weight: -1}]}",
+            [
+                "variants[0].name: string should match",
+                "variants[0].alias: alias '2'",
+                "variants[0].weight: input should be greater than or equal to 0",
+            ],
+            id="words-and-numbers",
+        ),
+        pytest.param(
+            "{variants: [{name: a, version: 1}], fallback: b, sticky: {}}",
+            [
+                "sticky.parameter: expected a header or a parameter, got neither",
+                "fallback: expected one of a, got 'b'",
+            ],
+            id="fallback-and-sticky",
+        ),
+        pytest.param(
+            "{variants: [{name: a, version: 1}], sticky: {header: 'x y'}, shadow: 1}",
+            ["sticky.header: string should match", "shadow: no such setting"],
+            id="header",
+        ),
+    ],
+)
+def test_a_route_that_cannot_be_is_told_with_its_place(route, found):
+    told = faults(f"routes: {{fraud: {route}}}")
+    assert len(told) == len(found)
+    for fault, expected in zip(told, found, strict=True):
+        assert fault.startswith(f"routes.fraud.{expected}")
+
+
+def test_headers_of_a_route_are_known_in_lower_case():
+    document = "routes: {m: {variants: [{name: a, version: 1}], sticky: {header: X-User}}}"
+    route = config.parse(document).routes["m"]
+    assert route.sticky is not None
+    assert route.sticky.header == "x-user"

@@ -18,7 +18,7 @@ import pytest
 from gateway.afterwards import Afterwards
 from gateway.config import Limits, Server
 from gateway.errors import BodyTooLarge, ContractViolated, ModelFailed
-from gateway.inference import InferEndpoint
+from gateway.inference import Arm, InferEndpoint
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.monitor.hold_out import HoldOut
@@ -232,6 +232,41 @@ def test_who_is_held_out_is_told_which_policy_to_follow(endpoint):
     said = [caller.answers[0][1].get("parameters") for caller in callers]
     assert said == [{"hold_out": "approve"} if one else None for one in held]
     assert len(set(held)) == 2
+
+
+@pytest.mark.parametrize("large", [False, True], ids=["on-the-loop", "on-a-thread"])
+def test_what_one_variant_decodes_another_answers(endpoint, arena, services, clock, large):
+    decoder, codec, slot = endpoint
+    block = arena.allocate(layout.MODEL, layout.model_key("m", 2))
+    riders: list[Rider] = []
+    came = asyncio.Event()
+    with ThreadPoolExecutor(1) as pool:
+        observer = BatchObserver(arena, block, 0)
+        other: Any = InferEndpoint(codec, observer, pool, services, clock)
+        other.attach(Taker(riders, came.set))
+        arm = Arm("canary", other)
+        parameters = {"user": "x" * 40_000 if large else "x"}
+        caller = Caller(body=body_of(parameters=parameters))
+
+        async def ask() -> None:
+            decoder(caller, lambda request: {True: arm}[request.parameters == parameters])
+            await came.wait()
+
+        asyncio.run(ask())
+    batch = Batch(riders, 1, "idle", 0.0)
+    batch.outputs = [np.zeros((1, 1), np.float32)]
+    other.deliver(batch)
+    assert dict(caller.heads[0])[b"penstock-variant"] == b"canary"
+    assert caller.answers[0][1]["parameters"] == {"variant": "canary"}
+    assert (slot[layout.OK], arena.slot(block, 0)[layout.OK]) == (0, 1)
+
+
+def test_a_request_that_no_route_divided_says_nothing_of_variants(endpoint):
+    deliverer, codec, _ = endpoint
+    caller = Caller()
+    deliverer.deliver(batch_of(codec, caller))
+    assert b"penstock-variant" not in dict(caller.heads[0])
+    assert "parameters" not in caller.answers[0][1]
 
 
 @pytest.mark.parametrize("trimmed", [False, True])

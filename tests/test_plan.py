@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.plan import Absent, Held, Inbox, Outbox, Plan, Route
+from gateway.plan import Absent, Held, Inbox, Outbox, Plan, Route, Split, Variant
 from gateway.taken import Agreed, Captured, Kept, Part, Recorded, Sliced, Taken, Watched
 
 
@@ -20,6 +20,13 @@ def plan(number: int, *models: Held) -> Plan:
 
 def test_a_plan_survives_the_journey():
     sent = plan(3, held("a"), held("b", 7))
+    assert Inbox().take(Outbox().message(sent)) == sent
+
+
+def test_how_requests_are_divided_survives_the_journey():
+    model = held("m")
+    split = Split((Variant("a", 1, 2.5), Variant("b", 1, 0.0)), sticky_header="x-user")
+    sent = Plan(4, (model,), (Route("m", 1, {1: model.id}, split),))
     assert Inbox().take(Outbox().message(sent)) == sent
 
 

@@ -98,11 +98,12 @@ def _commands() -> Sequence[Command]:
         profile,
         register,
         releases,
+        route,
         serve,
     )
 
     return (
-        *(serve, demo, register, models, profile, contract, drift, alerts, releases),
+        *(serve, demo, register, models, route, profile, contract, drift, alerts, releases),
         *(outcomes, performance, fairness, concept, capture, export, infer),
         *(keys, config, audit, backup, doctor),
     )

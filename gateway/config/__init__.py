@@ -43,6 +43,7 @@ from gateway.config.monitoring import (
 )
 from gateway.config.operation import Drain, Limits, Log, Repository, Tracing
 from gateway.config.ports import Access, CertifiedCaller, Control, Jwt, Server, Tls, is_loopback
+from gateway.config.routes import Overrides, Route, Sticky, Variant
 from gateway.config.words import Section
 
 __all__ = [
@@ -75,14 +76,18 @@ __all__ = [
     "ModelConfig",
     "ModelSettings",
     "Monitoring",
+    "Overrides",
     "Padding",
     "Policy",
     "Repository",
+    "Route",
     "Scores",
     "Section",
     "Server",
+    "Sticky",
     "Tls",
     "Tracing",
+    "Variant",
     "is_loopback",
     "load",
     "override",

@@ -27,6 +27,7 @@ from gateway.config.models import (
 from gateway.config.monitoring import Alerts, Ledger, Metrics, Monitoring
 from gateway.config.operation import Drain, Limits, Log, Repository, Tracing
 from gateway.config.ports import Access, Control, Server, Tls, is_loopback
+from gateway.config.routes import Route
 from gateway.config.slices import Slicing
 from gateway.config.words import ModelName, Section
 from gateway.errors import ConfigInvalid
@@ -55,6 +56,7 @@ class Config(Section):
     alerts: Alerts = Alerts()
     defaults: ModelSettings = ModelSettings()
     models: dict[ModelName, ModelConfig] = Field(default_factory=dict)
+    routes: dict[ModelName, Route] = Field(default_factory=dict)
 
     @property
     def control_asks(self) -> bool:

@@ -23,6 +23,7 @@ from gateway.control.memory import Memory
 from gateway.control.references import Agreement, Reference, References, Wish, wish_of
 from gateway.control.registry import Registry
 from gateway.control.self_references import SelfReference, SelfReferences
+from gateway.control.splits import Aliases
 from gateway.errors import GatewayError, ModelNotFound, ModelRefused
 from gateway.models import content, onnx_file, triton_layout
 from gateway.names import check_name
@@ -32,6 +33,7 @@ from gateway.profiles import beside
 log = logging.getLogger("penstock.control")
 
 REGISTRY = "registry"
+Routed = Callable[[Config, str], Set[int]]
 Released = Callable[[str, int, Reference, Config], tuple[Reference, Agreement | None]]
 """What a version that a reference was found for is held against, by its newest release."""
 
@@ -69,11 +71,15 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """What should run, what cannot, and which versions their owners chose to answer by default."""
+    """What should run, what cannot, and which versions their owners chose to answer by default.
+
+    `aliases` are those of the registry: by model, the version of each.
+    """
 
     candidates: Sequence[Candidate]
     faults: Sequence[Absent] = ()
     champions: Mapping[str, int] = field(default_factory=dict)
+    aliases: Mapping[str, Aliases] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -83,13 +89,13 @@ class _Look:
     Attributes:
         found: by name, in the order of their sources.
         faults: what cannot serve.
-        champions: that the registry names.
+        aliases: of the registry, by model.
         away: some source could not be read.
     """
 
     found: dict[str, list[Candidate]] = field(default_factory=dict)
     faults: list[Absent] = field(default_factory=list)
-    champions: dict[str, int] = field(default_factory=dict)
+    aliases: dict[str, Aliases] = field(default_factory=dict)
     away: bool = False
 
     def renew(self, name: str, look: _Look) -> None:
@@ -99,8 +105,8 @@ class _Look:
         else:
             self.found.pop(name, None)
         self.faults = [fault for fault in self.faults if fault.name != name] + look.faults
-        self.champions.pop(name, None)
-        self.champions |= look.champions
+        self.aliases.pop(name, None)
+        self.aliases |= look.aliases
         self.away |= look.away
 
 
@@ -113,6 +119,7 @@ class Sources:
         registry: Registry,
         own: SelfReferences | None = None,
         released: Released | None = None,
+        routed: Routed = lambda config, name: frozenset(),
     ) -> None:
         """Takes the sources.
 
@@ -121,11 +128,13 @@ class Sources:
             registry: of the home.
             own: the references that were made of first rows; None: none is, or will be.
             released: what references become once they are released; None: they stay as they are.
+            routed: the versions of a model that its route names.
         """
         self._paths = paths
         self._registry = registry
         self._own = own
         self._released = released
+        self._routed = routed
         self._known: Mapping[tuple[str, int], SelfReference] = {}
         self._hashes: dict[Path, tuple[tuple[int, ...], str]] = {}
         self._told: set[str] = set()
@@ -228,7 +237,7 @@ class Sources:
     def _registered(
         self, config: Config, look: _Look, plan: Plan, only: str | None
     ) -> tuple[list[Candidate], list[Absent]]:
-        """Every version that an alias names, the highest, and what serves already.
+        """Every version that an alias or a route names, the highest, and what serves already.
 
         A version that serves goes on until a restart, so that registering a newer one fails nobody
         who names the older; an alias keeps it for good.
@@ -237,10 +246,9 @@ class Sources:
         candidates: list[Candidate] = []
         faults: list[Absent] = []
         for model in self._registered_models(only):
-            for alias in model.aliases:
-                if alias.name == CHAMPION:
-                    look.champions[model.name] = alias.version
-            wanted = {alias.version for alias in model.aliases} | serving.get(model.name, set())
+            aliases = look.aliases[model.name] = {one.name: one.version for one in model.aliases}
+            wanted = {*aliases.values(), *serving.get(model.name, ())}
+            wanted |= self._routed(config, model.name)
             wanted.add(model.versions[-1].version)
             for version in model.versions:
                 try:
@@ -344,10 +352,11 @@ def _desired(look: _Look, unloaded: Set[str], most: int) -> Desired:
         faults += [Absent(name, 0, UNAVAILABLE, UNLOADED) for name in sorted(lost)]
     candidates = [c for name, found in look.found.items() if name not in unloaded for c in found]
     registered = {c.name for c in candidates if c.source == REGISTRY}
-    champions = {name: v for name, v in look.champions.items() if name in registered}
+    aliases = {name: found for name, found in look.aliases.items() if name in registered}
+    champions = {name: of[CHAMPION] for name, of in aliases.items() if CHAMPION in of}
     full = f"limits.max_models is {most}"
     faults += [Absent(c.name, c.version, UNAVAILABLE, full) for c in candidates[most:]]
-    return Desired(candidates[:most], faults, champions)
+    return Desired(candidates[:most], faults, champions, aliases)
 
 
 def _held_below(root: Path, plan: Plan) -> list[str]:

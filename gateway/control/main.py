@@ -28,6 +28,7 @@ from gateway.control import (
     capture_operations,
     config_operations,
     key_operations,
+    route_operations,
     views,
 )
 from gateway.control import memory as memories
@@ -62,6 +63,7 @@ from gateway.control.recorder import Recorder
 from gateway.control.registry import Registry
 from gateway.control.releases import Releases
 from gateway.control.revisions import Revisions
+from gateway.control.routes import Routes
 from gateway.control.scrapes import Scrapes
 from gateway.control.self_references import SelfReferences
 from gateway.control.store import Store
@@ -194,7 +196,9 @@ class Control:
     def _decide(self, stack: AsyncExitStack) -> None:
         """What works plans out, and the ways to those who follow them."""
         released = self._monitoring.contracts.released
-        sources = Sources(self._launch.files, self._registry, self._own, released)
+        self._routes = Routes(self._store, lambda: self._in_force.config)
+        named = self._routes.versions
+        sources = Sources(self._launch.files, self._registry, self._own, released, named)
         self._lookout = Lookout(
             self._registry.generation,
             lambda known, only: sources.gather(self._in_force.refresh(), known, only),
@@ -214,6 +218,7 @@ class Control:
             self._blocks.want,
             LOAD_DEADLINE_S,
             self._recorder.note,
+            self._routes.wanted,
         )
         stack.push_async_callback(self._planner.close)
 
@@ -328,6 +333,7 @@ class Control:
                 lambda: self._planner.memory.plan,
                 self._planner.hints,
             ),
+            *route_operations.operations(self._routes, self._planner),
             *key_operations.operations(self._keys, self._key_table.refresh),
             *self._monitoring.operations(self._planner.apply),
             *capture_operations.operations(self._capture, self._erasures()),

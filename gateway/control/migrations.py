@@ -241,6 +241,13 @@ MIGRATIONS: tuple[Migration, ...] = (
     CREATE INDEX monitoring_releases_by_profile ON monitoring_releases (profile_folder);
     CREATE INDEX monitoring_releases_by_contract ON monitoring_releases (contract_folder);
     """,
+    """
+    CREATE TABLE routes (
+        model TEXT PRIMARY KEY,
+        route TEXT,
+        stop TEXT
+    );
+    """,
 )
 """Entry n takes version n to n + 1. Entries are never edited, only added."""
 CHAINED = 2

@@ -28,6 +28,7 @@ from gateway.control.desired import Candidate, Desired
 from gateway.control.memory import Memory
 from gateway.control.recorder import Note
 from gateway.control.served import difference
+from gateway.control.splits import Aliases, Wanted, faults
 from gateway.control.succession import Stand, known, successor
 from gateway.errors import GatewayError
 from gateway.plan import UNAVAILABLE, Absent, Held, Plan
@@ -39,6 +40,8 @@ log = logging.getLogger("penstock.control")
 # step takes long because there are many models, the pause is so many times as long.
 PAUSE_S = 0.02
 PAUSE_STEPS = 5
+# Workers take a message within a turn of their loop.
+DIVIDED_WITHIN_S = 5.0
 Trial = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
 
@@ -76,6 +79,7 @@ class Planner:
         want: Callable[[Set[tuple[str, int]], Set[int]], None],
         load_deadline_s: float,
         note: Note,
+        divided: Callable[[], Mapping[str, Wanted]] = dict,
     ) -> None:
         """Takes its collaborators.
 
@@ -92,6 +96,7 @@ class Planner:
                 follow the plan that says so.
             load_deadline_s: how long workers may take to load a deployment.
             note: hears what is decided here, for the audit.
+            divided: how requests are to be divided among versions now, by model.
         """
         # fixed at start
         self._publisher = publisher
@@ -103,6 +108,7 @@ class Planner:
         self._want = want
         self._load_deadline_s = load_deadline_s
         self._note = note
+        self._divided = divided
         self._loop = asyncio.get_running_loop()
         # until replaced
         self.memory = memory
@@ -116,6 +122,7 @@ class Planner:
         self._progress = asyncio.Event()
         self._due: asyncio.TimerHandle | None = None
         self._pause_s = PAUSE_S
+        self._route_faults: Mapping[str, str] = {}
         self._coming: set[str] = set()  # wanted, and by the plan neither routed nor refused
         self._told = 0  # number of the plan after which `want` was last called
         # per deployment, by id
@@ -155,9 +162,32 @@ class Planner:
                 await self._until(lambda: self._publisher.followed(number))
         return self.memory.plan.absent
 
+    async def divide(self) -> None:
+        """Brings the workers to how requests are to be divided now, and waits until they are there.
+
+        Nothing is looked at or loaded, so that it takes a message to each worker. One that does not
+        answer is dead or about to be: its successor gets the newest plan.
+        """
+        if self._looked:
+            self._step()
+        else:
+            await self.look()
+        number = self.memory.plan.number
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DIVIDED_WITHIN_S):
+                await self._until(lambda: self._publisher.followed(number))
+
+    def aliases(self, name: str) -> Aliases:
+        """The aliases that a model had at the last look, and the version of each."""
+        return self._desired.aliases.get(name, {})
+
     def knows(self, name: str) -> bool:
         """Whether some source had a model of this name at the last look."""
         return any(name == one for one, _ in known(self._desired))
+
+    def versions(self, name: str) -> set[int]:
+        """The versions of a model that some source had at the last look."""
+        return {version for one, version in known(self._desired) if one == name}
 
     def hints(self) -> dict[str, Set[str]]:
         """Every model that was found at the last look, with the settings that it brings along."""
@@ -308,7 +338,9 @@ class Planner:
     def _publish(self, stand: Stand) -> None:
         """Sends the next plan out, unless it is the one that stands."""
         memory, old = self.memory, self.memory.plan
-        plan = successor(old, self._desired, self._wanted, memory.unloaded, stand)
+        divided = self._divided()
+        plan = successor(old, self._desired, self._wanted, memory.unloaded, stand, divided)
+        self._complain_of_routes(faults(divided, self._desired.aliases, plan))
         plan = dataclasses.replace(plan, watched=self._watched_of(plan))
         if old.number and plan == dataclasses.replace(old, number=plan.number):
             return
@@ -328,6 +360,13 @@ class Planner:
         for one in absent:
             if one not in old.absent and one.broken:
                 log.error("model '%s' version %d: %s", one.name, one.version, one.reason)
+
+    def _complain_of_routes(self, found: Mapping[str, str]) -> None:
+        """Logs which routes are not as they are wanted, once."""
+        for name, why in found.items():
+            if self._route_faults.get(name) != why:
+                log.error("route '%s' is not as it is wanted: %s", name, why)
+        self._route_faults = found
 
     def _tell_known(self) -> None:
         plan = self.memory.plan

@@ -40,8 +40,11 @@ def _by_name(plan: Plan) -> dict[str, Route]:
 
 
 def _serving(route: Route) -> dict[str, Any]:
-    """The version that answers by default, and the deployment behind each version."""
-    return {
+    """The version that answers by default, the deployment behind each, and who shares requests."""
+    found: Side = {
         "default": route.version,
         "versions": {str(version): held for version, held in route.deployments.items()},
     }
+    if route.split is not None:
+        found["variants"] = {one.name: [one.version, one.weight] for one in route.split.variants}
+    return found

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from gateway.control.desired import Desired
+from gateway.control.splits import Wanted, settle
 from gateway.plan import LOADING, UNAVAILABLE, Absent, Held, Plan, Route
 
 
@@ -31,7 +33,12 @@ class Stand:
 
 
 def successor(
-    old: Plan, desired: Desired, wanted: Sequence[Held], unloaded: Set[str], stand: Stand
+    old: Plan,
+    desired: Desired,
+    wanted: Sequence[Held],
+    unloaded: Set[str],
+    stand: Stand,
+    divided: Mapping[str, Wanted] = MappingProxyType({}),
 ) -> Plan:
     """The plan after `old`; equal to it but for the number where nothing has changed.
 
@@ -41,9 +48,10 @@ def successor(
         wanted: what should run.
         unloaded: models that were taken out of service on purpose.
         stand: how far `wanted` has come.
+        divided: how requests for models are to be divided among versions, by name.
     """
     serving = [*stand.ready, *_going_on(old, desired, wanted, unloaded, stand)]
-    routes = _routes(old, desired, serving, stand.coming)
+    routes = _routes(old, desired, serving, stand.coming, divided)
     return Plan(
         old.number + 1,
         tuple(sorted((*serving, *stand.passed), key=lambda held: held.id)),
@@ -85,21 +93,30 @@ def _going_on(
 
 
 def _routes(
-    old: Plan, desired: Desired, serving: Sequence[Held], coming: Sequence[Held]
+    old: Plan,
+    desired: Desired,
+    serving: Sequence[Held],
+    coming: Sequence[Held],
+    divided: Mapping[str, Wanted],
 ) -> tuple[Route, ...]:
     by_name: dict[str, dict[int, str]] = {}
     for held in serving:
         by_name.setdefault(held.name, {})[held.version] = held.id
-    before = {route.name: route.version for route in old.routes}
+    before = {route.name: route for route in old.routes}
     awaited = {(held.name, held.version) for held in coming}
     routes = []
     for name, deployments in sorted(by_name.items()):
         # A champion that cannot serve is not replaced by a version that nobody chose; while it is
         # on its way, whoever answered goes on.
         version = desired.champions.get(name, max(deployments))
-        if (name, version) in awaited and before.get(name) in deployments:
-            version = before[name]
-        routes.append(Route(name, version, deployments))
+        now = before.get(name)
+        if (name, version) in awaited and now is not None and now.version in deployments:
+            version = now.version
+        split = None
+        if name in divided:
+            aliases = desired.aliases.get(name, {})
+            version, split = settle(divided[name], aliases, deployments, version, now)
+        routes.append(Route(name, version, deployments, split))
     return tuple(routes)
 
 

@@ -21,10 +21,44 @@ LAST_CHUNK = b"0\r\n\r\n"
 ERROR_CODE = b"penstock-error-code"
 VIOLATIONS = b"penstock-contract-violations"
 HOLD_OUT = b"penstock-hold-out"
+VARIANT = b"penstock-variant"
 INTERNAL_BODY = b'{"error":"internal error"}'
 _PLAIN = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+
+
+class Written(tuple[Header, ...]):
+    """Headers that many answers have alike: checked and written once.
+
+    Attributes:
+        lines: as they stand in the head.
+
+    Raises:
+        ValueError: one of them would break out of its line.
+    """
+
+    lines: bytes
+
+    def __new__(cls, headers: Iterable[Header]) -> Written:
+        """Writes them."""
+        made = super().__new__(cls, headers)
+        made.lines = b"".join(map(_line, made))
+        return made
+
+
+def lines_of(headers: Sequence[Header]) -> bytes | None:
+    """Headers as they stand in a head, where that is known beforehand."""
+    if type(headers) is Written:
+        return headers.lines
+    return None if headers else b""
+
+
+def _line(header: Header) -> bytes:
+    name, value = header
+    if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+        raise ValueError(f"header {name!r}: not a legal header")
+    return b"%b: %b\r\n" % header
 
 
 def _status_line(status: int) -> bytes:
@@ -79,10 +113,7 @@ def head(
             parts.append(b"transfer-encoding: chunked\r\n")
     elif status not in (204, 304):
         parts.append(b"content-length: %d\r\n" % length)
-    for name, value in headers:
-        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
-            raise ValueError(f"header {name!r}: not a legal header")
-        parts.append(b"%b: %b\r\n" % (name, value))
+    parts += map(_line, headers)
     parts.append(b"penstock-request-id: %b\r\n" % request_id)
     if echo is not None:
         parts.append(b"x-request-id: %b\r\n" % echo)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httptools
 
@@ -59,6 +59,7 @@ class Head:
         plain: nothing here asks for more than the shortest answer head.
         shown: the certificate of the connection that it came on, where anybody asks.
         passage: what was found out about who sends it, where anybody asks.
+        arm: the route that it asks for, and the variant of that which it chooses, where it does.
     """
 
     method: bytes
@@ -75,6 +76,7 @@ class Head:
     plain: bool = True
     shown: Shown | None = None
     passage: Passage | None = None
+    arm: tuple[object, Any] | None = None
     _fields: dict[bytes, bytes] | None = field(default=None, repr=False)
 
     def first(self, name: bytes) -> bytes | None:

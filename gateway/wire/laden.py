@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from gateway.errors import BodyTooLarge, Overloaded
 from gateway.exchange import JSON_TYPE, Exchange, Header, Phases, Stream
 from gateway.tensors import Array
+from gateway.wire.head import Head
 from gateway.wire.services import Services
 
 # A bytes object takes 33 bytes beside its characters, and its place comes in steps of 16.
@@ -94,6 +95,12 @@ class Laden(Exchange):
     def gone(self) -> bool:  # type: ignore[override]  # only its carrier says so
         """The client left before it was answered."""
         return self._exchange.gone
+
+    @property
+    def head(self) -> Head:
+        """The head that it came with."""
+        head: Head = self._exchange.head  # type: ignore[attr-defined]  # every carrier has one
+        return head
 
     @property
     def client(self) -> str:

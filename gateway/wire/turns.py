@@ -137,11 +137,12 @@ class LaneExchange(BaseExchange):
             raise RuntimeError(f"{self.path!r}: answered twice")
         carrier = self._carrier
         services = carrier.services
+        lines = answers.lines_of(headers) if headers else b""
         if self.gone:
             self._answered = True
         elif (
             self.head.plain
-            and not headers
+            and lines is not None
             and content_type == JSON_TYPE
             and status in answers.JSON_HEADS
             and not services.draining
@@ -149,10 +150,11 @@ class LaneExchange(BaseExchange):
             and len(body) < COPY_BYTES
         ):
             carrier.transport.write(
-                b"%b%d\r\npenstock-request-id: %b%x\r\n\r\n%b"
+                b"%b%d\r\n%bpenstock-request-id: %b%x\r\n\r\n%b"
                 % (
                     answers.JSON_HEADS[status],
                     len(body),
+                    lines,
                     services.request_id_prefix,
                     self.sequence,
                     body,

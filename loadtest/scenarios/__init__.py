@@ -19,6 +19,7 @@ from loadtest.scenarios import (
     operation,
     outcomes,
     overload,
+    routing,
     throughput,
 )
 from loadtest.turns import Result
@@ -37,6 +38,7 @@ SCENARIOS: dict[str, Scenario] = {
     "open-loop": latency.open_loop,
     "idle-connections": latency.idle_connections,
     "keys-on-and-off": access.keys_on_and_off,
+    "route-on-and-off": routing.route_on_and_off,
     "monitoring-on-and-off": monitoring.monitoring_on_and_off,
     "ledger-on-and-off": outcomes.ledger_on_and_off,
     "selective-labels": outcomes.selective_labels,

@@ -36,6 +36,12 @@ ALLOWED = {
     "GET /api/alerts": READ,
     "GET /api/alerts/dead-letters": READ,
     "POST /api/alerts/dead-letters/{number}/retry": OPERATE,
+    "GET /api/routes": READ,
+    "GET /api/routes/{model}": READ,
+    "PUT /api/routes/{model}": OPERATE,
+    "DELETE /api/routes/{model}": OPERATE,
+    "POST /api/routes/{model}/stop": OPERATE,
+    "POST /api/routes/{model}/resume": OPERATE,
     "GET /api/outcomes": READ,
     "POST /api/outcomes": OPERATE,
     "GET /api/captures": READ,
@@ -71,6 +77,11 @@ OF_A_MODEL = frozenset(
         "GET /api/models/{model}/versions/{version}/monitoring",
         "GET /api/models/{model}/versions/{version}/monitoring/releases/{number}",
         "POST /api/models/{model}/versions/{version}/monitoring/rollback",
+        "GET /api/routes/{model}",
+        "PUT /api/routes/{model}",
+        "DELETE /api/routes/{model}",
+        "POST /api/routes/{model}/stop",
+        "POST /api/routes/{model}/resume",
     }
 )
 """What a caller that may use some models alone may use for those."""
@@ -78,6 +89,7 @@ OF_ITS_CALLER = frozenset(
     {
         "GET /api/status",
         "GET /api/models",
+        "GET /api/routes",
         "GET /api/openapi.json",
         "GET /api/alerts",
         "GET /api/alerts/dead-letters",

@@ -28,6 +28,7 @@ from gateway.control import (
     key_operations,
     outcome_operations,
     release_operations,
+    route_operations,
 )
 from gateway.control.admin import Admin, operations
 from gateway.control.alert_store import AlertStore
@@ -46,6 +47,7 @@ from gateway.control.keys import Keys
 from gateway.control.outcomes import Outcomes
 from gateway.control.releases import Releases
 from gateway.control.revisions import Revisions
+from gateway.control.routes import Routes
 from gateway.control.self_references import SelfReferences
 from gateway.control.store import Store
 from gateway.control.troubles import Troubles
@@ -55,6 +57,7 @@ from gateway.plan import UNAVAILABLE, Absent, Plan
 from tests.control.auditing import ANN
 from tests.control.permitted import ALLOWED, EVERYBODY, OF_A_MODEL, OF_ITS_CALLER
 from tests.control.standing import nobodys
+from tests.control.still import Still
 
 SECRET = b"s" * 32
 ROLE_KEYS = {role: f"psk_{role}".ljust(36, "0") for role in ROLES}
@@ -134,6 +137,7 @@ class Server:
             *fairness_operations.operations(self.outcomes),
             *capture_operations.operations(self.capture, self.erasures(home)),
             *concept_operations.operations(self.outcomes),
+            *route_operations.operations(Routes(self.store, Config), Still()),
         )
         credentials = Credentials(self.ring, self.certificates)
         known = Known(asks, credentials, SECRET, self.used.append, self.refused.append)

@@ -8,14 +8,19 @@ from pathlib import Path
 
 import pytest
 
+from gateway import config
 from gateway.control.desired import Candidate, Desired
 from gateway.control.memory import Memory
 from gateway.control.planner import Planner
+from gateway.control.splits import Stop, Wanted
 from gateway.errors import ArenaFull
-from gateway.plan import Absent, Plan
+from gateway.plan import Absent, Plan, Split, Variant
 from gateway.taken import Watched
 
 pytestmark = pytest.mark.anyio
+HALVES = config.parse(
+    "routes: {m: {variants: [{name: a, version: 1}, {name: b, version: 2}]}}"
+).routes["m"]
 
 
 def candidate(name: str, version: int = 1, digest: str = "d") -> Candidate:
@@ -32,6 +37,7 @@ class World:
     def __init__(self) -> None:
         self.wanted: list[Candidate] = []
         self.champions: dict[str, int] = {}
+        self.divided: dict[str, Wanted] = {}
         self.published: list[Plan] = []
         self.tried: list[str] = []
         self.bad_trials: dict[str, str] = {}
@@ -59,6 +65,7 @@ class World:
             self.want,
             deadline_s,
             self.note,
+            lambda: self.divided,
         )
 
     def gather(self, memory: Memory, only: str | None) -> Desired:
@@ -457,6 +464,59 @@ async def test_whoever_answered_goes_on_until_the_new_champion_is_there(world):
     world.end_trial("endless")
     await world.planner.apply()
     assert world.routes() == {"m": 2}
+
+
+async def test_a_route_stays_as_it_was_until_all_its_variants_serve(world):
+    world.wanted = [candidate("m", 1)]
+    await world.planner.apply()
+    world.never_ends("endless")
+    world.wanted.append(candidate("m", 2, digest="endless"))
+    world.divided = {"m": Wanted(HALVES)}
+    await world.planner.look()
+    assert world.published[-1].routes[0].split is None
+    assert world.routes() == {"m": 1}
+    world.end_trial("endless")
+    await world.planner.apply()
+    split = world.published[-1].routes[0].split
+    assert split == Split((Variant("a", 1, 1.0), Variant("b", 2, 1.0)))
+
+
+async def test_a_route_over_what_is_not_there_is_told_once(world, caplog):
+    world.wanted = [candidate("m", 1)]
+    world.divided = {"m": Wanted(HALVES), "nobody": Wanted(HALVES)}
+    for _ in range(3):
+        await world.planner.apply()
+    told = sorted(one.getMessage() for one in caplog.records if "route" in one.getMessage())
+    assert told[0] == (
+        "route 'm' is not as it is wanted: "
+        "variants[1] (b): version 2 does not serve: its model has no such version"
+    )
+    assert len(told) == 2
+    assert world.routes() == {"m": 1}
+
+
+async def test_a_stop_reaches_workers_without_a_look_at_any_source(world):
+    world.wanted = [candidate("m", 1), candidate("m", 2), candidate("slow", digest="endless")]
+    world.divided = {"m": Wanted(HALVES)}
+    world.never_ends("endless")  # a stop waits for nobody
+    await world.planner.look()
+    await world.planner.apply("m")
+    looks, loaded = len(world.looked), world.held()
+    world.divided = {"m": Wanted(HALVES, Stop(2, "b", "somebody", "", 1.0))}
+    await world.planner.divide()
+    (route,) = world.published[-1].routes
+    assert (route.version, route.split) == (2, Split((Variant("b", 2, 1.0),)))
+    assert (len(world.looked), world.held()) == (looks, loaded)
+    world.end_trial("endless")
+
+
+async def test_a_control_process_that_has_not_looked_yet_looks_before_it_divides(world):
+    world.wanted = [candidate("m", 1), candidate("m", 2)]
+    await world.planner.apply()
+    world.planner = world.control(Memory(world.published[-1]))
+    world.divided = {"m": Wanted(None, Stop(1, "", "somebody", "", 1.0))}
+    await world.planner.divide()
+    assert world.routes() == {"m": 1}
 
 
 async def test_who_waits_for_a_model_hears_its_own_verdict(world):

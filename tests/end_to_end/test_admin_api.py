@@ -56,6 +56,10 @@ include-name = "POST /api/config/rollback"
 checks.positive_data_acceptance.expected-statuses = ["2xx", 404, 412, 414, 422, 428]
 
 [[operations]]
+include-name-regex = "^(GET|PUT|DELETE|POST) /api/routes/"
+checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 404]
+
+[[operations]]
 include-name = "POST /api/keys"
 checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 409]
 

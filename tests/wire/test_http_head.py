@@ -129,3 +129,15 @@ def test_a_chain_of_trusted_proxies_is_followed_to_its_beginning():
     trusted = TrustedProxies(["10.0.0.0/8"])
     headers = [(b"x-forwarded-for", b"10.0.0.3"), (b"x-forwarded-for", b"10.0.0.2")]
     assert trusted.client("10.0.0.1", headers) == "10.0.0.3"
+
+
+def test_headers_that_are_written_once_stand_as_any_others_do():
+    headers = answers.Written([(b"x-a", b"1"), (b"x-b", b"two")])
+    assert answers.lines_of(headers) == b"x-a: 1\r\nx-b: two\r\n"
+    assert answers.head(200, 0, b"id", headers=headers) == answers.head(
+        200, 0, b"id", headers=list(headers)
+    )
+    assert answers.lines_of([(b"x-a", b"1")]) is None
+    assert answers.lines_of(()) == b""
+    with pytest.raises(ValueError, match="not a legal header"):
+        answers.Written([(b"x-a", b"1\r\nx-b: 2")])

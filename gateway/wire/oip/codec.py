@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from gateway.errors import InvalidBinary, InvalidRequest
 from gateway.tensors import Array, Signature
+from gateway.wire.answers import VARIANT, Written
 from gateway.wire.oip import binary, elements
 from gateway.wire.oip.choice import Choice, Choices
 from gateway.wire.oip.fields import NO_PARAMETERS, Parameters, quoted
 from gateway.wire.oip.head import Head, HeadReader, Part
-from gateway.wire.oip.render import Rendered, Renderer
+from gateway.wire.oip.render import Rendered, Renderer, parameters_text
 from gateway.wire.oip.spans import cut_out
 from gateway.wire.oip.templates import Templates
 from gateway.wire.oip.text import parse
@@ -22,6 +23,23 @@ from gateway.wire.oip.weight import light_rows, most, weight
 
 SHORT_BODY = 4096
 """Up to here it pays to know the text around the numbers, beyond it to read the numbers faster."""
+
+
+class Variant:
+    """What the answers of one variant of a route say of it.
+
+    Attributes:
+        name: of the variant.
+        headers: of the answer.
+        text: of the parameters in its body.
+    """
+
+    __slots__ = ("headers", "name", "text")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.headers = Written([(VARIANT, name.encode())])
+        self.text = parameters_text({"variant": name})
 
 
 @dataclass(slots=True)
@@ -38,6 +56,7 @@ class InferRequest:
         parameters: all that it has of them, by name: texts, numbers and booleans.
         warning: what its answer says of its values, besides the outputs; empty: nothing.
         policy: what it says to follow whatever the outputs say; empty: nothing.
+        variant: of a route, that it says to come from; None: no route divided its requests.
     """
 
     id: str | None
@@ -49,6 +68,7 @@ class InferRequest:
     parameters: Parameters
     warning: str = ""
     policy: str = ""
+    variant: Variant | None = None
 
     @property
     def wanted(self) -> tuple[int, ...]:
@@ -130,9 +150,14 @@ class Codec:
             WrongOutputs: JSON was asked of a BYTES output whose elements are not UTF-8.
         """
         answer = rendered.answer(request.choice, request.id, start, stop)
+        variant = request.variant
         if not request.warning and not request.policy:
-            return answer
-        told = {"contract_violations": request.warning, "hold_out": request.policy}
+            return answer if variant is None else self._renderer.with_text(answer, variant.text)
+        told = {
+            "variant": "" if variant is None else variant.name,
+            "contract_violations": request.warning,
+            "hold_out": request.policy,
+        }
         return self._renderer.telling(answer, {name: text for name, text in told.items() if text})
 
     def light_rows(self, limit: int) -> int:

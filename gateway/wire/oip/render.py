@@ -34,6 +34,7 @@ from gateway.wire.oip.printing import (
 )
 
 MAX_FORMS = 256
+SMALL_BYTES = 16_384
 Shapes = tuple[tuple[int, ...] | None, ...]
 
 
@@ -57,6 +58,11 @@ class Form:
     packed: bytes
     empty: bool
     large: bool = False
+
+
+def parameters_text(parameters: Mapping[str, str]) -> bytes:
+    """Parameters as they stand in an answer."""
+    return b',"parameters":%b' % orjson.dumps(parameters)
 
 
 class Renderer:
@@ -114,10 +120,17 @@ class Renderer:
         self, answer: tuple[bytes, int | None], parameters: Mapping[str, str]
     ) -> tuple[bytes, int | None]:
         """An answer with parameters."""
-        body, header_length = answer
         valid = {name: t.encode("utf-8", "replace").decode() for name, t in parameters.items()}
-        told = b',"parameters":%b' % orjson.dumps(valid)
-        whole = b"".join((self.opening, told, memoryview(body)[len(self.opening) :]))
+        return self.with_text(answer, parameters_text(valid))
+
+    def with_text(self, answer: tuple[bytes, int | None], told: bytes) -> tuple[bytes, int | None]:
+        """An answer with parameters that are written already."""
+        body, header_length = answer
+        opening = self.opening
+        if len(body) < SMALL_BYTES:  # copied twice in half the time of a join
+            whole = opening + told + body[len(opening) :]
+        else:
+            whole = b"".join((opening, told, memoryview(body)[len(opening) :]))
         return whole, None if header_length is None else header_length + len(told)
 
     def shape(self, rows: int, trailing: tuple[int, ...] | None) -> tuple[int, ...]:

@@ -1,0 +1,123 @@
+"""The part of the document that divides a model's requests among its versions.
+
+Knows names and weights. Knows nothing of which versions there are. See docs/routing.md.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+
+from gateway.config.words import Name, Section
+from gateway.errors import InvalidParameter
+from gateway.names import MAX_VERSION, check_alias
+
+MAX_VARIANTS: Final = 16
+MAX_WEIGHT: Final = 1_000_000
+
+
+def _alias(text: str) -> str:
+    try:
+        return check_alias(text)
+    except InvalidParameter as error:
+        raise ValueError(str(error)) from error
+
+
+def _lower(text: str) -> str:
+    return text.lower()
+
+
+# A letter first: a value that is all digits names a version where somebody overrides.
+VariantName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$")]
+HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,100}$"), AfterValidator(_lower)]
+Alias = Annotated[Name, AfterValidator(_alias)]
+
+
+class Variant(Section):
+    """One of those that a route's requests are divided among: a version, or what an alias names."""
+
+    name: VariantName
+    version: int | None = Field(None, ge=1, le=MAX_VERSION)
+    # After `version`, so that both are known where they are held against each other.
+    alias: Alias | None = Field(None, validate_default=True)
+    weight: float = Field(
+        1.0, ge=0, le=MAX_WEIGHT, description="relative: its share is its part of all weights"
+    )
+
+    @field_validator("alias")
+    @classmethod
+    def _one_of_the_two(cls, alias: str | None, info: ValidationInfo) -> str | None:
+        if "version" in info.data and (alias is None) == (info.data["version"] is None):
+            given = "neither" if alias is None else "both"
+            raise ValueError(f"expected a version or an alias, got {given}")
+        return alias
+
+
+class Sticky(Section):
+    """What a request is known by: requests with the same value get the same variant."""
+
+    header: HeaderName | None = None
+    parameter: Name | None = Field(None, validate_default=True)
+
+    @field_validator("parameter")
+    @classmethod
+    def _one_at_most(cls, parameter: str | None, info: ValidationInfo) -> str | None:
+        if "header" in info.data and (parameter is None) == (info.data["header"] is None):
+            given = "neither" if parameter is None else "both"
+            raise ValueError(f"expected a header or a parameter, got {given}")
+        return parameter
+
+
+class Overrides(Section):
+    """Where a request may name the variant, or its version, that is to answer it."""
+
+    header: HeaderName | None = None
+    parameter: Name | None = None
+
+
+class Route(Section):
+    """How the requests for a model that name no version are divided."""
+
+    variants: list[Variant] = Field(min_length=1, max_length=MAX_VARIANTS)
+    sticky: Sticky | None = Field(
+        None, description="none: variants take turns, whoever asks; their shares are exact"
+    )
+    overrides: Overrides = Overrides()
+    fallback: VariantName | None = Field(
+        None,
+        description="the variant that answers alone when the route is stopped, or another does not"
+        " serve; none: the heaviest",
+    )
+
+    @field_validator("variants")
+    @classmethod
+    def _told_apart(cls, variants: list[Variant]) -> list[Variant]:
+        _each_once("name", (one.name for one in variants))
+        _each_once("version", (one.version for one in variants if one.version is not None))
+        _each_once("alias", (one.alias for one in variants if one.alias is not None))
+        if not any(one.weight for one in variants):
+            raise ValueError("expected a weight above 0, got 0 for all")
+        return variants
+
+    @field_validator("fallback")
+    @classmethod
+    def _is_a_variant(cls, fallback: str | None, info: ValidationInfo) -> str | None:
+        names = [one.name for one in info.data.get("variants", ())]
+        if fallback is not None and names and fallback not in names:
+            raise ValueError(f"expected one of {', '.join(names)}, got '{fallback}'")
+        return fallback
+
+    @property
+    def main(self) -> Variant:
+        """The variant that stands for the route where one has to."""
+        named = [one for one in self.variants if one.name == self.fallback]
+        return named[0] if named else max(self.variants, key=lambda one: one.weight)
+
+
+def _each_once(what: str, values: Iterable[str | int]) -> None:
+    twice = [value for value, times in Counter(values).items() if times > 1]
+    if twice:
+        raise ValueError(f"expected each {what} once, got '{twice[0]}' again")

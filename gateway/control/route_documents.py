@@ -1,0 +1,87 @@
+"""What the admin API takes and answers about routes, as models.
+
+Knows fields. Knows nothing of how requests are divided.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from gateway import config
+from gateway.control.documents import ModelName, Number
+from gateway.control.operations import Document
+from gateway.names import MAX_VERSION
+
+MAX_WHY = 1000
+
+
+class RoutePath(Document):
+    """Which route."""
+
+    model: ModelName = Field(description="the model that clients call")
+
+
+class RouteWanted(config.Route, Document):
+    """How a model's requests are to be divided."""
+
+
+class StopWanted(Document):
+    """How a route is stopped."""
+
+    fallback: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_VERSION,
+        description="the version that answers alone; by default that of the route's fallback",
+    )
+    why: str = Field("", max_length=MAX_WHY, description="for whoever reads the audit")
+
+
+class Stopped(Document):
+    """A route that was stopped: one version answers alone."""
+
+    version: int
+    variant: str = Field(description="its name in the route; empty: it is none of its variants")
+    who: str
+    why: str
+    at: float = Field(description="seconds since 1970")
+
+
+class VariantLine(Document):
+    """A variant as it is wanted."""
+
+    name: str
+    alias: str | None
+    version: Number | None = Field(description="null: its alias names none")
+    weight: float
+    share: float = Field(description="of all weights")
+
+
+class ServingLine(Document):
+    """A variant as it serves."""
+
+    variant: str | None = Field(description="null: the model's default version, without a route")
+    version: int
+    share: float = Field(description="of requests that name no version")
+
+
+class RouteLine(Document):
+    """A model that clients call, how its requests are wanted to be divided, and how they are."""
+
+    name: str
+    source: str = Field(description="document, api, or model where nothing is wanted")
+    variants: list[VariantLine]
+    sticky: str | None = Field(
+        description="what a request is known by: `header x` or `parameter x`"
+    )
+    overrides: list[str] = Field(description="where a request may name its variant")
+    fallback: str | None
+    stopped: Stopped | None
+    serving: list[ServingLine] = Field(description="empty: nothing answers")
+    fault: str | None = Field(description="why it does not serve as wanted, but as it last was")
+
+
+class RouteList(Document):
+    """Every model that clients may call."""
+
+    routes: list[RouteLine]

@@ -1,0 +1,286 @@
+"""What can be asked of routes through the control port: list, show, set, reset, stop, resume.
+
+Knows parameters and answers. Knows nothing of how requests are divided. What an answer says has
+happened holds: workers follow before it is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence, Set
+from dataclasses import asdict
+from typing import Any, Protocol
+
+from gateway import config
+from gateway.access.roles import Permission
+from gateway.control.memory import Memory
+from gateway.control.operations import Asked, Operation
+from gateway.control.route_documents import (
+    RouteLine,
+    RouteList,
+    RoutePath,
+    RouteWanted,
+    StopWanted,
+)
+from gateway.control.routes import Routes
+from gateway.control.splits import Aliases, Wanted, fault, targets
+from gateway.errors import (
+    ArenaFull,
+    ConfigInvalid,
+    InvalidParameter,
+    ModelNotFound,
+    NotFound,
+    StoreFailed,
+    VersionNotFound,
+)
+from gateway.plan import Absent, Plan, Route
+
+
+class Plans(Protocol):
+    """What makes plans, as far as routes are concerned (`planner.Planner`)."""
+
+    memory: Memory
+
+    async def apply(self, name: str | None = None, alone: bool = False) -> Sequence[Absent]:
+        """Loads what is wanted of a model, and waits until workers follow."""
+        ...
+
+    async def divide(self) -> None:
+        """Divides requests as is wanted by now, and waits until workers follow."""
+
+    def knows(self, name: str) -> bool:
+        """Whether some source has a model of this name."""
+        ...
+
+    def versions(self, name: str) -> Set[int]:
+        """The versions that sources have of it."""
+        ...
+
+    def aliases(self, name: str) -> Aliases:
+        """Its aliases."""
+        ...
+
+
+def operations(routes: Routes, planner: Plans) -> tuple[Operation, ...]:
+    """The table."""
+    changing = asyncio.Lock()  # one change after the other: each is held against what it replaces
+
+    async def list_routes(asked: Asked) -> Any:
+        plan = planner.memory.plan
+        names = {route.name for route in plan.routes} | routes.wanted().keys()
+        return {"routes": [line(name) for name in sorted(names) if asked.may_see(name)]}
+
+    async def show_route(asked: Asked) -> Any:
+        return known(asked.path.model)
+
+    async def set_route(asked: Asked) -> Any:
+        name = asked.path.model
+        route = config.Route.model_validate(asked.body.model_dump())
+        async with changing:
+            _check(name, route, planner)
+            await asyncio.to_thread(routes.set, asked.actor, name, route)
+            await planner.apply(name, alone=True)
+        return line(name)
+
+    async def reset_route(asked: Asked) -> Any:
+        name = asked.path.model
+        async with changing:
+            await asyncio.to_thread(routes.reset, asked.actor, name)
+            await planner.apply(name, alone=True)
+        return line(name)
+
+    async def stop_route(asked: Asked) -> Any:
+        name, wanted = asked.path.model, asked.body
+        async with changing:
+            version, variant = _fallback(name, wanted.fallback, routes.of(name), planner)
+            await asyncio.to_thread(routes.stop, asked.actor, name, version, variant, wanted.why)
+            await planner.divide()
+        return line(name)
+
+    async def resume_route(asked: Asked) -> Any:
+        name = asked.path.model
+        async with changing:
+            await asyncio.to_thread(routes.resume, asked.actor, name)
+            await planner.apply(name, alone=True)
+        return line(name)
+
+    def known(name: str) -> dict[str, Any]:
+        if _serving(planner.memory.plan, name) is None and name not in routes.wanted():
+            raise ModelNotFound(f"route '{name}' is not found: no such model")
+        return line(name)
+
+    def line(name: str) -> dict[str, Any]:
+        return described(name, routes.of(name), planner.aliases(name), planner.memory.plan)
+
+    changes = (ConfigInvalid, StoreFailed, ArenaFull)
+    of_a_route: dict[str, Any] = {"scope": "model", "path_parameters": RoutePath}
+    return (
+        Operation(
+            "GET",
+            "/api/routes",
+            list_routes,
+            "Every model that clients call, and how its requests are divided",
+            Permission.READ,
+            scope="caller",
+            answer=RouteList,
+            errors=(StoreFailed,),
+        ),
+        Operation(
+            "GET",
+            "/api/routes/{model}",
+            show_route,
+            "How a model's requests are divided",
+            Permission.READ,
+            answer=RouteLine,
+            errors=(ModelNotFound, StoreFailed),
+            **of_a_route,
+        ),
+        Operation(
+            "PUT",
+            "/api/routes/{model}",
+            set_route,
+            "Divide a model's requests among versions, over what the document says",
+            Permission.OPERATE,
+            answer=RouteLine,
+            body=RouteWanted,
+            errors=(*changes, ModelNotFound, VersionNotFound, InvalidParameter),
+            **of_a_route,
+        ),
+        Operation(
+            "DELETE",
+            "/api/routes/{model}",
+            reset_route,
+            "Take back what was set over the document's route",
+            Permission.OPERATE,
+            answer=RouteLine,
+            errors=(*changes, NotFound),
+            **of_a_route,
+        ),
+        Operation(
+            "POST",
+            "/api/routes/{model}/stop",
+            stop_route,
+            "Have one version answer alone, at once",
+            Permission.OPERATE,
+            answer=RouteLine,
+            body=StopWanted,
+            errors=(*changes, ModelNotFound, VersionNotFound),
+            **of_a_route,
+        ),
+        Operation(
+            "POST",
+            "/api/routes/{model}/resume",
+            resume_route,
+            "Divide the requests of a stopped route again",
+            Permission.OPERATE,
+            answer=RouteLine,
+            errors=(*changes, NotFound),
+            **of_a_route,
+        ),
+    )
+
+
+def described(name: str, wanted: Wanted, aliases: Aliases, plan: Plan) -> dict[str, Any]:
+    """One route, as it is wanted and as it serves."""
+    route, serving = wanted.route, _serving(plan, name)
+    deployments = {} if serving is None else serving.deployments
+    reasons = {one.version: one.reason for one in plan.absent if one.name == name}
+    source = "model" if route is None else "api" if wanted.given else "document"
+    found = "" if route is None else fault(route, aliases, deployments, reasons)
+    return {
+        "name": name,
+        "source": source,
+        "variants": [] if route is None else _variants(route, aliases),
+        "sticky": None if route is None else _sticky(route),
+        "overrides": [] if route is None else _places(route.overrides),
+        "fallback": None if route is None else route.main.name,
+        "stopped": None if wanted.stop is None else asdict(wanted.stop),
+        "serving": _shares(serving),
+        "fault": found or None,
+    }
+
+
+def _variants(route: config.Route, aliases: Aliases) -> list[dict[str, Any]]:
+    versions = targets(route, aliases)
+    total = sum(one.weight for one in route.variants)
+    return [
+        {
+            "name": one.name,
+            "alias": one.alias,
+            "version": versions[one.name],
+            "weight": one.weight,
+            "share": one.weight / total,
+        }
+        for one in route.variants
+    ]
+
+
+def _sticky(route: config.Route) -> str | None:
+    return None if route.sticky is None else _places(route.sticky)[0]
+
+
+def _places(section: config.Sticky | config.Overrides) -> list[str]:
+    found = {"header": section.header, "parameter": section.parameter}
+    return [f"{kind} {name}" for kind, name in found.items() if name is not None]
+
+
+def _shares(serving: Route | None) -> list[dict[str, Any]]:
+    if serving is None or serving.version not in serving.deployments:
+        return []
+    if serving.split is None:
+        return [{"variant": None, "version": serving.version, "share": 1.0}]
+    total = sum(one.weight for one in serving.split.variants)
+    return [
+        {"variant": one.name, "version": one.version, "share": one.weight / total}
+        for one in serving.split.variants
+    ]
+
+
+def _serving(plan: Plan, name: str) -> Route | None:
+    return next((route for route in plan.routes if route.name == name), None)
+
+
+def _check(name: str, route: config.Route, planner: Plans) -> None:
+    """Refuses a route over what nobody has, with where it says so.
+
+    Raises:
+        ModelNotFound, VersionNotFound: no source has it.
+        InvalidParameter: an alias that its model does not have.
+    """
+    if not planner.knows(name):
+        raise ModelNotFound(f"route '{name}': no source has a model of this name")
+    versions = planner.versions(name)
+    for place, variant in enumerate(route.variants):
+        where = f"variants[{place}]"
+        if variant.alias is not None and variant.alias not in planner.aliases(name):
+            known = ", ".join(sorted(planner.aliases(name))) or "none"
+            raise InvalidParameter(
+                f"{where}.alias: '{name}' has no alias '{variant.alias}'; it has: {known}"
+            )
+        if variant.version is not None and variant.version not in versions:
+            known = ", ".join(map(str, sorted(versions)))
+            raise VersionNotFound(
+                f"{where}.version: '{name}' has no version {variant.version}; it has: {known}"
+            )
+
+
+def _fallback(name: str, version: int | None, wanted: Wanted, planner: Plans) -> tuple[int, str]:
+    """The version that is to answer alone, and its name in the route.
+
+    Raises:
+        ModelNotFound, VersionNotFound: it does not serve.
+    """
+    serving = _serving(planner.memory.plan, name)
+    if serving is None:
+        raise ModelNotFound(f"route '{name}' cannot be stopped: no version of it serves")
+    versions = {} if wanted.route is None else targets(wanted.route, planner.aliases(name))
+    if version is None:
+        main = None if wanted.route is None else versions[wanted.route.main.name]
+        version = main or serving.version
+    if version not in serving.deployments:
+        known = ", ".join(map(str, sorted(serving.deployments)))
+        raise VersionNotFound(
+            f"route '{name}': version {version} cannot answer alone: it does not serve; "
+            f"serving: {known}"
+        )
+    return version, next((one for one, found in versions.items() if found == version), "")

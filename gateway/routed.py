@@ -1,0 +1,107 @@
+"""The endpoint of a route with variants: finds the variant of a request and passes it on.
+
+Knows which deployment stands behind each variant. Knows nothing of how variants are chosen
+(`routing` does), or of how a request is decoded, queued and answered (`inference` does).
+
+Where headers tell, the variant is found before anything is decoded; where parameters do, the main
+variant's deployment decodes and hands over what it has read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.catalogue import Served
+from gateway.errors import GatewayError
+from gateway.inference import Arm
+from gateway.plan import Split
+from gateway.routing.table import Table
+from gateway.serving.deployment import Deployment
+from gateway.wire.oip.codec import InferRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Arms:
+    """What stands behind the variants of a route in this worker.
+
+    Attributes:
+        by_name: every variant has one; where its version does not serve here, that of the main one.
+        main: stands for the route.
+        unlike: variants that cannot take what the main one decodes, whose signature is another.
+    """
+
+    by_name: Mapping[str, Arm]
+    main: Arm
+    unlike: frozenset[str]
+
+
+def arms_of(split: Split, versions: Mapping[int, Served], main: int) -> Arms:
+    """What stands behind each variant.
+
+    Args:
+        split: with the variants.
+        versions: that serve here, by number; one of a variant at least.
+        main: the version that stands for the route; where it does not serve here, the first does.
+    """
+    here = [one for one in split.variants if one.version in versions]
+    first = next((one for one in here if one.version == main), here[0])
+    arms = {one.name: Arm(one.name, versions[one.version].endpoint) for one in here}
+    like = versions[first.version].deployment
+    unlike = {one.name for one in here if not _alike(versions[one.version].deployment, like)}
+    lacking = {one.name: arms[first.name] for one in split.variants if one not in here}
+    return Arms(arms | lacking, arms[first.name], frozenset(unlike))
+
+
+def _alike(one: Deployment, other: Deployment) -> bool:
+    """Whether what one decodes the other can run."""
+    rows = one.settings.max_batch_size, other.settings.max_batch_size
+    return one.signature == other.signature and rows[0] == rows[1]
+
+
+class RoutedEndpoint:
+    """POST .../infer of one route, by a path that names no version."""
+
+    __slots__ = ("_arms", "_by_header", "_main", "_table", "_unlike")
+
+    def __init__(self, table: Table, arms: Arms) -> None:
+        self._table = table
+        self._arms = arms.by_name
+        self._main = arms.main
+        self._unlike = arms.unlike
+        self._by_header = table.by_header
+
+    def __call__(self, exchange: Any) -> None:
+        """Takes a request that has wholly arrived; it is answered once, now or later.
+
+        Args:
+            exchange: of one of the carriers, which keep the head that it came with. What a head
+                chooses is kept on it for the requests that repeat it.
+        """
+        kept = exchange.head.arm
+        if kept is not None and kept[0] is self:
+            arm = kept[1]
+        else:
+            table = self._table
+            try:
+                name = table.by_headers(exchange.headers) if self._by_header else None
+            except GatewayError as error:
+                self._main.endpoint.turn_away(exchange, error)
+                return
+            if name is not None:
+                arm = self._arms[name]
+                exchange.head.arm = (self, arm)
+            elif table.by_parameter:
+                self._main.endpoint(exchange, self._by_parameters)
+                return
+            else:
+                arm = self._arms[table.in_turn()]
+        arm.enter(exchange, arm.choose)
+
+    def _by_parameters(self, request: InferRequest) -> Arm:
+        name = self._table.by_parameters(request.parameters)
+        if name is None:
+            name = self._table.in_turn()
+        # It would have to be decoded anew, by another signature than its sender has been told.
+        return self._main if name in self._unlike else self._arms[name]

@@ -1,0 +1,115 @@
+"""What is wanted of routes is written down before it is in force, with who and why."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from gateway import config
+from gateway.config import Config
+from gateway.control.audit import Audit
+from gateway.control.routes import Routes
+from gateway.control.splits import Stop
+from gateway.control.store import Store
+from gateway.errors import NotFound, StoreFailed
+from tests.control.auditing import ANN
+
+DOCUMENT = config.parse(
+    "routes:\n"
+    "  m: {variants: [{name: a, version: 1}, {name: b, version: 2}]}\n"
+    "  n: {variants: [{name: a, alias: champion}]}\n"
+)
+OTHER = config.parse("routes: {m: {variants: [{name: c, version: 3}]}}").routes["m"]
+
+
+@dataclass
+class World:
+    home: Path
+    document: Config = DOCUMENT
+    now: float = 1000.0
+
+    def routes(self) -> Routes:
+        """As a control process that has just started."""
+        self.store = Store.open(self.home)
+        return Routes(self.store, lambda: self.document, lambda: self.now)
+
+
+@pytest.fixture
+def world():
+    with tempfile.TemporaryDirectory() as folder:
+        made = World(Path(folder))
+        yield made
+        made.store.close()
+
+
+def test_the_document_says_what_is_wanted_until_somebody_does(world):
+    routes = world.routes()
+    assert routes.of("m").route == DOCUMENT.routes["m"]
+    routes.set(ANN, "m", OTHER)
+    assert (routes.of("m").route, routes.of("m").given) == (OTHER, True)
+    routes.reset(ANN, "m")
+    assert (routes.of("m").route, routes.of("m").given) == (DOCUMENT.routes["m"], False)
+    with pytest.raises(NotFound, match="none was set"):
+        routes.reset(ANN, "m")
+
+
+def test_a_stop_stands_over_whatever_the_document_comes_to_say(world):
+    routes = world.routes()
+    stop = routes.stop(ANN, "m", 1, "a", "it is wrong")
+    assert stop == Stop(1, "a", ANN.who, "it is wrong", 1000.0)
+    world.document = config.parse("routes: {m: {variants: [{name: z, version: 9}]}}")
+    assert routes.of("m").stop == stop
+    assert routes.of("m").route == world.document.routes["m"]
+    routes.resume(ANN, "m")
+    assert routes.of("m").stop is None
+    with pytest.raises(NotFound, match="not stopped"):
+        routes.resume(ANN, "m")
+
+
+def test_setting_a_route_ends_its_stop(world):
+    routes = world.routes()
+    routes.stop(ANN, "m", 1, "a", "")
+    routes.set(ANN, "m", OTHER)
+    assert routes.of("m").stop is None
+
+
+def test_all_of_it_outlives_the_process(world):
+    before = world.routes()
+    before.set(ANN, "m", OTHER)
+    before.stop(ANN, "n", 4, "", "")
+    before.stop(ANN, "plain", 7, "", "")
+    world.store.close()
+    after = world.routes()
+    assert after.wanted() == before.wanted()
+    assert after.of("plain").stop is not None
+
+
+def test_the_audit_says_who_changed_what_and_why(world):
+    routes = world.routes()
+    routes.stop(ANN, "m", 1, "a", "it is wrong")
+    routes.resume(ANN, "m")
+    stopped, resumed = (one.as_json() for one in Audit(world.store).last(2))
+    assert (stopped["who"], stopped["action"], stopped["subject"]) == (ANN.who, "route stop", "m")
+    assert stopped["after"]["stop"]["why"] == "it is wrong"
+    assert (resumed["action"], resumed["after"]) == ("route resume", {"route": None, "stop": None})
+
+
+def test_what_cannot_be_written_down_is_not_in_force(world):
+    routes = world.routes()
+    wanted = routes.wanted()
+    world.store.close()
+    with pytest.raises(StoreFailed):
+        routes.stop(ANN, "m", 1, "a", "")
+    assert routes.wanted() == wanted
+
+
+def test_the_versions_that_a_route_or_a_stop_names_have_to_serve(world):
+    routes = world.routes()
+    assert routes.versions(DOCUMENT, "m") == {1, 2}
+    assert routes.versions(DOCUMENT, "n") == frozenset()  # what has an alias serves anyway
+    routes.stop(ANN, "m", 7, "", "")
+    assert routes.versions(DOCUMENT, "m") == {1, 2, 7}
+    assert routes.versions(DOCUMENT, "nobody") == frozenset()

@@ -1,0 +1,120 @@
+"""A route's own endpoint: which deployment gets a request, and with what."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from gateway.catalogue import Served
+from gateway.errors import GatewayError, InvalidParameter
+from gateway.inference import InferEndpoint
+from gateway.plan import Split, Variant
+from gateway.routed import RoutedEndpoint, arms_of
+from gateway.routing.assign import ByKey, InTurn
+from gateway.routing.table import Table
+from gateway.wire.head import Head
+from gateway.wire.laden import Laden
+from tests.plans import held
+from tests.test_inference import Caller, new_services
+
+SPLIT = Split(
+    (Variant("stable", 1, 1.0), Variant("canary", 2, 1.0)),
+    sticky_header="x-user",
+    override_header="x-want",
+)
+KEYS = ByKey("m", {"stable": 1.0, "canary": 1.0})
+
+
+class Taking:
+    """An endpoint that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.taken: list[Any] = []
+        self.refused: list[GatewayError] = []
+
+    def __call__(self, exchange: Any, choose: Any) -> None:
+        self.taken.append(choose)
+
+    def turn_away(self, exchange: Any, error: GatewayError) -> None:
+        self.refused.append(error)
+
+
+def served(version: int, signature: str = "x to y", most: int = 8) -> tuple[Served, Taking]:
+    deployment: Any = SimpleNamespace(
+        signature=signature, settings=SimpleNamespace(max_batch_size=most)
+    )
+    taking = Taking()
+    return Served(held("m", version), deployment, cast(InferEndpoint, taking)), taking
+
+
+def headed(*headers: tuple[bytes, bytes]) -> Caller:
+    caller = Caller()
+    caller.headers = list(headers)
+    caller.head = Head(b"POST", caller.path, b"", caller.headers)  # type: ignore[attr-defined]
+    return caller
+
+
+def routed(split: Split = SPLIT, main: int = 1, **versions: Served) -> RoutedEndpoint:
+    here = {one.held.version: one for one in versions.values()}
+    return RoutedEndpoint(Table("m", split, InTurn()), arms_of(split, here, main))
+
+
+def test_a_key_gets_its_variants_deployment_and_so_does_a_head_that_comes_again():
+    (one, stable), (two, canary) = served(1), served(2)
+    endpoint = routed(one=one, two=two)
+    expected = {"stable": 0, "canary": 0}
+    for user in range(20):
+        caller = headed((b"x-user", b"%d" % user))
+        for _ in range(3):
+            endpoint(caller)
+            expected[KEYS.of(b"%d" % user)] += 1
+            assert [len(stable.taken), len(canary.taken)] == list(expected.values())
+
+
+def test_what_a_head_chose_of_one_route_says_nothing_of_another_or_a_newer_one():
+    (one, stable), (two, canary) = served(1), served(2)
+    caller = headed((b"x-want", b"canary"))
+    routed(one=one, two=two)(caller)
+    assert (len(stable.taken), len(canary.taken)) == (0, 1)
+    alone = Split((Variant("stable", 1, 1.0),))
+    routed(alone, one=one, two=two)(caller)
+    assert (len(stable.taken), len(canary.taken)) == (1, 1)
+
+
+def test_a_request_that_is_passed_on_late_finds_its_way_again():
+    (one, _), (two, canary) = served(1), served(2)
+    late: Any = headed((b"x-want", b"canary"))
+    routed(one=one, two=two)(Laden(late, 10, new_services()))
+    assert len(canary.taken) == 1
+
+
+def test_who_asks_for_no_variant_there_is_is_refused_by_the_main_one():
+    (one, stable), (two, canary) = served(1), served(2)
+    routed(one=one, two=two, main=2)(headed((b"x-want", b"3")))
+    assert [type(error) for error in canary.refused] == [InvalidParameter]
+    assert stable.refused == stable.taken == canary.taken == []
+
+
+def test_a_variant_that_this_worker_lacks_leaves_its_requests_to_the_main_one():
+    one, stable = served(1)
+    endpoint = routed(one=one)
+    for user in range(20):
+        endpoint(headed((b"x-user", b"%d" % user)))
+    assert {choose(None).variant.name for choose in stable.taken} == {"stable"}
+    two, canary = served(2)
+    routed(two=two)(headed((b"x-want", b"stable")))
+    assert [choose(None).variant.name for choose in canary.taken] == ["canary"]
+
+
+@pytest.mark.parametrize("other", [{"signature": "x to z"}, {"most": 4}], ids=["signature", "rows"])
+def test_by_parameters_no_variant_gets_what_it_could_not_take(other):
+    (one, stable), (two, canary) = served(1), served(2, **other)
+    split = Split(SPLIT.variants, override_header="x-want", override_parameter="want")
+    endpoint = routed(split, one=one, two=two)
+    endpoint(headed())
+    (choose,) = stable.taken
+    assert choose(SimpleNamespace(parameters={"want": "canary"})).variant.name == "stable"
+    endpoint(headed((b"x-want", b"canary")))  # decoded by its own
+    assert len(canary.taken) == 1
