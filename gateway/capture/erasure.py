@@ -77,6 +77,22 @@ def erase(folder: Path, wanted: Wanted) -> Erased:
     return found
 
 
+def without(table: pyarrow.Table, wanted: Wanted) -> pyarrow.Table:
+    """The rows of a table that is in no file yet, but for those that are to be erased."""
+    import pyarrow.compute as pc
+
+    return table.filter(pc.invert(_meant(table, wanted)))
+
+
+def _meant(table: pyarrow.Table, wanted: Wanted) -> Any:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    ids = pa.array([f"{one.stream}-{one.sequence:x}" for one in wanted.requests], pa.string())
+    subjects = pa.array(list(wanted.subjects), pa.string())
+    return pc.or_(pc.is_in(table["request_id"], ids), pc.is_in(table["subject"], subjects))
+
+
 def _replace(folder: Path, file: File, kept: pyarrow.Table) -> None:
     if not kept.num_rows:
         files.remove(folder, file.path)
@@ -95,17 +111,14 @@ def _hits(folder: Path, wanted: Wanted) -> Iterator[tuple[File, Any]]:
     there = files.files_in(folder)
     if not there:  # pyarrow may be missing where nothing was ever captured
         return
-    import pyarrow as pa
     import pyarrow.compute as pc
 
-    ids = pa.array([f"{one.stream}-{one.sequence:x}" for one in wanted.requests], pa.string())
-    subjects = pa.array(list(wanted.subjects), pa.string())
     for file in there:
         try:
             table = _read(file.path, ["request_id", "subject"])
         except FileNotFoundError:  # too old meanwhile
             continue
-        hit = pc.or_(pc.is_in(table["request_id"], ids), pc.is_in(table["subject"], subjects))
+        hit = _meant(table, wanted)
         if pc.any(hit).as_py():
             yield file, table.append_column("hit", hit).append_column("kept", pc.invert(hit))
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.capture import erasure, files, ring
 from gateway.capture.erasure import Erased, Wanted
@@ -33,6 +33,9 @@ from gateway.monitor.arena import Arena
 from gateway.monitor.directory import Block, Words
 from gateway.outcomes.hours import HOUR_MS
 
+if TYPE_CHECKING:
+    import pyarrow
+
 log = logging.getLogger("penstock.control")
 
 # Of what waits for a disk that takes nothing, in files' worth.
@@ -41,6 +44,8 @@ MAX_WAITING_FILES: Final = 2
 _FLUSHES: Final = 4
 # Files that somebody else removes are missed by then.
 LOOK_THROUGH_S: Final = 600.0
+# A worker that is so late with what it answered is hung, and about to be replaced.
+LATE_S: Final = 60.0
 Version = tuple[str, int]
 
 
@@ -128,6 +133,8 @@ class CapturedRows:
         self._seen: set[str] = set()
         self._there: list[File] | None = None
         self._looked_at = 0.0
+        self._erased: list[tuple[float, Wanted]] = []
+        """What was lately: a worker keeps rows once they are answered, and may be late."""
         """When folders were last looked through; in between it is known what is written there."""
 
     @property
@@ -186,6 +193,7 @@ class CapturedRows:
             StoreFailed: a file cannot be read or written; the same again goes on.
         """
         self._begin()
+        self._erased.append((self._monotonic(), wanted))
         try:
             return erasure.erase(self._folder, wanted)
         finally:
@@ -316,11 +324,21 @@ class CapturedRows:
             None if found is None else found.index,
             None if found is None else partial(found.answers, threshold=threshold),
         )
+        made = self._without_erased(made)
+        if not made.num_rows:
+            return
         times = [frame.at_ms for _, frame in some]
         path = files.write(self._folder, schema.model, schema.version, min(times), max(times), made)
         file = files.file_of(path)
         if file is not None:
             self._there = [*(self._there or ()), file]
+
+    def _without_erased(self, made: pyarrow.Table) -> pyarrow.Table:
+        since = self._monotonic() - self._settings().file_s - LATE_S
+        self._erased = [one for one in self._erased if one[0] >= since]
+        for _, wanted in self._erased:
+            made = erasure.without(made, wanted)
+        return made
 
     def _account(self, key: str, word: int, rows: int) -> None:
         offset = self._arena.find(layout.CAPTURE, key)

@@ -43,6 +43,8 @@ from gateway.taken import Recorded
 log = logging.getLogger("penstock.control")
 
 FOLDER: Final = "ledger"
+# A worker writes a record down within a second of its answer, or two where a thread does it.
+LATE_MS: Final = 5000
 _NO_LEDGER: Final = "nothing was ever written down here: set ledger.enabled"
 T = TypeVar("T")
 
@@ -101,6 +103,8 @@ class Outcomes:
         self.seen: Mapping[str, Any] | None = None
         self._serving: dict[Version, int] = {}
         self._counts: Counter[str] = Counter()
+        self._erased: list[tuple[int, Collection[Address]]] = []
+        """Requests that are erased once more, and when."""
         self._complained = ""
 
     # ---- what is written down -------------------------------------------------------------------
@@ -260,6 +264,7 @@ class Outcomes:
         ledger, joins, _ = self._open()
         now_ms = self._now_ms()
         fault = self._drained()
+        self._erase_late(ledger, now_ms)
         joins.again(now_ms)
         settings = self._config().ledger
         oldest_ms = now_ms - int(settings.max_age_s * 1000.0)
@@ -292,7 +297,15 @@ class Outcomes:
         erased = erase_records(ledger, self._kept().series(), requests)
         erased.waiting = joins.forget(requests)
         self._kept().empty_log()
+        self._erased.append((self._now_ms() + LATE_MS, requests))
         return erased
+
+    def _erase_late(self, ledger: Ledger, now_ms: int) -> None:
+        """A worker writes records once they are answered, and may be late; who erases is not."""
+        for due_ms, requests in self._erased:
+            if due_ms <= now_ms:
+                erase_records(ledger, self._kept().series(), requests)
+        self._erased = [one for one in self._erased if one[0] > now_ms]
 
     def _drained(self) -> StoreFailed | None:
         """Takes what there is room for; why the rest stays where it is."""

@@ -52,7 +52,8 @@ class World:
         self.secret = server_secret(home)
         self.arena = Arena.create(1)
         self.arena.claim(0, 100, 1, 0)
-        clock = lambda: NOON_MS / 1000.0  # noqa: E731
+        self.now = NOON_MS / 1000.0
+        clock = lambda: self.now  # noqa: E731
         config = lambda: CONFIG  # noqa: E731
         blocks = Blocks(self.arena, clock)
         hashed = lambda text: keyed_hash(self.secret, "value", text)  # noqa: E731
@@ -240,3 +241,21 @@ async def test_a_home_that_keeps_nothing_has_nothing_to_erase(tmp_path):
         report = erase_offline(tmp_path, store, secret, by_itself(), ["host-1-0-1-5"], ["ann"])
     assert (report.requests, report.rows, report.records) == (1, 0, 0)
     assert not (tmp_path / "ledger").exists()
+
+
+async def test_what_a_worker_keeps_only_after_the_erasure_goes_too(world):
+    gone = f"{stream(0, 1)}-abc1"
+    world.answer(0xABC2, "ann")
+    await world.erasures.erase(by_itself(), [gone], [])
+    await world.erasures.erase(by_itself(), [], ["bob"])
+    world.answer(0xABC1, "ann")
+    world.answer(0xABC3, "bob")
+    await world.capture.flush()
+    assert world.holding(b"abc1") == []
+    assert world.holding(b"abc3") == []
+    assert len(world.holding(b"abc2")) == 1
+    await world.outcomes.look()
+    world.now += 6
+    await world.outcomes.look()
+    found = await world.outcomes.receive(of_list([Arrival(gone, 0, 1.0, None)]), None)
+    assert found.counts["unknown"] == 1
