@@ -272,19 +272,19 @@ def _report(
 
 def _keep(server: ServerProcess, row: Row, as_json: bool) -> None:
     """Waits for the server to end, or for Ctrl-C, which is how one leaves."""
-    if not as_json:
-        base, body = f"http://127.0.0.1:{server.port}", row.body.decode()
-        say()
-        say("The server stays up until Ctrl-C. Try:")
-        say(f"  curl {base}/v2/models/{MODEL}")
-        say(f"  curl {base}/v2/models/{MODEL}/infer -d '{body}'")
-        say(f"  curl {base}/v2/models/{MODEL}/stats")
-        control = f"http://127.0.0.1:{server.admin_port}"
-        say(f"  curl '{control}/api/models/{MODEL}/versions/1/drift?rows=2000'")
-        say(f"  curl {control}/api/models/{MODEL}/versions/1/performance")
-        say(f"  curl {control}/api/alerts")
-        say(f"  curl {control}/metrics")
-    try:
+    try:  # whoever reads what to try may leave before all of it is said
+        if not as_json:
+            base, body = f"http://127.0.0.1:{server.port}", row.body.decode()
+            say()
+            say("The server stays up until Ctrl-C. Try:")
+            say(f"  curl {base}/v2/models/{MODEL}")
+            say(f"  curl {base}/v2/models/{MODEL}/infer -d '{body}'")
+            say(f"  curl {base}/v2/models/{MODEL}/stats")
+            control = f"http://127.0.0.1:{server.admin_port}"
+            say(f"  curl '{control}/api/models/{MODEL}/versions/1/drift?rows=2000'")
+            say(f"  curl {control}/api/models/{MODEL}/versions/1/performance")
+            say(f"  curl {control}/api/alerts")
+            say(f"  curl {control}/metrics")
         server.process.wait()
     except KeyboardInterrupt:
         progress("stopping the server")
