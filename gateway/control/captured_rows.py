@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from gateway.capture import erasure, files, ring
 from gateway.capture.erasure import Erased, Wanted
@@ -32,9 +32,6 @@ from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.monitor.directory import Block, Words
 from gateway.outcomes.hours import HOUR_MS
-
-if TYPE_CHECKING:
-    import pyarrow
 
 log = logging.getLogger("penstock.control")
 
@@ -333,7 +330,8 @@ class CapturedRows:
         if file is not None:
             self._there = [*(self._there or ()), file]
 
-    def _without_erased(self, made: pyarrow.Table) -> pyarrow.Table:
+    def _without_erased(self, made: Any) -> Any:
+        """Of a table of rows those that nobody has had erased lately."""
         since = self._monotonic() - self._settings().file_s - LATE_S
         self._erased = [one for one in self._erased if one[0] >= since]
         for _, wanted in self._erased:

@@ -142,8 +142,11 @@ def test_9_a_version_is_a_number_however_it_is_written_and_the_highest_answers(s
 
 def test_10_a_request_that_waited_too_long_gets_503(server):
     request = json.dumps(asked(tensor("x", [[1]], "FP32"))).encode()
-    answers = server.at_once("/v2/models/slow/infer", [request] * 12)
-    refused = [answer for answer in answers if answer.status != 200]
+    for _ in range(10):  # on a busy machine they may come in one after the other
+        answers = server.at_once("/v2/models/slow/infer", [request] * 12)
+        refused = [answer for answer in answers if answer.status != 200]
+        if refused:
+            break
     assert refused
     for answer in refused:
         assert answer.status == 503
