@@ -58,10 +58,13 @@ class Afterwards:
         if parts is not None:
             marks = _marking(parts, batch.inputs, batch.riders)
             _count_parts(parts, batch, marks)
+        if self.ledger is None and self.capture is None:
+            return
+        told = _told(batch.riders, answered)
         if self.ledger is not None:
-            _record(self.ledger, parts, batch, answered, marks)
+            _record(self.ledger, parts, batch, told, marks)
         if self.capture is not None:
-            _capture(self.capture, batch, answered)
+            _capture(self.capture, batch, told)
 
 
 NOTHING: Final = Afterwards()
@@ -88,11 +91,10 @@ def _record(
     ledger: LedgerWriter,
     parts: Parts | None,
     batch: Batch,
-    answered: list[Rider],
+    told: list[int],
     marks: Marks,
 ) -> None:
     riders = batch.riders
-    told = _told(riders, answered)
     ids = [rider.request.id for rider in riders] if ledger.client_ids else []
     if batch.trimmed is None:
         ledger.record(batch.outputs, told, [rider.rows for rider in riders], marks, ids)
@@ -104,9 +106,8 @@ def _record(
         ledger.record(batch.trimmed[place], [number], [rider.rows], marks, own)
 
 
-def _capture(capture: CaptureWriter, batch: Batch, answered: list[Rider]) -> None:
+def _capture(capture: CaptureWriter, batch: Batch, told: list[int]) -> None:
     riders = batch.riders
-    told = _told(riders, answered)
     subjects = None
     if capture.subject is not None:
         subjects = [capture.subject(rider.request.parameters) for rider in riders]

@@ -169,6 +169,7 @@ def _until_alarm(port: int, control: Admin, rows: Sequence[Row], drawn: random.R
             ],
         )
         sent += BURST
+        # A steady rate, as traffic has one: control looks at outcomes once a second.
         time.sleep(max(0.0, start + PAUSE_S - time.monotonic()))
     return sent
 
@@ -185,7 +186,7 @@ def _figures(control: Admin, outcomes: int) -> dict[str, Any]:
             return found
         if time.monotonic() > deadline:
             raise Unavailable(f"{found['labelled']} of {outcomes} outcomes found their answer")
-        time.sleep(PAUSE_S)
+        time.sleep(PAUSE_S)  # records are drained once a second, and nobody tells when
 
 
 def _with_ends(report: dict[str, Any], name: str) -> tuple[float, float | None, float | None]:
