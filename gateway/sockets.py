@@ -16,8 +16,18 @@ from gateway.errors import ConfigInvalid
 
 BACKLOG = 2048
 _SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
-# One instruction of the kernel's packet filter: take 0 bytes, which drops the packet.
-_DROP = struct.pack("=HBBI", 0x06, 0, 0, 0)
+# The kernel's packet filter, over TCP's header: whatever acknowledges something passes. The rest is
+# dropped, and that is how every connection begins. A line: code, jumps if true, if false, operand.
+_FLAGS, _ACK = 13, 0x10
+_NO_NEWCOMERS = b"".join(
+    struct.pack("=HBBI", *line)
+    for line in (
+        (0x30, 0, 0, _FLAGS),  # load the byte of flags
+        (0x45, 1, 0, _ACK),  # skip a line where the bit is set
+        (0x06, 0, 0, 0),  # take nothing
+        (0x06, 0, 0, 0xFFFF_FFFF),  # take everything
+    )
+)
 
 
 def data_sockets(host: str, port: int, count: int) -> list[socket.socket]:
@@ -39,17 +49,18 @@ def control_socket(host: str, port: int) -> socket.socket:
 
 
 def turn_away(sock: socket.socket) -> None:
-    """Lets no further connection into the queue of a listening socket; what is queued stays.
+    """Lets nobody begin to connect to a listening socket; what is queued, or on its way, stays.
 
     Without it a client that connects between the last accept and `shut` would be reset, although it
-    was let in. A client that is turned away asks again by itself, and is then refused for good.
+    was let in. A client that is turned away asks again by itself, and is then refused for good. One
+    whose handshake had begun believes itself connected already: its last packet still passes.
     """
-    program = ctypes.create_string_buffer(_DROP, len(_DROP))
+    program = ctypes.create_string_buffer(_NO_NEWCOMERS, len(_NO_NEWCOMERS))
     with contextlib.suppress(OSError):  # not Linux: a very small chance of a reset remains
         sock.setsockopt(
             socket.SOL_SOCKET,
             _SO_ATTACH_FILTER,
-            struct.pack("@HP", 1, ctypes.addressof(program)),
+            struct.pack("@HP", len(_NO_NEWCOMERS) // 8, ctypes.addressof(program)),
         )
 
 

@@ -84,6 +84,8 @@ POOL_THREADS = 4
 SWITCH_INTERVAL_S = 0.001
 # Refusals written at the end of the grace period leave before their connections are cut.
 FLUSH_S = 0.1
+# Nobody new may connect by then; who had begun to is connected within it, or is far away.
+HANDSHAKE_S = 0.2
 # Threads that do not all start end the worker, which is replaced.
 STARTED_WITHIN_S = 10.0
 # Anybody can send tokens of keys that nobody has.
@@ -529,7 +531,7 @@ class Worker:
         drain = self._config.drain
         await asyncio.sleep(drain.lag_s)
         follower.stop()
-        self._stop_listening()
+        await self._stop_listening()
         try:
             await asyncio.wait_for(self._all_gone(), drain.grace_s)
         except TimeoutError:
@@ -545,10 +547,11 @@ class Worker:
         for one in self._logs:
             one.flush()
 
-    def _stop_listening(self) -> None:
+    async def _stop_listening(self) -> None:
         """Takes all that is queued; who comes later is refused instead of left waiting."""
-        self._acceptor.stop()
         sockets.turn_away(self._listener)
+        await asyncio.sleep(HANDSHAKE_S)
+        self._acceptor.stop()
         self._acceptor.empty_backlog()
         # The supervisor keeps the socket: closing it here would not stop it from listening.
         sockets.shut(self._listener)

@@ -35,6 +35,8 @@ from gateway.wire.turns import LaneExchange, Refusal, Turn
 
 # Beyond this, cutting what came in two costs more than parsing its head.
 WHOLE_BYTES = 65_536
+# What was opened before the server left has this long to begin a request.
+FIRST_WORDS_S = 0.5
 
 
 class Lane(HttpToolsProtocol):
@@ -296,10 +298,9 @@ class Lane(HttpToolsProtocol):
 
     def close_if_idle(self) -> None:
         """Closes the connection now or after the answers that are due."""
-        asked_before = self.last
         self.last = self._unsettled = True
-        if self.since < 0 and not asked_before:
-            return  # just accepted: what it was opened for may not have been read yet
+        if self.since < 0 and self.services.now + self.since < FIRST_WORDS_S:
+            return  # just accepted: what it was opened for may not have been sent yet
         if not self.riding and not self.intake.begun:
             self.transport.close()
 

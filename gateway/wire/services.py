@@ -30,7 +30,6 @@ MAX_HEADS = 512
 MAX_HEAD_BYTES = 2048
 # Of a connection whose client has shown a certificate: such heads are its own.
 MAX_OWN_HEADS = 8
-# A request that is already in a socket's buffer is read before its connection is taken for idle.
 IDLE_CHECK_S = 0.05
 
 

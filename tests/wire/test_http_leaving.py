@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from gateway.wire.services import IDLE_CHECK_S
 from tests.wire.http_rig import WAIT_S, post, request, rig
 
 
@@ -156,6 +157,18 @@ def test_finishing_closes_idle_connections_and_lets_riders_end():
             answer = client.answer()
             assert (answer.body, answer.headers["connection"]) == (b"x", "close")
             assert client.closed()
+        assert finished.wait(WAIT_S)
+
+
+def test_a_client_that_connected_before_the_end_has_time_to_say_what_it_wants():
+    with rig() as server:
+        client = server.connect()
+        assert server.reached(lambda: len(server.services.connections) == 1)
+        server.call(server.services.sweep.stop)  # its clock stands still: it has time, however slow
+        finished = threading.Event()
+        server.call(server.services.finish, finished.set)
+        assert client.silent(3 * IDLE_CHECK_S)
+        assert client.send(post("/echo", b"late")).answer().body == b"late"
         assert finished.wait(WAIT_S)
 
 
