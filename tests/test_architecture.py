@@ -58,6 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "openinference": GROUND
     | {"access", "models", "catalogue", "inference", "serving", "monitor", "outcomes", "wire"},
     "routing": {"errors", "plan"},
+    "rollouts": {"config", "errors", "kernels", "outcomes"},
     "routed": GROUND | {"catalogue", "inference", "routing", "serving", "wire"},
     "tables": set(),
     "follower": GROUND | {"catalogue", "serving", "channel", "tables"},
@@ -102,6 +103,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "monitor",
         "outcomes",
         "profiles",
+        "rollouts",
         "kernels",
         "spans",
         "tls",
