@@ -168,14 +168,25 @@ class Planner:
         Nothing is looked at or loaded, so that it takes a message to each worker. One that does not
         answer is dead or about to be: its successor gets the newest plan.
         """
-        if self._looked:
-            self._step()
-        else:
+        if not self._looked:
             await self.look()
-        number = self.memory.plan.number
+        number = self.divide_soon()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DIVIDED_WITHIN_S):
-                await self._until(lambda: self._publisher.followed(number))
+                await self._until(lambda: self.followed(number))
+
+    def divide_soon(self) -> int:
+        """As `divide`, without waiting: the number of the plan that says so is on its way.
+
+        Before the first look, what was planned stands.
+        """
+        if self._looked:
+            self._step()
+        return self.memory.plan.number
+
+    def followed(self, number: int) -> bool:
+        """Whether all workers follow plan `number` or a newer one."""
+        return self._publisher.followed(number)
 
     def aliases(self, name: str) -> Aliases:
         """The aliases that a model had at the last look, and the version of each."""

@@ -115,7 +115,7 @@ def _judge(stand: Stand, seen: Seen, told: Told) -> tuple[Stand, Sequence[Event]
 def _pass_time(stand: Stand, seen: Seen, now: float) -> Stand:
     gap = 0.0 if stand.looked_at is None else min(max(now - stand.looked_at, 0.0), MAX_GAP_S)
     after = replace(stand, looked_at=now)
-    if seen.held_up or stand.state is State.PAUSED:
+    if seen.held_up or not seen.followed or stand.state is State.PAUSED:
         return after
     if stand.state is State.PROMOTED:
         return replace(after, watched_s=stand.watched_s + gap)

@@ -103,6 +103,7 @@ class Seen:
 
     Attributes:
         serves: every worker has the candidate.
+        followed: every worker divides requests as the stand says; time does not count before.
         refusal: why it cannot serve; empty where nothing is known against it.
         held_up: why nothing can go on now; empty where it can.
         rows: that the candidate had since the last look.
@@ -110,6 +111,7 @@ class Seen:
     """
 
     serves: bool = True
+    followed: bool = True
     refusal: str = ""
     held_up: str = ""
     rows: int = 0

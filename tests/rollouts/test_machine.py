@@ -161,6 +161,13 @@ def test_a_candidate_that_never_loads_is_given_up_in_time():
     assert "does not serve yet" in world.events[-1].says
 
 
+def test_a_step_does_not_bake_before_every_worker_follows():
+    world = stepping()
+    world.looks(50, followed=False)
+    assert (world.stand.step, world.stand.baked_s) == (0, 0)
+    assert world.looks(10).step == 1
+
+
 # ---- people -------------------------------------------------------------------------------------
 
 
