@@ -86,6 +86,7 @@ class Failing(Section):
     What is merely worse than another is for statistics to tell.
     """
 
+    enabled: bool = Field(True, description="false: nothing is pulled, not even what crashes")
     in_a_row: int = Field(
         10, ge=1, le=100_000, description="failures with no success in between, of all workers"
     )
@@ -108,9 +109,7 @@ class Route(Section):
         description="the variant that answers alone when the route is stopped, or another does not"
         " serve; none: the heaviest",
     )
-    failing: Failing | None = Field(
-        Failing(), description="when a variant is pulled; none: never, not even if it crashes"
-    )
+    failing: Failing = Failing()
 
     @field_validator("variants")
     @classmethod

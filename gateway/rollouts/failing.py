@@ -87,7 +87,10 @@ class Watch:
     def _in_a_row(self, own: Tally, other: Tally, bounds: Failing) -> Evidence | None:
         began, others_began = self._row_began
         failed = own.failed - began.failed
-        if failed < bounds.in_a_row or _fails(others_began, other, bounds):
+        if failed < bounds.in_a_row:
+            return None
+        if _fails(others_began, other, bounds):
+            self._row_began = (own, other)  # from here on it has as many chances again
             return None
         said = f"{failed} failures in a row (bound {bounds.in_a_row})"
         return Evidence("in_a_row", said, failed, failed, bounds.in_a_row)

@@ -71,7 +71,7 @@ def test_a_version_is_left_alone_while_the_other_fails_as_badly_over_the_same_re
     assert watch.look(Tally(0, 4), Tally(1001, 40), BOUNDS) is None
     assert watch.look(Tally(0, 20), Tally(1001, 80), BOUNDS) is None
     # It is well again, and this one is not.
-    assert watch.look(Tally(0, 21), Tally(1500, 80), BOUNDS) is not None
+    assert watch.look(Tally(0, 24), Tally(1500, 80), BOUNDS) is not None
 
 
 def test_what_the_other_failed_before_these_requests_does_not_count():
