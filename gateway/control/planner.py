@@ -223,15 +223,21 @@ class Planner:
             trial.cancel()
         await asyncio.gather(*trials, return_exceptions=True)
 
-    def crashed(self, blocks: Sequence[int]) -> None:
-        """A worker crashed natively while it loaded or ran the models that count in `blocks`."""
-        for held_id, crashes in self.memory.crashed(blocks).items():
+    def crashed(self, blocks: Sequence[int]) -> Set[str]:
+        """A worker crashed natively while it loaded or ran the models that count in `blocks`.
+
+        Returns:
+            The ids of the deployments that are blamed for it.
+        """
+        blamed = self.memory.crashed(blocks)
+        for held_id, crashes in blamed.items():
             self._note("blame crash", held_id, {"crashes": crashes - 1}, {"crashes": crashes})
             if why := self.memory.refused.get(held_id):
                 self._note("quarantine", held_id, None, {"by": "crashes", "reason": why})
         self._passed -= self.memory.refused.keys()
         self._store(self.memory)
         self.step_soon()
+        return blamed.keys()
 
     # ---- what is wanted -------------------------------------------------------------------------
 

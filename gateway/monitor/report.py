@@ -192,6 +192,16 @@ def answered_rows(arena: Arena, name: str, version: int) -> int:
     return int(arena.slots(block)[:, layout.ROWS].sum())
 
 
+def results(arena: Arena, offset: int) -> tuple[int, int]:
+    """Requests of the version that counts at this offset that went well, and that failed.
+
+    Failures are read first: a request that is counted meanwhile makes nobody look worse.
+    """
+    slots = arena.slots(Block(layout.MODEL, "", offset, layout.MODEL_WORDS))
+    failed = int(slots[:, layout.FAILED].sum())
+    return int(slots[:, layout.OK].sum()), failed
+
+
 def read_model(arena: Arena, block: Block) -> ModelCounters:
     """The counters of one block of kind MODEL."""
     name, version = layout.model_of(block.name)
