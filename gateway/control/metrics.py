@@ -70,6 +70,7 @@ class Info:
         drift: how watched models' traffic compares with its reference.
         contracts: what inputs broke of contracts.
         captured: what became of inputs and outputs that are kept.
+        rollouts: how far they have come.
         outcomes: how right models are, and what the ledger holds.
     """
 
@@ -91,6 +92,7 @@ class Info:
     drift: Iterable[Metric] = ()
     contracts: Iterable[Metric] = ()
     captured: Iterable[Metric] = ()
+    rollouts: Iterable[Metric] = ()
     outcomes: Iterable[Metric] = ()
 
 
@@ -130,6 +132,7 @@ class Metrics:
         yield from info.drift
         yield from info.contracts
         yield from info.captured
+        yield from info.rollouts
         yield from info.outcomes
         if triton:
             yield from self._triton.families(models)

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
 from gateway.config.rollout import RolloutPlan
 from gateway.control.audit import Actor
+from gateway.control.pulls import Pulled
 from gateway.control.releases import Releases
 from gateway.control.rollout_effects import Effects
 from gateway.control.rollout_run import Judges, Plans, Run
@@ -35,6 +36,7 @@ from gateway.rollouts.stand import Event, Stand
 # What is counted between two of them is counted again by whoever goes on after a crash.
 SAVE_S: Final = 5.0
 Differences = Callable[[str, int, int], str]
+PutBack = Callable[[Actor, str, int], Awaitable[None]]
 
 
 class Rollouts:
@@ -52,6 +54,8 @@ class Rollouts:
         releases: Releases,
         judges: Judges,
         effects: Effects,
+        pulled: Callable[[str], Pulled],
+        put_back: PutBack,
         settled: Callable[[], bool],
         differences: Differences,
         now: Callable[[], float],
@@ -65,6 +69,8 @@ class Rollouts:
             releases: what versions are watched by.
             judges: judge candidates.
             effects: have done what follows.
+            pulled: the versions of a model that were pulled for their failures.
+            put_back: gives a version another chance.
             settled: it is known what serves.
             differences: what differs in the signatures of two versions of a model; empty: nothing.
             now: seconds since 1970; may jump.
@@ -75,10 +81,11 @@ class Rollouts:
         self._releases = releases
         self._judges = judges
         self._effects = effects
+        self._put_back = put_back
         self._settled = settled
         self._differences = differences
         self._now = now
-        self._sight = Sight(routes, planner, judges)
+        self._sight = Sight(routes, planner, judges, pulled)
         self._turn = asyncio.Lock()
         self._runs: dict[int, Run] | None = None
         self.results: Counter[str] = Counter()
@@ -99,7 +106,9 @@ class Rollouts:
             runs = await self._known()
             given = self._find(actor, model, version, plan, why)
             release = await asyncio.to_thread(self._check, given)
-            given, now = replace(given, release=release), self._now()
+            await self._put_back(actor, model, version)
+            now = self._now()
+            given = replace(given, release=release, at=now)
             stand = Stand(looked_at=now)
             says = f"version {version} is to take over from version {given.baseline}"
             says += f": {why}" if why else ""

@@ -33,6 +33,7 @@ class Given:
         plan: steps and guards.
         starter: who started it.
         why: in their words.
+        at: seconds since 1970 when it was started.
         release: number of the baseline's monitoring release then; None: it had none.
     """
 
@@ -45,6 +46,7 @@ class Given:
     plan: RolloutPlan
     starter: str
     why: str = ""
+    at: float = 0.0
     release: int | None = None
     # Aliases of other variants may name the candidate already: by name, their versions then.
     others: Mapping[str, int | None] = field(default_factory=dict)
@@ -61,6 +63,7 @@ class Given:
             "plan": self.plan.model_dump(mode="json"),
             "starter": self.starter,
             "why": self.why,
+            "at": self.at,
             "release": self.release,
             "others": dict(self.others),
         }

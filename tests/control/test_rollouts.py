@@ -10,6 +10,7 @@ import pytest
 from gateway import config
 from gateway.control.audit import Actor, Audit
 from gateway.control.rollout_store import RolloutStore
+from gateway.control.splits import Pull
 from gateway.errors import (
     Conflict,
     Forbidden,
@@ -150,6 +151,17 @@ async def test_what_workers_say_takes_a_candidate_back_at_once(world):
     assert world.workers.shares() == {1: 100}
     assert world.story()[-1] == "rolled back: 5 failures in a row"
     assert not await world.rollouts.failing("m", 2, "it is over")
+
+
+async def test_what_was_pulled_while_nobody_told_is_taken_back_and_gets_another_chance(world):
+    world.pulled[2] = Pull(2, "candidate", "it crashed long ago", 0.0, {})
+    await world.start()
+    await world.looks(2)
+    assert world.stand().state is State.STEPPING
+    world.pulled[2] = Pull(2, "candidate", "10 failures in a row", 0.0, {})
+    world.control()
+    await world.looks(1)
+    assert world.story()[-1] == "rolled back: it cannot serve: 10 failures in a row"
 
 
 async def test_steps_wait_until_workers_follow(world):
