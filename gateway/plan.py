@@ -187,6 +187,17 @@ class Plan:
         """Ids of the deployments that answer requests."""
         return {held for route in self.routes for held in route.deployments.values()}
 
+    @property
+    def pairs(self) -> set[int]:
+        """Offsets of the blocks that answers are held against those of shadows in."""
+        return {
+            block
+            for route in self.routes
+            if route.split is not None
+            for shadow in route.split.shadows
+            for _, block in shadow.blocks
+        }
+
     def parts(self) -> dict[str, Any]:
         """The plan as named plain values; `from_parts` is its inverse."""
         # Not `asdict`: its deep copies are most of what a plan of many models costs.

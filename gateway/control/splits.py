@@ -10,10 +10,10 @@ the route stays as it last was. Where it never was anything, its main variant an
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway import config
-from gateway.plan import LOADING, Plan, Route, Split, Variant
+from gateway.plan import LOADING, Plan, Route, Shadow, Split, Variant
 
 Aliases = Mapping[str, int]
 BASELINE = "baseline"
@@ -76,9 +76,9 @@ def settle(
     versions = targets(wanted.route, aliases)
     main = versions[wanted.route.main.name] or default
     if all(version in deployments for version in versions.values()):
-        return main, _split(wanted.route, versions)
+        return main, _split(wanted.route, versions, _shadows(wanted.route, aliases, deployments))
     if before is not None and _serves(before, deployments):
-        return before.version, before.split
+        return before.version, _without(before.split, deployments)
     return main, None
 
 
@@ -102,6 +102,11 @@ def basis(wanted: Wanted, serving: int) -> config.Route:
     return config.Route(variants=[config.Variant(name=BASELINE, version=serving)])
 
 
+def shadow_targets(route: config.Route, aliases: Aliases) -> list[int | None]:
+    """The version of each shadow; None where its alias names none."""
+    return [one.version if one.alias is None else aliases.get(one.alias) for one in route.shadows]
+
+
 def fault(
     route: config.Route, aliases: Aliases, deployments: Collection[int], reasons: Mapping[int, str]
 ) -> str:
@@ -114,11 +119,16 @@ def fault(
         reasons: why others do not.
     """
     faults = []
-    for place, variant in enumerate(route.variants):
-        version = targets(route, aliases)[variant.name]
-        where = f"variants[{place}] ({variant.name})"
+    versions = targets(route, aliases)
+    wanted = [
+        (f"variants[{place}] ({one.name})", one.alias, versions[one.name])
+        for place, one in enumerate(route.variants)
+    ]
+    shadows = enumerate(zip(route.shadows, shadow_targets(route, aliases), strict=True))
+    wanted += [(f"shadows[{place}]", one.alias, version) for place, (one, version) in shadows]
+    for where, alias, version in wanted:
         if version is None:
-            faults.append(f"{where}: its model has no alias '{variant.alias}'")
+            faults.append(f"{where}: its model has no alias '{alias}'")
         elif version not in deployments:
             why = reasons.get(version, "its model has no such version")
             faults.append(f"{where}: version {version} does not serve: {why}")
@@ -152,7 +162,29 @@ def _alone(stop: Stop, deployments: Collection[int]) -> Split | None:
     return Split((Variant(stop.variant, stop.version, 1.0),))
 
 
-def _split(route: config.Route, versions: Mapping[str, int | None]) -> Split:
+def _shadows(
+    route: config.Route, aliases: Aliases, deployments: Collection[int]
+) -> tuple[Shadow, ...]:
+    """Those that serve; what does not keeps no request from being answered."""
+    found: dict[int, Shadow] = {}
+    for one, version in zip(route.shadows, shadow_targets(route, aliases), strict=True):
+        if version is not None and version in deployments and version not in found:
+            bounds = one.tolerance, one.max_waiting_rows, one.max_waiting_bytes
+            found[version] = Shadow(version, one.share, *bounds)
+    return tuple(found.values())
+
+
+def _without(split: Split | None, deployments: Collection[int]) -> Split | None:
+    """As it was, but for shadows that do not serve any more."""
+    if split is None:
+        return None
+    shadows = tuple(one for one in split.shadows if one.version in deployments)
+    return replace(split, shadows=shadows)
+
+
+def _split(
+    route: config.Route, versions: Mapping[str, int | None], shadows: tuple[Shadow, ...]
+) -> Split:
     sticky = route.sticky
     return Split(
         tuple(
@@ -164,4 +196,5 @@ def _split(route: config.Route, versions: Mapping[str, int | None]) -> Split:
         (sticky and sticky.parameter) or "",
         route.overrides.header or "",
         route.overrides.parameter or "",
+        shadows,
     )
