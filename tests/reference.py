@@ -518,7 +518,7 @@ def compared_pairs(
     tolerance: float = 0.01,
 ) -> list[dict[str, Any]]:
     """Each pair of answers by itself: whether they agree, and by how much they differ."""
-    found = []
+    found: list[dict[str, Any]] = []
     for was, now in zip(first, second, strict=True):
         best = was.index(max(was)) if kind == "multiclass" else column
         difference = now[best] - was[best]

@@ -64,7 +64,7 @@ def test_a_shadow_is_blamed_before_who_answers_and_its_first_crash_is_its_last()
     left.retry("m")
     assert list(left.refused) == [third.id]
     left.forget_refusals("m")
-    assert left.refused == left.crashes == {}
+    assert (left.refused, left.crashes) == ({}, {})
 
 
 def test_a_version_that_answers_too_is_no_mere_shadow():

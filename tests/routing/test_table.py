@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from gateway.errors import InvalidParameter
@@ -14,7 +16,7 @@ VARIANTS = (Variant("stable", 3, 3.0), Variant("canary", 4, 1.0))
 KEYS = ByKey("fraud", {"stable": 3.0, "canary": 1.0})
 
 
-def of(**heeds: str) -> Table:
+def of(**heeds: Any) -> Table:
     return Table("fraud", Split(VARIANTS, **heeds), InTurn())
 
 
