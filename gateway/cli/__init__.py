@@ -100,10 +100,11 @@ def _commands() -> Sequence[Command]:
         releases,
         route,
         serve,
+        shadow,
     )
 
     return (
-        *(serve, demo, register, models, route, profile, contract, drift, alerts, releases),
+        *(serve, demo, register, models, route, shadow, profile, contract, drift, alerts, releases),
         *(outcomes, performance, fairness, concept, capture, export, infer),
         *(keys, config, audit, backup, doctor),
     )

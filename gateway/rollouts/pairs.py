@@ -198,6 +198,16 @@ class Pairs:
     # ---- what it costs --------------------------------------------------------------------------
 
     @property
+    def run_s(self) -> float:
+        """Processor time of the shadow's runs, seconds."""
+        return float(self.values[p.RUN_NS]) / 1e9
+
+    @property
+    def answered_run_s(self) -> float:
+        """What the version that answered is expected to take for them."""
+        return float(self.values[p.FIRST_NS]) / 1e9
+
+    @property
     def row_s(self) -> float | None:
         """Processor time of a row at the shadow, seconds."""
         return self._per_row(p.RUN_NS)
