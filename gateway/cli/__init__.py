@@ -101,10 +101,11 @@ def _commands() -> Sequence[Command]:
         rollout,
         route,
         serve,
+        shadow,
     )
 
     return (
-        *(serve, demo, register, models, route, rollout, profile, contract, drift, alerts),
+        *(serve, demo, register, models, route, rollout, shadow, profile, contract, drift, alerts),
         *(releases, outcomes, performance, fairness, concept, capture, export, infer),
         *(keys, config, audit, backup, doctor),
     )

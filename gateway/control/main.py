@@ -73,6 +73,7 @@ from gateway.control.rollouts import Rollouts
 from gateway.control.routes import Routes
 from gateway.control.scrapes import Scrapes
 from gateway.control.self_references import SelfReferences
+from gateway.control.shadows import Shadows
 from gateway.control.signatures import Signatures
 from gateway.control.splits import Wanted
 from gateway.control.store import Store
@@ -185,6 +186,15 @@ class Control:
             time.time,
         )
         stack.push_async_callback(self._capture.close)
+        self._shadows = Shadows(
+            self._inherited.arena,
+            self._blocks,
+            lambda: self._in_force.config,
+            lambda slot, epoch: self._launch.request_ids(str(slot), epoch).decode()[:-1],
+            lambda text: keyed_hash(self._launch.secret, VALUE, text),
+            lambda: self._planner.memory.plan,
+            time.monotonic,
+        )
         self._releases = Releases(self._store, home, by_itself())
         self._monitoring = Monitoring(
             self._inherited.arena,
@@ -198,6 +208,7 @@ class Control:
             self._troubles,
             self._outcomes,
             self._capture,
+            self._shadows,
         )
         stack.push_async_callback(self._monitoring.close)
         self._jobs = Jobs(self._troubles)
@@ -231,6 +242,7 @@ class Control:
             LOAD_DEADLINE_S,
             self._recorder.note,
             self._divided,
+            self._shadows.place,
         )
         stack.push_async_callback(self._planner.close)
         self._failing = Failing(
@@ -396,6 +408,7 @@ class Control:
             self._monitoring.collecting,
             self._recorder.record,
             self._planner.apply,
+            self._shadows.forget,
         )
 
     def _known(self, refused: Callable[[str], None]) -> Known:
@@ -478,6 +491,8 @@ class Control:
             self._jobs.spawn(self._change_repository(slot, message))
         elif message["type"] == "outcomes":
             self._jobs.spawn(self._take_outcomes(slot, message))
+        elif message["type"] == "different":
+            self._shadows.take(slot, message)
         elif message["type"] == "unknown_kid":
             self._miss_a_key()
         elif message["type"] == "failing":

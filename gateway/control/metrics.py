@@ -72,6 +72,7 @@ class Info:
         captured: what became of inputs and outputs that are kept.
         rollouts: how far they have come.
         outcomes: how right models are, and what the ledger holds.
+        shadows: what they say beside what was answered.
     """
 
     version: str
@@ -94,6 +95,7 @@ class Info:
     captured: Iterable[Metric] = ()
     rollouts: Iterable[Metric] = ()
     outcomes: Iterable[Metric] = ()
+    shadows: Iterable[Metric] = ()
 
 
 class Metrics:
@@ -134,6 +136,7 @@ class Metrics:
         yield from info.captured
         yield from info.rollouts
         yield from info.outcomes
+        yield from info.shadows
         if triton:
             yield from self._triton.families(models)
 

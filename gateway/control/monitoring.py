@@ -21,6 +21,7 @@ from gateway.control import (
     fairness_operations,
     outcome_operations,
     release_operations,
+    shadow_operations,
     views,
 )
 from gateway.control.alert_store import AlertStore
@@ -40,6 +41,7 @@ from gateway.control.parts import Parts
 from gateway.control.references import kept, watched
 from gateway.control.releases import Releases
 from gateway.control.self_references import SelfReferences
+from gateway.control.shadows import Shadows
 from gateway.control.sketches import Series, Sketches
 from gateway.control.slices import part_asked, slicings
 from gateway.control.store import Store
@@ -64,6 +66,7 @@ class Monitoring:
         contracts: what inputs may hold, and what they broke.
         capture: inputs and outputs that are kept.
         outcomes: the ledger, and what comes of it.
+        shadows: what they say beside what was answered.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Monitoring:
         troubles: Troubles,
         outcomes: Outcomes,
         capture: Capture,
+        shadows: Shadows,
     ) -> None:
         """Makes the rooms.
 
@@ -94,6 +98,7 @@ class Monitoring:
             troubles: told of what goes wrong again and again.
             outcomes: the ledger, and what comes of it.
             capture: inputs and outputs that are kept.
+            shadows: what they say.
         """
         self._arena = arena
         self._blocks = blocks
@@ -101,6 +106,7 @@ class Monitoring:
         self.outcomes = outcomes
         self._config = config
         self.capture = capture
+        self.shadows = shadows
         self._releases = releases
         self._counting = ThreadPoolExecutor(1, "counting")
         self._panes = PaneStore(home)
@@ -131,6 +137,7 @@ class Monitoring:
         counted = self._counted(candidate)
         recorded = self.outcomes.take(candidate)
         captured = self.capture.take(candidate.name, candidate.version, candidate.capture)
+        self.shadows.know(candidate.name, candidate.version, candidate.capture)
         return (*counted, *recorded, *self._sliced(candidate, counted, recorded), *captured)
 
     def _sliced(
@@ -169,6 +176,7 @@ class Monitoring:
             ("alarms", self._alert),
             ("the ledger", self.outcomes.look),
             ("captured rows", self.capture.look),
+            ("shadows", self.shadows.look),
         )
 
     def operations(self, follow: release_operations.Follow) -> tuple[Operation, ...]:
@@ -184,6 +192,7 @@ class Monitoring:
             *outcome_operations.operations(self.outcomes, self._calibration),
             *fairness_operations.operations(self.outcomes),
             *concept_operations.operations(self.outcomes),
+            *shadow_operations.operations(self.shadows),
         )
 
     def collecting(self) -> list[tuple[str, int]]:

@@ -80,6 +80,7 @@ class Planner:
         load_deadline_s: float,
         note: Note,
         divided: Callable[[], Mapping[str, Wanted]] = dict,
+        place: Callable[[Plan], Plan] = lambda plan: plan,
     ) -> None:
         """Takes its collaborators.
 
@@ -97,6 +98,7 @@ class Planner:
             load_deadline_s: how long workers may take to load a deployment.
             note: hears what is decided here, for the audit.
             divided: how requests are to be divided among versions now, by model.
+            place: gives a plan's shadows what their pairs are counted in.
         """
         # fixed at start
         self._publisher = publisher
@@ -109,6 +111,7 @@ class Planner:
         self._load_deadline_s = load_deadline_s
         self._note = note
         self._divided = divided
+        self._place = place
         self._loop = asyncio.get_running_loop()
         # until replaced
         self.memory = memory
@@ -358,7 +361,7 @@ class Planner:
         divided = self._divided()
         plan = successor(old, self._desired, self._wanted, memory.unloaded, stand, divided)
         self._complain_of_routes(faults(divided, self._desired.aliases, plan))
-        plan = dataclasses.replace(plan, watched=self._watched_of(plan))
+        plan = self._place(dataclasses.replace(plan, watched=self._watched_of(plan)))
         if old.number and plan == dataclasses.replace(old, number=plan.number):
             return
         self._complain(plan.absent, old)
@@ -398,7 +401,8 @@ class Planner:
                     for watched in (*plan.watched.values(), *coming)
                     for one in watched
                     for block in one.blocks
-                },
+                }
+                | plan.pairs,
             )
 
     async def _until(self, done: Callable[[], bool]) -> None:

@@ -23,6 +23,7 @@ from gateway.control import (
     drift_metrics,
     outcome_metrics,
     rollout_metrics,
+    shadow_metrics,
     views,
 )
 from gateway.control.gauges import Reading
@@ -137,6 +138,11 @@ class Scrapes:
         standings = {key: one for key, one in known.standings.found.items() if key in served}
         outcomes = outcome_metrics.families(known.seen, standings, settings.outcomes_window_s)
         info = dataclasses.replace(
-            info, drift=drift, contracts=contracts, captured=captured, outcomes=outcomes
+            info,
+            drift=drift,
+            contracts=contracts,
+            captured=captured,
+            outcomes=outcomes,
+            shadows=shadow_metrics.families(self._monitoring.shadows.readings()),
         )
         return self._metrics.render(info, accept, triton)

@@ -103,7 +103,22 @@ def route(given: Given, stand: Stand) -> config.Route:
             ]
         else:
             variants.append(one)
-    return given.basis.model_copy(update={"variants": variants, "fallback": given.variant})
+    return given.basis.model_copy(
+        update={
+            "variants": variants,
+            "fallback": given.variant,
+            "shadows": _shadows(given, stand),
+        }
+    )
+
+
+def _shadows(given: Given, stand: Stand) -> list[config.Shadow]:
+    """Those of the route; its candidate is one in shadow steps alone."""
+    kept = [one for one in given.basis.shadows if one.version != given.candidate]
+    share = given.plan.steps[stand.step].shadow_percent
+    if stand.doing is not State.SHADOWING or share is None:
+        return kept
+    return [*kept, config.Shadow(version=given.candidate, share=share / 100.0)]
 
 
 def afterwards(given: Given) -> config.Route | None:
@@ -114,7 +129,10 @@ def afterwards(given: Given) -> config.Route | None:
         one.model_copy(update={"version": given.candidate}) if one.name == given.variant else one
         for one in _others_kept(given)
     ]
-    return given.basis.model_copy(update={"variants": variants, "fallback": given.variant})
+    shadows = [one for one in given.basis.shadows if one.version != given.candidate]
+    return given.basis.model_copy(
+        update={"variants": variants, "fallback": given.variant, "shadows": shadows}
+    )
 
 
 def _others_kept(given: Given) -> list[config.Variant]:
