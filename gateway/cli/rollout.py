@@ -156,7 +156,8 @@ def _read(path: Path) -> dict[str, Any]:
     from gateway.config import read_text
     from gateway.config.rollout import parse_plan
 
-    return parse_plan(read_text(path), str(path)).model_dump(mode="json")
+    # What is not said stays unsaid: which of the usual guards can judge, the server knows.
+    return parse_plan(read_text(path), str(path)).model_dump(mode="json", exclude_unset=True)
 
 
 def _part(name: str) -> str:

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
+from gateway.config.guards import Guard
 from gateway.config.rollout import RolloutPlan
 from gateway.control.audit import Actor
 from gateway.control.pulls import Pulled
@@ -105,10 +106,9 @@ class Rollouts:
         async with self._turn:
             runs = await self._known()
             given = self._find(actor, model, version, plan, why)
-            release = await asyncio.to_thread(self._check, given)
-            await self._put_back(actor, model, version)
             now = self._now()
-            given = replace(given, release=release, at=now)
+            given = replace(await asyncio.to_thread(self._check, given), at=now)
+            await self._put_back(actor, model, version)
             stand = Stand(looked_at=now)
             says = f"version {version} is to take over from version {given.baseline}"
             says += f": {why}" if why else ""
@@ -270,22 +270,30 @@ class Rollouts:
         serving, aliases = planner.memory.plan, planner.aliases(model)
         return find_given(self._routes, serving, aliases, model, version, plan, actor.who, why)
 
-    def _check(self, given: Given) -> int | None:
-        """The number of the baseline's monitoring release, if it has one.
+    def _check(self, given: Given) -> Given:
+        """The same with what is to be remembered of its baseline, and guards that can judge.
 
         Raises:
             Conflict: the candidate answers otherwise than its baseline, naming the difference; or
-                guards could never come to a verdict, naming each.
+                guards that were asked for could never come to a verdict, naming each.
         """
         if differs := self._differences(given.model, given.baseline, given.candidate):
             raise Conflict(
                 f"version {given.candidate} cannot take over from version {given.baseline}:"
                 f" {differs}"
             )
-        if faults := self._judges.faults(given):
+        plan = given.plan
+        if "guards" not in plan.model_fields_set:  # of the usual ones, those that can judge here
+            judging = [one for one in plan.guards if not self._faults(given, [one])]
+            given = replace(given, plan=plan.model_copy(update={"guards": judging}))
+        if faults := self._faults(given, given.plan.guards):
             raise Conflict(f"it could never be judged: {'; '.join(faults)}")
         release = self._releases.newest(given.model, given.baseline)
-        return None if release is None else release.number
+        return replace(given, release=None if release is None else release.number)
+
+    def _faults(self, given: Given, guards: Sequence[Guard]) -> Sequence[str]:
+        plan = given.plan.model_copy(update={"guards": list(guards)})
+        return self._judges.faults(replace(given, plan=plan))
 
     def _told(self, actor: Actor, why: str) -> Told:
         return Told(self._now(), actor.who, why)

@@ -121,18 +121,20 @@ class Verdicts:
 
     Attributes:
         says: by guard.
+        impossible: why guards can never judge, by name.
         made: what each judge began with.
         counted: rows of the candidate.
     """
 
     says: dict[str, Verdict] = field(default_factory=lambda: {"errors": Verdict.INCONCLUSIVE})
-    impossible: list[str] = field(default_factory=list)
+    impossible: dict[str, str] = field(default_factory=dict)
     made: list[Any] = field(default_factory=list)
     looked: Counter[int] = field(default_factory=Counter)
     counted: int = 0
 
     def faults(self, given: Given) -> Sequence[str]:
-        return self.impossible
+        names = [one.called for one in given.plan.guards]
+        return [f"{name}: {why}" for name, why in self.impossible.items() if name in names]
 
     def judge(self, given: Given, memory: Any, now: float) -> _Judge:
         self.made.append(memory)

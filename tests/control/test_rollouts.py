@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gateway import config
+from gateway.config.rollout import RolloutPlan
 from gateway.control.audit import Actor, Audit
 from gateway.control.rollout_store import RolloutStore
 from gateway.control.splits import Pull
@@ -294,10 +295,17 @@ async def test_a_signature_that_differs_and_a_guard_that_never_judges_are_refuse
     with pytest.raises(Conflict, match=r"version 2 cannot take over.*input 'x' is \[-1, 30\]"):
         await world.start()
     world.differs = ""
-    world.verdicts.impossible = ["calibration: no outcomes are configured"]
-    with pytest.raises(Conflict, match="never be judged: calibration: no outcomes"):
+    world.verdicts.impossible = {"errors": "nothing is counted"}
+    with pytest.raises(Conflict, match="never be judged: errors: nothing is counted"):
         await world.start()
     assert (world.routes.leader("m"), RolloutStore(world.store).newest()) == ("", [])
+
+
+async def test_of_the_usual_guards_those_that_can_judge_are_taken(world):
+    world.verdicts.impossible = {"prediction_drift": "nothing is watched"}
+    await world.start(plan=RolloutPlan())
+    plan = RolloutStore(world.store).get(1).given.plan
+    assert [guard.called for guard in plan.guards] == ["errors", "latency"]
 
 
 async def test_a_baseline_without_traffic_or_that_does_not_serve_is_refused(home):
