@@ -219,6 +219,7 @@ class Control:
             LOAD_DEADLINE_S,
             self._recorder.note,
             self._routes.wanted,
+            self._monitoring.common.take,
         )
         stack.push_async_callback(self._planner.close)
 

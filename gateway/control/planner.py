@@ -32,7 +32,7 @@ from gateway.control.splits import Aliases, Wanted, faults
 from gateway.control.succession import Stand, known, successor
 from gateway.errors import GatewayError
 from gateway.plan import UNAVAILABLE, Absent, Held, Plan
-from gateway.taken import Taken
+from gateway.taken import Taken, Watched
 
 log = logging.getLogger("penstock.control")
 
@@ -80,6 +80,7 @@ class Planner:
         load_deadline_s: float,
         note: Note,
         divided: Callable[[], Mapping[str, Wanted]] = dict,
+        beside: Callable[[Plan], Mapping[str, tuple[Taken, ...]]] = lambda plan: {},
     ) -> None:
         """Takes its collaborators.
 
@@ -97,6 +98,7 @@ class Planner:
             load_deadline_s: how long workers may take to load a deployment.
             note: hears what is decided here, for the audit.
             divided: how requests are to be divided among versions now, by model.
+            beside: where values of a plan's deployments go because of how it divides requests.
         """
         # fixed at start
         self._publisher = publisher
@@ -109,13 +111,14 @@ class Planner:
         self._load_deadline_s = load_deadline_s
         self._note = note
         self._divided = divided
+        self._beside = beside
         self._loop = asyncio.get_running_loop()
         # until replaced
         self.memory = memory
         plan = memory.plan
         routed = plan.routed
         self._wanted = [held for held in plan.held if held.id in routed]
-        self._watched = dict(plan.watched)
+        self._watched = _own(plan)
         self._desired = Desired((), plan.absent, {r.name: r.version for r in plan.routes})
         self._looked = False  # until then what a predecessor had begun is left as it was
         self._gathering = asyncio.Lock()
@@ -229,7 +232,7 @@ class Planner:
         held: list[Held] = []
         faults = list(desired.faults)
         # What leaves is counted as before until it has left.
-        self._watched = dict(self.memory.plan.watched)
+        self._watched = _own(self.memory.plan)
         for candidate in desired.candidates:
             try:
                 block = self._allocate(candidate.name, candidate.version)
@@ -341,7 +344,7 @@ class Planner:
         divided = self._divided()
         plan = successor(old, self._desired, self._wanted, memory.unloaded, stand, divided)
         self._complain_of_routes(faults(divided, self._desired.aliases, plan))
-        plan = dataclasses.replace(plan, watched=self._watched_of(plan))
+        plan = self._with_watched(plan)
         if old.number and plan == dataclasses.replace(old, number=plan.number):
             return
         self._complain(plan.absent, old)
@@ -351,9 +354,13 @@ class Planner:
         if (change := difference(old, plan)) is not None:
             self._note("serve", f"plan {plan.number}", *change)
 
-    def _watched_of(self, plan: Plan) -> dict[str, tuple[Taken, ...]]:
+    def _with_watched(self, plan: Plan) -> Plan:
         found = {held.id: self._watched.get(held.id, ()) for held in plan.held}
-        return {held_id: watched for held_id, watched in found.items() if watched}
+        own = {held_id: watched for held_id, watched in found.items() if watched}
+        plan = dataclasses.replace(plan, watched=own)
+        beside = self._beside(plan)
+        both = {held_id: (*own.get(held_id, ()), *more) for held_id, more in beside.items()}
+        return dataclasses.replace(plan, watched=own | both)
 
     def _complain(self, absent: Sequence[Absent], old: Plan) -> None:
         """Logs what does not serve, once."""
@@ -388,3 +395,11 @@ class Planner:
         while not done():
             self._progress.clear()
             await self._progress.wait()
+
+
+def _own(plan: Plan) -> dict[str, tuple[Taken, ...]]:
+    """Where values go whatever else there is; the rest is found anew for each plan."""
+    return {
+        held_id: tuple(one for one in some if not (isinstance(one, Watched) and one.common))
+        for held_id, some in plan.watched.items()
+    }

@@ -15,7 +15,7 @@ from gateway.control.planner import Planner
 from gateway.control.splits import Stop, Wanted
 from gateway.errors import ArenaFull
 from gateway.plan import Absent, Plan, Split, Variant
-from gateway.taken import Watched
+from gateway.taken import Taken, Watched
 
 pytestmark = pytest.mark.anyio
 HALVES = config.parse(
@@ -38,6 +38,7 @@ class World:
         self.wanted: list[Candidate] = []
         self.champions: dict[str, int] = {}
         self.divided: dict[str, Wanted] = {}
+        self.beside: Callable[[Plan], dict[str, tuple[Taken, ...]]] = lambda plan: {}
         self.published: list[Plan] = []
         self.tried: list[str] = []
         self.bad_trials: dict[str, str] = {}
@@ -66,6 +67,7 @@ class World:
             deadline_s,
             self.note,
             lambda: self.divided,
+            lambda plan: self.beside(plan),
         )
 
     def gather(self, memory: Memory, only: str | None) -> Desired:
@@ -655,3 +657,24 @@ async def test_what_waits_for_its_trial_keeps_the_blocks_that_its_values_will_go
     world.end_trial("endless")
     await world.planner.apply()
     await world.until(lambda: world.routes() == {"m": 1, "slow": 2} and world.watched == {8, 16})
+
+
+async def test_what_is_counted_beside_is_found_anew_for_each_plan(world):
+    beside = Watched("other", "/other.json", 512, common=True)
+    world.beside = lambda plan: {
+        held_id: (beside,) for held_id in plan.watched if len(plan.watched) > 1
+    }
+    world.wanted = [candidate("m", 1), candidate("m", 2)]
+    await world.planner.apply()
+    own = {
+        held.id: Watched("d", "/profile.json", 8 * held.version)
+        for held in world.published[-1].held
+    }
+    assert world.published[-1].watched == {name: (one, beside) for name, one in own.items()}
+    # One leaves, and is counted as before until it has; then nothing is counted beside.
+    world.wanted = [candidate("m", 2)]
+    await world.planner.apply()
+    assert all(len(some) <= 2 for plan in world.published for some in plan.watched.values())
+    assert [list(some) for some in world.published[-1].watched.values()] == [
+        [own[name] for name in own if "/2/" in name]
+    ]
