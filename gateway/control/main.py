@@ -43,6 +43,7 @@ from gateway.control.certificate_table import CertificateTable
 from gateway.control.changes import Changes
 from gateway.control.desired import Sources
 from gateway.control.erasures import Erasures
+from gateway.control.failing import Failing
 from gateway.control.in_force import InForce
 from gateway.control.jobs import RETRY_S, Jobs
 from gateway.control.jwks import Jwks
@@ -59,6 +60,7 @@ from gateway.control.outcomes import Outcomes
 from gateway.control.planner import Planner
 from gateway.control.port import Counts, Port
 from gateway.control.port_certificates import PortCertificates
+from gateway.control.pulls import WRITE_S, Pulls
 from gateway.control.recorder import Recorder
 from gateway.control.registry import Registry
 from gateway.control.releases import Releases
@@ -66,6 +68,7 @@ from gateway.control.revisions import Revisions
 from gateway.control.routes import Routes
 from gateway.control.scrapes import Scrapes
 from gateway.control.self_references import SelfReferences
+from gateway.control.splits import Wanted
 from gateway.control.store import Store
 from gateway.control.tracing import Export, Exporter, read_headers
 from gateway.control.trials import Trials
@@ -79,6 +82,7 @@ from gateway.monitor.arena import (
     READY,
     STATE,
 )
+from gateway.rollouts.failing import Evidence
 from gateway.tls import WATCH_S
 
 log = logging.getLogger("penstock.control")
@@ -197,6 +201,7 @@ class Control:
         """What works plans out, and the ways to those who follow them."""
         released = self._monitoring.contracts.released
         self._routes = Routes(self._store, lambda: self._in_force.config)
+        self._pulls = Pulls(self._store)
         named = self._routes.versions
         sources = Sources(self._launch.files, self._registry, self._own, released, named)
         self._lookout = Lookout(
@@ -218,10 +223,16 @@ class Control:
             self._blocks.want,
             LOAD_DEADLINE_S,
             self._recorder.note,
-            self._routes.wanted,
+            self._divided,
             self._monitoring.common.take,
         )
         stack.push_async_callback(self._planner.close)
+        self._failing = Failing(
+            self._inherited.arena,
+            lambda: self._planner.memory.plan,
+            self._wanted,
+            self._pull,
+        )
 
         async def reread(actor: Actor) -> None:
             await asyncio.to_thread(self._in_force.reread, actor)
@@ -267,6 +278,7 @@ class Control:
             # Follows the identity provider's keys.
             self._jobs.repeat("jwks", self._jwks.look, COUNT_S)
         self._jobs.repeat("certificates", self._certificates.look, WATCH_S)
+        self._jobs.repeat("pulled versions", self._pulls.write, WRITE_S)
 
     def _serve(self, stack: AsyncExitStack) -> None:
         """Takes what workers have traced, and whoever calls: the first to stop."""
@@ -334,7 +346,9 @@ class Control:
                 lambda: self._planner.memory.plan,
                 self._planner.hints,
             ),
-            *route_operations.operations(self._routes, self._planner),
+            *route_operations.operations(
+                self._routes, self._pulls, self._planner, self._failing.forget
+            ),
             *key_operations.operations(self._keys, self._key_table.refresh),
             *self._monitoring.operations(self._planner.apply),
             *capture_operations.operations(self._capture, self._erasures()),
@@ -407,7 +421,8 @@ class Control:
             if kind == "trial":
                 self._trials.hear(message)
             elif kind == "died":
-                self._planner.crashed(message["suspects"])
+                blamed = self._planner.crashed(message["suspects"])
+                self._failing.crashed(blamed, message["slot"], message["how"])
             elif kind == "reload":
                 sent = by_signal("SIGHUP", os.getppid())
                 self._jobs.change(self._changes.reload(sent))
@@ -432,6 +447,19 @@ class Control:
             self._jobs.spawn(self._take_outcomes(slot, message))
         elif message["type"] == "unknown_kid":
             self._miss_a_key()
+        elif message["type"] == "failing":
+            self._failing.rang(message["blocks"])
+
+    def _divided(self) -> dict[str, Wanted]:
+        return {name: self._pulls.without(name, one) for name, one in self._routes.wanted().items()}
+
+    def _wanted(self, model: str) -> Wanted:
+        return self._pulls.without(model, self._routes.of(model))
+
+    def _pull(self, model: str, version: int, variant: str, evidence: Evidence) -> None:
+        """Workers hear of it in this turn of the loop; the disk when it takes it."""
+        self._pulls.pull(model, version, variant, evidence.says, evidence.plain())
+        self._jobs.change(self._planner.divide())
 
     def _miss_a_key(self) -> None:
         """Here or in a worker a token names a key that is not known: the provider may have it."""

@@ -171,14 +171,25 @@ class Planner:
         Nothing is looked at or loaded, so that it takes a message to each worker. One that does not
         answer is dead or about to be: its successor gets the newest plan.
         """
-        if self._looked:
-            self._step()
-        else:
+        if not self._looked:
             await self.look()
-        number = self.memory.plan.number
+        number = self.divide_soon()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DIVIDED_WITHIN_S):
-                await self._until(lambda: self._publisher.followed(number))
+                await self._until(lambda: self.followed(number))
+
+    def divide_soon(self) -> int:
+        """As `divide`, without waiting: the number of the plan that says so is on its way.
+
+        Before the first look, what was planned stands.
+        """
+        if self._looked:
+            self._step()
+        return self.memory.plan.number
+
+    def followed(self, number: int) -> bool:
+        """Whether all workers follow plan `number` or a newer one."""
+        return self._publisher.followed(number)
 
     def aliases(self, name: str) -> Aliases:
         """The aliases that a model had at the last look, and the version of each."""
@@ -215,15 +226,21 @@ class Planner:
             trial.cancel()
         await asyncio.gather(*trials, return_exceptions=True)
 
-    def crashed(self, blocks: Sequence[int]) -> None:
-        """A worker crashed natively while it loaded or ran the models that count in `blocks`."""
-        for held_id, crashes in self.memory.crashed(blocks).items():
+    def crashed(self, blocks: Sequence[int]) -> Set[str]:
+        """A worker crashed natively while it loaded or ran the models that count in `blocks`.
+
+        Returns:
+            The ids of the deployments that are blamed for it.
+        """
+        blamed = self.memory.crashed(blocks)
+        for held_id, crashes in blamed.items():
             self._note("blame crash", held_id, {"crashes": crashes - 1}, {"crashes": crashes})
             if why := self.memory.refused.get(held_id):
                 self._note("quarantine", held_id, None, {"by": "crashes", "reason": why})
         self._passed -= self.memory.refused.keys()
         self._store(self.memory)
         self.step_soon()
+        return blamed.keys()
 
     # ---- what is wanted -------------------------------------------------------------------------
 

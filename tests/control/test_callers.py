@@ -45,6 +45,7 @@ from gateway.control.erasures import Erasures
 from gateway.control.in_force import InForce
 from gateway.control.keys import Keys
 from gateway.control.outcomes import Outcomes
+from gateway.control.pulls import Pulls
 from gateway.control.releases import Releases
 from gateway.control.revisions import Revisions
 from gateway.control.routes import Routes
@@ -137,7 +138,9 @@ class Server:
             *fairness_operations.operations(self.outcomes),
             *capture_operations.operations(self.capture, self.erasures(home)),
             *concept_operations.operations(self.outcomes),
-            *route_operations.operations(Routes(self.store, Config), Still()),
+            *route_operations.operations(
+                Routes(self.store, Config), Pulls(self.store), Still(), lambda model, versions: None
+            ),
         )
         credentials = Credentials(self.ring, self.certificates)
         known = Known(asks, credentials, SECRET, self.used.append, self.refused.append)
