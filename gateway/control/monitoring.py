@@ -40,6 +40,8 @@ from gateway.control.panes import PaneStore
 from gateway.control.parts import Parts
 from gateway.control.references import kept, watched
 from gateway.control.releases import Releases
+from gateway.control.rollout_evidence import RolloutEvidence, Sources
+from gateway.control.rollout_traffic import Pairs
 from gateway.control.self_references import SelfReferences
 from gateway.control.sketches import Series, Sketches
 from gateway.control.slices import part_asked, slicings
@@ -189,6 +191,25 @@ class Monitoring:
             *outcome_operations.operations(self.outcomes, self._calibration),
             *fairness_operations.operations(self.outcomes),
             *concept_operations.operations(self.outcomes),
+        )
+
+    def evidence(self, pairs: Pairs | None = None) -> RolloutEvidence:
+        """What judges candidates of rollouts.
+
+        Args:
+            pairs: of shadows' rows; None: nobody counts them.
+        """
+        return RolloutEvidence(
+            Sources(
+                self._arena,
+                self._drift,
+                self._counting,
+                self.outcomes,
+                lambda *version: self.contracts.of_version(self._plan(), *version),
+                self.collecting,
+                self._config,
+                pairs,
+            )
         )
 
     def collecting(self) -> list[tuple[str, int]]:

@@ -224,9 +224,7 @@ class Reports:
         found = performance(self._sums(theirs), self._threshold(model))
         return HeldOut(held.share, held.policy, found)
 
-    def _metric_lines(
-        self, which: _Chosen, records: int, alpha: float = ALPHA
-    ) -> Sequence[Metric]:
+    def _metric_lines(self, which: _Chosen, records: int, alpha: float = ALPHA) -> Sequence[Metric]:
         found = []
         for name, number in self._metrics.names.items():
             sums = no_numbers()

@@ -24,6 +24,8 @@ from gateway.profiles.values import FEATURE
 from gateway.rollouts.looks import Arm, Drifting, Outputs
 
 _RESULTS: Final = ("ok", "failed", "refused")
+# What is known of each is written down every few seconds: of a thousand classes, of the first.
+MAX_OUTPUTS: Final = 64
 
 
 class Grown:
@@ -72,6 +74,27 @@ class ArmCounts:
         return values, min(broken, values)
 
 
+Pairs = Callable[[str, int, int], tuple[int, int]]
+"""Of a model, a version and its shadow: rows that both answered, those with other labels, by now.
+"""
+
+
+class PairCounts:
+    """What came of a shadow's rows beside the baseline's."""
+
+    def __init__(self, pairs: Pairs | None, model: str, shadow: int, answered: int) -> None:
+        """Looks from now on; where there are no pairs, nothing ever comes."""
+        self._pairs, self._which = pairs, (model, answered, shadow)
+        self._grown = Grown()
+
+    def look(self) -> tuple[int, int]:
+        """Rows, and those with other labels, since the last look."""
+        if self._pairs is None:
+            return 0, 0
+        rows, differing = self._grown.since(np.array(self._pairs(*self._which))).tolist()
+        return rows, min(differing, rows)
+
+
 class OutputCounts:
     """What came to two versions' outputs, in the same bins. On the thread of histories."""
 
@@ -97,7 +120,8 @@ class OutputCounts:
 
 def _outputs(ours: WatchedSeries, theirs: WatchedSeries, mine: Vector, other: Vector) -> Outputs:
     reference = ours.reference
-    places = [at for at, (frame, _) in enumerate(reference.columns) if frame.role != FEATURE]
+    frames = enumerate(frame for frame, _ in reference.columns)
+    places = [at for at, frame in frames if frame.role != FEATURE][:MAX_OUTPUTS]
     columns = [reference.columns[at][1] for at in places]
     return Outputs(
         [one.name for one in columns],
@@ -126,7 +150,3 @@ def drifting(drift: Drift, model: str, version: int) -> Drifting | None:
     verdicts = map(str, alarm.verdicts)
     lines = dict(zip(zip(roles, names, strict=True), verdicts, strict=True))
     return Drifting(int(alarm.rows.max(initial=0)), lines)
-
-
-Pairs = Callable[[str, int, int], tuple[int, int] | None]
-"""Rows that a model's version and its shadow both answered, and those with other labels, by now."""
