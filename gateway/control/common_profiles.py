@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 from gateway.control.blocks import Blocks
@@ -18,7 +19,7 @@ from gateway.errors import GatewayError
 from gateway.monitor import layout
 from gateway.plan import Plan, Route
 from gateway.profiles.values import Profile
-from gateway.taken import Taken, Watched
+from gateway.taken import Watched
 
 log = logging.getLogger("penstock.control")
 
@@ -47,9 +48,9 @@ class CommonProfiles:
         if len(self._known) > _MAX_KNOWN:
             del self._known[next(iter(self._known))]
 
-    def take(self, plan: Plan) -> dict[str, tuple[Taken, ...]]:
-        """What deployments of a plan count into beside what it says already, by their ids."""
-        found: dict[str, tuple[Taken, ...]] = {}
+    def place(self, plan: Plan) -> Plan:
+        """The plan, with what its deployments count into beside what it says already."""
+        watched = dict(plan.watched)
         for route in plan.routes:
             for held_id, version, reference in self._shared(plan, route):
                 key = layout.sketch_key(route.name, version, reference.digest, part=layout.COMMON)
@@ -59,9 +60,9 @@ class CommonProfiles:
                     log.error("model '%s' version %d: %s", route.name, version, error)
                     continue
                 self._watch(key, reference.profile)
-                path = str(reference.path)
-                found[held_id] = (Watched(reference.digest, path, block, common=True),)
-        return found
+                more = Watched(reference.digest, str(reference.path), block, common=True)
+                watched[held_id] = (*watched.get(held_id, ()), more)
+        return plan if watched == plan.watched else replace(plan, watched=watched)
 
     def _shared(self, plan: Plan, route: Route) -> Iterator[tuple[str, int, Reference]]:
         """Whom the oldest one's profile is another's: deployment, version and that profile."""

@@ -21,6 +21,7 @@ from gateway.control import (
     fairness_operations,
     outcome_operations,
     release_operations,
+    shadow_operations,
     views,
 )
 from gateway.control.alert_store import AlertStore
@@ -41,8 +42,8 @@ from gateway.control.parts import Parts
 from gateway.control.references import kept, watched
 from gateway.control.releases import Releases
 from gateway.control.rollout_evidence import RolloutEvidence, Sources
-from gateway.control.rollout_traffic import Pairs
 from gateway.control.self_references import SelfReferences
+from gateway.control.shadows import Shadows
 from gateway.control.sketches import Series, Sketches
 from gateway.control.slices import part_asked, slicings
 from gateway.control.store import Store
@@ -69,6 +70,7 @@ class Monitoring:
         capture: inputs and outputs that are kept.
         outcomes: the ledger, and what comes of it.
         common: profiles that versions of one route are counted by for them to compare.
+        shadows: what they say beside what was answered.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Monitoring:
         troubles: Troubles,
         outcomes: Outcomes,
         capture: Capture,
+        shadows: Shadows,
     ) -> None:
         """Makes the rooms.
 
@@ -99,6 +102,7 @@ class Monitoring:
             troubles: told of what goes wrong again and again.
             outcomes: the ledger, and what comes of it.
             capture: inputs and outputs that are kept.
+            shadows: what they say.
         """
         self._arena = arena
         self._blocks = blocks
@@ -106,6 +110,7 @@ class Monitoring:
         self.outcomes = outcomes
         self._config = config
         self.capture = capture
+        self.shadows = shadows
         self._releases = releases
         self._counting = ThreadPoolExecutor(1, "counting")
         self._panes = PaneStore(home)
@@ -137,6 +142,7 @@ class Monitoring:
         counted = self._counted(candidate)
         recorded = self.outcomes.take(candidate)
         captured = self.capture.take(candidate.name, candidate.version, candidate.capture)
+        self.shadows.know(candidate.name, candidate.version, candidate.capture)
         return (*counted, *recorded, *self._sliced(candidate, counted, recorded), *captured)
 
     def _sliced(
@@ -176,6 +182,7 @@ class Monitoring:
             ("alarms", self._alert),
             ("the ledger", self.outcomes.look),
             ("captured rows", self.capture.look),
+            ("shadows", self.shadows.look),
         )
 
     def operations(self, follow: release_operations.Follow) -> tuple[Operation, ...]:
@@ -191,14 +198,17 @@ class Monitoring:
             *outcome_operations.operations(self.outcomes, self._calibration),
             *fairness_operations.operations(self.outcomes),
             *concept_operations.operations(self.outcomes),
+            *shadow_operations.operations(self.shadows),
         )
 
-    def evidence(self, pairs: Pairs | None = None) -> RolloutEvidence:
-        """What judges candidates of rollouts.
+    def evidence(self) -> RolloutEvidence:
+        """What judges candidates of rollouts."""
 
-        Args:
-            pairs: of shadows' rows; None: nobody counts them.
-        """
+        def pairs(model: str, answered: int, shadow: int) -> tuple[int, int]:
+            found = self.shadows.sums(model, shadow, answered)
+            unanswered = found.failed + found.unlike  # which is not the same label, either
+            return found.rows + unanswered, found.disagreeing + unanswered
+
         return RolloutEvidence(
             Sources(
                 self._arena,

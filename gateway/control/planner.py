@@ -80,7 +80,7 @@ class Planner:
         load_deadline_s: float,
         note: Note,
         divided: Callable[[], Mapping[str, Wanted]] = dict,
-        beside: Callable[[Plan], Mapping[str, tuple[Taken, ...]]] = lambda plan: {},
+        place: Callable[[Plan], Plan] = lambda plan: plan,
     ) -> None:
         """Takes its collaborators.
 
@@ -98,7 +98,7 @@ class Planner:
             load_deadline_s: how long workers may take to load a deployment.
             note: hears what is decided here, for the audit.
             divided: how requests are to be divided among versions now, by model.
-            beside: where values of a plan's deployments go because of how it divides requests.
+            place: gives a plan what is counted because of how it divides requests, and in what.
         """
         # fixed at start
         self._publisher = publisher
@@ -111,7 +111,7 @@ class Planner:
         self._load_deadline_s = load_deadline_s
         self._note = note
         self._divided = divided
-        self._beside = beside
+        self._place = place
         self._loop = asyncio.get_running_loop()
         # until replaced
         self.memory = memory
@@ -361,7 +361,7 @@ class Planner:
         divided = self._divided()
         plan = successor(old, self._desired, self._wanted, memory.unloaded, stand, divided)
         self._complain_of_routes(faults(divided, self._desired.aliases, plan))
-        plan = self._with_watched(plan)
+        plan = self._place(dataclasses.replace(plan, watched=self._watched_of(plan)))
         if old.number and plan == dataclasses.replace(old, number=plan.number):
             return
         self._complain(plan.absent, old)
@@ -371,13 +371,9 @@ class Planner:
         if (change := difference(old, plan)) is not None:
             self._note("serve", f"plan {plan.number}", *change)
 
-    def _with_watched(self, plan: Plan) -> Plan:
+    def _watched_of(self, plan: Plan) -> dict[str, tuple[Taken, ...]]:
         found = {held.id: self._watched.get(held.id, ()) for held in plan.held}
-        own = {held_id: watched for held_id, watched in found.items() if watched}
-        plan = dataclasses.replace(plan, watched=own)
-        beside = self._beside(plan)
-        both = {held_id: (*own.get(held_id, ()), *more) for held_id, more in beside.items()}
-        return dataclasses.replace(plan, watched=own | both)
+        return {held_id: watched for held_id, watched in found.items() if watched}
 
     def _complain(self, absent: Sequence[Absent], old: Plan) -> None:
         """Logs what does not serve, once."""
@@ -405,7 +401,8 @@ class Planner:
                     for watched in (*plan.watched.values(), *coming)
                     for one in watched
                     for block in one.blocks
-                },
+                }
+                | plan.pairs,
             )
 
     async def _until(self, done: Callable[[], bool]) -> None:

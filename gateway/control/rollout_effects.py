@@ -87,10 +87,9 @@ class Effects:
             return
         owner = run.kept.owner
         await asyncio.to_thread(self._routes.lead, by_itself(), given.model, owner, wanted)
-        run.plan = self._planner.divide_soon()
         if run.wanted is None and not run.stand.taken_back:
             await self._planner.look(given.model)
-            run.plan = self._planner.divide_soon()
+        run.plan = self._planner.divide_soon()
         run.wanted = wanted
 
     async def _give_back(self, run: Run) -> Sequence[Event]:

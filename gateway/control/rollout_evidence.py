@@ -142,7 +142,8 @@ class RolloutEvidence:
         return f"there is no output '{unknown[0]}', but {', '.join(known)}" if unknown else ""
 
     def _fault_of_pairs(self, given: Given) -> str:
-        if self._sources.pairs is None or not any(one.is_shadow for one in given.plan.steps):
+        shadowed = any(one.is_shadow for one in given.plan.steps)
+        if self._sources.pairs is None or not shadowed:
             return "no step is a shadow, so that nothing is answered twice"
         return ""
 

@@ -6,8 +6,9 @@ Knows plans, routes and judges. Knows nothing of what follows.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 
+from gateway.control.pulls import Pulled
 from gateway.control.rollout_run import Judges, Plans, Run
 from gateway.control.routes import Routes
 from gateway.plan import LOADING
@@ -19,10 +20,14 @@ from gateway.rollouts.stand import Seen, State
 class Sight:
     """Lives on control's event loop; judges on a thread."""
 
-    def __init__(self, routes: Routes, planner: Plans, judges: Judges) -> None:
+    def __init__(
+        self, routes: Routes, planner: Plans, judges: Judges, pulled: Callable[[str], Pulled]
+    ) -> None:
+        """Takes its collaborators; `pulled` are the versions of a model that were, and why."""
         self._routes = routes
         self._planner = planner
         self._judges = judges
+        self._pulled = pulled
 
     async def look(self, run: Run, now: float) -> Seen:
         """What is to be seen of a rollout now.
@@ -68,6 +73,8 @@ class Sight:
 
     def _refusal(self, given: Given) -> str:
         """Why the candidate cannot serve, where that is certain."""
+        if (pull := self._pulled(given.model).get(given.candidate)) is not None:
+            return pull.why
         if given.candidate in self._serving(given.model):
             return ""
         if given.candidate not in self._planner.versions(given.model):

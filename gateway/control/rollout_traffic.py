@@ -75,8 +75,7 @@ class ArmCounts:
 
 
 Pairs = Callable[[str, int, int], tuple[int, int]]
-"""Of a model, a version and its shadow: rows that both answered, those with other labels, by now.
-"""
+"""Of a model, a version and its shadow: rows that both had by now, those without the same label."""
 
 
 class PairCounts:

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
+from gateway.config.guards import Guard
 from gateway.config.rollout import RolloutPlan
 from gateway.control.audit import Actor
+from gateway.control.pulls import Pulled
 from gateway.control.releases import Releases
 from gateway.control.rollout_effects import Effects
 from gateway.control.rollout_run import Judges, Plans, Run
@@ -35,6 +37,7 @@ from gateway.rollouts.stand import Event, Stand
 # What is counted between two of them is counted again by whoever goes on after a crash.
 SAVE_S: Final = 5.0
 Differences = Callable[[str, int, int], str]
+PutBack = Callable[[Actor, str, int], Awaitable[None]]
 
 
 class Rollouts:
@@ -52,6 +55,8 @@ class Rollouts:
         releases: Releases,
         judges: Judges,
         effects: Effects,
+        pulled: Callable[[str], Pulled],
+        put_back: PutBack,
         settled: Callable[[], bool],
         differences: Differences,
         now: Callable[[], float],
@@ -65,6 +70,8 @@ class Rollouts:
             releases: what versions are watched by.
             judges: judge candidates.
             effects: have done what follows.
+            pulled: the versions of a model that were pulled for their failures.
+            put_back: gives a version another chance.
             settled: it is known what serves.
             differences: what differs in the signatures of two versions of a model; empty: nothing.
             now: seconds since 1970; may jump.
@@ -75,10 +82,11 @@ class Rollouts:
         self._releases = releases
         self._judges = judges
         self._effects = effects
+        self._put_back = put_back
         self._settled = settled
         self._differences = differences
         self._now = now
-        self._sight = Sight(routes, planner, judges)
+        self._sight = Sight(routes, planner, judges, pulled)
         self._turn = asyncio.Lock()
         self._runs: dict[int, Run] | None = None
         self.results: Counter[str] = Counter()
@@ -98,8 +106,9 @@ class Rollouts:
         async with self._turn:
             runs = await self._known()
             given = self._find(actor, model, version, plan, why)
-            release = await asyncio.to_thread(self._check, given)
-            given, now = replace(given, release=release), self._now()
+            now = self._now()
+            given = replace(await asyncio.to_thread(self._check, given), at=now)
+            await self._put_back(actor, model, version)
             stand = Stand(looked_at=now)
             says = f"version {version} is to take over from version {given.baseline}"
             says += f": {why}" if why else ""
@@ -261,22 +270,30 @@ class Rollouts:
         serving, aliases = planner.memory.plan, planner.aliases(model)
         return find_given(self._routes, serving, aliases, model, version, plan, actor.who, why)
 
-    def _check(self, given: Given) -> int | None:
-        """The number of the baseline's monitoring release, if it has one.
+    def _check(self, given: Given) -> Given:
+        """The same with what is to be remembered of its baseline, and guards that can judge.
 
         Raises:
             Conflict: the candidate answers otherwise than its baseline, naming the difference; or
-                guards could never come to a verdict, naming each.
+                guards that were asked for could never come to a verdict, naming each.
         """
         if differs := self._differences(given.model, given.baseline, given.candidate):
             raise Conflict(
                 f"version {given.candidate} cannot take over from version {given.baseline}:"
                 f" {differs}"
             )
-        if faults := self._judges.faults(given):
+        plan = given.plan
+        if "guards" not in plan.model_fields_set:  # of the usual ones, those that can judge here
+            judging = [one for one in plan.guards if not self._faults(given, [one])]
+            given = replace(given, plan=plan.model_copy(update={"guards": judging}))
+        if faults := self._faults(given, given.plan.guards):
             raise Conflict(f"it could never be judged: {'; '.join(faults)}")
         release = self._releases.newest(given.model, given.baseline)
-        return None if release is None else release.number
+        return replace(given, release=None if release is None else release.number)
+
+    def _faults(self, given: Given, guards: Sequence[Guard]) -> Sequence[str]:
+        plan = given.plan.model_copy(update={"guards": list(guards)})
+        return self._judges.faults(replace(given, plan=plan))
 
     def _told(self, actor: Actor, why: str) -> Told:
         return Told(self._now(), actor.who, why)

@@ -33,6 +33,7 @@ class Given:
         plan: steps and guards.
         starter: who started it.
         why: in their words.
+        at: seconds since 1970 when it was started.
         release: number of the baseline's monitoring release then; None: it had none.
     """
 
@@ -45,6 +46,7 @@ class Given:
     plan: RolloutPlan
     starter: str
     why: str = ""
+    at: float = 0.0
     release: int | None = None
     # Aliases of other variants may name the candidate already: by name, their versions then.
     others: Mapping[str, int | None] = field(default_factory=dict)
@@ -61,6 +63,7 @@ class Given:
             "plan": self.plan.model_dump(mode="json"),
             "starter": self.starter,
             "why": self.why,
+            "at": self.at,
             "release": self.release,
             "others": dict(self.others),
         }
@@ -100,7 +103,22 @@ def route(given: Given, stand: Stand) -> config.Route:
             ]
         else:
             variants.append(one)
-    return given.basis.model_copy(update={"variants": variants, "fallback": given.variant})
+    return given.basis.model_copy(
+        update={
+            "variants": variants,
+            "fallback": given.variant,
+            "shadows": _shadows(given, stand),
+        }
+    )
+
+
+def _shadows(given: Given, stand: Stand) -> list[config.Shadow]:
+    """Those of the route; its candidate is one in shadow steps alone."""
+    kept = [one for one in given.basis.shadows if one.version != given.candidate]
+    share = given.plan.steps[stand.step].shadow_percent
+    if stand.doing is not State.SHADOWING or share is None:
+        return kept
+    return [*kept, config.Shadow(version=given.candidate, share=share / 100.0)]
 
 
 def afterwards(given: Given) -> config.Route | None:
@@ -111,7 +129,10 @@ def afterwards(given: Given) -> config.Route | None:
         one.model_copy(update={"version": given.candidate}) if one.name == given.variant else one
         for one in _others_kept(given)
     ]
-    return given.basis.model_copy(update={"variants": variants, "fallback": given.variant})
+    shadows = [one for one in given.basis.shadows if one.version != given.candidate]
+    return given.basis.model_copy(
+        update={"variants": variants, "fallback": given.variant, "shadows": shadows}
+    )
 
 
 def _others_kept(given: Given) -> list[config.Variant]:

@@ -12,14 +12,14 @@ from typing import Any
 from gateway import config
 from gateway.config import Config
 from gateway.config.rollout import RolloutPlan
-from gateway.control.audit import by_itself
+from gateway.control.audit import Actor, by_itself
 from gateway.control.memory import Memory
 from gateway.control.releases import Releases
 from gateway.control.rollout_effects import Effects
 from gateway.control.rollout_store import RolloutStore
 from gateway.control.rollouts import Rollouts
 from gateway.control.routes import Routes
-from gateway.control.splits import settle
+from gateway.control.splits import Pull, settle
 from gateway.control.store import Store
 from gateway.plan import LOADING, UNASKED, UNAVAILABLE, Absent, Plan, Route
 from gateway.rollouts.judgements import Judgement, Verdict
@@ -121,18 +121,20 @@ class Verdicts:
 
     Attributes:
         says: by guard.
+        impossible: why guards can never judge, by name.
         made: what each judge began with.
         counted: rows of the candidate.
     """
 
     says: dict[str, Verdict] = field(default_factory=lambda: {"errors": Verdict.INCONCLUSIVE})
-    impossible: list[str] = field(default_factory=list)
+    impossible: dict[str, str] = field(default_factory=dict)
     made: list[Any] = field(default_factory=list)
     looked: Counter[int] = field(default_factory=Counter)
     counted: int = 0
 
     def faults(self, given: Given) -> Sequence[str]:
-        return self.impossible
+        names = [one.called for one in given.plan.guards]
+        return [f"{name}: {why}" for name, why in self.impossible.items() if name in names]
 
     def judge(self, given: Given, memory: Any, now: float) -> _Judge:
         self.made.append(memory)
@@ -168,6 +170,7 @@ class World:
         self.now = 1_000_000.0
         self.verdicts = Verdicts()
         self.differs = ""
+        self.pulled: dict[int, Pull] = {}
         self.workers = Workers(Routes(self.store, lambda: self.document), self.document)
         self.rollouts = self.control()
 
@@ -184,6 +187,8 @@ class World:
             self.releases,
             self.verdicts,
             effects,
+            lambda model: self.pulled,
+            self.put_back,
             lambda: True,
             lambda model, baseline, candidate: self.differs,
             lambda: self.now,
@@ -192,6 +197,9 @@ class World:
 
     def point(self, model: str, alias: str, version: int) -> None:
         self.workers.named[alias] = version
+
+    async def put_back(self, actor: Actor, model: str, version: int) -> None:
+        self.pulled.pop(version, None)
 
     async def start(self, version: int = 2, plan: RolloutPlan = PLAN, model: str = "m") -> int:
         return await self.rollouts.start(ANN, model, version, plan, "")

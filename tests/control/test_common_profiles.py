@@ -55,38 +55,45 @@ def plan(*weights: tuple[int, float], **taken: tuple[Taken, ...]) -> Plan:
 
 
 def test_all_others_are_counted_by_the_profile_of_the_oldest(common, arena, watched):
-    found = common.take(plan((3, 1.0), (1, 9.0), (2, 5.0)))
+    before = plan((3, 1.0), (1, 9.0), (2, 5.0))
+    found = common.place(before)
     keys = [layout.sketch_key("m", version, DIGESTS[1], part=layout.COMMON) for version in (2, 3)]
     assert watched == keys
     blocks = [arena.find(layout.SKETCH, key) for key in keys]
-    assert found == {
-        f"m/{version}": (Watched(DIGESTS[1], "/a", block, common=True),)
-        for version, block in zip((2, 3), blocks, strict=True)
+    common_ones = [Watched(DIGESTS[1], "/a", block, common=True) for block in blocks]
+    assert found.watched == {
+        "m/1": before.watched["m/1"],
+        "m/2": (*before.watched["m/2"], common_ones[0]),
+        "m/3": (*before.watched["m/3"], common_ones[1]),
     }
 
 
 def test_weights_and_repetition_change_nothing(common):
-    first = common.take(plan((1, 99.0), (2, 1.0)))
-    assert common.take(plan((1, 0.0), (2, 100.0))) == first
+    first = common.place(plan((1, 99.0), (2, 1.0)))
+    assert common.place(plan((1, 0.0), (2, 100.0))).watched == first.watched
 
 
 def test_a_version_without_a_profile_leaves_it_to_the_next(common):
-    first_rows = (Kept(512, 5000),)
-    found = common.take(plan((1, 1.0), (2, 1.0), (3, 1.0), m_1=first_rows))
-    assert {name: some[0].digest for name, some in found.items()} == {
-        "m/1": DIGESTS[2],
-        "m/3": DIGESTS[2],
+    found = common.place(plan((1, 1.0), (2, 1.0), (3, 1.0), m_1=(Kept(512, 5000),)))
+    digests = {
+        name: [one.digest for one in some if isinstance(one, Watched)]
+        for name, some in found.watched.items()
     }
+    assert digests == {"m/1": [DIGESTS[2]], "m/2": [DIGESTS[2]], "m/3": [DIGESTS[3], DIGESTS[2]]}
 
 
 def test_nothing_more_is_counted_where_there_is_nothing_to_compare(common):
-    assert common.take(plan((1, 1.0))) == {}
-    assert common.take(Plan(1, (), (Route("m", 1, {1: "m/1"}),))) == {}
     same = (Watched(DIGESTS[1], "/1", 8192),)
-    assert common.take(plan((1, 1.0), (2, 1.0), m_2=same)) == {}
-    assert common.take(plan((1, 1.0), (2, 1.0), m_1=(), m_2=())) == {}
+    for alone in (
+        plan((1, 1.0)),
+        Plan(1, (), (Route("m", 1, {1: "m/1"}),)),
+        plan((1, 1.0), (2, 1.0), m_2=same),
+        plan((1, 1.0), (2, 1.0), m_1=(), m_2=()),
+    ):
+        assert common.place(alone) is alone
 
 
 def test_a_profile_that_nobody_has_read_here_is_left_alone(arena):
     stranger = CommonProfiles(Blocks(arena, lambda: 0.0), lambda key, profile: None)
-    assert stranger.take(plan((1, 1.0), (2, 1.0))) == {}
+    both = plan((1, 1.0), (2, 1.0))
+    assert stranger.place(both) is both

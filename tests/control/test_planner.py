@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Set
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from gateway.control.planner import Planner
 from gateway.control.splits import Stop, Wanted
 from gateway.errors import ArenaFull
 from gateway.plan import Absent, Plan, Split, Variant
-from gateway.taken import Taken, Watched
+from gateway.taken import Watched
 
 pytestmark = pytest.mark.anyio
 HALVES = config.parse(
@@ -38,7 +39,7 @@ class World:
         self.wanted: list[Candidate] = []
         self.champions: dict[str, int] = {}
         self.divided: dict[str, Wanted] = {}
-        self.beside: Callable[[Plan], dict[str, tuple[Taken, ...]]] = lambda plan: {}
+        self.place: Callable[[Plan], Plan] = lambda plan: plan
         self.published: list[Plan] = []
         self.tried: list[str] = []
         self.bad_trials: dict[str, str] = {}
@@ -67,7 +68,7 @@ class World:
             deadline_s,
             self.note,
             lambda: self.divided,
-            lambda plan: self.beside(plan),
+            lambda plan: self.place(plan),
         )
 
     def gather(self, memory: Memory, only: str | None) -> Desired:
@@ -659,22 +660,26 @@ async def test_what_waits_for_its_trial_keeps_the_blocks_that_its_values_will_go
     await world.until(lambda: world.routes() == {"m": 1, "slow": 2} and world.watched == {8, 16})
 
 
-async def test_what_is_counted_beside_is_found_anew_for_each_plan(world):
-    beside = Watched("other", "/other.json", 512, common=True)
-    world.beside = lambda plan: {
-        held_id: (beside,) for held_id in plan.watched if len(plan.watched) > 1
-    }
+async def test_what_is_counted_because_of_how_requests_are_divided_is_found_anew(world):
+    more = Watched("other", "/other.json", 512, common=True)
+
+    def place(plan: Plan) -> Plan:
+        if len(plan.watched) < 2:
+            return plan
+        watched = {held_id: (*some, more) for held_id, some in plan.watched.items()}
+        return replace(plan, watched=watched)
+
+    world.place = place
     world.wanted = [candidate("m", 1), candidate("m", 2)]
     await world.planner.apply()
     own = {
-        held.id: Watched("d", "/profile.json", 8 * held.version)
-        for held in world.published[-1].held
+        one.id: Watched("d", "/profile.json", 8 * one.version) for one in world.published[-1].held
     }
-    assert world.published[-1].watched == {name: (one, beside) for name, one in own.items()}
-    # One leaves, and is counted as before until it has; then nothing is counted beside.
+    assert world.published[-1].watched == {name: (one, more) for name, one in own.items()}
+    # One leaves, and is counted as before until it has; then nothing more is counted.
     world.wanted = [candidate("m", 2)]
     await world.planner.apply()
     assert all(len(some) <= 2 for plan in world.published for some in plan.watched.values())
-    assert [list(some) for some in world.published[-1].watched.values()] == [
-        [own[name] for name in own if "/2/" in name]
+    assert list(world.published[-1].watched.values()) == [
+        (one,) for name, one in own.items() if "/2/" in name
     ]

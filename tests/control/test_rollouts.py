@@ -8,8 +8,10 @@ from dataclasses import replace
 import pytest
 
 from gateway import config
+from gateway.config.rollout import RolloutPlan
 from gateway.control.audit import Actor, Audit
 from gateway.control.rollout_store import RolloutStore
+from gateway.control.splits import Pull
 from gateway.errors import (
     Conflict,
     Forbidden,
@@ -152,6 +154,17 @@ async def test_what_workers_say_takes_a_candidate_back_at_once(world):
     assert not await world.rollouts.failing("m", 2, "it is over")
 
 
+async def test_what_was_pulled_while_nobody_told_is_taken_back_and_gets_another_chance(world):
+    world.pulled[2] = Pull(2, "candidate", "it crashed long ago", 0.0, {})
+    await world.start()
+    await world.looks(2)
+    assert world.stand().state is State.STEPPING
+    world.pulled[2] = Pull(2, "candidate", "10 failures in a row", 0.0, {})
+    world.control()
+    await world.looks(1)
+    assert world.story()[-1] == "rolled back: it cannot serve: 10 failures in a row"
+
+
 async def test_steps_wait_until_workers_follow(world):
     await world.start()
     world.workers.lagging = True
@@ -282,10 +295,17 @@ async def test_a_signature_that_differs_and_a_guard_that_never_judges_are_refuse
     with pytest.raises(Conflict, match=r"version 2 cannot take over.*input 'x' is \[-1, 30\]"):
         await world.start()
     world.differs = ""
-    world.verdicts.impossible = ["calibration: no outcomes are configured"]
-    with pytest.raises(Conflict, match="never be judged: calibration: no outcomes"):
+    world.verdicts.impossible = {"errors": "nothing is counted"}
+    with pytest.raises(Conflict, match="never be judged: errors: nothing is counted"):
         await world.start()
     assert (world.routes.leader("m"), RolloutStore(world.store).newest()) == ("", [])
+
+
+async def test_of_the_usual_guards_those_that_can_judge_are_taken(world):
+    world.verdicts.impossible = {"prediction_drift": "nothing is watched"}
+    await world.start(plan=RolloutPlan())
+    plan = RolloutStore(world.store).get(1).given.plan
+    assert [guard.called for guard in plan.guards] == ["errors", "latency"]
 
 
 async def test_a_baseline_without_traffic_or_that_does_not_serve_is_refused(home):

@@ -61,6 +61,20 @@ def test_the_share_follows_from_the_state(stand, share):
     assert weights(PLAIN, stand)["candidate"] == share / 100
 
 
+def test_in_a_shadow_step_and_in_no_other_the_candidate_is_a_shadow():
+    shadowing = route(PLAIN, Stand(State.SHADOWING, 0)).shadows
+    assert [(one.version, one.share) for one in shadowing] == [(7, 1.0)]
+    assert route(PLAIN, Stand(State.PAUSED, 0, State.SHADOWING)).shadows == shadowing
+    assert route(PLAIN, FIRST).shadows == route(PLAIN, Stand(State.ROLLED_BACK, 0)).shadows == []
+
+
+def test_a_route_keeps_its_own_shadows_but_for_the_candidate():
+    basis = {**PLAIN.basis.model_dump(), "shadows": [{"version": 7}, {"version": 5, "share": 0.1}]}
+    for wanted in (route(of(basis), FIRST), afterwards(of(basis))):
+        assert wanted is not None
+        assert [one.version for one in wanted.shadows] == [5]
+
+
 def test_other_variants_and_the_rest_of_the_route_stay_as_they_are():
     wanted = route(THREE, FIRST)
     assert weights(THREE, FIRST) == {"stable": 72, "candidate": 8, "b": 15, "next": 5}
