@@ -67,7 +67,6 @@ from gateway.control.registry import Registry
 from gateway.control.releases import Releases
 from gateway.control.revisions import Revisions
 from gateway.control.rollout_effects import Effects
-from gateway.control.rollout_judges import RolloutJudges
 from gateway.control.rollout_store import RolloutStore
 from gateway.control.rollouts import Rollouts
 from gateway.control.routes import Routes
@@ -242,7 +241,7 @@ class Control:
             LOAD_DEADLINE_S,
             self._recorder.note,
             self._divided,
-            self._shadows.place,
+            lambda plan: self._shadows.place(self._monitoring.common.place(plan)),
         )
         stack.push_async_callback(self._planner.close)
         self._failing = Failing(
@@ -268,7 +267,7 @@ class Control:
 
     def _roll_out(self) -> Rollouts:
         """What carries rollouts out."""
-        arena, planner, routes = self._inherited.arena, self._planner, self._routes
+        planner, routes = self._planner, self._routes
         point = Registry(self._store, self._launch.home, by_itself()).set_alias
         self._rollout_store = RolloutStore(self._store)
         return Rollouts(
@@ -276,7 +275,7 @@ class Control:
             routes,
             planner,
             self._releases,
-            RolloutJudges(arena),
+            self._monitoring.evidence(),
             Effects(routes, planner, point, self._releases, time.time),
             self._pulls.of,
             self._put_back,

@@ -32,7 +32,7 @@ from gateway.control.splits import Aliases, Wanted, faults
 from gateway.control.succession import Stand, known, successor
 from gateway.errors import GatewayError
 from gateway.plan import UNAVAILABLE, Absent, Held, Plan
-from gateway.taken import Taken
+from gateway.taken import Taken, Watched
 
 log = logging.getLogger("penstock.control")
 
@@ -98,7 +98,7 @@ class Planner:
             load_deadline_s: how long workers may take to load a deployment.
             note: hears what is decided here, for the audit.
             divided: how requests are to be divided among versions now, by model.
-            place: gives a plan's shadows what their pairs are counted in.
+            place: gives a plan what is counted because of how it divides requests, and in what.
         """
         # fixed at start
         self._publisher = publisher
@@ -118,7 +118,7 @@ class Planner:
         plan = memory.plan
         routed = plan.routed
         self._wanted = [held for held in plan.held if held.id in routed]
-        self._watched = dict(plan.watched)
+        self._watched = _own(plan)
         self._desired = Desired((), plan.absent, {r.name: r.version for r in plan.routes})
         self._looked = False  # until then what a predecessor had begun is left as it was
         self._gathering = asyncio.Lock()
@@ -249,7 +249,7 @@ class Planner:
         held: list[Held] = []
         faults = list(desired.faults)
         # What leaves is counted as before until it has left.
-        self._watched = dict(self.memory.plan.watched)
+        self._watched = _own(self.memory.plan)
         for candidate in desired.candidates:
             try:
                 block = self._allocate(candidate.name, candidate.version)
@@ -409,3 +409,11 @@ class Planner:
         while not done():
             self._progress.clear()
             await self._progress.wait()
+
+
+def _own(plan: Plan) -> dict[str, tuple[Taken, ...]]:
+    """Where values go whatever else there is; the rest is found anew for each plan."""
+    return {
+        held_id: tuple(one for one in some if not (isinstance(one, Watched) and one.common))
+        for held_id, some in plan.watched.items()
+    }

@@ -164,7 +164,7 @@ class DriftJudge:
 
     def take(self, look: Look) -> None:
         """Takes in the newest verdicts."""
-        self._seen = look.drifting
+        self._seen = look.drifting or self._seen
 
     def judge(self) -> Judgement:
         """What is known by now."""

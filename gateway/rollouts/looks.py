@@ -103,7 +103,8 @@ class Look:
         pairs: of a shadow's rows and the primary's since the last look.
         differing: of those, with another label.
         known: figures by the name of the guard that they are for; those that were made by now.
-        drifting: what is said of the candidate's and the baseline's values; None: nothing.
+        drifting: what is said of the candidate's and the baseline's values by now, of either None
+            where nothing is; None: nobody looked.
     """
 
     candidate: Arm = Arm()
@@ -112,4 +113,4 @@ class Look:
     pairs: int = 0
     differing: int = 0
     known: Mapping[str, Both] = field(default_factory=dict)
-    drifting: tuple[Drifting | None, Drifting | None] = (None, None)
+    drifting: tuple[Drifting | None, Drifting | None] | None = None
