@@ -107,10 +107,9 @@ def story(rollout: Mapping[str, Any]) -> list[str]:
     for event in rollout["story"]:
         who = f" ({printable(event['who'])})" if event["who"] else ""
         lines.append(f"{moment(event['at'])}  {printable(event['says'])}{who}")
-        if event["kind"] != "verdict" or not event["judgements"]:
-            lines += [f"    {_judged(one)}" for one in event["judgements"]]
-        else:
-            lines[-1] += f": {printable(event['judgements'][0]['says'])}"
+        # What the sentence has said already is not said again.
+        told = [one for one in event["judgements"] if one["says"] not in event["says"]]
+        lines += [f"    {_judged(one)}" for one in told]
     if rollout["judgements"] and not rollout["over"]:
         lines.append("now:")
         lines += [f"    {_judged(one)}" for one in rollout["judgements"]]
@@ -118,7 +117,8 @@ def story(rollout: Mapping[str, Any]) -> list[str]:
 
 
 def _judged(one: Mapping[str, Any]) -> str:
-    return printable(f"{one['guard']}: {one['verdict']}: {one['says']}")
+    name = "" if one["says"].startswith(one["guard"]) else f"{one['guard']}: "
+    return printable(f"{one['verdict']}: {name}{one['says']}")
 
 
 def _state(rollout: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ from gateway.config.rollout import RolloutPlan
 from gateway.errors import Conflict, Forbidden
 from gateway.rollouts.judgements import Judgement, Verdict
 from gateway.rollouts.stand import Event, Seen, Stand, State
-from gateway.rollouts.words import because, gets, span, stood
+from gateway.rollouts.words import because, gets, said, span, stood
 
 MAX_GAP_S: Final = 5.0
 _UNDER_WAY: Final = frozenset({State.PENDING, State.SHADOWING, State.STEPPING})
@@ -71,7 +71,7 @@ def look(plan: RolloutPlan, stand: Stand, seen: Seen, now: float) -> Move:
     if seen.refusal:
         return _and(events, _take_back(timed, told, f"it cannot serve: {seen.refusal}"))
     if failed := _failed(plan, timed, seen):
-        why = "; ".join(f"{one.guard} failed: {one.says}" for one in failed)
+        why = f"failed: {'; '.join(said(one) for one in failed)}"
         return _and(events, _take_back(timed, told, why, seen.judgements))
     if timed.state in _UNDER_WAY and seen.held_up:
         return _and(events, _pause(timed, told, seen.held_up))
@@ -107,7 +107,7 @@ def _judge(stand: Stand, seen: Seen, told: Told) -> tuple[Stand, Sequence[Event]
         if one.verdict is not stand.verdicts.get(one.guard, Verdict.INCONCLUSIVE)
     ]
     events = [
-        _event(after, told, "verdict", f"{one.guard}: {one.verdict}", [one]) for one in changed
+        _event(after, told, "verdict", f"{one.verdict}: {said(one)}", [one]) for one in changed
     ]
     return after, events
 

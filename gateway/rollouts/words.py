@@ -6,12 +6,18 @@ Knows plans and how far one has come. Knows nothing of what follows.
 from __future__ import annotations
 
 from gateway.config.rollout import RolloutPlan, Step
+from gateway.rollouts.judgements import Judgement
 from gateway.rollouts.stand import Stand
 
 
 def because(what: str, why: str) -> str:
     """What was done, and why where somebody said it."""
     return f"{what}: {why}" if why else what
+
+
+def said(one: Judgement) -> str:
+    """What a guard says, with its name where that is not its first word."""
+    return one.says if one.says.startswith(one.guard) else f"{one.guard}: {one.says}"
 
 
 def gets(step: Step) -> str:

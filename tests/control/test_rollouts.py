@@ -88,7 +88,7 @@ async def test_a_bad_candidate_is_taken_back_and_everything_is_as_it_was(pinned)
     await pinned.looks(1)
     assert pinned.workers.shares() == {1: 80, 3: 20}
     assert (pinned.routes.of("m"), pinned.stand().state) == (before, State.ROLLED_BACK)
-    assert pinned.story()[-1] == "rolled back: errors failed: seen 3 times"
+    assert pinned.story()[-1] == "rolled back: failed: errors: seen 3 times"
     assert pinned.rollouts.results == {"rolled_back": 1}
 
 

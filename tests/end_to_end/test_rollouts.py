@@ -180,7 +180,7 @@ def test_a_candidate_that_errs_is_taken_back_and_the_story_says_by_which_figures
         bad.go_on(50)
     assert rollout["state"] == "rolled_back"
     last = rollout["story"][-1]
-    assert "rolled back: errors failed" in last["says"]
+    assert "rolled back: failed: errors: " in last["says"]
     assert serving(server) == {2: 1.0}
     # Nobody but those whose rows it cannot take has noticed, and they not any more.
     assert (good.tally.failed, set(good.tally.statuses)) == (0, {200})

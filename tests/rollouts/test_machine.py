@@ -94,7 +94,7 @@ def test_a_guard_that_fails_as_often_in_a_row_as_is_said_takes_the_candidate_bac
     world.looks(limit - 1, judgements=BAD)
     assert world.stand.state is State.STEPPING
     assert world.look(judgements=BAD).state is State.ROLLED_BACK
-    assert world.events[-1].says == "rolled back: errors failed: errors of the candidate"
+    assert world.events[-1].says == "rolled back: failed: errors of the candidate"
     assert world.events[-1].judgements == BAD
 
 
