@@ -21,7 +21,7 @@ from gateway.serving.aside import PAUSE_S, Aside
 from gateway.serving.cost import CostModel
 from gateway.serving.riders import Batch, Rider
 from gateway.serving.turn import TurnBudget
-from gateway.shadows import Shadows
+from gateway.shadows.follow import Shadows
 from gateway.tensors import Array, Signature, TensorSpec
 from kernels import pairs as p
 from tests.plans import held
@@ -43,6 +43,7 @@ class Endpoint:
     def __init__(self) -> None:
         self.tap: Any = None
         self.counted: list[int] = []
+        self.capture: Any = None
 
     def copy(self, tap: Any) -> None:
         self.tap = tap
@@ -293,6 +294,27 @@ def test_without_scores_whole_answers_are_held_against_each_other():
     assert world.counts() == {"copied": 4, "rows": 4, "agreed": 2}
     assert [one["agree"] for one in world.told] == [False, False]
     world.close()
+
+
+def test_what_a_shadow_says_otherwise_is_captured_with_what_was_answered(world):
+    kept: list[Any] = []
+    writer = SimpleNamespace(
+        shadows=True,
+        subject=lambda parameters: parameters["who"].encode(),
+        keep=lambda *arguments: kept.append(arguments),
+    )
+    world.endpoint(1).capture = writer
+    world.runtimes[2].answer = lambda x: scored(np.where(x > 0.7, 0.2, x))
+    world.follow(Shadow(2, 1.0))
+    about = SimpleNamespace(variant="a", parameters={"who": "ann"})
+    world.answer([0.1], about=about)
+    world.answer([0.3, 0.8], [0.9], about=about)
+    world.pause()
+    ((inputs, outputs, sequences, rows, subjects, places),) = kept
+    assert inputs[0][:, 0].tolist() == pytest.approx([0.3, 0.8, 0.9])
+    assert outputs[0][:, 1].tolist() == pytest.approx([0.3, 0.8, 0.9])
+    assert (sequences, rows, subjects) == ((2, 3), (2, 1), [b"ann", b"ann"])
+    assert places.tolist() == [1, 2]
 
 
 def test_a_plan_that_changes_nothing_of_a_shadow_leaves_its_copies_waiting(world):

@@ -1,11 +1,10 @@
-"""Has other versions run what was answered, and holds what they say against what was said.
+"""Has a version run what another has answered, and holds what it says against what was said.
 
-Knows routes' shadows, answered batches, and the ways aside of deployments. Knows nothing of how
-batches are answered or run, of how pairs are counted, or of who reads the counts.
+Knows answered batches and a way aside of a deployment. Knows nothing of how batches are answered or
+run, of how pairs are counted, or of plans.
 
-    Shadows   of one worker: follows the plan, lives on the event loop
-    Tap       of one deployment that answers: picks what is copied once answers are written
-    Shadow    of one route and one version: who waits, and what came of it
+    Tap       of one deployment that answers: hands its batches on once their answers are written
+    Shadow    of one route and one version: what is copied, who waits, and what came of it
 
 Nothing is copied but references: a copy is the arrays that its request was decoded to and those
 that it was answered with. It waits within bounds; what finds no room is dropped, and counted.
@@ -16,34 +15,27 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
+
+import numpy as np
 
 from gateway import plan
 from gateway.afterwards import one_by_one
 from gateway.catalogue import Served
 from gateway.inference import InferEndpoint
-from gateway.monitor.arena import Arena
+from gateway.monitor.capture import CaptureWriter
 from gateway.monitor.different import Different, Row
-from gateway.monitor.pairs import Pairs
-from gateway.monitor.scores import Reading, reading
+from gateway.monitor.pairs import DISAGREE, Pairs, Unlikeness
 from gateway.monitor.sketch import Arrays
-from gateway.monitor.slot import Slot
-from gateway.plan import Split
 from gateway.serving.aside import Aside
 from gateway.serving.cost import CostModel
-from gateway.serving.deployment import Deployment
 from gateway.serving.riders import Batch, Rider
 from gateway.tensors import Array
 
 log = logging.getLogger("penstock.worker")
-
-Divided = Iterable[tuple[str, Split, Mapping[int, Served]]]
-"""Of each route: its model, how its requests are divided, and the versions that serve here."""
-Tell = Callable[[dict[str, Any]], None]
 
 # A string counts as much, whatever it holds: a copy's strings are its request's own.
 OBJECT_BYTES: Final = 64
@@ -59,17 +51,19 @@ NOBODY: Final = _Nobody()
 
 
 @dataclass(frozen=True, slots=True)
-class _Pair:
+class Pair:
     """A version that answers, and this shadow of it.
 
     Attributes:
         answered: the version.
+        endpoint: of the version that answers.
         pairs: counts what they say.
         hold: what the version that answers takes for a run.
         different: keeps the rows that they differ most about.
     """
 
     answered: int
+    endpoint: InferEndpoint
     pairs: Pairs
     hold: CostModel
     different: Different
@@ -82,14 +76,19 @@ class _Copy:
         pair: whose it is.
         outputs: that were answered.
         requests: the sequence of each request, and how many rows it has.
+        subjects: whom each is about, where disagreements are captured.
     """
 
-    __slots__ = ("outputs", "pair", "requests")
+    __slots__ = ("outputs", "pair", "requests", "subjects")
 
-    def __init__(self, pair: _Pair, outputs: Arrays, requests: list[tuple[int, int]]) -> None:
+    def __init__(self, pair: Pair, outputs: Arrays, riders: list[Rider]) -> None:
         self.pair = pair
         self.outputs = outputs
-        self.requests = requests
+        self.requests = [(rider.exchange.sequence, rider.rows) for rider in riders]
+        self.subjects: list[bytes] | None = None
+        writer = pair.endpoint.capture
+        if writer is not None and writer.shadows and writer.subject is not None:
+            self.subjects = [writer.subject(rider.request.parameters) for rider in riders]
 
 
 class Shadow:
@@ -99,7 +98,7 @@ class Shadow:
         self,
         wanted: plan.Shadow,
         served: Served,
-        pairs: Mapping[int, _Pair],
+        pairs: Mapping[int, Pair],
         aside: Callable[[Callable[[Batch], None]], Aside],
     ) -> None:
         """Begins.
@@ -126,7 +125,7 @@ class Shadow:
 
     # ---- in -------------------------------------------------------------------------------------
 
-    def take(self, pair: _Pair, batch: Batch, answered: list[Rider]) -> None:
+    def take(self, pair: Pair, batch: Batch, answered: list[Rider]) -> None:
         """Copies what is to be copied of a batch whose answers are written."""
         riders, most, share = batch.riders, self._aside.max_rows, self._wanted.share
         if (
@@ -143,11 +142,13 @@ class Shadow:
         for rider, outputs in one_by_one(batch):
             wanted = id(rider) in awaited and _routed(rider)
             if wanted and (share >= 1.0 or random.random() < share):
+                if len(riders) > 1:  # else all of the batch would wait with a part of it
+                    outputs = [None if one is None else one.copy() for one in outputs]
                 self._add(pair, rider.inputs, outputs, rider.rows, [rider], rider.wanted)
 
     def _add(
         self,
-        pair: _Pair,
+        pair: Pair,
         inputs: Sequence[Array],
         outputs: Arrays,
         rows: int,
@@ -166,8 +167,7 @@ class Shadow:
         ):
             pair.pairs.dropped(rows)
             return
-        requests = [(rider.exchange.sequence, rider.rows) for rider in riders]
-        copy = _Copy(pair, outputs, requests)
+        copy = _Copy(pair, outputs, riders)
         aside.add(Rider(NOBODY, copy, tuple(inputs), rows, wanted), size)
 
     # ---- out ------------------------------------------------------------------------------------
@@ -188,7 +188,7 @@ class Shadow:
             self._compare(pair, list(some), batch, whole)
 
     def _compare(
-        self, pair: _Pair, some: list[tuple[Rider, Arrays]], batch: Batch, whole: bool
+        self, pair: Pair, some: list[tuple[Rider, Arrays]], batch: Batch, whole: bool
     ) -> None:
         """Of copies that follow one another, all of one version's answers."""
         rows = sum([rider.rows for rider, _ in some])
@@ -200,7 +200,7 @@ class Shadow:
         for rider, outputs in some:
             self._hold_against(pair, [rider], outputs, rider.rows)
 
-    def _hold_against(self, pair: _Pair, riders: list[Rider], outputs: Arrays, rows: int) -> None:
+    def _hold_against(self, pair: Pair, riders: list[Rider], outputs: Arrays, rows: int) -> None:
         unlikeness = pair.pairs.compare([rider.request.outputs for rider in riders], outputs, rows)
         if unlikeness is None:
             return
@@ -211,6 +211,21 @@ class Shadow:
             sequence, own = _request(copy.requests, row)
             found = Row(rider.inputs, copy.outputs, row, outputs, place)
             different.tell(found, sequence, own, float(unlikeness[place]))
+        writer = pair.endpoint.capture
+        if writer is not None and writer.shadows:
+            _capture(writer, riders, unlikeness)
+
+
+def _capture(writer: CaptureWriter, riders: list[Rider], unlikeness: Unlikeness) -> None:
+    """Keeps what was answered and is said otherwise."""
+    start = 0
+    for rider in riders:
+        first, start = start, start + rider.rows
+        places = np.flatnonzero(unlikeness[first:start] > DISAGREE)
+        if len(places):
+            copy = rider.request
+            sequences, rows = zip(*copy.requests, strict=True)
+            writer.keep(rider.inputs, copy.outputs, sequences, rows, copy.subjects, places)
 
 
 def _routed(rider: Rider) -> bool:
@@ -249,7 +264,7 @@ def _size(arrays: Arrays) -> int:
 class Tap:
     """Of one deployment that answers requests of a route."""
 
-    def __init__(self, shadows: Sequence[tuple[Shadow, _Pair]]) -> None:
+    def __init__(self, shadows: Sequence[tuple[Shadow, Pair]]) -> None:
         """Copies for these."""
         self._shadows = shadows
         self._complained = False
@@ -263,137 +278,3 @@ class Tap:
             if not self._complained:
                 self._complained = True
                 log.exception("a batch could not be copied; others are not told of")
-
-
-class Shadows:
-    """Lives on the worker's event loop."""
-
-    def __init__(
-        self,
-        arena: Arena,
-        worker: int,
-        pool: Executor,
-        mark: Callable[[int], Callable[[int], None]],
-        tell: Tell,
-        cores: float,
-    ) -> None:
-        """Takes its collaborators.
-
-        Args:
-            arena: pairs are counted there, in the slots of `worker`.
-            worker: number of the slot.
-            pool: counts what would hold the loop.
-            mark: what says that the model runs whose counters are at an offset.
-            tell: takes the rows that differ most.
-            cores: that this process may keep busy.
-        """
-        self._arena = arena
-        self._worker = worker
-        self._pool = pool
-        self._mark = mark
-        self._tell = tell
-        self._cores = cores
-        self._running: dict[tuple[str, int], tuple[Any, Shadow]] = {}
-        self._tapped: dict[str, InferEndpoint] = {}
-        self._slots: dict[int, Slot] = {}
-
-    def follow(self, divided: Divided) -> None:
-        """Brings copying to what the plan wants, as far as this worker has what it names."""
-        before, self._running = self._running, {}
-        taps: dict[str, tuple[InferEndpoint, list[tuple[Shadow, _Pair]]]] = {}
-        for model, split, versions in divided:
-            for wanted in split.shadows:
-                if wanted.version in versions:
-                    answering = _answering(model, split, wanted, versions)
-                    shadow = self._shadow(model, wanted, versions, answering, before)
-                    for served in answering:
-                        _, some = taps.setdefault(served.held.id, (served.endpoint, []))
-                        some.append((shadow, shadow.pairs[served.held.version]))
-        for held_id, endpoint in self._tapped.items():
-            if held_id not in taps:
-                endpoint.copy(None)
-        for endpoint, some in taps.values():
-            endpoint.copy(Tap(some))
-        self._tapped = {held_id: endpoint for held_id, (endpoint, _) in taps.items()}
-        for _, shadow in before.values():
-            shadow.close()
-        self._slots = {block: slot for block, slot in self._slots.items() if slot.used}
-
-    def _shadow(
-        self,
-        model: str,
-        wanted: plan.Shadow,
-        versions: Mapping[int, Served],
-        answering: Sequence[Served],
-        before: dict[tuple[str, int], tuple[Any, Shadow]],
-    ) -> Shadow:
-        """The one that runs already, if that is what is wanted of it."""
-        served = versions[wanted.version]
-        what = wanted, served.held.id, tuple(one.held.id for one in answering)
-        key = model, wanted.version
-        if key in before and before[key][0] == what:
-            self._running[key] = before.pop(key)
-            return self._running[key][1]
-        found = _reading(wanted, served.deployment)
-        blocks = dict(wanted.blocks)
-        pairs = {
-            one.held.version: _Pair(
-                one.held.version,
-                Pairs(
-                    self._slot(blocks[one.held.version]), found, wanted.threshold, wanted.tolerance
-                ),
-                one.deployment.batcher.hold,
-                Different(
-                    model,
-                    one.held.version,
-                    wanted.version,
-                    served.deployment.signature,
-                    self._tell,
-                ),
-            )
-            for one in answering
-        }
-        mark = self._mark(served.held.block)
-        shadow = Shadow(
-            wanted,
-            served,
-            pairs,
-            lambda deliver: served.deployment.aside(deliver, mark, self._cores),
-        )
-        self._running[key] = what, shadow
-        return shadow
-
-    def _slot(self, block: int) -> Slot:
-        """One for each block: what leaves it and what comes know of one another."""
-        if block not in self._slots:
-            words = self._arena.array(block, self._worker)
-            self._slots[block] = Slot(words, self._pool)
-        return self._slots[block]
-
-
-def _answering(
-    model: str, split: Split, wanted: plan.Shadow, versions: Mapping[int, Served]
-) -> list[Served]:
-    """Whose answers a shadow's are held against: of every variant that takes what it takes."""
-    shadow, blocks = versions[wanted.version], dict(wanted.blocks)
-    found = []
-    for version in dict.fromkeys(one.version for one in split.variants):
-        served = versions.get(version)
-        if served is None or version == wanted.version or version not in blocks:
-            continue
-        if served.deployment.signature == shadow.deployment.signature:
-            found.append(served)
-        else:
-            log.warning(
-                "route '%s': shadow %d takes or gives other tensors than version %d: it gets no"
-                " copies of what that answers",
-                *(model, wanted.version, version),
-            )
-    return found
-
-
-def _reading(wanted: plan.Shadow, deployment: Deployment) -> Reading | None:
-    try:
-        return reading(deployment.signature, wanted.kind, wanted.output, wanted.positive)
-    except ValueError:
-        return None
