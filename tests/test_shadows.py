@@ -17,8 +17,9 @@ from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.monitor.different import KEPT, MAX_AT_ONCE
 from gateway.plan import Shadow, Split, Variant
-from gateway.serving.aside import PAUSE_S, Aside
+from gateway.serving.aside import PAUSE_S, Aside, Beside, Deliver
 from gateway.serving.cost import CostModel
+from gateway.serving.execution import Execution
 from gateway.serving.riders import Batch, Rider
 from gateway.serving.turn import TurnBudget
 from gateway.shadows.follow import Shadows
@@ -81,7 +82,7 @@ class World:
             hold.add(rows, seconds)
 
         def aside(
-            deliver: Callable[[Batch], None], mark: Callable[[int], None], cores: float
+            deliver: Deliver, mark: Callable[[int], None], cores: float, beside: Beside
         ) -> Aside:
             return Aside(
                 "m",
@@ -94,13 +95,14 @@ class World:
                 hold,
                 mark,
                 cores,
+                beside,
                 self.clock,
                 lambda: 0.0,
                 lambda: 0.0,
             )
 
         deployment: Any = SimpleNamespace(
-            signature=signature, aside=aside, batcher=SimpleNamespace(hold=hold)
+            signature=signature, aside=aside, execution=Execution("m", runtime, None)
         )
         return Served(held("m", version), deployment, Endpoint())  # type: ignore[arg-type]
 
@@ -262,6 +264,18 @@ def test_a_batch_larger_than_the_shadow_runs_at_once_is_copied_request_by_reques
     world.pause(2)
     assert world.counts() == {"copied": 80, "rows": 80, "agreed": 80}
     assert [len(run[0]) for run in world.runtimes[2].runs] == [60, 20]
+
+
+def test_some_runs_are_made_by_both_versions_and_timed(world):
+    world.follow(Shadow(2, 1.0))
+    for _ in range(20):
+        world.answer([0.1, 0.2])
+        world.pause()
+    words = world.arena.array(world.block(1, 2), 0)
+    assert (words[p.RUN_ROWS], words[p.BOTH_ROWS]) == (40, 4)
+    assert words[p.FIRST_NS] > 0
+    assert len(world.runtimes[1].runs) == 2
+    assert world.counts() == {"copied": 40, "rows": 40, "agreed": 40}
 
 
 def test_what_two_versions_answer_is_counted_apart_and_a_variant_is_no_shadow_of_its_own(world):

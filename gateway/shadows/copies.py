@@ -30,8 +30,8 @@ from gateway.monitor.capture import CaptureWriter
 from gateway.monitor.different import Different, Row
 from gateway.monitor.pairs import DISAGREE, Pairs, Unlikeness
 from gateway.monitor.sketch import Arrays
-from gateway.serving.aside import Aside
-from gateway.serving.cost import CostModel
+from gateway.serving.aside import Aside, Beside, Deliver
+from gateway.serving.execution import Execution
 from gateway.serving.riders import Batch, Rider
 from gateway.tensors import Array
 
@@ -58,14 +58,14 @@ class Pair:
         answered: the version.
         endpoint: of the version that answers.
         pairs: counts what they say.
-        hold: what the version that answers takes for a run.
+        execution: how batches run at the version that answers.
         different: keeps the rows that they differ most about.
     """
 
     answered: int
     endpoint: InferEndpoint
     pairs: Pairs
-    hold: CostModel
+    execution: Execution
     different: Different
 
 
@@ -99,7 +99,7 @@ class Shadow:
         wanted: plan.Shadow,
         served: Served,
         pairs: Mapping[int, Pair],
-        aside: Callable[[Callable[[Batch], None]], Aside],
+        aside: Callable[[Deliver, Beside], Aside],
     ) -> None:
         """Begins.
 
@@ -112,7 +112,7 @@ class Shadow:
         self._wanted = wanted
         self._endpoint: InferEndpoint = served.endpoint
         self.pairs = pairs
-        self._aside = aside(self._deliver)
+        self._aside = aside(self._deliver, _beside)
         self._closed = False
 
     def close(self) -> None:
@@ -172,7 +172,7 @@ class Shadow:
 
     # ---- out ------------------------------------------------------------------------------------
 
-    def _deliver(self, batch: Batch) -> None:
+    def _deliver(self, batch: Batch, other_s: float) -> None:
         """A batch of copies has run, or failed."""
         if self._closed:
             for rider in batch.riders:
@@ -182,6 +182,8 @@ class Shadow:
             for rider in batch.riders:
                 rider.request.pair.pairs.failed(rider.rows)
             return
+        if other_s:
+            batch.riders[0].request.pair.pairs.both_ran(batch.rows, other_s, batch.cpu_s)
         self._endpoint.count(batch)
         whole = batch.trimmed is None
         for pair, some in groupby(one_by_one(batch), lambda one: one[0].request.pair):
@@ -192,8 +194,7 @@ class Shadow:
     ) -> None:
         """Of copies that follow one another, all of one version's answers."""
         rows = sum([rider.rows for rider, _ in some])
-        share = rows / batch.rows
-        pair.pairs.ran(rows, batch.cpu_s * share, pair.hold.estimate(batch.rows) * share)
+        pair.pairs.ran(rows, batch.cpu_s * rows / batch.rows)
         if whole and rows == batch.rows:
             self._hold_against(pair, [rider for rider, _ in some], batch.outputs, rows)
             return
@@ -226,6 +227,13 @@ def _capture(writer: CaptureWriter, riders: list[Rider], unlikeness: Unlikeness)
             copy = rider.request
             sequences, rows = zip(*copy.requests, strict=True)
             writer.keep(rider.inputs, copy.outputs, sequences, rows, copy.subjects, places)
+
+
+def _beside(batch: Batch) -> Execution | None:
+    """The version that answered all of a batch runs it beside the shadow, to be timed."""
+    pair: Pair = batch.riders[0].request.pair
+    alike = all(rider.request.pair is pair for rider in batch.riders)
+    return pair.execution if alike else None
 
 
 def _routed(rider: Rider) -> bool:

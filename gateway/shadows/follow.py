@@ -108,7 +108,7 @@ class Shadows:
                 Pairs(
                     self._slot(blocks[one.held.version]), found, wanted.threshold, wanted.tolerance
                 ),
-                one.deployment.batcher.hold,
+                one.deployment.execution,
                 Different(
                     model,
                     one.held.version,
@@ -124,7 +124,7 @@ class Shadows:
             wanted,
             served,
             pairs,
-            lambda deliver: served.deployment.aside(deliver, mark, self._cores),
+            lambda deliver, beside: served.deployment.aside(deliver, mark, self._cores, beside),
         )
         self._running[key] = what, shadow
         return shadow
