@@ -45,6 +45,7 @@ def _beside(bench: Bench, name: str, what: str, model: str, pool: Pool) -> Resul
     rate = LOAD * capacity
     stream = bench.stream(ours.port, model, pool, mode="open", rate=rate, connections=64)
     seen: list[dict[str, Any]] = []
+    spent: dict[bool, list[float]] = {False: [], True: []}
 
     def play(shadow: bool) -> Callable[[], float]:
         # Turns differ in their arrivals; contestants of one round do not.
@@ -52,8 +53,9 @@ def _beside(bench: Bench, name: str, what: str, model: str, pool: Pool) -> Resul
 
         def turn() -> float:
             _set(ours, model, shadow=shadow)
-            fresh = replace(stream, seed=next(seeds))
-            done = bench.generate(fresh, seconds=TURN_S * bench.turn_s)[model]
+            fresh, before = replace(stream, seed=next(seeds)), ours.cpu_s()
+            done = bench.generate(fresh, seconds=TURN_S * bench.turn_s, warmup_s=0.0)[model]
+            spent[shadow].append((ours.cpu_s() - before) / done["ok"] * 1e6)
             seen.append(done)
             return float(done["latency_ms"]["p99"])
 
@@ -62,6 +64,10 @@ def _beside(bench: Bench, name: str, what: str, model: str, pool: Pool) -> Resul
     plays = {"alone": play(shadow=False), "beside": play(shadow=True)}
     rows = take_turns(plays, bench.rounds, bench.show)
     detail = {f"p99_{which}_ms": round(median(row[which] for row in rows), 3) for which in rows[0]}
+    detail |= {
+        f"server_us_a_request_{which}": round(median(spent[shadow]), 1)
+        for which, shadow in (("alone", False), ("beside", True))
+    }
     detail |= {"capacity_rps": round(capacity), "rate_rps": round(rate)} | _rows(ours, model)
     ours.stop()
     label = "p99 beside a 100 % shadow over p99 without"
