@@ -110,6 +110,8 @@ class Split:
             thing.
         override_header, override_parameter: where a request may name the variant that it wants;
             empty: nowhere.
+        instead: the variant that answers where a request names another that was pulled; by its name
+            and by its version.
         shadows: run what was answered once more.
     """
 
@@ -118,6 +120,7 @@ class Split:
     sticky_parameter: str = ""
     override_header: str = ""
     override_parameter: str = ""
+    instead: Mapping[str, str] = field(default_factory=dict)
     shadows: tuple[Shadow, ...] = ()
 
 

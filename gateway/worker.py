@@ -31,6 +31,7 @@ from gateway.access.keyring import Keyring
 from gateway.access.secret import SUBJECT, keyed_hash
 from gateway.access.tokens import token_verifier
 from gateway.catalogue import Catalogue, Served
+from gateway.doorbell import Doorbell
 from gateway.errors import Draining
 from gateway.exchange import Endpoint, Exchange
 from gateway.follower import PARALLEL, Follower
@@ -171,6 +172,7 @@ class Worker:
         stop = asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         self._turn = TurnBudget(loop)
+        self._doorbell = Doorbell(self._send, loop)
         self._api = OpenInference(
             self._catalogue,
             self._config,
@@ -337,7 +339,7 @@ class Worker:
         now = time.monotonic()
         if now >= self._next_miss:
             self._next_miss = now + MISS_S
-            self._observer.mailed(self._link.send({"type": "unknown_kid"}))
+            self._send({"type": "unknown_kid"})
 
     def _tell(self, message: dict[str, Any]) -> None:
         """What control has no need of is sent if there is room for it."""
@@ -346,6 +348,12 @@ class Worker:
     def _versions(self) -> set[tuple[str, int]]:
         """Requests to what may be counted from now on."""
         return {NO_MODEL} | {(door.model, door.version) for door in self._doors.values()}
+
+    def _send(self, message: dict[str, Any]) -> bool:
+        """Puts something into control's mailbox, if there is room."""
+        sent = self._link.send(message)
+        self._observer.mailed(sent)
+        return sent
 
     # ---- models ---------------------------------------------------------------------------------
 
@@ -363,7 +371,7 @@ class Worker:
 
     def _attach(self, held: Held, loaded: Loaded) -> Served:
         config = self._config
-        observer = BatchObserver(self._arena, held.block, self._slot)
+        observer = BatchObserver(self._arena, held.block, self._slot, failing=self._doorbell.ring)
         signature = loaded.runtime.signature
         max_rows = loaded.settings.max_batch_size if signature.batched else 0
         codec = Codec(

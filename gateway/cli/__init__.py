@@ -98,14 +98,15 @@ def _commands() -> Sequence[Command]:
         profile,
         register,
         releases,
+        rollout,
         route,
         serve,
         shadow,
     )
 
     return (
-        *(serve, demo, register, models, route, shadow, profile, contract, drift, alerts, releases),
-        *(outcomes, performance, fairness, concept, capture, export, infer),
+        *(serve, demo, register, models, route, rollout, shadow, profile, contract, drift, alerts),
+        *(releases, outcomes, performance, fairness, concept, capture, export, infer),
         *(keys, config, audit, backup, doctor),
     )
 

@@ -34,7 +34,9 @@ def configure(subparsers: Any) -> None:
     setting = add_action(actions, "set", set_route, "divide a model's requests among versions")
     reset = add_action(actions, "reset", reset_route, "go back to what the configuration says")
     stop = add_action(actions, "stop", stop_route, "have one version answer alone, at once")
-    resume = add_action(actions, "resume", resume_route, "divide a stopped route's requests again")
+    resume = add_action(
+        actions, "resume", resume_route, "undo a stop, and give pulled variants their share"
+    )
     for action in (show, setting, reset, stop, resume):
         action.add_argument("route", metavar="ROUTE", help="the model that clients call")
     setting.add_argument(
@@ -66,6 +68,12 @@ def configure(subparsers: Any) -> None:
         " is one of requests, as 10% or 0.1 (default: all)",
     )
     setting.add_argument("--fallback", metavar="VARIANT", help="answers where another cannot")
+    setting.add_argument(
+        "--failing",
+        type=_failing,
+        metavar="NAME=VALUE,...|off",
+        help="when a variant is pulled (default: in_a_row=10,share=0.5,of=20)",
+    )
     stop.add_argument(
         "--fallback", type=positive, metavar="VERSION", help="default: the route's fallback"
     )
@@ -98,6 +106,7 @@ def set_route(args: argparse.Namespace) -> int:
         "overrides": dict(args.override),
         "shadows": args.shadow,
         "fallback": args.fallback,
+        **({} if args.failing is None else {"failing": args.failing}),
     }
     return _tell(args, _ask(args, "PUT", _path(args), document))
 
@@ -129,6 +138,9 @@ def _tell(args: argparse.Namespace, route: Mapping[str, Any]) -> int:
         why = f": {stopped['why']}" if stopped["why"] else ""
         at = moment(stopped["at"])
         say(f"stopped by {stopped['who']} at {at}, version {stopped['version']} alone{why}")
+    for pull in route["pulled"]:
+        at = moment(pull["at"])
+        say(f"pulled {pull['variant']} version {pull['version']} at {at}: {pull['why']}")
     if route["variants"]:
         rows = [
             (one["name"], one["alias"] or "-", one["version"] or "-", one["weight"], _share(one))
@@ -138,6 +150,7 @@ def _tell(args: argparse.Namespace, route: Mapping[str, Any]) -> int:
         say(f"sticky by {route['sticky'] or 'nothing: variants take turns'}")
         say(f"overridden by {', '.join(route['overrides']) or 'nothing'}")
         say(f"fallback {route['fallback']}")
+        say(f"pulled if it fails {_bounds(route['failing'])}")
         for one in route["shadows"]:
             named = "nothing" if one["version"] is None else f"version {one['version']}"
             by = "" if one["alias"] is None else f" ({one['alias']})"
@@ -146,6 +159,13 @@ def _tell(args: argparse.Namespace, route: Mapping[str, Any]) -> int:
     if route["fault"]:
         say(f"not as wanted: {route['fault']}")
     return 0
+
+
+def _bounds(failing: Mapping[str, Any]) -> str:
+    if not failing["enabled"]:
+        return "however often: never"
+    share = f"{100 * failing['share']:g} % of at least {failing['of']} requests"
+    return f"{failing['in_a_row']} times in a row, over {share}, or by a crash"
 
 
 def _served(route: Mapping[str, Any]) -> str:
@@ -167,6 +187,8 @@ def _share(line: Mapping[str, Any]) -> str:
 def _state(route: Mapping[str, Any]) -> str:
     if route["stopped"] is not None:
         return "stopped"
+    if route["pulled"]:
+        return "pulled"
     return "not as wanted" if route["fault"] else "in force"
 
 
@@ -213,6 +235,19 @@ def _shadow(text: str) -> dict[str, Any]:
 
 def _version_or_alias(text: str) -> dict[str, Any]:
     return {"version": int(text)} if text.isdecimal() else {"alias": text}
+
+
+def _failing(text: str) -> dict[str, Any]:
+    """`in_a_row=5,share=0.2`, or `off`."""
+    if text == "off":
+        return {"enabled": False}
+    pairs = [part.partition("=") for part in text.split(",")]
+    try:
+        return {name: float(value) if name == "share" else int(value) for name, _, value in pairs}
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"expected off, or some of in_a_row=, share= and of= with numbers, got '{text}'"
+        ) from error
 
 
 def _place(text: str) -> tuple[str, str]:

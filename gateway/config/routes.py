@@ -105,6 +105,24 @@ class Overrides(Section):
     parameter: Name | None = None
 
 
+class Failing(Section):
+    """When a variant is pulled at once, whatever else is said of its share.
+
+    The defaults are for what hardly works at all: by chance alone they are passed once in some 30
+    million requests by a version that fails a tenth of them, within 50 by one that fails half.
+    What is merely worse than another is for statistics to tell.
+    """
+
+    enabled: bool = Field(True, description="false: nothing is pulled, not even what crashes")
+    in_a_row: int = Field(
+        10, ge=1, le=100_000, description="failures with no success in between, of all workers"
+    )
+    share: float = Field(
+        0.5, gt=0, lt=1, description="of requests that failed; more than that is too much"
+    )
+    of: int = Field(20, ge=2, le=100_000, description="the share is taken of so many requests")
+
+
 class Route(Section):
     """How the requests for a model that name no version are divided."""
 
@@ -118,6 +136,7 @@ class Route(Section):
         description="the variant that answers alone when the route is stopped, or another does not"
         " serve; none: the heaviest",
     )
+    failing: Failing = Failing()
     shadows: list[Shadow] = Field(
         default_factory=list, max_length=MAX_SHADOWS, description="run aside and compared"
     )

@@ -267,6 +267,17 @@ MIGRATIONS: tuple[Migration, ...] = (
         PRIMARY KEY (rollout, number)
     );
     """,
+    """
+    CREATE TABLE pulls (
+        model TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        variant TEXT NOT NULL,
+        why TEXT NOT NULL,
+        at REAL NOT NULL,
+        evidence TEXT NOT NULL,
+        PRIMARY KEY (model, version)
+    );
+    """,
 )
 """Entry n takes version n to n + 1. Entries are never edited, only added."""
 CHAINED = 2

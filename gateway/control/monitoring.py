@@ -28,6 +28,7 @@ from gateway.control.alert_store import AlertStore
 from gateway.control.alerting import Alerting
 from gateway.control.blocks import Blocks
 from gateway.control.capture import Capture
+from gateway.control.common_profiles import CommonProfiles
 from gateway.control.contracts import Contracts
 from gateway.control.deliveries import Deliveries
 from gateway.control.desired import Candidate
@@ -40,12 +41,14 @@ from gateway.control.panes import PaneStore
 from gateway.control.parts import Parts
 from gateway.control.references import kept, watched
 from gateway.control.releases import Releases
+from gateway.control.rollout_evidence import RolloutEvidence, Sources
 from gateway.control.self_references import SelfReferences
 from gateway.control.shadows import Shadows
 from gateway.control.sketches import Series, Sketches
 from gateway.control.slices import part_asked, slicings
 from gateway.control.store import Store
 from gateway.control.troubles import Troubles
+from gateway.control.watched_series import part_of
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.plan import Plan
@@ -66,6 +69,7 @@ class Monitoring:
         contracts: what inputs may hold, and what they broke.
         capture: inputs and outputs that are kept.
         outcomes: the ledger, and what comes of it.
+        common: profiles that versions of one route are counted by for them to compare.
         shadows: what they say beside what was answered.
     """
 
@@ -112,6 +116,7 @@ class Monitoring:
         self._panes = PaneStore(home)
         self._sketches = Sketches(arena, self._panes, time.monotonic, time.time)
         self._parts = Parts(blocks, self._sketches.watch)
+        self.common = CommonProfiles(blocks, self._sketches.watch)
         self._freezing = Freezing(arena, own, plan, time.monotonic)
         self._drift = Drift(self._series, self._freezing.progress, past=self._panes)
         self._alarms = AlertStore(store)
@@ -166,6 +171,7 @@ class Monitoring:
         if found and candidate.reference is not None:
             key = layout.sketch_key(candidate.name, candidate.version, found[0].digest)
             self._sketches.watch(key, candidate.reference.profile)
+            self.common.know(candidate.reference)
         return found
 
     def jobs(self) -> tuple[Job, ...]:
@@ -195,6 +201,27 @@ class Monitoring:
             *shadow_operations.operations(self.shadows),
         )
 
+    def evidence(self) -> RolloutEvidence:
+        """What judges candidates of rollouts."""
+
+        def pairs(model: str, answered: int, shadow: int) -> tuple[int, int]:
+            found = self.shadows.sums(model, shadow, answered)
+            unanswered = found.failed + found.unlike  # which is not the same label, either
+            return found.rows + unanswered, found.disagreeing + unanswered
+
+        return RolloutEvidence(
+            Sources(
+                self._arena,
+                self._drift,
+                self._counting,
+                self.outcomes,
+                lambda *version: self.contracts.of_version(self._plan(), *version),
+                self.collecting,
+                self._config,
+                pairs,
+            )
+        )
+
     def collecting(self) -> list[tuple[str, int]]:
         """Versions whose first rows are being kept for a reference."""
         return list(self._freezing.progress())
@@ -202,7 +229,7 @@ class Monitoring:
     def references(self) -> dict[tuple[str, int], dict[str, Any]]:
         """What each version's traffic is held against, or how far it is from that."""
         found = {key: views.waiting(one) for key, one in self._freezing.progress().items()}
-        for series in self._series():
+        for series in self._own():
             name, version, _, _, digest = layout.sketch_of(series.name)
             found[name, version] = views.reference(digest, series.profile)
         return found
@@ -249,10 +276,14 @@ class Monitoring:
         return None if found is None else found.as_json()
 
     def _calibration(self, model: str, version: int) -> Calibration | None:
-        for series in self._series():
+        for series in self._own():
             if layout.sketch_of(series.name)[:2] == (model, version):
                 return series.profile.calibration
         return None
+
+    def _own(self) -> list[Series]:
+        """Those that are of a version's own profile."""
+        return [one for one in self._series() if part_of(one) != layout.COMMON]
 
     def _series(self) -> tuple[Series, ...]:
         """Those that deployments count into by the newest plan."""

@@ -5,6 +5,8 @@ Knows fields. Knows nothing of how requests are divided.
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
 from gateway import config
@@ -45,6 +47,16 @@ class Stopped(Document):
     who: str
     why: str
     at: float = Field(description="seconds since 1970")
+
+
+class Pulled(Document):
+    """A version that gets no requests of the route, because it fails."""
+
+    version: int
+    variant: str = Field(description="its name in the route when it was pulled")
+    why: str = Field(description="with the bound that was passed")
+    at: float = Field(description="seconds since 1970")
+    evidence: dict[str, Any] = Field(description="kind, failed, requests, bound")
 
 
 class VariantLine(Document):
@@ -88,6 +100,8 @@ class RouteLine(Document):
     shadows: list[ShadowLine]
     fallback: str | None
     stopped: Stopped | None
+    pulled: list[Pulled] = Field(description="until the route is resumed or set anew")
+    failing: config.Failing | None = Field(description="when a variant is pulled")
     serving: list[ServingLine] = Field(description="empty: nothing answers")
     fault: str | None = Field(description="why it does not serve as wanted, but as it last was")
 

@@ -116,6 +116,9 @@ SKETCH_GAUGES: Final = 5
 SKETCH_HELD: Final = SKETCH_GAUGES  # 1 while this worker counts here
 SKETCH_GAUGES_END: Final = SKETCH_GAUGES + 1
 
+COMMON: Final = "common"
+"""In place of a slice: all rows, by another version's profile, so that the two compare."""
+
 # -- FIRST_ROWS: what a version without a profile was asked first, until one is made of it ---------
 # All but the two words that a sketch has, too, is profiles.first_rows'.
 

@@ -28,6 +28,7 @@ from gateway.control import (
     key_operations,
     outcome_operations,
     release_operations,
+    rollout_operations,
     route_operations,
 )
 from gateway.control.admin import Admin, operations
@@ -45,8 +46,10 @@ from gateway.control.erasures import Erasures
 from gateway.control.in_force import InForce
 from gateway.control.keys import Keys
 from gateway.control.outcomes import Outcomes
+from gateway.control.pulls import Pulls
 from gateway.control.releases import Releases
 from gateway.control.revisions import Revisions
+from gateway.control.rollout_store import RolloutStore
 from gateway.control.routes import Routes
 from gateway.control.self_references import SelfReferences
 from gateway.control.store import Store
@@ -56,6 +59,7 @@ from gateway.monitor.arena import Arena
 from gateway.plan import UNAVAILABLE, Absent, Plan
 from tests.control.auditing import ANN
 from tests.control.permitted import ALLOWED, EVERYBODY, OF_A_MODEL, OF_ITS_CALLER
+from tests.control.rolling import World
 from tests.control.standing import nobodys
 from tests.control.still import Still
 
@@ -123,6 +127,7 @@ class Server:
         )
         releases = Releases(self.store, home)
         contracts = Contracts(self.arena, Blocks(self.arena, time.monotonic), releases)
+        self.world = World(home)
         self.table = (
             *operations(self.admin(), open_metrics),
             *audit_operations.operations(Audit(self.store)),
@@ -137,7 +142,12 @@ class Server:
             *fairness_operations.operations(self.outcomes),
             *capture_operations.operations(self.capture, self.erasures(home)),
             *concept_operations.operations(self.outcomes),
-            *route_operations.operations(Routes(self.store, Config), Still()),
+            *route_operations.operations(
+                Routes(self.store, Config), Pulls(self.store), Still(), lambda model, versions: None
+            ),
+            *rollout_operations.operations(
+                self.world.rollouts, RolloutStore(self.world.store), self.follow
+            ),
         )
         credentials = Credentials(self.ring, self.certificates)
         known = Known(asks, credentials, SECRET, self.used.append, self.refused.append)
@@ -216,6 +226,7 @@ class Server:
 def server(tmp_path):
     made = Server(tmp_path)
     yield made
+    made.world.close()
     made.store.close()
     made.arena.close()
 
