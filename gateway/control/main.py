@@ -459,6 +459,11 @@ class Control:
         """Workers hear of it in this turn of the loop; the disk when it takes it."""
         self._pulls.pull(model, version, variant, evidence.says, evidence.plain())
         self._jobs.change(self._planner.divide())
+        self._jobs.spawn(self._write_pulls())
+
+    async def _write_pulls(self) -> None:
+        # What the disk does not take is written later; the same job says what is wrong.
+        await self._jobs.went_well("pulled versions", self._pulls.write())
 
     def _miss_a_key(self) -> None:
         """Here or in a worker a token names a key that is not known: the provider may have it."""
