@@ -98,12 +98,13 @@ def _commands() -> Sequence[Command]:
         profile,
         register,
         releases,
+        retire,
         route,
         serve,
     )
 
     return (
-        *(serve, demo, register, models, route, profile, contract, drift, alerts, releases),
+        *(serve, demo, register, models, route, retire, profile, contract, drift, alerts, releases),
         *(outcomes, performance, fairness, concept, capture, export, infer),
         *(keys, config, audit, backup, doctor),
     )

@@ -28,6 +28,7 @@ from gateway.control import (
     capture_operations,
     config_operations,
     key_operations,
+    retirement_operations,
     route_operations,
     views,
 )
@@ -64,6 +65,8 @@ from gateway.control.pulls import WRITE_S, Pulls
 from gateway.control.recorder import Recorder
 from gateway.control.registry import Registry
 from gateway.control.releases import Releases
+from gateway.control.retirements import Retirements
+from gateway.control.retiring import last_words
 from gateway.control.revisions import Revisions
 from gateway.control.routes import Routes
 from gateway.control.scrapes import Scrapes
@@ -73,6 +76,8 @@ from gateway.control.store import Store
 from gateway.control.tracing import Export, Exporter, read_headers
 from gateway.control.trials import Trials
 from gateway.control.troubles import Troubles
+from gateway.control.version_use import WRITE_S as USE_WRITE_S
+from gateway.control.version_use import VersionUse
 from gateway.inherited import Inherited
 from gateway.monitor.arena import (
     BORN_NS,
@@ -158,6 +163,11 @@ class Control:
         self._keys = Keys(self._store, self._launch.secret)
         self._usage = Usage(self._inherited.arena, self._keys)
         stack.push_async_callback(self._usage.close)
+        asks = self._launch.config.access.data == "keys"
+        self._version_use = VersionUse(
+            self._inherited.arena, self._store, self._usage.by_name if asks else None
+        )
+        stack.push_async_callback(self._version_use.close)
         self._blocks = Blocks(self._inherited.arena, time.monotonic)
         self._own = SelfReferences(self._store, home, by_itself())
         self._outcomes = Outcomes(
@@ -179,13 +189,14 @@ class Control:
             time.time,
         )
         stack.push_async_callback(self._capture.close)
+        self._releases = Releases(self._store, home, by_itself())
         self._monitoring = Monitoring(
             self._inherited.arena,
             self._blocks,
             self._store,
             home,
             self._own,
-            Releases(self._store, home, by_itself()),
+            self._releases,
             lambda: self._in_force.config,
             lambda: self._planner.memory.plan,
             self._troubles,
@@ -203,7 +214,15 @@ class Control:
         self._routes = Routes(self._store, lambda: self._in_force.config)
         self._pulls = Pulls(self._store)
         named = self._routes.versions
-        sources = Sources(self._launch.files, self._registry, self._own, released, named)
+        self._retirements = Retirements(self._store)
+        sources = Sources(
+            self._launch.files,
+            self._registry,
+            self._own,
+            released,
+            named,
+            self._retirements.all,
+        )
         self._lookout = Lookout(
             self._registry.generation,
             lambda known, only: sources.gather(self._in_force.refresh(), known, only),
@@ -278,6 +297,7 @@ class Control:
             self._jobs.repeat("jwks", self._jwks.look, COUNT_S)
         self._jobs.repeat("certificates", self._certificates.look, WATCH_S)
         self._jobs.repeat("pulled versions", self._pulls.write, WRITE_S)
+        self._jobs.repeat("uses of versions", self._version_use.write, USE_WRITE_S)
 
     def _serve(self, stack: AsyncExitStack) -> None:
         """Takes what workers have traced, and whoever calls: the first to stop."""
@@ -347,6 +367,13 @@ class Control:
             ),
             *route_operations.operations(
                 self._routes, self._pulls, self._planner, self._failing.forget
+            ),
+            *retirement_operations.operations(
+                self._retirements,
+                self._version_use,
+                self._planner,
+                lambda name: asyncio.to_thread(self._routes.versions, self._in_force.config, name),
+                last_words(self._inherited.arena, self._registry, self._releases),
             ),
             *key_operations.operations(self._keys, self._key_table.refresh),
             *self._monitoring.operations(self._planner.apply),

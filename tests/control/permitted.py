@@ -42,6 +42,10 @@ ALLOWED = {
     "DELETE /api/routes/{model}": OPERATE,
     "POST /api/routes/{model}/stop": OPERATE,
     "POST /api/routes/{model}/resume": OPERATE,
+    "GET /api/models/{model}/versions/{version}/callers": READ,
+    "POST /api/models/{model}/versions/{version}/retire": OPERATE,
+    "POST /api/models/{model}/versions/{version}/unretire": OPERATE,
+    "GET /api/retired": READ,
     "GET /api/outcomes": READ,
     "POST /api/outcomes": OPERATE,
     "GET /api/captures": READ,
@@ -82,6 +86,9 @@ OF_A_MODEL = frozenset(
         "DELETE /api/routes/{model}",
         "POST /api/routes/{model}/stop",
         "POST /api/routes/{model}/resume",
+        "GET /api/models/{model}/versions/{version}/callers",
+        "POST /api/models/{model}/versions/{version}/retire",
+        "POST /api/models/{model}/versions/{version}/unretire",
     }
 )
 """What a caller that may use some models alone may use for those."""
@@ -90,6 +97,7 @@ OF_ITS_CALLER = frozenset(
         "GET /api/status",
         "GET /api/models",
         "GET /api/routes",
+        "GET /api/retired",
         "GET /api/openapi.json",
         "GET /api/alerts",
         "GET /api/alerts/dead-letters",
