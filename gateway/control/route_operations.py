@@ -276,6 +276,9 @@ def _check(name: str, route: config.Route, planner: Plans) -> None:
     if not planner.knows(name):
         raise ModelNotFound(f"route '{name}': no source has a model of this name")
     versions = planner.versions(name)
+    retired = {
+        one.version for one in planner.memory.plan.absent if one.name == name and one.retired
+    }
     for place, variant in enumerate(route.variants):
         where = f"variants[{place}]"
         if variant.alias is not None and variant.alias not in planner.aliases(name):
@@ -283,6 +286,8 @@ def _check(name: str, route: config.Route, planner: Plans) -> None:
             raise InvalidParameter(
                 f"{where}.alias: '{name}' has no alias '{variant.alias}'; it has: {known}"
             )
+        if variant.version in retired:
+            raise VersionNotFound(f"{where}.version: version {variant.version} is retired")
         if variant.version is not None and variant.version not in versions:
             known = ", ".join(map(str, sorted(versions)))
             raise VersionNotFound(
