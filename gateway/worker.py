@@ -55,11 +55,13 @@ from gateway.monitor.keys import KeyCounts
 from gateway.monitor.observe import BatchObserver, WorkerObserver
 from gateway.openinference import OpenInference
 from gateway.plan import Held, Plan
+from gateway.processes import usable_cores
 from gateway.routed import RoutedEndpoint, arms_of
 from gateway.routing.assign import InTurn
 from gateway.routing.table import Table
 from gateway.serving.deployment import Deployment, Loaded, load
 from gateway.serving.turn import TurnBudget
+from gateway.shadows import Shadows
 from gateway.sketches import Sketches
 from gateway.spans import TracedRequest
 from gateway.tables import TableInbox
@@ -157,6 +159,8 @@ class Worker:
         self._sketches = Sketches(
             self._arena, slot, epoch, self._pool, lambda text: keyed_hash(secret, SUBJECT, text)
         )
+        cores = usable_cores() / self._arena.workers
+        self._shadows = Shadows(self._arena, slot, self._pool, self._mark, self._tell, cores)
         self._deployments: set[Deployment] = set()  # those that have left and still drain, too
         self._places = list(range(RUNNING, LOADING))
         self._loading_places = list(range(LOADING, LOADING + PARALLEL))
@@ -337,6 +341,10 @@ class Worker:
             self._next_miss = now + MISS_S
             self._send({"type": "unknown_kid"})
 
+    def _tell(self, message: dict[str, Any]) -> None:
+        """What control has no need of is sent if there is room for it."""
+        self._observer.mailed(self._link.send(message | {"epoch": self._epoch}))
+
     def _versions(self) -> set[tuple[str, int]]:
         """Requests to what may be counted from now on."""
         served = self._catalogue.by_id.values()
@@ -457,6 +465,7 @@ class Worker:
             self._guard.doors = doors = self._api.infer_paths(door, routed)
             endpoints.update((path, door.enter) for path, door in doors.items())
         self._sketches.follow(plan, self._catalogue.by_id.values())
+        self._shadows.follow(self._catalogue.divided())
         if self._logs:
             models = self._api.infer_paths(_model, dict.fromkeys(divided))
             for one in self._logs:

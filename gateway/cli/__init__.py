@@ -99,13 +99,15 @@ def _commands() -> Sequence[Command]:
         register,
         releases,
         retire,
+        rollout,
         route,
         serve,
+        shadow,
     )
 
     return (
-        *(serve, demo, register, models, route, retire, profile, contract, drift, alerts, releases),
-        *(outcomes, performance, fairness, concept, capture, export, infer),
+        *(serve, demo, register, models, route, rollout, shadow, retire, profile, contract, drift),
+        *(alerts, releases, outcomes, performance, fairness, concept, capture, export, infer),
         *(keys, config, audit, backup, doctor),
     )
 

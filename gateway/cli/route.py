@@ -58,6 +58,15 @@ def configure(subparsers: Any) -> None:
         metavar=_PLACE,
         help="where a request may name the variant that it wants",
     )
+    setting.add_argument(
+        "--shadow",
+        type=_shadow,
+        action="append",
+        default=[],
+        metavar="VERSION[:SHARE]",
+        help="a version or alias that runs copies of requests, whose answers nobody gets; a share"
+        " is one of requests, as 10% or 0.1 (default: all)",
+    )
     setting.add_argument("--fallback", metavar="VARIANT", help="answers where another cannot")
     setting.add_argument(
         "--failing",
@@ -95,6 +104,7 @@ def set_route(args: argparse.Namespace) -> int:
         "variants": args.variant,
         "sticky": None if args.sticky is None else dict([args.sticky]),
         "overrides": dict(args.override),
+        "shadows": args.shadow,
         "fallback": args.fallback,
         **({} if args.failing is None else {"failing": args.failing}),
     }
@@ -141,6 +151,11 @@ def _tell(args: argparse.Namespace, route: Mapping[str, Any]) -> int:
         say(f"overridden by {', '.join(route['overrides']) or 'nothing'}")
         say(f"fallback {route['fallback']}")
         say(f"pulled if it fails {_bounds(route['failing'])}")
+        for one in route["shadows"]:
+            named = "nothing" if one["version"] is None else f"version {one['version']}"
+            by = "" if one["alias"] is None else f" ({one['alias']})"
+            state = "" if one["running"] else ", not now"
+            say(f"shadowed by {named}{by}, {_share(one)} of requests{state}")
     if route["fault"]:
         say(f"not as wanted: {route['fault']}")
     return 0
@@ -203,8 +218,23 @@ def _variant(text: str) -> dict[str, Any]:
         relative = -1.0
     if not (name and equals and target and 0 <= relative < float("inf")):
         raise argparse.ArgumentTypeError(f"expected NAME=VERSION[:WEIGHT], got '{text}'")
-    version = {"version": int(target)} if target.isdecimal() else {"alias": target}
-    return {"name": name, **version, "weight": relative}
+    return {"name": name, **_version_or_alias(target), "weight": relative}
+
+
+def _shadow(text: str) -> dict[str, Any]:
+    """`3`, `challenger:0.1` or `challenger:10%`."""
+    target, _, share = text.partition(":")
+    try:
+        part = float(share[:-1]) / 100 if share.endswith("%") else float(share or 1)
+    except ValueError:
+        part = 0.0
+    if not (target and 0 < part <= 1):
+        raise argparse.ArgumentTypeError(f"expected VERSION[:SHARE], got '{text}'")
+    return {**_version_or_alias(target), "share": part}
+
+
+def _version_or_alias(text: str) -> dict[str, Any]:
+    return {"version": int(text)} if text.isdecimal() else {"alias": text}
 
 
 def _failing(text: str) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from gateway.control import (
     config_operations,
     key_operations,
     retirement_operations,
+    rollout_operations,
     route_operations,
     views,
 )
@@ -68,9 +69,14 @@ from gateway.control.releases import Releases
 from gateway.control.retirements import Retirements
 from gateway.control.retiring import last_words
 from gateway.control.revisions import Revisions
+from gateway.control.rollout_effects import Effects
+from gateway.control.rollout_store import RolloutStore
+from gateway.control.rollouts import Rollouts
 from gateway.control.routes import Routes
 from gateway.control.scrapes import Scrapes
 from gateway.control.self_references import SelfReferences
+from gateway.control.shadows import Shadows
+from gateway.control.signatures import Signatures
 from gateway.control.splits import Wanted
 from gateway.control.store import Store
 from gateway.control.tracing import Export, Exporter, read_headers
@@ -189,6 +195,15 @@ class Control:
             time.time,
         )
         stack.push_async_callback(self._capture.close)
+        self._shadows = Shadows(
+            self._inherited.arena,
+            self._blocks,
+            lambda: self._in_force.config,
+            lambda slot, epoch: self._launch.request_ids(str(slot), epoch).decode()[:-1],
+            lambda text: keyed_hash(self._launch.secret, VALUE, text),
+            lambda: self._planner.memory.plan,
+            time.monotonic,
+        )
         self._releases = Releases(self._store, home, by_itself())
         self._monitoring = Monitoring(
             self._inherited.arena,
@@ -202,6 +217,7 @@ class Control:
             self._troubles,
             self._outcomes,
             self._capture,
+            self._shadows,
         )
         stack.push_async_callback(self._monitoring.close)
         self._jobs = Jobs(self._troubles)
@@ -243,6 +259,7 @@ class Control:
             LOAD_DEADLINE_S,
             self._recorder.note,
             self._divided,
+            lambda plan: self._shadows.place(self._monitoring.common.place(plan)),
         )
         stack.push_async_callback(self._planner.close)
         self._failing = Failing(
@@ -251,6 +268,9 @@ class Control:
             self._wanted,
             self._pull,
         )
+
+        self._rollouts = self._roll_out()
+        self._failing.listeners.append(self._fails)
 
         async def reread(actor: Actor) -> None:
             await asyncio.to_thread(self._in_force.reread, actor)
@@ -262,6 +282,25 @@ class Control:
         loop = asyncio.get_running_loop()
         loop.add_reader(self._supervisor.fileno(), self._hear_supervisor)
         stack.callback(loop.remove_reader, self._supervisor.fileno())
+
+    def _roll_out(self) -> Rollouts:
+        """What carries rollouts out."""
+        planner, routes = self._planner, self._routes
+        point = Registry(self._store, self._launch.home, by_itself()).set_alias
+        self._rollout_store = RolloutStore(self._store)
+        return Rollouts(
+            self._rollout_store,
+            routes,
+            planner,
+            self._releases,
+            self._monitoring.evidence(),
+            Effects(routes, planner, point, self._releases, time.time),
+            self._pulls.of,
+            self._put_back,
+            lambda: self._ready,
+            Signatures(lambda: planner.memory.plan, self._registry).differences,
+            time.time,
+        )
 
     def _admit(self) -> None:
         """Who may call, here and at the workers, and what both ports show."""
@@ -296,6 +335,7 @@ class Control:
             # Follows the identity provider's keys.
             self._jobs.repeat("jwks", self._jwks.look, COUNT_S)
         self._jobs.repeat("certificates", self._certificates.look, WATCH_S)
+        self._jobs.repeat("rollouts", self._rollouts.look, TICK_S)
         self._jobs.repeat("pulled versions", self._pulls.write, WRITE_S)
         self._jobs.repeat("uses of versions", self._version_use.write, USE_WRITE_S)
 
@@ -308,6 +348,7 @@ class Control:
             lambda: self._planner.memory.plan,
             lambda: self._in_force.config.metrics,
             self._monitoring,
+            self._rollouts,
             self._usage,
             self._links,
             self._certificates,
@@ -375,6 +416,9 @@ class Control:
                 lambda name: asyncio.to_thread(self._routes.versions, self._in_force.config, name),
                 last_words(self._inherited.arena, self._registry, self._releases),
             ),
+            *rollout_operations.operations(
+                self._rollouts, self._rollout_store, self._planner.divide
+            ),
             *key_operations.operations(self._keys, self._key_table.refresh),
             *self._monitoring.operations(self._planner.apply),
             *capture_operations.operations(self._capture, self._erasures()),
@@ -389,6 +433,7 @@ class Control:
             self._monitoring.collecting,
             self._recorder.record,
             self._planner.apply,
+            self._shadows.forget,
         )
 
     def _known(self, refused: Callable[[str], None]) -> Known:
@@ -471,6 +516,8 @@ class Control:
             self._jobs.spawn(self._change_repository(slot, message))
         elif message["type"] == "outcomes":
             self._jobs.spawn(self._take_outcomes(slot, message))
+        elif message["type"] == "different":
+            self._shadows.take(slot, message)
         elif message["type"] == "unknown_kid":
             self._miss_a_key()
         elif message["type"] == "failing":
@@ -491,6 +538,14 @@ class Control:
     async def _write_pulls(self) -> None:
         # What the disk does not take is written later; the same job says what is wrong.
         await self._jobs.went_well("pulled versions", self._pulls.write())
+
+    async def _put_back(self, actor: Actor, model: str, version: int) -> None:
+        await self._pulls.put_back(actor, model, "route put back", [version])
+        self._failing.forget(model, [version])
+
+    def _fails(self, model: str, version: int, evidence: Evidence) -> None:
+        """Whoever is about to bring this version in hears of it."""
+        self._jobs.change(self._rollouts.failing(model, version, evidence.says))
 
     def _miss_a_key(self) -> None:
         """Here or in a worker a token names a key that is not known: the provider may have it."""

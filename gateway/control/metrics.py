@@ -70,7 +70,9 @@ class Info:
         drift: how watched models' traffic compares with its reference.
         contracts: what inputs broke of contracts.
         captured: what became of inputs and outputs that are kept.
+        rollouts: how far they have come.
         outcomes: how right models are, and what the ledger holds.
+        shadows: what they say beside what was answered.
     """
 
     version: str
@@ -91,7 +93,9 @@ class Info:
     drift: Iterable[Metric] = ()
     contracts: Iterable[Metric] = ()
     captured: Iterable[Metric] = ()
+    rollouts: Iterable[Metric] = ()
     outcomes: Iterable[Metric] = ()
+    shadows: Iterable[Metric] = ()
 
 
 class Metrics:
@@ -130,7 +134,9 @@ class Metrics:
         yield from info.drift
         yield from info.contracts
         yield from info.captured
+        yield from info.rollouts
         yield from info.outcomes
+        yield from info.shadows
         if triton:
             yield from self._triton.families(models)
 

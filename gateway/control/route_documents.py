@@ -69,6 +69,15 @@ class VariantLine(Document):
     share: float = Field(description="of all weights")
 
 
+class ShadowLine(Document):
+    """A shadow as it is wanted."""
+
+    alias: str | None
+    version: Number | None = Field(description="null: its alias names none")
+    share: float = Field(description="of requests, that are run once more")
+    running: bool = Field(description="copies are made")
+
+
 class ServingLine(Document):
     """A variant as it serves."""
 
@@ -88,6 +97,7 @@ class RouteLine(Document):
         description="what a request is known by: `header x` or `parameter x`"
     )
     overrides: list[str] = Field(description="where a request may name its variant")
+    shadows: list[ShadowLine]
     fallback: str | None
     stopped: Stopped | None
     pulled: list[Pulled] = Field(description="until the route is resumed or set anew")

@@ -24,7 +24,7 @@ from gateway.control.route_documents import (
     StopWanted,
 )
 from gateway.control.routes import Routes
-from gateway.control.splits import Aliases, Wanted, fault, targets
+from gateway.control.splits import Aliases, Wanted, fault, shadow_targets, targets
 from gateway.errors import (
     ArenaFull,
     ConfigInvalid,
@@ -217,6 +217,7 @@ def described(name: str, wanted: Wanted, aliases: Aliases, plan: Plan) -> dict[s
         "variants": [] if route is None else _variants(route, aliases),
         "sticky": None if route is None else _sticky(route),
         "overrides": [] if route is None else _places(route.overrides),
+        "shadows": [] if route is None else _shadow_lines(route, aliases, serving),
         "fallback": None if route is None else route.main.name,
         "stopped": None if wanted.stop is None else asdict(wanted.stop),
         "pulled": [asdict(pull) for _, pull in sorted(wanted.pulled.items())],
@@ -238,6 +239,22 @@ def _variants(route: config.Route, aliases: Aliases) -> list[dict[str, Any]]:
             "share": one.weight / total,
         }
         for one in route.variants
+    ]
+
+
+def _shadow_lines(
+    route: config.Route, aliases: Aliases, serving: Route | None
+) -> list[dict[str, Any]]:
+    split = None if serving is None else serving.split
+    running = () if split is None else [one.version for one in split.shadows]
+    return [
+        {
+            "alias": one.alias,
+            "version": version,
+            "share": one.share,
+            "running": version in running,
+        }
+        for one, version in zip(route.shadows, shadow_targets(route, aliases), strict=True)
     ]
 
 
@@ -279,19 +296,22 @@ def _check(name: str, route: config.Route, planner: Plans) -> None:
     retired = {
         one.version for one in planner.memory.plan.absent if one.name == name and one.retired
     }
-    for place, variant in enumerate(route.variants):
-        where = f"variants[{place}]"
-        if variant.alias is not None and variant.alias not in planner.aliases(name):
+    wanted: list[tuple[str, config.Variant | config.Shadow]] = [
+        *((f"variants[{place}]", one) for place, one in enumerate(route.variants)),
+        *((f"shadows[{place}]", one) for place, one in enumerate(route.shadows)),
+    ]
+    for where, one in wanted:
+        if one.alias is not None and one.alias not in planner.aliases(name):
             known = ", ".join(sorted(planner.aliases(name))) or "none"
             raise InvalidParameter(
-                f"{where}.alias: '{name}' has no alias '{variant.alias}'; it has: {known}"
+                f"{where}.alias: '{name}' has no alias '{one.alias}'; it has: {known}"
             )
-        if variant.version in retired:
-            raise VersionNotFound(f"{where}.version: version {variant.version} is retired")
-        if variant.version is not None and variant.version not in versions:
+        if one.version in retired:
+            raise VersionNotFound(f"{where}.version: version {one.version} is retired")
+        if one.version is not None and one.version not in versions:
             known = ", ".join(map(str, sorted(versions)))
             raise VersionNotFound(
-                f"{where}.version: '{name}' has no version {variant.version}; it has: {known}"
+                f"{where}.version: '{name}' has no version {one.version}; it has: {known}"
             )
 
 

@@ -22,6 +22,8 @@ from gateway.control import (
     contract_metrics,
     drift_metrics,
     outcome_metrics,
+    rollout_metrics,
+    shadow_metrics,
     views,
 )
 from gateway.control.gauges import Reading
@@ -31,6 +33,7 @@ from gateway.control.metrics import Info, Metrics
 from gateway.control.monitoring import Monitoring
 from gateway.control.port import Counts
 from gateway.control.port_certificates import PortCertificates
+from gateway.control.rollouts import Rollouts
 from gateway.control.tracing import Export
 from gateway.control.troubles import Troubles
 from gateway.plan import Plan
@@ -45,6 +48,7 @@ class Scrapes:
         plan: Callable[[], Plan],
         settings: Callable[[], Settings],
         monitoring: Monitoring,
+        rollouts: Rollouts,
         usage: Usage,
         links: Links,
         certificates: PortCertificates,
@@ -59,6 +63,7 @@ class Scrapes:
             plan: the newest.
             settings: those in force.
             monitoring: drift and alarms.
+            rollouts: that are under way.
             usage: of keys.
             links: to the workers.
             certificates: of the ports.
@@ -70,6 +75,7 @@ class Scrapes:
         self._plan = plan
         self._settings = settings
         self._monitoring = monitoring
+        self._rollouts = rollouts
         self._usage = usage
         self._links = links
         self._certificates = certificates
@@ -116,6 +122,7 @@ class Scrapes:
             alert_deliveries=list(self._monitoring.deliveries.counts.items()),
             connections=self._port.open,
             port_refusals=dict(self._port.refusals),
+            rollouts=tuple(rollout_metrics.families(self._rollouts.live(), self._rollouts.results)),
         )
 
     def _text(
@@ -131,6 +138,11 @@ class Scrapes:
         standings = {key: one for key, one in known.standings.found.items() if key in served}
         outcomes = outcome_metrics.families(known.seen, standings, settings.outcomes_window_s)
         info = dataclasses.replace(
-            info, drift=drift, contracts=contracts, captured=captured, outcomes=outcomes
+            info,
+            drift=drift,
+            contracts=contracts,
+            captured=captured,
+            outcomes=outcomes,
+            shadows=shadow_metrics.families(self._monitoring.shadows.readings()),
         )
         return self._metrics.render(info, accept, triton)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gateway import config
-from gateway.plan import LOADING, Plan, Route, Split, Variant
+from gateway.plan import LOADING, Plan, Route, Shadow, Split, Variant
 
 Aliases = Mapping[str, int]
 BASELINE = "baseline"
@@ -99,9 +99,11 @@ def settle(
     main = versions[wanted.route.main.name] or default
     pulled = wanted.pulled.keys() - {main}
     if all(version in deployments for version in versions.values() if version not in pulled):
-        return main, _without(_split(wanted.route, versions), pulled, main)
+        shadows = _shadows(wanted.route, aliases, deployments)
+        return main, _without(_split(wanted.route, versions, shadows), pulled, main)
     if before is not None and _serves(before, deployments):
-        return before.version, _without(before.split, pulled, before.version)
+        split = _still(before.split, deployments)
+        return before.version, _without(split, pulled, before.version)
     return main, None
 
 
@@ -125,6 +127,11 @@ def basis(wanted: Wanted, serving: int) -> config.Route:
     return config.Route(variants=[config.Variant(name=BASELINE, version=serving)])
 
 
+def shadow_targets(route: config.Route, aliases: Aliases) -> list[int | None]:
+    """The version of each shadow; None where its alias names none."""
+    return [one.version if one.alias is None else aliases.get(one.alias) for one in route.shadows]
+
+
 def fault(
     route: config.Route,
     aliases: Aliases,
@@ -142,11 +149,16 @@ def fault(
         pulled: versions that need not.
     """
     faults = []
-    for place, variant in enumerate(route.variants):
-        version = targets(route, aliases)[variant.name]
-        where = f"variants[{place}] ({variant.name})"
+    versions = targets(route, aliases)
+    wanted = [
+        (f"variants[{place}] ({one.name})", one.alias, versions[one.name])
+        for place, one in enumerate(route.variants)
+    ]
+    shadows = enumerate(zip(route.shadows, shadow_targets(route, aliases), strict=True))
+    wanted += [(f"shadows[{place}]", one.alias, version) for place, (one, version) in shadows]
+    for where, alias, version in wanted:
         if version is None:
-            faults.append(f"{where}: its model has no alias '{variant.alias}'")
+            faults.append(f"{where}: its model has no alias '{alias}'")
         elif version not in deployments and version not in pulled:
             why = reasons.get(version, "its model has no such version")
             faults.append(f"{where}: version {version} does not serve: {why}")
@@ -196,7 +208,29 @@ def _without(split: Split | None, pulled: Collection[int], main: int) -> Split |
     return replace(split, variants=tuple(kept), instead=dict.fromkeys(sorted(names), heir))
 
 
-def _split(route: config.Route, versions: Mapping[str, int | None]) -> Split:
+def _shadows(
+    route: config.Route, aliases: Aliases, deployments: Collection[int]
+) -> tuple[Shadow, ...]:
+    """Those that serve; what does not keeps no request from being answered."""
+    found: dict[int, Shadow] = {}
+    for one, version in zip(route.shadows, shadow_targets(route, aliases), strict=True):
+        if version is not None and version in deployments and version not in found:
+            bounds = one.tolerance, one.max_waiting_rows, one.max_waiting_bytes
+            found[version] = Shadow(version, one.share, *bounds)
+    return tuple(found.values())
+
+
+def _still(split: Split | None, deployments: Collection[int]) -> Split | None:
+    """As it was, but for shadows that do not serve any more."""
+    if split is None:
+        return None
+    shadows = tuple(one for one in split.shadows if one.version in deployments)
+    return replace(split, shadows=shadows)
+
+
+def _split(
+    route: config.Route, versions: Mapping[str, int | None], shadows: tuple[Shadow, ...]
+) -> Split:
     sticky = route.sticky
     return Split(
         tuple(
@@ -208,4 +242,5 @@ def _split(route: config.Route, versions: Mapping[str, int | None]) -> Split:
         (sticky and sticky.parameter) or "",
         route.overrides.header or "",
         route.overrides.parameter or "",
+        shadows=shadows,
     )

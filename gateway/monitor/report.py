@@ -182,6 +182,16 @@ def find_model(arena: Arena, name: str, version: int) -> ModelCounters | None:
     return read_model(arena, Block(layout.MODEL, key, offset, layout.MODEL_WORDS))
 
 
+def answered_rows(arena: Arena, name: str, version: int) -> int:
+    """The rows of one version's requests that went well, since the server was started."""
+    key = layout.model_key(name, version)
+    offset = arena.find(layout.MODEL, key)
+    if offset is None:
+        return 0
+    block = Block(layout.MODEL, key, offset, layout.MODEL_WORDS)
+    return int(arena.slots(block)[:, layout.ROWS].sum())
+
+
 def results(arena: Arena, offset: int) -> tuple[int, int]:
     """Requests of the version that counts at this offset that went well, and that failed.
 

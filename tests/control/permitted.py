@@ -7,9 +7,16 @@ from __future__ import annotations
 
 READ = frozenset({"viewer", "operator", "approver", "admin"})
 OPERATE = frozenset({"operator", "admin"})
+APPROVE = frozenset({"approver", "admin"})
 ADMINISTER = frozenset({"admin"})
 EVERYBODY = frozenset({"client", "nobody"}) | READ
-PERMISSIONS = {"read": READ, "operate": OPERATE, "administer": ADMINISTER, "public": EVERYBODY}
+PERMISSIONS = {
+    "read": READ,
+    "operate": OPERATE,
+    "approve": APPROVE,
+    "administer": ADMINISTER,
+    "public": EVERYBODY,
+}
 """By what the document calls it."""
 
 ALLOWED = {
@@ -46,6 +53,14 @@ ALLOWED = {
     "POST /api/models/{model}/versions/{version}/retire": OPERATE,
     "POST /api/models/{model}/versions/{version}/unretire": OPERATE,
     "GET /api/retired": READ,
+    "GET /api/rollouts": READ,
+    "GET /api/rollouts/{number}": READ,
+    "POST /api/routes/{model}/rollouts": OPERATE,
+    "POST /api/rollouts/{number}/pause": OPERATE,
+    "POST /api/rollouts/{number}/resume": OPERATE,
+    "POST /api/rollouts/{number}/approve": APPROVE,
+    "POST /api/rollouts/{number}/promote": OPERATE,
+    "POST /api/rollouts/{number}/abort": OPERATE,
     "GET /api/outcomes": READ,
     "POST /api/outcomes": OPERATE,
     "GET /api/captures": READ,
@@ -89,6 +104,7 @@ OF_A_MODEL = frozenset(
         "GET /api/models/{model}/versions/{version}/callers",
         "POST /api/models/{model}/versions/{version}/retire",
         "POST /api/models/{model}/versions/{version}/unretire",
+        "POST /api/routes/{model}/rollouts",
     }
 )
 """What a caller that may use some models alone may use for those."""
@@ -102,6 +118,13 @@ OF_ITS_CALLER = frozenset(
         "GET /api/alerts",
         "GET /api/alerts/dead-letters",
         "POST /api/outcomes",
+        "GET /api/rollouts",
+        "GET /api/rollouts/{number}",
+        "POST /api/rollouts/{number}/pause",
+        "POST /api/rollouts/{number}/resume",
+        "POST /api/rollouts/{number}/approve",
+        "POST /api/rollouts/{number}/promote",
+        "POST /api/rollouts/{number}/abort",
     }
 )
 """What tells such a caller of no other models. All else is refused it, but for what is public."""

@@ -29,6 +29,7 @@ from gateway.control import (
     outcome_operations,
     release_operations,
     retirement_operations,
+    rollout_operations,
     route_operations,
 )
 from gateway.control.admin import Admin, operations
@@ -50,6 +51,7 @@ from gateway.control.pulls import Pulls
 from gateway.control.releases import Releases
 from gateway.control.retirements import Retirements
 from gateway.control.revisions import Revisions
+from gateway.control.rollout_store import RolloutStore
 from gateway.control.routes import Routes
 from gateway.control.self_references import SelfReferences
 from gateway.control.store import Store
@@ -60,6 +62,7 @@ from gateway.monitor.arena import Arena
 from gateway.plan import UNAVAILABLE, Absent, Plan
 from tests.control.auditing import ANN
 from tests.control.permitted import ALLOWED, EVERYBODY, OF_A_MODEL, OF_ITS_CALLER
+from tests.control.rolling import World
 from tests.control.standing import nobodys
 from tests.control.still import Still
 
@@ -127,6 +130,7 @@ class Server:
         )
         releases = Releases(self.store, home)
         contracts = Contracts(self.arena, Blocks(self.arena, time.monotonic), releases)
+        self.world = World(home)
         self.table = (
             *operations(self.admin(), open_metrics),
             *audit_operations.operations(Audit(self.store)),
@@ -150,6 +154,9 @@ class Server:
             ),
             *route_operations.operations(
                 Routes(self.store, Config), Pulls(self.store), Still(), lambda model, versions: None
+            ),
+            *rollout_operations.operations(
+                self.world.rollouts, RolloutStore(self.world.store), self.follow
             ),
         )
         credentials = Credentials(self.ring, self.certificates)
@@ -232,6 +239,7 @@ class Server:
 def server(tmp_path):
     made = Server(tmp_path)
     yield made
+    made.world.close()
     made.store.close()
     made.arena.close()
 

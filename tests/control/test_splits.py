@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gateway import config
 from gateway.control.splits import Pull, Stop, Wanted, basis, fault, settle
-from gateway.plan import Route, Split, Variant
+from gateway.plan import Route, Shadow, Split, Variant
 
 DOCUMENT = """
 routes:
@@ -74,6 +76,33 @@ def test_a_fault_says_which_variant_and_why():
         "variants[1] (canary): version 5 does not serve: not an ONNX file"
     )
     assert fault(ROUTE, ALIASES, {4}, {}).endswith("its model has no such version")
+
+
+SHADOWED = ROUTE.model_copy(
+    update={"shadows": [config.Shadow(alias="next", share=0.5), config.Shadow(version=7)]}
+)
+
+
+def test_shadows_that_serve_get_copies_and_those_that_do_not_keep_nobody_waiting():
+    both = settle(Wanted(SHADOWED), {**ALIASES, "next": 6}, {4, 5, 6, 7}, 4, None)
+    assert both == (4, replace(DIVIDED, shadows=(Shadow(6, 0.5), Shadow(7, 1.0))))
+    one = settle(Wanted(SHADOWED), {**ALIASES, "next": 6}, {4, 5, 7}, 4, None)
+    assert one == (4, replace(DIVIDED, shadows=(Shadow(7, 1.0),)))
+    assert fault(SHADOWED, ALIASES, {4, 5}, {7: "quarantined"}) == (
+        "shadows[0]: its model has no alias 'next'; shadows[1]: version 7 does not serve:"
+        " quarantined"
+    )
+
+
+def test_a_version_that_two_shadows_name_gets_one_copy():
+    _, split = settle(Wanted(SHADOWED), {**ALIASES, "next": 7}, {4, 5, 7}, 4, None)
+    assert split == replace(DIVIDED, shadows=(Shadow(7, 0.5),))
+
+
+def test_a_route_that_stays_as_it_was_goes_on_without_shadows_that_are_gone():
+    before = serving(4, replace(DIVIDED, shadows=(Shadow(6, 1.0), Shadow(7, 1.0))), 4, 5, 6, 7)
+    _, split = settle(Wanted(SHADOWED), {"champion": 9}, {4, 5, 7}, 4, before)
+    assert split == replace(DIVIDED, shadows=(Shadow(7, 1.0),))
 
 
 def test_who_leads_begins_with_the_route_or_with_the_version_that_serves():
