@@ -27,9 +27,12 @@ from gateway.control.self_references import SelfReference, SelfReferences
 from gateway.control.splits import Aliases
 from gateway.errors import GatewayError, ModelNotFound, ModelRefused
 from gateway.models import content, onnx_file, triton_layout
+from gateway.models.onnx_file import OnnxFile
+from gateway.models.signature import signature
 from gateway.names import check_name
 from gateway.plan import UNASKED, UNAVAILABLE, UNLOADED, Absent, Plan
 from gateway.profiles import beside
+from gateway.tensors import Signature
 
 log = logging.getLogger("penstock.control")
 
@@ -53,6 +56,7 @@ class Candidate:
         wish: what is kept of its traffic where there is nothing yet.
         agreement: what its inputs may hold, where it has a reference.
         capture: what is kept of its inputs and outputs, where that is wanted.
+        signature: what it takes and gives; None: that cannot be told, as a trial will.
     """
 
     name: str
@@ -68,6 +72,7 @@ class Candidate:
     wish: Wish | None = None
     agreement: Agreement | None = None
     capture: CaptureWish | None = None
+    signature: Signature | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,15 @@ class Desired:
     faults: Sequence[Absent] = ()
     champions: Mapping[str, int] = field(default_factory=dict)
     aliases: Mapping[str, Aliases] = field(default_factory=dict)
+
+    @property
+    def signatures(self) -> dict[str, dict[int, Signature]]:
+        """By model and version, of those that should run."""
+        found: dict[str, dict[int, Signature]] = {}
+        for one in self.candidates:
+            if one.signature is not None:
+                found.setdefault(one.name, {})[one.version] = one.signature
+        return found
 
 
 @dataclass(slots=True)
@@ -336,6 +350,7 @@ class Sources:
             wish=wish,
             agreement=agreement,
             capture=capture,
+            signature=_signature(onnx, declared),
         )
 
     def _sha256(self, path: Path) -> str:
@@ -375,6 +390,13 @@ def _desired(look: _Look, unloaded: Set[str], most: int, retired: Sequence[Absen
     full = f"limits.max_models is {most}"
     faults += [Absent(c.name, c.version, UNAVAILABLE, full) for c in candidates[most:]]
     return Desired(candidates[:most], faults, champions, aliases)
+
+
+def _signature(onnx: OnnxFile, declared: Mapping[str, Any]) -> Signature | None:
+    try:
+        return signature(onnx, declared, max_batch_size=1)
+    except GatewayError:
+        return None
 
 
 def _held_below(root: Path, plan: Plan) -> list[str]:

@@ -286,6 +286,7 @@ class Control:
     def _roll_out(self) -> Rollouts:
         """What carries rollouts out."""
         planner, routes = self._planner, self._routes
+        self._signatures = Signatures(lambda: planner.memory.plan, self._registry)
         point = Registry(self._store, self._launch.home, by_itself()).set_alias
         self._rollout_store = RolloutStore(self._store)
         return Rollouts(
@@ -298,7 +299,7 @@ class Control:
             self._pulls.of,
             self._put_back,
             lambda: self._ready,
-            Signatures(lambda: planner.memory.plan, self._registry).differences,
+            self._signatures.differences,
             time.time,
         )
 
@@ -407,7 +408,11 @@ class Control:
                 self._planner.hints,
             ),
             *route_operations.operations(
-                self._routes, self._pulls, self._planner, self._failing.forget
+                self._routes,
+                self._pulls,
+                self._planner,
+                self._signatures.differences,
+                self._failing.forget,
             ),
             *retirement_operations.operations(
                 self._retirements,

@@ -153,7 +153,11 @@ class Server:
                 lambda model, version: {},
             ),
             *route_operations.operations(
-                Routes(self.store, Config), Pulls(self.store), Still(), lambda model, versions: None
+                Routes(self.store, Config),
+                Pulls(self.store),
+                Still(),
+                lambda *_: "",
+                lambda model, versions: None,
             ),
             *rollout_operations.operations(
                 self.world.rollouts, RolloutStore(self.world.store), self.follow
