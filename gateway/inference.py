@@ -15,6 +15,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from copy import copy
 from functools import partial
 from time import perf_counter
 
@@ -78,14 +79,22 @@ class Arm:
         variant: what its answers say.
         endpoint: of the deployment behind it.
         enter: that endpoint, as it is called soonest.
+        lot: how its requests got it, as `kernels.lots` has it; 0: not by chance.
     """
 
-    __slots__ = ("endpoint", "enter", "variant")
+    __slots__ = ("endpoint", "enter", "lot", "variant")
 
     def __init__(self, name: str, endpoint: InferEndpoint) -> None:
         self.variant = Variant(name)
         self.endpoint = endpoint
         self.enter = endpoint.__call__
+        self.lot = 0
+
+    def by_lot(self, lot: int) -> Arm:
+        """The same, for requests that got it in that way."""
+        found = copy(self)
+        found.lot = lot
+        return found
 
     def choose(self, _: InferRequest) -> Arm:
         """This one, whatever is asked."""
@@ -211,7 +220,7 @@ class InferEndpoint:
     ) -> None:
         if choose is not None:
             arm = choose(request)
-            request.variant = arm.variant
+            request.variant, request.lot = arm.variant, arm.lot
             if arm.endpoint is not self:
                 self._hand_over(exchange, request, accept, arm.endpoint)
                 return

@@ -57,9 +57,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "catalogue": GROUND | {"serving", "inference"},
     "openinference": GROUND
     | {"access", "models", "catalogue", "inference", "serving", "monitor", "outcomes", "wire"},
-    "routing": {"errors", "plan"},
+    "routing": {"errors", "kernels", "plan"},
     "rollouts": {"config", "errors", "kernels", "outcomes"},
-    "routed": GROUND | {"catalogue", "inference", "routing", "serving", "wire"},
+    "routed": GROUND | {"catalogue", "inference", "kernels", "routing", "serving", "wire"},
     "tables": set(),
     "follower": GROUND | {"catalogue", "serving", "channel", "tables"},
     "prepared": {"contracts", "errors", "profiles", "taken", "tensors"},
