@@ -69,7 +69,9 @@ def list_routes(args: argparse.Namespace) -> int:
     if args.json:
         say_json(found)
         return 0
-    rows = [(one["name"], _served(one), _state(one), one["source"]) for one in found]
+    rows = [
+        (one["name"], _served(one), _state(one), one["leader"] or one["source"]) for one in found
+    ]
     say(table(("ROUTE", "SERVING", "STATE", "SOURCE"), rows) if rows else "no routes")
     return 0
 
@@ -111,6 +113,8 @@ def _tell(args: argparse.Namespace, route: Mapping[str, Any]) -> int:
         say_json(route)
         return 0
     say(f"{route['name']}: {_served(route)}")
+    if route["leader"] is not None:
+        say(f"led by {route['leader']}")
     if (stopped := route["stopped"]) is not None:
         why = f": {stopped['why']}" if stopped["why"] else ""
         at = moment(stopped["at"])

@@ -248,6 +248,25 @@ MIGRATIONS: tuple[Migration, ...] = (
         stop TEXT
     );
     """,
+    """
+    ALTER TABLE routes ADD COLUMN lead TEXT;
+
+    CREATE TABLE rollouts (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        model TEXT NOT NULL,
+        ended INTEGER NOT NULL DEFAULT 0,
+        given TEXT NOT NULL,
+        stand TEXT NOT NULL,
+        memory TEXT
+    );
+    CREATE UNIQUE INDEX rollouts_under_way ON rollouts (model) WHERE NOT ended;
+    CREATE TABLE rollout_events (
+        rollout INTEGER NOT NULL REFERENCES rollouts (number) ON DELETE CASCADE,
+        number INTEGER NOT NULL,
+        event TEXT NOT NULL,
+        PRIMARY KEY (rollout, number)
+    );
+    """,
 )
 """Entry n takes version n to n + 1. Entries are never edited, only added."""
 CHAINED = 2

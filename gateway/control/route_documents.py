@@ -69,7 +69,8 @@ class RouteLine(Document):
     """A model that clients call, how its requests are wanted to be divided, and how they are."""
 
     name: str
-    source: str = Field(description="document, api, or model where nothing is wanted")
+    source: str = Field(description="document, api, leader; model where nothing is wanted")
+    leader: str | None = Field(description="whose it is until that ends: `rollout 7`")
     variants: list[VariantLine]
     sticky: str | None = Field(
         description="what a request is known by: `header x` or `parameter x`"

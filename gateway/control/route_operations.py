@@ -27,6 +27,7 @@ from gateway.control.splits import Aliases, Wanted, fault, targets
 from gateway.errors import (
     ArenaFull,
     ConfigInvalid,
+    Conflict,
     InvalidParameter,
     ModelNotFound,
     NotFound,
@@ -143,7 +144,7 @@ def operations(routes: Routes, planner: Plans) -> tuple[Operation, ...]:
             Permission.OPERATE,
             answer=RouteLine,
             body=RouteWanted,
-            errors=(*changes, ModelNotFound, VersionNotFound, InvalidParameter),
+            errors=(*changes, ModelNotFound, VersionNotFound, InvalidParameter, Conflict),
             **of_a_route,
         ),
         Operation(
@@ -153,7 +154,7 @@ def operations(routes: Routes, planner: Plans) -> tuple[Operation, ...]:
             "Take back what was set over the document's route",
             Permission.OPERATE,
             answer=RouteLine,
-            errors=(*changes, NotFound),
+            errors=(*changes, NotFound, Conflict),
             **of_a_route,
         ),
         Operation(
@@ -185,11 +186,12 @@ def described(name: str, wanted: Wanted, aliases: Aliases, plan: Plan) -> dict[s
     route, serving = wanted.route, _serving(plan, name)
     deployments = {} if serving is None else serving.deployments
     reasons = {one.version: one.reason for one in plan.absent if one.name == name}
-    source = "model" if route is None else "api" if wanted.given else "document"
+    given = "leader" if wanted.leader else "api" if wanted.given else "document"
     found = "" if route is None else fault(route, aliases, deployments, reasons)
     return {
         "name": name,
-        "source": source,
+        "source": "model" if route is None else given,
+        "leader": wanted.leader or None,
         "variants": [] if route is None else _variants(route, aliases),
         "sticky": None if route is None else _sticky(route),
         "overrides": [] if route is None else _places(route.overrides),

@@ -1,7 +1,10 @@
 """How requests are wanted to be divided: the document's routes, those set over them, and stops.
 
-Knows the store's table of routes, and which goes before which: a stop, then what was set through
-the control port, then the document. Knows nothing of what serves.
+Knows the store's table of routes, and which goes before which: a stop, then what a leader wants (a
+rollout, an experiment), then what was set through the control port, then the document. Knows
+nothing of what serves, or of what leads.
+
+Whoever leads a route owns how it is divided: another leader is refused, and so is who would set it.
 
 Control's event loop owns what is in force here and changes it only after the store has it, so that
 a stop outlives a restart and nothing that was refused is followed.
@@ -10,9 +13,10 @@ a stop outlives a restart and nothing that was refused is followed.
 from __future__ import annotations
 
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import orjson
@@ -22,7 +26,28 @@ from gateway.config import Config
 from gateway.control.audit import Actor, note_change
 from gateway.control.splits import Stop, Wanted
 from gateway.control.store import Store
-from gateway.errors import NotFound
+from gateway.errors import Conflict, NotFound
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """How a leader wants requests divided.
+
+    Attributes:
+        owner: who leads, as people are told: "rollout 7".
+    """
+
+    owner: str
+    route: config.Route
+
+
+@dataclass(frozen=True, slots=True)
+class _Over:
+    """What goes before the document for one model, as its row has it."""
+
+    route: config.Route | None = None
+    stop: Stop | None = None
+    lead: Lead | None = None
 
 
 class Routes:
@@ -41,50 +66,80 @@ class Routes:
         self._store = store
         self._document = document
         self._now = now
-        self._read: Mapping[str, Wanted] | None = None
+        self._turn = threading.Lock()  # one change after the other, on whichever threads
+        self._read: Mapping[str, _Over] | None = None
 
     @property
-    def _set(self) -> Mapping[str, Wanted]:
+    def _overs(self) -> Mapping[str, _Over]:
         """Read once, when first needed: control starts even where its home is lost."""
         if self._read is None:
             with self._store.read() as db:
-                rows = db.execute("SELECT model, route, stop FROM routes").fetchall()
-            self._read = {row["model"]: _wanted(row) for row in rows}
+                rows = db.execute(f"SELECT model, {', '.join(_COLUMNS)} FROM routes").fetchall()
+            self._read = {row["model"]: _over(row) for row in rows}
         return self._read
 
     def wanted(self) -> dict[str, Wanted]:
         """What is wanted of each model that somebody wants something of."""
-        return self._over(self._document())
+        return self._in_force(self._document())
 
     def of(self, model: str) -> Wanted:
         """What is wanted of one model."""
         return self.wanted().get(model, Wanted())
 
+    def beneath(self, model: str) -> Wanted:
+        """What would be wanted of a model if nobody led its route."""
+        return _beneath(self._document(), model, self._of_row(model))
+
+    def leader(self, model: str) -> str:
+        """Who leads a model's route; empty: nobody."""
+        lead = self._of_row(model).lead
+        return "" if lead is None else lead.owner
+
     def versions(self, document: Config, model: str) -> frozenset[int]:
-        """The versions of a model that have to serve because its route names them."""
-        wanted = self._over(document).get(model, Wanted())
-        named = () if wanted.route is None else (one.version for one in wanted.route.variants)
-        stopped = () if wanted.stop is None else (wanted.stop.version,)
+        """The versions of a model that have to serve because its route names them.
+
+        Those of the route beneath a leader's are among them: it is what comes back if that fails.
+        """
+        row = self._of_row(model)
+        beneath = _beneath(document, model, row)
+        routes = [beneath.route] if row.lead is None else [beneath.route, row.lead.route]
+        named = [one.version for route in routes if route is not None for one in route.variants]
+        stopped = () if row.stop is None else (row.stop.version,)
         return frozenset(version for version in (*named, *stopped) if version is not None)
 
     def set(self, actor: Actor, model: str, route: config.Route) -> None:
-        """Sets a route over the document's, and ends a stop of it."""
-        self._change(actor, "route set", model, Wanted(route, None, given=True))
+        """Sets a route over the document's, and ends a stop of it.
+
+        Raises:
+            Conflict: somebody leads it.
+        """
+
+        def change(before: _Over) -> _Over:
+            _refuse_if_led(model, before)
+            return _Over(route)
+
+        self._change(actor, "route set", model, change)
 
     def reset(self, actor: Actor, model: str) -> None:
         """Takes back what was set: the document's route is in force again, if it has one.
 
         Raises:
             NotFound: none was set.
+            Conflict: somebody leads it.
         """
-        if not self.of(model).given:
-            raise NotFound(f"route '{model}': none was set over the document's")
-        self._change(actor, "route reset", model, replace(self._of_row(model), route=None))
+
+        def change(before: _Over) -> _Over:
+            _refuse_if_led(model, before)
+            if before.route is None:
+                raise NotFound(f"route '{model}': none was set over the document's")
+            return replace(before, route=None)
+
+        self._change(actor, "route reset", model, change)
 
     def stop(self, actor: Actor, model: str, version: int, variant: str, why: str) -> Stop:
-        """Has one version answer alone until the route is resumed or set anew."""
+        """Has one version answer alone until the route is resumed or set anew, whoever leads it."""
         stop = Stop(version, variant, actor.who, why, self._now())
-        self._change(actor, "route stop", model, replace(self._of_row(model), stop=stop))
+        self._change(actor, "route stop", model, lambda before: replace(before, stop=stop))
         return stop
 
     def resume(self, actor: Actor, model: str) -> None:
@@ -93,56 +148,133 @@ class Routes:
         Raises:
             NotFound: it is not stopped.
         """
-        if self.of(model).stop is None:
-            raise NotFound(f"route '{model}': it is not stopped")
-        self._change(actor, "route resume", model, replace(self._of_row(model), stop=None))
 
-    def _of_row(self, model: str) -> Wanted:
-        return self._set.get(model, Wanted())
+        def change(before: _Over) -> _Over:
+            if before.stop is None:
+                raise NotFound(f"route '{model}': it is not stopped")
+            return replace(before, stop=None)
 
-    def _over(self, document: Config) -> dict[str, Wanted]:
+        self._change(actor, "route resume", model, change)
+
+    def lead(self, actor: Actor, model: str, owner: str, route: config.Route) -> None:
+        """Divides a model's requests as its leader wants; whoever asks first leads from then on.
+
+        The audit tells of taking a route over and of letting it go. What a leader does with it in
+        between (a step, the next shares of a bandit) is its own to tell.
+
+        Args:
+            actor: on whose behalf.
+            model: may have no route.
+            owner: who leads.
+            route: the whole of it.
+
+        Raises:
+            Conflict: somebody else leads it.
+        """
+
+        def change(before: _Over) -> _Over:
+            if before.lead is not None and before.lead.owner != owner:
+                _refuse_if_led(model, before)
+            return replace(before, lead=Lead(owner, route))
+
+        action = "" if self.leader(model) == owner else "route lead"
+        self._change(actor, action, model, change)
+
+    def let_go(
+        self, actor: Actor, model: str, owner: str, route: config.Route | None = None
+    ) -> None:
+        """Ends a lead; nothing happens where `owner` does not lead, so that it can be asked twice.
+
+        Args:
+            actor: on whose behalf.
+            model: that it led.
+            owner: who led.
+            route: is set over the document's from now on; None: what lay beneath comes back.
+        """
+
+        def change(before: _Over) -> _Over:
+            after = replace(before, lead=None)
+            return after if route is None else replace(after, route=route)
+
+        if self.leader(model) == owner:
+            self._change(actor, "route let go", model, change)
+
+    def _of_row(self, model: str) -> _Over:
+        return self._overs.get(model, _NOTHING)
+
+    def _in_force(self, document: Config) -> dict[str, Wanted]:
         found = {name: Wanted(route) for name, route in document.routes.items()}
-        for name, over in self._set.items():
-            beneath = found.get(name, Wanted())
-            found[name] = over if over.route is not None else replace(beneath, stop=over.stop)
+        for name, row in self._overs.items():
+            found[name] = beneath = _beneath(document, name, row)
+            if row.lead is not None:
+                found[name] = replace(beneath, route=row.lead.route, leader=row.lead.owner)
         return found
 
-    def _change(self, actor: Actor, action: str, model: str, after: Wanted) -> None:
-        before = self._of_row(model)
-        with self._store.write() as db:
-            _put(db, model, after)
-            note_change(db, actor, action, model, _plain(before), _plain(after), self._now())
-        nothing = after.route is None and after.stop is None
-        others = {name: one for name, one in self._set.items() if name != model}
-        # Replaced, not changed: the loop and other threads read it as it was or as it is.
-        self._read = others if nothing else {**others, model: after}
+    def _change(
+        self, actor: Actor, action: str, model: str, change: Callable[[_Over], _Over]
+    ) -> None:
+        """Writes down what one model's row becomes; with no action, the audit is not told."""
+        with self._turn:
+            before = self._of_row(model)
+            after = change(before)
+            with self._store.write() as db:
+                _put(db, model, after)
+                if action:
+                    note_change(
+                        db, actor, action, model, _plain(before), _plain(after), self._now()
+                    )
+            others = {name: one for name, one in self._overs.items() if name != model}
+            # Replaced, not changed: the loop and other threads read it as it was or as it is.
+            self._read = others if after == _NOTHING else {**others, model: after}
 
 
-def _put(db: sqlite3.Connection, model: str, wanted: Wanted) -> None:
-    if wanted.route is None and wanted.stop is None:
+def _beneath(document: Config, model: str, row: _Over) -> Wanted:
+    if row.route is not None:
+        return Wanted(row.route, row.stop, given=True)
+    return Wanted(document.routes.get(model), row.stop)
+
+
+def _refuse_if_led(model: str, row: _Over) -> None:
+    """Raises Conflict where somebody leads it, naming whom."""
+    if row.lead is not None:
+        raise Conflict(
+            f"route '{model}' is led by {row.lead.owner}: what it divides is set by nobody else"
+            " until that ends"
+        )
+
+
+def _put(db: sqlite3.Connection, model: str, row: _Over) -> None:
+    if row == _NOTHING:
         db.execute("DELETE FROM routes WHERE model = ?", (model,))
         return
-    plain = _plain(wanted)
-    route, stop = (plain[name] and orjson.dumps(plain[name]).decode() for name in plain)
-    db.execute("INSERT OR REPLACE INTO routes VALUES (?, ?, ?)", (model, route, stop))
+    plain = _plain(row)
+    texts = [plain[name] and orjson.dumps(plain[name]).decode() for name in _COLUMNS]
+    columns = ", ".join(("model", *_COLUMNS))
+    db.execute(f"INSERT OR REPLACE INTO routes ({columns}) VALUES (?, ?, ?, ?)", (model, *texts))
 
 
-def _plain(wanted: Wanted) -> dict[str, Any]:
+def _plain(row: _Over) -> dict[str, Any]:
     """As the audit tells it."""
-    route, stop = wanted.route, wanted.stop
+    lead = row.lead
     return {
-        "route": None if route is None else route.model_dump(mode="json", exclude_none=True),
-        "stop": None if stop is None else asdict(stop),
+        "route": None if row.route is None else _route_plain(row.route),
+        "stop": None if row.stop is None else asdict(row.stop),
+        "lead": None if lead is None else {"owner": lead.owner, "route": _route_plain(lead.route)},
     }
 
 
-def _wanted(row: sqlite3.Row) -> Wanted:
-    route, stop = (None if row[name] is None else orjson.loads(row[name]) for name in _COLUMNS)
-    return Wanted(
+def _route_plain(route: config.Route) -> dict[str, Any]:
+    return route.model_dump(mode="json", exclude_none=True)
+
+
+def _over(row: sqlite3.Row) -> _Over:
+    route, stop, lead = (row[name] and orjson.loads(row[name]) for name in _COLUMNS)
+    return _Over(
         None if route is None else config.Route.model_validate(route),
         None if stop is None else Stop(**stop),
-        given=route is not None,
+        None if lead is None else Lead(lead["owner"], config.Route.model_validate(lead["route"])),
     )
 
 
-_COLUMNS = ("route", "stop")
+_COLUMNS = ("route", "stop", "lead")
+_NOTHING = _Over()

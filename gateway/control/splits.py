@@ -16,6 +16,8 @@ from gateway import config
 from gateway.plan import LOADING, Plan, Route, Split, Variant
 
 Aliases = Mapping[str, int]
+BASELINE = "baseline"
+"""The one variant of a model without a route, for whoever leads it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +44,13 @@ class Wanted:
         route: how they are divided; None: its default version has all.
         stop: goes before the route.
         given: somebody set the route besides the document.
+        leader: whose the route is now ("rollout 7"); empty: it is as it was set.
     """
 
     route: config.Route | None = None
     stop: Stop | None = None
     given: bool = False
+    leader: str = ""
 
 
 def settle(
@@ -84,6 +88,18 @@ def targets(route: config.Route, aliases: Aliases) -> dict[str, int | None]:
         one.name: one.version if one.alias is None else aliases.get(one.alias)
         for one in route.variants
     }
+
+
+def basis(wanted: Wanted, serving: int) -> config.Route:
+    """The route that a leader changes: as it is wanted, or of the version that serves without one.
+
+    Args:
+        wanted: of the model, beneath any leader.
+        serving: the version that stands for it.
+    """
+    if wanted.route is not None:
+        return wanted.route
+    return config.Route(variants=[config.Variant(name=BASELINE, version=serving)])
 
 
 def fault(

@@ -14,7 +14,7 @@ from gateway.control.audit import Audit
 from gateway.control.routes import Routes
 from gateway.control.splits import Stop
 from gateway.control.store import Store
-from gateway.errors import NotFound, StoreFailed
+from gateway.errors import Conflict, NotFound, StoreFailed
 from tests.control.auditing import ANN
 
 DOCUMENT = config.parse(
@@ -22,6 +22,9 @@ DOCUMENT = config.parse(
     "  m: {variants: [{name: a, version: 1}, {name: b, version: 2}]}\n"
     "  n: {variants: [{name: a, alias: champion}]}\n"
 )
+LED = config.parse(
+    "routes: {m: {variants: [{name: a, version: 1, weight: 99}, {name: x, version: 5}]}}"
+).routes["m"]
 OTHER = config.parse("routes: {m: {variants: [{name: c, version: 3}]}}").routes["m"]
 
 
@@ -94,7 +97,8 @@ def test_the_audit_says_who_changed_what_and_why(world):
     stopped, resumed = (one.as_json() for one in Audit(world.store).last(2))
     assert (stopped["who"], stopped["action"], stopped["subject"]) == (ANN.who, "route stop", "m")
     assert stopped["after"]["stop"]["why"] == "it is wrong"
-    assert (resumed["action"], resumed["after"]) == ("route resume", {"route": None, "stop": None})
+    assert resumed["action"] == "route resume"
+    assert resumed["after"] == {"route": None, "stop": None, "lead": None}
 
 
 def test_what_cannot_be_written_down_is_not_in_force(world):
@@ -113,3 +117,83 @@ def test_the_versions_that_a_route_or_a_stop_names_have_to_serve(world):
     routes.stop(ANN, "m", 7, "", "")
     assert routes.versions(DOCUMENT, "m") == {1, 2, 7}
     assert routes.versions(DOCUMENT, "nobody") == frozenset()
+
+
+def test_a_leader_goes_before_what_was_set_until_it_lets_go(world):
+    routes = world.routes()
+    routes.set(ANN, "m", OTHER)
+    routes.lead(ANN, "m", "rollout 7", LED)
+    assert (routes.of("m").route, routes.of("m").leader) == (LED, "rollout 7")
+    assert (routes.beneath("m").route, routes.beneath("m").leader) == (OTHER, "")
+    routes.lead(ANN, "m", "rollout 7", OTHER)
+    assert routes.of("m").route == OTHER
+    routes.let_go(ANN, "m", "rollout 7")
+    assert (routes.of("m").route, routes.of("m").given) == (OTHER, True)
+    assert routes.leader("m") == ""
+
+
+def test_a_model_without_a_route_can_be_led_and_has_none_afterwards(world):
+    routes = world.routes()
+    routes.lead(ANN, "plain", "rollout 7", LED)
+    assert routes.of("plain").route == LED
+    routes.let_go(ANN, "plain", "rollout 7")
+    assert "plain" not in routes.wanted()
+
+
+def test_who_lets_go_may_leave_another_route_behind_and_ask_twice(world):
+    routes = world.routes()
+    routes.lead(ANN, "m", "rollout 7", LED)
+    routes.let_go(ANN, "m", "rollout 7", OTHER)
+    assert (routes.of("m").route, routes.of("m").given) == (OTHER, True)
+    routes.set(ANN, "m", LED)
+    routes.let_go(ANN, "m", "rollout 7", OTHER)
+    assert routes.of("m").route == LED
+
+
+def test_what_somebody_leads_is_divided_by_nobody_else(world):
+    routes = world.routes()
+    routes.lead(ANN, "m", "rollout 7", LED)
+    for change in (
+        lambda: routes.lead(ANN, "m", "experiment 3", OTHER),
+        lambda: routes.set(ANN, "m", OTHER),
+        lambda: routes.reset(ANN, "m"),
+    ):
+        with pytest.raises(Conflict, match="'m' is led by rollout 7"):
+            change()
+    routes.let_go(ANN, "m", "experiment 3")
+    assert routes.of("m").route == LED
+
+
+def test_a_stop_goes_before_a_leader_and_leaves_it_its_route(world):
+    routes = world.routes()
+    routes.lead(ANN, "m", "rollout 7", LED)
+    stop = routes.stop(ANN, "m", 1, "a", "")
+    assert (routes.of("m").stop, routes.of("m").leader) == (stop, "rollout 7")
+    routes.resume(ANN, "m")
+    assert (routes.of("m").stop, routes.of("m").route) == (None, LED)
+
+
+def test_a_lead_outlives_the_process(world):
+    world.routes().lead(ANN, "m", "rollout 7", LED)
+    world.store.close()
+    after = world.routes()
+    assert (after.of("m").route, after.leader("m")) == (LED, "rollout 7")
+
+
+def test_the_versions_beneath_a_leader_go_on_to_serve(world):
+    routes = world.routes()
+    routes.lead(ANN, "m", "rollout 7", LED)
+    assert routes.versions(DOCUMENT, "m") == {1, 2, 5}
+    routes.set(ANN, "n", OTHER)
+    routes.lead(ANN, "n", "rollout 8", LED)
+    assert routes.versions(DOCUMENT, "n") == {1, 3, 5}
+
+
+def test_the_audit_tells_of_taking_a_lead_and_of_letting_go_but_of_no_step_between(world):
+    routes = world.routes()
+    for route in (OTHER, LED, OTHER):
+        routes.lead(ANN, "m", "rollout 7", route)
+    routes.let_go(ANN, "m", "rollout 7")
+    told = [one.as_json() for one in Audit(world.store).last(9)]
+    assert [one["action"] for one in told] == ["route lead", "route let go"]
+    assert told[0]["after"]["lead"]["owner"] == "rollout 7"

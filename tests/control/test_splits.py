@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway import config
-from gateway.control.splits import Stop, Wanted, fault, settle
+from gateway.control.splits import Stop, Wanted, basis, fault, settle
 from gateway.plan import Route, Split, Variant
 
 DOCUMENT = """
@@ -74,3 +74,9 @@ def test_a_fault_says_which_variant_and_why():
         "variants[1] (canary): version 5 does not serve: not an ONNX file"
     )
     assert fault(ROUTE, ALIASES, {4}, {}).endswith("its model has no such version")
+
+
+def test_who_leads_begins_with_the_route_or_with_the_version_that_serves():
+    assert basis(Wanted(ROUTE), 9) == ROUTE
+    (alone,) = basis(Wanted(), 9).variants
+    assert (alone.name, alone.version, alone.weight) == ("baseline", 9, 1.0)
