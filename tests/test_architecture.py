@@ -58,6 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "openinference": GROUND
     | {"access", "models", "catalogue", "inference", "serving", "monitor", "outcomes", "wire"},
     "routing": {"errors", "kernels", "plan"},
+    "experiments": {"config", "errors", "kernels", "outcomes"},
     "rollouts": {"config", "errors", "kernels", "outcomes"},
     "routed": GROUND | {"catalogue", "inference", "kernels", "routing", "serving", "wire"},
     "tables": set(),
@@ -97,6 +98,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "inherited",
         "channel",
         "drift",
+        "experiments",
         "handover",
         "keepsake",
         "models",
@@ -126,6 +128,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "control",
         "worker",
         "trial",
+        "experiments",
         "models",
         "kernels",
         "client",
