@@ -88,6 +88,7 @@ def _commands() -> Sequence[Command]:
         demo,
         doctor,
         drift,
+        experiment,
         export,
         fairness,
         infer,
@@ -103,7 +104,19 @@ def _commands() -> Sequence[Command]:
     )
 
     return (
-        *(serve, demo, register, models, route, profile, contract, drift, alerts, releases),
+        *(
+            serve,
+            demo,
+            register,
+            models,
+            route,
+            experiment,
+            profile,
+            contract,
+            drift,
+            alerts,
+            releases,
+        ),
         *(outcomes, performance, fairness, concept, capture, export, infer),
         *(keys, config, audit, backup, doctor),
     )

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, TypeAdapter, ValidationInfo, field_validator
+from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_validator
 
+from gateway.config.faults import fault_text, place_text
 from gateway.config.routes import MAX_VARIANTS, MAX_WEIGHT, VariantName
 from gateway.config.words import Seconds, Section
+from gateway.errors import ConfigInvalid
+from gateway.yaml_text import read
 
 Figure = Literal["outcome", "accuracy", "error_rate", "squared_error", "absolute_error"]
 MetricName = Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,64}$")]
@@ -128,3 +131,19 @@ class Bandit(Section):
 
 Experiment = Annotated[AbTest | Bandit, Field(discriminator="kind")]
 EXPERIMENT: Final[TypeAdapter[AbTest | Bandit]] = TypeAdapter(Experiment)
+
+
+def parse_experiment(text: str, source: str) -> AbTest | Bandit:
+    """Reads and checks an experiment in YAML or JSON.
+
+    Raises:
+        ConfigInvalid: with one line per fault: path, what is wrong, what was given.
+    """
+    values, faults = read(text, source)
+    try:
+        found = EXPERIMENT.validate_python({} if values is None else values)
+    except ValidationError as error:
+        faults += [f"{place_text(fault['loc'])}: {fault_text(fault)}" for fault in error.errors()]
+    if faults:
+        raise ConfigInvalid("\n".join(f"{source}: {fault}" for fault in faults))
+    return found

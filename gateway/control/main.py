@@ -27,6 +27,7 @@ from gateway.control import (
     audit_operations,
     capture_operations,
     config_operations,
+    experiment_operations,
     key_operations,
     route_operations,
     views,
@@ -43,6 +44,9 @@ from gateway.control.certificate_table import CertificateTable
 from gateway.control.changes import Changes
 from gateway.control.desired import Sources
 from gateway.control.erasures import Erasures
+from gateway.control.experiment_readings import Readings
+from gateway.control.experiment_store import ExperimentStore
+from gateway.control.experiments import Experiments
 from gateway.control.in_force import InForce
 from gateway.control.jobs import RETRY_S, Jobs
 from gateway.control.jwks import Jwks
@@ -228,6 +232,14 @@ class Control:
         self._changes = Changes(
             self._planner, self._recorder, lambda: self._in_force.config, reread
         )
+        self._readings = Readings(self._outcomes, lambda: self._in_force.config)
+        self._experiments = Experiments(
+            ExperimentStore(self._store),
+            self._routes,
+            self._planner,
+            self._readings,
+            lambda: self._in_force.config,
+        )
         self._planner.resume()
         loop = asyncio.get_running_loop()
         loop.add_reader(self._supervisor.fileno(), self._hear_supervisor)
@@ -257,6 +269,7 @@ class Control:
         self._jobs.spawn(self._watch_registry())
         for who, job in self._monitoring.jobs():
             self._jobs.repeat(who, job, TICK_S)
+        self._jobs.repeat("experiments", self._experiment, TICK_S)
         # Whoever asks first may have a key already.
         await self._jobs.went_well("keys", self._key_table.refresh())
         # A revoked key stops in a fraction of a second, whoever revoked it.
@@ -282,6 +295,7 @@ class Control:
             export,
             counts,
             self._troubles,
+            lambda: self._experiments.found,
         )
         table = self._table(scrapes)
         port = Port(
@@ -334,6 +348,9 @@ class Control:
                 self._planner.hints,
             ),
             *route_operations.operations(self._routes, self._planner),
+            *experiment_operations.operations(
+                self._experiments, self._readings, self._routes.of, self._planner.aliases
+            ),
             *key_operations.operations(self._keys, self._key_table.refresh),
             *self._monitoring.operations(self._planner.apply),
             *capture_operations.operations(self._capture, self._erasures()),
@@ -370,6 +387,10 @@ class Control:
             await asyncio.to_thread(announce, self._inherited, serving, plan.absent)
         except OSError as error:
             log.error("%s: where this server listens cannot be announced", error)
+
+    async def _experiment(self) -> None:
+        if self._ready:  # before, it is not known what serves
+            await self._experiments.look()
 
     def _beat(self) -> None:
         """Lets the supervisor see that this loop turns."""

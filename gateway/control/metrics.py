@@ -71,6 +71,7 @@ class Info:
         contracts: what inputs broke of contracts.
         captured: what became of inputs and outputs that are kept.
         outcomes: how right models are, and what the ledger holds.
+        experiments: what those under way show.
     """
 
     version: str
@@ -92,6 +93,7 @@ class Info:
     contracts: Iterable[Metric] = ()
     captured: Iterable[Metric] = ()
     outcomes: Iterable[Metric] = ()
+    experiments: Iterable[Metric] = ()
 
 
 class Metrics:
@@ -131,6 +133,7 @@ class Metrics:
         yield from info.contracts
         yield from info.captured
         yield from info.outcomes
+        yield from info.experiments
         if triton:
             yield from self._triton.families(models)
 

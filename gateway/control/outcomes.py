@@ -53,6 +53,7 @@ class Opened(NamedTuple):
     """The files, and what is done with them."""
 
     ledger: Ledger
+    metrics: Metrics
     joins: Joins
     reports: Reports
 
@@ -225,6 +226,23 @@ class Outcomes:
         async with self._reporting:
             return await self._aside(find)
 
+    async def read(self, work: Callable[[Ledger, Metrics, LedgerStore], T]) -> T | None:
+        """What is made of all records, on the ledger's thread; None: there is no ledger.
+
+        Raises:
+            StoreFailed: the ledger cannot be read.
+        """
+
+        def find() -> T | None:
+            if not self._is_there():
+                return None
+            opened = self._open()
+            self._drained()
+            return work(opened.ledger, opened.metrics, self._kept())
+
+        async with self._reporting:
+            return await self._aside(find)
+
     async def concept(self, model: str, version: int) -> ConceptReport:
         """Whether a version is still as right as it was.
 
@@ -261,7 +279,7 @@ class Outcomes:
     # ---- on the thread --------------------------------------------------------------------------
 
     def _look(self) -> None:
-        ledger, joins, _ = self._open()
+        ledger, _, joins, _ = self._open()
         now_ms = self._now_ms()
         fault = self._drained()
         self._erase_late(ledger, now_ms)
@@ -282,7 +300,7 @@ class Outcomes:
             found.counts["unknown"] = len(arrivals)
             found.faults.append(_NO_LEDGER)
             return found
-        _, joins, _ = self._open()
+        joins = self._open().joins
         # Most outcomes that seem early are of answers that only had not been drained.
         self._drained()
         found = joins.join(arrivals, models, self._now_ms())
@@ -292,7 +310,7 @@ class Outcomes:
     def _erase(self, requests: Collection[Address]) -> ErasedRecords:
         if not self._is_there():
             return ErasedRecords()
-        ledger, joins, _ = self._open()
+        ledger, _, joins, _ = self._open()
         self._drain()
         erased = erase_records(ledger, self._kept().series(), requests)
         erased.waiting = joins.forget(requests)
@@ -356,7 +374,7 @@ class Outcomes:
         }
         late: Mapping[str, int] = {}
         if self._is_there():
-            ledger, joins, _ = self._open()
+            ledger, _, joins, _ = self._open()
             facts = ledger.facts()
             found = {
                 "records": facts.records,
@@ -393,7 +411,7 @@ class Outcomes:
             server = LedgerServer(self._kept(), self._config, self._rings.live)
             joins = Joins(ledger, metrics, early, server, self.standings.labelled)
             reports = Reports(ledger, metrics, self._kept(), self._config, self._wall)
-            self._opened = Opened(ledger, joins, reports)
+            self._opened = Opened(ledger, metrics, joins, reports)
         return self._opened
 
     def _threshold(self, series: int) -> float:

@@ -7,7 +7,8 @@ often. In this order:
 
     harm      a guardrail's interval lies wholly beyond its margin on the worse side: where it is to
               stop, the experiment ends
-    mismatch  arms do not get their shares: nothing is decided on figures that cannot be trusted
+    doubt     arms do not get their shares, say: nothing is decided on figures that are not to be
+              trusted
     decided   an arm's interval lies wholly on the better side of 0: it wins, the best of several;
               or all arms' intervals lie on the worse side: control wins
     futile    no arm can gain `min_effect` any more, or time is over
@@ -88,7 +89,7 @@ def judge(
     arms: Mapping[str, Comparison | None],
     guards: Sequence[Guard],
     min_effect: float,
-    mismatched: bool,
+    doubt: str,
     over: bool,
 ) -> Verdict:
     """What an experiment has come to.
@@ -99,7 +100,7 @@ def judge(
         arms: how each other arm compares; None: nothing known.
         guards: of its guardrails.
         min_effect: a smaller gain is of no use.
-        mismatched: arms do not get their shares.
+        doubt: why figures are not to be trusted; empty: they are.
         over: its time is over.
     """
     harms = tuple(harm for guard in guards for harm in _harms(guard))
@@ -107,7 +108,7 @@ def judge(
     if stopping is not None:
         return Verdict(HARMFUL, "", stopping.told(), harms)
     gains = {name: _gain(found, sign) for name, found in arms.items()}
-    if not mismatched:
+    if not doubt:
         better = {name: gain for name, gain in gains.items() if gain and gain[0] > 0.0}
         if better:
             best = max(better, key=lambda name: better[name][0])
@@ -119,7 +120,7 @@ def judge(
             return Verdict(FUTILE, "", f"no arm gains {min_effect:.4g}", harms)
     if over:
         return Verdict(FUTILE, "", "its time is over and nothing is shown", harms)
-    why = "arms do not get their shares: nothing is decided" if mismatched else "not shown yet"
+    why = f"{doubt}: nothing is decided" if doubt else "not shown yet"
     return Verdict(RUNNING, "", why, harms)
 
 

@@ -42,6 +42,11 @@ ALLOWED = {
     "DELETE /api/routes/{model}": OPERATE,
     "POST /api/routes/{model}/stop": OPERATE,
     "POST /api/routes/{model}/resume": OPERATE,
+    "GET /api/experiments": READ,
+    "GET /api/experiments/{number}": READ,
+    "POST /api/experiments/{number}/stop": OPERATE,
+    "POST /api/routes/{model}/experiments": OPERATE,
+    "POST /api/routes/{model}/replay": READ,
     "GET /api/outcomes": READ,
     "POST /api/outcomes": OPERATE,
     "GET /api/captures": READ,
@@ -82,6 +87,8 @@ OF_A_MODEL = frozenset(
         "DELETE /api/routes/{model}",
         "POST /api/routes/{model}/stop",
         "POST /api/routes/{model}/resume",
+        "POST /api/routes/{model}/experiments",
+        "POST /api/routes/{model}/replay",
     }
 )
 """What a caller that may use some models alone may use for those."""
@@ -90,6 +97,9 @@ OF_ITS_CALLER = frozenset(
         "GET /api/status",
         "GET /api/models",
         "GET /api/routes",
+        "GET /api/experiments",
+        "GET /api/experiments/{number}",
+        "POST /api/experiments/{number}/stop",
         "GET /api/openapi.json",
         "GET /api/alerts",
         "GET /api/alerts/dead-letters",

@@ -15,8 +15,8 @@ def within(low, high):
 UNKNOWN = Comparison(0.1)
 
 
-def judged(arms, guards=(), min_effect=0.0, mismatched=False, over=False, sign=1.0):
-    return judge("control", sign, arms, guards, min_effect, mismatched, over)
+def judged(arms, guards=(), min_effect=0.0, doubt="", over=False, sign=1.0):
+    return judge("control", sign, arms, guards, min_effect, doubt, over)
 
 
 @pytest.mark.parametrize(
@@ -51,10 +51,10 @@ def test_when_time_is_over_what_is_not_shown_is_futile():
 
 
 def test_nothing_is_decided_where_arms_do_not_get_their_shares():
-    found = judged({"a": within(0.1, 0.3)}, mismatched=True)
+    found = judged({"a": within(0.1, 0.3)}, doubt="arms do not get their shares")
     assert (found.state, found.winner) == (RUNNING, "")
-    assert "shares" in found.why
-    assert judged({"a": within(0.1, 0.3)}, mismatched=True, over=True).state == FUTILE
+    assert found.why == "arms do not get their shares: nothing is decided"
+    assert judged({"a": within(0.1, 0.3)}, doubt="x", over=True).state == FUTILE
 
 
 @pytest.mark.parametrize(
