@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from statistics import NormalDist
 from typing import Any, Final
 
 import numpy as np
@@ -58,26 +59,28 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _ab(args: argparse.Namespace, rng: Rng) -> None:
-    shown, alarmed = [], 0
+    shown, alarmed, once = [], 0, 0
     for _ in range(args.trials):
-        first, mismatched = _one_test(args, rng)
+        first, mismatched, by_z = _one_test(args, rng)
         alarmed += mismatched
+        once += by_z
         if first is not None:
             shown.append(first)
     print(
         f"{args.trials} experiments of {args.rows} rows, looked at {args.looks} times:"
         f" {len(shown)} ({100 * len(shown) / args.trials:.2f} %) showed a difference,"
-        f" {alarmed} a mismatch"
+        f" {alarmed} a mismatch; by a test that is meant to look once"
+        f" {100 * once / args.trials:.1f} % would have"
     )
     if shown and args.effect:
         print(f"rows until then: median {int(np.median(shown))}, largest {max(shown)}")
 
 
-def _one_test(args: argparse.Namespace, rng: Rng) -> tuple[int | None, bool]:
-    """Rows until a difference was shown, and whether shares ever seemed to be others."""
+def _one_test(args: argparse.Namespace, rng: Rng) -> tuple[int | None, bool, bool]:
+    """Rows until a difference was shown; whether shares seemed others, or a z-test alarmed."""
     arms, requests = [Sums(), Sums()], [np.zeros(CLUSTERS), np.zeros(CLUSTERS)]
     draw = _drawing(args, rng)
-    batch, first, alarmed = args.rows // args.looks, None, False
+    batch, first, alarmed, by_z = args.rows // args.looks, None, False, False
     for look in range(1, args.looks + 1):
         other, values, clusters = draw(batch)
         for arm in range(2):
@@ -89,7 +92,14 @@ def _one_test(args: argparse.Namespace, rng: Rng) -> tuple[int | None, bool]:
         if away and first is None and (found.low > 0.0 or found.high < 0.0):  # type: ignore
             first = look * batch
         alarmed |= mismatch(requests, (1.0 - args.share, args.share)).alarm
-    return first, alarmed
+        by_z |= _differ_once(arms[1], arms[0], args.alpha)
+    return first, alarmed, by_z
+
+
+def _differ_once(one: Sums, other: Sums, alpha: float) -> bool:
+    """What a test of rows that are independent says, which is meant to look once."""
+    error = (one.variance / one.n + other.variance / other.n) ** 0.5
+    return abs(one.mean - other.mean) > NormalDist().inv_cdf(1.0 - alpha / 2.0) * error
 
 
 Drawn = tuple[Any, Reals, Any]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from gateway.cli import experiment_tables as tables
 from gateway.cli.actions import add_action
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 TIMEOUT_S = 330.0  # longer than workers may take to load a version
 POLICIES = ("thompson", "epsilon_greedy", "ucb")
-_MEASURE = "figure:NAME|metric:NAME"
+_MEASURE = "figure:NAME|metric:NAME[:lower|:higher]"
+_WAYS = ("lower", "higher")
 _DAYS = (1, 3, 7, 14, 28)
 
 
@@ -76,7 +77,6 @@ def _configure_start(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("route", metavar="ROUTE", help="the model that clients call")
     parser.add_argument("--file", type=Path, help="the experiment, YAML or JSON")
     parser.add_argument("--measure", type=_measure, metavar=_MEASURE, help="what is compared")
-    parser.add_argument("--better", choices=("higher", "lower"))
     parser.add_argument(
         "--absent", choices=("unknown", "zero"), help="what a row without a number is"
     )
@@ -172,10 +172,11 @@ def stop_experiment(args: argparse.Namespace) -> int:
 
 def replay(args: argparse.Namespace) -> int:
     """Prints what another policy would have come to."""
-    measure = {**args.measure, **_given(args, "absent", "wait_s")}
-    document = {"measure": measure, "policy": dict(args.share), "window": args.window}
-    path = f"/api/routes/{quote(args.route, safe='')}/replay"
-    found = _ask(args, "POST", path, document)
+    shares = ",".join(f"{name}={share!r}" for name, share in args.share)
+    measure = {name: text for name, text in args.measure.items() if name != "better"}
+    query = {**measure, "shares": shares, **_given(args, "absent", "wait_s", "window")}
+    path = f"/api/routes/{quote(args.route, safe='')}/replay?{urlencode(query)}"
+    found = _ask(args, "GET", path)
     say_json(found) if args.json else say(tables.replayed(found))
     return 0
 
@@ -189,7 +190,7 @@ def _experiment(args: argparse.Namespace) -> dict[str, Any]:
     """What the file says, and options over it."""
     found: dict[str, Any] = {} if args.file is None else _read(args.file)
     found["kind"] = "bandit" if args.bandit else found.get("kind", "ab")
-    measure = _given(args, "better", "absent", "wait_s")
+    measure = _given(args, "absent", "wait_s")
     if args.measure is not None or measure:
         kept = {} if args.measure is not None else found.get("measure", {})
         found["measure"] = {**kept, **(args.measure or {}), **measure}
@@ -261,11 +262,12 @@ def _ask(args: argparse.Namespace, method: str, path: str, document: Any = None)
 
 
 def _measure(text: str) -> dict[str, str]:
-    """`figure:accuracy`, or `metric:conversion`."""
-    kind, _, name = text.partition(":")
-    if kind not in ("figure", "metric") or not name:
+    """`figure:accuracy`, or `metric:complaint:lower`, of which less is better."""
+    kind, _, rest = text.partition(":")
+    name, colon, better = rest.partition(":")
+    if kind not in ("figure", "metric") or not name or (colon and better not in _WAYS):
         raise argparse.ArgumentTypeError(f"expected {_MEASURE}, got '{text}'")
-    return {kind: name}
+    return {kind: name, "better": better} if better else {kind: name}
 
 
 def _arm(text: str) -> tuple[str, float]:

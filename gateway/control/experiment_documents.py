@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, WithJsonSchema
 
-from gateway.config.experiments import Experiment, Measure
+from gateway.config.experiments import MAX_DURATION_S, Experiment, Figure, MetricName
 from gateway.config.routes import VariantName
 from gateway.control.documents import Number, optional
 from gateway.control.drift_documents import WINDOW
@@ -148,12 +148,21 @@ class ExperimentList(Document):
     experiments: list[ExperimentLine]
 
 
-class ReplayWanted(Document):
-    """Another policy."""
+class ReplayQuery(Document):
+    """Another policy, and by what it is judged."""
 
-    measure: Measure
-    policy: dict[VariantName, Annotated[float, Field(ge=0)]] = Field(
-        min_length=1, description="relative shares by variant; others have none"
+    shares: str = Field(
+        "",
+        max_length=2000,
+        description="relative shares by variant, `a=1,b=3`; others have none. `a` alone has all",
+    )
+    figure: Figure | None = Field(None, json_schema_extra=optional)
+    metric: MetricName | None = Field(None, json_schema_extra=optional)
+    absent: Literal["unknown", "zero"] = Field(
+        "unknown", description="what a row without a number is"
+    )
+    wait_s: float = Field(
+        0.0, ge=0, le=MAX_DURATION_S, description="a row counts once it was answered so long ago"
     )
     window: Annotated[str, WithJsonSchema(WINDOW)] | None = Field(
         None,

@@ -5,19 +5,21 @@ Knows parameters and answers. Knows nothing of how experiments are carried out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from gateway.access.roles import Permission
+from gateway.config.experiments import Measure
 from gateway.control.experiment_documents import (
     EndWanted,
     ExperimentLine,
     ExperimentList,
     ExperimentPath,
     ExperimentWanted,
+    ReplayQuery,
     ReplayReport,
-    ReplayWanted,
 )
 from gateway.control.experiment_readings import Readings
 from gateway.control.experiment_reports import line
@@ -70,11 +72,11 @@ def operations(
         return line(await experiments.stop(asked.actor, number, wanted.why, wanted.winner or ""))
 
     async def replay_route(asked: Asked) -> Any:
-        model, wanted = asked.path.model, asked.body
+        model, query = asked.path.model, asked.query
         versions = _variants(model, route(model), aliases(model))
-        policy = _policy(model, versions, wanted.policy)
-        window_s = read_window(wanted.window)
-        found = await readings.replay(model, versions, wanted.measure, policy, window_s)
+        policy = _policy(model, versions, query.shares)
+        window_s = read_window(query.window)
+        found = await readings.replay(model, versions, _measure(query), policy, window_s)
         return asdict(found)
 
     changes = (ConfigInvalid, StoreFailed, ArenaFull, Conflict, InvalidParameter)
@@ -126,7 +128,7 @@ def operations(
             errors=(*changes, ModelNotFound),
         ),
         Operation(
-            "POST",
+            "GET",
             "/api/routes/{model}/replay",
             replay_route,
             "What other shares would have come to, by what was left to chance",
@@ -134,7 +136,7 @@ def operations(
             scope="model",
             answer=ReplayReport,
             path_parameters=RoutePath,
-            body=ReplayWanted,
+            query=ReplayQuery,
             errors=(Conflict, InvalidParameter, NotFound, StoreFailed),
         ),
     )
@@ -159,19 +161,41 @@ def _variants(model: str, wanted: Wanted, aliases: Aliases) -> dict[str, int]:
     return {name: version for name, version in found.items() if version is not None}
 
 
-def _policy(model: str, versions: dict[str, int], wanted: dict[str, float]) -> dict[str, float]:
-    """Shares that add up to 1.
+def _measure(query: ReplayQuery) -> Measure:
+    """What rows are judged by.
 
     Raises:
-        InvalidParameter: the route has no such variant, or none has a share.
+        InvalidParameter: neither a figure nor a metric is named, or both are.
     """
-    for name in wanted:
+    if (query.figure is None) == (query.metric is None):
+        given = "neither" if query.metric is None else "both"
+        raise InvalidParameter(f"expected `figure` or `metric`, got {given}")
+    return Measure(
+        figure=query.figure, metric=query.metric, absent=query.absent, wait_s=query.wait_s
+    )
+
+
+def _policy(model: str, versions: Mapping[str, int], text: str) -> dict[str, float]:
+    """Shares that add up to 1, of `a=1,b=3`.
+
+    Raises:
+        InvalidParameter: it is none, or the route has no such variant.
+    """
+    if not text:
+        raise InvalidParameter("expected `shares` of variants, such as a=1,b=3, got none")
+    found: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, share = part.strip().partition("=")
         if name not in versions:
             told = ", ".join(versions)
             raise InvalidParameter(
-                f"policy: route '{model}' has no variant '{name}'; it has: {told}"
+                f"shares: route '{model}' has no variant '{name}'; it has: {told}"
             )
-    total = sum(wanted.values())
-    if not total > 0.0:
-        raise InvalidParameter("policy: expected a share above 0")
-    return {name: share / total for name, share in wanted.items()}
+        try:
+            found[name] = float(share) if equals else 1.0
+        except ValueError:
+            found[name] = -1.0
+    total = sum(found.values())
+    if not (min(found.values()) >= 0.0 and 0.0 < total < math.inf):
+        raise InvalidParameter(f"shares: expected numbers of which some are above 0, got '{text}'")
+    return {name: share / total for name, share in found.items()}

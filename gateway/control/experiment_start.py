@@ -189,4 +189,4 @@ def _check_measure(
         raise InvalidParameter(
             f"measure: there is no metric '{measure.name}', and no room for another; known: {told}"
         )
-    return [f"no number of metric '{measure.name}' has ever come; known: {told}"]
+    return [f"no number of metric '{measure.name}' had ever come at the start; known: {told}"]

@@ -46,7 +46,7 @@ ALLOWED = {
     "GET /api/experiments/{number}": READ,
     "POST /api/experiments/{number}/stop": OPERATE,
     "POST /api/routes/{model}/experiments": OPERATE,
-    "POST /api/routes/{model}/replay": READ,
+    "GET /api/routes/{model}/replay": READ,
     "GET /api/outcomes": READ,
     "POST /api/outcomes": OPERATE,
     "GET /api/captures": READ,
@@ -88,7 +88,7 @@ OF_A_MODEL = frozenset(
         "POST /api/routes/{model}/stop",
         "POST /api/routes/{model}/resume",
         "POST /api/routes/{model}/experiments",
-        "POST /api/routes/{model}/replay",
+        "GET /api/routes/{model}/replay",
     }
 )
 """What a caller that may use some models alone may use for those."""

@@ -24,6 +24,7 @@ from gateway.control import (
     concept_operations,
     config_operations,
     drift_operations,
+    experiment_operations,
     fairness_operations,
     key_operations,
     outcome_operations,
@@ -42,6 +43,9 @@ from gateway.control.contracts import Contracts
 from gateway.control.deliveries import Deliveries
 from gateway.control.drift import Drift
 from gateway.control.erasures import Erasures
+from gateway.control.experiment_readings import Readings
+from gateway.control.experiment_store import ExperimentStore
+from gateway.control.experiments import Experiments
 from gateway.control.in_force import InForce
 from gateway.control.keys import Keys
 from gateway.control.outcomes import Outcomes
@@ -138,10 +142,18 @@ class Server:
             *capture_operations.operations(self.capture, self.erasures(home)),
             *concept_operations.operations(self.outcomes),
             *route_operations.operations(Routes(self.store, Config), Still()),
+            *experiment_operations.operations(*self.experiments()),
         )
         credentials = Credentials(self.ring, self.certificates)
         known = Known(asks, credentials, SECRET, self.used.append, self.refused.append)
         self.app = build_app(self.table, known)
+
+    def experiments(self):
+        routes, still = Routes(self.store, Config), Still()
+        readings = Readings(self.outcomes, Config)
+        kept = ExperimentStore(self.store)
+        made = Experiments(kept, routes, still, readings, Config)
+        return made, readings, routes.of, still.aliases
 
     def erasures(self, home):
         async def record(actor, action, subject, before, after):

@@ -176,7 +176,9 @@ async def test_a_test_leads_its_route_by_its_shares_at_versions_that_stand(world
     route = world.routes.of("m").route
     assert [(v.version, v.alias) for v in route.variants] == [(1, None), (2, None)]
     assert (one.given.control, one.given.versions) == ("a", {"a": 1, "b": 2})
-    assert one.given.warnings == ("no number of metric 'sale' has ever come; known: none",)
+    assert one.given.warnings == (
+        "no number of metric 'sale' had ever come at the start; known: none",
+    )
     assert world.planner.asked == ["apply"]
 
 
