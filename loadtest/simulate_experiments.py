@@ -99,7 +99,7 @@ def _one_test(args: argparse.Namespace, rng: Rng) -> tuple[int | None, bool, boo
 def _differ_once(one: Sums, other: Sums, alpha: float) -> bool:
     """What a test of rows that are independent says, which is meant to look once."""
     error = (one.variance / one.n + other.variance / other.n) ** 0.5
-    return abs(one.mean - other.mean) > NormalDist().inv_cdf(1.0 - alpha / 2.0) * error
+    return bool(abs(one.mean - other.mean) > NormalDist().inv_cdf(1.0 - alpha / 2.0) * error)
 
 
 Drawn = tuple[Any, Reals, Any]

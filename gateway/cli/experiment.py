@@ -123,6 +123,10 @@ def plan(args: argparse.Namespace) -> int:
     """Works out what a test needs, or what it can show."""
     from gateway.experiments.sizes import size, smallest
 
+    if args.effect is None and not args.rows_per_day:
+        raise InvalidParameter("plan: expected --effect, --rows-per-day or both, got neither")
+    if args.effect == 0.0:
+        raise InvalidParameter("plan: expected an effect other than 0")
     weights = _weights(args.weights)
     design = _design(args, weights)
     found: dict[str, Any] = {"alpha": args.alpha, "power": args.power, "arms": len(weights)}
@@ -137,10 +141,8 @@ def plan(args: argparse.Namespace) -> int:
                 {"days": days, "effect": smallest(design, days * args.rows_per_day)}
                 for days in _DAYS
             ]
-    except (ValueError, ZeroDivisionError) as error:
+    except ValueError as error:
         raise InvalidParameter(f"plan: {error}") from error
-    if args.effect is None and not args.rows_per_day:
-        raise InvalidParameter("plan: expected --effect, --rows-per-day or both, got neither")
     say_json(found) if args.json else say(tables.planned(found, args.base, args.rows_per_day))
     return 0
 

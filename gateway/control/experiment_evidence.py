@@ -9,10 +9,9 @@ that come late or are corrected count as they are, and a restart changes nothing
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 
@@ -20,15 +19,18 @@ from gateway.config.experiments import Measure
 from gateway.control.ledger_store import Series
 from gateway.experiments.assessment import Evidence
 from gateway.experiments.replay import Replay
-from gateway.experiments.sums import CLUSTERS, Reals, Sums
-from gateway.experiments.values import values_of
+from gateway.experiments.sums import CLUSTERS, Reals
+from gateway.experiments.values import which
 from gateway.outcomes.ledger import Ledger
 from gateway.outcomes.metric_sums import Metrics
 from gateway.outcomes.segment import Segment
 from kernels import lots
-from kernels.ledger import TIME_MS, Words, rows_of, series_of
+from kernels.arms import NOBODY, Rows
+from kernels.arms import rows as find
+from kernels.ledger import TIME_MS
 
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
+_NO_NUMBERS: Final = np.empty(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +58,6 @@ class Wanted:
     half_life_ms: float | None = None
 
 
-class _Rows(NamedTuple):
-    """Rows of one file that are of some arm.
-
-    Attributes:
-        records: of them.
-        arms: (rows,) places of their arms.
-        lots, clusters: (rows,) as `kernels.lots` has them.
-        numbers: of a metric, (rows,) NaN where nothing is known; None: of no row.
-    """
-
-    records: Words
-    arms: Words
-    lots: Words
-    clusters: Words
-    numbers: Callable[[str | None], Reals | None]
-
-
 def add_up(wanted: Wanted, ledger: Ledger, metrics: Metrics, series: Sequence[Series]) -> Evidence:
     """What arms add up to.
 
@@ -80,15 +65,16 @@ def add_up(wanted: Wanted, ledger: Ledger, metrics: Metrics, series: Sequence[Se
         StoreFailed: a file cannot be mapped.
     """
     found = Evidence.of(wanted.versions, len(wanted.measures))
-    for rows in _rows(wanted, ledger, metrics, series):
-        assigned = _assigned(wanted, rows)
-        found.others += int((~assigned).sum())
-        firsts = assigned & (rows_of(rows.records) == 0)
-        for place, counts in enumerate(found.requests.values()):
-            its = rows.clusters[firsts & (rows.arms == place)]
-            counts += np.bincount(its, minlength=CLUSTERS)
-        for measure, by_arm in zip(wanted.measures, found.sums, strict=True):
-            _add(wanted, measure, rows, assigned, list(by_arm.values()))
+    for place, (measure, by_arm) in enumerate(zip(wanted.measures, found.sums, strict=True)):
+        for segment, rows in _rows(wanted, measure, ledger, metrics, series):
+            assigned = _assigned(wanted, rows)
+            if place == 0:
+                _count(found, rows, assigned)
+            weights = _weights(wanted, segment, rows)
+            for arm, own in enumerate(by_arm.values()):
+                its = assigned & (rows.arms == arm)
+                its_weights = None if weights is None else weights[its]
+                own.add(rows.values[its], rows.clusters[its], its_weights)
     return found
 
 
@@ -113,70 +99,59 @@ def replayed(
     """
     replay, (measure, *_) = Replay(), wanted.measures
     given = np.array([policy.get(name, 0.0) for name in wanted.versions])
-    for rows in _rows(wanted, ledger, metrics, series):
-        some = _assigned(wanted, rows) & _old_enough(wanted, measure, rows)
-        rewards = values_of(rows.records, measure, rows.numbers(measure.metric), wanted.threshold)
-        chances = lots.chances(rows.lots[some])
-        replay.add(rewards[some], chances, given[rows.arms[some]], rows.clusters[some])
+    for _, rows in _rows(wanted, measure, ledger, metrics, series):
+        some = _assigned(wanted, rows)
+        chances = lots.chances(rows.codes[some])
+        replay.add(rows.values[some], chances, given[rows.arms[some]], rows.clusters[some])
     return replay
 
 
-def _add(
-    wanted: Wanted, measure: Measure, rows: _Rows, assigned: Flags, sums: Sequence[Sums]
-) -> None:
-    values = values_of(rows.records, measure, rows.numbers(measure.metric), wanted.threshold)
-    some = assigned & _old_enough(wanted, measure, rows)
-    weights = None
-    if wanted.half_life_ms is not None:
-        age_ms = np.maximum(wanted.now_ms - rows.records[:, TIME_MS], 0)
-        weights = np.exp2(-age_ms / wanted.half_life_ms)
-    for place, own in enumerate(sums):
-        its = some & (rows.arms == place)
-        own.add(values[its], rows.clusters[its], None if weights is None else weights[its])
+def _count(found: Evidence, rows: Rows, assigned: Flags) -> None:
+    found.others += int((~assigned).sum())
+    firsts = assigned & (rows.firsts == 1)
+    for arm, counts in enumerate(found.requests.values()):
+        counts += np.bincount(rows.clusters[firsts & (rows.arms == arm)], minlength=CLUSTERS)
 
 
-def _old_enough(wanted: Wanted, measure: Measure, rows: _Rows) -> Flags:
-    until_ms = wanted.now_ms - int(measure.wait_s * 1000.0)
-    found: Flags = rows.records[:, TIME_MS] <= until_ms
+def _weights(wanted: Wanted, segment: Segment, rows: Rows) -> Reals | None:
+    if wanted.half_life_ms is None:
+        return None
+    age_ms = np.maximum(wanted.now_ms - segment.records()[rows.places, TIME_MS], 0)
+    found: Reals = np.exp2(-age_ms / wanted.half_life_ms)
     return found
 
 
-def _assigned(wanted: Wanted, rows: _Rows) -> Flags:
-    codes = lots.codes(rows.lots)
-    found: Flags = codes > 0
+def _assigned(wanted: Wanted, rows: Rows) -> Flags:
+    found: Flags = rows.codes > 0
     if wanted.shares is not None:
-        told = [lots.lot(wanted.shares[name]) for name in wanted.versions]
-        found = codes == lots.codes(np.array(told, np.int64))[rows.arms]
+        told = [lots.code_of(wanted.shares[name]) for name in wanted.versions]
+        found = rows.codes == np.array(told)[rows.arms]
     return found
 
 
 def _rows(
-    wanted: Wanted, ledger: Ledger, metrics: Metrics, series: Sequence[Series]
-) -> Iterator[_Rows]:
+    wanted: Wanted,
+    measure: Measure,
+    ledger: Ledger,
+    metrics: Metrics,
+    series: Sequence[Series],
+) -> Iterator[tuple[Segment, Rows]]:
     places = {version: place for place, version in enumerate(wanted.versions.values())}
     known = [one for one in series if one.model == wanted.model and one.version in places]
-    if not known:
-        return
-    arm_of = np.full(max(one.id for one in known) + 2, -1)
+    arm_of = np.full(max((one.id for one in known), default=0) + 1, NOBODY)
     for one in known:
         arm_of[one.id] = places[one.version]
+    until_ms = wanted.now_ms - int(measure.wait_s * 1000.0)
+    absent = int(measure.absent == "zero")
+    asked = np.array((wanted.first_ms, until_ms, which(measure), absent), np.int64)
     for segment in ledger.segments():
-        if not segment.count or segment.last_ms < wanted.first_ms:
-            continue
-        records = segment.records()
-        # Series beyond those that are known have the last place, which is nobody's.
-        arms = arm_of[np.minimum(series_of(records), len(arm_of) - 1)]
-        chosen = np.flatnonzero((arms >= 0) & (records[:, TIME_MS] >= wanted.first_ms))
-        if len(chosen):
-            some = records[chosen]
-            its = lots.lots_of(some)
-            numbers = partial(_numbers, metrics, segment, chosen)
-            yield _Rows(some, arms[chosen], its, lots.clusters(some, its), numbers)
+        if segment.count and segment.last_ms >= wanted.first_ms:
+            numbers = _numbers(metrics, segment, measure.metric)
+            yield segment, find(segment.records(), numbers, arm_of, asked, wanted.threshold)
 
 
-def _numbers(metrics: Metrics, segment: Segment, chosen: Words, name: str | None) -> Reals | None:
+def _numbers(metrics: Metrics, segment: Segment, name: str | None) -> Reals:
     number = None if name is None else metrics.names.get(name)
     if number is None or number not in segment.columns:
-        return None
-    found: Reals = segment.columns.values(number)[chosen]
-    return found
+        return _NO_NUMBERS
+    return segment.columns.values(number)[: segment.count]

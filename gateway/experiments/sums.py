@@ -3,7 +3,7 @@
 Knows numbers, weights and clusters. Knows nothing of records, or of what a number means.
 
 Rows of one sticky key, or of one request, are not independent, and taking them as such finds
-differences where there are none. Numbers are added up by cluster (`kernels.lots.clusters`), of
+differences where there are none. Numbers are added up by cluster (`kernels.arms`), of
 which each holds all rows of its keys; the variance of a mean is that of these totals, where it is
 the larger one. Each row then counts as 1/effect of an independent one (Kish's design effect).
 """
