@@ -66,6 +66,11 @@ class Afterwards:
         if self.capture is not None:
             _capture(self.capture, batch, told)
 
+    def count(self, batch: Batch) -> None:
+        """Counts the values of a batch that nobody was answered with."""
+        for taker in self.takers:
+            _count(taker, batch)
+
 
 NOTHING: Final = Afterwards()
 """Nobody wants to know."""
@@ -75,7 +80,7 @@ def _count(taker: Taker, batch: Batch) -> None:
     if not batch.padded_cells:
         taker.count(batch.inputs, batch.outputs, batch.rows)
         return
-    for rider, outputs in _one_by_one(batch):
+    for rider, outputs in one_by_one(batch):
         taker.count(rider.inputs, outputs, rider.rows)
 
 
@@ -83,7 +88,7 @@ def _count_parts(parts: Parts, batch: Batch, marking: Marking) -> None:
     if not batch.padded_cells:
         parts.count(batch.inputs, batch.outputs, batch.rows, marking)
         return
-    for rider, outputs in _one_by_one(batch):
+    for rider, outputs in one_by_one(batch):
         parts.count(rider.inputs, outputs, rider.rows, _marking(parts, rider.inputs, [rider]))
 
 
@@ -117,13 +122,16 @@ def _capture(capture: CaptureWriter, batch: Batch, told: list[int]) -> None:
         rows = [rider.rows for rider in riders]
         capture.record(batch.inputs, batch.outputs, told, rows, subjects)
         return
-    for place, (rider, outputs) in enumerate(_one_by_one(batch)):
+    for place, (rider, outputs) in enumerate(one_by_one(batch)):
         own = None if subjects is None else [subjects[place]]
         capture.record(rider.inputs, outputs, [told[place]], [rider.rows], own)
 
 
-def _one_by_one(batch: Batch) -> Iterator[tuple[Rider, Arrays]]:
+def one_by_one(batch: Batch) -> Iterator[tuple[Rider, Arrays]]:
     """Each rider and its own outputs, for padding is nobody's value."""
+    if len(batch.riders) == 1:  # which may be of a model whose outputs count no rows
+        yield batch.riders[0], batch.outputs if batch.trimmed is None else batch.trimmed[0]
+        return
     start = 0
     for place, rider in enumerate(batch.riders):
         first, start = start, start + rider.rows

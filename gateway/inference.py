@@ -72,6 +72,10 @@ Encoded = tuple[list[Rider], list[Answer], list[tuple[Rider, GatewayError]]]
 """Who gets an answer, which, and who cannot have one, and why."""
 
 
+Copy = Callable[[Batch, list[Rider]], None] | None
+"""Gets each batch with those of its riders who got an answer; None: nobody does. Never raises."""
+
+
 class Arm:
     """A variant of a route, as it is answered here.
 
@@ -119,6 +123,7 @@ class InferEndpoint:
         "_codec",
         "_compress_min_bytes",
         "_contract",
+        "_copy",
         "_heir",
         "_hold_out",
         "_light_rows",
@@ -151,6 +156,7 @@ class InferEndpoint:
         self._compress_min_bytes = services.server.compress_min_bytes
         self._heir: Callable[[Exchange], bool] | None = None
         self._times_all = times_all
+        self._copy: Copy = None
         self.watch(NOTHING)
         self._contract: Enforced | None = None
         self._timed: set[int] = set()
@@ -165,6 +171,14 @@ class InferEndpoint:
         """From the next batch on, answered ones go there."""
         self._afterwards = afterwards
         self._hold_out = afterwards.hold_out
+
+    def copy(self, copy: Copy) -> None:
+        """From the next batch on, `copy` gets what a route sent here, once it is answered."""
+        self._copy = copy
+
+    def count(self, batch: Batch) -> None:
+        """Counts the values of a batch of copies, which nobody was answered with."""
+        self._afterwards.count(batch)
 
     def agree(self, contract: Enforced | None) -> None:
         """From the next request on, inputs are held against this one before they are queued."""
@@ -405,6 +419,8 @@ class InferEndpoint:
             batch.cells,
         )
         self._afterwards.take(batch, answered)
+        if self._copy is not None:
+            self._copy(batch, answered)
 
     def _tell_phases(self, batch: Batch, answered: list[Rider]) -> None:
         timed, times_all = self._timed, self._times_all

@@ -75,6 +75,32 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True)
+class Shadow:
+    """A version that runs copies of a route's requests once they are answered.
+
+    Attributes:
+        version: runs them.
+        share: of requests, each by itself.
+        tolerance: predicted numbers agree that differ by no more than this part of the larger.
+        max_waiting_rows, max_waiting_bytes: of copies in one worker.
+        blocks: of the counts of pairs, by the version that answered.
+        kind, output, positive, threshold: what a score is, as `monitor.scores.reading` takes them,
+            and above which the positive class is predicted.
+    """
+
+    version: int
+    share: float
+    tolerance: float = 0.01
+    max_waiting_rows: int = 2048
+    max_waiting_bytes: int = 32 << 20
+    blocks: tuple[tuple[int, int], ...] = ()
+    kind: str = "auto"
+    output: str | None = None
+    positive: int = 1
+    threshold: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
 class Split:
     """How requests that name no version are divided among variants.
 
@@ -84,6 +110,9 @@ class Split:
             thing.
         override_header, override_parameter: where a request may name the variant that it wants;
             empty: nowhere.
+        instead: the variant that answers where a request names another that was pulled; by its name
+            and by its version.
+        shadows: run what was answered once more.
     """
 
     variants: tuple[Variant, ...]
@@ -91,6 +120,8 @@ class Split:
     sticky_parameter: str = ""
     override_header: str = ""
     override_parameter: str = ""
+    instead: Mapping[str, str] = field(default_factory=dict)
+    shadows: tuple[Shadow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +190,17 @@ class Plan:
         """Ids of the deployments that answer requests."""
         return {held for route in self.routes for held in route.deployments.values()}
 
+    @property
+    def pairs(self) -> set[int]:
+        """Offsets of the blocks that answers are held against those of shadows in."""
+        return {
+            block
+            for route in self.routes
+            if route.split is not None
+            for shadow in route.split.shadows
+            for _, block in shadow.blocks
+        }
+
     def parts(self) -> dict[str, Any]:
         """The plan as named plain values; `from_parts` is its inverse."""
         # Not `asdict`: its deep copies are most of what a plan of many models costs.
@@ -204,7 +246,13 @@ class Plan:
 def _split(value: Mapping[str, Any] | None) -> Split | None:
     if value is None:
         return None
-    return Split(**{**value, "variants": tuple(Variant(**one) for one in value["variants"])})
+    shadows = tuple(_shadow(one) for one in value["shadows"])
+    variants = tuple(Variant(**one) for one in value["variants"])
+    return Split(**{**value, "variants": variants, "shadows": shadows})
+
+
+def _shadow(value: Mapping[str, Any]) -> Shadow:
+    return Shadow(**{**value, "blocks": tuple((one, block) for one, block in value["blocks"])})
 
 
 _HELD_FIELDS = tuple(field.name for field in fields(Held))

@@ -47,10 +47,22 @@ Ready = tuple[tuple[Taken, Prepared], ...]
 def prepare(wanted: tuple[Taken, ...], signature: Signature) -> Ready:
     """On a thread.
 
+    Another version's profile that cannot be used is left out, and the log says why.
+
     Raises:
         ProfileInvalid: one of them cannot be read, or is of another model.
     """
-    return tuple((one, _prepared(one, signature)) for one in wanted)
+    return tuple((one, _prepared_one(one, signature)) for one in wanted)
+
+
+def _prepared_one(taken: Taken, signature: Signature) -> Prepared:
+    try:
+        return _prepared(taken, signature)
+    except ProfileInvalid as error:
+        if not isinstance(taken, Watched) or not taken.common:
+            raise
+        log.error("its values are not counted by another version's profile: %s", error)
+        return Prepared(frames=None)
 
 
 def _prepared(watched: Taken, signature: Signature) -> Prepared:

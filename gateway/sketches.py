@@ -183,7 +183,7 @@ class Sketches:
     def _parts(self, taken: Sliced, served: Served, ready: Ready) -> Parts:
         """Without groups whose values cannot be counted for want of a profile."""
         slicer = _slicer(taken, served, _names(ready, taken, served.deployment.signature))
-        frames = next((p.frames for one, p in ready if isinstance(one, Watched) and p.frames), ())
+        frames = next((p.frames for one, p in ready if _is_own(one) and p.frames), ())
         counted = [
             Part(one.grouping, one.group, Sketch(frames, self._slot(one.block), self._tick))
             for one in (taken.parts if frames and served.deployment.signature.batched else ())
@@ -247,13 +247,18 @@ def _names(ready: Ready, sliced: Sliced, signature: Signature) -> Named:
     for taken, prepared in ready:
         if isinstance(taken, Kept) and taken.names:
             return taken.names
-        if isinstance(taken, Watched) and prepared.frames:
+        if _is_own(taken) and prepared.frames:
             return {
                 one.frame.tensor: [column.name for column in one.frame.columns]
                 for one in prepared.frames
                 if not one.output and one.frame.summary is None
             }
     return by_input((), sliced.names, [spec.name for spec in signature.inputs])
+
+
+def _is_own(taken: Taken) -> bool:
+    """Whether it is the version's own profile."""
+    return isinstance(taken, Watched) and not taken.common
 
 
 def _slicer(sliced: Sliced, served: Served, names: Named) -> Slicer:

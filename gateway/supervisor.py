@@ -286,7 +286,8 @@ class Supervisor:
         running = arena.running(slot)
         arena.bury(slot, code)
         if code < 0 and -code in CRASHES and running:
-            self._tell_control({"type": "died", "slot": slot, "code": code, "suspects": running})
+            how = processes.how_it_ended(code)
+            self._tell_control({"type": "died", "slot": slot, "how": how, "suspects": running})
 
     # ---- deadlines ------------------------------------------------------------------------------
 

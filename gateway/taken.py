@@ -37,12 +37,14 @@ class Watched:
         path: of its file.
         block: offset of the counts.
         contract: that its inputs are held against, too.
+        common: the profile is another version's, for the two to be held against each other.
     """
 
     digest: str
     path: str
     block: int
     contract: Agreed | None = None
+    common: bool = False
 
     @property
     def blocks(self) -> tuple[int, ...]:

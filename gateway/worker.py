@@ -31,6 +31,7 @@ from gateway.access.keyring import Keyring
 from gateway.access.secret import SUBJECT, keyed_hash
 from gateway.access.tokens import token_verifier
 from gateway.catalogue import Catalogue, Served
+from gateway.doorbell import Doorbell
 from gateway.errors import Draining
 from gateway.exchange import Endpoint, Exchange
 from gateway.follower import PARALLEL, Follower
@@ -54,11 +55,13 @@ from gateway.monitor.keys import KeyCounts
 from gateway.monitor.observe import BatchObserver, WorkerObserver
 from gateway.openinference import OpenInference
 from gateway.plan import Held, Plan
+from gateway.processes import usable_cores
 from gateway.routed import RoutedEndpoint, arms_of
 from gateway.routing.assign import InTurn
 from gateway.routing.table import Table
 from gateway.serving.deployment import Deployment, Loaded, load
 from gateway.serving.turn import TurnBudget
+from gateway.shadows import Shadows
 from gateway.sketches import Sketches
 from gateway.spans import TracedRequest
 from gateway.tables import TableInbox
@@ -156,6 +159,8 @@ class Worker:
         self._sketches = Sketches(
             self._arena, slot, epoch, self._pool, lambda text: keyed_hash(secret, SUBJECT, text)
         )
+        cores = usable_cores() / self._arena.workers
+        self._shadows = Shadows(self._arena, slot, self._pool, self._mark, self._tell, cores)
         self._deployments: set[Deployment] = set()  # those that have left and still drain, too
         self._places = list(range(RUNNING, LOADING))
         self._loading_places = list(range(LOADING, LOADING + PARALLEL))
@@ -167,6 +172,7 @@ class Worker:
         stop = asyncio.Event()
         loop.add_signal_handler(signal.SIGTERM, stop.set)
         self._turn = TurnBudget(loop)
+        self._doorbell = Doorbell(self._send, loop)
         self._api = OpenInference(
             self._catalogue,
             self._config,
@@ -333,11 +339,21 @@ class Worker:
         now = time.monotonic()
         if now >= self._next_miss:
             self._next_miss = now + MISS_S
-            self._observer.mailed(self._link.send({"type": "unknown_kid"}))
+            self._send({"type": "unknown_kid"})
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        """What control has no need of is sent if there is room for it."""
+        self._observer.mailed(self._link.send(message | {"epoch": self._epoch}))
 
     def _versions(self) -> set[tuple[str, int]]:
         """Requests to what may be counted from now on."""
         return {NO_MODEL} | {(door.model, door.version) for door in self._doors.values()}
+
+    def _send(self, message: dict[str, Any]) -> bool:
+        """Puts something into control's mailbox, if there is room."""
+        sent = self._link.send(message)
+        self._observer.mailed(sent)
+        return sent
 
     # ---- models ---------------------------------------------------------------------------------
 
@@ -355,7 +371,7 @@ class Worker:
 
     def _attach(self, held: Held, loaded: Loaded) -> Served:
         config = self._config
-        observer = BatchObserver(self._arena, held.block, self._slot)
+        observer = BatchObserver(self._arena, held.block, self._slot, failing=self._doorbell.ring)
         signature = loaded.runtime.signature
         max_rows = loaded.settings.max_batch_size if signature.batched else 0
         codec = Codec(
@@ -451,6 +467,7 @@ class Worker:
             self._guard.doors = doors = self._api.infer_paths(door, routed)
             endpoints.update((path, door.enter) for path, door in doors.items())
         self._sketches.follow(plan, self._catalogue.by_id.values())
+        self._shadows.follow(self._catalogue.divided())
         if self._logs:
             models = self._api.infer_paths(_model)
             for one in self._logs:

@@ -543,3 +543,42 @@ def rows_of_arms(
         cluster = lot % 1024 or sequence % 1024
         found.append((place, int(arm_of[series]), lot // 1024, cluster, int(row == 0), number))
     return found
+
+
+def compared_pairs(
+    first: Sequence[Sequence[float]],
+    second: Sequence[Sequence[float]],
+    kind: str,
+    column: int = 0,
+    threshold: float = 0.5,
+    tolerance: float = 0.01,
+) -> list[dict[str, Any]]:
+    """Each pair of answers by itself: whether they agree, and by how much they differ."""
+    found: list[dict[str, Any]] = []
+    for was, now in zip(first, second, strict=True):
+        best = was.index(max(was)) if kind == "multiclass" else column
+        difference = now[best] - was[best]
+        if not math.isfinite(difference):
+            found.append({"unlike": True, "unlikeness": 4.0})
+            continue
+        size = difference
+        if kind == "value":
+            larger = max(abs(was[best]), abs(now[best]))
+            size = difference / larger if larger else 0.0
+            agreed = abs(size) <= tolerance
+        elif kind == "binary":
+            agreed = (was[best] > threshold) == (now[best] > threshold)
+        else:
+            agreed = best == now.index(max(now))
+        found.append(
+            {
+                "unlike": False,
+                "agreed": agreed,
+                "difference": difference,
+                "size": size,
+                "level": min(int(now[best] * 10), 9) if kind != "value" else None,
+                "scores": (was[best], now[best]),
+                "unlikeness": abs(size) + (0.0 if agreed else 1.0),
+            }
+        )
+    return found

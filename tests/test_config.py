@@ -262,6 +262,19 @@ def test_groups_are_called_by_their_values_or_ranges():
             ["sticky.header: string should match", "shadow: no such setting"],
             id="header",
         ),
+        pytest.param(
+            "{variants: [{name: a, version: 1}], shadows: [{version: 2, share: 0}, {}]}",
+            [
+                "shadows[0].share: input should be greater than 0",
+                "shadows[1].alias: expected a version or an alias, got neither",
+            ],
+            id="shadows",
+        ),
+        pytest.param(
+            "{variants: [{name: a, version: 1}], shadows: [{version: 2}, {version: 2}]}",
+            ["shadows: expected each version once, got '2' again"],
+            id="shadows-twice",
+        ),
     ],
 )
 def test_a_route_that_cannot_be_is_told_with_its_place(route, found):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.plan import Absent, Held, Inbox, Outbox, Plan, Route, Split, Variant
+from gateway.plan import Absent, Held, Inbox, Outbox, Plan, Route, Shadow, Split, Variant
 from gateway.taken import Agreed, Captured, Kept, Part, Recorded, Sliced, Taken, Watched
 
 
@@ -25,7 +25,9 @@ def test_a_plan_survives_the_journey():
 
 def test_how_requests_are_divided_survives_the_journey():
     model = held("m")
-    split = Split((Variant("a", 1, 2.5), Variant("b", 1, 0.0)), sticky_header="x-user")
+    shadow = Shadow(3, 0.25, blocks=((1, 4096), (2, 8192)), kind="binary", output="y")
+    variants = (Variant("a", 1, 2.5), Variant("b", 1, 0.0))
+    split = Split(variants, sticky_header="x-user", shadows=(shadow,))
     sent = Plan(4, (model,), (Route("m", 1, {1: model.id}, split),))
     assert Inbox().take(Outbox().message(sent)) == sent
 

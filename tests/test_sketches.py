@@ -160,3 +160,39 @@ async def test_rows_are_told_apart_by_the_names_that_columns_have(tmp_path, capl
     assert "models.m.slices.odd: feature 'income': it holds numbers, and no 'a'" in caplog.text
     assert endpoint.parts[-1] is None
     arena.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("fits", [True, False])
+async def test_another_versions_profile_counts_beside_its_own_or_is_left_out(
+    tmp_path, caplog, fits
+):
+    file, other, arena = tmp_path / "own.json", tmp_path / "other.json", Arena.create(1)
+    endpoint = Endpoint()
+    beside.save(PROFILE, file)
+    if fits:
+        beside.save(PROFILE, other)
+    keys = [layout.sketch_key("m", 2, "a"), layout.sketch_key("m", 2, "b", part=layout.COMMON)]
+    blocks = [arena.allocate(layout.SKETCH, key, block_words(PROFILE)) for key in keys]
+    taken = (
+        Watched("a", str(file), blocks[0]),
+        Watched("b", str(other), blocks[1], common=True),
+    )
+    served: Any = SimpleNamespace(
+        held=SimpleNamespace(id="m/2", name="m"),
+        deployment=SimpleNamespace(signature=SIGNATURE),
+        endpoint=endpoint,
+    )
+    with ThreadPoolExecutor(1) as pool:
+        sketches = Sketches(arena, 0, 1, pool)
+        sketches.follow(Plan(1, watched={"m/2": taken}), [served])
+        async with asyncio.timeout(60):
+            await endpoint.watched.wait()
+        inputs, outputs = rows(np.random.default_rng(2), 40)
+        for taker in endpoint.takers:
+            taker.count(inputs, outputs, 40)
+    counts = [arena.array(block, 0)[places(PROFILE).counts] for block in blocks]
+    assert (counts[0][ROWS], counts[0][SKIPPED]) == (40, 0)
+    assert (counts[1][ROWS], counts[1][SKIPPED]) == ((40, 0) if fits else (0, 40))
+    assert ("another version's profile" in caplog.text) is not fits
+    arena.close()

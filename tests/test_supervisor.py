@@ -129,7 +129,7 @@ def test_a_native_crash_is_told_with_what_was_running(supervise):
     server = supervise("crashes_once")
     notes = server.wait_for(lambda notes: sum(n.startswith("type=died") for n in notes) == 2)
     died = sorted(note for note in notes if note.startswith("type=died"))
-    assert died[0] == f"type=died slot=0 code=-{signal.SIGSEGV.value} suspects=[4096]"
+    assert died[0] == "type=died slot=0 how=killed by SIGSEGV suspects=[4096]"
     server.stop()
 
 

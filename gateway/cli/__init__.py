@@ -99,25 +99,26 @@ def _commands() -> Sequence[Command]:
         profile,
         register,
         releases,
+        rollout,
         route,
         serve,
+        shadow,
     )
 
     return (
+        *(serve, demo, register, models, route, rollout, experiment, shadow, profile, contract),
         *(
-            serve,
-            demo,
-            register,
-            models,
-            route,
-            experiment,
-            profile,
-            contract,
             drift,
             alerts,
             releases,
+            outcomes,
+            performance,
+            fairness,
+            concept,
+            capture,
+            export,
+            infer,
         ),
-        *(outcomes, performance, fairness, concept, capture, export, infer),
         *(keys, config, audit, backup, doctor),
     )
 

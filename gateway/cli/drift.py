@@ -52,6 +52,12 @@ def configure(subparsers: Any) -> None:
             " weeks (default: with the profile)"
         ),
     )
+    parser.add_argument(
+        "--against",
+        type=positive,
+        metavar="VERSION",
+        help="compare with what another version that shares the route had in the same time",
+    )
     parser.add_argument("--all", action="store_true", help="every column, however many")
     add_home(parser)
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
@@ -63,7 +69,9 @@ def run(args: argparse.Namespace) -> int:
     from gateway.cli import running
 
     query = {name: getattr(args, name) for name in ("window", "reference", "variant", "slice")}
-    query |= {"bins": "1", "rows": None if args.rows is None else str(args.rows)}
+    numbers = {name: getattr(args, name) for name in ("rows", "against")}
+    query |= {name: None if one is None else str(one) for name, one in numbers.items()}
+    query["bins"] = "1"
     found = running.ask_of_version(args.home.resolve(), args.model, args.version, "drift", query)
     if args.json:
         say_json(found)
@@ -80,21 +88,20 @@ def status_of(found: dict[str, Any]) -> int:
 
 def print_report(found: dict[str, Any], shown: int | None = MAX_SHOWN) -> None:
     """The report as a table, the most alarming columns first."""
-    own = ", self-referenced" if found["self_referenced"] else ""
-    if found["reference_kind"] != "fixed":
-        own = f", {found['reference_kind']}"
     of = f"version {found['version']}" + (f", {found['slice']}" if found.get("slice") else "")
+    alarm = "" if _between_versions(found) else f", alarm {found['alarm']}"
     say(
         f"{found['model']} {of}: {found['verdict']}, predictions"
-        f" {found['prediction_verdict']}, alarm {found['alarm']}"
+        f" {found['prediction_verdict']}{alarm}"
         f" ({found['rows']} rows of the last {found['window_s']:g} s against"
-        f" {found['reference_rows']} of profile {found['reference'][:12]}{own})"
+        f" {found['reference_rows']} of {_reference(found)})"
     )
     if found["reference_weeks"] is not None:
         asked = found["reference_kind"].removeprefix("same-hours:").removesuffix("w")
         say(f"rows came in these hours in {found['reference_weeks']} of the last {asked} weeks")
     elif not found["reference_rows"]:
-        say("no rows came before this window: there is nothing to hold it against")
+        before = "by the other version" if _between_versions(found) else "before this window"
+        say(f"no rows came {before}: there is nothing to hold it against")
     if found["verdict"] == "too_few_rows" and found["reference_rows"]:
         say("some 20 s of traffic and 200 rows are needed before anything is said")
     if found["coarse_columns"]:
@@ -104,10 +111,25 @@ def print_report(found: dict[str, Any], shown: int | None = MAX_SHOWN) -> None:
     for title, lines in (("FEATURE", found["features"]), ("OUTPUT", found["outputs"])):
         if lines:
             say()
-            _print(title, sorted(lines, key=_alarm), shown)
+            _print(title, sorted(lines, key=_alarm), shown, not _between_versions(found))
     if (contract := found.get("contract")) and contract["violations"]:
         say()
         say(_broken(contract))
+
+
+def _between_versions(found: dict[str, Any]) -> bool:
+    """Whether another version stands in the profile's place; no alarm is about that."""
+    return str(found["reference_kind"]).startswith("version:")
+
+
+def _reference(found: dict[str, Any]) -> str:
+    """What a window was held against."""
+    kind, profile = found["reference_kind"], f"profile {found['reference'][:12]}"
+    if _between_versions(found):
+        return f"version {kind.removeprefix('version:')}, by {profile}"
+    if kind != "fixed":
+        return f"{profile}, {kind}"
+    return f"{profile}, self-referenced" if found["self_referenced"] else profile
 
 
 def _broken(contract: dict[str, Any]) -> str:
@@ -121,9 +143,9 @@ def _broken(contract: dict[str, Any]) -> str:
     return f"contract ({contract['policy']}), since the server started: {named}{more}"
 
 
-def _print(title: str, lines: list[dict[str, Any]], shown: int | None) -> None:
+def _print(title: str, lines: list[dict[str, Any]], shown: int | None, alarmed: bool) -> None:
     head = (title, *HEAD)
-    say(table(head, [_line(line) for line in lines[:shown]]))
+    say(table(head, [_line(line, alarmed) for line in lines[:shown]]))
     if shown is not None and len(lines) > shown:
         say(f"... and {len(lines) - shown} more; --all prints them")
 
@@ -134,11 +156,12 @@ def _alarm(line: dict[str, Any]) -> tuple[int, int, float]:
     return (*places, -(evidence if evidence is not None else -1e300))
 
 
-def _line(line: dict[str, Any]) -> tuple[object, ...]:
+def _line(line: dict[str, Any], alarmed: bool) -> tuple[object, ...]:
     figures = [_short(line[name]) for name in FIGURES]
     missing = line["missing_ratio"]
     figures.append(f"{missing:.1%}" if missing else "-")
-    verdicts = (line["verdict"], line["alarm"])
+    # No alarm is about another version.
+    verdicts = (line["verdict"], line["alarm"] if alarmed else "-")
     return (
         printable(line["name"], MAX_NAME),
         str(line["rows"]),

@@ -34,7 +34,9 @@ def configure(subparsers: Any) -> None:
     setting = add_action(actions, "set", set_route, "divide a model's requests among versions")
     reset = add_action(actions, "reset", reset_route, "go back to what the configuration says")
     stop = add_action(actions, "stop", stop_route, "have one version answer alone, at once")
-    resume = add_action(actions, "resume", resume_route, "divide a stopped route's requests again")
+    resume = add_action(
+        actions, "resume", resume_route, "undo a stop, and give pulled variants their share"
+    )
     for action in (show, setting, reset, stop, resume):
         action.add_argument("route", metavar="ROUTE", help="the model that clients call")
     setting.add_argument(
@@ -56,7 +58,22 @@ def configure(subparsers: Any) -> None:
         metavar=_PLACE,
         help="where a request may name the variant that it wants",
     )
+    setting.add_argument(
+        "--shadow",
+        type=_shadow,
+        action="append",
+        default=[],
+        metavar="VERSION[:SHARE]",
+        help="a version or alias that runs copies of requests, whose answers nobody gets; a share"
+        " is one of requests, as 10% or 0.1 (default: all)",
+    )
     setting.add_argument("--fallback", metavar="VARIANT", help="answers where another cannot")
+    setting.add_argument(
+        "--failing",
+        type=_failing,
+        metavar="NAME=VALUE,...|off",
+        help="when a variant is pulled (default: in_a_row=10,share=0.5,of=20)",
+    )
     stop.add_argument(
         "--fallback", type=positive, metavar="VERSION", help="default: the route's fallback"
     )
@@ -87,7 +104,9 @@ def set_route(args: argparse.Namespace) -> int:
         "variants": args.variant,
         "sticky": None if args.sticky is None else dict([args.sticky]),
         "overrides": dict(args.override),
+        "shadows": args.shadow,
         "fallback": args.fallback,
+        **({} if args.failing is None else {"failing": args.failing}),
     }
     return _tell(args, _ask(args, "PUT", _path(args), document))
 
@@ -119,6 +138,9 @@ def _tell(args: argparse.Namespace, route: Mapping[str, Any]) -> int:
         why = f": {stopped['why']}" if stopped["why"] else ""
         at = moment(stopped["at"])
         say(f"stopped by {stopped['who']} at {at}, version {stopped['version']} alone{why}")
+    for pull in route["pulled"]:
+        at = moment(pull["at"])
+        say(f"pulled {pull['variant']} version {pull['version']} at {at}: {pull['why']}")
     if route["variants"]:
         rows = [
             (one["name"], one["alias"] or "-", one["version"] or "-", one["weight"], _share(one))
@@ -128,9 +150,22 @@ def _tell(args: argparse.Namespace, route: Mapping[str, Any]) -> int:
         say(f"sticky by {route['sticky'] or 'nothing: variants take turns'}")
         say(f"overridden by {', '.join(route['overrides']) or 'nothing'}")
         say(f"fallback {route['fallback']}")
+        say(f"pulled if it fails {_bounds(route['failing'])}")
+        for one in route["shadows"]:
+            named = "nothing" if one["version"] is None else f"version {one['version']}"
+            by = "" if one["alias"] is None else f" ({one['alias']})"
+            state = "" if one["running"] else ", not now"
+            say(f"shadowed by {named}{by}, {_share(one)} of requests{state}")
     if route["fault"]:
         say(f"not as wanted: {route['fault']}")
     return 0
+
+
+def _bounds(failing: Mapping[str, Any]) -> str:
+    if not failing["enabled"]:
+        return "however often: never"
+    share = f"{100 * failing['share']:g} % of at least {failing['of']} requests"
+    return f"{failing['in_a_row']} times in a row, over {share}, or by a crash"
 
 
 def _served(route: Mapping[str, Any]) -> str:
@@ -152,6 +187,8 @@ def _share(line: Mapping[str, Any]) -> str:
 def _state(route: Mapping[str, Any]) -> str:
     if route["stopped"] is not None:
         return "stopped"
+    if route["pulled"]:
+        return "pulled"
     return "not as wanted" if route["fault"] else "in force"
 
 
@@ -181,8 +218,36 @@ def _variant(text: str) -> dict[str, Any]:
         relative = -1.0
     if not (name and equals and target and 0 <= relative < float("inf")):
         raise argparse.ArgumentTypeError(f"expected NAME=VERSION[:WEIGHT], got '{text}'")
-    version = {"version": int(target)} if target.isdecimal() else {"alias": target}
-    return {"name": name, **version, "weight": relative}
+    return {"name": name, **_version_or_alias(target), "weight": relative}
+
+
+def _shadow(text: str) -> dict[str, Any]:
+    """`3`, `challenger:0.1` or `challenger:10%`."""
+    target, _, share = text.partition(":")
+    try:
+        part = float(share[:-1]) / 100 if share.endswith("%") else float(share or 1)
+    except ValueError:
+        part = 0.0
+    if not (target and 0 < part <= 1):
+        raise argparse.ArgumentTypeError(f"expected VERSION[:SHARE], got '{text}'")
+    return {**_version_or_alias(target), "share": part}
+
+
+def _version_or_alias(text: str) -> dict[str, Any]:
+    return {"version": int(text)} if text.isdecimal() else {"alias": text}
+
+
+def _failing(text: str) -> dict[str, Any]:
+    """`in_a_row=5,share=0.2`, or `off`."""
+    if text == "off":
+        return {"enabled": False}
+    pairs = [part.partition("=") for part in text.split(",")]
+    try:
+        return {name: float(value) if name == "share" else int(value) for name, _, value in pairs}
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"expected off, or some of in_a_row=, share= and of= with numbers, got '{text}'"
+        ) from error
 
 
 def _place(text: str) -> tuple[str, str]:

@@ -43,7 +43,7 @@ from gateway.config.monitoring import (
 )
 from gateway.config.operation import Drain, Limits, Log, Repository, Tracing
 from gateway.config.ports import Access, CertifiedCaller, Control, Jwt, Server, Tls, is_loopback
-from gateway.config.routes import Overrides, Route, Sticky, Variant
+from gateway.config.routes import Failing, Overrides, Route, Shadow, Sticky, Variant
 from gateway.config.words import Section
 
 __all__ = [
@@ -66,6 +66,7 @@ __all__ = [
     "Config",
     "Control",
     "Drain",
+    "Failing",
     "Given",
     "Jwt",
     "Ledger",
@@ -84,6 +85,7 @@ __all__ = [
     "Scores",
     "Section",
     "Server",
+    "Shadow",
     "Sticky",
     "Tls",
     "Tracing",

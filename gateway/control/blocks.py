@@ -36,6 +36,7 @@ _HELD: Final = {
     layout.FIRST_ROWS: layout.SKETCH_HELD,
     layout.CONTRACT: layout.SKETCH_HELD,
     layout.CAPTURE: layout.SKETCH_HELD,
+    layout.PAIRS: layout.SKETCH_HELD,
 }
 """The word of a slot that says whether its worker still counts there."""
 
@@ -113,6 +114,15 @@ class Blocks:
                 " capture.ring_bytes"
             )
         return self._allocate(layout.CAPTURE, key, words)
+
+    def allocate_pairs(self, key: str) -> int:
+        """Offset of the block of pairs of this name (`layout.pairs_key`).
+
+        Raises:
+            ArenaFull: there is no room, not even when all that left is forgotten at once.
+            GatewayError: the name is too long.
+        """
+        return self._allocate(layout.PAIRS, key, None)
 
     def _allocate(self, kind: int, key: str, words: int | None) -> int:
         try:

@@ -82,7 +82,7 @@ class Capture:
 
     def take(self, name: str, version: int, wish: CaptureWish | None) -> tuple[Captured, ...]:
         """Where a version's rows are kept; nowhere where that is not wanted, or has no room."""
-        if wish is None:
+        if wish is None or wish.settings.mode == "off":
             return ()
         key = layout.capture_key(name, version, wish.schema.digest)
         size = max(self._config().capture.ring_bytes // self._arena.workers, MIN_RING_BYTES)

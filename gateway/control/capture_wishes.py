@@ -49,12 +49,16 @@ def capture_wish(
     config: Config,
     profile: Profile | None = None,
 ) -> CaptureWish | None:
-    """What the document wants of a version; None where that is nothing, or cannot be had."""
+    """What the document wants of a version; None where that is nothing, or cannot be had.
+
+    What is to be hidden is known even where nothing is captured: rows are shown elsewhere, too.
+    """
     settings = config.capture_of(name)
-    if settings.mode == "off":
+    if settings.mode == "off" and not settings.mask and not settings.hash:
         return None
     try:
-        check_installed()
+        if settings.mode != "off":
+            check_installed()
         shapes = signature(onnx, declared, max_batch_size)
         given, _ = config.features_of(name)
         inputs = [spec.name for spec in shapes.inputs]

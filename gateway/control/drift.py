@@ -7,39 +7,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any
 
 import numpy as np
 
 from gateway.config.against import FIXED, Against
 from gateway.control.freezing import Progress
-from gateway.control.seasons import Stretch, same_hours
+from gateway.control.seasons import same_hours
 from gateway.control.sketches import Series
+from gateway.control.watched_series import (
+    ALL,
+    NO_PAST,
+    Past,
+    WatchedSeries,
+    added,
+    pair_of,
+    part_of,
+    variants_of,
+)
 from gateway.drift.figures import Figures, figures
 from gateway.drift.history import Window
 from gateway.drift.kinds import Dependence, judge_columns
 from gateway.drift.look_back import Alarm, Lookback, most_alarming
-from gateway.drift.panes import Vector, add_moments, no_moments
+from gateway.drift.panes import Vector
 from gateway.drift.reference import Reference
 from gateway.drift.report import About, report
 from gateway.drift.rules import DEFAULT, LOOKBACK_ROWS, Rules
 from gateway.errors import NotFound
 from gateway.monitor import layout
 from gateway.profiles.live import ROWS, SKIPPED
-
-ALL: Final = "all"
-"""In place of a slice: all rows together."""
-
-
-@dataclass(slots=True)
-class _Watched:
-    """A series with what it is compared with, and how much its rows depend on each other."""
-
-    series: Series
-    reference: Reference
-    dependence: Dependence
-    alarm: Alarm
-    looks: tuple[Lookback, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,30 +45,12 @@ class _Before:
     Attributes:
         vector: (words,) what was counted then.
         weeks: in how many of the weeks that were asked for rows came; None: it was not weeks.
+        trusted: to be like it is all right, whoever has vouched for it.
     """
 
     vector: Vector
     weeks: int | None = None
-
-
-class Past(Protocol):
-    """What is known of series beside their histories: `panes.PaneStore` keeps it."""
-
-    def hours(self, series: str, words: int, stretches: Sequence[Stretch]) -> list[Vector]:
-        """(words,) int64 for each stretch of whole hours: what a series counted in it."""
-
-    def learnt(self, series: str) -> Vector:
-        """What `Drift.learnt` said of it when it was last kept; empty where it never was."""
-
-
-class _Nothing:
-    """A past without anything in it."""
-
-    def hours(self, series: str, words: int, stretches: Sequence[Stretch]) -> list[Vector]:
-        return [np.zeros(words, np.int64) for _ in stretches]
-
-    def learnt(self, series: str) -> Vector:
-        return np.empty(0)
+    trusted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +99,8 @@ class Drift:
         self._series = series
         self._progress = progress
         self._rules = rules
-        self._past = past or _Nothing()
-        self._watched: dict[str, _Watched] = {}
+        self._past = past or NO_PAST
+        self._watched: dict[str, WatchedSeries] = {}
 
     def look(self) -> None:
         """Learns from what came since the last call; call it whenever the sketches have looked."""
@@ -178,11 +156,57 @@ class Drift:
         window_s = windows[0].end_s - windows[0].start_s
         return self._evaluate(some, windows, window_s).report(bins)
 
+    def report_against(
+        self, model: str, version: int, other: int, window_s: float, bins: bool
+    ) -> dict[str, Any]:
+        """The report of a version's window, held against another version's of the same time.
+
+        Args:
+            model: its name.
+            version: of it.
+            other: version in the place of the profile.
+            window_s: how far to look back.
+            bins: with counts.
+
+        Raises:
+            NotFound: nothing is watched of one of them, or they are not counted in the same bins.
+        """
+        own, others = self.pair(model, version, other)
+        before = _Before(others.series.history.window(window_s).counts, trusted=True)
+        windows = [own.series.history.window(window_s)]
+        kind = f"version:{other}"
+        return self._evaluated([own], windows, window_s, None, before, kind).report(bins)
+
+    def pair(self, model: str, version: int, other: int) -> tuple[WatchedSeries, WatchedSeries]:
+        """What two versions counted in the same bins.
+
+        Raises:
+            NotFound: as `report_against`.
+        """
+        found = pair_of(self._all(), model, version, other)
+        if found is None:
+            for one in (other, version):
+                self._of(model, one, None)  # says what is wrong with it
+            raise NotFound(
+                f"model '{model}': versions {version} and {other} are not counted in the same bins:"
+                " have them share a route, or give both the same profile"
+            )
+        return found
+
+    def alarms(self, model: str, version: int) -> tuple[Reference, Alarm]:
+        """What the newest rows of a version say, column by column.
+
+        Raises:
+            NotFound: as `report`.
+        """
+        first = self._of(model, version, None)[0]
+        return first.reference, first.alarm
+
     def evaluate_all(self, window_s: float) -> tuple[Evaluated, ...]:
         """The window of every version, all its variants together; by name and version."""
         there = self._all()
         versions = {layout.sketch_of(watched.series.name)[:2] for watched in there}
-        found = (_variants(there, model, version, None) for model, version in sorted(versions))
+        found = (variants_of(there, model, version, None) for model, version in sorted(versions))
         return tuple(
             self._evaluate(some, [one.series.history.window(window_s) for one in some], window_s)
             for some in found
@@ -200,25 +224,39 @@ class Drift:
 
     def watched(self) -> set[tuple[str, int]]:
         """The versions of which there are reports."""
-        return {layout.sketch_of(watched.series.name)[:2] for watched in self._all()}
+        names = [layout.sketch_of(watched.series.name) for watched in self._all()]
+        return {name[:2] for name in names if name[3] != layout.COMMON}
 
     def _evaluate(
         self,
-        some: Sequence[_Watched],
+        some: Sequence[WatchedSeries],
         windows: Sequence[Window],
         window_s: float,
         variant: str | None = None,
         against: Against = FIXED,
     ) -> Evaluated:
         """Every statistic of the windows, one for each of `some`, together."""
-        vector, moments = _added(windows)
+        before = self._before(some, windows, window_s, against)
+        return self._evaluated(some, windows, window_s, variant, before, against.kind)
+
+    def _evaluated(
+        self,
+        some: Sequence[WatchedSeries],
+        windows: Sequence[Window],
+        window_s: float,
+        variant: str | None,
+        before: _Before | None,
+        kind: str,
+    ) -> Evaluated:
+        vector, moments = added(windows)
         first = some[0]
         reference = first.reference
-        before = self._before(some, windows, window_s, against)
         if before is not None:
             reference = reference.rolled(before.vector, int(before.vector[ROWS]))
         effects = first.dependence.estimate(self._rules)
         judged = reference.with_effect(effects.values)
+        if before is not None and before.trusted:
+            reference, judged = reference.trusted(), judged.trusted()
         model, version, _, _, digest = layout.sketch_of(first.series.name)
         about = About(
             model=model,
@@ -230,21 +268,22 @@ class Drift:
             rows=int(vector[ROWS]),
             skipped_rows=int(vector[SKIPPED]),
             digest=digest,
-            kind=against.kind,
+            kind=kind,
             weeks=None if before is None else before.weeks,
         )
         return Evaluated(
             about,
             reference,
             figures(judged, vector, moments, effects, self._rules),
-            first.alarm,
+            # Newest rows are held against profiles alone.
+            Alarm.none(len(reference.columns)) if kind.startswith("version") else first.alarm,
             np.sum([watched.series.total for watched in some], axis=0),
             self._rules,
         )
 
     def _before(
         self,
-        some: Sequence[_Watched],
+        some: Sequence[WatchedSeries],
         windows: Sequence[Window],
         window_s: float,
         against: Against,
@@ -252,7 +291,7 @@ class Drift:
         """What earlier traffic the windows are held against; None where it is the profile."""
         if against.rolling_s:
             longer = [one.series.history.window(window_s + against.rolling_s) for one in some]
-            return _Before(_added(longer)[0] - _added(windows)[0])
+            return _Before(added(longer)[0] - added(windows)[0])
         if against.weeks:
             start, end = min(w.start_s for w in windows), max(w.end_s for w in windows)
             stretches = same_hours(start, end, against.weeks)
@@ -266,7 +305,7 @@ class Drift:
 
     # ---- what is watched ------------------------------------------------------------------------
 
-    def _all(self) -> list[_Watched]:
+    def _all(self) -> list[WatchedSeries]:
         """What is watched now: what is new begins, what is gone is forgotten."""
         before, self._watched = self._watched, {}
         for series in self._series():
@@ -276,24 +315,24 @@ class Drift:
             self._watched[series.name] = watched
         return list(self._watched.values())
 
-    def _begin(self, series: Series) -> _Watched:
+    def _begin(self, series: Series) -> WatchedSeries:
         reference = Reference.of(series.profile, series.places)
         columns = len(reference.columns)
         dependence = Dependence.restored(self._past.learnt(series.name), columns)
-        watched = _Watched(series, reference, dependence, Alarm.none(columns))
-        if _part_of(series) == ALL and series.history.last_rows(1).counts[ROWS]:
+        watched = WatchedSeries(series, reference, dependence, Alarm.none(columns))
+        if part_of(series) == ALL and series.history.last_rows(1).counts[ROWS]:
             self._look_back(watched)  # what an earlier process saw stands before a row comes
         return watched
 
-    def _judge(self, watched: _Watched) -> None:
+    def _judge(self, watched: WatchedSeries) -> None:
         """Learns from what came this second, and looks back from now."""
         latest = watched.series.latest
         watched.dependence.add(watched.reference, latest)
         # Many slices would take many times as long; they are looked at when somebody asks.
-        if latest[ROWS] and _part_of(watched.series) == ALL:
+        if latest[ROWS] and part_of(watched.series) == ALL:
             self._look_back(watched)
 
-    def _look_back(self, watched: _Watched) -> None:
+    def _look_back(self, watched: WatchedSeries) -> None:
         history = watched.series.history
         windows = {rows: history.last_rows(rows) for rows in LOOKBACK_ROWS}
         counts = {int(w.counts[ROWS]): w.counts for w in windows.values()}
@@ -308,16 +347,18 @@ class Drift:
             Lookback(rows, w.start_s, judged[int(w.counts[ROWS])]) for rows, w in windows.items()
         )
 
-    def _of(self, model: str, version: int, variant: str | None, part: str = ALL) -> list[_Watched]:
-        found = _variants(self._all(), model, version, variant, part)
+    def _of(
+        self, model: str, version: int, variant: str | None, part: str = ALL
+    ) -> list[WatchedSeries]:
+        found = variants_of(self._all(), model, version, variant, part)
         if part != ALL:
             for watched in found:
                 self._look_back(watched)
         if not found:
             what = f"model '{model}' version {version}"
-            if part != ALL and _variants(self._all(), model, version, variant):
+            if part != ALL and variants_of(self._all(), model, version, variant):
                 raise NotFound(f"{what}: values of this slice are not counted: see the log")
-            if variant is not None and _variants(self._all(), model, version, None):
+            if variant is not None and variants_of(self._all(), model, version, None):
                 raise NotFound(f"{what} has no variant '{variant}'")
             progress = self._progress().get((model, version))
             if progress is not None:
@@ -330,34 +371,3 @@ class Drift:
                 " --data FILE"
             )
         return found
-
-
-def _variants(
-    there: Sequence[_Watched],
-    model: str,
-    version: int,
-    variant: str | None,
-    part: str = ALL,
-) -> list[_Watched]:
-    """The variants of a version, or the one that is named; none where nothing is watched of it."""
-    found = []
-    for watched in there:
-        its_model, its_version, its_variant, its_part, _ = layout.sketch_of(watched.series.name)
-        same = (its_model, its_version, its_part) == (model, version, part)
-        if same and variant in (None, its_variant):
-            found.append(watched)
-    # Variants count by the same profile; a new profile's block stands beside the old one's
-    # until that has been let go.
-    return [one for one in found if one.reference.profile is found[-1].reference.profile]
-
-
-def _part_of(series: Series) -> str:
-    return layout.sketch_of(series.name)[3]
-
-
-def _added(windows: Sequence[Window]) -> tuple[Any, Any]:
-    vector = sum(window.counts for window in windows)
-    moments = no_moments(len(windows[0].moments))
-    for window in windows:
-        add_moments(moments, window.moments)
-    return vector, moments

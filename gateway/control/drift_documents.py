@@ -60,6 +60,13 @@ class DriftQuery(Document):
         description="the profile, or, with its edges, what came before the window (rolling:7d) or"
         " in the same hours of earlier weeks (same-hours:4w)",
     )
+    against: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_VERSION,
+        description="another version, whose traffic of the same time stands in the profile's place",
+        json_schema_extra=optional,
+    )
     bins: Literal["0", "1"] = Field("0", description="1: with the counts of each bin")
 
 
@@ -129,7 +136,9 @@ class DriftReport(Document):
     skipped_rows: int
     reference_rows: int
     reference: str
-    reference_kind: str = Field(description="fixed, or rolling or same-hours with its length")
+    reference_kind: str = Field(
+        description="fixed; rolling or same-hours with its length; version with its number"
+    )
     reference_weeks: int | None = Field(
         description="of same-hours: in how many of its weeks rows were counted"
     )

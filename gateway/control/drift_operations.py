@@ -14,9 +14,10 @@ from typing import Any
 from gateway.access.durations import read_duration
 from gateway.access.roles import Permission
 from gateway.config.against import read_against
-from gateway.control.drift import ALL, Drift
+from gateway.control.drift import Drift
 from gateway.control.drift_documents import DriftQuery, DriftReport, VersionPath
 from gateway.control.operations import Asked, Operation
+from gateway.control.watched_series import ALL
 from gateway.drift.history import MAX_WINDOW_S, MIN_WINDOW_S
 from gateway.errors import InvalidParameter, NotFound
 
@@ -46,11 +47,15 @@ def operations(
         bins = query.bins == "1"
         name, version = path.model, path.version
         part = ALL if query.slice is None else part_asked(name, query.slice)
-        if query.rows is None:
+        if query.against is not None:
+            _alone("against", query, {"rows", "variant", "slice", "reference"})
+            ask = partial(drift.report_against, name, version, query.against, window_s, bins)
+        elif query.rows is None:
             variant = query.variant
             ask = partial(drift.report, name, version, window_s, variant, bins, against, part)
         else:
-            _alone(query)
+            # Windows by rows are of all variants, against the profile.
+            _alone("rows", query, {"window", "variant", "reference"})
             ask = partial(drift.report_of_rows, name, version, query.rows, bins, part)
         report = await asyncio.get_running_loop().run_in_executor(counting, ask)
         found = await asyncio.to_thread(breaches, path.model, path.version)
@@ -73,8 +78,7 @@ def operations(
     )
 
 
-def _alone(query: DriftQuery) -> None:
-    """Windows by rows are of all variants, against the profile."""
-    given = query.model_fields_set & {"window", "variant", "reference"}
+def _alone(what: str, query: DriftQuery, others: set[str]) -> None:
+    given = sorted(query.model_fields_set & others)
     if given:
-        raise InvalidParameter(f"rows: expected alone, got {min(given)} beside it")
+        raise InvalidParameter(f"{what}: expected alone, got {given[0]} beside it")

@@ -66,6 +66,7 @@ class Erasures:
         collecting: Callable[[], Iterable[Version]],
         record: Record,
         follow: Callable[[], Awaitable[Any]],
+        forget: Callable[[Collection[str], bool], None] = lambda requests, subjects: None,
     ) -> None:
         """Takes its collaborators.
 
@@ -77,6 +78,7 @@ class Erasures:
             collecting: versions that are collecting such rows.
             record: the audit.
             follow: brings the workers to what changed of that.
+            forget: erases what is in memory of requests and, where subjects are erased, of all.
         """
         self._secret = secret
         self._capture = capture
@@ -85,6 +87,7 @@ class Erasures:
         self._collecting = collecting
         self._record = record
         self._follow = follow
+        self._forget = forget
 
     async def erase(
         self, actor: Actor, request_ids: Sequence[str], subjects: Sequence[str]
@@ -109,6 +112,7 @@ class Erasures:
         about = {"requests": len(requests), "rows": found.rows}
         names = _names(self._secret, request_ids, subjects)
         await asyncio.gather(*(self._record(actor, "erase", name, None, about) for name in names))
+        self._forget(request_ids, bool(subjects))
         erased = await self._outcomes.erase(requests)
         rows = (await self._capture.erase(wanted)).rows
         versions = found.versions | erased.versions

@@ -34,11 +34,11 @@ from gateway.control.experiment_store import (
 )
 from gateway.control.route_operations import Plans
 from gateway.control.routes import Routes
-from gateway.control.splits import fault
+from gateway.control.splits import Pull, fault
 from gateway.errors import Conflict, InvalidParameter, ModelNotFound
 from gateway.experiments.assessment import Evidence, assess
 from gateway.experiments.bandits import shares
-from gateway.experiments.decisions import DECIDED, FUTILE, RUNNING
+from gateway.experiments.decisions import DECIDED, FUTILE, HARMFUL, RUNNING
 
 LOOK_S: Final = 5.0
 # Reading ten million records takes a second or two: no more than this part of a core.
@@ -62,6 +62,8 @@ class Experiments:
         planner: Plans,
         readings: Readings,
         document: Callable[[], Config],
+        pulled: Callable[[str], Mapping[int, Pull]],
+        differences: Callable[[str, int, int], str],
         wall: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -73,6 +75,8 @@ class Experiments:
             planner: knows what serves.
             readings: what the ledger says.
             document: in force.
+            pulled: versions of a model that were pulled because they fail.
+            differences: what differs in the signatures of two versions of a model; empty: nothing.
             wall: seconds since 1970; may jump.
             clock: seconds that do not.
         """
@@ -81,6 +85,8 @@ class Experiments:
         self._planner = planner
         self._readings = readings
         self._document = document
+        self._pulled = pulled
+        self._differences = differences
         self._wall = wall
         self._clock = clock
         self._turn = asyncio.Lock()
@@ -104,6 +110,7 @@ class Experiments:
             under_way = await self._running()
             names, forgotten = await self._readings.facts()
             checked = self._check(model, spec, names)
+            await asyncio.to_thread(self._check_alike, model, checked)
             given = Given(
                 spec,
                 checked.versions,
@@ -190,6 +197,11 @@ class Experiments:
                 return await self._end(one, by_itself(), STOPPED, str(error))
         if wanted.stop is not None:
             return self._noted(one, "the route is stopped: no row is assigned until it is resumed")
+        for name, version in one.given.versions.items():
+            pull = self._pulled(one.model).get(version)
+            if pull is not None:
+                why = f"'{name}' was pulled: {pull.why}"
+                return await self._end(one, by_itself(), HARMFUL, why)
         spec = one.given.spec
         evidence, doubt = await self._readings.evidence(one)
         if isinstance(spec, AbTest):
@@ -316,7 +328,20 @@ class Experiments:
 
     def _check(self, model: str, spec: AbTest | Bandit, known: Mapping[str, int]) -> Checked:
         wanted, aliases = self._routes.of(model), self._planner.aliases(model)
-        return check(model, spec, wanted, aliases, self._document(), known)
+        found = check(model, spec, wanted, aliases, self._document(), known)
+        for name, version in found.versions.items():
+            if version in self._pulled(model):
+                raise Conflict(f"route '{model}': '{name}' was pulled: resume the route first")
+        return found
+
+    def _check_alike(self, model: str, checked: Checked) -> None:
+        """On a thread. Raises Conflict where arms take or give what control does not."""
+        control = checked.versions[checked.control]
+        for name, version in checked.versions.items():
+            if name != checked.control and (why := self._differences(model, control, version)):
+                raise Conflict(
+                    f"route '{model}': '{name}' cannot be compared with '{checked.control}': {why}"
+                )
 
     def _check_serves(self, model: str) -> None:
         """Raises Conflict where arms do not serve, saying why."""

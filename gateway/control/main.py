@@ -29,6 +29,7 @@ from gateway.control import (
     config_operations,
     experiment_operations,
     key_operations,
+    rollout_operations,
     route_operations,
     views,
 )
@@ -47,6 +48,7 @@ from gateway.control.erasures import Erasures
 from gateway.control.experiment_readings import Readings
 from gateway.control.experiment_store import ExperimentStore
 from gateway.control.experiments import Experiments
+from gateway.control.failing import Failing
 from gateway.control.in_force import InForce
 from gateway.control.jobs import RETRY_S, Jobs
 from gateway.control.jwks import Jwks
@@ -63,13 +65,20 @@ from gateway.control.outcomes import Outcomes
 from gateway.control.planner import Planner
 from gateway.control.port import Counts, Port
 from gateway.control.port_certificates import PortCertificates
+from gateway.control.pulls import WRITE_S, Pulls
 from gateway.control.recorder import Recorder
 from gateway.control.registry import Registry
 from gateway.control.releases import Releases
 from gateway.control.revisions import Revisions
+from gateway.control.rollout_effects import Effects
+from gateway.control.rollout_store import RolloutStore
+from gateway.control.rollouts import Rollouts
 from gateway.control.routes import Routes
 from gateway.control.scrapes import Scrapes
 from gateway.control.self_references import SelfReferences
+from gateway.control.shadows import Shadows
+from gateway.control.signatures import Signatures
+from gateway.control.splits import Wanted
 from gateway.control.store import Store
 from gateway.control.tracing import Export, Exporter, read_headers
 from gateway.control.trials import Trials
@@ -83,6 +92,7 @@ from gateway.monitor.arena import (
     READY,
     STATE,
 )
+from gateway.rollouts.failing import Evidence
 from gateway.tls import WATCH_S
 
 log = logging.getLogger("penstock.control")
@@ -179,18 +189,29 @@ class Control:
             time.time,
         )
         stack.push_async_callback(self._capture.close)
+        self._shadows = Shadows(
+            self._inherited.arena,
+            self._blocks,
+            lambda: self._in_force.config,
+            lambda slot, epoch: self._launch.request_ids(str(slot), epoch).decode()[:-1],
+            lambda text: keyed_hash(self._launch.secret, VALUE, text),
+            lambda: self._planner.memory.plan,
+            time.monotonic,
+        )
+        self._releases = Releases(self._store, home, by_itself())
         self._monitoring = Monitoring(
             self._inherited.arena,
             self._blocks,
             self._store,
             home,
             self._own,
-            Releases(self._store, home, by_itself()),
+            self._releases,
             lambda: self._in_force.config,
             lambda: self._planner.memory.plan,
             self._troubles,
             self._outcomes,
             self._capture,
+            self._shadows,
         )
         stack.push_async_callback(self._monitoring.close)
         self._jobs = Jobs(self._troubles)
@@ -201,6 +222,7 @@ class Control:
         """What works plans out, and the ways to those who follow them."""
         released = self._monitoring.contracts.released
         self._routes = Routes(self._store, lambda: self._in_force.config)
+        self._pulls = Pulls(self._store)
         named = self._routes.versions
         sources = Sources(self._launch.files, self._registry, self._own, released, named)
         self._lookout = Lookout(
@@ -222,9 +244,19 @@ class Control:
             self._blocks.want,
             LOAD_DEADLINE_S,
             self._recorder.note,
-            self._routes.wanted,
+            self._divided,
+            lambda plan: self._shadows.place(self._monitoring.common.place(plan)),
         )
         stack.push_async_callback(self._planner.close)
+        self._failing = Failing(
+            self._inherited.arena,
+            lambda: self._planner.memory.plan,
+            self._wanted,
+            self._pull,
+        )
+
+        self._rollouts = self._roll_out()
+        self._failing.listeners.append(self._fails)
 
         async def reread(actor: Actor) -> None:
             await asyncio.to_thread(self._in_force.reread, actor)
@@ -239,11 +271,32 @@ class Control:
             self._planner,
             self._readings,
             lambda: self._in_force.config,
+            self._pulls.of,
+            Signatures(lambda: self._planner.memory.plan, self._registry).differences,
         )
         self._planner.resume()
         loop = asyncio.get_running_loop()
         loop.add_reader(self._supervisor.fileno(), self._hear_supervisor)
         stack.callback(loop.remove_reader, self._supervisor.fileno())
+
+    def _roll_out(self) -> Rollouts:
+        """What carries rollouts out."""
+        planner, routes = self._planner, self._routes
+        point = Registry(self._store, self._launch.home, by_itself()).set_alias
+        self._rollout_store = RolloutStore(self._store)
+        return Rollouts(
+            self._rollout_store,
+            routes,
+            planner,
+            self._releases,
+            self._monitoring.evidence(),
+            Effects(routes, planner, point, self._releases, time.time),
+            self._pulls.of,
+            self._put_back,
+            lambda: self._ready,
+            Signatures(lambda: planner.memory.plan, self._registry).differences,
+            time.time,
+        )
 
     def _admit(self) -> None:
         """Who may call, here and at the workers, and what both ports show."""
@@ -279,6 +332,8 @@ class Control:
             # Follows the identity provider's keys.
             self._jobs.repeat("jwks", self._jwks.look, COUNT_S)
         self._jobs.repeat("certificates", self._certificates.look, WATCH_S)
+        self._jobs.repeat("rollouts", self._rollouts.look, TICK_S)
+        self._jobs.repeat("pulled versions", self._pulls.write, WRITE_S)
 
     def _serve(self, stack: AsyncExitStack) -> None:
         """Takes what workers have traced, and whoever calls: the first to stop."""
@@ -289,6 +344,7 @@ class Control:
             lambda: self._planner.memory.plan,
             lambda: self._in_force.config.metrics,
             self._monitoring,
+            self._rollouts,
             self._usage,
             self._links,
             self._certificates,
@@ -347,7 +403,12 @@ class Control:
                 lambda: self._planner.memory.plan,
                 self._planner.hints,
             ),
-            *route_operations.operations(self._routes, self._planner),
+            *route_operations.operations(
+                self._routes, self._pulls, self._planner, self._failing.forget
+            ),
+            *rollout_operations.operations(
+                self._rollouts, self._rollout_store, self._planner.divide
+            ),
             *experiment_operations.operations(
                 self._experiments, self._readings, self._routes.of, self._planner.aliases
             ),
@@ -365,6 +426,7 @@ class Control:
             self._monitoring.collecting,
             self._recorder.record,
             self._planner.apply,
+            self._shadows.forget,
         )
 
     def _known(self, refused: Callable[[str], None]) -> Known:
@@ -427,7 +489,8 @@ class Control:
             if kind == "trial":
                 self._trials.hear(message)
             elif kind == "died":
-                self._planner.crashed(message["suspects"])
+                blamed = self._planner.crashed(message["suspects"])
+                self._failing.crashed(blamed, message["slot"], message["how"])
             elif kind == "reload":
                 sent = by_signal("SIGHUP", os.getppid())
                 self._jobs.change(self._changes.reload(sent))
@@ -450,8 +513,31 @@ class Control:
             self._jobs.spawn(self._change_repository(slot, message))
         elif message["type"] == "outcomes":
             self._jobs.spawn(self._take_outcomes(slot, message))
+        elif message["type"] == "different":
+            self._shadows.take(slot, message)
         elif message["type"] == "unknown_kid":
             self._miss_a_key()
+        elif message["type"] == "failing":
+            self._failing.rang(message["blocks"])
+
+    def _divided(self) -> dict[str, Wanted]:
+        return {name: self._pulls.without(name, one) for name, one in self._routes.wanted().items()}
+
+    def _wanted(self, model: str) -> Wanted:
+        return self._pulls.without(model, self._routes.of(model))
+
+    def _pull(self, model: str, version: int, variant: str, evidence: Evidence) -> None:
+        """Workers hear of it in this turn of the loop; the disk when it takes it."""
+        self._pulls.pull(model, version, variant, evidence.says, evidence.plain())
+        self._jobs.change(self._planner.divide())
+
+    async def _put_back(self, actor: Actor, model: str, version: int) -> None:
+        await self._pulls.put_back(actor, model, "route put back", [version])
+        self._failing.forget(model, [version])
+
+    def _fails(self, model: str, version: int, evidence: Evidence) -> None:
+        """Whoever is about to bring this version in hears of it."""
+        self._jobs.change(self._rollouts.failing(model, version, evidence.says))
 
     def _miss_a_key(self) -> None:
         """Here or in a worker a token names a key that is not known: the provider may have it."""

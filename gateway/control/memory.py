@@ -19,6 +19,10 @@ from gateway.plan import Plan
 log = logging.getLogger("penstock.control")
 
 CRASHES_TO_QUARANTINE = 2
+_SHADOW = (
+    "quarantined: it crashed a worker natively while it ran as a shadow; new content, or loading it"
+    " by name, gives it another chance"
+)
 _QUARANTINED = (
     "quarantined: it crashed a worker natively {} times; new content, or loading it by name, "
     "gives it another chance"
@@ -50,7 +54,8 @@ class Memory:
         being loaded, so it is suspected before what has served in that place.
 
         Of several suspects only those with the most crashes behind them are blamed: the others were
-        beside them.
+        beside them. A version that only runs copies is suspected before all others, and has no
+        second chance: without it nobody misses anything.
 
         Returns:
             How many crashes each of those that are blamed for this one has behind it now.
@@ -59,13 +64,30 @@ class Memory:
         here = {held.id: held.block for held in self.plan.held if held.block in blocks}
         entering = {block for held_id, block in here.items() if held_id not in routed}
         suspects = [i for i, block in here.items() if i not in routed or block not in entering]
+        copying = self._copying() & set(suspects)
+        suspects = [i for i in suspects if i in copying] or suspects
         most = max((self.crashes.get(held_id, 0) for held_id in suspects), default=0)
         blamed = [held_id for held_id in suspects if self.crashes.get(held_id, 0) == most]
         for held_id in blamed:
             self.crashes[held_id] = most + 1
-            if most + 1 >= CRASHES_TO_QUARANTINE:
+            if held_id in copying:
+                self.refused[held_id] = _SHADOW
+            elif most + 1 >= CRASHES_TO_QUARANTINE:
                 self.refused[held_id] = _QUARANTINED.format(most + 1)
         return dict.fromkeys(blamed, most + 1)
+
+    def _copying(self) -> set[str]:
+        """Deployments that run copies of requests and answer none that a route sends."""
+        found = set()
+        for route in self.plan.routes:
+            if route.split is not None:
+                copying = {one.version for one in route.split.shadows} - {route.version}
+                copying -= {one.version for one in route.split.variants if one.weight}
+                found |= {held for v, held in route.deployments.items() if v in copying}
+        return found
+
+    def _quarantined(self, held_id: str) -> bool:
+        return self.refused[held_id].startswith("quarantined")
 
     def reload(self, name: str) -> None:
         """Forgets what was held against a model and has it loaded anew."""
@@ -79,16 +101,15 @@ class Memory:
         What is quarantined crashed workers, not just a trial: only who names it gets it back.
         """
         for held_id in list(self.refused):
-            quarantined = self.crashes.get(held_id, 0) >= CRASHES_TO_QUARANTINE
-            if held_id.startswith(f"{name}/") if name is not None else not quarantined:
+            named = held_id.startswith(f"{name}/")
+            if named if name is not None else not self._quarantined(held_id):
                 del self.refused[held_id]
                 self.crashes.pop(held_id, None)
 
     def retry(self, name: str) -> None:
         """Gives what one model was refused for another chance, but for what is quarantined."""
         for held_id in list(self.refused):
-            quarantined = self.crashes.get(held_id, 0) >= CRASHES_TO_QUARANTINE
-            if held_id.startswith(f"{name}/") and not quarantined:
+            if held_id.startswith(f"{name}/") and not self._quarantined(held_id):
                 del self.refused[held_id]
                 self.crashes.pop(held_id, None)
 

@@ -70,8 +70,10 @@ class Info:
         drift: how watched models' traffic compares with its reference.
         contracts: what inputs broke of contracts.
         captured: what became of inputs and outputs that are kept.
+        rollouts: how far they have come.
         outcomes: how right models are, and what the ledger holds.
         experiments: what those under way show.
+        shadows: what they say beside what was answered.
     """
 
     version: str
@@ -92,8 +94,10 @@ class Info:
     drift: Iterable[Metric] = ()
     contracts: Iterable[Metric] = ()
     captured: Iterable[Metric] = ()
+    rollouts: Iterable[Metric] = ()
     outcomes: Iterable[Metric] = ()
     experiments: Iterable[Metric] = ()
+    shadows: Iterable[Metric] = ()
 
 
 class Metrics:
@@ -132,8 +136,10 @@ class Metrics:
         yield from info.drift
         yield from info.contracts
         yield from info.captured
+        yield from info.rollouts
         yield from info.outcomes
         yield from info.experiments
+        yield from info.shadows
         if triton:
             yield from self._triton.families(models)
 

@@ -268,6 +268,17 @@ MIGRATIONS: tuple[Migration, ...] = (
     );
     """,
     """
+    CREATE TABLE pulls (
+        model TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        variant TEXT NOT NULL,
+        why TEXT NOT NULL,
+        at REAL NOT NULL,
+        evidence TEXT NOT NULL,
+        PRIMARY KEY (model, version)
+    );
+    """,
+    """
     CREATE TABLE experiments (
         number INTEGER PRIMARY KEY AUTOINCREMENT,
         model TEXT NOT NULL,

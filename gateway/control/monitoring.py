@@ -21,12 +21,14 @@ from gateway.control import (
     fairness_operations,
     outcome_operations,
     release_operations,
+    shadow_operations,
     views,
 )
 from gateway.control.alert_store import AlertStore
 from gateway.control.alerting import Alerting
 from gateway.control.blocks import Blocks
 from gateway.control.capture import Capture
+from gateway.control.common_profiles import CommonProfiles
 from gateway.control.contracts import Contracts
 from gateway.control.deliveries import Deliveries
 from gateway.control.desired import Candidate
@@ -39,11 +41,14 @@ from gateway.control.panes import PaneStore
 from gateway.control.parts import Parts
 from gateway.control.references import kept, watched
 from gateway.control.releases import Releases
+from gateway.control.rollout_evidence import RolloutEvidence, Sources
 from gateway.control.self_references import SelfReferences
+from gateway.control.shadows import Shadows
 from gateway.control.sketches import Series, Sketches
 from gateway.control.slices import part_asked, slicings
 from gateway.control.store import Store
 from gateway.control.troubles import Troubles
+from gateway.control.watched_series import part_of
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.plan import Plan
@@ -64,6 +69,8 @@ class Monitoring:
         contracts: what inputs may hold, and what they broke.
         capture: inputs and outputs that are kept.
         outcomes: the ledger, and what comes of it.
+        common: profiles that versions of one route are counted by for them to compare.
+        shadows: what they say beside what was answered.
     """
 
     def __init__(
@@ -79,6 +86,7 @@ class Monitoring:
         troubles: Troubles,
         outcomes: Outcomes,
         capture: Capture,
+        shadows: Shadows,
     ) -> None:
         """Makes the rooms.
 
@@ -94,6 +102,7 @@ class Monitoring:
             troubles: told of what goes wrong again and again.
             outcomes: the ledger, and what comes of it.
             capture: inputs and outputs that are kept.
+            shadows: what they say.
         """
         self._arena = arena
         self._blocks = blocks
@@ -101,11 +110,13 @@ class Monitoring:
         self.outcomes = outcomes
         self._config = config
         self.capture = capture
+        self.shadows = shadows
         self._releases = releases
         self._counting = ThreadPoolExecutor(1, "counting")
         self._panes = PaneStore(home)
         self._sketches = Sketches(arena, self._panes, time.monotonic, time.time)
         self._parts = Parts(blocks, self._sketches.watch)
+        self.common = CommonProfiles(blocks, self._sketches.watch)
         self._freezing = Freezing(arena, own, plan, time.monotonic)
         self._drift = Drift(self._series, self._freezing.progress, past=self._panes)
         self._alarms = AlertStore(store)
@@ -131,6 +142,7 @@ class Monitoring:
         counted = self._counted(candidate)
         recorded = self.outcomes.take(candidate)
         captured = self.capture.take(candidate.name, candidate.version, candidate.capture)
+        self.shadows.know(candidate.name, candidate.version, candidate.capture)
         return (*counted, *recorded, *self._sliced(candidate, counted, recorded), *captured)
 
     def _sliced(
@@ -159,6 +171,7 @@ class Monitoring:
         if found and candidate.reference is not None:
             key = layout.sketch_key(candidate.name, candidate.version, found[0].digest)
             self._sketches.watch(key, candidate.reference.profile)
+            self.common.know(candidate.reference)
         return found
 
     def jobs(self) -> tuple[Job, ...]:
@@ -169,6 +182,7 @@ class Monitoring:
             ("alarms", self._alert),
             ("the ledger", self.outcomes.look),
             ("captured rows", self.capture.look),
+            ("shadows", self.shadows.look),
         )
 
     def operations(self, follow: release_operations.Follow) -> tuple[Operation, ...]:
@@ -184,6 +198,28 @@ class Monitoring:
             *outcome_operations.operations(self.outcomes, self._calibration),
             *fairness_operations.operations(self.outcomes),
             *concept_operations.operations(self.outcomes),
+            *shadow_operations.operations(self.shadows),
+        )
+
+    def evidence(self) -> RolloutEvidence:
+        """What judges candidates of rollouts."""
+
+        def pairs(model: str, answered: int, shadow: int) -> tuple[int, int]:
+            found = self.shadows.sums(model, shadow, answered)
+            unanswered = found.failed + found.unlike  # which is not the same label, either
+            return found.rows + unanswered, found.disagreeing + unanswered
+
+        return RolloutEvidence(
+            Sources(
+                self._arena,
+                self._drift,
+                self._counting,
+                self.outcomes,
+                lambda *version: self.contracts.of_version(self._plan(), *version),
+                self.collecting,
+                self._config,
+                pairs,
+            )
         )
 
     def collecting(self) -> list[tuple[str, int]]:
@@ -193,7 +229,7 @@ class Monitoring:
     def references(self) -> dict[tuple[str, int], dict[str, Any]]:
         """What each version's traffic is held against, or how far it is from that."""
         found = {key: views.waiting(one) for key, one in self._freezing.progress().items()}
-        for series in self._series():
+        for series in self._own():
             name, version, _, _, digest = layout.sketch_of(series.name)
             found[name, version] = views.reference(digest, series.profile)
         return found
@@ -240,10 +276,14 @@ class Monitoring:
         return None if found is None else found.as_json()
 
     def _calibration(self, model: str, version: int) -> Calibration | None:
-        for series in self._series():
+        for series in self._own():
             if layout.sketch_of(series.name)[:2] == (model, version):
                 return series.profile.calibration
         return None
+
+    def _own(self) -> list[Series]:
+        """Those that are of a version's own profile."""
+        return [one for one in self._series() if part_of(one) != layout.COMMON]
 
     def _series(self) -> tuple[Series, ...]:
         """Those that deployments count into by the newest plan."""

@@ -15,6 +15,7 @@ from gateway.control.slices import ByGroup, group_of, scores_of, slicings, slici
 from gateway.errors import NotFound
 from gateway.outcomes.estimate import UNCHECKED, Calibrator
 from gateway.outcomes.figures import Performance, performance
+from gateway.outcomes.intervals import ALPHA
 from gateway.outcomes.ledger import Ledger
 from gateway.outcomes.metric_sums import Metrics
 from gateway.outcomes.metrics import Metric, metric
@@ -64,6 +65,18 @@ class Report(NamedTuple):
     classes: Mapping[int, str]
     metrics: Sequence[Metric]
     held_out: HeldOut | None = None
+
+
+class Known(NamedTuple):
+    """What outcomes say, as surely as was asked for.
+
+    Attributes:
+        found: every figure.
+        metrics: by name, those that have any number.
+    """
+
+    found: Performance
+    metrics: Mapping[str, Metric]
 
 
 class _Chosen(NamedTuple):
@@ -139,6 +152,31 @@ class Reports:
             self._held_out(model, which),
         )
 
+    def known(
+        self, model: str, version: int, since: float, asked: str | None, alpha: float
+    ) -> Known:
+        """What is known of what a version answered since a moment.
+
+        Args:
+            model: its name.
+            version: its number.
+            since: seconds since 1970.
+            asked: of the rows of one slice, `SLICING:GROUP`; None: of all.
+            alpha: how often what a figure is of may ever lie outside of its interval.
+
+        Raises:
+            NotFound: nothing of it was ever written down, or it has no such slice.
+            InvalidParameter: a slice is asked for in another way.
+            StoreFailed: the ledger cannot be read.
+        """
+        some = self.series(model, version)
+        which = _Chosen(some, int(since * 1000.0))
+        if asked is not None:
+            which = _Chosen(some[:1], which.first_ms, *group_of(some[0], asked))
+        found = performance(self._sums(which), self._threshold(model), alpha=alpha)
+        metrics = self._metric_lines(which, found.records, alpha)
+        return Known(found, {one.name: one for one in metrics})
+
     def by_group(self, model: str, version: int, window_s: float | None) -> ByGroup:
         """What the rows of each group add up to; errors as `Outcomes.by_group` has them."""
         series = self.series(model, version)[0]
@@ -186,14 +224,14 @@ class Reports:
         found = performance(self._sums(theirs), self._threshold(model))
         return HeldOut(held.share, held.policy, found)
 
-    def _metric_lines(self, which: _Chosen, records: int) -> Sequence[Metric]:
+    def _metric_lines(self, which: _Chosen, records: int, alpha: float = ALPHA) -> Sequence[Metric]:
         found = []
         for name, number in self._metrics.names.items():
             sums = no_numbers()
             for one in which.series:
                 ends = which.first_ms, _NEVER_MS
                 merge_numbers(sums, self._metrics.sums(number, one.id, *ends, *which.marked))
-            found.append(metric(name, sums, records))
+            found.append(metric(name, sums, records, alpha))
         return [one for one in found if one is not None]
 
     def _threshold(self, model: str) -> float:

@@ -13,7 +13,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -23,7 +23,7 @@ from gateway.control.erased_records import ErasedRecords, erase_records
 from gateway.control.ledger_rings import LedgerRings
 from gateway.control.ledger_server import LedgerServer
 from gateway.control.ledger_store import LedgerStore
-from gateway.control.outcome_reports import Report, Reports
+from gateway.control.outcome_reports import Known, Report, Reports
 from gateway.control.slices import ByGroup, scores_of, slicings, slicings_of, words_of
 from gateway.control.standings import ConceptReport, Standings, Version
 from gateway.errors import GatewayError, NotFound, StoreFailed
@@ -202,6 +202,16 @@ class Outcomes:
 
         async with self._reporting:
             return await self._aside(find)
+
+    def known(
+        self, model: str, version: int, since: float, asked: str | None, alpha: float
+    ) -> Future[Known]:
+        """As `Reports.known` has it; from any thread, which may do something else meanwhile."""
+
+        def find() -> Known:
+            return self._reports(model).known(model, version, since, asked, alpha)
+
+        return self._thread.submit(find)
 
     async def by_group(
         self, model: str, version: int, window_s: float | None, work: Callable[[ByGroup], T]

@@ -32,7 +32,7 @@ from gateway.control.splits import Aliases, Wanted, faults
 from gateway.control.succession import Stand, known, successor
 from gateway.errors import GatewayError
 from gateway.plan import UNAVAILABLE, Absent, Held, Plan
-from gateway.taken import Taken
+from gateway.taken import Taken, Watched
 
 log = logging.getLogger("penstock.control")
 
@@ -80,6 +80,7 @@ class Planner:
         load_deadline_s: float,
         note: Note,
         divided: Callable[[], Mapping[str, Wanted]] = dict,
+        place: Callable[[Plan], Plan] = lambda plan: plan,
     ) -> None:
         """Takes its collaborators.
 
@@ -97,6 +98,7 @@ class Planner:
             load_deadline_s: how long workers may take to load a deployment.
             note: hears what is decided here, for the audit.
             divided: how requests are to be divided among versions now, by model.
+            place: gives a plan what is counted because of how it divides requests, and in what.
         """
         # fixed at start
         self._publisher = publisher
@@ -109,13 +111,14 @@ class Planner:
         self._load_deadline_s = load_deadline_s
         self._note = note
         self._divided = divided
+        self._place = place
         self._loop = asyncio.get_running_loop()
         # until replaced
         self.memory = memory
         plan = memory.plan
         routed = plan.routed
         self._wanted = [held for held in plan.held if held.id in routed]
-        self._watched = dict(plan.watched)
+        self._watched = _own(plan)
         self._desired = Desired((), plan.absent, {r.name: r.version for r in plan.routes})
         self._looked = False  # until then what a predecessor had begun is left as it was
         self._gathering = asyncio.Lock()
@@ -168,14 +171,25 @@ class Planner:
         Nothing is looked at or loaded, so that it takes a message to each worker. One that does not
         answer is dead or about to be: its successor gets the newest plan.
         """
-        if self._looked:
-            self._step()
-        else:
+        if not self._looked:
             await self.look()
-        number = self.memory.plan.number
+        number = self.divide_soon()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DIVIDED_WITHIN_S):
-                await self._until(lambda: self._publisher.followed(number))
+                await self._until(lambda: self.followed(number))
+
+    def divide_soon(self) -> int:
+        """As `divide`, without waiting: the number of the plan that says so is on its way.
+
+        Before the first look, what was planned stands.
+        """
+        if self._looked:
+            self._step()
+        return self.memory.plan.number
+
+    def followed(self, number: int) -> bool:
+        """Whether all workers follow plan `number` or a newer one."""
+        return self._publisher.followed(number)
 
     def aliases(self, name: str) -> Aliases:
         """The aliases that a model had at the last look, and the version of each."""
@@ -212,15 +226,21 @@ class Planner:
             trial.cancel()
         await asyncio.gather(*trials, return_exceptions=True)
 
-    def crashed(self, blocks: Sequence[int]) -> None:
-        """A worker crashed natively while it loaded or ran the models that count in `blocks`."""
-        for held_id, crashes in self.memory.crashed(blocks).items():
+    def crashed(self, blocks: Sequence[int]) -> Set[str]:
+        """A worker crashed natively while it loaded or ran the models that count in `blocks`.
+
+        Returns:
+            The ids of the deployments that are blamed for it.
+        """
+        blamed = self.memory.crashed(blocks)
+        for held_id, crashes in blamed.items():
             self._note("blame crash", held_id, {"crashes": crashes - 1}, {"crashes": crashes})
             if why := self.memory.refused.get(held_id):
                 self._note("quarantine", held_id, None, {"by": "crashes", "reason": why})
         self._passed -= self.memory.refused.keys()
         self._store(self.memory)
         self.step_soon()
+        return blamed.keys()
 
     # ---- what is wanted -------------------------------------------------------------------------
 
@@ -229,7 +249,7 @@ class Planner:
         held: list[Held] = []
         faults = list(desired.faults)
         # What leaves is counted as before until it has left.
-        self._watched = dict(self.memory.plan.watched)
+        self._watched = _own(self.memory.plan)
         for candidate in desired.candidates:
             try:
                 block = self._allocate(candidate.name, candidate.version)
@@ -341,7 +361,7 @@ class Planner:
         divided = self._divided()
         plan = successor(old, self._desired, self._wanted, memory.unloaded, stand, divided)
         self._complain_of_routes(faults(divided, self._desired.aliases, plan))
-        plan = dataclasses.replace(plan, watched=self._watched_of(plan))
+        plan = self._place(dataclasses.replace(plan, watched=self._watched_of(plan)))
         if old.number and plan == dataclasses.replace(old, number=plan.number):
             return
         self._complain(plan.absent, old)
@@ -381,10 +401,19 @@ class Planner:
                     for watched in (*plan.watched.values(), *coming)
                     for one in watched
                     for block in one.blocks
-                },
+                }
+                | plan.pairs,
             )
 
     async def _until(self, done: Callable[[], bool]) -> None:
         while not done():
             self._progress.clear()
             await self._progress.wait()
+
+
+def _own(plan: Plan) -> dict[str, tuple[Taken, ...]]:
+    """Where values go whatever else there is; the rest is found anew for each plan."""
+    return {
+        held_id: tuple(one for one in some if not (isinstance(one, Watched) and one.common))
+        for held_id, some in plan.watched.items()
+    }

@@ -5,6 +5,8 @@ Knows fields. Knows nothing of how requests are divided.
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import Field
 
 from gateway import config
@@ -47,6 +49,16 @@ class Stopped(Document):
     at: float = Field(description="seconds since 1970")
 
 
+class Pulled(Document):
+    """A version that gets no requests of the route, because it fails."""
+
+    version: int
+    variant: str = Field(description="its name in the route when it was pulled")
+    why: str = Field(description="with the bound that was passed")
+    at: float = Field(description="seconds since 1970")
+    evidence: dict[str, Any] = Field(description="kind, failed, requests, bound")
+
+
 class VariantLine(Document):
     """A variant as it is wanted."""
 
@@ -55,6 +67,15 @@ class VariantLine(Document):
     version: Number | None = Field(description="null: its alias names none")
     weight: float
     share: float = Field(description="of all weights")
+
+
+class ShadowLine(Document):
+    """A shadow as it is wanted."""
+
+    alias: str | None
+    version: Number | None = Field(description="null: its alias names none")
+    share: float = Field(description="of requests, that are run once more")
+    running: bool = Field(description="copies are made")
 
 
 class ServingLine(Document):
@@ -76,8 +97,11 @@ class RouteLine(Document):
         description="what a request is known by: `header x` or `parameter x`"
     )
     overrides: list[str] = Field(description="where a request may name its variant")
+    shadows: list[ShadowLine]
     fallback: str | None
     stopped: Stopped | None
+    pulled: list[Pulled] = Field(description="until the route is resumed or set anew")
+    failing: config.Failing | None = Field(description="when a variant is pulled")
     serving: list[ServingLine] = Field(description="empty: nothing answers")
     fault: str | None = Field(description="why it does not serve as wanted, but as it last was")
 

@@ -7,7 +7,7 @@ happened holds: workers follow before it is written.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import asdict
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from gateway import config
 from gateway.access.roles import Permission
 from gateway.control.memory import Memory
 from gateway.control.operations import Asked, Operation
+from gateway.control.pulls import Pulls
 from gateway.control.route_documents import (
     RouteLine,
     RouteList,
@@ -23,7 +24,7 @@ from gateway.control.route_documents import (
     StopWanted,
 )
 from gateway.control.routes import Routes
-from gateway.control.splits import Aliases, Wanted, fault, targets
+from gateway.control.splits import Aliases, Wanted, fault, shadow_targets, targets
 from gateway.errors import (
     ArenaFull,
     ConfigInvalid,
@@ -62,8 +63,20 @@ class Plans(Protocol):
         ...
 
 
-def operations(routes: Routes, planner: Plans) -> tuple[Operation, ...]:
-    """The table."""
+def operations(
+    routes: Routes,
+    pulls: Pulls,
+    planner: Plans,
+    forget: Callable[[str, Iterable[int]], None],
+) -> tuple[Operation, ...]:
+    """The table.
+
+    Args:
+        routes: as they are wanted.
+        pulls: what was pulled of them.
+        planner: makes plans.
+        forget: gives versions of a model that were pulled another chance.
+    """
     changing = asyncio.Lock()  # one change after the other: each is held against what it replaces
 
     async def list_routes(asked: Asked) -> Any:
@@ -80,6 +93,8 @@ def operations(routes: Routes, planner: Plans) -> tuple[Operation, ...]:
         async with changing:
             _check(name, route, planner)
             await asyncio.to_thread(routes.set, asked.actor, name, route)
+            # Whoever gives a version a share has said that it is to have one.
+            await put_back(asked, name)
             await planner.apply(name, alone=True)
         return line(name)
 
@@ -101,9 +116,15 @@ def operations(routes: Routes, planner: Plans) -> tuple[Operation, ...]:
     async def resume_route(asked: Asked) -> Any:
         name = asked.path.model
         async with changing:
-            await asyncio.to_thread(routes.resume, asked.actor, name)
+            if not await put_back(asked, name) or routes.of(name).stop is not None:
+                await asyncio.to_thread(routes.resume, asked.actor, name)
             await planner.apply(name, alone=True)
         return line(name)
+
+    async def put_back(asked: Asked, name: str) -> bool:
+        ended = await pulls.put_back(asked.actor, name, "route put back")
+        forget(name, [pull.version for pull in ended])
+        return bool(ended)
 
     def known(name: str) -> dict[str, Any]:
         if _serving(planner.memory.plan, name) is None and name not in routes.wanted():
@@ -111,7 +132,8 @@ def operations(routes: Routes, planner: Plans) -> tuple[Operation, ...]:
         return line(name)
 
     def line(name: str) -> dict[str, Any]:
-        return described(name, routes.of(name), planner.aliases(name), planner.memory.plan)
+        wanted = pulls.without(name, routes.of(name))
+        return described(name, wanted, planner.aliases(name), planner.memory.plan)
 
     changes = (ConfigInvalid, StoreFailed, ArenaFull)
     of_a_route: dict[str, Any] = {"scope": "model", "path_parameters": RoutePath}
@@ -172,7 +194,7 @@ def operations(routes: Routes, planner: Plans) -> tuple[Operation, ...]:
             "POST",
             "/api/routes/{model}/resume",
             resume_route,
-            "Divide the requests of a stopped route again",
+            "Divide the requests of a stopped route again, and give pulled variants theirs",
             Permission.OPERATE,
             answer=RouteLine,
             errors=(*changes, NotFound),
@@ -187,7 +209,7 @@ def described(name: str, wanted: Wanted, aliases: Aliases, plan: Plan) -> dict[s
     deployments = {} if serving is None else serving.deployments
     reasons = {one.version: one.reason for one in plan.absent if one.name == name}
     given = "leader" if wanted.leader else "api" if wanted.given else "document"
-    found = "" if route is None else fault(route, aliases, deployments, reasons)
+    found = "" if route is None else fault(route, aliases, deployments, reasons, wanted.pulled)
     return {
         "name": name,
         "source": "model" if route is None else given,
@@ -195,8 +217,11 @@ def described(name: str, wanted: Wanted, aliases: Aliases, plan: Plan) -> dict[s
         "variants": [] if route is None else _variants(route, aliases),
         "sticky": None if route is None else _sticky(route),
         "overrides": [] if route is None else _places(route.overrides),
+        "shadows": [] if route is None else _shadow_lines(route, aliases, serving),
         "fallback": None if route is None else route.main.name,
         "stopped": None if wanted.stop is None else asdict(wanted.stop),
+        "pulled": [asdict(pull) for _, pull in sorted(wanted.pulled.items())],
+        "failing": None if route is None else route.failing.model_dump(),
         "serving": _shares(serving),
         "fault": found or None,
     }
@@ -214,6 +239,22 @@ def _variants(route: config.Route, aliases: Aliases) -> list[dict[str, Any]]:
             "share": one.weight / total,
         }
         for one in route.variants
+    ]
+
+
+def _shadow_lines(
+    route: config.Route, aliases: Aliases, serving: Route | None
+) -> list[dict[str, Any]]:
+    split = None if serving is None else serving.split
+    running = () if split is None else [one.version for one in split.shadows]
+    return [
+        {
+            "alias": one.alias,
+            "version": version,
+            "share": one.share,
+            "running": version in running,
+        }
+        for one, version in zip(route.shadows, shadow_targets(route, aliases), strict=True)
     ]
 
 
@@ -252,17 +293,20 @@ def _check(name: str, route: config.Route, planner: Plans) -> None:
     if not planner.knows(name):
         raise ModelNotFound(f"route '{name}': no source has a model of this name")
     versions = planner.versions(name)
-    for place, variant in enumerate(route.variants):
-        where = f"variants[{place}]"
-        if variant.alias is not None and variant.alias not in planner.aliases(name):
+    wanted: list[tuple[str, config.Variant | config.Shadow]] = [
+        *((f"variants[{place}]", one) for place, one in enumerate(route.variants)),
+        *((f"shadows[{place}]", one) for place, one in enumerate(route.shadows)),
+    ]
+    for where, one in wanted:
+        if one.alias is not None and one.alias not in planner.aliases(name):
             known = ", ".join(sorted(planner.aliases(name))) or "none"
             raise InvalidParameter(
-                f"{where}.alias: '{name}' has no alias '{variant.alias}'; it has: {known}"
+                f"{where}.alias: '{name}' has no alias '{one.alias}'; it has: {known}"
             )
-        if variant.version is not None and variant.version not in versions:
+        if one.version is not None and one.version not in versions:
             known = ", ".join(map(str, sorted(versions)))
             raise VersionNotFound(
-                f"{where}.version: '{name}' has no version {variant.version}; it has: {known}"
+                f"{where}.version: '{name}' has no version {one.version}; it has: {known}"
             )
 
 

@@ -103,7 +103,9 @@ class Routes:
         row = self._of_row(model)
         beneath = _beneath(document, model, row)
         routes = [beneath.route] if row.lead is None else [beneath.route, row.lead.route]
-        named = [one.version for route in routes if route is not None for one in route.variants]
+        there = [route for route in routes if route is not None]
+        named = [one.version for route in there for one in route.variants]
+        named += [one.version for route in there for one in route.shadows]
         stopped = () if row.stop is None else (row.stop.version,)
         return frozenset(version for version in (*named, *stopped) if version is not None)
 

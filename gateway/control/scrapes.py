@@ -23,6 +23,8 @@ from gateway.control import (
     drift_metrics,
     experiment_metrics,
     outcome_metrics,
+    rollout_metrics,
+    shadow_metrics,
     views,
 )
 from gateway.control.experiment_store import Experiment
@@ -33,6 +35,7 @@ from gateway.control.metrics import Info, Metrics
 from gateway.control.monitoring import Monitoring
 from gateway.control.port import Counts
 from gateway.control.port_certificates import PortCertificates
+from gateway.control.rollouts import Rollouts
 from gateway.control.tracing import Export
 from gateway.control.troubles import Troubles
 from gateway.plan import Plan
@@ -47,6 +50,7 @@ class Scrapes:
         plan: Callable[[], Plan],
         settings: Callable[[], Settings],
         monitoring: Monitoring,
+        rollouts: Rollouts,
         usage: Usage,
         links: Links,
         certificates: PortCertificates,
@@ -62,6 +66,7 @@ class Scrapes:
             plan: the newest.
             settings: those in force.
             monitoring: drift and alarms.
+            rollouts: that are under way.
             usage: of keys.
             links: to the workers.
             certificates: of the ports.
@@ -74,6 +79,7 @@ class Scrapes:
         self._plan = plan
         self._settings = settings
         self._monitoring = monitoring
+        self._rollouts = rollouts
         self._usage = usage
         self._links = links
         self._certificates = certificates
@@ -121,6 +127,7 @@ class Scrapes:
             alert_deliveries=list(self._monitoring.deliveries.counts.items()),
             connections=self._port.open,
             port_refusals=dict(self._port.refusals),
+            rollouts=tuple(rollout_metrics.families(self._rollouts.live(), self._rollouts.results)),
         )
 
     def _text(
@@ -142,5 +149,6 @@ class Scrapes:
             captured=captured,
             outcomes=outcomes,
             experiments=experiment_metrics.families(self._experiments()),
+            shadows=shadow_metrics.families(self._monitoring.shadows.readings()),
         )
         return self._metrics.render(info, accept, triton)

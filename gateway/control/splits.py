@@ -10,10 +10,11 @@ the route stays as it last was. Where it never was anything, its main variant an
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from gateway import config
-from gateway.plan import LOADING, Plan, Route, Split, Variant
+from gateway.plan import LOADING, Plan, Route, Shadow, Split, Variant
 
 Aliases = Mapping[str, int]
 BASELINE = "baseline"
@@ -37,6 +38,25 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Pull:
+    """A version was pulled: it fails, and gets no more requests of its model's route.
+
+    Attributes:
+        version: of the model.
+        variant: its name in the route when it was pulled.
+        why: one sentence, with the bound that was passed.
+        at: seconds since 1970.
+        evidence: the figures in it.
+    """
+
+    version: int
+    variant: str
+    why: str
+    at: float
+    evidence: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """What is wanted of one model's requests.
 
@@ -45,12 +65,14 @@ class Wanted:
         stop: goes before the route.
         given: somebody set the route besides the document.
         leader: whose the route is now ("rollout 7"); empty: it is as it was set.
+        pulled: by version; others have their shares, whoever leads.
     """
 
     route: config.Route | None = None
     stop: Stop | None = None
     given: bool = False
     leader: str = ""
+    pulled: Mapping[int, Pull] = field(default_factory=dict)
 
 
 def settle(
@@ -75,10 +97,13 @@ def settle(
         return default, None
     versions = targets(wanted.route, aliases)
     main = versions[wanted.route.main.name] or default
-    if all(version in deployments for version in versions.values()):
-        return main, _split(wanted.route, versions)
+    pulled = wanted.pulled.keys() - {main}
+    if all(version in deployments for version in versions.values() if version not in pulled):
+        shadows = _shadows(wanted.route, aliases, deployments)
+        return main, _without(_split(wanted.route, versions, shadows), pulled, main)
     if before is not None and _serves(before, deployments):
-        return before.version, before.split
+        split = _still(before.split, deployments)
+        return before.version, _without(split, pulled, before.version)
     return main, None
 
 
@@ -102,8 +127,17 @@ def basis(wanted: Wanted, serving: int) -> config.Route:
     return config.Route(variants=[config.Variant(name=BASELINE, version=serving)])
 
 
+def shadow_targets(route: config.Route, aliases: Aliases) -> list[int | None]:
+    """The version of each shadow; None where its alias names none."""
+    return [one.version if one.alias is None else aliases.get(one.alias) for one in route.shadows]
+
+
 def fault(
-    route: config.Route, aliases: Aliases, deployments: Collection[int], reasons: Mapping[int, str]
+    route: config.Route,
+    aliases: Aliases,
+    deployments: Collection[int],
+    reasons: Mapping[int, str],
+    pulled: Collection[int] = (),
 ) -> str:
     """Why a route is not as it is wanted; empty where it is.
 
@@ -112,14 +146,20 @@ def fault(
         aliases: that its model has.
         deployments: the versions that serve.
         reasons: why others do not.
+        pulled: versions that need not.
     """
     faults = []
-    for place, variant in enumerate(route.variants):
-        version = targets(route, aliases)[variant.name]
-        where = f"variants[{place}] ({variant.name})"
+    versions = targets(route, aliases)
+    wanted = [
+        (f"variants[{place}] ({one.name})", one.alias, versions[one.name])
+        for place, one in enumerate(route.variants)
+    ]
+    shadows = enumerate(zip(route.shadows, shadow_targets(route, aliases), strict=True))
+    wanted += [(f"shadows[{place}]", one.alias, version) for place, (one, version) in shadows]
+    for where, alias, version in wanted:
         if version is None:
-            faults.append(f"{where}: its model has no alias '{variant.alias}'")
-        elif version not in deployments:
+            faults.append(f"{where}: its model has no alias '{alias}'")
+        elif version not in deployments and version not in pulled:
             why = reasons.get(version, "its model has no such version")
             faults.append(f"{where}: version {version} does not serve: {why}")
     return "; ".join(faults)
@@ -136,7 +176,8 @@ def faults(
         if wanted.route is not None and name not in coming:
             serving = routes[name].deployments if name in routes else ()
             reasons = {one.version: one.reason for one in plan.absent if one.name == name}
-            if why := fault(wanted.route, aliases.get(name, {}), serving, reasons):
+            given = aliases.get(name, {})
+            if why := fault(wanted.route, given, serving, reasons, wanted.pulled):
                 found[name] = why
     return found
 
@@ -152,7 +193,44 @@ def _alone(stop: Stop, deployments: Collection[int]) -> Split | None:
     return Split((Variant(stop.variant, stop.version, 1.0),))
 
 
-def _split(route: config.Route, versions: Mapping[str, int | None]) -> Split:
+def _without(split: Split | None, pulled: Collection[int], main: int) -> Split | None:
+    """A split whose pulled versions get nothing; None where nothing of it is left."""
+    out = [one for one in split.variants if one.version in pulled] if split else []
+    if split is None or not out:
+        return split
+    kept = [one for one in split.variants if one not in out]
+    if not any(one.weight for one in kept):
+        kept = [replace(one, weight=1.0) for one in kept if one.version == main]
+    if not kept:
+        return None
+    heir = max(kept, key=lambda one: (one.version == main, one.weight)).name
+    names = {name for one in out for name in (one.name, str(one.version))} | split.instead.keys()
+    return replace(split, variants=tuple(kept), instead=dict.fromkeys(sorted(names), heir))
+
+
+def _shadows(
+    route: config.Route, aliases: Aliases, deployments: Collection[int]
+) -> tuple[Shadow, ...]:
+    """Those that serve; what does not keeps no request from being answered."""
+    found: dict[int, Shadow] = {}
+    for one, version in zip(route.shadows, shadow_targets(route, aliases), strict=True):
+        if version is not None and version in deployments and version not in found:
+            bounds = one.tolerance, one.max_waiting_rows, one.max_waiting_bytes
+            found[version] = Shadow(version, one.share, *bounds)
+    return tuple(found.values())
+
+
+def _still(split: Split | None, deployments: Collection[int]) -> Split | None:
+    """As it was, but for shadows that do not serve any more."""
+    if split is None:
+        return None
+    shadows = tuple(one for one in split.shadows if one.version in deployments)
+    return replace(split, shadows=shadows)
+
+
+def _split(
+    route: config.Route, versions: Mapping[str, int | None], shadows: tuple[Shadow, ...]
+) -> Split:
     sticky = route.sticky
     return Split(
         tuple(
@@ -164,4 +242,5 @@ def _split(route: config.Route, versions: Mapping[str, int | None]) -> Split:
         (sticky and sticky.parameter) or "",
         route.overrides.header or "",
         route.overrides.parameter or "",
+        shadows=shadows,
     )

@@ -14,9 +14,9 @@ from typing import Final
 
 from gateway.errors import CODES, GatewayError
 from gateway.profiles.live import SKIPPED_WORD
-from kernels import contracts, ring, timing
+from kernels import contracts, pairs, ring, timing
 
-VERSION: Final = 9
+VERSION: Final = 10
 
 # -- kinds of block --------------------------------------------------------------------------------
 MODEL: Final = 1
@@ -27,6 +27,7 @@ FIRST_ROWS: Final = 5
 CONTRACT: Final = 6
 LEDGER: Final = 7
 CAPTURE: Final = 8
+PAIRS: Final = 9
 
 # -- MODEL: one loaded version of a model ----------------------------------------------------------
 # Requests by result, each counted once, before its answer is written.
@@ -115,6 +116,9 @@ SKETCH_GAUGES: Final = 5
 SKETCH_HELD: Final = SKETCH_GAUGES  # 1 while this worker counts here
 SKETCH_GAUGES_END: Final = SKETCH_GAUGES + 1
 
+COMMON: Final = "common"
+"""In place of a slice: all rows, by another version's profile, so that the two compare."""
+
 # -- FIRST_ROWS: what a version without a profile was asked first, until one is made of it ---------
 # All but the two words that a sketch has, too, is profiles.first_rows'.
 
@@ -135,12 +139,16 @@ CONTRACT_ROWS: Final = 0  # that were examined
 CONTRACT_FIRST: Final = 8  # from here on a word for each column and rule
 CONTRACT_RULES: Final = contracts.RULES
 
+# -- PAIRS: what one version answered, held against what its shadow says -----------------------
+# All but the two words that a sketch has, too, is kernels.pairs'.
+
 # -- all -----------------------------------------------------------------------------------------
 WORDS: Final = {
     MODEL: MODEL_WORDS,
     WORKER: WORKER_WORDS,
     KEYS: KEYS_WORDS,
     LEDGER: LEDGER_WORDS,
+    PAIRS: pairs.WORDS,
 }
 GAUGES: Final = {
     MODEL: (MODEL_GAUGES, MODEL_GAUGES_END),
@@ -150,6 +158,7 @@ GAUGES: Final = {
     LEDGER: (SKETCH_GAUGES, SKETCH_GAUGES_END),
     CONTRACT: (SKETCH_GAUGES, SKETCH_GAUGES_END),
     CAPTURE: (SKETCH_GAUGES, SKETCH_GAUGES_END),
+    PAIRS: (SKETCH_GAUGES, SKETCH_GAUGES_END),
 }
 
 CODE_PLACE: Final = {code: place for place, code in enumerate(CODES)}
@@ -215,6 +224,23 @@ def capture_of(key: str) -> tuple[str, int, str]:
     """Name, version and digest from the name of a ring of inputs and outputs."""
     name, version, digest = key.rsplit("/", 2)
     return name, int(version), digest
+
+
+def pairs_key(name: str, answered: int, shadow: int) -> str:
+    """The name of a block of pairs. `pairs_of` is its inverse.
+
+    Args:
+        name: of the model.
+        answered: the version that did.
+        shadow: the version whose answers nobody got.
+    """
+    return f"{name}/{answered}/{shadow}"
+
+
+def pairs_of(key: str) -> tuple[str, int, int]:
+    """Name and both versions from the name of a block of pairs."""
+    name, answered, shadow = key.rsplit("/", 2)
+    return name, int(answered), int(shadow)
 
 
 def first_rows_key(name: str, version: int, content: str, resets: int) -> str:

@@ -32,9 +32,24 @@ class BatchObserver:
     """Counts the traffic of one loaded model in one worker. Used on the event loop alone."""
 
     def __init__(
-        self, arena: Arena, offset: int, worker: int, wall: Callable[[], float] = time.time
+        self,
+        arena: Arena,
+        offset: int,
+        worker: int,
+        wall: Callable[[], float] = time.time,
+        failing: Callable[[int], None] = lambda offset: None,
     ) -> None:
-        """Takes the slot of `worker` in the block at `offset`; `wall` gives seconds since 1970."""
+        """Takes a slot of a block.
+
+        Args:
+            arena: holds it.
+            offset: of the block.
+            worker: whose slot.
+            wall: seconds since 1970.
+            failing: hears of each failure once it is counted, with the offset.
+        """
+        self._offset = offset
+        self._failing = failing
         self._slot = arena.slot(offset, worker)
         self._timing = arena.array(offset, worker)[layout.TIMING :]
         self._wall = wall
@@ -119,6 +134,8 @@ class BatchObserver:
         slot[layout.ERRORS + layout.CODE_PLACE.get(error.code, _INTERNAL)] += requests
         slot[layout.FAIL_NS] += max(round(seconds * 1e9), 0)
         slot[layout.FAIL_TIMED] += requests
+        if error.status == 500:
+            self._failing(self._offset)
 
     def left(self, requests: int = 1) -> None:
         """Clients left whose requests never ran, or whose run failed."""

@@ -182,6 +182,26 @@ def find_model(arena: Arena, name: str, version: int) -> ModelCounters | None:
     return read_model(arena, Block(layout.MODEL, key, offset, layout.MODEL_WORDS))
 
 
+def answered_rows(arena: Arena, name: str, version: int) -> int:
+    """The rows of one version's requests that went well, since the server was started."""
+    key = layout.model_key(name, version)
+    offset = arena.find(layout.MODEL, key)
+    if offset is None:
+        return 0
+    block = Block(layout.MODEL, key, offset, layout.MODEL_WORDS)
+    return int(arena.slots(block)[:, layout.ROWS].sum())
+
+
+def results(arena: Arena, offset: int) -> tuple[int, int]:
+    """Requests of the version that counts at this offset that went well, and that failed.
+
+    Failures are read first: a request that is counted meanwhile makes nobody look worse.
+    """
+    slots = arena.slots(Block(layout.MODEL, "", offset, layout.MODEL_WORDS))
+    failed = int(slots[:, layout.FAILED].sum())
+    return int(slots[:, layout.OK].sum()), failed
+
+
 def read_model(arena: Arena, block: Block) -> ModelCounters:
     """The counters of one block of kind MODEL."""
     name, version = layout.model_of(block.name)

@@ -26,22 +26,22 @@ def confusion(totals: Reals) -> dict[str, int]:
 _NAMES: Final = ("tp", "fp", "tn", "fn")
 
 
-def decisions(totals: Reals) -> Figures:
+def decisions(totals: Reals, alpha: float = ALPHA) -> Figures:
     """Figures of what is predicted above the threshold."""
     tp, fp, tn, fn = totals[[TP, FP, TN, FN]].tolist()
     whole, either = tp + fp + tn + fn, tp + fp + fn
     # Of right ones: of all, of those predicted or really positive, and of each side of the table.
     hits = np.array((tp + tn, tp, tp, tp, tn, tn))
     trials = np.array((whole, either, tp + fp, tp + fn, tn + fp, tn + fn))
-    accuracy, jaccard, *sides = _rates(hits, trials, ALPHA)
+    accuracy, jaccard, *sides = _rates(hits, trials, alpha)
     return {
         "accuracy": accuracy,
         "precision": sides[0],
         "recall": sides[1],
         "specificity": sides[2],
         "f1": _f1(jaccard),
-        "balanced_accuracy": _balanced(_rates(hits[3:5], trials[3:5], ALPHA / 2.0), whole),
-        "mcc": _mcc(_rates(hits[2:], trials[2:], ALPHA / 4.0), whole),
+        "balanced_accuracy": _balanced(_rates(hits[3:5], trials[3:5], alpha / 2.0), whole),
+        "mcc": _mcc(_rates(hits[2:], trials[2:], alpha / 4.0), whole),
     }
 
 
@@ -88,7 +88,7 @@ def _monotone(rates: list[Figure], n: float, of: Callable[[list[float]], float])
 # ---- area under the curve -----------------------------------------------------------------------
 
 
-def roc_auc(bins: Reals) -> tuple[Figure, float | None]:
+def roc_auc(bins: Reals, alpha: float = ALPHA) -> tuple[Figure, float | None]:
     """The area, and how far it may lie from that of the scores themselves.
 
     Pairs in one bin count half; by their scores they could count 0 to 1.
@@ -99,7 +99,7 @@ def roc_auc(bins: Reals) -> tuple[Figure, float | None]:
         return Figure(None, n), None
     tied = (positive * negative).sum() / 2.0 / pairs
     area = area_of(positive, negative)
-    return Figure(area, n, _auc_interval(positive, negative)), float(tied)
+    return Figure(area, n, _auc_interval(positive, negative, alpha)), float(tied)
 
 
 def area_of(positive: Reals, negative: Reals) -> float:
@@ -114,13 +114,13 @@ def area_of(positive: Reals, negative: Reals) -> float:
     return float(((above + positive / 2.0) * negative).sum() / pairs)
 
 
-def _auc_interval(positive: Reals, negative: Reals) -> Interval:
+def _auc_interval(positive: Reals, negative: Reals, alpha: float) -> Interval:
     """By the shares of both classes below each edge of a bin, all of them at once.
 
     The area is least where positive scores are as low and negative ones as high as may be, and
     those of one bin lie the wrong way round: so it holds of the scores themselves.
     """
-    each = ALPHA / (2 * (BINS - 1))
+    each = alpha / (2 * (BINS - 1))
     low_p, high_p = _distribution(positive, each)
     low_n, high_n = _distribution(negative, each)
     least = (np.diff(high_p) * low_n[:-1]).sum()

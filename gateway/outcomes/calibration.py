@@ -81,23 +81,24 @@ class Bin:
     high: float | None
 
 
-def calibration(totals: Reals, bins: Reals, logits: Reals) -> Figures:
+def calibration(totals: Reals, bins: Reals, logits: Reals, alpha: float = ALPHA) -> Figures:
     """Every figure of probabilities; there is at least one outcome."""
     joined = _joined(bins)
     n, y, s, ss, sy = joined[:, [N, Y, S, SS, SY]].sum(axis=0).tolist()
     rows, squares = int(n), y + ss - 2.0 * sy  # outcomes are 0 and 1: their own squares
-    scores = bounded_mean(n, s - n / 2.0, ss - s + n / 4.0, -0.5, 0.5)
-    slope, intercept = _line(logits)
+    scores = bounded_mean(n, s - n / 2.0, ss - s + n / 4.0, -0.5, 0.5, alpha)
+    slope, intercept = _line(logits, alpha)
+    loss = float(totals[LOG_LOSS]), float(totals[LOG_LOSS_SQUARES])
     return {
-        "log_loss": from_zero(mean(n, float(totals[LOG_LOSS]), float(totals[LOG_LOSS_SQUARES]))),
-        "brier": bounded_mean(n, squares, float(totals[FOURTH_POWERS]), 0.0, 1.0),
+        "log_loss": from_zero(mean(n, *loss, alpha)),
+        "brier": bounded_mean(n, squares, float(totals[FOURTH_POWERS]), 0.0, 1.0, alpha),
         "mean_score": Figure(s / n, rows, _shifted(scores.interval, 0.5)),
-        "mean_outcome": rate(y, n),
-        "calibration_in_the_large": bounded_mean(n, y - s, squares, -1.0, 1.0),
+        "mean_outcome": rate(y, n, alpha),
+        "calibration_in_the_large": bounded_mean(n, y - s, squares, -1.0, 1.0, alpha),
         "calibration_slope": slope,
         "calibration_intercept": intercept,
-        **_errors(bins, joined, squares),
-        **_brier_parts(joined),
+        **_errors(bins, joined, squares, alpha),
+        **_brier_parts(joined, alpha),
     }
 
 
@@ -119,22 +120,22 @@ def reliability(bins: Reals) -> list[Bin]:
 # ---- errors -------------------------------------------------------------------------------------
 
 
-def _errors(bins: Reals, joined: Reals, squares: float) -> Figures:
+def _errors(bins: Reals, joined: Reals, squares: float, alpha: float) -> Figures:
     n = joined[:, N].sum()
     rows = int(n)
     equal = _joined(bins, _equal_mass(bins[:, N]))
     found, found_equal = _ece(joined), _ece(equal)
     apart = np.abs(_means(joined, Y) - _means(joined, S))
-    half = bounded_radius(n, squares, ALPHA / _SIGNS)  # of two sides and half of alpha
+    half = bounded_radius(n, squares, alpha / _SIGNS)  # of two sides and half of alpha
     low, high = around(found, half, 0.0, 1.0)
-    worst = _largest(joined, ALPHA / 2.0)
+    worst = _largest(joined, alpha / 2.0)
     # The square error of bins that hold outcomes is at least the square of their error, and no more
     # than the latter times the largest.
     squared = (low**2, high * worst[1])
     return {
-        "ece": _spread(found, rows, squares, _SIGNS),
-        "ece_equal_mass": _spread(found_equal, rows, squares, _SIGNS_ANYWHERE),
-        "mce": Figure(float(apart.max()), rows, _largest(joined, ALPHA)),
+        "ece": _spread(found, rows, squares, alpha / _SIGNS),
+        "ece_equal_mass": _spread(found_equal, rows, squares, alpha / _SIGNS_ANYWHERE),
+        "mce": Figure(float(apart.max()), rows, _largest(joined, alpha)),
         "calibration_error_debiased": Figure(_debiased(joined), rows, squared),
         "brier_reliability": Figure(float((joined[:, N] * apart**2).sum() / n), rows, squared),
     }
@@ -144,8 +145,8 @@ def _ece(joined: Reals) -> float:
     return float(np.abs(joined[:, Y] - joined[:, S]).sum() / joined[:, N].sum())
 
 
-def _spread(value: float, rows: int, squares: float, signs: float) -> Figure:
-    radius = bounded_radius(rows, squares, 2.0 * ALPHA / signs)
+def _spread(value: float, rows: int, squares: float, alpha: float) -> Figure:
+    radius = bounded_radius(rows, squares, 2.0 * alpha)
     return Figure(value, rows, around(value, radius, 0.0, 1.0))
 
 
@@ -169,11 +170,11 @@ def _debiased(joined: Reals) -> float | None:
     return float((n * ((scores - rates) ** 2 - noise)).sum() / n.sum())
 
 
-def _brier_parts(joined: Reals) -> Figures:
+def _brier_parts(joined: Reals, alpha: float) -> Figures:
     """Reliability - resolution + uncertainty + what scores vary within bins is the Brier score."""
     n, rates, scores = joined[:, N], _means(joined, Y), _means(joined, S)
     total = n.sum()
-    share = rate(joined[:, Y].sum(), total)
+    share = rate(joined[:, Y].sum(), total, alpha)
     spread = joined[:, SS] - n * scores**2
     together = joined[:, SY] - n * scores * rates
     rows, value = int(total), share.value or 0.0
@@ -194,7 +195,7 @@ def _uncertainty(share: Interval | None) -> Interval | None:
 # ---- the line through log-odds ------------------------------------------------------------------
 
 
-def _line(logits: Reals) -> tuple[Figure, Figure]:
+def _line(logits: Reals, alpha: float) -> tuple[Figure, Figure]:
     """Slope and intercept of outcomes over the scores' log-odds: 1 and 0 where all is well.
 
     None where outcomes are of one class, or parted by their scores: no line is the best then.
@@ -213,7 +214,7 @@ def _line(logits: Reals) -> tuple[Figure, Figure]:
     for value, variance in zip(beta.tolist(), variances.tolist(), strict=True):
         ends = None
         if rows >= MIN_ASYMPTOTIC and math.isfinite(variance):
-            ends = around(value, asymptotic_radius(rows, variance))
+            ends = around(value, asymptotic_radius(rows, variance, alpha))
         found.append(Figure(value, rows, ends))
     return found[1], found[0]
 

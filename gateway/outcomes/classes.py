@@ -49,19 +49,19 @@ class ClassLine:
     intervals: dict[str, Interval]
 
 
-def classes(totals: Reals, counts: Reals) -> tuple[Figures, list[ClassLine]]:
+def classes(totals: Reals, counts: Reals, alpha: float = ALPHA) -> tuple[Figures, list[ClassLine]]:
     """Figures of all classes, and those of each that came up."""
     numbers = np.flatnonzero(counts[:, [PREDICTED, ACTUAL]].any(axis=1))
     some = counts[numbers]
-    own = _intervals(some, np.full(len(some), ALPHA))
+    own = _intervals(some, np.full(len(some), alpha))
     right, wrong = totals[TP], totals[FP]
-    found = {"accuracy": rate(right, right + wrong)}
+    found = {"accuracy": rate(right, right + wrong, alpha)}
     lines = [
         _line(number, one, ends)
         for number, one, ends in zip(numbers.tolist(), some.tolist(), own, strict=True)
     ]
     if lines and not totals[OTHER_CLASSES]:
-        found |= _of_all(numbers, some, lines, found["accuracy"])
+        found |= _of_all(numbers, some, lines, found["accuracy"], alpha)
     return found, lines
 
 
@@ -75,12 +75,14 @@ def _line(number: int, counts: list[float], ends: Reals) -> ClassLine:
     return ClassLine(number, *whole, precision, recall, f1, intervals)
 
 
-def _of_all(numbers: Any, some: Reals, lines: list[ClassLine], accuracy: Figure) -> Figures:
+def _of_all(
+    numbers: Any, some: Reals, lines: list[ClassLine], accuracy: Figure, alpha: float
+) -> Figures:
     """Means over the classes that came up; what does not exist of one counts as 0."""
     n = int(some[:, ACTUAL].sum())
     # Numbers of classes are fixed beforehand, which classes come up is not: each has its share of
     # alpha, the first a half, the next a sixth, then a twelfth; all of them together are alpha.
-    each = _intervals(some, ALPHA / ((numbers + 1.0) * (numbers + 2.0)))
+    each = _intervals(some, alpha / ((numbers + 1.0) * (numbers + 2.0)))
     found: Figures = {}
     plain, by_outcomes = np.full(len(some), 1.0 / len(some)), some[:, ACTUAL] / n
     present = some[:, ACTUAL] > 0.0

@@ -18,7 +18,7 @@ from gateway.outcomes.binary import confusion, decisions, roc_auc
 from gateway.outcomes.calibration import Bin, calibration, reliability
 from gateway.outcomes.classes import ClassLine, classes
 from gateway.outcomes.estimate import UNCHECKED, Calibrator, Estimate, estimate
-from gateway.outcomes.intervals import Figure, Figures, Interval
+from gateway.outcomes.intervals import ALPHA, Figure, Figures, Interval
 from kernels import histogram
 from kernels.performance import (
     BINARIES,
@@ -96,7 +96,10 @@ class Performance:
 
 
 def performance(
-    sums: Sums, threshold: float = THRESHOLD, calibrator: Calibrator = UNCHECKED
+    sums: Sums,
+    threshold: float = THRESHOLD,
+    calibrator: Calibrator = UNCHECKED,
+    alpha: float = ALPHA,
 ) -> Performance:
     """Every figure of some records.
 
@@ -104,10 +107,11 @@ def performance(
         sums: of the records.
         threshold: the one that they were added up by.
         calibrator: what an estimate is made with.
+        alpha: how often what a figure is of may ever lie outside of its interval.
     """
     totals = sums.totals
     kind = _kind(totals)
-    found, lines = _figures(kind, sums)
+    found, lines = _figures(kind, sums, alpha)
     labelled, records = int(totals[LABELLED]), int(totals[RECORDS])
     known = {name: one for name, one in found.items() if one.value is not None}
     return Performance(
@@ -141,19 +145,19 @@ def _kind(totals: Reals) -> str | None:
     return "multiclass" if not binaries and not numbers else "mixed"
 
 
-def _figures(kind: str | None, sums: Sums) -> tuple[Figures, list[ClassLine]]:
+def _figures(kind: str | None, sums: Sums, alpha: float) -> tuple[Figures, list[ClassLine]]:
     totals = sums.totals
     if kind == "value":
-        return values.values(totals, sums.residuals), []
+        return values.values(totals, sums.residuals, alpha), []
     if kind not in ("binary", "multiclass"):
         return {}, []
-    found = calibration(totals, sums.bins, sums.logits)
+    found = calibration(totals, sums.bins, sums.logits, alpha)
     if kind == "multiclass":
-        figures, lines = classes(totals, sums.classes)
+        figures, lines = classes(totals, sums.classes, alpha)
         return found | figures, lines
-    area, error = roc_auc(sums.bins)
+    area, error = roc_auc(sums.bins, alpha)
     both = {"roc_auc": area, "roc_auc_error": Figure(error, area.n)}
-    return found | decisions(totals) | both, []
+    return found | decisions(totals, alpha) | both, []
 
 
 def _delays(totals: Reals, counts: Reals) -> dict[str, float | None]:

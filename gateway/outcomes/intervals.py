@@ -187,7 +187,9 @@ def known_radius(variance: float, largest: float, alpha: float = ALPHA) -> float
     return float(largest * ((costs * variance / largest**2 + limits) / tilts).min())
 
 
-def bounded_mean(n: float, total: float, squares: float, low: float, high: float) -> Figure:
+def bounded_mean(
+    n: float, total: float, squares: float, low: float, high: float, alpha: float = ALPHA
+) -> Figure:
     """The mean of values that lie within -1 and 1.
 
     Args:
@@ -196,10 +198,12 @@ def bounded_mean(n: float, total: float, squares: float, low: float, high: float
         squares: their sum of squares.
         low: below which it cannot lie.
         high: above which it cannot.
+        alpha: how often it may ever lie outside of its interval.
     """
     if not n:
         return Figure(None, 0)
-    return Figure(total / n, int(n), around(total / n, bounded_radius(n, squares), low, high))
+    radius = bounded_radius(n, squares, alpha)
+    return Figure(total / n, int(n), around(total / n, radius, low, high))
 
 
 def around(value: float, radius: float, low: float = -math.inf, high: float = math.inf) -> Interval:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.outcomes.intervals import (
+    ALPHA,
     MIN_ASYMPTOTIC,
     Interval,
     around,
@@ -35,7 +36,8 @@ class Metric:
         coverage: share of the rows that were answered.
         mean, sum, min, max: of the numbers.
         std: of them; None of one alone.
-        low, high: where the mean lies with probability 0.95 at all times at once; None: too few.
+        low, high: where the mean lies with probability 1 - alpha at all times at once; None where
+            there are too few.
     """
 
     name: str
@@ -50,18 +52,19 @@ class Metric:
     high: float | None
 
 
-def metric(name: str, sums: Reals, records: float) -> Metric | None:
+def metric(name: str, sums: Reals, records: float, alpha: float = ALPHA) -> Metric | None:
     """What some numbers say; None where there are none.
 
     Args:
         name: of the metric.
         sums: of the numbers.
         records: answered.
+        alpha: how often the mean may ever lie outside of its interval.
     """
     n = int(sums[N])
     if not n:
         return None
-    low, high = _interval(sums) or (None, None)
+    low, high = _interval(sums, alpha) or (None, None)
     return Metric(
         name,
         n,
@@ -76,13 +79,13 @@ def metric(name: str, sums: Reals, records: float) -> Metric | None:
     )
 
 
-def _interval(sums: Reals) -> Interval | None:
+def _interval(sums: Reals, alpha: float) -> Interval | None:
     """Where the mean lies; None where there are too few numbers, or all are the same."""
     n, mean = sums[N], sums[MEAN]
     # Squares of 0 and 1, and of no other numbers between, are the numbers themselves.
     apart = sums[AROUND] - n * mean * (1.0 - mean)
     if sums[MIN] >= 0.0 and sums[MAX] <= 1.0 and abs(apart) <= _ROUNDING * n:
-        return rate_interval(round(sums[SUM]), n)
+        return rate_interval(round(sums[SUM]), n, alpha)
     if n < MIN_ASYMPTOTIC or not sums[AROUND] > 0.0:
         return None
-    return around(mean, asymptotic_radius(n, sums[AROUND] / (n - 1.0)))
+    return around(mean, asymptotic_radius(n, sums[AROUND] / (n - 1.0), alpha))

@@ -49,6 +49,8 @@ class Table:
         # A variant may be asked for by its version, too.
         self._called = {str(one.version): one.name for one in split.variants}
         self._called |= {name: name for name in weights}
+        # One that was pulled may still be asked for: who does is not to blame.
+        self._called |= split.instead
         self._by_key = ByKey(route, weights)
         self._known: dict[bytes, Choice] = {}
         self._turns = turns

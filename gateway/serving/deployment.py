@@ -19,6 +19,7 @@ from gateway.models import content, onnx_file
 from gateway.models.signature import signature as read_signature
 from gateway.plan import Held
 from gateway.serving import memory
+from gateway.serving.aside import Aside
 from gateway.serving.batcher import Batcher, Deliver, Refuse
 from gateway.serving.cost import CostModel
 from gateway.serving.outputs import OutputSets
@@ -169,9 +170,13 @@ class Deployment:
     """
 
     __slots__ = (
+        "_aside_threads",
+        "_name",
         "_output_sets",
         "_runtime",
+        "_scheduler",
         "_threads",
+        "_turn",
         "batcher",
         "settings",
         "signature",
@@ -190,7 +195,11 @@ class Deployment:
     ) -> None:
         self.signature = loaded.runtime.signature
         self.settings = loaded.settings
+        self._name = loaded.name
         self._runtime = loaded.runtime
+        self._scheduler = scheduler
+        self._turn = turn
+        self._aside_threads: list[Threads] = []
         short = f"{loaded.name[:40]}-{loaded.version}"
         self._threads = Threads(loaded.settings.instances, f"run-{short}")
         self._output_sets = None
@@ -221,6 +230,31 @@ class Deployment:
             output_sets=self._output_sets,
         )
 
+    def aside(
+        self, deliver: Deliver, mark: Callable[[int], None] | None = None, cores: float = 1.0
+    ) -> Aside:
+        """A way to run riders that nobody waits for; its owner closes it before this closes.
+
+        Args:
+            deliver: gets every batch of them that has run, or failed.
+            mark: gets +1 before a batch runs and -1 after.
+            cores: that this process may keep busy.
+        """
+        threads = Threads(1, f"aside-{self._name[:40]}")
+        self._aside_threads.append(threads)
+        return Aside(
+            self._name,
+            self._runtime,
+            self.settings,
+            deliver,
+            self._scheduler,
+            self._turn,
+            threads,
+            self.batcher.hold,
+            mark,
+            cores,
+        )
+
     def drain(self, on_empty: Callable[[], None]) -> None:
         """Takes no more riders; calls back, once, when the last one is answered."""
         if self._output_sets is not None:
@@ -234,6 +268,8 @@ class Deployment:
     def close(self) -> None:
         """Ends the threads and lets go of the model. Blocks until what runs is over."""
         self._threads.close()
+        for threads in self._aside_threads:
+            threads.close()
         if self._output_sets is not None:
             self._output_sets.close()
         self._runtime.close()

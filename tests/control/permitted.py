@@ -7,9 +7,16 @@ from __future__ import annotations
 
 READ = frozenset({"viewer", "operator", "approver", "admin"})
 OPERATE = frozenset({"operator", "admin"})
+APPROVE = frozenset({"approver", "admin"})
 ADMINISTER = frozenset({"admin"})
 EVERYBODY = frozenset({"client", "nobody"}) | READ
-PERMISSIONS = {"read": READ, "operate": OPERATE, "administer": ADMINISTER, "public": EVERYBODY}
+PERMISSIONS = {
+    "read": READ,
+    "operate": OPERATE,
+    "approve": APPROVE,
+    "administer": ADMINISTER,
+    "public": EVERYBODY,
+}
 """By what the document calls it."""
 
 ALLOWED = {
@@ -47,6 +54,14 @@ ALLOWED = {
     "POST /api/experiments/{number}/stop": OPERATE,
     "POST /api/routes/{model}/experiments": OPERATE,
     "GET /api/routes/{model}/replay": READ,
+    "GET /api/rollouts": READ,
+    "GET /api/rollouts/{number}": READ,
+    "POST /api/routes/{model}/rollouts": OPERATE,
+    "POST /api/rollouts/{number}/pause": OPERATE,
+    "POST /api/rollouts/{number}/resume": OPERATE,
+    "POST /api/rollouts/{number}/approve": APPROVE,
+    "POST /api/rollouts/{number}/promote": OPERATE,
+    "POST /api/rollouts/{number}/abort": OPERATE,
     "GET /api/outcomes": READ,
     "POST /api/outcomes": OPERATE,
     "GET /api/captures": READ,
@@ -89,6 +104,7 @@ OF_A_MODEL = frozenset(
         "POST /api/routes/{model}/resume",
         "POST /api/routes/{model}/experiments",
         "GET /api/routes/{model}/replay",
+        "POST /api/routes/{model}/rollouts",
     }
 )
 """What a caller that may use some models alone may use for those."""
@@ -104,6 +120,13 @@ OF_ITS_CALLER = frozenset(
         "GET /api/alerts",
         "GET /api/alerts/dead-letters",
         "POST /api/outcomes",
+        "GET /api/rollouts",
+        "GET /api/rollouts/{number}",
+        "POST /api/rollouts/{number}/pause",
+        "POST /api/rollouts/{number}/resume",
+        "POST /api/rollouts/{number}/approve",
+        "POST /api/rollouts/{number}/promote",
+        "POST /api/rollouts/{number}/abort",
     }
 )
 """What tells such a caller of no other models. All else is refused it, but for what is public."""

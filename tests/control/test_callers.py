@@ -29,6 +29,7 @@ from gateway.control import (
     key_operations,
     outcome_operations,
     release_operations,
+    rollout_operations,
     route_operations,
 )
 from gateway.control.admin import Admin, operations
@@ -49,8 +50,10 @@ from gateway.control.experiments import Experiments
 from gateway.control.in_force import InForce
 from gateway.control.keys import Keys
 from gateway.control.outcomes import Outcomes
+from gateway.control.pulls import Pulls
 from gateway.control.releases import Releases
 from gateway.control.revisions import Revisions
+from gateway.control.rollout_store import RolloutStore
 from gateway.control.routes import Routes
 from gateway.control.self_references import SelfReferences
 from gateway.control.store import Store
@@ -60,6 +63,7 @@ from gateway.monitor.arena import Arena
 from gateway.plan import UNAVAILABLE, Absent, Plan
 from tests.control.auditing import ANN
 from tests.control.permitted import ALLOWED, EVERYBODY, OF_A_MODEL, OF_ITS_CALLER
+from tests.control.rolling import World
 from tests.control.standing import nobodys
 from tests.control.still import Still
 
@@ -127,6 +131,7 @@ class Server:
         )
         releases = Releases(self.store, home)
         contracts = Contracts(self.arena, Blocks(self.arena, time.monotonic), releases)
+        self.world = World(home)
         self.table = (
             *operations(self.admin(), open_metrics),
             *audit_operations.operations(Audit(self.store)),
@@ -141,7 +146,12 @@ class Server:
             *fairness_operations.operations(self.outcomes),
             *capture_operations.operations(self.capture, self.erasures(home)),
             *concept_operations.operations(self.outcomes),
-            *route_operations.operations(Routes(self.store, Config), Still()),
+            *route_operations.operations(
+                Routes(self.store, Config), Pulls(self.store), Still(), lambda model, versions: None
+            ),
+            *rollout_operations.operations(
+                self.world.rollouts, RolloutStore(self.world.store), self.follow
+            ),
             *experiment_operations.operations(*self.experiments()),
         )
         credentials = Credentials(self.ring, self.certificates)
@@ -152,7 +162,9 @@ class Server:
         routes, still = Routes(self.store, Config), Still()
         readings = Readings(self.outcomes, Config)
         kept = ExperimentStore(self.store)
-        made = Experiments(kept, routes, still, readings, Config)
+        made = Experiments(
+            kept, routes, still, readings, Config, lambda model: {}, lambda *versions: ""
+        )
         return made, readings, routes.of, still.aliases
 
     def erasures(self, home):
@@ -228,6 +240,7 @@ class Server:
 def server(tmp_path):
     made = Server(tmp_path)
     yield made
+    made.world.close()
     made.store.close()
     made.arena.close()
 

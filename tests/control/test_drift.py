@@ -285,3 +285,62 @@ def test_rows_of_live_traffic_depend_on_each_other_in_the_reference_too():
     assert own.with_effect(effect).baseline.effect.tolist() == [1.0, *[9.0] * (len(effect) - 1)]
     data = Reference.of(REFERENCE, found)
     assert data.with_effect(effect).baseline.effect.tolist() == [1.0] * len(effect)
+
+
+def serve_both(world, second, shift=0.0, seconds=40):
+    """Version 1 as ever, and version 2 beside it with fewer rows, some of them otherwise."""
+    for _ in range(seconds):
+        second.count(*rows(world.rng, 10, shift), 10)
+        world.serve(1, 40)
+
+
+def common(world):
+    return world.beside(layout.sketch_key("m", 2, "d", part=layout.COMMON))
+
+
+def test_versions_that_are_counted_in_the_same_bins_are_held_against_each_other(world):
+    serve_both(world, common(world), shift=1.0)
+    report = world.drift.report_against("m", 2, 1, 60, True)
+    assert (report["rows"], report["reference_rows"]) == (400, 1600)
+    assert report["reference_kind"] == "version:1"
+    verdicts = {one["name"]: one["verdict"] for one in report["features"]}
+    assert verdicts.pop("age") == "drift"
+    assert set(verdicts.values()) == {"ok"}
+    age = report["features"][0]
+    assert sum(one["count"] for one in age["bins"]) == 400
+    assert sum(one["reference"] for one in age["bins"]) == 1600
+    assert age["alarm"] == "too_few_rows"
+    # What it is to be like is the other one, whatever that is to the profile.
+    back = world.drift.report_against("m", 1, 2, 60, False)
+    assert back["features"][0]["psi"] == pytest.approx(age["psi"])
+
+
+def test_versions_that_are_alike_are_all_right_though_both_have_drifted(world):
+    second = common(world)
+    for _ in range(40):
+        second.count(*rows(world.rng, 10, 2.0), 10)
+        world.serve(1, 40, 2.0)
+    assert world.age()[1]["verdict"] == "drift"
+    assert world.drift.report_against("m", 2, 1, 60, False)["verdict"] == "ok"
+
+
+def test_what_is_counted_for_another_version_is_no_report_of_its_own(world):
+    serve_both(world, common(world), seconds=3)
+    assert world.drift.watched() == {("m", 1)}
+    assert [one.about.version for one in world.drift.evaluate_all(60)] == [1]
+    with pytest.raises(NotFound, match="version 2: not watched"):
+        world.drift.report("m", 2, 60, None, False)
+
+
+def test_versions_that_do_not_share_bins_are_told_what_to_do(world):
+    second = world.beside(layout.sketch_key("m", 2, "e"))
+    serve_both(world, second, seconds=3)
+    with pytest.raises(NotFound, match="versions 2 and 1 are not counted in the same bins"):
+        world.drift.report_against("m", 2, 1, 60, False)
+    with pytest.raises(NotFound, match="version 3: not watched"):
+        world.drift.report_against("m", 2, 3, 60, False)
+
+
+def test_versions_with_the_same_profile_need_nothing_else(world):
+    serve_both(world, world.beside(layout.sketch_key("m", 2, "d")), seconds=3)
+    assert world.drift.report_against("m", 2, 1, 60, False)["rows"] == 30

@@ -20,6 +20,7 @@ from gateway.control.experiment_store import Experiment, ExperimentStore
 from gateway.control.experiments import Experiments
 from gateway.control.outcomes import Outcomes
 from gateway.control.routes import Routes
+from gateway.control.splits import Pull
 from gateway.control.store import Store
 from gateway.errors import Conflict, InvalidParameter, ModelNotFound, NotFound
 from gateway.monitor.arena import Arena
@@ -93,6 +94,8 @@ class World:
             self.arena, home, lambda: self.document, lambda slot, epoch: "host-3-0-1", self.wall
         )
         self.planner = Planner()
+        self.pulled: dict[int, Pull] = {}
+        self.unlike = ""
         self.writers: dict[int, LedgerWriter] = {}
         self.start_again()
 
@@ -108,6 +111,8 @@ class World:
             self.planner,
             self.readings,
             lambda: self.document,
+            lambda model: self.pulled,
+            lambda model, one, other: self.unlike,
             self.wall,
             lambda: self.ticks,
         )
@@ -377,6 +382,25 @@ async def test_what_could_never_show_anything_is_refused(world, model, spec, err
         await world.start(spec, model)
     assert await world.experiments.newest() == []
     assert world.routes.leader(model) == ""
+
+
+async def test_an_arm_that_is_pulled_because_it_fails_ends_it(world):
+    await world.start()
+    world.pulled[2] = Pull(2, "b", "10 requests in a row failed", world.now, {})
+    await world.look()
+    found = await world.experiments.get(1)
+    assert (found.stand.state, found.stand.why) == (
+        "harmful",
+        "'b' was pulled: 10 requests in a row failed",
+    )
+    with pytest.raises(Conflict, match="'b' was pulled: resume the route first"):
+        await world.start()
+
+
+async def test_arms_that_take_other_inputs_are_refused(world):
+    world.unlike = "input 'x': FP32 here, INT64 there"
+    with pytest.raises(Conflict, match="'b' cannot be compared with 'a': input 'x'"):
+        await world.start()
 
 
 async def test_a_route_has_one_leader_and_one_experiment(world):

@@ -7,7 +7,7 @@ import pytest
 from gateway.control import memory
 from gateway.control.memory import Memory
 from gateway.keepsake import Keepsake
-from gateway.plan import Plan
+from gateway.plan import Plan, Route, Shadow, Split, Variant
 from tests.plans import held, plan
 
 
@@ -41,3 +41,38 @@ def test_of_two_that_ran_the_one_that_was_there_before_is_blamed():
     left.crashed([a.block, b.block])
     left.crashed([b.block, c.block])
     assert (left.crashes, list(left.refused)) == ({a.id: 1, b.id: 2}, [b.id])
+
+
+def shadowed(*shadows: int, canary: float = 1.0) -> Memory:
+    """Versions 1 to 3 of a model: 1 and 2 answer, and some run copies."""
+    versions = [held("m", number) for number in (1, 2, 3)]
+    split = Split(
+        (Variant("a", 1, 9.0), Variant("b", 2, canary)),
+        shadows=tuple(Shadow(number, 1.0) for number in shadows),
+    )
+    route = Route("m", 1, {one.version: one.id for one in versions}, split)
+    return Memory(Plan(1, tuple(versions), (route,)))
+
+
+def test_a_shadow_is_blamed_before_who_answers_and_its_first_crash_is_its_last():
+    left = shadowed(3)
+    first, _, third = left.plan.held
+    assert left.crashed([first.block, third.block]) == {third.id: 1}
+    assert list(left.refused) == [third.id]
+    assert "ran as a shadow" in left.refused[third.id]
+    left.forget_refusals()
+    left.retry("m")
+    assert list(left.refused) == [third.id]
+    left.forget_refusals("m")
+    assert (left.refused, left.crashes) == ({}, {})
+
+
+def test_a_version_that_answers_too_is_no_mere_shadow():
+    left = shadowed(2, 3)
+    _, second, third = left.plan.held
+    assert left.crashed([second.block]) == {second.id: 1}
+    assert left.refused == {}
+    assert left.crashed([second.block, third.block]) == {third.id: 1}
+    without = shadowed(2, canary=0.0)
+    assert without.crashed([second.block]) == {second.id: 1}
+    assert list(without.refused) == [second.id]

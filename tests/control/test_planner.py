@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Set
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,7 @@ class World:
         self.wanted: list[Candidate] = []
         self.champions: dict[str, int] = {}
         self.divided: dict[str, Wanted] = {}
+        self.place: Callable[[Plan], Plan] = lambda plan: plan
         self.published: list[Plan] = []
         self.tried: list[str] = []
         self.bad_trials: dict[str, str] = {}
@@ -66,6 +68,7 @@ class World:
             deadline_s,
             self.note,
             lambda: self.divided,
+            lambda plan: self.place(plan),
         )
 
     def gather(self, memory: Memory, only: str | None) -> Desired:
@@ -655,3 +658,28 @@ async def test_what_waits_for_its_trial_keeps_the_blocks_that_its_values_will_go
     world.end_trial("endless")
     await world.planner.apply()
     await world.until(lambda: world.routes() == {"m": 1, "slow": 2} and world.watched == {8, 16})
+
+
+async def test_what_is_counted_because_of_how_requests_are_divided_is_found_anew(world):
+    more = Watched("other", "/other.json", 512, common=True)
+
+    def place(plan: Plan) -> Plan:
+        if len(plan.watched) < 2:
+            return plan
+        watched = {held_id: (*some, more) for held_id, some in plan.watched.items()}
+        return replace(plan, watched=watched)
+
+    world.place = place
+    world.wanted = [candidate("m", 1), candidate("m", 2)]
+    await world.planner.apply()
+    own = {
+        one.id: Watched("d", "/profile.json", 8 * one.version) for one in world.published[-1].held
+    }
+    assert world.published[-1].watched == {name: (one, more) for name, one in own.items()}
+    # One leaves, and is counted as before until it has; then nothing more is counted.
+    world.wanted = [candidate("m", 2)]
+    await world.planner.apply()
+    assert all(len(some) <= 2 for plan in world.published for some in plan.watched.values())
+    assert list(world.published[-1].watched.values()) == [
+        (one,) for name, one in own.items() if "/2/" in name
+    ]

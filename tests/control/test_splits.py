@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from gateway import config
-from gateway.control.splits import Stop, Wanted, basis, fault, settle
-from gateway.plan import Route, Split, Variant
+from gateway.control.splits import Pull, Stop, Wanted, basis, fault, settle
+from gateway.plan import Route, Shadow, Split, Variant
 
 DOCUMENT = """
 routes:
@@ -76,7 +78,97 @@ def test_a_fault_says_which_variant_and_why():
     assert fault(ROUTE, ALIASES, {4}, {}).endswith("its model has no such version")
 
 
+SHADOWED = ROUTE.model_copy(
+    update={"shadows": [config.Shadow(alias="next", share=0.5), config.Shadow(version=7)]}
+)
+
+
+def test_shadows_that_serve_get_copies_and_those_that_do_not_keep_nobody_waiting():
+    both = settle(Wanted(SHADOWED), {**ALIASES, "next": 6}, {4, 5, 6, 7}, 4, None)
+    assert both == (4, replace(DIVIDED, shadows=(Shadow(6, 0.5), Shadow(7, 1.0))))
+    one = settle(Wanted(SHADOWED), {**ALIASES, "next": 6}, {4, 5, 7}, 4, None)
+    assert one == (4, replace(DIVIDED, shadows=(Shadow(7, 1.0),)))
+    assert fault(SHADOWED, ALIASES, {4, 5}, {7: "quarantined"}) == (
+        "shadows[0]: its model has no alias 'next'; shadows[1]: version 7 does not serve:"
+        " quarantined"
+    )
+
+
+def test_a_version_that_two_shadows_name_gets_one_copy():
+    _, split = settle(Wanted(SHADOWED), {**ALIASES, "next": 7}, {4, 5, 7}, 4, None)
+    assert split == replace(DIVIDED, shadows=(Shadow(7, 0.5),))
+
+
+def test_a_route_that_stays_as_it_was_goes_on_without_shadows_that_are_gone():
+    before = serving(4, replace(DIVIDED, shadows=(Shadow(6, 1.0), Shadow(7, 1.0))), 4, 5, 6, 7)
+    _, split = settle(Wanted(SHADOWED), {"champion": 9}, {4, 5, 7}, 4, before)
+    assert split == replace(DIVIDED, shadows=(Shadow(7, 1.0),))
+
+
 def test_who_leads_begins_with_the_route_or_with_the_version_that_serves():
     assert basis(Wanted(ROUTE), 9) == ROUTE
     (alone,) = basis(Wanted(), 9).variants
     assert (alone.name, alone.version, alone.weight) == ("baseline", 9, 1.0)
+
+
+BAD = {5: Pull(5, "canary", "10 failures in a row", 1.0, {})}
+
+
+def test_a_pulled_version_gets_nothing_and_who_asks_for_it_is_answered_by_the_main_one():
+    version, split = settle(Wanted(ROUTE, pulled=BAD), ALIASES, {4, 5}, 5, None)
+    assert version == 4
+    assert split == Split(
+        (Variant("stable", 4, 9.0),),
+        sticky_header="x-user",
+        override_parameter="want",
+        instead={"canary": "stable", "5": "stable"},
+    )
+
+
+def test_what_was_pulled_need_not_serve():
+    assert settle(Wanted(ROUTE, pulled=BAD), ALIASES, {4}, 5, None)[1] is not None
+    assert fault(ROUTE, ALIASES, {4}, {5: "quarantined"}, {5}) == ""
+
+
+def test_others_keep_their_weights_against_each_other():
+    variants = [
+        {"name": "a", "version": 1, "weight": 3},
+        {"name": "b", "version": 2, "weight": 1},
+        {"name": "bad", "version": 5, "weight": 4},
+    ]
+    route = config.Route.model_validate({"variants": variants, "fallback": "a"})
+    _, split = settle(Wanted(route, pulled=BAD), {}, {1, 2, 5}, 5, None)
+    assert split is not None
+    assert split.variants == (Variant("a", 1, 3.0), Variant("b", 2, 1.0))
+
+
+def test_where_all_that_is_left_has_no_weight_the_main_one_answers_alone():
+    weights = {"stable": 0.0, "canary": 1.0}
+    variants = [one.model_copy(update={"weight": weights[one.name]}) for one in ROUTE.variants]
+    route = ROUTE.model_copy(update={"variants": variants, "fallback": "stable"})
+    _, split = settle(Wanted(route, pulled=BAD), ALIASES, {4, 5}, 5, None)
+    assert split is not None
+    assert split.variants == (Variant("stable", 4, 1.0),)
+
+
+def test_what_stands_for_the_route_stays_whatever_was_pulled():
+    main = {4: Pull(4, "stable", "why", 1.0, {})}
+    assert settle(Wanted(ROUTE, pulled=main), ALIASES, {4, 5}, 5, None) == (4, DIVIDED)
+
+
+def test_a_pull_holds_while_the_route_stays_as_it_last_was():
+    before = serving(4, DIVIDED, 4, 5)
+    other = ROUTE.model_copy(
+        update={"variants": [*ROUTE.variants, config.Variant(name="third", version=6, alias=None)]}
+    )
+    version, split = settle(Wanted(other, pulled=BAD), ALIASES, {4, 5}, 5, before)
+    assert split is not None
+    assert (version, split.variants) == (4, (Variant("stable", 4, 9.0),))
+    again = settle(Wanted(other, pulled=BAD), ALIASES, {4, 5}, 5, serving(4, split, 4, 5))
+    assert again == (4, split)
+
+
+def test_a_stop_goes_before_a_pull():
+    stop = Stop(5, "canary", "somebody", "", 1.0)
+    alone = Split((Variant("canary", 5, 1.0),))
+    assert settle(Wanted(ROUTE, stop, pulled=BAD), ALIASES, {4, 5}, 4, None) == (5, alone)

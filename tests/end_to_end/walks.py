@@ -56,12 +56,12 @@ def body(steps: int) -> bytes:
     return json.dumps({"inputs": [one]}).encode()
 
 
-def steps_for(server: RunningServer, seconds: float) -> int:
+def steps_for(server: RunningServer, seconds: float, path: str = INFER) -> int:
     """How many steps take so long here, alone; measured, and good to a few tenths of it."""
     spent, steps = 0.0, 100
     while spent < 0.05:
         steps *= 2
         began = time.perf_counter()
-        assert server.request("POST", INFER, body(steps)).status == 200
+        assert server.request("POST", path, body(steps)).status == 200
         spent = time.perf_counter() - began
     return max(1, round(steps * seconds / spent))

@@ -20,7 +20,7 @@ OTHERS = "".join(
 # both writes and reads; and those of sketches, contracts, first rows, the ledger and captured rows,
 # which control reads elsewhere.
 NO_WORDS = re.compile(
-    r"VERSION|MODEL|WORKER|KEYS|KEY_.*|SKETCH.*|CONTRACT.*|FIRST_ROWS|LEDGER.*|CAPTURE"
+    r"VERSION|MODEL|WORKER|KEYS|KEY_.*|SKETCH.*|CONTRACT.*|FIRST_ROWS|LEDGER.*|CAPTURE|PAIRS"
     r"|SKIPPED_WORD|MAX_.*|.*_WORDS|.*_CODES|.*_GAUGES|.*_END|RELEASED"
 )
 WORDS = [

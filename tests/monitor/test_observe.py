@@ -248,3 +248,17 @@ def test_statistics_have_triton_s_fields(arena, observer):
         ],
         "memory_usage": [],
     }
+
+
+def test_what_fails_is_told_of_once_it_is_counted_and_what_is_refused_is_not(arena, offset):
+    told = []
+
+    def failing(at: int) -> None:
+        told.append((at, model(arena).results["failed"]))
+
+    observer = BatchObserver(arena, offset, 0, failing=failing)
+    observer.erred(QueueFull("full"))
+    observer.erred(InvalidTensor("no"))
+    observer.erred(ModelFailed("broken"))
+    observer.erred(GatewayError("internal error"), requests=2)
+    assert told == [(offset, 1), (offset, 3)]

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.outcomes.calibration import CALIBRATION_BINS
 from gateway.outcomes.figures import NAMES, performance
-from kernels.performance import VALUE, add, no_sums
+from kernels.performance import BINARY, VALUE, add, no_sums
 from loadtest import by_scikit_learn
 from tests.outcomes.records import NOON_MS, records
 
@@ -239,3 +239,27 @@ def test_kinds_that_are_mixed_have_no_figures():
     found = of([0.5, 0.5], [1.0, 1.0], tops=[-1, 2])
     assert found.kind == "mixed"
     assert set(found.figures.values()) == {None}
+
+
+def wide_ends(scores, outcomes, alpha, **more):
+    sums = no_sums()
+    add(
+        sums,
+        records(range(len(scores)), scores=scores, outcomes=outcomes, **more),
+        1,
+        0,
+        2 * NOON_MS,
+    )
+    return performance(sums, alpha=alpha).intervals
+
+
+@pytest.mark.parametrize("tops", [BINARY, VALUE, 0], ids=["binary", "value", "multiclass"])
+def test_every_interval_is_as_sure_as_is_asked_for(tops):
+    scores, outcomes = draws("u-shaped", 2000)
+    usual, surer = (wide_ends(scores, outcomes, alpha, tops=tops) for alpha in (0.05, 0.001))
+    assert usual.keys() == surer.keys()
+    same = [name for name in usual if usual[name] == surer[name]]
+    for name, (low, high) in surer.items():
+        assert low <= usual[name][0] <= usual[name][1] <= high, name
+    # But for those that can lie nowhere else.
+    assert not {"accuracy", "brier", "ece", "roc_auc", "mae", "rmse", "bias", "f1"} & set(same)

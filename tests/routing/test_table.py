@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from gateway.errors import InvalidParameter
@@ -15,7 +17,7 @@ KEYS = ByKey("fraud", {"stable": 3.0, "canary": 1.0})
 CANARY = ("canary", table.ASKED)
 
 
-def of(**heeds: str) -> Table:
+def of(**heeds: Any) -> Table:
     return Table("fraud", Split(VARIANTS, **heeds), InTurn())
 
 
@@ -81,3 +83,9 @@ def test_turns_go_on_through_changes_of_a_route():
         route = Table("fraud", Split(VARIANTS), turns)
         got += [route.in_turn() for _ in range(3)]
     assert got == [(plain.next(), table.IN_TURN) for _ in range(150)]
+
+
+def test_who_asks_for_what_was_pulled_is_answered_by_its_heir():
+    route = of(override_header="x-want", instead={"bad": "stable", "9": "stable"})
+    for wanted in (b"bad", b"9"):
+        assert route.by_headers([(b"x-want", wanted)]) == ("stable", table.ASKED)

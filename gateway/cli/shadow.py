@@ -1,0 +1,131 @@
+"""`penstock shadow`: what a route's shadows say beside what was answered.
+
+Knows options and tables. Knows nothing of how pairs are counted: it asks the server.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from gateway.cli.actions import add_action
+from gateway.cli.arguments import positive
+from gateway.cli.output import moment, say, say_json, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+# A row's values, in a line of a table.
+MAX_TEXT = 60
+
+
+def configure(subparsers: Any) -> None:
+    """Adds the command."""
+    parser = subparsers.add_parser(
+        "shadow",
+        help="show what versions say that run copies of a route's requests",
+        description="Asks the server that runs on this home about the shadows of its routes. They"
+        " are set with `penstock route set --shadow`.",
+    )
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    show = add_action(actions, "show", show_shadows, "hold a route's shadows against its answers")
+    show.add_argument("route", metavar="ROUTE", help="the model that clients call")
+    show.add_argument(
+        "--window", metavar="DURATION", help="look back so far (default: to the server's start)"
+    )
+    rows = add_action(actions, "rows", show_rows, "show the rows about which a shadow differs most")
+    rows.add_argument("route", metavar="ROUTE", help="the model that clients call")
+    rows.add_argument("version", type=positive, metavar="VERSION", help="of the shadow")
+
+
+def show_shadows(args: argparse.Namespace) -> int:
+    """Prints a table for each version that answers and each shadow of it."""
+    found = _ask(args, f"/api/routes/{quote(args.route, safe='')}/shadows", window=args.window)
+    if args.json:
+        say_json(found)
+        return 0
+    for place, pair in enumerate(found["pairs"]):
+        if place:
+            say()
+        say(f"{found['route']}: version {pair['shadow']} beside version {pair['answered']}")
+        rows, share = pair["rows"], f"{100 * pair['share']:.6g} %"
+        became = ", ".join(f"{count} {what}" for what, count in rows.items() if what != "copied")
+        say(f"{share} of requests are copied; of {rows['copied']} rows {became}")
+        say(table(("FIGURE", "VALUE", "FOR SURE"), list(_figures(pair))))
+    return 0
+
+
+def show_rows(args: argparse.Namespace) -> int:
+    """Prints a line a row, or all of them as JSON."""
+    path = f"/api/routes/{quote(args.route, safe='')}/shadows/{args.version}/rows"
+    found = _ask(args, path)
+    if args.json:
+        say_json(found)
+        return 0
+    head = ("REQUEST", "ROW", "AT", "ANSWERED", "SAID", "SHADOW SAID", "INPUTS")
+    rows = [
+        (
+            one["request_id"],
+            one["row"],
+            moment(one["at"]),
+            one["answered"],
+            *(_values(one[name]) for name in ("said", "shadow_said", "inputs")),
+        )
+        for one in found["rows"]
+    ]
+    say(table(head, rows) if rows else "no row differs")
+    return 0
+
+
+def _figures(pair: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    for name in ("disagreement", "failures"):
+        found = pair[name]
+        yield name, _percent(found["value"]), _between(found, _percent)
+    difference = pair["difference"]
+    if difference["mean"] is not None:
+        yield "difference", f"{difference['mean']:+.4f}", _between(difference, "{:+.4f}".format)
+        yield "higher, lower", f"{difference['higher']}, {difference['lower']}", ""
+        sizes = "  ".join(f"{_size(one)} {one['rows']}" for one in difference["bins"])
+        yield "rows by difference", sizes, ""
+    if pair["calibration"]["gap"] is not None:
+        yield "calibration gap", f"{pair['calibration']['gap']:.4f}", ""
+    cost = pair["cost"]
+    if cost["ratio"] is not None:
+        told = f"{cost['row_us']:.2f} us a row, {cost['ratio']:.2f} times the version that answers"
+        yield "cost", told, ""
+
+
+def _size(one: Mapping[str, Any]) -> str:
+    above, up_to = one["above"], one["up_to"]
+    if above is None:
+        return f"..{up_to:g}:"
+    return f"{above:g}..:" if up_to is None else f"{above:g}..{up_to:g}:"
+
+
+def _between(found: Mapping[str, Any], written: Any) -> str:
+    if found["low"] is None:
+        return ""
+    return f"{written(found['low'])} to {written(found['high'])}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.3g} %"
+
+
+def _values(tensors: Mapping[str, Any] | None) -> str:
+    if tensors is None:
+        return "-"
+    told = "; ".join(f"{name} {', '.join(map(_short, values))}" for name, values in tensors.items())
+    return told if len(told) <= MAX_TEXT else f"{told[: MAX_TEXT - 3]}..."
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _ask(args: argparse.Namespace, path: str, **query: Any) -> dict[str, Any]:
+    from gateway.cli.running import admin_of
+
+    with admin_of(args.home) as control:
+        return control.ask("GET", path, query=query)

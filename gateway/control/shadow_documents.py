@@ -1,0 +1,150 @@
+"""What the admin API takes and answers about shadows, as models.
+
+Knows fields. Knows nothing of how they are filled.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from pydantic import Field, WithJsonSchema
+
+from gateway.control.documents import ModelName, Number, optional
+from gateway.control.operations import Document
+from gateway.names import MAX_VERSION
+
+_WINDOW: Final = {"type": "string", "pattern": "^[1-9][0-9]{0,3}[smh]$", "maxLength": 5}
+
+
+class ShadowsPath(Document):
+    """Whose shadows."""
+
+    model: ModelName = Field(description="the model that clients call")
+
+
+class ShadowPath(ShadowsPath):
+    """Which shadow."""
+
+    version: int = Field(ge=1, le=MAX_VERSION, description="of the shadow")
+
+
+class ShadowsQuery(Document):
+    """Which rows."""
+
+    window: Annotated[str, WithJsonSchema(_WINDOW)] | None = Field(
+        None,
+        description="how far to look back: 10s to 1h; by default to the server's start",
+        json_schema_extra=optional,
+    )
+
+
+class Share(Document):
+    """A share of rows, and where it lies for sure at all times (95 %)."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    rows: int = Field(description="that have it")
+
+
+class PairRows(Document):
+    """What became of the rows that were copied."""
+
+    copied: int
+    compared: int
+    dropped: int = Field(description="found no room, or their shadow was taken away")
+    failed: int = Field(description="the shadow could not answer")
+    unlike: int = Field(description="one of the two scores is no number, or there is none")
+    waiting: int
+
+
+class DifferenceBin(Document):
+    """Rows by the shadow's score less the one that was answered."""
+
+    above: float | None
+    up_to: float | None
+    rows: int
+
+
+class Differences(Document):
+    """How the shadow's scores differ; of predicted numbers, bins are of a part of the larger."""
+
+    compared: str = Field(description="probabilities, values or whole answers")
+    mean: float | None
+    low: float | None = Field(description="where the mean lies for sure at all times (95 %)")
+    high: float | None
+    higher: int = Field(description="rows whose score is higher at the shadow")
+    lower: int
+    log10_e: float = Field(description="evidence that one side is more frequent; 1.3 is 20 to 1")
+    bins: list[DifferenceBin]
+
+
+class CalibrationBin(Document):
+    """Rows by the shadow's probability."""
+
+    above: float
+    up_to: float
+    rows: int
+    answered: float = Field(description="mean of what was answered")
+    shadow: float = Field(description="mean of what the shadow says")
+
+
+class ShadowCalibration(Document):
+    """The shadow's probabilities beside those that were answered."""
+
+    gap: float | None = Field(description="how far both means lie apart, on the average of rows")
+    bins: list[CalibrationBin]
+
+
+class ShadowCost(Document):
+    """Processor time of a row of the shadow's runs, in microseconds."""
+
+    row_us: float | None
+    answered_row_us: float | None = Field(
+        description="what the version that answered is expected to take for the same runs"
+    )
+    ratio: float | None
+
+
+class PairReport(Document):
+    """A version that answers, and one of its shadows."""
+
+    answered: int
+    shadow: int
+    share: float = Field(description="of requests that are copied now; 0: none is")
+    rows: PairRows
+    disagreement: Share
+    failures: Share
+    difference: Differences
+    calibration: ShadowCalibration
+    cost: ShadowCost
+    window_s: float | None = Field(description="null: since the server was started")
+
+
+class ShadowReport(Document):
+    """What the shadows of a route say beside what was answered."""
+
+    route: str
+    pairs: list[PairReport]
+
+
+class DifferentRow(Document):
+    """A row about which two versions differ much."""
+
+    answered: int = Field(description="the version that did")
+    request_id: str
+    row: int
+    at: float = Field(description="seconds since 1970")
+    unlikeness: float = Field(description="how far scores lie apart; 1 more where they disagree")
+    agree: bool
+    inputs: dict[str, Any] | None = Field(description="null: too large, or hidden")
+    said: dict[str, Any] | None
+    shadow_said: dict[str, Any] | None
+
+
+class DifferentRows(Document):
+    """The rows of a shadow that differ most, the most different first."""
+
+    route: str
+    shadow: Number
+    rows: list[DifferentRow]

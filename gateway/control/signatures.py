@@ -1,0 +1,81 @@
+"""Tells what differs between the signatures of two versions of a model.
+
+Knows where a version's files are and what its owner declared. Knows nothing of why somebody asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from gateway.control.registry import Registry
+from gateway.errors import VersionNotFound
+from gateway.models import onnx_file
+from gateway.models.signature import signature
+from gateway.plan import Plan
+from gateway.tensors import Signature, TensorSpec
+
+
+class Signatures:
+    """Of versions that are held, or registered. Blocking: called on a thread."""
+
+    def __init__(self, plan: Callable[[], Plan], registry: Registry) -> None:
+        """Takes its collaborators.
+
+        Args:
+            plan: the newest.
+            registry: of the home.
+        """
+        self._plan = plan
+        self._registry = registry
+
+    def of(self, model: str, version: int) -> Signature:
+        """What a version takes and gives.
+
+        Raises:
+            ModelNotFound, VersionNotFound: nobody has it.
+            ModelRefused: its file is none, or is not what was declared.
+        """
+        for held in self._plan().held:
+            if (held.name, held.version) == (model, version):
+                file = onnx_file.inspect(Path(held.folder), held.file)
+                return signature(file, held.declared, max_batch_size=1)
+        found = self._registry.show(model).pick(version)
+        return signature(onnx_file.inspect(found.folder, found.file), found.declared, 1)
+
+    def differences(self, model: str, before: int, after: int) -> str:
+        """What clients would notice of another version's signature; empty where nothing differs.
+
+        Raises:
+            ModelRefused: one of them cannot be read.
+        """
+        try:
+            return differences(self.of(model, before), self.of(model, after))
+        except VersionNotFound:
+            # It is neither held nor registered: it cannot be loaded, which says why.
+            return ""
+
+
+def differences(before: Signature, after: Signature) -> str:
+    """What differs in tensors, in words; empty where nothing does."""
+    return "; ".join(
+        (
+            *_between("input", before.inputs, after.inputs),
+            *_between("output", before.outputs, after.outputs),
+        )
+    )
+
+
+def _between(side: str, before: Sequence[TensorSpec], after: Sequence[TensorSpec]) -> list[str]:
+    old, new = ({one.name: one for one in specs} for specs in (before, after))
+    found = [f"{side} '{name}' is missing" for name in old if name not in new]
+    found += [f"{side} '{name}' is new" for name in new if name not in old]
+    for name in old.keys() & new.keys():
+        if (was := _told(old[name])) != (now := _told(new[name])):
+            found.append(f"{side} '{name}': {was} before, {now} now")
+    return sorted(found)
+
+
+def _told(spec: TensorSpec) -> str:
+    labels = f" of {', '.join(spec.labels)}" if spec.labels else ""
+    return f"{spec.datatype} {list(spec.shape)}{labels}"

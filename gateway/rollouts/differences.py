@@ -1,0 +1,130 @@
+"""By how much two distributions differ, of what was counted of both moment by moment.
+
+Knows counts by bins. Knows nothing of what they are of, or of guards.
+
+At each edge between bins, or for each class, the share of the candidate's values up to it less the
+baseline's of the same moment has the difference of the true shares as its mean, whatever these are
+by then. Moments are weighted by `n m / (n + m)` of their sizes, which makes the variance of the
+weighted sum a quarter of the weights' sum at most. So the sum less its mean stays within the
+boundary of a normal mixture with probability 1 - alpha at all times at once, whatever the sizes are
+and however these change. Edges share alpha alike.
+
+Source: Robbins (1970); for sums with a bound on their exponential moments, Howard, Ramdas,
+McAuliffe and Sekhon (2020), Time-uniform Chernoff bounds via nonnegative supermartingales.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+Reals = np.ndarray[Any, np.dtype[np.float64]]
+Counts = np.ndarray[Any, np.dtype[np.int64]]
+Memory = Mapping[str, Any]
+
+# The boundary is tightest, for 20 edges and alpha of 0.01, at some 1,000 rows of the candidate.
+_TIGHTEST: Final = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Differing:
+    """The largest difference of a column.
+
+    Attributes:
+        found: of the shares, 0 to 1, at the edge or class where it is largest.
+        least: what it surely is, at some edge or class.
+        most: what it surely is not above, at any.
+    """
+
+    found: float
+    least: float
+    most: float
+
+
+class Differences:
+    """Of several columns. Values that are in no bin take no part."""
+
+    def __init__(
+        self, bins: Sequence[int], ordered: Sequence[bool], memory: Memory | None = None
+    ) -> None:
+        """Begins, or goes on from what was remembered of the same columns.
+
+        Args:
+            bins: of each column.
+            ordered: whether they have an order.
+            memory: of a predecessor; of other columns it is left alone.
+        """
+        self._ordered = np.array(ordered, bool)
+        # Up to the last edge of ordered bins is everything.
+        self._edges = [max(b - 1, 0) if o else b for b, o in zip(bins, ordered, strict=True)]
+        width = max([1, *bins])
+        there = np.arange(width) < np.array(self._edges, int).reshape(-1, 1)
+        self._there = there
+        self._sums = np.zeros(there.shape)
+        self._weights, self._variance = np.zeros(len(bins)), np.zeros(len(bins))
+        if memory is not None and np.shape(memory["sums"]) == there.shape:
+            self._sums = np.array(memory["sums"], float).reshape(there.shape)
+            self._weights = np.array(memory["weights"], float)
+            self._variance = np.array(memory["variance"], float)
+
+    @property
+    def edges(self) -> int:
+        """Of all columns that have any: what alpha is shared out over."""
+        return sum(self._edges)
+
+    def add(self, candidate: Counts, baseline: Counts, effects: Reals) -> None:
+        """What was counted in one more moment.
+
+        Args:
+            candidate: (columns, width).
+            baseline: the same.
+            effects: (columns,) by how much more than independent ones values scatter, >= 1.
+        """
+        n, m = (some.sum(axis=1).astype(float) for some in (candidate, baseline))
+        both = (n > 0.0) & (m > 0.0)
+        weights = np.where(both, n * m / np.maximum(n + m, 1.0), 0.0)
+        apart = self._shares(candidate, n) - self._shares(baseline, m)
+        self._sums += np.where(self._there & both[:, None], weights[:, None] * apart, 0.0)
+        self._weights += weights
+        self._variance += effects * weights / 4.0
+
+    def found(self, alpha: float) -> list[Differing | None]:
+        """By how much each column differs; None where there is nothing to tell.
+
+        Args:
+            alpha: how often any of them is ever said to lie elsewhere than it does.
+        """
+        if not self.edges:
+            return [None] * len(self._weights)
+        grown = (self._variance + _TIGHTEST) / _TIGHTEST
+        limits = np.log(grown) + 2.0 * math.log(self.edges / alpha)
+        reach = np.sqrt((self._variance + _TIGHTEST) * limits)
+        heights = np.abs(np.where(self._there, self._sums, 0.0)).max(axis=1)
+        return [
+            _differing(height / weight, radius / weight) if edges and weight > 0.0 else None
+            for height, radius, weight, edges in zip(
+                heights.tolist(), reach.tolist(), self._weights.tolist(), self._edges, strict=True
+            )
+        ]
+
+    def memory(self) -> Memory:
+        """What a successor goes on from, as JSON has it."""
+        return {
+            "sums": self._sums.tolist(),
+            "weights": self._weights.tolist(),
+            "variance": self._variance.tolist(),
+        }
+
+    def _shares(self, counts: Counts, rows: Reals) -> Reals:
+        """(columns, width): up to each edge, or of each class."""
+        upto = np.where(self._ordered[:, None], counts.cumsum(axis=1), counts)
+        shares: Reals = upto[:, : self._there.shape[1]] / np.maximum(rows, 1.0)[:, None]
+        return shares
+
+
+def _differing(found: float, radius: float) -> Differing:
+    return Differing(found, max(found - radius, 0.0), min(found + radius, 1.0))
