@@ -14,11 +14,13 @@ from typing import NamedTuple
 from gateway import config
 from gateway.config import Config
 from gateway.config.experiments import AbTest, Bandit, Measure
-from gateway.control.splits import Aliases, Wanted, targets
+from gateway.control.experiment_store import Given
+from gateway.control.splits import Aliases, Wanted, fault, targets
 from gateway.errors import Conflict, InvalidParameter
 from gateway.experiments.assessment import measures
 from gateway.experiments.values import KINDS
 from gateway.outcomes.metric_sums import MAX_METRICS
+from gateway.plan import Plan
 
 _DAY_S = 86_400.0
 
@@ -115,6 +117,27 @@ def given_to(route: config.Route, winner: str) -> config.Route:
         for one in route.variants
     ]
     return route.model_copy(update={"variants": variants, "fallback": winner})
+
+
+def base_of(beneath: config.Route | None, given: Given) -> config.Route:
+    """The route that an experiment changes; where that went with the document, its arms alone."""
+    names = () if beneath is None else {variant.name for variant in beneath.variants}
+    if beneath is not None and all(arm in names for arm in given.versions):
+        return beneath
+    variants = [
+        config.Variant(name=name, version=version) for name, version in given.versions.items()
+    ]
+    return config.Route(variants=variants, fallback=given.control)
+
+
+def not_serving(model: str, wanted: Wanted, aliases: Aliases, plan: Plan) -> str:
+    """Why a route is not as it is wanted; empty where it is."""
+    if wanted.route is None:
+        return ""
+    serving = next((route for route in plan.routes if route.name == model), None)
+    reasons = {one.version: one.reason for one in plan.absent if one.name == model}
+    deployments = {} if serving is None else serving.deployments
+    return fault(wanted.route, aliases, deployments, reasons)
 
 
 def _route(model: str, spec: AbTest | Bandit, wanted: Wanted) -> config.Route:

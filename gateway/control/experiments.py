@@ -23,7 +23,14 @@ from gateway.config.experiments import AbTest, Bandit
 from gateway.control.audit import Actor, by_itself
 from gateway.control.experiment_readings import Readings
 from gateway.control.experiment_reports import of_ab_test, of_bandit, policy_of
-from gateway.control.experiment_start import Checked, check, given_to, led
+from gateway.control.experiment_start import (
+    Checked,
+    base_of,
+    check,
+    given_to,
+    led,
+    not_serving,
+)
 from gateway.control.experiment_store import (
     MAX_EVENTS,
     OWNER,
@@ -34,8 +41,8 @@ from gateway.control.experiment_store import (
 )
 from gateway.control.route_operations import Plans
 from gateway.control.routes import Routes
-from gateway.control.splits import Pull, fault
-from gateway.errors import Conflict, InvalidParameter, ModelNotFound
+from gateway.control.splits import Pull
+from gateway.errors import Conflict, InvalidParameter, ModelNotFound, NotFound
 from gateway.experiments.assessment import Evidence, assess
 from gateway.experiments.bandits import shares
 from gateway.experiments.decisions import DECIDED, FUTILE, HARMFUL, RUNNING
@@ -122,13 +129,13 @@ class Experiments:
                 checked.warnings,
             )
             kept = await asyncio.to_thread(self._store.start, actor, model, given)
+            under_way[kept.number] = kept  # from now on it is, even if whoever asked is gone
             try:
                 await self._lead(actor, kept, checked.route)
                 self._check_serves(model)
             except Exception as error:  # nothing of it is to stay behind
                 await self._end(kept, actor, STOPPED, f"it could not begin: {error}")
                 raise
-            under_way[kept.number] = kept
             self._tell()
         return kept
 
@@ -196,7 +203,8 @@ class Experiments:
             except Conflict as error:
                 return await self._end(one, by_itself(), STOPPED, str(error))
         if wanted.stop is not None:
-            return self._noted(one, "the route is stopped: no row is assigned until it is resumed")
+            says = "the route is stopped: no row is assigned until it is resumed"
+            return await self._noted(one, says)
         for name, version in one.given.versions.items():
             pull = self._pulled(one.model).get(version)
             if pull is not None:
@@ -215,9 +223,9 @@ class Experiments:
         verdict = found.verdict
         one = self._reported(one, of_ab_test(found), verdict.why)
         if found.mismatch.alarm:
-            one = self._noted(one, "arms do not get the shares that they were given")
+            one = await self._noted(one, "arms do not get the shares that they were given")
         for harm in verdict.harms:
-            one = self._noted(one, f"'{harm.arm}' is shown to harm {harm.measure}")
+            one = await self._noted(one, f"'{harm.arm}' is shown to harm {harm.measure}")
         if verdict.state == RUNNING:
             return one
         takes = verdict.winner if spec.at_end == "winner" and verdict.state == DECIDED else ""
@@ -288,19 +296,26 @@ class Experiments:
 
     def _release_ended(self) -> None:
         """On a thread: routes of those that ended just before this process was killed."""
-        for wanted in self._routes.wanted().values():
+        for model, wanted in self._routes.wanted().items():
             kind, _, number = wanted.leader.partition(" ")
-            if kind == OWNER:
+            if kind != OWNER:
+                continue
+            try:
                 one = self._store.get(int(number))
-                if one.over:
-                    self._release(one, by_itself())
+            except NotFound:  # so long ago that it is forgotten
+                self._routes.let_go(by_itself(), model, wanted.leader)
+                continue
+            if one.over:
+                self._release(one, by_itself())
 
-    def _noted(self, one: Experiment, says: str) -> Experiment:
-        """Tells something once."""
+    async def _noted(self, one: Experiment, says: str) -> Experiment:
+        """Tells something, and writes it down, once."""
         if any(event.says == says for event in one.stand.events):
             return one
         events = (*one.stand.events, Event(self._wall(), says))
-        return self._keep(replace(one, stand=replace(one.stand, events=events[-MAX_EVENTS:])))
+        one = replace(one, stand=replace(one.stand, events=events[-MAX_EVENTS:]))
+        await asyncio.to_thread(self._store.save, one)
+        return self._keep(one)
 
     def _reported(self, one: Experiment, report: Mapping[str, Any], why: str) -> Experiment:
         return self._keep(replace(one, stand=replace(one.stand, report=report, why=why)))
@@ -345,26 +360,12 @@ class Experiments:
 
     def _check_serves(self, model: str) -> None:
         """Raises Conflict where arms do not serve, saying why."""
-        plan, wanted = self._planner.memory.plan, self._routes.of(model)
-        serving = next((route for route in plan.routes if route.name == model), None)
-        reasons = {one.version: one.reason for one in plan.absent if one.name == model}
-        deployments = {} if serving is None else serving.deployments
-        if wanted.route is None:
-            return
-        if why := fault(wanted.route, self._planner.aliases(model), deployments, reasons):
+        wanted, aliases = self._routes.of(model), self._planner.aliases(model)
+        if why := not_serving(model, wanted, aliases, self._planner.memory.plan):
             raise Conflict(f"route '{model}' cannot be divided: {why}")
 
     def _base(self, one: Experiment) -> config.Route:
-        """The route beneath it; where that went with the document, one of its arms alone."""
-        beneath = self._routes.beneath(one.model).route
-        names = () if beneath is None else {variant.name for variant in beneath.variants}
-        if beneath is not None and all(arm in names for arm in one.given.versions):
-            return beneath
-        variants = [
-            config.Variant(name=name, version=version)
-            for name, version in one.given.versions.items()
-        ]
-        return config.Route(variants=variants, fallback=one.given.control)
+        return base_of(self._routes.beneath(one.model).route, one.given)
 
     def _over(self, one: Experiment) -> bool:
         most = one.given.spec.max_duration_s

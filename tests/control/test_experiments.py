@@ -349,6 +349,22 @@ async def test_one_that_was_killed_before_it_led_leads_and_one_that_ended_lets_g
     assert (world.routes.leader("m"), world.shares()) == ("", {"a": 0.9, "b": 0.1})
 
 
+async def test_a_lead_of_one_that_nobody_remembers_is_let_go(world):
+    world.routes.lead(ANN, "m", "experiment 77", world.routes.of("m").route)
+    await world.look()
+    assert world.routes.leader("m") == ""
+
+
+async def test_what_was_told_is_told_after_a_restart_and_not_again(world):
+    await world.start()
+    world.routes.stop(ANN, "m", 1, "a", "bad")
+    await world.look()
+    world.start_again()
+    await world.look()
+    says = [event.says for event in (await world.experiments.get(1)).stand.events]
+    assert sum("the route is stopped" in one for one in says) == 1
+
+
 async def test_a_stopped_route_pauses_it(world):
     await world.start()
     world.routes.stop(ANN, "m", 1, "a", "bad")
