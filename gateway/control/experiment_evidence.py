@@ -4,7 +4,8 @@ Knows records, series and columns of metrics. Knows nothing of what is made of t
 
 Rows count that were left to chance: by the chances that the experiment gave them (an A/B test), or
 by any (a bandit, whose shares move; a replay). All of it is read anew each time, so that outcomes
-that come late or are corrected count as they are, and a restart changes nothing.
+that come late or are corrected count as they are, and a restart changes nothing; what the ledger
+has to forget is added up once more before (`experiment_readings`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from gateway.experiments.assessment import Evidence
 from gateway.experiments.replay import Replay
 from gateway.experiments.sums import CLUSTERS, Reals
 from gateway.experiments.values import which
-from gateway.outcomes.ledger import Ledger
 from gateway.outcomes.metric_sums import Metrics
 from gateway.outcomes.segment import Segment
 from kernels import lots
@@ -58,7 +58,9 @@ class Wanted:
     half_life_ms: float | None = None
 
 
-def add_up(wanted: Wanted, ledger: Ledger, metrics: Metrics, series: Sequence[Series]) -> Evidence:
+def add_up(
+    wanted: Wanted, segments: Sequence[Segment], metrics: Metrics, series: Sequence[Series]
+) -> Evidence:
     """What arms add up to.
 
     Raises:
@@ -66,7 +68,7 @@ def add_up(wanted: Wanted, ledger: Ledger, metrics: Metrics, series: Sequence[Se
     """
     found = Evidence.of(wanted.versions, len(wanted.measures))
     for place, (measure, by_arm) in enumerate(zip(wanted.measures, found.sums, strict=True)):
-        for segment, rows in _rows(wanted, measure, ledger, metrics, series):
+        for segment, rows in _rows(wanted, measure, segments, metrics, series):
             assigned = _assigned(wanted, rows)
             if place == 0:
                 _count(found, rows, assigned)
@@ -81,7 +83,7 @@ def add_up(wanted: Wanted, ledger: Ledger, metrics: Metrics, series: Sequence[Se
 def replayed(
     wanted: Wanted,
     policy: Mapping[str, float],
-    ledger: Ledger,
+    segments: Sequence[Segment],
     metrics: Metrics,
     series: Sequence[Series],
 ) -> Replay:
@@ -90,7 +92,7 @@ def replayed(
     Args:
         wanted: which rows.
         policy: the share that it gives each arm.
-        ledger: all records.
+        segments: with all records.
         metrics: all numbers.
         series: what records are of.
 
@@ -99,7 +101,7 @@ def replayed(
     """
     replay, (measure, *_) = Replay(), wanted.measures
     given = np.array([policy.get(name, 0.0) for name in wanted.versions])
-    for _, rows in _rows(wanted, measure, ledger, metrics, series):
+    for _, rows in _rows(wanted, measure, segments, metrics, series):
         some = _assigned(wanted, rows)
         chances = lots.chances(rows.codes[some])
         replay.add(rows.values[some], chances, given[rows.arms[some]], rows.clusters[some])
@@ -132,7 +134,7 @@ def _assigned(wanted: Wanted, rows: Rows) -> Flags:
 def _rows(
     wanted: Wanted,
     measure: Measure,
-    ledger: Ledger,
+    segments: Sequence[Segment],
     metrics: Metrics,
     series: Sequence[Series],
 ) -> Iterator[tuple[Segment, Rows]]:
@@ -144,7 +146,7 @@ def _rows(
     until_ms = wanted.now_ms - int(measure.wait_s * 1000.0)
     absent = int(measure.absent == "zero")
     asked = np.array((wanted.first_ms, until_ms, which(measure), absent), np.int64)
-    for segment in ledger.segments():
+    for segment in segments:
         if segment.count and segment.last_ms >= wanted.first_ms:
             numbers = _numbers(metrics, segment, measure.metric)
             yield segment, find(segment.records(), numbers, arm_of, asked, wanted.threshold)

@@ -13,7 +13,7 @@ from typing import Final
 from gateway.config import Config
 from gateway.config.experiments import AbTest, Measure
 from gateway.control.experiment_evidence import Wanted, add_up, replayed
-from gateway.control.experiment_store import Experiment
+from gateway.control.experiment_store import Experiment, ExperimentStore
 from gateway.control.ledger_store import LedgerStore
 from gateway.control.outcomes import Outcomes
 from gateway.errors import NotFound
@@ -21,6 +21,7 @@ from gateway.experiments.assessment import Evidence, measures
 from gateway.experiments.replay import Replayed
 from gateway.outcomes.ledger import Ledger
 from gateway.outcomes.metric_sums import Metrics
+from gateway.outcomes.segment import Segment
 
 ALPHA: Final = 0.05  # of a replay
 
@@ -31,44 +32,58 @@ class Readings:
     def __init__(
         self,
         outcomes: Outcomes,
+        store: ExperimentStore,
         document: Callable[[], Config],
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """Takes the ledger, the document in force, and seconds since 1970."""
+        """Takes the ledger, experiments, the document in force, and seconds since 1970."""
         self._outcomes = outcomes
+        self._store = store
         self._document = document
         self._wall = wall
 
-    async def facts(self) -> tuple[Mapping[str, int], int]:
-        """Metrics that ever had a number, and how many records were forgotten.
+    async def metrics(self) -> Mapping[str, int]:
+        """Those that ever had a number.
 
         Raises:
             StoreFailed: the ledger cannot be read.
         """
+        return await self._outcomes.read(lambda _, metrics, kept: dict(metrics.names)) or {}
 
-        def read(_: Ledger, metrics: Metrics, kept: LedgerStore) -> tuple[Mapping[str, int], int]:
-            return dict(metrics.names), kept.records_forgotten()
-
-        return await self._outcomes.read(read) or ({}, 0)
-
-    async def evidence(self, one: Experiment) -> tuple[Evidence, str]:
-        """What an experiment's arms add up to, and why that is not to be trusted; empty: it is.
+    async def evidence(self, one: Experiment) -> Evidence:
+        """What an experiment's arms add up to.
 
         Raises:
             StoreFailed: the ledger cannot be read.
         """
         wanted = self._wanted(one)
 
-        def read(ledger: Ledger, metrics: Metrics, kept: LedgerStore) -> tuple[Evidence, str]:
-            found = add_up(wanted, ledger, metrics, kept.series())
-            oldest_ms = ledger.facts().first_ms
-            cut = kept.records_forgotten() > one.given.forgotten and (
-                oldest_ms is None or oldest_ms > wanted.first_ms
-            )
-            return found, "the ledger holds its first rows no more" if cut else ""
+        def read(ledger: Ledger, metrics: Metrics, kept: LedgerStore) -> Evidence:
+            files, remains = self._store.remains(one)
+            there = [each for each in ledger.segments() if each.path.stem not in files]
+            found = add_up(wanted, there, metrics, kept.series())
+            found.merge(remains)
+            return found
 
-        nothing = Evidence.of(wanted.versions, len(wanted.measures)), "there is no ledger"
+        nothing = Evidence.of(wanted.versions, len(wanted.measures))
         return await self._outcomes.read(read) or nothing
+
+    def forget(self, segment: Segment, metrics: Metrics, kept: LedgerStore) -> None:
+        """Keeps what a file of the ledger adds up to for tests under way, before it goes.
+
+        On the ledger's thread. Asked twice, as after a kill, it keeps that once. A bandit goes on
+        from what there is.
+
+        Raises:
+            StoreFailed: it cannot be kept; the file is to stay.
+        """
+        for one in self._store.under_way():
+            wanted = self._wanted(one)
+            if isinstance(one.given.spec, AbTest) and segment.last_ms >= wanted.first_ms:
+                files, remains = self._store.remains(one)
+                if segment.path.stem not in files:
+                    remains.merge(add_up(wanted, [segment], metrics, kept.series()))
+                    self._store.keep_remains(one, files | {segment.path.stem}, remains)
 
     async def replay(
         self,
@@ -95,7 +110,9 @@ class Readings:
         first_ms = 0 if window_s is None else now_ms - int(window_s * 1000.0)
         wanted = Wanted(model, versions, [measure], first_ms, now_ms, self._threshold(model))
         found = await self._outcomes.read(
-            lambda ledger, metrics, kept: replayed(wanted, policy, ledger, metrics, kept.series())
+            lambda ledger, metrics, kept: replayed(
+                wanted, policy, list(ledger.segments()), metrics, kept.series()
+            )
         )
         if found is None:
             raise NotFound("nothing was ever written down here: set ledger.enabled")

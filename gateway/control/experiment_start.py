@@ -22,8 +22,6 @@ from gateway.experiments.values import KINDS
 from gateway.outcomes.metric_sums import MAX_METRICS
 from gateway.plan import Plan
 
-_DAY_S = 86_400.0
-
 
 class Checked(NamedTuple):
     """An experiment that can be.
@@ -189,9 +187,6 @@ def _check_measures(
     warnings = []
     for measure in measures(spec) if isinstance(spec, AbTest) else [spec.measure]:
         warnings += _check_measure(model, measure, document, known)
-    if spec.max_duration_s is not None and spec.max_duration_s > document.ledger.max_age_s:
-        days = document.ledger.max_age_s / _DAY_S
-        warnings.append(f"the ledger reaches {days:.3g} days back: nothing is decided after that")
     return warnings
 
 

@@ -18,12 +18,14 @@ from gateway.config.experiments import EXPERIMENT, AbTest, Bandit
 from gateway.control.audit import Actor, note
 from gateway.control.store import Store
 from gateway.errors import Conflict, NotFound
+from gateway.experiments.assessment import Evidence, measures, read_evidence
 
 RUNNING: Final = "running"
 OWNER: Final = "experiment"
 KEPT: Final = 100
 """Of a model: the oldest that are over go."""
 MAX_EVENTS: Final = 200
+_COLUMNS: Final = "number, model, given, stand"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,6 @@ class Given:
         versions: by arm, as they were when it began.
         control: the arm that others are compared with.
         shares: by arm, that it began with.
-        forgotten: records that the ledger had forgotten by then.
         who: started it.
         at: when, seconds since 1970.
         warnings: what may keep it from ever showing anything.
@@ -45,7 +46,6 @@ class Given:
     versions: Mapping[str, int]
     control: str
     shares: Mapping[str, float]
-    forgotten: int
     who: str
     at: float
     warnings: tuple[str, ...] = ()
@@ -145,6 +145,8 @@ class ExperimentStore:
                 "UPDATE experiments SET ended = ?, stand = ? WHERE number = ?",
                 (experiment.over, _text(asdict(stand)), experiment.number),
             )
+            if experiment.over:  # its figures stand in its report
+                _put_remains(db, experiment, None)
             if actor is not None:
                 after = {
                     "experiment": experiment.number,
@@ -153,6 +155,27 @@ class ExperimentStore:
                     "winner": stand.winner,
                 }
                 note(db, actor, "experiment end", experiment.model, None, after, at)
+
+    def remains(self, experiment: Experiment) -> tuple[frozenset[str], Evidence]:
+        """The files of the ledger that are gone, and what they added up to."""
+        given = experiment.given
+        count = len(measures(given.spec)) if isinstance(given.spec, AbTest) else 1
+        with self._store.read() as db:
+            row = db.execute(
+                "SELECT remains FROM experiments WHERE number = ?", (experiment.number,)
+            ).fetchone()
+        if row is None or row["remains"] is None:
+            return frozenset(), Evidence.of(given.versions, count)
+        plain = orjson.loads(row["remains"])
+        return frozenset(plain["files"]), read_evidence(plain["evidence"])
+
+    def keep_remains(
+        self, experiment: Experiment, files: frozenset[str], evidence: Evidence
+    ) -> None:
+        """Keeps what files add up to that are about to go."""
+        plain = {"files": sorted(files), "evidence": evidence.as_json()}
+        with self._store.write() as db:
+            _put_remains(db, experiment, _text(plain))
 
     def under_way(self) -> list[Experiment]:
         """Those about which something is still to be done, the oldest first."""
@@ -175,7 +198,7 @@ class ExperimentStore:
 
     def _all(self, which: str, *values: int) -> list[Experiment]:
         with self._store.read() as db:
-            rows = db.execute(f"SELECT * FROM experiments {which}", values).fetchall()
+            rows = db.execute(f"SELECT {_COLUMNS} FROM experiments {which}", values).fetchall()
         return [_read(row) for row in rows]
 
 
@@ -190,6 +213,10 @@ def _read(row: sqlite3.Row) -> Experiment:
     given["warnings"] = tuple(given["warnings"])
     stand["events"] = tuple(Event(**one) for one in stand["events"])
     return Experiment(row["number"], row["model"], Given(**given), Stand(**stand))
+
+
+def _put_remains(db: sqlite3.Connection, experiment: Experiment, text: str | None) -> None:
+    db.execute("UPDATE experiments SET remains = ? WHERE number = ?", (text, experiment.number))
 
 
 def _forget(db: sqlite3.Connection, model: str) -> None:

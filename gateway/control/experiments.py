@@ -115,15 +115,13 @@ class Experiments:
             raise ModelNotFound(f"route '{model}': no source has a model of this name")
         async with self._turn:
             under_way = await self._running()
-            names, forgotten = await self._readings.facts()
-            checked = self._check(model, spec, names)
+            checked = self._check(model, spec, await self._readings.metrics())
             await asyncio.to_thread(self._check_alike, model, checked)
             given = Given(
                 spec,
                 checked.versions,
                 checked.control,
                 checked.shares,
-                forgotten,
                 actor.who,
                 self._wall(),
                 checked.warnings,
@@ -211,15 +209,13 @@ class Experiments:
                 why = f"'{name}' was pulled: {pull.why}"
                 return await self._end(one, by_itself(), HARMFUL, why)
         spec = one.given.spec
-        evidence, doubt = await self._readings.evidence(one)
+        evidence = await self._readings.evidence(one)
         if isinstance(spec, AbTest):
-            return await self._judge(one, spec, evidence, doubt)
+            return await self._judge(one, spec, evidence)
         return await self._divide(one, spec, evidence)
 
-    async def _judge(
-        self, one: Experiment, spec: AbTest, evidence: Evidence, doubt: str
-    ) -> Experiment:
-        found = assess(spec, one.given.control, one.given.shares, evidence, doubt, self._over(one))
+    async def _judge(self, one: Experiment, spec: AbTest, evidence: Evidence) -> Experiment:
+        found = assess(spec, one.given.control, one.given.shares, evidence, self._over(one))
         verdict = found.verdict
         one = self._reported(one, of_ab_test(found), verdict.why)
         if found.mismatch.alarm:

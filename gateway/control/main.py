@@ -264,9 +264,11 @@ class Control:
         self._changes = Changes(
             self._planner, self._recorder, lambda: self._in_force.config, reread
         )
-        self._readings = Readings(self._outcomes, lambda: self._in_force.config)
+        experiments = ExperimentStore(self._store)
+        self._readings = Readings(self._outcomes, experiments, lambda: self._in_force.config)
+        self._outcomes.forgetting = self._readings.forget
         self._experiments = Experiments(
-            ExperimentStore(self._store),
+            experiments,
             self._routes,
             self._planner,
             self._readings,

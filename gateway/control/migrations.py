@@ -284,7 +284,8 @@ MIGRATIONS: tuple[Migration, ...] = (
         model TEXT NOT NULL,
         ended INTEGER NOT NULL DEFAULT 0,
         given TEXT NOT NULL,
-        stand TEXT NOT NULL
+        stand TEXT NOT NULL,
+        remains TEXT
     );
     CREATE UNIQUE INDEX experiments_under_way ON experiments (model) WHERE NOT ended;
     """,

@@ -37,6 +37,7 @@ from gateway.outcomes.joins import Joins
 from gateway.outcomes.ledger import Ledger
 from gateway.outcomes.metric_sums import Metrics
 from gateway.outcomes.results import RESULTS, Joined, nothing
+from gateway.outcomes.segment import Segment
 from gateway.profiles.values import Calibration
 from gateway.taken import Recorded
 
@@ -64,6 +65,8 @@ class Outcomes:
     Attributes:
         standings: how versions that serve stand by their outcomes.
         seen: what `status` last told within a second or two; None: there is no ledger.
+        forgetting: is shown each file on the ledger's thread before it is forgotten; where it
+            raises, the file stays.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class Outcomes:
             counted_as=self._first_alike,
         )
         self.seen: Mapping[str, Any] | None = None
+        self.forgetting: Callable[[Segment, Metrics, LedgerStore], None] | None = None
         self._serving: dict[Version, int] = {}
         self._counts: Counter[str] = Counter()
         self._erased: list[tuple[int, Collection[Address]]] = []
@@ -416,6 +420,7 @@ class Outcomes:
                 self._kept(),
                 threshold=self._threshold,
                 groupings=self._groupings,
+                forgetting=self._forget,
             )
             early, metrics = Early(self._kept()), Metrics(ledger.segments, self._kept())
             server = LedgerServer(self._kept(), self._config, self._rings.live)
@@ -427,6 +432,10 @@ class Outcomes:
     def _threshold(self, series: int) -> float:
         names = (one.model for one in self._kept().series() if one.id == series)
         return self._config().scores_of(next(names, "")).threshold
+
+    def _forget(self, segment: Segment) -> None:
+        if self.forgetting is not None:
+            self.forgetting(segment, self._open().metrics, self._kept())
 
     def _groupings(self, series: int) -> int:
         its = (len(slicings_of(one)) for one in self._kept().series() if one.id == series)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +41,47 @@ class Evidence:
         """Of no rows."""
         requests = {name: np.zeros(CLUSTERS) for name in arms}
         return cls(requests, [{name: Sums() for name in arms} for _ in range(measures)])
+
+    def merge(self, more: Evidence) -> None:
+        """Adds that of other rows of the same arms and measures."""
+        for name, counts in self.requests.items():
+            counts += more.requests[name]
+        for own, others in zip(self.sums, more.sums, strict=True):
+            for name, sums in own.items():
+                sums.merge(others[name])
+        self.others += more.others
+
+    def as_json(self) -> dict[str, Any]:
+        """As `read_evidence` takes it."""
+        return {
+            "requests": {name: counts.tolist() for name, counts in self.requests.items()},
+            "sums": [{name: _plain(sums) for name, sums in by_arm.items()} for by_arm in self.sums],
+            "others": self.others,
+        }
+
+
+def read_evidence(plain: Mapping[str, Any]) -> Evidence:
+    """What `Evidence.as_json` wrote."""
+    requests = {name: np.array(counts) for name, counts in plain["requests"].items()}
+    sums = [{name: _sums(one) for name, one in by_arm.items()} for by_arm in plain["sums"]]
+    return Evidence(requests, sums, plain["others"])
+
+
+def _plain(sums: Sums) -> dict[str, Any]:
+    # JSON has no infinity; of no numbers there is no least.
+    bounds = [sums.least, sums.most] if sums.n else None
+    return {
+        "weights": sums.weights.tolist(),
+        "totals": sums.totals.tolist(),
+        "squares": sums.squares,
+        "bounds": bounds,
+    }
+
+
+def _sums(plain: Mapping[str, Any]) -> Sums:
+    least, most = plain["bounds"] or (np.inf, -np.inf)
+    weights, totals = np.array(plain["weights"], float), np.array(plain["totals"], float)
+    return Sums(weights, totals, plain["squares"], least, most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +135,6 @@ def assess(
     control: str,
     weights: Mapping[str, float],
     evidence: Evidence,
-    doubt: str = "",
     over: bool = False,
 ) -> Assessment:
     """What an A/B test shows by now.
@@ -103,7 +144,6 @@ def assess(
         control: the arm that others are compared with.
         weights: of all arms.
         evidence: what was added up.
-        doubt: why nothing may be decided; empty: it may.
         over: its time is over.
     """
     shares = mismatch([evidence.requests[name] for name in weights], list(weights.values()))
@@ -114,8 +154,7 @@ def assess(
     guards = [
         _guard(rail, found, control) for rail, found in zip(spec.guardrails, others, strict=True)
     ]
-    if shares.alarm:
-        doubt = "arms do not get their shares"
+    doubt = "arms do not get their shares" if shares.alarm else ""
     arms = _compared(main, control)
     verdict = judge(control, spec.measure.sign, arms, guards, spec.min_effect, doubt, over)
     return Assessment(verdict, main, tuple(others), shares, evidence.others)

@@ -65,6 +65,13 @@ class Sums:
         self.least = min(self.least, float(some.min()))
         self.most = max(self.most, float(some.max()))
 
+    def merge(self, more: Sums) -> None:
+        """Takes the numbers of others, too."""
+        self.weights += more.weights
+        self.totals += more.totals
+        self.squares += more.squares
+        self.least, self.most = min(self.least, more.least), max(self.most, more.most)
+
     @property
     def n(self) -> float:
         """What all numbers weigh."""

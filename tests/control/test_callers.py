@@ -160,8 +160,8 @@ class Server:
 
     def experiments(self):
         routes, still = Routes(self.store, Config), Still()
-        readings = Readings(self.outcomes, Config)
         kept = ExperimentStore(self.store)
+        readings = Readings(self.outcomes, kept, Config)
         made = Experiments(
             kept, routes, still, readings, Config, lambda model: {}, lambda *versions: ""
         )

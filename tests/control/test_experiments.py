@@ -104,9 +104,11 @@ class World:
 
     def start_again(self) -> None:
         self.routes = Routes(self.store, lambda: self.document, self.wall)
-        self.readings = Readings(self.outcomes, lambda: self.document, self.wall)
+        kept = ExperimentStore(self.store)
+        self.readings = Readings(self.outcomes, kept, lambda: self.document, self.wall)
+        self.outcomes.forgetting = self.readings.forget
         self.experiments = Experiments(
-            ExperimentStore(self.store),
+            kept,
             self.routes,
             self.planner,
             self.readings,
@@ -347,6 +349,24 @@ async def test_one_that_was_killed_before_it_led_leads_and_one_that_ended_lets_g
     world.start_again()
     await world.look()
     assert (world.routes.leader("m"), world.shares()) == ("", {"a": 0.9, "b": 0.1})
+
+
+async def test_what_the_ledger_forgets_still_counts(world):
+    await world.start({"measure": {"metric": "sale"}, "guardrails": [{"figure": "accuracy"}]})
+    await world.answer(1, 0.5, sales(0.1, 700))
+    await world.answer(2, 0.5, [*sales(0.2, 500), None, None])
+    before = (await world.experiments.get(1)).stand.report
+    for _ in range(2):  # the second time there is nothing left to forget
+        world.now += 86_400.0 * 40  # beyond ledger.max_age_s, and a day, after which files end
+        await world.outcomes.look()
+        await world.outcomes.look()
+        assert (await world.outcomes.status())["records"] == 0
+        assert (await world.experiments.get(1)).stand.report == before
+    world.start_again()
+    assert (await world.experiments.get(1)).stand.report == before
+    await world.experiments.stop(ANN, 1, "enough")
+    with world.store.read() as db:
+        assert db.execute("SELECT remains FROM experiments").fetchone()[0] is None
 
 
 async def test_a_lead_of_one_that_nobody_remembers_is_let_go(world):
