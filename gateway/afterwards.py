@@ -101,14 +101,16 @@ def _record(
 ) -> None:
     riders = batch.riders
     ids = [rider.request.id for rider in riders] if ledger.client_ids else []
+    lots = [rider.request.lot for rider in riders]
     if batch.trimmed is None:
-        ledger.record(batch.outputs, told, [rider.rows for rider in riders], marks, ids)
+        ledger.record(batch.outputs, told, [rider.rows for rider in riders], marks, ids, lots)
         return
     for place, (rider, number) in enumerate(zip(riders, told, strict=True)):
         if parts is not None:
             marks = _marking(parts, rider.inputs, [rider])
         own = ids[place : place + 1]
-        ledger.record(batch.trimmed[place], [number], [rider.rows], marks, own)
+        its = lots[place : place + 1]
+        ledger.record(batch.trimmed[place], [number], [rider.rows], marks, own, its)
 
 
 def _capture(capture: CaptureWriter, batch: Batch, told: list[int]) -> None:

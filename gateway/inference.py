@@ -15,6 +15,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from copy import copy
 from functools import partial
 from time import perf_counter
 
@@ -84,9 +85,10 @@ class Arm:
         model, version: what answers.
         endpoint: of the deployment behind it.
         enter: that endpoint, as it is called soonest.
+        lot: how its requests got it, as `kernels.lots` has it; 0: not by chance.
     """
 
-    __slots__ = ("endpoint", "enter", "model", "variant", "version")
+    __slots__ = ("endpoint", "enter", "lot", "model", "variant", "version")
 
     def __init__(self, name: str, model: str, version: int, endpoint: InferEndpoint) -> None:
         self.variant = Variant(name)
@@ -94,6 +96,13 @@ class Arm:
         self.version = version
         self.endpoint = endpoint
         self.enter = endpoint.__call__
+        self.lot = 0
+
+    def by_lot(self, lot: int) -> Arm:
+        """The same, for requests that got it in that way."""
+        found = copy(self)
+        found.lot = lot
+        return found
 
     def choose(self, _: Exchange, __: InferRequest | None) -> Arm:
         """This one, whatever is asked."""
@@ -249,7 +258,7 @@ class InferEndpoint:
     ) -> None:
         if choose is not None:
             arm = choose(exchange, request)
-            request.variant = arm.variant
+            request.variant, request.lot = arm.variant, arm.lot
             if arm.endpoint is not self:
                 self._hand_over(exchange, request, accept, arm.endpoint)
                 return

@@ -5,6 +5,9 @@ Knows which deployment stands behind each variant. Knows nothing of how variants
 
 Where headers tell, the variant is found before anything is decoded; where parameters do, the main
 variant's deployment decodes and hands over what it has read.
+
+With a request goes how it got its variant (`kernels.lots`): what was answered is written down with
+the chance that it had, by which a ledger says what other shares would have come to.
 """
 
 from __future__ import annotations
@@ -17,9 +20,10 @@ from gateway.catalogue import Served
 from gateway.errors import GatewayError
 from gateway.inference import Arm
 from gateway.plan import Split
-from gateway.routing.table import Table
+from gateway.routing.table import ASKED, Choice, Table
 from gateway.serving.deployment import Deployment
 from gateway.wire.oip.codec import InferRequest
+from kernels.lots import lot
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +34,13 @@ class Arms:
         by_name: every variant has one; where its version does not serve here, that of the main one.
         main: stands for the route.
         unlike: variants that cannot take what the main one decodes, whose signature is another.
+        chances: of a request that asks for none, to be answered by what stands behind a variant.
     """
 
     by_name: Mapping[str, Arm]
     main: Arm
     unlike: frozenset[str]
+    chances: Mapping[str, float]
 
 
 def arms_of(split: Split, versions: Mapping[int, Served], main: int) -> Arms:
@@ -51,7 +57,16 @@ def arms_of(split: Split, versions: Mapping[int, Served], main: int) -> Arms:
     like = versions[first.version].deployment
     unlike = {one.name for one in here if not _alike(versions[one.version].deployment, like)}
     lacking = {one.name: arms[first.name] for one in split.variants if one not in here}
-    return Arms(arms | lacking, arms[first.name], frozenset(unlike))
+    by_name = arms | lacking
+    return Arms(by_name, arms[first.name], frozenset(unlike), _chances(split, by_name))
+
+
+def _chances(split: Split, by_name: Mapping[str, Arm]) -> dict[str, float]:
+    total = sum(one.weight for one in split.variants)
+    return {
+        name: sum(one.weight for one in split.variants if by_name[one.name] is arm) / total
+        for name, arm in by_name.items()
+    }
 
 
 def _arm(name: str, served: Served) -> Arm:
@@ -71,7 +86,9 @@ NoteArm = Callable[[Any, Arm], None]
 class RoutedEndpoint:
     """POST .../infer of one route, by a path that names no version."""
 
-    __slots__ = ("_arms", "_by_header", "_main", "_note", "_table", "_unlike")
+    __slots__ = (
+        *("_arms", "_by_choice", "_by_header", "_chances", "_main", "_note", "_table", "_unlike"),
+    )
 
     def __init__(self, table: Table, arms: Arms, note: NoteArm | None = None) -> None:
         """Takes a route.
@@ -86,6 +103,8 @@ class RoutedEndpoint:
         self._arms = arms.by_name
         self._main = arms.main
         self._unlike = arms.unlike
+        self._chances = arms.chances
+        self._by_choice: dict[Choice, Arm] = {}
         self._by_header = table.by_header
 
     def __call__(self, exchange: Any) -> None:
@@ -101,19 +120,20 @@ class RoutedEndpoint:
         else:
             table = self._table
             try:
-                name = table.by_headers(exchange.headers) if self._by_header else None
+                choice = table.by_headers(exchange.headers) if self._by_header else None
             except GatewayError as error:
                 self._tell(exchange, self._main)
                 self._main.endpoint.turn_away(exchange, error)
                 return
-            if name is not None:
-                arm = self._arms[name]
+            if choice is not None:
+                arm = self._by_choice.get(choice) or self._first(choice)
                 exchange.head.arm = (self, arm)
             elif table.by_parameter:
                 self._main.endpoint(exchange, self._by_parameters)
                 return
             else:
-                arm = self._arms[table.in_turn()]
+                choice = table.in_turn()
+                arm = self._by_choice.get(choice) or self._first(choice)
         if self._note is not None:
             self._note(exchange, arm)
         arm.enter(exchange, arm.choose)
@@ -132,8 +152,21 @@ class RoutedEndpoint:
             self._note(exchange, arm)
 
     def _of(self, request: InferRequest) -> Arm:
-        name = self._table.by_parameters(request.parameters)
-        if name is None:
-            name = self._table.in_turn()
-        # It would have to be decoded anew, by another signature than its sender has been told.
-        return self._main if name in self._unlike else self._arms[name]
+        choice = self._table.by_parameters(request.parameters)
+        if choice is None:
+            choice = self._table.in_turn()
+        if self._unlike:
+            # One of them would have to decode anew, by another signature than the sender was told.
+            # Where the main one stands in for it, no chance is told: it is not that of headers.
+            name, _ = choice
+            return self._main if name in self._unlike else self._arms[name]
+        return self._by_choice.get(choice) or self._first(choice)
+
+    def _first(self, choice: Choice) -> Arm:
+        """Of what was not chosen before; there are as many as variants times units."""
+        name, how = choice
+        arm, chance = self._arms[name], self._chances[name]
+        if how != ASKED and chance > 0.0:
+            arm = arm.by_lot(lot(chance, how))
+        self._by_choice[choice] = arm
+        return arm

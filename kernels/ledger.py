@@ -18,9 +18,13 @@ from kernels._jit import kernel
 Words = np.ndarray[Any, np.dtype[np.int64]]
 Reals = np.ndarray[Any, np.dtype[np.float64]]
 
-# Words of a record. Two narrow numbers share a word: the first in the upper half.
+# Words of a record. Two narrow numbers share a word: the first in the upper half. The lower half
+# of TOP_AND_CORRECTIONS has 8 bits of corrections and, above them, 24 of how the row's variant was
+# chosen (`kernels.lots`), which were 0 before there were routes.
 SEQUENCE, TIME_MS, SERIES_AND_ROW, SCORE, TOP_AND_CORRECTIONS, OUTCOME, OUTCOME_MS, MARKS = range(8)
 RECORD_WORDS: Final = 8
+MAX_CORRECTIONS: Final = 0xFF
+LOT_SHIFT: Final = 8
 _HALF: Final = 32
 _LOW: Final = 0xFFFFFFFF
 
@@ -124,7 +128,7 @@ def write_outcomes(
             became[one] = ACCEPTED
         else:
             became[one] = CORRECTED
-            if words[place, TOP_AND_CORRECTIONS] & _LOW < _LOW:
+            if words[place, TOP_AND_CORRECTIONS] & MAX_CORRECTIONS < MAX_CORRECTIONS:
                 words[place, TOP_AND_CORRECTIONS] += 1
         words[place, OUTCOME_MS] = at_ms[one]
         reals[place, OUTCOME] = outcomes[one]

@@ -19,6 +19,7 @@ from kernels import histogram, residuals
 from kernels._jit import kernel
 from kernels.ledger import (
     MARKS,
+    MAX_CORRECTIONS,
     OUTCOME,
     OUTCOME_MS,
     SCORE,
@@ -219,7 +220,7 @@ def _add(
         labelled = not math.isnan(outcome)
         if labelled:
             totals[LABELLED] += 1.0
-            if words[one, TOP_AND_CORRECTIONS] & 0xFFFFFFFF:
+            if words[one, TOP_AND_CORRECTIONS] & MAX_CORRECTIONS:
                 totals[CORRECTED] += 1.0
             delay = max(words[one, OUTCOME_MS] - time_ms, 0)
             totals[DELAY_MS] += delay

@@ -26,8 +26,8 @@ DRAINED, LOST = 6, 7
 HEAD_WORDS: Final = 8
 
 # Words of a record. Two narrow numbers share a word: the first in the upper half.
-SEQUENCE, TIME_MS, SERIES_AND_ROW, SCORE, TOP_AND_EPOCH, MARKS = range(6)
-RECORD_WORDS: Final = 6
+SEQUENCE, TIME_MS, SERIES_AND_ROW, SCORE, TOP_AND_EPOCH, MARKS, LOT = range(7)
+RECORD_WORDS: Final = 7
 BEST: Final = -1  # in place of a column: the one with the largest value
 NOBODY: Final = -1  # in place of a sequence: these rows are not recorded
 NAME: Final = 0xFFFFFFFF  # in place of a row: no record, but the digest of a client's id
@@ -77,8 +77,9 @@ def append(
 
     Args:
         slot: the writer's own.
-        requests: the sequences of `count` requests (NOBODY: its rows are passed over), and behind
-            them how many rows each has; these add up to the rows of `outputs`.
+        requests: the sequences of `count` requests (NOBODY: its rows are passed over), behind them
+            how many rows each has, which add up to the rows of `outputs`, and behind these how
+            each got its variant (`kernels.lots`).
         count: of requests.
         outputs: (rows, columns).
         column: whose value is the score; BEST: that of the largest, whose number is the top.
@@ -125,6 +126,7 @@ def append(
                 scores[at + SCORE] = outputs[first + row, place]
                 slot[at + TOP_AND_EPOCH] = top << _HALF | epoch & _LOW
                 slot[at + MARKS] = marks[first + row] if marked else 0
+                slot[at + LOT] = requests[2 * count + request]
                 number += 1
         first += rows
     slot[WRITTEN] = number
@@ -153,6 +155,7 @@ def append_names(slot: Words, names: Words, series: int, epoch: int, now_ms: int
         slot[at + SCORE] = names[one, 1]
         slot[at + TOP_AND_EPOCH] = names[one, 2] << _HALF | epoch & _LOW
         slot[at + MARKS] = 0
+        slot[at + LOT] = 0
         number += 1
     slot[WRITTEN] = number
 

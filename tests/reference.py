@@ -509,6 +509,42 @@ def isotonic(rates: Sequence[float], weights: Sequence[float]) -> list[float]:
     ]
 
 
+def rows_of_arms(
+    records: Any,
+    numbers: Any,
+    arm_of: Any,
+    asked: tuple[int, int, int, int],
+    threshold: float,
+) -> list[tuple[int, int, int, int, int, float]]:
+    """Place, arm, code, cluster, first and number of each row of an arm, one after the other."""
+    first_ms, until_ms, which, absent_is_zero = asked
+    reals = records.view(np.float64)
+    found = []
+    for place, words in enumerate(records.tolist()):
+        sequence, at_ms, series, row = words[0], words[1], words[2] >> 32, words[2] & 0xFFFFFFFF
+        top, lot = words[4] >> 32, words[4] >> 8 & 0xFFFFFF
+        score, outcome = float(reals[place, 3]), float(reals[place, 5])
+        if series >= len(arm_of) or arm_of[series] < 0 or at_ms < first_ms:
+            continue
+        right = outcome == top if top >= 0 else (score > threshold) == (outcome == 1.0)
+        unknown = top == -2 or math.isnan(outcome) or math.isnan(score)
+        number = [
+            numbers[place] if len(numbers) else math.nan,
+            outcome,
+            math.nan if unknown else float(right),
+            math.nan if unknown else float(not right),
+            (score - outcome) ** 2,
+            abs(score - outcome),
+        ][which]
+        if math.isnan(number) and absent_is_zero:
+            number = 0.0
+        if at_ms > until_ms:
+            number = math.nan
+        cluster = lot % 1024 or sequence % 1024
+        found.append((place, int(arm_of[series]), lot // 1024, cluster, int(row == 0), number))
+    return found
+
+
 def compared_pairs(
     first: Sequence[Sequence[float]],
     second: Sequence[Sequence[float]],

@@ -183,7 +183,9 @@ class Writer:
         rows: list[int],
         marks: Any = NO_MARKS,
         ids: Sequence[str | None] = (),
+        lots: Sequence[int] = (),
     ) -> None:
+        assert len(lots) == len(sequences)
         self.taken.append((sequences, rows, len(outputs[0])))
         self.marks += marks().tolist() if callable(marks) else marks.tolist()
         self.ids += ids

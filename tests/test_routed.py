@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from gateway.catalogue import Served
@@ -16,6 +18,7 @@ from gateway.routing.assign import ByKey, InTurn
 from gateway.routing.table import Table
 from gateway.wire.head import Head
 from gateway.wire.laden import Laden
+from kernels import lots
 from tests.plans import held
 from tests.test_inference import Caller, new_services
 
@@ -73,6 +76,35 @@ def test_a_key_gets_its_variants_deployment_and_so_does_a_head_that_comes_again(
             endpoint(caller)
             expected[KEYS.of(b"%d" % user)] += 1
             assert [len(stable.taken), len(canary.taken)] == list(expected.values())
+
+
+def lots_of(taking: Taking) -> list[int]:
+    return [choose(None).lot for choose in taking.taken]
+
+
+def test_with_a_request_goes_the_chance_that_it_had_and_the_unit_of_its_key():
+    (one, stable), (two, canary) = served(1), served(2)
+    split = replace(SPLIT, variants=(Variant("stable", 1, 3.0), Variant("canary", 2, 1.0)))
+    endpoint = routed(split, one=one, two=two)
+    for _ in range(2):
+        for user in range(40):
+            endpoint(headed((b"x-user", b"%d" % user)))
+        endpoint(headed())
+    endpoint(headed((b"x-want", b"canary")))
+    found = [np.array(lots_of(some), np.int64) for some in (stable, canary)]
+    assert set((found[0] >> lots.UNIT_BITS).tolist()) == {lots.code_of(0.75)}
+    assert set((found[1][:-1] >> lots.UNIT_BITS).tolist()) == {lots.code_of(0.25)}
+    assert found[1][-1] == 0  # it was asked for, and nobody left it to chance
+    units = found[0] & lots.UNITS
+    half = len(units) // 2
+    assert units[:half].tolist() == units[half:].tolist()
+    assert len(set(units.tolist())) > 1
+
+
+def test_where_one_stands_in_for_another_it_has_the_chances_of_both():
+    one, stable = served(1)
+    routed(one=one)(headed())
+    assert lots_of(stable) == [lots.lot(1.0)]
 
 
 def test_what_a_head_chose_of_one_route_says_nothing_of_another_or_a_newer_one():

@@ -88,6 +88,7 @@ def _commands() -> Sequence[Command]:
         demo,
         doctor,
         drift,
+        experiment,
         export,
         fairness,
         infer,
@@ -106,8 +107,9 @@ def _commands() -> Sequence[Command]:
     )
 
     return (
-        *(serve, demo, register, models, route, rollout, shadow, retire, profile, contract, drift),
-        *(alerts, releases, outcomes, performance, fairness, concept, capture, export, infer),
+        *(serve, demo, register, models, route, rollout, experiment, shadow, retire, profile),
+        *(contract, drift, alerts, releases, outcomes, performance, fairness, concept, capture),
+        *(export, infer),
         *(keys, config, audit, backup, doctor),
     )
 

@@ -27,6 +27,7 @@ from gateway.control import (
     audit_operations,
     capture_operations,
     config_operations,
+    experiment_operations,
     key_operations,
     retirement_operations,
     rollout_operations,
@@ -45,6 +46,9 @@ from gateway.control.certificate_table import CertificateTable
 from gateway.control.changes import Changes
 from gateway.control.desired import Sources
 from gateway.control.erasures import Erasures
+from gateway.control.experiment_readings import Readings
+from gateway.control.experiment_store import ExperimentStore
+from gateway.control.experiments import Experiments
 from gateway.control.failing import Failing
 from gateway.control.in_force import InForce
 from gateway.control.jobs import RETRY_S, Jobs
@@ -278,6 +282,18 @@ class Control:
         self._changes = Changes(
             self._planner, self._recorder, lambda: self._in_force.config, reread
         )
+        experiments = ExperimentStore(self._store)
+        self._readings = Readings(self._outcomes, experiments, lambda: self._in_force.config)
+        self._outcomes.forgetting = self._readings.forget
+        self._experiments = Experiments(
+            experiments,
+            self._routes,
+            self._planner,
+            self._readings,
+            lambda: self._in_force.config,
+            self._pulls.of,
+            Signatures(lambda: self._planner.memory.plan, self._registry).differences,
+        )
         self._planner.resume()
         loop = asyncio.get_running_loop()
         loop.add_reader(self._supervisor.fileno(), self._hear_supervisor)
@@ -327,6 +343,7 @@ class Control:
         self._jobs.spawn(self._watch_registry())
         for who, job in self._monitoring.jobs():
             self._jobs.repeat(who, job, TICK_S)
+        self._jobs.repeat("experiments", self._experiment, TICK_S)
         # Whoever asks first may have a key already.
         await self._jobs.went_well("keys", self._key_table.refresh())
         # A revoked key stops in a fraction of a second, whoever revoked it.
@@ -356,6 +373,7 @@ class Control:
             export,
             counts,
             self._troubles,
+            lambda: self._experiments.found,
         )
         table = self._table(scrapes)
         port = Port(
@@ -424,6 +442,9 @@ class Control:
             *rollout_operations.operations(
                 self._rollouts, self._rollout_store, self._planner.divide
             ),
+            *experiment_operations.operations(
+                self._experiments, self._readings, self._routes.of, self._planner.aliases
+            ),
             *key_operations.operations(self._keys, self._key_table.refresh),
             *self._monitoring.operations(self._planner.apply),
             *capture_operations.operations(self._capture, self._erasures()),
@@ -461,6 +482,10 @@ class Control:
             await asyncio.to_thread(announce, self._inherited, serving, plan.absent)
         except OSError as error:
             log.error("%s: where this server listens cannot be announced", error)
+
+    async def _experiment(self) -> None:
+        if self._ready:  # before, it is not known what serves
+            await self._experiments.look()
 
     def _beat(self) -> None:
         """Lets the supervisor see that this loop turns."""

@@ -72,6 +72,7 @@ class Info:
         captured: what became of inputs and outputs that are kept.
         rollouts: how far they have come.
         outcomes: how right models are, and what the ledger holds.
+        experiments: what those under way show.
         shadows: what they say beside what was answered.
     """
 
@@ -95,6 +96,7 @@ class Info:
     captured: Iterable[Metric] = ()
     rollouts: Iterable[Metric] = ()
     outcomes: Iterable[Metric] = ()
+    experiments: Iterable[Metric] = ()
     shadows: Iterable[Metric] = ()
 
 
@@ -136,6 +138,7 @@ class Metrics:
         yield from info.captured
         yield from info.rollouts
         yield from info.outcomes
+        yield from info.experiments
         yield from info.shadows
         if triton:
             yield from self._triton.families(models)

@@ -302,6 +302,17 @@ MIGRATIONS: tuple[Migration, ...] = (
     );
     CREATE INDEX version_use_by_day ON version_use (day);
     """,
+    """
+    CREATE TABLE experiments (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        model TEXT NOT NULL,
+        ended INTEGER NOT NULL DEFAULT 0,
+        given TEXT NOT NULL,
+        stand TEXT NOT NULL,
+        remains TEXT
+    );
+    CREATE UNIQUE INDEX experiments_under_way ON experiments (model) WHERE NOT ended;
+    """,
 )
 """Entry n takes version n to n + 1. Entries are never edited, only added."""
 CHAINED = 2

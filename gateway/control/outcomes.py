@@ -37,6 +37,7 @@ from gateway.outcomes.joins import Joins
 from gateway.outcomes.ledger import Ledger
 from gateway.outcomes.metric_sums import Metrics
 from gateway.outcomes.results import RESULTS, Joined, nothing
+from gateway.outcomes.segment import Segment
 from gateway.profiles.values import Calibration
 from gateway.taken import Recorded
 
@@ -53,6 +54,7 @@ class Opened(NamedTuple):
     """The files, and what is done with them."""
 
     ledger: Ledger
+    metrics: Metrics
     joins: Joins
     reports: Reports
 
@@ -63,6 +65,8 @@ class Outcomes:
     Attributes:
         standings: how versions that serve stand by their outcomes.
         seen: what `status` last told within a second or two; None: there is no ledger.
+        forgetting: is shown each file on the ledger's thread before it is forgotten; where it
+            raises, the file stays.
     """
 
     def __init__(
@@ -101,6 +105,7 @@ class Outcomes:
             counted_as=self._first_alike,
         )
         self.seen: Mapping[str, Any] | None = None
+        self.forgetting: Callable[[Segment, Metrics, LedgerStore], None] | None = None
         self._serving: dict[Version, int] = {}
         self._counts: Counter[str] = Counter()
         self._erased: list[tuple[int, Collection[Address]]] = []
@@ -235,6 +240,23 @@ class Outcomes:
         async with self._reporting:
             return await self._aside(find)
 
+    async def read(self, work: Callable[[Ledger, Metrics, LedgerStore], T]) -> T | None:
+        """What is made of all records, on the ledger's thread; None: there is no ledger.
+
+        Raises:
+            StoreFailed: the ledger cannot be read.
+        """
+
+        def find() -> T | None:
+            if not self._is_there():
+                return None
+            opened = self._open()
+            self._drained()
+            return work(opened.ledger, opened.metrics, self._kept())
+
+        async with self._reporting:
+            return await self._aside(find)
+
     async def concept(self, model: str, version: int) -> ConceptReport:
         """Whether a version is still as right as it was.
 
@@ -271,7 +293,7 @@ class Outcomes:
     # ---- on the thread --------------------------------------------------------------------------
 
     def _look(self) -> None:
-        ledger, joins, _ = self._open()
+        ledger, _, joins, _ = self._open()
         now_ms = self._now_ms()
         fault = self._drained()
         self._erase_late(ledger, now_ms)
@@ -292,7 +314,7 @@ class Outcomes:
             found.counts["unknown"] = len(arrivals)
             found.faults.append(_NO_LEDGER)
             return found
-        _, joins, _ = self._open()
+        joins = self._open().joins
         # Most outcomes that seem early are of answers that only had not been drained.
         self._drained()
         found = joins.join(arrivals, models, self._now_ms())
@@ -302,7 +324,7 @@ class Outcomes:
     def _erase(self, requests: Collection[Address]) -> ErasedRecords:
         if not self._is_there():
             return ErasedRecords()
-        ledger, joins, _ = self._open()
+        ledger, _, joins, _ = self._open()
         self._drain()
         erased = erase_records(ledger, self._kept().series(), requests)
         erased.waiting = joins.forget(requests)
@@ -366,7 +388,7 @@ class Outcomes:
         }
         late: Mapping[str, int] = {}
         if self._is_there():
-            ledger, joins, _ = self._open()
+            ledger, _, joins, _ = self._open()
             facts = ledger.facts()
             found = {
                 "records": facts.records,
@@ -398,17 +420,22 @@ class Outcomes:
                 self._kept(),
                 threshold=self._threshold,
                 groupings=self._groupings,
+                forgetting=self._forget,
             )
             early, metrics = Early(self._kept()), Metrics(ledger.segments, self._kept())
             server = LedgerServer(self._kept(), self._config, self._rings.live)
             joins = Joins(ledger, metrics, early, server, self.standings.labelled)
             reports = Reports(ledger, metrics, self._kept(), self._config, self._wall)
-            self._opened = Opened(ledger, joins, reports)
+            self._opened = Opened(ledger, metrics, joins, reports)
         return self._opened
 
     def _threshold(self, series: int) -> float:
         names = (one.model for one in self._kept().series() if one.id == series)
         return self._config().scores_of(next(names, "")).threshold
+
+    def _forget(self, segment: Segment) -> None:
+        if self.forgetting is not None:
+            self.forgetting(segment, self._open().metrics, self._kept())
 
     def _groupings(self, series: int) -> int:
         its = (len(slicings_of(one)) for one in self._kept().series() if one.id == series)

@@ -11,7 +11,7 @@ import asyncio
 import collections
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import onnxruntime as ort
 
@@ -21,11 +21,13 @@ from gateway.control import (
     capture_metrics,
     contract_metrics,
     drift_metrics,
+    experiment_metrics,
     outcome_metrics,
     rollout_metrics,
     shadow_metrics,
     views,
 )
+from gateway.control.experiment_store import Experiment
 from gateway.control.gauges import Reading
 from gateway.control.key_usage import Usage
 from gateway.control.links import Links
@@ -55,6 +57,7 @@ class Scrapes:
         export: Export | None,
         port: Counts,
         troubles: Troubles,
+        experiments: Callable[[], Mapping[int, Experiment]],
     ) -> None:
         """Takes its collaborators.
 
@@ -70,6 +73,7 @@ class Scrapes:
             export: of traces, where there is one.
             port: what connections of the control port count.
             troubles: told of what fails again and again.
+            experiments: those under way.
         """
         self._metrics = metrics
         self._plan = plan
@@ -82,6 +86,7 @@ class Scrapes:
         self._export = export
         self._port = port
         self._troubles = troubles
+        self._experiments = experiments
 
     async def render(self, accept: str, triton: bool) -> tuple[bytes, str]:
         """The body and its content type.
@@ -143,6 +148,7 @@ class Scrapes:
             contracts=contracts,
             captured=captured,
             outcomes=outcomes,
+            experiments=experiment_metrics.families(self._experiments()),
             shadows=shadow_metrics.families(self._monitoring.shadows.readings()),
         )
         return self._metrics.render(info, accept, triton)

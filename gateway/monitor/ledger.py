@@ -85,7 +85,7 @@ class LedgerWriter:
         self._limit = None if share == 1.0 else limit(share)
         self._complained = False
         # Of one batch, until the next.
-        self._requests = np.zeros(2 * _PACKED_REQUESTS, np.int64)
+        self._requests = np.zeros(3 * _PACKED_REQUESTS, np.int64)
         self._packers: dict[int, Callable[..., None]] = {}
         slot.use()
 
@@ -100,6 +100,7 @@ class LedgerWriter:
         rows: Sequence[int],
         marks: Marks = NO_MARKS,
         ids: Sequence[str | None] = (),
+        lots: Sequence[int] = (),
     ) -> None:
         """Takes the answers of a batch.
 
@@ -110,6 +111,8 @@ class LedgerWriter:
             marks: (rows,) as `kernels.marks` has them, or what makes them; none: nothing is said of
                 any.
             ids: of each request what its client calls it; none: nobody wants them.
+            lots: how each request got its variant, as `kernels.lots` has it; none: no route divides
+                them.
         """
         output, slot, count = outputs[self._reading.index], self._slot, len(sequences)
         if self._limit is not None:
@@ -121,14 +124,15 @@ class LedgerWriter:
             marks = _both(marks, self.hold_out.marks(sequences, rows))
         now_ms = int(self._wall() * 1000.0)
         names = _named(sequences, rows, ids) if ids else NO_NAMES
+        lots = lots or (0,) * count
         heavy = output.size > THREAD_VALUES or (len(output) > _MARKED_ROWS and callable(marks))
         if slot.busy or heavy or count > _PACKED_REQUESTS:
-            requests = np.array([*sequences, *rows], np.int64)
+            requests = np.array([*sequences, *rows, *lots], np.int64)
             work = partial(self._append, output, requests, count, marks, names, now_ms)
             slot.line_up(work, _rows_of(sequences, rows), output.nbytes)
             return
         pack = self._packers.get(count) or self._new_packer(count)
-        pack(self._requests, 0, *sequences, *rows)
+        pack(self._requests, 0, *sequences, *rows, *lots)
         if skipped := self._append(output, self._requests, count, marks, names, now_ms):
             slot.words[layout.SKETCH_SKIPPED] += skipped
 
@@ -144,7 +148,7 @@ class LedgerWriter:
         return found
 
     def _new_packer(self, count: int) -> Callable[..., None]:
-        pack = self._packers[count] = Struct(f"{2 * count}q").pack_into
+        pack = self._packers[count] = Struct(f"{3 * count}q").pack_into
         return pack
 
     def _append(

@@ -11,6 +11,7 @@ import numpy as np
 
 from kernels import ring
 from kernels.ledger import (
+    LOT_SHIFT,
     MARKS,
     OUTCOME,
     RECORD_WORDS,
@@ -47,7 +48,8 @@ def _records(taken: Words) -> Words:
     records[:, TIME_MS] = taken[:, ring.TIME_MS]
     records[:, SERIES_AND_ROW] = taken[:, ring.SERIES_AND_ROW]
     records[:, SCORE] = taken[:, ring.SCORE]
-    records[:, TOP_AND_CORRECTIONS] = ring.upper(taken[:, ring.TOP_AND_EPOCH]) << 32
+    tops = ring.upper(taken[:, ring.TOP_AND_EPOCH]) << 32
+    records[:, TOP_AND_CORRECTIONS] = tops | taken[:, ring.LOT] << LOT_SHIFT
     records[:, MARKS] = taken[:, ring.MARKS]
     records.view(np.float64)[:, OUTCOME] = np.nan
     return records

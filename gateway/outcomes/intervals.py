@@ -211,16 +211,19 @@ def around(value: float, radius: float, low: float = -math.inf, high: float = ma
     return max(float(value - radius), low), min(float(value + radius), high)
 
 
-def asymptotic_radius(n: Any, variance: Any, alpha: float = ALPHA) -> Any:
+def asymptotic_radius(
+    n: Any, variance: Any, alpha: float = ALPHA, tightest_at: float = _TIGHTEST_AT
+) -> Any:
     """How far a mean of values of a finite variance lies from what was found, once there are many.
 
     Args:
         n: how many, above 0; or an array of that.
         variance: of the values; or the same.
         alpha: how often it may ever lie further.
+        tightest_at: how many, about which it is smallest for its time.
     """
     most = -2.0 * math.log(alpha)
-    spread = (most + math.log(most) + 1.0) / _TIGHTEST_AT
+    spread = (most + math.log(most) + 1.0) / tightest_at
     grown = np.asarray(n, float) * spread + 1.0
     return np.sqrt(variance * grown * np.log(grown / alpha**2) / spread) / n
 

@@ -119,6 +119,7 @@ class Ledger:
         capacity: int = CAPACITY,
         threshold: Callable[[int], float] = lambda series: THRESHOLD,
         groupings: Callable[[int], int] = lambda series: GROUPINGS,
+        forgetting: Callable[[Segment], None] = lambda segment: None,
     ) -> None:
         """Opens the folder, or makes it.
 
@@ -129,6 +130,7 @@ class Ledger:
             threshold: above which a series' positive class is predicted. What is forgotten stays
                 as it was predicted then.
             groupings: how many slicings tell a series' rows apart.
+            forgetting: is shown each file before it is forgotten; where it raises, that stays.
 
         Raises:
             StoreFailed: the folder can be neither read nor made.
@@ -138,6 +140,7 @@ class Ledger:
         self._capacity = capacity
         self._threshold = threshold
         self._groupings = groupings
+        self._forgetting = forgetting
         self._held = Held()
         self._forgotten = dict(remains.forgotten())
         self._streams: dict[str, list[Segment]] = {}
@@ -363,6 +366,7 @@ class Ledger:
         upto = Forgotten(segment.number, max(stood.high, segment.high))
         hours = by_hour(segment.records(), self._threshold, self._groupings)
         metrics = metrics_by_hour(segment, self._groupings)
+        self._forgetting(segment)
         self._remains.forget(stream, upto, segment.count, hours, metrics)
         self._forgotten[stream] = upto
         segments = self._streams[stream]

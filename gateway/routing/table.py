@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from zlib import crc32
 
 from gateway.errors import InvalidParameter
 from gateway.plan import Split
 from gateway.routing.assign import ByKey, InTurn
+from kernels.lots import UNITS
 
 # Keys whose variants are remembered: callers come back, and a look costs a tenth of a draw. Longer
 # ones are drawn each time, so that what they hold stays below two megabytes.
@@ -20,6 +22,10 @@ MAX_KNOWN = 16_384
 MAX_KNOWN_BYTES = 64
 
 Headers = Sequence[tuple[bytes, bytes]]
+
+Choice = tuple[str, int]
+"""A variant, and how it was chosen: ASKED or IN_TURN, or the unit (`kernels.lots`) of the key."""
+ASKED, IN_TURN = -1, 0
 
 
 class Table:
@@ -46,14 +52,14 @@ class Table:
         # One that was pulled may still be asked for: who does is not to blame.
         self._called |= split.instead
         self._by_key = ByKey(route, weights)
-        self._known: dict[bytes, str] = {}
+        self._known: dict[bytes, Choice] = {}
         self._turns = turns
         turns.divide(weights)
         self.by_parameter = bool(self._sticky_parameter or self._override_parameter)
         self.by_header = bool(self._sticky_header or self._override_header)
 
-    def by_headers(self, headers: Headers) -> str | None:
-        """The variant that a request's headers choose; None where they leave it open.
+    def by_headers(self, headers: Headers) -> Choice | None:
+        """What a request's headers choose; None where they leave it open.
 
         Raises:
             InvalidParameter: they ask for a variant that the route does not have.
@@ -66,7 +72,7 @@ class Table:
                 key = value
         return None if key is None else self.of_key(key)
 
-    def by_parameters(self, parameters: Mapping[str, Any]) -> str | None:
+    def by_parameters(self, parameters: Mapping[str, Any]) -> Choice | None:
         """As `by_headers`, by the parameters of a request. A number is the key that its text is.
 
         Raises:
@@ -82,27 +88,27 @@ class Table:
                 return self.of_key(str(key).encode("utf-8", "surrogatepass"))
         return None
 
-    def of_key(self, key: bytes) -> str:
-        """The variant that a key belongs to, the same in every worker and on every host."""
+    def of_key(self, key: bytes) -> Choice:
+        """What a key belongs to, the same in every worker and on every host."""
         known = self._known
         found = known.get(key)
         if found is None:
-            found = self._by_key.of(key)
+            found = self._by_key.of(key), 1 + crc32(key) % UNITS
             if len(key) <= MAX_KNOWN_BYTES:
                 if len(known) >= MAX_KNOWN:
                     known.clear()
                 known[key] = found
         return found
 
-    def in_turn(self) -> str:
+    def in_turn(self) -> Choice:
         """The variant whose turn it is."""
-        return self._turns.next()
+        return self._turns.next(), IN_TURN
 
-    def _wanted(self, where: str, text: str) -> str:
+    def _wanted(self, where: str, text: str) -> Choice:
         found = self._called.get(text)
         if found is None:
             raise InvalidParameter(
                 f"{where}: expected a variant of '{self._route}' ({', '.join(self._names)}) or its"
                 f" version, got '{text[:80]}'"
             )
-        return found
+        return found, ASKED

@@ -18,6 +18,7 @@ from gateway.control import (
     audit_operations,
     config_operations,
     drift_operations,
+    experiment_operations,
     key_operations,
     release_operations,
 )
@@ -288,6 +289,7 @@ PRODUCT = (
     *drift_operations.operations(ROOM, ROOM, ROOM, ROOM),
     *release_operations.operations(ROOM, ROOM, ROOM, ROOM),
     *alert_operations.operations(ROOM, ROOM, ROOM),
+    *experiment_operations.operations(ROOM, ROOM, ROOM, ROOM),
 )
 
 

@@ -24,6 +24,7 @@ from gateway.control import (
     concept_operations,
     config_operations,
     drift_operations,
+    experiment_operations,
     fairness_operations,
     key_operations,
     outcome_operations,
@@ -44,6 +45,9 @@ from gateway.control.contracts import Contracts
 from gateway.control.deliveries import Deliveries
 from gateway.control.drift import Drift
 from gateway.control.erasures import Erasures
+from gateway.control.experiment_readings import Readings
+from gateway.control.experiment_store import ExperimentStore
+from gateway.control.experiments import Experiments
 from gateway.control.in_force import InForce
 from gateway.control.keys import Keys
 from gateway.control.outcomes import Outcomes
@@ -137,7 +141,10 @@ class Server:
             *config_operations.operations(in_force, self.follow, lambda: Plan(0), dict),
             *key_operations.operations(self.keys, self.refresh),
             *drift_operations.operations(
-                self.drift, self.counting, lambda model, version: None, lambda model, asked: asked
+                self.drift,
+                self.counting,
+                lambda model, version, window_s: None,
+                lambda model, asked: asked,
             ),
             *release_operations.operations(releases, contracts, lambda: Plan(0), self.follow),
             *alert_operations.operations(*self.alarms()),
@@ -162,10 +169,20 @@ class Server:
             *rollout_operations.operations(
                 self.world.rollouts, RolloutStore(self.world.store), self.follow
             ),
+            *experiment_operations.operations(*self.experiments()),
         )
         credentials = Credentials(self.ring, self.certificates)
         known = Known(asks, credentials, SECRET, self.used.append, self.refused.append)
         self.app = build_app(self.table, known)
+
+    def experiments(self):
+        routes, still = Routes(self.store, Config), Still()
+        kept = ExperimentStore(self.store)
+        readings = Readings(self.outcomes, kept, Config)
+        made = Experiments(
+            kept, routes, still, readings, Config, lambda model: {}, lambda *versions: ""
+        )
+        return made, readings, routes.of, still.aliases
 
     def erasures(self, home):
         async def record(actor, action, subject, before, after):

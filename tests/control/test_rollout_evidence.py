@@ -380,7 +380,7 @@ def test_a_guard_on_figures_that_never_come_is_told_at_the_start(
 
 
 def test_without_a_ledger_or_monitoring_their_guards_are_told_at_the_start(world: World) -> None:
-    world.config = parse("monitoring: {enabled: false}")
+    world.config = parse("monitoring: {enabled: false}\nledger: {enabled: false}")
     guards: list[dict[str, Any]] = [
         {"kind": "calibration"},
         {"kind": "metric", "metric": "x", "tolerance": 1},

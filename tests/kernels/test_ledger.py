@@ -55,6 +55,14 @@ def test_what_was_found_in_one_file_is_not_looked_for_in_another():
     assert found[0, ledger.FILE] == 3
 
 
+def test_corrections_are_counted_up_to_their_bound_and_leave_how_a_variant_was_chosen():
+    words = records([1], lots=0xABCDEF)
+    write(words, [0] * 300, list(range(300)))
+    (word,) = words[:, ledger.TOP_AND_CORRECTIONS].tolist()
+    assert word & 0xFF == ledger.MAX_CORRECTIONS
+    assert (word >> ledger.LOT_SHIFT & 0xFFFFFF, word >> 32) == (0xABCDEF, -1)
+
+
 def test_of_several_outcomes_the_last_stands_and_the_same_again_changes_nothing():
     words = records([1, 2])
     assert write(words, [0, 0, 0, 1], [1, 1, 0, 3], [5, 6, 7, 8]) == [

@@ -17,10 +17,10 @@ def new_slot():
     return np.zeros(ring.words_for(ROOM), np.int64)
 
 
-def append(slot, sequences, rows, scores=None, epoch=1, marks=NO_MARKS):
+def append(slot, sequences, rows, scores=None, epoch=1, marks=NO_MARKS, lots=None):
     total = sum(rows)
     scores = np.arange(total, dtype=np.float64) if scores is None else np.asarray(scores)
-    requests = np.array([*sequences, *rows], np.int64)
+    requests = np.array([*sequences, *rows, *(lots or [0] * len(rows))], np.int64)
     ring.append(slot, requests, len(rows), scores.reshape(-1, 1), 0, -1, marks, 7, epoch, 1_000)
 
 
@@ -57,8 +57,14 @@ def test_each_row_has_its_own_marks():
     assert ring.read(slot).records[-1, ring.MARKS] == 0
 
 
+def test_all_rows_of_a_request_say_how_it_got_its_variant():
+    slot = new_slot()
+    append(slot, [1, ring.NOBODY, 3], [2, 1, 1], lots=[11, 12, 13])
+    assert ring.read(slot).records[:, ring.LOT].tolist() == [11, 11, 13]
+
+
 def test_marks_of_other_rows_are_not_written_down():
-    slot, requests = new_slot(), np.array([1, 2])
+    slot, requests = new_slot(), np.array([1, 2, 0])
     assert not ring.append(slot, requests, 1, np.zeros((2, 1)), 0, 0, np.array([1]), 1, 1, 0)
     assert addresses(ring.read(slot)) == []
 
@@ -111,7 +117,7 @@ def test_a_batch_larger_than_the_ring_leaves_its_last_rows(rows):
 @pytest.mark.parametrize(("shape", "column"), [((2, 1), 0), ((4, 1), 0), ((3, 1), 1), ((3, 0), -1)])
 def test_outputs_of_another_shape_leave_nothing(shape, column):
     slot = new_slot()
-    requests = np.array([9, 3], np.int64)
+    requests = np.array([9, 3, 0], np.int64)
     assert not ring.append(slot, requests, 1, np.zeros(shape), column, 0, NO_MARKS, 1, 1, 0)
     assert slot.tolist() == new_slot().tolist()
 
@@ -119,7 +125,7 @@ def test_outputs_of_another_shape_leave_nothing(shape, column):
 def test_of_several_columns_the_first_largest_is_the_top():
     slot = new_slot()
     outputs = np.array([[0.1, 0.6, 0.3], [0.4, 0.2, 0.4], [0.0, 0.0, 1.0]], np.float32)
-    requests = np.array([9, 3], np.int64)
+    requests = np.array([9, 3, 0], np.int64)
     ring.append(slot, requests, 1, outputs, ring.BEST, 0, NO_MARKS, 1, 1, 0)
     records = ring.read(slot).records
     assert ring.upper(records[:, ring.TOP_AND_EPOCH]).tolist() == [1, 0, 2]

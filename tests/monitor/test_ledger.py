@@ -157,6 +157,13 @@ def test_of_a_share_the_rows_of_other_requests_are_counted_and_not_written():
         assert written.words[layout.LEDGER_UNSAMPLED] == 2 * left
 
 
+def test_how_each_request_got_its_variant_stands_in_its_rows(written):
+    scores = np.full((3, 2), 0.5, np.float32)
+    written.writer.record([None, scores], [5, 6], [1, 2], lots=[70, 80])
+    written.writer.record([None, scores[:1]], [7], [1])
+    assert written.records[:, ring.LOT].tolist() == [70, 80, 80, 0]
+
+
 def test_what_clients_call_their_requests_is_written_beside_them(written):
     scores = np.full((4, 2), 0.5, np.float32)
     written.writer.record([None, scores], [5, NOBODY, 7], [1, 1, 2], ids=["a", "b", None])

@@ -12,6 +12,7 @@ from gateway.outcomes.hours import Hour, Which
 from gateway.outcomes.ledger import Forgotten
 from gateway.outcomes.metric_sums import MetricHours
 from kernels.ledger import (
+    LOT_SHIFT,
     MARKS,
     OUTCOME,
     OUTCOME_MS,
@@ -40,6 +41,7 @@ def records(
     outcomes: Any = np.nan,
     outcome_ms: Any = 0,
     marks: Any = 0,
+    lots: Any = 0,
 ) -> np.ndarray[Any, np.dtype[np.int64]]:
     """(records, RECORD_WORDS); each argument one value, or one for each record."""
     words = np.zeros((len(sequences), RECORD_WORDS), np.int64)
@@ -47,6 +49,7 @@ def records(
     words[:, SEQUENCE], words[:, TIME_MS], words[:, OUTCOME_MS] = sequences, at_ms, outcome_ms
     words[:, SERIES_AND_ROW] = (np.asarray(series) << 32) | np.asarray(rows)
     words[:, TOP_AND_CORRECTIONS] = np.asarray(tops, np.int64) << 32
+    words[:, TOP_AND_CORRECTIONS] |= np.asarray(lots, np.int64) << LOT_SHIFT
     words[:, MARKS] = marks
     reals[:, SCORE], reals[:, OUTCOME] = scores, outcomes
     return words

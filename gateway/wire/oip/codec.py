@@ -57,6 +57,7 @@ class InferRequest:
         warning: what its answer says of its values, besides the outputs; empty: nothing.
         policy: what it says to follow whatever the outputs say; empty: nothing.
         variant: of a route, that it says to come from; None: no route divided its requests.
+        lot: how it got that variant, as `kernels.lots` has it; 0: not by chance.
     """
 
     id: str | None
@@ -69,6 +70,7 @@ class InferRequest:
     warning: str = ""
     policy: str = ""
     variant: Variant | None = None
+    lot: int = 0
 
     @property
     def wanted(self) -> tuple[int, ...]:
