@@ -21,6 +21,7 @@ from time import perf_counter
 from gateway.afterwards import NOTHING, Afterwards
 from gateway.errors import Draining, GatewayError, Overloaded
 from gateway.exchange import JSON_TYPE, Exchange, Header
+from gateway.monitor.capture import CaptureWriter
 from gateway.monitor.contracts import Enforced, Examined
 from gateway.monitor.observe import BatchObserver
 from gateway.serving.batcher import Batcher
@@ -80,24 +81,28 @@ class Arm:
 
     Attributes:
         variant: what its answers say.
+        model, version: what answers.
         endpoint: of the deployment behind it.
         enter: that endpoint, as it is called soonest.
     """
 
-    __slots__ = ("endpoint", "enter", "variant")
+    __slots__ = ("endpoint", "enter", "model", "variant", "version")
 
-    def __init__(self, name: str, endpoint: InferEndpoint) -> None:
+    def __init__(self, name: str, model: str, version: int, endpoint: InferEndpoint) -> None:
         self.variant = Variant(name)
+        self.model = model
+        self.version = version
         self.endpoint = endpoint
         self.enter = endpoint.__call__
 
-    def choose(self, _: InferRequest) -> Arm:
+    def choose(self, _: Exchange, __: InferRequest | None) -> Arm:
         """This one, whatever is asked."""
         return self
 
 
-Choose = Callable[[InferRequest], Arm] | None
-"""Who answers a decoded request; None: whoever decoded it, which no route sent here."""
+Choose = Callable[[Exchange, InferRequest | None], Arm] | None
+"""Who answers a request, decoded or, None, one that cannot be; it is asked once of each. None:
+whoever decoded it, which no route sent here."""
 
 
 class InferEndpoint:
@@ -171,6 +176,11 @@ class InferEndpoint:
         """Counts the values of a batch of copies, which nobody was answered with."""
         self._afterwards.count(batch)
 
+    @property
+    def capture(self) -> CaptureWriter | None:
+        """What keeps its inputs and outputs; None: nobody does."""
+        return self._afterwards.capture
+
     def agree(self, contract: Enforced | None) -> None:
         """From the next request on, inputs are held against this one before they are queued."""
         self._contract = contract
@@ -202,11 +212,25 @@ class InferEndpoint:
             length = None
             if header_length is not None:
                 length = parse_header_length(header_length, len(body))
-            self._submit(exchange, self._codec.decode(body, length), accept, choose=choose)
+            request = self._codec.decode(body, length)
+        except GatewayError as error:
+            self._turn_back(exchange, error, choose)
+            return
+        except Exception:
+            self._fail(exchange)
+            return
+        try:
+            self._submit(exchange, request, accept, choose=choose)
         except GatewayError as error:
             self._refuse(exchange, error)
         except Exception:
             self._fail(exchange)
+
+    def _turn_back(self, exchange: Exchange, error: GatewayError, choose: Choose) -> None:
+        """Refuses what cannot be decoded, in the name of whoever answers such requests."""
+        if choose is not None:
+            choose(exchange, None)
+        self._refuse(exchange, error)
 
     def _time(self, exchange: Exchange) -> None:
         if len(self._timed) < MAX_TIMED:
@@ -224,7 +248,7 @@ class InferEndpoint:
         choose: Choose = None,
     ) -> None:
         if choose is not None:
-            arm = choose(request)
+            arm = choose(exchange, request)
             request.variant = arm.variant
             if arm.endpoint is not self:
                 self._hand_over(exchange, request, accept, arm.endpoint)
@@ -316,7 +340,7 @@ class InferEndpoint:
         if exchange.gone:
             self._observer.left()
         elif isinstance(outcome, GatewayError):
-            self._refuse(exchange, outcome)
+            self._turn_back(exchange, outcome, choose)
         else:
             request, size, judged = outcome
             try:

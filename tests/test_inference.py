@@ -244,7 +244,7 @@ def test_what_one_variant_decodes_another_answers(endpoint, arena, services, clo
         observer = BatchObserver(arena, block, 0)
         other: Any = InferEndpoint(codec, observer, pool, services, clock)
         other.attach(Taker(riders, came.set))
-        arm = Arm("canary", other)
+        arm = Arm("canary", "m", 2, other)
         parameters = {"user": "x" * 40_000 if large else "x"}
         caller = Caller(body=body_of(parameters=parameters))
 
