@@ -99,6 +99,7 @@ def _commands() -> Sequence[Command]:
         profile,
         register,
         releases,
+        retire,
         rollout,
         route,
         serve,
@@ -106,19 +107,9 @@ def _commands() -> Sequence[Command]:
     )
 
     return (
-        *(serve, demo, register, models, route, rollout, experiment, shadow, profile, contract),
-        *(
-            drift,
-            alerts,
-            releases,
-            outcomes,
-            performance,
-            fairness,
-            concept,
-            capture,
-            export,
-            infer,
-        ),
+        *(serve, demo, register, models, route, rollout, experiment, shadow, retire, profile),
+        *(contract, drift, alerts, releases, outcomes, performance, fairness, concept),
+        *(capture, export, infer),
         *(keys, config, audit, backup, doctor),
     )
 

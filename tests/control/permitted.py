@@ -54,6 +54,10 @@ ALLOWED = {
     "POST /api/experiments/{number}/stop": OPERATE,
     "POST /api/routes/{model}/experiments": OPERATE,
     "GET /api/routes/{model}/replay": READ,
+    "GET /api/models/{model}/versions/{version}/callers": READ,
+    "POST /api/models/{model}/versions/{version}/retire": OPERATE,
+    "POST /api/models/{model}/versions/{version}/unretire": OPERATE,
+    "GET /api/retired": READ,
     "GET /api/rollouts": READ,
     "GET /api/rollouts/{number}": READ,
     "POST /api/routes/{model}/rollouts": OPERATE,
@@ -104,6 +108,9 @@ OF_A_MODEL = frozenset(
         "POST /api/routes/{model}/resume",
         "POST /api/routes/{model}/experiments",
         "GET /api/routes/{model}/replay",
+        "GET /api/models/{model}/versions/{version}/callers",
+        "POST /api/models/{model}/versions/{version}/retire",
+        "POST /api/models/{model}/versions/{version}/unretire",
         "POST /api/routes/{model}/rollouts",
     }
 )
@@ -116,6 +123,7 @@ OF_ITS_CALLER = frozenset(
         "GET /api/experiments",
         "GET /api/experiments/{number}",
         "POST /api/experiments/{number}/stop",
+        "GET /api/retired",
         "GET /api/openapi.json",
         "GET /api/alerts",
         "GET /api/alerts/dead-letters",

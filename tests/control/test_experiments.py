@@ -79,6 +79,9 @@ class Planner:
     def aliases(self, name: str) -> Mapping[str, int]:
         return {"next": 2}
 
+    def signatures(self, name: str) -> Mapping[int, Signature]:
+        return {}
+
 
 class World:
     """A worker's ledger, and a control process that may be started again."""
