@@ -110,13 +110,13 @@ class RoutedEndpoint:
                 arm = self._arms[name]
                 exchange.head.arm = (self, arm)
             elif table.by_parameter:
-                self._main.endpoint(exchange, self._by_parameters)
+                self._main.endpoint(exchange, None, self._by_parameters)
                 return
             else:
                 arm = self._arms[table.in_turn()]
         if self._note is not None:
             self._note(exchange, arm)
-        arm.enter(exchange, arm.choose)
+        arm.enter(exchange, arm)
 
     def _by_parameters(self, exchange: Any, request: InferRequest | None) -> Arm:
         try:

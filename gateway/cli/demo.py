@@ -1,4 +1,4 @@
-"""`penstock demo`: serves the bundled model, checks every answer, and shows two alarms.
+"""`penstock demo`: serves the bundled model, checks answers, shows two alarms and two rollouts.
 
 Knows what is shown and in which order. Knows nothing of how serving works: it is a client of a
 server process like any other.
@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway.cli import demo_drift, demo_outcomes
+from gateway.cli import demo_drift, demo_outcomes, demo_rollouts
 from gateway.cli.demo_rows import (
     DATA,
     MODEL,
@@ -65,15 +65,16 @@ def configure(subparsers: Any) -> None:
         description="Serves a model bundled with penstock on free ports of this machine, sends "
         "every row of its data as an HTTP request, and checks the answers. Then watches clean "
         "traffic, tells what came of it, lets that differ, shifts one feature, and shows the "
-        "alarm of either. Exit status 0: all answers are right, and of the features that one was "
-        "named and nothing else.",
+        "alarm of either. At last it rolls out a version whose scores are off, which takes itself "
+        "back, and a good one. Exit status 0: all answers are right, of the features that one was "
+        "named and nothing else, and the good version serves.",
     )
     parser.add_argument("--keep", action="store_true", help="leave it running, and say what to try")
     parser.add_argument(
         "--requests", type=_positive, metavar="N", help="how many (default: 20 passes)"
     )
     parser.add_argument(
-        "--answers", action="store_true", help="check the answers only: a few seconds instead of 30"
+        "--answers", action="store_true", help="check the answers only: a few seconds instead of 50"
     )
     parser.add_argument("--json", action="store_true", help="figures as one JSON document")
     parser.set_defaults(run=run)
@@ -102,9 +103,11 @@ def run(args: argparse.Namespace) -> int:
             _start(server)
             requests = args.requests or PASSES * len(rows)
             outcome, ids, faults = measure(server.port, rows, requests)
-            watched = None if args.answers else _watch(server, rows[: len(ids)], rows, ids)
+            answered = rows[: len(ids)]
+            watched = None if args.answers else _watch(Path(home), server, answered, rows, ids)
             if watched:
                 faults += watched.learnt.faults(len(ids)) + watched.drifted.faults()
+                faults += watched.rolled_out.faults()
             _report(outcome, watched, faults, server, args.json)
             if args.keep:
                 _keep(server, rows[0], args.json)
@@ -136,6 +139,7 @@ def _register(home: str, environment: Mapping[str, str]) -> None:
     progress(f"registering {MODEL}.onnx (the first time compiles for some seconds)")
     command = [sys.executable, "-m", "gateway", "register", str(DATA / f"{MODEL}.onnx")]
     command += ["--reference", str(ROWS), "--labels", TARGET, "--drop", ",".join(OTHERS)]
+    command += ["--alias", "champion"]
     done = subprocess.run(
         [*command, "--home", home],
         env=os.environ | dict(environment),
@@ -156,14 +160,19 @@ def _start(server: ServerProcess) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What outcomes told, and what shifted inputs did."""
+    """What outcomes told, what shifted inputs did, and how versions took over."""
 
     learnt: demo_outcomes.Learnt
     drifted: demo_drift.Drifted
+    rolled_out: demo_rollouts.RolledOut
 
 
 def _watch(
-    server: ServerProcess, answered: Sequence[Row], rows: Sequence[Row], ids: Sequence[str]
+    home: Path,
+    server: ServerProcess,
+    answered: Sequence[Row],
+    rows: Sequence[Row],
+    ids: Sequence[str],
 ) -> Watched:
     from gateway.client import Admin
 
@@ -171,7 +180,9 @@ def _watch(
     with Admin(f"http://127.0.0.1:{server.admin_port}") as control:
         demo_drift.settle(server.port, control, rows, drawn)
         learnt = demo_outcomes.learn(server.port, control, answered, ids)
-        return Watched(learnt, demo_drift.shift(server.port, control, rows, drawn))
+        drifted = demo_drift.shift(server.port, control, rows, drawn)
+        rolled_out = demo_rollouts.roll_out(home, server.port, control, rows)
+        return Watched(learnt, drifted, rolled_out)
 
 
 # ---- asking and checking ------------------------------------------------------------------------
@@ -248,6 +259,7 @@ def _report(
         told: dict[str, Any] = {"ok": not faults, **asdict(outcome), **ports}
         if watched is not None:
             told |= {"outcomes": watched.learnt.as_json(), "drift": watched.drifted.as_json()}
+            told |= {"rollouts": watched.rolled_out.as_json()}
         say_json({**told, "faults": faults[:20]})
         return
     header = [name.replace("_per_second", "/s").replace("_", " ") for name in asdict(outcome)]
@@ -263,6 +275,8 @@ def _report(
         demo_outcomes.tell(watched.learnt)
         say()
         demo_drift.tell(watched.drifted)
+        say()
+        demo_rollouts.tell(watched.rolled_out)
     if faults:
         say()
         say(f"{len(faults)} faults:")

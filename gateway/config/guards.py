@@ -1,7 +1,7 @@
 """Guards of a rollout: what a candidate must not be worse in, than its baseline or than a bound.
 
 Knows names and numbers. Knows nothing of what was counted, or of what a verdict is followed by. See
-docs/rollouts.md.
+docs/guards.md.
 
 A guard either compares the candidate with the baseline over the same time, and tolerates what is
 said here, or holds it against a bound by itself. `alpha` is how often a candidate that is tolerable

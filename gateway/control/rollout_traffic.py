@@ -133,9 +133,8 @@ def _outputs(ours: WatchedSeries, theirs: WatchedSeries, mine: Vector, other: Ve
 
 
 def _effects(watched: WatchedSeries) -> Vector:
-    """(columns,) design effects; 1 where not known yet."""
-    found = watched.dependence.estimate(DEFAULT).values
-    return np.fmax(found, 1.0)
+    """(columns,) design effects; NaN where they are not known yet."""
+    return np.maximum(watched.dependence.estimate(DEFAULT).values, 1.0)
 
 
 def drifting(drift: Drift, model: str, version: int) -> Drifting | None:

@@ -7,7 +7,8 @@ baseline's of the same moment has the difference of the true shares as its mean,
 by then. Moments are weighted by `n m / (n + m)` of their sizes, which makes the variance of the
 weighted sum a quarter of the weights' sum at most. So the sum less its mean stays within the
 boundary of a normal mixture with probability 1 - alpha at all times at once, whatever the sizes are
-and however these change. Edges share alpha alike.
+and however these change. Edges share alpha alike. Values that depend on each other have a variance
+so many times as large as their design effect, which whoever asks has to know.
 
 Source: Robbins (1970); for sums with a bound on their exponential moments, Howard, Ramdas,
 McAuliffe and Sekhon (2020), Time-uniform Chernoff bounds via nonnegative supermartingales.
@@ -64,45 +65,38 @@ class Differences:
         width = max([1, *bins])
         there = np.arange(width) < np.array(self._edges, int).reshape(-1, 1)
         self._there = there
-        self._sums = np.zeros(there.shape)
-        self._weights, self._variance = np.zeros(len(bins)), np.zeros(len(bins))
+        self._sums, self._weights = np.zeros(there.shape), np.zeros(len(bins))
         if memory is not None and np.shape(memory["sums"]) == there.shape:
             self._sums = np.array(memory["sums"], float).reshape(there.shape)
             self._weights = np.array(memory["weights"], float)
-            self._variance = np.array(memory["variance"], float)
 
     @property
     def edges(self) -> int:
         """Of all columns that have any: what alpha is shared out over."""
         return sum(self._edges)
 
-    def add(self, candidate: Counts, baseline: Counts, effects: Reals) -> None:
-        """What was counted in one more moment.
-
-        Args:
-            candidate: (columns, width).
-            baseline: the same.
-            effects: (columns,) by how much more than independent ones values scatter, >= 1.
-        """
+    def add(self, candidate: Counts, baseline: Counts) -> None:
+        """What was counted in one more moment, (columns, width) each."""
         n, m = (some.sum(axis=1).astype(float) for some in (candidate, baseline))
         both = (n > 0.0) & (m > 0.0)
         weights = np.where(both, n * m / np.maximum(n + m, 1.0), 0.0)
         apart = self._shares(candidate, n) - self._shares(baseline, m)
         self._sums += np.where(self._there & both[:, None], weights[:, None] * apart, 0.0)
         self._weights += weights
-        self._variance += effects * weights / 4.0
 
-    def found(self, alpha: float) -> list[Differing | None]:
+    def found(self, alpha: float, effects: Reals) -> list[Differing | None]:
         """By how much each column differs; None where there is nothing to tell.
 
         Args:
             alpha: how often any of them is ever said to lie elsewhere than it does.
+            effects: (columns,) by how much more than independent ones values scatter, >= 1; NaN:
+                not known, and so nothing is that follows from it.
         """
         if not self.edges:
             return [None] * len(self._weights)
-        grown = (self._variance + _TIGHTEST) / _TIGHTEST
-        limits = np.log(grown) + 2.0 * math.log(self.edges / alpha)
-        reach = np.sqrt((self._variance + _TIGHTEST) * limits)
+        variance = self._weights * effects / 4.0 + _TIGHTEST
+        limits = np.log(variance / _TIGHTEST) + 2.0 * math.log(self.edges / alpha)
+        reach = np.nan_to_num(np.sqrt(variance * limits), nan=math.inf)
         heights = np.abs(np.where(self._there, self._sums, 0.0)).max(axis=1)
         return [
             _differing(height / weight, radius / weight) if edges and weight > 0.0 else None
@@ -116,7 +110,6 @@ class Differences:
         return {
             "sums": self._sums.tolist(),
             "weights": self._weights.tolist(),
-            "variance": self._variance.tolist(),
         }
 
     def _shares(self, counts: Counts, rows: Reals) -> Reals:

@@ -12,7 +12,7 @@ import numpy as np
 from gateway.config.guards import PredictionDriftGuard
 from gateway.rollouts.differences import Differences, Differing, Memory
 from gateway.rollouts.judgements import Judgement, Verdict
-from gateway.rollouts.looks import Look, Outputs
+from gateway.rollouts.looks import Look, Outputs, Reals
 
 
 class PredictionDriftJudge:
@@ -25,6 +25,7 @@ class PredictionDriftJudge:
         self._known: list[list[Any]] | None = memory.get("columns")  # names, bins, ordered
         self._remembered: Memory | None = memory.get("differences")
         self._differences: Differences | None = None
+        self._effects: Reals | None = None  # a successor learns it at its first look
         self._rows, self._base_rows = map(int, memory.get("rows", (0, 0)))
         self._failed: str | None = memory.get("failed")
 
@@ -33,8 +34,8 @@ class PredictionDriftJudge:
         if look.outputs is None:
             return
         outputs = _chosen(look.outputs, self._guard.outputs)
-        differences = self._of(outputs)
-        differences.add(outputs.candidate, outputs.baseline, outputs.effects)
+        self._of(outputs).add(outputs.candidate, outputs.baseline)
+        self._effects = outputs.effects
         self._rows += int(outputs.candidate.sum(axis=1).max(initial=0))
         self._base_rows += int(outputs.baseline.sum(axis=1).max(initial=0))
 
@@ -88,9 +89,9 @@ class PredictionDriftJudge:
         return max((one.most for _, one in self._found() if one is not None), default=1.0)
 
     def _found(self) -> list[tuple[str, Differing | None]]:
-        if self._differences is None or self._known is None:
+        if self._differences is None or self._known is None or self._effects is None:
             return []
-        found = self._differences.found(self._guard.alpha)
+        found = self._differences.found(self._guard.alpha, self._effects)
         return list(zip(self._known[0], found, strict=True))
 
     def _figures(self, worst: Differing | None) -> dict[str, float | None]:

@@ -45,7 +45,8 @@ class Outputs:
         bins: of each column.
         ordered: whether these have an order.
         candidate, baseline: (columns, width).
-        effects: (columns,) by how much more than independent ones values scatter, >= 1.
+        effects: (columns,) by how much more than independent ones values scatter, >= 1; NaN: that
+            is not known.
     """
 
     names: Sequence[str]

@@ -72,6 +72,7 @@ def look(plan: RolloutPlan, stand: Stand, seen: Seen, now: float) -> Move:
         return _and(events, _take_back(timed, told, f"it cannot serve: {seen.refusal}"))
     if failed := _failed(plan, timed, seen):
         why = f"failed: {'; '.join(said(one) for one in failed)}"
+        events = [one for one in events if one.judgements[0] not in failed]  # said once
         return _and(events, _take_back(timed, told, why, seen.judgements))
     if timed.state in _UNDER_WAY and seen.held_up:
         return _and(events, _pause(timed, told, seen.held_up))

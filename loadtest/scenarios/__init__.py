@@ -19,6 +19,7 @@ from loadtest.scenarios import (
     operation,
     outcomes,
     overload,
+    rollouts,
     routing,
     shadows,
     throughput,
@@ -60,6 +61,7 @@ SCENARIOS: dict[str, Scenario] = {
     "drift-evaluation": evaluation.evaluation,
     "counting-memory": evaluation.memory,
     "alarms": alarms.alarms,
+    "rollouts": rollouts.rollouts,
     "time-to-ready": footprint.time_to_ready,
     "two-workers": footprint.two_workers,
 }

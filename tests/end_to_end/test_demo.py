@@ -38,6 +38,13 @@ def test_the_demo_checks_every_answer_and_its_alarm_names_the_shifted_feature_al
     first, found, least = told["error_rate"]
     assert first < 0.05 < least < found
     assert told["alarm"].startswith("concept_drift (critical)")
+    wrong, good = figures["rollouts"]["taken_back"], figures["rollouts"]["promoted"]
+    assert (wrong["state"], wrong["candidate"], wrong["baseline"]) == ("rolled_back", 2, 1)
+    assert wrong["story"][-1]["says"].startswith("rolled back: failed: calibration: ")
+    verdicts = {one["guard"]: one["verdict"] for one in wrong["story"][-1]["judgements"]}
+    assert [name for name in verdicts if verdicts[name] == "fail"] == ["calibration"]
+    assert (good["state"], good["candidate"], good["over"]) == ("promoted", 3, True)
+    assert figures["rollouts"]["failed"] == 0
     drift = figures["drift"]
     name, before, after = drift["shifted"], drift["before"], drift["after"]
     assert (drift["named"], len(before), after.keys()) == ([name], 37, before.keys())

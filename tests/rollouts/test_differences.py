@@ -18,28 +18,28 @@ def counts(*numbers):
 
 def test_the_difference_is_of_shares_weighted_by_the_sizes_of_moments():
     found = Differences([3], [True])
-    found.add(counts(1, 1, 2), counts(10, 5, 5), ONES)  # 0.25 and 0.5, 0.5 and 0.75
-    found.add(counts(8, 0, 0), counts(2, 6, 0), ONES)  # 1 and 0.25, 1 and 1
+    found.add(counts(1, 1, 2), counts(10, 5, 5))  # 0.25 and 0.5, 0.5 and 0.75
+    found.add(counts(8, 0, 0), counts(2, 6, 0))  # 1 and 0.25, 1 and 1
     first, second = 4 * 20 / 24, 8 * 8 / 16
     at_first_edge = (first * -0.25 + second * 0.75) / (first + second)
     at_second = (first * -0.25 + second * 0.0) / (first + second)
-    (one,) = found.found(0.01)
+    (one,) = found.found(0.01, ONES)
     assert one is not None
     assert one.found == pytest.approx(max(abs(at_first_edge), abs(at_second)))
 
 
 def test_classes_are_held_against_each_other_one_by_one():
     found = Differences([3], [False])
-    found.add(counts(5, 5, 0), counts(5, 0, 5), ONES)
-    (one,) = found.found(0.01)
+    found.add(counts(5, 5, 0), counts(5, 0, 5))
+    (one,) = found.found(0.01, ONES)
     assert one is not None
     assert one.found == pytest.approx(0.5)
 
 
 def test_where_one_of_both_has_nothing_nothing_is_learnt():
     found = Differences([2, 1], [True, True])
-    found.add(np.array([[3, 4], [7, 0]]), np.zeros((2, 2), np.int64), np.ones(2))
-    assert found.found(0.01) == [None, None]
+    found.add(np.array([[3, 4], [7, 0]]), np.zeros((2, 2), np.int64))
+    assert found.found(0.01, np.ones(2)) == [None, None]
 
 
 def drawn(rng, sizes, shares):
@@ -54,8 +54,8 @@ def test_the_true_difference_is_never_outside_in_all_but_alpha_of_runs():
         found = Differences([3], [True])
         out = False
         for _ in range(100):
-            found.add(drawn(rng, 5, candidate), drawn(rng, 20, baseline), ONES)
-            (one,) = found.found(0.1)
+            found.add(drawn(rng, 5, candidate), drawn(rng, 20, baseline))
+            (one,) = found.found(0.1, ONES)
             assert one is not None
             out |= not one.least <= 0.2 <= one.most
         wrong += out
@@ -68,22 +68,31 @@ def test_traffic_that_changes_while_weights_do_is_no_difference():
     found = Differences([2], [True])
     for candidates, shares in ((5, [0.1, 0.9]), (95, [0.9, 0.1])):
         for _ in range(100):
-            found.add(drawn(rng, candidates, shares), drawn(rng, 100 - candidates, shares), ONES)
-    (one,) = found.found(0.01)
+            found.add(drawn(rng, candidates, shares), drawn(rng, 100 - candidates, shares))
+    (one,) = found.found(0.01, ONES)
     assert one is not None
     assert one.least == 0.0
     assert one.most < 0.15
 
 
 def test_dependent_values_widen_it_by_the_root_of_the_design_effect():
-    single, by_four = Differences([2], [True]), Differences([2], [True])
+    found = Differences([2], [True])
     for _ in range(1000):
-        for found, effect in ((single, 1.0), (by_four, 4.0)):
-            found.add(counts(5, 5), counts(50, 50), np.array([effect]))
-    (narrow,), (wide,) = single.found(0.01), by_four.found(0.01)
+        found.add(counts(5, 5), counts(50, 50))
+    (narrow,), (wide,) = found.found(0.01, ONES), found.found(0.01, 4.0 * ONES)
     assert narrow is not None
     assert wide is not None
     assert 1.9 < wide.most / narrow.most < 2.3
+
+
+def test_nothing_is_sure_as_long_as_nobody_knows_how_much_values_depend_on_each_other():
+    found = Differences([2], [True])
+    for _ in range(1000):
+        found.add(counts(9, 1), counts(1, 9))
+    (one,) = found.found(0.01, np.array([np.nan]))
+    assert one is not None
+    assert (one.least, one.most) == (0.0, 1.0)
+    assert one.found == pytest.approx(0.8)
 
 
 def test_a_successor_goes_on_from_what_was_remembered():
@@ -91,10 +100,10 @@ def test_a_successor_goes_on_from_what_was_remembered():
     moments = [(drawn(rng, 9, [0.4, 0.6]), drawn(rng, 90, [0.5, 0.5])) for _ in range(20)]
     whole, half = Differences([2], [True]), Differences([2], [True])
     for one in moments:
-        whole.add(*one, ONES)
+        whole.add(*one)
     for one in moments[:10]:
-        half.add(*one, ONES)
+        half.add(*one)
     successor = Differences([2], [True], json.loads(json.dumps(half.memory())))
     for one in moments[10:]:
-        successor.add(*one, ONES)
-    assert successor.found(0.01) == whole.found(0.01)
+        successor.add(*one)
+    assert successor.found(0.01, ONES) == whole.found(0.01, ONES)
