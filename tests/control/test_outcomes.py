@@ -106,7 +106,7 @@ async def world(tmp_path):
 
 
 async def test_a_home_without_a_ledger_is_left_alone(world):
-    world.config = parse("models: {m: {}}")
+    world.config = parse("ledger: {enabled: false}")
     assert world.outcomes.take(candidate()) == ()
     await world.outcomes.look()
     assert list(world.home.iterdir()) == []
@@ -114,7 +114,10 @@ async def test_a_home_without_a_ledger_is_left_alone(world):
 
 
 async def test_one_model_may_have_a_ledger_and_another_none(world):
-    world.config = parse("models: {m: {ledger: true, scores: {kind: binary, positive: 0}}, n: {}}")
+    world.config = parse(
+        "ledger: {enabled: false}\n"
+        "models: {m: {ledger: true, scores: {kind: binary, positive: 0}}, n: {}}"
+    )
     (taken,) = world.outcomes.take(candidate())
     assert (taken.kind, taken.output, taken.positive) == ("binary", None, 0)
     assert world.outcomes.take(candidate("n")) == ()
