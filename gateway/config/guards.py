@@ -106,7 +106,7 @@ class LatencyGuard(_Tested):
     quantile: float = Field(0.95, ge=0.5, le=0.999)
     # Where workers are saturated, the few requests of a small share wait behind the batches of the
     # many: an identical candidate's quantile was up to twice the baseline's (docs/guards.md).
-    ratio: float = Field(2.0, ge=1, le=100, description="times the baseline's that is tolerated")
+    ratio: float = Field(3.0, ge=1, le=100, description="times the baseline's that is tolerated")
     floor_ms: float = Field(5.0, ge=0, description="up to which any latency is tolerated")
     max_ms: float | None = Field(None, gt=0, description="a bound in place of the baseline")
 
