@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from urllib.parse import quote
 
-from gateway.errors import ModelNotFound, ModelNotReady, VersionNotFound
+from gateway.errors import ModelNotFound, ModelNotReady, Retired, VersionNotFound
 from gateway.inference import InferEndpoint
 from gateway.plan import LOADING, READY, UNAVAILABLE, Absent, Held, Plan, Split
 from gateway.serving.deployment import Deployment
@@ -177,12 +178,24 @@ class Catalogue:
         """Raises what the plan knows of something that does not serve, if anything."""
         if not self.plan.number:
             raise ModelNotReady(f"Request for model '{name}': the server is starting")
-        for absent in self._absent:
-            if absent.name != name or version not in (None, absent.version):
-                continue
+        told = [a for a in self._absent if a.name == name and version in (None, a.version)]
+        # Of several, the newest that was retired is the last to be told of.
+        for absent in sorted(told, key=lambda a: (a.retired, -a.version if a.retired else 0)):
             subject = f"Request for unknown model: '{name}'"
+            if absent.retired:
+                raise _retired(absent)
             if version is None and name not in self._routes and absent.state != LOADING:
                 raise ModelNotFound(f"{subject} has no available versions: {absent.reason}")
             raise ModelNotReady(
                 f"{subject} version {absent.version} is not at ready state: {absent.reason}"
             )
+
+
+def _retired(absent: Absent) -> Retired:
+    """What whoever asks for a retired version is told, with where to go from here."""
+    error = Retired(f"model '{absent.name}' version {absent.version} {absent.reason}")
+    if absent.successor:
+        error.successor_path = (
+            f"/v2/models/{quote(absent.name, safe='')}/versions/{absent.successor}"
+        )
+    return error

@@ -24,6 +24,7 @@ modules turn these into their own bodies, and metrics count them by `code`.
     |   +-- MethodNotAllowed         405 method_not_allowed
     |   +-- RequestTooSlow           408 request_too_slow
     |   +-- Conflict                 409 conflict
+    |   +-- Retired                  410 retired
     |   +-- PreconditionFailed       412 precondition_failed
     |   +-- PreconditionRequired     428 precondition_required
     |   +-- BodyTooLarge             413 body_too_large
@@ -185,6 +186,14 @@ class Conflict(InvalidRequest):
     """The change contradicts what is there."""
 
     status, code = 409, "conflict"
+
+
+class Retired(InvalidRequest):
+    """The version served once, and was retired: its callers are to ask another."""
+
+    status, code = 410, "retired"
+    successor_path: str = ""
+    """Where the version lies that was named in its place; empty: none was."""
 
 
 class PreconditionFailed(InvalidRequest):

@@ -20,6 +20,10 @@ decoded and joined the queue, when its batch was released, and when the outputs 
 tuple, since with an access log every request has one."""
 
 
+Model = tuple[str, str]
+"""Name and version; the version is empty where it is not known."""
+
+
 class Stream(Protocol):
     """The open end of a streamed answer."""
 
@@ -82,6 +86,9 @@ class Exchange(Protocol):
 
     def note_phases(self, phases: Phases) -> None:
         """Keeps for the answer or the access log when what happened; before `reply`."""
+
+    def note_model(self, model: Model) -> None:
+        """Keeps for the access log and traces who answers, where its path does not say so."""
 
     def reply(
         self,

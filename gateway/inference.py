@@ -21,6 +21,7 @@ from time import perf_counter
 from gateway.afterwards import NOTHING, Afterwards
 from gateway.errors import Draining, GatewayError, Overloaded
 from gateway.exchange import JSON_TYPE, Exchange, Header
+from gateway.monitor.capture import CaptureWriter
 from gateway.monitor.contracts import Enforced, Examined
 from gateway.monitor.observe import BatchObserver
 from gateway.serving.batcher import Batcher
@@ -80,24 +81,24 @@ class Arm:
 
     Attributes:
         variant: what its answers say.
+        model, version: what answers.
         endpoint: of the deployment behind it.
         enter: that endpoint, as it is called soonest.
     """
 
-    __slots__ = ("endpoint", "enter", "variant")
+    __slots__ = ("endpoint", "enter", "model", "variant", "version")
 
-    def __init__(self, name: str, endpoint: InferEndpoint) -> None:
+    def __init__(self, name: str, model: str, version: int, endpoint: InferEndpoint) -> None:
         self.variant = Variant(name)
+        self.model = model
+        self.version = version
         self.endpoint = endpoint
         self.enter = endpoint.__call__
 
-    def choose(self, _: InferRequest) -> Arm:
-        """This one, whatever is asked."""
-        return self
 
-
-Choose = Callable[[InferRequest], Arm] | None
-"""Who answers a decoded request; None: whoever decoded it, which no route sent here."""
+Choose = Callable[[Exchange, InferRequest | None], Arm] | None
+"""Who answers a request, decoded or, None, one that cannot be; it is asked once of each. None: that
+is known before, or no route sent it here."""
 
 
 class InferEndpoint:
@@ -171,6 +172,11 @@ class InferEndpoint:
         """Counts the values of a batch of copies, which nobody was answered with."""
         self._afterwards.count(batch)
 
+    @property
+    def capture(self) -> CaptureWriter | None:
+        """What keeps its inputs and outputs; None: nobody does."""
+        return self._afterwards.capture
+
     def agree(self, contract: Enforced | None) -> None:
         """From the next request on, inputs are held against this one before they are queued."""
         self._contract = contract
@@ -181,8 +187,14 @@ class InferEndpoint:
 
     # ---- in -------------------------------------------------------------------------------------
 
-    def __call__(self, exchange: Exchange, choose: Choose = None) -> None:
-        """Takes a request that has wholly arrived; it is answered once, now or later."""
+    def __call__(self, exchange: Exchange, arm: Arm | None = None, choose: Choose = None) -> None:
+        """Takes a request that has wholly arrived; it is answered once, now or later.
+
+        Args:
+            exchange: the request.
+            arm: as which variant this endpoint was chosen to answer, where a route did.
+            choose: finds the variant once the request is decoded.
+        """
         body = exchange.body
         header_length = encoding = accept = None
         for name, value in exchange.headers:
@@ -196,17 +208,31 @@ class InferEndpoint:
                 elif value.strip() == b"1":
                     self._time(exchange)
         if encoding is not None or len(body) > THREAD_BYTES:
-            self._decode_on_thread(exchange, header_length, encoding, accept, choose)
+            self._decode_on_thread(exchange, header_length, encoding, accept, arm, choose)
             return
         try:
             length = None
             if header_length is not None:
                 length = parse_header_length(header_length, len(body))
-            self._submit(exchange, self._codec.decode(body, length), accept, choose=choose)
+            request = self._codec.decode(body, length)
+        except GatewayError as error:
+            self._turn_back(exchange, error, choose)
+            return
+        except Exception:
+            self._fail(exchange)
+            return
+        try:
+            self._submit(exchange, request, accept, None, arm, choose)
         except GatewayError as error:
             self._refuse(exchange, error)
         except Exception:
             self._fail(exchange)
+
+    def _turn_back(self, exchange: Exchange, error: GatewayError, choose: Choose) -> None:
+        """Refuses what cannot be decoded, in the name of whoever answers such requests."""
+        if choose is not None:
+            choose(exchange, None)
+        self._refuse(exchange, error)
 
     def _time(self, exchange: Exchange) -> None:
         if len(self._timed) < MAX_TIMED:
@@ -221,10 +247,12 @@ class InferEndpoint:
         request: InferRequest,
         accept: bytes | None,
         judged: Judged = None,
+        arm: Arm | None = None,
         choose: Choose = None,
     ) -> None:
         if choose is not None:
-            arm = choose(request)
+            arm = choose(exchange, request)
+        if arm is not None:
             request.variant = arm.variant
             if arm.endpoint is not self:
                 self._hand_over(exchange, request, accept, arm.endpoint)
@@ -273,7 +301,8 @@ class InferEndpoint:
         header_length: bytes | None,
         encoding: bytes | None,
         accept: bytes | None,
-        choose: Choose = None,
+        arm: Arm | None,
+        choose: Choose,
     ) -> None:
         loop = asyncio.get_running_loop()
 
@@ -281,7 +310,7 @@ class InferEndpoint:
             outcome: Decoded = GatewayError("the client left")
             if not exchange.gone:  # while it waited for a thread
                 outcome = self._decode(exchange, header_length, encoding)
-            loop.call_soon_threadsafe(self._decoded, exchange, outcome, accept, choose)
+            loop.call_soon_threadsafe(self._decoded, exchange, outcome, accept, arm, choose)
 
         self._pool.submit(decode)
         self.decoding += 1
@@ -310,13 +339,14 @@ class InferEndpoint:
         exchange: Exchange,
         outcome: Decoded,
         accept: bytes | None,
+        arm: Arm | None = None,
         choose: Choose = None,
     ) -> None:
         self.decoding -= 1
         if exchange.gone:
             self._observer.left()
         elif isinstance(outcome, GatewayError):
-            self._refuse(exchange, outcome)
+            self._turn_back(exchange, outcome, choose)
         else:
             request, size, judged = outcome
             try:
@@ -325,7 +355,7 @@ class InferEndpoint:
                     self._timed.discard(id(exchange))
                     self._time(laden)
                 exchange = laden
-                self._submit(exchange, request, accept, judged, choose)
+                self._submit(exchange, request, accept, judged, arm, choose)
             except GatewayError as error:
                 self._refuse(exchange, error)
             except Exception:

@@ -145,18 +145,23 @@ class Route:
 class Absent:
     """A version that is known and does not serve, with the state and reason the index shows.
 
-    `version` is 0 where not even that is known.
+    Attributes:
+        version: 0 where not even that is known.
+        retired: for good; its callers are to ask another.
+        successor: the version that was named in its place; 0: none was.
     """
 
     name: str
     version: int
     state: str
     reason: str
+    retired: bool = False
+    successor: int = 0
 
     @property
     def unloaded(self) -> bool:
         """Out of service because somebody wanted it so."""
-        return self.reason == UNLOADED
+        return self.retired or self.reason == UNLOADED
 
     @property
     def unasked(self) -> bool:

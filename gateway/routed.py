@@ -9,7 +9,7 @@ variant's deployment decodes and hands over what it has read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,11 +47,15 @@ def arms_of(split: Split, versions: Mapping[int, Served], main: int) -> Arms:
     """
     here = [one for one in split.variants if one.version in versions]
     first = next((one for one in here if one.version == main), here[0])
-    arms = {one.name: Arm(one.name, versions[one.version].endpoint) for one in here}
+    arms = {one.name: _arm(one.name, versions[one.version]) for one in here}
     like = versions[first.version].deployment
     unlike = {one.name for one in here if not _alike(versions[one.version].deployment, like)}
     lacking = {one.name: arms[first.name] for one in split.variants if one not in here}
     return Arms(arms | lacking, arms[first.name], frozenset(unlike))
+
+
+def _arm(name: str, served: Served) -> Arm:
+    return Arm(name, served.held.name, served.held.version, served.endpoint)
 
 
 def _alike(one: Deployment, other: Deployment) -> bool:
@@ -60,12 +64,24 @@ def _alike(one: Deployment, other: Deployment) -> bool:
     return one.signature == other.signature and rows[0] == rows[1]
 
 
+NoteArm = Callable[[Any, Arm], None]
+"""Takes an exchange and who answers it, before it is answered."""
+
+
 class RoutedEndpoint:
     """POST .../infer of one route, by a path that names no version."""
 
-    __slots__ = ("_arms", "_by_header", "_main", "_table", "_unlike")
+    __slots__ = ("_arms", "_by_header", "_main", "_note", "_table", "_unlike")
 
-    def __init__(self, table: Table, arms: Arms) -> None:
+    def __init__(self, table: Table, arms: Arms, note: NoteArm | None = None) -> None:
+        """Takes a route.
+
+        Args:
+            table: chooses.
+            arms: what stands behind its variants.
+            note: is told of each request who answers it; None: nobody wants to know.
+        """
+        self._note = note
         self._table = table
         self._arms = arms.by_name
         self._main = arms.main
@@ -87,19 +103,35 @@ class RoutedEndpoint:
             try:
                 name = table.by_headers(exchange.headers) if self._by_header else None
             except GatewayError as error:
+                self._tell(exchange, self._main)
                 self._main.endpoint.turn_away(exchange, error)
                 return
             if name is not None:
                 arm = self._arms[name]
                 exchange.head.arm = (self, arm)
             elif table.by_parameter:
-                self._main.endpoint(exchange, self._by_parameters)
+                self._main.endpoint(exchange, None, self._by_parameters)
                 return
             else:
                 arm = self._arms[table.in_turn()]
-        arm.enter(exchange, arm.choose)
+        if self._note is not None:
+            self._note(exchange, arm)
+        arm.enter(exchange, arm)
 
-    def _by_parameters(self, request: InferRequest) -> Arm:
+    def _by_parameters(self, exchange: Any, request: InferRequest | None) -> Arm:
+        try:
+            arm = self._main if request is None else self._of(request)
+        except GatewayError:
+            self._tell(exchange, self._main)
+            raise
+        self._tell(exchange, arm)
+        return arm
+
+    def _tell(self, exchange: Any, arm: Arm) -> None:
+        if self._note is not None:
+            self._note(exchange, arm)
+
+    def _of(self, request: InferRequest) -> Arm:
         name = self._table.by_parameters(request.parameters)
         if name is None:
             name = self._table.in_turn()

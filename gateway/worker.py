@@ -35,7 +35,7 @@ from gateway.doorbell import Doorbell
 from gateway.errors import Draining
 from gateway.exchange import Endpoint, Exchange
 from gateway.follower import PARALLEL, Follower
-from gateway.inference import InferEndpoint
+from gateway.inference import Arm, InferEndpoint
 from gateway.inherited import Inherited
 from gateway.monitor import layout
 from gateway.monitor.arena import (
@@ -61,7 +61,7 @@ from gateway.routing.assign import InTurn
 from gateway.routing.table import Table
 from gateway.serving.deployment import Deployment, Loaded, load
 from gateway.serving.turn import TurnBudget
-from gateway.shadows import Shadows
+from gateway.shadows.follow import Shadows
 from gateway.sketches import Sketches
 from gateway.spans import TracedRequest
 from gateway.tables import TableInbox
@@ -347,7 +347,8 @@ class Worker:
 
     def _versions(self) -> set[tuple[str, int]]:
         """Requests to what may be counted from now on."""
-        return {NO_MODEL} | {(door.model, door.version) for door in self._doors.values()}
+        served = self._catalogue.by_id.values()
+        return {NO_MODEL} | {(one.held.name, one.held.version) for one in served}
 
     def _send(self, message: dict[str, Any]) -> bool:
         """Puts something into control's mailbox, if there is room."""
@@ -450,7 +451,7 @@ class Worker:
     def _routed(self, plan: Plan) -> None:
         # The bound method: calling an object that merely has one takes twice as long.
         divided = self._divide()
-        calls = {name: endpoint.__call__ for name, (endpoint, _) in divided.items()}
+        calls = {name: endpoint.__call__ for name, endpoint in divided.items()}
         self._direct = direct = self._api.infer_paths(lambda s: s.endpoint.__call__, calls)
         endpoints = self._services.endpoints
         endpoints.clear()
@@ -458,28 +459,26 @@ class Worker:
             endpoints.update(direct)
         else:
             door = partial(self._door, self._guard)
-            # Before it is read nobody knows who answers: the version that stands for the route is
-            # what its callers are counted under.
             routed = {
-                name: Door(self._guard, endpoint, name, version)
-                for name, (endpoint, version) in divided.items()
+                name: Door(self._guard, endpoint, name, None) for name, endpoint in divided.items()
             }
             self._guard.doors = doors = self._api.infer_paths(door, routed)
             endpoints.update((path, door.enter) for path, door in doors.items())
         self._sketches.follow(plan, self._catalogue.by_id.values())
         self._shadows.follow(self._catalogue.divided())
         if self._logs:
-            models = self._api.infer_paths(_model)
+            models = self._api.infer_paths(_model, dict.fromkeys(divided))
             for one in self._logs:
                 one.know(models)
         self._row[PLAN] = plan.number
 
-    def _divide(self) -> dict[str, tuple[RoutedEndpoint, int]]:
-        """What takes the requests of each route with variants, and the version that stands for it.
+    def _divide(self) -> dict[str, RoutedEndpoint]:
+        """What takes the requests of each route with variants.
 
         Turns go on through plans, so that shares are exact however often weights change.
         """
         found = {}
+        note = self._note_arm if self._logs or self._guard is not None else None
         for name, split, versions in self._catalogue.divided():
             turns = self._route_turns.setdefault(
                 name, InTurn(start=hash((self._slot, self._epoch)))
@@ -492,11 +491,18 @@ class Worker:
                     " gets no requests",
                     *(name, unlike, main),
                 )
-            found[name] = RoutedEndpoint(Table(name, split, turns), arms), main
+            found[name] = RoutedEndpoint(Table(name, split, turns), arms, note)
         self._route_turns = {
             name: turns for name, turns in self._route_turns.items() if name in found
         }
         return found
+
+    def _note_arm(self, exchange: Any, arm: Arm) -> None:
+        """Has whoever called, the access log and traces know which version answers."""
+        if self._guard is not None:
+            self._guard.count(exchange.head, arm.model, arm.version)
+        if self._logs:
+            exchange.note_model((arm.model, str(arm.version)))
 
     def _door(self, guard: Guard, served: Served) -> Door:
         """What stands before a deployment where access is not open."""
@@ -584,6 +590,6 @@ class Worker:
                 return
 
 
-def _model(served: Served) -> tuple[str, str]:
+def _model(served: Served) -> tuple[str, str] | None:
     """What the access log and traces say of who answers."""
     return served.held.name, str(served.held.version)

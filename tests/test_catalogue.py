@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.catalogue import Catalogue, IndexEntry
-from gateway.errors import ModelNotFound, ModelNotReady, VersionNotFound
+from gateway.errors import ModelNotFound, ModelNotReady, Retired, VersionNotFound
 from gateway.plan import Absent, Held, Plan, Route, Split, Variant
 from tests.plans import held, plan, served
 
@@ -110,3 +110,17 @@ def test_requests_are_divided_where_a_variant_is_here_and_by_nobody_where_none_i
     assert none.split("m") is None
     with pytest.raises(ModelNotReady, match="version 1 is not at ready state"):
         none.resolve("m")
+
+
+def test_who_names_a_retired_version_is_told_so_and_where_to_go():
+    other = held("n")
+    gone = Absent("m", 1, "UNAVAILABLE", "was retired on 2024-10-04", True, 2)
+    catalogue = following(plan(1, other, absent=[gone]), other)
+    for version in (None, 1):
+        with pytest.raises(Retired, match="model 'm' version 1 was retired on 2024-10-04") as told:
+            catalogue.resolve("m", version)
+        assert told.value.successor_path == "/v2/models/m/versions/2"
+    assert catalogue.ready("all")  # it is out of service because somebody wanted it so
+    late = Absent("m", 2, "UNAVAILABLE", "broken")
+    with pytest.raises(ModelNotFound, match="broken"):  # what is wrong now says more
+        following(plan(2, other, absent=[gone, late]), other).resolve("m")

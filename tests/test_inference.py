@@ -244,12 +244,15 @@ def test_what_one_variant_decodes_another_answers(endpoint, arena, services, clo
         observer = BatchObserver(arena, block, 0)
         other: Any = InferEndpoint(codec, observer, pool, services, clock)
         other.attach(Taker(riders, came.set))
-        arm = Arm("canary", other)
+        arm = Arm("canary", "m", 2, other)
         parameters = {"user": "x" * 40_000 if large else "x"}
         caller = Caller(body=body_of(parameters=parameters))
 
         async def ask() -> None:
-            decoder(caller, lambda request: {True: arm}[request.parameters == parameters])
+            def choose(_: Any, request: Any) -> Arm:
+                return {True: arm}[request.parameters == parameters]
+
+            decoder(caller, choose=choose)
             await came.wait()
 
         asyncio.run(ask())

@@ -34,8 +34,8 @@ class Taking:
         self.taken: list[Any] = []
         self.refused: list[GatewayError] = []
 
-    def __call__(self, exchange: Any, choose: Any) -> None:
-        self.taken.append(choose)
+    def __call__(self, exchange: Any, arm: Any, choose: Any = None) -> None:
+        self.taken.append(choose or arm)
 
     def turn_away(self, exchange: Any, error: GatewayError) -> None:
         self.refused.append(error)
@@ -56,9 +56,11 @@ def headed(*headers: tuple[bytes, bytes]) -> Caller:
     return caller
 
 
-def routed(split: Split = SPLIT, main: int = 1, **versions: Served) -> RoutedEndpoint:
+def routed(
+    split: Split = SPLIT, main: int = 1, note: Any = None, **versions: Served
+) -> RoutedEndpoint:
     here = {one.held.version: one for one in versions.values()}
-    return RoutedEndpoint(Table("m", split, InTurn()), arms_of(split, here, main))
+    return RoutedEndpoint(Table("m", split, InTurn()), arms_of(split, here, main), note)
 
 
 def test_a_key_gets_its_variants_deployment_and_so_does_a_head_that_comes_again():
@@ -102,10 +104,10 @@ def test_a_variant_that_this_worker_lacks_leaves_its_requests_to_the_main_one():
     endpoint = routed(one=one)
     for user in range(20):
         endpoint(headed((b"x-user", b"%d" % user)))
-    assert {choose(None).variant.name for choose in stable.taken} == {"stable"}
+    assert {arm.variant.name for arm in stable.taken} == {"stable"}
     two, canary = served(2)
     routed(two=two)(headed((b"x-want", b"stable")))
-    assert [choose(None).variant.name for choose in canary.taken] == ["canary"]
+    assert [arm.variant.name for arm in canary.taken] == ["canary"]
 
 
 @pytest.mark.parametrize("other", [{"signature": "x to z"}, {"most": 4}], ids=["signature", "rows"])
@@ -115,6 +117,33 @@ def test_by_parameters_no_variant_gets_what_it_could_not_take(other):
     endpoint = routed(split, one=one, two=two)
     endpoint(headed())
     (choose,) = stable.taken
-    assert choose(SimpleNamespace(parameters={"want": "canary"})).variant.name == "stable"
+    assert choose(None, SimpleNamespace(parameters={"want": "canary"})).variant.name == "stable"
     endpoint(headed((b"x-want", b"canary")))  # decoded by its own
     assert len(canary.taken) == 1
+
+
+def test_whoever_wants_to_know_is_told_once_of_each_request_which_version_answers():
+    (one, stable), (two, _) = served(1), served(2)
+    told: list[tuple[Any, int]] = []
+
+    def note(exchange: Any, arm: Any) -> None:
+        told.append((exchange, arm.version))
+
+    endpoint = routed(note=note, one=one, two=two)
+    wanted, wrong, turn = (
+        headed((b"x-want", b"2")), headed((b"x-want", b"9")), headed((b"x-user", b"7"))
+    )  # fmt: skip
+    for caller in (wanted, wanted, wrong, turn):
+        endpoint(caller)
+    of_seven = {"stable": 1, "canary": 2}[KEYS.of(b"7")]
+    assert told == [(wanted, 2), (wanted, 2), (wrong, 1), (turn, of_seven)]
+
+    told.clear()
+    by_parameters = Split(SPLIT.variants, override_parameter="want")
+    routed(by_parameters, note=note, one=one, two=two)(headed())
+    (choose,) = [taken for taken in stable.taken if callable(taken)]
+    choose("asked", SimpleNamespace(parameters={"want": 2}))
+    choose("not decoded", None)
+    with pytest.raises(InvalidParameter):
+        choose("no variant", SimpleNamespace(parameters={"want": 9}))
+    assert told == [("asked", 2), ("not decoded", 1), ("no variant", 1)]

@@ -98,6 +98,7 @@ def _commands() -> Sequence[Command]:
         profile,
         register,
         releases,
+        retire,
         rollout,
         route,
         serve,
@@ -105,8 +106,8 @@ def _commands() -> Sequence[Command]:
     )
 
     return (
-        *(serve, demo, register, models, route, rollout, shadow, profile, contract, drift, alerts),
-        *(releases, outcomes, performance, fairness, concept, capture, export, infer),
+        *(serve, demo, register, models, route, rollout, shadow, retire, profile, contract, drift),
+        *(alerts, releases, outcomes, performance, fairness, concept, capture, export, infer),
         *(keys, config, audit, backup, doctor),
     )
 

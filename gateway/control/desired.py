@@ -22,13 +22,17 @@ from gateway.control.entries import CHAMPION, Model, Version
 from gateway.control.memory import Memory
 from gateway.control.references import Agreement, Reference, References, Wish, wish_of
 from gateway.control.registry import Registry
+from gateway.control.retirements import Retirement, absences
 from gateway.control.self_references import SelfReference, SelfReferences
 from gateway.control.splits import Aliases
 from gateway.errors import GatewayError, ModelNotFound, ModelRefused
 from gateway.models import content, onnx_file, triton_layout
+from gateway.models.onnx_file import OnnxFile
+from gateway.models.signature import signature
 from gateway.names import check_name
 from gateway.plan import UNASKED, UNAVAILABLE, UNLOADED, Absent, Plan
 from gateway.profiles import beside
+from gateway.tensors import Signature
 
 log = logging.getLogger("penstock.control")
 
@@ -52,6 +56,7 @@ class Candidate:
         wish: what is kept of its traffic where there is nothing yet.
         agreement: what its inputs may hold, where it has a reference.
         capture: what is kept of its inputs and outputs, where that is wanted.
+        signature: what it takes and gives; None: that cannot be told, as a trial will.
     """
 
     name: str
@@ -67,6 +72,7 @@ class Candidate:
     wish: Wish | None = None
     agreement: Agreement | None = None
     capture: CaptureWish | None = None
+    signature: Signature | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,15 @@ class Desired:
     faults: Sequence[Absent] = ()
     champions: Mapping[str, int] = field(default_factory=dict)
     aliases: Mapping[str, Aliases] = field(default_factory=dict)
+
+    @property
+    def signatures(self) -> dict[str, dict[int, Signature]]:
+        """By model and version, of those that should run."""
+        found: dict[str, dict[int, Signature]] = {}
+        for one in self.candidates:
+            if one.signature is not None:
+                found.setdefault(one.name, {})[one.version] = one.signature
+        return found
 
 
 @dataclass(slots=True)
@@ -120,6 +135,7 @@ class Sources:
         own: SelfReferences | None = None,
         released: Released | None = None,
         routed: Routed = lambda config, name: frozenset(),
+        retired: Callable[[], Sequence[Retirement]] = tuple,
     ) -> None:
         """Takes the sources.
 
@@ -129,12 +145,14 @@ class Sources:
             own: the references that were made of first rows; None: none is, or will be.
             released: what references become once they are released; None: they stay as they are.
             routed: the versions of a model that its route names.
+            retired: versions that must not serve, wherever they lie.
         """
         self._paths = paths
         self._registry = registry
         self._own = own
         self._released = released
         self._routed = routed
+        self._retired = retired
         self._known: Mapping[tuple[str, int], SelfReference] = {}
         self._hashes: dict[Path, tuple[tuple[int, ...], str]] = {}
         self._told: set[str] = set()
@@ -153,7 +171,9 @@ class Sources:
             self._last = self._look(config, memory.plan, None)
         else:
             self._last.renew(only, self._look(config, memory.plan, only))
-        return _desired(self._last, memory.unloaded, config.limits.max_models)
+        return _desired(
+            self._last, memory.unloaded, config.limits.max_models, absences(self._retired())
+        )
 
     # ---- sources, first to last -----------------------------------------------------------------
 
@@ -330,6 +350,7 @@ class Sources:
             wish=wish,
             agreement=agreement,
             capture=capture,
+            signature=_signature(onnx, declared),
         )
 
     def _sha256(self, path: Path) -> str:
@@ -341,22 +362,41 @@ class Sources:
         return known[1]
 
 
-def _desired(look: _Look, unloaded: Set[str], most: int) -> Desired:
-    """What follows from a look: not what was unloaded, and no more than `most`."""
-    faults = list(look.faults)
+def _desired(look: _Look, unloaded: Set[str], most: int, retired: Sequence[Absent] = ()) -> Desired:
+    """What follows from a look: not what was unloaded or retired, and no more than `most`."""
+    out = {(one.name, one.version) for one in retired}
+    faults = [fault for fault in look.faults if (fault.name, fault.version) not in out]
+    faults += retired
     for name in sorted(unloaded & look.found.keys()):
-        faults += [Absent(name, c.version, UNAVAILABLE, UNLOADED) for c in look.found[name]]
+        faults += [
+            Absent(name, c.version, UNAVAILABLE, UNLOADED)
+            for c in look.found[name]
+            if (name, c.version) not in out
+        ]
     if look.away:
         # Where a name lay that is not held is not known: none is forgotten until all are back.
         lost = unloaded - {fault.name for fault in faults}
         faults += [Absent(name, 0, UNAVAILABLE, UNLOADED) for name in sorted(lost)]
-    candidates = [c for name, found in look.found.items() if name not in unloaded for c in found]
+    candidates = [
+        candidate
+        for name, found in look.found.items()
+        if name not in unloaded
+        for candidate in found
+        if (name, candidate.version) not in out
+    ]
     registered = {c.name for c in candidates if c.source == REGISTRY}
     aliases = {name: found for name, found in look.aliases.items() if name in registered}
     champions = {name: of[CHAMPION] for name, of in aliases.items() if CHAMPION in of}
     full = f"limits.max_models is {most}"
     faults += [Absent(c.name, c.version, UNAVAILABLE, full) for c in candidates[most:]]
     return Desired(candidates[:most], faults, champions, aliases)
+
+
+def _signature(onnx: OnnxFile, declared: Mapping[str, Any]) -> Signature | None:
+    try:
+        return signature(onnx, declared, max_batch_size=1)
+    except GatewayError:
+        return None
 
 
 def _held_below(root: Path, plan: Plan) -> list[str]:

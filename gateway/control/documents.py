@@ -97,6 +97,8 @@ class ModelLine(Document):
     state: str = Field(description="READY, LOADING, UNLOADING or UNAVAILABLE")
     default: bool = Field(False, description="answers where a path names no version")
     reason: str = Field("", description="why it does not serve")
+    retired: bool = Field(False, description="out of service for good")
+    successor: int = Field(0, ge=0, description="whom its callers are told to ask; 0: nobody")
 
 
 class ModelEntry(ModelLine):

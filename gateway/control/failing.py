@@ -114,7 +114,7 @@ class Failing:
         return Tally(*results(self._arena, held.block))
 
     def _decide(self, route: Route | None, model: str, version: int, evidence: Evidence) -> None:
-        names = _pullable(route, version)
+        names = _pullable(route, version, evidence)
         if names and version not in self._wanted(model).pulled:
             variant = ", ".join(names)
             log.error(
@@ -130,8 +130,13 @@ def _route(plan: Plan, model: str) -> Route | None:
     return next((route for route in plan.routes if route.name == model), None)
 
 
-def _pullable(route: Route | None, version: int) -> Sequence[str]:
-    """The variants of a version that others can stand in for; none where it stands for all."""
+def _pullable(route: Route | None, version: int, evidence: Evidence) -> Sequence[str]:
+    """The variants of a version that others can stand in for; none where it stands for all.
+
+    A shadow that fails harms nobody; one that crashes takes its worker along.
+    """
     if route is None or route.split is None or route.version == version:
         return ()
-    return [one.name for one in route.split.variants if one.version == version]
+    names = [one.name for one in route.split.variants if one.version == version]
+    shadows = route.split.shadows if evidence.kind == "crash" else ()
+    return names or ["a shadow" for one in shadows if one.version == version]

@@ -28,6 +28,7 @@ from gateway.control import (
     capture_operations,
     config_operations,
     key_operations,
+    retirement_operations,
     rollout_operations,
     route_operations,
     views,
@@ -65,6 +66,8 @@ from gateway.control.pulls import WRITE_S, Pulls
 from gateway.control.recorder import Recorder
 from gateway.control.registry import Registry
 from gateway.control.releases import Releases
+from gateway.control.retirements import Retirements
+from gateway.control.retiring import last_words
 from gateway.control.revisions import Revisions
 from gateway.control.rollout_effects import Effects
 from gateway.control.rollout_store import RolloutStore
@@ -79,6 +82,8 @@ from gateway.control.store import Store
 from gateway.control.tracing import Export, Exporter, read_headers
 from gateway.control.trials import Trials
 from gateway.control.troubles import Troubles
+from gateway.control.version_use import WRITE_S as USE_WRITE_S
+from gateway.control.version_use import VersionUse
 from gateway.inherited import Inherited
 from gateway.monitor.arena import (
     BORN_NS,
@@ -164,6 +169,11 @@ class Control:
         self._keys = Keys(self._store, self._launch.secret)
         self._usage = Usage(self._inherited.arena, self._keys)
         stack.push_async_callback(self._usage.close)
+        asks = self._launch.config.access.data == "keys"
+        self._version_use = VersionUse(
+            self._inherited.arena, self._store, self._usage.by_name if asks else None
+        )
+        stack.push_async_callback(self._version_use.close)
         self._blocks = Blocks(self._inherited.arena, time.monotonic)
         self._own = SelfReferences(self._store, home, by_itself())
         self._outcomes = Outcomes(
@@ -220,7 +230,15 @@ class Control:
         self._routes = Routes(self._store, lambda: self._in_force.config)
         self._pulls = Pulls(self._store)
         named = self._routes.versions
-        sources = Sources(self._launch.files, self._registry, self._own, released, named)
+        self._retirements = Retirements(self._store)
+        sources = Sources(
+            self._launch.files,
+            self._registry,
+            self._own,
+            released,
+            named,
+            self._retirements.all,
+        )
         self._lookout = Lookout(
             self._registry.generation,
             lambda known, only: sources.gather(self._in_force.refresh(), known, only),
@@ -268,6 +286,7 @@ class Control:
     def _roll_out(self) -> Rollouts:
         """What carries rollouts out."""
         planner, routes = self._planner, self._routes
+        self._signatures = Signatures(lambda: planner.memory.plan, self._registry)
         point = Registry(self._store, self._launch.home, by_itself()).set_alias
         self._rollout_store = RolloutStore(self._store)
         return Rollouts(
@@ -280,7 +299,7 @@ class Control:
             self._pulls.of,
             self._put_back,
             lambda: self._ready,
-            Signatures(lambda: planner.memory.plan, self._registry).differences,
+            self._signatures.differences,
             time.time,
         )
 
@@ -319,6 +338,7 @@ class Control:
         self._jobs.repeat("certificates", self._certificates.look, WATCH_S)
         self._jobs.repeat("rollouts", self._rollouts.look, TICK_S)
         self._jobs.repeat("pulled versions", self._pulls.write, WRITE_S)
+        self._jobs.repeat("uses of versions", self._version_use.write, USE_WRITE_S)
 
     def _serve(self, stack: AsyncExitStack) -> None:
         """Takes what workers have traced, and whoever calls: the first to stop."""
@@ -388,7 +408,18 @@ class Control:
                 self._planner.hints,
             ),
             *route_operations.operations(
-                self._routes, self._pulls, self._planner, self._failing.forget
+                self._routes,
+                self._pulls,
+                self._planner,
+                self._signatures.differences,
+                self._failing.forget,
+            ),
+            *retirement_operations.operations(
+                self._retirements,
+                self._version_use,
+                self._planner,
+                lambda name: asyncio.to_thread(self._routes.versions, self._in_force.config, name),
+                last_words(self._inherited.arena, self._registry, self._releases),
             ),
             *rollout_operations.operations(
                 self._rollouts, self._rollout_store, self._planner.divide
@@ -507,6 +538,11 @@ class Control:
         """Workers hear of it in this turn of the loop; the disk when it takes it."""
         self._pulls.pull(model, version, variant, evidence.says, evidence.plain())
         self._jobs.change(self._planner.divide())
+        self._jobs.spawn(self._write_pulls())
+
+    async def _write_pulls(self) -> None:
+        # What the disk does not take is written later; the same job says what is wrong.
+        await self._jobs.went_well("pulled versions", self._pulls.write())
 
     async def _put_back(self, actor: Actor, model: str, version: int) -> None:
         await self._pulls.put_back(actor, model, "route put back", [version])

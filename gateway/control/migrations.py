@@ -277,6 +277,30 @@ MIGRATIONS: tuple[Migration, ...] = (
         evidence TEXT NOT NULL,
         PRIMARY KEY (model, version)
     );
+
+    CREATE TABLE retirements (
+        model TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        at REAL NOT NULL,
+        who TEXT NOT NULL,
+        why TEXT NOT NULL,
+        successor INTEGER,
+        record TEXT NOT NULL,
+        PRIMARY KEY (model, version)
+    );
+
+    CREATE TABLE version_use (
+        model TEXT NOT NULL,
+        version INTEGER NOT NULL,
+        caller TEXT NOT NULL,
+        day TEXT NOT NULL,
+        requests INTEGER NOT NULL,
+        seen REAL NOT NULL,
+        boot INTEGER NOT NULL,
+        total INTEGER NOT NULL,
+        PRIMARY KEY (model, version, caller, day)
+    );
+    CREATE INDEX version_use_by_day ON version_use (day);
     """,
 )
 """Entry n takes version n to n + 1. Entries are never edited, only added."""

@@ -33,6 +33,7 @@ from gateway.control.succession import Stand, known, successor
 from gateway.errors import GatewayError
 from gateway.plan import UNAVAILABLE, Absent, Held, Plan
 from gateway.taken import Taken, Watched
+from gateway.tensors import Signature
 
 log = logging.getLogger("penstock.control")
 
@@ -194,6 +195,10 @@ class Planner:
     def aliases(self, name: str) -> Aliases:
         """The aliases that a model had at the last look, and the version of each."""
         return self._desired.aliases.get(name, {})
+
+    def signatures(self, name: str) -> Mapping[int, Signature]:
+        """What a model's versions that should run took and gave at the last look."""
+        return self._desired.signatures.get(name, {})
 
     def knows(self, name: str) -> bool:
         """Whether some source had a model of this name at the last look."""
@@ -360,7 +365,8 @@ class Planner:
         memory, old = self.memory, self.memory.plan
         divided = self._divided()
         plan = successor(old, self._desired, self._wanted, memory.unloaded, stand, divided)
-        self._complain_of_routes(faults(divided, self._desired.aliases, plan))
+        signatures = self._desired.signatures if divided else {}
+        self._complain_of_routes(faults(divided, self._desired.aliases, plan, signatures))
         plan = self._place(dataclasses.replace(plan, watched=self._watched_of(plan)))
         if old.number and plan == dataclasses.replace(old, number=plan.number):
             return

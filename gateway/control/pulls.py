@@ -4,7 +4,7 @@ Knows the store's table of pulls. Knows nothing of how failures are told, or of 
 what is left.
 
 A pull cannot wait for a disk: it is in force at once and written down, with its entry in the audit,
-as soon as the disk takes it. What was pulled in the second before control was killed may get
+as soon as the disk takes it. What control had no time to write down before it was killed may get
 requests again, until it fails again.
 """
 
@@ -21,7 +21,8 @@ from gateway.control.audit import Actor, by_itself, note, note_change
 from gateway.control.splits import Pull, Wanted
 from gateway.control.store import Store
 
-WRITE_S = 0.2
+# What a disk did not take at once.
+WRITE_S = 1.0
 Pulled = Mapping[int, Pull]
 _NONE: Pulled = {}
 

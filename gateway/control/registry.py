@@ -29,6 +29,7 @@ from gateway.control.entries import (
     checked_metadata,
     facts_of,
 )
+from gateway.control.retirements import refuse_retired
 from gateway.control.rows import find_model, read_model, read_names
 from gateway.control.store import Store
 from gateway.errors import (
@@ -357,6 +358,7 @@ class Registry:
 
     def _point(self, db: sqlite3.Connection, model: Model, alias: str, version: int) -> None:
         model.pick(version)
+        refuse_retired(db, model.name, version)
         before = next((one.version for one in model.aliases if one.name == alias), None)
         if before == version:
             return

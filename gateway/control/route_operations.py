@@ -7,8 +7,9 @@ happened holds: workers follow before it is written.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from gateway import config
@@ -24,18 +25,20 @@ from gateway.control.route_documents import (
     StopWanted,
 )
 from gateway.control.routes import Routes
-from gateway.control.splits import Aliases, Wanted, fault, shadow_targets, targets
+from gateway.control.splits import Aliases, Wanted, fault, odd_ones, shadow_targets, targets
 from gateway.errors import (
     ArenaFull,
     ConfigInvalid,
     Conflict,
     InvalidParameter,
     ModelNotFound,
+    ModelRefused,
     NotFound,
     StoreFailed,
     VersionNotFound,
 )
 from gateway.plan import Absent, Plan, Route
+from gateway.tensors import Signature
 
 
 class Plans(Protocol):
@@ -49,6 +52,10 @@ class Plans(Protocol):
 
     async def divide(self) -> None:
         """Divides requests as is wanted by now, and waits until workers follow."""
+
+    def signatures(self, name: str) -> Mapping[int, Signature]:
+        """What its versions that should run take and give."""
+        ...
 
     def knows(self, name: str) -> bool:
         """Whether some source has a model of this name."""
@@ -67,6 +74,7 @@ def operations(
     routes: Routes,
     pulls: Pulls,
     planner: Plans,
+    differences: Callable[[str, int, int], str],
     forget: Callable[[str, Iterable[int]], None],
 ) -> tuple[Operation, ...]:
     """The table.
@@ -75,6 +83,7 @@ def operations(
         routes: as they are wanted.
         pulls: what was pulled of them.
         planner: makes plans.
+        differences: what differs in the signatures of two versions of a model; it blocks.
         forget: gives versions of a model that were pulled another chance.
     """
     changing = asyncio.Lock()  # one change after the other: each is held against what it replaces
@@ -92,6 +101,7 @@ def operations(
         route = config.Route.model_validate(asked.body.model_dump())
         async with changing:
             _check(name, route, planner)
+            await _check_alike(name, route, planner, differences)
             await asyncio.to_thread(routes.set, asked.actor, name, route)
             # Whoever gives a version a share has said that it is to have one.
             await put_back(asked, name)
@@ -133,7 +143,8 @@ def operations(
 
     def line(name: str) -> dict[str, Any]:
         wanted = pulls.without(name, routes.of(name))
-        return described(name, wanted, planner.aliases(name), planner.memory.plan)
+        plan, signatures = planner.memory.plan, planner.signatures(name)
+        return described(name, wanted, planner.aliases(name), plan, signatures)
 
     changes = (ConfigInvalid, StoreFailed, ArenaFull)
     of_a_route: dict[str, Any] = {"scope": "model", "path_parameters": RoutePath}
@@ -203,13 +214,22 @@ def operations(
     )
 
 
-def described(name: str, wanted: Wanted, aliases: Aliases, plan: Plan) -> dict[str, Any]:
+def described(
+    name: str,
+    wanted: Wanted,
+    aliases: Aliases,
+    plan: Plan,
+    signatures: Mapping[int, Signature] = MappingProxyType({}),
+) -> dict[str, Any]:
     """One route, as it is wanted and as it serves."""
     route, serving = wanted.route, _serving(plan, name)
     deployments = {} if serving is None else serving.deployments
     reasons = {one.version: one.reason for one in plan.absent if one.name == name}
     given = "leader" if wanted.leader else "api" if wanted.given else "document"
-    found = "" if route is None else fault(route, aliases, deployments, reasons, wanted.pulled)
+    found = ""
+    if route is not None:
+        odd = odd_ones(route, aliases, signatures)
+        found = fault(route, aliases, deployments, reasons, wanted.pulled, odd)
     return {
         "name": name,
         "source": "model" if route is None else given,
@@ -293,6 +313,9 @@ def _check(name: str, route: config.Route, planner: Plans) -> None:
     if not planner.knows(name):
         raise ModelNotFound(f"route '{name}': no source has a model of this name")
     versions = planner.versions(name)
+    retired = {
+        one.version for one in planner.memory.plan.absent if one.name == name and one.retired
+    }
     wanted: list[tuple[str, config.Variant | config.Shadow]] = [
         *((f"variants[{place}]", one) for place, one in enumerate(route.variants)),
         *((f"shadows[{place}]", one) for place, one in enumerate(route.shadows)),
@@ -303,10 +326,38 @@ def _check(name: str, route: config.Route, planner: Plans) -> None:
             raise InvalidParameter(
                 f"{where}.alias: '{name}' has no alias '{one.alias}'; it has: {known}"
             )
+        if one.version in retired:
+            raise VersionNotFound(f"{where}.version: version {one.version} is retired")
         if one.version is not None and one.version not in versions:
             known = ", ".join(map(str, sorted(versions)))
             raise VersionNotFound(
                 f"{where}.version: '{name}' has no version {one.version}; it has: {known}"
+            )
+
+
+async def _check_alike(
+    name: str, route: config.Route, planner: Plans, differences: Callable[[str, int, int], str]
+) -> None:
+    """Refuses variants whose clients would notice which of them answers, and shadows alike.
+
+    Raises:
+        Conflict: one takes or gives other tensors than the route's main one.
+    """
+    versions = targets(route, planner.aliases(name))
+    main = versions[route.main.name]
+    shadows = shadow_targets(route, planner.aliases(name))
+    named = [(f"variants[{n}]", versions[one.name]) for n, one in enumerate(route.variants)]
+    named += [(f"shadows[{n}]", version) for n, version in enumerate(shadows)]
+    for where, version in named:
+        if main is None or version is None or version == main:
+            continue
+        try:
+            differs = await asyncio.to_thread(differences, name, main, version)
+        except ModelRefused:
+            continue  # it will not load, which says why
+        if differs:
+            raise Conflict(
+                f"{where}: version {version} answers otherwise than version {main}: {differs}"
             )
 
 

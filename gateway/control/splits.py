@@ -11,10 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from gateway import config
+from gateway.control.signatures import differences
 from gateway.plan import LOADING, Plan, Route, Shadow, Split, Variant
+from gateway.tensors import Signature
 
 Aliases = Mapping[str, int]
 BASELINE = "baseline"
@@ -81,6 +84,7 @@ def settle(
     deployments: Collection[int],
     default: int,
     before: Route | None,
+    odd: Collection[int] = (),
 ) -> tuple[int, Split | None]:
     """Which version stands for a model, and how its requests are divided.
 
@@ -90,6 +94,7 @@ def settle(
         deployments: the versions that serve.
         default: what would answer if nothing were wanted.
         before: the route as it is.
+        odd: versions that take or give other tensors than the route's main one.
     """
     if wanted.stop is not None:
         return wanted.stop.version, _alone(wanted.stop, deployments)
@@ -98,8 +103,9 @@ def settle(
     versions = targets(wanted.route, aliases)
     main = versions[wanted.route.main.name] or default
     pulled = wanted.pulled.keys() - {main}
-    if all(version in deployments for version in versions.values() if version not in pulled):
-        shadows = _shadows(wanted.route, aliases, deployments)
+    asked = [version for version in versions.values() if version not in pulled]
+    if all(version in deployments and version not in odd for version in asked):
+        shadows = _shadows(wanted.route, aliases, {*deployments} - {*odd})
         return main, _without(_split(wanted.route, versions, shadows), pulled, main)
     if before is not None and _serves(before, deployments):
         split = _still(before.split, deployments)
@@ -138,6 +144,7 @@ def fault(
     deployments: Collection[int],
     reasons: Mapping[int, str],
     pulled: Collection[int] = (),
+    odd: Mapping[int, str] = MappingProxyType({}),
 ) -> str:
     """Why a route is not as it is wanted; empty where it is.
 
@@ -147,6 +154,7 @@ def fault(
         deployments: the versions that serve.
         reasons: why others do not.
         pulled: versions that need not.
+        odd: what others take or give that the main one does not.
     """
     faults = []
     versions = targets(route, aliases)
@@ -162,13 +170,40 @@ def fault(
         elif version not in deployments and version not in pulled:
             why = reasons.get(version, "its model has no such version")
             faults.append(f"{where}: version {version} does not serve: {why}")
+        elif version in odd and version not in pulled:
+            faults.append(f"{where}: version {version} differs from the fallback's: {odd[version]}")
     return "; ".join(faults)
 
 
+def odd_ones(
+    route: config.Route, aliases: Aliases, signatures: Mapping[int, Signature]
+) -> dict[int, str]:
+    """What a route's versions take or give otherwise than its main one, as far as that is known.
+
+    Args:
+        route: as wanted.
+        aliases: that its model has.
+        signatures: of its model's versions.
+    """
+    versions = targets(route, aliases)
+    main = signatures.get(versions[route.main.name] or 0)
+    named = (*versions.values(), *shadow_targets(route, aliases))
+    told = {one: signatures[one] for one in named if one in signatures and one}
+    if main is None:
+        return {}
+    return {one: said for one, mine in told.items() if (said := differences(main, mine))}
+
+
 def faults(
-    divided: Mapping[str, Wanted], aliases: Mapping[str, Aliases], plan: Plan
+    divided: Mapping[str, Wanted],
+    aliases: Mapping[str, Aliases],
+    plan: Plan,
+    signatures: Mapping[str, Mapping[int, Signature]] = MappingProxyType({}),
 ) -> dict[str, str]:
-    """Why routes are not as they are wanted, by name; of those for which nothing is on its way."""
+    """Why routes are not as they are wanted, by name; of those for which nothing is on its way.
+
+    `signatures`: by model and version.
+    """
     routes = {route.name: route for route in plan.routes}
     coming = {one.name for one in plan.absent if one.state == LOADING}
     found = {}
@@ -177,7 +212,8 @@ def faults(
             serving = routes[name].deployments if name in routes else ()
             reasons = {one.version: one.reason for one in plan.absent if one.name == name}
             given = aliases.get(name, {})
-            if why := fault(wanted.route, given, serving, reasons, wanted.pulled):
+            odd = odd_ones(wanted.route, given, signatures.get(name, {}))
+            if why := fault(wanted.route, given, serving, reasons, wanted.pulled, odd):
                 found[name] = why
     return found
 
@@ -195,8 +231,12 @@ def _alone(stop: Stop, deployments: Collection[int]) -> Split | None:
 
 def _without(split: Split | None, pulled: Collection[int], main: int) -> Split | None:
     """A split whose pulled versions get nothing; None where nothing of it is left."""
-    out = [one for one in split.variants if one.version in pulled] if split else []
-    if split is None or not out:
+    if split is None:
+        return None
+    shadows = tuple(one for one in split.shadows if one.version not in pulled)
+    split = replace(split, shadows=shadows)
+    out = [one for one in split.variants if one.version in pulled]
+    if not out:
         return split
     kept = [one for one in split.variants if one not in out]
     if not any(one.weight for one in kept):

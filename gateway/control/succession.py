@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from gateway.control.desired import Desired
-from gateway.control.splits import Wanted, settle
+from gateway.control.splits import Wanted, odd_ones, settle
 from gateway.plan import LOADING, UNAVAILABLE, Absent, Held, Plan, Route
 
 
@@ -104,6 +104,7 @@ def _routes(
         by_name.setdefault(held.name, {})[held.version] = held.id
     before = {route.name: route for route in old.routes}
     awaited = {(held.name, held.version) for held in coming}
+    signatures = desired.signatures if divided else {}
     routes = []
     for name, deployments in sorted(by_name.items()):
         # A champion that cannot serve is not replaced by a version that nobody chose; while it is
@@ -114,8 +115,9 @@ def _routes(
             version = now.version
         split = None
         if name in divided:
-            aliases = desired.aliases.get(name, {})
-            version, split = settle(divided[name], aliases, deployments, version, now)
+            aliases, wanted = desired.aliases.get(name, {}), divided[name].route
+            odd = {} if wanted is None else odd_ones(wanted, aliases, signatures.get(name, {}))
+            version, split = settle(divided[name], aliases, deployments, version, now, odd)
         routes.append(Route(name, version, deployments, split))
     return tuple(routes)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any
 
@@ -69,11 +70,7 @@ def models(
         }
         for n, v in sorted(serving)
     ]
-    lines += [
-        {"name": a.name, "version": a.version, "state": a.state, "reason": a.reason}
-        for a in plan.absent
-        if (a.name, a.version) not in serving
-    ]
+    lines += [asdict(a) for a in plan.absent if (a.name, a.version) not in serving]
     return lines
 
 

@@ -18,6 +18,7 @@ from urllib.parse import unquote
 
 import orjson
 
+from gateway.exchange import Model
 from gateway.wire.trace import Trace
 
 # In bytes of JSON. With these a record fits into one piece of a pipe, whatever has to be escaped.
@@ -27,11 +28,8 @@ MAX_NAME = 512
 MAX_ABOUTS = 4096
 _MODEL = re.compile(r"/v2/models/([^/]+)(?:/versions/([0-9]{1,19}))?(?:/|$)")
 
-About = tuple[str, bytes, int]
-"""A client's address, a path and a status."""
-
-Model = tuple[str, str]
-"""Name and version; the version is empty where it is not known."""
+About = tuple[str, bytes, int, Model | None]
+"""A client's address, a path, a status, and who answers where the path alone does not say so."""
 
 
 class Answered(Protocol):
@@ -132,7 +130,7 @@ class AccessLog:
         self._draw = draw
         self._who = b'"logger":"penstock.access","process":%b' % orjson.dumps(process)
         # until replaced
-        self._targets: dict[bytes, bytes] = {}
+        self._targets: dict[bytes, bytes | None] = {}
         self._abouts: dict[About, bytes] = {}
         self._second = 0
         self._stamp = ""
@@ -146,9 +144,15 @@ class AccessLog:
         # for one turn of the loop
         self._lines: list[bytes] = []
 
-    def know(self, models: Mapping[bytes, Model]) -> None:
-        """The paths that requests are POSTed to, and which model answers there."""
-        self._targets = {path: _target(b"POST", path, model) for path, model in models.items()}
+    def know(self, models: Mapping[bytes, Model | None]) -> None:
+        """The paths that requests are POSTed to, and which model answers there.
+
+        None: a route chooses, and the request says which it was.
+        """
+        self._targets = {
+            path: None if model is None else _target(b"POST", path, model)
+            for path, model in models.items()
+        }
         self._abouts = {}
 
     def flush(self) -> None:
@@ -172,7 +176,7 @@ class AccessLog:
             self._set_opening(now)
         about = None
         if request.method == b"POST":
-            about = self._abouts.get((request.client, request.path, status))
+            about = self._abouts.get((request.client, request.path, status, None))
         if about is None:
             about = self._about(status, request)
         phases = getattr(request, "phases", None)
@@ -214,15 +218,18 @@ class AccessLog:
     def _about(self, status: int, request: Answered) -> bytes:
         """Members from the client to the request's id, which follows."""
         client, path = request.client, request.path
-        target = self._targets.get(path) if request.method == b"POST" else None
-        known = target is not None
-        if target is None:
-            target = _target(request.method, path, getattr(request, "model", None))
-        about = b'%b,%b"status":%d,"request_id":"' % (_quoted(client), target, status)
-        if known:  # else every path that somebody thinks of would be kept
-            if len(self._abouts) >= MAX_ABOUTS:
-                self._abouts.clear()
-            self._abouts[client, path, status] = about
+        known = request.method == b"POST" and path in self._targets
+        target = self._targets[path] if known else None
+        model = getattr(request, "model", None) if target is None else None
+        key = (client, path, status, model)
+        about = self._abouts.get(key) if known else None
+        if about is None:
+            target = target or _target(request.method, path, model)
+            about = b'%b,%b"status":%d,"request_id":"' % (_quoted(client), target, status)
+            if known:  # else every path that somebody thinks of would be kept
+                if len(self._abouts) >= MAX_ABOUTS:
+                    self._abouts.clear()
+                self._abouts[key] = about
         return about
 
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import orjson
 
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, Retired
 from gateway.exchange import JSON_TYPE, Header
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -150,6 +150,8 @@ def error_headers(error: GatewayError) -> Sequence[Header]:
         return (code, (b"www-authenticate", b'Bearer realm="penstock"'))
     if error.status == 415:
         return (code, (b"accept-encoding", b"gzip, deflate"))
+    if isinstance(error, Retired) and error.successor_path:
+        return (code, (b"link", b'<%b>; rel="successor-version"' % error.successor_path.encode()))
     return (code,)
 
 

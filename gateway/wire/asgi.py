@@ -262,6 +262,7 @@ class AsgiExchange(BaseExchange):
         notes = self._notes
         if notes is not None:
             notes.phases = getattr(self, "phases", None)
+            notes.model = getattr(self, "model", notes.model)
         else:
             headers = [*self._with_own(headers), (b"penstock-request-id", self._request_id)]
             if self.head.echo is not None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 
 from gateway.errors import GatewayError
-from gateway.exchange import Endpoint, Exchange, Header, Phases, Stream
+from gateway.exchange import Endpoint, Exchange, Header, Model, Phases, Stream
 from gateway.wire import answers
 from gateway.wire.head import Head
 from gateway.wire.services import Services
@@ -37,6 +37,7 @@ class BaseExchange(Exchange):
         "head",
         "headers",
         "method",
+        "model",
         "path",
         "phases",
         "query",
@@ -49,6 +50,8 @@ class BaseExchange(Exchange):
     _callbacks: list[Callable[[], None]] | None
     phases: Phases
     """Set where they are known; few ask."""
+    model: Model
+    """Set where a route chose who answers, and anybody notes that."""
 
     @property
     def services(self) -> Services:
@@ -75,6 +78,10 @@ class BaseExchange(Exchange):
     def note_phases(self, phases: Phases) -> None:
         """Keeps when what happened."""
         self.phases = phases
+
+    def note_model(self, model: Model) -> None:
+        """Keeps who answers."""
+        self.model = model
 
     def on_gone(self, callback: Callable[[], None]) -> None:
         """Calls back, once, if the client leaves before the answer is written."""

@@ -8,7 +8,7 @@ directly.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import time
 from typing import TYPE_CHECKING, Any
 
@@ -38,12 +38,14 @@ class Passage:
     Attributes:
         door: the endpoint for which it was found out.
         principal: who sends it; looked at each time, since it may end.
-        count: one word.
+        count: one word, of the version behind the door; of a route's, one that nobody reads.
+        counts: of a route's versions, as far as any was asked.
     """
 
     door: Door
     principal: Principal
     count: memoryview
+    counts: dict[int, memoryview] = field(default_factory=dict)
 
 
 class Guard:
@@ -95,6 +97,16 @@ class Guard:
         else:
             door.judge(head)
 
+    def count(self, head: Head, model: str, version: int) -> None:
+        """Counts a request that passed a route's door, once it is known which version answers."""
+        passage = head.passage
+        if passage is not None:
+            count = passage.counts.get(version)
+            if count is None:
+                count = self._series(passage.principal.id, model, version)
+                passage.counts[version] = count
+            count[0] += 1
+
     def pass_to(self, door: Door, head: Head) -> Passage:
         """Finds out whether a head may pass to an endpoint.
 
@@ -103,7 +115,10 @@ class Guard:
         """
         principal = self.principal(head)
         principal.require(Permission.INFER, door.model)
-        return Passage(door, principal, self._series(principal.id, door.model, door.version))
+        count = memoryview(bytearray(8)).cast("q")
+        if door.version is not None:
+            count = self._series(principal.id, door.model, door.version)
+        return Passage(door, principal, count)
 
 
 class Door:
@@ -111,7 +126,8 @@ class Door:
 
     __slots__ = ("_guard", "_pass_on", "model", "version")
 
-    def __init__(self, guard: Guard, endpoint: Endpoint, model: str, version: int) -> None:
+    def __init__(self, guard: Guard, endpoint: Endpoint, model: str, version: int | None) -> None:
+        """`version`: None where a route divides requests, and has them counted by `Guard.count`."""
         self._guard = guard
         # Calling a bound method costs less than calling an object that has one, by as much as the
         # look at a remembered passage.

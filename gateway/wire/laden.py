@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from gateway.errors import BodyTooLarge, Overloaded
-from gateway.exchange import JSON_TYPE, Exchange, Header, Phases, Stream
+from gateway.exchange import JSON_TYPE, Exchange, Header, Model, Phases, Stream
 from gateway.tensors import Array
 from gateway.wire.head import Head
 from gateway.wire.services import Services
@@ -119,6 +119,10 @@ class Laden(Exchange):
     def note_phases(self, phases: Phases) -> None:
         """Keeps when what happened."""
         self._exchange.note_phases(phases)
+
+    def note_model(self, model: Model) -> None:
+        """Keeps who answers."""
+        self._exchange.note_model(model)
 
     def on_gone(self, callback: Callable[[], None]) -> None:
         """Calls back, once, if the client leaves before the answer is written."""

@@ -16,9 +16,9 @@ from uvicorn._types import ASGISendEvent
 
 from gateway.access.scopes import principal_of
 from gateway.errors import GatewayError
-from gateway.exchange import JSON_TYPE, Header, Phases
+from gateway.exchange import JSON_TYPE, Header, Model, Phases
 from gateway.wire import answers
-from gateway.wire.access_log import Model, Note
+from gateway.wire.access_log import Note
 from gateway.wire.cycle import Cycle
 from gateway.wire.guard import OPEN_PATHS
 from gateway.wire.head import Head

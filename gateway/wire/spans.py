@@ -14,8 +14,9 @@ from collections.abc import Callable, Mapping
 from time import perf_counter
 
 from gateway.config import Tracing
+from gateway.exchange import Model
 from gateway.spans import TracedRequest
-from gateway.wire.access_log import MAX_NAME, MAX_PATH, Answered, Model, cut, model_in
+from gateway.wire.access_log import MAX_NAME, MAX_PATH, Answered, cut, model_in
 from gateway.wire.trace import Trace
 
 # So many usually fit into one packet of the channel that they leave by.
@@ -56,9 +57,14 @@ class SpanLog:
         # for one turn of the loop
         self._noted: list[TracedRequest] = []
 
-    def know(self, models: Mapping[bytes, Model]) -> None:
-        """The paths that requests are POSTed to, and which model answers there."""
-        self._targets = {path: _target(path, model) for path, model in models.items()}
+    def know(self, models: Mapping[bytes, Model | None]) -> None:
+        """The paths that requests are POSTed to, and which model answers there.
+
+        None: a route chooses, and the request says which it was.
+        """
+        self._targets = {
+            path: _target(path, model) for path, model in models.items() if model is not None
+        }
 
     def note(self, status: int, sent: int, request: Answered, more: bool = True) -> None:
         """Notes a request that is answered, if its trace is kept; `more` is the access log's."""

@@ -49,6 +49,10 @@ ALLOWED = {
     "DELETE /api/routes/{model}": OPERATE,
     "POST /api/routes/{model}/stop": OPERATE,
     "POST /api/routes/{model}/resume": OPERATE,
+    "GET /api/models/{model}/versions/{version}/callers": READ,
+    "POST /api/models/{model}/versions/{version}/retire": OPERATE,
+    "POST /api/models/{model}/versions/{version}/unretire": OPERATE,
+    "GET /api/retired": READ,
     "GET /api/rollouts": READ,
     "GET /api/rollouts/{number}": READ,
     "POST /api/routes/{model}/rollouts": OPERATE,
@@ -97,6 +101,9 @@ OF_A_MODEL = frozenset(
         "DELETE /api/routes/{model}",
         "POST /api/routes/{model}/stop",
         "POST /api/routes/{model}/resume",
+        "GET /api/models/{model}/versions/{version}/callers",
+        "POST /api/models/{model}/versions/{version}/retire",
+        "POST /api/models/{model}/versions/{version}/unretire",
         "POST /api/routes/{model}/rollouts",
     }
 )
@@ -106,6 +113,7 @@ OF_ITS_CALLER = frozenset(
         "GET /api/status",
         "GET /api/models",
         "GET /api/routes",
+        "GET /api/retired",
         "GET /api/openapi.json",
         "GET /api/alerts",
         "GET /api/alerts/dead-letters",

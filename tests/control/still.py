@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.control.memory import Memory
 from gateway.plan import Absent, Plan
+from gateway.tensors import Signature
 
 
 class Still:
@@ -17,6 +18,9 @@ class Still:
 
     async def divide(self) -> None:
         pass
+
+    def signatures(self, name: str) -> dict[int, Signature]:
+        return {}
 
     def knows(self, name: str) -> bool:
         return name == "m"

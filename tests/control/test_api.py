@@ -346,6 +346,8 @@ def test_what_a_reload_leaves_out_is_told():
                 "state": "UNAVAILABLE",
                 "default": False,
                 "reason": "no such operator",
+                "retired": False,
+                "successor": 0,
             }
         ],
     }

@@ -28,6 +28,7 @@ from gateway.control import (
     key_operations,
     outcome_operations,
     release_operations,
+    retirement_operations,
     rollout_operations,
     route_operations,
 )
@@ -48,12 +49,14 @@ from gateway.control.keys import Keys
 from gateway.control.outcomes import Outcomes
 from gateway.control.pulls import Pulls
 from gateway.control.releases import Releases
+from gateway.control.retirements import Retirements
 from gateway.control.revisions import Revisions
 from gateway.control.rollout_store import RolloutStore
 from gateway.control.routes import Routes
 from gateway.control.self_references import SelfReferences
 from gateway.control.store import Store
 from gateway.control.troubles import Troubles
+from gateway.control.version_use import VersionUse
 from gateway.inherited import Launch
 from gateway.monitor.arena import Arena
 from gateway.plan import UNAVAILABLE, Absent, Plan
@@ -134,7 +137,10 @@ class Server:
             *config_operations.operations(in_force, self.follow, lambda: Plan(0), dict),
             *key_operations.operations(self.keys, self.refresh),
             *drift_operations.operations(
-                self.drift, self.counting, lambda model, version: None, lambda model, asked: asked
+                self.drift,
+                self.counting,
+                lambda model, version, window_s: None,
+                lambda model, asked: asked,
             ),
             *release_operations.operations(releases, contracts, lambda: Plan(0), self.follow),
             *alert_operations.operations(*self.alarms()),
@@ -142,8 +148,19 @@ class Server:
             *fairness_operations.operations(self.outcomes),
             *capture_operations.operations(self.capture, self.erasures(home)),
             *concept_operations.operations(self.outcomes),
+            *retirement_operations.operations(
+                Retirements(self.store),
+                VersionUse(self.arena, self.store, None),
+                Still(),
+                self.routed,
+                lambda model, version: {},
+            ),
             *route_operations.operations(
-                Routes(self.store, Config), Pulls(self.store), Still(), lambda model, versions: None
+                Routes(self.store, Config),
+                Pulls(self.store),
+                Still(),
+                lambda *_: "",
+                lambda model, versions: None,
             ),
             *rollout_operations.operations(
                 self.world.rollouts, RolloutStore(self.world.store), self.follow
@@ -202,6 +219,9 @@ class Server:
             self.counting,
         )
         return alerting, store, deliveries
+
+    async def routed(self, model):
+        return frozenset()
 
     async def refresh(self):
         self.done.append("refresh")

@@ -15,6 +15,7 @@ from gateway.control.audit import by_itself
 from gateway.control.desired import Sources
 from gateway.control.memory import Memory
 from gateway.control.registry import Registry
+from gateway.control.retirements import Retirement
 from gateway.control.self_references import SelfReference, SelfReferences
 from gateway.control.store import Store
 from gateway.monitor import layout
@@ -283,3 +284,17 @@ def test_what_was_made_of_a_versions_rows_goes_with_the_version(registry, file, 
     registry.remove_version("m", 1, force=True)
     assert own.find("m", 1) is None
     assert not place.exists()
+
+
+def test_what_was_retired_serves_from_no_source_and_says_so(registry, file, tmp_path):
+    registry.register(file, "m", 1)
+    registry.register(file, "m", 2)
+    left = Retirement("m", 1, 0.0, "ann", "", 2, {})
+    gone = Retirement("removed", 4, 0.0, "ann", "", None, {})
+    sources = Sources((), registry, retired=lambda: (left, gone))
+    desired = gathered(sources, plan=serving("m", 1))
+    assert versions(desired) == [2]
+    assert [(one.name, one.version, one.retired, one.successor) for one in desired.faults] == [
+        ("m", 1, True, 2),
+        ("removed", 4, True, 0),
+    ]

@@ -11,7 +11,7 @@ from gateway.control.failing import Failing
 from gateway.control.splits import Pull, Wanted
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
-from gateway.plan import Plan, Route, Split, Variant
+from gateway.plan import Plan, Route, Shadow, Split, Variant
 from tests.plans import held
 
 ROUTE = config.parse(
@@ -120,6 +120,16 @@ def test_a_crash_pulls_at_once_and_says_which_worker(world):
     assert world.heard == [("m", 1, "crash"), ("m", 2, "crash")]
     pull = world.wanted["m"].pulled[2]
     assert pull.why == "worker 1 crashed natively while it ran it (killed by SIGSEGV)"
+
+
+def test_a_shadow_is_pulled_if_it_crashes_a_worker_and_only_then(world):
+    split = Split((Variant("stable", 1, 1.0),), shadows=(Shadow(2, 1.0),))
+    route = replace(world.plan.routes[0], split=split)
+    world.plan = replace(world.plan, routes=(route,))
+    world.fails("m", 2, 9)
+    assert world.pulled == []
+    world.failing.crashed({world.ids["m", 2]}, 0, "killed by SIGSEGV")
+    assert world.pulled == [("m", 2, "a shadow", "crash")]
 
 
 def test_a_route_may_forbid_it(world):

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from gateway import config
-from gateway.control.splits import Pull, Stop, Wanted, basis, fault, settle
+from gateway.control.splits import Pull, Stop, Wanted, basis, fault, odd_ones, settle
 from gateway.plan import Route, Shadow, Split, Variant
+from gateway.tensors import Signature, TensorSpec
 
 DOCUMENT = """
 routes:
@@ -94,6 +95,17 @@ def test_shadows_that_serve_get_copies_and_those_that_do_not_keep_nobody_waiting
     )
 
 
+def test_a_shadow_that_takes_other_tensors_gets_no_copies_and_the_difference_is_named():
+    aliases = {**ALIASES, "next": 6}
+    odd = odd_ones(SHADOWED, aliases, {4: signature(4), 6: signature(5), 7: signature(4)})
+    _, split = settle(Wanted(SHADOWED), aliases, {4, 5, 6, 7}, 4, None, odd)
+    assert split == replace(DIVIDED, shadows=(Shadow(7, 1.0),))
+    assert fault(SHADOWED, aliases, {4, 5, 6, 7}, {}, (), odd) == (
+        "shadows[0]: version 6 differs from the fallback's:"
+        " input 'x': FP32 [-1, 4] before, FP32 [-1, 5] now"
+    )
+
+
 def test_a_version_that_two_shadows_name_gets_one_copy():
     _, split = settle(Wanted(SHADOWED), {**ALIASES, "next": 7}, {4, 5, 7}, 4, None)
     assert split == replace(DIVIDED, shadows=(Shadow(7, 0.5),))
@@ -168,7 +180,36 @@ def test_a_pull_holds_while_the_route_stays_as_it_last_was():
     assert again == (4, split)
 
 
+def test_a_pulled_version_is_no_shadow_either():
+    shadows = [{"version": 5}, {"version": 6}]
+    plain = config.Route.model_validate(
+        {"variants": [{"name": "stable", "version": 4}], "shadows": shadows}
+    )
+    _, split = settle(Wanted(plain, pulled=BAD), {}, {4, 5, 6}, 6, None)
+    assert split is not None
+    assert [one.version for one in split.shadows] == [6]
+
+
 def test_a_stop_goes_before_a_pull():
     stop = Stop(5, "canary", "somebody", "", 1.0)
     alone = Split((Variant("canary", 5, 1.0),))
     assert settle(Wanted(ROUTE, stop, pulled=BAD), ALIASES, {4, 5}, 4, None) == (5, alone)
+
+
+def signature(features: int) -> Signature:
+    x = TensorSpec("x", "FP32", (-1, features))
+    return Signature((x,), (TensorSpec("y", "FP32", (-1, 2)),), True)
+
+
+def test_variants_that_take_other_tensors_are_not_divided_among_and_the_fault_names_them():
+    signatures = {4: signature(4), 5: signature(5)}
+    odd = odd_ones(ROUTE, ALIASES, signatures)
+    assert odd == {5: "input 'x': FP32 [-1, 4] before, FP32 [-1, 5] now"}
+    assert settle(Wanted(ROUTE), ALIASES, {4, 5}, 5, None, odd) == (4, None)
+    assert fault(ROUTE, ALIASES, {4, 5}, {}, (), odd) == (
+        "variants[1] (canary): version 5 differs from the fallback's:"
+        " input 'x': FP32 [-1, 4] before, FP32 [-1, 5] now"
+    )
+    assert odd_ones(ROUTE, ALIASES, {4: signature(4), 5: signature(4)}) == {}
+    assert odd_ones(ROUTE, ALIASES, {5: signature(5)}) == {}
+    assert settle(Wanted(ROUTE, pulled=BAD), ALIASES, {4, 5}, 5, None, odd)[1] is not None

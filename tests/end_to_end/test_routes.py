@@ -32,6 +32,8 @@ routes:
     sticky: {header: x-user}
     overrides: {header: penstock-variant}
     fallback: stable
+  unlike:
+    variants: [{name: a, version: 1, weight: 3}, {name: b, version: 2}]
 """
 
 
@@ -43,6 +45,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         for version in (1, 2, 3):
             registry.register(save(home / str(version), linear(seed=version)), "m", version)
         registry.set_alias("m", "next", 2)
+        for version in (1, 2):
+            registry.register(save(home / f"u{version}", linear(3 + version)), "unlike", version)
     with running(home, "--workers", "2", config=CONFIG) as started:
         yield started
 
@@ -145,6 +149,20 @@ def test_a_route_over_what_nobody_has_is_refused_and_the_old_one_stays(
         ("stable", 1),
         ("canary", 2),
     ]
+
+
+def test_versions_that_take_other_tensors_are_not_divided_among_and_the_difference_is_named(server):
+    differs = "input 'x': FP32 [-1, 4] before, FP32 [-1, 5] now"
+    route = server.admin("GET", "/api/routes/unlike").json()
+    assert differs in route["fault"]
+    assert [(one["version"], one["share"]) for one in route["serving"]] == [(1, 1.0)]
+    variants = [{"name": "a", "version": 1, "weight": 3}, {"name": "b", "version": 2}]
+    answer = change(server, "PUT", "/api/routes/unlike", {"variants": variants})
+    assert answer.status == 409
+    assert (
+        f"variants[1]: version 2 answers otherwise than version 1: {differs}"
+        in (answer.json()["error"])
+    )
 
 
 def test_by_a_parameter_the_variant_is_found_after_decoding(server):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config import Limits
-from gateway.errors import ConfigInvalid, MalformedHttp, QueueFull
+from gateway.errors import ConfigInvalid, MalformedHttp, QueueFull, Retired
 from gateway.wire import answers
 from gateway.wire.forwarded import TrustedProxies
 from gateway.wire.head import read_echo, read_head, without_upgrade
@@ -113,6 +113,11 @@ def test_an_errors_headers_carry_its_code_and_when_to_try_again():
     assert answers.error_headers(MalformedHttp("bad")) == (
         (b"penstock-error-code", b"malformed_http"),
     )
+    gone = Retired("gone")
+    assert answers.error_headers(gone) == ((answers.ERROR_CODE, b"retired"),)
+    gone.successor_path = "/v2/models/m/versions/2"
+    link = (b"link", b'</v2/models/m/versions/2>; rel="successor-version"')
+    assert answers.error_headers(gone)[1] == link
 
 
 def test_a_place_that_is_none_is_a_fault_with_its_path():
