@@ -21,6 +21,7 @@ from time import perf_counter
 from gateway.afterwards import NOTHING, Afterwards
 from gateway.errors import Draining, GatewayError, Overloaded
 from gateway.exchange import JSON_TYPE, Exchange, Header
+from gateway.monitor.capture import CaptureWriter
 from gateway.monitor.contracts import Enforced, Examined
 from gateway.monitor.observe import BatchObserver
 from gateway.serving.batcher import Batcher
@@ -170,6 +171,11 @@ class InferEndpoint:
     def count(self, batch: Batch) -> None:
         """Counts the values of a batch of copies, which nobody was answered with."""
         self._afterwards.count(batch)
+
+    @property
+    def capture(self) -> CaptureWriter | None:
+        """What keeps its inputs and outputs; None: nobody does."""
+        return self._afterwards.capture
 
     def agree(self, contract: Enforced | None) -> None:
         """From the next request on, inputs are held against this one before they are queued."""

@@ -197,7 +197,8 @@ class Sketches:
         with contextlib.suppress(ValueError):  # rows are kept without a score
             scores = reading(signature, **schema.scores)
         low_and_high = None if taken.between is None else (taken.between[0], taken.between[1])
-        choice = Choice(taken.everything, taken.share, taken.below, low_and_high, taken.alarms)
+        rules = taken.below, low_and_high, taken.alarms, taken.shadows
+        choice = Choice(taken.everything, taken.share, *rules)
         slot, subject = self._slot(taken.block), self._subject(taken.subject)
         try:
             return CaptureWriter(

@@ -169,6 +169,7 @@ class Captured:
         schema: what is kept, as `capture.schema.Schema.read` takes it.
         everything, share, below, between, alarms: as `monitor.capture.Choice` has them.
         subject: the request parameter that says whom a request is about; empty: none does.
+        shadows: as `Choice` has it.
     """
 
     block: int
@@ -179,6 +180,7 @@ class Captured:
     between: Sequence[float] | None
     alarms: bool
     subject: str
+    shadows: bool = False
 
     @property
     def blocks(self) -> tuple[int, ...]:

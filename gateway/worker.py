@@ -61,7 +61,7 @@ from gateway.routing.assign import InTurn
 from gateway.routing.table import Table
 from gateway.serving.deployment import Deployment, Loaded, load
 from gateway.serving.turn import TurnBudget
-from gateway.shadows import Shadows
+from gateway.shadows.follow import Shadows
 from gateway.sketches import Sketches
 from gateway.spans import TracedRequest
 from gateway.tables import TableInbox

@@ -32,8 +32,11 @@ DROPPED: Final = 7  # found no room
 FAILED: Final = 8  # the second one could not answer
 UNLIKE: Final = 9  # a score is no number, or there is none
 RUN_NS: Final = 10  # processor time of the second one for the rows that it answered
-FIRST_NS: Final = 11  # what the first one is expected to take for the same runs
-RUN_ROWS: Final = 12
+RUN_ROWS: Final = 11
+# Of runs that both have made, one after the other: processor time of each.
+BOTH_ROWS: Final = 12
+FIRST_NS: Final = 13
+SECOND_NS: Final = 14
 # Bits of a float: differences, second minus first, above and below zero, and their squares.
 UP: Final = 16
 DOWN: Final = 17

@@ -17,11 +17,12 @@ from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.monitor.different import KEPT, MAX_AT_ONCE
 from gateway.plan import Shadow, Split, Variant
-from gateway.serving.aside import PAUSE_S, Aside
+from gateway.serving.aside import PAUSE_S, Aside, Beside, Deliver
 from gateway.serving.cost import CostModel
+from gateway.serving.execution import Execution
 from gateway.serving.riders import Batch, Rider
 from gateway.serving.turn import TurnBudget
-from gateway.shadows import Shadows
+from gateway.shadows.follow import Shadows
 from gateway.tensors import Array, Signature, TensorSpec
 from kernels import pairs as p
 from tests.plans import held
@@ -43,6 +44,7 @@ class Endpoint:
     def __init__(self) -> None:
         self.tap: Any = None
         self.counted: list[int] = []
+        self.capture: Any = None
 
     def copy(self, tap: Any) -> None:
         self.tap = tap
@@ -80,7 +82,7 @@ class World:
             hold.add(rows, seconds)
 
         def aside(
-            deliver: Callable[[Batch], None], mark: Callable[[int], None], cores: float
+            deliver: Deliver, mark: Callable[[int], None], cores: float, beside: Beside
         ) -> Aside:
             return Aside(
                 "m",
@@ -93,13 +95,14 @@ class World:
                 hold,
                 mark,
                 cores,
+                beside,
                 self.clock,
                 lambda: 0.0,
                 lambda: 0.0,
             )
 
         deployment: Any = SimpleNamespace(
-            signature=signature, aside=aside, batcher=SimpleNamespace(hold=hold)
+            signature=signature, aside=aside, execution=Execution("m", runtime, None)
         )
         return Served(held("m", version), deployment, Endpoint())  # type: ignore[arg-type]
 
@@ -263,6 +266,18 @@ def test_a_batch_larger_than_the_shadow_runs_at_once_is_copied_request_by_reques
     assert [len(run[0]) for run in world.runtimes[2].runs] == [60, 20]
 
 
+def test_some_runs_are_made_by_both_versions_and_timed(world):
+    world.follow(Shadow(2, 1.0))
+    for _ in range(20):
+        world.answer([0.1, 0.2])
+        world.pause()
+    words = world.arena.array(world.block(1, 2), 0)
+    assert (words[p.RUN_ROWS], words[p.BOTH_ROWS]) == (40, 4)
+    assert words[p.FIRST_NS] > 0
+    assert len(world.runtimes[1].runs) == 2
+    assert world.counts() == {"copied": 40, "rows": 40, "agreed": 40}
+
+
 def test_what_two_versions_answer_is_counted_apart_and_a_variant_is_no_shadow_of_its_own(world):
     world.follow(Shadow(2, 1.0), Shadow(3, 1.0), variants=(1, 2))
     world.answer([0.1])
@@ -293,6 +308,27 @@ def test_without_scores_whole_answers_are_held_against_each_other():
     assert world.counts() == {"copied": 4, "rows": 4, "agreed": 2}
     assert [one["agree"] for one in world.told] == [False, False]
     world.close()
+
+
+def test_what_a_shadow_says_otherwise_is_captured_with_what_was_answered(world):
+    kept: list[Any] = []
+    writer = SimpleNamespace(
+        shadows=True,
+        subject=lambda parameters: parameters["who"].encode(),
+        keep=lambda *arguments: kept.append(arguments),
+    )
+    world.endpoint(1).capture = writer
+    world.runtimes[2].answer = lambda x: scored(np.where(x > 0.7, 0.2, x))
+    world.follow(Shadow(2, 1.0))
+    about = SimpleNamespace(variant="a", parameters={"who": "ann"})
+    world.answer([0.1], about=about)
+    world.answer([0.3, 0.8], [0.9], about=about)
+    world.pause()
+    ((inputs, outputs, sequences, rows, subjects, places),) = kept
+    assert inputs[0][:, 0].tolist() == pytest.approx([0.3, 0.8, 0.9])
+    assert outputs[0][:, 1].tolist() == pytest.approx([0.3, 0.8, 0.9])
+    assert (sequences, rows, subjects) == ((2, 3), (2, 1), [b"ann", b"ann"])
+    assert places.tolist() == [1, 2]
 
 
 def test_a_plan_that_changes_nothing_of_a_shadow_leaves_its_copies_waiting(world):

@@ -23,9 +23,9 @@ import numpy as np
 
 from gateway.tensors import DTYPES, Array
 
-FULL, SAMPLE, UNSURE, ALARM = 1, 2, 4, 8
+FULL, SAMPLE, UNSURE, ALARM, SHADOW = 1, 2, 4, 8, 16
 """Why a row was taken; several may hold."""
-WHY: Final = {FULL: "full", SAMPLE: "sample", UNSURE: "rule", ALARM: "alarm"}
+WHY: Final = {FULL: "full", SAMPLE: "sample", UNSURE: "rule", ALARM: "alarm", SHADOW: "shadow"}
 
 SUBJECT_BYTES: Final = 16
 NOBODY_AT_ALL: Final = bytes(SUBJECT_BYTES)

@@ -5,7 +5,7 @@ schema, whatever stands in it.
 
     request_id, row     the address of a row, as outcomes give it
     at                  when it was answered
-    why                 full, sample, rule, alarm; several joined by +
+    why                 full, sample, rule, alarm, shadow; several joined by +
     subject             keyed hash of whom the request was about
     prediction, score   as `scores` reads the outputs
 """

@@ -140,7 +140,7 @@ def _broken(contract: dict[str, Any]) -> str:
         for one in lines[:MAX_NAMED]
     )
     more = f", and {len(lines) - MAX_NAMED} more" if len(lines) > MAX_NAMED else ""
-    return f"contract ({contract['policy']}), since the server started: {named}{more}"
+    return f"contract ({contract['policy']}), in this time: {named}{more}"
 
 
 def _print(title: str, lines: list[dict[str, Any]], shown: int | None, alarmed: bool) -> None:

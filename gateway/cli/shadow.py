@@ -53,6 +53,11 @@ def show_shadows(args: argparse.Namespace) -> int:
         became = ", ".join(f"{count} {what}" for what, count in rows.items() if what != "copied")
         say(f"{share} of requests are copied; of {rows['copied']} rows {became}")
         say(table(("FIGURE", "VALUE", "FOR SURE"), list(_figures(pair))))
+        if (difference := pair["difference"])["bins"]:
+            evidence = f"e-value 10^{difference['log10_e']:.1f}"
+            sides = f"{difference['higher']} rows higher, {difference['lower']} lower"
+            say(f"scores of the shadow: {sides} ({evidence} against chance)")
+            say(table(("DIFFERENCE", "ROWS"), [(_size(b), b["rows"]) for b in difference["bins"]]))
     return 0
 
 
@@ -85,22 +90,18 @@ def _figures(pair: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     difference = pair["difference"]
     if difference["mean"] is not None:
         yield "difference", f"{difference['mean']:+.4f}", _between(difference, "{:+.4f}".format)
-        yield "higher, lower", f"{difference['higher']}, {difference['lower']}", ""
-        sizes = "  ".join(f"{_size(one)} {one['rows']}" for one in difference["bins"])
-        yield "rows by difference", sizes, ""
     if pair["calibration"]["gap"] is not None:
         yield "calibration gap", f"{pair['calibration']['gap']:.4f}", ""
     cost = pair["cost"]
     if cost["ratio"] is not None:
-        told = f"{cost['row_us']:.2f} us a row, {cost['ratio']:.2f} times the version that answers"
-        yield "cost", told, ""
+        yield "cost", f"{cost['ratio']:.2f} times", ""
 
 
 def _size(one: Mapping[str, Any]) -> str:
     above, up_to = one["above"], one["up_to"]
     if above is None:
-        return f"..{up_to:g}:"
-    return f"{above:g}..:" if up_to is None else f"{above:g}..{up_to:g}:"
+        return f"to {up_to:g}"
+    return f"above {above:g}" if up_to is None else f"{above:g} to {up_to:g}"
 
 
 def _between(found: Mapping[str, Any], written: Any) -> str:

@@ -42,6 +42,9 @@ class CaptureRules(Section):
         None, description="the score, as `scores` reads it: [low, high]"
     )
     alarms: bool = Field(False, description="every row while an alarm of the model fires")
+    shadow_disagreements: bool = Field(
+        False, description="rows of which a shadow of the model's route says something else"
+    )
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:
@@ -72,7 +75,8 @@ class ModelCapture(Section):
     @model_validator(mode="after")
     def _some_rule(self) -> Self:
         rules = self.rules
-        some = rules.alarms or rules.confidence_below is not None or rules.score_between is not None
+        some = rules.alarms or rules.shadow_disagreements
+        some |= rules.confidence_below is not None or rules.score_between is not None
         if self.mode == "rules" and not some:
             raise ValueError("rules: expected at least one where mode is rules, got none")
         twice = set(self.mask) & set(self.hash)

@@ -104,6 +104,7 @@ class Capture:
                 rules.score_between if by_rules else None,
                 rules.alarms and by_rules,
                 settings.subject or "",
+                rules.shadow_disagreements and by_rules,
             ),
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -27,7 +27,7 @@ from gateway.errors import ContractInvalid, GatewayError, StoreFailed
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.monitor.contracts import block_words
-from gateway.monitor.directory import Words
+from gateway.monitor.directory import Block, Words
 from gateway.plan import Plan
 from gateway.taken import Agreed, Watched
 
@@ -39,7 +39,7 @@ MAX_REMEMBERED = 1000
 
 @dataclass(frozen=True, slots=True)
 class Breaches:
-    """What the inputs of a version broke of its contract since the server started.
+    """What the inputs of a version broke of its contract, in some time.
 
     Attributes:
         model, version: identity.
@@ -134,8 +134,16 @@ class Contracts:
             return None
         return Agreed(agreement.digest, str(agreement.path), agreement.policy, block)
 
-    def breaches(self, plan: Plan) -> tuple[Breaches, ...]:
-        """Of every version that a plan holds against a contract; those that can be read. Blocks."""
+    def breaches(
+        self, plan: Plan, counted: Callable[[Block], Words] | None = None
+    ) -> tuple[Breaches, ...]:
+        """Of every version that a plan holds against a contract; those that can be read. Blocks.
+
+        Args:
+            plan: which.
+            counted: a block's words; None: all that was counted since the server started.
+        """
+        counted = counted or self._summed
         blocks = {block.offset: block for block in self._arena.blocks(layout.CONTRACT)}
         found = []
         for held in plan.held:
@@ -147,7 +155,7 @@ class Contracts:
                     names = names_of(self._load(Path(agreed.path)))
                 except ContractInvalid:  # the home was lost: its workers have it in memory
                     continue
-                words = self._arena.slots(blocks[agreed.block]).sum(axis=0)
+                words = counted(blocks[agreed.block])
                 first = layout.CONTRACT_FIRST
                 counts = words[first : first + len(names) * layout.CONTRACT_RULES]
                 found.append(
@@ -164,11 +172,21 @@ class Contracts:
                 )
         return tuple({(one.model, one.version): one for one in found}.values())
 
-    def of_version(self, plan: Plan, model: str, version: int) -> Breaches | None:
+    def of_version(
+        self,
+        plan: Plan,
+        model: str,
+        version: int,
+        counted: Callable[[Block], Words] | None = None,
+    ) -> Breaches | None:
         """Those of one version; None where nothing is held against a contract. Blocks."""
         held = tuple(one for one in plan.held if (one.name, one.version) == (model, version))
-        found = self.breaches(replace(plan, held=held))
+        found = self.breaches(replace(plan, held=held), counted)
         return found[0] if found else None
+
+    def _summed(self, block: Block) -> Words:
+        summed: Words = self._arena.slots(block).sum(axis=0)
+        return summed
 
 
 def _digest(names: list[str]) -> str:

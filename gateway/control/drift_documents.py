@@ -111,7 +111,7 @@ class BreachLine(Document):
 
 
 class ContractFigures(Document):
-    """What a version's inputs broke of its contract, since the server started."""
+    """What a version's inputs broke of its contract: in a window, or since the server started."""
 
     digest: str
     policy: Literal["observe", "warn", "reject"] | None = Field(
@@ -154,5 +154,5 @@ class DriftReport(Document):
     features: list[ColumnLine]
     outputs: list[ColumnLine]
     contract: ContractFigures | None = Field(
-        None, description="data quality by rule, of all traffic; null: there is no contract"
+        None, description="data quality by rule, of all traffic in the window; null: no contract"
     )

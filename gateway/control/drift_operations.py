@@ -25,7 +25,7 @@ from gateway.errors import InvalidParameter, NotFound
 def operations(
     drift: Drift,
     counting: Executor,
-    breaches: Callable[[str, int], dict[str, Any] | None],
+    breaches: Callable[[str, int, float], dict[str, Any] | None],
     part_asked: Callable[[str, str], str],
 ) -> tuple[Operation, ...]:
     """The table.
@@ -33,7 +33,8 @@ def operations(
     Args:
         drift: makes reports.
         counting: the one thread that histories are read and written on.
-        breaches: what a version's inputs broke of its contract; None: it has none. Blocks.
+        breaches: what a version's inputs broke of its contract in the last seconds; None: it has
+            none. On `counting`.
         part_asked: what a model's slice (`SLICING:GROUP`) is called where it is counted.
     """
 
@@ -57,8 +58,13 @@ def operations(
             # Windows by rows are of all variants, against the profile.
             _alone("rows", query, {"window", "variant", "reference"})
             ask = partial(drift.report_of_rows, name, version, query.rows, bins, part)
-        report = await asyncio.get_running_loop().run_in_executor(counting, ask)
-        found = await asyncio.to_thread(breaches, path.model, path.version)
+
+        def find() -> tuple[dict[str, Any], dict[str, Any] | None]:
+            report = ask()
+            looked_s = window_s if query.rows is None else report["end"] - report["start"]
+            return report, breaches(name, version, looked_s)
+
+        report, found = await asyncio.get_running_loop().run_in_executor(counting, find)
         return {**report, "slice": query.slice, "contract": found}
 
     return (

@@ -29,6 +29,7 @@ from gateway.control.alerting import Alerting
 from gateway.control.blocks import Blocks
 from gateway.control.capture import Capture
 from gateway.control.common_profiles import CommonProfiles
+from gateway.control.contract_history import ContractHistory
 from gateway.control.contracts import Contracts
 from gateway.control.deliveries import Deliveries
 from gateway.control.desired import Candidate
@@ -37,7 +38,7 @@ from gateway.control.freezing import Freezing
 from gateway.control.gauges import Gauges
 from gateway.control.operations import Operation
 from gateway.control.outcomes import Outcomes
-from gateway.control.panes import PaneStore
+from gateway.control.panes import Base, PaneStore
 from gateway.control.parts import Parts
 from gateway.control.references import kept, watched
 from gateway.control.releases import Releases
@@ -49,8 +50,10 @@ from gateway.control.slices import part_asked, slicings
 from gateway.control.store import Store
 from gateway.control.troubles import Troubles
 from gateway.control.watched_series import part_of
+from gateway.drift.panes import Pane, Vector
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
+from gateway.monitor.directory import Block
 from gateway.plan import Plan
 from gateway.profiles.values import Calibration
 from gateway.taken import Kept, Part, Sliced, Taken, Watched
@@ -134,6 +137,7 @@ class Monitoring:
             rules_of=releases.rules_of,
         )
         self.contracts = Contracts(arena, blocks, releases)
+        self._broken = ContractHistory(arena, self._panes)
         self.settled = False
         """It is known what should run: alarms may be evaluated."""
 
@@ -239,7 +243,8 @@ class Monitoring:
         await self.deliveries.close()
         self._counting.shutdown()
         self._sketches.look()
-        panes, bases = self._sketches.due(everything=True)
+        self._broken.look(self._sketches.now)
+        panes, bases = self._due(everything=True)
         self._panes.save(panes, bases, self._sketches.now, self._drift.learnt())
         self._panes.close()
 
@@ -251,12 +256,17 @@ class Monitoring:
 
     def _tick(self) -> None:
         self._sketches.look()
+        self._broken.look(self._sketches.now)
         self._drift.look()
-        panes, bases = self._sketches.due()
+        panes, bases = self._due()
         if panes:
             # Once a minute is enough of what hardly changes from one to the next.
             longer = {n for n, some in panes.items() if any(p.length_s >= _MINUTE_S for p in some)}
             self._panes.save(panes, bases, self._sketches.now, self._drift.learnt(longer))
+
+    def _due(self, everything: bool = False) -> tuple[dict[str, list[Pane]], dict[str, Base]]:
+        (panes, bases), (more, stood) = self._sketches.due(everything), self._broken.due(everything)
+        return panes | more, bases | stood
 
     async def _alert(self) -> None:
         if not self.alerting.started:
@@ -271,8 +281,13 @@ class Monitoring:
         """What the block of a slice is called."""
         return part_asked(slicings(self._config().slices_of(model)), asked)
 
-    def _breaches(self, model: str, version: int) -> dict[str, Any] | None:
-        found = self.contracts.of_version(self._plan(), model, version)
+    def _breaches(self, model: str, version: int, window_s: float) -> dict[str, Any] | None:
+        """On the thread of histories."""
+
+        def counted(block: Block) -> Vector:
+            return self._broken.window(block, window_s)
+
+        found = self.contracts.of_version(self._plan(), model, version, counted)
         return None if found is None else found.as_json()
 
     def _calibration(self, model: str, version: int) -> Calibration | None:

@@ -97,12 +97,10 @@ class ShadowCalibration(Document):
 
 
 class ShadowCost(Document):
-    """Processor time of a row of the shadow's runs, in microseconds."""
+    """Processor time of a row, in microseconds, of runs that both versions have made."""
 
-    row_us: float | None
-    answered_row_us: float | None = Field(
-        description="what the version that answered is expected to take for the same runs"
-    )
+    row_us: float | None = Field(description="of the shadow")
+    answered_row_us: float | None
     ratio: float | None
 
 

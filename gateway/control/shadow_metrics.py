@@ -24,8 +24,8 @@ def families(found: Sequence[Reading]) -> Iterator[Metric]:
     other = CounterMetricFamily("penstock_shadow_disagreements", text, labels=labels)
     text = "Processor time of a shadow's runs."
     took = CounterMetricFamily("penstock_shadow_run_seconds", text, labels=labels)
-    text = "What the version that answered is expected to take for the same runs."
-    first = CounterMetricFamily("penstock_shadow_expected_seconds", text, labels=labels)
+    text = "Processor time of runs that both versions made for comparison, by whose it is."
+    both = CounterMetricFamily("penstock_shadow_paired_seconds", text, labels=[*labels, "of"])
     for one in found:
         versions, pairs = (one.model, str(one.answered), str(one.shadow)), one.pairs
         share.add_metric(versions, one.share)
@@ -38,5 +38,6 @@ def families(found: Sequence[Reading]) -> Iterator[Metric]:
             rows.add_metric((*versions, result), count)
         other.add_metric(versions, pairs.disagreeing)
         took.add_metric(versions, pairs.run_s)
-        first.add_metric(versions, pairs.answered_run_s)
-    yield from (share, rows, other, took, first)
+        both.add_metric((*versions, "answered"), pairs.paired_s[0])
+        both.add_metric((*versions, "shadow"), pairs.paired_s[1])
+    yield from (share, rows, other, took, both)

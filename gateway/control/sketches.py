@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -135,21 +136,7 @@ class Sketches:
         Args:
             everything: panes that have not closed, too: nothing is counted after this.
         """
-        panes: dict[str, list[Pane]] = {}
-        bases: dict[str, Base] = {}
-        for series in self.series():
-            name, history = series.name, series.history
-            some, history.closed = history.closed, []
-            last = history.open_pane()
-            counted = series.total
-            if last is not None and everything:
-                some.append(last)
-            elif last is not None:
-                # What is in the open pane is counted anew by whoever goes on from here.
-                counted = counted - last.counts
-            if some:
-                panes[name], bases[name] = some, Base(self._arena.boot_id, counted)
-        return panes, bases
+        return due(self.series(), self._arena.boot_id, everything)
 
     # ---- one block ------------------------------------------------------------------------------
 
@@ -188,3 +175,38 @@ def _moments(slots: Vector, found: Places, tick: int) -> Moments:
             read[~fresh] = no_moments(1)[0]
             add_moments(moments, read)
     return moments
+
+
+class Counted(Protocol):
+    """One block of counts over time, as far as its panes are kept."""
+
+    name: str
+    history: History
+    total: Vector
+
+
+def due(
+    some: Iterable[Counted], boot: int, everything: bool
+) -> tuple[dict[str, list[Pane]], dict[str, Base]]:
+    """Panes that closed since the last call, by series, and what counters stood at.
+
+    Args:
+        some: series.
+        boot: of the arena whose counters they are.
+        everything: panes that have not closed, too: nothing is counted after this.
+    """
+    panes: dict[str, list[Pane]] = {}
+    bases: dict[str, Base] = {}
+    for series in some:
+        name, history = series.name, series.history
+        closed, history.closed = history.closed, []
+        last = history.open_pane()
+        counted = series.total
+        if last is not None and everything:
+            closed.append(last)
+        elif last is not None:
+            # What is in the open pane is counted anew by whoever goes on from here.
+            counted = counted - last.counts
+        if closed:
+            panes[name], bases[name] = closed, Base(boot, counted)
+    return panes, bases

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from gateway.capture.frames import ALARM, FULL, SAMPLE, UNSURE, encode
+from gateway.capture.frames import ALARM, FULL, SAMPLE, SHADOW, UNSURE, encode
 from gateway.capture.ring import ALARM as ALARM_WORD
 from gateway.capture.ring import Ring
 from gateway.capture.schema import FEATURE, Part, Schema
@@ -37,6 +37,11 @@ log = logging.getLogger("penstock.worker")
 THREAD_BYTES: Final = 1 << 20
 # Of a ring: an empty one always has room for such a frame, wherever it begins.
 _FRAME_SHARE: Final = 4
+# Rows: many times as many as wait for a shadow.
+MAX_REMEMBERED: Final = 65_536
+
+Address = tuple[int, int]
+"""The sequence of a request, and a row's number in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,7 @@ class Choice:
         below: a classifier's probability of what it predicted.
         between: the score.
         alarms: all of them while an alarm of the model fires.
+        shadows: those of which a shadow says something else, once it does.
     """
 
     everything: bool
@@ -56,6 +62,7 @@ class Choice:
     below: float | None = None
     between: tuple[float, float] | None = None
     alarms: bool = False
+    shadows: bool = False
 
 
 Subject = Callable[[Mapping[str, Any]], bytes]
@@ -67,6 +74,7 @@ class CaptureWriter:
 
     Attributes:
         subject: what it wants to know of each request; None: nothing.
+        shadows: it wants to be told of which rows shadows say something else.
     """
 
     def __init__(
@@ -107,6 +115,9 @@ class CaptureWriter:
         self._wall = wall
         self._random = np.random.default_rng(seed)
         self.subject = subject
+        self.shadows = choice.shadows
+        self._kept: dict[Address, None] = {}
+        """Rows that were kept lately, the oldest first, where shadows may disagree with them."""
         self._complained = False
         slot.use()
 
@@ -139,6 +150,51 @@ class CaptureWriter:
             return
         if chosen is not None and not len(chosen):
             return
+        if self.shadows and chosen is not None:
+            self._remember(_addresses(sequences, rows, chosen))
+        self._write(inputs, outputs, sequences, rows, subjects, chosen, why)
+
+    def keep(
+        self,
+        inputs: Arrays,
+        outputs: Arrays,
+        sequences: Sequence[int],
+        rows: Sequence[int],
+        subjects: Sequence[bytes] | None,
+        chosen: Array,
+    ) -> None:
+        """Takes rows of an earlier batch of which a shadow says something else.
+
+        Args:
+            inputs: as `record` has them.
+            outputs: as `record` has them.
+            sequences: of the requests, all of which were answered.
+            rows: of each.
+            subjects: whom each is about.
+            chosen: places of the rows.
+        """
+        addresses = _addresses(sequences, rows, chosen)
+        chosen = chosen[[one not in self._kept for one in addresses]]
+        if len(chosen):
+            self._remember(addresses)
+            self._write(inputs, outputs, sequences, rows, subjects, chosen, SHADOW)
+
+    def _remember(self, addresses: Sequence[Address]) -> None:
+        self._kept |= dict.fromkeys(addresses)
+        while len(self._kept) > MAX_REMEMBERED:
+            del self._kept[next(iter(self._kept))]
+
+    def _write(
+        self,
+        inputs: Arrays,
+        outputs: Arrays,
+        sequences: Sequence[int],
+        rows: Sequence[int],
+        subjects: Sequence[bytes] | None,
+        chosen: Array | None,
+        why: int | Array,
+    ) -> None:
+        """Now or, where that would hold the loop, on a thread."""
         at_ms = int(self._wall() * 1000.0)
         size = sum([_size(array) for array in (*inputs, *outputs) if array is not None])
         work = partial(self._append, inputs, outputs, sequences, rows, subjects, chosen, why, at_ms)
@@ -250,6 +306,13 @@ def _sources(schema: Schema, signature: Signature) -> Iterator[tuple[bool, int, 
         if not places or schema.batched != signature.batched:
             raise ValueError(f"{part.role} '{part.tensor}': not what is to be captured")
         yield output, places[0], part
+
+
+def _addresses(sequences: Sequence[int], rows: Sequence[int], chosen: Array) -> list[Address]:
+    """Of the rows at these places."""
+    whose = np.repeat(sequences, rows)[chosen].tolist()
+    first = np.repeat(np.cumsum(rows) - rows, rows)
+    return list(zip(whose, (chosen - first[chosen]).tolist(), strict=True))
 
 
 def _size(array: Array) -> int:

@@ -68,18 +68,27 @@ class Pairs:
         """The shadow could not answer them."""
         self._counts[pairs.FAILED] += rows
 
-    def ran(self, rows: int, cpu_s: float, first_s: float) -> None:
+    def ran(self, rows: int, cpu_s: float) -> None:
         """What a run took.
 
         Args:
             rows: in it, of these two versions.
             cpu_s: processor time that it took for these.
-            first_s: what the version that answered is expected to take for the same.
         """
-        counts = self._counts
-        counts[pairs.RUN_ROWS] += rows
-        counts[pairs.RUN_NS] += int(cpu_s * 1e9)
-        counts[pairs.FIRST_NS] += int(first_s * 1e9)
+        self._counts[pairs.RUN_ROWS] += rows
+        self._counts[pairs.RUN_NS] += int(cpu_s * 1e9)
+
+    def both_ran(self, rows: int, first_s: float, second_s: float) -> None:
+        """The version that answered has made the same run beside it.
+
+        Args:
+            rows: in it.
+            first_s: processor time of the version that answered.
+            second_s: of the shadow.
+        """
+        self._counts[pairs.BOTH_ROWS] += rows
+        self._counts[pairs.FIRST_NS] += int(first_s * 1e9)
+        self._counts[pairs.SECOND_NS] += int(second_s * 1e9)
 
     def compare(self, first: Sequence[Arrays], second: Arrays, rows: int) -> Unlikeness | None:
         """Counts the answers to the same rows.

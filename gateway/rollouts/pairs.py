@@ -203,28 +203,28 @@ class Pairs:
         return float(self.values[p.RUN_NS]) / 1e9
 
     @property
-    def answered_run_s(self) -> float:
-        """What the version that answered is expected to take for them."""
-        return float(self.values[p.FIRST_NS]) / 1e9
+    def paired_s(self) -> tuple[float, float]:
+        """Processor time of runs that both have made: of the one that answered, of the shadow."""
+        return float(self.values[p.FIRST_NS]) / 1e9, float(self.values[p.SECOND_NS]) / 1e9
 
     @property
     def row_s(self) -> float | None:
-        """Processor time of a row at the shadow, seconds."""
-        return self._per_row(p.RUN_NS)
+        """Processor time of a row at the shadow, seconds, of runs that both have made."""
+        return self._per_row(p.SECOND_NS)
 
     @property
     def answered_row_s(self) -> float | None:
-        """What the version that answered is expected to take for a row of the same runs."""
+        """That of the version that answered."""
         return self._per_row(p.FIRST_NS)
 
     @property
     def cost_ratio(self) -> float | None:
         """How many times as long the shadow takes."""
         first = float(self.values[p.FIRST_NS])
-        return float(self.values[p.RUN_NS]) / first if first else None
+        return float(self.values[p.SECOND_NS]) / first if first else None
 
     def _per_row(self, word: int) -> float | None:
-        rows = float(self.values[p.RUN_ROWS])
+        rows = float(self.values[p.BOTH_ROWS])
         return float(self.values[word]) / rows / 1e9 if rows else None
 
     def _count(self, word: int) -> int:

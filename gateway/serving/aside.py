@@ -24,7 +24,7 @@ from typing import Final
 
 from gateway.config import ModelSettings
 from gateway.errors import GatewayError
-from gateway.serving.batcher import NEVER_ON_LOOP_S, ON_LOOP_S, Deliver
+from gateway.serving.batcher import NEVER_ON_LOOP_S, ON_LOOP_S
 from gateway.serving.cost import CostModel
 from gateway.serving.execution import Clock, Execution
 from gateway.serving.lobby import key_of
@@ -47,6 +47,15 @@ PATIENCE_S: Final = 1.0
 # A tenth of what others get where they want the same core. Less would be nothing, and a thread that
 # gets nothing may hold the interpreter.
 NICE: Final = 10
+# Of so many runs one is made twice, by another model beside this one, for what both take. Their
+# fitted lines do not tell: these runs are others, and find the processor's caches cold.
+BESIDE_EVERY: Final = 16
+
+Deliver = Callable[[Batch, float], None]
+"""Gets a batch that has run, or failed, and the processor time of the other model's run of it, in
+seconds; 0.0: it made none."""
+Beside = Callable[[Batch], Execution | None]
+"""Whose run of a batch is to be timed beside it; None: nobody's."""
 
 
 class Aside:
@@ -68,6 +77,7 @@ class Aside:
         hold: CostModel,
         mark: Callable[[int], None] | None = None,
         cores: float = 1.0,
+        beside: Beside = lambda batch: None,
         clock: Clock = perf_counter,
         cpu_clock: Clock = thread_time,
         process_clock: Clock = process_time,
@@ -85,6 +95,7 @@ class Aside:
             hold: cost model of the time that a run would hold the loop.
             mark: gets +1 before a batch runs and -1 after.
             cores: that this process may keep busy.
+            beside: who else runs some of the batches, to be timed.
             clock: seconds.
             cpu_clock: processor time of the calling thread, seconds.
             process_clock: that of all threads.
@@ -97,6 +108,8 @@ class Aside:
         self._hold = hold
         self._mark = mark
         self._cores = max(cores, 1.0)
+        self._beside = beside
+        self._runs = 0
         self._clock = clock
         self._cpu_clock = cpu_clock
         self._process_clock = process_clock
@@ -190,13 +203,17 @@ class Aside:
     def _run(self, batch: Batch) -> None:
         if self._mark is not None:
             self._mark(1)
+        other = None
+        if self._runs % BESIDE_EVERY == 0:
+            other = self._beside(batch)
+        self._runs += 1
         hold = self._hold
         if self._on_loop and hold.runs > 0 and hold.estimate(batch.rows) < ON_LOOP_S:
             batch.on_loop = True
-            self._execution.run(batch)
+            other_s = self._run_both(batch, other)
             if batch.error is None or len(batch.riders) == 1:
                 self._on_loop = batch.cpu_s <= NEVER_ON_LOOP_S
-                self._give([batch])
+                self._give([batch], other_s)
                 self._turn.spend(self._clock() - batch.started)
                 return
         self._running = True
@@ -204,33 +221,45 @@ class Aside:
             if not self._nice:
                 self._nice = True
                 self._executor.submit(wait_for_others)
-            self._executor.submit(self._run_on_thread, batch)
+            self._executor.submit(self._run_on_thread, batch, other)
         except RuntimeError:  # no thread could be started
             batch.error = GatewayError("internal error: no thread to run on")
-            self._scheduler.call_soon(self._finished, [batch])
+            self._scheduler.call_soon(self._finished, [batch], 0.0)
 
-    def _run_on_thread(self, batch: Batch) -> None:
-        if batch.error is None:  # else it has run on the loop
+    def _run_both(self, batch: Batch, other: Execution | None) -> float:
+        """Runs a batch, here and maybe elsewhere; what the latter took. Neither is always first."""
+        if other is None:
             self._execution.run(batch)
+            return 0.0
+        copy = Batch(batch.riders, batch.rows, batch.reason, batch.formed)
+        runs = [(self._execution, batch), (other, copy)]
+        for execution, one in runs if self._runs // BESIDE_EVERY % 2 else reversed(runs):
+            execution.run(one)
+        return copy.cpu_s if copy.error is None else 0.0
+
+    def _run_on_thread(self, batch: Batch, other: Execution | None) -> None:
+        other_s = 0.0
+        if batch.error is None:  # else it has run on the loop
+            other_s = self._run_both(batch, other)
         parts = [batch]
         if batch.error is not None and len(batch.riders) > 1:
             parts = self._execution.isolate(batch)
-        self._scheduler.call_soon_threadsafe(self._finished, parts)
+        self._scheduler.call_soon_threadsafe(self._finished, parts, other_s)
 
-    def _finished(self, parts: list[Batch]) -> None:
+    def _finished(self, parts: list[Batch], other_s: float) -> None:
         self._running = False
-        self._give(parts)
+        self._give(parts, other_s if len(parts) == 1 else 0.0)
         if self._waiting and not self._armed:
             self._arm()
 
-    def _give(self, parts: list[Batch]) -> None:
+    def _give(self, parts: list[Batch], other_s: float) -> None:
         if self._mark is not None:
             self._mark(-1)
         for part in parts:
             if part.error is None and self._one_thread:
                 self._hold.add(part.rows, part.cpu_s)
             try:
-                self._deliver(part)
+                self._deliver(part, other_s)
             except Exception:
                 log.exception("model '%s': what copies came to is lost", self._name)
 

@@ -69,6 +69,7 @@ class Batcher:
         in_flight: rows under way.
         riding: riders under way, or whose answers are being written on a thread.
         isolations: batches that failed and whose riders were run again apart.
+        execution: how batches run.
     """
 
     def __init__(
@@ -120,7 +121,7 @@ class Batcher:
             Padder(runtime.signature, settings.padding) if shared and settings.padding else None
         )
         key = key_of(runtime.signature, padder) if shared else None
-        self._execution = Execution(name, runtime, padder, clock, cpu_clock)
+        self.execution = Execution(name, runtime, padder, clock, cpu_clock)
         # Changed by every run.
         self.wall = wall or CostModel()
         self.hold = hold or CostModel()
@@ -262,7 +263,7 @@ class Batcher:
 
     def _run_on_loop(self, batch: Batch) -> None:
         batch.on_loop = True
-        self._execution.run(batch)
+        self.execution.run(batch)
         if batch.error is not None and len(batch.riders) > 1:
             self._hand_over(self._isolate_on_thread, batch)
             return
@@ -282,14 +283,14 @@ class Batcher:
             self._scheduler.call_soon(self._finished, batch, [batch])
 
     def _run_on_thread(self, batch: Batch) -> None:
-        self._execution.run(batch)
+        self.execution.run(batch)
         if batch.error is not None and len(batch.riders) > 1:
             self._isolate_on_thread(batch)
         else:
             self._scheduler.call_soon_threadsafe(self._finished, batch, [batch])
 
     def _isolate_on_thread(self, batch: Batch) -> None:
-        parts = self._execution.isolate(batch)
+        parts = self.execution.isolate(batch)
         self._scheduler.call_soon_threadsafe(self._finished, batch, parts)
 
     def _finished(self, batch: Batch, parts: list[Batch]) -> None:

@@ -18,10 +18,10 @@ from gateway.errors import GatewayError, ModelRefused
 from gateway.models import content, onnx_file
 from gateway.models.signature import signature as read_signature
 from gateway.plan import Held
-from gateway.serving import memory
-from gateway.serving.aside import Aside
+from gateway.serving import aside, memory
 from gateway.serving.batcher import Batcher, Deliver, Refuse
 from gateway.serving.cost import CostModel
+from gateway.serving.execution import Execution
 from gateway.serving.outputs import OutputSets
 from gateway.serving.padding import Padder
 from gateway.serving.pruned import Pruner
@@ -230,19 +230,29 @@ class Deployment:
             output_sets=self._output_sets,
         )
 
+    @property
+    def execution(self) -> Execution:
+        """How its batches run."""
+        return self.batcher.execution
+
     def aside(
-        self, deliver: Deliver, mark: Callable[[int], None] | None = None, cores: float = 1.0
-    ) -> Aside:
+        self,
+        deliver: aside.Deliver,
+        mark: Callable[[int], None] | None = None,
+        cores: float = 1.0,
+        beside: aside.Beside = lambda batch: None,
+    ) -> aside.Aside:
         """A way to run riders that nobody waits for; its owner closes it before this closes.
 
         Args:
             deliver: gets every batch of them that has run, or failed.
             mark: gets +1 before a batch runs and -1 after.
             cores: that this process may keep busy.
+            beside: who else runs some of the batches, to be timed.
         """
         threads = Threads(1, f"aside-{self._name[:40]}")
         self._aside_threads.append(threads)
-        return Aside(
+        return aside.Aside(
             self._name,
             self._runtime,
             self.settings,
@@ -253,6 +263,7 @@ class Deployment:
             self.batcher.hold,
             mark,
             cores,
+            beside,
         )
 
     def drain(self, on_empty: Callable[[], None]) -> None:

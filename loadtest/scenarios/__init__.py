@@ -21,6 +21,7 @@ from loadtest.scenarios import (
     overload,
     rollouts,
     routing,
+    shadows,
     throughput,
 )
 from loadtest.turns import Result
@@ -40,6 +41,7 @@ SCENARIOS: dict[str, Scenario] = {
     "idle-connections": latency.idle_connections,
     "keys-on-and-off": access.keys_on_and_off,
     "route-on-and-off": routing.route_on_and_off,
+    "shadow-beside": shadows.shadow_beside,
     "monitoring-on-and-off": monitoring.monitoring_on_and_off,
     "ledger-on-and-off": outcomes.ledger_on_and_off,
     "selective-labels": outcomes.selective_labels,

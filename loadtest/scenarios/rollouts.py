@@ -7,6 +7,7 @@ the thousands take long.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -44,17 +45,17 @@ def _result(runs: Sequence[dict[str, Any]]) -> Result:
         "rollouts": ended,
         "rolled_back": back,
         "interval_95_percent": [low, high],
-        "by_guard": [run["by_guard"] for run in runs],
+        "by_guard": dict(sum((Counter(run["by_guard"]) for run in runs), Counter())),
         "simulated_at": sorted({f"{run['commit']}{' and changes' * run['dirty']}" for run in runs}),
     }
     if of["candidate_errors"] == of["errors"]:
-        kind = "independent" if of["burst"] == 1 else f"bursts of {of['burst']}"
+        kind = "independent" if of["burst"] == 1 else f"in bursts of {of['burst']}"
         title = f"{ended:,} simulated rollouts of identical candidates, failures {kind}"
         label = "% rolled back, upper end of the exact 95 % interval"
         # No target is set for failures that come together: they are estimated, not known.
         target = ("<=", 1.0) if of["burst"] == 1 else ("", 0.0)
         measure = Measure(label, [high], *target, unit="%")
-        return Result(f"rollouts-{kind}", title, [measure], detail=detail)
+        return Result(f"rollouts-identical-{of['burst']}", title, [measure], detail=detail)
     where = "the default steps" if of["percent"] is None else f"{of['percent']:g} % of traffic"
     title = (
         f"{ended:,} simulated candidates with {100 * of['candidate_errors']:g} % errors against"

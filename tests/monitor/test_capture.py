@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gateway.capture import ring
-from gateway.capture.frames import ALARM, FULL, SAMPLE, UNSURE, Frame, decode
+from gateway.capture.frames import ALARM, FULL, SAMPLE, SHADOW, UNSURE, Frame, decode
 from gateway.capture.ring import Ring, words_for
 from gateway.capture.schema import schema_of
 from gateway.errors import InvalidParameter
@@ -182,3 +182,25 @@ def test_control_keeps_the_ring_as_long_as_somebody_writes(pool):
     assert written.words[layout.SKETCH_HELD] == 1
     written.writer.close()
     assert written.words[layout.SKETCH_HELD] == 0
+
+
+def test_rows_of_which_a_shadow_says_otherwise_are_kept_later_and_none_twice(pool):
+    written = Written(pool, Choice(False, below=0.8, shadows=True))
+    written.answer(0.9, 0.7, 0.95, sequences=(5, 6, 7))  # the middle one is kept at once
+    tensors = [np.zeros((3, 3), np.float32), np.zeros((3, 5), "i8")]
+    p = np.full((3, 2), 0.5, np.float32)
+    for _ in range(2):
+        written.writer.keep(tensors, [p], [5, 6, 7], [1, 1, 1], None, np.array([1, 2]))
+    first, second = written.frames()
+    assert (first.sequences.tolist(), first.why.tolist()) == ([6], [UNSURE])
+    assert (second.sequences.tolist(), second.why.tolist()) == ([7], [SHADOW])
+
+
+def test_which_row_of_a_request_it_is_is_known_later_too(pool):
+    written = Written(pool, Choice(False, shadows=True))
+    tensors = [np.zeros((5, 3), np.float32), np.zeros((5, 5), "i8")]
+    p = np.full((5, 2), 0.5, np.float32)
+    written.writer.keep(tensors, [p], [5, 6], [2, 3], None, np.array([1, 4]))
+    written.writer.keep(tensors, [p], [5, 6], [2, 3], None, np.array([1, 3, 4]))
+    found = [(frame.sequences.tolist(), frame.rows.tolist()) for frame in written.frames()]
+    assert found == [([5, 6], [1, 2]), ([6], [1])]

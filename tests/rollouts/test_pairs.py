@@ -118,9 +118,9 @@ def test_whoever_looks_after_each_batch_at_equal_models_is_seldom_wrong():
     assert signs <= 0.05 * 200 + 5
 
 
-def test_what_a_row_costs_is_that_of_the_same_runs():
+def test_what_a_row_costs_is_that_of_runs_that_both_have_made():
     slot = counted([0.1], [0.1])
-    slot[[p.RUN_ROWS, p.RUN_NS, p.FIRST_NS]] = 10, 30_000, 20_000
+    slot[[p.BOTH_ROWS, p.SECOND_NS, p.FIRST_NS]] = 10, 30_000, 20_000
     found = Pairs(added_up(slot[None, :]))
     assert (found.row_s, found.answered_row_s, found.cost_ratio) == (3e-6, 2e-6, 1.5)
     assert Pairs.nothing().cost_ratio is None

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from gateway.config import ModelSettings, Padding
-from gateway.serving.aside import PATIENCE_S, PAUSE_S, Aside, wait_for_others
+from gateway.serving.aside import BESIDE_EVERY, PATIENCE_S, PAUSE_S, Aside, wait_for_others
 from gateway.serving.cost import CostModel
+from gateway.serving.execution import Execution
 from gateway.serving.riders import Batch, Rider
 from gateway.serving.turn import TurnBudget
 from gateway.tensors import Signature
@@ -42,7 +43,9 @@ class Corner:
         self.runtime = FakeRuntime(signature, self.clock)
         self.turn = TurnBudget(self.loop)
         self.batches: list[Batch] = []
+        self.others: list[float] = []
         self.marks: list[int] = []
+        self.beside: Execution | None = None
         self.busy_loop = self.busy_threads = 0.0
         hold = CostModel()
         for rows, seconds in (cost or {}).items():
@@ -51,13 +54,14 @@ class Corner:
             "m",
             self.runtime,
             ModelSettings(**settings),
-            self.batches.append,
+            self._take,
             self.loop,
             self.turn,
             self.executor,
             hold,
             self.marks.append,
             cores,
+            lambda batch: self.beside,
             self.clock,
             lambda: self.busy_loop * self.clock.now,
             lambda: (self.busy_loop + self.busy_threads) * self.clock.now,
@@ -70,6 +74,10 @@ class Corner:
     def pause(self, times: int = 1) -> None:
         for _ in range(times):
             self.loop.advance(PAUSE_S)
+
+    def _take(self, batch: Batch, other_s: float) -> None:
+        self.batches.append(batch)
+        self.others.append(other_s)
 
     @property
     def sizes(self) -> list[int]:
@@ -225,3 +233,36 @@ def test_what_still_waits_is_given_back_and_what_runs_is_delivered():
     corner.executor.run_next()
     corner.pause(3)
     assert corner.sizes == [1]
+
+
+@pytest.mark.parametrize("cost", [SHORT, LONG], ids=["loop", "thread"])
+def test_some_runs_are_made_by_another_model_too_and_timed(cost):
+    corner = Corner(cost=cost)
+    other = FakeRuntime(ONE_NUMBER, corner.clock)
+    other.seconds = 2e-5
+
+    def cpu_clock() -> float:
+        return corner.clock.now
+
+    corner.beside = Execution("other", other, None, corner.clock, cpu_clock)
+    for number in range(2 * BESIDE_EVERY + 1):
+        corner.add(number)
+        corner.pause()
+        for call, args in corner.executor.waiting:
+            if args:
+                call(*args)
+        corner.executor.waiting.clear()
+        corner.loop.settle()
+    assert len(other.runs) == 3
+    assert [place for place, s in enumerate(corner.others) if s] == [0, 16, 32]
+    assert [one for one in corner.others if one] == pytest.approx([2e-5] * 3)
+    assert len(corner.runtime.runs) == 2 * BESIDE_EVERY + 1
+    other.poison = 7.0  # it alone fails: nobody is told
+    corner.aside._runs = 0
+    corner.add(7.0)
+    corner.pause()
+    for call, args in corner.executor.waiting:
+        if args:
+            call(*args)
+    corner.loop.settle()
+    assert (corner.others[-1], corner.batches[-1].error) == (0.0, None)

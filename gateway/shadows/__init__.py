@@ -1,0 +1,1 @@
+"""Copies of what was answered: run aside by other versions, and held against the answers."""
