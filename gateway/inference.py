@@ -255,9 +255,10 @@ class InferEndpoint:
         arm: Arm | None = None,
         choose: Choose = None,
     ) -> None:
-        if choose is not None:
-            arm = choose(exchange, request)
         if arm is not None:
+            request.variant = arm.variant
+        elif choose is not None:
+            arm = choose(exchange, request)
             request.variant = arm.variant
             if arm.endpoint is not self:
                 self._hand_over(exchange, request, accept, arm.endpoint)

@@ -350,6 +350,7 @@ class Control:
             lambda: self._planner.memory.plan,
             lambda: self._in_force.config.metrics,
             self._monitoring,
+            self._pulls,
             self._rollouts,
             self._usage,
             self._links,
