@@ -186,6 +186,11 @@ class InferEndpoint:
         """What keeps its inputs and outputs; None: nobody does."""
         return self._afterwards.capture
 
+    @property
+    def recorded(self) -> bool:
+        """Its answers are written down, for outcomes to be joined to."""
+        return self._afterwards.ledger is not None
+
     def agree(self, contract: Enforced | None) -> None:
         """From the next request on, inputs are held against this one before they are queued."""
         self._contract = contract
@@ -259,9 +264,10 @@ class InferEndpoint:
         arm: Arm | None = None,
         choose: Choose = None,
     ) -> None:
-        if choose is not None:
-            arm = choose(exchange, request)
         if arm is not None:
+            request.variant, request.lot = arm.variant, arm.lot
+        elif choose is not None:
+            arm = choose(exchange, request)
             request.variant, request.lot = arm.variant, arm.lot
             if arm.endpoint is not self:
                 self._hand_over(exchange, request, accept, arm.endpoint)
