@@ -104,14 +104,10 @@ class Arm:
         found.lot = lot
         return found
 
-    def choose(self, _: Exchange, __: InferRequest | None) -> Arm:
-        """This one, whatever is asked."""
-        return self
-
 
 Choose = Callable[[Exchange, InferRequest | None], Arm] | None
-"""Who answers a request, decoded or, None, one that cannot be; it is asked once of each. None:
-whoever decoded it, which no route sent here."""
+"""Who answers a request, decoded or, None, one that cannot be; it is asked once of each. None: that
+is known before, or no route sent it here."""
 
 
 class InferEndpoint:
@@ -190,6 +186,11 @@ class InferEndpoint:
         """What keeps its inputs and outputs; None: nobody does."""
         return self._afterwards.capture
 
+    @property
+    def recorded(self) -> bool:
+        """Its answers are written down, for outcomes to be joined to."""
+        return self._afterwards.ledger is not None
+
     def agree(self, contract: Enforced | None) -> None:
         """From the next request on, inputs are held against this one before they are queued."""
         self._contract = contract
@@ -200,8 +201,14 @@ class InferEndpoint:
 
     # ---- in -------------------------------------------------------------------------------------
 
-    def __call__(self, exchange: Exchange, choose: Choose = None) -> None:
-        """Takes a request that has wholly arrived; it is answered once, now or later."""
+    def __call__(self, exchange: Exchange, arm: Arm | None = None, choose: Choose = None) -> None:
+        """Takes a request that has wholly arrived; it is answered once, now or later.
+
+        Args:
+            exchange: the request.
+            arm: as which variant this endpoint was chosen to answer, where a route did.
+            choose: finds the variant once the request is decoded.
+        """
         body = exchange.body
         header_length = encoding = accept = None
         for name, value in exchange.headers:
@@ -215,7 +222,7 @@ class InferEndpoint:
                 elif value.strip() == b"1":
                     self._time(exchange)
         if encoding is not None or len(body) > THREAD_BYTES:
-            self._decode_on_thread(exchange, header_length, encoding, accept, choose)
+            self._decode_on_thread(exchange, header_length, encoding, accept, arm, choose)
             return
         try:
             length = None
@@ -229,7 +236,7 @@ class InferEndpoint:
             self._fail(exchange)
             return
         try:
-            self._submit(exchange, request, accept, choose=choose)
+            self._submit(exchange, request, accept, None, arm, choose)
         except GatewayError as error:
             self._refuse(exchange, error)
         except Exception:
@@ -254,9 +261,12 @@ class InferEndpoint:
         request: InferRequest,
         accept: bytes | None,
         judged: Judged = None,
+        arm: Arm | None = None,
         choose: Choose = None,
     ) -> None:
-        if choose is not None:
+        if arm is not None:
+            request.variant, request.lot = arm.variant, arm.lot
+        elif choose is not None:
             arm = choose(exchange, request)
             request.variant, request.lot = arm.variant, arm.lot
             if arm.endpoint is not self:
@@ -306,7 +316,8 @@ class InferEndpoint:
         header_length: bytes | None,
         encoding: bytes | None,
         accept: bytes | None,
-        choose: Choose = None,
+        arm: Arm | None,
+        choose: Choose,
     ) -> None:
         loop = asyncio.get_running_loop()
 
@@ -314,7 +325,7 @@ class InferEndpoint:
             outcome: Decoded = GatewayError("the client left")
             if not exchange.gone:  # while it waited for a thread
                 outcome = self._decode(exchange, header_length, encoding)
-            loop.call_soon_threadsafe(self._decoded, exchange, outcome, accept, choose)
+            loop.call_soon_threadsafe(self._decoded, exchange, outcome, accept, arm, choose)
 
         self._pool.submit(decode)
         self.decoding += 1
@@ -343,6 +354,7 @@ class InferEndpoint:
         exchange: Exchange,
         outcome: Decoded,
         accept: bytes | None,
+        arm: Arm | None = None,
         choose: Choose = None,
     ) -> None:
         self.decoding -= 1
@@ -358,7 +370,7 @@ class InferEndpoint:
                     self._timed.discard(id(exchange))
                     self._time(laden)
                 exchange = laden
-                self._submit(exchange, request, accept, judged, choose)
+                self._submit(exchange, request, accept, judged, arm, choose)
             except GatewayError as error:
                 self._refuse(exchange, error)
             except Exception:

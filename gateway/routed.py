@@ -87,7 +87,14 @@ class RoutedEndpoint:
     """POST .../infer of one route, by a path that names no version."""
 
     __slots__ = (
-        *("_arms", "_by_choice", "_by_header", "_chances", "_main", "_note", "_table", "_unlike"),
+        "_arms",
+        "_by_choice",
+        "_by_header",
+        "_chances",
+        "_main",
+        "_note",
+        "_table",
+        "_unlike",
     )
 
     def __init__(self, table: Table, arms: Arms, note: NoteArm | None = None) -> None:
@@ -129,14 +136,14 @@ class RoutedEndpoint:
                 arm = self._by_choice.get(choice) or self._first(choice)
                 exchange.head.arm = (self, arm)
             elif table.by_parameter:
-                self._main.endpoint(exchange, self._by_parameters)
+                self._main.endpoint(exchange, None, self._by_parameters)
                 return
             else:
                 choice = table.in_turn()
                 arm = self._by_choice.get(choice) or self._first(choice)
         if self._note is not None:
             self._note(exchange, arm)
-        arm.enter(exchange, arm.choose)
+        arm.enter(exchange, arm)
 
     def _by_parameters(self, exchange: Any, request: InferRequest | None) -> Arm:
         try:

@@ -62,7 +62,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "experiments": {"config", "errors", "kernels", "outcomes"},
     "rollouts": {"config", "errors", "kernels", "outcomes"},
     "routed": GROUND | {"catalogue", "inference", "kernels", "routing", "serving", "wire"},
-    "shadows": GROUND | {"afterwards", "catalogue", "inference", "monitor", "serving"},
+    "shadows": GROUND | {"afterwards", "catalogue", "inference", "kernels", "monitor", "serving"},
     "tables": set(),
     "follower": GROUND | {"catalogue", "serving", "channel", "tables"},
     "prepared": {"contracts", "errors", "profiles", "taken", "tensors"},

@@ -251,7 +251,10 @@ def test_what_one_variant_decodes_another_answers(endpoint, arena, services, clo
         caller = Caller(body=body_of(parameters=parameters))
 
         async def ask() -> None:
-            decoder(caller, lambda request: {True: arm}[request.parameters == parameters])
+            def choose(_: Any, request: Any) -> Arm:
+                return {True: arm}[request.parameters == parameters]
+
+            decoder(caller, choose=choose)
             await came.wait()
 
         asyncio.run(ask())

@@ -108,8 +108,8 @@ def _commands() -> Sequence[Command]:
 
     return (
         *(serve, demo, register, models, route, rollout, experiment, shadow, retire, profile),
-        *(contract, drift, alerts, releases, outcomes, performance, fairness, concept, capture),
-        *(export, infer),
+        *(contract, drift, alerts, releases, outcomes, performance, fairness, concept),
+        *(capture, export, infer),
         *(keys, config, audit, backup, doctor),
     )
 

@@ -150,7 +150,7 @@ def _tell(args: argparse.Namespace, route: Mapping[str, Any]) -> int:
         say(f"sticky by {route['sticky'] or 'nothing: variants take turns'}")
         say(f"overridden by {', '.join(route['overrides']) or 'nothing'}")
         say(f"fallback {route['fallback']}")
-        say(f"pulled if it fails {_bounds(route['failing'])}")
+        say(f"pulled {_bounds(route['failing'])}")
         for one in route["shadows"]:
             named = "nothing" if one["version"] is None else f"version {one['version']}"
             by = "" if one["alias"] is None else f" ({one['alias']})"
@@ -163,9 +163,9 @@ def _tell(args: argparse.Namespace, route: Mapping[str, Any]) -> int:
 
 def _bounds(failing: Mapping[str, Any]) -> str:
     if not failing["enabled"]:
-        return "however often: never"
+        return "never"
     share = f"{100 * failing['share']:g} % of at least {failing['of']} requests"
-    return f"{failing['in_a_row']} times in a row, over {share}, or by a crash"
+    return f"at {failing['in_a_row']} failures in a row, over {share}, or at a crash"
 
 
 def _served(route: Mapping[str, Any]) -> str:

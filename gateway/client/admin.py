@@ -130,6 +130,87 @@ class Admin(Line):
         """
         return self._do(calls.revisions(before, limit))
 
+    def routes(self) -> list[dict[str, Any]]:
+        """Every model that clients call, and how its requests are divided."""
+        return self._do(calls.routes())
+
+    def route(self, model: str) -> dict[str, Any]:
+        """How a model's requests are divided: as wanted, and as it serves."""
+        return self.ask("GET", calls.route(model))
+
+    def set_route(
+        self, model: str, route: Mapping[str, Any], timeout_s: float | None = None
+    ) -> dict[str, Any]:
+        """Divides a model's requests, and returns once every worker follows.
+
+        Args:
+            model: that clients call.
+            route: `variants` (`name`, `version` or `alias`, `weight`), `sticky`, `overrides`,
+                `fallback`, `failing`: as in the configuration.
+            timeout_s: other than the client's own; a version may have to be loaded first.
+
+        Raises:
+            ModelNotFound, VersionNotFound: a variant is over what nobody has.
+            Conflict: variants differ in their signatures, or somebody leads the route.
+        """
+        return self.ask("PUT", calls.route(model), dict(route), timeout_s=timeout_s)
+
+    def reset_route(self, model: str) -> dict[str, Any]:
+        """Takes back what was set over the document's route."""
+        return self.ask("DELETE", calls.route(model))
+
+    def stop_route(
+        self, model: str, fallback: int | None = None, *, why: str = ""
+    ) -> dict[str, Any]:
+        """Has one version answer alone, in every worker before this returns.
+
+        Args:
+            model: that clients call.
+            fallback: the version; None: the route's own fallback.
+            why: for whoever reads the audit.
+        """
+        return self.ask("POST", calls.route(model, "stop"), {"fallback": fallback, "why": why})
+
+    def resume_route(self, model: str) -> dict[str, Any]:
+        """Ends a stop, and gives variants that were pulled their share again."""
+        return self.ask("POST", calls.route(model, "resume"))
+
+    def callers(self, model: str, version: int, days: int = 7) -> list[dict[str, Any]]:
+        """Who called a version of late: `caller`, `requests`, `last`, `days`."""
+        path = calls.version(model, version, "callers")
+        found: list[dict[str, Any]] = self.ask("GET", path, query={"days": days})["callers"]
+        return found
+
+    def retire(
+        self,
+        model: str,
+        version: int,
+        *,
+        successor: int | None = None,
+        force: bool = False,
+        days: int = 7,
+        why: str = "",
+    ) -> dict[str, Any]:
+        """Takes a version out of service for good; its callers are told of its successor.
+
+        Args:
+            model: of the version.
+            version: that leaves.
+            successor: whom to ask instead; None: what answers for the model.
+            force: even where it was called of late.
+            days: how late that is.
+            why: for whoever reads the audit.
+
+        Raises:
+            Conflict: something leads clients to it, or it is still called.
+        """
+        wanted = {"successor": successor, "force": force, "days": days, "why": why}
+        return self.ask("POST", calls.version(model, version, "retire"), wanted)
+
+    def unretire(self, model: str, version: int) -> dict[str, Any]:
+        """Lets a retired version serve again: `state` and `reason`."""
+        return self.ask("POST", calls.version(model, version, "unretire"))
+
     def list_keys(self) -> list[dict[str, Any]]:
         """Every key there ever was; never the key itself."""
         return self._do(calls.keys())
@@ -272,6 +353,60 @@ class AsyncAdmin(AsyncLine):
     async def revisions(self, before: int | None = None, limit: int = 100) -> dict[str, Any]:
         """A page of the history."""
         return await self._do(calls.revisions(before, limit))
+
+    async def routes(self) -> list[dict[str, Any]]:
+        """Every route."""
+        return await self._do(calls.routes())
+
+    async def route(self, model: str) -> dict[str, Any]:
+        """One route."""
+        return await self.ask("GET", calls.route(model))
+
+    async def set_route(
+        self, model: str, route: Mapping[str, Any], timeout_s: float | None = None
+    ) -> dict[str, Any]:
+        """Divides a model's requests."""
+        return await self.ask("PUT", calls.route(model), dict(route), timeout_s=timeout_s)
+
+    async def reset_route(self, model: str) -> dict[str, Any]:
+        """Takes back what was set."""
+        return await self.ask("DELETE", calls.route(model))
+
+    async def stop_route(
+        self, model: str, fallback: int | None = None, *, why: str = ""
+    ) -> dict[str, Any]:
+        """Has one version answer alone."""
+        wanted = {"fallback": fallback, "why": why}
+        return await self.ask("POST", calls.route(model, "stop"), wanted)
+
+    async def resume_route(self, model: str) -> dict[str, Any]:
+        """Ends a stop, and puts back what was pulled."""
+        return await self.ask("POST", calls.route(model, "resume"))
+
+    async def callers(self, model: str, version: int, days: int = 7) -> list[dict[str, Any]]:
+        """Who called a version of late."""
+        path = calls.version(model, version, "callers")
+        answer = await self.ask("GET", path, query={"days": days})
+        found: list[dict[str, Any]] = answer["callers"]
+        return found
+
+    async def retire(
+        self,
+        model: str,
+        version: int,
+        *,
+        successor: int | None = None,
+        force: bool = False,
+        days: int = 7,
+        why: str = "",
+    ) -> dict[str, Any]:
+        """Takes a version out of service for good."""
+        wanted = {"successor": successor, "force": force, "days": days, "why": why}
+        return await self.ask("POST", calls.version(model, version, "retire"), wanted)
+
+    async def unretire(self, model: str, version: int) -> dict[str, Any]:
+        """Lets a retired version serve again."""
+        return await self.ask("POST", calls.version(model, version, "unretire"))
 
     async def list_keys(self) -> list[dict[str, Any]]:
         """Every key there ever was."""

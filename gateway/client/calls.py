@@ -246,6 +246,21 @@ def revoke_key(id: int) -> Call[dict[str, Any]]:
     return admin("DELETE", f"/api/keys/{id}")
 
 
+def routes() -> Call[list[dict[str, Any]]]:
+    """Every route."""
+    return Call("GET", "/api/routes", lambda reply: _list(reply, "routes"))
+
+
+def route(model: str, action: str = "") -> str:
+    """The path of a route, or of something that is done to it."""
+    return f"/api/routes/{quote(model, safe='')}{action and '/' + action}"
+
+
+def version(model: str, number: int, action: str) -> str:
+    """The path of something that is done to a version of a model."""
+    return f"/api/models/{quote(model, safe='')}/versions/{number}/{action}"
+
+
 def audit(after: int, limit: int) -> Call[dict[str, Any]]:
     """A page of the audit."""
     return admin("GET", "/api/audit", query={"after": after, "limit": limit})

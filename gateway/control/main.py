@@ -206,6 +206,7 @@ class Control:
             lambda slot, epoch: self._launch.request_ids(str(slot), epoch).decode()[:-1],
             lambda text: keyed_hash(self._launch.secret, VALUE, text),
             lambda: self._planner.memory.plan,
+            self._outcomes.of,
             time.monotonic,
         )
         self._releases = Releases(self._store, home, by_itself())
@@ -366,6 +367,7 @@ class Control:
             lambda: self._planner.memory.plan,
             lambda: self._in_force.config.metrics,
             self._monitoring,
+            self._pulls,
             self._rollouts,
             self._usage,
             self._links,
@@ -548,6 +550,8 @@ class Control:
             self._jobs.spawn(self._take_outcomes(slot, message))
         elif message["type"] == "different":
             self._shadows.take(slot, message)
+        elif message["type"] == "disagreed":
+            self._shadows.take_disagreed(slot, message)
         elif message["type"] == "unknown_kid":
             self._miss_a_key()
         elif message["type"] == "failing":

@@ -51,6 +51,10 @@ class Pulls:
             self._read = found
         return self._read
 
+    def all(self) -> Mapping[str, Pulled]:
+        """By model and version."""
+        return self._pulled
+
     def of(self, model: str) -> Pulled:
         """Of one model, by version."""
         return self._pulled.get(model, _NONE)

@@ -338,15 +338,17 @@ def _check(name: str, route: config.Route, planner: Plans) -> None:
 async def _check_alike(
     name: str, route: config.Route, planner: Plans, differences: Callable[[str, int, int], str]
 ) -> None:
-    """Refuses variants whose clients would notice which of them answers.
+    """Refuses variants whose clients would notice which of them answers, and shadows alike.
 
     Raises:
         Conflict: one takes or gives other tensors than the route's main one.
     """
     versions = targets(route, planner.aliases(name))
     main = versions[route.main.name]
-    for place, variant in enumerate(route.variants):
-        version = versions[variant.name]
+    shadows = shadow_targets(route, planner.aliases(name))
+    named = [(f"variants[{n}]", versions[one.name]) for n, one in enumerate(route.variants)]
+    named += [(f"shadows[{n}]", version) for n, version in enumerate(shadows)]
+    for where, version in named:
         if main is None or version is None or version == main:
             continue
         try:
@@ -355,8 +357,7 @@ async def _check_alike(
             continue  # it will not load, which says why
         if differs:
             raise Conflict(
-                f"variants[{place}]: version {version} answers otherwise than version {main}:"
-                f" {differs}"
+                f"{where}: version {version} answers otherwise than version {main}: {differs}"
             )
 
 

@@ -24,6 +24,7 @@ from gateway.control import (
     experiment_metrics,
     outcome_metrics,
     rollout_metrics,
+    route_metrics,
     shadow_metrics,
     views,
 )
@@ -35,6 +36,7 @@ from gateway.control.metrics import Info, Metrics
 from gateway.control.monitoring import Monitoring
 from gateway.control.port import Counts
 from gateway.control.port_certificates import PortCertificates
+from gateway.control.pulls import Pulls
 from gateway.control.rollouts import Rollouts
 from gateway.control.tracing import Export
 from gateway.control.troubles import Troubles
@@ -50,6 +52,7 @@ class Scrapes:
         plan: Callable[[], Plan],
         settings: Callable[[], Settings],
         monitoring: Monitoring,
+        pulls: Pulls,
         rollouts: Rollouts,
         usage: Usage,
         links: Links,
@@ -66,6 +69,7 @@ class Scrapes:
             plan: the newest.
             settings: those in force.
             monitoring: drift and alarms.
+            pulls: what was pulled from routes.
             rollouts: that are under way.
             usage: of keys.
             links: to the workers.
@@ -79,6 +83,7 @@ class Scrapes:
         self._plan = plan
         self._settings = settings
         self._monitoring = monitoring
+        self._pulls = pulls
         self._rollouts = rollouts
         self._usage = usage
         self._links = links
@@ -127,6 +132,7 @@ class Scrapes:
             alert_deliveries=list(self._monitoring.deliveries.counts.items()),
             connections=self._port.open,
             port_refusals=dict(self._port.refusals),
+            routes=tuple(route_metrics.families(plan, self._pulls.all())),
             rollouts=tuple(rollout_metrics.families(self._rollouts.live(), self._rollouts.results)),
         )
 

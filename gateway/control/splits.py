@@ -105,7 +105,7 @@ def settle(
     pulled = wanted.pulled.keys() - {main}
     asked = [version for version in versions.values() if version not in pulled]
     if all(version in deployments and version not in odd for version in asked):
-        shadows = _shadows(wanted.route, aliases, deployments)
+        shadows = _shadows(wanted.route, aliases, {*deployments} - {*odd})
         return main, _without(_split(wanted.route, versions, shadows), pulled, main)
     if before is not None and _serves(before, deployments):
         split = _still(before.split, deployments)
@@ -170,7 +170,7 @@ def fault(
         elif version not in deployments and version not in pulled:
             why = reasons.get(version, "its model has no such version")
             faults.append(f"{where}: version {version} does not serve: {why}")
-        elif version in odd and version not in pulled and where.startswith("variants"):
+        elif version in odd and version not in pulled:
             faults.append(f"{where}: version {version} differs from the fallback's: {odd[version]}")
     return "; ".join(faults)
 
@@ -187,7 +187,8 @@ def odd_ones(
     """
     versions = targets(route, aliases)
     main = signatures.get(versions[route.main.name] or 0)
-    told = {one: signatures[one] for one in versions.values() if one in signatures and one}
+    named = (*versions.values(), *shadow_targets(route, aliases))
+    told = {one: signatures[one] for one in named if one in signatures and one}
     if main is None:
         return {}
     return {one: said for one, mine in told.items() if (said := differences(main, mine))}

@@ -79,7 +79,7 @@ class Planner:
     def aliases(self, name: str) -> Mapping[str, int]:
         return {"next": 2}
 
-    def signatures(self, name: str) -> Mapping[int, Any]:
+    def signatures(self, name: str) -> Mapping[int, Signature]:
         return {}
 
 

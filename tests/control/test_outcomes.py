@@ -235,6 +235,16 @@ async def test_an_outcome_finds_an_answer_that_was_given_a_moment_ago(world):
     assert told(again) == {"duplicate": 1, "corrected": 1}
 
 
+async def test_what_came_of_a_row_can_be_asked_for_by_its_address(world):
+    name = world.answer(7, [0.2, 0.9])
+    other = world.answer(3, [0.4], slot=1)
+    await world.outcomes.look()
+    await world.outcomes.receive(given((name, 1, 1.0), (other, 0, 0.0)), None)
+    rows = [(stream(0, 1), 7, 1), (stream(1, 1), 3, 0), (stream(0, 1), 7, 0), ("gone-1-0-1", 7, 0)]
+    assert await world.outcomes.of(rows) == [1.0, 0.0, None, None]
+    assert await world.outcomes.of([]) == []
+
+
 async def test_outcomes_survive_control_and_the_whole_server(world):
     name = world.answer(1, [0.5])
     await world.outcomes.receive(given((name, 0, 1.0)), None)

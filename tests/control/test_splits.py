@@ -95,6 +95,17 @@ def test_shadows_that_serve_get_copies_and_those_that_do_not_keep_nobody_waiting
     )
 
 
+def test_a_shadow_that_takes_other_tensors_gets_no_copies_and_the_difference_is_named():
+    aliases = {**ALIASES, "next": 6}
+    odd = odd_ones(SHADOWED, aliases, {4: signature(4), 6: signature(5), 7: signature(4)})
+    _, split = settle(Wanted(SHADOWED), aliases, {4, 5, 6, 7}, 4, None, odd)
+    assert split == replace(DIVIDED, shadows=(Shadow(7, 1.0),))
+    assert fault(SHADOWED, aliases, {4, 5, 6, 7}, {}, (), odd) == (
+        "shadows[0]: version 6 differs from the fallback's:"
+        " input 'x': FP32 [-1, 4] before, FP32 [-1, 5] now"
+    )
+
+
 def test_a_version_that_two_shadows_name_gets_one_copy():
     _, split = settle(Wanted(SHADOWED), {**ALIASES, "next": 7}, {4, 5, 7}, 4, None)
     assert split == replace(DIVIDED, shadows=(Shadow(7, 0.5),))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -10,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from gateway.client import Admin, AsyncAdmin
 from gateway.control.registry import Registry
 from gateway.control.store import Store
+from gateway.errors import Conflict, NotFound
 from tests.end_to_end.guarded import bearer, penstock
 from tests.end_to_end.server import Answer, RunningServer, eventually, running
 from tests.end_to_end.traffic import Traffic
@@ -139,6 +142,38 @@ def test_whoever_still_names_it_is_told_that_it_is_gone_and_whom_to_ask(home, se
     assert "`penstock unretire m 1` brings it back" in refused["error"]
     refused = penstock(home, "route", "set", "m", "--variant", "a=1", "--variant", "b=2", status=1)
     assert "version 1 is retired" in refused["error"]
+
+
+def test_a_program_asks_for_the_same(server):
+    with Admin(f"http://127.0.0.1:{server.admin_port}", timeout_s=120) as client:
+        variants = [{"name": "new", "version": 2, "weight": 3}, {"name": "next", "version": 3}]
+        assert (
+            client.set_route("m", {"variants": variants, "failing": {"in_a_row": 5}})["name"] == "m"
+        )
+        labels = {"model": "m", "variant": "next", "version": "3"}
+        assert server.metric("penstock_route_variant_share", **labels) == 0.25
+        assert client.stop_route("m", 3, why="a try")["stopped"]["version"] == 3
+        assert client.resume_route("m")["stopped"] is None
+        assert client.route("m")["failing"]["in_a_row"] == 5
+        assert [one["name"] for one in client.routes()] == ["m"]
+        assert client.callers("m", 2)[0]["caller"] == "till"
+        with pytest.raises(Conflict, match="version 1 is retired"):
+            client.retire("m", 1, force=True)
+
+    async def ask() -> None:
+        async with AsyncAdmin(f"http://127.0.0.1:{server.admin_port}", timeout_s=120) as client:
+            assert (await client.stop_route("m"))["stopped"]["version"] == 2
+            assert (await client.resume_route("m"))["stopped"] is None
+            assert (await client.routes())[0] == await client.route("m")
+            assert (await client.callers("m", 2, days=1))[0]["requests"] > 0
+            assert (await client.reset_route("m"))["source"] == "document"
+            with pytest.raises(NotFound):
+                await client.unretire("m", 2)
+            with pytest.raises(Conflict):
+                await client.retire("m", 2)
+            assert (await client.set_route("m", {"variants": variants}))["source"] == "api"
+
+    asyncio.run(ask())
 
 
 def test_it_comes_back_with_all_that_belonged_to_it(home, server, keys):

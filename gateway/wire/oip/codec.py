@@ -151,10 +151,11 @@ class Codec:
         Raises:
             WrongOutputs: JSON was asked of a BYTES output whose elements are not UTF-8.
         """
-        answer = rendered.answer(request.choice, request.id, start, stop)
         variant = request.variant
         if not request.warning and not request.policy:
-            return answer if variant is None else self._renderer.with_text(answer, variant.text)
+            said = b"" if variant is None else variant.text
+            return rendered.answer(request.choice, request.id, start, stop, said)
+        answer = rendered.answer(request.choice, request.id, start, stop)
         told = {
             "variant": "" if variant is None else variant.name,
             "contract_violations": request.warning,

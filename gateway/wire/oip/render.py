@@ -82,17 +82,25 @@ class Renderer:
         """Takes one run's outputs; text and bytes are made when the first rider needs them."""
         return Rendered(self, outputs)
 
-    def form(self, choice: Choice, rows: int, shapes: Shapes) -> Form:
-        """The fixed parts of an answer, from the choice's memory where it has been made before."""
-        key = (rows, shapes)
+    def form(self, choice: Choice, rows: int, shapes: Shapes, told: bytes = b"") -> Form:
+        """The fixed parts of an answer, from the choice's memory where it has been made before.
+
+        Args:
+            choice: the outputs asked for.
+            rows: of the answer.
+            shapes: of the outputs' rows.
+            told: parameters as they stand in the answer (`parameters_text`), or nothing.
+        """
+        key = (rows, shapes, told)
         form = choice.forms.get(key)
         if form is None:
             if len(choice.forms) >= MAX_FORMS:
                 choice.forms.clear()
-            form = choice.forms[key] = self._new_form(choice.wanted, rows, shapes)
+            form = choice.forms[key] = self._new_form(choice.wanted, rows, shapes, told)
         return form
 
-    def _new_form(self, wanted: tuple[Wanted, ...], rows: int, shapes: Shapes) -> Form:
+    def _new_form(self, wanted: tuple[Wanted, ...], rows: int, shapes: Shapes, told: bytes) -> Form:
+        opening = self.opening + told
         specs = self.signature.outputs
         indices = tuple(wish.index for wish in wanted)
         full = [self.shape(rows, shapes[index]) for index in indices]
@@ -104,14 +112,14 @@ class Renderer:
                 for index, shape in zip(indices, full, strict=True)
             ]
             entries = map(self.binary_entry, indices, full, sizes)
-            packed = self.opening + b',"outputs":[' + b",".join(entries) + b"]}"
+            packed = opening + b',"outputs":[' + b",".join(entries) + b"]}"
             large = sum(sizes) > PIECE_BYTES
             return Form((), indices, b"", packed, empty=not any(sizes), large=large)
         if any(wish.binary for wish in wanted) or not all(prod(shape) for shape in full):
             return Form((), indices, b"", b"", empty=False)
         starts = [self.entry_start(i, shape) for i, shape in zip(indices, full, strict=True)]
         heads = (
-            self.opening + b',"outputs":[' + starts[0],
+            opening + b',"outputs":[' + starts[0],
             *(b"]}," + start for start in starts[1:]),
         )
         return Form(heads, indices, b"]}]}", b"", empty=False)
@@ -121,10 +129,7 @@ class Renderer:
     ) -> tuple[bytes, int | None]:
         """An answer with parameters."""
         valid = {name: t.encode("utf-8", "replace").decode() for name, t in parameters.items()}
-        return self.with_text(answer, parameters_text(valid))
-
-    def with_text(self, answer: tuple[bytes, int | None], told: bytes) -> tuple[bytes, int | None]:
-        """An answer with parameters that are written already."""
+        told = parameters_text(valid)
         body, header_length = answer
         opening = self.opening
         if len(body) < SMALL_BYTES:  # copied twice in half the time of a join
@@ -154,7 +159,17 @@ class Renderer:
 class Rendered:
     """One run's outputs, on their way to its riders."""
 
-    __slots__ = ("_choice", "_form", "_outputs", "_raw", "_renderer", "_rows", "_shapes", "_texts")
+    __slots__ = (
+        "_choice",
+        "_form",
+        "_outputs",
+        "_raw",
+        "_renderer",
+        "_rows",
+        "_shapes",
+        "_texts",
+        "_told",
+    )
 
     def __init__(self, renderer: Renderer, outputs: Sequence[Array | None]) -> None:
         # Fixed at start.
@@ -171,22 +186,36 @@ class Rendered:
         self._choice: Choice | None = None
         self._rows = 0
         self._form: Form | None = None
+        self._told = b""
 
     def answer(
-        self, choice: Choice, identifier: str | None, start: int, stop: int
+        self, choice: Choice, identifier: str | None, start: int, stop: int, told: bytes = b""
     ) -> tuple[bytes, int | None]:
-        """One rider's body, and the length of its JSON where binary tensors follow."""
+        """One rider's body, and the length of its JSON where binary tensors follow.
+
+        Args:
+            choice: the outputs asked for.
+            identifier: of the request.
+            start: its first row.
+            stop: behind its last one.
+            told: parameters as they stand in the answer; few different ones, which are kept.
+        """
         if not self._renderer.signature.batched:
             start, stop = 0, 1
         form = self._form
-        if form is None or choice is not self._choice or stop - start != self._rows:
-            form = self._renderer.form(choice, stop - start, self._shapes)
-            self._choice, self._rows, self._form = choice, stop - start, form
+        if (
+            form is None
+            or choice is not self._choice
+            or stop - start != self._rows
+            or told is not self._told
+        ):
+            form = self._renderer.form(choice, stop - start, self._shapes, told)
+            self._choice, self._rows, self._form, self._told = choice, stop - start, form, told
         if form.heads:
             return self._answer_json(form, identifier, start, stop), None
         if form.packed:
             return self._answer_packed(form, identifier, start, stop)
-        return self._answer_mixed(choice, identifier, start, stop)
+        return self._answer_mixed(choice, identifier, start, stop, told)
 
     def _answer_json(self, form: Form, identifier: str | None, start: int, stop: int) -> bytes:
         if len(form.heads) == 1 and stop - start == 1:  # mostly; and two additions beat a join
@@ -216,9 +245,9 @@ class Rendered:
         return joined(pieces) if form.large else b"".join(pieces), len(header)
 
     def _answer_mixed(
-        self, choice: Choice, identifier: str | None, start: int, stop: int
+        self, choice: Choice, identifier: str | None, start: int, stop: int, told: bytes
     ) -> tuple[bytes, int | None]:
-        opening = self._renderer.opening
+        opening = self._renderer.opening + told
         if identifier is not None:
             opening = self._with_id(opening, identifier)
         texts: list[Buffer] = []
