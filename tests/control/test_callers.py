@@ -137,7 +137,10 @@ class Server:
             *config_operations.operations(in_force, self.follow, lambda: Plan(0), dict),
             *key_operations.operations(self.keys, self.refresh),
             *drift_operations.operations(
-                self.drift, self.counting, lambda model, version: None, lambda model, asked: asked
+                self.drift,
+                self.counting,
+                lambda model, version, within_s: None,
+                lambda model, asked: asked,
             ),
             *release_operations.operations(releases, contracts, lambda: Plan(0), self.follow),
             *alert_operations.operations(*self.alarms()),
