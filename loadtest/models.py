@@ -32,6 +32,33 @@ def gbt(folder: Path) -> Path:
     return Path(shutil.copyfile(DEMO, folder / "gbt.onnx"))
 
 
+def whole_number(folder: Path, how: str) -> Path:
+    """`x` [rows, 1] INT32 -> `y`: echoes it, or, asked for -2, `fails` or `crashes` its process.
+
+    `crashes` divides the lowest integer by -1, which traps.
+    """
+    path = folder / f"{how}.onnx"
+    value = [
+        helper.make_tensor_value_info(name, TensorProto.INT32, ["rows", 1]) for name in ("x", "y")
+    ]
+    nodes = {
+        "echoes": [helper.make_node("Identity", ["x"], ["y"])],
+        "fails": [helper.make_node("Gather", ["row", "x"], ["y"])],
+        "crashes": [
+            helper.make_node("Add", ["x", "row"], ["divisor"]),
+            helper.make_node("Div", ["lowest", "divisor"], ["y"]),
+        ],
+    }[how]
+    used = {name for node in nodes for name in node.input}
+    held = {"row": [1], "lowest": [np.iinfo(np.int32).min]}
+    constants = [
+        numpy_helper.from_array(np.array(numbers, np.int32), name)
+        for name, numbers in held.items()
+        if name in used
+    ]
+    return _save(path, nodes, value[:1], value[1:], constants)
+
+
 def averager(folder: Path) -> Path:
     """`image` [rows, 3, 224, 224] -> `mean` [rows]: nothing but its input is large."""
     axes = numpy_helper.from_array(np.array([1, 2, 3], np.int64), "axes")

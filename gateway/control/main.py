@@ -318,6 +318,9 @@ class Control:
             lambda: self._ready,
             self._signatures.differences,
             time.time,
+            lambda rollout, event: self._jobs.change(
+                self._monitoring.tell_of_rollout(rollout, event)
+            ),
         )
 
     def _admit(self) -> None:

@@ -57,7 +57,11 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", 404, 412, 414, 422, 
 
 [[operations]]
 include-name-regex = "^(GET|PUT|DELETE|POST) /api/routes/"
-checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 404]
+checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 404, 409]
+
+[[operations]]
+include-name-regex = "/api/rollouts/|/(callers|retire|unretire)$"
+checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 404, 409]
 
 [[operations]]
 include-name = "POST /api/keys"
