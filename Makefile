@@ -33,7 +33,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo "setup: done"
 
 demo: setup  ## serve the bundled model, send every row, check the answers, print one table
-	$(BIN)/penstock demo
+	$(BIN)/penstock demo $(DEMO)
 
 test: lint types  ## format, lints, types and tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -177,6 +177,11 @@ class InferEndpoint:
         """What keeps its inputs and outputs; None: nobody does."""
         return self._afterwards.capture
 
+    @property
+    def recorded(self) -> bool:
+        """Its answers are written down, for outcomes to be joined to."""
+        return self._afterwards.ledger is not None
+
     def agree(self, contract: Enforced | None) -> None:
         """From the next request on, inputs are held against this one before they are queued."""
         self._contract = contract

@@ -195,7 +195,7 @@ class Worker:
             self._discard,
             self._release,
             self._routed,
-            self._api.hear,
+            self._hear,
             self._pool,
             tables=self._tables,
             # If the one before died of what it loaded, the next death must have one suspect.
@@ -340,6 +340,11 @@ class Worker:
         if now >= self._next_miss:
             self._next_miss = now + MISS_S
             self._send({"type": "unknown_kid"})
+
+    def _hear(self, message: Mapping[str, Any]) -> None:
+        if message["type"] == "control":  # a new one, which knows of no row
+            self._shadows.begin_anew()
+        self._api.hear(message)
 
     def _tell(self, message: dict[str, Any]) -> None:
         """What control has no need of is sent if there is room for it."""

@@ -61,7 +61,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "routing": {"errors", "plan"},
     "rollouts": {"config", "errors", "kernels", "outcomes"},
     "routed": GROUND | {"catalogue", "inference", "routing", "serving", "wire"},
-    "shadows": GROUND | {"afterwards", "catalogue", "inference", "monitor", "serving"},
+    "shadows": GROUND | {"afterwards", "catalogue", "inference", "kernels", "monitor", "serving"},
     "tables": set(),
     "follower": GROUND | {"catalogue", "serving", "channel", "tables"},
     "prepared": {"contracts", "errors", "profiles", "taken", "tensors"},

@@ -152,11 +152,12 @@ def test_a_fault_of_settings_together_names_the_one_that_is_wrong(rule, fault):
 
 
 def test_nobody_is_held_out_where_that_would_not_be_written_down():
-    (fault,) = faults("models: {a: {hold_out: {share: 0.1}}}")
+    off = "ledger: {enabled: false}\n"
+    (fault,) = faults(off + "models: {a: {hold_out: {share: 0.1}}}")
     assert "a: hold_out: expected its ledger to be on" in fault
-    on = "models: {a: {ledger: true, hold_out: {share: 0.1, policy: approve}}}"
+    on = off + "models: {a: {ledger: true, hold_out: {share: 0.1, policy: approve}}}"
     assert config.parse(on).hold_out_of("a") == HoldOut(share=0.1, policy="approve")
-    assert faults("ledger: {enabled: true}\nmodels: {a: {hold_out: {share: 0.6}}}")
+    assert faults("models: {a: {hold_out: {share: 0.6}}}")
 
 
 @pytest.mark.parametrize("value", ["!!timestamp x", "!!bool x", "!!int ''", "!!int '-'"])

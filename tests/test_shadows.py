@@ -45,6 +45,7 @@ class Endpoint:
         self.tap: Any = None
         self.counted: list[int] = []
         self.capture: Any = None
+        self.recorded = False
 
     def copy(self, tap: Any) -> None:
         self.tap = tap
@@ -62,13 +63,18 @@ class World:
         self.executor = FakeExecutor()
         self.arena = Arena.create(1)
         self.pool = ThreadPoolExecutor(1)
-        self.told: list[dict[str, Any]] = []
+        self.mail: list[dict[str, Any]] = []
         self.runtimes: dict[int, FakeRuntime] = {}
         self.served = {version: self._served(version, signature) for version in (1, 2, 3)}
         self.shadows = Shadows(
-            self.arena, 0, self.pool, lambda block: lambda change: None, self.told.append, 1.0
+            self.arena, 0, self.pool, lambda block: lambda change: None, self.mail.append, 1.0
         )
         self.sequence = 0
+
+    @property
+    def told(self) -> list[dict[str, Any]]:
+        """The rows that differ most."""
+        return [one for one in self.mail if one["type"] == "different"]
 
     def close(self) -> None:
         self.pool.shutdown()
@@ -198,6 +204,20 @@ def test_who_disagrees_is_counted_and_told_of(world):
     assert [one["unlikeness"] for one in world.told] == pytest.approx([1.6, 0.01, 0.01], abs=1e-3)
 
 
+def test_rows_that_are_classed_differently_are_told_of_where_outcomes_may_come(world):
+    world.runtimes[2].answer = lambda x: scored(np.where(x > 0.7, 0.2, x + 0.01))
+    world.follow(Shadow(2, 1.0))
+    world.answer([0.1], [0.3, 0.8], [0.9])
+    world.pause()
+    assert len(world.mail) == len(world.told)
+    world.endpoint(1).recorded = True
+    world.answer([0.1], [0.3, 0.8], [0.9])
+    world.pause()
+    (disagreed,) = [one for one in world.mail if one["type"] == "disagreed"]
+    assert (disagreed["model"], disagreed["answered"], disagreed["shadow"]) == ("m", 1, 2)
+    assert disagreed["rows"] == [(5, 1, 1, 0), (6, 0, 1, 0)]
+
+
 def test_only_what_differs_more_than_what_was_told_is_told(world):
     world.runtimes[2].answer = lambda x: scored(x / 2)
     world.follow(Shadow(2, 1.0))
@@ -208,6 +228,10 @@ def test_only_what_differs_more_than_what_was_told_is_told(world):
     world.answer([0.5] + [0.6] * 10)
     world.pause()
     assert len(world.told) == KEPT + MAX_AT_ONCE
+    world.shadows.begin_anew()  # a new control knows of none
+    world.answer([0.4] * 10)
+    world.pause()
+    assert len(world.told) == KEPT + 2 * MAX_AT_ONCE
 
 
 def test_what_came_past_the_route_and_what_nobody_got_is_not_copied(world):

@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Protocol, Self
 
 from gateway import processes
 from gateway.cli.running import data_url, find, verify
@@ -25,6 +25,28 @@ from gateway.errors import GatewayError, Unavailable
 READY_WITHIN_S = 90.0
 STOP_WITHIN_S = 40.0
 ANSWER_WITHIN_S = 10.0
+
+
+class Process(Protocol):
+    """A started process, as `subprocess.Popen` is one."""
+
+    pid: int
+    returncode: int | None
+
+    def poll(self) -> int | None:
+        """What it ended with; None: it has not."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The same, once it has ended; raises TimeoutExpired where that is too late."""
+
+    def send_signal(self, sig: int) -> None:
+        """Sends a signal, unless it has ended."""
+
+    def terminate(self) -> None:
+        """Sends SIGTERM."""
+
+    def kill(self) -> None:
+        """Sends SIGKILL."""
 
 
 class ServerProcess:
@@ -55,17 +77,7 @@ class ServerProcess:
             if option not in arguments
             for word in (option, "0")
         ]
-        self.process = subprocess.Popen(
-            command,
-            env=os.environ | dict(environment or {}),
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            # A group of its own: Ctrl-C reaches only us, and nothing of it can be left behind.
-            start_new_session=True,
-            # Nor does it stay when we are killed, and cannot stop it.
-            preexec_fn=processes.end_with_parent,
-        )
+        self.process = self._launch(command, environment or {}, self._log)
         self.port = 0
         self.admin_port = 0
 
@@ -79,6 +91,21 @@ class ServerProcess:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+    def _launch(
+        self, command: Sequence[str], environment: Mapping[str, str], log: IO[bytes]
+    ) -> Process:
+        return subprocess.Popen(
+            command,
+            env=os.environ | dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            # A group of its own: Ctrl-C reaches only us, and nothing of it can be left behind.
+            start_new_session=True,
+            # Nor does it stay when we are killed, and cannot stop it.
+            preexec_fn=processes.end_with_parent,
+        )
 
     @property
     def log(self) -> str:

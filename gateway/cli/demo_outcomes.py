@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SEED = 2
 # Of the 569 rows the first so many are what later outcomes are held against.
-CONFIG = "ledger: {enabled: true}\nconcept: {baseline_outcomes: 300}\n"
+CONFIG = "concept: {baseline_outcomes: 300}\n"
 REVERSED = 0.3  # of outcomes, once what follows from the inputs has changed
 ALARM_WITHIN_S = 120.0
 KNOWN_WITHIN_S = 30.0

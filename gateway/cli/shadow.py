@@ -53,6 +53,10 @@ def show_shadows(args: argparse.Namespace) -> int:
         became = ", ".join(f"{count} {what}" for what, count in rows.items() if what != "copied")
         say(f"{share} of requests are copied; of {rows['copied']} rows {became}")
         say(table(("FIGURE", "VALUE", "FOR SURE"), list(_figures(pair))))
+        if (right := pair["right"])["known"]:
+            sides = f"the shadow in {right['shadow']}, what was answered in {right['answered']}"
+            evidence = f"e-value 10^{right['log10_e']:.1f}"
+            say(f"right in {right['known']} disagreements with outcomes: {sides} ({evidence})")
         if (difference := pair["difference"])["bins"]:
             evidence = f"e-value 10^{difference['log10_e']:.1f}"
             sides = f"{difference['higher']} rows higher, {difference['lower']} lower"

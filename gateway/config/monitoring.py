@@ -30,8 +30,8 @@ class Monitoring(Section):
 class Ledger(Section):
     """What was answered, kept for outcomes to be joined to. See docs/outcomes.md."""
 
-    # A record for every row is written to the disk: whoever sends no outcomes has no use for it.
-    enabled: bool = Field(False, description="for all models but those that say otherwise")
+    # Outcomes come late: what was not written down by then cannot be judged, so it is by default.
+    enabled: bool = Field(True, description="for all models but those that say otherwise")
     share: float = Field(
         1.0,
         ge=0,

@@ -202,6 +202,7 @@ class Control:
             lambda slot, epoch: self._launch.request_ids(str(slot), epoch).decode()[:-1],
             lambda text: keyed_hash(self._launch.secret, VALUE, text),
             lambda: self._planner.memory.plan,
+            self._outcomes.of,
             time.monotonic,
         )
         self._releases = Releases(self._store, home, by_itself())
@@ -301,6 +302,9 @@ class Control:
             lambda: self._ready,
             self._signatures.differences,
             time.time,
+            lambda rollout, event: self._jobs.change(
+                self._monitoring.tell_of_rollout(rollout, event)
+            ),
         )
 
     def _admit(self) -> None:
@@ -524,6 +528,8 @@ class Control:
             self._jobs.spawn(self._take_outcomes(slot, message))
         elif message["type"] == "different":
             self._shadows.take(slot, message)
+        elif message["type"] == "disagreed":
+            self._shadows.take_disagreed(slot, message)
         elif message["type"] == "unknown_kid":
             self._miss_a_key()
         elif message["type"] == "failing":

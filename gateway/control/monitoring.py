@@ -43,6 +43,8 @@ from gateway.control.parts import Parts
 from gateway.control.references import kept, watched
 from gateway.control.releases import Releases
 from gateway.control.rollout_evidence import RolloutEvidence, Sources
+from gateway.control.rollout_notices import SEVERITY, notice
+from gateway.control.rollout_store import Rollout
 from gateway.control.self_references import SelfReferences
 from gateway.control.shadows import Shadows
 from gateway.control.sketches import Series, Sketches
@@ -56,6 +58,7 @@ from gateway.monitor.arena import Arena
 from gateway.monitor.directory import Block
 from gateway.plan import Plan
 from gateway.profiles.values import Calibration
+from gateway.rollouts.stand import Event
 from gateway.taken import Kept, Part, Sliced, Taken, Watched
 
 _MINUTE_S: Final = 60
@@ -204,6 +207,13 @@ class Monitoring:
             *concept_operations.operations(self.outcomes),
             *shadow_operations.operations(self.shadows),
         )
+
+    async def tell_of_rollout(self, rollout: Rollout, event: Event) -> None:
+        """Tells sinks of a candidate that was taken back."""
+        told = notice(rollout, event)
+        sinks = [one for one in self._config().alerts.sinks if SEVERITY in one.severities]
+        letters = [(one.name, told) for one in sinks]
+        self.deliveries.put(await asyncio.to_thread(self._alarms.save, {}, letters))
 
     def evidence(self) -> RolloutEvidence:
         """What judges candidates of rollouts."""

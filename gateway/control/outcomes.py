@@ -12,10 +12,12 @@ import asyncio
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
+
+import numpy as np
 
 from gateway.config import Config
 from gateway.control.desired import Candidate
@@ -37,8 +39,10 @@ from gateway.outcomes.joins import Joins
 from gateway.outcomes.ledger import Ledger
 from gateway.outcomes.metric_sums import Metrics
 from gateway.outcomes.results import RESULTS, Joined, nothing
+from gateway.outcomes.segment import Segment
 from gateway.profiles.values import Calibration
 from gateway.taken import Recorded
+from kernels.ledger import FILE, NOT_THERE, OUTCOME, SEQUENCE, wanted
 
 log = logging.getLogger("penstock.control")
 
@@ -235,6 +239,16 @@ class Outcomes:
         async with self._reporting:
             return await self._aside(find)
 
+    async def of(self, rows: Sequence[tuple[str, int, int]]) -> list[float | None]:
+        """What came of rows, by stream, sequence and row; None where that is not known.
+
+        Raises:
+            StoreFailed: the ledger cannot be read.
+        """
+        if not rows or not self._is_there():
+            return [None] * len(rows)
+        return await self._aside(self._of, rows)
+
     async def concept(self, model: str, version: int) -> ConceptReport:
         """Whether a version is still as right as it was.
 
@@ -298,6 +312,18 @@ class Outcomes:
         found = joins.join(arrivals, models, self._now_ms())
         self._counts.update(found.counts)
         return found
+
+    def _of(self, rows: Sequence[tuple[str, int, int]]) -> list[float | None]:
+        ledger, _, _ = self._open()
+        streams, sequences, numbers = zip(*rows, strict=True)
+        found, files = wanted(np.array(sequences), np.array(numbers)), list[Segment]()
+        for stream in set(streams):
+            some = np.array([place for place, one in enumerate(streams) if one == stream])
+            some = some[np.argsort(found[some, SEQUENCE], kind="stable")]
+            ledger.find(stream, some, found, files)
+        outcomes = found.view(np.float64)[:, OUTCOME]
+        known = (found[:, FILE] != NOT_THERE) & ~np.isnan(outcomes)
+        return [float(outcomes[n]) if known[n] else None for n in range(len(rows))]
 
     def _erase(self, requests: Collection[Address]) -> ErasedRecords:
         if not self._is_there():

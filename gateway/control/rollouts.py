@@ -32,7 +32,7 @@ from gateway.rollouts import machine
 from gateway.rollouts.judgements import Judgement
 from gateway.rollouts.machine import Move, Told
 from gateway.rollouts.shares import Given
-from gateway.rollouts.stand import Event, Stand
+from gateway.rollouts.stand import Event, Stand, State
 
 # What is counted between two of them is counted again by whoever goes on after a crash.
 SAVE_S: Final = 5.0
@@ -60,6 +60,7 @@ class Rollouts:
         settled: Callable[[], bool],
         differences: Differences,
         now: Callable[[], float],
+        tell: Callable[[Rollout, Event], None] = lambda rollout, event: None,
     ) -> None:
         """Takes its collaborators.
 
@@ -75,6 +76,8 @@ class Rollouts:
             settled: it is known what serves.
             differences: what differs in the signatures of two versions of a model; empty: nothing.
             now: seconds since 1970; may jump.
+            tell: hears of a candidate that was taken back by its guards, a fault or time, once that
+                is done; returns at once.
         """
         self._store = store
         self._routes = routes
@@ -86,6 +89,7 @@ class Rollouts:
         self._settled = settled
         self._differences = differences
         self._now = now
+        self._tell = tell
         self._sight = Sight(routes, planner, judges, pulled)
         self._turn = asyncio.Lock()
         self._runs: dict[int, Run] | None = None
@@ -226,6 +230,9 @@ class Rollouts:
         done = await self._effects.follow(run)
         if done.over:
             await self._end(run, done.events)
+        for event in move.events:
+            if event.kind == State.ROLLED_BACK:
+                self._tell(run.kept, event)
 
     async def _save(
         self,

@@ -104,6 +104,15 @@ class ShadowCost(Document):
     ratio: float | None
 
 
+class RightWhere(Document):
+    """Which of the two was right where they disagree; of all that is known, whatever the window."""
+
+    known: int = Field(description="sampled rows that disagree and whose outcome is known")
+    answered: int = Field(description="of them, where what was answered was right")
+    shadow: int = Field(description="where the shadow was")
+    log10_e: float = Field(description="evidence that one is right more often; 1.3 is 20 to 1")
+
+
 class PairReport(Document):
     """A version that answers, and one of its shadows."""
 
@@ -116,6 +125,7 @@ class PairReport(Document):
     difference: Differences
     calibration: ShadowCalibration
     cost: ShadowCost
+    right: RightWhere
     window_s: float | None = Field(description="null: since the server was started")
 
 

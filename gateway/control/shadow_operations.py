@@ -18,7 +18,7 @@ from gateway.control.shadow_documents import (
     ShadowsQuery,
 )
 from gateway.control.shadows import HISTORY_S, LOOK_S, Reading, Shadows
-from gateway.errors import InvalidParameter, NotFound
+from gateway.errors import InvalidParameter, NotFound, StoreFailed
 from gateway.outcomes.intervals import Figure
 
 _MICRO: Final = 1e6
@@ -33,7 +33,12 @@ def operations(shadows: Shadows) -> tuple[Operation, ...]:
         found = shadows.readings(model, window_s)
         if not found:
             raise NotFound(f"route '{model}': it has no shadow and had none")
-        return {"route": model, "pairs": [_document(one) for one in found]}
+        return {"route": model, "pairs": [await _with_outcomes(one) for one in found]}
+
+    async def _with_outcomes(one: Reading) -> dict[str, Any]:
+        known = await shadows.discordance(one.model, one.answered, one.shadow)
+        told = {"known": known.known, "answered": known.answered, "shadow": known.shadow}
+        return {**_document(one), "right": {**told, "log10_e": known.log10_e}}
 
     async def show_different_rows(asked: Asked) -> Any:
         model, shadow = asked.path.model, asked.path.version
@@ -59,7 +64,7 @@ def operations(shadows: Shadows) -> tuple[Operation, ...]:
             answer=ShadowReport,
             path_parameters=ShadowsPath,
             query=ShadowsQuery,
-            errors=(NotFound, InvalidParameter),
+            errors=(NotFound, InvalidParameter, StoreFailed),
         ),
         Operation(
             "GET",

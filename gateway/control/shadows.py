@@ -13,7 +13,7 @@ from __future__ import annotations
 import collections
 import heapq
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from gateway.errors import GatewayError
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.plan import Plan, Route, Shadow, Split
+from gateway.rollouts.discordance import Discordance, discordance
 from gateway.rollouts.pairs import Pairs, added_up
 
 log = logging.getLogger("penstock.control")
@@ -32,6 +33,8 @@ log = logging.getLogger("penstock.control")
 KEPT: Final = 32
 """Rows of a pair."""
 MAX_ERASED: Final = 2000
+# Rows of a pair that wait for their outcomes.
+MAX_DISAGREED: Final = 5000
 LOOK_S: Final = 10.0
 HISTORY_S: Final = 3600.0
 
@@ -68,6 +71,8 @@ class _Kept:
 
 Pair = tuple[str, int, int]
 """A model, the version that answered, and the shadow."""
+Row = tuple[str, int, int]
+"""What its request's id begins with, which of these it is, and the row's number in it."""
 
 
 class Shadows:
@@ -81,6 +86,7 @@ class Shadows:
         stream: Callable[[int, int], str],
         hashed: Callable[[str], bytes],
         plan: Callable[[], Plan],
+        outcomes: Callable[[Sequence[Row]], Awaitable[list[float | None]]],
         monotonic: Callable[[], float],
     ) -> None:
         """Takes its collaborators.
@@ -92,6 +98,7 @@ class Shadows:
             stream: what the ids of a worker's requests begin with, by slot and epoch.
             hashed: the keyed hash of a value.
             plan: the newest.
+            outcomes: what came of rows, where that is known.
             monotonic: seconds of a clock that nobody sets.
         """
         self._arena = arena
@@ -100,12 +107,15 @@ class Shadows:
         self._stream = stream
         self._hashed = hashed
         self._plan = plan
+        self._outcomes = outcomes
         self._monotonic = monotonic
         self._full: set[Pair] = set()
         self._past: dict[Pair, collections.deque[tuple[float, Pairs]]] = {}
         self._looked_at = -LOOK_S
         self._hidden: dict[tuple[str, int], tuple[Part, ...] | None] = {}
         self._kept: dict[Pair, list[_Kept]] = {}
+        self._disagreed: dict[Pair, dict[Row, tuple[int, int]]] = {}
+        """What both say of rows, the oldest first."""
         # A worker may tell of a row after it was erased here.
         self._erased: collections.deque[str] = collections.deque(maxlen=MAX_ERASED)
 
@@ -248,6 +258,29 @@ class Shadows:
         if len(kept) > KEPT:
             heapq.heappop(kept)
 
+    def take_disagreed(self, slot: int, message: Mapping[str, Any]) -> None:
+        """A worker tells of rows that two versions class differently."""
+        pair = message["model"], message["answered"], message["shadow"]
+        stream = self._stream(slot, message["epoch"])
+        rows = self._disagreed.setdefault(pair, {})
+        for sequence, row, was, now in message["rows"]:
+            if f"{stream}-{sequence:x}" not in self._erased:
+                rows[stream, sequence, row] = was, now
+        while len(rows) > MAX_DISAGREED:
+            del rows[next(iter(rows))]
+
+    async def discordance(self, model: str, answered: int, shadow: int) -> Discordance:
+        """Which of the two was right where they disagree, as far as outcomes are known.
+
+        Raises:
+            StoreFailed: the ledger cannot be read.
+        """
+        rows = dict(self._disagreed.get((model, answered, shadow), {}))
+        outcomes = await self._outcomes(list(rows))
+        return discordance(
+            (*labels, one) for labels, one in zip(rows.values(), outcomes, strict=True)
+        )
+
     def different(self, model: str, answered: int, shadow: int) -> list[dict[str, Any]]:
         """The rows of a pair that differ most, the most different first."""
         kept = self._kept.get((model, answered, shadow), [])
@@ -263,6 +296,9 @@ class Shadows:
             left = [one for one in kept if one.told["request_id"] not in requests]
             self._kept[pair] = [] if subjects else left
             heapq.heapify(self._kept[pair])
+        for rows in self._disagreed.values():
+            for row in [one for one in rows if f"{one[0]}-{one[1]:x}" in requests]:
+                del rows[row]
 
     def _seen(
         self, model: str, version: int, values: dict[str, Any] | None, output: bool

@@ -73,6 +73,10 @@ class Different:
         self._signature = signature
         self._tell = tell
         self._wall = wall
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Whoever was told has forgotten it."""
         self._told = [LEAST] * KEPT  # a heap of how unlike the rows were that were told of
 
     def choose(self, unlikeness: Unlikeness) -> list[int]:

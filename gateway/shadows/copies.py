@@ -28,12 +28,14 @@ from gateway.catalogue import Served
 from gateway.inference import InferEndpoint
 from gateway.monitor.capture import CaptureWriter
 from gateway.monitor.different import Different, Row
+from gateway.monitor.disagreements import MAX_AT_ONCE, Disagreements
 from gateway.monitor.pairs import DISAGREE, Pairs, Unlikeness
 from gateway.monitor.sketch import Arrays
 from gateway.serving.aside import Aside, Beside, Deliver
 from gateway.serving.execution import Execution
 from gateway.serving.riders import Batch, Rider
 from gateway.tensors import Array
+from kernels.pairs import NO_NUMBER
 
 log = logging.getLogger("penstock.worker")
 
@@ -60,6 +62,7 @@ class Pair:
         pairs: counts what they say.
         execution: how batches run at the version that answers.
         different: keeps the rows that they differ most about.
+        disagreements: tells of rows that they class differently; None: they class none.
     """
 
     answered: int
@@ -67,6 +70,7 @@ class Pair:
     pairs: Pairs
     execution: Execution
     different: Different
+    disagreements: Disagreements | None = None
 
 
 class _Copy:
@@ -215,6 +219,9 @@ class Shadow:
         writer = pair.endpoint.capture
         if writer is not None and writer.shadows:
             _capture(writer, riders, unlikeness)
+        told = pair.disagreements
+        if told is not None and pair.endpoint.recorded and told.due:
+            _disagreed(told, riders, outputs, unlikeness)
 
 
 def _capture(writer: CaptureWriter, riders: list[Rider], unlikeness: Unlikeness) -> None:
@@ -234,6 +241,22 @@ def _beside(batch: Batch) -> Execution | None:
     pair: Pair = batch.riders[0].request.pair
     alike = all(rider.request.pair is pair for rider in batch.riders)
     return pair.execution if alike else None
+
+
+def _disagreed(
+    told: Disagreements, riders: list[Rider], outputs: Arrays, unlikeness: Unlikeness
+) -> None:
+    """Tells of some rows that are classed differently."""
+    rows = []
+    there = (unlikeness > DISAGREE) & (unlikeness < NO_NUMBER)
+    for place in np.flatnonzero(there)[:MAX_AT_ONCE].tolist():
+        rider, row = _find(riders, place)
+        was, now = rider.request.outputs[told.index], outputs[told.index]
+        if was is not None and now is not None:
+            labels = told.labels(was[row : row + 1], now[place : place + 1])
+            rows.append((*_request(rider.request.requests, row), *labels))
+    if rows:
+        told.tell(rows)
 
 
 def _routed(rider: Rider) -> bool:

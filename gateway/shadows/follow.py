@@ -16,6 +16,7 @@ from gateway.catalogue import Served
 from gateway.inference import InferEndpoint
 from gateway.monitor.arena import Arena
 from gateway.monitor.different import Different
+from gateway.monitor.disagreements import Disagreements
 from gateway.monitor.pairs import Pairs
 from gateway.monitor.scores import Reading, reading
 from gateway.monitor.slot import Slot
@@ -84,6 +85,12 @@ class Shadows:
             shadow.close()
         self._slots = {block: slot for block, slot in self._slots.items() if slot.used}
 
+    def begin_anew(self) -> None:
+        """Who is told of rows has forgotten all of them."""
+        for _, shadow in self._running.values():
+            for pair in shadow.pairs.values():
+                pair.different.begin_anew()
+
     def _shadow(
         self,
         model: str,
@@ -116,6 +123,7 @@ class Shadows:
                     served.deployment.signature,
                     self._tell,
                 ),
+                self._disagreements(model, one.held.version, wanted, found),
             )
             for one in answering
         }
@@ -128,6 +136,14 @@ class Shadows:
         )
         self._running[key] = what, shadow
         return shadow
+
+    def _disagreements(
+        self, model: str, answered: int, wanted: plan.Shadow, found: Reading | None
+    ) -> Disagreements | None:
+        if found is None or not found.classifies:
+            return None
+        versions = model, answered, wanted.version
+        return Disagreements(*versions, found, wanted.threshold, self._tell)
 
     def _slot(self, block: int) -> Slot:
         """One for each block: what leaves it and what comes know of one another."""

@@ -88,6 +88,7 @@ def test_with_json_every_check_is_listed(quiet_config, home, capsys):
     assert {check["check"] for check in told["checks"]} == {
         "configuration", "python", "packages", "runtime", "kernel cache", "cores", "memory",
         "open files", "data port", "control port", "home", "leftovers", "models", "access",
+        "ledger",
     }  # fmt: skip
 
 
@@ -345,19 +346,22 @@ def test_monitoring_that_is_off_is_said(tmp_path):
 
 
 def test_the_ledger_tells_how_far_it_reaches_back_and_is_left_as_it_is(tmp_path):
-    assert list(check_ledger(case(tmp_path))) == []
+    off = {"enabled": False}
+    assert list(check_ledger(case(tmp_path, ledger=off))) == []
     folder = tmp_path / "ledger"
     folder.mkdir()
     Segment.create(folder, STREAM, 0).append(records(range(5), at_ms=NOON_MS))
     (folder / f"{STREAM}.000001.half").write_bytes(b"being written")
     (folder / "notes.sealed").write_bytes(b"")
-    (empty,) = check_ledger(case(tmp_path / "elsewhere", ledger={"enabled": True}))
+    (empty,) = check_ledger(case(tmp_path / "elsewhere"))
     assert empty.found == (
         "empty, holds 16,777,216 rows: 7 minutes of 40,000 rows/s, 47 hours of 100 rows/s"
     )
-    (of_one,) = check_ledger(case(tmp_path / "elsewhere", models={"m": {"ledger": True}}))
+    (of_one,) = check_ledger(
+        case(tmp_path / "elsewhere", ledger=off, models={"m": {"ledger": True}})
+    )
     assert of_one == empty
-    strange, found = check_ledger(case(tmp_path))
+    strange, found = check_ledger(case(tmp_path, ledger=off))
     assert (strange.state, found.state) == ("warn", "ok")
     assert found.found.startswith("5 records since 2027-01-15")
     assert len(list(folder.iterdir())) == 3

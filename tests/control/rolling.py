@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from gateway import config
+from gateway.alerts.notices import Notice
 from gateway.config import Config
 from gateway.config.rollout import RolloutPlan
 from gateway.control.audit import Actor, by_itself
 from gateway.control.memory import Memory
 from gateway.control.releases import Releases
 from gateway.control.rollout_effects import Effects
+from gateway.control.rollout_notices import notice
 from gateway.control.rollout_store import RolloutStore
 from gateway.control.rollouts import Rollouts
 from gateway.control.routes import Routes
@@ -170,6 +172,7 @@ class World:
         self.now = 1_000_000.0
         self.verdicts = Verdicts()
         self.differs = ""
+        self.told: list[Notice] = []
         self.pulled: dict[int, Pull] = {}
         self.workers = Workers(Routes(self.store, lambda: self.document), self.document)
         self.rollouts = self.control()
@@ -192,6 +195,7 @@ class World:
             lambda: True,
             lambda model, baseline, candidate: self.differs,
             lambda: self.now,
+            lambda rollout, event: self.told.append(notice(rollout, event)),
         )
         return self.rollouts
 

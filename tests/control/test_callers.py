@@ -139,7 +139,7 @@ class Server:
             *drift_operations.operations(
                 self.drift,
                 self.counting,
-                lambda model, version, within_s: None,
+                lambda model, version, window_s: None,
                 lambda model, asked: asked,
             ),
             *release_operations.operations(releases, contracts, lambda: Plan(0), self.follow),

@@ -106,7 +106,7 @@ async def world(tmp_path):
 
 
 async def test_a_home_without_a_ledger_is_left_alone(world):
-    world.config = parse("models: {m: {}}")
+    world.config = parse("ledger: {enabled: false}")
     assert world.outcomes.take(candidate()) == ()
     await world.outcomes.look()
     assert list(world.home.iterdir()) == []
@@ -114,7 +114,10 @@ async def test_a_home_without_a_ledger_is_left_alone(world):
 
 
 async def test_one_model_may_have_a_ledger_and_another_none(world):
-    world.config = parse("models: {m: {ledger: true, scores: {kind: binary, positive: 0}}, n: {}}")
+    world.config = parse(
+        "ledger: {enabled: false}\n"
+        "models: {m: {ledger: true, scores: {kind: binary, positive: 0}}, n: {}}"
+    )
     (taken,) = world.outcomes.take(candidate())
     assert (taken.kind, taken.output, taken.positive) == ("binary", None, 0)
     assert world.outcomes.take(candidate("n")) == ()
@@ -230,6 +233,16 @@ async def test_an_outcome_finds_an_answer_that_was_given_a_moment_ago(world):
     assert told(found) == {"accepted": 2}
     again = await world.outcomes.receive(given((name, 1, 1.0), (name, 0, 1.0)), None)
     assert told(again) == {"duplicate": 1, "corrected": 1}
+
+
+async def test_what_came_of_a_row_can_be_asked_for_by_its_address(world):
+    name = world.answer(7, [0.2, 0.9])
+    other = world.answer(3, [0.4], slot=1)
+    await world.outcomes.look()
+    await world.outcomes.receive(given((name, 1, 1.0), (other, 0, 0.0)), None)
+    rows = [(stream(0, 1), 7, 1), (stream(1, 1), 3, 0), (stream(0, 1), 7, 0), ("gone-1-0-1", 7, 0)]
+    assert await world.outcomes.of(rows) == [1.0, 0.0, None, None]
+    assert await world.outcomes.of([]) == []
 
 
 async def test_outcomes_survive_control_and_the_whole_server(world):

@@ -184,7 +184,7 @@ def test_errors_and_latency_are_judged_by_what_workers_count(world: World) -> No
     assert world.verdicts(judge) == [INCONCLUSIVE] * 2
     for _ in range(60):
         world.serve(BASELINE, 90, 1)
-        world.serve(CANDIDATE, 30, 3, ms=6.0)
+        world.serve(CANDIDATE, 30, 3, ms=12.0)
         world.second()
         found = world.verdicts(judge)
     assert found == [FAIL, FAIL]

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gateway import config
+from gateway.alerts.shapes import SHAPES
 from gateway.config.rollout import RolloutPlan
 from gateway.control.audit import Actor, Audit
 from gateway.control.rollout_store import RolloutStore
@@ -90,6 +91,21 @@ async def test_a_bad_candidate_is_taken_back_and_everything_is_as_it_was(pinned)
     assert (pinned.routes.of("m"), pinned.stand().state) == (before, State.ROLLED_BACK)
     assert pinned.story()[-1] == "rolled back: failed: errors: seen 3 times"
     assert pinned.rollouts.results == {"rolled_back": 1}
+
+
+async def test_sinks_are_told_of_what_took_itself_back_and_not_of_what_people_did(world):
+    await world.start()
+    await world.rollouts.abort(1, BOB, "")
+    await world.start()
+    await world.looks(3)
+    assert world.told == []
+    world.verdicts.says = {"errors": Verdict.FAIL}
+    await world.looks(3)
+    (told,) = world.told
+    assert (told["rule"], told["version"]) == ("rollout_rolled_back", 2)
+    assert told["summary"].startswith("model 'm' version 2: rollout 2 rolled back: failed: errors")
+    for shape in SHAPES.values():
+        assert b"rollout_rolled_back" in shape(told).body
 
 
 async def test_failing_after_promotion_gives_the_alias_back(world):

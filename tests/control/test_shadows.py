@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from gateway.capture.schema import FEATURE, OUTPUT, Part, Schema
 from gateway.control import shadow_metrics
 from gateway.control.blocks import Blocks
 from gateway.control.capture_wishes import CaptureWish
-from gateway.control.shadows import HISTORY_S, KEPT, LOOK_S, Shadows
+from gateway.control.shadows import HISTORY_S, KEPT, LOOK_S, MAX_DISAGREED, Row, Shadows
 from gateway.errors import ArenaFull
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
@@ -31,6 +32,7 @@ class World:
         self.config = config.parse("models: {m: {scores: {threshold: 0.7, positive: 0}}}")
         self.blocks = Blocks(self.arena, lambda: self.now)
         self.plan = Plan(0)
+        self.outcomes: dict[Row, float] = {}
         self.shadows = Shadows(
             self.arena,
             self.blocks,
@@ -38,8 +40,12 @@ class World:
             lambda slot, epoch: f"host-3-{slot}-{epoch}",
             lambda text: text.encode()[::-1],
             lambda: self.plan,
+            self.came_of,
             lambda: self.now,
         )
+
+    async def came_of(self, rows: Sequence[Row]) -> list[float | None]:
+        return [self.outcomes.get(one) for one in rows]
 
     def place(self, *shadows: Shadow) -> Plan:
         split = Split(VARIANTS, shadows=shadows)
@@ -218,3 +224,33 @@ def test_metrics_tell_what_became_of_every_row(world):
     assert [one.value for one in found["penstock_shadow_disagreements"].samples] == [1, 0]
     assert [one.value for one in found["penstock_shadow_share"].samples] == [0.5, 0.5]
     assert np.isfinite([one.value for many in found.values() for one in many.samples]).all()
+
+
+def disagreed(*rows: tuple[int, int, int, int]) -> dict[str, Any]:
+    about = {"type": "disagreed", "model": "m", "answered": 1, "shadow": 3, "epoch": 7}
+    return {**about, "rows": [list(row) for row in rows]}
+
+
+@pytest.mark.anyio
+async def test_outcomes_say_which_of_two_was_right_where_they_disagree(world):
+    world.shadows.take_disagreed(0, disagreed((1, 0, 0, 1), (1, 1, 1, 0), (2, 0, 0, 1)))
+    world.shadows.take_disagreed(1, disagreed((1, 0, 2, 1), (9, 0, 0, 1)))
+    world.outcomes = {
+        ("host-3-0-7", 1, 0): 1.0,
+        ("host-3-0-7", 1, 1): 1.0,
+        ("host-3-0-7", 2, 0): 1.0,
+        ("host-3-1-7", 1, 0): 0.0,
+    }
+    found = await world.shadows.discordance("m", 1, 3)
+    assert (found.answered, found.shadow, found.neither, found.known) == (1, 2, 1, 4)
+    world.shadows.forget(["host-3-0-7-1"], subjects=False)
+    assert (await world.shadows.discordance("m", 1, 3)).known == 2
+    assert (await world.shadows.discordance("m", 2, 3)).known == 0
+
+
+@pytest.mark.anyio
+async def test_no_more_disagreements_wait_for_outcomes_than_there_is_room_for(world):
+    for number in range(MAX_DISAGREED + 10):
+        world.shadows.take_disagreed(0, disagreed((number, 0, 0, 1)))
+    world.outcomes = {("host-3-0-7", number, 0): 1.0 for number in range(MAX_DISAGREED + 10)}
+    assert (await world.shadows.discordance("m", 1, 3)).shadow == MAX_DISAGREED

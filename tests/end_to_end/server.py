@@ -6,20 +6,21 @@ import http.client
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.cli.child import READY_WITHIN_S, ServerProcess
+from gateway.cli.child import READY_WITHIN_S, Process, ServerProcess
 from gateway.cli.demo_rows import DATA
 from gateway.cli.running import admin, find
 from gateway.errors import GatewayError, Unavailable
+from tests.end_to_end.nursery import raise_server
 
 # A server may not be dumped, so that the kernel shows its memory and descriptors to nobody else.
 AS_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="looks into a server, as root alone may")
@@ -48,6 +49,13 @@ class Answer:
 
 class RunningServer(ServerProcess):
     """`penstock serve` on free ports; ready once `start` has returned it."""
+
+    def _launch(
+        self, command: Sequence[str], environment: Mapping[str, str], log: IO[bytes]
+    ) -> Process:
+        if environment:  # that is read while importing, too
+            return super()._launch(command, environment, log)
+        return raise_server(command[command.index("serve") :], log)
 
     @property
     def home(self) -> Path:

@@ -280,6 +280,7 @@ def many_keys(home: Path, secret: Path) -> dict[str, str]:
 
 
 @pytest.mark.quiet
+@pytest.mark.quiet
 def test_a_home_of_a_hundred_thousand_keys_starts_follows_and_tells_them(tmp_path):
     secret = tmp_path / "mounted"
     made = many_keys(tmp_path, secret)

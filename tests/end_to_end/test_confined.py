@@ -29,7 +29,8 @@ if touch "$2/probe" 2>/dev/null; then echo "the root can still be written" >&2; 
 shift 2
 exec "$@"
 """
-NO_RIGHTS = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
+NO_RIGHTS = ["env", "-u", "NUMBA_CACHE_DIR"]
+NO_RIGHTS += ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--no-new-privs"]
 
 
 def confined(home: Path, outside: Path, *words: str) -> list[str]:
@@ -41,6 +42,8 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     home, outside = tmp_path / "home", tmp_path / "outside"
     home.mkdir()
     outside.mkdir()
+    # The tests' own cache of kernels cannot be written in there, and all would be compiled anew.
+    shutil.copytree(os.environ["NUMBA_CACHE_DIR"], home / "cache" / "numba")
     if not (shutil.which("unshare") and shutil.which("setpriv")):
         pytest.skip("unshare and setpriv (util-linux) are not installed")
     tried = subprocess.run(

@@ -16,9 +16,7 @@ from loadtest import bodies
 from tests.end_to_end.server import RunningServer, eventually, running
 from tests.end_to_end.three_kinds import Kind, three_kinds
 
-CONFIG = (
-    "ledger: {enabled: true}\nmodels: {breast_cancer: {scores: {classes: [malignant, benign]}}}"
-)
+CONFIG = "models: {breast_cancer: {scores: {classes: [malignant, benign]}}}"
 REQUESTS = 60
 WITHHELD = 7
 WRONG = 5

@@ -5,6 +5,7 @@ Commands that need a container or a clone stand in the text, not in blocks.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -25,6 +26,9 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     """What each block printed, by its first line; the blocks share one terminal."""
     with ExitStack() as servers:
         shell = Shell(tmp_path_factory.mktemp("readme"), servers)
+        # The rest of the demo takes half a minute and is `test_demo.py`'s.
+        os.environ["DEMO"] = "--answers"
+        servers.callback(os.environ.pop, "DEMO")
         yield {text.splitlines()[0]: shell.run(language, text) for language, text in BLOCKS}
 
 

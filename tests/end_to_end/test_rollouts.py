@@ -62,7 +62,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         for version, model in enumerate(versions, 1):
             registry.register(save(home / str(version), model), "m", version)
         registry.set_alias("m", "champion", 1)
-    with running(home, "--workers", "2") as started:
+    with running(home, "--workers", "2", config="ledger: {enabled: false}") as started:
         yield started
 
 
@@ -150,18 +150,21 @@ def test_a_good_candidate_is_promoted_under_load_though_control_is_killed_in_a_s
         number = start(
             server,
             2,
+            {"shadow_percent": 100, "bake_s": 1},
             {"percent": 10, "bake_s": 3},
             {"percent": 50, "bake_s": 1},
             {"percent": 100, "bake_s": 1},
             watch_s=2,
         )
         assert change(server, "/api/routes/m/rollouts", {"to": 3}).status == 409
-        until(server, number, state="stepping", step=1)
+        until(server, number, state="shadowing")
+        assert set(by_version(load.tally)) == {1}
+        until(server, number, state="stepping", step=2)
         os.kill(server.status()["control"], signal.SIGKILL)
         rollout = until(server, number, over=True)
         load.go_on()
     assert rollout["state"] == "promoted"
-    assert kinds(rollout) == ["started", "step", "step", "step", "promoted", "watched"]
+    assert kinds(rollout) == ["started", *["step"] * 4, "promoted", "watched"]
     assert (load.tally.failed, set(load.tally.statuses)) == (0, {200})
     counted = server.metric("penstock_requests_total", model="m")
     assert counted == load.tally.ok == sum(by_version(load.tally).values())

@@ -23,7 +23,7 @@ from tests.models.builders import linear, make, save, value
 STEPS = "/v2/models/walks"
 CONFIG = """
 models:
-  m: {feature_names: [a, b, c, d], capture: {mask: [b]}}
+  m: {feature_names: [a, b, c, d], capture: {mask: [b]}, ledger: true}
 routes:
   m:
     variants: [{name: only, version: 1}]
@@ -105,14 +105,14 @@ def rows(server: RunningServer, model: str, version: int) -> dict[str, int]:
     return {name: count for name, count in found.items() if count}
 
 
-def ask(server: RunningServer, model: str, bodies: list[bytes]) -> list[bytes]:
-    """One after the other on one connection; all of them are answered."""
+def ask(server: RunningServer, model: str, bodies: list[bytes]) -> list[tuple[str, bytes]]:
+    """One after the other on one connection; all are answered: the id and the body of each."""
     found = []
     with closing(HTTPConnection("127.0.0.1", server.port, timeout=60)) as line:
         for data in bodies:
             line.request("POST", f"/v2/models/{model}/infer", data)
             answer = line.getresponse()
-            found.append(answer.read())
+            found.append((answer.headers["penstock-request-id"], answer.read()))
             assert answer.status == 200, found[-1]
     return found
 
@@ -129,7 +129,8 @@ def scores(server: RunningServer, version: int, values: Any) -> Any:
 
 def test_every_row_is_compared_and_the_figures_are_those_of_the_answers(server):
     values = np.random.default_rng(1).normal(size=(300, 4)).astype(np.float32)
-    ask(server, "m", [table(values[start : start + 3]) for start in range(0, 300, 3)])
+    bodies = [table(values[start : start + 3]) for start in range(0, 300, 3)]
+    ids = [one for one, _ in ask(server, "m", bodies)]
     past = "/v2/models/m/versions/1/infer"
     assert server.request("POST", past, table(values[:5])).status == 200  # not the route's
     eventually(lambda: rows(server, "m", 2) == {"copied": 300, "compared": 300})
@@ -139,6 +140,16 @@ def test_every_row_is_compared_and_the_figures_are_those_of_the_answers(server):
     assert found["difference"]["higher"] == int((second > first).sum())
     assert found["difference"]["mean"] == pytest.approx(float((second - first).mean()), abs=1e-5)
     assert sum(one["rows"] for one in found["difference"]["bins"]) == 300
+    assert found["right"]["known"] == 0
+    outcomes = [
+        {"id": ids[place // 3], "row": place % 3, "outcome": int(score > 0.5)}
+        for place, score in enumerate(first.tolist())
+    ]
+    joined = server.post("/v2/outcomes", outcomes)
+    assert joined.json()["counts"]["accepted"] == 300, joined.body
+    right = pair(server, "m", 2)["right"]  # where the two disagree, what was answered was right
+    assert 0 < right["known"] == right["answered"] <= found["disagreement"]["rows"]
+    assert right["shadow"] == 0 < right["log10_e"]
     same = pair(server, "m", 3)
     assert 0 < same["rows"]["copied"] < 300
     assert same["rows"]["copied"] % 3 == 0  # whole requests
@@ -179,7 +190,9 @@ def test_a_slow_shadow_keeps_nobody_waiting_and_what_finds_no_room_is_dropped(se
 def test_a_shadow_that_fails_is_counted_row_by_row_and_fails_no_client(server):
     shadow(server, "n", version=2)
     told = ask(server, "n", [numbers(value) for value in range(20)])
-    assert [json.loads(one)["outputs"][0]["data"] for one in told] == [[n + 1] for n in range(20)]
+    assert [json.loads(one)["outputs"][0]["data"] for _, one in told] == [
+        [n + 1] for n in range(20)
+    ]
     eventually(lambda: rows(server, "n", 2) == {"copied": 20, "compared": 10, "failed": 10})
     assert pair(server, "n", 2)["failures"]["value"] == 0.5
     assert server.metric("penstock_requests_total", model="n", result="failed") == 0
@@ -189,7 +202,7 @@ def test_a_shadow_that_kills_its_worker_is_pulled_at_once_and_the_route_goes_on(
     shadow(server, "n", version=3)
     before = server.status()["workers"][0]["restarts"]
     # Its copy runs once it is answered.
-    (told,) = ask(server, "n", [numbers(DEADLY)])
+    ((_, told),) = ask(server, "n", [numbers(DEADLY)])
     assert json.loads(told)["outputs"][0]["data"] == [DEADLY + 1]
 
     def pulled() -> bool:

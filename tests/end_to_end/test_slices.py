@@ -17,7 +17,6 @@ from tests.end_to_end.server import DEMO_MODEL, RunningServer, eventually, runni
 MODEL = "breast_cancer"
 EDGES = (17.0, 21.0)
 CONFIG = """
-ledger: {enabled: true}
 monitoring: {reference_rows: 500}
 models:
   breast_cancer:

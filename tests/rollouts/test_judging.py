@@ -59,7 +59,7 @@ def test_a_candidate_that_is_like_its_baseline_passes_the_default_guards():
         pytest.param({"kind": "refused"}, {"refused_rate": 0.04}, id="refused"),
         pytest.param({"kind": "contract"}, {"breach_rate": 0.04}, id="contract"),
         pytest.param({"kind": "errors", "max": 0.02}, {"error_rate": 0.04}, id="errors-bound"),
-        pytest.param({"kind": "latency"}, {"median_ms": 4.0}, id="latency"),
+        pytest.param({"kind": "latency", "ratio": 1.5}, {"median_ms": 6.0}, id="latency"),
         pytest.param({"kind": "latency", "max_ms": 5.0}, {"median_ms": 4.0}, id="latency-bound"),
         pytest.param({"kind": "prediction_drift"}, {"shift": 0.6}, id="prediction-drift"),
     ],
@@ -73,7 +73,7 @@ def test_what_is_worse_than_is_tolerated_fails_and_what_is_not_passes(guard, can
 
 
 def test_a_failed_guard_stays_so_whatever_comes_later():
-    bad = list(drawn(4, error_rate=0.05, shift=0.6, median_ms=6.0, baseline={"error_rate": 0.01}))
+    bad = list(drawn(4, error_rate=0.05, shift=0.6, median_ms=12.0, baseline={"error_rate": 0.01}))
     good = list(drawn(5, 300, baseline={"error_rate": 0.01}))
     guards = [{"kind": "errors"}, {"kind": "latency"}, {"kind": "prediction_drift"}]
     assert [one.verdict for one in judged([*bad, *good], *guards)] == [FAIL] * 3

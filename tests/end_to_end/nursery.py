@@ -1,0 +1,173 @@
+"""Starts servers as forks of one process that has imported all they need.
+
+What a server does before its first line of its own, importing and taking kernels from their cache,
+takes a second of a core and is the same for all of them: a run of the tests starts hundreds. Each
+still is a process of its own with a session, an environment and descriptors of its own. Those that
+are started in another environment are started from nothing (`server.py`).
+
+    tests ── nursery ── a keeper for each server, which waits for it ── the server
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, NoReturn
+
+import orjson
+
+from gateway import processes
+
+_MESSAGE_BYTES = 1 << 16
+_NUMBER_BYTES = 8
+
+
+class Raised:
+    """A server, asked after as a `subprocess.Popen` is."""
+
+    def __init__(self, report: int) -> None:
+        """Takes what its keeper reports on: its process id now, and later what it ended with."""
+        self._report = report
+        self.returncode: int | None = None
+        self.pid = _told(report)
+
+    def poll(self) -> int | None:
+        return self._ended(0.0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        code = self._ended(timeout)
+        if code is None:
+            raise subprocess.TimeoutExpired(f"process {self.pid}", timeout or 0.0)
+        return code
+
+    def send_signal(self, sig: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, sig)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def _ended(self, within_s: float | None) -> int | None:
+        if self.returncode is None and select.select([self._report], [], [], within_s)[0]:
+            self.returncode = _told(self._report)
+            os.close(self._report)
+        return self.returncode
+
+
+def raise_server(words: Sequence[str], log: IO[bytes]) -> Raised:
+    """Starts `penstock WORDS` in this process' environment and folder."""
+    ours, theirs = os.pipe()
+    message = orjson.dumps({"words": words, "folder": os.getcwd(), "environment": dict(os.environ)})
+    socket.send_fds(_nursery(), [message], [log.fileno(), theirs])
+    os.close(theirs)
+    return Raised(ours)
+
+
+@functools.cache
+def _nursery() -> socket.socket:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    process = subprocess.Popen(
+        [sys.executable, "-m", __name__, str(theirs.fileno())],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        pass_fds=[theirs.fileno()],
+    )
+    theirs.close()
+
+    def leave() -> None:
+        ours.close()
+        process.wait()
+
+    atexit.register(leave)
+    return ours
+
+
+def _main(orders: socket.socket) -> int:
+    """The nursery's and, in a server, the server's: returns when either is to end."""
+    _import_everything()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for keepers
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(orders, _MESSAGE_BYTES, 2)
+        if not message:
+            return 0
+        if os.fork() == 0:
+            orders.close()
+            return _keep(message, *descriptors)
+        for one in descriptors:
+            os.close(one)
+
+
+def _import_everything() -> None:
+    from gateway.cli.serve import prepare_environment
+
+    with tempfile.TemporaryDirectory() as folder:
+        prepare_environment(Path(folder))  # the cache of kernels is the tests', named already
+    import onnxruntime  # noqa: F401
+
+    from gateway import devices, supervisor, trial, worker  # noqa: F401
+    from gateway.cli import main  # noqa: F401
+    from gateway.control import main as control  # noqa: F401
+    from kernels import _jit
+
+    _jit.compile_all(fork=processes.fork, helpers=processes.usable_cores())
+
+
+def _keep(message: bytes, log: int, report: int) -> int:
+    """In a keeper: forks the server and tells of it; only the server returns."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.setsid()  # a Ctrl-C is the tests' own
+    processes.end_with_parent()
+    pid = os.fork()
+    if pid:
+        os.close(log)
+        _tell(report, pid)
+        _, status = os.waitpid(pid, 0)
+        _tell(report, os.waitstatus_to_exitcode(status))
+        _leave()
+    processes.end_with_parent()
+    os.close(report)
+    return _serve(orjson.loads(message), log)
+
+
+def _tell(report: int, number: int) -> None:
+    os.write(report, number.to_bytes(_NUMBER_BYTES, signed=True))
+
+
+def _told(report: int) -> int:
+    return int.from_bytes(os.read(report, _NUMBER_BYTES), signed=True)
+
+
+def _leave() -> NoReturn:
+    os._exit(0)
+
+
+def _serve(order: dict[str, object], log: int) -> int:
+    from gateway.cli import main
+
+    os.setsid()
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    os.chdir(str(order["folder"]))
+    os.environ.clear()
+    os.environ.update(order["environment"])  # type: ignore[call-overload]
+    words = [str(word) for word in order["words"]]  # type: ignore[attr-defined]
+    sys.argv = ["penstock", *words]
+    return main(words)
+
+
+if __name__ == "__main__":
+    processes.end_with_parent()
+    sys.exit(_main(socket.socket(fileno=int(sys.argv[1]))))
