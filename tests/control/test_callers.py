@@ -32,6 +32,7 @@ from gateway.control import (
     retirement_operations,
     rollout_operations,
     route_operations,
+    shadow_operations,
 )
 from gateway.control.admin import Admin, operations
 from gateway.control.alert_store import AlertStore
@@ -58,6 +59,7 @@ from gateway.control.revisions import Revisions
 from gateway.control.rollout_store import RolloutStore
 from gateway.control.routes import Routes
 from gateway.control.self_references import SelfReferences
+from gateway.control.shadows import Shadows
 from gateway.control.store import Store
 from gateway.control.troubles import Troubles
 from gateway.control.version_use import VersionUse
@@ -166,6 +168,7 @@ class Server:
                 lambda *_: "",
                 lambda model, versions: None,
             ),
+            *shadow_operations.operations(self.shadows()),
             *rollout_operations.operations(
                 self.world.rollouts, RolloutStore(self.world.store), self.follow
             ),
@@ -175,14 +178,17 @@ class Server:
         known = Known(asks, credentials, SECRET, self.used.append, self.refused.append)
         self.app = build_app(self.table, known)
 
-    def experiments(self):
-        routes, still = Routes(self.store, Config), Still()
-        kept = ExperimentStore(self.store)
-        readings = Readings(self.outcomes, kept, Config)
-        made = Experiments(
-            kept, routes, still, readings, Config, lambda model: {}, lambda *versions: ""
+    def shadows(self):
+        return Shadows(
+            self.arena,
+            Blocks(self.arena, time.monotonic),
+            Config,
+            "host-1-{}-{}".format,
+            str.encode,
+            lambda: Plan(0),
+            self.outcomes.of,
+            time.monotonic,
         )
-        return made, readings, routes.of, still.aliases
 
     def erasures(self, home):
         async def record(actor, action, subject, before, after):
