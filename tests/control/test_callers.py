@@ -31,6 +31,7 @@ from gateway.control import (
     retirement_operations,
     rollout_operations,
     route_operations,
+    shadow_operations,
 )
 from gateway.control.admin import Admin, operations
 from gateway.control.alert_store import AlertStore
@@ -54,6 +55,7 @@ from gateway.control.revisions import Revisions
 from gateway.control.rollout_store import RolloutStore
 from gateway.control.routes import Routes
 from gateway.control.self_references import SelfReferences
+from gateway.control.shadows import Shadows
 from gateway.control.store import Store
 from gateway.control.troubles import Troubles
 from gateway.control.version_use import VersionUse
@@ -145,6 +147,7 @@ class Server:
             *fairness_operations.operations(self.outcomes),
             *capture_operations.operations(self.capture, self.erasures(home)),
             *concept_operations.operations(self.outcomes),
+            *shadow_operations.operations(self.shadows()),
             *retirement_operations.operations(
                 Retirements(self.store),
                 VersionUse(self.arena, self.store, None),
@@ -166,6 +169,18 @@ class Server:
         credentials = Credentials(self.ring, self.certificates)
         known = Known(asks, credentials, SECRET, self.used.append, self.refused.append)
         self.app = build_app(self.table, known)
+
+    def shadows(self):
+        return Shadows(
+            self.arena,
+            Blocks(self.arena, time.monotonic),
+            Config,
+            "host-1-{}-{}".format,
+            str.encode,
+            lambda: Plan(0),
+            self.outcomes.of,
+            time.monotonic,
+        )
 
     def erasures(self, home):
         async def record(actor, action, subject, before, after):
