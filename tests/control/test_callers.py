@@ -154,6 +154,7 @@ class Server:
             *fairness_operations.operations(self.outcomes),
             *capture_operations.operations(self.capture, self.erasures(home)),
             *concept_operations.operations(self.outcomes),
+            *shadow_operations.operations(self.shadows()),
             *retirement_operations.operations(
                 Retirements(self.store),
                 VersionUse(self.arena, self.store, None),
