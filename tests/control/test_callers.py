@@ -154,7 +154,6 @@ class Server:
             *fairness_operations.operations(self.outcomes),
             *capture_operations.operations(self.capture, self.erasures(home)),
             *concept_operations.operations(self.outcomes),
-            *shadow_operations.operations(self.shadows()),
             *retirement_operations.operations(
                 Retirements(self.store),
                 VersionUse(self.arena, self.store, None),
@@ -178,6 +177,15 @@ class Server:
         credentials = Credentials(self.ring, self.certificates)
         known = Known(asks, credentials, SECRET, self.used.append, self.refused.append)
         self.app = build_app(self.table, known)
+
+    def experiments(self):
+        routes, still = Routes(self.store, Config), Still()
+        kept = ExperimentStore(self.store)
+        readings = Readings(self.outcomes, kept, Config)
+        made = Experiments(
+            kept, routes, still, readings, Config, lambda model: {}, lambda *versions: ""
+        )
+        return made, readings, routes.of, still.aliases
 
     def shadows(self):
         return Shadows(
