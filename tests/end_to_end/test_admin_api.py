@@ -60,7 +60,7 @@ include-name-regex = "^(GET|PUT|DELETE|POST) /api/routes/"
 checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 404, 409]
 
 [[operations]]
-include-name-regex = "/api/rollouts/|/(callers|retire|unretire)$"
+include-name-regex = "/api/(rollouts|experiments)/|/(callers|retire|unretire|replay)$"
 checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 404, 409]
 
 [[operations]]
