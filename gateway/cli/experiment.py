@@ -15,7 +15,7 @@ from gateway.cli import experiment_tables as tables
 from gateway.cli.actions import add_action
 from gateway.cli.arguments import positive
 from gateway.cli.output import say, say_json
-from gateway.errors import ConfigInvalid, InvalidParameter, NotFound
+from gateway.errors import InvalidParameter, NotFound
 
 if TYPE_CHECKING:
     from gateway.experiments.sizes import Design
@@ -211,13 +211,10 @@ def _experiment(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    from gateway.config import read_text
     from gateway.config.experiments import parse_experiment
 
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigInvalid(f"{path}: {error}") from error
-    return parse_experiment(text, str(path)).model_dump(mode="json", exclude_unset=True)
+    return parse_experiment(read_text(path), str(path)).model_dump(mode="json", exclude_unset=True)
 
 
 def _given(args: argparse.Namespace, *names: str) -> dict[str, Any]:

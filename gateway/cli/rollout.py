@@ -98,7 +98,7 @@ def move_rollout(args: argparse.Namespace) -> int:
 
 
 def story(rollout: Mapping[str, Any]) -> list[str]:
-    """A rollout as people read it: what it is, what happened, and what its guards say now."""
+    """A rollout as people read it: what it is, what happened, how it stands now."""
     lines = [
         f"rollout {rollout['number']} of '{rollout['route']}': version {rollout['baseline']} to"
         f" {rollout['candidate']}, {_state(rollout)},"
@@ -113,6 +113,8 @@ def story(rollout: Mapping[str, Any]) -> list[str]:
     if rollout["judgements"] and not rollout["over"]:
         lines.append("now:")
         lines += [f"    {_judged(one)}" for one in rollout["judgements"]]
+    if rollout["awaits"]:
+        lines.append(f"it waits for {printable(rollout['awaits'])}")
     return lines
 
 

@@ -65,7 +65,7 @@ def configure(subparsers: Any) -> None:
         default=[],
         metavar="VERSION[:SHARE]",
         help="a version or alias that runs copies of requests, whose answers nobody gets; a share"
-        " is one of requests, as 10% or 0.1 (default: all)",
+        " is one of requests, as 10%% or 0.1 (default: all)",
     )
     setting.add_argument("--fallback", metavar="VARIANT", help="answers where another cannot")
     setting.add_argument(

@@ -36,6 +36,13 @@ def without_value(fault: Any) -> str:
     """What is wrong alone."""
     if fault["type"] == "extra_forbidden":
         return "no such setting"
+    if fault["type"] == "model_type":  # pydantic would name the class
+        return "expected a mapping"
+    if fault["type"] == "union_tag_not_found":
+        return f"expected {fault['ctx']['discriminator']} in it, got none"
+    if fault["type"] == "union_tag_invalid":
+        which, wanted = (fault["ctx"][name] for name in ("discriminator", "expected_tags"))
+        return f"expected {which} to be one of {wanted}, got '{fault['ctx']['tag']}'"
     said: str = fault["msg"].removeprefix("Value error, ")
     return f"{said[:1].lower()}{said[1:]}"
 

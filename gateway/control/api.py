@@ -22,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 from gateway.access.principal import Principal
 from gateway.access.roles import Permission
 from gateway.access.scopes import principal_of
+from gateway.config.faults import without_value
 from gateway.control import openapi
 from gateway.control.callers import Known, KnownCallersOnly, LoopbackNamesOnly
 from gateway.control.documents import OpenApi
@@ -265,7 +266,7 @@ def _faults(what: str, error: ValidationError) -> str:
     for fault in error.errors(include_input=False, include_url=False):
         path = ".".join(str(part)[:80] for part in fault["loc"])
         unknown = fault["type"] == "extra_forbidden"
-        lines.append(f"{what} '{path}': {'unknown' if unknown else fault['msg']}")
+        lines.append(f"{what} '{path}': {'unknown' if unknown else without_value(fault)}")
     return "; ".join(lines[:20])
 
 

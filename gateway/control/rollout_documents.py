@@ -93,5 +93,6 @@ class RolloutShown(RolloutLine):
     """A rollout with its plan, its story and what its guards say now."""
 
     plan: RolloutPlan
+    awaits: str = Field(description="what has to come before it goes on; empty: nothing follows")
     judgements: list[JudgementLine] = Field(description="of the last look; empty: none, or over")
     story: list[EventLine] = Field(description="what happened, when, why, and by which figures")

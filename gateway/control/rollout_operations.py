@@ -38,6 +38,7 @@ from gateway.errors import (
 from gateway.rollouts import shares
 from gateway.rollouts.judgements import Judgement
 from gateway.rollouts.stand import Event
+from gateway.rollouts.words import awaits
 
 Move = Callable[[int, Actor, str], Awaitable[None]]
 
@@ -201,5 +202,6 @@ def described(
         **line(rollout),
         "plan": rollout.given.plan.model_dump(mode="json"),
         "judgements": [asdict(one) for one in judgements],
+        "awaits": awaits(rollout.given.plan, rollout.stand),
         "story": [{**event.as_json(), "step": event.step + 1} for event in events],
     }

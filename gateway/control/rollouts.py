@@ -275,6 +275,14 @@ class Rollouts:
             known = ", ".join(map(str, sorted(planner.versions(model))))
             raise VersionNotFound(f"'{model}' has no version {version}; it has: {known}")
         serving, aliases = planner.memory.plan, planner.aliases(model)
+        # It would be waited for as long as the rollout may last.
+        if any(
+            one.retired for one in serving.absent if (one.name, one.version) == (model, version)
+        ):
+            raise VersionNotFound(
+                f"'{model}' version {version} is retired; `penstock unretire {model} {version}`"
+                " brings it back"
+            )
         return find_given(self._routes, serving, aliases, model, version, plan, actor.who, why)
 
     def _check(self, given: Given) -> Given:

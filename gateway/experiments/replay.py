@@ -123,7 +123,9 @@ class Replay:
 
     def _warnings(self, effective: float, least: float | None) -> list[str]:
         found = []
-        if least is None:
+        if not round(self._plain.n):
+            found.append("no row that was left to chance has a number of this")
+        elif least is None:
             found.append("no row was answered by an arm that the other policy gives a share")
         elif least < SMALL:
             found.append(f"some rows had a chance of {least:.2g} alone, and stand for many")

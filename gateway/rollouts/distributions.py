@@ -44,7 +44,7 @@ class PredictionDriftJudge:
         guard = self._guard
         name, worst = self._worst()
         if worst is None:
-            says = "outputs: nothing was counted of both yet"
+            says = "outputs: nothing was counted of both by the baseline's profile yet"
             return Judgement(guard.called, Verdict.INCONCLUSIVE, says, self._figures(None))
         says = (
             f"output {name}: shares differ by {worst.found:.3f} (surely {worst.least:.3f} to"

@@ -148,7 +148,7 @@ def _worse(apart: tuple[float, float], worse: Worse, tolerated: float) -> tuple[
 
 def _told(known: Known) -> str:
     if known.value is None:
-        return "nothing"
+        return "nothing yet"
     ends = "" if known.low is None else f" ({known.low:.4g} to {known.high:.4g})"
     return f"{known.value:.4g}{ends} of {known.n} outcomes"
 

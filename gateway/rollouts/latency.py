@@ -76,16 +76,17 @@ class LatencyJudge:
         what = f"{100.0 * guard.quantile:g} % quantile of latency"
         if guard.max_ms is not None:
             says = (
-                f"{what}: {percent(totals.rate)} of {totals.trials} requests are above"
+                f"{what}: {percent(totals.rate)} of {totals.trials} requests took over"
                 f" {guard.max_ms:g} ms"
             )
         elif bound is None or self._edge is None:
             says = f"{what}: the baseline's is not known yet"
         else:
             says = (
-                f"{what}: {percent(totals.rate)} of {totals.trials} requests are above"
-                f" {guard.ratio:g} times the baseline's (now {bound:.3g} ms), of whose"
-                f" {totals.base_trials} {percent(totals.base_rate)} are above it"
+                f"{what}: {percent(totals.rate)} of {totals.trials} requests took over"
+                f" {bound:.3g} ms ({guard.ratio:g} times the baseline's, {guard.floor_ms:g} ms at"
+                f" least) against {percent(totals.base_rate)} of the baseline's"
+                f" {totals.base_trials} over its own"
             )
         says += f"; {certainty(verdict, found.worse, found.better)}"
         figures = totals.figures() | {

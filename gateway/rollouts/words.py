@@ -6,8 +6,8 @@ Knows plans and how far one has come. Knows nothing of what follows.
 from __future__ import annotations
 
 from gateway.config.rollout import RolloutPlan, Step
-from gateway.rollouts.judgements import Judgement
-from gateway.rollouts.stand import Stand
+from gateway.rollouts.judgements import Judgement, Verdict
+from gateway.rollouts.stand import Stand, State
 
 
 def because(what: str, why: str) -> str:
@@ -31,6 +31,38 @@ def stood(plan: RolloutPlan, stand: Stand) -> str:
     """How long a step lasted and what it saw."""
     place = f"step {stand.step + 1} of {len(plan.steps)}"
     return f"{place} stood {span(stand.baked_s)} and {stand.rows:,} rows"
+
+
+def awaits(plan: RolloutPlan, stand: Stand) -> str:
+    """What has to come before it goes on; empty where nothing follows."""
+    if stand.ended or stand.taken_back:
+        return ""
+    match stand.state:
+        case State.PAUSED:
+            return "somebody who resumes it"
+        case State.PENDING:
+            return "the candidate to serve"
+        case State.PROMOTED:
+            return f"the end of the watch in {span(max(plan.watch_s - stand.watched_s, 0.0))}"
+    if stand.waits:
+        return "approval, by somebody who did not start it"
+    return ", ".join(_left(plan, stand)) or "the next look"
+
+
+def _left(plan: RolloutPlan, stand: Stand) -> list[str]:
+    """What the step under way lacks."""
+    step, left = plan.steps[stand.step], []
+    if stand.baked_s < step.bake_s:
+        left.append(f"{span(step.bake_s - stand.baked_s)} more")
+    if stand.rows < step.min_rows:
+        left.append(f"{step.min_rows - stand.rows:,} more rows of the candidate's")
+    if stand.failing:
+        left.append(f"{', '.join(stand.failing)} to fail no more")
+    if step.require == "pass":
+        said = stand.verdicts
+        undecided = [one.called for one in plan.guards if said.get(one.called) is not Verdict.PASS]
+        left += [f"{', '.join(undecided)} to pass"] if undecided else []
+    return left
 
 
 def span(seconds: float) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 import gateway
-from gateway.cli import main
+from gateway.cli import _commands, _parser, main
 from gateway.cli.output import printable, table
 from gateway.errors import ConfigInvalid, ModelNotFound
 
@@ -129,6 +130,18 @@ def test_every_command_explains_itself(name, capsys):
         main([name, "--help"])
     assert left.value.code == 0
     assert len(capsys.readouterr().out.splitlines()) > 4
+
+
+def test_every_action_of_every_command_explains_itself():
+    waiting, told = [_parser(_commands())], []
+    while waiting:
+        parser = waiting.pop()
+        told.append(parser.format_help())  # expands %(default)s: a bare % in a text raises
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                waiting += action.choices.values()
+    assert len(told) > 50
+    assert [text for text in told if "-h, --help" not in text] == []
 
 
 def test_help_imports_nothing_heavy():

@@ -138,3 +138,11 @@ def test_a_list_has_a_line_each():
     assert experiment_tables.listed([]) == "no experiments"
     lines = experiment_tables.listed([LINE]).splitlines()
     assert lines[1].split() == ["3", "m", "ab", "sale", "decided", "'b'", "is", "better"]
+
+
+def test_a_file_that_is_not_there_is_named(capsys, tmp_path):
+    path = tmp_path / "no.yaml"
+    asked = ["experiment", "start", "offers", "--file", str(path), "--home", str(tmp_path)]
+    assert main(asked) == 1
+    told = capsys.readouterr().err
+    assert told == f"penstock: {path}: cannot be read: No such file or directory\n"

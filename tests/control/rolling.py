@@ -42,6 +42,7 @@ class Workers:
         there: versions that its source has.
         named: aliases of `m`.
         broken: why versions cannot serve.
+        retired: versions that left for good.
         lagging: no worker follows what is sent out.
     """
 
@@ -52,6 +53,7 @@ class Workers:
     named: dict[str, int] = field(default_factory=lambda: {"champion": 1})
     broken: dict[int, str] = field(default_factory=dict)
     slow: set[int] = field(default_factory=set)
+    retired: set[int] = field(default_factory=set)
     lagging: bool = False
     sent: list[dict[int, float]] = field(default_factory=list)
     memory: Memory = field(default_factory=Memory)
@@ -64,7 +66,7 @@ class Workers:
         self.known_aliases = dict(self.named)
         wanted = self.routes.versions(self.document, "m") | set(self.named.values())
         self.loaded |= {v for v in wanted & self.there if v not in self.slow | self.broken.keys()}
-        self.loaded -= self.broken.keys()
+        self.loaded -= self.broken.keys() | self.retired
         self.divide_soon()
 
     async def look(self, only: str | None = None) -> None:
@@ -87,6 +89,8 @@ class Workers:
     def _absent(self, version: int) -> Absent:
         if version in self.broken:
             return Absent("m", version, UNAVAILABLE, self.broken[version])
+        if version in self.retired:
+            return Absent("m", version, UNAVAILABLE, "was retired", retired=True)
         state, why = (LOADING, "loading") if version in self.slow else (UNAVAILABLE, UNASKED)
         return Absent("m", version, state, why)
 

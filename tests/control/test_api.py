@@ -9,9 +9,10 @@ from typing import Any, Literal
 import httpx
 import pytest
 from openapi_spec_validator import validate
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 from starlette.routing import Route
 
+from gateway import config
 from gateway.access.roles import Permission
 from gateway.control import (
     alert_operations,
@@ -23,7 +24,7 @@ from gateway.control import (
     release_operations,
 )
 from gateway.control.admin import Admin, operations
-from gateway.control.api import build_app
+from gateway.control.api import _faults, build_app
 from gateway.control.audit import Actor
 from gateway.control.openapi import document, errors_of
 from gateway.control.operations import MAX_BODY_BYTES, Asked, Document, Operation, Told
@@ -216,6 +217,14 @@ def test_all_faults_of_a_body_are_told_at_once_and_none_of_its_values():
     told = answer.json()["error"]
     assert all(f"body '{path}'" in told for path in ("width", "unit", "depth"))
     assert "s3cret" not in told
+
+
+def test_what_a_check_of_the_product_says_of_a_body_is_told_in_its_own_words():
+    with pytest.raises(ValidationError) as caught:
+        config.Route.model_validate({"variants": [{"name": "a", "version": 1, "weight": 0}]})
+    assert _faults("body", caught.value) == (
+        "body 'variants': expected a weight above 0, got 0 for all"
+    )
 
 
 def test_a_body_where_none_is_taken_is_refused():

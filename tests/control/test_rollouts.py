@@ -286,6 +286,13 @@ async def test_what_nobody_has_or_serves_already_is_refused(world):
         await world.start(1)
 
 
+async def test_a_version_that_was_retired_is_refused_and_not_waited_for(world):
+    world.workers.retired.add(2)
+    with pytest.raises(VersionNotFound, match="'m' version 2 is retired; `penstock unretire m 2`"):
+        await world.start(2)
+    assert await world.start(3) == 1
+
+
 async def test_one_rollout_of_a_route_at_a_time_however_they_are_asked_for(world):
     came = await all_of(world.start(2), world.start(3))
     assert [type(one) for one in came] == [int, Conflict]

@@ -52,6 +52,8 @@ def test_small_chances_and_few_rows_are_told():
     none = replay_of([1, 0], [0.5, 0.5], [0, 0])
     assert none.snips.mean is none.least_chance is None
     assert none.warnings[0].startswith("no row was answered by an arm")
+    unknown = replay_of([np.nan, np.nan], [0.5, 0.5], [1, 0])
+    assert unknown.warnings == ("no row that was left to chance has a number of this",)
 
 
 def test_its_intervals_hold_the_truth(capsys):

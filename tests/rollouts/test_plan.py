@@ -51,13 +51,19 @@ def test_a_plan_that_was_written_out_is_read_as_it_was():
             "steps: [{percent: 5}, {shadow_percent: 5}]", "steps: expected shadow", id="shadow-last"
         ),
         pytest.param("steps: [{percent: 5, until: x}]", "steps[0].until: no such", id="unknown"),
-        pytest.param("guards: [{kind: luck}]", "guards[0]", id="unknown-guard"),
+        pytest.param(
+            "guards: [{kind: luck}]",
+            "guards[0]: expected 'kind' to be one of 'errors', 'refused', 'contract', 'latency',",
+            id="unknown-guard",
+        ),
+        pytest.param("guards: [{kind: luck}]", "'drift', got 'luck'", id="which-guard"),
+        pytest.param("guards: [{max: 1}]", "guards[0]: expected 'kind' in it", id="no-kind"),
         pytest.param(
             "max_duration_s: 10", "expected max_duration_s of at least", id="cannot-be-done"
         ),
         pytest.param("watch_s: .inf", "watch_s", id="for-ever"),
         pytest.param("failure_limit: 0", "failure_limit: ", id="no-limit"),
-        pytest.param("[]", "(document)", id="no-mapping"),
+        pytest.param("[]", "(document): expected a mapping, got a list", id="no-mapping"),
         pytest.param("steps: [", "not YAML", id="no-yaml"),
     ],
 )
