@@ -311,7 +311,7 @@ class Control:
             routes,
             planner,
             self._releases,
-            self._monitoring.evidence(self._signatures.of),
+            self._monitoring.evidence(),
             Effects(routes, planner, point, self._releases, time.time),
             self._pulls.of,
             self._put_back,

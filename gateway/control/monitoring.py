@@ -56,12 +56,10 @@ from gateway.drift.panes import Pane, Vector
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.monitor.directory import Block
-from gateway.monitor.scores import reading
 from gateway.plan import Plan
 from gateway.profiles.values import Calibration
 from gateway.rollouts.stand import Event
 from gateway.taken import Kept, Part, Sliced, Taken, Watched
-from gateway.tensors import Signature
 
 _MINUTE_S: Final = 60
 Job = tuple[str, Callable[[], Awaitable[None]]]
@@ -217,18 +215,13 @@ class Monitoring:
         letters = [(one.name, told) for one in sinks]
         self.deliveries.put(await asyncio.to_thread(self._alarms.save, {}, letters))
 
-    def evidence(self, signature: Callable[[str, int], Signature]) -> RolloutEvidence:
-        """What judges candidates of rollouts, by the `signature` that a version has."""
+    def evidence(self) -> RolloutEvidence:
+        """What judges candidates of rollouts."""
 
         def pairs(model: str, answered: int, shadow: int) -> tuple[int, int]:
             found = self.shadows.sums(model, shadow, answered)
             unanswered = found.failed + found.unlike  # which is not the same label, either
             return found.rows + unanswered, found.disagreeing + unanswered
-
-        def scores(model: str, version: int) -> str:
-            asked = self._config().scores_of(model)
-            of = signature(model, version)
-            return reading(of, asked.kind, asked.output, asked.positive).kind
 
         return RolloutEvidence(
             Sources(
@@ -239,7 +232,6 @@ class Monitoring:
                 lambda *version: self.contracts.of_version(self._plan(), *version),
                 self.collecting,
                 self._config,
-                scores,
                 pairs,
             )
         )

@@ -42,7 +42,6 @@ from gateway.control.slices import part_asked, slicings
 from gateway.errors import GatewayError, InvalidParameter, NotFound
 from gateway.monitor.arena import Arena
 from gateway.monitor.report import answered_rows
-from gateway.outcomes.figures import WITH_INTERVAL
 from gateway.rollouts.judgements import Judgement
 from gateway.rollouts.judging import Judging
 from gateway.rollouts.looks import Both, Drifting, Known, Look, Outputs
@@ -68,8 +67,6 @@ class Sources:
         breaches: what inputs of a version broke of its contract; None: it has none. Blocks.
         collecting: versions whose first rows are being kept for a profile.
         config: what is in force.
-        scores: of which kind a version's scores are. Raises ValueError where none can be read;
-            blocks.
         pairs: of a shadow's rows; None: nobody counts them.
     """
 
@@ -80,7 +77,6 @@ class Sources:
     breaches: Callable[[str, int], Breaches | None]
     collecting: Callable[[], Sequence[tuple[str, int]]]
     config: Callable[[], Config]
-    scores: Callable[[str, int], str]
     pairs: Pairs | None = None
 
 
@@ -160,18 +156,7 @@ class RolloutEvidence:
                 part_asked(slicings(config.slices_of(given.model)), guard.slice)
             except (NotFound, InvalidParameter) as error:
                 return str(error)
-        return "" if isinstance(guard, MetricGuard) else self._fault_of_figure(given, guard)
-
-    def _fault_of_figure(self, given: Given, guard: CalibrationGuard | PerformanceGuard) -> str:
-        try:
-            kind = self._sources.scores(given.model, given.baseline)
-        except ValueError as error:
-            return f"no score of version {given.baseline} can be read: {error}"
-        if _figure(guard) in WITH_INTERVAL[kind]:
-            return ""
-        return (
-            f"of {kind} scores, which '{given.model}' has, there is no interval of {guard.figure}"
-        )
+        return ""
 
 
 _NOT_WATCHED: Final = "no value is counted: set monitoring.enabled"
@@ -326,14 +311,9 @@ def _known(guard: _OutcomeGuard, reported: Reported | None) -> Known:
         metric = reported.metrics.get(guard.metric)
         return Known() if metric is None else Known(metric.mean, metric.n, metric.low, metric.high)
     found = reported.found
-    name = _figure(guard)
+    name = "accuracy" if guard.figure == "error_rate" else guard.figure
     value, ends = found.figures.get(name), found.intervals.get(name)
     low, high = (None, None) if ends is None else ends
     if guard.figure == "error_rate":
         value, low, high = (None if one is None else 1.0 - one for one in (value, high, low))
     return Known(value, found.n.get(name, 0), low, high)
-
-
-def _figure(guard: CalibrationGuard | PerformanceGuard) -> str:
-    """The figure that tells what a guard is of."""
-    return "accuracy" if guard.figure == "error_rate" else guard.figure

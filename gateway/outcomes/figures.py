@@ -45,23 +45,6 @@ NAMES: Final = (
     *("mae", "rmse", "bias", "r2"),
     *(f"residual_{name}" for name in values.QUANTILES),
 )
-_OF_PROBABILITIES: Final = (
-    *("log_loss", "brier", "mean_score", "mean_outcome"),
-    *("ece", "ece_equal_mass", "mce", "calibration_error_debiased"),
-    *("calibration_in_the_large", "calibration_slope", "calibration_intercept"),
-    *("brier_reliability", "brier_uncertainty"),
-    *("accuracy", "precision", "recall", "f1", "balanced_accuracy"),
-)
-WITH_INTERVAL: Final = {
-    "binary": frozenset((*_OF_PROBABILITIES, "specificity", "mcc", "roc_auc")),
-    "multiclass": frozenset(
-        (*_OF_PROBABILITIES, "precision_weighted", "recall_weighted", "f1_weighted")
-    ),
-    "value": frozenset(
-        ("mae", "rmse", "bias", "r2", "mean_outcome", *(f"residual_{q}" for q in values.QUANTILES))
-    ),
-}
-"""By the kind of scores, the figures of which it is ever known where they lie."""
 _DELAYS: Final = {"delay_p50_s": 0.5, "delay_p95_s": 0.95, "delay_p99_s": 0.99}
 
 

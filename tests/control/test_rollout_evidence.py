@@ -93,14 +93,9 @@ class World:
             lambda model, version: self.broken.get(version),
             list,
             lambda: self.config,
-            self.scores,
             lambda model, answered, shadow: self.pairs,
         )
         self.evidence = RolloutEvidence(self.sources)
-
-    def scores(self, model: str, version: int) -> str:
-        asked = self.config.scores_of(model)
-        return reading(SCORED, asked.kind, asked.output, asked.positive).kind
 
     def observer(self, version: int) -> BatchObserver:
         key = layout.model_key("m", version)
@@ -372,11 +367,6 @@ def test_a_successor_goes_on_with_what_was_known(world: World) -> None:
             {"kind": "performance", "slice": "tier:iron"}, "has the groups gold", id="group"
         ),
         pytest.param({"kind": "performance", "slice": "age:old"}, "slice", id="slicing"),
-        pytest.param(
-            {"kind": "performance", "name": "performance", "figure": "r2"},
-            "of binary scores, which 'm' has, there is no interval of r2",
-            id="figure",
-        ),
     ],
 )
 def test_a_guard_on_figures_that_never_come_is_told_at_the_start(
@@ -410,12 +400,6 @@ def test_without_a_ledger_or_monitoring_their_guards_are_told_at_the_start(world
         "ann",
     )
     assert "has no profile" in world.evidence.faults(bare)[0]
-
-
-def test_outcomes_of_scores_that_cannot_be_read_are_told_at_the_start(world: World) -> None:
-    world.config = parse("models: {m: {scores: {output: speed}}}")
-    (fault,) = world.evidence.faults(world.given({"kind": "calibration"}))
-    assert fault == "calibration: no score of version 1 can be read: it has no output 'speed'"
 
 
 def test_what_can_be_judged_has_no_faults(world: World) -> None:

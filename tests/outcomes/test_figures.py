@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gateway.outcomes.calibration import CALIBRATION_BINS
-from gateway.outcomes.figures import NAMES, WITH_INTERVAL, performance
+from gateway.outcomes.figures import NAMES, performance
 from kernels.performance import BINARY, VALUE, add, no_sums
 from loadtest import by_scikit_learn
 from tests.outcomes.records import NOON_MS, records
@@ -217,18 +217,6 @@ def test_what_is_not_there_is_none():
     assert one_class["accuracy"] == 1.0
     assert of([1.0, 2.0], [3.0, 3.0], VALUE).figures["r2"] is None
     assert performance(no_sums()).coverage is None
-
-
-@pytest.mark.parametrize("kind", WITH_INTERVAL)
-def test_the_figures_that_have_an_interval_are_those_that_are_said_to(kind):
-    rows = {
-        "binary": lambda: draws("u-shaped"),
-        "multiclass": lambda: dirichlet(3),
-        "value": lambda: (*draws("u-shaped"), VALUE),
-    }[kind]
-    found = of(*rows())
-    assert found.kind == kind
-    assert found.intervals.keys() == WITH_INTERVAL[kind]
 
 
 def test_delays_and_coverage_are_told():
