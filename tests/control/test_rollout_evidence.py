@@ -156,9 +156,8 @@ class World:
     # ---- judging --------------------------------------------------------------------------------
 
     def given(self, *guards: dict[str, Any], **step: Any) -> Given:
-        plan = RolloutPlan.model_validate(
-            {"guards": list(guards), "steps": [step or {"percent": 10}]}
-        )
+        steps = [*([step] if step else []), {"percent": 10}]
+        plan = RolloutPlan.model_validate({"guards": list(guards), "steps": steps})
         route = config.Route.model_validate({"variants": [{"name": "one", "version": BASELINE}]})
         return Given("m", CANDIDATE, BASELINE, "one", "", route, plan, "ann")
 
@@ -377,6 +376,30 @@ def test_a_guard_on_figures_that_never_come_is_told_at_the_start(
     assert fault.startswith(
         f"{(guard.get('slice') and 'error_rate ' + guard['slice']) or guard['kind']}: "
     )
+
+
+def test_a_figure_that_the_scores_do_not_have_is_told_at_the_start(world: World) -> None:
+    kinds = {BASELINE: "binary"}
+    sources = replace(world.sources, scores=lambda model, version: kinds[version])
+    mae = {"kind": "performance", "figure": "mae", "tolerance": 1}
+    guards: list[dict[str, Any]] = [mae, {"kind": "calibration"}]
+    (fault,) = RolloutEvidence(sources).faults(world.given(*guards))
+    assert fault == "mae: 'mae' has no interval for binary scores, which the model has"
+    kinds[BASELINE] = "value"
+    (fault,) = RolloutEvidence(sources).faults(world.given(*guards))
+    assert fault.startswith("calibration: 'ece' has no interval for value scores")
+
+
+def test_a_comparison_without_a_baseline_is_told_at_the_start(world: World) -> None:
+    at_once = replace(
+        world.given({"kind": "errors"}),
+        plan=RolloutPlan.model_validate(
+            {"guards": [{"kind": "errors"}, {"kind": "errors", "name": "all", "max": 0.1}],
+             "steps": [{"percent": 100}]}
+        ),
+    )  # fmt: skip
+    (fault,) = world.evidence.faults(at_once)
+    assert fault.startswith("errors: in no step do both versions answer requests")
 
 
 def test_without_a_ledger_or_monitoring_their_guards_are_told_at_the_start(world: World) -> None:

@@ -322,6 +322,9 @@ async def test_of_the_usual_guards_those_that_can_judge_are_taken(world):
     await world.start(plan=RolloutPlan())
     plan = RolloutStore(world.store).get(1).given.plan
     assert [guard.called for guard in plan.guards] == ["errors", "latency"]
+    # Nobody is to believe that all of them judge.
+    began = RolloutStore(world.store).events(1)[0].says
+    assert began.endswith("guards left out: prediction_drift: nothing is watched")
 
 
 async def test_a_baseline_without_traffic_or_that_does_not_serve_is_refused(home):

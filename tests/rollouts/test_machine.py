@@ -53,6 +53,8 @@ def test_a_good_candidate_goes_from_step_to_step_and_is_promoted():
     ]
     assert world.kinds == ["verdict", "step", "step", "step", "promoted", "watched"]
     assert world.now == 1_000_000.0 + 1 + 3 * 10 + 5
+    # Each decision has the figures that it was made on.
+    assert all(event.judgements == FINE for event in world.events)
 
 
 def test_nothing_begins_before_the_candidate_serves():
