@@ -81,7 +81,7 @@ class Sight:
             return "its model has no such version any more"
         for one in self._planner.memory.plan.absent:
             if (one.name, one.version) == (given.model, given.candidate):
-                certain = one.state != LOADING and not one.unloaded and not one.unasked
+                certain = one.state != LOADING and not one.unasked
                 return one.reason if certain else ""
         return ""
 

@@ -285,6 +285,10 @@ class Rollouts:
             known = ", ".join(map(str, sorted(planner.versions(model))))
             raise VersionNotFound(f"'{model}' has no version {version}; it has: {known}")
         serving, aliases = planner.memory.plan, planner.aliases(model)
+        out = next((o for o in serving.absent if (o.name, o.version) == (model, version)), None)
+        if out is not None and out.unloaded:
+            why = out.reason if out.retired else f"was {out.reason}"
+            raise Conflict(f"'{model}' version {version} cannot take over: it {why}")
         return find_given(self._routes, serving, aliases, model, version, plan, actor.who, why)
 
     def _check(self, given: Given) -> _Checked:

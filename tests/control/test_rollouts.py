@@ -21,6 +21,7 @@ from gateway.errors import (
     StoreFailed,
     VersionNotFound,
 )
+from gateway.plan import UNAVAILABLE, UNLOADED, Absent
 from gateway.rollouts.judgements import Verdict
 from gateway.rollouts.stand import State
 from tests.control.auditing import ANN
@@ -30,6 +31,8 @@ from tests.rollouts.machinery import plan_of
 
 pytestmark = pytest.mark.anyio
 BOB = Actor("bob", "admin", "10.0.0.7")
+RETIRED = Absent("m", 2, UNAVAILABLE, "was retired on 2026-11-26", True)
+TAKEN_OUT = Absent("m", 2, UNAVAILABLE, UNLOADED)
 PINNED = "m: {variants: [{name: stable, version: 1, weight: 4}, {name: other, version: 3}]}"
 
 
@@ -147,6 +150,25 @@ async def test_a_candidate_that_cannot_be_loaded_never_gets_anything(world):
     assert world.stand().state is State.ROLLED_BACK
     assert world.story()[-1] == "rolled back: it cannot serve: it has no such operator"
     assert world.workers.sent == [{1: 100}]
+
+
+@pytest.mark.parametrize("out", [RETIRED, TAKEN_OUT], ids=["retired", "unloaded"])
+async def test_a_candidate_that_was_taken_out_of_service_is_not_waited_for(world, out):
+    world.workers.out[2] = out
+    await world.workers.look()
+    with pytest.raises(Conflict, match=f"'m' version 2 cannot take over: it .*{out.reason}"):
+        await world.start()
+    assert world.routes.leader("m") == ""
+    world.workers.out.clear()
+    await world.start()
+    await world.looks(3)
+    assert world.stand().state is State.STEPPING
+    world.workers.out[2] = out  # in the middle of a step, which would have to bake and no more
+    await world.workers.look()
+    await world.looks(1)
+    assert world.stand().state is State.ROLLED_BACK
+    assert world.story()[-1] == f"rolled back: it cannot serve: {out.reason}"
+    assert world.workers.shares() == {1: 100}
 
 
 async def test_a_candidate_is_waited_for_while_it_loads(world):
