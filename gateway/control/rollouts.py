@@ -174,7 +174,7 @@ class Rollouts:
         async with self._turn:
             run = await self._run(number)
             given, told = run.given, self._told(actor, why)
-            held_up = self._sight.held_up(given)
+            held_up = self._sight.held_up(given) or self._sight.missing(given)
             move = machine.promote(given.plan, run.stand, told, run.judgements, held_up)
             await self._settle(run, move, actor)
 

@@ -182,6 +182,22 @@ async def test_a_candidate_is_waited_for_while_it_loads(world):
     assert world.stand().state is State.STEPPING
 
 
+async def test_a_candidate_that_is_loaded_anew_is_not_promoted_before_it_serves(world):
+    await world.start()
+    await world.looks(1)
+    world.workers.slow.add(2)
+    world.workers.loaded.discard(2)
+    await world.workers.look()
+    await world.looks(100)
+    assert (world.stand().state, world.stand().step) == (State.STEPPING, 0)
+    with pytest.raises(Conflict, match="the candidate, version 2, does not serve"):
+        await world.rollouts.promote(1, BOB, "")
+    world.workers.slow.clear()
+    await world.workers.look()
+    await world.looks(25)
+    assert world.stand().promoted
+
+
 async def test_what_workers_say_takes_a_candidate_back_at_once(world):
     await world.start()
     await world.looks(3)

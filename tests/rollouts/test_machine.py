@@ -173,6 +173,15 @@ def test_a_step_does_not_bake_before_every_worker_follows():
 # ---- people -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("bake_s", [0, 10])
+def test_a_step_is_not_over_while_its_candidate_does_not_serve(bake_s):
+    world = stepping(plan_of({"percent": 100, "bake_s": bake_s}, watch_s=5, max_duration_s=60))
+    assert world.looks(30, serves=False).state is State.STEPPING
+    assert world.looks(11).state is State.PROMOTED
+    late = stepping(plan_of({"percent": 100, "bake_s": bake_s}, max_duration_s=60))
+    assert late.looks(60, serves=False).state is State.ROLLED_BACK
+
+
 def test_a_pause_stops_time_and_ends_where_it_began():
     world = stepping()
     world.looks(5)
