@@ -311,7 +311,11 @@ class Control:
             routes,
             planner,
             self._releases,
-            self._monitoring.evidence(),
+            self._monitoring.evidence(
+                lambda model, version: self._signatures.kind_of_scores(
+                    model, version, self._in_force.config.scores_of(model)
+                )
+            ),
             Effects(routes, planner, point, self._releases, time.time),
             self._pulls.of,
             self._put_back,

@@ -215,8 +215,8 @@ class Monitoring:
         letters = [(one.name, told) for one in sinks]
         self.deliveries.put(await asyncio.to_thread(self._alarms.save, {}, letters))
 
-    def evidence(self) -> RolloutEvidence:
-        """What judges candidates of rollouts."""
+    def evidence(self, scores: Callable[[str, int], str]) -> RolloutEvidence:
+        """What judges candidates of rollouts; `scores` is as `Sources` has it."""
 
         def pairs(model: str, answered: int, shadow: int) -> tuple[int, int]:
             found = self.shadows.sums(model, shadow, answered)
@@ -233,6 +233,7 @@ class Monitoring:
                 self.collecting,
                 self._config,
                 pairs,
+                scores,
             )
         )
 

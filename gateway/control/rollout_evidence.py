@@ -45,6 +45,7 @@ from gateway.monitor.report import answered_rows
 from gateway.rollouts.judgements import Judgement
 from gateway.rollouts.judging import Judging
 from gateway.rollouts.looks import Both, Drifting, Known, Look, Outputs
+from gateway.rollouts.reach import fault_of_figure, fault_of_steps
 from gateway.rollouts.shares import Given
 
 log = logging.getLogger("penstock.control")
@@ -68,6 +69,7 @@ class Sources:
         collecting: versions whose first rows are being kept for a profile.
         config: what is in force.
         pairs: of a shadow's rows; None: nobody counts them.
+        scores: of which kind a version's are; empty: that is not known. Blocks.
     """
 
     arena: Arena
@@ -78,6 +80,7 @@ class Sources:
     collecting: Callable[[], Sequence[tuple[str, int]]]
     config: Callable[[], Config]
     pairs: Pairs | None = None
+    scores: Callable[[str, int], str] = lambda model, version: ""
 
 
 class RolloutEvidence:
@@ -110,6 +113,9 @@ class RolloutEvidence:
         return 0 if pairs is None else pairs(given.model, given.baseline, given.candidate)[0]
 
     def _fault(self, given: Given, guard: Guard) -> str:
+        return fault_of_steps(given.plan, guard) or self._fault_of_sources(given, guard)
+
+    def _fault_of_sources(self, given: Given, guard: Guard) -> str:
         match guard:
             case RateGuard(kind="contract"):
                 return self._fault_of_contract(given, guard)
@@ -156,7 +162,9 @@ class RolloutEvidence:
                 part_asked(slicings(config.slices_of(given.model)), guard.slice)
             except (NotFound, InvalidParameter) as error:
                 return str(error)
-        return ""
+        if isinstance(guard, MetricGuard):
+            return ""
+        return fault_of_figure(self._sources.scores(given.model, given.baseline), guard)
 
 
 _NOT_WATCHED: Final = "no value is counted: set monitoring.enabled"

@@ -59,6 +59,11 @@ class Sight:
             return f"the baseline, version {given.baseline}, does not serve"
         return ""
 
+    def missing(self, given: Given) -> str:
+        """Why its candidate cannot have all requests now; empty where it can."""
+        serves = given.candidate in self._serving(given.model)
+        return "" if serves else f"the candidate, version {given.candidate}, does not serve"
+
     def _judge(self, run: Run, now: float) -> tuple[Sequence[Judgement], int]:
         """What its judge says now, and how many rows came since the last look."""
         memory = run.kept.memory or {}
@@ -81,7 +86,7 @@ class Sight:
             return "its model has no such version any more"
         for one in self._planner.memory.plan.absent:
             if (one.name, one.version) == (given.model, given.candidate):
-                certain = one.state != LOADING and not one.unloaded and not one.unasked
+                certain = one.state != LOADING and not one.unasked
                 return one.reason if certain else ""
         return ""
 

@@ -14,7 +14,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.config.guards import Guard
 from gateway.config.rollout import RolloutPlan
@@ -38,6 +38,13 @@ from gateway.rollouts.stand import Event, Stand, State
 SAVE_S: Final = 5.0
 Differences = Callable[[str, int, int], str]
 PutBack = Callable[[Actor, str, int], Awaitable[None]]
+
+
+class _Checked(NamedTuple):
+    """What can be, and why some of the usual guards could never judge it."""
+
+    given: Given
+    left_out: Sequence[str]
 
 
 class Rollouts:
@@ -111,11 +118,14 @@ class Rollouts:
             runs = await self._known()
             given = self._find(actor, model, version, plan, why)
             now = self._now()
-            given = replace(await asyncio.to_thread(self._check, given), at=now)
+            checked = await asyncio.to_thread(self._check, given)
+            given = replace(checked.given, at=now)
             await self._put_back(actor, model, version)
             stand = Stand(looked_at=now)
             says = f"version {version} is to take over from version {given.baseline}"
             says += f": {why}" if why else ""
+            if checked.left_out:
+                says += f"; guards left out: {'; '.join(checked.left_out)}"
             event = Event(now, "started", stand.state, 0, actor.who, says)
             kept = await asyncio.to_thread(self._store.start, actor, given, stand, event)
             run = runs[kept.number] = Run(kept, stand)
@@ -164,7 +174,7 @@ class Rollouts:
         async with self._turn:
             run = await self._run(number)
             given, told = run.given, self._told(actor, why)
-            held_up = self._sight.held_up(given)
+            held_up = self._sight.held_up(given) or self._sight.missing(given)
             move = machine.promote(given.plan, run.stand, told, run.judgements, held_up)
             await self._settle(run, move, actor)
 
@@ -275,17 +285,14 @@ class Rollouts:
             known = ", ".join(map(str, sorted(planner.versions(model))))
             raise VersionNotFound(f"'{model}' has no version {version}; it has: {known}")
         serving, aliases = planner.memory.plan, planner.aliases(model)
-        # It would be waited for as long as the rollout may last.
-        if any(
-            one.retired for one in serving.absent if (one.name, one.version) == (model, version)
-        ):
-            raise VersionNotFound(
-                f"'{model}' version {version} is retired; `penstock unretire {model} {version}`"
-                " brings it back"
-            )
+        out = next((o for o in serving.absent if (o.name, o.version) == (model, version)), None)
+        if out is not None and out.unloaded:
+            why = out.reason if out.retired else f"was {out.reason}"
+            back = f"; `penstock unretire {model} {version}` brings it back" if out.retired else ""
+            raise Conflict(f"'{model}' version {version} cannot take over: it {why}{back}")
         return find_given(self._routes, serving, aliases, model, version, plan, actor.who, why)
 
-    def _check(self, given: Given) -> Given:
+    def _check(self, given: Given) -> _Checked:
         """The same with what is to be remembered of its baseline, and guards that can judge.
 
         Raises:
@@ -297,14 +304,16 @@ class Rollouts:
                 f"version {given.candidate} cannot take over from version {given.baseline}:"
                 f" {differs}"
             )
-        plan = given.plan
+        plan, left_out = given.plan, []
         if "guards" not in plan.model_fields_set:  # of the usual ones, those that can judge here
+            left_out = [fault for one in plan.guards for fault in self._faults(given, [one])]
             judging = [one for one in plan.guards if not self._faults(given, [one])]
             given = replace(given, plan=plan.model_copy(update={"guards": judging}))
         if faults := self._faults(given, given.plan.guards):
             raise Conflict(f"it could never be judged: {'; '.join(faults)}")
         release = self._releases.newest(given.model, given.baseline)
-        return replace(given, release=None if release is None else release.number)
+        number = None if release is None else release.number
+        return _Checked(replace(given, release=number), left_out)
 
     def _faults(self, given: Given, guards: Sequence[Guard]) -> Sequence[str]:
         plan = given.plan.model_copy(update={"guards": list(guards)})

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from gateway.config import Scores
 from gateway.control.registry import Registry
-from gateway.errors import VersionNotFound
+from gateway.errors import GatewayError, VersionNotFound
 from gateway.models import onnx_file
 from gateway.models.signature import signature
+from gateway.monitor.scores import reading
 from gateway.plan import Plan
 from gateway.tensors import Signature, TensorSpec
 
@@ -53,6 +55,13 @@ class Signatures:
             return differences(self.of(model, before), self.of(model, after))
         except VersionNotFound:
             # It is neither held nor registered: it cannot be loaded, which says why.
+            return ""
+
+    def kind_of_scores(self, model: str, version: int, said: Scores) -> str:
+        """`binary`, `multiclass` or `value`; empty where it has no scores, or nobody can tell."""
+        try:
+            return reading(self.of(model, version), said.kind, said.output, said.positive).kind
+        except (GatewayError, ValueError):
             return ""
 
 

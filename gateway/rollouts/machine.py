@@ -82,7 +82,8 @@ def look(plan: RolloutPlan, stand: Stand, seen: Seen, now: float) -> Move:
         return _and(events, _take_back(timed, told, _late(plan, timed), seen.judgements))
     if timed.state is State.PENDING and seen.serves:
         return _and(events, _enter(plan, timed, told, 0, seen.judgements))
-    if timed.state in (State.SHADOWING, State.STEPPING) and _is_done(plan, timed):
+    running = timed.state in (State.SHADOWING, State.STEPPING) and seen.serves
+    if running and _is_done(plan, timed):
         return _and(events, _finish(plan, timed, told, seen.judgements))
     return Move(timed, events)
 
@@ -125,7 +126,8 @@ def _pass_time(stand: Stand, seen: Seen, now: float) -> Stand:
     rows = stand.rows + max(seen.rows, 0)
     if stand.waits:  # for a person, who may sleep
         return replace(after, rows=rows)
-    spent_s, baked_s = stand.spent_s + gap, stand.baked_s + gap
+    spent_s = stand.spent_s + gap
+    baked_s = stand.baked_s + (gap if seen.serves else 0.0)
     return replace(after, spent_s=spent_s, baked_s=baked_s, rows=rows)
 
 

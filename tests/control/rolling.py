@@ -42,7 +42,7 @@ class Workers:
         there: versions that its source has.
         named: aliases of `m`.
         broken: why versions cannot serve.
-        retired: versions that left for good.
+        out: those that somebody took out of service.
         lagging: no worker follows what is sent out.
     """
 
@@ -52,8 +52,8 @@ class Workers:
     there: set[int] = field(default_factory=lambda: {1, 2, 3})
     named: dict[str, int] = field(default_factory=lambda: {"champion": 1})
     broken: dict[int, str] = field(default_factory=dict)
+    out: dict[int, Absent] = field(default_factory=dict)
     slow: set[int] = field(default_factory=set)
-    retired: set[int] = field(default_factory=set)
     lagging: bool = False
     sent: list[dict[int, float]] = field(default_factory=list)
     memory: Memory = field(default_factory=Memory)
@@ -65,8 +65,9 @@ class Workers:
     def _look(self) -> None:
         self.known_aliases = dict(self.named)
         wanted = self.routes.versions(self.document, "m") | set(self.named.values())
-        self.loaded |= {v for v in wanted & self.there if v not in self.slow | self.broken.keys()}
-        self.loaded -= self.broken.keys() | self.retired
+        away = self.broken.keys() | self.out.keys()
+        self.loaded |= {v for v in wanted & self.there if v not in self.slow | away}
+        self.loaded -= away
         self.divide_soon()
 
     async def look(self, only: str | None = None) -> None:
@@ -87,10 +88,10 @@ class Workers:
         return self.memory.plan.number
 
     def _absent(self, version: int) -> Absent:
+        if version in self.out:
+            return self.out[version]
         if version in self.broken:
             return Absent("m", version, UNAVAILABLE, self.broken[version])
-        if version in self.retired:
-            return Absent("m", version, UNAVAILABLE, "was retired", retired=True)
         state, why = (LOADING, "loading") if version in self.slow else (UNAVAILABLE, UNASKED)
         return Absent("m", version, state, why)
 

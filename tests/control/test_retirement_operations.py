@@ -33,7 +33,8 @@ class World:
         self.memory = Memory(plan(1, *serving))
         self.absent: tuple[Absent, ...] = ()
         self.applied: list[str | None] = []
-        use = VersionUse(arena, store, None)
+        self.now = 1_000_000_000.0
+        use = VersionUse(arena, store, None, lambda: self.now)
         table = operations(self.retirements, use, self, self.routed, lambda m, v: {"kept": v})
         self.handlers = {row.handle.__name__: row.handle for row in table}
 
@@ -116,6 +117,15 @@ async def test_who_is_still_called_stays_unless_it_is_forced(world):
     told = await world.ask("retire_version", 1, force=True)
     assert told["record"]["forced"] is True
     assert told["record"]["callers"][0]["requests"] == 5
+
+
+async def test_only_calls_of_as_many_days_as_are_asked_for_keep_it(world):
+    world.called(1, 5)
+    assert (await world.ask("version_callers", 1))["callers"]
+    world.now += 9 * 86_400.0
+    with pytest.raises(Conflict, match="called within 30 days"):
+        await world.ask("retire_version", 1, days=30)
+    assert (await world.ask("retire_version", 1, days=7))["record"]["forced"] is False
 
 
 async def test_a_successor_has_to_be_another_version_that_there_is(world):

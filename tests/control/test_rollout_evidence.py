@@ -34,6 +34,7 @@ from gateway.outcomes.arrivals import Arrival, of_list
 from gateway.profiles.live import block_words, counted
 from gateway.rollouts.judgements import Verdict
 from gateway.rollouts.shares import Given
+from tests.control.test_outcomes import GOLD
 from tests.control.test_outcomes import SIGNATURE as SCORED
 from tests.monitor.watching import SIGNATURE, profile_of, rows
 from tests.outcomes.records import NOON_MS
@@ -137,8 +138,8 @@ class World:
         self.sketches.look()
         self.drift.look()
 
-    def answer(self, version: int, scores: Sequence[float]) -> str:
-        """A request that is written down; its id."""
+    def answer(self, version: int, scores: Sequence[float], mark: int = 0) -> str:
+        """A request that is written down; its id. `mark`: the groups of its rows."""
         if version not in self.writers:
             (taken,) = self.outcomes.take(SimpleNamespace(name="m", version=version))  # type: ignore[arg-type]
             slot = Slot(self.arena.array(taken.block, 0), self.pool)
@@ -149,16 +150,15 @@ class World:
         self.asked += 1
         pairs = np.array([[1.0 - one, one] for one in scores])
         self.writers[version].record(
-            [pairs], [self.asked], [len(scores)], np.zeros(len(scores), int), ()
+            [pairs], [self.asked], [len(scores)], np.full(len(scores), mark), ()
         )
         return f"host-3-0-1-{self.asked:x}"
 
     # ---- judging --------------------------------------------------------------------------------
 
     def given(self, *guards: dict[str, Any], **step: Any) -> Given:
-        plan = RolloutPlan.model_validate(
-            {"guards": list(guards), "steps": [step or {"percent": 10}]}
-        )
+        steps = [*([step] if step else []), {"percent": 10}]
+        plan = RolloutPlan.model_validate({"guards": list(guards), "steps": steps})
         route = config.Route.model_validate({"variants": [{"name": "one", "version": BASELINE}]})
         return Given("m", CANDIDATE, BASELINE, "one", "", route, plan, "ann")
 
@@ -322,7 +322,36 @@ async def test_calibration_and_errors_are_judged_by_outcomes_since_it_began(worl
     assert calibration.figures["candidate_rows"] == 2000
     assert calibration.figures["candidate"] == pytest.approx(0.35, abs=0.05)
     assert errors.figures["candidate"] == pytest.approx(0.1, abs=0.05)
+    for one in found:
+        for version in ("candidate", "baseline"):
+            low, value, high = (one.figures[version + end] for end in ("_low", "", "_high"))
+            assert None not in (low, value, high)
+            assert low < value < high
     assert metric.figures["baseline"] == pytest.approx(2.5, abs=0.05)
+
+
+@pytest.mark.anyio
+async def test_a_guard_on_a_slice_is_judged_by_its_rows_alone(world: World) -> None:
+    judge = world.judge(
+        {"kind": "performance", "tolerance": 0.1},
+        {"kind": "performance", "tolerance": 0.1, "slice": "tier:gold"},
+    )
+    arrivals = []
+    for _ in range(10):
+        for version in (BASELINE, CANDIDATE):
+            for mark, many in ((GOLD, 20), (0, 400)):
+                request = world.answer(version, [0.9] * many, mark)
+                right = (mark, version) != (GOLD, CANDIDATE)
+                arrivals += [Arrival(request, row, float(right)) for row in range(many)]
+    await world.outcomes.look()
+    assert not (await world.outcomes.receive(of_list(arrivals), None)).faults
+    for _ in range(3):
+        world.now += 6.0
+        found = judge.look(world.now)
+        await world.outcomes.status()  # whatever was asked before has been answered by then
+    assert [one.verdict for one in found] == [PASS, FAIL]
+    assert [one.figures["candidate_rows"] for one in found] == [4200, 200]
+    assert [one.figures["candidate"] for one in found] == [pytest.approx(200 / 4200), 1.0]
 
 
 def test_a_look_waits_for_nobody(world: World) -> None:
@@ -377,6 +406,30 @@ def test_a_guard_on_figures_that_never_come_is_told_at_the_start(
     assert fault.startswith(
         f"{(guard.get('slice') and 'error_rate ' + guard['slice']) or guard['kind']}: "
     )
+
+
+def test_a_figure_that_the_scores_do_not_have_is_told_at_the_start(world: World) -> None:
+    kinds = {BASELINE: "binary"}
+    sources = replace(world.sources, scores=lambda model, version: kinds[version])
+    mae = {"kind": "performance", "figure": "mae", "tolerance": 1}
+    guards: list[dict[str, Any]] = [mae, {"kind": "calibration"}]
+    (fault,) = RolloutEvidence(sources).faults(world.given(*guards))
+    assert fault == "mae: 'mae' has no interval for binary scores, which the model has"
+    kinds[BASELINE] = "value"
+    (fault,) = RolloutEvidence(sources).faults(world.given(*guards))
+    assert fault.startswith("calibration: 'ece' has no interval for value scores")
+
+
+def test_a_comparison_without_a_baseline_is_told_at_the_start(world: World) -> None:
+    at_once = replace(
+        world.given({"kind": "errors"}),
+        plan=RolloutPlan.model_validate(
+            {"guards": [{"kind": "errors"}, {"kind": "errors", "name": "all", "max": 0.1}],
+             "steps": [{"percent": 100}]}
+        ),
+    )  # fmt: skip
+    (fault,) = world.evidence.faults(at_once)
+    assert fault.startswith("errors: in no step do both versions answer requests")
 
 
 def test_without_a_ledger_or_monitoring_their_guards_are_told_at_the_start(world: World) -> None:

@@ -21,6 +21,7 @@ from gateway.errors import (
     StoreFailed,
     VersionNotFound,
 )
+from gateway.plan import UNAVAILABLE, UNLOADED, Absent
 from gateway.rollouts.judgements import Verdict
 from gateway.rollouts.stand import State
 from tests.control.auditing import ANN
@@ -30,6 +31,8 @@ from tests.rollouts.machinery import plan_of
 
 pytestmark = pytest.mark.anyio
 BOB = Actor("bob", "admin", "10.0.0.7")
+RETIRED = Absent("m", 2, UNAVAILABLE, "was retired on 2026-11-26", True)
+TAKEN_OUT = Absent("m", 2, UNAVAILABLE, UNLOADED)
 PINNED = "m: {variants: [{name: stable, version: 1, weight: 4}, {name: other, version: 3}]}"
 
 
@@ -149,6 +152,25 @@ async def test_a_candidate_that_cannot_be_loaded_never_gets_anything(world):
     assert world.workers.sent == [{1: 100}]
 
 
+@pytest.mark.parametrize("out", [RETIRED, TAKEN_OUT], ids=["retired", "unloaded"])
+async def test_a_candidate_that_was_taken_out_of_service_is_not_waited_for(world, out):
+    world.workers.out[2] = out
+    await world.workers.look()
+    with pytest.raises(Conflict, match=f"'m' version 2 cannot take over: it .*{out.reason}"):
+        await world.start()
+    assert world.routes.leader("m") == ""
+    world.workers.out.clear()
+    await world.start()
+    await world.looks(3)
+    assert world.stand().state is State.STEPPING
+    world.workers.out[2] = out  # in the middle of a step, which would have to bake and no more
+    await world.workers.look()
+    await world.looks(1)
+    assert world.stand().state is State.ROLLED_BACK
+    assert world.story()[-1] == f"rolled back: it cannot serve: {out.reason}"
+    assert world.workers.shares() == {1: 100}
+
+
 async def test_a_candidate_is_waited_for_while_it_loads(world):
     world.workers.slow.add(2)
     await world.start()
@@ -158,6 +180,22 @@ async def test_a_candidate_is_waited_for_while_it_loads(world):
     await world.workers.look()
     await world.looks(1)
     assert world.stand().state is State.STEPPING
+
+
+async def test_a_candidate_that_is_loaded_anew_is_not_promoted_before_it_serves(world):
+    await world.start()
+    await world.looks(1)
+    world.workers.slow.add(2)
+    world.workers.loaded.discard(2)
+    await world.workers.look()
+    await world.looks(100)
+    assert (world.stand().state, world.stand().step) == (State.STEPPING, 0)
+    with pytest.raises(Conflict, match="the candidate, version 2, does not serve"):
+        await world.rollouts.promote(1, BOB, "")
+    world.workers.slow.clear()
+    await world.workers.look()
+    await world.looks(25)
+    assert world.stand().promoted
 
 
 async def test_what_workers_say_takes_a_candidate_back_at_once(world):
@@ -286,13 +324,6 @@ async def test_what_nobody_has_or_serves_already_is_refused(world):
         await world.start(1)
 
 
-async def test_a_version_that_was_retired_is_refused_and_not_waited_for(world):
-    world.workers.retired.add(2)
-    with pytest.raises(VersionNotFound, match="'m' version 2 is retired; `penstock unretire m 2`"):
-        await world.start(2)
-    assert await world.start(3) == 1
-
-
 async def test_one_rollout_of_a_route_at_a_time_however_they_are_asked_for(world):
     came = await all_of(world.start(2), world.start(3))
     assert [type(one) for one in came] == [int, Conflict]
@@ -329,6 +360,9 @@ async def test_of_the_usual_guards_those_that_can_judge_are_taken(world):
     await world.start(plan=RolloutPlan())
     plan = RolloutStore(world.store).get(1).given.plan
     assert [guard.called for guard in plan.guards] == ["errors", "latency"]
+    # Nobody is to believe that all of them judge.
+    began = RolloutStore(world.store).events(1)[0].says
+    assert began.endswith("guards left out: prediction_drift: nothing is watched")
 
 
 async def test_a_baseline_without_traffic_or_that_does_not_serve_is_refused(home):

@@ -51,12 +51,18 @@ def looks_up() -> onnx.ModelProto:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     home = tmp_path_factory.mktemp("failing")
-    candidates = {"errs": looks_up(), "crashes": divides(), "sound": looks_up()}
+    candidates = {
+        "errs": looks_up(),
+        "crashes": divides(),
+        "sound": looks_up(),
+        "rolled": divides(),
+    }
     with Store.open(home) as store:
         registry = Registry(store, home)
         for name, candidate in candidates.items():
             for version, model in ((1, identity(("rows", 1), TensorProto.INT32)), (2, candidate)):
                 registry.register(save(home / name / str(version), model), name, version)
+        registry.set_alias("rolled", "champion", 1)
     config = CONFIG % (home / "access.log")
     with running(home, "--workers", "2", config=config) as started:
         yield started
@@ -86,6 +92,12 @@ def traffic(server: RunningServer, model: str, number: int) -> Traffic:
 def pulled(server: RunningServer, model: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = server.admin("GET", f"/api/routes/{model}").json()["pulled"]
     return found
+
+
+def crashes(server: RunningServer) -> list[float]:
+    """When a model ended workers: the supervisor notes each."""
+    deaths = [json.loads(line) for line in server.log.splitlines() if "SIGFPE" in line]
+    return sorted(at(one) for one in deaths if "replacing it" in one["message"])
 
 
 def until_pulled(server: RunningServer, model: str, number: int) -> Tally:
@@ -121,12 +133,35 @@ def test_a_candidate_that_crashes_a_worker_is_pulled_within_a_second_of_that(ser
     assert pull["evidence"]["kind"] == "crash"
     assert pull["why"].startswith("worker ")
     assert "crashed natively while it ran it (killed by SIGFPE)" in pull["why"]
-    # It answers nothing: each request that reaches it ends a worker, which the supervisor notes.
-    deaths = [json.loads(line) for line in server.log.splitlines() if "SIGFPE" in line]
-    ended = sorted(at(one) for one in deaths if "replacing it" in one["message"])
+    # It answers nothing: each request that reaches it ends a worker.
+    ended = crashes(server)
     assert ended
     assert ended[-1] - ended[0] <= PROMISED_S
     assert {one["version"] for one in records(server, "crashes")} == {"1"}
+
+
+def test_a_rollout_whose_candidate_crashes_a_worker_is_over_within_a_second(server):
+    before = len(crashes(server))
+    plan = {"steps": [{"percent": 5, "bake_s": 600}], "guards": []}
+    started = json.dumps({"to": 2, "plan": plan}).encode()
+    headers = {"content-type": "application/json"}
+    with traffic(server, "rolled", DEADLY) as clients:
+        path = "/api/routes/rolled/rollouts"
+        answer = server.request("POST", path, started, headers, server.admin_port)
+        assert answer.status == 200, answer.body
+        place = f"/api/rollouts/{answer.json()['number']}"
+        eventually(lambda: server.admin("GET", place).json()["over"])
+        clients.go_on(500)
+    rollout = server.admin("GET", place).json()
+    assert rollout["state"] == "rolled_back"
+    last = rollout["story"][-1]
+    assert "crashed natively while it ran it (killed by SIGFPE)" in last["says"]
+    ended = crashes(server)[before:]
+    assert ended[-1] - ended[0] <= PROMISED_S
+    assert last["at"] - ended[0] <= PROMISED_S
+    assert {one["version"] for one in records(server, "rolled")} == {"1"}
+    serving = server.admin("GET", "/api/routes/rolled").json()["serving"]
+    assert {one["version"]: one["share"] for one in serving} == {1: 1.0}
 
 
 def test_who_asks_for_a_pulled_variant_is_answered_by_the_other(server):
@@ -148,7 +183,7 @@ def test_a_candidate_that_is_sound_is_left_alone_and_so_is_one_whose_client_is_t
 
 
 def test_the_audit_says_what_was_pulled_and_why(server):
-    eventually(lambda: len(_entries(server, "route pull")) == 2)
+    eventually(lambda: len(_entries(server, "route pull")) == 3)
     entry = next(one for one in _entries(server, "route pull") if one["subject"] == "errs")
     (pull,) = pulled(server, "errs")
     assert (entry["door"], entry["after"]) == ("automatic", pull)
@@ -166,7 +201,7 @@ def test_a_resumed_route_gives_it_its_share_again_and_pulls_it_again_if_it_fails
 
 def test_a_pull_outlives_control(server):
     before = pulled(server, "errs")
-    eventually(lambda: len(_entries(server, "route pull")) == 3)
+    eventually(lambda: len(_entries(server, "route pull")) == 4)
     with ExitStack() as stack:
         clients = stack.enter_context(traffic(server, "errs", 5))
         control = next(one for one in server.children() if one.pid == server.status()["control"])

@@ -44,6 +44,7 @@ def test_rewards_that_are_not_known_count_nowhere():
 def test_small_chances_and_few_rows_are_told():
     few = replay_of([1] * 5 + [0] * 500, [SMALL / 2] * 5 + [0.995] * 500, [1] * 5 + [0] * 500)
     assert few.least_chance == SMALL / 2
+    assert few.ips.mean == pytest.approx(5 / (SMALL / 2) / 505)  # as rare as it is, it counts whole
     assert [text.split(":")[0].split(" had")[0] for text in few.warnings] == [
         "some rows",
         "all rows say as much as 5 that weigh alike",

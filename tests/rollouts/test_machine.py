@@ -53,6 +53,8 @@ def test_a_good_candidate_goes_from_step_to_step_and_is_promoted():
     ]
     assert world.kinds == ["verdict", "step", "step", "step", "promoted", "watched"]
     assert world.now == 1_000_000.0 + 1 + 3 * 10 + 5
+    # Each decision has the figures that it was made on.
+    assert all(event.judgements == FINE for event in world.events)
 
 
 def test_nothing_begins_before_the_candidate_serves():
@@ -169,6 +171,15 @@ def test_a_step_does_not_bake_before_every_worker_follows():
 
 
 # ---- people -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bake_s", [0, 10])
+def test_a_step_is_not_over_while_its_candidate_does_not_serve(bake_s):
+    world = stepping(plan_of({"percent": 100, "bake_s": bake_s}, watch_s=5, max_duration_s=60))
+    assert world.looks(30, serves=False).state is State.STEPPING
+    assert world.looks(11).state is State.PROMOTED
+    late = stepping(plan_of({"percent": 100, "bake_s": bake_s}, max_duration_s=60))
+    assert late.looks(60, serves=False).state is State.ROLLED_BACK
 
 
 def test_a_pause_stops_time_and_ends_where_it_began():

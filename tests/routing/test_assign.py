@@ -22,13 +22,15 @@ weights = st.dictionaries(
 keys = st.lists(st.binary(max_size=20), min_size=1, max_size=40)
 
 
-def test_keys_are_divided_by_weight():
-    got = Counter(map(ByKey("fraud", WEIGHTS).of, KEYS))
+def test_a_million_keys_are_divided_by_weight():
+    million = 1_000_000
+    keys = (b"customer-%d" % number for number in range(million))
+    got = Counter(map(ByKey("fraud", WEIGHTS).of, keys))
     for name, weight in WEIGHTS.items():
         share = weight / 100
-        deviation = math.sqrt(len(KEYS) * share * (1 - share))
+        deviation = math.sqrt(million * share * (1 - share))
         # 3.29 deviations: the binomial 99.9 % interval.
-        assert abs(got[name] - len(KEYS) * share) <= 3.29 * deviation
+        assert abs(got[name] - million * share) <= 3.29 * deviation
 
 
 @given(weights, keys, st.data())
