@@ -117,10 +117,10 @@ def operations(
 
     async def stop_route(asked: Asked) -> Any:
         name, wanted = asked.path.model, asked.body
-        async with changing:
-            version, variant = _fallback(name, wanted.fallback, routes.of(name), planner)
-            await asyncio.to_thread(routes.stop, asked.actor, name, version, variant, wanted.why)
-            await planner.divide()
+        # Not one after the other with changes: those wait for what they load.
+        version, variant = _fallback(name, wanted.fallback, routes.of(name), planner)
+        await asyncio.to_thread(routes.stop, asked.actor, name, version, variant, wanted.why)
+        await planner.divide()
         return line(name)
 
     async def resume_route(asked: Asked) -> Any:
