@@ -73,3 +73,19 @@ async def test_a_stop_waits_for_nothing_that_is_being_loaded(tmp_path, model):
         world.loaded.set()
         await setting
         assert world.routes.of(model).stop is not None
+
+
+async def test_a_route_can_be_set_anew_while_what_it_named_first_hangs(tmp_path):
+    with Store.open(tmp_path / "home") as store:
+        world = World(store)
+        first = asyncio.create_task(world.ask("set_route", "m", ROUTE))
+        await world.loading.wait()
+        later = RouteWanted.model_validate({"variants": [{"name": "b", "version": 2}]})
+        world.loading.clear()
+        second = asyncio.create_task(world.ask("set_route", "m", later))
+        async with asyncio.timeout(60):
+            await world.loading.wait()
+        variants = world.routes.of("m").route.variants
+        assert (variants, first.done()) == (later.variants, False)
+        world.loaded.set()
+        await asyncio.gather(first, second)
