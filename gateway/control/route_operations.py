@@ -119,7 +119,7 @@ def operations(
 
     async def stop_route(asked: Asked) -> Any:
         name, wanted = asked.path.model, asked.body
-        # Not after a change that reads the files of its versions: it is in force whoever comes first.
+        # Not after a change, which may read files of its versions first.
         version, variant = _fallback(name, wanted.fallback, routes.of(name), planner)
         await asyncio.to_thread(routes.stop, asked.actor, name, version, variant, wanted.why)
         await planner.divide()

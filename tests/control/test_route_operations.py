@@ -85,7 +85,8 @@ async def test_a_route_can_be_set_anew_while_what_it_named_first_hangs(tmp_path)
         second = asyncio.create_task(world.ask("set_route", "m", later))
         async with asyncio.timeout(60):
             await world.loading.wait()
-        variants = world.routes.of("m").route.variants
-        assert (variants, first.done()) == (later.variants, False)
+        wanted = world.routes.of("m").route
+        assert wanted is not None
+        assert (wanted.variants, first.done()) == (later.variants, False)
         world.loaded.set()
         await asyncio.gather(first, second)
