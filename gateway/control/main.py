@@ -322,6 +322,7 @@ class Control:
             lambda: self._ready,
             self._signatures.differences,
             time.time,
+            self._withhold,
             lambda rollout, event: self._jobs.change(
                 self._monitoring.tell_of_rollout(rollout, event)
             ),
@@ -575,6 +576,14 @@ class Control:
         self._pulls.pull(model, version, variant, evidence.says, evidence.plain())
         self._jobs.change(self._planner.divide())
         self._jobs.spawn(self._write_pulls())
+
+    def _withhold(self, model: str, version: int, why: str) -> None:
+        """A rollout takes its candidate back, and its disk does not take that."""
+        wanted = self._wanted(model)
+        if version not in wanted.pulled and wanted.route is not None:
+            names = [one.name for one in wanted.route.variants if one.version == version]
+            self._pulls.pull(model, version, ", ".join(names), why, {"kind": "rollout"})
+            self._planner.divide_soon()
 
     async def _write_pulls(self) -> None:
         # What the disk does not take is written later; the same job says what is wrong.

@@ -90,14 +90,14 @@ def operations(
             made = await asyncio.to_thread(
                 retirements.retire, asked.actor, model, version, successor, wanted.why, kept
             )
-            await planner.apply(model, alone=True)
+        await planner.apply(model, alone=True)
         return asdict(made)
 
     async def unretire_version(asked: Asked) -> Any:
         model, version = asked.path.model, asked.path.version
         async with changing:
             await asyncio.to_thread(retirements.undo, asked.actor, model, version)
-            absent = await planner.apply(model, alone=True)
+        absent = await planner.apply(model, alone=True)
         found = [one for one in absent if (one.name, one.version) == (model, version)]
         state, reason = (found[0].state, found[0].reason) if found else (READY, "")
         return {"model": model, "version": version, "state": state, "reason": reason}

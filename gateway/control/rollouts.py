@@ -27,7 +27,7 @@ from gateway.control.rollout_sight import Sight
 from gateway.control.rollout_start import find_given
 from gateway.control.rollout_store import Rollout, RolloutStore
 from gateway.control.routes import Routes
-from gateway.errors import Conflict, ModelNotFound, VersionNotFound
+from gateway.errors import Conflict, ModelNotFound, StoreFailed, VersionNotFound
 from gateway.rollouts import machine
 from gateway.rollouts.judgements import Judgement
 from gateway.rollouts.machine import Move, Told
@@ -67,6 +67,7 @@ class Rollouts:
         settled: Callable[[], bool],
         differences: Differences,
         now: Callable[[], float],
+        withhold: Callable[[str, int, str], None],
         tell: Callable[[Rollout, Event], None] = lambda rollout, event: None,
     ) -> None:
         """Takes its collaborators.
@@ -83,6 +84,8 @@ class Rollouts:
             settled: it is known what serves.
             differences: what differs in the signatures of two versions of a model; empty: nothing.
             now: seconds since 1970; may jump.
+            withhold: keeps requests from a version of a model, and says why, before anything is
+                written down; returns at once.
             tell: hears of a candidate that was taken back by its guards, a fault or time, once that
                 is done; returns at once.
         """
@@ -96,6 +99,7 @@ class Rollouts:
         self._settled = settled
         self._differences = differences
         self._now = now
+        self._withhold = withhold
         self._tell = tell
         self._sight = Sight(routes, planner, judges, pulled)
         self._turn = asyncio.Lock()
@@ -230,19 +234,34 @@ class Rollouts:
     # ---- what follows ----------------------------------------------------------------------------
 
     async def _settle(self, run: Run, move: Move, actor: Actor | None = None) -> None:
-        """Writes down what follows, and has it done."""
-        run.stand = move.stand
+        """Writes down what follows, and has it done.
+
+        What cannot be written down is decided anew by the next look, so that it is told of; but no
+        disk keeps a candidate that is to be taken back in traffic.
+        """
+        before, run.stand = run.stand, move.stand
         last = run.kept.stand.looked_at
         saved = last is not None and 0 <= self._now() - last < SAVE_S
         begins = run.judge is not None and run.kept.memory is None
         if move.events or begins or not saved:
-            await self._save(run, move.events, actor)
+            try:
+                await self._save(run, move.events, actor)
+            except StoreFailed:
+                if move.events:
+                    run.stand = before
+                    self._withhold_if_taken_back(run, move, actor)
+                raise
         done = await self._effects.follow(run)
         if done.over:
             await self._end(run, done.events)
         for event in move.events:
             if event.kind == State.ROLLED_BACK:
                 self._tell(run.kept, event)
+
+    def _withhold_if_taken_back(self, run: Run, move: Move, actor: Actor | None) -> None:
+        if actor is None and move.stand.taken_back:
+            why = move.events[-1].says.removeprefix("rolled back: ")
+            self._withhold(run.given.model, run.given.candidate, why)
 
     async def _save(
         self,

@@ -86,7 +86,9 @@ def operations(
         differences: what differs in the signatures of two versions of a model; it blocks.
         forget: gives versions of a model that were pulled another chance.
     """
-    changing = asyncio.Lock()  # one change after the other: each is held against what it replaces
+    # One change after the other: each is held against what it replaces. None waits for what another
+    # one loads, which may hang for minutes.
+    changing = asyncio.Lock()
 
     async def list_routes(asked: Asked) -> Any:
         plan = planner.memory.plan
@@ -105,22 +107,22 @@ def operations(
             await asyncio.to_thread(routes.set, asked.actor, name, route)
             # Whoever gives a version a share has said that it is to have one.
             await put_back(asked, name)
-            await planner.apply(name, alone=True)
+        await planner.apply(name, alone=True)
         return line(name)
 
     async def reset_route(asked: Asked) -> Any:
         name = asked.path.model
         async with changing:
             await asyncio.to_thread(routes.reset, asked.actor, name)
-            await planner.apply(name, alone=True)
+        await planner.apply(name, alone=True)
         return line(name)
 
     async def stop_route(asked: Asked) -> Any:
         name, wanted = asked.path.model, asked.body
-        async with changing:
-            version, variant = _fallback(name, wanted.fallback, routes.of(name), planner)
-            await asyncio.to_thread(routes.stop, asked.actor, name, version, variant, wanted.why)
-            await planner.divide()
+        # Not after a change, which may read files of its versions first.
+        version, variant = _fallback(name, wanted.fallback, routes.of(name), planner)
+        await asyncio.to_thread(routes.stop, asked.actor, name, version, variant, wanted.why)
+        await planner.divide()
         return line(name)
 
     async def resume_route(asked: Asked) -> Any:
@@ -128,7 +130,7 @@ def operations(
         async with changing:
             if not await put_back(asked, name) or routes.of(name).stop is not None:
                 await asyncio.to_thread(routes.resume, asked.actor, name)
-            await planner.apply(name, alone=True)
+        await planner.apply(name, alone=True)
         return line(name)
 
     async def put_back(asked: Asked, name: str) -> bool:

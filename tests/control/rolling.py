@@ -200,12 +200,16 @@ class World:
             lambda: True,
             lambda model, baseline, candidate: self.differs,
             lambda: self.now,
+            self.withhold,
             lambda rollout, event: self.told.append(notice(rollout, event)),
         )
         return self.rollouts
 
     def point(self, model: str, alias: str, version: int) -> None:
         self.workers.named[alias] = version
+
+    def withhold(self, model: str, version: int, why: str) -> None:
+        self.pulled[version] = Pull(version, "candidate", why, self.now, {"kind": "rollout"})
 
     async def put_back(self, actor: Actor, model: str, version: int) -> None:
         self.pulled.pop(version, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -457,6 +458,45 @@ async def test_what_cannot_be_written_down_is_not_done(world):
         db.execute("DROP TRIGGER full")
     await world.looks(2)
     assert world.workers.shares() == {2: 100}
+
+
+@contextlib.contextmanager
+def full_disk(world: World) -> Iterator[None]:
+    """Nothing of rollouts can be written within."""
+    with world.store.write() as db:
+        db.execute(
+            "CREATE TRIGGER full BEFORE UPDATE ON rollouts BEGIN SELECT RAISE(ABORT, 'full'); END"
+        )
+    yield
+    with world.store.write() as db:
+        db.execute("DROP TRIGGER full")
+
+
+async def test_a_full_disk_keeps_no_bad_candidate_in_traffic_and_is_told_of_it_later(world):
+    await world.start()
+    await world.looks(10)
+    world.verdicts.says = {"errors": Verdict.FAIL}
+    with full_disk(world):
+        for _ in range(3):
+            with pytest.raises(StoreFailed):
+                await world.looks(1)
+        assert "failed: errors" in world.pulled[2].why
+        assert (world.kinds()[-1], world.told) == ("step", [])
+    await world.looks(1)
+    assert (world.stand().state, world.kinds()[-1]) == (State.ROLLED_BACK, "rolled_back")
+    assert "failed: errors" in world.story()[-1]
+    assert len(world.told) == 1
+
+
+async def test_what_a_full_disk_did_not_take_is_told_of_once_it_does(world):
+    await world.start()
+    await world.looks(2)
+    with full_disk(world):
+        for _ in range(20):
+            with contextlib.suppress(StoreFailed):
+                await world.looks(1)
+    await world.looks(40)
+    assert world.kinds() == ["started", "step", "step", "promoted", "watched"]
 
 
 async def test_a_clock_that_jumps_neither_ends_nor_holds_a_step(world):
