@@ -33,6 +33,7 @@ from gateway.rollouts.judgements import Judgement
 from gateway.rollouts.machine import Move, Told
 from gateway.rollouts.shares import Given
 from gateway.rollouts.stand import Event, Stand, State
+from gateway.rollouts.words import because
 
 # What is counted between two of them is counted again by whoever goes on after a crash.
 SAVE_S: Final = 5.0
@@ -114,8 +115,7 @@ class Rollouts:
             given = replace(await asyncio.to_thread(self._check, given), at=now)
             await self._put_back(actor, model, version)
             stand = Stand(looked_at=now)
-            says = f"version {version} is to take over from version {given.baseline}"
-            says += f": {why}" if why else ""
+            says = because(f"version {version} is to take over from version {given.baseline}", why)
             event = Event(now, "started", stand.state, 0, actor.who, says)
             kept = await asyncio.to_thread(self._store.start, actor, given, stand, event)
             run = runs[kept.number] = Run(kept, stand)
@@ -201,7 +201,9 @@ class Rollouts:
         if not self._settled():
             return
         failed: Exception | None = None
-        for number in tuple(await self._known()):
+        async with self._turn:
+            numbers = tuple(await self._known())
+        for number in numbers:
             async with self._turn:
                 try:
                     await self._look(number)
@@ -220,13 +222,21 @@ class Rollouts:
     # ---- what follows ----------------------------------------------------------------------------
 
     async def _settle(self, run: Run, move: Move, actor: Actor | None = None) -> None:
-        """Writes down what follows, and has it done."""
-        run.stand = move.stand
+        """Writes down what follows, and has it done.
+
+        Raises:
+            StoreFailed: it cannot be; nothing has followed, and the next look decides anew.
+        """
+        before, run.stand = run.stand, move.stand
         last = run.kept.stand.looked_at
         saved = last is not None and 0 <= self._now() - last < SAVE_S
         begins = run.judge is not None and run.kept.memory is None
         if move.events or begins or not saved:
-            await self._save(run, move.events, actor)
+            try:
+                await self._save(run, move.events, actor)
+            except Exception:  # else it would be done without ever being told
+                run.stand = before
+                raise
         done = await self._effects.follow(run)
         if done.over:
             await self._end(run, done.events)
@@ -254,7 +264,7 @@ class Rollouts:
     # ---- inside ----------------------------------------------------------------------------------
 
     async def _known(self) -> dict[int, Run]:
-        """What is under way; read once, when first asked for."""
+        """What is under way; read once, when first asked for. Asked in turn, for it waits."""
         if self._runs is None:
             kept = await asyncio.to_thread(self._store.under_way)
             self._runs = {one.number: Run(one, one.stand) for one in kept}
