@@ -293,7 +293,7 @@ class Control:
             self._readings,
             lambda: self._in_force.config,
             self._pulls.of,
-            Signatures(lambda: self._planner.memory.plan, self._registry).differences,
+            self._signatures.differences,
         )
         self._planner.resume()
         loop = asyncio.get_running_loop()

@@ -22,7 +22,7 @@ from gateway.control.outcomes import Outcomes
 from gateway.control.routes import Routes
 from gateway.control.splits import Pull
 from gateway.control.store import Store
-from gateway.errors import Conflict, InvalidParameter, ModelNotFound, NotFound
+from gateway.errors import Conflict, InvalidParameter, ModelNotFound, NotFound, StoreFailed
 from gateway.monitor.arena import Arena
 from gateway.monitor.ledger import LedgerWriter
 from gateway.monitor.scores import reading
@@ -395,6 +395,24 @@ async def test_a_stopped_route_pauses_it(world):
     await world.look()
     says = [event.says for event in (await world.experiments.get(1)).stand.events]
     assert sum("the route is stopped" in one for one in says) == 1
+
+
+async def test_what_fails_with_one_keeps_no_other_from_its_end(world):
+    await world.start()
+    made = EXPERIMENT.validate_python({"kind": "bandit", "measure": {"metric": "sale"}})
+    await world.experiments.start(ANN, "turns", made)
+    whole, asked = world.readings.evidence, []
+
+    async def evidence(one):
+        asked.append(one.model)
+        if one.model == "m":
+            raise StoreFailed("the disk is full")
+        return await whole(one)
+
+    world.readings.evidence = evidence
+    with pytest.raises(StoreFailed):
+        await world.look()
+    assert asked == ["m", "turns"]
 
 
 @pytest.mark.parametrize(
