@@ -15,7 +15,7 @@ from gateway.cli import experiment_tables as tables
 from gateway.cli.actions import add_action
 from gateway.cli.arguments import positive
 from gateway.cli.output import say, say_json
-from gateway.errors import ConfigInvalid, InvalidParameter, NotFound
+from gateway.errors import InvalidParameter
 
 if TYPE_CHECKING:
     from gateway.experiments.sizes import Design
@@ -211,13 +211,10 @@ def _experiment(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    from gateway.config import read_text
     from gateway.config.experiments import parse_experiment
 
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigInvalid(f"{path}: {error}") from error
-    return parse_experiment(text, str(path)).model_dump(mode="json", exclude_unset=True)
+    return parse_experiment(read_text(path), str(path)).model_dump(mode="json", exclude_unset=True)
 
 
 def _given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
@@ -254,12 +251,9 @@ def _weights(text: str) -> list[float]:
 
 
 def _ask(args: argparse.Namespace, method: str, path: str, document: Any = None) -> dict[str, Any]:
-    from gateway.cli.running import admin, find
+    from gateway.cli.running import admin_of
 
-    server = find(args.home)
-    if server is None:
-        raise NotFound(f"no server runs on {args.home}")
-    with admin(args.home, server, TIMEOUT_S) as control:
+    with admin_of(args.home, TIMEOUT_S) as control:
         return control.ask(method, path, document)
 
 
