@@ -297,8 +297,10 @@ class Experiments:
 
     def _release(self, one: Experiment, actor: Actor) -> None:
         """On a thread: lets its route go, to whom it was to have all, or as it was."""
-        takes = one.stand.takes
-        route = given_to(self._base(one), takes) if takes else None
+        route = None
+        if takes := one.stand.takes:
+            aliases = self._planner.aliases(one.model)
+            route = given_to(self._base(one), takes, one.given.versions[takes], aliases)
         self._routes.let_go(actor, one.model, one.owner, route)
 
     def _release_ended(self) -> None:
