@@ -183,7 +183,7 @@ class RoutedEndpoint:
         return arm
 
 
-class Divided:
+class RoutedEndpoints:
     """All routes with variants of one worker, through its plans."""
 
     def __init__(self, start: int) -> None:

@@ -56,7 +56,7 @@ from gateway.monitor.observe import BatchObserver, WorkerObserver
 from gateway.openinference import OpenInference
 from gateway.plan import Held, Plan
 from gateway.processes import usable_cores
-from gateway.routed import Divided
+from gateway.routed import RoutedEndpoints
 from gateway.serving.deployment import Deployment, Loaded, load
 from gateway.serving.turn import TurnBudget
 from gateway.shadows.follow import Shadows
@@ -150,7 +150,7 @@ class Worker:
         self._tables: list[TableInbox] = []
         self._doors: dict[str, Door] = {}
         self._direct: Mapping[bytes, Endpoint] = {}
-        self._divided = Divided(start=hash((slot, epoch)))
+        self._endpoints = RoutedEndpoints(start=hash((slot, epoch)))
         if config.access.data == "keys":
             self._ask_for_keys(inherited.launch.secret)
         secret = inherited.launch.secret
@@ -454,7 +454,7 @@ class Worker:
     def _routed(self, plan: Plan) -> None:
         # The bound method: calling an object that merely has one takes twice as long.
         note = self._note_arm if self._logs or self._guard is not None else None
-        divided = self._divided.follow(self._catalogue, note)
+        divided = self._endpoints.follow(self._catalogue, note)
         calls = {name: endpoint.__call__ for name, endpoint in divided.items()}
         self._direct = direct = self._api.infer_paths(lambda s: s.endpoint.__call__, calls)
         endpoints = self._services.endpoints

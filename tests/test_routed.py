@@ -13,7 +13,7 @@ from gateway.catalogue import Served
 from gateway.errors import GatewayError, InvalidParameter
 from gateway.inference import InferEndpoint
 from gateway.plan import Split, Variant
-from gateway.routed import Divided, RoutedEndpoint, arms_of
+from gateway.routed import RoutedEndpoint, RoutedEndpoints, arms_of
 from gateway.routing.assign import ByKey, InTurn
 from gateway.routing.table import Table
 from gateway.wire.head import Head
@@ -197,7 +197,7 @@ class Serving:
 def test_turns_go_on_when_a_plan_moves_a_weight():
     (one, stable), (two, canary) = served(1), served(2)
     plain = Split((Variant("stable", 1, 1.0), Variant("canary", 2, 1.0)))
-    catalogue, divided = Serving(plain, {1: one, 2: two}), Divided(start=0)
+    catalogue, divided = Serving(plain, {1: one, 2: two}), RoutedEndpoints(start=0)
     for _ in range(100):  # plans of one request each
         divided.follow(cast(Any, catalogue), None)["m"](headed())
     assert abs(len(stable.taken) - len(canary.taken)) <= 2

@@ -567,7 +567,7 @@ class Control:
         return self._pulls.without(model, self._routes.of(model))
 
     def _pull(self, model: str, version: int, variant: str, evidence: Evidence) -> None:
-        """Workers hear of it in this turn of the loop; the disk when it takes it."""
+        """Workers hear of it in the next turn of the loop; the disk when it takes it."""
         self._pulls.pull(model, version, variant, evidence.says, evidence.plain())
         self._jobs.change(self._planner.divide())
         self._jobs.spawn(self._write_pulls())
