@@ -29,10 +29,6 @@ EITHER_IS_WORSE: Final = (
     *("mean_score", "mean_outcome", "bias"),
     *("calibration_in_the_large", "calibration_slope", "calibration_intercept"),
 )
-# What has an interval of predicted numbers alone, and of these and classes alike; all others have
-# one of classes alone.
-OF_NUMBERS: Final = frozenset({"mae", "rmse", "bias", "r2"})
-OF_ALL_SCORES: Final = frozenset({"mean_outcome"})
 # In units of the outcomes: nobody can say for all models how much of these is little.
 _IN_UNITS: Final = ("mae", "rmse", "bias", "log_loss")
 

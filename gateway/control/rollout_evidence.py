@@ -18,8 +18,6 @@ from typing import Any, Final, Generic, TypeVar
 
 from gateway.config import Config
 from gateway.config.guards import (
-    OF_ALL_SCORES,
-    OF_NUMBERS,
     CalibrationGuard,
     DisagreementGuard,
     DriftGuard,
@@ -153,22 +151,12 @@ class RolloutEvidence:
         config = self._sources.config()
         if not config.has_ledger(given.model) or not config.ledger_share_of(given.model):
             return "outcomes are joined to nothing: set ledger.enabled"
-        kind = config.scores_of(given.model).kind
-        if not isinstance(guard, MetricGuard) and not _is_of(guard.figure, kind):
-            return f"'{guard.figure}' has no interval of {kind} scores, which '{given.model}' has"
         if guard.slice is not None:
             try:
                 part_asked(slicings(config.slices_of(given.model)), guard.slice)
             except (NotFound, InvalidParameter) as error:
                 return str(error)
         return ""
-
-
-def _is_of(figure: str, kind: str) -> bool:
-    """Whether a figure can be judged of a kind of scores; of `auto` nobody knows yet."""
-    if kind == "auto" or figure in OF_ALL_SCORES:
-        return True
-    return (figure in OF_NUMBERS) == (kind == "value")
 
 
 _NOT_WATCHED: Final = "no value is counted: set monitoring.enabled"

@@ -402,23 +402,6 @@ def test_without_a_ledger_or_monitoring_their_guards_are_told_at_the_start(world
     assert "has no profile" in world.evidence.faults(bare)[0]
 
 
-@pytest.mark.parametrize(
-    ("kind", "guard"),
-    [
-        ("value", {"kind": "calibration"}),
-        ("value", {"kind": "performance"}),
-        ("value", {"kind": "performance", "figure": "mean_score"}),
-        ("binary", {"kind": "performance", "figure": "mae", "tolerance": 1.0}),
-    ],
-)
-def test_a_figure_that_is_never_judged_of_a_models_scores_is_told_at_the_start(
-    world: World, kind: str, guard: dict[str, Any]
-) -> None:
-    world.config = parse(f"ledger: {{enabled: true}}\nmodels: {{m: {{scores: {{kind: {kind}}}}}}}")
-    (fault,) = world.evidence.faults(world.given(guard))
-    assert f"has no interval of {kind} scores, which 'm' has" in fault
-
-
 def test_what_can_be_judged_has_no_faults(world: World) -> None:
     guards: list[dict[str, Any]] = [
         {"kind": "errors"},
