@@ -12,18 +12,22 @@ the chance that it had, by which a ledger says what other shares would have come
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.catalogue import Served
+from gateway.catalogue import Catalogue, Served
 from gateway.errors import GatewayError
 from gateway.inference import Arm
 from gateway.plan import Split
+from gateway.routing.assign import InTurn
 from gateway.routing.table import ASKED, Choice, Table
 from gateway.serving.deployment import Deployment
 from gateway.wire.oip.codec import InferRequest
 from kernels.lots import lot
+
+log = logging.getLogger("penstock.worker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,3 +181,35 @@ class RoutedEndpoint:
             arm = arm.by_lot(lot(chance, how))
         self._by_choice[choice] = arm
         return arm
+
+
+class RoutedEndpoints:
+    """All routes with variants of one worker, through its plans."""
+
+    def __init__(self, start: int) -> None:
+        """`start`: where turns begin; workers that begin together begin apart."""
+        self._start = start
+        # They go on through plans, so that shares are exact however often weights change.
+        self._turns: dict[str, InTurn] = {}
+
+    def follow(self, catalogue: Catalogue, note: NoteArm | None) -> dict[str, RoutedEndpoint]:
+        """What takes the requests of each route, by its name, as they are divided now.
+
+        Args:
+            catalogue: what serves here, and how a plan divides it.
+            note: as `RoutedEndpoint` takes it.
+        """
+        before, self._turns = self._turns, {}
+        found = {}
+        for name, split, versions in catalogue.divided():
+            turns = self._turns[name] = before.get(name) or InTurn(self._start)
+            main = catalogue.standing(name)
+            arms = arms_of(split, versions, main)
+            for unlike in sorted(arms.unlike):
+                log.warning(
+                    "route '%s': variant '%s' takes other inputs than version %d: by parameters it"
+                    " gets no requests",
+                    *(name, unlike, main),
+                )
+            found[name] = RoutedEndpoint(Table(name, split, turns), arms, note)
+        return found

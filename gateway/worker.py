@@ -56,9 +56,7 @@ from gateway.monitor.observe import BatchObserver, WorkerObserver
 from gateway.openinference import OpenInference
 from gateway.plan import Held, Plan
 from gateway.processes import usable_cores
-from gateway.routed import RoutedEndpoint, arms_of
-from gateway.routing.assign import InTurn
-from gateway.routing.table import Table
+from gateway.routed import RoutedEndpoints
 from gateway.serving.deployment import Deployment, Loaded, load
 from gateway.serving.turn import TurnBudget
 from gateway.shadows.follow import Shadows
@@ -152,7 +150,7 @@ class Worker:
         self._tables: list[TableInbox] = []
         self._doors: dict[str, Door] = {}
         self._direct: Mapping[bytes, Endpoint] = {}
-        self._route_turns: dict[str, InTurn] = {}
+        self._endpoints = RoutedEndpoints(start=hash((slot, epoch)))
         if config.access.data == "keys":
             self._ask_for_keys(inherited.launch.secret)
         secret = inherited.launch.secret
@@ -455,7 +453,8 @@ class Worker:
 
     def _routed(self, plan: Plan) -> None:
         # The bound method: calling an object that merely has one takes twice as long.
-        divided = self._divide()
+        note = self._note_arm if self._logs or self._guard is not None else None
+        divided = self._endpoints.follow(self._catalogue, note)
         calls = {name: endpoint.__call__ for name, endpoint in divided.items()}
         self._direct = direct = self._api.infer_paths(lambda s: s.endpoint.__call__, calls)
         endpoints = self._services.endpoints
@@ -476,31 +475,6 @@ class Worker:
             for one in self._logs:
                 one.know(models)
         self._row[PLAN] = plan.number
-
-    def _divide(self) -> dict[str, RoutedEndpoint]:
-        """What takes the requests of each route with variants.
-
-        Turns go on through plans, so that shares are exact however often weights change.
-        """
-        found = {}
-        note = self._note_arm if self._logs or self._guard is not None else None
-        for name, split, versions in self._catalogue.divided():
-            turns = self._route_turns.setdefault(
-                name, InTurn(start=hash((self._slot, self._epoch)))
-            )
-            main = self._catalogue.standing(name)
-            arms = arms_of(split, versions, main)
-            for unlike in sorted(arms.unlike):
-                log.warning(
-                    "route '%s': variant '%s' takes other inputs than version %d: by parameters it"
-                    " gets no requests",
-                    *(name, unlike, main),
-                )
-            found[name] = RoutedEndpoint(Table(name, split, turns), arms, note)
-        self._route_turns = {
-            name: turns for name, turns in self._route_turns.items() if name in found
-        }
-        return found
 
     def _note_arm(self, exchange: Any, arm: Arm) -> None:
         """Has whoever called, the access log and traces know which version answers."""

@@ -13,7 +13,7 @@ from gateway.catalogue import Served
 from gateway.errors import GatewayError, InvalidParameter
 from gateway.inference import InferEndpoint
 from gateway.plan import Split, Variant
-from gateway.routed import RoutedEndpoint, arms_of
+from gateway.routed import RoutedEndpoint, RoutedEndpoints, arms_of
 from gateway.routing.assign import ByKey, InTurn
 from gateway.routing.table import Table
 from gateway.wire.head import Head
@@ -179,3 +179,26 @@ def test_whoever_wants_to_know_is_told_once_of_each_request_which_version_answer
     with pytest.raises(InvalidParameter):
         choose("no variant", SimpleNamespace(parameters={"want": 9}))
     assert told == [("asked", 2), ("not decoded", 1), ("no variant", 1)]
+
+
+class Serving:
+    """A catalogue whose plan a test moves on."""
+
+    def __init__(self, split: Split, here: dict[int, Served]) -> None:
+        self.split, self.here = split, here
+
+    def divided(self) -> Any:
+        yield "m", self.split, self.here
+
+    def standing(self, name: str) -> int:
+        return 1
+
+
+def test_turns_go_on_when_a_plan_moves_a_weight():
+    (one, stable), (two, canary) = served(1), served(2)
+    plain = Split((Variant("stable", 1, 1.0), Variant("canary", 2, 1.0)))
+    catalogue, divided = Serving(plain, {1: one, 2: two}), RoutedEndpoints(start=0)
+    for _ in range(100):  # plans of one request each
+        divided.follow(cast(Any, catalogue), None)["m"](headed())
+    assert abs(len(stable.taken) - len(canary.taken)) <= 2
+    assert len(stable.taken) + len(canary.taken) == 100

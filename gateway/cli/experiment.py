@@ -15,7 +15,7 @@ from gateway.cli import experiment_tables as tables
 from gateway.cli.actions import add_action
 from gateway.cli.arguments import positive
 from gateway.cli.output import say, say_json
-from gateway.errors import InvalidParameter, NotFound
+from gateway.errors import InvalidParameter
 
 if TYPE_CHECKING:
     from gateway.experiments.sizes import Design
@@ -251,12 +251,9 @@ def _weights(text: str) -> list[float]:
 
 
 def _ask(args: argparse.Namespace, method: str, path: str, document: Any = None) -> dict[str, Any]:
-    from gateway.cli.running import admin, find
+    from gateway.cli.running import admin_of
 
-    server = find(args.home)
-    if server is None:
-        raise NotFound(f"no server runs on {args.home}")
-    with admin(args.home, server, TIMEOUT_S) as control:
+    with admin_of(args.home, TIMEOUT_S) as control:
         return control.ask(method, path, document)
 
 

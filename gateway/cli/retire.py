@@ -12,7 +12,6 @@ from urllib.parse import quote
 from gateway.cli.arguments import positive
 from gateway.cli.output import moment, say, say_json, table
 from gateway.cli.serve import add_home
-from gateway.errors import NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -108,11 +107,8 @@ def _command(subparsers: Any, name: str, run: Any, text: str, more: str) -> argp
 def _ask(
     args: argparse.Namespace, method: str, action: str, document: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    from gateway.cli.running import admin, find
+    from gateway.cli.running import admin_of
 
-    server = find(args.home)
-    if server is None:
-        raise NotFound(f"no server runs on {args.home}")
     path = f"/api/models/{quote(args.model, safe='')}/versions/{args.version}/{action}"
-    with admin(args.home, server, TIMEOUT_S) as control:
+    with admin_of(args.home, TIMEOUT_S) as control:
         return control.ask(method, path, document)

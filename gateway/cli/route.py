@@ -12,7 +12,6 @@ from urllib.parse import quote
 from gateway.cli.actions import add_action
 from gateway.cli.arguments import positive
 from gateway.cli.output import moment, say, say_json, table
-from gateway.errors import NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -197,12 +196,9 @@ def _path(args: argparse.Namespace) -> str:
 
 
 def _ask(args: argparse.Namespace, method: str, path: str, document: Any = None) -> dict[str, Any]:
-    from gateway.cli.running import admin, find
+    from gateway.cli.running import admin_of
 
-    server = find(args.home)
-    if server is None:
-        raise NotFound(f"no server runs on {args.home}")
-    with admin(args.home, server, TIMEOUT_S) as control:
+    with admin_of(args.home, TIMEOUT_S) as control:
         return control.ask(method, path, document)
 
 

@@ -40,6 +40,7 @@ class CommonProfiles:
         self._blocks = blocks
         self._watch = watch
         self._known: dict[str, Reference] = {}
+        self._full: set[str] = set()  # what found no room, and was told of
 
     def know(self, reference: Reference) -> None:
         """A version is about to be counted by this profile."""
@@ -57,8 +58,11 @@ class CommonProfiles:
                 try:
                     block = self._blocks.allocate_sketch(key, reference.words)
                 except GatewayError as error:
-                    log.error("model '%s' version %d: %s", route.name, version, error)
+                    if key not in self._full:  # plans follow one another every few seconds
+                        log.error("model '%s' version %d: %s", route.name, version, error)
+                    self._full.add(key)
                     continue
+                self._full.discard(key)
                 self._watch(key, reference.profile)
                 more = Watched(reference.digest, str(reference.path), block, common=True)
                 watched[held_id] = (*watched.get(held_id, ()), more)

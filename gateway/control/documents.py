@@ -29,11 +29,11 @@ def _digits(value: Any) -> Any:
 
 
 # Behind the bounds, which would be missing from the schema otherwise.
-_DIGITS = BeforeValidator(_digits)
+DIGITS = BeforeValidator(_digits)
 # Of a row of some table.
-Number = Annotated[int, Field(ge=0, le=2**63 - 1), _DIGITS]
+Number = Annotated[int, Field(ge=0, le=2**63 - 1), DIGITS]
 # Of a list that is told page by page.
-PageSize = Annotated[int, Field(ge=1, le=1000), _DIGITS]
+PageSize = Annotated[int, Field(ge=1, le=1000), DIGITS]
 
 
 class Live(Document):

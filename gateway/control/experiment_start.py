@@ -108,10 +108,20 @@ def led(
     return route.model_copy(update={"variants": variants, "fallback": route.main.name})
 
 
-def given_to(route: config.Route, winner: str) -> config.Route:
-    """The route with one variant that has all."""
+def given_to(route: config.Route, winner: str, version: int, aliases: Aliases) -> config.Route:
+    """The route with one variant that has all.
+
+    Args:
+        route: as it was.
+        winner: the variant.
+        version: that it was shown to be best with. It stays at that where its alias names another
+            one by now, which was never compared.
+        aliases: that the model has.
+    """
+    moved = targets(route, aliases)[winner] not in (version, None)
+    stays = {"version": version, "alias": None} if moved else {}
     variants = [
-        one.model_copy(update={"weight": 1.0 if one.name == winner else 0.0})
+        one.model_copy(update={"weight": 1.0, **stays} if one.name == winner else {"weight": 0.0})
         for one in route.variants
     ]
     return route.model_copy(update={"variants": variants, "fallback": winner})

@@ -46,6 +46,7 @@ from gateway.errors import Conflict, InvalidParameter, ModelNotFound, NotFound
 from gateway.experiments.assessment import Evidence, assess
 from gateway.experiments.bandits import shares
 from gateway.experiments.decisions import DECIDED, FUTILE, HARMFUL, RUNNING
+from gateway.rollouts.words import because
 
 LOOK_S: Final = 5.0
 # Reading ten million records takes a second or two: no more than this part of a core.
@@ -160,7 +161,7 @@ class Experiments:
             if winner and winner not in one.given.versions:
                 told = ", ".join(one.given.versions)
                 raise InvalidParameter(f"winner: expected one of {told}, got '{winner}'")
-            said = f"{actor.who} stopped it" + (f": {why}" if why else "")
+            said = because(f"{actor.who} stopped it", why)
             return await self._end(one, actor, STOPPED, said, winner)
 
     async def get(self, number: int) -> Experiment:
@@ -183,14 +184,24 @@ class Experiments:
     # ---- once a second ---------------------------------------------------------------------------
 
     async def look(self) -> None:
-        """Looks at those that are due. Call it about once a second."""
+        """Looks at those that are due; what fails with one keeps no other from being looked at.
+
+        Call it about once a second.
+        """
+        failed: Exception | None = None
         async with self._turn:
             for one in list((await self._running()).values()):
-                if self._clock() >= self._due.get(one.number, 0.0):
-                    began = self._clock()
+                began = self._clock()
+                if began < self._due.get(one.number, 0.0):
+                    continue
+                try:
                     await self._look_at(one)
-                    pause_s = max(_pause_s(one), (self._clock() - began) / PART)
-                    self._due[one.number] = self._clock() + pause_s
+                except Exception as error:
+                    failed = failed or error
+                pause_s = max(_pause_s(one), (self._clock() - began) / PART)
+                self._due[one.number] = self._clock() + pause_s
+        if failed is not None:
+            raise failed
 
     async def _look_at(self, one: Experiment) -> Experiment:
         wanted = self._routes.of(one.model)
@@ -286,8 +297,10 @@ class Experiments:
 
     def _release(self, one: Experiment, actor: Actor) -> None:
         """On a thread: lets its route go, to whom it was to have all, or as it was."""
-        takes = one.stand.takes
-        route = given_to(self._base(one), takes) if takes else None
+        route = None
+        if takes := one.stand.takes:
+            aliases = self._planner.aliases(one.model)
+            route = given_to(self._base(one), takes, one.given.versions[takes], aliases)
         self._routes.let_go(actor, one.model, one.owner, route)
 
     def _release_ended(self) -> None:

@@ -293,7 +293,7 @@ class Control:
             self._readings,
             lambda: self._in_force.config,
             self._pulls.of,
-            Signatures(lambda: self._planner.memory.plan, self._registry).differences,
+            self._signatures.differences,
         )
         self._planner.resume()
         loop = asyncio.get_running_loop()
@@ -572,7 +572,7 @@ class Control:
         return self._pulls.without(model, self._routes.of(model))
 
     def _pull(self, model: str, version: int, variant: str, evidence: Evidence) -> None:
-        """Workers hear of it in this turn of the loop; the disk when it takes it."""
+        """Workers hear of it in the next turn of the loop; the disk when it takes it."""
         self._pulls.pull(model, version, variant, evidence.says, evidence.plain())
         self._jobs.change(self._planner.divide())
         self._jobs.spawn(self._write_pulls())

@@ -86,13 +86,15 @@ class Pulls:
         Raises:
             StoreFailed: it cannot be written down; they stay pulled.
         """
-        there = self.of(model)
-        ended = [pull for version, pull in there.items() if versions is None or version in versions]
-        if ended:
-            await self.write()
-            await asyncio.to_thread(self._delete, actor, action, model, ended)
-            left = {version: p for version, p in self.of(model).items() if p not in ended}
-            self._read = {**self._pulled, model: left}
+        # In turn with what is written: one that is pulled again meanwhile is written afterwards.
+        async with self._writing:
+            there = self.of(model).items()
+            ended = [pull for version, pull in there if versions is None or version in versions]
+            if ended:
+                await self._write()
+                await asyncio.to_thread(self._delete, actor, action, model, ended)
+                left = {version: p for version, p in self.of(model).items() if p not in ended}
+                self._read = {**self._pulled, model: left}
         return ended
 
     async def write(self) -> None:
@@ -102,10 +104,13 @@ class Pulls:
             StoreFailed: it cannot be; it is the next time.
         """
         async with self._writing:
-            batch = tuple(self._unwritten)
-            if batch:
-                await asyncio.to_thread(self._insert, batch)
-                del self._unwritten[: len(batch)]
+            await self._write()
+
+    async def _write(self) -> None:
+        batch = tuple(self._unwritten)
+        if batch:
+            await asyncio.to_thread(self._insert, batch)
+            del self._unwritten[: len(batch)]
 
     def _insert(self, batch: Sequence[tuple[str, Pull]]) -> None:
         with self._store.write() as db:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from gateway.control.documents import ModelName, Number
+from gateway.control.documents import DIGITS, ModelName
 from gateway.control.operations import Document
 from gateway.control.version_use import KEPT_DAYS
 from gateway.names import MAX_VERSION
@@ -25,7 +25,7 @@ Days = Annotated[
 class CallersQuery(Document):
     """How far back."""
 
-    days: Number = Field(DAYS, ge=1, le=KEPT_DAYS)
+    days: Annotated[Days, DIGITS] = DAYS
 
 
 class RetirementWanted(Document):
@@ -37,7 +37,7 @@ class RetirementWanted(Document):
         le=MAX_VERSION,
         description="told to whoever names the retired one; by default what answers for the model",
     )
-    force: bool = Field(False, description="even where it was called of late")
+    force: bool = Field(False, strict=True, description="even where it was called of late")
     days: Days = DAYS
     why: str = Field("", max_length=MAX_WHY, description="for whoever reads the audit")
 

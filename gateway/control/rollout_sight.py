@@ -15,6 +15,7 @@ from gateway.plan import LOADING
 from gateway.rollouts.judgements import Judgement
 from gateway.rollouts.shares import Given
 from gateway.rollouts.stand import Seen, State
+from gateway.rollouts.words import because
 
 
 class Sight:
@@ -54,7 +55,7 @@ class Sight:
         """Why nothing can go on; empty where it can."""
         stop = self._routes.of(given.model).stop
         if stop is not None:
-            return f"the route is stopped by {stop.who}" + (f": {stop.why}" if stop.why else "")
+            return because(f"the route is stopped by {stop.who}", stop.why)
         if given.baseline not in self._serving(given.model):
             return f"the baseline, version {given.baseline}, does not serve"
         return ""

@@ -33,6 +33,7 @@ from gateway.rollouts.judgements import Judgement
 from gateway.rollouts.machine import Move, Told
 from gateway.rollouts.shares import Given
 from gateway.rollouts.stand import Event, Stand, State
+from gateway.rollouts.words import because
 
 # What is counted between two of them is counted again by whoever goes on after a crash.
 SAVE_S: Final = 5.0
@@ -126,8 +127,7 @@ class Rollouts:
             given = replace(checked.given, at=now)
             await self._put_back(actor, model, version)
             stand = Stand(looked_at=now)
-            says = f"version {version} is to take over from version {given.baseline}"
-            says += f": {why}" if why else ""
+            says = because(f"version {version} is to take over from version {given.baseline}", why)
             if checked.left_out:
                 says += f"; guards left out: {'; '.join(checked.left_out)}"
             event = Event(now, "started", stand.state, 0, actor.who, says)
@@ -215,7 +215,9 @@ class Rollouts:
         if not self._settled():
             return
         failed: Exception | None = None
-        for number in tuple(await self._known()):
+        async with self._turn:
+            numbers = tuple(await self._known())
+        for number in numbers:
             async with self._turn:
                 try:
                     await self._look(number)
@@ -238,6 +240,9 @@ class Rollouts:
 
         What cannot be written down is decided anew by the next look, so that it is told of; but no
         disk keeps a candidate that is to be taken back in traffic.
+
+        Raises:
+            StoreFailed: nothing else has followed.
         """
         before, run.stand = run.stand, move.stand
         last = run.kept.stand.looked_at
@@ -246,9 +251,9 @@ class Rollouts:
         if move.events or begins or not saved:
             try:
                 await self._save(run, move.events, actor)
-            except StoreFailed:
-                if move.events:
-                    run.stand = before
+            except Exception as error:  # else it would be done without ever being told
+                run.stand = before
+                if isinstance(error, StoreFailed) and move.events:
                     self._withhold_if_taken_back(run, move, actor)
                 raise
         done = await self._effects.follow(run)
@@ -283,7 +288,7 @@ class Rollouts:
     # ---- inside ----------------------------------------------------------------------------------
 
     async def _known(self) -> dict[int, Run]:
-        """What is under way; read once, when first asked for."""
+        """What is under way; read once, when first asked for. Asked in turn, for it waits."""
         if self._runs is None:
             kept = await asyncio.to_thread(self._store.under_way)
             self._runs = {one.number: Run(one, one.stand) for one in kept}

@@ -91,7 +91,7 @@ class Aside:
             deliver: gets every batch that has run, or failed.
             scheduler: the event loop.
             turn: the worker's.
-            executor: one thread, for this alone.
+            executor: one thread, for this and those before it that were closed.
             hold: cost model of the time that a run would hold the loop.
             mark: gets +1 before a batch runs and -1 after.
             cores: that this process may keep busy.

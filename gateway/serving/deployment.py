@@ -170,7 +170,7 @@ class Deployment:
     """
 
     __slots__ = (
-        "_aside_threads",
+        "_aside_thread",
         "_name",
         "_output_sets",
         "_runtime",
@@ -199,8 +199,10 @@ class Deployment:
         self._runtime = loaded.runtime
         self._scheduler = scheduler
         self._turn = turn
-        self._aside_threads: list[Threads] = []
         short = f"{loaded.name[:40]}-{loaded.version}"
+        # One for all that there ever are: who is closed may still have a run under way, behind
+        # which the next one's wait.
+        self._aside_thread = Threads(1, f"aside-{short}")
         self._threads = Threads(loaded.settings.instances, f"run-{short}")
         self._output_sets = None
         if loaded.pruner is not None:
@@ -250,8 +252,6 @@ class Deployment:
             cores: that this process may keep busy.
             beside: who else runs some of the batches, to be timed.
         """
-        threads = Threads(1, f"aside-{self._name[:40]}")
-        self._aside_threads.append(threads)
         return aside.Aside(
             self._name,
             self._runtime,
@@ -259,7 +259,7 @@ class Deployment:
             deliver,
             self._scheduler,
             self._turn,
-            threads,
+            self._aside_thread,
             self.batcher.hold,
             mark,
             cores,
@@ -279,8 +279,7 @@ class Deployment:
     def close(self) -> None:
         """Ends the threads and lets go of the model. Blocks until what runs is over."""
         self._threads.close()
-        for threads in self._aside_threads:
-            threads.close()
+        self._aside_thread.close()
         if self._output_sets is not None:
             self._output_sets.close()
         self._runtime.close()

@@ -188,8 +188,9 @@ class World:
         self.workers.routes = self.routes
         self.releases = Releases(self.store, self.home, by_itself(), lambda: self.now)
         effects = Effects(self.routes, self.workers, self.point, self.releases, lambda: self.now)
+        self.kept = RolloutStore(self.store)
         self.rollouts = Rollouts(
-            RolloutStore(self.store),
+            self.kept,
             self.routes,
             self.workers,
             self.releases,

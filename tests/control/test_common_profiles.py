@@ -11,7 +11,7 @@ from gateway.control.blocks import Blocks
 from gateway.control.common_profiles import CommonProfiles
 from gateway.control.references import Reference
 from gateway.monitor import layout
-from gateway.monitor.arena import Arena
+from gateway.monitor.arena import DEFAULT_BYTES, Arena
 from gateway.plan import Plan, Route, Split, Variant
 from gateway.profiles.live import block_words
 from gateway.taken import Kept, Taken, Watched
@@ -97,3 +97,13 @@ def test_a_profile_that_nobody_has_read_here_is_left_alone(arena):
     stranger = CommonProfiles(Blocks(arena, lambda: 0.0), lambda key, profile: None)
     both = plan((1, 1.0), (2, 1.0))
     assert stranger.place(both) is both
+
+
+def test_what_finds_no_room_is_told_once_however_many_plans_there_are(arena, caplog):
+    made = CommonProfiles(Blocks(arena, lambda: 0.0), lambda key, profile: None)
+    made.know(Reference(Path("/a"), DIGESTS[1], PROFILE, DEFAULT_BYTES))
+    both = plan((1, 9.0), (2, 1.0))
+    for _ in range(3):
+        assert made.place(both) is both
+    (line,) = caplog.messages
+    assert line.startswith("model 'm' version 2: ")

@@ -22,7 +22,7 @@ from gateway.control.outcomes import Outcomes
 from gateway.control.routes import Routes
 from gateway.control.splits import Pull
 from gateway.control.store import Store
-from gateway.errors import Conflict, InvalidParameter, ModelNotFound, NotFound
+from gateway.errors import Conflict, InvalidParameter, ModelNotFound, NotFound, StoreFailed
 from gateway.monitor.arena import Arena
 from gateway.monitor.ledger import LedgerWriter
 from gateway.monitor.scores import reading
@@ -62,6 +62,7 @@ class Planner:
         routes = (Route("m", 1, {1: "one", 2: "two"}), Route("turns", 1, {1: "one", 2: "two"}))
         self.memory: Any = SimpleNamespace(plan=Plan(1, routes=routes))
         self.asked: list[str] = []
+        self.named = {"next": 2}
 
     async def apply(self, name: str | None = None, alone: bool = False) -> tuple[()]:
         self.asked.append("apply")
@@ -77,7 +78,7 @@ class Planner:
         return {1, 2}
 
     def aliases(self, name: str) -> Mapping[str, int]:
-        return {"next": 2}
+        return self.named
 
     def signatures(self, name: str) -> Mapping[int, Signature]:
         return {}
@@ -214,6 +215,16 @@ async def test_the_winner_has_all_where_that_is_wanted(world):
     await world.look()
     assert world.shares() == {"a": 0.0, "b": 1.0}
     assert world.routes.of("m").route.variants[1].alias == "next"  # and not the version it had
+
+
+async def test_a_winner_whose_alias_has_moved_on_stays_at_the_version_that_won(world):
+    await world.start({"at_end": "winner"})
+    await world.answer(1, 0.5, sales(0.1, 1000))
+    await world.answer(2, 0.5, sales(0.3, 1000))
+    world.planner.named = {"next": 3}
+    await world.look()
+    won = world.routes.of("m").route.variants[1]
+    assert (won.name, won.version, won.alias, world.shares()["b"]) == ("b", 2, None, 1.0)
 
 
 async def test_only_rows_that_it_assigned_count_and_numbers_that_come_late_do(world):
@@ -395,6 +406,24 @@ async def test_a_stopped_route_pauses_it(world):
     await world.look()
     says = [event.says for event in (await world.experiments.get(1)).stand.events]
     assert sum("the route is stopped" in one for one in says) == 1
+
+
+async def test_what_fails_with_one_keeps_no_other_from_its_end(world):
+    await world.start()
+    made = EXPERIMENT.validate_python({"kind": "bandit", "measure": {"metric": "sale"}})
+    await world.experiments.start(ANN, "turns", made)
+    whole, asked = world.readings.evidence, []
+
+    async def evidence(one):
+        asked.append(one.model)
+        if one.model == "m":
+            raise StoreFailed("the disk is full")
+        return await whole(one)
+
+    world.readings.evidence = evidence
+    with pytest.raises(StoreFailed):
+        await world.look()
+    assert asked == ["m", "turns"]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,3 +87,26 @@ async def test_whoever_puts_versions_back_is_written_down_and_others_stay_pulled
     assert entries[-1]["before"]["pulled"][0]["version"] == 3
     world.store.close()
     assert world.pulls().of("m") == {}
+
+
+async def test_what_is_pulled_again_while_it_is_put_back_stays_pulled(world):
+    pulls = world.pulls()
+    pulls.pull("m", 2, "canary", "why", EVIDENCE)
+    deleting, goes_on, whole = threading.Event(), threading.Event(), pulls._delete
+
+    def delete(*args):
+        deleting.set()
+        goes_on.wait(10.0)
+        whole(*args)
+
+    pulls._delete = delete
+    putting_back = asyncio.create_task(pulls.put_back(ANN, "m", "route put back"))
+    await asyncio.to_thread(deleting.wait, 10.0)
+    again = pulls.pull("m", 2, "canary", "it fails again", EVIDENCE)
+    writing = asyncio.create_task(pulls.write())
+    await asyncio.wait([writing], timeout=0.2)
+    goes_on.set()
+    await asyncio.gather(putting_back, writing)
+    assert pulls.of("m") == {2: again}
+    world.store.close()
+    assert world.pulls().of("m") == {2: again}

@@ -323,9 +323,11 @@ async def test_calibration_and_errors_are_judged_by_outcomes_since_it_began(worl
     assert calibration.figures["candidate"] == pytest.approx(0.35, abs=0.05)
     assert errors.figures["candidate"] == pytest.approx(0.1, abs=0.05)
     for one in found:
-        for version in ("candidate", "baseline"):
-            low, value, high = (one.figures[version + end] for end in ("_low", "", "_high"))
-            assert None not in (low, value, high)
+        for side in ("candidate", "baseline"):
+            low, value, high = (one.figures[side + end] for end in ("_low", "", "_high"))
+            assert low is not None
+            assert value is not None
+            assert high is not None
             assert low < value < high
     assert metric.figures["baseline"] == pytest.approx(2.5, abs=0.05)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import itertools
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -497,6 +500,50 @@ async def test_what_a_full_disk_did_not_take_is_told_of_once_it_does(world):
                 await world.looks(1)
     await world.looks(40)
     assert world.kinds() == ["started", "step", "step", "promoted", "watched"]
+
+
+async def test_a_rollback_that_could_not_be_written_down_is_told_when_it_is_done(world):
+    await world.start()
+    await world.looks(5)
+    world.verdicts.says = {"errors": Verdict.FAIL}
+    whole, world.kept.save = world.kept.save, _fails
+    with pytest.raises(StoreFailed):
+        await world.looks(1)
+    world.kept.save = whole
+    await world.looks(1)
+    assert (world.workers.shares(), world.kinds()[-1]) == ({1: 100}, "rolled_back")
+
+
+async def test_a_command_that_could_not_be_written_down_has_not_happened(world):
+    number = await world.start()
+    await world.looks(5)
+    whole, world.kept.save = world.kept.save, _fails
+    with pytest.raises(StoreFailed):
+        await world.rollouts.abort(number, BOB, "")
+    world.kept.save = whole
+    await world.looks(1)
+    assert (world.stand().state, world.kinds()[-1]) == (State.STEPPING, "step")
+
+
+async def test_one_that_is_started_while_they_are_first_read_is_looked_at(world):
+    first_waits, read = threading.Event(), world.kept.under_way
+    asked = itertools.count()
+
+    def under_way():
+        found = read()
+        if next(asked) == 0:
+            first_waits.wait(10.0)
+        return found
+
+    world.kept.under_way = under_way
+    looking = asyncio.create_task(world.looks(1))
+    await asyncio.sleep(0)
+    starting = asyncio.create_task(world.start())
+    await asyncio.wait([starting], timeout=0.2)
+    first_waits.set()
+    number = await starting
+    await looking
+    assert [one.number for one, _ in world.rollouts.live()] == [number]
 
 
 async def test_a_clock_that_jumps_neither_ends_nor_holds_a_step(world):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import threading
 
 import numpy as np
 import onnx
@@ -187,3 +188,24 @@ async def test_text_of_one_rider_that_is_not_utf8_leaves_its_mates_alone(tmp_pat
     await served.leave()
     codes = [batch.error.code if batch.error else "ok" for batch in served.batches]
     assert codes == ["ok", "invalid_tensor", "ok"]
+
+
+@pytest.mark.anyio
+async def test_ways_aside_that_come_and_go_leave_one_thread(tmp_path):
+    served, ran = Served(held(tmp_path, linear(), warmup=False, intra_op_threads=2)), []
+    x = np.ones((1, served.deployment.signature.inputs[0].shape[1]), np.float32)
+    for _ in range(3):  # as a rollout's steps move the share of a shadow
+        done = asyncio.Event()
+
+        def deliver(batch: Batch, other_s: float, done: asyncio.Event = done) -> None:
+            ran.append(batch.error)
+            done.set()
+
+        way = served.deployment.aside(deliver)
+        way.add(rider(x), x.nbytes)
+        await asyncio.wait_for(done.wait(), 30)
+        assert way.close() == []
+    assert ran == [None] * 3
+    assert sum(one.name.startswith("aside-m") for one in threading.enumerate()) == 1
+    await served.leave()
+    assert not any(one.name.startswith("aside-m") for one in threading.enumerate())
