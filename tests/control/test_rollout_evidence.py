@@ -353,6 +353,21 @@ async def test_a_guard_on_a_slice_is_judged_by_its_rows_alone(world: World) -> N
     assert [one.figures["candidate"] for one in found] == [pytest.approx(200 / 4200), 1.0]
 
 
+def test_each_versions_interval_has_half_of_a_guards_alpha(world: World) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def known(*which: Any) -> Future[Any]:
+        asked.append(which)
+        return Future()
+
+    outcomes: Any = SimpleNamespace(known=known)
+    evidence = RolloutEvidence(replace(world.sources, outcomes=outcomes))
+    given = world.given({"kind": "calibration", "alpha": 0.04, "slice": "tier:gold"})
+    evidence.judge(given, None, world.now).look(world.now)
+    wanted = world.now, "tier:gold", 0.02
+    assert asked == [("m", CANDIDATE, *wanted), ("m", BASELINE, *wanted)]
+
+
 def test_a_look_waits_for_nobody(world: World) -> None:
     with ThreadPoolExecutor(1) as busy:
         stuck: Future[None] = Future()
