@@ -71,9 +71,14 @@ def body(first: float = 1.0) -> bytes:
     return json.dumps({"inputs": [tensor]}).encode()
 
 
-def traffic(server: RunningServer, first: float = 1.0, connections: int = CONNECTIONS) -> Traffic:
+def traffic(
+    server: RunningServer,
+    first: float = 1.0,
+    connections: int = CONNECTIONS,
+    pause_s: float = 0.002,
+) -> Traffic:
     marks = tuple(b'"model_version":"%d"' % version for version in (1, 2, 3))
-    return Traffic(server.port, INFER, body(first), connections, marks, pause_s=0.002)
+    return Traffic(server.port, INFER, body(first), connections, marks, pause_s=pause_s)
 
 
 def by_version(tally: Tally) -> dict[int, int]:
@@ -175,7 +180,8 @@ def test_a_good_candidate_is_promoted_under_load_though_control_is_killed_in_a_s
 
 
 def test_a_candidate_that_errs_is_taken_back_and_the_story_says_by_which_figures(server):
-    with traffic(server) as good, traffic(server, PICKY, 1) as bad:
+    # So few that guards tell: by half of twenty requests it would be pulled before they can.
+    with traffic(server) as good, traffic(server, PICKY, 1, pause_s=0.02) as bad:
         number = start(server, 3, {"percent": 30, "bake_s": 600}, max_duration_s=6000)
         rollout = until(server, number, over=True)
         after = good.tally.answers[b'"model_version":"3"'], bad.tally.statuses[500]
