@@ -110,7 +110,21 @@ def settle(
     if before is not None and _serves(before, deployments):
         split = _still(before.split, deployments)
         return before.version, _without(split, pulled, before.version)
-    return main, None
+    return _instead(wanted.route, versions, {*deployments} - pulled - {*odd}, main), None
+
+
+def _instead(
+    route: config.Route, versions: Mapping[str, int | None], there: Collection[int], main: int
+) -> int:
+    """Who answers alone: the main one; the heaviest where that is gone and was to have nothing."""
+    if main in there or route.main.weight:
+        return main
+    kept = [
+        (one.weight, version)
+        for one in route.variants
+        if (version := versions[one.name]) in there and version is not None and one.weight
+    ]
+    return max(kept)[1] if kept else main
 
 
 def targets(route: config.Route, aliases: Aliases) -> dict[str, int | None]:

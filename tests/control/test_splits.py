@@ -213,3 +213,11 @@ def test_variants_that_take_other_tensors_are_not_divided_among_and_the_fault_na
     assert odd_ones(ROUTE, ALIASES, {4: signature(4), 5: signature(4)}) == {}
     assert odd_ones(ROUTE, ALIASES, {5: signature(5)}) == {}
     assert settle(Wanted(ROUTE, pulled=BAD), ALIASES, {4, 5}, 5, None, odd)[1] is not None
+
+
+@pytest.mark.parametrize(("weight", "answers"), [(0, 2), (1, 1)])
+def test_a_fallback_that_is_gone_is_stood_in_for_where_it_was_to_have_nothing(weight, answers):
+    """The baseline of a candidate that was promoted was removed; or one that still loads."""
+    variants = [{"name": "a", "version": 1, "weight": weight}, {"name": "b", "version": 2}]
+    route = config.Route.model_validate({"variants": variants, "fallback": "a"})
+    assert settle(Wanted(route), {}, {2}, 2, None) == (answers, None)
