@@ -165,7 +165,10 @@ class Sketches:
         try:
             scores = reading(signature, taken.kind, taken.output, taken.positive)
         except ValueError as error:
-            log.error("model '%s' has no ledger: %s", served.held.name, error)
+            # The ledger is on by default: a model that has no scores is nobody's mistake.
+            wanted = taken.kind != "auto" or taken.output is not None
+            level = logging.ERROR if wanted else logging.INFO
+            log.log(level, "model '%s' has no ledger: %s", served.held.name, error)
             return None
         hold_out = None
         if taken.held_out:

@@ -88,7 +88,7 @@ def test_a_nested_field_is_reached():
         pytest.param("SEVER__PORT", "1", "sever: no such setting", id="section"),
         pytest.param("SERVER__", "1", "server.: no such setting", id="empty"),
         pytest.param("SERVER__PORT", "[", "not YAML", id="yaml"),
-        pytest.param("MODELS__FRAUD", "1", "models.fraud: input should be", id="no-field"),
+        pytest.param("MODELS__FRAUD", "1", "models.fraud: expected a mapping", id="no-field"),
     ],
 )
 def test_a_fault_names_its_variable(name, value, fault):

@@ -36,10 +36,11 @@ from gateway.control.metrics import Info, Metrics
 from gateway.control.monitoring import Monitoring
 from gateway.control.port import Counts
 from gateway.control.port_certificates import PortCertificates
-from gateway.control.pulls import Pulls
+from gateway.control.pulls import Pulled, Pulls
 from gateway.control.rollouts import Rollouts
 from gateway.control.tracing import Export
 from gateway.control.troubles import Troubles
+from gateway.errors import StoreFailed
 from gateway.plan import Plan
 
 
@@ -132,9 +133,15 @@ class Scrapes:
             alert_deliveries=list(self._monitoring.deliveries.counts.items()),
             connections=self._port.open,
             port_refusals=dict(self._port.refusals),
-            routes=tuple(route_metrics.families(plan, self._pulls.all())),
+            routes=tuple(route_metrics.families(plan, self._pulled())),
             rollouts=tuple(rollout_metrics.families(self._rollouts.live(), self._rollouts.results)),
         )
+
+    def _pulled(self) -> Mapping[str, Pulled]:
+        try:
+            return self._pulls.all()
+        except StoreFailed:  # of a new process whose home is lost: the store has told of it
+            return {}
 
     def _text(
         self, info: Info, reading: Reading, settings: Settings, accept: str, triton: bool

@@ -224,9 +224,12 @@ class AccessLog:
         key = (client, path, status, model)
         about = self._abouts.get(key) if known else None
         if about is None:
+            # Who came before the route divided its requests does not say who answered: kept, it
+            # would be found for those who do.
+            settled = target is not None or model is not None
             target = target or _target(request.method, path, model)
             about = b'%b,%b"status":%d,"request_id":"' % (_quoted(client), target, status)
-            if known:  # else every path that somebody thinks of would be kept
+            if known and settled:  # else every path that somebody thinks of would be kept
                 if len(self._abouts) >= MAX_ABOUTS:
                     self._abouts.clear()
                 self._abouts[key] = about

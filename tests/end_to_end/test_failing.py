@@ -23,6 +23,7 @@ from tests.end_to_end.server import RunningServer, eventually, running
 from tests.end_to_end.traffic import Tally, Traffic
 from tests.models.builders import identity, make, save, value
 
+CLIENTS = 8
 PROMISED_S = 1.0
 """From the evidence to the last request that a pulled version got."""
 CONFIG = """
@@ -86,7 +87,7 @@ def at(record: dict[str, Any]) -> float:
 
 def traffic(server: RunningServer, model: str, number: int) -> Traffic:
     path = f"/v2/models/{model}/infer"
-    return Traffic(server.port, path, body(number), marks=(b'"variant":"canary"',))
+    return Traffic(server.port, path, body(number), CLIENTS, (b'"variant":"canary"',))
 
 
 def pulled(server: RunningServer, model: str) -> list[dict[str, Any]]:
@@ -159,7 +160,11 @@ def test_a_rollout_whose_candidate_crashes_a_worker_is_over_within_a_second(serv
     ended = crashes(server)[before:]
     assert ended[-1] - ended[0] <= PROMISED_S
     assert last["at"] - ended[0] <= PROMISED_S
-    assert {one["version"] for one in records(server, "rolled")} == {"1"}
+    answered = [one for one in records(server, "rolled") if one["status"] == 200]
+    told = [one["version"] for one in answered if "version" in one]
+    assert set(told) == {"1"}
+    # Only those that were out when the route came to be divided do not say it.
+    assert len(answered) - len(told) <= 2 * CLIENTS
     serving = server.admin("GET", "/api/routes/rolled").json()["serving"]
     assert {one["version"]: one["share"] for one in serving} == {1: 1.0}
 

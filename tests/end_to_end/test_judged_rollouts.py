@@ -18,7 +18,7 @@ from tests.end_to_end.server import PATIENCE_S, RunningServer, eventually, runni
 from tests.models.builders import linear, save
 
 WANTED = 300
-CONFIG = f"monitoring: {{reference_rows: {WANTED}}}"
+CONFIG = f"ledger: {{enabled: false}}\nmonitoring: {{reference_rows: {WANTED}}}"
 AGAINST = "/api/models/m/versions/2/drift?against=1&window=1m"
 RNG = np.random.default_rng(1)
 

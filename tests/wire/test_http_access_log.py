@@ -197,6 +197,7 @@ class Request:
     phases: Phases | None = None
     code: str | None = None
     key: str | None = None
+    model: tuple[str, str] | None = None
 
 
 class Kept:
@@ -264,6 +265,17 @@ def test_a_path_that_is_known_names_the_model_that_answers():
 
     ((line,),) = written(use)
     assert json.loads(line)["version"] == "7"
+
+
+def test_one_that_was_out_when_its_route_came_to_be_divided_hides_nobodys_version():
+    def use(log: AccessLog) -> None:
+        log.know({b"/v2/models/m/infer": None})
+        for model in (None, ("m", "1"), ("m", "2"), None, ("m", "1")):
+            log.note(200, 0, Request(path=b"/v2/models/m/infer", model=model), False)
+
+    (lines,) = written(use)
+    versions = [json.loads(line).get("version") for line in lines]
+    assert versions == [None, "1", "2", None, "1"]
 
 
 def test_requests_to_one_path_keep_what_is_their_own():
