@@ -92,9 +92,18 @@ def commit() -> dict[str, Any]:
             return None
         return None if done.returncode else done.stdout.strip()
 
-    own = (f":(exclude){path.relative_to(HERE.parent)}" for path in (PAGE, LATEST, README))
+    own = (f":(exclude){path.relative_to(HERE.parent)}" for path in (PAGE, LATEST.parent, README))
     changed = git("status", "--porcelain", "--", ".", *own)
     return {"commit": git("rev-parse", "--short=12", "HEAD"), "dirty": bool(changed)}
+
+
+def tell(found: Mapping[str, Any], kept: Path | None) -> None:
+    """Prints what a simulation found as a line of JSON, with its commit; `kept` gets it, too."""
+    line = json.dumps(dict(found) | commit())
+    print(line)
+    if kept is not None:
+        with kept.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
 
 
 def stamp(result: Mapping[str, Any], rounds: int) -> dict[str, Any]:

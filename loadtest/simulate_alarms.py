@@ -16,7 +16,6 @@ judged while its chi-square says that its e-value cannot have reached the thresh
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 import time
@@ -30,7 +29,7 @@ from gateway.drift import rules as defaults
 from gateway.drift.baseline import Baseline
 from gateway.drift.rules import LOOKBACK_ROWS, Rules
 from kernels import dependence, evidence
-from loadtest.report import LATEST, commit
+from loadtest.report import LATEST, tell
 
 BINS, CELLS, SPAN = 60, 512, 4.5
 PANE_S = int(defaults.PANE_S)
@@ -380,11 +379,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             alarmed = sum(bool(d["alarm"]) for d in days)
             took = time.monotonic() - began
             print(f"{day + 1} days, {alarmed} alarmed, {took:.0f} s", file=sys.stderr, flush=True)
-    line = json.dumps(vars(options) | report(days, options) | commit())
-    print(line)
-    if options.keep:
-        with KEPT.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+    tell(vars(options) | report(days, options), KEPT if options.keep else None)
     return 0
 
 

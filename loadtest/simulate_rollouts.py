@@ -13,7 +13,6 @@ come so many at a time. `--percent` holds the candidate at one weight, for `--ro
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -28,7 +27,7 @@ from gateway.rollouts.judging import Judging
 from gateway.rollouts.looks import Arm, Look, Outputs
 from gateway.rollouts.stand import Seen, Stand, State
 from kernels import histogram
-from loadtest.report import LATEST, commit
+from loadtest.report import LATEST, tell
 from loadtest.simulate_alarms import exact_interval
 
 KEPT: Final = LATEST.with_name("rollouts.jsonl")
@@ -186,11 +185,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             took = time.monotonic() - began
             said = f"{len(rollouts)} rollouts, {back} rolled back, {took:.0f} s"
             print(said, file=sys.stderr, flush=True)
-    line = json.dumps(vars(options) | report(rollouts, options) | commit())
-    print(line)
-    if options.keep:
-        with KEPT.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+    tell(vars(options) | report(rollouts, options), KEPT if options.keep else None)
     return 0
 
 
