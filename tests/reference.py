@@ -314,10 +314,9 @@ def residual_bucket(error: float) -> tuple[float, float]:
     size = abs(error)
     if size < 2.0**-24:
         return -(2.0**-24), 2.0**-24
-    if size >= 2.0**40:
-        return (
-            (2.0**40 * (1 - 1 / 64), math.inf) if error > 0 else (-math.inf, -(2.0**40) * (63 / 64))
-        )
+    last = 2.0**40 * (63 / 64)  # the last one below 2^40, which takes all beyond as well
+    if size >= last:
+        return (last, math.inf) if error > 0 else (-math.inf, -last)
     width = 2.0 ** math.floor(math.log2(size)) / 32
     low = math.floor(size / width) * width
     return (low, low + width) if error > 0 else (-(low + width), -low)
