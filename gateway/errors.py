@@ -32,6 +32,8 @@ modules turn these into their own bodies, and metrics count them by `code`.
     |   +-- UnsupportedEncoding      415 unsupported_encoding
     |   +-- UnsupportedMediaType     415 unsupported_media_type
     |   +-- HeadersTooLarge          431 headers_too_large
+    |   +-- BudgetExceeded           429 budget_exceeded
+    |   +-- RequestTooExpensive      429 request_too_expensive
     |   +-- ModelRefused             422 model_refused
     |   +-- BackupInvalid            422 backup_invalid
     |   +-- ConfigInvalid            422 config_invalid
@@ -41,6 +43,10 @@ modules turn these into their own bodies, and metrics count them by `code`.
     +-- Unsupported                  501 unsupported
     +-- ModelFailed                  500 model_failed
     +-- StoreFailed                  500 store_failed
+    +-- UpstreamFailed               502 upstream_failed
+    +-- UpstreamTimedOut             504 upstream_timed_out
+    +-- RateLimited                  429 rate_limited
+    |   +-- TooManyParallel          429 too_many_parallel
     +-- Unavailable                  503 unavailable
         +-- QueueFull                503 queue_full
         +-- DeadlineUnmeetable       503 deadline_unmeetable
@@ -51,6 +57,8 @@ modules turn these into their own bodies, and metrics count them by `code`.
         +-- Draining                 503 draining
         +-- ControlUnavailable       503 control_unavailable
         +-- ArenaFull                503 arena_full
+        +-- UpstreamsExhausted       503 upstreams_exhausted
+        +-- LimitsUnavailable        503 limits_unavailable
 """
 
 from __future__ import annotations
@@ -238,6 +246,18 @@ class HeadersTooLarge(InvalidRequest):
     status, code = 431, "headers_too_large"
 
 
+class BudgetExceeded(InvalidRequest):
+    """What a key, its team or a tag may spend is spent; a retry helps once the budget begins anew."""
+
+    status, code = 429, "budget_exceeded"
+
+
+class RequestTooExpensive(InvalidRequest):
+    """What is left of a budget or a rate does not cover this request; a smaller one might pass."""
+
+    status, code = 429, "request_too_expensive"
+
+
 class ModelRefused(InvalidRequest):
     """A model file was looked at and will not be served: the message says why."""
 
@@ -290,6 +310,30 @@ class StoreFailed(GatewayError):
     """What must last could not be read or written: the home's disk, rights or database."""
 
     code = "store_failed"
+
+
+class UpstreamFailed(GatewayError):
+    """Another server, which was to answer, did not, or not in its own protocol."""
+
+    status, code, retryable = 502, "upstream_failed", True
+
+
+class UpstreamTimedOut(GatewayError):
+    """Another server, which was to answer, did not in time."""
+
+    status, code, retryable = 504, "upstream_timed_out", True
+
+
+class RateLimited(GatewayError):
+    """A key, its team or a tag asks more often, or for more tokens a minute, than it may."""
+
+    status, code, retryable = 429, "rate_limited", True
+
+
+class TooManyParallel(RateLimited):
+    """As many requests of it are under way as may be at once."""
+
+    code = "too_many_parallel"
 
 
 class Unavailable(GatewayError):
@@ -350,6 +394,18 @@ class ArenaFull(Unavailable):
     """There is no room for another block of counters; removing a model makes some."""
 
     code = "arena_full"
+
+
+class UpstreamsExhausted(Unavailable):
+    """None of the servers that might answer takes requests: they fail, or have all they may."""
+
+    code = "upstreams_exhausted"
+
+
+class LimitsUnavailable(Unavailable):
+    """What counts budgets does not answer; nobody is told that a key is unknown because of that."""
+
+    code = "limits_unavailable"
 
 
 def _codes(root: type[GatewayError]) -> list[str]:

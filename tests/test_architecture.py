@@ -53,6 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "alerts": {"config"},
     "outcomes": {"digests", "errors", "kernels"},
     "rows": {"errors", "tensors", "client"},
+    "llm": GROUND | {"access", "afterwards", "kernels", "monitor", "routing", "spans", "wire"},
     "afterwards": {"monitor", "serving", "tensors"},
     "inference": GROUND | {"afterwards", "serving", "monitor", "wire"},
     "catalogue": GROUND | {"serving", "inference"},
