@@ -72,6 +72,10 @@ class LlmProvider(Section):
         None, description="the file that holds its key, read again when it changes"
     )
     api_version: Name | None = Field(None, description="Azure's, or the `anthropic-version`")
+    apis: list[Literal["chat", "completions", "embeddings", "responses"]] = Field(
+        default_factory=lambda: ["chat", "completions", "embeddings", "responses"],
+        description="of an OpenAI-shaped server, those that it has; others are translated to chat",
+    )
     headers: dict[HeaderName, str] = Field(
         default_factory=dict, description="sent with each request; no secrets"
     )
@@ -198,6 +202,10 @@ class LlmModel(Section):
     aliases: list[AliasName] = Field(
         default_factory=list, max_length=64, description="other names that clients may call it by"
     )
+    default: int | None = Field(
+        None,
+        description="the version that answers where no route says otherwise; none: the highest",
+    )
     unpriced: Literal["serve", "refuse"] = Field(
         "serve",
         description="where nobody knows what it costs: serve tells so, refuse answers 403",
@@ -209,10 +217,21 @@ class LlmModel(Section):
     def _short(cls, given: object) -> object:
         """A model with one version may say what that is without numbering it."""
         if isinstance(given, dict) and "upstreams" in given and "versions" not in given:
-            own = {key: given[key] for key in ("aliases", "unpriced") if key in given}
+            own = {key: given[key] for key in ("aliases", "default", "unpriced") if key in given}
             rest = {key: value for key, value in given.items() if key not in own}
             return {**own, "versions": {1: rest}}
         return given
+
+    @field_validator("versions")
+    @classmethod
+    def _has_default(
+        cls, versions: dict[int, LlmVersion], info: ValidationInfo
+    ) -> dict[int, LlmVersion]:
+        default = info.data.get("default")
+        if default is not None and default not in versions:
+            known = ", ".join(map(str, versions))
+            raise ValueError(f"expected the default to be one of {known}, got {default}")
+        return versions
 
 
 class LlmPrices(Section):
