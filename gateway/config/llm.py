@@ -130,7 +130,9 @@ class LlmUpstream(Section):
     provider: Name
     model: Name = Field(description="the provider's own name of it; Azure's is the deployment's")
     name: Name | None = Field(None, description="in metrics and logs; none: PROVIDER/MODEL")
-    weight: float = Field(1.0, ge=0, le=1_000_000, description="relative; 0: only if all else fails")
+    weight: float = Field(
+        1.0, ge=0, le=1_000_000, description="relative; 0: only if all else fails"
+    )
     priority: int = Field(1, ge=1, le=1000, description="lower ones first, whatever the order")
     max_parallel: int | None = Field(None, ge=1, le=1_000_000, description="requests, per worker")
     price: LlmPrice | None = Field(None, description="none: as the price map says")

@@ -155,6 +155,23 @@ def read(text: str, source: str) -> tuple[dict[str, Price | str], dict[str, str]
     return found, providers
 
 
+def stated(name: str, fields: Mapping[str, float | None]) -> Price:
+    """A price that a configuration states itself, by the same fields.
+
+    Raises:
+        ConfigInvalid: it is none.
+    """
+    # The shortest text that gives a float back is the number that somebody wrote.
+    entry = {field: Decimal(repr(usd)) for field, usd in fields.items() if usd is not None}
+    faults: list[str] = []
+    price = _entry(name, entry, faults)
+    if isinstance(price, str):
+        faults.append(price)
+    if faults or isinstance(price, str):
+        raise ConfigInvalid("; ".join(faults))
+    return price
+
+
 @cache
 def _listed() -> tuple[dict[str, Price | str], dict[str, str]]:
     return read(_BUNDLED.read_text(encoding="utf-8"), _BUNDLED.name)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 from gateway.wire.llm.words import Usage
 
@@ -132,6 +132,30 @@ class Price:
                 reading = max(reading, rates.audio_input)
                 writing = max(writing, rates.audio_output)
         return self.request + reading * input_tokens + writing * max(max_output_tokens, 0)
+
+    def plain(self) -> dict[str, Any]:
+        """As a plan holds it; `read` is the inverse."""
+        steps = {
+            service: [[step.above, list(step.rates)] for step in steps]
+            for service, steps in self.steps.items()
+        }
+        return {
+            "name": self.name,
+            "steps": steps,
+            "request": self.request,
+            "max_input_tokens": self.max_input_tokens,
+            "max_output_tokens": self.max_output_tokens,
+            "unread": list(self.unread),
+        }
+
+    @classmethod
+    def read(cls, plain: Mapping[str, Any]) -> Self:
+        """What a plan holds of one."""
+        steps = {
+            service: tuple(Step(above, Rates(*rates)) for above, rates in steps)
+            for service, steps in plain["steps"].items()
+        }
+        return cls(**{**plain, "steps": steps, "unread": tuple(plain["unread"])})
 
     def _steps(self, service: str) -> tuple[Step, ...]:
         return self.steps.get(service) or self.steps[""]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import ConfigInvalid
-from gateway.llm.price_map import MAX_FILE_BYTES, prices, read
+from gateway.llm.price_map import MAX_FILE_BYTES, prices, read, stated
 from gateway.llm.pricing import PICO, Price
 from gateway.wire.llm.words import Usage
 
@@ -217,6 +217,27 @@ def test_sizes_come_with_the_price():
     price = priced(**SONNET, max_input_tokens=200000, max_output_tokens=64000)
     assert (price.max_input_tokens, price.max_output_tokens) == (200_000, 64_000)
     assert priced(**SONNET).max_output_tokens is None
+
+
+# ---- in a plan, and in a configuration ----
+
+
+def test_a_price_travels_in_a_plan_unchanged():
+    (listed,) = prices().layers
+    for price in listed.values():
+        assert isinstance(price, Price)
+        assert Price.read(json.loads(json.dumps(price.plain()))) == price
+
+
+def test_a_configuration_states_a_price_exactly():
+    price = stated(
+        "local",
+        {"input_cost_per_token": 1e-07, "output_cost_per_token": 3e-07, "unknown": None},
+    )
+    assert price.cost(Usage(3, 1)) == usd("6e-07")
+    assert stated("free", {"input_cost_per_token": 0.0, "output_cost_per_token": 0.0}).free
+    with pytest.raises(ConfigInvalid, match="expected USD a token"):
+        stated("dear", {"input_cost_per_token": 2.5, "output_cost_per_token": 10.0})
 
 
 # ---- whose a price is ----
