@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 import struct
@@ -75,6 +76,14 @@ class Peer:
         transport: Any = self.writer.transport
         transport.pause_reading()
 
+    def at_once(self, data: bytes = b"") -> None:
+        """Sends this, or the end, before the loop turns: nobody can have read it yet."""
+        with socket.socket(fileno=os.dup(self.writer.get_extra_info("socket").fileno())) as sock:
+            if data:
+                sock.send(data)
+            else:
+                sock.shutdown(socket.SHUT_WR)
+
     def reset(self) -> None:
         sock = self.writer.get_extra_info("socket")
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -126,7 +135,7 @@ class Told:
 
     status: int = 0
     headers: Sequence[Header] = ()
-    body: bytes = b""
+    body: bytearray = field(default_factory=bytearray)
     error: GatewayError | None = None
     sent: bool | None = None
     answered: bool | None = None

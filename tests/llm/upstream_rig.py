@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from gateway.llm.upstream.names import LookUp
 from gateway.llm.upstream.request import request_head
 from gateway.llm.upstream.sending import Request
 from gateway.llm.upstream.upstreams import Upstreams
@@ -54,11 +55,13 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(limits: Limits | None = None, **origin: int) -> AsyncIterator[Rig]:
+async def rig(
+    limits: Limits | None = None, look_up: LookUp | None = None, **origin: int
+) -> AsyncIterator[Rig]:
     async with scripted() as server:
         made: list[Rig] = []
         upstreams = Upstreams(
-            asyncio.get_running_loop(), limits, look_up=_nowhere, clock=lambda: made[0].now
+            asyncio.get_running_loop(), limits, look_up or nowhere, clock=lambda: made[0].now
         )
         made.append(Rig(server, upstreams, server.origin(**origin)))
         try:
@@ -67,7 +70,7 @@ async def rig(limits: Limits | None = None, **origin: int) -> AsyncIterator[Rig]
             upstreams.close()
 
 
-async def _nowhere(host: str, port: int) -> Sequence[str]:
+async def nowhere(host: str, port: int) -> Sequence[str]:
     """Addresses stand for themselves; names are nobody's."""
     if host == "127.0.0.1":
         return [host]

@@ -121,8 +121,10 @@ class Connection(asyncio.Protocol):
         if request is None:
             return
         limits = request.timeouts
-        if self._uploads() or self._heard or self._paused:
-            self._heard, self.since = False, now
+        # Bytes of a head are none of an answer yet: it may drip for ever.
+        if self._uploads() or self._paused or (self._heard and self._head_told):
+            self.since = now
+        self._heard = False
         quiet = now - self.since
         if now - request.began >= limits.total_s:
             self._time_out("its whole answer", limits.total_s)
@@ -183,6 +185,7 @@ class Connection(asyncio.Protocol):
             if self.request is not request:
                 return
         if answer.complete:
+            self._pool.counters.unfit += bool(fault)
             self._end(request, keeps=answer.keeps and not fault)
         elif fault or answer.barren > self._max_barren:
             what = fault or f"more than {self._max_barren} bytes without any of a body"
