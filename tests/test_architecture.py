@@ -113,6 +113,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "profiles",
         "rollouts",
         "kernels",
+        "llm",
         "spans",
         "tls",
         "logs",
@@ -151,7 +152,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 ONLY_IN: dict[str, set[str]] = {
     "onnxruntime": {"serving", "control", "cli"},  # control tells its version and providers
     "numba": {"kernels"},
-    "httptools": {"wire"},
+    "httptools": {"wire", "llm"},
     "uvicorn": {"wire", "worker", "control"},
     "starlette": {"wire", "openinference", "worker", "control"},
     "prometheus_client": {"control"},

@@ -1,0 +1,22 @@
+"""A fake provider for the tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from gateway.llm.fake.server import FakeProvider
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[FakeProvider]:
+    with FakeProvider() as provider:
+        yield provider
+
+
+@pytest.fixture
+def fake(shared: FakeProvider) -> FakeProvider:
+    shared.always()
+    shared.forget()
+    return shared
