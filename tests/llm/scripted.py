@@ -12,6 +12,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import trustme
+
 from gateway.errors import GatewayError
 from gateway.exchange import Header
 from gateway.llm.upstream.words import Origin
@@ -116,6 +118,13 @@ class Scripted:
         self._new.put_nowait(peer)
 
 
+def showing(leaf: trustme.LeafCert) -> ssl.SSLContext:
+    """What a server needs that shows this certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    leaf.configure_cert(context)
+    return context
+
+
 @asynccontextmanager
 async def scripted(context: ssl.SSLContext | None = None) -> AsyncIterator[Scripted]:
     server = Scripted()
@@ -135,7 +144,8 @@ class Told:
 
     status: int = 0
     headers: Sequence[Header] = ()
-    body: bytearray = field(default_factory=bytearray)
+    pieces: list[bytes] = field(default_factory=list)
+    length: int = 0
     error: GatewayError | None = None
     sent: bool | None = None
     answered: bool | None = None
@@ -147,7 +157,8 @@ class Told:
         self._note("head")
 
     def on_data(self, data: bytes) -> None:
-        self.body += data
+        self.pieces.append(data)
+        self.length += len(data)
         self._note("data")
 
     def on_end(self) -> None:
@@ -160,6 +171,10 @@ class Told:
     def _note(self, call: str) -> None:
         self.calls.append(call)
         self.changed.set()
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.pieces)
 
     @property
     def over(self) -> bool:
@@ -175,7 +190,7 @@ class Told:
 
     async def until_body(self, length: int) -> None:
         async with asyncio.timeout(PATIENCE_S):
-            while len(self.body) < length:
+            while self.length < length:
                 assert not self.over, (self.calls, self.error)
                 self.changed.clear()
                 await self.changed.wait()

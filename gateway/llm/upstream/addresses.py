@@ -12,8 +12,9 @@ Address = IPv4Address | IPv6Address
 
 # Clouds answer whoever asks there with credentials of the machine; the address looks public.
 _METADATA = frozenset((ip_address("168.63.129.16"),))
-# NAT64 (RFC 6052, RFC 8215) and IPv4-compatible addresses end with an address of IPv4.
-_ENDS_WITH_IPV4 = tuple(map(IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96")))
+# What IANA hands out of IPv6, and what stands for all of IPv4 where there is none (RFC 6052).
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+_NAT64 = IPv6Network("64:ff9b::/96")
 
 
 def public(address: str) -> bool:
@@ -33,6 +34,8 @@ def public(address: str) -> bool:
 
 
 def _public(address: Address) -> bool:
+    if isinstance(address, IPv6Address) and address not in _GLOBAL_UNICAST:
+        return address in _NAT64
     return address.is_global and not address.is_multicast and address not in _METADATA
 
 
@@ -47,6 +50,6 @@ def _meant(address: Address) -> list[Address]:
         meant.append(address.sixtofour)
     if address.teredo:
         meant += address.teredo
-    if any(address in network for network in _ENDS_WITH_IPV4):
+    if address in _NAT64:
         meant.append(IPv4Address(int(address) & 0xFFFFFFFF))
     return meant

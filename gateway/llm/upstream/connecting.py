@@ -57,7 +57,7 @@ class Connector:
         proxy = origin.proxy
         if proxy is None:
             held, transport = await self._first_of(
-                await self._allowed(origin), origin.host, origin.port, Silent, context
+                await self.allowed(origin), origin.host, origin.port, Silent, context
             )
         else:
             held, transport = await self._through(origin, proxy, context)
@@ -66,8 +66,12 @@ class Connector:
             raise OSError("it spoke first, or closed the connection at once")
         return transport
 
-    async def _allowed(self, origin: Origin) -> list[str]:
-        """Its addresses that may be connected to; those, and no others, then are."""
+    async def allowed(self, origin: Origin) -> list[str]:
+        """Its addresses that may be connected to; those, and no others, then are.
+
+        Raises:
+            UpstreamFailed: it has none.
+        """
         found = await self._names.addresses(origin.host, origin.port)
         allowed = found if origin.allow_private else [a for a in found if public(a)]
         if not allowed:
