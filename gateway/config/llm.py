@@ -8,25 +8,29 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
-from gateway.config.words import ModelName, Name, Section, Seconds
+from gateway.config.words import ModelName, Name, Seconds, Section
 from gateway.names import MAX_VERSION
 
 MAX_UPSTREAMS: Final = 32
 MAX_FALLBACKS: Final = 16
 
+Api = Literal["chat", "completions", "embeddings", "responses"]
 Order = Literal["weighted", "least_latency", "least_busy", "cheapest", "priority"]
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,100}$"), AfterValidator(str.lower)]
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,199}$")]
 # What clients may call a model: providers' own names have slashes and colons in them.
 AliasName = Annotated[str, Field(pattern=r"^[^\s\x00-\x1f\x7f]{1,200}$")]
 _OURS = frozenset(
-    "host content-length transfer-encoding connection authorization x-api-key api-key cookie"
-    " x-goog-api-key proxy-authorization accept-encoding te upgrade".split()
+    {
+        *("host", "content-length", "transfer-encoding", "connection", "te", "upgrade", "cookie"),
+        *("authorization", "x-api-key", "api-key", "x-goog-api-key", "proxy-authorization"),
+        "accept-encoding",
+    }
 )
 
 
@@ -72,8 +76,8 @@ class LlmProvider(Section):
         None, description="the file that holds its key, read again when it changes"
     )
     api_version: Name | None = Field(None, description="Azure's, or the `anthropic-version`")
-    apis: list[Literal["chat", "completions", "embeddings", "responses"]] = Field(
-        default_factory=lambda: ["chat", "completions", "embeddings", "responses"],
+    apis: list[Api] = Field(
+        default_factory=lambda: list[Api](get_args(Api)),
         description="of an OpenAI-shaped server, those that it has; others are translated to chat",
     )
     headers: dict[HeaderName, str] = Field(

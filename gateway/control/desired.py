@@ -26,7 +26,9 @@ from gateway.control.retirements import Retirement, absences
 from gateway.control.self_references import SelfReference, SelfReferences
 from gateway.control.splits import Aliases
 from gateway.errors import GatewayError, ModelNotFound, ModelRefused
+from gateway.llm import price_map
 from gateway.llm.features import SIGNATURE
+from gateway.llm.price_map import Prices
 from gateway.llm.settings import Settings, settings_of
 from gateway.models import content, onnx_file, triton_layout
 from gateway.models.onnx_file import OnnxFile
@@ -166,6 +168,7 @@ class Sources:
         self._hashes: dict[Path, tuple[tuple[int, ...], str]] = {}
         self._told: set[str] = set()
         self._references = References()
+        self._read_prices: tuple[object, Prices] | None = None
         self._last: _Look | None = None
 
     def gather(self, config: Config, memory: Memory, only: str | None = None) -> Desired:
@@ -231,6 +234,9 @@ class Sources:
 
     def _language_models(self, config: Config, look: _Look, only: str | None) -> list[Candidate]:
         """Those that other servers answer for."""
+        if not config.llm.models:
+            return []
+        prices = self._prices(config)
         candidates = []
         for name, model in config.llm.models.items():
             if only not in (None, name):
@@ -238,9 +244,21 @@ class Sources:
             if model.default is not None:
                 look.defaults[name] = model.default
             for number in sorted(model.versions):
-                settings = settings_of(config.llm, name, number, {})
+                settings = settings_of(config.llm, name, number, prices)
                 candidates.append(self._language_model(name, number, settings, config))
         return candidates
+
+    def _prices(self, config: Config) -> Prices:
+        """What upstreams charge; a file that cannot be read leaves what comes along."""
+        file = config.llm.prices.file
+        try:
+            stamp = None if file is None else content.stamp(file)
+            if self._read_prices is None or self._read_prices[0] != (file, stamp):
+                self._read_prices = (file, stamp), price_map.prices(file)
+            return self._read_prices[1]
+        except (GatewayError, OSError) as error:
+            log.error("llm.prices.file: %s", _reason(error))
+            return price_map.prices()
 
     def _language_model(
         self, name: str, version: int, settings: Settings, config: Config

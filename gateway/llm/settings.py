@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from gateway.config.llm import Llm, LlmProvider, LlmVersion
+from gateway.llm.price_map import Prices, stated
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Settings:
     providers: Mapping[str, LlmProvider]
     aliases: tuple[str, ...] = ()
     unpriced: str = "serve"
-    prices: Mapping[str, Any] | None = None
+    prices: Mapping[str, Any] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """As a plan holds it; `read` is the inverse."""
@@ -41,7 +42,7 @@ class Settings:
             "providers": {n: p.model_dump(mode="json") for n, p in self.providers.items()},
             "aliases": list(self.aliases),
             "unpriced": self.unpriced,
-            "prices": dict(self.prices or {}),
+            "prices": dict(self.prices),
         }
 
     @property
@@ -54,19 +55,28 @@ class Settings:
         return hashlib.sha256(orjson.dumps(who)).hexdigest()
 
 
-def settings_of(llm: Llm, model: str, number: int, prices: Mapping[str, Any]) -> Settings:
+def settings_of(llm: Llm, model: str, number: int, prices: Prices) -> Settings:
     """What the document says of one version.
 
     Args:
         llm: the section.
         model: one of its models.
         number: one of its versions.
-        prices: of upstreams, by what they are called.
+        prices: where the document does not say what an upstream charges.
     """
     found = llm.models[model]
     version = found.versions[number]
     providers = {one.provider: llm.providers[one.provider] for one in version.upstreams}
-    return Settings(version, providers, tuple(found.aliases), found.unpriced, prices)
+    plain = {}
+    for one in version.upstreams:
+        price = (
+            prices.of(providers[one.provider].kind, one.model)
+            if one.price is None
+            else stated(one.called, one.price.model_dump())
+        )
+        if price is not None:
+            plain[one.called] = price.plain()
+    return Settings(version, providers, tuple(found.aliases), found.unpriced, plain)
 
 
 def read(plain: Mapping[str, Any]) -> Settings:

@@ -6,18 +6,20 @@ connections and pauses.
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
+from urllib.parse import unquote
 
 import orjson
 
-from gateway.llm.fake import chat, errors
+from gateway.llm.fake import chat, completions, embeddings, errors, messages, responses
 from gateway.llm.fake.content import Content, Counted, Wanted, content_of
 from gateway.llm.fake.frames import Piece
 from gateway.llm.fake.records import Received
-from gateway.llm.fake.script import BadScript, Script, changed, in_path, in_text, told
+from gateway.llm.fake.script import Script, changed, in_path, in_text, told
 from gateway.llm.fake.texts import last_text
 
 Header = tuple[str, str]
@@ -38,6 +40,9 @@ class Spoken(Protocol):
         self, content: Content, wanted: Wanted, script: Script, number: int, created: int
     ) -> Iterable[Piece]:
         """The frames of a streamed one."""
+
+    def failed(self, kind: errors.Kind, message: str, number: int) -> bytes:
+        """The event of an error within a stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,17 @@ class Answer:
 
 
 # Ends of paths, whatever comes before them: Azure's hold deployments, tests' hold scripts.
-_SPOKEN: dict[str, Spoken] = {"/chat/completions": chat}
+_SPOKEN: dict[str, Spoken] = {
+    "/chat/completions": chat,
+    "/completions": completions,
+    "/responses": responses,
+    "/messages": messages,
+}
+_PLAIN: dict[str, Callable[[Mapping[str, Any], Script], tuple[dict[str, Any], Counted | None]]] = {
+    "/embeddings": embeddings.answer,
+    "/messages/count_tokens": messages.count,
+}
+_DEPLOYMENT = re.compile(r"/deployments/([^/?]+)")
 _JSON = ("content-type", "application/json")
 _STREAM = ("content-type", "text/event-stream; charset=utf-8")
 # What an upstream says that no caller of a proxy should be told.
@@ -125,16 +140,14 @@ class Answers:
         left = self._left(script)
         if left < 0:
             return _failure(received, errors.KINDS["rate_limit"], self._limits(received, 0))
+        if script.key and _key(received) != script.key:
+            return _failure(received, errors.KINDS["auth"], [])
         if script.error or script.status >= 300:
             kind = errors.kind_of(script.error, script.status)
             return _failure(received, kind, self._limits(received, left))
-        path = received.path.partition("?")[0]
-        spoken = next((module for end, module in _SPOKEN.items() if path.endswith(end)), None)
-        if spoken is None or received.method != "POST":
-            return _failure(received, errors.KINDS["not_found"], [])
         try:
-            return _answer(spoken, received, self._limits(received, left))
-        except (KeyError, TypeError, AttributeError, BadScript) as error:
+            return _answer(received, self._limits(received, left))
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
             return bad_request(received, f"{type(error).__name__}: {error}")
 
     def _left(self, script: Script) -> int:
@@ -174,13 +187,48 @@ def bad_request(received: Received, message: str) -> Answer:
     return _failure(received, errors.KINDS["invalid"], [], message)
 
 
-def _answer(spoken: Spoken, received: Received, limits: list[Header]) -> Answer:
-    script, number = received.script, received.number
-    wanted = spoken.read(received.values)
+def _answer(received: Received, limits: list[Header]) -> Answer:
+    path, headers = received.path.partition("?")[0], [*_headers(received), *limits]
+    if received.method == "GET" and "/models" in path:
+        return _plain(_models(received, path), None, headers)
+    if received.method == "POST":
+        for end, answer in _PLAIN.items():
+            if path.endswith(end):
+                return _plain(*answer(received.values, received.script), headers)
+        for end, spoken in _SPOKEN.items():
+            if path.endswith(end):
+                return _said(spoken, received, headers)
+    return _failure(received, errors.KINDS["not_found"], limits)
+
+
+def _key(received: Received) -> str:
+    shown = (received.header(name) for name in ("authorization", "x-api-key", "api-key"))
+    return next(filter(None, shown), "").removeprefix("Bearer ")
+
+
+def _models(received: Received, path: str) -> dict[str, Any]:
+    name = unquote(path.partition("/models")[2].strip("/"))
+    if name:
+        return embeddings.model(name)
+    return embeddings.models(anthropic=received.header("anthropic-version") is not None)
+
+
+def _plain(body: dict[str, Any], counted: Counted | None, headers: list[Header]) -> Answer:
+    return Answer(200, [_JSON, *headers], orjson.dumps(body), counted=counted)
+
+
+def _said(spoken: Spoken, received: Received, headers: list[Header]) -> Answer:
+    script, number, values = received.script, received.number, received.values
+    # Azure's callers name the model in the path alone.
+    deployment = _DEPLOYMENT.search(received.path)
+    if deployment:
+        values = {"model": deployment[1], **values}
+    if spoken is messages and received.header("anthropic-version") is None:
+        raise ValueError("anthropic-version: header is required")
+    wanted = spoken.read(values)
     content = content_of(wanted, script, number)
     created = int(time.time())
-    headers = [*_headers(received), *limits]
-    broken = _broken(received)
+    broken = spoken.failed(errors.KINDS["overloaded"], script.message, number)
     if wanted.stream:
         pieces = spoken.pieces(content, wanted, script, number, created)
         headers = [_STREAM, ("cache-control", "no-cache"), *headers]
@@ -206,8 +254,7 @@ def _failure(
     headers = [_JSON, *_headers(received), *limits]
     message = message or script.message
     if script.leak:
-        shown = received.header("authorization") or received.header("x-api-key") or ""
-        message = f"{message or kind.message} You sent: {shown.removeprefix('Bearer ')}"
+        message = f"{message or kind.message} You sent: {_key(received)}"
     if script.retry_after_s >= 0:
         headers.append(("retry-after", f"{script.retry_after_s:g}"))
     if script.should_retry:
@@ -224,15 +271,3 @@ def _failure(
         else errors.openai_body(kind, message)
     )
     return Answer(status, headers, orjson.dumps(body))
-
-
-def _broken(received: Received) -> bytes:
-    """The event that a stream breaks with, where it breaks with one."""
-    script = received.script
-    if script.break_at < 0 or script.break_as != "error":
-        return b""
-    kind = errors.KINDS["overloaded"]
-    if is_anthropic(received.path):
-        body = errors.anthropic_body(kind, script.message, received.number)
-        return b"event: error\ndata: %s\n\n" % orjson.dumps(body)
-    return b"data: %s\n\n" % orjson.dumps(errors.openai_body(kind, script.message))

@@ -5,22 +5,27 @@ Knows the dialect. Knows nothing of connections, of time, or of why an answer is
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from gateway.llm.fake.content import Content, Counted, Wanted
+from gateway.llm.fake.errors import Kind, openai_body
 from gateway.llm.fake.frames import Piece, framed
 from gateway.llm.fake.script import Script
 from gateway.llm.fake.texts import chars_in, last_text
 
-_FINISH = {"refusal": "content_filter"}
 DONE = Piece(framed(b"[DONE]"))
 
 
 def read(values: Mapping[str, Any]) -> Wanted:
-    """What a request asks for."""
+    """What a request asks for.
+
+    Raises:
+        ValueError: OpenAI would refuse it: a tool's result without its call, or the reverse.
+    """
+    _check(values["messages"])
     choice = values.get("tool_choice")
     form = values.get("response_format") or {}
     schema = (
@@ -63,6 +68,16 @@ def usage(counted: Counted) -> dict[str, Any]:
     }
 
 
+def finish_of(content: Content) -> str:
+    """`finish_reason` of an answer."""
+    return "content_filter" if content.finish == "refusal" else content.finish
+
+
+def failed(kind: Kind, message: str, number: int) -> bytes:
+    """The event of an error within a stream."""
+    return framed(orjson.dumps(openai_body(kind, message)))
+
+
 def head(wanted: Wanted, script: Script, number: int, created: int, kind: str) -> dict[str, Any]:
     """What all chunks of an answer begin with."""
     return {
@@ -96,7 +111,7 @@ def whole(
         }
     if content.reasoning:
         message["reasoning_content"] = "".join(content.reasoning)
-    finish = _FINISH.get(content.finish, content.finish)
+    finish = finish_of(content)
     choices = [
         {"index": n, "message": message, "logprobs": None, "finish_reason": finish}
         for n in range(wanted.n)
@@ -122,7 +137,7 @@ def pieces(
         for token in content.text:
             yield chunks.of(n, {word: token}, token=True)
         yield from _calls(chunks, n, content)
-        yield chunks.of(n, {}, finish=_FINISH.get(content.finish, content.finish))
+        yield chunks.of(n, {}, finish=finish_of(content))
     yield from chunks.end()
     yield DONE
 
@@ -135,6 +150,19 @@ def _calls(chunks: _Chunks, n: int, content: Content) -> Iterator[Piece]:
         for piece in call.arguments:
             part = {"index": index, "function": {"arguments": piece}}
             yield chunks.of(n, {"tool_calls": [part]}, token=True)
+
+
+def _check(messages: Sequence[Mapping[str, Any]]) -> None:
+    open_calls: set[str] = set()
+    for message in messages:
+        if message["role"] == "tool":
+            if message["tool_call_id"] not in open_calls:
+                raise ValueError("messages with role 'tool' must be a response to 'tool_calls'")
+            open_calls.discard(message["tool_call_id"])
+            continue
+        if open_calls:
+            raise ValueError("'tool_calls' must be followed by tool messages for each of them")
+        open_calls = {call["id"] for call in message.get("tool_calls") or ()}
 
 
 class _Chunks:

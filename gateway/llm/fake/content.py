@@ -7,6 +7,7 @@ script have the same answer. Knows nothing of how any dialect writes it.
 from __future__ import annotations
 
 import json
+import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,10 @@ from typing import Any
 from gateway.llm.fake.script import Script
 
 CHARS_PER_TOKEN = 4
-_WORDS = ("water", "flows", "through", "the", "gate", "and", "turns", "the", "wheel", "below")
+_PHRASE = ("water", "flows", "through", "the", "gate", "and", "turns", "the", "wheel", "below")
+_MORE = ("stone", "mill", "grain", "sack", "river", "falls", "slowly", "under", "old", "wooden")
+# Long before it comes again: a text that repeats itself is something that monitoring tells of.
+_TEXT = tuple(word + " " for word in (*_PHRASE, *random.Random(7).choices(_PHRASE + _MORE, k=4086)))
 _PIECES = re.compile(r"\s*\S+\s*|\s+")
 _REFUSAL = "I cannot help with that."
 _DEPTH = 8  # of a made-up value: a schema may refer to itself
@@ -130,7 +134,7 @@ def _text(wanted: Wanted, script: Script) -> Iterator[str]:
 
 
 def _words(count: int) -> Iterator[str]:
-    return (_WORDS[n % len(_WORDS)] + " " for n in range(count))
+    return (_TEXT[n % len(_TEXT)] for n in range(count))
 
 
 def _cut(text: str) -> tuple[str, ...]:

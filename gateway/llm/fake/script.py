@@ -58,6 +58,7 @@ class Script:
         status: of an error to answer with; with 3xx a redirect to `location`.
         error: kind of the error (`errors.py`); says the status, too.
         message: of the error.
+        key: that must be shown; another one is an error.
         leak: the error's message repeats the key it was asked with, as some providers' do.
         retry_after_s: tells `Retry-After`.
         should_retry: tells `x-should-retry`.
@@ -107,6 +108,7 @@ class Script:
     status: int = 200
     error: str = ""
     message: str = ""
+    key: str = ""
     leak: bool = False
     retry_after_s: float = -1.0
     should_retry: str = ""

@@ -1,4 +1,4 @@
-"""A fake provider for the tests of this folder."""
+"""A fake provider, and stock clients, for the tests of this folder."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.llm.fake.server import FakeProvider
+from tests.llm.clients import Clients, opened
 
 
 @pytest.fixture(scope="module")
@@ -20,3 +21,9 @@ def fake(shared: FakeProvider) -> FakeProvider:
     shared.always()
     shared.forget()
     return shared
+
+
+@pytest.fixture(scope="module")
+def clients() -> Iterator[Clients]:
+    with opened() as clients:
+        yield clients
