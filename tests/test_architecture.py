@@ -144,6 +144,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "profiles",
         "profiling",
         "tls",
+        "yaml_text",
     },
     "__main__": {"cli"},
 }
