@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.errors import UpstreamFailed, UpstreamTimedOut
 from gateway.llm.pools import Outcome, Trouble
@@ -232,3 +234,27 @@ def test_why_holds_a_code_and_never_a_sentence():
     )
     assert of_answer(400, [], openai(secret, kind=f"key {secret} is wrong")).why == "400"
     assert of_answer(503, [], secret).why == "503"
+
+
+KEYS = ["error", "message", "type", "code", "status", "innererror", "response"]
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(
+    st.sampled_from([200, 400, 404, 413, 429, 500, 529, 999]),
+    st.dictionaries(
+        st.sampled_from([b"retry-after", b"retry-after-ms", b"date", b"x-should-retry"]),
+        st.binary(max_size=40) | st.sampled_from([b"Fri, 27 Nov 2026 10:00:09 GMT", b"1e999"]),
+    ),
+    anything,
+)
+def test_whatever_an_upstream_sends_is_some_trouble(status, headers, values):
+    found = of_answer(status, list(headers.items()), values, now_s=0.0)
+    assert found.retry_after_s is None or 0.0 <= found.retry_after_s < 1e18
+    assert len(found.why) <= 70
