@@ -45,9 +45,10 @@ from gateway.llm.relay import (
     is_event_stream,
 )
 from gateway.llm.targets import Target
-from gateway.llm.told import Happened, answer_headers, cost_header, request_headers
+from gateway.llm.told import ATTEMPTS, Happened, cost_header, request_headers
 from gateway.llm.upstream.request import header_lines
 from gateway.llm.upstream.words import Sending
+from gateway.wire.answers import Written
 from gateway.wire.llm.requests import Call, prepared
 from gateway.wire.llm.told import told_error
 from gateway.wire.llm.translate import Asked, translation
@@ -248,7 +249,7 @@ class Journey:
         self._happened.content(now)
         if self._picked is not None:
             self._picked.answered(now)
-        return self._exchange.stream(200, [*_STREAMED, *self._told()])
+        return self._exchange.stream(200, self._told(*_STREAMED))
 
     def _pause(self) -> None:
         """Takes no more until the client has read what there is."""
@@ -294,7 +295,7 @@ class Journey:
         self._settle(relay)
         if isinstance(relay, Whole):
             happened.content(now)
-            self._exchange.reply(200, relay.body, [*self._told(), cost_header(happened.cost)])
+            self._exchange.reply(200, relay.body, self._told(cost_header(happened.cost)))
         observer.observed(
             (happened.arrived,),
             (happened.asked_at,),
@@ -397,7 +398,7 @@ class Journey:
         own = verdict.headers()
         names = {name for name, _ in own}
         kept = [one for one in headers if one[0] not in names]
-        self._exchange.reply(status, answer, [*kept, *own, *self._told()])
+        self._exchange.reply(status, answer, self._told(*kept, *own))
         self._finish("failed")
 
     def _refuse(self, error: GatewayError) -> None:
@@ -405,7 +406,7 @@ class Journey:
         self._account.release()
         self._erred(error)
         answer, headers = self._proxy.refusal(self._exchange, error)
-        self._exchange.reply(error.status, answer, [*headers, *self._told()])
+        self._exchange.reply(error.status, answer, self._told(*headers))
         self._finish("failed")
 
     def _in_dialect(self, status: int, body: bytes) -> tuple[int, bytes]:
@@ -448,10 +449,15 @@ class Journey:
     def _called(self) -> str:
         return "" if self._target is None else self._target.called
 
-    def _told(self) -> list[Header]:
+    def _told(self, *more: Header) -> Written:
+        """What the answer says of who gave it, of what is left, and what else there is to say."""
+        told = self._chosen.told(self._target)
         left = self._account.left
-        rates = [] if left is None else self._proxy.rates(left)
-        return answer_headers(self._chosen, self._happened, rates)
+        if left is not None:
+            more = (*more, *self._proxy.rates(left))
+        if self._happened.attempts:
+            more = (*more, (ATTEMPTS, b"%d" % (self._happened.attempts + 1)))
+        return told.plus(more) if more else told
 
 
 def _json(body: bytes) -> Any:
