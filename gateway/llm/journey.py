@@ -7,6 +7,7 @@ judged (`pools`), of connections (`upstream`), of how answers are passed on (`re
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
@@ -56,6 +57,8 @@ from gateway.wire.llm.words import Dialect
 
 if TYPE_CHECKING:
     from gateway.llm.proxy import Proxy
+
+log = logging.getLogger("penstock.llm")
 
 # What is wrong with the request itself is for its sender to read.
 _THEIRS: Final = frozenset(
@@ -217,6 +220,9 @@ class Journey:
         except GatewayError as error:
             self._break(error)
             return
+        except Exception:
+            self._crash()
+            return
         if relay.committed:
             self._happened.stamps.append(self._proxy.clock())
         if not ready and not self._paused and not self._over:
@@ -225,6 +231,12 @@ class Journey:
     def on_end(self) -> None:
         """The whole answer came."""
         self._sending = None
+        try:
+            self._end()
+        except Exception:
+            self._crash()
+
+    def _end(self) -> None:
         relay = self._relay
         assert relay is not None
         if isinstance(relay, Refusal):
@@ -400,6 +412,25 @@ class Journey:
         kept = [one for one in headers if one[0] not in names]
         self._exchange.reply(status, answer, self._told(*kept, *own))
         self._finish("failed")
+
+    def _crash(self) -> None:
+        """Inside an `except`: the gateway is at fault. Nobody else notices."""
+        log.exception("a request to a language model failed", extra=self._exchange.about)
+        if self._over:
+            return
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
+        self._free(Outcome.LEFT)
+        error = GatewayError("internal error")
+        relay = self._relay
+        if isinstance(relay, Streamed) and relay.committed:
+            relay.fail(error)
+            self._erred(error)
+            self._settle(relay)
+            self._finish("broken")
+        else:
+            self._refuse(error)
 
     def _refuse(self, error: GatewayError) -> None:
         """Nobody is asked: the request itself is not to be sent on."""
