@@ -110,13 +110,13 @@ class Pool:
 
     def free(self, connection: Connection) -> None:
         """A request on it is over, and another may follow."""
-        for request in self._line:
-            if not request.again:
-                self._line.remove(request)
-                self.counters.reused += 1
-                connection.begin(request, self._clock())
-                return
-        self._set_aside(connection)
+        request = next((request for request in self._line if not request.again), None)
+        if request is None:
+            self._set_aside(connection)
+        elif connection.fit():  # else it closes itself, which makes room for another
+            self._line.remove(request)
+            self.counters.reused += 1
+            connection.begin(request, self._clock())
 
     def lost(self, connection: Connection) -> None:
         """One is gone."""
