@@ -90,7 +90,8 @@ class Sender:
     def pause(self) -> None:
         """The caller does not read as fast as this writes."""
         self._paused = True
-        self._received.pauses += 1
+        with self._records.change():
+            self._received.pauses += 1
 
     def resume(self) -> None:
         """It has caught up."""
