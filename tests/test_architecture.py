@@ -113,6 +113,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "profiles",
         "rollouts",
         "kernels",
+        "llm",
         "spans",
         "tls",
         "logs",

@@ -46,6 +46,13 @@ class Written(tuple[Header, ...]):
         made.lines = b"".join(map(_line, made))
         return made
 
+    def plus(self, more: Iterable[Header]) -> Written:
+        """These, and further ones that only one answer has; only those are checked and written."""
+        more = tuple(more)
+        made = super().__new__(type(self), (*self, *more))
+        made.lines = self.lines + b"".join(map(_line, more))
+        return made
+
 
 def lines_of(headers: Sequence[Header]) -> bytes | None:
     """Headers as they stand in a head, where that is known beforehand."""

@@ -1,0 +1,169 @@
+"""What one request may cost, and what it did.
+
+Knows prices, bounds of what an answer may take, and limits. Knows nothing of upstreams, or of where
+limits are kept. Before any upstream is asked the most that the answer may cost is reserved; what it
+did cost is settled once that is known, and the rest given back.
+
+No more tokens are read than bytes are sent: a token stands for one byte at least. A medium that is
+named by its address is taken for `MEDIA_TOKENS`. An answer whose tokens nobody tells is taken for
+one token to `CHARS_PER_TOKEN` characters of what was sent and of what came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from gateway.errors import Forbidden
+from gateway.llm.deployment import LlmDeployment
+from gateway.llm.limits.words import Grant, Left, Limits
+from gateway.llm.pricing import Price
+from gateway.wire.llm.reading import Reading
+from gateway.wire.llm.requests import Call
+from gateway.wire.llm.words import Dialect, Usage
+
+MEDIA_TOKENS: Final = 2048
+CHARS_PER_TOKEN: Final = 4
+
+_OUTPUTLESS = frozenset({Dialect.EMBEDDINGS, Dialect.COUNT})
+_CAPS = {
+    Dialect.CHAT: "max_completion_tokens",
+    Dialect.COMPLETIONS: "max_tokens",
+    Dialect.RESPONSES: "max_output_tokens",
+    Dialect.MESSAGES: "max_tokens",
+}
+# An older name of it, which wins on some servers.
+_CHAT_CAP = "max_tokens"
+
+
+class Account:
+    """Of one request.
+
+    Attributes:
+        left: what was left when it began, for headers; None: nothing limits it.
+    """
+
+    __slots__ = ("_call", "_dialect", "_grant", "_input", "_limits", "_output", "_rows", "left")
+
+    def __init__(
+        self,
+        limits: Limits | None,
+        rows: Sequence[int],
+        dialect: Dialect,
+        call: Call,
+        body_bytes: int,
+    ) -> None:
+        """Begins with nothing reserved.
+
+        Args:
+            limits: where it is reserved; None: nobody's limits are asked for.
+            rows: of whatever limits it.
+            dialect: of the request.
+            call: the request.
+            body_bytes: of it.
+        """
+        self._limits = limits if rows else None
+        self._rows = rows
+        self._dialect = dialect
+        self._call = call
+        self._input = body_bytes + call.media * MEDIA_TOKENS + call.prompt_tokens
+        self._output: int | None = None
+        self._grant: Grant | None = None
+        self.left: Left | None = None
+
+    def cover(self, deployment: LlmDeployment, now_ns: int) -> None:
+        """Reserves the most that any upstream of a version may charge, in place of what was.
+
+        Raises:
+            BudgetExceeded, RequestTooExpensive, RateLimited, TooManyParallel, LimitsUnavailable: it
+                is not to be had.
+            Forbidden: nobody knows what it costs, and the model is not served then.
+        """
+        if deployment.unpriced and deployment.settings.unpriced == "refuse":
+            raise Forbidden(f"model '{deployment.name}': nobody knows what it costs")
+        limits = self._limits
+        if limits is None:
+            return
+        self.release()
+        left = self.left = limits.left(self._rows, now_ns)
+        if deployment.unpriced and left.money is not None:
+            raise Forbidden(
+                f"model '{deployment.name}': nobody knows what it costs, and a budget in dollars"
+                " is to be held"
+            )
+        call = self._call
+        output = 0
+        if self._dialect not in _OUTPUTLESS:
+            output = call.max_output_tokens or self._fitting(deployment, left)
+        money = max(
+            (p.most(self._input, output * call.n) for p in deployment.prices if p is not None),
+            default=0,
+        )
+        tokens = self.input_tokens + output * call.n
+        self._grant = limits.reserve(self._rows, money, tokens, now_ns)
+
+    def cap(self, dialect: Dialect, values: dict[str, Any]) -> dict[str, Any]:
+        """Fields of the request sent on that keep its answer within what was reserved."""
+        output, field = self._output, _CAPS.get(dialect)
+        if output is None or field is None:
+            return {}
+        if dialect is Dialect.CHAT and field not in values and _CHAT_CAP in values:
+            field = _CHAT_CAP
+        return {field: output}
+
+    def settle(
+        self, price: Price | None, reading: Reading | None
+    ) -> tuple[Usage, bool, int | None]:
+        """The request is over, and somebody has worked for it.
+
+        Args:
+            price: of who answered; None: nobody knows.
+            reading: of what came, whole or not; None: nothing did.
+
+        Returns:
+            Its tokens, whether these are estimated, and its cost in pico-dollars, None where nobody
+            knows.
+        """
+        told = None if reading is None else reading.usage
+        usage = told or Usage(self.input_tokens, _written(reading))
+        cost = None if price is None else price.cost(usage)
+        grant, self._grant = self._grant, None
+        if grant is not None:
+            grant.settle(cost or 0, usage.input + usage.output)
+        return usage, told is None, cost
+
+    def release(self) -> None:
+        """Nobody has worked for it."""
+        grant, self._grant = self._grant, None
+        if grant is not None:
+            grant.release()
+
+    @property
+    def input_tokens(self) -> int:
+        """What its prompt is taken for, until somebody counts it."""
+        call = self._call
+        return -(-call.prompt_chars // CHARS_PER_TOKEN) + call.prompt_tokens
+
+    def _fitting(self, deployment: LlmDeployment, left: Left) -> int:
+        """The output of a request that names no maximum: its model's, or a part of what is left."""
+        most = deployment.max_output_tokens
+        dearest = max(
+            (p for p in deployment.prices if p is not None),
+            key=lambda price: price.most(0, 1),
+            default=None,
+        )
+        read = one = 0
+        if dearest is not None:
+            read, one = dearest.most(self._input, 0), dearest.most(0, self._call.n)
+        fitting = left.output_tokens(most, self.input_tokens, read, one)
+        if fitting < most:
+            self._output = fitting
+        return fitting
+
+
+def _written(reading: Reading | None) -> int:
+    if reading is None:
+        return 0
+    chars = reading.text_chars + reading.reasoning_chars
+    chars += sum(len(call.name) + len(call.arguments) for call in reading.calls)
+    return -(-chars // CHARS_PER_TOKEN)

@@ -1,0 +1,199 @@
+"""The connections of one origin, and the requests that wait for one.
+
+Knows which connection is free, who is next, and how many there may be. Knows nothing of bytes, or
+of how a connection is made.
+
+The connection that was used last is used first, so that those too many grow old and are closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from gateway.errors import (
+    Draining,
+    GatewayError,
+    UpstreamFailed,
+    UpstreamsExhausted,
+    UpstreamTimedOut,
+)
+from gateway.llm.upstream.connection import Connection
+from gateway.llm.upstream.sending import Request
+from gateway.llm.upstream.words import Counters, Limits, Origin
+
+Connect = Callable[[Origin, Callable[[], Connection]], Coroutine[Any, Any, None]]
+"""Connects what the second argument makes to an origin; raises a GatewayError where it cannot."""
+Clock = Callable[[], float]
+
+
+class Pool:
+    """Connections of one origin.
+
+    Attributes:
+        origin: whose they are.
+        limits: see `words.Limits`.
+        counters: shared by all pools.
+    """
+
+    def __init__(
+        self,
+        origin: Origin,
+        limits: Limits,
+        counters: Counters,
+        loop: asyncio.AbstractEventLoop,
+        connect: Connect,
+        clock: Clock,
+    ) -> None:
+        self.origin = origin
+        self.limits = limits
+        self.counters = counters
+        self._loop = loop
+        self._connect = connect
+        self._clock = clock
+        self._open: set[Connection] = set()
+        self._idle: list[Connection] = []
+        self._line: deque[Request] = deque()
+        self._attempts: dict[asyncio.Task[None], float] = {}  # until when each may take
+        self._keeps = True
+
+    @property
+    def empty(self) -> bool:
+        """Nothing is open, being opened or waited for."""
+        return not (self._open or self._attempts or self._line)
+
+    # -- requests
+
+    def begin(self, request: Request) -> None:
+        """Puts a request on a connection, or in line for one."""
+        while self._idle:
+            connection = self._take()
+            if connection.fit():
+                self.counters.reused += 1
+                connection.begin(request, request.began)
+                return
+        if len(self._line) >= self.limits.max_waiting:
+            error = UpstreamsExhausted(
+                f"{self.origin}: {len(self._line)} requests wait for a connection already"
+            )
+            # Not before whoever sends it knows what it has sent.
+            self._loop.call_soon(request.fail, error)
+            return
+        self._line.append(request)
+        self._grow()
+
+    def send_again(self, request: Request) -> None:
+        """Puts a request first in line whose kept-alive connection died, for a new one."""
+        request.again = True
+        self.counters.resent += 1
+        self._line.appendleft(request)
+        self._grow()
+
+    def leave(self, request: Request) -> None:
+        """It does not wait any more."""
+        if request in self._line:
+            self._line.remove(request)
+
+    # -- connections
+
+    def made(self, connection: Connection) -> None:
+        """One is there; who is first in line gets it."""
+        self._open.add(connection)
+        self.counters.open += 1
+        self.counters.opened += 1
+        if self._line:
+            connection.begin(self._line.popleft(), self._clock())
+        else:
+            self._set_aside(connection)
+
+    def free(self, connection: Connection) -> None:
+        """A request on it is over, and another may follow."""
+        for request in self._line:
+            if not request.again:
+                self._line.remove(request)
+                self.counters.reused += 1
+                connection.begin(request, self._clock())
+                return
+        self._set_aside(connection)
+
+    def lost(self, connection: Connection) -> None:
+        """One is gone."""
+        self._open.discard(connection)
+        self.counters.open -= 1
+        if connection in self._idle:
+            self._idle.remove(connection)
+            self.counters.idle -= 1
+        self._grow()
+
+    def _take(self) -> Connection:
+        self.counters.idle -= 1
+        return self._idle.pop()
+
+    def _set_aside(self, connection: Connection) -> None:
+        if not self._keeps:
+            connection.close()
+            return
+        connection.since = self._clock()
+        self._idle.append(connection)
+        self.counters.idle += 1
+
+    def _grow(self) -> None:
+        """Makes as many connections as requests wait for, and there may be."""
+        room = self.origin.max_connections - len(self._open)
+        while len(self._attempts) < min(len(self._line), room):
+            patience = self._line[-1].timeouts.connect_s
+            attempt = self._loop.create_task(self._connect(self.origin, self._new))
+            self._attempts[attempt] = self._clock() + patience
+            attempt.add_done_callback(self._attempted)
+
+    def _new(self) -> Connection:
+        return Connection(self)
+
+    def _attempted(self, attempt: asyncio.Task[None]) -> None:
+        """A connection was made, and has told so itself, or was not."""
+        del self._attempts[attempt]
+        error = None if attempt.cancelled() else attempt.exception()
+        if error is not None and self._line:
+            if not isinstance(error, GatewayError):
+                error = UpstreamFailed(f"{self.origin}: {error}")
+            self._line.popleft().fail(error)
+        self._grow()
+
+    # -- time
+
+    def check(self, now: float) -> None:
+        """Ends what takes too long, and closes what nobody has used for long."""
+        for connection in tuple(self._open):
+            connection.check(now)
+        for attempt, due in tuple(self._attempts.items()):
+            if now >= due:
+                attempt.cancel()
+        for request in [r for r in self._line if now - r.began >= r.timeouts.connect_s]:
+            self._line.remove(request)
+            request.fail(
+                UpstreamTimedOut(
+                    f"{self.origin}: waited {request.timeouts.connect_s:g} s for a connection"
+                )
+            )
+        while self._idle and now - self._idle[0].since >= self.limits.keep_alive_s:
+            self.counters.idle -= 1
+            self._idle.pop(0).close()
+
+    def drain(self) -> None:
+        """Keeps no connection from now on; those in use are closed after their answers."""
+        self._keeps = False
+        while self._idle:
+            self._take().close()
+
+    def close(self) -> None:
+        """Ends everything; requests under way fail."""
+        self.drain()
+        for attempt in self._attempts:
+            attempt.cancel()
+        waiting, self._line = self._line, deque()
+        for request in waiting:
+            request.fail(Draining(f"{self.origin}: the gateway is shutting down"))
+        for connection in tuple(self._open):
+            connection.fail(Draining(f"{self.origin}: the gateway is shutting down"))

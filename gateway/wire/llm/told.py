@@ -1,0 +1,63 @@
+"""Reads the errors that providers tell, whole answers and events of streams alike.
+
+Knows the shapes that errors come in. Knows nothing of what follows from one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.wire.llm.fields import text
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An error in its provider's words; what it did not say is empty.
+
+    Attributes:
+        type: the kind of it, `invalid_request_error`.
+        code: which one it is, `context_length_exceeded`; Anthropic has none.
+        message: for people.
+        param: the field of the request that it is about.
+    """
+
+    type: str = ""
+    code: str = ""
+    message: str = ""
+    param: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its code, else its kind; never empty."""
+        return self.code or self.type or "error"
+
+
+def told_error(values: Any) -> Told | None:
+    """The error that a JSON value tells of, in any of the shapes in use; None: it tells of none.
+
+    `{"error": {...}}` of OpenAI and Anthropic, and in a list (Gemini); `{"type": "error", ...}`,
+    as the responses API has it in streams; `{"error": "..."}` (Ollama); `{"object": "error", ...}`
+    (older vLLM); `{"detail": ...}` (FastAPI).
+    """
+    if type(values) is list and values:
+        values = values[0]
+    if type(values) is not dict:
+        return None
+    error = values.get("error")
+    if type(error) is dict and error:
+        kind = text(error, "type") or text(error, "status")
+        return Told(kind, _code(error.get("code")), text(error, "message"), text(error, "param"))
+    if type(error) is str and error:
+        return Told(message=error)
+    if values.get("type") == "error" or values.get("object") == "error":
+        kind = "" if values.get("type") == "error" else text(values, "type")
+        return Told(kind, _code(values.get("code")), text(values, "message"), text(values, "param"))
+    detail = values.get("detail")
+    if type(detail) is str and detail:
+        return Told(message=detail)
+    return Told(message="the request was refused") if type(detail) is list else None
+
+
+def _code(value: object) -> str:
+    return str(value) if type(value) in (str, int) else ""

@@ -1,0 +1,103 @@
+"""Reads the tokens that an answer took, in every shape that providers tell them in.
+
+Knows the shapes of usage. Knows nothing of prices or of what else an answer holds.
+"""
+
+from __future__ import annotations
+
+from gateway.wire.llm.fields import Values, count, mapping
+from gateway.wire.llm.words import Dialect, Usage
+
+
+def usage_of(dialect: Dialect, answer: Values) -> Usage | None:
+    """What a whole answer, or an event of a stream, says of its tokens; None: nothing."""
+    usage = answer.get("usage")
+    return read_usage(dialect, usage) if type(usage) is dict else None
+
+
+def read_usage(dialect: Dialect, usage: Values) -> Usage | None:
+    """What the object at `usage` says; None where the dialect tells none, or it holds no counts."""
+    if dialect is Dialect.COUNT:
+        return None
+    if dialect is Dialect.MESSAGES:
+        return _of_messages(usage) if _counted(usage, "input_tokens", "output_tokens") else None
+    if dialect is Dialect.RESPONSES:
+        return _of_responses(usage) if _counted(usage, "input_tokens", "output_tokens") else None
+    return _of_chat(usage) if _counted(usage, "prompt_tokens", "completion_tokens") else None
+
+
+def grown(known: Values, told: Values) -> Values:
+    """Two tellings of one count, as a stream of messages gives them: each number only grows.
+
+    So a later event that leaves a number out, or tells it as zero, takes nothing back.
+    """
+    merged = {**known, **_grown(known, told)}
+    for key, parts in told.items():
+        if type(parts) is dict:
+            before = mapping(known, key)
+            merged[key] = {**before, **_grown(before, parts)}
+    return merged
+
+
+def _grown(known: Values, told: Values) -> Values:
+    return {key: value for key in told if (value := count(told, key)) > count(known, key)}
+
+
+def _counted(usage: Values, *keys: str) -> bool:
+    return any(type(usage.get(key)) in (int, float) for key in keys)
+
+
+def _of_chat(usage: Values) -> Usage:
+    of_read = mapping(usage, "prompt_tokens_details")
+    of_written = mapping(usage, "completion_tokens_details")
+    cached = count(of_read, "cached_tokens") or count(usage, "prompt_cache_hit_tokens")
+    stored = count(of_read, "cache_write_tokens")
+    read = _whole(count(usage, "prompt_tokens"), cached + stored)
+    reasoning = count(of_written, "reasoning_tokens")
+    # Some tell reasoning beside the completion: then the total has it.
+    written = max(count(usage, "completion_tokens"), count(usage, "total_tokens") - read, reasoning)
+    return Usage(
+        input=read,
+        output=written,
+        cache_read=cached,
+        cache_write=stored,
+        reasoning=reasoning,
+        audio_input=min(count(of_read, "audio_tokens"), read),
+        audio_output=min(count(of_written, "audio_tokens"), written),
+    )
+
+
+def _of_responses(usage: Values) -> Usage:
+    of_read = mapping(usage, "input_tokens_details")
+    cached, stored = count(of_read, "cached_tokens"), count(of_read, "cache_write_tokens")
+    reasoning = count(mapping(usage, "output_tokens_details"), "reasoning_tokens")
+    return Usage(
+        input=_whole(count(usage, "input_tokens"), cached + stored),
+        output=max(count(usage, "output_tokens"), reasoning),
+        cache_read=cached,
+        cache_write=stored,
+        reasoning=reasoning,
+    )
+
+
+def _of_messages(usage: Values) -> Usage:
+    read = count(usage, "cache_read_input_tokens")
+    by_life = mapping(usage, "cache_creation")
+    hour = count(by_life, "ephemeral_1h_input_tokens")
+    written = max(
+        count(usage, "cache_creation_input_tokens"),
+        hour + count(by_life, "ephemeral_5m_input_tokens"),
+    )
+    return Usage(
+        input=count(usage, "input_tokens") + read + written,
+        output=count(usage, "output_tokens"),
+        cache_read=read,
+        cache_write=written - hour,
+        cache_write_1h=hour,
+        reasoning=count(mapping(usage, "output_tokens_details"), "thinking_tokens"),
+    )
+
+
+def _whole(whole: int, parts: int) -> int:
+    """Parts that pass their whole were told beside it: they are added, so that none goes unpaid."""
+    return whole if parts <= whole else whole + parts

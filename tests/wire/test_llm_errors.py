@@ -1,0 +1,143 @@
+"""Errors in each dialect's words, and the headers that go with them."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from gateway.errors import (
+    BudgetExceeded,
+    Forbidden,
+    GatewayError,
+    InvalidParameter,
+    ModelNotFound,
+    RateLimited,
+    Unauthenticated,
+    UpstreamFailed,
+    UpstreamsExhausted,
+    UpstreamTimedOut,
+)
+from gateway.wire.llm.errors import (
+    Allowance,
+    error_body,
+    go_duration,
+    rate_headers,
+    stream_error,
+)
+from gateway.wire.llm.sse import Frames, event_of
+from gateway.wire.llm.told import Told, told_error
+from gateway.wire.llm.words import Dialect
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "code", "param"),
+    [
+        (
+            InvalidParameter("parameter 'n': expected 1, got 2"),
+            "invalid_request_error",
+            "invalid_parameter",
+            "n",
+        ),
+        (Unauthenticated("no key"), "authentication_error", "invalid_api_key", None),
+        (Forbidden("not you"), "permission_error", "forbidden", None),
+        (ModelNotFound("none"), "invalid_request_error", "model_not_found", None),
+        (BudgetExceeded("spent"), "insufficient_quota", "insufficient_quota", None),
+        (RateLimited("slow"), "rate_limit_error", "rate_limit_exceeded", None),
+        (UpstreamFailed("broken"), "server_error", "upstream_failed", None),
+    ],
+)
+def test_errors_as_openai_tells_them(
+    error: GatewayError, kind: str, code: str, param: str | None
+) -> None:
+    told = {"message": str(error), "type": kind, "param": param, "code": code}
+    for dialect in (Dialect.CHAT, Dialect.COMPLETIONS, Dialect.EMBEDDINGS, Dialect.RESPONSES):
+        assert orjson.loads(error_body(dialect, error)) == {"error": told}
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (InvalidParameter("parameter 'n': no"), "invalid_request_error"),
+        (Unauthenticated("no key"), "authentication_error"),
+        (Forbidden("not you"), "permission_error"),
+        (ModelNotFound("none"), "not_found_error"),
+        (RateLimited("slow"), "rate_limit_error"),
+        (UpstreamFailed("broken"), "api_error"),
+        (UpstreamTimedOut("late"), "timeout_error"),
+        (UpstreamsExhausted("none left"), "overloaded_error"),
+    ],
+)
+def test_errors_as_anthropic_tells_them(error: GatewayError, kind: str) -> None:
+    error.request_id = "r-1"
+    for dialect in (Dialect.MESSAGES, Dialect.COUNT):
+        assert orjson.loads(error_body(dialect, error)) == {
+            "type": "error",
+            "error": {"type": kind, "message": str(error)},
+            "request_id": "r-1",
+        }
+
+
+@pytest.mark.parametrize("dialect", [Dialect.CHAT, Dialect.MESSAGES, Dialect.RESPONSES])
+def test_an_error_in_a_stream_is_one_whole_event(dialect: Dialect) -> None:
+    (one,) = Frames().feed(stream_error(dialect, UpstreamFailed("cut \ud800"), sequence=4))
+    event, data = event_of(one)
+    assert event == (b"" if dialect is Dialect.CHAT else b"error")
+    told = told_error(orjson.loads(data))
+    assert told is not None
+    assert told.message == "cut ?"
+    if dialect is Dialect.RESPONSES:
+        assert orjson.loads(data)["sequence_number"] == 4
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (
+            {"error": {"message": "m", "type": "t", "param": "p", "code": "c"}},
+            Told("t", "c", "m", "p"),
+        ),
+        ({"type": "error", "error": {"type": "t", "message": "m"}}, Told("t", "", "m")),
+        (
+            [{"error": {"code": 429, "message": "m", "status": "RESOURCE"}}],
+            Told("RESOURCE", "429", "m"),
+        ),
+        (
+            {"object": "error", "type": "BadRequestError", "message": "m", "code": 400},
+            Told("BadRequestError", "400", "m"),
+        ),
+        ({"type": "error", "code": "c", "message": "m", "param": None}, Told("", "c", "m")),
+        ({"error": "m"}, Told(message="m")),
+        ({"detail": "m"}, Told(message="m")),
+        ({"detail": [{"loc": ["body"]}]}, Told(message="the request was refused")),
+        ({"id": "x"}, None),
+        ([], None),
+        ("text", None),
+    ],
+)
+def test_providers_errors_are_read_in_every_shape(values: object, expected: Told | None) -> None:
+    assert told_error(values) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0, "0s"), (0.0201, "21ms"), (1, "1s"), (1.5, "1.5s"), (360, "6m0s"), (3661.25, "1h1m1.25s")],
+)
+def test_durations_are_told_as_go_tells_them(seconds: float, told: str) -> None:
+    assert go_duration(seconds) == told
+
+
+def test_what_is_left_is_told_where_each_client_looks() -> None:
+    left = [Allowance("requests", 60, 59, 1.0), Allowance("tokens", 1000, 0, 90.0)]
+    assert rate_headers(Dialect.CHAT, left, 0.0) == [
+        (b"x-ratelimit-limit-requests", b"60"),
+        (b"x-ratelimit-remaining-requests", b"59"),
+        (b"x-ratelimit-reset-requests", b"1s"),
+        (b"x-ratelimit-limit-tokens", b"1000"),
+        (b"x-ratelimit-remaining-tokens", b"0"),
+        (b"x-ratelimit-reset-tokens", b"1m30s"),
+    ]
+    assert rate_headers(Dialect.MESSAGES, left[1:], 1_700_000_000.0) == [
+        (b"anthropic-ratelimit-tokens-limit", b"1000"),
+        (b"anthropic-ratelimit-tokens-remaining", b"0"),
+        (b"anthropic-ratelimit-tokens-reset", b"2023-11-14T22:14:50Z"),
+    ]
