@@ -50,9 +50,10 @@ from gateway.llm.told import ATTEMPTS, Happened, cost_header, request_headers
 from gateway.llm.upstream.request import header_lines
 from gateway.llm.upstream.words import Sending
 from gateway.wire.answers import Written
+from gateway.wire.llm.asked import Asked
 from gateway.wire.llm.requests import Call, prepared
 from gateway.wire.llm.told import told_error
-from gateway.wire.llm.translate import Asked, translation
+from gateway.wire.llm.translate import translation
 from gateway.wire.llm.words import Dialect
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ class Journey:
         proxy, deployment, attempts = self._proxy, self._deployment, self._attempts
         now = proxy.clock()
         mute = deployment.mute(self._dialect)
-        tried = mute if attempts is None else attempts.tried | mute
+        tried = mute if attempts is None else attempts.tried
         picked = deployment.pool.choose(now, tried)
         if picked is None:
             self._follow(self._tries().none_free(now), self._exhausted(now))
@@ -175,23 +176,32 @@ class Journey:
         )
 
     def _body(self, target: Target, dialect: Dialect) -> bytes:
-        values, account = self._values, self._account
-        found = None if dialect is self._dialect else translation(self._dialect, dialect)
-        asked = Asked(
-            model=self._call.model,
-            include_usage=self._call.include_usage,
-            max_output_tokens=self._deployment.max_output_tokens,
-            unsupported=self._deployment.settings.version.unsupported,
-            created=int(self._proxy.wall()),
-        )
-        if found is not None:
-            values = found.request(values, asked)
+        values = self._values
+        spoken = self._happened.spoken = Spoken(self._dialect, dialect, None)
+        if dialect is not self._dialect:
+            spoken.translation = translation(self._dialect, dialect)
+            assert spoken.translation is not None, "the dialects differ"
+            spoken.asked = self._asked(target)
+            values = spoken.translation.request(values, spoken.asked)
         # A stream that does not tell its usage could not be charged for.
         wants = self._call.stream and dialect in (Dialect.CHAT, Dialect.COMPLETIONS)
-        hides = wants and found is None and not self._call.include_usage
-        self._happened.spoken = Spoken(self._dialect, dialect, found, asked, hides)
-        fields = account.cap(dialect, values)
+        spoken.hides_usage = wants and spoken.asked is None and not self._call.include_usage
+        fields = self._account.cap(dialect, target.limit_field)
         return prepared(dialect, values, target.model, include_usage=wants, fields=fields)
+
+    def _asked(self, target: Target) -> Asked:
+        deployment = self._deployment
+        return Asked(
+            model=self._call.model,
+            id=self._exchange.about["request_id"],
+            created=int(self._proxy.wall()),
+            request=self._values,
+            include_usage=self._call.include_usage,
+            max_output_tokens=deployment.max_output_tokens,
+            limit_field=target.limit_field,
+            thinks_by=target.thinks_by,
+            refuse_unsupported=deployment.settings.version.unsupported == "refuse",
+        )
 
     # ---- what an upstream tells -----------------------------------------------------------------
 
@@ -391,8 +401,9 @@ class Journey:
         deployment = self._deployment = self._chosen.deployment
         deployment.began()
         self._happened.fallbacks += 1
-        self._tries().moved(deployment.settings.version, deployment.pool)
         try:
+            mute = deployment.mute(self._dialect)
+            self._tries().moved(deployment.settings.version, deployment.pool, mute)
             self._account.cover(deployment, monotonic_ns())
         except GatewayError as error:
             self._refuse(error)

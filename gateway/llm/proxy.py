@@ -119,6 +119,7 @@ class Proxy:
             deployment.pool,
             random=self._random,
             name_of=name_of,
+            mute=deployment.mute(self.dialect),
         )
 
     def rates(self, left: Left) -> list[Header]:
