@@ -53,7 +53,6 @@ BROKEN = {
     "chunk-size-beyond-64-bits": CHUNKED + b"ffffffffffffffffff\r\n",
     "chunk-longer-than-it-says": CHUNKED + b"2\r\nabc\r\n",
     "chunk-without-cr": CHUNKED + b"2\nab\n",
-    "too-many-trailers": CHUNKED + b"0\r\n" + b"x: y\r\n" * 201 + b"\r\n",
 }
 CUT_SHORT = {
     "nothing": b"",
@@ -71,9 +70,9 @@ CUT_SHORT = {
 
 async def works(to: Rig) -> None:
     """Nothing is left of what went before, and the next request is answered."""
-    await eventually(lambda: to.upstreams.counters.open == 0)
+    await eventually(lambda: to.upstreams.open == 0)
     await to.kept_alive()
-    assert (to.upstreams.counters.open, to.upstreams.counters.idle) == (1, 1)
+    assert (to.upstreams.open, to.upstreams.idle) == (1, 1)
 
 
 @pytest.mark.parametrize("answer", BROKEN.values(), ids=BROKEN.keys())
@@ -239,10 +238,10 @@ async def test_no_bytes_of_one_answer_reach_another_request_and_nothing_leaks():
                     assert told.body == wanted
             under_way.clear()
         assert min(outcomes.values()) > 20
-        await eventually(lambda: to.upstreams.counters.open == to.upstreams.counters.idle)
-        assert to.upstreams.counters.open <= 8
+        await eventually(lambda: to.upstreams.open == to.upstreams.idle)
+        assert to.upstreams.open <= 8
         to.upstreams.drain()
-        await eventually(lambda: to.upstreams.counters.open == 0)
+        await eventually(lambda: to.upstreams.open == 0)
         end.set()
         for task in tasks:
             task.cancel()
