@@ -80,8 +80,8 @@ class Attempts:
     """Of one request.
 
     Attributes:
-        tried: upstreams of the pool that it is not sent to, by index: those that have failed it, and
-            those that could never answer it.
+        tried: upstreams of the pool that it is not sent to, by index: those that have failed it,
+            and those that could never answer it.
         sent_again: how often it was sent again to its model, and to others.
         fell_back: how many other models were asked.
     """
