@@ -10,11 +10,16 @@ import httpx2
 import openai
 import orjson
 import pytest
+from anthropic.types import Message, RawMessageStreamEvent
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from openai.types.responses import Response, ResponseStreamEvent
+from pydantic import TypeAdapter
 
 from gateway.errors import BudgetExceeded, GatewayError, RateLimited, Unauthenticated
 from gateway.wire.llm.asked import Asked
 from gateway.wire.llm.errors import error_body, stream_error
-from gateway.wire.llm.sse import frame
+from gateway.wire.llm.reading import read_answer
+from gateway.wire.llm.sse import Frames, event_of, frame
 from gateway.wire.llm.translate import PAIRS, Translation
 from gateway.wire.llm.words import Dialect
 from tests.wire.llm_streams import (
@@ -195,3 +200,56 @@ def test_a_comment_between_events_disturbs_no_client() -> None:
     assert streamed_completion(openai_client(sent)).choices[0].message.content == "Hello wörld"
     sent = streamed(MESSAGES_OF_CHAT, "chat text").replace(b"\n\n", b"\n\n: ping\n\n")
     assert streamed_message(anthropic_client(sent)).content[0].text == "Héllo wörld"
+
+
+@pytest.mark.parametrize(
+    ("upstream", "name"),
+    [
+        (Dialect.CHAT, "chat parallel tools"),
+        (Dialect.CHAT, "chat reasoning"),
+        (Dialect.CHAT, "chat refusal"),
+        (Dialect.MESSAGES, "messages thinking and tools"),
+    ],
+)
+def test_the_openai_client_reads_responses_of_any_upstream(upstream: Dialect, name: str) -> None:
+    pair = PAIRS[Dialect.RESPONSES, upstream]
+    with openai_client(streamed(pair, name)).responses.stream(model="m", input="Hello") as stream:
+        kinds = [event.type for event in stream]
+        answer = stream.get_final_response()
+    assert kinds[0] == "response.created"
+    assert kinds[-1] == "response.completed"
+    whole_answer = openai_client(whole(pair, name)).responses.create(model="m", input="Hello")
+    assert [item.type for item in answer.output] == [item.type for item in whole_answer.output]
+    assert answer.output_text == whole_answer.output_text
+    assert answer.usage == whole_answer.usage
+    assert answer.usage is not None
+    said = read_answer(upstream, shape(name).answer)
+    calls = [item for item in answer.output if item.type == "function_call"]
+    assert [item.name for item in calls] == [one.name for one in said.calls]
+    assert [item.type for item in answer.output if item.type == "reasoning"] == [
+        "reasoning" for _ in range(min(1, said.reasoning_chars))
+    ]
+
+
+DECLARED: dict[Dialect, tuple[Any, Any]] = {
+    Dialect.CHAT: (ChatCompletion, ChatCompletionChunk),
+    Dialect.MESSAGES: (Message, RawMessageStreamEvent),
+    Dialect.RESPONSES: (Response, ResponseStreamEvent),
+}
+"""What the clients declare of a whole answer and of an event; at work they do not check it."""
+CASES = [
+    pytest.param(pair, one, id=f"{pair.client}-of-{one.name}")
+    for pair in PAIRS.values()
+    for one in SHAPES
+    if one.dialect is pair.upstream
+]
+
+
+@pytest.mark.parametrize(("pair", "one"), CASES)
+def test_answers_are_of_the_types_that_clients_declare(pair: Translation, one: Shape) -> None:
+    declared, event_declared = map(TypeAdapter, DECLARED[pair.client])
+    declared.validate_python(pair.answer(one.answer, ASKED))
+    for frame_of_it in Frames().feed(streamed(pair, one.name)):
+        data = event_of(frame_of_it)[1]
+        if data != b"[DONE]":
+            event_declared.validate_python(orjson.loads(data))

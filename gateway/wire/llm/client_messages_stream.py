@@ -13,6 +13,7 @@ import orjson
 
 from gateway.errors import UpstreamFailed
 from gateway.wire.llm.asked import Asked
+from gateway.wire.llm.calls import Calls
 from gateway.wire.llm.client_messages_answers import head, stop_reason, usage_told
 from gateway.wire.llm.fields import Values, mapping, mappings, text
 from gateway.wire.llm.sse import frame
@@ -29,31 +30,6 @@ class _Call:
     id: str
     name: str = ""
     pieces: list[str] = field(default_factory=list)
-
-
-class Calls:
-    """Finds which call a fragment belongs to.
-
-    By its index; but some servers leave that out, or give every call the same, and tell calls apart
-    by their ids alone.
-    """
-
-    def __init__(self) -> None:
-        """No call yet."""
-        self._numbers: dict[int, int] = {}  # by the index, the latest of it
-        self._ids: list[str] = []
-
-    def number(self, fragment: Values, place: int) -> int:
-        """The number of its call, from 0 in the order in which they began."""
-        told = fragment.get("index")
-        index = told if type(told) is int else place
-        identifier = text(fragment, "id")
-        known = self._numbers.get(index)
-        if known is not None and identifier in ("", self._ids[known]):
-            return known
-        self._numbers[index] = len(self._ids)
-        self._ids.append(identifier)
-        return self._numbers[index]
 
 
 class EventsForMessages:

@@ -13,12 +13,19 @@ from typing import Any, Protocol
 import orjson
 
 from gateway.errors import GatewayError, UpstreamFailed
-from gateway.wire.llm import client_messages, upstream_messages, upstream_messages_answers
-from gateway.wire.llm import client_messages_answers as messages_answers
+from gateway.wire.llm import (
+    client_messages,
+    client_messages_answers,
+    client_responses,
+    client_responses_answers,
+    upstream_messages,
+    upstream_messages_answers,
+)
 from gateway.wire.llm.asked import Asked
 from gateway.wire.llm.chat import Chunk
 from gateway.wire.llm.client_chat import EventsForChat
 from gateway.wire.llm.client_messages_stream import EventsForMessages
+from gateway.wire.llm.client_responses_stream import EventsForResponses
 from gateway.wire.llm.errors import stream_error, told_body, told_event
 from gateway.wire.llm.fields import Values, mappings
 from gateway.wire.llm.sse import DONE
@@ -191,11 +198,13 @@ class _ChunksOfChat:
 
 _REQUEST_TO_CHAT: dict[Dialect, Translate] = {
     Dialect.MESSAGES: client_messages.request,
+    Dialect.RESPONSES: client_responses.request,
 }
 _REQUEST_OF_CHAT: dict[Dialect, Translate] = {Dialect.MESSAGES: upstream_messages.request}
 _ANSWER_TO_CHAT: dict[Dialect, Translate] = {Dialect.MESSAGES: upstream_messages_answers.answer}
 _ANSWER_OF_CHAT: dict[Dialect, Translate] = {
-    Dialect.MESSAGES: messages_answers.answer,
+    Dialect.MESSAGES: client_messages_answers.answer,
+    Dialect.RESPONSES: client_responses_answers.answer,
 }
 _SOURCES: dict[Dialect, Callable[[Asked], Source]] = {
     Dialect.CHAT: _ChunksOfChat,
@@ -204,6 +213,7 @@ _SOURCES: dict[Dialect, Callable[[Asked], Source]] = {
 _SINKS: dict[Dialect, Callable[[Asked], Sink]] = {
     Dialect.CHAT: EventsForChat,
     Dialect.MESSAGES: EventsForMessages,
+    Dialect.RESPONSES: EventsForResponses,
 }
 PAIRS: dict[tuple[Dialect, Dialect], Translation] = {
     (client, upstream): Translation(client, upstream)
