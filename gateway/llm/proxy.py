@@ -14,6 +14,8 @@ from random import Random
 from time import monotonic_ns, perf_counter, time
 from typing import Any, Final
 
+import orjson
+
 from gateway.access.principal import Principal
 from gateway.access.roles import Permission
 from gateway.errors import GatewayError
@@ -28,6 +30,7 @@ from gateway.llm.told import Happened
 from gateway.llm.upstream.upstreams import Upstreams
 from gateway.wire import coding
 from gateway.wire.answers import error_headers
+from gateway.wire.llm.counted import ESTIMATED, estimated_count
 from gateway.wire.llm.errors import Allowance, error_body, rate_headers
 from gateway.wire.llm.requests import read_call, read_values
 from gateway.wire.llm.words import Dialect
@@ -147,6 +150,9 @@ class Proxy:
         exchange.note_model((deployment.name, str(deployment.version)))
         if self._count is not None:
             self._count(exchange.head, deployment.name, deployment.version)
+        if self.dialect is Dialect.COUNT and deployment.counts_nothing:
+            exchange.reply(200, orjson.dumps(estimated_count(values)), [ESTIMATED])
+            return
         rows = NOBODY if principal is None else getattr(principal, "rows", NOBODY)
         account = Account(self._limits, rows, self.dialect, call, len(exchange.body))
         account.cover(deployment, monotonic_ns())
