@@ -7,6 +7,7 @@ judged (`pools`), of connections (`upstream`), of how answers are passed on (`re
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
@@ -45,16 +46,20 @@ from gateway.llm.relay import (
     is_event_stream,
 )
 from gateway.llm.targets import Target
-from gateway.llm.told import Happened, answer_headers, cost_header, request_headers
+from gateway.llm.told import ATTEMPTS, Happened, cost_header, request_headers
 from gateway.llm.upstream.request import header_lines
 from gateway.llm.upstream.words import Sending
+from gateway.wire.answers import Written
+from gateway.wire.llm.asked import Asked
 from gateway.wire.llm.requests import Call, prepared
 from gateway.wire.llm.told import told_error
-from gateway.wire.llm.translate import Asked, translation
+from gateway.wire.llm.translate import translation
 from gateway.wire.llm.words import Dialect
 
 if TYPE_CHECKING:
     from gateway.llm.proxy import Proxy
+
+log = logging.getLogger("penstock.llm")
 
 # What is wrong with the request itself is for its sender to read.
 _THEIRS: Final = frozenset(
@@ -149,7 +154,7 @@ class Journey:
         proxy, deployment, attempts = self._proxy, self._deployment, self._attempts
         now = proxy.clock()
         mute = deployment.mute(self._dialect)
-        tried = mute if attempts is None else attempts.tried | mute
+        tried = mute if attempts is None else attempts.tried
         picked = deployment.pool.choose(now, tried)
         if picked is None:
             self._follow(self._tries().none_free(now), self._exhausted(now))
@@ -171,23 +176,32 @@ class Journey:
         )
 
     def _body(self, target: Target, dialect: Dialect) -> bytes:
-        values, account = self._values, self._account
-        found = None if dialect is self._dialect else translation(self._dialect, dialect)
-        asked = Asked(
-            model=self._call.model,
-            include_usage=self._call.include_usage,
-            max_output_tokens=self._deployment.max_output_tokens,
-            unsupported=self._deployment.settings.version.unsupported,
-            created=int(self._proxy.wall()),
-        )
-        if found is not None:
-            values = found.request(values, asked)
+        values = self._values
+        spoken = self._happened.spoken = Spoken(self._dialect, dialect, None)
+        if dialect is not self._dialect:
+            spoken.translation = translation(self._dialect, dialect)
+            assert spoken.translation is not None, "the dialects differ"
+            spoken.asked = self._asked(target)
+            values = spoken.translation.request(values, spoken.asked)
         # A stream that does not tell its usage could not be charged for.
         wants = self._call.stream and dialect in (Dialect.CHAT, Dialect.COMPLETIONS)
-        hides = wants and found is None and not self._call.include_usage
-        self._happened.spoken = Spoken(self._dialect, dialect, found, asked, hides)
-        fields = account.cap(dialect, values)
+        spoken.hides_usage = wants and spoken.asked is None and not self._call.include_usage
+        fields = self._account.cap(dialect, target.limit_field)
         return prepared(dialect, values, target.model, include_usage=wants, fields=fields)
+
+    def _asked(self, target: Target) -> Asked:
+        deployment = self._deployment
+        return Asked(
+            model=self._call.model,
+            id=self._exchange.about["request_id"],
+            created=int(self._proxy.wall()),
+            request=self._values,
+            include_usage=self._call.include_usage,
+            max_output_tokens=deployment.max_output_tokens,
+            limit_field=target.limit_field,
+            thinks_by=target.thinks_by,
+            refuse_unsupported=deployment.settings.version.unsupported == "refuse",
+        )
 
     # ---- what an upstream tells -----------------------------------------------------------------
 
@@ -216,6 +230,9 @@ class Journey:
         except GatewayError as error:
             self._break(error)
             return
+        except Exception:
+            self._crash()
+            return
         if relay.committed:
             self._happened.stamps.append(self._proxy.clock())
         if not ready and not self._paused and not self._over:
@@ -224,6 +241,12 @@ class Journey:
     def on_end(self) -> None:
         """The whole answer came."""
         self._sending = None
+        try:
+            self._end()
+        except Exception:
+            self._crash()
+
+    def _end(self) -> None:
         relay = self._relay
         assert relay is not None
         if isinstance(relay, Refusal):
@@ -248,7 +271,7 @@ class Journey:
         self._happened.content(now)
         if self._picked is not None:
             self._picked.answered(now)
-        return self._exchange.stream(200, [*_STREAMED, *self._told()])
+        return self._exchange.stream(200, self._told(*_STREAMED))
 
     def _pause(self) -> None:
         """Takes no more until the client has read what there is."""
@@ -294,7 +317,7 @@ class Journey:
         self._settle(relay)
         if isinstance(relay, Whole):
             happened.content(now)
-            self._exchange.reply(200, relay.body, [*self._told(), cost_header(happened.cost)])
+            self._exchange.reply(200, relay.body, self._told(cost_header(happened.cost)))
         observer.observed(
             (happened.arrived,),
             (happened.asked_at,),
@@ -378,8 +401,9 @@ class Journey:
         deployment = self._deployment = self._chosen.deployment
         deployment.began()
         self._happened.fallbacks += 1
-        self._tries().moved(deployment.settings.version, deployment.pool)
         try:
+            mute = deployment.mute(self._dialect)
+            self._tries().moved(deployment.settings.version, deployment.pool, mute)
             self._account.cover(deployment, monotonic_ns())
         except GatewayError as error:
             self._refuse(error)
@@ -397,15 +421,34 @@ class Journey:
         own = verdict.headers()
         names = {name for name, _ in own}
         kept = [one for one in headers if one[0] not in names]
-        self._exchange.reply(status, answer, [*kept, *own, *self._told()])
+        self._exchange.reply(status, answer, self._told(*kept, *own))
         self._finish("failed")
+
+    def _crash(self) -> None:
+        """Inside an `except`: the gateway is at fault. Nobody else notices."""
+        log.exception("a request to a language model failed", extra=self._exchange.about)
+        if self._over:
+            return
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
+        self._free(Outcome.LEFT)
+        error = GatewayError("internal error")
+        relay = self._relay
+        if isinstance(relay, Streamed) and relay.committed:
+            relay.fail(error)
+            self._erred(error)
+            self._settle(relay)
+            self._finish("broken")
+        else:
+            self._refuse(error)
 
     def _refuse(self, error: GatewayError) -> None:
         """Nobody is asked: the request itself is not to be sent on."""
         self._account.release()
         self._erred(error)
         answer, headers = self._proxy.refusal(self._exchange, error)
-        self._exchange.reply(error.status, answer, [*headers, *self._told()])
+        self._exchange.reply(error.status, answer, self._told(*headers))
         self._finish("failed")
 
     def _in_dialect(self, status: int, body: bytes) -> tuple[int, bytes]:
@@ -448,10 +491,15 @@ class Journey:
     def _called(self) -> str:
         return "" if self._target is None else self._target.called
 
-    def _told(self) -> list[Header]:
+    def _told(self, *more: Header) -> Written:
+        """What the answer says of who gave it, of what is left, and what else there is to say."""
+        told = self._chosen.told(self._target)
         left = self._account.left
-        rates = [] if left is None else self._proxy.rates(left)
-        return answer_headers(self._chosen, self._happened, rates)
+        if left is not None:
+            more = (*more, *self._proxy.rates(left))
+        if self._happened.attempts:
+            more = (*more, (ATTEMPTS, b"%d" % (self._happened.attempts + 1)))
+        return told.plus(more) if more else told
 
 
 def _json(body: bytes) -> Any:

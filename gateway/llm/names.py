@@ -7,20 +7,21 @@ route came to be.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from gateway.errors import ModelNotFound
 from gateway.llm.deployment import LlmDeployment
+from gateway.llm.targets import Target
+from gateway.llm.told import answer_headers
 from gateway.plan import Split
 from gateway.routing.assign import InTurn
 from gateway.routing.table import ASKED, Table
+from gateway.wire.answers import Written
 from kernels.lots import lot
 
 Headers = Sequence[tuple[bytes, bytes]]
 
 
-@dataclass(frozen=True, slots=True)
 class Chosen:
     """Who answers a request.
 
@@ -30,9 +31,19 @@ class Chosen:
         lot: how the request got it, as `kernels.lots` has it; 0: not by chance.
     """
 
-    deployment: LlmDeployment
-    variant: str = ""
-    lot: int = 0
+    def __init__(self, deployment: LlmDeployment, variant: str = "", lot: int = 0) -> None:
+        self.deployment = deployment
+        self.variant = variant
+        self.lot = lot
+        self._told: dict[str, Written] = {}
+
+    def told(self, target: Target | None) -> Written:
+        """What answers say of who gave them, by the upstream that did."""
+        called = "" if target is None else target.called
+        found = self._told.get(called)
+        if found is None:
+            found = self._told[called] = answer_headers(self, target)
+        return found
 
 
 class Named:

@@ -5,11 +5,11 @@ Knows times, counts and names. Knows nothing of who counts them, or of how reque
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from gateway.exchange import Exchange, Header
+from gateway.wire.answers import Written
 
 if TYPE_CHECKING:
     from gateway.llm.names import Chosen
@@ -115,20 +115,15 @@ def request_headers(exchange: Exchange, target: Target) -> list[Header]:
     return [one for one in exchange.headers if one[0] in wanted] if wanted else []
 
 
-def answer_headers(chosen: Chosen, happened: Happened, left: Sequence[Header]) -> list[Header]:
-    """What an answer says of who gave it, and of what is left."""
-    deployment, target = chosen.deployment, happened.target
-    found = [
-        (MODEL, quoted(deployment.name)),
-        (VERSION, b"%d" % deployment.version),
-    ]
+def answer_headers(chosen: Chosen, target: Target | None) -> Written:
+    """What an answer says of who gave it: of all alike that one upstream gives for one variant."""
+    deployment = chosen.deployment
+    found = [(MODEL, quoted(deployment.name)), (VERSION, b"%d" % deployment.version)]
     if chosen.variant:
         found.append((VARIANT, chosen.variant.encode()))
     if target is not None:
         found.append((UPSTREAM, quoted(target.called)))
-    if happened.attempts:
-        found.append((ATTEMPTS, b"%d" % (happened.attempts + 1)))
-    return [*found, *left]
+    return Written(found)
 
 
 def cost_header(cost: int | None) -> Header:

@@ -79,6 +79,7 @@ _PLAIN: dict[str, Callable[[Mapping[str, Any], Script], tuple[dict[str, Any], Co
     "/embeddings": embeddings.answer,
     "/messages/count_tokens": messages.count,
 }
+_COUNTS = "/fake/counts"
 _DEPLOYMENT = re.compile(r"/deployments/([^/?]+)")
 _JSON = ("content-type", "application/json")
 _STREAM = ("content-type", "text/event-stream; charset=utf-8")
@@ -101,7 +102,9 @@ class Answers:
         queued: scripts of the next requests, one each.
     """
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, counts: Mapping[str, int]) -> None:
+        """Takes the script of every request, and the counts that `/fake/counts` tells."""
+        self._counts = counts
         self.script = script
         self.queued: list[Mapping[str, Any]] = []
         self._failed: dict[str, int] = {}
@@ -137,6 +140,8 @@ class Answers:
     def answer(self, received: Received) -> Answer:
         """The answer to a request whose script is known."""
         script = received.script
+        if received.path == _COUNTS:
+            return _plain(dict(self._counts), None, [])
         left = self._left(script)
         if left < 0:
             return _failure(received, errors.KINDS["rate_limit"], self._limits(received, 0))

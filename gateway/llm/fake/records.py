@@ -72,9 +72,10 @@ class Records:
             of answers that went out whole).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_kept: int = MAX_KEPT) -> None:
+        """Takes how many requests to keep; counts are of all."""
         self.counts: Counter[str] = Counter()
-        self._kept: deque[Received] = deque(maxlen=MAX_KEPT)
+        self._kept: deque[Received] = deque(maxlen=max_kept)
         self._changed = threading.Condition()
 
     @contextmanager

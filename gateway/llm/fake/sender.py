@@ -90,7 +90,8 @@ class Sender:
     def pause(self) -> None:
         """The caller does not read as fast as this writes."""
         self._paused = True
-        self._received.pauses += 1
+        with self._records.change():
+            self._received.pauses += 1
 
     def resume(self) -> None:
         """It has caught up."""
@@ -131,6 +132,7 @@ class Sender:
             self._timer = self._loop.call_at(self._due, self._send_pieces)
             return False
         self._received.tokens += 1
+        self._records.counts["tokens"] += 1
         if script.rate:
             # Of the time it was due, not of now: a late timer does not slow the stream down.
             wave = 1.0 + script.jitter * self._random.uniform(-1.0, 1.0) if script.jitter else 1.0
@@ -178,6 +180,7 @@ class Sender:
         else:
             self._transport.write(self._head([("content-length", str(len(body)))]) + body)
         self._received.tokens = answer.tokens
+        self._records.counts["tokens"] += answer.tokens
         self._finish(whole=True)
         self._answered("close" if script.framing == "close" else script.then)
 
@@ -208,7 +211,6 @@ class Sender:
         with self._records.change() as counts:
             received.done = whole
             counts["answers"] += 1
-            counts["tokens"] += received.tokens
             if whole and answer is not None and answer.counted is not None:
                 received.input, received.output = answer.counted.input, answer.counted.output
                 counts["input"] += received.input

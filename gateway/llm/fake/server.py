@@ -34,7 +34,7 @@ class FakeProvider:
         """Takes instructions for every request (`Script`)."""
         self.port = 0
         self.records = Records()
-        self._answers = Answers(changed(Script(), script))
+        self._answers = Answers(changed(Script(), script), self.records.counts)
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="fake provider", daemon=True)
         self._listening = threading.Event()
@@ -157,11 +157,12 @@ class _Kept(Connection):
 
 
 def serve(port: int, script: Script, host: str = HOST) -> None:
-    """Answers until the process is told to end (SIGTERM or SIGINT)."""
+    """Answers until the process is told to end (SIGTERM or SIGINT); keeps counts alone."""
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
-        answers, records = Answers(script), Records()
+        records = Records(max_kept=0)
+        answers = Answers(script, records.counts)
         server = await loop.create_server(
             lambda: Connection(loop, answers, records), host, port, backlog=_BACKLOG
         )

@@ -28,7 +28,7 @@ class Called:
     arguments: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that takes three times as long, for each answer
 class Reading:
     """What is kept of one answer.
 
@@ -190,7 +190,8 @@ class _Gathered:
         known.append(arguments)
 
     def reading(self, dialect: Dialect) -> Reading:
-        finish = next((self.finishes[index] for index in sorted(self.finishes)), "")
+        finishes, texts = self.finishes, self.texts
+        finish = finishes[min(finishes)] if finishes else ""
         return Reading(
             usage=read_usage(dialect, self.usage),
             finish=finish,
@@ -198,13 +199,16 @@ class _Gathered:
             id=self.id,
             model=self.model,
             fingerprint=self.fingerprint,
-            texts=tuple("".join(self.texts[index]) for index in sorted(self.texts)),
+            texts=tuple(["".join(texts[index]) for index in sorted(texts)]) if texts else (),
             reasoning_chars=self.reasoning,
-            calls=tuple(
-                Called(name, _arguments(dialect, "".join(pieces)))
-                for _, (name, *pieces) in sorted(self.calls.items())
-            ),
+            calls=self._called(dialect) if self.calls else (),
             failure=self.failure,
+        )
+
+    def _called(self, dialect: Dialect) -> tuple[Called, ...]:
+        return tuple(
+            Called(name, _arguments(dialect, "".join(pieces)))
+            for _, (name, *pieces) in sorted(self.calls.items())
         )
 
 

@@ -33,7 +33,7 @@ PATHS: Final[Mapping[Dialect, bytes]] = {
 """Where clients ask, by how."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that takes three times as long, for each answer
 class Usage:
     """Tokens of one answer, told alike whoever told them.
 
