@@ -73,6 +73,7 @@ from gateway.wire.acceptor import Acceptor
 from gateway.wire.access_log import AccessLog, Note, both
 from gateway.wire.guard import NO_MODEL, Door, Guard
 from gateway.wire.http import Lane
+from gateway.wire.llm.paths import refusal
 from gateway.wire.logged import LoggedLane
 from gateway.wire.oip.codec import Codec
 from gateway.wire.services import Services
@@ -226,6 +227,7 @@ class Worker:
             server=config.server,
             counters=ConnectionCounters(self._observer, self._row, self._note_connections),
             guard=self._guard,
+            error_body=refusal,
             request_id_prefix=self._launch.request_ids(str(self._slot), self._epoch),
         )
         self._llm = llm.LanguageModels(
@@ -233,6 +235,7 @@ class Worker:
             self._services,
             self._pool,
             SharedLimits(self._arena, self._slot),
+            None if self._guard is None else self._guard.count,
             start=hash((self._slot, self._epoch)),
         )
         lists = ModelLists(self._llm.names, time.time(), self._observer.answered)

@@ -80,6 +80,13 @@ class LlmProvider(Section):
         default_factory=lambda: list[Api](get_args(Api)),
         description="of an OpenAI-shaped server, those that it has; others are translated to chat",
     )
+    output_limit_field: Literal["max_completion_tokens", "max_tokens"] = Field(
+        "max_completion_tokens",
+        description="what an OpenAI-shaped server calls the limit of a chat's answer",
+    )
+    thinks_by: Literal["effort", "budget", "nothing"] = Field(
+        "effort", description="how Anthropic's models are told how long to think"
+    )
     headers: dict[HeaderName, str] = Field(
         default_factory=dict, description="sent with each request; no secrets"
     )

@@ -27,13 +27,10 @@ CHARS_PER_TOKEN: Final = 4
 
 _OUTPUTLESS = frozenset({Dialect.EMBEDDINGS, Dialect.COUNT})
 _CAPS = {
-    Dialect.CHAT: "max_completion_tokens",
     Dialect.COMPLETIONS: "max_tokens",
     Dialect.RESPONSES: "max_output_tokens",
     Dialect.MESSAGES: "max_tokens",
 }
-# An older name of it, which wins on some servers.
-_CHAT_CAP = "max_tokens"
 
 
 class Account:
@@ -102,14 +99,17 @@ class Account:
         tokens = self.input_tokens + output * call.n
         self._grant = limits.reserve(self._rows, money, tokens, now_ns)
 
-    def cap(self, dialect: Dialect, values: dict[str, Any]) -> dict[str, Any]:
-        """Fields of the request sent on that keep its answer within what was reserved."""
-        output, field = self._output, _CAPS.get(dialect)
-        if output is None or field is None:
+    def cap(self, dialect: Dialect, limit_field: str) -> dict[str, Any]:
+        """Fields of the request sent on that keep its answer within what was reserved.
+
+        Args:
+            dialect: that it is sent in.
+            limit_field: what a chat calls the limit there.
+        """
+        if self._output is None or dialect in _OUTPUTLESS:
             return {}
-        if dialect is Dialect.CHAT and field not in values and _CHAT_CAP in values:
-            field = _CHAT_CAP
-        return {field: output}
+        field = limit_field if dialect is Dialect.CHAT else _CAPS[dialect]
+        return {field: self._output}
 
     def settle(
         self, price: Price | None, reading: Reading | None

@@ -68,6 +68,11 @@ class LlmDeployment:
         """Nobody knows what some upstream of it costs."""
         return None in self.prices
 
+    @property
+    def counts_nothing(self) -> bool:
+        """No upstream of it says how many tokens a prompt has."""
+        return not any(Dialect.COUNT in one.speaks for one in self.targets)
+
     def mute(self, dialect: Dialect) -> frozenset[int]:
         """Upstreams that cannot be asked in a dialect, nor in one that it translates to.
 

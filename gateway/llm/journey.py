@@ -7,6 +7,7 @@ judged (`pools`), of connections (`upstream`), of how answers are passed on (`re
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
@@ -49,13 +50,16 @@ from gateway.llm.told import ATTEMPTS, Happened, cost_header, request_headers
 from gateway.llm.upstream.request import header_lines
 from gateway.llm.upstream.words import Sending
 from gateway.wire.answers import Written
+from gateway.wire.llm.asked import Asked
 from gateway.wire.llm.requests import Call, prepared
 from gateway.wire.llm.told import told_error
-from gateway.wire.llm.translate import Asked, translation
+from gateway.wire.llm.translate import translation
 from gateway.wire.llm.words import Dialect
 
 if TYPE_CHECKING:
     from gateway.llm.proxy import Proxy
+
+log = logging.getLogger("penstock.llm")
 
 # What is wrong with the request itself is for its sender to read.
 _THEIRS: Final = frozenset(
@@ -150,7 +154,7 @@ class Journey:
         proxy, deployment, attempts = self._proxy, self._deployment, self._attempts
         now = proxy.clock()
         mute = deployment.mute(self._dialect)
-        tried = mute if attempts is None else attempts.tried | mute
+        tried = mute if attempts is None else attempts.tried
         picked = deployment.pool.choose(now, tried)
         if picked is None:
             self._follow(self._tries().none_free(now), self._exhausted(now))
@@ -172,23 +176,32 @@ class Journey:
         )
 
     def _body(self, target: Target, dialect: Dialect) -> bytes:
-        values, account = self._values, self._account
-        found = None if dialect is self._dialect else translation(self._dialect, dialect)
-        asked = Asked(
-            model=self._call.model,
-            include_usage=self._call.include_usage,
-            max_output_tokens=self._deployment.max_output_tokens,
-            unsupported=self._deployment.settings.version.unsupported,
-            created=int(self._proxy.wall()),
-        )
-        if found is not None:
-            values = found.request(values, asked)
+        values = self._values
+        spoken = self._happened.spoken = Spoken(self._dialect, dialect, None)
+        if dialect is not self._dialect:
+            spoken.translation = translation(self._dialect, dialect)
+            assert spoken.translation is not None, "the dialects differ"
+            spoken.asked = self._asked(target)
+            values = spoken.translation.request(values, spoken.asked)
         # A stream that does not tell its usage could not be charged for.
         wants = self._call.stream and dialect in (Dialect.CHAT, Dialect.COMPLETIONS)
-        hides = wants and found is None and not self._call.include_usage
-        self._happened.spoken = Spoken(self._dialect, dialect, found, asked, hides)
-        fields = account.cap(dialect, values)
+        spoken.hides_usage = wants and spoken.asked is None and not self._call.include_usage
+        fields = self._account.cap(dialect, target.limit_field)
         return prepared(dialect, values, target.model, include_usage=wants, fields=fields)
+
+    def _asked(self, target: Target) -> Asked:
+        deployment = self._deployment
+        return Asked(
+            model=self._call.model,
+            id=self._exchange.about["request_id"],
+            created=int(self._proxy.wall()),
+            request=self._values,
+            include_usage=self._call.include_usage,
+            max_output_tokens=deployment.max_output_tokens,
+            limit_field=target.limit_field,
+            thinks_by=target.thinks_by,
+            refuse_unsupported=deployment.settings.version.unsupported == "refuse",
+        )
 
     # ---- what an upstream tells -----------------------------------------------------------------
 
@@ -217,6 +230,9 @@ class Journey:
         except GatewayError as error:
             self._break(error)
             return
+        except Exception:
+            self._crash()
+            return
         if relay.committed:
             self._happened.stamps.append(self._proxy.clock())
         if not ready and not self._paused and not self._over:
@@ -225,6 +241,12 @@ class Journey:
     def on_end(self) -> None:
         """The whole answer came."""
         self._sending = None
+        try:
+            self._end()
+        except Exception:
+            self._crash()
+
+    def _end(self) -> None:
         relay = self._relay
         assert relay is not None
         if isinstance(relay, Refusal):
@@ -379,8 +401,9 @@ class Journey:
         deployment = self._deployment = self._chosen.deployment
         deployment.began()
         self._happened.fallbacks += 1
-        self._tries().moved(deployment.settings.version, deployment.pool)
         try:
+            mute = deployment.mute(self._dialect)
+            self._tries().moved(deployment.settings.version, deployment.pool, mute)
             self._account.cover(deployment, monotonic_ns())
         except GatewayError as error:
             self._refuse(error)
@@ -400,6 +423,25 @@ class Journey:
         kept = [one for one in headers if one[0] not in names]
         self._exchange.reply(status, answer, self._told(*kept, *own))
         self._finish("failed")
+
+    def _crash(self) -> None:
+        """Inside an `except`: the gateway is at fault. Nobody else notices."""
+        log.exception("a request to a language model failed", extra=self._exchange.about)
+        if self._over:
+            return
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
+        self._free(Outcome.LEFT)
+        error = GatewayError("internal error")
+        relay = self._relay
+        if isinstance(relay, Streamed) and relay.committed:
+            relay.fail(error)
+            self._erred(error)
+            self._settle(relay)
+            self._finish("broken")
+        else:
+            self._refuse(error)
 
     def _refuse(self, error: GatewayError) -> None:
         """Nobody is asked: the request itself is not to be sent on."""

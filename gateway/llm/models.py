@@ -18,7 +18,7 @@ from gateway.llm.deployment import LlmDeployment
 from gateway.llm.limits.words import Limits
 from gateway.llm.names import Chosen, Names
 from gateway.llm.pricing import Price
-from gateway.llm.proxy import Proxy
+from gateway.llm.proxy import Count, Proxy
 from gateway.llm.settings import Settings, read
 from gateway.llm.targets import Target, origin_of, target_of
 from gateway.llm.told import Happened
@@ -76,6 +76,7 @@ class LanguageModels:
         services: Services,
         pool: Executor,
         limits: Limits | None,
+        count: Count | None,
         start: int,
     ) -> None:
         """Takes the worker's collaborators.
@@ -85,6 +86,8 @@ class LanguageModels:
             services: of its port.
             pool: threads that read large requests.
             limits: of keys; None: nobody has a key.
+            count: counts a caller's request, by its head, the model and the version that answers;
+                None: nobody knows callers.
             start: where turns of routes begin; workers that begin together begin apart.
         """
         self.names = Names(start)
@@ -92,7 +95,15 @@ class LanguageModels:
         self._upstreams = Upstreams(loop)
         self._proxies = {
             dialect: Proxy(
-                dialect, self.names, self._upstreams, limits, services, pool, loop, self._over
+                dialect,
+                self.names,
+                self._upstreams,
+                limits,
+                services,
+                pool,
+                loop,
+                count,
+                self._over,
             )
             for dialect in PATHS
         }

@@ -14,6 +14,8 @@ from random import Random
 from time import monotonic_ns, perf_counter, time
 from typing import Any, Final
 
+import orjson
+
 from gateway.access.principal import Principal
 from gateway.access.roles import Permission
 from gateway.errors import GatewayError
@@ -28,6 +30,7 @@ from gateway.llm.told import Happened
 from gateway.llm.upstream.upstreams import Upstreams
 from gateway.wire import coding
 from gateway.wire.answers import error_headers
+from gateway.wire.llm.counted import ESTIMATED, estimated_count
 from gateway.wire.llm.errors import Allowance, error_body, rate_headers
 from gateway.wire.llm.requests import read_call, read_values
 from gateway.wire.llm.words import Dialect
@@ -39,6 +42,8 @@ log = logging.getLogger("penstock.llm")
 THREAD_BYTES: Final = 1 << 20
 NOBODY: Final = ()
 
+Count = Callable[[Any, str, int], None]
+"""Counts a caller's request: by its head, the model, and the version that answers."""
 Over = Callable[[Exchange, Chosen, Happened], None]
 """Hears of every request that is over, with all that happened to it."""
 
@@ -65,6 +70,7 @@ class Proxy:
         services: Services,
         pool: Executor,
         loop: asyncio.AbstractEventLoop,
+        count: Count | None,
         over: Over,
         clock: Callable[[], float] = perf_counter,
         wall: Callable[[], float] = time,
@@ -79,6 +85,7 @@ class Proxy:
         self.max_answer_bytes = services.limits.max_body_bytes
         self._max_body_bytes = services.limits.max_body_bytes
         self._limits = limits
+        self._count = count
         self._services = services
         self._pool = pool
         self._random = Random()
@@ -89,10 +96,7 @@ class Proxy:
         if encoding is not None or len(exchange.body) > THREAD_BYTES:
             self._read_on_thread(exchange, encoding)
             return
-        try:
-            self._begin(exchange, read_values(exchange.body))
-        except GatewayError as error:
-            self.refuse(exchange, error)
+        self._begin(exchange, read_values(exchange.body))
 
     def refuse(self, exchange: Exchange, error: GatewayError) -> None:
         """Answers that a request is not sent on."""
@@ -118,6 +122,7 @@ class Proxy:
             deployment.pool,
             random=self._random,
             name_of=name_of,
+            mute=deployment.mute(self.dialect),
         )
 
     def rates(self, left: Left) -> list[Header]:
@@ -131,7 +136,7 @@ class Proxy:
 
     # ---- the way in -----------------------------------------------------------------------------
 
-    def _begin(self, exchange: Exchange, values: dict[str, Any]) -> None:
+    def _begin(self, exchange: Any, values: dict[str, Any]) -> None:
         call = read_call(self.dialect, values)
         named = self.names.find(call.model)
         principal = _principal(exchange)
@@ -143,6 +148,11 @@ class Proxy:
         )
         deployment = chosen.deployment
         exchange.note_model((deployment.name, str(deployment.version)))
+        if self._count is not None:
+            self._count(exchange.head, deployment.name, deployment.version)
+        if self.dialect is Dialect.COUNT and deployment.counts_nothing:
+            exchange.reply(200, orjson.dumps(estimated_count(values)), [ESTIMATED])
+            return
         rows = NOBODY if principal is None else getattr(principal, "rows", NOBODY)
         account = Account(self._limits, rows, self.dialect, call, len(exchange.body))
         account.cover(deployment, monotonic_ns())

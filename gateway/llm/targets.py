@@ -50,6 +50,8 @@ class Target:
         speaks: by the dialect of a client, the dialect that it is asked in.
         timeouts: of one request.
         price: None: nobody knows.
+        limit_field: what its chat calls the limit of an answer.
+        thinks_by: how its models are told how long to think, as `Asked` has it.
         forward_headers: of clients, that are passed on.
     """
 
@@ -62,6 +64,8 @@ class Target:
     speaks: Mapping[Dialect, Dialect]
     timeouts: Timeouts
     price: Price | None
+    limit_field: str
+    thinks_by: str
     forward_headers: frozenset[bytes] = field(default=frozenset())
 
 
@@ -99,6 +103,8 @@ def target_of(
         speaks=speaks,
         timeouts=Timeouts(limits.connect_s, limits.first_byte_s, limits.idle_s, limits.total_s),
         price=price,
+        limit_field=provider.output_limit_field,
+        thinks_by=provider.thinks_by,
         forward_headers=frozenset(name.encode() for name in provider.forward_headers),
     )
 

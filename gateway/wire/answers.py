@@ -22,7 +22,6 @@ ERROR_CODE = b"penstock-error-code"
 VIOLATIONS = b"penstock-contract-violations"
 HOLD_OUT = b"penstock-hold-out"
 VARIANT = b"penstock-variant"
-INTERNAL_BODY = b'{"error":"internal error"}'
 _PLAIN = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
@@ -143,8 +142,8 @@ def error_body(message: str) -> bytes:
     return orjson.dumps({"error": message.encode("utf-8", "replace").decode()})
 
 
-def refusal(error: GatewayError) -> bytes:
-    """The body of one error, as the protocol of the data port has it."""
+def refusal(error: GatewayError, _path: bytes = b"") -> bytes:
+    """The body of one error, as the Open Inference Protocol has it, whatever was asked."""
     return error_body(str(error))
 
 

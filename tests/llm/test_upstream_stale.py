@@ -55,7 +55,7 @@ async def test_it_is_sent_again_on_a_new_connection_not_on_another_kept_one():
         fresh = await to.server.accept()
         assert await fresh.answer(ok()) == b"3"
         await told.until("end")
-        assert to.upstreams.counters.idle == 2
+        assert to.upstreams.idle == 2
 
 
 async def test_it_is_not_sent_again_where_one_byte_came_back():
@@ -145,7 +145,7 @@ async def test_an_answer_that_nobody_asked_for_is_nobodys_answer():
 
         peer.send(forged)
         assert await peer.left() == b""
-        await eventually(lambda: to.upstreams.counters.open == 0)
+        await eventually(lambda: to.upstreams.open == 0)
 
         told, _ = to.send(b"third")
         third, _ = to.send(b"fourth")

@@ -162,11 +162,11 @@ async def test_connections_that_nobody_uses_are_closed_after_a_while():
     async with rig(Limits(keep_alive_s=30)) as to:
         peer = await to.kept_alive()
         to.pass_time(29.9)
-        assert to.upstreams.counters.idle == 1
+        assert to.upstreams.idle == 1
         to.pass_time(0.1)
         assert await peer.left() == b""
-        await eventually(lambda: to.upstreams.counters.open == 0)
-        assert to.upstreams.counters.idle == 0
+        await eventually(lambda: to.upstreams.open == 0)
+        assert to.upstreams.idle == 0
 
 
 async def test_the_sweep_goes_round_by_itself_and_stops_when_there_is_nothing():
@@ -227,7 +227,7 @@ async def test_after_draining_begins_answers_end_and_connections_do_not_stay():
         retried, _ = to.send(b"3")
         await (await to.server.accept()).answer(ok(b"three"))
         await retried.until("end")
-        await eventually(lambda: to.upstreams.counters.open == 0)
+        await eventually(lambda: to.upstreams.open == 0)
 
 
 async def test_an_origin_that_is_not_followed_finishes_what_is_under_way():
@@ -248,7 +248,7 @@ async def test_an_origin_that_is_not_followed_finishes_what_is_under_way():
         assert not other.over
         peer.send(LAST_CHUNK)
         await other.until("end")
-        await eventually(lambda: to.upstreams.counters.open == 0)
+        await eventually(lambda: to.upstreams.open == 0)
 
 
 async def test_an_origin_that_is_not_followed_still_times_out():

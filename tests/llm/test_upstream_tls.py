@@ -75,7 +75,7 @@ async def test_a_certificate_that_does_not_fit_fails_the_request_unsent(
         assert isinstance(told.error, UpstreamFailed)
         assert why in str(told.error)
         assert (told.sent, told.answered) == (False, False)
-        await eventually(lambda: to.upstreams.counters.open == 0)
+        await eventually(lambda: to.upstreams.open == 0)
 
 
 async def test_a_server_that_speaks_no_tls_fails_the_request_unsent(authority):
@@ -112,7 +112,7 @@ async def test_whoever_leaves_closes_an_encrypted_connection_too(authority):
         await told.until_body(3)
         sending.cancel()
         assert await peer.left() == b""
-        await eventually(lambda: to.upstreams.counters.open == 0)
+        await eventually(lambda: to.upstreams.open == 0)
 
 
 async def test_a_stale_encrypted_connection_is_replaced(authority):

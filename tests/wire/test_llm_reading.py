@@ -268,21 +268,8 @@ def test_an_answer_begins_with_its_first_content(shape: Shape) -> None:
 
 
 KEYS = [
-    "choices",
-    "delta",
-    "message",
-    "content",
-    "usage",
-    "type",
-    "index",
-    "tool_calls",
-    "function",
-    "output",
-    "error",
-    "response",
-    "content_block",
-    "input",
-    "summary",
+    *("choices", "delta", "message", "content", "usage", "type", "index", "tool_calls"),
+    *("function", "output", "error", "response", "content_block", "input", "summary"),
 ]
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-10, 2**70) | st.floats(allow_nan=False) | st.text(),

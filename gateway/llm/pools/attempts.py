@@ -14,7 +14,7 @@ failures (`failed`, after the pool was told), and does what that says:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from math import ceil, inf
 from random import Random
@@ -80,7 +80,8 @@ class Attempts:
     """Of one request.
 
     Attributes:
-        tried: upstreams of the pool that it is not sent to, by index.
+        tried: upstreams of the pool that it is not sent to, by index: those that have failed it,
+            and those that could never answer it.
         sent_again: how often it was sent again to its model, and to others.
         fell_back: how many other models were asked.
     """
@@ -88,6 +89,7 @@ class Attempts:
     __slots__ = (
         "_deadline",
         "_fallback_names",
+        "_mute",
         "_name_of",
         "_pool",
         "_random",
@@ -110,6 +112,7 @@ class Attempts:
         random: Random,
         deadline: float = inf,
         name_of: Callable[[str], str] = str,
+        mute: Collection[int] = (),
     ) -> None:
         """Begins with the first failure.
 
@@ -120,6 +123,7 @@ class Attempts:
             random: spreads pauses.
             deadline: when its client will have left; no pause goes beyond.
             name_of: the name of a model that a chain may call by an alias; empty: it has gone.
+            mute: upstreams of the pool that do not speak what was asked in, by index.
         """
         self._random = random
         self._deadline = deadline
@@ -129,15 +133,16 @@ class Attempts:
         self._refused = False
         self.sent_again = 0
         self.fell_back = 0
-        self.moved(version, pool)
+        self.moved(version, pool, mute)
 
-    def moved(self, version: LlmVersion, pool: Pool) -> None:
+    def moved(self, version: LlmVersion, pool: Pool, mute: Collection[int] = ()) -> None:
         """The model of the last `Fallback` is asked now, by this version of it."""
         self._version = version
         self._pool = pool
         self._repeats = 0
         self._waits = 0
-        self.tried: set[int] = set()
+        self._mute = frozenset(mute)
+        self.tried: set[int] = set(mute)
 
     def failed(self, now: float, index: int, failure: Failure) -> Verdict:
         """What to do, now that this upstream has failed it so."""
@@ -154,7 +159,7 @@ class Attempts:
 
     def none_free(self, now: float) -> Verdict:
         """What to do, now that the pool has none that takes it: nobody waits in line for one."""
-        ready = self._pool.ready_in_s(now)
+        ready = self._pool.ready_in_s(now, self._mute)
         return self._elsewhere(now, self._version.fallbacks, None if ready == inf else ready)
 
     # ---- the same model -------------------------------------------------------------------------
@@ -173,11 +178,11 @@ class Attempts:
             # Between half and the whole of it: those that failed together come back apart.
             longest = min(retries.base_s * 2.0**self._waits, retries.max_s)
             wait = longest * (1.0 + self._random.random()) / 2.0
-        ready = self._pool.ready_in_s(now)
+        ready = self._pool.ready_in_s(now, self._mute)
         if ready > retries.max_retry_after_s or (told or 0.0) > retries.max_retry_after_s:
             return None
         self._waits += 1
-        self.tried.clear()
+        self.tried = set(self._mute)
         return max(wait, ready + _SURELY_S)
 
     def _may_repeat(self, now: float, wait: float) -> bool:

@@ -29,7 +29,7 @@ class Answer:
 
     Attributes:
         status: of the answer, once it is `headed`.
-        headers: of it; names in lower case. Trailers are left out.
+        headers: of it, then; names in lower case, without trailers.
         pieces: of its body, read and not taken yet.
         barren: bytes since the last one of a body; whoever feeds adds to it.
         headed: its head is there.
@@ -39,19 +39,19 @@ class Answer:
     """
 
     __slots__ = (
-        "_framing",
+        "_framed",
+        "_informational",
+        "_lines",
         "_max_headers",
         "_parser",
         "barren",
         "complete",
         "headed",
         "headers",
-        "informational",
         "keeps",
         "parse",
         "pieces",
         "status",
-        "trailers",
         "until_close",
     )
 
@@ -65,56 +65,51 @@ class Answer:
 
     def begin(self) -> None:
         """The next answer is another one."""
-        self.status = self.barren = self.informational = self.trailers = 0
+        self.status = self.barren = self._informational = 0
         self.headed = self.complete = self.keeps = self.until_close = False
 
     def on_message_begin(self) -> None:
         """A head begins: this answer's, a provisional one, or one that nobody has asked for."""
         if self.complete:
-            self.keeps = False
             raise Unfit("bytes after its end")
-        self.headers: list[Header] = []
-        self._framing: dict[bytes, bytes] = {}
+        self._lines: list[Header] = []
+        self._framed = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One of the head, or of a trailer."""
-        if self.headed:
-            self.trailers += 1
-            if self.trailers > self._max_headers:
-                raise Unfit(f"more than {self._max_headers} trailers")
-            return
+        """One of a head or, once there is one, of a trailer."""
         name = name.lower()
-        self.headers.append((name, value))
+        self._lines.append((name, value))
         if name in _FRAMING:
-            if name in self._framing:
-                raise Unfit(f"{name.decode()} twice")
-            self._framing[name] = value
-        if len(self.headers) > self._max_headers:
-            raise Unfit(f"more than {self._max_headers} headers")
+            self._take_framing(name, value)
+
+    def _take_framing(self, name: bytes, value: bytes) -> None:
+        """What the parser refuses by itself is left to it: two lengths, or both kinds of them."""
+        if name == b"content-encoding":
+            if value.lower() not in (b"identity", b""):
+                raise Unfit(f"content-encoding {value!r}, which was not asked for")
+            return
+        self._framed += 1
+        if name == b"transfer-encoding" and (value.lower() != b"chunked" or self._framed > 1):
+            raise Unfit(f"transfer-encoding {value!r}")
 
     def on_headers_complete(self) -> None:
         """A head ends; one of 1xx is passed over."""
-        status = self._parser.get_status_code()
-        if not 102 <= status < 200 and status != 100:
-            self._take_head(status)
-            return
-        self.informational += 1
-        if self.informational > MAX_INFORMATIONAL:
-            raise Unfit(f"more than {MAX_INFORMATIONAL} provisional heads")
-
-    def _take_head(self, status: int) -> None:
+        if len(self._lines) > self._max_headers:
+            raise Unfit(f"more than {self._max_headers} headers")
+        status: int = self._parser.get_status_code()
         if not 200 <= status < 600:
-            raise Unfit(f"status {status}")
-        framing = self._framing
-        coding = framing.get(b"transfer-encoding", b"chunked").lower()
-        if coding != b"chunked":
-            raise Unfit(f"transfer-encoding {coding!r}")
-        content = framing.get(b"content-encoding", b"identity").lower()
-        if content not in (b"identity", b""):
-            raise Unfit(f"content-encoding {content!r}, which was not asked for")
-        framed = b"transfer-encoding" in framing or b"content-length" in framing
-        self.until_close = not framed and status not in _BODILESS
+            self._pass_over(status)
+            return
+        self.until_close = not self._framed and status not in _BODILESS
         self.status, self.headed = status, True
+        self.headers, self._lines = self._lines, []
+
+    def _pass_over(self, status: int) -> None:
+        self._informational += 1
+        if self._informational > MAX_INFORMATIONAL:
+            raise Unfit(f"more than {MAX_INFORMATIONAL} provisional heads")
+        if not 100 <= status < 200 or status == 101:
+            raise Unfit(f"status {status}")
 
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""

@@ -74,10 +74,13 @@ class Connection(asyncio.Protocol):
         self._head_told = self._heard = False
         self._unsent = 0
         self._answer.begin()
-        if len(request.body) <= JOINED_BYTES:
-            self._transport.write(request.head + request.body)
+        body, length = request.body, len(request.body)
+        if length <= JOINED_BYTES:
+            whole = b"%scontent-length: %d\r\n\r\n%s" % (request.head, length, body)
+            self._transport.write(whole)
         else:
-            self._transport.writelines((request.head, request.body))
+            head = b"%scontent-length: %d\r\n\r\n" % (request.head, length)
+            self._transport.writelines((head, body))
 
     def fit(self) -> bool:
         """Whether a request may go on it that was used before.

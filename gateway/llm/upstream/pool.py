@@ -64,12 +64,22 @@ class Pool:
         """Nothing is open, being opened or waited for."""
         return not (self._open or self._attempts or self._line)
 
+    @property
+    def open(self) -> int:
+        """Connections there are, with those that nobody uses."""
+        return len(self._open)
+
+    @property
+    def idle(self) -> int:
+        """Those that nobody uses."""
+        return len(self._idle)
+
     # -- requests
 
     def begin(self, request: Request) -> None:
         """Puts a request on a connection, or in line for one."""
         while self._idle:
-            connection = self._take()
+            connection = self._idle.pop()
             if connection.fit():
                 self.counters.reused += 1
                 connection.begin(request, request.began)
@@ -101,7 +111,6 @@ class Pool:
     def made(self, connection: Connection) -> None:
         """One is there; who is first in line gets it."""
         self._open.add(connection)
-        self.counters.open += 1
         self.counters.opened += 1
         if self._line:
             connection.begin(self._line.popleft(), self._clock())
@@ -110,26 +119,20 @@ class Pool:
 
     def free(self, connection: Connection) -> None:
         """A request on it is over, and another may follow."""
-        for request in self._line:
-            if not request.again:
-                self._line.remove(request)
-                self.counters.reused += 1
-                connection.begin(request, self._clock())
-                return
-        self._set_aside(connection)
+        request = next((request for request in self._line if not request.again), None)
+        if request is None:
+            self._set_aside(connection)
+        elif connection.fit():  # else it closes itself, which makes room for another
+            self._line.remove(request)
+            self.counters.reused += 1
+            connection.begin(request, self._clock())
 
     def lost(self, connection: Connection) -> None:
         """One is gone."""
         self._open.discard(connection)
-        self.counters.open -= 1
         if connection in self._idle:
             self._idle.remove(connection)
-            self.counters.idle -= 1
         self._grow()
-
-    def _take(self) -> Connection:
-        self.counters.idle -= 1
-        return self._idle.pop()
 
     def _set_aside(self, connection: Connection) -> None:
         if not self._keeps:
@@ -137,7 +140,6 @@ class Pool:
             return
         connection.since = self._clock()
         self._idle.append(connection)
-        self.counters.idle += 1
 
     def _grow(self) -> None:
         """Makes as many connections as requests wait for, and there may be."""
@@ -178,14 +180,13 @@ class Pool:
                 )
             )
         while self._idle and now - self._idle[0].since >= self.limits.keep_alive_s:
-            self.counters.idle -= 1
             self._idle.pop(0).close()
 
     def drain(self) -> None:
         """Keeps no connection from now on; those in use are closed after their answers."""
         self._keeps = False
         while self._idle:
-            self._take().close()
+            self._idle.pop().close()
 
     def close(self) -> None:
         """Ends everything; requests under way fail."""

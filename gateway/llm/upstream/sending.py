@@ -19,7 +19,7 @@ class Request:
     """Implements `words.Sending`.
 
     Attributes:
-        head: with the length of the body, and the empty line.
+        head: without the length of the body, and the empty line.
         body: kept, since a connection may die before it has brought anything back.
         began: when it was handed over, seconds of the pool's clock.
         connection: that it is on; None while it waits, and once it is over.
@@ -29,19 +29,9 @@ class Request:
         over: its end was told, or its caller left.
     """
 
-    __slots__ = (
-        "_pool",
-        "again",
-        "answered",
-        "began",
-        "body",
-        "connection",
-        "head",
-        "over",
-        "sent",
-        "sink",
-        "timeouts",
-    )
+    # Most requests never change these: what is not set costs nothing.
+    connection: Connection | None = None
+    sent = answered = again = over = False
 
     def __init__(
         self, pool: Pool, head: bytes, body: bytes, sink: Sink, timeouts: Timeouts, began: float
@@ -52,8 +42,6 @@ class Request:
         self.sink = sink
         self.timeouts = timeouts
         self.began = began
-        self.connection: Connection | None = None
-        self.sent = self.answered = self.again = self.over = False
 
     def cancel(self) -> None:
         """See `words.Sending`."""

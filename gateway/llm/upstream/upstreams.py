@@ -73,7 +73,6 @@ class Upstreams:
         pool = self._pools.get(origin)
         if pool is None:
             pool = self._pool(origin)
-        head = b"%scontent-length: %d\r\n\r\n" % (head, len(body))
         request = Request(pool, head, body, sink, timeouts, self._clock())
         if self._closed:
             error = Draining(f"{origin}: the gateway is shutting down")
@@ -83,6 +82,16 @@ class Upstreams:
         if self._timer is None:
             self._timer = self._loop.call_later(SWEEP_S, self._sweep)
         return request
+
+    @property
+    def open(self) -> int:
+        """Connections there are, with those that nobody uses."""
+        return sum(pool.open for pool in self._all())
+
+    @property
+    def idle(self) -> int:
+        """Those that nobody uses."""
+        return sum(pool.idle for pool in self._all())
 
     def follow(self, origins: Iterable[Origin]) -> None:
         """Keeps no connections to others than these; what is under way there is finished."""
@@ -101,7 +110,7 @@ class Upstreams:
     def close(self) -> None:
         """Ends everything: what is under way fails with Draining."""
         self._keeps, self._closed = False, True
-        for pool in [*self._pools.values(), *self._left]:
+        for pool in self._all():
             pool.close()
         if self._timer is not None:
             self._timer.cancel()
@@ -109,9 +118,12 @@ class Upstreams:
 
     def check(self, now: float) -> None:
         """Ends what takes too long, and closes what nobody has used for long."""
-        for pool in [*self._pools.values(), *self._left]:
+        for pool in self._all():
             pool.check(now)
         self._left = [pool for pool in self._left if not pool.empty]
+
+    def _all(self) -> list[Pool]:
+        return [*self._pools.values(), *self._left]
 
     def _pool(self, origin: Origin) -> Pool:
         made = Pool(origin, self._limits, self.counters, self._loop, self._connect, self._clock)
@@ -123,5 +135,5 @@ class Upstreams:
     def _sweep(self) -> None:
         self._timer = None
         self.check(self._clock())
-        if self._left or not all(pool.empty for pool in self._pools.values()):
+        if not all(pool.empty for pool in self._all()):
             self._timer = self._loop.call_later(SWEEP_S, self._sweep)

@@ -108,11 +108,9 @@ class Limits:
 
 @dataclass(slots=True)
 class Counters:
-    """What happened so far, and what there is.
+    """What happened so far.
 
     Attributes:
-        open: connections there are, with those that nobody uses.
-        idle: those that nobody uses.
         opened: connections made.
         reused: requests that found one which was there.
         resent: requests whose kept-alive connection died under them, and which were sent again.
@@ -121,8 +119,6 @@ class Counters:
         unfit: connections closed because their upstream broke the protocol on them.
     """
 
-    open: int = 0
-    idle: int = 0
     opened: int = 0
     reused: int = 0
     resent: int = 0

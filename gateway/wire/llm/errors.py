@@ -23,6 +23,7 @@ from gateway.errors import (
 )
 from gateway.exchange import Header
 from gateway.wire.llm.sse import frame
+from gateway.wire.llm.told import TOO_LONG, Told
 from gateway.wire.llm.words import Dialect
 
 DO_NOT_RETRY: Header = (b"x-should-retry", b"false")
@@ -68,16 +69,38 @@ def stream_error(dialect: Dialect, error: GatewayError, sequence: int = 0) -> by
         sequence: the number of the event, which the responses API counts.
     """
     if dialect is Dialect.RESPONSES:
-        told = _openai_error(error)
-        event = {
-            "type": "error",
-            "sequence_number": sequence,
-            "code": told["code"],
-            "message": told["message"],
-            "param": told["param"],
-        }
-        return frame(orjson.dumps(event), b"error")
+        return _responses_event(_openai_error(error), sequence)
     return frame(error_body(dialect, error), b"error" if dialect in _ANTHROPIC else b"")
+
+
+def told_body(dialect: Dialect, status: int, told: Told) -> tuple[int, dict[str, Any]]:
+    """A provider's error in the words of a client that speaks another dialect.
+
+    Args:
+        dialect: of the client.
+        status: of the provider's answer.
+        told: what it says.
+
+    Returns:
+        The status of the answer, and its body.
+    """
+    if dialect in _ANTHROPIC:
+        message = told.message
+        # By these words clients know that they must shorten it.
+        if told.too_long and not message.startswith("prompt is too long"):
+            message = f"prompt is too long: {message}"
+        return status, anthropic_error(status, message)
+    status = 503 if status == 529 else status  # the latter is Anthropic's alone
+    code = TOO_LONG if told.too_long else told.code or told.type
+    return status, {"error": openai_error(status, told.message, code, told.param)}
+
+
+def told_event(dialect: Dialect, told: Told, sequence: int = 0) -> bytes:
+    """The same within a stream that has begun; the arguments are those of `stream_error`."""
+    _, body = told_body(dialect, told.status, told)
+    if dialect is Dialect.RESPONSES:
+        return _responses_event(body["error"], sequence)
+    return frame(orjson.dumps(body), b"error" if dialect in _ANTHROPIC else b"")
 
 
 def openai_type(status: int) -> str:
@@ -117,6 +140,12 @@ def _openai_error(error: GatewayError) -> dict[str, Any]:
     about = _PARAMETER.match(message) if isinstance(error, InvalidParameter) else None
     kind = "insufficient_quota" if isinstance(error, BudgetExceeded) else ""
     return openai_error(error.status, message, code, about and about[1], kind)
+
+
+def _responses_event(told: dict[str, Any], sequence: int) -> bytes:
+    event = {"type": "error", "sequence_number": sequence}
+    event |= {name: told[name] for name in ("code", "message", "param")}
+    return frame(orjson.dumps(event), b"error")
 
 
 def _message(error: GatewayError) -> str:

@@ -10,6 +10,24 @@ from typing import Any
 
 from gateway.wire.llm.fields import text
 
+TOO_LONG = "context_length_exceeded"
+_SAYS_TOO_LONG = ("prompt is too long", "input length and `max_tokens` exceed context limit")
+_STATUSES = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "billing_error": 402,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit_error": 429,
+    "rate_limit_exceeded": 429,
+    "insufficient_quota": 429,
+    "api_error": 500,
+    "server_error": 500,
+    "timeout_error": 504,
+    "overloaded_error": 529,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Told:
@@ -31,6 +49,18 @@ class Told:
     def name(self) -> str:
         """Its code, else its kind; never empty."""
         return self.code or self.type or "error"
+
+    @property
+    def status(self) -> int:
+        """The status that an error within a stream would have had as an answer."""
+        if self.code.isascii() and self.code.isdecimal() and 400 <= int(self.code[:4]) < 600:
+            return int(self.code)
+        return _STATUSES.get(self.type) or _STATUSES.get(self.code, 500)
+
+    @property
+    def too_long(self) -> bool:
+        """The prompt does not fit into what the model reads."""
+        return self.code == TOO_LONG or self.message.startswith(_SAYS_TOO_LONG)
 
 
 def told_error(values: Any) -> Told | None:

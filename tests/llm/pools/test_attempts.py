@@ -141,6 +141,15 @@ def test_clients_may_repeat_where_nothing_is_repeated_here():
     assert verdict.headers() == []
 
 
+def test_an_upstream_that_does_not_speak_what_was_asked_in_is_none_to_turn_to():
+    found, of = pool({}, {}), version({}, {})
+    request = attempts(found, of, mute={1})
+    verdict = fail(found, request)
+    assert isinstance(verdict, Again)
+    assert verdict.after_s > 0.1  # the same one again, after a pause
+    assert request.tried == {1}
+
+
 # ---- how many ----
 
 
