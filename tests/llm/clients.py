@@ -13,6 +13,7 @@ import anthropic
 import openai
 
 KEY = "sk-test"
+PATIENCE_S = 30.0
 
 
 class Clients:
@@ -32,7 +33,7 @@ class Clients:
     def _client(self, kind: type, base_url: str, key: str) -> Any:
         known = (kind, base_url, key)
         if known not in self._made:
-            made = kind(base_url=base_url, api_key=key, max_retries=0)
+            made = kind(base_url=base_url, api_key=key, max_retries=0, timeout=PATIENCE_S)
             self._made[known] = self._stack.enter_context(made)
         return self._made[known]
 
