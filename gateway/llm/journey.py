@@ -162,7 +162,9 @@ class Journey:
         target = deployment.targets[picked.index]
         dialect = target.speaks[self._dialect]
         body = self._body(target, dialect)
-        head = target.heads[dialect] + header_lines(request_headers(self._exchange, target))
+        head = target.heads[dialect]
+        if more := request_headers(self._exchange, target):
+            head += header_lines(more)
         self._picked, self._target, self._relay, self._status = picked, target, None, 0
         self._happened.asked(now, target)
         picked.began(now)
