@@ -157,11 +157,13 @@ class Pool:
         """A connection was made, and has told so itself, or was not."""
         del self._attempts[attempt]
         error = None if attempt.cancelled() else attempt.exception()
-        if error is not None and self._line:
-            if not isinstance(error, GatewayError):
-                error = UpstreamFailed(f"{self.origin}: {error}")
-            self._line.popleft().fail(error)
+        failed = self._line.popleft() if error is not None and self._line else None
         self._grow()
+        if failed is None or error is None:
+            return
+        if not isinstance(error, GatewayError):
+            error = UpstreamFailed(f"{self.origin}: {error!r}")
+        failed.fail(error)
 
     # -- time
 
