@@ -276,6 +276,18 @@ async def test_a_line_that_is_full_refuses_after_send_has_returned():
         assert (refused.sent, refused.answered) == (False, False)
 
 
+async def test_a_burst_is_no_line_where_there_may_be_as_many_connections():
+    async with rig(Limits(max_waiting=1), max_connections=20) as to:
+        told = [to.send(b"%d" % number)[0] for number in range(20)]
+        peers = [await to.server.accept() for _ in told]
+        for peer in peers:
+            await peer.request()
+        for peer in peers:
+            peer.send(ok())
+        for one in told:
+            await one.until("end")
+
+
 async def test_closing_fails_what_is_under_way_and_what_waits():
     async with rig(max_connections=1) as to:
         first, _ = to.send(b"1")

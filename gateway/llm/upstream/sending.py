@@ -22,6 +22,7 @@ class Request:
         head: without the length of the body, and the empty line.
         body: kept, since a connection may die before it has brought anything back.
         began: when it was handed over, seconds of the pool's clock.
+        queued: when it began to wait in line.
         connection: that it is on; None while it waits, and once it is over.
         sent: bytes of it may have left.
         answered: at least one byte came back.
@@ -32,6 +33,7 @@ class Request:
 
     # Most requests never change these: what is not set costs nothing.
     connection: Connection | None = None
+    queued = 0.0
     sent = answered = again = paused = over = False
 
     def __init__(
