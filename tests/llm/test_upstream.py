@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from gateway.errors import Draining, UpstreamFailed, UpstreamsExhausted
@@ -274,6 +276,18 @@ async def test_a_line_that_is_full_refuses_after_send_has_returned():
         assert (refused.sent, refused.answered) == (False, False)
 
 
+async def test_a_burst_is_no_line_where_there_may_be_as_many_connections():
+    async with rig(Limits(max_waiting=1), max_connections=20) as to:
+        told = [to.send(b"%d" % number)[0] for number in range(20)]
+        peers = [await to.server.accept() for _ in told]
+        for peer in peers:
+            await peer.request()
+        for peer in peers:
+            peer.send(ok())
+        for one in told:
+            await one.until("end")
+
+
 async def test_closing_fails_what_is_under_way_and_what_waits():
     async with rig(max_connections=1) as to:
         first, _ = to.send(b"1")
@@ -319,3 +333,56 @@ def test_heads_name_the_host_as_urls_do():
     assert first_lines(tunnelled)[0] == b"POST /a?b HTTP/1.1"
     assert b"proxy-authorization" not in request_head(tunnelled, "/", [])
     assert header_lines([(b"traceparent", b"00")]) == b"traceparent: 00\r\n"
+
+
+async def test_a_request_that_waits_may_be_paused():
+    async with rig(max_connections=1) as to:
+        first, _ = to.send(b"1")
+        peer = await to.server.accept()
+        await peer.request()
+        second, sending = to.send(b"2")
+        sending.pause()
+        peer.send(ok(b"one"))
+        await first.until("end")
+        await peer.answer(ok(b"two"))
+        to.pass_time(50)
+        assert second.calls == []
+        sending.resume()
+        await second.until("end")
+
+
+async def test_a_sink_that_breaks_down_takes_nobody_else_along():
+    async with rig(max_connections=1) as to:
+        loop = asyncio.get_running_loop()
+        broken: list[str] = []
+        loop.set_exception_handler(lambda _, context: broken.append(str(context["exception"])))
+
+        def breaks(*_):
+            raise RuntimeError("a sink of mine")
+
+        first, _ = to.send(b"1")
+        first.on_head = breaks  # type: ignore[method-assign]
+        second, _ = to.send(b"2")
+        await (await to.server.accept()).answer(ok(b"one"))
+        await first.until("failure")
+        peer = await to.server.accept()
+        assert await peer.answer(ok(b"two")) == b"2"
+        await second.until("end")
+        assert broken == ["a sink of mine"]
+
+
+async def test_a_sink_that_breaks_down_over_a_failure_holds_up_nobody_in_line():
+    async with rig() as to:
+        loop = asyncio.get_running_loop()
+        broken: list[str] = []
+        loop.set_exception_handler(lambda _, context: broken.append(str(context["exception"])))
+
+        def breaks(*_, **__):
+            raise RuntimeError("a sink of mine")
+
+        nobody = Origin("http", "127.0.0.1", 9, allow_private=True, max_connections=1)
+        first, _ = to.send(origin=nobody)
+        first.on_failure = breaks  # type: ignore[method-assign]
+        second, _ = to.send(origin=nobody)
+        await second.until("failure")
+        assert broken == ["a sink of mine"]

@@ -58,6 +58,19 @@ async def test_it_is_sent_again_on_a_new_connection_not_on_another_kept_one():
         assert to.upstreams.idle == 2
 
 
+async def test_it_waits_for_a_new_connection_as_long_as_any_other():
+    async with rig() as to:
+        stale = await to.kept_alive()
+        told, _ = to.send()
+        await stale.request()
+        to.pass_time(15)  # three times as long as a connection may take
+        stale.close()
+        await eventually(lambda: to.upstreams.counters.resent == 1)
+        to.pass_time(0)
+        await (await to.server.accept()).answer(ok())
+        await told.until("end")
+
+
 async def test_it_is_not_sent_again_where_one_byte_came_back():
     async with rig() as to:
         stale = await to.kept_alive()

@@ -74,6 +74,8 @@ class Connection(asyncio.Protocol):
         self._head_told = self._heard = False
         self._unsent = 0
         self._answer.begin()
+        if request.paused:
+            self.pause()
         body, length = request.body, len(request.body)
         if length <= JOINED_BYTES:
             whole = b"%scontent-length: %d\r\n\r\n%s" % (request.head, length, body)

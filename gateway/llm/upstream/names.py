@@ -9,6 +9,7 @@ import asyncio
 import socket
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from itertools import chain, zip_longest
 
 from gateway.errors import UpstreamFailed
@@ -55,9 +56,14 @@ class Names:
         task = self._asked.get(host)
         if task is None:
             task = self._asked[host] = self._loop.create_task(self._ask(host, port))
-            task.add_done_callback(lambda _: self._asked.pop(host))
+            task.add_done_callback(partial(self._was_asked, host))
         # Whoever asked first may be cancelled; the others still wait.
         return await asyncio.shield(task)
+
+    def _was_asked(self, host: str, task: asyncio.Task[list[str]]) -> None:
+        del self._asked[host]
+        if not task.cancelled():
+            task.exception()  # is seen, though all who waited for it may have left
 
     async def _ask(self, host: str, port: int) -> list[str]:
         try:
@@ -76,6 +82,11 @@ class Names:
     def forget(self, host: str) -> None:
         """None of its addresses answered: they may have changed."""
         self._known.pop(host, None)
+
+    def close(self) -> None:
+        """Asks no more."""
+        for task in self._asked.values():
+            task.cancel()
 
 
 def _families_by_turns(addresses: Sequence[str]) -> list[str]:

@@ -84,19 +84,22 @@ class Pool:
                 self.counters.reused += 1
                 connection.begin(request, request.began)
                 return
-        if len(self._line) >= self.limits.max_waiting:
+        waiting = len(self._line) - len(self._attempts)
+        if waiting >= self.limits.max_waiting:
             error = UpstreamsExhausted(
-                f"{self.origin}: {len(self._line)} requests wait for a connection already"
+                f"{self.origin}: {waiting} requests wait for a connection already"
             )
             # Not before whoever sends it knows what it has sent.
             self._loop.call_soon(request.fail, error)
             return
+        request.queued = request.began
         self._line.append(request)
         self._grow()
 
     def send_again(self, request: Request) -> None:
         """Puts a request first in line whose kept-alive connection died, for a new one."""
         request.again = True
+        request.queued = self._clock()
         self.counters.resent += 1
         self._line.appendleft(request)
         self._grow()
@@ -157,11 +160,13 @@ class Pool:
         """A connection was made, and has told so itself, or was not."""
         del self._attempts[attempt]
         error = None if attempt.cancelled() else attempt.exception()
-        if error is not None and self._line:
-            if not isinstance(error, GatewayError):
-                error = UpstreamFailed(f"{self.origin}: {error}")
-            self._line.popleft().fail(error)
+        failed = self._line.popleft() if error is not None and self._line else None
         self._grow()
+        if failed is None or error is None:
+            return
+        if not isinstance(error, GatewayError):
+            error = UpstreamFailed(f"{self.origin}: {error!r}")
+        failed.fail(error)
 
     # -- time
 
@@ -172,13 +177,13 @@ class Pool:
         for attempt, due in tuple(self._attempts.items()):
             if now >= due:
                 attempt.cancel()
-        for request in [r for r in self._line if now - r.began >= r.timeouts.connect_s]:
-            self._line.remove(request)
-            request.fail(
-                UpstreamTimedOut(
-                    f"{self.origin}: waited {request.timeouts.connect_s:g} s for a connection"
+        for request in [r for r in self._line if now - r.queued >= r.timeouts.connect_s]:
+            self.leave(request)
+            if request.connection is None:  # else one whose caller was told first made room
+                patience = request.timeouts.connect_s
+                request.fail(
+                    UpstreamTimedOut(f"{self.origin}: waited {patience:g} s for a connection")
                 )
-            )
         while self._idle and now - self._idle[0].since >= self.limits.keep_alive_s:
             self._idle.pop(0).close()
 

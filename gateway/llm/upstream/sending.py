@@ -22,16 +22,19 @@ class Request:
         head: without the length of the body, and the empty line.
         body: kept, since a connection may die before it has brought anything back.
         began: when it was handed over, seconds of the pool's clock.
+        queued: when it began to wait in line.
         connection: that it is on; None while it waits, and once it is over.
         sent: bytes of it may have left.
         answered: at least one byte came back.
         again: its kept-alive connection died, so that a new one is wanted.
+        paused: no more of its answer is to be read.
         over: its end was told, or its caller left.
     """
 
     # Most requests never change these: what is not set costs nothing.
     connection: Connection | None = None
-    sent = answered = again = over = False
+    queued = 0.0
+    sent = answered = again = paused = over = False
 
     def __init__(
         self, pool: Pool, head: bytes, body: bytes, sink: Sink, timeouts: Timeouts, began: float
@@ -56,11 +59,13 @@ class Request:
 
     def pause(self) -> None:
         """See `words.Sending`."""
+        self.paused = True
         if self.connection is not None:
             self.connection.pause()
 
     def resume(self) -> None:
         """See `words.Sending`."""
+        self.paused = False
         if self.connection is not None:
             self.connection.resume()
 

@@ -46,8 +46,8 @@ class Upstreams:
         self._loop = loop
         self._limits = limits or Limits()
         self._clock = clock
-        names = Names(look_up or system(loop), loop, clock)
-        self._connect = Connector(loop, names).connect
+        self._names = Names(look_up or system(loop), loop, clock)
+        self._connect = Connector(loop, self._names).connect
         self.counters = Counters()
         self._pools: dict[Origin, Pool] = {}
         self._left: list[Pool] = []  # of origins that are not followed any more, until empty
@@ -112,6 +112,7 @@ class Upstreams:
         self._keeps, self._closed = False, True
         for pool in self._all():
             pool.close()
+        self._names.close()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -134,6 +135,8 @@ class Upstreams:
 
     def _sweep(self) -> None:
         self._timer = None
-        self.check(self._clock())
-        if not all(pool.empty for pool in self._all()):
-            self._timer = self._loop.call_later(SWEEP_S, self._sweep)
+        try:
+            self.check(self._clock())
+        finally:  # whatever a sink does that is told
+            if self._timer is None and not all(pool.empty for pool in self._all()):
+                self._timer = self._loop.call_later(SWEEP_S, self._sweep)

@@ -93,7 +93,8 @@ class Limits:
     """What cannot grow beyond which size.
 
     Attributes:
-        max_waiting: requests in line for a connection, per origin.
+        max_waiting: requests in line for a connection, per origin, beside those that one is being
+            made for.
         max_head_bytes: of an answer's head; and of what may come between two pieces of its body.
             What one read brings, at most 256 KiB, is taken as it is.
         max_headers: of an answer.
