@@ -18,6 +18,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from gateway.errors import ConfigInvalid
 from gateway.llm.pricing import PICO, Price, Rates, Step
@@ -47,6 +48,21 @@ _FIELD = re.compile(rf"({_NAMES})(?:_above_(\d+)k_tokens)?(?:_(flex|priority|bat
 _SERVICES: Final = {None: "", "flex": "flex", "priority": "priority", "batches": "batch"}
 # A model of these kinds writes no tokens, so none of its entries needs to say what one costs.
 _SILENT = frozenset({"embedding", "rerank", "moderation"})
+# Who sells at an address, of those that have OpenAI's API: their models' names are not OpenAI's.
+_SELLERS: Final = {
+    "generativelanguage.googleapis.com": "gemini",
+    "api.mistral.ai": "mistral",
+    "api.groq.com": "groq",
+    "api.deepseek.com": "deepseek",
+    "api.x.ai": "xai",
+    "openrouter.ai": "openrouter",
+    "api.together.xyz": "together_ai",
+    "api.fireworks.ai": "fireworks_ai",
+    "api.perplexity.ai": "perplexity",
+    "api.cerebras.ai": "cerebras",
+    "api.deepinfra.com": "deepinfra",
+    "api.moonshot.ai": "moonshot",
+}
 # Other names by which LiteLLM's map calls the providers of our kinds.
 _PROVIDERS: Final = {"openai": {"openai", "text-completion-openai"}}
 
@@ -101,6 +117,16 @@ class Prices:
     def _is_of(self, name: str, provider: str) -> bool:
         owner = self.providers.get(name, provider)
         return owner in _PROVIDERS.get(provider, {provider})
+
+
+def seller(kind: str, base_url: str) -> str:
+    """Whose prices hold for what a provider answers: the map's name of whoever is at its address.
+
+    Args:
+        kind: of the provider; whoever is at an address that nobody here knows is taken for that.
+        base_url: of the provider.
+    """
+    return _SELLERS.get(urlsplit(base_url).hostname or "", kind)
 
 
 def prices(own: Path | None = None) -> Prices:

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from gateway.config.llm import Llm, LlmProvider, LlmVersion
-from gateway.llm.price_map import Prices, stated
+from gateway.llm.price_map import Prices, seller, stated
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,9 @@ def settings_of(llm: Llm, model: str, number: int, prices: Prices) -> Settings:
     providers = {one.provider: llm.providers[one.provider] for one in version.upstreams}
     plain = {}
     for one in version.upstreams:
+        at = providers[one.provider]
         price = (
-            prices.of(providers[one.provider].kind, one.model)
+            prices.of(seller(at.kind, at.base_url), one.model)
             if one.price is None
             else stated(one.called, one.price.model_dump())
         )

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import ConfigInvalid
-from gateway.llm.price_map import MAX_FILE_BYTES, prices, read, stated
+from gateway.llm.price_map import MAX_FILE_BYTES, prices, read, seller, stated
 from gateway.llm.pricing import PICO, Price
 from gateway.wire.llm.words import Usage
 
@@ -261,6 +261,34 @@ def test_a_model_of_another_provider_has_no_price_by_its_bare_name():
     assert found.of("openai", "claude-sonnet-4-5") is None
     assert "'openai/claude-sonnet-4-5'" in found.why_not("openai", "claude-sonnet-4-5")
     assert found.named("claude-sonnet-4-5") is not None
+
+
+@pytest.mark.parametrize(
+    ("kind", "url", "model", "entry"),
+    [
+        ("openai", "https://api.openai.com/v1", "gpt-4o", "gpt-4o"),
+        (
+            "openai",
+            "https://api.groq.com/openai/v1",
+            "openai/gpt-oss-120b",
+            "groq/openai/gpt-oss-120b",
+        ),
+        (
+            "openai",
+            "https://generativelanguage.googleapis.com/v1beta/openai",
+            "gemini-2.5-flash",
+            "gemini/gemini-2.5-flash",
+        ),
+        ("openai", "https://api.deepseek.com/v1", "deepseek-chat", "deepseek-chat"),
+        ("openai", "https://api.groq.com/openai/v1", "gpt-4o", None),
+        ("openai", "http://127.0.0.1:8000/v1", "gpt-4o", "gpt-4o"),
+        ("anthropic", "https://api.anthropic.com", "claude-opus-4-5", "claude-opus-4-5"),
+        ("azure", "https://x.openai.azure.com", "gpt-4o", "azure/gpt-4o"),
+    ],
+)
+def test_prices_are_those_of_whoever_is_at_the_address(kind, url, model, entry):
+    price = prices().of(seller(kind, url), model)
+    assert (None if price is None else price.name) == entry
 
 
 def test_a_file_has_the_say_over_what_comes_along(tmp_path: Path):
