@@ -1,22 +1,21 @@
 """Reads an answer, streamed or whole, to what the gateway keeps of it: the same either way.
 
-Knows how answers and their events are built. Knows nothing of who asked, prices or features.
+Knows streams as a whole; their events and answers are taken apart in `taking`. Knows nothing of who
+asked, prices or features.
 Whatever an upstream sends, reading does not fail: what cannot be read is not there.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from gateway.wire.llm.fields import NOTHING, Values, count, mapping, mappings, text, written
+from gateway.wire.llm.fields import written
 from gateway.wire.llm.sse import DONE, Frames, event_of
-from gateway.wire.llm.told import told_error
-from gateway.wire.llm.usage import grown, read_usage
+from gateway.wire.llm.taking import ANSWERS, EVENTS, Gathered
+from gateway.wire.llm.usage import read_usage
 from gateway.wire.llm.words import Dialect, Usage
 
 
@@ -69,9 +68,9 @@ class StreamReading:
         """Begins one stream of `dialect`."""
         # Fixed at start.
         self._dialect = dialect
-        self._take = _EVENTS.get(dialect, _take_chat)
+        self._take = EVENTS[dialect]
         # Grows with the answer.
-        self._gathered = _Gathered()
+        self._gathered = Gathered()
 
     @property
     def ended(self) -> bool:
@@ -98,118 +97,74 @@ class StreamReading:
 
     def reading(self) -> Reading:
         """What came so far."""
-        return self._gathered.reading(self._dialect)
+        return _reading_of(self._dialect, self._gathered)
 
 
 def read_stream(dialect: Dialect, data: bytes) -> tuple[Reading, bool]:
-    """Reads a whole stream at once: sooner than event by event.
+    """Reads all that came of a stream at once: in half the time of event by event.
 
     Returns:
         What came, and whether the stream said itself that it is over.
     """
     stream = StreamReading(dialect)
-    events = _events_at_once(data)
-    if events is not None:
-        for values in events:
-            stream.take(values)
-        if data.endswith(_DONE):
-            stream.read(DONE)
+    pieces = _data_at_once(data)
+    ended = bool(pieces) and pieces[-1] == DONE
+    events = _read_at_once(pieces[: len(pieces) - ended])
+    if events is None:
+        frames = Frames(max_frame_bytes=len(data) + 1)
+        for frame in [*frames.feed(data), frames.rest]:
+            stream.read(event_of(frame)[1])
         return stream.reading(), stream.ended
-    frames = Frames(max_frame_bytes=len(data) + 1)
-    for frame in [*frames.feed(data), frames.rest]:
-        stream.read(event_of(frame)[1])
-    return stream.reading(), stream.ended
+    for values in events:
+        stream.take(values)
+    return stream.reading(), ended or stream.ended
 
 
-_FIRST, _BETWEEN, _LAST, _DONE = b"data: ", b"\n\ndata: ", b"\n\n", b"\n\ndata: [DONE]\n\n"
-_EVENT_LINE = re.compile(rb"^event: [^\n]*\n", re.MULTILINE)
+def _data_at_once(data: bytes) -> list[bytes]:
+    """The data of every event of a stream that is written as nearly all are; else nothing."""
+    data = b"\n" + data
+    lines = data.split(b"\ndata: ")
+    if b"\r" in data or data.count(b"\ndata:") != len(lines) - 1:
+        return []
+    # JSON holds no bare line end: where one stands, the data of an event end.
+    return [line.partition(b"\n")[0] for line in lines[1:]]
 
 
-def _events_at_once(data: bytes) -> list[Any] | None:
-    """The events of a stream that is written as nearly all are; None: of any other."""
-    if data.startswith(b"event: "):
-        data = _EVENT_LINE.sub(b"", data)
-    ending = _DONE if data.endswith(_DONE) else _LAST
-    if not data.startswith(_FIRST) or not data.endswith(ending):
+def _read_at_once(pieces: list[bytes]) -> list[Any] | None:
+    if not pieces:
         return None
-    # JSON holds no bare line end, so that what is replaced stands between two events.
-    joined = data[len(_FIRST) : -len(ending)].replace(_BETWEEN, b",")
     try:
-        events = orjson.loads(b"[%b]" % joined)
+        events: list[Any] = orjson.loads(b"[%b]" % b",".join(pieces))
     except orjson.JSONDecodeError:
         return None
-    return events if type(events) is list else None
+    return events if len(events) == len(pieces) else None
 
 
 def read_answer(dialect: Dialect, answer: Any) -> Reading:
     """Reads a whole JSON answer; what it makes of it is what a stream of the same would make."""
-    gathered = _Gathered()
+    gathered = Gathered()
     if type(answer) is dict:
-        _ANSWERS.get(dialect, _take_chat)(gathered, answer)
-    return gathered.reading(dialect)
+        ANSWERS[dialect](gathered, answer)
+    return _reading_of(dialect, gathered)
 
 
-class _Gathered:
-    """The parts of an answer, by the index of their choice (or block) and of their call."""
-
-    __slots__ = (
-        "calls",
-        "ended",
-        "failure",
-        "fingerprint",
-        "finishes",
-        "id",
-        "model",
-        "reasoning",
-        "refused",
-        "texts",
-        "usage",
-    )
-
-    def __init__(self) -> None:
-        self.clear()
-
-    def clear(self) -> None:
-        """Forgets everything."""
-        self.usage: Values = NOTHING
-        self.finishes: dict[int, str] = {}
-        self.texts: dict[int, list[str]] = {}
-        self.calls: dict[tuple[int, int], list[str]] = {}  # the name, then pieces of arguments
-        self.reasoning = 0
-        self.refused = False
-        self.id = self.model = self.fingerprint = self.failure = ""
-        self.ended = False
-
-    def add_text(self, index: int, piece: str) -> None:
-        if piece:
-            self.texts.setdefault(index, []).append(piece)
-
-    def add_call(self, index: int, call: int, name: str, arguments: str) -> None:
-        known = self.calls.setdefault((index, call), [""])
-        known[0] = known[0] or name
-        known.append(arguments)
-
-    def reading(self, dialect: Dialect) -> Reading:
-        finishes, texts = self.finishes, self.texts
-        finish = finishes[min(finishes)] if finishes else ""
-        return Reading(
-            usage=read_usage(dialect, self.usage),
-            finish=finish,
-            refused=self.refused or finish in ("content_filter", "refusal"),
-            id=self.id,
-            model=self.model,
-            fingerprint=self.fingerprint,
-            texts=tuple(["".join(texts[index]) for index in sorted(texts)]) if texts else (),
-            reasoning_chars=self.reasoning,
-            calls=self._called(dialect) if self.calls else (),
-            failure=self.failure,
-        )
-
-    def _called(self, dialect: Dialect) -> tuple[Called, ...]:
-        return tuple(
+def _reading_of(dialect: Dialect, gathered: Gathered) -> Reading:
+    finish = next((gathered.finishes[index] for index in sorted(gathered.finishes)), "")
+    return Reading(
+        usage=read_usage(dialect, gathered.usage),
+        finish=finish,
+        refused=gathered.refused or finish in ("content_filter", "refusal"),
+        id=gathered.id,
+        model=gathered.model,
+        fingerprint=gathered.fingerprint,
+        texts=tuple("".join(gathered.texts[index]) for index in sorted(gathered.texts)),
+        reasoning_chars=gathered.reasoning,
+        calls=tuple(
             Called(name, _arguments(dialect, "".join(pieces)))
-            for _, (name, *pieces) in sorted(self.calls.items())
-        )
+            for _, (name, *pieces) in sorted(gathered.calls.items())
+        ),
+        failure=gathered.failure,
+    )
 
 
 def _arguments(dialect: Dialect, pieces: str) -> str:
@@ -220,174 +175,3 @@ def _arguments(dialect: Dialect, pieces: str) -> str:
         return written(orjson.loads(pieces or "{}")) or pieces
     except orjson.JSONDecodeError:
         return pieces
-
-
-def _take_head(gathered: _Gathered, values: Values) -> None:
-    gathered.id = text(values, "id") or gathered.id
-    gathered.model = text(values, "model") or gathered.model
-    if values.get("error") or values.get("type") == "error":
-        told = told_error(values)
-        gathered.failure = told.name if told else "error"
-
-
-def _take_chat(gathered: _Gathered, values: Values) -> None:
-    """A chunk or a whole answer of chat, completions or embeddings."""
-    _take_head(gathered, values)
-    gathered.fingerprint = text(values, "system_fingerprint") or gathered.fingerprint
-    usage = values.get("usage")
-    if type(usage) is dict and usage:
-        gathered.usage = usage
-    for place, choice in enumerate(mappings(values, "choices")):
-        index = choice.get("index")
-        index = index if type(index) is int else place
-        finish = text(choice, "finish_reason")
-        if finish:
-            gathered.finishes[index] = finish
-        gathered.add_text(index, text(choice, "text"))
-        delta = choice.get("delta") or choice.get("message")
-        if type(delta) is dict:
-            _take_delta(gathered, index, delta)
-
-
-def _take_delta(gathered: _Gathered, index: int, delta: Values) -> None:
-    content = delta.get("content")
-    if type(content) is str:
-        gathered.add_text(index, content)
-    elif type(content) is list:  # as Mistral tells what it thinks beside what it says
-        for part in mappings(delta, "content"):
-            gathered.add_text(index, text(part, "text"))
-    refusal = text(delta, "refusal")
-    if refusal:
-        gathered.refused = True
-        gathered.add_text(index, refusal)
-    gathered.reasoning += len(text(delta, "reasoning_content") or text(delta, "reasoning"))
-    for place, call in enumerate(mappings(delta, "tool_calls")):
-        number = call.get("index")
-        function = mapping(call, "function") or mapping(call, "custom")
-        gathered.add_call(
-            index,
-            number if type(number) is int else place,
-            text(function, "name"),
-            text(function, "arguments") or text(function, "input"),
-        )
-
-
-def _take_message(gathered: _Gathered, values: Values) -> None:
-    """A whole answer of Anthropic's messages."""
-    _take_head(gathered, values)
-    gathered.usage = grown(gathered.usage, mapping(values, "usage"))
-    _take_stop(gathered, values)
-    for index, block in enumerate(mappings(values, "content")):
-        _take_block(gathered, index, block)
-
-
-def _take_message_event(gathered: _Gathered, values: Values) -> None:
-    kind = values.get("type")
-    if kind == "content_block_delta":
-        _take_block_delta(gathered, count(values, "index"), mapping(values, "delta"))
-    elif kind == "content_block_start":
-        _take_block(gathered, count(values, "index"), mapping(values, "content_block"))
-    elif kind == "message_start":
-        _take_message(gathered, mapping(values, "message"))
-    elif kind == "message_delta":
-        gathered.usage = grown(gathered.usage, mapping(values, "usage"))
-        _take_stop(gathered, mapping(values, "delta"))
-    elif kind == "message_stop":
-        gathered.ended = True
-    elif kind == "error":
-        _take_head(gathered, values)
-
-
-def _take_stop(gathered: _Gathered, values: Values) -> None:
-    reason = text(values, "stop_reason")
-    if reason:
-        gathered.finishes[0] = reason
-
-
-def _take_block(gathered: _Gathered, index: int, block: Values) -> None:
-    kind = block.get("type")
-    if kind == "text":
-        gathered.add_text(0, text(block, "text"))
-    elif kind == "thinking":
-        gathered.reasoning += len(text(block, "thinking"))
-    elif kind == "tool_use":
-        given = block.get("input")
-        arguments = written(given) if given else ""  # a stream begins with {}
-        gathered.add_call(0, index, text(block, "name"), arguments)
-
-
-def _take_block_delta(gathered: _Gathered, index: int, delta: Values) -> None:
-    kind = delta.get("type")
-    if kind == "text_delta":
-        gathered.add_text(0, text(delta, "text"))
-    elif kind == "input_json_delta":
-        # Of a server's own tool no call was begun; it is not the caller's to answer.
-        if (0, index) in gathered.calls:
-            gathered.add_call(0, index, "", text(delta, "partial_json"))
-    elif kind == "thinking_delta":
-        gathered.reasoning += len(text(delta, "thinking"))
-
-
-def _take_response(gathered: _Gathered, values: Values) -> None:
-    """A whole answer of the responses API."""
-    _take_head(gathered, values)
-    gathered.usage = mapping(values, "usage")
-    status = text(values, "status")
-    why = text(mapping(values, "incomplete_details"), "reason")
-    if why or status not in ("", "in_progress", "queued"):
-        gathered.finishes[0] = why or status
-    for place, item in enumerate(mappings(values, "output")):
-        _take_item(gathered, place, item)
-
-
-def _take_item(gathered: _Gathered, place: int, item: Values) -> None:
-    kind = item.get("type")
-    if kind == "message":
-        for part in mappings(item, "content"):
-            gathered.add_text(0, text(part, "text"))
-            gathered.add_text(0, text(part, "refusal"))
-            gathered.refused = gathered.refused or part.get("type") == "refusal"
-    elif kind == "function_call":
-        gathered.add_call(0, place, text(item, "name"), text(item, "arguments"))
-    elif kind == "reasoning":
-        for part in [*mappings(item, "summary"), *mappings(item, "content")]:
-            gathered.reasoning += len(text(part, "text"))
-
-
-_RESPONSE_ENDS = ("response.completed", "response.incomplete", "response.failed")
-
-
-def _take_response_event(gathered: _Gathered, values: Values) -> None:
-    kind = text(values, "type")
-    place = count(values, "output_index")
-    if kind in _RESPONSE_ENDS:
-        # The last event has the whole answer again.
-        gathered.clear()
-        _take_response(gathered, mapping(values, "response"))
-        gathered.ended = True
-    elif kind in ("response.created", "response.in_progress", "response.queued"):
-        _take_head(gathered, mapping(values, "response"))
-    elif kind in ("response.output_text.delta", "response.refusal.delta"):
-        gathered.refused = gathered.refused or kind == "response.refusal.delta"
-        gathered.add_text(0, text(values, "delta"))
-    elif kind == "response.output_item.added":
-        item = mapping(values, "item")
-        if item.get("type") == "function_call":
-            gathered.add_call(0, place, text(item, "name"), "")
-    elif kind == "response.function_call_arguments.delta":
-        gathered.add_call(0, place, "", text(values, "delta"))
-    elif kind in ("response.reasoning_summary_text.delta", "response.reasoning_text.delta"):
-        gathered.reasoning += len(text(values, "delta"))
-    elif kind == "error":
-        _take_head(gathered, values)
-
-
-_Take = Callable[[_Gathered, Values], None]
-_ANSWERS: dict[Dialect, _Take] = {
-    Dialect.MESSAGES: _take_message,
-    Dialect.RESPONSES: _take_response,
-}
-_EVENTS: dict[Dialect, _Take] = {
-    Dialect.MESSAGES: _take_message_event,
-    Dialect.RESPONSES: _take_response_event,
-}
