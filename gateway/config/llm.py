@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
+from gateway.config.llm_limits import MAX_GROUPS, GroupName, Limited
 from gateway.config.words import ModelName, Name, Seconds, Section
 from gateway.names import MAX_VERSION
 
@@ -260,6 +261,12 @@ class Llm(Section):
 
     providers: dict[Name, LlmProvider] = Field(default_factory=dict)
     prices: LlmPrices = LlmPrices()
+    teams: dict[GroupName, Limited] = Field(
+        default_factory=dict, max_length=MAX_GROUPS, description="what keys of one team share"
+    )
+    tags: dict[GroupName, Limited] = Field(
+        default_factory=dict, max_length=MAX_GROUPS, description="what keys with one tag share"
+    )
     models: dict[ModelName, LlmModel] = Field(default_factory=dict)
 
     @field_validator("models")

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.access.allowance import WINDOWS, dollars
 from gateway.errors import (
     BudgetExceeded,
     GatewayError,
@@ -19,7 +20,7 @@ from gateway.errors import (
     RequestTooExpensive,
     TooManyParallel,
 )
-from gateway.llm.limits.words import KINDS, UNITS, WINDOWS, usd
+from gateway.llm.limits.words import KINDS, UNITS
 from kernels import budgets
 
 DAY_S: Final = 86_400
@@ -73,7 +74,7 @@ def refused(refusal: Refusal, now: float) -> GatewayError:
 
 def _budget(refusal: Refusal, whose: str, now: float) -> GatewayError:
     unit, window = divmod(refusal.place, budgets.WINDOWS)
-    show = usd if UNITS[unit] == "money" else str
+    show = dollars if UNITS[unit] == "money" else str
     noun = "USD" if UNITS[unit] == "money" else "tokens"
     left = show(max(refusal.left, 0))
     said = (

@@ -8,14 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Final, Protocol
 
-PICO: Final = 10**12
-"""Money is counted in millionths of a millionth of a dollar: no price per token is a fraction."""
-
 UNITS: Final = ("money", "tokens")
-WINDOWS: Final = ("day", "month", "total")
 KINDS: Final = ("nobody", "key", "team", "tag", "upstream")
 """What can be limited, as numbered in the table's rows."""
 
@@ -129,9 +124,3 @@ class Limits(Protocol):
         Raises:
             LimitsUnavailable: nobody can say.
         """
-
-
-def usd(pico: int) -> str:
-    """Pico-dollars as dollars, exactly and without an exponent."""
-    text = format(Decimal(pico).scaleb(-12), "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 
 from gateway import processes
 from gateway.errors import BudgetExceeded, RequestTooExpensive
@@ -55,10 +56,7 @@ def race():
     arena, table = prepare(WORKERS)
     table.row(KEY)[budgets.CEILINGS + DAY] = RACED
     start = time.monotonic() + 0.2
-    pids = [
-        processes.fork(lambda slot=slot: run_out(arena, table, slot, start))
-        for slot in range(WORKERS)
-    ]
+    pids = [processes.fork(partial(run_out, arena, table, slot, start)) for slot in range(WORKERS)]
     statuses = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
     return {"statuses": statuses, **sums(arena, table)}
 
@@ -120,7 +118,7 @@ def bury(arena, pids, slot):
     """Kills a worker; says how much it held."""
     os.kill(pids[slot], signal.SIGKILL)
     os.waitpid(pids[slot], 0)
-    held = int(Table.find(arena).held(WORKERS)[slot, TEAM, 0])
+    held = int(Table.make(arena).held(WORKERS)[slot, TEAM, 0])
     arena.bury(slot, -signal.SIGKILL)
     return held
 
@@ -145,11 +143,14 @@ def callers():
     arena, table = prepare(2)
     table.row(KEY)[budgets.CEILINGS + DAY] = BUDGET
     table.row(TEAM)[budgets.CEILINGS + TOKENS_DAY] = 10 * BUDGET
-    pids = [
-        processes.fork(lambda slot=slot: asyncio.run(call(arena, slot)) or 0) for slot in range(2)
-    ]
+    pids = [processes.fork(partial(call_all, arena, slot)) for slot in range(2)]
     statuses = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids]
     return {"statuses": statuses, **sums(arena, table)}
+
+
+def call_all(arena, slot):
+    asyncio.run(call(arena, slot))
+    return 0
 
 
 async def call(arena, slot):

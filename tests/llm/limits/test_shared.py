@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.access.allowance import PICO, dollars
 from gateway.errors import (
     BudgetExceeded,
     InvalidParameter,
@@ -13,7 +14,7 @@ from gateway.errors import (
     TooManyParallel,
 )
 from gateway.llm.limits.shared import FIRST_GRANTS, SharedLimits
-from gateway.llm.limits.words import PICO, Left, Rate, usd
+from gateway.llm.limits.words import Left, Rate
 from gateway.monitor.arena import Arena
 from tests.llm.limits.rig import Rig
 
@@ -178,4 +179,4 @@ def test_a_request_without_a_maximum_reserves_its_share_of_what_is_left(left, ex
     [(0, "0"), (1, "0.000000000001"), (PICO, "1"), (10 * PICO, "10"), (-PICO // 4, "-0.25")],
 )
 def test_money_is_written_exactly(pico, text):
-    assert usd(pico) == text
+    assert dollars(pico) == text
