@@ -333,7 +333,9 @@ class Journey:
 
     def _told_off(self, relay: Refusal) -> None:
         """The upstream answered with an error."""
-        body, status = relay.body, self._status
+        target = self._target
+        assert target is not None, "it was asked"
+        body, status = target.without_key(relay.body), self._status
         values = _json(body)
         failure = of_answer(status, self._headers, values, now_s=self._proxy.wall())
         error: GatewayError

@@ -53,6 +53,7 @@ class Target:
         limit_field: what its chat calls the limit of an answer.
         thinks_by: how its models are told how long to think, as `Asked` has it.
         forward_headers: of clients, that are passed on.
+        key: of the provider.
     """
 
     called: str
@@ -67,6 +68,11 @@ class Target:
     limit_field: str
     thinks_by: str
     forward_headers: frozenset[bytes] = field(default=frozenset())
+    key: bytes | None = field(default=None, repr=False)
+
+    def without_key(self, said: bytes) -> bytes:
+        """What the upstream said, less the key that it was asked with: some repeat it in errors."""
+        return said if self.key is None else said.replace(self.key, b"[key]")
 
 
 def target_of(
@@ -106,6 +112,7 @@ def target_of(
         limit_field=provider.output_limit_field,
         thinks_by=provider.thinks_by,
         forward_headers=frozenset(name.encode() for name in provider.forward_headers),
+        key=key,
     )
 
 

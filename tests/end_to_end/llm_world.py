@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from gateway.access.secret import server_secret
 from gateway.control.audit import at_terminal
@@ -64,7 +65,7 @@ def document(fake: FakeProvider, home: Path) -> dict[str, Any]:
         file.write_text(SECRETS[name] + "\n")
         providers[name] = {
             "kind": {"claude": "anthropic"}.get(name, name),
-            "base_url": fake.url(f"name={name}&key={SECRETS[name]}", version),
+            "base_url": fake.url(f"name={name}", version),
             "api_key_file": str(file),
             "allow_private": True,
         }
@@ -75,6 +76,7 @@ def document(fake: FakeProvider, home: Path) -> dict[str, Any]:
         "small": "error=context_window",
         "prude": "error=content_policy",
         "slow": "ttft_s=3600",
+        "moved": f"status=307&location={quote(fake.url('name=stolen'), safe='')}",
     }.items():
         url = fake.url(f"name={name}&{script}")
         providers[name] = {"base_url": url, "allow_private": True}
@@ -105,6 +107,8 @@ def document(fake: FakeProvider, home: Path) -> dict[str, Any]:
                 "late": model("late", "openai", breaker={"enabled": False}),
                 "slow": model("slow", **plain),
                 "hidden": model("hidden", **plain),
+                "moved": model("moved", **plain),
+                "tried-twice": model("broken", retries={"attempts": 1, "base_s": 0.01}),
                 "guarded": model("broken", retries={"attempts": 0}, breaker={"in_a_row": 3}),
             },
         },
