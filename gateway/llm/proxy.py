@@ -153,7 +153,7 @@ class Proxy:
         if self.dialect is Dialect.COUNT and deployment.counts_nothing:
             exchange.reply(200, orjson.dumps(estimated_count(values)), [ESTIMATED])
             return
-        rows = NOBODY if principal is None else getattr(principal, "rows", NOBODY)
+        rows = NOBODY if principal is None else principal.rows
         account = Account(self._limits, rows, self.dialect, call, len(exchange.body))
         account.cover(deployment, monotonic_ns())
         Journey(self, exchange, call, values, chosen, account).start()
