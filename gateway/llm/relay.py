@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import orjson
 
@@ -22,8 +22,10 @@ from gateway.wire.llm.errors import stream_error
 from gateway.wire.llm.events import Kind, kind_of
 from gateway.wire.llm.reading import Reading, StreamReading, read_answer
 from gateway.wire.llm.sse import DONE, Frames, event_of, frame
+from gateway.wire.llm.told import told_error
 from gateway.wire.llm.translate import StreamTranslator, Translation
-from gateway.wire.llm.words import Dialect
+from gateway.wire.llm.usage import usage_of
+from gateway.wire.llm.words import Dialect, Usage
 
 EVENT_STREAM: Final = b"text/event-stream"
 MAX_ERROR_BYTES: Final = 1 << 20
@@ -56,7 +58,13 @@ class Spoken:
 class Relay(Protocol):
     """What takes the body of one answer."""
 
-    reading: Reading
+    @property
+    def reading(self) -> Reading:
+        """What is kept of the answer, as far as it came."""
+
+    @property
+    def usage(self) -> Usage | None:
+        """What it says of its tokens, as far as it came; None: nothing."""
 
     @property
     def committed(self) -> bool:
@@ -80,14 +88,15 @@ class Relay(Protocol):
 class Refusal:
     """Gathers the body of an error."""
 
-    __slots__ = ("_pieces", "_size", "reading")
+    __slots__ = ("_pieces", "_size")
 
     committed = False
+    reading = Reading()
+    usage: Usage | None = None
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
         self._size = 0
-        self.reading = Reading()
 
     @property
     def body(self) -> bytes:
@@ -106,9 +115,14 @@ class Refusal:
 
 
 class Whole:
-    """An answer that the client gets once all of it is there."""
+    """An answer that the client gets once all of it is there.
 
-    __slots__ = ("_most", "_pieces", "_size", "_spoken", "body", "reading")
+    Attributes:
+        body: what the client gets, once it is there.
+        usage: what it says of its tokens.
+    """
+
+    __slots__ = ("_most", "_pieces", "_reading", "_size", "_spoken", "_values", "body", "usage")
 
     committed = False
 
@@ -118,9 +132,18 @@ class Whole:
         self._most = max_bytes
         self._pieces: list[bytes] = []
         self._size = 0
+        self._values: Any = None
+        self._reading: Reading | None = None
         self.body = b""
-        """What the client gets, once it is there."""
-        self.reading = Reading()
+        self.usage: Usage | None = None
+
+    @property
+    def reading(self) -> Reading:
+        """What is kept of it. Read when somebody first asks, and kept in its place."""
+        if self._reading is None:
+            self._reading = read_answer(self._spoken.upstream, self._values)
+            self._values = None
+        return self._reading
 
     def data(self, data: bytes) -> bool:
         """Takes a piece."""
@@ -131,16 +154,18 @@ class Whole:
         return True
 
     def end(self) -> None:
-        """Reads it, and translates it where that is needed."""
+        """Looks whether it is an answer, and translates it where that is needed."""
         pieces, spoken = self._pieces, self._spoken
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         try:
-            values = orjson.loads(body)
+            values = self._values = orjson.loads(body)
         except orjson.JSONDecodeError as error:
-            raise UpstreamFailed(f"answer: expected JSON, got {body[:80]!r}") from error
-        self.reading = read_answer(spoken.upstream, values)
-        if self.reading.failure:
-            raise UpstreamFailed(f"answer: status 200 with an error in it: {self.reading.failure}")
+            raise UpstreamFailed("answer: expected JSON, got something else") from error
+        if type(values) is not dict:
+            raise UpstreamFailed("answer: expected a JSON object, got something else")
+        if values.get("error") and (told := told_error(values)) is not None:
+            raise UpstreamFailed(f"answer: status 200 with an error in it: {told.name}")
+        self.usage = usage_of(spoken.upstream, values)
         if spoken.translation is not None and spoken.asked is not None:
             body = orjson.dumps(spoken.translation.answer(values, spoken.asked))
         self.body = body
@@ -195,6 +220,11 @@ class Streamed:
     def committed(self) -> bool:
         """The client has got some of it."""
         return self._stream is not None
+
+    @property
+    def usage(self) -> Usage | None:
+        """What it says of its tokens."""
+        return self.reading.usage
 
     def data(self, data: bytes) -> bool:
         """Takes a piece."""
