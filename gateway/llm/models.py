@@ -11,8 +11,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from random import Random
 
 from gateway.exchange import Endpoint, Exchange
+from gateway.llm.copies import Copied, Copies
 from gateway.llm.credentials import credential
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.limits.words import Limits
@@ -68,6 +70,7 @@ class LanguageModels:
 
     Attributes:
         names: every model by what clients call it.
+        proxies: what answers requests, by the dialect that they come in.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class LanguageModels:
         limits: Limits | None,
         count: Count | None,
         start: int,
+        upstreams: Upstreams | None = None,
     ) -> None:
         """Takes the worker's collaborators.
 
@@ -89,11 +93,12 @@ class LanguageModels:
             count: counts a caller's request, by its head, the model and the version that answers;
                 None: nobody knows callers.
             start: where turns of routes begin; workers that begin together begin apart.
+            upstreams: connections; None: its own.
         """
         self.names = Names(start)
         self._loop = loop
-        self._upstreams = Upstreams(loop)
-        self._proxies = {
+        self._upstreams = upstreams or Upstreams(loop)
+        self.proxies = {
             dialect: Proxy(
                 dialect,
                 self.names,
@@ -107,6 +112,7 @@ class LanguageModels:
             )
             for dialect in PATHS
         }
+        self._copies = Copies(loop, self.proxies, Random())
 
     def attach(self, held: Held, loaded: Loaded, observer: BatchObserver) -> LlmDeployment:
         """Makes a version ready to answer."""
@@ -130,7 +136,7 @@ class LanguageModels:
         """What the lane takes; nothing where there is no language model."""
         if not self.names.models:
             return {}
-        return {PATHS[dialect]: proxy.__call__ for dialect, proxy in self._proxies.items()}
+        return {PATHS[dialect]: proxy.__call__ for dialect, proxy in self.proxies.items()}
 
     def drain(self) -> None:
         """The worker leaves: what is under way is finished, and no connection is kept for more."""
@@ -142,3 +148,10 @@ class LanguageModels:
 
     def _over(self, exchange: Exchange, chosen: Chosen, happened: Happened) -> None:
         """A request is over."""
+        if isinstance(exchange, Copied):
+            exchange.over()
+        elif happened.result == "ok":
+            named = self.names.models.get(chosen.deployment.name)
+            if named is not None and named.shadows:
+                self._copies.answered(named, chosen, exchange, happened)
+        happened.values = {}
