@@ -11,7 +11,7 @@ import orjson
 
 from gateway.errors import UpstreamFailed
 from gateway.wire.llm.asked import Asked
-from gateway.wire.llm.fields import Values, mapping, mappings, text
+from gateway.wire.llm.fields import Values, mapping, mappings, text, written
 from gateway.wire.llm.usage import usage_of
 from gateway.wire.llm.words import Dialect, Usage
 
@@ -94,11 +94,11 @@ def _tool_use(call: Values, name: str) -> dict[str, Any]:
 
 
 def arguments_of(told: str) -> Values:
-    """The object that arguments are; those that are none keep their words, under a name."""
+    """The object that arguments are; where they are none, or too deep, their words, named."""
     try:
         arguments = orjson.loads(told or "{}")
     except orjson.JSONDecodeError:
         arguments = None
-    if type(arguments) is dict:
+    if type(arguments) is dict and written(arguments):
         return arguments
     return {"unparsed": told} if told.strip() not in ("", "null") else {}

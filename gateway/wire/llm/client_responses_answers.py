@@ -17,7 +17,7 @@ from gateway.wire.llm.words import Dialect, Usage
 Item = dict[str, Any]
 
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
-_REPEATED: dict[str, Any] = {
+REPEATED: dict[str, Any] = {
     "instructions": None,
     "max_output_tokens": None,
     "metadata": {},
@@ -83,7 +83,7 @@ def begun(asked: Asked) -> dict[str, Any]:
     """An answer of responses that says nothing yet."""
     repeated = {
         name: default if asked.request.get(name) is None else asked.request[name]
-        for name, default in _REPEATED.items()
+        for name, default in REPEATED.items()
     }
     return {
         "id": f"resp_{asked.id}",

@@ -198,8 +198,11 @@ def _max_output_tokens(dialect: Dialect, values: Values) -> int | None:
 
 
 def _choices(dialect: Dialect, values: Values) -> int:
-    keys = {Dialect.CHAT: ("n",), Dialect.COMPLETIONS: ("n", "best_of")}.get(dialect, ())
-    most = max((wanted_count(values, key, 0) or 1 for key in keys), default=1)
+    most = 1
+    if dialect in (Dialect.CHAT, Dialect.COMPLETIONS):
+        most = wanted_count(values, "n") or 1
+    if dialect is Dialect.COMPLETIONS:
+        most = max(most, wanted_count(values, "best_of") or 1)
     if most > MAX_CHOICES:
         raise InvalidParameter(f"parameter 'n': expected at most {MAX_CHOICES}, got {most}")
     return most
