@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from urllib.parse import quote
 
-from gateway.errors import ModelNotFound, ModelNotReady, Retired, VersionNotFound
+from gateway.errors import InvalidRequest, ModelNotFound, ModelNotReady, Retired, VersionNotFound
 from gateway.inference import InferEndpoint
+from gateway.llm.deployment import LlmDeployment
 from gateway.plan import LOADING, READY, UNAVAILABLE, Absent, Held, Plan, Split
 from gateway.serving.deployment import Deployment
 
@@ -24,6 +25,25 @@ class Served:
     held: Held
     deployment: Deployment
     endpoint: InferEndpoint
+
+
+@dataclass(frozen=True, slots=True)
+class ServedLlm:
+    """A version of a language model with the plan's words on it.
+
+    It is its own endpoint as far as anybody watches it: requests come to paths that all share.
+    """
+
+    held: Held
+    deployment: LlmDeployment
+
+    @property
+    def endpoint(self) -> LlmDeployment:
+        """What is told who counts its answers."""
+        return self.deployment
+
+
+AnyServed = Served | ServedLlm
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +61,9 @@ class Catalogue:
     """Read through `resolve` and `index`; `by_id` and `plan` belong to the follower."""
 
     plan: Plan = field(default_factory=lambda: Plan(0))
-    by_id: dict[str, Served] = field(default_factory=dict)
+    by_id: dict[str, AnyServed] = field(default_factory=dict)
     _routes: dict[str, tuple[int, dict[int, Served]]] = field(default_factory=dict)
+    _llm_routes: dict[str, tuple[int, dict[int, ServedLlm]]] = field(default_factory=dict)
     _splits: dict[str, Split] = field(default_factory=dict)
     _absent: tuple[Absent, ...] = ()
 
@@ -54,6 +75,7 @@ class Catalogue:
             refused: what could not be loaded here, though others may have: deployment to reason.
         """
         routes: dict[str, tuple[int, dict[int, Served]]] = {}
+        llm_routes: dict[str, tuple[int, dict[int, ServedLlm]]] = {}
         explained = {(absent.name, absent.version) for absent in plan.absent}
         lacking = [
             Absent(route.name, version, UNAVAILABLE, refused.get(held, "not loaded"))
@@ -63,25 +85,32 @@ class Catalogue:
             if held not in self.by_id and (route.name, version) not in explained
         ]
         for route in plan.routes:
-            versions = {
+            here = {
                 version: self.by_id[held]
                 for version, held in sorted(route.deployments.items())
                 if held in self.by_id
             }
+            versions = {v: one for v, one in here.items() if isinstance(one, Served)}
+            asked = {v: one for v, one in here.items() if isinstance(one, ServedLlm)}
+            # A name belongs to one source: it has the one or the other.
             if versions:
                 routes[route.name] = (route.version, versions)
+            elif asked:
+                llm_routes[route.name] = (route.version, asked)
         self._splits = {
             route.name: route.split
             for route in plan.routes
             if route.split is not None
             # Where none of its variants is here, no other version answers in their place.
             and any(
-                one.version in routes.get(route.name, (0, {}))[1] for one in route.split.variants
+                one.version in (routes | llm_routes).get(route.name, (0, {}))[1]
+                for one in route.split.variants
             )
         }
         self.plan = plan
         self._absent = (*plan.absent, *lacking)
         self._routes = routes
+        self._llm_routes = llm_routes
 
     def resolve(self, name: str, version: int | None = None) -> Served:
         """The deployment that answers for a name, or for one version of it.
@@ -90,7 +119,12 @@ class Catalogue:
             ModelNotFound: nothing has this name.
             VersionNotFound: the name is known, the version is not.
             ModelNotReady: it is known and does not serve; the message says why.
+            InvalidRequest: it is a language model, which is asked under other paths.
         """
+        if name in self._llm_routes:
+            raise InvalidRequest(
+                f"model '{name}' is a language model: ask /v1/chat/completions, or another of /v1"
+            )
         found = self._routes.get(name)
         if found is not None:
             default, versions = found
@@ -117,7 +151,7 @@ class Catalogue:
 
     def versions(self, name: str) -> list[int]:
         """The versions of a model that serve, ascending; empty where there are none."""
-        found = self._routes.get(name)
+        found = self._routes.get(name) or self._llm_routes.get(name)
         return list(found[1]) if found else []
 
     def standing(self, name: str) -> int:
@@ -131,10 +165,20 @@ class Catalogue:
     def divided(self) -> Iterator[tuple[str, Split, Mapping[int, Served]]]:
         """Every model whose requests are divided: its name, how, and the versions that serve."""
         for name, split in self._splits.items():
-            yield name, split, self._routes[name][1]
+            if name in self._routes:
+                yield name, split, self._routes[name][1]
+
+    def language_models(
+        self,
+    ) -> dict[str, tuple[int, Mapping[int, LlmDeployment], Split | None]]:
+        """Every language model: its default version, those that serve, and how they divide."""
+        return {
+            name: (default, {v: one.deployment for v, one in versions.items()}, self.split(name))
+            for name, (default, versions) in self._llm_routes.items()
+        }
 
     def served(self) -> Iterator[tuple[str, int, Served]]:
-        """Everything that serves: name, version, deployment."""
+        """Every version that runs here and serves: name, version, deployment."""
         for name, (_, versions) in self._routes.items():
             for version, served in versions.items():
                 yield name, version, served
@@ -144,7 +188,8 @@ class Catalogue:
         reasons = {(a.name, a.version): a.reason for a in self._absent}
         ready = [
             IndexEntry(name, version, READY, reasons.get((name, version), ""))
-            for name, version, _ in self.served()
+            for name, (_, versions) in (self._routes | self._llm_routes).items()
+            for version in versions
         ]
         serving = {(entry.name, entry.version) for entry in ready}
         absent = [
@@ -165,13 +210,13 @@ class Catalogue:
         missing = [a for a in self._absent if not a.unloaded and not self._covers(a)]
         if policy == "all":
             return not missing
-        if self._routes or not missing:
+        if self._routes or self._llm_routes or not missing:
             return True
         return policy == "always" and all(a.broken for a in missing)
 
     def _covers(self, absent: Absent) -> bool:
         """Something serves in the place of what is absent, or while it loads."""
-        _, versions = self._routes.get(absent.name, (0, {}))
+        _, versions = (self._routes | self._llm_routes).get(absent.name, (0, {}))
         return absent.version in versions or (absent.state == LOADING and bool(versions))
 
     def _explain(self, name: str, version: int | None) -> None:
@@ -184,7 +229,7 @@ class Catalogue:
             subject = f"Request for unknown model: '{name}'"
             if absent.retired:
                 raise _retired(absent)
-            if version is None and name not in self._routes and absent.state != LOADING:
+            if version is None and not self.versions(name) and absent.state != LOADING:
                 raise ModelNotFound(f"{subject} has no available versions: {absent.reason}")
             raise ModelNotReady(
                 f"{subject} version {absent.version} is not at ready state: {absent.reason}"

@@ -34,6 +34,7 @@ modules turn these into their own bodies, and metrics count them by `code`.
     |   +-- HeadersTooLarge          431 headers_too_large
     |   +-- BudgetExceeded           429 budget_exceeded
     |   +-- RequestTooExpensive      429 request_too_expensive
+    |   +-- UpstreamRefused          400 upstream_refused
     |   +-- ModelRefused             422 model_refused
     |   +-- BackupInvalid            422 backup_invalid
     |   +-- ConfigInvalid            422 config_invalid
@@ -47,6 +48,7 @@ modules turn these into their own bodies, and metrics count them by `code`.
     +-- UpstreamTimedOut             504 upstream_timed_out
     +-- RateLimited                  429 rate_limited
     |   +-- TooManyParallel          429 too_many_parallel
+    |   +-- UpstreamLimited          429 upstream_limited
     +-- Unavailable                  503 unavailable
         +-- QueueFull                503 queue_full
         +-- DeadlineUnmeetable       503 deadline_unmeetable
@@ -247,7 +249,7 @@ class HeadersTooLarge(InvalidRequest):
 
 
 class BudgetExceeded(InvalidRequest):
-    """What a key, its team or a tag may spend is spent; a retry helps once the budget begins anew."""
+    """What a key, its team or a tag may spend is spent, until the budget begins anew."""
 
     status, code = 429, "budget_exceeded"
 
@@ -256,6 +258,12 @@ class RequestTooExpensive(InvalidRequest):
     """What is left of a budget or a rate does not cover this request; a smaller one might pass."""
 
     status, code = 429, "request_too_expensive"
+
+
+class UpstreamRefused(InvalidRequest):
+    """Another server, which was to answer, finds fault with the request; its own words are told."""
+
+    code = "upstream_refused"
 
 
 class ModelRefused(InvalidRequest):
@@ -334,6 +342,12 @@ class TooManyParallel(RateLimited):
     """As many requests of it are under way as may be at once."""
 
     code = "too_many_parallel"
+
+
+class UpstreamLimited(RateLimited):
+    """Another server, which was to answer, takes no more requests of this gateway for now."""
+
+    code = "upstream_limited"
 
 
 class Unavailable(GatewayError):

@@ -18,7 +18,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.catalogue import Catalogue, Served
+from gateway.catalogue import AnyServed, Catalogue
 from gateway.channel import Channel
 from gateway.errors import GatewayError
 from gateway.plan import Held, Inbox, Plan
@@ -54,9 +54,9 @@ class Follower:
         channel: Channel,
         catalogue: Catalogue,
         load: Callable[[Held], Any],
-        attach: Callable[[Held, Any], Served],
+        attach: Callable[[Held, Any], AnyServed],
         discard: Callable[[Any], None],
-        release: Callable[[Served], None],
+        release: Callable[[AnyServed], None],
         routed: Callable[[Plan], None],
         hear: Callable[[Mapping[str, Any]], None],
         pool: Executor,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.access.roles import Permission
@@ -126,8 +126,8 @@ class OpenInference:
         if asked is not None and not asked.done():
             asked.set_result(message)
 
-    def build_app(self, services: Services) -> Starlette:
-        """The application behind the lane."""
+    def build_app(self, services: Services, more: Sequence[BaseRoute] = ()) -> Starlette:
+        """The application behind the lane; `more`: what is served beside this protocol."""
         register_url_convertor("version", VersionNumber())
         version = "/v2/models/{model}/versions/{version:version}"
         infer = AnyInfer(self._catalogue, EndpointApp(services))
@@ -153,6 +153,7 @@ class OpenInference:
                 # Names with slashes, too, come here: they are refused by name, not as paths.
                 Route("/v2/repository/models/{model:path}/load", self._load, methods=["POST"]),
                 Route("/v2/repository/models/{model:path}/unload", self._unload, methods=["POST"]),
+                *more,
             ],
             middleware=[]
             if services.guard is None

@@ -24,6 +24,9 @@ READY, LOADING, UNAVAILABLE = "READY", "LOADING", "UNAVAILABLE"
 UNLOADED = "unloaded"
 UNASKED = "registered; give it an alias to have it served"
 
+# What a version is: a file that is loaded here, or other servers that are asked.
+ONNX, LLM = "onnx", "llm"
+
 
 @dataclass(frozen=True, slots=True)
 class Held:
@@ -31,13 +34,14 @@ class Held:
 
     Attributes:
         name, version: identity.
-        folder: where its files lie; nothing outside it is ever read.
+        folder: where its files lie; nothing outside it is ever read. Empty where there are none.
         file: the ONNX file, relative to `folder`.
         digest: of the files' content: other content is another deployment of the same version.
-        settings: `ModelSettings` as plain values.
+        settings: `ModelSettings` as plain values; of an LLM what `llm.settings` reads.
         declared: what a config.pbtxt says of inputs and outputs, or empty: read it from the file.
         block: offset of its counters in the arena.
         load: counts deliberate reloads; another number loads again.
+        kind: ONNX or LLM.
     """
 
     name: str
@@ -49,6 +53,7 @@ class Held:
     declared: Mapping[str, Any]
     block: int
     load: int = 0
+    kind: str = ONNX
 
     @property
     def id(self) -> str:

@@ -27,7 +27,7 @@ from typing import Any
 from gateway.afterwards import NOTHING, Afterwards
 from gateway.capture.frames import NOBODY_AT_ALL
 from gateway.capture.schema import Schema
-from gateway.catalogue import Served
+from gateway.catalogue import AnyServed
 from gateway.config import OBSERVE, REJECT
 from gateway.monitor.arena import TICK, Arena
 from gateway.monitor.capture import CaptureWriter, Choice, Subject
@@ -84,7 +84,7 @@ class Sketches:
         with contextlib.suppress(Exception):
             self._prepared[held_id] = prepare(self._watched.get(held_id, ()), signature)
 
-    def follow(self, plan: Plan, served: Iterable[Served]) -> None:
+    def follow(self, plan: Plan, served: Iterable[AnyServed]) -> None:
         """Brings every deployment to what the plan wants it to count into."""
         self._watched = plan.watched
         for one in served:
@@ -93,12 +93,12 @@ class Sketches:
                 self._following[one.held.id] = wanted
                 self._begin(one, wanted)
 
-    def release(self, served: Served) -> None:
+    def release(self, served: AnyServed) -> None:
         """A deployment has answered its last request."""
         self._following.pop(served.held.id, None)
         self._replace(served)
 
-    def _begin(self, served: Served, wanted: tuple[Taken, ...]) -> None:
+    def _begin(self, served: AnyServed, wanted: tuple[Taken, ...]) -> None:
         prepared = self._prepared.pop(served.held.id, ())
         if tuple(one for one, _ in prepared) == wanted:
             self._take(served, prepared)
@@ -119,13 +119,13 @@ class Sketches:
         loop = asyncio.get_running_loop()
         loop.run_in_executor(self._pool, prepare, wanted, signature).add_done_callback(take)
 
-    def _take(self, served: Served, ready: Ready) -> None:
+    def _take(self, served: AnyServed, ready: Ready) -> None:
         try:
             self._attach(served, ready)
         except Exception:  # whatever it is, the rest of the plan is followed
             log.exception("model '%s' is not watched", served.held.name)
 
-    def _attach(self, served: Served, ready: Ready) -> None:
+    def _attach(self, served: AnyServed, ready: Ready) -> None:
         signature = served.deployment.signature
         takers: list[Taker] = []
         door: Enforced | None = None
@@ -159,7 +159,7 @@ class Sketches:
             takers.append(Sketch(prepared.frames, slot, self._tick, observed=observed))
         self._replace(served, Afterwards(tuple(takers), ledger, parts, capture), door)
 
-    def _writer(self, taken: Recorded, served: Served) -> LedgerWriter | None:
+    def _writer(self, taken: Recorded, served: AnyServed) -> LedgerWriter | None:
         """None where the model's outputs are not what the configuration says."""
         signature = served.deployment.signature
         try:
@@ -183,7 +183,7 @@ class Sketches:
             client_ids=taken.client_ids,
         )
 
-    def _parts(self, taken: Sliced, served: Served, ready: Ready) -> Parts:
+    def _parts(self, taken: Sliced, served: AnyServed, ready: Ready) -> Parts:
         """Without groups whose values cannot be counted for want of a profile."""
         slicer = _slicer(taken, served, _names(ready, taken, served.deployment.signature))
         frames = next((p.frames for one, p in ready if _is_own(one) and p.frames), ())
@@ -193,7 +193,7 @@ class Sketches:
         ]
         return Parts(slicer, counted)
 
-    def _capture(self, taken: Captured, served: Served) -> CaptureWriter | None:
+    def _capture(self, taken: Captured, served: AnyServed) -> CaptureWriter | None:
         """None where the deployment is not what is to be captured."""
         signature, schema = served.deployment.signature, Schema.read(taken.schema)
         scores = None
@@ -231,7 +231,7 @@ class Sketches:
 
     def _replace(
         self,
-        served: Served,
+        served: AnyServed,
         afterwards: Afterwards = NOTHING,
         door: Enforced | None = None,
     ) -> None:
@@ -265,7 +265,7 @@ def _is_own(taken: Taken) -> bool:
     return isinstance(taken, Watched) and not taken.common
 
 
-def _slicer(sliced: Sliced, served: Served, names: Named) -> Slicer:
+def _slicer(sliced: Sliced, served: AnyServed, names: Named) -> Slicer:
     """Without the slicings that the model has nothing for; the log tells of them."""
     signature = served.deployment.signature
     places = places_of(signature, names)

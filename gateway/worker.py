@@ -30,13 +30,18 @@ from gateway.access.credentials import Credentials
 from gateway.access.keyring import Keyring
 from gateway.access.secret import SUBJECT, keyed_hash
 from gateway.access.tokens import token_verifier
-from gateway.catalogue import Catalogue, Served
+from gateway.catalogue import AnyServed, Catalogue, Served, ServedLlm
 from gateway.doorbell import Doorbell
 from gateway.errors import Draining
 from gateway.exchange import Endpoint, Exchange
 from gateway.follower import PARALLEL, Follower
 from gateway.inference import Arm, InferEndpoint
 from gateway.inherited import Inherited
+from gateway.llm import models as llm
+from gateway.llm.app import ModelLists
+from gateway.llm.app import routes as llm_routes
+from gateway.llm.deployment import LlmDeployment
+from gateway.llm.limits.shared import SharedLimits
 from gateway.monitor import layout
 from gateway.monitor.arena import (
     BORN_NS,
@@ -54,7 +59,7 @@ from gateway.monitor.connections import ConnectionCounters
 from gateway.monitor.keys import KeyCounts
 from gateway.monitor.observe import BatchObserver, WorkerObserver
 from gateway.openinference import OpenInference
-from gateway.plan import Held, Plan
+from gateway.plan import LLM, Held, Plan
 from gateway.processes import usable_cores
 from gateway.routed import RoutedEndpoints
 from gateway.serving.deployment import Deployment, Loaded, load
@@ -68,6 +73,7 @@ from gateway.wire.acceptor import Acceptor
 from gateway.wire.access_log import AccessLog, Note, both
 from gateway.wire.guard import NO_MODEL, Door, Guard
 from gateway.wire.http import Lane
+from gateway.wire.llm.paths import refusal
 from gateway.wire.logged import LoggedLane
 from gateway.wire.oip.codec import Codec
 from gateway.wire.services import Services
@@ -221,10 +227,20 @@ class Worker:
             server=config.server,
             counters=ConnectionCounters(self._observer, self._row, self._note_connections),
             guard=self._guard,
+            error_body=refusal,
             request_id_prefix=self._launch.request_ids(str(self._slot), self._epoch),
         )
+        self._llm = llm.LanguageModels(
+            self._loop,
+            self._services,
+            self._pool,
+            SharedLimits(self._arena, self._slot),
+            None if self._guard is None else self._guard.count,
+            start=hash((self._slot, self._epoch)),
+        )
+        lists = ModelLists(self._llm.names, time.time(), self._observer.answered)
         asgi = uvicorn.Config(
-            self._api.build_app(self._services),
+            self._api.build_app(self._services, llm_routes(lists, self._services)),
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -361,8 +377,12 @@ class Worker:
 
     # ---- models ---------------------------------------------------------------------------------
 
-    def _load(self, held: Held) -> Loaded:
+    def _load(self, held: Held) -> Loaded | llm.Loaded:
         """On a thread. What dies of loading is as much to blame as what dies of running."""
+        if held.kind == LLM:
+            found = llm.load(held)
+            self._sketches.prepare(held.id, LlmDeployment.signature)
+            return found
         place = self._loading_places.pop()
         self._row[place] = held.block
         try:
@@ -373,9 +393,16 @@ class Worker:
             self._row[place] = 0
             self._loading_places.append(place)
 
-    def _attach(self, held: Held, loaded: Loaded) -> Served:
-        config = self._config
+    def _attach(self, held: Held, loaded: Loaded | llm.Loaded) -> AnyServed:
         observer = BatchObserver(self._arena, held.block, self._slot, failing=self._doorbell.ring)
+        observer.loaded(loaded.load_s)
+        self._observers[held.id] = observer
+        if isinstance(loaded, llm.Loaded):
+            return ServedLlm(held, self._llm.attach(held, loaded, observer))
+        return self._attach_onnx(held, loaded, observer)
+
+    def _attach_onnx(self, held: Held, loaded: Loaded, observer: BatchObserver) -> Served:
+        config = self._config
         signature = loaded.runtime.signature
         max_rows = loaded.settings.max_batch_size if signature.batched else 0
         codec = Codec(
@@ -395,8 +422,6 @@ class Worker:
         )
         endpoint.attach(deployment.batcher)
         self._deployments.add(deployment)
-        observer.loaded(loaded.load_s)
-        self._observers[held.id] = observer
         return Served(held, deployment, endpoint)
 
     def _mark(self, block: int) -> Any:
@@ -419,11 +444,15 @@ class Worker:
 
         return mark
 
-    def _discard(self, loaded: Loaded) -> None:
-        self._pool.submit(loaded.runtime.close)
+    def _discard(self, loaded: Loaded | llm.Loaded) -> None:
+        if isinstance(loaded, Loaded):
+            self._pool.submit(loaded.runtime.close)
 
-    def _release(self, served: Served) -> None:
+    def _release(self, served: AnyServed) -> None:
         observer = self._observers.pop(served.held.id)
+        if isinstance(served, ServedLlm):
+            self._release_llm(served, observer)
+            return
         self._doors.pop(served.held.id, None)
         served.endpoint.retire(self._elsewhere)
 
@@ -439,6 +468,13 @@ class Worker:
             observer.unloaded()
 
         served.deployment.drain(close)
+
+    def _release_llm(self, served: ServedLlm, observer: BatchObserver) -> None:
+        def drained() -> None:
+            self._sketches.release(served)
+            observer.unloaded()
+
+        served.deployment.drain(drained)
 
     def _elsewhere(self, exchange: Exchange) -> bool:
         """A request that was on its way to a deployment when that left goes where its path leads.
@@ -457,16 +493,20 @@ class Worker:
         divided = self._endpoints.follow(self._catalogue, note)
         calls = {name: endpoint.__call__ for name, endpoint in divided.items()}
         self._direct = direct = self._api.infer_paths(lambda s: s.endpoint.__call__, calls)
+        self._llm.follow(self._catalogue.language_models())
+        asked = self._llm.paths()
         endpoints = self._services.endpoints
         endpoints.clear()
         if self._guard is None:
             endpoints.update(direct)
+            endpoints.update(asked)
         else:
             door = partial(self._door, self._guard)
             routed = {
                 name: Door(self._guard, endpoint, name, None) for name, endpoint in divided.items()
             }
             self._guard.doors = doors = self._api.infer_paths(door, routed)
+            doors |= {path: Door(self._guard, proxy, None, None) for path, proxy in asked.items()}
             endpoints.update((path, door.enter) for path, door in doors.items())
         self._sketches.follow(plan, self._catalogue.by_id.values())
         self._shadows.follow(self._catalogue.divided())
@@ -501,6 +541,8 @@ class Worker:
         # First of all: what fails below must not stop the heart.
         self._loop.call_at(self._due, self._beat)
         self._row[HEARTBEAT_NS] = time.monotonic_ns()
+        for one in self._llm.deployments:
+            one.observer.waiting(0, 0, one.in_flight)
         for _, _, served in self._catalogue.served():
             batcher = served.deployment.batcher
             riders = batcher.queued_riders
@@ -533,6 +575,7 @@ class Worker:
         drain = self._config.drain
         await asyncio.sleep(drain.lag_s)
         follower.stop()
+        self._llm.drain()
         await self._stop_listening()
         try:
             await asyncio.wait_for(self._all_gone(), drain.grace_s)
@@ -543,6 +586,7 @@ class Worker:
             left = len(self._services.connections)
             log.warning("%d connections were cut after %g s of grace", left, drain.grace_s)
             self._services.abort()
+        self._llm.close()
         self._services.stop()
         if self._key_counts is not None:
             self._key_counts.mark()

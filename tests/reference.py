@@ -581,3 +581,91 @@ def compared_pairs(
             }
         )
     return found
+
+
+class LimitedThing:
+    """One row of limits, as one process alone would keep it: exact, with nobody in between.
+
+    Args:
+        ceilings: of money and tokens, each of a day, a month and for ever; None: no limit.
+        parallel: requests under way.
+        rates: requests and tokens per minute.
+    """
+
+    def __init__(
+        self,
+        ceilings: Sequence[int | None],
+        parallel: int | None,
+        rates: Sequence[int | None],
+    ) -> None:
+        self.ceilings, self.parallel, self.rates = ceilings, parallel, rates
+        self.spent, self.held = [0, 0, 0], [0, 0, 0]
+        self.due = [Fraction(0), Fraction(0)]
+
+    def refuses(self, money: int, tokens: int, now: int) -> int | None:
+        """Which limit does not cover a request, in the order in which they are asked; None: all do.
+
+        Ceilings come first (0 to 5), then requests under way (6), then rates (7 and 8).
+        """
+        for unit, wanted in enumerate((money, tokens)):
+            known = [
+                (ceiling, unit * 3 + window)
+                for window, ceiling in enumerate(self.ceilings[unit * 3 : unit * 3 + 3])
+                if ceiling is not None
+            ]
+            if known and self.spent[unit] + self.held[unit] + wanted > min(known)[0]:
+                return min(known)[1]
+        if self.parallel is not None and self.held[2] + 1 > self.parallel:
+            return 6
+        for rate, (limit, amount) in enumerate(zip(self.rates, (1, tokens), strict=True)):
+            if (
+                limit is not None
+                and amount
+                and self.level(rate, now) + cost(amount, limit) > MINUTE
+            ):
+                return 7 + rate
+        return None
+
+    def level(self, rate: int, now: int) -> Fraction:
+        """How long it takes until all of a rate is back."""
+        return max(self.due[rate] - now, Fraction(0))
+
+    def take(self, money: int, tokens: int, now: int) -> list[Fraction]:
+        """Holds what is wanted; gives where the rates stand then."""
+        for unit, wanted in enumerate((money, tokens, 1)):
+            self.held[unit] += wanted
+        after = []
+        for rate, (limit, amount) in enumerate(zip(self.rates, (1, tokens), strict=True)):
+            if limit is not None:
+                self.due[rate] = now + self.level(rate, now) + cost(amount, limit)
+            after.append(self.due[rate])
+        return after
+
+    def end(
+        self,
+        wanted: tuple[int, int],
+        used: tuple[int, int] | None,
+        after: Sequence[Fraction],
+        now: int,
+    ) -> None:
+        """Settles what was used, or, where nothing was asked of anybody, nothing."""
+        for unit, amount in enumerate((*wanted, 1)):
+            self.held[unit] -= amount
+        for unit, amount in enumerate((*used, 1) if used else ()):
+            self.spent[unit] += amount
+        changes = (0, used[1] - wanted[1]) if used else (-1, -wanted[1])
+        for rate, (limit, change) in enumerate(zip(self.rates, changes, strict=True)):
+            if limit is None or (rate and not wanted[1]):
+                continue
+            if change > 0:
+                self.due[rate] += cost(change, limit)
+            else:
+                self.due[rate] -= min(cost(-change, limit), max(after[rate] - now, Fraction(0)))
+
+
+MINUTE = 60 * 10**9
+
+
+def cost(amount: int, per_minute: int) -> Fraction:
+    """How long so much of a rate takes to come back, in whole ns."""
+    return Fraction(-(-amount * MINUTE // per_minute))

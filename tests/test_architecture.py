@@ -56,7 +56,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "llm": GROUND | {"access", "afterwards", "kernels", "monitor", "routing", "spans", "wire"},
     "afterwards": {"monitor", "serving", "tensors"},
     "inference": GROUND | {"afterwards", "serving", "monitor", "wire"},
-    "catalogue": GROUND | {"serving", "inference"},
+    "catalogue": GROUND | {"serving", "inference", "llm"},
     "openinference": GROUND
     | {"access", "models", "catalogue", "inference", "serving", "monitor", "outcomes", "wire"},
     "routing": {"errors", "kernels", "plan"},
@@ -80,6 +80,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "tables",
         "devices",
         "inherited",
+        "llm",
         "channel",
         "doorbell",
         "handover",
@@ -113,6 +114,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "profiles",
         "rollouts",
         "kernels",
+        "llm",
         "spans",
         "tls",
         "logs",
@@ -143,6 +145,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "profiles",
         "profiling",
         "tls",
+        "yaml_text",
     },
     "__main__": {"cli"},
 }
@@ -151,9 +154,9 @@ MAY_IMPORT: dict[str, set[str]] = {
 ONLY_IN: dict[str, set[str]] = {
     "onnxruntime": {"serving", "control", "cli"},  # control tells its version and providers
     "numba": {"kernels"},
-    "httptools": {"wire"},
+    "httptools": {"wire", "llm"},
     "uvicorn": {"wire", "worker", "control"},
-    "starlette": {"wire", "openinference", "worker", "control"},
+    "starlette": {"wire", "openinference", "llm", "worker", "control"},
     "prometheus_client": {"control"},
     "pydantic": {"config", "control"},
     "sqlite3": {"control", "cli"},

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.catalogue import Catalogue, Served
+from gateway.catalogue import AnyServed, Catalogue
 from gateway.channel import pair
 from gateway.errors import ModelRefused
 from gateway.follower import PARALLEL, Follower
@@ -64,7 +64,7 @@ class Desk:
         if model.name in self.refuse:
             raise ModelRefused(self.refuse[model.name])
 
-    def release(self, gone: Served) -> None:
+    def release(self, gone: AnyServed) -> None:
         self.events.append(f"release {gone.held.name}")
 
     def routed(self, newest: Plan) -> None:

@@ -15,7 +15,8 @@ from gateway.access.principal import FOREVER, Principal, models_of
 from gateway.errors import Unauthenticated
 
 Row = list[Any]
-"""Of the table, under its digest: id, name, role, models or None, until or None."""
+"""Of the table, under its digest: id, name, role, models or None, until or None, and, where its
+requests count against limits, the rows of these."""
 
 # One wording for unknown, expired and revoked: the caller learns nothing that it can use.
 _UNKNOWN = "credentials: not known, expired, or revoked"
@@ -75,6 +76,11 @@ class Keyring:
         """Of all keys that are known."""
         return self._numbers
 
+    @property
+    def limited(self) -> set[int]:
+        """The rows of all limits that keys count against."""
+        return {one for row in self._rows.values() for rows in row[5:] for one in rows}
+
     def replace(self, rows: Mapping[str, Row]) -> None:
         """Takes over a whole table."""
         self._forget(self._principals)
@@ -94,9 +100,14 @@ class Keyring:
     def _of_key(self, hashed: str) -> Principal | None:
         principal = self._principals.get(hashed)
         if principal is None and (row := self._rows.get(hashed)) is not None:
-            number, name, role, models, until = row
+            number, name, role, models, until, *limited = row
             principal = self._principals[hashed] = Principal(
-                number, name, role, models_of(models), FOREVER if until is None else until
+                number,
+                name,
+                role,
+                models_of(models),
+                FOREVER if until is None else until,
+                rows=tuple(limited[0]) if limited else (),
             )
         return principal
 

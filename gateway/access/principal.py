@@ -34,6 +34,7 @@ class Principal:
         until: seconds since 1970 after which it is nobody. Taken back by setting it to 0, so that
             whoever remembers a principal looks at this and nothing else.
         proof: what it has shown, where its id does not say so.
+        rows: of the limits that its requests to language models count against.
     """
 
     id: int
@@ -42,6 +43,7 @@ class Principal:
     models: frozenset[str] | None = None
     until: float = FOREVER
     proof: str = ""
+    rows: tuple[int, ...] = ()
 
     @property
     def shown(self) -> str:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gateway.cli.actions import add_action
-from gateway.cli.output import moment, say, say_json, table
+from gateway.cli.output import moment, printable, progress, say, say_json, table
+from gateway.errors import ConfigInvalid
 
 if TYPE_CHECKING:
     from gateway.cli.proposing import Told
@@ -38,6 +39,15 @@ def configure(subparsers: Any) -> None:
         actions, "check", check_file, "tell all faults of a document at once", home=False
     )
     check.add_argument("file", type=Path, metavar="FILE", help="YAML document")
+
+    litellm = add_action(
+        actions,
+        "import-litellm",
+        import_litellm,
+        "print what LiteLLM's configuration comes to here, and on stderr what it could not",
+        home=False,
+    )
+    litellm.add_argument("file", type=Path, metavar="FILE", help="LiteLLM's config.yaml")
 
     diff = add_action(actions, "diff", print_difference, "tell what would change, or what changed")
     diff.add_argument("old", metavar="FILE|N", help="a file, against what is in force; or a number")
@@ -100,6 +110,33 @@ def check_file(args: argparse.Namespace) -> int:
     for doubt in doubts:
         say(f"warning: {doubt}")
     return 0
+
+
+def import_litellm(args: argparse.Namespace) -> int:
+    """Prints a document that `config apply` takes; status 1 where no model could be carried over.
+
+    Raises:
+        ConfigInvalid: the file is not YAML, or says what no document here may say.
+    """
+    from gateway import config, yaml_text
+    from gateway.cli.litellm import converted
+
+    source = args.file.name
+    values, faults = yaml_text.read(config.read_text(args.file), source)
+    if faults:
+        raise ConfigInvalid("\n".join(f"{source}: {fault}" for fault in faults))
+    found = converted(values, os.environ)
+    text = yaml_text.write(found.document)
+    config.parse(text, f"{source}, carried over")
+    left_out = [printable(f"{one.path}: {one.why}") for one in found.left_out]
+    if args.json:
+        told = [asdict(one) for one in found.left_out]
+        say_json({"document": found.document, "left_out": told})
+    else:
+        for line in left_out:
+            progress(f"not carried over: {line}")
+        say(text.rstrip("\n"))
+    return 0 if found.document["llm"]["models"] else 1
 
 
 def print_difference(args: argparse.Namespace) -> int:

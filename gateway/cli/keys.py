@@ -25,10 +25,17 @@ from gateway.errors import InvalidParameter
 
 if TYPE_CHECKING:
     from gateway.control.audit import Actor
-    from gateway.control.keys import Key, Keys
+    from gateway.control.key_values import Belongs, Key
+    from gateway.control.keys import Keys
 
 # A key with white space around it; whoever names another file finds out early.
 MAX_FILE_BYTES = 1024
+NONE = "none"
+_RATES = {
+    "rpm": "requests_per_minute",
+    "tpm": "tokens_per_minute",
+    "parallel": "max_parallel",
+}
 
 
 def configure(subparsers: Any) -> None:
@@ -64,7 +71,15 @@ def configure(subparsers: Any) -> None:
         help="when it ends (default: never); a date is of UTC, unless it says otherwise",
     )
 
+    _add_limits(create)
+
+    change = add_action(actions, "set", set_key, "change what a key may call and spend")
+    change.add_argument("key", metavar="ID|NAME")
+    change.add_argument("--models", metavar="A,B", help="the models it may call")
+    _add_limits(change)
+
     add_action(actions, "list", list_keys, "list every key, and when it was last used")
+    add_action(actions, "spend", list_spend, "list what keys, teams and tags have spent")
 
     rotate = add_action(actions, "rotate", rotate_key, "make a new key in the place of an old one")
     rotate.add_argument("key", metavar="ID|NAME")
@@ -76,6 +91,70 @@ def configure(subparsers: Any) -> None:
     revoke.add_argument("key", metavar="ID|NAME")
 
 
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    """Adds what a key's requests to language models count against."""
+    none = "'none': no limit"
+    parser.add_argument("--team", metavar="NAME", help="whose limits it shares ('none': nobody's)")
+    parser.add_argument(
+        "--tag",
+        action="append",
+        dest="tags",
+        metavar="NAME",
+        help="whose limits it shares, too; may be given again ('none': nobody's)",
+    )
+    parser.add_argument(
+        "--budget",
+        action="append",
+        dest="budgets",
+        metavar="10usd/day",
+        help="usd or tokens, per day or month of UTC, or total; may be given again ('none': none)",
+    )
+    parser.add_argument("--rpm", metavar="N", help=f"requests per minute ({none})")
+    parser.add_argument("--tpm", metavar="N", help=f"tokens per minute ({none})")
+    parser.add_argument("--parallel", metavar="N", help=f"requests at once ({none})")
+
+
+def _belongs(args: argparse.Namespace, before: Belongs) -> Belongs:
+    """What a key's requests count against, with all options given in the place of what was."""
+    from gateway.access.allowance import read_allowance
+    from gateway.control.key_values import Belongs
+
+    limits = before.allowance.as_json()
+    if args.budgets is not None:
+        limits["budgets"] = [] if args.budgets == [NONE] else args.budgets
+    for option, name in _RATES.items():
+        given = getattr(args, option)
+        if given is not None:
+            limits[name] = None if given == NONE else _whole(given, f"--{option}")
+    team = before.team if args.team is None else args.team
+    tags = before.tags if args.tags is None else tuple(args.tags)
+    return Belongs(
+        None if team == NONE else team,
+        () if tags == (NONE,) else tags,
+        read_allowance(limits, "limits"),
+    )
+
+
+def _whole(text: str, option: str) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > 18:
+        raise InvalidParameter(f"{option}: expected a whole number or '{NONE}', got {text[:40]!r}")
+    return int(text)
+
+
+def set_key(args: argparse.Namespace) -> int:
+    """Changes a key's models and limits."""
+    models = None if args.models is None else [name.strip() for name in args.models.split(",")]
+    with _keys(args, make=False) as (keys, actor):
+        number = _number(keys, args.key)
+        key = keys.set(actor, number, models, lambda before: _belongs(args, before))
+    if args.json:
+        say_json(key.as_json(time.time()))
+    else:
+        say(f"key {key.id} ('{key.name}') is changed")
+    tell_unknown(args.home, models or ["*"])
+    return 0
+
+
 def create_key(args: argparse.Namespace) -> int:
     """Makes a key and prints it."""
     expires = None if args.expires is None else read_moment(args.expires, time.time(), "--expires")
@@ -84,8 +163,11 @@ def create_key(args: argparse.Namespace) -> int:
         return _adopt(args, models, expires)
     if args.if_missing:
         raise InvalidParameter("--if-missing: expected --from-file with it")
+    from gateway.control.key_values import NOTHING
+
     with _keys(args) as (keys, actor):
-        made = keys.create(actor, args.name, args.role, models, expires)
+        limited = _belongs(args, NOTHING)
+        made = keys.create(actor, args.name, args.role, models, expires, limited)
     status = _show_once(args, *made)  # first: whatever goes wrong later, it is shown no more
     tell_unknown(args.home, models)
     return status
@@ -93,9 +175,14 @@ def create_key(args: argparse.Namespace) -> int:
 
 def _adopt(args: argparse.Namespace, models: list[str], expires: float | None) -> int:
     """Makes a key of one that lies in a file, and says which it is."""
+    from gateway.control.key_values import NOTHING
+
     raw = _read_key(args.from_file)
     with _keys(args) as (keys, actor):
-        key, made = keys.adopt(actor, args.name, args.role, raw, models, expires, args.if_missing)
+        limited = _belongs(args, NOTHING)
+        key, made = keys.adopt(
+            actor, args.name, args.role, raw, models, expires, args.if_missing, limited
+        )
     if args.json:
         say_json({**key.as_json(time.time()), "made": made})
     else:
@@ -167,6 +254,34 @@ def list_keys(args: argparse.Namespace) -> int:
     ]
     header = ("ID", "NAME", "ROLE", "MODELS", "STATE", "EXPIRES", "LAST USED", "BY")
     say(table(header, rows) if rows else f"no keys under {args.home}")
+    return 0
+
+
+def list_spend(args: argparse.Namespace) -> int:
+    """Prints one line for each that has spent something, as the server wrote it a second ago."""
+    from gateway.access.allowance import dollars
+    from gateway.control.spend_report import lines
+    from gateway.control.store import FILE, Store
+
+    found = []
+    if (args.home / FILE).exists():
+        with Store.open(args.home) as store:
+            found = lines(store, time.time())
+    if args.json:
+        say_json([line.as_json() for line in found])
+        return 0
+    rows = [
+        (
+            line.kind,
+            line.name,
+            *(dollars(sums[0]) for sums in (line.day, line.month, line.total)),
+            line.total[1],
+            line.total[2],
+        )
+        for line in found
+    ]
+    header = ("KIND", "NAME", "USD TODAY", "USD THIS MONTH", "USD", "TOKENS", "REQUESTS")
+    say(table(header, rows) if rows else f"nothing was spent under {args.home}")
     return 0
 
 

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from gateway.config.capture import Capture, ModelCapture
 from gateway.config.concept import Concept
 from gateway.config.faults import fault_text, place_text, without_value
+from gateway.config.llm import Llm
 from gateway.config.models import (
     NO_SETTINGS,
     OBSERVE,
@@ -57,6 +58,7 @@ class Config(Section):
     defaults: ModelSettings = ModelSettings()
     models: dict[ModelName, ModelConfig] = Field(default_factory=dict)
     routes: dict[ModelName, Route] = Field(default_factory=dict)
+    llm: Llm = Llm()
 
     @property
     def control_asks(self) -> bool:

@@ -26,17 +26,22 @@ from gateway.control.retirements import Retirement, absences
 from gateway.control.self_references import SelfReference, SelfReferences
 from gateway.control.splits import Aliases
 from gateway.errors import GatewayError, ModelNotFound, ModelRefused
+from gateway.llm import price_map
+from gateway.llm.features import SIGNATURE
+from gateway.llm.price_map import Prices
+from gateway.llm.settings import Settings, settings_of
 from gateway.models import content, onnx_file, triton_layout
 from gateway.models.onnx_file import OnnxFile
 from gateway.models.signature import signature
 from gateway.names import check_name
-from gateway.plan import UNASKED, UNAVAILABLE, UNLOADED, Absent, Plan
+from gateway.plan import LLM, ONNX, UNASKED, UNAVAILABLE, UNLOADED, Absent, Plan
 from gateway.profiles import beside
 from gateway.tensors import Signature
 
 log = logging.getLogger("penstock.control")
 
 REGISTRY = "registry"
+CONFIGURED = "configuration"
 Routed = Callable[[Config, str], Set[int]]
 Released = Callable[[str, int, Reference, Config], tuple[Reference, Agreement | None]]
 """What a version that a reference was found for is held against, by its newest release."""
@@ -57,6 +62,7 @@ class Candidate:
         agreement: what its inputs may hold, where it has a reference.
         capture: what is kept of its inputs and outputs, where that is wanted.
         signature: what it takes and gives; None: that cannot be told, as a trial will.
+        kind: ONNX or LLM.
     """
 
     name: str
@@ -73,6 +79,7 @@ class Candidate:
     agreement: Agreement | None = None
     capture: CaptureWish | None = None
     signature: Signature | None = None
+    kind: str = ONNX
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +112,14 @@ class _Look:
         found: by name, in the order of their sources.
         faults: what cannot serve.
         aliases: of the registry, by model.
+        defaults: versions that the document has answer by default.
         away: some source could not be read.
     """
 
     found: dict[str, list[Candidate]] = field(default_factory=dict)
     faults: list[Absent] = field(default_factory=list)
     aliases: dict[str, Aliases] = field(default_factory=dict)
+    defaults: dict[str, int] = field(default_factory=dict)
     away: bool = False
 
     def renew(self, name: str, look: _Look) -> None:
@@ -122,6 +131,8 @@ class _Look:
         self.faults = [fault for fault in self.faults if fault.name != name] + look.faults
         self.aliases.pop(name, None)
         self.aliases |= look.aliases
+        self.defaults.pop(name, None)
+        self.defaults |= look.defaults
         self.away |= look.away
 
 
@@ -157,6 +168,7 @@ class Sources:
         self._hashes: dict[Path, tuple[tuple[int, ...], str]] = {}
         self._told: set[str] = set()
         self._references = References()
+        self._read_prices: tuple[object, Prices] | None = None
         self._last: _Look | None = None
 
     def gather(self, config: Config, memory: Memory, only: str | None = None) -> Desired:
@@ -203,6 +215,7 @@ class Sources:
         for name, model in config.models.items():
             if model.path is not None and only in (None, name):
                 yield self._file(name, model.version, model.path, config)
+        yield self._language_models(config, look, only), []
         for path in config.repository.paths:
             yield self._repository(path, config, look, plan, only)
         yield self._registered(config, look, plan, only)
@@ -218,6 +231,57 @@ class Sources:
             return [self._candidate(name, version, folder, file, config, {}, {}, str(path))], []
         except (GatewayError, OSError) as error:
             return [], [Absent(name, version, UNAVAILABLE, _reason(error))]
+
+    def _language_models(self, config: Config, look: _Look, only: str | None) -> list[Candidate]:
+        """Those that other servers answer for."""
+        if not config.llm.models:
+            return []
+        prices = self._prices(config)
+        candidates = []
+        for name, model in config.llm.models.items():
+            if only not in (None, name):
+                continue
+            if model.default is not None:
+                look.defaults[name] = model.default
+            for number in sorted(model.versions):
+                settings = settings_of(config.llm, name, number, prices)
+                candidates.append(self._language_model(name, number, settings, config))
+        return candidates
+
+    def _prices(self, config: Config) -> Prices:
+        """What upstreams charge; a file that cannot be read leaves what comes along."""
+        file = config.llm.prices.file
+        try:
+            stamp = None if file is None else content.stamp(file)
+            if self._read_prices is None or self._read_prices[0] != (file, stamp):
+                self._read_prices = (file, stamp), price_map.prices(file)
+            return self._read_prices[1]
+        except (GatewayError, OSError) as error:
+            log.error("llm.prices.file: %s", _reason(error))
+            return price_map.prices()
+
+    def _language_model(
+        self, name: str, version: int, settings: Settings, config: Config
+    ) -> Candidate:
+        digest = settings.digest
+        reference, agreement, wish = self._watched(
+            name, version, digest, config, None, SIGNATURE, {}
+        )
+        return Candidate(
+            name=name,
+            version=version,
+            folder=Path(),
+            file="",
+            digest=digest,
+            settings=settings.plain(),
+            declared={},
+            source=CONFIGURED,
+            reference=reference,
+            wish=wish,
+            agreement=agreement,
+            signature=SIGNATURE,
+            kind=LLM,
+        )
 
     def _repository(
         self, root: Path, config: Config, look: _Look, plan: Plan, only: str | None
@@ -322,17 +386,10 @@ class Sources:
         settings = config.settings(name, hints).model_dump(mode="json")
         onnx = onnx_file.inspect(folder, file)
         digest = content.digest(folder, onnx.files, self._sha256)
-        reference = wish = agreement = None
-        if config.monitoring.enabled:
-            own = self._known.get((name, version))
-            reference = self._references.read(config.profile_of(name) or profile)
-            if reference is None and own is not None and own.content == digest and own.digest:
-                reference = self._references.read(own.file)
-            if reference is None and self._own is not None:
-                resets = 0 if own is None else own.resets
-                wish = wish_of(name, version, digest, resets, onnx, declared, config)
-            if reference is not None and self._released is not None:
-                reference, agreement = self._released(name, version, reference, config)
+        shapes = _signature(onnx, declared)
+        reference, agreement, wish = self._watched(
+            name, version, digest, config, profile, shapes, onnx.metadata
+        )
         most = settings["max_batch_size"]
         named = None if reference is None else reference.profile
         capture = capture_wish(name, version, onnx, declared, most, config, named)
@@ -350,8 +407,33 @@ class Sources:
             wish=wish,
             agreement=agreement,
             capture=capture,
-            signature=_signature(onnx, declared),
+            signature=shapes,
         )
+
+    def _watched(
+        self,
+        name: str,
+        version: int,
+        digest: str,
+        config: Config,
+        profile: Path | None,
+        shapes: Signature | None,
+        metadata: Mapping[str, str],
+    ) -> tuple[Reference | None, Agreement | None, Wish | None]:
+        """What a version's traffic is held against, or what is kept of it until there is such."""
+        if not config.monitoring.enabled:
+            return None, None, None
+        own = self._known.get((name, version))
+        agreement = wish = None
+        reference = self._references.read(config.profile_of(name) or profile)
+        if reference is None and own is not None and own.content == digest and own.digest:
+            reference = self._references.read(own.file)
+        if reference is None and self._own is not None:
+            resets = 0 if own is None else own.resets
+            wish = wish_of(name, version, digest, resets, shapes, metadata, config)
+        if reference is not None and self._released is not None:
+            reference, agreement = self._released(name, version, reference, config)
+        return reference, agreement, wish
 
     def _sha256(self, path: Path) -> str:
         """Of a file's content, read again only where it may have changed."""
@@ -387,6 +469,8 @@ def _desired(look: _Look, unloaded: Set[str], most: int, retired: Sequence[Absen
     registered = {c.name for c in candidates if c.source == REGISTRY}
     aliases = {name: found for name, found in look.aliases.items() if name in registered}
     champions = {name: of[CHAMPION] for name, of in aliases.items() if CHAMPION in of}
+    served = {candidate.name for candidate in candidates if candidate.source == CONFIGURED}
+    champions |= {name: number for name, number in look.defaults.items() if name in served}
     full = f"limits.max_models is {most}"
     faults += [Absent(c.name, c.version, UNAVAILABLE, full) for c in candidates[most:]]
     return Desired(candidates[:most], faults, champions, aliases)
@@ -401,7 +485,13 @@ def _signature(onnx: OnnxFile, declared: Mapping[str, Any]) -> Signature | None:
 
 def _held_below(root: Path, plan: Plan) -> list[str]:
     """The models of which something is held that lies in a folder."""
-    return sorted({held.name for held in plan.held if Path(held.folder).is_relative_to(root)})
+    return sorted(
+        {
+            held.name
+            for held in plan.held
+            if held.kind == ONNX and Path(held.folder).is_relative_to(root)
+        }
+    )
 
 
 def _reason(error: Exception) -> str:

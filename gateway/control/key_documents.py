@@ -11,7 +11,9 @@ from pydantic import Field, WithJsonSchema
 
 from gateway.access.keys import NAME_PATTERN, RESERVED_NAMES
 from gateway.access.roles import ROLES
+from gateway.config.llm_limits import GroupName, Limited
 from gateway.control.documents import ModelName, Number, PageSize
+from gateway.control.key_values import MAX_TAGS
 from gateway.control.operations import Document
 
 MAX_ID = 2**63 - 1
@@ -28,6 +30,7 @@ KeyName = Annotated[
         }
     ),
 ]
+Tags = Annotated[list[GroupName], Field(max_length=MAX_TAGS)]
 Role = Annotated[str, WithJsonSchema({"type": "string", "enum": list(ROLES)})]
 
 
@@ -48,6 +51,22 @@ class KeyWanted(Document):
     expires: Annotated[str, WithJsonSchema(_MOMENT)] | None = Field(
         None, description="when it ends: `30d` from now, or a date to come; by default never"
     )
+    team: GroupName | None = Field(None, description="whose limits it shares")
+    tags: Tags = Field(default_factory=list, description="whose limits it shares, too")
+    limits: Limited = Field(Limited(), description="of its own, for language models")
+
+
+class KeyChange(Document):
+    """What is to be another of a key; what is left out stays."""
+
+    models: list[ModelName] | None = Field(
+        None, min_length=1, max_length=1000, description="the models it may call; `*`: all"
+    )
+    team: GroupName | None = Field(None, description="null: none")
+    tags: Tags | None = None
+    limits: Limited | None = Field(
+        None, description="fields that are given take the place of those there; null: no limit"
+    )
 
 
 class Rotation(Document):
@@ -56,6 +75,15 @@ class Rotation(Document):
     overlap: Annotated[str, WithJsonSchema(_DURATION)] | None = Field(
         None, description="how long the old one is still good; by default not at all"
     )
+
+
+class KeyLimits(Document):
+    """What one key, team or tag may spend, and how fast; null: no limit."""
+
+    budgets: list[str]
+    requests_per_minute: int | None
+    tokens_per_minute: int | None
+    max_parallel: int | None
 
 
 class KeyLine(Document):
@@ -71,6 +99,9 @@ class KeyLine(Document):
     expires_at: str | None
     revoked_at: str | None
     last_used_at: str | None
+    team: str | None
+    tags: list[str]
+    limits: KeyLimits
 
 
 class NewKey(KeyLine):

@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from gateway.access.durations import read_duration, read_moment
 from gateway.access.roles import Permission
 from gateway.control.key_documents import (
+    KeyChange,
     KeyLine,
     KeyList,
     KeyPath,
@@ -22,7 +25,8 @@ from gateway.control.key_documents import (
     NewKey,
     Rotation,
 )
-from gateway.control.keys import Key, Keys
+from gateway.control.key_values import Belongs, Key
+from gateway.control.keys import Keys
 from gateway.control.operations import Asked, Operation, Told
 from gateway.errors import Conflict, NotFound, StoreFailed
 
@@ -43,7 +47,17 @@ def operations(keys: Keys, refresh: Callable[[], Awaitable[None]]) -> tuple[Oper
         wanted: KeyWanted = asked.body
         ends = wanted.expires
         moment = None if ends is None else read_moment(ends, time.time(), "expires")
-        return await once(keys.create, asked.actor, wanted.name, wanted.role, wanted.models, moment)
+        belongs = Belongs(wanted.team, tuple(wanted.tags), wanted.limits.allowance)
+        named = (wanted.name, wanted.role, wanted.models)
+        return await once(keys.create, asked.actor, *named, moment, belongs)
+
+    async def set_key(asked: Asked) -> Any:
+        wanted: KeyChange = asked.body
+        key = await asyncio.to_thread(
+            keys.set, asked.actor, asked.path.id, wanted.models, partial(_changed, wanted)
+        )
+        await refresh()
+        return key.as_json(time.time())
 
     async def rotate_key(asked: Asked) -> Any:
         overlap = asked.body.overlap
@@ -85,6 +99,17 @@ def operations(keys: Keys, refresh: Callable[[], Awaitable[None]]) -> tuple[Oper
             errors=(Conflict, StoreFailed),
         ),
         Operation(
+            "PATCH",
+            "/api/keys/{id}",
+            set_key,
+            "Change what a key may call, and what it may spend",
+            admin,
+            answer=KeyLine,
+            path_parameters=KeyPath,
+            body=KeyChange,
+            errors=(NotFound, Conflict, StoreFailed),
+        ),
+        Operation(
             "DELETE",
             "/api/keys/{id}",
             revoke_key,
@@ -106,4 +131,19 @@ def operations(keys: Keys, refresh: Callable[[], Awaitable[None]]) -> tuple[Oper
             body=Rotation,
             errors=(NotFound, Conflict, StoreFailed),
         ),
+    )
+
+
+def _changed(wanted: KeyChange, before: Belongs) -> Belongs:
+    """What a key's requests count against, with all that is given in the place of what was."""
+    given = wanted.model_fields_set
+    allowance = before.allowance
+    if wanted.limits is not None:
+        fields = wanted.limits.model_fields_set
+        fresh = wanted.limits.allowance
+        allowance = replace(allowance, **{name: getattr(fresh, name) for name in fields})
+    return Belongs(
+        wanted.team if "team" in given else before.team,
+        before.tags if wanted.tags is None else tuple(wanted.tags),
+        allowance,
     )

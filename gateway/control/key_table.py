@@ -1,20 +1,27 @@
 """Who may call: keys go from the store to this process and the workers.
 
-Knows the store's keys, the table that carries them, and that callers known by a certificate follow
-the same clock. Knows nothing of requests or uses. A change that any process makes reaches every
-worker in a fraction of a second.
+Knows the store's keys, the table that carries them, who says which limits they count against, and
+that callers known by a certificate follow the same clock. Knows nothing of requests or uses. A
+change that any process makes reaches every worker in a fraction of a second.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
+from collections.abc import Callable, Mapping
 
 from gateway.access.keyring import Keyring
 from gateway.control.certificate_table import CertificateTable
+from gateway.control.key_values import Key
 from gateway.control.keys import Changed, Keys
+from gateway.control.limit_rows import NO_ROW
 from gateway.control.store import Store
 from gateway.control.tables import Tables
+from gateway.errors import GatewayError
+
+log = logging.getLogger("penstock.control")
 
 # A revoked key is to stop within a second in every worker; looking costs microseconds.
 LOOK_S = 0.2
@@ -32,8 +39,20 @@ class KeyTable:
         keyring: Keyring,
         certificates: CertificateTable,
         tables: Tables | None,
+        limited: Callable[[Mapping[str, Key]], Mapping[str, list[int]]],
     ) -> None:
-        """`tables` carries keys to the workers; None where they ask for none."""
+        """Knows nobody yet.
+
+        Args:
+            store: the home's.
+            keys: of the store.
+            keyring: of this process.
+            certificates: follow the same clock.
+            tables: carries keys to the workers; None where they ask for none.
+            limited: by digest, the rows of the limits that keys count against; on a thread.
+        """
+        self._limited = limited
+        self._lacking = False  # keys that are in force without their limits
         self.keyring = keyring
         self.certificates = certificates
         self._store = store
@@ -50,11 +69,29 @@ class KeyTable:
         async with self._refreshing:
             now, before = time.time(), self._looked_at
             # Of a clock that was set back everything is asked: what had expired may be good again.
-            since = None if now < before else self._version
+            since = None if now < before or self._lacking else self._version
             found = await asyncio.to_thread(self._keys.changed, since, before)
+            await asyncio.to_thread(self._limit, found)
             self._looked_at, self._due = now, time.monotonic() + LET_GO_S
             self._follow(found, whole=since is None)
             await self.certificates.refresh()
+
+    def _limit(self, found: Changed) -> None:
+        """Adds the rows of limits. Where nobody can say them, a key is in force all the same.
+
+        Workers then refuse what counts against limits, and nothing else.
+        """
+        try:
+            limited = self._limited(found.keys)
+        except GatewayError as error:
+            if not self._lacking:
+                log.error("keys: limits are not in force: %s", error)
+            limited = {digest: [NO_ROW] for digest in found.rows}
+            self._lacking = True
+        else:
+            self._lacking = False
+        for digest, rows in limited.items():
+            found.rows[digest].append(rows)
 
     def _follow(self, found: Changed, whole: bool) -> None:
         rows, dropped = found.rows, found.dropped

@@ -10,15 +10,20 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import orjson
-
-from gateway.access.durations import moment_text
 from gateway.access.keyring import Row
 from gateway.access.keys import digest, is_name, new_key
 from gateway.access.roles import ROLES
 from gateway.control.audit import Actor, note
+from gateway.control.key_values import (
+    NOTHING,
+    Belongs,
+    Key,
+    check_belongs,
+    columns_of,
+    json_text,
+    key_of,
+)
 from gateway.control.store import Store
 from gateway.errors import Conflict, InvalidParameter, NotFound
 from gateway.names import check_name
@@ -33,46 +38,6 @@ _ACTIVE = "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?)"
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
-    """What is known of a key: everything but the key.
-
-    Attributes:
-        models: names it may call; `("*",)`: all.
-        created_at, expires_at, revoked_at, last_used_at: seconds since 1970, or None.
-    """
-
-    id: int
-    name: str
-    role: str
-    models: tuple[str, ...]
-    created_at: float
-    created_by: str
-    expires_at: float | None
-    revoked_at: float | None
-    last_used_at: float | None
-
-    def state(self, now: float) -> str:
-        """`active`, `revoked` or `expired`."""
-        if self.revoked_at is not None:
-            return "revoked"
-        return "expired" if self.expires_at is not None and self.expires_at <= now else "active"
-
-    def as_json(self, now: float) -> dict[str, Any]:
-        """As commands and the admin API show it; times in ISO 8601."""
-        times = ("created_at", "expires_at", "revoked_at", "last_used_at")
-        written = {name: getattr(self, name) for name in times}
-        return {
-            "id": self.id,
-            "name": self.name,
-            "role": self.role,
-            "models": list(self.models),
-            "state": self.state(now),
-            "created_by": self.created_by,
-            **{name: None if at is None else moment_text(at) for name, at in written.items()},
-        }
-
-
-@dataclass(frozen=True, slots=True)
 class Changed:
     """What happened to the active keys since a version.
 
@@ -80,11 +45,13 @@ class Changed:
         version: the one that this leads to.
         rows: by digest, keys that are new or differ.
         dropped: digests of keys that are active no longer.
+        keys: by digest, those of `rows`.
     """
 
     version: int
     rows: Mapping[str, Row]
     dropped: list[str]
+    keys: Mapping[str, Key]
 
 
 class Keys:
@@ -113,7 +80,7 @@ class Keys:
             found = db.execute(
                 "SELECT * FROM keys WHERE id > ? ORDER BY id LIMIT ?", (after, limit)
             )
-            return tuple(_key(row) for row in found)
+            return tuple(key_of(row) for row in found)
 
     def check_secret(self) -> None:
         """Makes sure that active keys were made with this secret: no other would know them.
@@ -150,7 +117,7 @@ class Keys:
             Conflict: a rotation has left two.
         """
         with self._store.read() as db:
-            found = [_key(row) for row in self._of_name(db, name)]
+            found = [key_of(row) for row in self._of_name(db, name)]
         if not found:
             raise NotFound(f"no active key has the name {name[:80]!r}")
         if len(found) > 1:
@@ -176,15 +143,17 @@ class Keys:
                 (_NO_CHANGES if since is None else since, looked_at, now),
             )
             rows: dict[str, Row] = {}
+            keys: dict[str, Key] = {}
             dropped: list[str] = []
             for row in found:
-                key = _key(row)
+                key = key_of(row)
                 if key.state(now) == "active":
                     models = None if key.models == EVERYTHING else list(key.models)
                     rows[row["digest"]] = [key.id, key.name, key.role, models, key.expires_at]
+                    keys[row["digest"]] = key
                 elif since is not None:
                     dropped.append(row["digest"])
-        return Changed(version, rows, dropped)
+        return Changed(version, rows, dropped, keys)
 
     # ---- changing -------------------------------------------------------------------------------
 
@@ -195,19 +164,24 @@ class Keys:
         role: str,
         models: Iterable[str] = EVERYTHING,
         expires_at: float | None = None,
+        belongs: Belongs = NOTHING,
     ) -> tuple[Key, str]:
         """Makes a key; the second value is the raw key, which nobody can ask for again.
 
         Raises:
-            InvalidParameter: name, role, models or expiry cannot be.
+            InvalidParameter: name, role, models, expiry, team or tags cannot be.
             Conflict: an active key has this name, or was made with another secret.
         """
+        check_belongs(belongs)
         chosen = self._checked(name, role, models, expires_at)
         raw = new_key()
         with self._store.write() as db:
             if (twin := self._twin(db, name)) is not None:
                 raise _taken(twin)
-            return self._insert(db, actor, "key create", name, role, chosen, expires_at, raw), raw
+            made = self._insert(
+                db, actor, "key create", name, role, chosen, expires_at, raw, belongs
+            )
+            return made, raw
 
     def adopt(
         self,
@@ -218,6 +192,7 @@ class Keys:
         models: Iterable[str] = EVERYTHING,
         expires_at: float | None = None,
         if_missing: bool = False,
+        belongs: Belongs = NOTHING,
     ) -> tuple[Key, bool]:
         """Makes a key of one that came from elsewhere, such as an orchestrator's secret.
 
@@ -230,25 +205,29 @@ class Keys:
             expires_at: when it ends; None: never.
             if_missing: leave it at the key that is there, where this very one was made before
                 (even if it is revoked by now) or an active one has the name.
+            belongs: what its requests count against.
 
         Returns:
             The key, and whether it was made now.
 
         Raises:
-            InvalidParameter: name, role, models or expiry cannot be.
+            InvalidParameter: name, role, models, expiry, team or tags cannot be.
             Conflict: this key was made before, an active key has this name, or was made with
                 another secret.
         """
+        check_belongs(belongs)
         chosen = self._checked(name, role, models, expires_at)
         hashed = digest(self._secret, raw.encode())
         with self._store.write() as db:
             same = db.execute("SELECT * FROM keys WHERE digest = ?", (hashed,)).fetchone()
             there = same or self._twin(db, name)
             if there is None:
-                made = self._insert(db, actor, "key create", name, role, chosen, expires_at, raw)
+                made = self._insert(
+                    db, actor, "key create", name, role, chosen, expires_at, raw, belongs
+                )
                 return made, True
             if if_missing:
-                return _key(there), False
+                return key_of(there), False
             if same is not None:
                 raise Conflict(f"this key was made before (id {same['id']})")
             raise _taken(there)
@@ -268,7 +247,18 @@ class Keys:
                 # As long as the old one was given at first, from now on.
                 kept = now + (old.expires_at - old.created_at)
             raw = new_key()
-            fresh = self._insert(db, actor, "key rotate", old.name, old.role, old.models, kept, raw)
+            fresh = self._insert(
+                db,
+                actor,
+                "key rotate",
+                old.name,
+                old.role,
+                old.models,
+                kept,
+                raw,
+                old.belongs,
+                old.account,
+            )
             end = now + overlap_s if overlap_s else None
             if end is None:
                 self._update(db, actor, old, "revoked_at", now)
@@ -285,6 +275,46 @@ class Keys:
         """
         with self._store.write() as db:
             self._update(db, actor, self._active(db, number), "revoked_at", self._now())
+            return _find(db, number)
+
+    def set(
+        self,
+        actor: Actor,
+        number: int,
+        models: Iterable[str] | None = None,
+        belongs: Callable[[Belongs], Belongs] = lambda belongs: belongs,
+    ) -> Key:
+        """Changes what a key may call and spend, and likewise of one that it takes the place of.
+
+        Args:
+            actor: who changes it.
+            number: of the key.
+            models: the models it may call; None: those it may already.
+            belongs: makes what its requests count against of what they did.
+
+        Raises:
+            NotFound: there is no such key.
+            Conflict: it is not active.
+            InvalidParameter: models, team or tags cannot be.
+        """
+        with self._store.write() as db:
+            old = self._active(db, number)
+            fresh = belongs(old.belongs)
+            check_belongs(fresh)
+            chosen = old.models if models is None else _checked(old.name, old.role, models)
+            if (chosen, fresh) == (old.models, old.belongs):
+                return old
+            version = _next_version(db)
+            for one in self._of_name(db, old.name):
+                if one["account"] == old.account:
+                    db.execute(
+                        "UPDATE keys SET models = ?, team = ?, tags = ?, allowance = ?,"
+                        " changed = ? WHERE id = ?",
+                        (json_text(chosen), *columns_of(fresh), version, one["id"]),
+                    )
+            before = {"models": list(old.models), **old.belongs.as_json()}
+            after = {"models": list(chosen), **fresh.as_json()}
+            note(db, actor, "key set", _subject(old), before, after, self._now())
             return _find(db, number)
 
     def used(self, when: Mapping[int, float]) -> None:
@@ -324,6 +354,8 @@ class Keys:
         models: tuple[str, ...],
         expires_at: float | None,
         raw: str,
+        belongs: Belongs,
+        account: int | None = None,
     ) -> Key:
         self._check_secret(db)
         mine = digest(self._secret, _CHECKED)
@@ -331,20 +363,24 @@ class Keys:
         hashed = digest(self._secret, raw.encode())
         number = db.execute(
             "INSERT INTO keys (name, digest, role, models, created_at, created_by, expires_at,"
-            " changed) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            " changed, team, tags, allowance) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 name,
                 hashed,
                 role,
-                orjson.dumps(models).decode(),
+                json_text(models),
                 self._now(),
                 actor.who,
                 expires_at,
                 _next_version(db),
+                *columns_of(belongs),
             ),
         ).lastrowid
+        db.execute("UPDATE keys SET account = ? WHERE id = ?", (account or number, number))
         key = _find(db, number or 0)
         after = {"role": role, "models": list(models), "expires_at": expires_at}
+        if belongs != NOTHING:
+            after |= belongs.as_json()
         note(db, actor, action, _subject(key), None, after, self._now())
         return key
 
@@ -406,25 +442,11 @@ def _checked(name: str, role: str, models: Iterable[str]) -> tuple[str, ...]:
     return tuple(check_name(model) for model in chosen)
 
 
-def _key(row: sqlite3.Row) -> Key:
-    return Key(
-        row["id"],
-        row["name"],
-        row["role"],
-        tuple(orjson.loads(row["models"])),
-        row["created_at"],
-        row["created_by"],
-        row["expires_at"],
-        row["revoked_at"],
-        row["last_used_at"],
-    )
-
-
 def _find(db: sqlite3.Connection, number: int) -> Key:
     row = db.execute("SELECT * FROM keys WHERE id = ?", (number,)).fetchone()
     if row is None:
         raise NotFound(f"there is no key {number}")
-    return _key(row)
+    return key_of(row)
 
 
 def _taken(twin: sqlite3.Row) -> Conflict:

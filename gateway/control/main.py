@@ -7,6 +7,7 @@ and may die at any time: workers serve on, and its successor resumes from the la
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -32,6 +33,8 @@ from gateway.control import (
     retirement_operations,
     rollout_operations,
     route_operations,
+    spend_operations,
+    spend_report,
     views,
 )
 from gateway.control import memory as memories
@@ -53,6 +56,7 @@ from gateway.control.failing import Failing
 from gateway.control.in_force import InForce
 from gateway.control.jobs import RETRY_S, Jobs
 from gateway.control.jwks import Jwks
+from gateway.control.key_limits import KeyLimits
 from gateway.control.key_table import LOOK_S, KeyTable
 from gateway.control.key_usage import COUNT_S, Usage
 from gateway.control.keys import Keys
@@ -81,6 +85,10 @@ from gateway.control.scrapes import Scrapes
 from gateway.control.self_references import SelfReferences
 from gateway.control.shadows import Shadows
 from gateway.control.signatures import Signatures
+from gateway.control.spend_metrics import SpendMetrics
+from gateway.control.spend_store import SpendStore
+from gateway.control.spending import LOOK_S as SPENDING_S
+from gateway.control.spending import Spending
 from gateway.control.splits import Wanted
 from gateway.control.store import Store
 from gateway.control.tracing import Export, Exporter, read_headers
@@ -88,6 +96,7 @@ from gateway.control.trials import Trials
 from gateway.control.troubles import Troubles
 from gateway.control.version_use import WRITE_S as USE_WRITE_S
 from gateway.control.version_use import VersionUse
+from gateway.errors import GatewayError
 from gateway.inherited import Inherited
 from gateway.monitor.arena import (
     BORN_NS,
@@ -173,6 +182,8 @@ class Control:
         self._keys = Keys(self._store, self._launch.secret)
         self._usage = Usage(self._inherited.arena, self._keys)
         stack.push_async_callback(self._usage.close)
+        self._spending = Spending(self._inherited.arena, SpendStore(self._store))
+        stack.push_async_callback(self._close_spending)
         asks = self._launch.config.access.data == "keys"
         self._version_use = VersionUse(
             self._inherited.arena, self._store, self._usage.by_name if asks else None
@@ -341,7 +352,14 @@ class Control:
             lambda: self._in_force.refresh().access, CertificateRing(), tables, self._usage.know
         )
         keyring = Keyring(self._launch.secret, verifier)
-        self._key_table = KeyTable(self._store, self._keys, keyring, certificates, tables)
+        self._key_limits = KeyLimits(
+            self._spending,
+            lambda: self._in_force.config.llm,
+            lambda: self._key_table.keyring.limited,
+        )
+        self._key_table = KeyTable(
+            self._store, self._keys, keyring, certificates, tables, self._key_limits.rows_of
+        )
         if jwt is not None and verifier is not None:
             last_keys = self._run_dir / "jwks.json"
             self._jwks = Jwks(jwt, verifier, tables, last_keys, self._recorder.note)
@@ -357,6 +375,7 @@ class Control:
         await self._jobs.went_well("keys", self._key_table.refresh())
         # A revoked key stops in a fraction of a second, whoever revoked it.
         self._jobs.repeat("keys", self._key_table.look, LOOK_S)
+        self._jobs.repeat("spending", self._look_at_spending, SPENDING_S)
         self._jobs.repeat("uses of keys", self._usage.keep_up, 0.0)
         if self._jwks is not None:
             # Follows the identity provider's keys.
@@ -384,6 +403,9 @@ class Control:
             counts,
             self._troubles,
             lambda: self._experiments.found,
+            SpendMetrics(
+                self._spending.settled, lambda numbers: spend_report.key_names(self._store, numbers)
+            ),
         )
         table = self._table(scrapes)
         port = Port(
@@ -456,6 +478,7 @@ class Control:
                 self._experiments, self._readings, self._routes.of, self._planner.aliases
             ),
             *key_operations.operations(self._keys, self._key_table.refresh),
+            *spend_operations.operations(self._store, self._spending),
             *self._monitoring.operations(self._planner.apply),
             *capture_operations.operations(self._capture, self._erasures()),
         )
@@ -492,6 +515,14 @@ class Control:
             await asyncio.to_thread(announce, self._inherited, serving, plan.absent)
         except OSError as error:
             log.error("%s: where this server listens cannot be announced", error)
+
+    async def _look_at_spending(self) -> None:
+        await asyncio.to_thread(self._key_limits.look)
+        await asyncio.to_thread(self._spending.look)
+
+    async def _close_spending(self) -> None:
+        with contextlib.suppress(GatewayError):  # a full disk keeps nobody from leaving
+            await asyncio.to_thread(self._spending.close)
 
     async def _experiment(self) -> None:
         if self._ready:  # before, it is not known what serves

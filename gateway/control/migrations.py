@@ -313,6 +313,35 @@ MIGRATIONS: tuple[Migration, ...] = (
     );
     CREATE UNIQUE INDEX experiments_under_way ON experiments (model) WHERE NOT ended;
     """,
+    """
+    -- Who shares a budget: a key and those that a rotation puts in its place.
+    ALTER TABLE keys ADD COLUMN account INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE keys ADD COLUMN team TEXT;
+    ALTER TABLE keys ADD COLUMN tags TEXT NOT NULL DEFAULT '[]';
+    ALTER TABLE keys ADD COLUMN allowance TEXT NOT NULL DEFAULT '{}';
+    UPDATE keys SET account = id;
+
+    -- What was settled of each limited thing, in the newest windows; money in pico-dollars. `boot`
+    -- is the arena's, and `counted_*` what its workers had settled of it when this was written.
+    CREATE TABLE spend (
+        owner TEXT PRIMARY KEY,
+        day TEXT NOT NULL,
+        day_money INTEGER NOT NULL,
+        day_tokens INTEGER NOT NULL,
+        day_requests INTEGER NOT NULL,
+        month TEXT NOT NULL,
+        month_money INTEGER NOT NULL,
+        month_tokens INTEGER NOT NULL,
+        month_requests INTEGER NOT NULL,
+        money INTEGER NOT NULL,
+        tokens INTEGER NOT NULL,
+        requests INTEGER NOT NULL,
+        boot INTEGER NOT NULL,
+        counted_money INTEGER NOT NULL,
+        counted_tokens INTEGER NOT NULL,
+        counted_requests INTEGER NOT NULL
+    );
+    """,
 )
 """Entry n takes version n to n + 1. Entries are never edited, only added."""
 CHAINED = 2

@@ -31,7 +31,7 @@ from gateway.control.served import difference
 from gateway.control.splits import Aliases, Wanted, faults
 from gateway.control.succession import Stand, known, successor
 from gateway.errors import GatewayError
-from gateway.plan import UNAVAILABLE, Absent, Held, Plan
+from gateway.plan import LLM, UNAVAILABLE, Absent, Held, Plan
 from gateway.taken import Taken, Watched
 from gateway.tensors import Signature
 
@@ -271,6 +271,7 @@ class Planner:
                 declared=candidate.declared,
                 block=block,
                 load=self.memory.loads.get(candidate.name, 0),
+                kind=candidate.kind,
             )
             held.append(one)
             self._watched[one.id] = self._watch(candidate)
@@ -344,7 +345,9 @@ class Planner:
 
     def _try_out(self, coming: Sequence[Held]) -> None:
         for held in coming:
-            if held.id not in self._passed and held.id not in self._trials:
+            if held.kind == LLM:  # nothing of it runs here that could crash
+                self._passed.add(held.id)
+            elif held.id not in self._passed and held.id not in self._trials:
                 self._trials[held.id] = self._loop.create_task(self._try_one_out(held))
 
     async def _try_one_out(self, held: Held) -> None:

@@ -12,21 +12,19 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from gateway.config import Config
 from gateway.contracts.values import Contract
 from gateway.control.blocks import Blocks
-from gateway.errors import ArenaFull, GatewayError, ModelRefused, ProfileInvalid
+from gateway.errors import ArenaFull, GatewayError, ProfileInvalid
 from gateway.models import content
-from gateway.models.onnx_file import OnnxFile
-from gateway.models.signature import signature
 from gateway.monitor import layout
 from gateway.profiles import beside, document, first_rows
 from gateway.profiles.live import block_words
 from gateway.profiles.names import by_input, feature_names
 from gateway.profiles.values import Profile
 from gateway.taken import Agreed, Kept, Watched
+from gateway.tensors import Signature
 
 log = logging.getLogger("penstock.control")
 
@@ -155,21 +153,27 @@ def wish_of(
     version: int,
     digest: str,
     resets: int,
-    onnx: OnnxFile,
-    declared: Mapping[str, Any],
+    shapes: Signature | None,
+    metadata: Mapping[str, str],
     config: Config,
 ) -> Wish | None:
-    """What is kept of a version's first rows; None where that is nothing."""
+    """What is kept of a version's first rows; None where that is nothing.
+
+    Args:
+        name: of the model.
+        version: of it.
+        digest: of its content.
+        resets: how often a reference made of such rows was forgotten.
+        shapes: what it takes and gives; None: that cannot be told, as its trial will.
+        metadata: what its file says of itself.
+        config: the document in force.
+    """
     rows = config.monitoring.reference_rows
-    try:
-        shapes = signature(onnx, declared, max_batch_size=1)
-    except ModelRefused:  # its trial will say so
-        return None
-    if not rows or not first_rows.has_rows(shapes):
+    if not rows or shapes is None or not first_rows.has_rows(shapes):
         return None
     names, categories = config.features_of(name)
     inputs = [spec.name for spec in shapes.inputs]
-    own = by_input(feature_names(onnx.metadata), names, inputs)
+    own = by_input(feature_names(metadata), names, inputs)
     return Wish(
         layout.first_rows_key(name, version, digest, resets),
         first_rows.slot_words(shapes, own, rows),

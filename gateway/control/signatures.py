@@ -11,10 +11,11 @@ from pathlib import Path
 from gateway.config import Scores
 from gateway.control.registry import Registry
 from gateway.errors import GatewayError, VersionNotFound
+from gateway.llm.features import SIGNATURE
 from gateway.models import onnx_file
 from gateway.models.signature import signature
 from gateway.monitor.scores import reading
-from gateway.plan import Plan
+from gateway.plan import LLM, Plan
 from gateway.tensors import Signature, TensorSpec
 
 
@@ -40,6 +41,8 @@ class Signatures:
         """
         for held in self._plan().held:
             if (held.name, held.version) == (model, version):
+                if held.kind == LLM:
+                    return SIGNATURE
                 file = onnx_file.inspect(Path(held.folder), held.file)
                 return signature(file, held.declared, max_batch_size=1)
         found = self._registry.show(model).pick(version)

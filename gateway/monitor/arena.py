@@ -28,6 +28,7 @@ import numpy as np
 from gateway.errors import GatewayError
 from gateway.monitor import directory, layout
 from gateway.monitor.directory import PAGE, Block, Directory, Words, pages, stride
+from kernels import budgets
 
 DEFAULT_BYTES: Final = 1 << 30
 _MAGIC: Final = 0x4B434F54534E4550  # "PENSTOCK", read as a little-endian integer
@@ -186,7 +187,10 @@ class Arena:
             # By the block itself: control may forget it between two looks into the directory.
             first, end = layout.GAUGES.get(block.kind, (0, 0))
             start = block.offset + worker * stride(block.words)
-            np.frombuffer(self._map, np.int64, block.words, start)[first:end] = 0
+            if first * 8 % PAGE == 0 and (end - first) * 8 % PAGE == 0:
+                self._forget(start + first * 8, (end - first) * 8)
+            else:
+                np.frombuffer(self._map, np.int64, block.words, start)[first:end] = 0
 
     # -- blocks ------------------------------------------------------------------------------------
 
@@ -205,6 +209,11 @@ class Arena:
         size = self.workers * stride(block.words) // 8
         whole = np.frombuffer(self._map, np.int64, size, block.offset)
         return whole.reshape(self.workers, -1)[:, : block.words]
+
+    def whole(self, offset: int) -> Words:
+        """All words of a block as one array, one slot behind the other, each filled to a page."""
+        size = self.workers * stride(self._directory.words_of(offset)) // 8
+        return np.frombuffer(self._map, np.int64, size, offset)
 
     def blocks(self, kind: int | None = None) -> Iterator[Block]:
         """All blocks, or those of a kind; any process may look."""
@@ -265,7 +274,12 @@ class Arena:
         return offset + worker * stride(words), words
 
     def _zero(self, offset: int, words: int) -> None:
-        length = stride(words) * self.workers
+        self._forget(offset, stride(words) * self.workers)
+
+    def _forget(self, offset: int, length: int) -> None:
+        """Zeroes whole pages."""
+        if not length:
+            return
         try:
             self._map.madvise(mmap.MADV_REMOVE, offset, length)  # reads as zeros, costs no memory
         except (AttributeError, OSError):  # not Linux, or a file that cannot have holes
@@ -274,9 +288,10 @@ class Arena:
 
 def size_for(workers: int, models: int) -> int:
     """Bytes to reserve so that as many models fit twice: during an update both versions count."""
-    first = stride(layout.WORKER_WORDS) + stride(layout.KEYS_WORDS)
+    first = stride(layout.WORKER_WORDS) + stride(layout.KEYS_WORDS) + stride(layout.LIMITS_WORDS)
+    rows = stride(layout.MAX_LIMITED * budgets.ROW_WORDS)
     each = first + 2 * models * stride(layout.MODEL_WORDS)
-    return max(DEFAULT_BYTES, _first_block(workers) + pages(workers * each))
+    return max(DEFAULT_BYTES, _first_block(workers) + rows + pages(workers * each))
 
 
 def _rows_bytes(workers: int) -> int:

@@ -14,9 +14,9 @@ from typing import Final
 
 from gateway.errors import CODES, GatewayError
 from gateway.profiles.live import SKIPPED_WORD
-from kernels import contracts, pairs, ring, timing
+from kernels import budgets, contracts, pairs, ring, timing
 
-VERSION: Final = 10
+VERSION: Final = 11
 
 # -- kinds of block --------------------------------------------------------------------------------
 MODEL: Final = 1
@@ -28,6 +28,8 @@ CONTRACT: Final = 6
 LEDGER: Final = 7
 CAPTURE: Final = 8
 PAIRS: Final = 9
+LIMITS: Final = 10
+LIMIT_ROWS: Final = 11
 
 # -- MODEL: one loaded version of a model ----------------------------------------------------------
 # Requests by result, each counted once, before its answer is written.
@@ -142,6 +144,16 @@ CONTRACT_RULES: Final = contracts.RULES
 # -- PAIRS: what one version answered, held against what its shadow says -----------------------
 # All but the two words that a sketch has, too, is kernels.pairs'.
 
+# -- LIMITS: what each worker has reserved and settled of each limited thing -----------------------
+# All of it is kernels.budgets'. LIMIT_ROWS is the table of these things: it has no slots, but lies
+# in the room of all of them, and control writes it.
+LIMITS_BLOCK: Final = "limits"
+# Keys, teams, tags and upstreams, and those that left while something of theirs was under way.
+MAX_LIMITED: Final = 131_072
+LIMITS_WORDS: Final = budgets.HELD_FIRST + (
+    MAX_LIMITED * (budgets.HELD_WORDS + budgets.SPENT_WORDS) + budgets.JOURNAL_WORDS
+)
+
 # -- all -----------------------------------------------------------------------------------------
 WORDS: Final = {
     MODEL: MODEL_WORDS,
@@ -149,6 +161,7 @@ WORDS: Final = {
     KEYS: KEYS_WORDS,
     LEDGER: LEDGER_WORDS,
     PAIRS: pairs.WORDS,
+    LIMITS: LIMITS_WORDS,
 }
 GAUGES: Final = {
     MODEL: (MODEL_GAUGES, MODEL_GAUGES_END),
@@ -159,6 +172,8 @@ GAUGES: Final = {
     CONTRACT: (SKETCH_GAUGES, SKETCH_GAUGES_END),
     CAPTURE: (SKETCH_GAUGES, SKETCH_GAUGES_END),
     PAIRS: (SKETCH_GAUGES, SKETCH_GAUGES_END),
+    # A page of its own, and rows of which most were never touched.
+    LIMITS: (0, budgets.HELD_FIRST + budgets.HELD_WORDS * MAX_LIMITED),
 }
 
 CODE_PLACE: Final = {code: place for place, code in enumerate(CODES)}

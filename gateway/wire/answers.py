@@ -22,7 +22,6 @@ ERROR_CODE = b"penstock-error-code"
 VIOLATIONS = b"penstock-contract-violations"
 HOLD_OUT = b"penstock-hold-out"
 VARIANT = b"penstock-variant"
-INTERNAL_BODY = b'{"error":"internal error"}'
 _PLAIN = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
@@ -44,6 +43,13 @@ class Written(tuple[Header, ...]):
         """Writes them."""
         made = super().__new__(cls, headers)
         made.lines = b"".join(map(_line, made))
+        return made
+
+    def plus(self, more: Iterable[Header]) -> Written:
+        """These, and further ones that only one answer has; only those are checked and written."""
+        more = tuple(more)
+        made = super().__new__(type(self), (*self, *more))
+        made.lines = self.lines + b"".join(map(_line, more))
         return made
 
 
@@ -136,8 +142,8 @@ def error_body(message: str) -> bytes:
     return orjson.dumps({"error": message.encode("utf-8", "replace").decode()})
 
 
-def refusal(error: GatewayError) -> bytes:
-    """The body of one error, as the protocol of the data port has it."""
+def refusal(error: GatewayError, _path: bytes = b"") -> bytes:
+    """The body of one error, as the Open Inference Protocol has it, whatever was asked."""
     return error_body(str(error))
 
 

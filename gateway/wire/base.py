@@ -101,12 +101,14 @@ class BaseExchange(Exchange):
         except Exception:
             logger.exception("the endpoint failed", extra=self.about)
             self.services.counters.refused(GatewayError.code)
-            self._give_up(500, answers.INTERNAL_BODY, answers.error_headers(GatewayError()))
+            failed = GatewayError("internal error")
+            body = self.services.error_body(failed, self.path)
+            self._give_up(failed.status, body, answers.error_headers(failed))
 
     def refuse(self, error: GatewayError) -> None:
         """Counts an error, and answers with it."""
         self.services.counters.refused(error.code)
-        body = answers.error_body(str(error))
+        body = self.services.error_body(error, self.path)
         self._give_up(error.status, body, answers.error_headers(error))
 
     def drained(self) -> None:

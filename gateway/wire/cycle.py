@@ -150,7 +150,7 @@ class Cycle(RequestResponseCycle):
     async def send_500_response(self) -> None:
         """Our one shape of errors instead of plain text."""
         error = GatewayError("internal error")
-        body = self._lane.services.error_body(error)
+        body = self._lane.services.error_body(error, b"")
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),

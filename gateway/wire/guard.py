@@ -116,7 +116,7 @@ class Guard:
         principal = self.principal(head)
         principal.require(Permission.INFER, door.model)
         count = memoryview(bytearray(8)).cast("q")
-        if door.version is not None:
+        if door.version is not None and door.model is not None:
             count = self._series(principal.id, door.model, door.version)
         return Passage(door, principal, count)
 
@@ -126,8 +126,18 @@ class Door:
 
     __slots__ = ("_guard", "_pass_on", "model", "version")
 
-    def __init__(self, guard: Guard, endpoint: Endpoint, model: str, version: int | None) -> None:
-        """`version`: None where a route divides requests, and has them counted by `Guard.count`."""
+    def __init__(
+        self, guard: Guard, endpoint: Endpoint, model: str | None, version: int | None
+    ) -> None:
+        """Stands before one path.
+
+        Args:
+            guard: asks who comes.
+            endpoint: of the path.
+            model: None where its requests name one in their body: whoever reads that asks whether
+                they may.
+            version: None where it is known later which answers, and `Guard.count` counts them.
+        """
         self._guard = guard
         # Calling a bound method costs less than calling an object that has one, by as much as the
         # look at a remembered passage.

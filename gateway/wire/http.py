@@ -273,7 +273,7 @@ class Lane(HttpToolsProtocol):
             self.transport.write_eof()
 
     def _write_refusal(self, error: GatewayError, head: Head | None, request_id: bytes) -> None:
-        body = self.services.error_body(error)
+        body = self.services.error_body(error, b"" if head is None else head.path)
         headers = [*answers.error_headers(error)]
         if head is not None and head.trace is not None:
             headers.append((TRACEPARENT, head.trace.header))

@@ -103,7 +103,8 @@ class Services:
         guard: asks who sends a request; None where everybody may.
         request_id_prefix: of every penstock-request-id, `b"host-0-1-"`.
         identifies: somebody asks whose certificate a connection has, even where there is no guard.
-        error_body: what tells of an error that no endpoint or application answers with.
+        error_body: what tells of an error that no endpoint or application answers with, by the path
+            that was asked, empty where that is not known.
         idle_yield: where the port is full, an idle connection is ended for a new one.
         draining: answers carry `Connection: close` and are the last on their connection.
         now: `time.perf_counter` as of the last sweep: good enough for time-outs, and free.
@@ -122,7 +123,7 @@ class Services:
     guard: Guard | None = None
     request_id_prefix: bytes = b""
     identifies: bool = False
-    error_body: Callable[[GatewayError], bytes] = answers.refusal
+    error_body: Callable[[GatewayError, bytes], bytes] = answers.refusal
     idle_yield: bool = False
     draining: bool = False
     now: float = field(default_factory=time.perf_counter)

@@ -15,6 +15,7 @@ from loadtest.scenarios import (
     figures,
     footprint,
     joins,
+    language,
     latency,
     monitoring,
     operation,
@@ -66,4 +67,9 @@ SCENARIOS: dict[str, Scenario] = {
     "rollouts": rollouts.rollouts,
     "time-to-ready": footprint.time_to_ready,
     "two-workers": footprint.two_workers,
+    "language-chat": language.chat,
+    "language-prompts": language.prompts,
+    "language-chunks": language.chunks,
+    "language-latency": language.latency,
+    "language-memory": language.memory,
 }

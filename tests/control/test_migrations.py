@@ -28,7 +28,15 @@ CHANGES = [
 
 RENAMED = {"changes": "audit"}
 BY_TYPE = {"INTEGER": 1, "REAL": 1.5}
-JSON = {"before": None, "after": '{"a":1}', "models": '["*"]', "facts": "{}", "document": "{}"}
+JSON = {
+    "before": None,
+    "after": '{"a":1}',
+    "models": '["*"]',
+    "facts": "{}",
+    "document": "{}",
+    "tags": "[]",
+    "allowance": "{}",
+}
 
 
 def make(db, version):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end import hostility, speech
+from tests.end_to_end import hostility, llm_world, speech
 from tests.end_to_end.server import DEMO_MODEL, RunningServer, running
 
 HERE = Path(__file__).parent
@@ -37,7 +37,7 @@ def pytest_runtest_makereport(
 
 
 def _servers_of(item: pytest.Item) -> list[RunningServer]:
-    given = getattr(item, "funcargs", {}).values()
+    given = [getattr(value, "server", value) for value in getattr(item, "funcargs", {}).values()]
     direct = [value for value in given if isinstance(value, RunningServer)]
     return direct + item.stash.get(_SERVERS, [])
 
@@ -69,6 +69,20 @@ def unharmed(besieged: RunningServer) -> Iterator[RunningServer]:
     """The besieged server, which must be well after each test."""
     with hostility.unharmed(besieged) as server:
         yield server
+
+
+@pytest.fixture(scope="package")
+def language_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[llm_world.World]:
+    """Two workers in front of a fake provider of language models, for all who ask them."""
+    with llm_world.world(tmp_path_factory.mktemp("llm")) as made:
+        yield made
+
+
+@pytest.fixture
+def gate(language_models: llm_world.World) -> llm_world.World:
+    """The same, whose provider has received nothing yet."""
+    language_models.fake.forget()
+    return language_models
 
 
 @pytest.fixture

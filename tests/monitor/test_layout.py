@@ -21,6 +21,7 @@ OTHERS = "".join(
 # which control reads elsewhere.
 NO_WORDS = re.compile(
     r"VERSION|MODEL|WORKER|KEYS|KEY_.*|SKETCH.*|CONTRACT.*|FIRST_ROWS|LEDGER.*|CAPTURE|PAIRS"
+    r"|LIMITS.*|LIMIT_ROWS"
     r"|SKIPPED_WORD|MAX_.*|.*_WORDS|.*_CODES|.*_GAUGES|.*_END|RELEASED"
 )
 WORDS = [

@@ -211,7 +211,7 @@ def test_to_http_1_0_an_adapter_behind_the_lane_shows_that_a_stream_failed():
         server.services.endpoints[b"/breaks"] = begins_and_fails
         client = server.connect().send(request("PUT", "/other", b"body", version="1.0"))
         answer = client.answer()
-        assert (answer.status, answer.body) == (500, answers.INTERNAL_BODY)
+        assert (answer.status, answer.body) == (500, answers.error_body("internal error"))
         assert client.closed()
 
 
@@ -223,7 +223,7 @@ def test_to_http_1_0_an_application_that_fails_half_way_answers_with_its_failure
 
     with rig(app=app) as server:
         answer = server.connect().send(request("GET", "/other", version="1.0")).answer()
-        assert (answer.status, answer.body) == (500, answers.INTERNAL_BODY)
+        assert (answer.status, answer.body) == (500, answers.error_body("internal error"))
 
 
 def test_a_draining_server_says_so_in_a_stream():

@@ -27,7 +27,7 @@ class Called:
     arguments: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: that takes three times as long, for each answer
 class Reading:
     """What is kept of one answer.
 

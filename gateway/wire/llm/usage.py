@@ -8,6 +8,10 @@ from __future__ import annotations
 from gateway.wire.llm.fields import Values, count, mapping
 from gateway.wire.llm.words import Dialect, Usage
 
+_NUMBERS = frozenset({int, float})
+_DEEPSEEK = "prompt_cache_hit_tokens"
+"""Where that provider tells what was cached."""
+
 
 def usage_of(dialect: Dialect, answer: Values) -> Usage | None:
     """What a whole answer, or an event of a stream, says of its tokens; None: nothing."""
@@ -43,14 +47,18 @@ def _grown(known: Values, told: Values) -> Values:
     return {key: value for key in told if (value := count(told, key)) > count(known, key)}
 
 
-def _counted(usage: Values, *keys: str) -> bool:
-    return any(type(usage.get(key)) in (int, float) for key in keys)
+def _counted(usage: Values, one: str, other: str) -> bool:
+    return type(usage.get(one)) in _NUMBERS or type(usage.get(other)) in _NUMBERS
 
 
 def _of_chat(usage: Values) -> Usage:
     of_read = mapping(usage, "prompt_tokens_details")
     of_written = mapping(usage, "completion_tokens_details")
-    cached = count(of_read, "cached_tokens") or count(usage, "prompt_cache_hit_tokens")
+    if not (any(of_read.values()) or any(of_written.values()) or _DEEPSEEK in usage):
+        # Most answers: nothing was cached, thought or heard.
+        read, written = count(usage, "prompt_tokens"), count(usage, "completion_tokens")
+        return Usage(read, max(written, count(usage, "total_tokens") - read))
+    cached = count(of_read, "cached_tokens") or count(usage, _DEEPSEEK)
     stored = count(of_read, "cache_write_tokens")
     read = _whole(count(usage, "prompt_tokens"), cached + stored)
     reasoning = count(of_written, "reasoning_tokens")

@@ -5,8 +5,10 @@ Knows nothing of how any dialect writes these.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class Dialect(StrEnum):
@@ -20,7 +22,18 @@ class Dialect(StrEnum):
     COUNT = "count_tokens"  # POST /v1/messages/count_tokens (Anthropic)
 
 
-@dataclass(frozen=True, slots=True)
+PATHS: Final[Mapping[Dialect, bytes]] = {
+    Dialect.CHAT: b"/v1/chat/completions",
+    Dialect.COMPLETIONS: b"/v1/completions",
+    Dialect.EMBEDDINGS: b"/v1/embeddings",
+    Dialect.RESPONSES: b"/v1/responses",
+    Dialect.MESSAGES: b"/v1/messages",
+    Dialect.COUNT: b"/v1/messages/count_tokens",
+}
+"""Where clients ask, by how."""
+
+
+@dataclass(slots=True)  # not frozen: that takes three times as long, for each answer
 class Usage:
     """Tokens of one answer, told alike whoever told them.
 

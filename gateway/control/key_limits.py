@@ -1,0 +1,92 @@
+"""Which limits a key's requests count against: its own, its team's and its tags'.
+
+Knows keys, the document's teams and tags, and who gives rows. Knows nothing of what is spent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Set
+
+from gateway.access.allowance import UNLIMITED, Allowance
+from gateway.config.llm import Llm
+from gateway.control.key_values import Key
+from gateway.control.limit_rows import owner_of
+from gateway.control.spending import Spending
+
+CALLER = "client"
+"""The role whose requests to models count; others make none."""
+
+
+class KeyLimits:
+    """Its methods are called on threads, by one after the other."""
+
+    def __init__(
+        self, spending: Spending, settings: Callable[[], Llm], known: Callable[[], Set[int]]
+    ) -> None:
+        """Takes its collaborators.
+
+        Args:
+            spending: gives rows.
+            settings: the section in force.
+            known: rows that keys count against that are in force.
+        """
+        self._spending = spending
+        self._settings = settings
+        self._known = known
+        self._groups: Mapping[str, Allowance] = {}
+
+    def rows_of(self, keys: Mapping[str, Key]) -> dict[str, list[int]]:
+        """Of those keys that make requests: by digest, the rows that these count against.
+
+        Raises:
+            StoreFailed: nobody can say what was spent.
+            ArenaFull: there is no room for limits.
+        """
+        self.look()
+        owners = {digest: _owners(key) for digest, key in keys.items() if key.role == CALLER}
+        wanted: dict[str, Allowance] = {}
+        for digest, (own, *groups) in owners.items():
+            wanted[own] = keys[digest].belongs.allowance
+            for group in groups:
+                wanted[group] = self._groups.get(group, UNLIMITED)
+        rows = self._spending.follow(wanted, self._known) if wanted else {}
+        return {digest: [rows[one] for one in names] for digest, names in owners.items()}
+
+    def look(self) -> None:
+        """Takes up what the document says of teams and tags, where it says something else.
+
+        Raises:
+            StoreFailed: nobody can say what was spent.
+            ArenaFull: there is no room for limits.
+        """
+        before = self._groups
+        if self._look_at_groups():
+            changed = {
+                owner: self._groups.get(owner, UNLIMITED)
+                for owner in before.keys() | self._groups.keys()
+                if before.get(owner) != self._groups.get(owner)
+            }
+            try:
+                self._spending.follow(changed, self._known)
+            except BaseException:
+                self._groups = before
+                raise
+
+    def _look_at_groups(self) -> bool:
+        llm = self._settings()
+        groups = {
+            owner_of(kind, name): limited.allowance
+            for kind, found in (("team", llm.teams), ("tag", llm.tags))
+            for name, limited in found.items()
+        }
+        changed = groups != self._groups
+        self._groups = groups
+        return changed
+
+
+def _owners(key: Key) -> list[str]:
+    """What a key's requests count against, itself first."""
+    belongs = key.belongs
+    team = [] if belongs.team is None else [owner_of("team", belongs.team)]
+    tags = [owner_of("tag", tag) for tag in belongs.tags]
+    return [owner_of("key", key.account), *team, *tags]

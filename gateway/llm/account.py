@@ -1,0 +1,178 @@
+"""What one request may cost, and what it did.
+
+Knows prices, bounds of what an answer may take, and limits. Knows nothing of upstreams, or of where
+limits are kept. Before any upstream is asked the most that the answer may cost is reserved; what it
+did cost is settled once that is known, and the rest given back.
+
+No more tokens are read than bytes are sent: a token stands for one byte at least. A medium may be
+named by its address alone: where a body has one it is taken for `MEDIA_TOKENS` more. For limits per
+minute, and where nobody tells the tokens of an answer, one token is taken for `BYTES_PER_TOKEN`
+bytes of what was sent, and for so many characters of what came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from gateway.errors import Forbidden
+from gateway.llm.deployment import LlmDeployment
+from gateway.llm.limits.words import Grant, Left, Limits
+from gateway.llm.pricing import Price
+from gateway.llm.relay import Relay
+from gateway.wire.llm.reading import Reading
+from gateway.wire.llm.requests import Call
+from gateway.wire.llm.words import Dialect, Usage
+
+MEDIA_TOKENS: Final = 2048
+BYTES_PER_TOKEN: Final = 4
+
+_MEDIA_WORDS: Final = (b'"image', b'"file', b'"document', b'"input_', b"\\u")
+_OUTPUTLESS = frozenset({Dialect.EMBEDDINGS, Dialect.COUNT})
+_CAPS = {
+    Dialect.COMPLETIONS: "max_tokens",
+    Dialect.RESPONSES: "max_output_tokens",
+    Dialect.MESSAGES: "max_tokens",
+}
+
+
+class Account:
+    """Of one request.
+
+    Attributes:
+        left: what was left when it began, for headers; None: nothing limits it.
+    """
+
+    __slots__ = ("_body", "_call", "_dialect", "_grant", "_limits", "_output", "_rows", "left")
+
+    def __init__(
+        self,
+        limits: Limits | None,
+        rows: Sequence[int],
+        dialect: Dialect,
+        call: Call,
+        body: bytes,
+    ) -> None:
+        """Begins with nothing reserved.
+
+        Args:
+            limits: where it is reserved; None: nobody's limits are asked for.
+            rows: of whatever limits it.
+            dialect: of the request.
+            call: the request.
+            body: of it.
+        """
+        self._limits = limits if rows else None
+        self._rows = rows
+        self._dialect = dialect
+        self._call = call
+        self._body = body
+        self._output: int | None = None
+        self._grant: Grant | None = None
+        self.left: Left | None = None
+
+    def cover(self, deployment: LlmDeployment, now_ns: int) -> None:
+        """Reserves the most that any upstream of a version may charge, in place of what was.
+
+        Raises:
+            BudgetExceeded, RequestTooExpensive, RateLimited, TooManyParallel, LimitsUnavailable: it
+                is not to be had.
+            Forbidden: nobody knows what it costs, and the model is not served then.
+        """
+        if deployment.unpriced and deployment.settings.unpriced == "refuse":
+            raise Forbidden(f"model '{deployment.name}': nobody knows what it costs")
+        limits = self._limits
+        if limits is None:
+            return
+        self.release()
+        left = self.left = limits.left(self._rows, now_ns)
+        if deployment.unpriced and left.money is not None:
+            raise Forbidden(
+                f"model '{deployment.name}': nobody knows what it costs, and a budget in dollars"
+                " is to be held"
+            )
+        call = self._call
+        output = 0
+        if self._dialect not in _OUTPUTLESS:
+            output = call.max_output_tokens or self._fitting(deployment, left)
+        read = self._most_input
+        money = max(
+            (p.most(read, output * call.n) for p in deployment.prices if p is not None),
+            default=0,
+        )
+        tokens = self.input_tokens + output * call.n
+        self._grant = limits.reserve(self._rows, money, tokens, now_ns)
+
+    def cap(self, dialect: Dialect, limit_field: str) -> dict[str, Any]:
+        """Fields of the request sent on that keep its answer within what was reserved.
+
+        Args:
+            dialect: that it is sent in.
+            limit_field: what a chat calls the limit there.
+        """
+        if self._output is None or dialect in _OUTPUTLESS:
+            return {}
+        field = limit_field if dialect is Dialect.CHAT else _CAPS[dialect]
+        return {field: self._output}
+
+    def settle(self, price: Price | None, relay: Relay | None) -> tuple[Usage, bool, int | None]:
+        """The request is over, and somebody has worked for it.
+
+        Args:
+            price: of who answered; None: nobody knows.
+            relay: what came, whole or not; None: nothing did.
+
+        Returns:
+            Its tokens, whether these are estimated, and its cost in pico-dollars, None where nobody
+            knows.
+        """
+        told = None if relay is None else relay.usage
+        usage = told or Usage(self.input_tokens, 0 if relay is None else _written(relay.reading))
+        cost = None if price is None else price.cost(usage)
+        grant, self._grant = self._grant, None
+        if grant is not None:
+            grant.settle(cost or 0, usage.input + usage.output)
+        return usage, told is None, cost
+
+    def release(self) -> None:
+        """Nobody has worked for it."""
+        grant, self._grant = self._grant, None
+        if grant is not None:
+            grant.release()
+
+    @property
+    def input_tokens(self) -> int:
+        """What its prompt is taken for, until somebody counts it."""
+        return -(-len(self._body) // BYTES_PER_TOKEN)
+
+    @property
+    def _most_input(self) -> int:
+        """As many tokens as anybody may count in it."""
+        body = self._body
+        # Reading a prompt for media takes longer than all else of this; most have none, and a
+        # backslash may hide the word for one.
+        if any(word in body for word in _MEDIA_WORDS):
+            return len(body) + self._call.prompt.media * MEDIA_TOKENS
+        return len(body)
+
+    def _fitting(self, deployment: LlmDeployment, left: Left) -> int:
+        """The output of a request that names no maximum: its model's, or a part of what is left."""
+        most = deployment.max_output_tokens
+        dearest = max(
+            (p for p in deployment.prices if p is not None),
+            key=lambda price: price.most(0, 1),
+            default=None,
+        )
+        read = one = 0
+        if dearest is not None:
+            read, one = dearest.most(self._most_input, 0), dearest.most(0, self._call.n)
+        fitting = left.output_tokens(most, self.input_tokens, read, one)
+        if fitting < most:
+            self._output = fitting
+        return fitting
+
+
+def _written(reading: Reading) -> int:
+    chars = reading.text_chars + reading.reasoning_chars
+    chars += sum(len(call.name) + len(call.arguments) for call in reading.calls)
+    return -(-chars // BYTES_PER_TOKEN)

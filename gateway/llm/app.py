@@ -1,0 +1,104 @@
+"""What of the language model APIs goes through Starlette: lists of models, and other carriers.
+
+Knows paths and both dialects' shapes. Knows nothing of how requests are answered on the lane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from gateway.access.roles import Permission
+from gateway.access.scopes import principal_of
+from gateway.errors import GatewayError, ModelNotFound, NotFound
+from gateway.llm import listing
+from gateway.llm.names import Names
+from gateway.wire.answers import error_headers
+from gateway.wire.asgi import EndpointApp
+from gateway.wire.llm.errors import error_body
+from gateway.wire.llm.words import PATHS, Dialect
+from gateway.wire.services import Services
+
+
+class ModelLists:
+    """Answers /v1/models."""
+
+    def __init__(self, names: Names, since: float, answered: Callable[[int], None]) -> None:
+        """Takes what it tells of.
+
+        Args:
+            names: of models.
+            since: when this worker began, seconds since 1970: what stands for their birth.
+            answered: hears of each answer's status.
+        """
+        self._names = names
+        self._since = since
+        self._answered = answered
+
+    async def all(self, request: Request) -> Response:
+        """Every model that the caller may call."""
+        return self._answer(request, lambda: self._list(request))
+
+    async def one(self, request: Request) -> Response:
+        """One of them."""
+        return self._answer(request, lambda: self._one(request))
+
+    async def unknown(self, request: Request) -> Response:
+        """No path of these APIs."""
+
+        def tell() -> dict[str, Any]:
+            raise NotFound(f"{request.method} {request.url.path}: nothing is served here")
+
+        return self._answer(request, tell)
+
+    def _list(self, request: Request) -> dict[str, Any]:
+        names = list(self._known(request))
+        tell = listing.anthropic_list if _anthropic(request) else listing.openai_list
+        return tell(names, self._since)
+
+    def _one(self, request: Request) -> dict[str, Any]:
+        name = request.path_params["model"]
+        if name not in set(self._known(request)):
+            raise ModelNotFound(f"model '{name[:200]}': no model has this name")
+        tell = listing.anthropic_model if _anthropic(request) else listing.openai_model
+        return tell(name, self._since)
+
+    def _known(self, request: Request) -> Iterable[str]:
+        principal = principal_of(request.scope)
+        if principal is not None:
+            principal.require(Permission.DESCRIBE)
+        for called, named in self._names.called.items():
+            if principal is None or principal.may_call(called) or principal.may_call(named.name):
+                yield called
+
+    def _answer(self, request: Request, tell: Callable[[], dict[str, Any]]) -> Response:
+        status, headers = 200, {}
+        try:
+            body = orjson.dumps(tell())
+        except GatewayError as error:
+            dialect = Dialect.MESSAGES if _anthropic(request) else Dialect.CHAT
+            status, body = error.status, error_body(dialect, error)
+            headers = {name.decode(): value.decode() for name, value in error_headers(error)}
+        self._answered(status)
+        return Response(body, status, headers, media_type="application/json")
+
+
+def routes(lists: ModelLists, services: Services) -> list[BaseRoute]:
+    """What stands under /v1."""
+    ask = EndpointApp(services)
+    return [
+        Route("/v1/models", lists.all, methods=["GET"]),
+        Route("/v1/models/{model:path}", lists.one, methods=["GET"]),
+        *(Route(path.decode(), ask) for path in PATHS.values()),
+        Route("/v1/{path:path}", lists.unknown, methods=["GET", "POST", "DELETE", "PUT"]),
+    ]
+
+
+def _anthropic(request: Request) -> bool:
+    """Anthropic's clients say which version of its API they speak."""
+    return "anthropic-version" in request.headers

@@ -1,0 +1,511 @@
+"""One request on its way: who is asked, asked again, and what becomes of the answer.
+
+Knows the order of things, and that each happens once. Knows nothing of how upstreams are chosen or
+judged (`pools`), of connections (`upstream`), of how answers are passed on (`relay`), or of money
+(`account`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from time import monotonic_ns
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from gateway.errors import (
+    GatewayError,
+    UpstreamFailed,
+    UpstreamLimited,
+    UpstreamRefused,
+    UpstreamsExhausted,
+)
+from gateway.exchange import Exchange, Header, Stream
+from gateway.llm.account import Account
+from gateway.llm.deployment import LlmDeployment
+from gateway.llm.names import Chosen
+from gateway.llm.pools import (
+    Again,
+    Attempts,
+    Failure,
+    Fallback,
+    GiveUp,
+    Outcome,
+    Picked,
+    Trouble,
+)
+from gateway.llm.pools.troubles import of_answer, of_error
+from gateway.llm.relay import (
+    EVENT_STREAM,
+    Refusal,
+    Relay,
+    Spoken,
+    Streamed,
+    Whole,
+    is_event_stream,
+)
+from gateway.llm.targets import Target
+from gateway.llm.told import ATTEMPTS, Happened, cost_header, request_headers
+from gateway.llm.upstream.request import header_lines
+from gateway.llm.upstream.words import Sending
+from gateway.wire.answers import Written
+from gateway.wire.llm.asked import Asked
+from gateway.wire.llm.requests import Call, prepared
+from gateway.wire.llm.told import told_error
+from gateway.wire.llm.translate import translation
+from gateway.wire.llm.words import Dialect
+
+if TYPE_CHECKING:
+    from gateway.llm.proxy import Proxy
+
+log = logging.getLogger("penstock.llm")
+
+# What is wrong with the request itself is for its sender to read.
+_THEIRS: Final = frozenset(
+    {Trouble.REFUSED, Trouble.CONTEXT_WINDOW, Trouble.CONTENT_POLICY, Trouble.MISSING}
+)
+_STREAMED: Final = (
+    (b"content-type", EVENT_STREAM),
+    (b"cache-control", b"no-cache"),
+    # A proxy in between that gathers events would take away what they are for.
+    (b"x-accel-buffering", b"no"),
+)
+
+
+class Journey:
+    """From a request that may be asked to its answer. Lives on the worker's event loop.
+
+    It is what an upstream's answer is told to (`upstream.Sink`).
+    """
+
+    __slots__ = (
+        "_account",
+        "_attempts",
+        "_call",
+        "_chosen",
+        "_deployment",
+        "_dialect",
+        "_exchange",
+        "_happened",
+        "_headers",
+        "_over",
+        "_paused",
+        "_picked",
+        "_proxy",
+        "_relay",
+        "_sending",
+        "_status",
+        "_target",
+        "_values",
+        "_waiting",
+    )
+
+    def __init__(
+        self,
+        proxy: Proxy,
+        exchange: Exchange,
+        call: Call,
+        values: dict[str, Any],
+        chosen: Chosen,
+        account: Account,
+    ) -> None:
+        # fixed at start
+        self._proxy = proxy
+        self._dialect: Dialect = proxy.dialect
+        self._exchange = exchange
+        self._call = call
+        self._values = values
+        self._account = account
+        self._happened = Happened(exchange.arrived, call)
+        # until another model is asked
+        self._chosen = chosen
+        self._deployment: LlmDeployment = chosen.deployment
+        self._attempts: Attempts | None = None  # most never need any
+        # of one attempt
+        self._picked: Picked | None = None
+        self._target: Target | None = None
+        self._sending: Sending | None = None
+        self._relay: Relay | None = None
+        self._status = 0
+        self._headers: Sequence[Header] = ()
+        self._waiting: Any = None
+        self._paused = False
+        self._over = False
+
+    def start(self) -> None:
+        """Asks the first upstream."""
+        self._deployment.began()
+        self._exchange.on_gone(self._leave)
+        if not self._over:
+            self._ask()
+
+    # ---- asking ---------------------------------------------------------------------------------
+
+    def _ask(self) -> None:
+        """Asks the upstream whose turn it is."""
+        self._waiting = None
+        try:
+            self._send()
+        except GatewayError as error:
+            self._refuse(error)
+
+    def _send(self) -> None:
+        proxy, deployment, attempts = self._proxy, self._deployment, self._attempts
+        now = proxy.clock()
+        mute = deployment.mute(self._dialect)
+        tried = mute if attempts is None else attempts.tried
+        picked = deployment.pool.choose(now, tried)
+        if picked is None:
+            self._follow(self._tries().none_free(now), self._exhausted(now))
+            return
+        target = deployment.targets[picked.index]
+        dialect = target.speaks[self._dialect]
+        body = self._body(target, dialect)
+        head = target.heads[dialect]
+        if more := request_headers(self._exchange, target):
+            head += header_lines(more)
+        self._picked, self._target, self._relay, self._status = picked, target, None, 0
+        self._happened.asked(now, target)
+        picked.began(now)
+        self._sending = proxy.upstreams.send(target.origin, head, body, self, target.timeouts)
+
+    def _exhausted(self, now: float) -> GatewayError:
+        deployment = self._deployment
+        return UpstreamsExhausted(
+            f"model '{deployment.name}': none of its {len(deployment.targets)} upstreams takes"
+            " requests now"
+        )
+
+    def _body(self, target: Target, dialect: Dialect) -> bytes:
+        values = self._values
+        spoken = self._happened.spoken = Spoken(self._dialect, dialect, None)
+        if dialect is not self._dialect:
+            spoken.translation = translation(self._dialect, dialect)
+            assert spoken.translation is not None, "the dialects differ"
+            spoken.asked = self._asked(target)
+            values = spoken.translation.request(values, spoken.asked)
+        # A stream that does not tell its usage could not be charged for.
+        wants = self._call.stream and dialect in (Dialect.CHAT, Dialect.COMPLETIONS)
+        spoken.hides_usage = wants and spoken.asked is None and not self._call.include_usage
+        fields = self._account.cap(dialect, target.limit_field)
+        return prepared(dialect, values, target.model, include_usage=wants, fields=fields)
+
+    def _asked(self, target: Target) -> Asked:
+        deployment = self._deployment
+        return Asked(
+            model=self._call.model,
+            id=self._exchange.about["request_id"],
+            created=int(self._proxy.wall()),
+            request=self._values,
+            include_usage=self._call.include_usage,
+            max_output_tokens=deployment.max_output_tokens,
+            limit_field=target.limit_field,
+            thinks_by=target.thinks_by,
+            refuse_unsupported=deployment.settings.version.unsupported == "refuse",
+        )
+
+    # ---- what an upstream tells -----------------------------------------------------------------
+
+    def on_head(self, status: int, headers: Sequence[Header]) -> None:
+        """An answer begins."""
+        happened = self._happened
+        happened.begun(self._proxy.clock())
+        self._status, self._headers = status, headers
+        spoken = happened.spoken
+        assert spoken is not None
+        if status != 200:
+            self._relay = Refusal()
+        elif not self._call.stream:
+            self._relay = Whole(spoken, self._proxy.max_answer_bytes)
+        elif is_event_stream(headers):
+            self._relay = Streamed(spoken, self._begin_stream)
+        else:
+            self._break(UpstreamFailed("answer: a stream was asked for, and none came"))
+
+    def on_data(self, data: bytes) -> None:
+        """A piece of it."""
+        relay = self._relay
+        assert relay is not None
+        try:
+            ready = relay.data(data)
+        except GatewayError as error:
+            self._break(error)
+            return
+        except Exception:
+            self._crash()
+            return
+        if relay.committed:
+            self._happened.stamps.append(self._proxy.clock())
+        if not ready and not self._paused and not self._over:
+            self._pause()
+
+    def on_end(self) -> None:
+        """The whole answer came."""
+        self._sending = None
+        try:
+            self._end()
+        except Exception:
+            self._crash()
+
+    def _end(self) -> None:
+        relay = self._relay
+        assert relay is not None
+        if isinstance(relay, Refusal):
+            self._told_off(relay)
+            return
+        try:
+            relay.end()
+        except GatewayError as error:
+            self._broke(error)
+            return
+        self._answered(relay)
+
+    def on_failure(self, error: GatewayError, *, sent: bool, answered: bool) -> None:
+        """It did not."""
+        self._sending = None
+        self._broke(error)
+
+    # ---- the client's end -----------------------------------------------------------------------
+
+    def _begin_stream(self) -> Stream:
+        now = self._proxy.clock()
+        self._happened.content(now)
+        if self._picked is not None:
+            self._picked.answered(now)
+        return self._exchange.stream(200, self._told(*_STREAMED))
+
+    def _pause(self) -> None:
+        """Takes no more until the client has read what there is."""
+        relay = self._relay
+        if isinstance(relay, Streamed) and self._sending is not None:
+            self._paused = True
+            self._sending.pause()
+            relay.on_drain(self._resume)
+
+    def _resume(self) -> None:
+        self._paused = False
+        if self._sending is not None:
+            self._sending.resume()
+
+    def _leave(self) -> None:
+        """The client is gone: nobody is asked on its behalf any more."""
+        if self._over:
+            return
+        if self._waiting is not None:
+            self._waiting.cancel()
+        relay = self._relay
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
+            if isinstance(relay, Streamed):
+                relay.stop()
+            self._free(Outcome.LEFT)
+            self._settle(relay)
+        else:
+            self._account.release()
+        self._deployment.observer.left()
+        self._finish("left")
+
+    # ---- what becomes of it ---------------------------------------------------------------------
+
+    def _answered(self, relay: Relay) -> None:
+        """The answer is whole; a stream has been written, any other is written now."""
+        now = self._proxy.clock()
+        happened = self._happened
+        self._free(Outcome.OK)
+        observer = self._deployment.observer
+        observer.counted("idle", 1, ok=1, rows=1)
+        self._settle(relay)
+        if isinstance(relay, Whole):
+            happened.content(now)
+            self._exchange.reply(200, relay.body, self._told(cost_header(happened.cost)))
+        observer.observed(
+            (happened.arrived,),
+            (happened.asked_at,),
+            happened.asked_at,
+            happened.asked_at,
+            now,
+            self._proxy.clock(),
+            1,
+        )
+        self._finish("ok")
+
+    def _told_off(self, relay: Refusal) -> None:
+        """The upstream answered with an error."""
+        target = self._target
+        assert target is not None, "it was asked"
+        body, status = target.without_key(relay.body), self._status
+        values = _json(body)
+        failure = of_answer(status, self._headers, values, now_s=self._proxy.wall())
+        error: GatewayError
+        if failure.trouble is Trouble.CREDENTIALS:
+            # It is about the gateway's key, which is none of the client's business.
+            error = UpstreamFailed(f"upstream '{self._called}' refused the gateway's credentials")
+        elif failure.trouble in _THEIRS:
+            said = told_error(values)
+            what = f"status {status}" if said is None else said.message
+            error = UpstreamRefused(f"upstream '{self._called}': {what}")
+        elif failure.trouble is Trouble.LIMITED:
+            error = UpstreamLimited(f"upstream '{self._called}' takes no more for now")
+        else:
+            error = UpstreamFailed(f"upstream '{self._called}' answered {status}")
+        self._failed(error, failure, body)
+
+    def _break(self, error: GatewayError) -> None:
+        """What came is not what it should be: no more of it is wanted."""
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
+        self._broke(error)
+
+    def _broke(self, error: GatewayError) -> None:
+        """There will be no whole answer from this upstream."""
+        relay = self._relay
+        if isinstance(relay, Streamed) and relay.committed:
+            self._free(Outcome.FAILED, why=error.code)
+            relay.fail(error)
+            self._erred(error)
+            self._settle(relay)
+            self._finish("broken")
+            return
+        self._failed(error, of_error(error))
+
+    def _failed(self, error: GatewayError, failure: Failure, body: bytes = b"") -> None:
+        now, picked = self._proxy.clock(), self._picked
+        assert picked is not None, "an upstream was asked"
+        self._free(failure.trouble.outcome, failure.retry_after_s, failure.why)
+        self._follow(self._tries().failed(now, picked.index, failure), error, body)
+
+    def _tries(self) -> Attempts:
+        if self._attempts is None:
+            self._attempts = self._proxy.attempts(self._deployment)
+        return self._attempts
+
+    def _follow(
+        self, verdict: Again | Fallback | GiveUp, error: GatewayError, body: bytes = b""
+    ) -> None:
+        """Asks again, asks another model, or gives up."""
+        self._relay = None
+        if isinstance(verdict, GiveUp):
+            self._give_up(verdict, error, body)
+            return
+        self._happened.attempts += 1
+        if isinstance(verdict, Fallback):
+            self._fall_back(verdict.model)
+        elif verdict.after_s > 0.0:
+            self._waiting = self._proxy.loop.call_later(verdict.after_s, self._ask)
+        else:
+            self._ask()
+
+    def _fall_back(self, model: str) -> None:
+        """Asks another model."""
+        self._deployment.ended()
+        self._chosen = self._proxy.names.find(model).choose(self._exchange.headers, {})
+        deployment = self._deployment = self._chosen.deployment
+        deployment.began()
+        self._happened.fallbacks += 1
+        try:
+            mute = deployment.mute(self._dialect)
+            self._tries().moved(deployment.settings.version, deployment.pool, mute)
+            self._account.cover(deployment, monotonic_ns())
+        except GatewayError as error:
+            self._refuse(error)
+            return
+        self._ask()
+
+    def _give_up(self, verdict: GiveUp, error: GatewayError, body: bytes) -> None:
+        """Tells the client, in its dialect, what went wrong last."""
+        self._erred(error)
+        self._account.release()
+        answer, headers = self._proxy.refusal(self._exchange, error)
+        status = error.status
+        if body and isinstance(error, UpstreamRefused):
+            status, answer = self._in_dialect(self._status, body)
+        own = verdict.headers()
+        names = {name for name, _ in own}
+        kept = [one for one in headers if one[0] not in names]
+        self._exchange.reply(status, answer, self._told(*kept, *own))
+        self._finish("failed")
+
+    def _crash(self) -> None:
+        """Inside an `except`: the gateway is at fault. Nobody else notices."""
+        log.exception("a request to a language model failed", extra=self._exchange.about)
+        if self._over:
+            return
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
+        self._free(Outcome.LEFT)
+        error = GatewayError("internal error")
+        relay = self._relay
+        if isinstance(relay, Streamed) and relay.committed:
+            relay.fail(error)
+            self._erred(error)
+            self._settle(relay)
+            self._finish("broken")
+        else:
+            self._refuse(error)
+
+    def _refuse(self, error: GatewayError) -> None:
+        """Nobody is asked: the request itself is not to be sent on."""
+        self._account.release()
+        self._erred(error)
+        answer, headers = self._proxy.refusal(self._exchange, error)
+        self._exchange.reply(error.status, answer, self._told(*headers))
+        self._finish("failed")
+
+    def _in_dialect(self, status: int, body: bytes) -> tuple[int, bytes]:
+        """An upstream's own words of an error, as the client's dialect has them."""
+        spoken = self._happened.spoken
+        if spoken is None or spoken.translation is None:
+            return status, body
+        values = _json(body)
+        status, told = spoken.translation.error(status, values if type(values) is dict else {})
+        return status, orjson.dumps(told)
+
+    # ---- accounts -------------------------------------------------------------------------------
+
+    def _settle(self, relay: Relay | None) -> None:
+        happened, target = self._happened, self._target
+        happened.relay = relay
+        price = None if target is None else target.price
+        happened.usage, happened.estimated, happened.cost = self._account.settle(price, relay)
+
+    def _erred(self, error: GatewayError) -> None:
+        seconds = self._proxy.clock() - self._happened.arrived
+        self._deployment.observer.erred(error, seconds)
+
+    def _free(self, outcome: Outcome, retry_after_s: float | None = None, why: str = "") -> None:
+        """The upstream has nothing more to do for this request."""
+        if self._picked is not None:
+            self._picked.ended(self._proxy.clock(), outcome, retry_after_s, why)
+
+    def _finish(self, result: str) -> None:
+        happened = self._happened
+        happened.result = result
+        happened.ended_at = self._proxy.clock()
+        self._over = True
+        self._deployment.ended()
+        self._proxy.over(self._exchange, self._chosen, happened)
+
+    @property
+    def _called(self) -> str:
+        return "" if self._target is None else self._target.called
+
+    def _told(self, *more: Header) -> Written:
+        """What the answer says of who gave it, of what is left, and what else there is to say."""
+        told = self._chosen.told(self._target)
+        left = self._account.left
+        if left is not None:
+            more = (*more, *self._proxy.rates(left))
+        if self._happened.attempts:
+            more = (*more, (ATTEMPTS, b"%d" % (self._happened.attempts + 1)))
+        return told.plus(more) if more else told
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None

@@ -1,0 +1,205 @@
+"""Limits that all workers of a host hold together, in its shared memory.
+
+Knows the arena's blocks and the kernel that reserves. Knows nothing of keys or configuration:
+control writes the table of what is limited, and what a worker held that was killed is given back
+where its slot of the arena is cleared.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+
+from gateway.errors import InvalidParameter, LimitsUnavailable
+from gateway.llm.limits.refusals import Refusal, refused
+from gateway.llm.limits.table import Table
+from gateway.llm.limits.words import Grant, Left, Rate
+from gateway.monitor import layout
+from gateway.monitor.arena import Arena
+from kernels import budgets
+
+# Another worker that was stopped in the middle of reserving goes on as soon as it has a core.
+PATIENCE_NS: Final = 2_000_000
+FIRST_GRANTS: Final = 256
+
+
+class SharedLimits:
+    """One worker's access. Lives on its event loop."""
+
+    def __init__(
+        self,
+        arena: Arena,
+        worker: int,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """Takes its collaborators.
+
+        Args:
+            arena: holds the table, once control has made it.
+            worker: which slot is this process's.
+            clock_ns: monotonic.
+            wall: seconds since 1970.
+        """
+        self._arena = arena
+        self._workers = arena.workers
+        self._me = worker
+        self._clock_ns = clock_ns
+        self._wall = wall
+        self._table: Table | None = None
+        self._told = np.zeros(budgets.LEFT_WORDS, np.int64)
+        self._grants = np.zeros(FIRST_GRANTS * budgets.GRANT_WORDS, np.int64)
+        self._words = self._grants.data
+        self._free = list(range(0, len(self._grants), budgets.GRANT_WORDS))
+
+    def reserve(self, rows: Sequence[int], money: int, tokens: int, now_ns: int) -> Grant:
+        """Reserves for all rows, or for none; `words.Limits` says the rest."""
+        table = self._table or self._find()
+        if len(rows) > budgets.MAX_ROWS:
+            raise InvalidParameter(
+                f"limits: expected at most {budgets.MAX_ROWS} limited things of one request,"
+                f" got {len(rows)}"
+            )
+        if not self._free:
+            self._grow()
+        at = self._free.pop()
+        words = self._words
+        words[at + budgets.COUNT] = len(rows)
+        words[at + budgets.WANTED_MONEY] = money
+        words[at + budgets.WANTED_TOKENS] = tokens
+        place = at + budgets.FIRST
+        for row in rows:
+            words[place] = row
+            place += budgets.EACH
+        code = budgets.reserve(
+            table.rows, table.slots, self._grants, at, self._workers, self._me, now_ns
+        )
+        if code < 0:
+            code = self._again(table, at, now_ns)
+        if code != budgets.GRANTED:
+            refusal = self._refusal(table, at, code)
+            self._free.append(at)
+            raise refused(refusal, self._wall())
+        return SharedGrant(self, at)
+
+    def left(self, rows: Sequence[int], now_ns: int) -> Left:
+        """What is left of some rows, by the tightest; `words.Limits` says the rest."""
+        table = self._table or self._find()
+        for row in rows:
+            if not 0 <= row < layout.MAX_LIMITED or not table.owners[row]:
+                raise LimitsUnavailable("limits: what this request counts against is not known yet")
+        told = self._told
+        numbers = np.array(rows, np.int64)
+        budgets.left(table.rows, table.slots, numbers, told, self._workers, now_ns)
+        words = told.tolist()
+
+        def known(place: int) -> int | None:
+            return None if words[place] >= budgets.UNLIMITED else words[place]
+
+        def rate(first: int) -> Rate | None:
+            if words[first] >= budgets.UNLIMITED:
+                return None
+            return Rate(words[first], words[first + 1], words[first + 2] * 1e-9)
+
+        return Left(
+            known(budgets.LEFT_MONEY),
+            known(budgets.LEFT_TOKENS),
+            known(budgets.LEFT_PARALLEL),
+            rate(budgets.REQUESTS_LIMIT),
+            rate(budgets.TOKENS_LIMIT),
+        )
+
+    def end(self, at: int, money: int, tokens: int, used: bool) -> None:
+        """Ends a grant of this worker's."""
+        table = self._table
+        assert table is not None, "it was reserved there"
+        now = self._clock_ns()
+        budgets.settle(
+            table.rows,
+            table.slots,
+            self._grants,
+            at,
+            self._workers,
+            self._me,
+            now,
+            money,
+            tokens,
+            used,
+        )
+        self._free.append(at)
+
+    @property
+    def open(self) -> int:
+        """How many grants are neither settled nor released."""
+        return len(self._grants) // budgets.GRANT_WORDS - len(self._free)
+
+    def _find(self) -> Table:
+        table = Table.find(self._arena)
+        if table is None:
+            raise LimitsUnavailable("limits: what counts budgets is not there yet")
+        # What a predecessor was killed in the middle of settling is settled now.
+        table.complete(self._me)
+        self._table = table
+        return table
+
+    def _again(self, table: Table, at: int, now_ns: int) -> int:
+        """Asks until no other worker is in the way, or for as long as that may take."""
+        until = self._clock_ns() + PATIENCE_NS
+        code = -1
+        while code < 0 and self._clock_ns() < until:
+            os.sched_yield()
+            code = budgets.reserve(
+                table.rows, table.slots, self._grants, at, self._workers, self._me, now_ns
+            )
+        return abs(code)
+
+    def _refusal(self, table: Table, at: int, code: int) -> Refusal:
+        words = self._words
+        row, place = words[at + budgets.ROW], code - 1
+        settled_left = words[at + budgets.LEFT]
+        if place < budgets.PARALLEL:
+            unit = place // budgets.WINDOWS
+            settled = int(table.spent(self._workers)[:, row, unit].sum())
+            settled_left = table.row(row)[budgets.CEILINGS + place] - settled
+        return Refusal(
+            place,
+            0 if place == budgets.NO_ROW else table.row(row)[budgets.KIND],
+            words[at + budgets.ASKED],
+            words[at + budgets.LEFT],
+            settled_left,
+            words[at + budgets.WAIT_NS],
+        )
+
+    def _grow(self) -> None:
+        """Makes room for as many grants again."""
+        before = len(self._grants)
+        self._grants = np.concatenate([self._grants, np.zeros(before, np.int64)])
+        self._words = self._grants.data
+        self._free.extend(range(before, 2 * before, budgets.GRANT_WORDS))
+
+
+class SharedGrant:
+    """What one request has reserved of this host's limits."""
+
+    __slots__ = ("_at", "_limits")
+
+    def __init__(self, limits: SharedLimits, at: int) -> None:
+        self._limits = limits
+        self._at = at
+
+    def settle(self, money: int, tokens: int) -> None:
+        """The request is over and has cost this much."""
+        self._end(money, tokens, used=True)
+
+    def release(self) -> None:
+        """Nothing was asked of anybody."""
+        self._end(0, 0, used=False)
+
+    def _end(self, money: int, tokens: int, used: bool) -> None:
+        at, self._at = self._at, -1
+        if at >= 0:
+            self._limits.end(at, money, tokens, used)

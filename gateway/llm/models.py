@@ -1,0 +1,144 @@
+"""All that one worker does for language models, put together.
+
+Knows which room gets which collaborator. Knows nothing of plans beyond what is held, of ONNX, or of
+how any room works.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from gateway.exchange import Endpoint, Exchange
+from gateway.llm.credentials import credential
+from gateway.llm.deployment import LlmDeployment
+from gateway.llm.limits.words import Limits
+from gateway.llm.names import Chosen, Names
+from gateway.llm.pricing import Price
+from gateway.llm.proxy import Count, Proxy
+from gateway.llm.settings import Settings, read
+from gateway.llm.targets import Target, origin_of, target_of
+from gateway.llm.told import Happened
+from gateway.llm.upstream.upstreams import Upstreams
+from gateway.monitor.observe import BatchObserver
+from gateway.plan import Held, Split
+from gateway.wire.llm.words import PATHS
+from gateway.wire.services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What was read on a thread for one version.
+
+    Attributes:
+        settings: of it.
+        targets: its upstreams.
+        load_s: what that took.
+    """
+
+    settings: Settings
+    targets: tuple[Target, ...]
+    load_s: float
+
+
+def load(held: Held, clock: Callable[[], float] = time.perf_counter) -> Loaded:
+    """Reads what a version needs: keys of its providers, and whom they have signed by. Blocks.
+
+    Raises:
+        ModelRefused: a key is not where it should be.
+    """
+    began = clock()
+    settings = read(held.settings)
+    prices = settings.prices or {}
+    targets = []
+    for one in settings.version.upstreams:
+        provider = settings.providers[one.provider]
+        plain = prices.get(one.called)
+        price = None if plain is None else Price.read(plain)
+        key = credential(one.provider, provider)
+        targets.append(target_of(one, provider, origin_of(provider), key, price))
+    return Loaded(settings, tuple(targets), clock() - began)
+
+
+class LanguageModels:
+    """Lives on the worker's event loop.
+
+    Attributes:
+        names: every model by what clients call it.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        services: Services,
+        pool: Executor,
+        limits: Limits | None,
+        count: Count | None,
+        start: int,
+    ) -> None:
+        """Takes the worker's collaborators.
+
+        Args:
+            loop: the worker's.
+            services: of its port.
+            pool: threads that read large requests.
+            limits: of keys; None: nobody has a key.
+            count: counts a caller's request, by its head, the model and the version that answers;
+                None: nobody knows callers.
+            start: where turns of routes begin; workers that begin together begin apart.
+        """
+        self.names = Names(start)
+        self._loop = loop
+        self._upstreams = Upstreams(loop)
+        self._proxies = {
+            dialect: Proxy(
+                dialect,
+                self.names,
+                self._upstreams,
+                limits,
+                services,
+                pool,
+                loop,
+                count,
+                self._over,
+            )
+            for dialect in PATHS
+        }
+
+    def attach(self, held: Held, loaded: Loaded, observer: BatchObserver) -> LlmDeployment:
+        """Makes a version ready to answer."""
+        return LlmDeployment(held.name, held.version, loaded.settings, loaded.targets, observer)
+
+    def follow(
+        self, models: Mapping[str, tuple[int, Mapping[int, LlmDeployment], Split | None]]
+    ) -> None:
+        """Takes over what serves now: by name the default, the versions, and the split."""
+        self.names.follow(models)
+        targets = (target for one in self.deployments for target in one.targets)
+        self._upstreams.follow({target.origin for target in targets})
+
+    @property
+    def deployments(self) -> Iterator[LlmDeployment]:
+        """Every version that serves here."""
+        for named in self.names.models.values():
+            yield from named.deployments
+
+    def paths(self) -> dict[bytes, Endpoint]:
+        """What the lane takes; nothing where there is no language model."""
+        if not self.names.models:
+            return {}
+        return {PATHS[dialect]: proxy.__call__ for dialect, proxy in self._proxies.items()}
+
+    def drain(self) -> None:
+        """The worker leaves: what is under way is finished, and no connection is kept for more."""
+        self._upstreams.drain()
+
+    def close(self) -> None:
+        """Asks nobody any more."""
+        self._upstreams.close()
+
+    def _over(self, exchange: Exchange, chosen: Chosen, happened: Happened) -> None:
+        """A request is over."""

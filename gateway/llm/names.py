@@ -1,0 +1,157 @@
+"""Finds the language model that a request names, and the version that answers it.
+
+Knows names, aliases and routes. Knows nothing of HTTP beyond headers, of upstreams, or of how a
+route came to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from gateway.errors import ModelNotFound
+from gateway.llm.deployment import LlmDeployment
+from gateway.llm.targets import Target
+from gateway.llm.told import answer_headers
+from gateway.plan import Split
+from gateway.routing.assign import InTurn
+from gateway.routing.table import ASKED, Table
+from gateway.wire.answers import Written
+from kernels.lots import lot
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+class Chosen:
+    """Who answers a request.
+
+    Attributes:
+        deployment: the version that does.
+        variant: of a route; empty where there is none.
+        lot: how the request got it, as `kernels.lots` has it; 0: not by chance.
+    """
+
+    def __init__(self, deployment: LlmDeployment, variant: str = "", lot: int = 0) -> None:
+        self.deployment = deployment
+        self.variant = variant
+        self.lot = lot
+        self._told: dict[str, Written] = {}
+
+    def told(self, target: Target | None) -> Written:
+        """What answers say of who gave them, by the upstream that did."""
+        called = "" if target is None else target.called
+        found = self._told.get(called)
+        if found is None:
+            found = self._told[called] = answer_headers(self, target)
+        return found
+
+
+class Named:
+    """One model, as it serves here."""
+
+    def __init__(
+        self,
+        name: str,
+        default: int,
+        versions: Mapping[int, LlmDeployment],
+        split: Split | None,
+        turns: InTurn,
+    ) -> None:
+        """Takes what a plan says of it.
+
+        Args:
+            name: of the model.
+            default: the version that answers where no variant does; where it is not here, another.
+            versions: that serve here; at least one.
+            split: how requests are divided among them; None: they are not.
+            turns: of the route; they go on through plans.
+        """
+        self.name = name
+        self._versions = versions
+        self._default = Chosen(versions.get(default) or next(iter(versions.values())))
+        self._table = None if split is None else Table(name, split, turns)
+        self._chances: dict[str, float] = {}
+        self._chosen: dict[tuple[str, int], Chosen] = {}
+        self._variants: dict[str, LlmDeployment] = {}
+        if split is not None:
+            weights = sum(one.weight for one in split.variants)
+            for one in split.variants:
+                self._variants[one.name] = versions.get(one.version) or self._default.deployment
+                self._chances[one.name] = one.weight / weights
+
+    @property
+    def deployments(self) -> Iterator[LlmDeployment]:
+        """Every version that serves here."""
+        return iter(self._versions.values())
+
+    def choose(self, headers: Headers, parameters: Mapping[str, Any]) -> Chosen:
+        """The version that answers a request.
+
+        Args:
+            headers: of the request.
+            parameters: where a sticky key or an override may stand: the body, or its `metadata`.
+
+        Raises:
+            InvalidParameter: it asks for a variant that there is not.
+        """
+        table = self._table
+        if table is None:
+            return self._default
+        choice = table.by_headers(headers) if table.by_header else None
+        if choice is None and table.by_parameter:
+            choice = table.by_parameters(parameters)
+        if choice is None:
+            choice = table.in_turn()
+        return self._chosen.get(choice) or self._first(choice)
+
+    def _first(self, choice: tuple[str, int]) -> Chosen:
+        """Of what was not chosen before; there are as many as variants times units."""
+        name, how = choice
+        drawn = 0
+        if how != ASKED and self._chances[name] > 0.0:
+            drawn = lot(self._chances[name], how)
+        found = self._chosen[choice] = Chosen(self._variants[name], name, drawn)
+        return found
+
+
+class Names:
+    """All language models of one worker, through its plans."""
+
+    def __init__(self, start: int) -> None:
+        """`start`: where turns begin; workers that begin together begin apart."""
+        self._start = start
+        self._turns: dict[str, InTurn] = {}
+        self._called: dict[str, Named] = {}
+        self.models: dict[str, Named] = {}
+
+    def follow(
+        self, models: Mapping[str, tuple[int, Mapping[int, LlmDeployment], Split | None]]
+    ) -> None:
+        """Takes over what serves now: by name the default, the versions, and the split."""
+        before, self._turns = self._turns, {}
+        self.models = {}
+        for name, (default, versions, split) in models.items():
+            turns = self._turns[name] = before.get(name) or InTurn(self._start)
+            self.models[name] = Named(name, default, versions, split, turns)
+        self._called = {
+            alias: named
+            for named in self.models.values()
+            for one in named.deployments
+            for alias in one.settings.aliases
+        } | self.models
+
+    def find(self, called: str) -> Named:
+        """The model that is called so, by its name or an alias.
+
+        Raises:
+            ModelNotFound: none is.
+        """
+        found = self._called.get(called)
+        if found is None:
+            raise ModelNotFound(f"model '{called[:200]}': no model has this name")
+        return found
+
+    @property
+    def called(self) -> Mapping[str, Named]:
+        """Every name that clients may use."""
+        return self._called

@@ -1,0 +1,195 @@
+"""The endpoint of one path of a language model API: reads a request, and sends it on its journey.
+
+Knows the order: who asks, what for, which version answers, what it may cost. Knows nothing of how
+upstreams are asked (`journey`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import Executor
+from random import Random
+from time import monotonic_ns, perf_counter, time
+from typing import Any, Final
+
+import orjson
+
+from gateway.access.principal import Principal
+from gateway.access.roles import Permission
+from gateway.errors import GatewayError
+from gateway.exchange import Exchange, Header
+from gateway.llm.account import Account
+from gateway.llm.deployment import LlmDeployment
+from gateway.llm.journey import Journey
+from gateway.llm.limits.words import Left, Limits
+from gateway.llm.names import Chosen, Named, Names
+from gateway.llm.pools import Attempts
+from gateway.llm.told import Happened
+from gateway.llm.upstream.upstreams import Upstreams
+from gateway.wire import coding
+from gateway.wire.answers import error_headers
+from gateway.wire.llm.counted import ESTIMATED, estimated_count
+from gateway.wire.llm.errors import Allowance, error_body, rate_headers
+from gateway.wire.llm.requests import read_call, read_values
+from gateway.wire.llm.words import Dialect
+from gateway.wire.services import Services
+
+log = logging.getLogger("penstock.llm")
+
+# orjson reads a megabyte in half a millisecond, which is what a hop to a thread costs its request.
+THREAD_BYTES: Final = 1 << 20
+NOBODY: Final = ()
+
+Count = Callable[[Any, str, int], None]
+"""Counts a caller's request: by its head, the model, and the version that answers."""
+Over = Callable[[Exchange, Chosen, Happened], None]
+"""Hears of every request that is over, with all that happened to it."""
+
+
+class Proxy:
+    """Of one dialect in one worker. Lives on its event loop.
+
+    Attributes:
+        dialect: of its clients.
+        names: models, by what clients call them.
+        upstreams: connections.
+        over: hears of what happened.
+        loop: the worker's.
+        clock, wall: seconds, monotonic and since 1970.
+        max_answer_bytes: of an answer that is held until it is whole.
+    """
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        names: Names,
+        upstreams: Upstreams,
+        limits: Limits | None,
+        services: Services,
+        pool: Executor,
+        loop: asyncio.AbstractEventLoop,
+        count: Count | None,
+        over: Over,
+        clock: Callable[[], float] = perf_counter,
+        wall: Callable[[], float] = time,
+    ) -> None:
+        self.dialect = dialect
+        self.names = names
+        self.upstreams = upstreams
+        self.over = over
+        self.loop = loop
+        self.clock = clock
+        self.wall = wall
+        self.max_answer_bytes = services.limits.max_body_bytes
+        self._max_body_bytes = services.limits.max_body_bytes
+        self._limits = limits
+        self._count = count
+        self._services = services
+        self._pool = pool
+        self._random = Random()
+
+    def __call__(self, exchange: Exchange) -> None:
+        """Takes a request that has wholly arrived; it is answered once, now or later."""
+        encoding = exchange.header(b"content-encoding")
+        if encoding is not None or len(exchange.body) > THREAD_BYTES:
+            self._read_on_thread(exchange, encoding)
+            return
+        self._begin(exchange, read_values(exchange.body))
+
+    def refuse(self, exchange: Exchange, error: GatewayError) -> None:
+        """Answers that a request is not sent on."""
+        self._services.counters.refused(error.code)
+        body, headers = self.refusal(exchange, error)
+        exchange.reply(error.status, body, headers)
+
+    def refusal(self, exchange: Exchange, error: GatewayError) -> tuple[bytes, list[Header]]:
+        """What an error says in this dialect."""
+        error.request_id = exchange.about.get("request_id", "")
+        return error_body(self.dialect, error), list(error_headers(error))
+
+    def attempts(self, deployment: LlmDeployment) -> Attempts:
+        """How often a request that has failed may be tried, here and elsewhere."""
+
+        def name_of(called: str) -> str:
+            found = self.names.called.get(called)
+            return "" if found is None else found.name
+
+        return Attempts(
+            deployment.name,
+            deployment.settings.version,
+            deployment.pool,
+            random=self._random,
+            name_of=name_of,
+            mute=deployment.mute(self.dialect),
+        )
+
+    def rates(self, left: Left) -> list[Header]:
+        """What is left of limits per minute."""
+        allowances = [
+            Allowance(unit, rate.limit, rate.left, rate.full_s)
+            for unit, rate in (("requests", left.requests), ("tokens", left.token_rate))
+            if rate is not None
+        ]
+        return rate_headers(self.dialect, allowances, self.wall())
+
+    # ---- the way in -----------------------------------------------------------------------------
+
+    def _begin(self, exchange: Any, values: dict[str, Any]) -> None:
+        call = read_call(self.dialect, values)
+        named = self.names.find(call.model)
+        principal = _principal(exchange)
+        if principal is not None:
+            _permit(principal, named, call.model)
+        parameters = values.get("metadata")
+        chosen = named.choose(
+            exchange.headers, parameters if isinstance(parameters, dict) else values
+        )
+        deployment = chosen.deployment
+        exchange.note_model((deployment.name, str(deployment.version)))
+        if self._count is not None:
+            self._count(exchange.head, deployment.name, deployment.version)
+        if self.dialect is Dialect.COUNT and deployment.counts_nothing:
+            exchange.reply(200, orjson.dumps(estimated_count(values)), [ESTIMATED])
+            return
+        rows = NOBODY if principal is None else principal.rows
+        account = Account(self._limits, rows, self.dialect, call, exchange.body)
+        account.cover(deployment, monotonic_ns())
+        Journey(self, exchange, call, values, chosen, account).start()
+
+    def _read_on_thread(self, exchange: Exchange, encoding: bytes | None) -> None:
+        def read() -> dict[str, Any]:
+            body = exchange.body
+            if encoding is not None:
+                body = coding.inflate(body, encoding, self._max_body_bytes)
+            return read_values(body)
+
+        def begin(done: asyncio.Future[dict[str, Any]]) -> None:
+            if exchange.gone or done.cancelled():
+                return
+            try:
+                self._begin(exchange, done.result())
+            except GatewayError as error:
+                self.refuse(exchange, error)
+            except Exception:
+                log.exception("a request was not read", extra=exchange.about)
+                self.refuse(exchange, GatewayError("internal error"))
+
+        self.loop.run_in_executor(self._pool, read).add_done_callback(begin)
+
+
+def _principal(exchange: Any) -> Principal | None:
+    """Who asks; None where access is open."""
+    passage = exchange.head.passage
+    return None if passage is None else passage.principal
+
+
+def _permit(principal: Principal, named: Named, called: str) -> None:
+    """Lets it pass to a model that it may call, by its name or by the alias that it used.
+
+    Raises:
+        Forbidden: it may not.
+    """
+    if not principal.may_call(called):
+        principal.require(Permission.INFER, named.name)

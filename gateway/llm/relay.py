@@ -1,0 +1,415 @@
+"""Passes an upstream's answer on: whole once it is there, or streamed from its first content on.
+
+Knows dialects, translations and the open end of a client's answer. Knows nothing of who is asked,
+of limits, or of what an answer costs; what it has read of one is there at the end (`reading`).
+
+Until the first content has gone to the client nothing has: another upstream may still be asked.
+From then on bytes that need no change are passed on as they come, and read once, after the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import orjson
+
+from gateway.errors import GatewayError, UpstreamFailed
+from gateway.exchange import Header, Stream
+from gateway.wire.llm.asked import Asked
+from gateway.wire.llm.errors import stream_error
+from gateway.wire.llm.events import Kind, kind_of
+from gateway.wire.llm.reading import Reading, StreamReading, read_answer, read_stream
+from gateway.wire.llm.sse import DONE, Frames, event_of, frame
+from gateway.wire.llm.told import told_error
+from gateway.wire.llm.translate import StreamTranslator, Translation
+from gateway.wire.llm.usage import usage_of
+from gateway.wire.llm.words import Dialect, Usage
+
+EVENT_STREAM: Final = b"text/event-stream"
+MAX_ERROR_BYTES: Final = 1 << 20
+# What is kept of a stream until it is read in one go: reading so much holds the loop for a
+# millisecond.
+MAX_UNREAD_BYTES: Final = 256 << 10
+# A provider's head events are few; who sends more than that before any content has begun.
+MAX_HELD_FRAMES: Final = 64
+
+
+@dataclass(slots=True)  # not frozen: that takes three times as long, for each request
+class Spoken:
+    """How an answer comes, and how it is to go on.
+
+    Attributes:
+        client: the dialect that was asked in.
+        upstream: the dialect that it comes in.
+        translation: from the one to the other; None: they are the same.
+        asked: what of the request a translation needs; None: there is none.
+        hides_usage: the client did not ask for the usage that comes at the end of its stream.
+    """
+
+    client: Dialect
+    upstream: Dialect
+    translation: Translation | None
+    asked: Asked | None = None
+    hides_usage: bool = False
+
+
+class Relay(Protocol):
+    """What takes the body of one answer."""
+
+    @property
+    def reading(self) -> Reading:
+        """What is kept of the answer, as far as it came."""
+
+    @property
+    def usage(self) -> Usage | None:
+        """What it says of its tokens, as far as it came; None: nothing."""
+
+    @property
+    def committed(self) -> bool:
+        """The client has got some of it."""
+
+    def data(self, data: bytes) -> bool:
+        """Takes a piece. False: the client reads slowly.
+
+        Raises:
+            UpstreamFailed: it is not what it should be.
+        """
+
+    def end(self) -> None:
+        """It is there.
+
+        Raises:
+            UpstreamFailed: it is not whole, or not what it should be.
+        """
+
+
+class Refusal:
+    """Gathers the body of an error."""
+
+    __slots__ = ("_pieces", "_size")
+
+    committed = False
+    reading = Reading()
+    usage: Usage | None = None
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    @property
+    def body(self) -> bytes:
+        """What came, as far as it is kept."""
+        return b"".join(self._pieces)
+
+    def data(self, data: bytes) -> bool:
+        """Takes a piece."""
+        self._size += len(data)
+        if self._size <= MAX_ERROR_BYTES:
+            self._pieces.append(data)
+        return True
+
+    def end(self) -> None:
+        """It is there."""
+
+
+class Whole:
+    """An answer that the client gets once all of it is there.
+
+    Attributes:
+        body: what the client gets, once it is there.
+        usage: what it says of its tokens.
+    """
+
+    __slots__ = ("_most", "_pieces", "_reading", "_size", "_spoken", "_values", "body", "usage")
+
+    committed = False
+
+    def __init__(self, spoken: Spoken, max_bytes: int) -> None:
+        """`max_bytes`: of an answer that is held until it is whole."""
+        self._spoken = spoken
+        self._most = max_bytes
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._values: Any = None
+        self._reading: Reading | None = None
+        self.body = b""
+        self.usage: Usage | None = None
+
+    @property
+    def reading(self) -> Reading:
+        """What is kept of it. Read when somebody first asks, and kept in its place."""
+        if self._reading is None:
+            self._reading = read_answer(self._spoken.upstream, self._values)
+            self._values = None
+        return self._reading
+
+    def data(self, data: bytes) -> bool:
+        """Takes a piece."""
+        self._size += len(data)
+        if self._size > self._most:
+            raise UpstreamFailed(f"answer: expected at most {self._most} bytes, got more")
+        self._pieces.append(data)
+        return True
+
+    def end(self) -> None:
+        """Looks whether it is an answer, and translates it where that is needed."""
+        pieces, spoken = self._pieces, self._spoken
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        try:
+            values = self._values = orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise UpstreamFailed("answer: expected JSON, got something else") from error
+        if type(values) is not dict:
+            raise UpstreamFailed("answer: expected a JSON object, got something else")
+        if values.get("error") and (told := told_error(values)) is not None:
+            raise UpstreamFailed(f"answer: status 200 with an error in it: {told.name}")
+        self.usage = usage_of(spoken.upstream, values)
+        if spoken.translation is not None and spoken.asked is not None:
+            body = orjson.dumps(spoken.translation.answer(values, spoken.asked))
+        self.body = body
+
+
+class Unread:
+    """What came of a stream, until it is read: all at once, which takes half as long."""
+
+    __slots__ = ("_bytes", "_dialect", "_frames", "_pieces", "_reader")
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._pieces: list[bytes] = []
+        self._bytes = 0
+        # Of a stream that is longer than is kept.
+        self._reader: StreamReading | None = None
+        self._frames = Frames()
+
+    def keep(self, data: bytes) -> None:
+        """Takes a piece."""
+        self._pieces.append(data)
+        self._bytes += len(data)
+        if self._bytes > MAX_UNREAD_BYTES:
+            self._begin()
+
+    def read(self) -> tuple[Reading, bool]:
+        """What came so far, and whether the stream has said itself that it is over."""
+        if self._reader is None:
+            return read_stream(self._dialect, b"".join(self._pieces))
+        reader = self._begin()
+        reader.read(event_of(self._frames.rest)[1])
+        return reader.reading(), reader.ended
+
+    def _begin(self) -> StreamReading:
+        """Reads what there is, for want of room to keep it."""
+        reader = self._reader = self._reader or StreamReading(self._dialect)
+        data, self._pieces, self._bytes = b"".join(self._pieces), [], 0
+        for one in self._frames.feed(data):
+            reader.read(event_of(one)[1])
+        return reader
+
+
+class Streamed:
+    """An answer that the client gets event by event.
+
+    Attributes:
+        chunks: pieces that have gone on, since the first content.
+        reading: what is kept of it, once it is over.
+    """
+
+    __slots__ = (
+        "_begin",
+        "_ended",
+        "_frames",
+        "_held",
+        "_held_frames",
+        "_hides",
+        "_rest",
+        "_spoken",
+        "_stream",
+        "_translator",
+        "_unread",
+        "chunks",
+        "reading",
+    )
+
+    def __init__(self, spoken: Spoken, begin: Callable[[], Stream]) -> None:
+        """Begins with nothing sent.
+
+        Args:
+            spoken: how it comes and goes.
+            begin: opens the client's end; called with the first content.
+        """
+        self._spoken = spoken
+        self._begin = begin
+        self._stream: Stream | None = None
+        self._frames = Frames()
+        self._unread = Unread(spoken.upstream)
+        self._translator: StreamTranslator | None = None
+        if spoken.translation is not None and spoken.asked is not None:
+            self._translator = spoken.translation.stream(spoken.asked)
+        self._hides = spoken.hides_usage
+        self._held: list[bytes] = []
+        self._held_frames = 0
+        self._rest = b""
+        self._ended = False
+        self.chunks = 0
+        self.reading = Reading()
+
+    @property
+    def committed(self) -> bool:
+        """The client has got some of it."""
+        return self._stream is not None
+
+    @property
+    def usage(self) -> Usage | None:
+        """What it says of its tokens."""
+        return self.reading.usage
+
+    def data(self, data: bytes) -> bool:
+        """Takes a piece."""
+        self._unread.keep(data)
+        stream = self._stream
+        if stream is None:
+            return self._before(data)
+        self.chunks += 1
+        if self._translator is not None:
+            data = self._translated(self._translator, data)
+        elif self._hides:
+            data = self._without_usage(data)
+        return stream.write(data)
+
+    def end(self) -> None:
+        """Reads what came, and finishes the client's answer."""
+        self.stop()
+        reading, stream = self.reading, self._stream
+        if reading.failure and stream is None:
+            raise UpstreamFailed(f"stream: it begins with an error: {reading.failure}")
+        if not (self._ended or reading.finish):
+            raise UpstreamFailed("stream: it ended before it said so")
+        if stream is None:
+            stream = self._commit()
+        stream.write(self._last())
+        stream.end()
+
+    def stop(self) -> None:
+        """Reads what came: there will be no more."""
+        self.reading, self._ended = self._unread.read()
+
+    def fail(self, error: GatewayError) -> None:
+        """Tells the client, inside its answer, that there is no more of it."""
+        self.stop()
+        stream = self._stream
+        if stream is None or stream.gone:
+            return
+        if self._translator is not None:
+            stream.write(self._translator.fail(error))
+        else:
+            stream.write(stream_error(self._spoken.client, error))
+        stream.end()
+
+    def on_drain(self, callback: Callable[[], None]) -> None:
+        """Calls back once the client takes more, or is gone."""
+        assert self._stream is not None
+        self._stream.on_drain(callback)
+
+    def _last(self) -> bytes:
+        """What is still to be written of a stream that went well."""
+        if self._translator is not None:
+            return self._translator.end()
+        # Clients wait for the last word of a dialect that has one; not every server says it.
+        said = self._ended or self._spoken.client not in (Dialect.CHAT, Dialect.COMPLETIONS)
+        return self._rest if said else self._rest + frame(DONE)
+
+    # ---- before the first content ---------------------------------------------------------------
+
+    def _before(self, data: bytes) -> bool:
+        ready = True
+        for one in self._frames.feed(data):
+            if self._stream is None:
+                self._hold(one)
+            elif self._translator is not None:
+                ready = self._stream.write(self._translator.feed(*event_of(one)))
+            else:
+                ready = self._stream.write(self._on(one))
+        if self._stream is not None and self._translator is None:
+            # From here on bytes are passed on as they come; what the cutter holds is their begin.
+            begun, self._frames = self._frames.rest, Frames()
+            if begun:
+                ready = self._stream.write(self._on(begun))
+        return ready
+
+    def _hold(self, one: bytes) -> None:
+        """Holds an event back, or finds that content begins with it."""
+        event, payload = event_of(one)
+        kind = kind_of(self._spoken.upstream, payload)
+        if kind is Kind.ERROR:
+            self.stop()
+            raise UpstreamFailed(f"stream: it begins with an error: {self.reading.failure}")
+        if self._translator is not None:
+            self._held.append(self._translator.feed(event, payload))
+        else:
+            self._held.append(self._on(one))
+        self._held_frames += 1
+        if kind is not Kind.LIFECYCLE or self._held_frames >= MAX_HELD_FRAMES:
+            self._commit()
+
+    def _on(self, data: bytes) -> bytes:
+        """What of bytes that need no translation goes to the client."""
+        return self._without_usage(data) if self._hides else data
+
+    def _commit(self) -> Stream:
+        stream = self._stream = self._begin()
+        stream.write(b"".join(self._held))
+        self._held.clear()
+        return stream
+
+    # ---- from then on ---------------------------------------------------------------------------
+
+    def _translated(self, translator: StreamTranslator, data: bytes) -> bytes:
+        return b"".join([translator.feed(*event_of(one)) for one in self._frames.feed(data)])
+
+    def _without_usage(self, data: bytes) -> bytes:
+        """Whole events of what came, without what was asked for on the gateway's own account."""
+        if data.endswith(b"\n\n") and not self._rest:
+            if b'"usage"' in data:
+                data = _without_nulls(data)
+            if b'"usage"' not in data:
+                return data
+        data = self._rest + data
+        if b"\r" in data:  # every line end means the same
+            data = data.replace(b"\r\n", b"\n")
+        end = data.rfind(b"\n\n") + 2
+        if end < 2:
+            end = 0
+        data, self._rest = data[:end], data[end:]
+        if b'"usage"' not in data:
+            return data
+        frames = data.split(b"\n\n")
+        kept = [one for one in frames if not _is_usage(event_of(one + b"\n\n")[1])]
+        return _without_nulls(b"\n\n".join(kept))
+
+
+def _without_nulls(data: bytes) -> bytes:
+    """Inside a JSON string the quotes would have backslashes: this is never somebody's text."""
+    if b'"usage":null' in data:
+        return data.replace(b',"usage":null', b"")
+    return data.replace(b', "usage": null', b"")
+
+
+def _is_usage(payload: bytes) -> bool:
+    """Whether an event tells of usage and of nothing else."""
+    if b'"usage"' not in payload or payload == DONE:
+        return False
+    try:
+        values = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(values, dict) and values.get("choices") == [] and bool(values.get("usage"))
+
+
+def is_event_stream(headers: Sequence[Header]) -> bool:
+    """Whether an answer comes as events."""
+    for name, value in headers:
+        if name == b"content-type":
+            return value.split(b";", 1)[0].strip().lower() == EVENT_STREAM
+    return False

@@ -1,0 +1,141 @@
+"""What happened to one request, as it is counted afterwards, and what headers say of it.
+
+Knows times, counts and names. Knows nothing of who counts them, or of how requests are answered.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from gateway.exchange import Exchange, Header
+from gateway.wire.answers import Written
+
+if TYPE_CHECKING:
+    from gateway.llm.names import Chosen
+    from gateway.llm.relay import Relay, Spoken
+    from gateway.llm.targets import Target
+    from gateway.wire.llm.reading import Reading
+    from gateway.wire.llm.requests import Call
+    from gateway.wire.llm.words import Usage
+
+MODEL, VERSION = b"penstock-model", b"penstock-version"
+VARIANT, UPSTREAM = b"penstock-variant", b"penstock-upstream"
+COST, ATTEMPTS = b"penstock-cost-usd", b"penstock-attempts"
+UNPRICED = b"unpriced"
+_PICO = 10**12
+
+
+class Happened:
+    """Written while a request is under way, read once it is over. Seconds of one monotonic clock.
+
+    Attributes:
+        arrived: when its first byte was read.
+        call: what it asked for.
+        spoken: how the answer came, and went on.
+        target: the upstream that was asked last; None: none was.
+        asked_at: when that was asked.
+        first_byte_at: when the head of its answer came; 0: none did.
+        content_at: when the client got the first of it; 0: it got none.
+        stamps: when each further piece came.
+        sent: some upstream may have worked for it.
+        attempts: upstreams that failed it.
+        fallbacks: models that were asked in another's place.
+        usage: tokens of the answer; of one that nobody counted, what it is taken for.
+        estimated: that is so.
+        relay: what has passed the answer on; None: there is none.
+        cost: pico-dollars; None: nobody knows what it costs.
+        result: `ok`, `left`, `failed` (the client got an error) or `broken` (in mid-stream).
+    """
+
+    __slots__ = (
+        "arrived",
+        "asked_at",
+        "attempts",
+        "call",
+        "content_at",
+        "cost",
+        "ended_at",
+        "estimated",
+        "fallbacks",
+        "first_byte_at",
+        "relay",
+        "result",
+        "sent",
+        "spoken",
+        "stamps",
+        "target",
+        "usage",
+    )
+
+    def __init__(self, arrived: float, call: Call) -> None:
+        self.arrived = arrived
+        self.call = call
+        self.spoken: Spoken | None = None
+        self.target: Target | None = None
+        self.asked_at = self.first_byte_at = self.content_at = self.ended_at = 0.0
+        self.stamps: list[float] = []
+        self.sent = self.estimated = False
+        self.attempts = self.fallbacks = 0
+        self.usage: Usage | None = None
+        self.relay: Relay | None = None
+        self.cost: int | None = None
+        self.result = ""
+
+    def asked(self, now: float, target: Target) -> None:
+        """An upstream is asked."""
+        self.target, self.asked_at, self.first_byte_at = target, now, 0.0
+
+    def begun(self, now: float) -> None:
+        """The head of its answer is there."""
+        self.first_byte_at = now
+
+    def content(self, now: float) -> None:
+        """The client gets the first of it."""
+        self.content_at = now
+
+    @property
+    def reading(self) -> Reading | None:
+        """What is kept of the answer: read now, where nobody has asked before."""
+        return None if self.relay is None else self.relay.reading
+
+    @property
+    def first_byte_s(self) -> float | None:
+        """From asking to the head of the answer; None: there was none."""
+        return self.first_byte_at - self.asked_at if self.first_byte_at else None
+
+
+def dollars(pico: int) -> str:
+    """An amount as a plain decimal number of dollars."""
+    whole, rest = divmod(pico, _PICO)
+    return f"{whole}.{rest:012d}".rstrip("0").rstrip(".")
+
+
+def request_headers(exchange: Exchange, target: Target) -> list[Header]:
+    """What goes to an upstream beside what every request to it says.
+
+    Of the client's headers those alone that the document names for this provider.
+    """
+    wanted = target.forward_headers
+    return [one for one in exchange.headers if one[0] in wanted] if wanted else []
+
+
+def answer_headers(chosen: Chosen, target: Target | None) -> Written:
+    """What an answer says of who gave it: of all alike that one upstream gives for one variant."""
+    deployment = chosen.deployment
+    found = [(MODEL, quoted(deployment.name)), (VERSION, b"%d" % deployment.version)]
+    if chosen.variant:
+        found.append((VARIANT, chosen.variant.encode()))
+    if target is not None:
+        found.append((UPSTREAM, quoted(target.called)))
+    return Written(found)
+
+
+def cost_header(cost: int | None) -> Header:
+    """What an answer has cost."""
+    return (COST, UNPRICED if cost is None else dollars(cost).encode())
+
+
+def quoted(name: str) -> bytes:
+    """A name as a header may hold it."""
+    return quote(name, safe="/:@+ ").encode()

@@ -1,0 +1,261 @@
+"""A connection to an origin, and the one request that is on it.
+
+Knows transports, and how an answer that is read becomes calls of a sink. Knows nothing of who is
+next on the connection, or of how it was made.
+
+It is an asyncio protocol: no task, future or timer per request. A sweep looks at its clocks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import select
+from typing import TYPE_CHECKING, cast
+
+from httptools import HttpParserError, HttpParserUpgrade
+
+from gateway.errors import GatewayError, UpstreamFailed, UpstreamTimedOut
+from gateway.llm.upstream.answer import Answer, Unfit
+
+if TYPE_CHECKING:
+    from gateway.llm.upstream.pool import Pool
+    from gateway.llm.upstream.sending import Request
+
+# Up to here, one copy costs less than a second piece in the transport's queue.
+JOINED_BYTES = 16_384
+
+
+class Connection(asyncio.Protocol):
+    """Belongs to its pool from `connection_made` to `connection_lost`.
+
+    Attributes:
+        request: that is on it; None: nobody uses it.
+        since: when the request was put on it, or the connection set aside, by the pool's clock.
+    """
+
+    __slots__ = (
+        "_answer",
+        "_head_told",
+        "_heard",
+        "_max_barren",
+        "_parse",
+        "_paused",
+        "_pool",
+        "_readable",
+        "_transport",
+        "_unsent",
+        "_used",
+        "request",
+        "since",
+    )
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._max_barren = pool.limits.max_head_bytes
+        self._answer = Answer(pool.limits.max_headers)
+        self._parse = self._answer.parse
+        self._transport: asyncio.Transport | None = None
+        self._used = False
+        # Of one request:
+        self.request: Request | None = None
+        self.since = 0.0
+        self._head_told = self._heard = self._paused = False
+        self._unsent = 0
+
+    # -- what the pool asks of it
+
+    def begin(self, request: Request, now: float) -> None:
+        """Sends a request; the connection is free and fit."""
+        assert self._transport is not None
+        request.connection = self
+        request.sent = True
+        self.request = request
+        self.since = now
+        self._head_told = self._heard = False
+        self._unsent = 0
+        self._answer.begin()
+        if request.paused:
+            self.pause()
+        body, length = request.body, len(request.body)
+        if length <= JOINED_BYTES:
+            whole = b"%scontent-length: %d\r\n\r\n%s" % (request.head, length, body)
+            self._transport.write(whole)
+        else:
+            head = b"%scontent-length: %d\r\n\r\n" % (request.head, length)
+            self._transport.writelines((head, body))
+
+    def fit(self) -> bool:
+        """Whether a request may go on it that was used before.
+
+        Bytes that lie there unread are a close that has not been noticed yet, or an answer that
+        nobody asked for, which the next request would take for its own.
+        """
+        if self._is_closing():
+            return False
+        if self._readable.poll(0):
+            self.close()
+            return False
+        return True
+
+    def close(self) -> None:
+        """Closes it at once; what is unsent is lost."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def abandon(self) -> None:
+        """Closes it, since nobody wants the answer."""
+        self.request = None
+        self.close()
+
+    def pause(self) -> None:
+        """Reads no more."""
+        if not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Reads on."""
+        if self._paused and self._transport is not None:
+            self._paused = False
+            self._heard = True  # its idle time begins now
+            self._transport.resume_reading()
+
+    def check(self, now: float) -> None:
+        """Ends the request if something about it took too long."""
+        request = self.request
+        if request is None:
+            return
+        limits = request.timeouts
+        # Bytes of a head are none of an answer yet: it may drip for ever.
+        if self._uploads() or self._paused or (self._heard and self._head_told):
+            self.since = now
+        self._heard = False
+        quiet = now - self.since
+        if now - request.began >= limits.total_s:
+            self._time_out("its whole answer", limits.total_s)
+        elif self._unsent or self._head_told:
+            if quiet >= limits.idle_s:
+                what = "taking the request" if self._unsent else "the next piece of its answer"
+                self._time_out(what, limits.idle_s)
+        elif quiet >= limits.first_byte_s:
+            self._time_out("its answer to begin", limits.first_byte_s)
+
+    def _uploads(self) -> bool:
+        """Whether the upstream has taken some of the request since it was last looked."""
+        assert self._transport is not None
+        before, self._unsent = self._unsent, self._transport.get_write_buffer_size()
+        return self._unsent != before
+
+    # -- what the transport tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It is there, encrypted if it is to be."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._readable = select.poll()
+        self._readable.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
+        self._pool.made(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Some of an answer."""
+        request = self.request
+        if request is None:  # nobody has asked: whatever it is, it is nobody's answer
+            self._pool.counters.unfit += not self._is_closing()
+            self.close()
+            return
+        self._heard = request.answered = True
+        answer = self._answer
+        answer.barren += len(data)
+        fault = ""
+        try:
+            self._parse(data)
+        except HttpParserError as error:
+            fault = _what(error)
+        except HttpParserUpgrade:
+            fault = "another protocol than was asked for"
+        self._tell(request, answer, fault)
+
+    def _tell(self, request: Request, answer: Answer, fault: str) -> None:
+        """Tells the caller what is new. It may cancel at any of these calls."""
+        if answer.headed and not self._head_told:
+            self._head_told = True
+            request.sink.on_head(answer.status, answer.headers)
+            if self.request is not request:
+                return
+        pieces = answer.pieces
+        if pieces:
+            data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            pieces.clear()
+            answer.barren = 0
+            request.sink.on_data(data)
+            if self.request is not request:
+                return
+        if answer.complete:
+            self._pool.counters.unfit += bool(fault)
+            self._end(request, keeps=answer.keeps and not fault)
+        elif fault or answer.barren > self._max_barren:
+            what = fault or f"more than {self._max_barren} bytes without any of a body"
+            self._pool.counters.unfit += 1
+            self.fail(UpstreamFailed(f"{self._pool.origin}: not an HTTP answer to read on: {what}"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is gone."""
+        request, self.request = self.request, None
+        transport, self._transport = self._transport, None
+        if transport is None:
+            return
+        self._pool.lost(self)
+        if request is None:
+            return
+        request.connection = None
+        answer = self._answer
+        if answer.until_close and exc is None:
+            self._done(request)
+        elif self._used and not request.answered and not request.again:
+            self._pool.send_again(request)
+        else:
+            how = "reset" if exc else "closed"
+            when = "in the middle of" if request.answered else "before"
+            request.fail(
+                UpstreamFailed(f"{self._pool.origin}: {how} the connection {when} its answer")
+            )
+
+    def _is_closing(self) -> bool:
+        return self._transport is None or self._transport.is_closing()
+
+    # -- how a request ends
+
+    def _end(self, request: Request, keeps: bool) -> None:
+        """The whole answer came: the connection is free for the next request."""
+        assert self._transport is not None
+        self.request = request.connection = None
+        self._used = True
+        if self._paused:
+            self.resume()
+        # An upstream that answers before it has the whole request leaves the rest of it unread.
+        if keeps and not self._transport.get_write_buffer_size():
+            self._pool.free(self)
+        else:
+            self.close()
+        self._done(request)
+
+    def _done(self, request: Request) -> None:
+        if not request.over:
+            request.over = True
+            request.sink.on_end()
+
+    def _time_out(self, what: str, seconds: float) -> None:
+        self.fail(UpstreamTimedOut(f"{self._pool.origin}: waited {seconds:g} s for {what}"))
+
+    def fail(self, error: GatewayError) -> None:
+        """Closes it, and ends the request that is on it."""
+        request, self.request = self.request, None
+        self.close()
+        if request is not None:
+            request.connection = None
+            request.fail(error)
+
+
+def _what(error: HttpParserError) -> str:
+    """Why a parser stopped: it wraps what its callbacks raise."""
+    why = error.__context__
+    return str(why) if isinstance(why, Unfit) else str(error)

@@ -1,0 +1,484 @@
+"""Reserves money, tokens and a place in the line of several limited things at once, or none of it.
+
+Knows words of shared memory: a table with a row for each limited thing, and a slot for each process
+that reserves. Knows nothing of keys, requests, or what money is worth.
+
+What is committed of a row is the sum, over all slots, of what was settled and what is held. Each of
+these words has one writer. To reserve, a process first writes what it wants to hold, and then adds
+up all slots: of several that do so at once, the last to write sees all others, so that what is
+granted never adds up to more than the ceiling. Who finds too much takes its own back, and if
+somebody else was in the middle of the same, tries again, as that one may also take its own back.
+Nobody is refused because of what others are about to take back, but for the bound `TRIES`.
+
+A process that is killed leaves nothing half done in words that others write: what it held stands in
+its own slot, and is given back by zeroing that (`HELD_FIRST` and on, and TRYING). A settlement goes
+over several words; it stands in a journal first, from which a successor completes it (`complete`).
+Settled sums only grow, so that a budget's window is nothing but a ceiling that is moved.
+
+Rates are the generic cell rate algorithm: a minute's worth may come at once, and what was taken
+comes back continuously. The theoretical arrival time is one word per rate that all processes change
+by compare-and-swap; it needs nobody's care when one dies, as a minute later it is full anyway.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from kernels._atomics import add, fence, load, store, swap
+from kernels._jit import kernel
+
+Words = np.ndarray[Any, np.dtype[np.int64]]
+
+# -- words of a row, all written by one process but for the two arrival times ----------------------
+OWNER: Final = 0  # 0: the row is nobody's
+KIND: Final = 1
+CEILINGS: Final = 2  # of money, then of tokens; each of a day, a month, and for ever
+WINDOWS: Final = 3
+MAX_PARALLEL: Final = 8
+REQUESTS_PER_MINUTE: Final = 9
+TOKENS_PER_MINUTE: Final = 10
+REQUESTS_DUE: Final = 11  # theoretical arrival times, monotonic ns
+TOKENS_DUE: Final = 12
+BASES: Final = 13  # what all slots had settled when the row got its owner: money, tokens, requests
+ROW_WORDS: Final = 16
+UNLIMITED: Final = 1 << 62
+
+# -- words of a slot; how many rows there are follows from the table -------------------------------
+TRYING: Final = 0  # odd: in the middle of reserving
+HELD_FIRST: Final = 512  # on a page of their own: for each row money, tokens, requests under way
+HELD_WORDS: Final = 4
+JOURNAL_WORDS: Final = 512  # behind them: how many rows are being settled, and their sums to be
+SPENT_WORDS: Final = 4  # behind these: for each row money, tokens, requests, refusals
+MONEY, TOKENS, REQUESTS, REFUSALS = range(4)
+
+# -- words of a grant ------------------------------------------------------------------------------
+COUNT: Final = 0  # of rows
+WANTED_MONEY: Final = 1
+WANTED_TOKENS: Final = 2
+FIRST: Final = 4  # for each row its number, and where its two rates stood after this
+EACH: Final = 3
+MAX_ROWS: Final = 8  # of one grant
+ROW: Final = 28  # of a refusal: the row that refuses, what was wanted, what is left, and for how
+ASKED: Final = 29  # many ns nothing will change
+LEFT: Final = 30
+WAIT_NS: Final = 31
+GRANT_WORDS: Final = 32
+
+# -- what `reserve` answers: 0, or 1 + what refuses, below zero where only others are in the way --
+GRANTED: Final = 0
+PARALLEL: Final = 2 * WINDOWS  # after the ceilings, which are counted as they stand in a row
+REQUEST_RATE: Final = PARALLEL + 1
+TOKEN_RATE: Final = PARALLEL + 2
+NO_ROW: Final = PARALLEL + 3
+
+TRIES: Final = 64
+PAUSE: Final = 64  # looks at a word for each place in the line of processes
+MINUTE_NS: Final = 60_000_000_000
+
+# -- words of what `left` tells, of the tightest of some rows --------------------------------------
+LEFT_MONEY: Final = 0
+LEFT_TOKENS: Final = 1
+LEFT_PARALLEL: Final = 2
+REQUESTS_LIMIT: Final = 3  # UNLIMITED: none has one
+REQUESTS_LEFT: Final = 4
+REQUESTS_FULL_NS: Final = 5  # until all of it is back
+TOKENS_LIMIT: Final = 6
+TOKENS_LEFT: Final = 7
+TOKENS_FULL_NS: Final = 8
+LEFT_WORDS: Final = 16
+
+
+@kernel("int64(int64)")
+def held_end(rows: int) -> int:
+    """The word of a slot behind all that is given back when its process ends."""
+    return HELD_FIRST + HELD_WORDS * rows
+
+
+@kernel("int64(int64)")
+def spent_first(rows: int) -> int:
+    """The first word of a slot that says what was settled."""
+    return held_end(rows) + JOURNAL_WORDS
+
+
+def slot_words(rows: int) -> int:
+    """Words of a slot for a table of so many rows."""
+    return spent_first(rows) + SPENT_WORDS * rows
+
+
+@kernel("int64(int64[::1], int64, int64, int64)")
+def summed(slots: Words, workers: int, first: int, second: int) -> int:
+    """Two words of each slot, all added up; of each slot the first is read first."""
+    stride = len(slots) // workers
+    total = 0
+    for worker in range(workers):
+        total += load(slots, worker * stride + first) + load(slots, worker * stride + second)
+    return total
+
+
+@kernel("int64(int64[::1], int64, int64)")
+def quiet(slots: Words, workers: int, me: int) -> int:
+    """A number that differs whenever another process reserved in between; -1: one is at it."""
+    stride = len(slots) // workers
+    total = 0
+    for worker in range(workers):
+        if worker != me:
+            trying = load(slots, worker * stride + TRYING)
+            if trying & 1:
+                return -1
+            total += trying
+    return total
+
+
+@kernel("int64(int64, int64)")
+def cost_ns(amount: int, per_minute: int) -> int:
+    """How long so much takes to come back, rounded up; at most 150 million per minute."""
+    whole = amount // per_minute * MINUTE_NS
+    return whole + (amount % per_minute * MINUTE_NS + per_minute - 1) // per_minute
+
+
+@kernel("int64(int64[::1], int64, int64, int64, int64, int64)")
+def refused(grants: Words, at: int, row: int, wanted: int, left: int, wait_ns: int) -> int:
+    """Notes who refuses, and why."""
+    grants[at + ROW] = row
+    grants[at + ASKED] = wanted
+    grants[at + LEFT] = left
+    grants[at + WAIT_NS] = wait_ns
+    return 0
+
+
+@kernel("int64(int64[::1], int64[::1], int64[::1], int64, int64, int64)")
+def ceilings_hold(
+    rows: Words, slots: Words, grants: Words, at: int, workers: int, more: int
+) -> int:
+    """0, or which ceiling of which row is passed.
+
+    Args:
+        rows: the table.
+        slots: all of them, one after the other.
+        grants: the grant at `at` is asked about.
+        at: its first word.
+        workers: how many slots there are.
+        more: 1: what is wanted is not held yet, and would come on top; 0: it is held.
+    """
+    count = len(rows) // ROW_WORDS
+    spent = spent_first(count)
+    for one in range(grants[at + COUNT]):
+        number = grants[at + FIRST + one * EACH]
+        if number < 0 or number >= count or load(rows, number * ROW_WORDS + OWNER) == 0:
+            refused(grants, at, number, 0, 0, 0)
+            return 1 + NO_ROW
+        row = number * ROW_WORDS
+        held = HELD_FIRST + number * HELD_WORDS
+        for unit in range(2):
+            wanted = grants[at + WANTED_MONEY + unit]
+            ceiling = rows[row + CEILINGS + unit * WINDOWS]
+            place = 0
+            for window in range(1, WINDOWS):
+                other = rows[row + CEILINGS + unit * WINDOWS + window]
+                if other < ceiling:
+                    ceiling, place = other, window
+            if ceiling < UNLIMITED:
+                settled = spent + number * SPENT_WORDS + unit
+                taken = summed(slots, workers, held + unit, settled) - wanted * (1 - more)
+                if taken + wanted > ceiling:
+                    refused(grants, at, number, wanted, ceiling - taken, 0)
+                    return 1 + unit * WINDOWS + place
+        most = rows[row + MAX_PARALLEL]
+        if most < UNLIMITED:
+            under_way = 0
+            for worker in range(workers):
+                under_way += load(slots, worker * (len(slots) // workers) + held + REQUESTS)
+            if under_way + more > most:
+                refused(grants, at, number, 1, most - under_way + 1 - more, 0)
+                return 1 + PARALLEL
+    return 0
+
+
+@kernel("int64(int64[::1], int64, int64, int64, int64)")
+def take_rate(rows: Words, due: int, cost: int, now: int, take: int) -> int:
+    """When a rate will stand after so much more; as a negative number how long that is too soon.
+
+    Args:
+        rows: the table.
+        due: the word with the arrival time.
+        cost: ns.
+        now: monotonic ns.
+        take: 1: take it; 0: only look.
+    """
+    while True:
+        before = load(rows, due)
+        after = max(before, now) + cost
+        if after - now > MINUTE_NS:
+            return now + MINUTE_NS - after
+        if take == 0 or swap(rows, due, before, after) == before:
+            return after
+
+
+@kernel("int64(int64[::1], int64, int64, int64, int64)")
+def rate_left(rows: Words, row: int, rate: int, now: int, what: int) -> int:
+    """Of one rate: what may come at once (0), or after how many ns all of it is back (1)."""
+    limit = int(rows[row + REQUESTS_PER_MINUTE + rate])
+    level = max(load(rows, row + REQUESTS_DUE + rate) - now, 0)
+    if what:
+        return level
+    taken = (min(level, MINUTE_NS) * limit + MINUTE_NS - 1) // MINUTE_NS
+    return max(limit - taken, 0)
+
+
+@kernel("int64(int64[::1], int64[::1], int64, int64, int64)")
+def rates_hold(rows: Words, grants: Words, at: int, now: int, take: int) -> int:
+    """0, or which rate of which row is passed; what was taken until then is given back.
+
+    Args:
+        rows: the table.
+        grants: the grant at `at` is asked about; where its rates stand then is noted there.
+        at: its first word.
+        now: monotonic ns.
+        take: 1: take it; 0: only look.
+    """
+    wanted = grants[at + WANTED_TOKENS]
+    for one in range(grants[at + COUNT]):
+        entry = at + FIRST + one * EACH
+        row = grants[entry] * ROW_WORDS
+        for rate in range(2):
+            amount = wanted if rate else 1
+            limit = rows[row + REQUESTS_PER_MINUTE + rate]
+            grants[entry + 1 + rate] = 0
+            if limit >= UNLIMITED or amount == 0:
+                continue
+            if limit > 0 and amount <= limit:
+                after = take_rate(
+                    rows, row + REQUESTS_DUE + rate, cost_ns(amount, limit), now, take
+                )
+                if after >= 0:
+                    grants[entry + 1 + rate] = after
+                    continue
+                free = rate_left(rows, row, rate, now, 0)
+                refused(grants, at, grants[entry], amount, free, -after)
+            else:
+                refused(grants, at, grants[entry], amount, limit, -1)
+            if take:
+                for earlier in range(one + 1):
+                    other = at + FIRST + earlier * EACH
+                    for kind in range(2):
+                        if grants[other + 1 + kind] and (earlier < one or kind < rate):
+                            place = grants[other] * ROW_WORDS
+                            given = wanted if kind else 1
+                            back = cost_ns(given, rows[place + REQUESTS_PER_MINUTE + kind])
+                            add(rows, place + REQUESTS_DUE + kind, -back)
+            return 1 + REQUEST_RATE + rate
+    return 0
+
+
+@kernel("int64(int64[::1], int64[::1], int64, int64, int64, int64)")
+def hold(slots: Words, grants: Words, at: int, mine: int, sign: int, trying: int) -> int:
+    """Writes what is wanted into this process's own slot, or takes it out again."""
+    for one in range(grants[at + COUNT]):
+        held = mine + HELD_FIRST + grants[at + FIRST + one * EACH] * HELD_WORDS
+        for unit in range(2):
+            slots[held + unit] += sign * grants[at + WANTED_MONEY + unit]
+        slots[held + REQUESTS] += sign
+    store(slots, mine + TRYING, trying)
+    return 0
+
+
+@kernel("int64(int64[::1], int64[::1], int64[::1], int64, int64, int64, int64)")
+def reserve(
+    rows: Words, slots: Words, grants: Words, at: int, workers: int, me: int, now: int
+) -> int:
+    """Reserves for all rows of a grant, or for none.
+
+    Never takes a row above a ceiling. Refuses only what does not fit; what did not for `TRIES`
+    looks in all of which another process was in the middle of reserving is told apart.
+
+    Args:
+        rows: the table, (rows * ROW_WORDS,).
+        slots: (workers * words of a slot,) that of each process, one after the other.
+        grants: (grants * GRANT_WORDS,) of this process alone. COUNT, what is wanted and the rows'
+            numbers are set.
+        at: the first word of the grant.
+        workers: how many slots there are.
+        me: the slot of this process, in which nobody else writes.
+        now: monotonic ns.
+
+    Returns:
+        GRANTED; or 1 + what refuses, with the refusal in the grant; or the same below zero, where
+        others were in the way and asking again is better.
+    """
+    mine = me * (len(slots) // workers)
+    code = 0
+    for tries in range(TRIES):
+        before = quiet(slots, workers, me)
+        code = ceilings_hold(rows, slots, grants, at, workers, 1)
+        if code == 0:
+            code = rates_hold(rows, grants, at, now, 0)
+        if code == 1 + NO_ROW:
+            return code
+        if code == 0:
+            # Before anything is held: whoever sees that sees this, too.
+            trying = add(slots, mine + TRYING, 1)
+            hold(slots, grants, at, mine, 1, trying + 1)
+            fence()
+            code = ceilings_hold(rows, slots, grants, at, workers, 0)
+            if code == 0:
+                code = rates_hold(rows, grants, at, now, 1)
+            if code == 0:
+                store(slots, mine + TRYING, trying + 2)
+                return GRANTED
+            hold(slots, grants, at, mine, -1, trying + 2)
+        if before >= 0 and quiet(slots, workers, me) == before:
+            break
+        # The first in line tries again at once, and the others leave it the time to.
+        for _ in range(me * PAUSE):
+            if load(slots, mine + TRYING) < 0:
+                break
+        if tries == TRIES - 1:
+            code = -code
+    row = grants[at + ROW]
+    spent = mine + spent_first(len(rows) // ROW_WORDS) + row * SPENT_WORDS
+    slots[spent + REFUSALS] += 1
+    return code
+
+
+@kernel("int64(int64[::1], int64, int64)")
+def complete(slots: Words, mine: int, rows: int) -> int:
+    """Writes the sums that stand in a slot's journal; gives how many rows they are of.
+
+    Args:
+        slots: all of them, one after the other.
+        mine: the first word of the slot.
+        rows: of the table.
+    """
+    journal = mine + HELD_FIRST + HELD_WORDS * rows
+    spent = journal + JOURNAL_WORDS
+    count = load(slots, journal)
+    for one in range(count):
+        entry = journal + 4 + one * 4
+        place = spent + slots[entry] * SPENT_WORDS
+        for unit in range(3):
+            store(slots, place + unit, slots[entry + 1 + unit])
+    store(slots, journal, 0)
+    return count
+
+
+@kernel("int64(int64[::1], int64, int64, int64, int64, int64)")
+def move_rate(rows: Words, due: int, limit: int, change: int, after: int, now: int) -> int:
+    """Gives back to a rate what was not used, or takes what was used on top.
+
+    What has come back by itself since is not given back once more: of a reservation that ends its
+    line at `after`, that is what lies before `now`.
+
+    Args:
+        rows: the table.
+        due: the word with the arrival time.
+        limit: per minute.
+        change: what was used, less what was reserved.
+        after: where the rate stood after the reservation; 0: nothing was taken.
+        now: monotonic ns.
+    """
+    if after == 0 or change == 0 or limit <= 0 or limit >= UNLIMITED:
+        return 0
+    if change > 0:
+        return add(rows, due, cost_ns(change, limit))
+    return add(rows, due, -min(cost_ns(-change, limit), max(after - now, 0)))
+
+
+@kernel(
+    "int64(int64[::1], int64[::1], int64[::1], int64, int64, int64, int64, int64, int64, boolean)"
+)
+def settle(
+    rows: Words,
+    slots: Words,
+    grants: Words,
+    at: int,
+    workers: int,
+    me: int,
+    now: int,
+    money: int,
+    tokens: int,
+    used: bool,
+) -> int:
+    """Ends a grant: what was used is settled, what was reserved is held no longer.
+
+    Args:
+        rows: the table.
+        slots: of all processes.
+        grants: of this process.
+        at: the first word of the grant.
+        workers: how many slots there are.
+        me: the slot of this process.
+        now: monotonic ns.
+        money: that was used.
+        tokens: that were used.
+        used: whether there was a request at all; if not, nothing of it counts.
+    """
+    mine = me * (len(slots) // workers)
+    count = len(rows) // ROW_WORDS
+    journal = mine + held_end(count)
+    spent = journal + JOURNAL_WORDS
+    if used:
+        for one in range(grants[at + COUNT]):
+            number = grants[at + FIRST + one * EACH]
+            entry = journal + 4 + one * 4
+            place = spent + number * SPENT_WORDS
+            slots[entry] = number
+            slots[entry + 1] = slots[place] + money
+            slots[entry + 2] = slots[place + 1] + tokens
+            slots[entry + 3] = slots[place + 2] + 1
+        store(slots, journal, grants[at + COUNT])
+        complete(slots, mine, count)
+    # A reader takes what is held first: it may see a settlement twice, but never not at all.
+    fence()
+    hold(slots, grants, at, mine, -1, slots[mine + TRYING])
+    for one in range(grants[at + COUNT]):
+        entry = at + FIRST + one * EACH
+        row = grants[entry] * ROW_WORDS
+        for rate in range(2):
+            change = tokens - grants[at + WANTED_TOKENS] if rate else int(used) - 1
+            limit = rows[row + REQUESTS_PER_MINUTE + rate]
+            move_rate(rows, row + REQUESTS_DUE + rate, limit, change, grants[entry + 1 + rate], now)
+    return 0
+
+
+@kernel("int64(int64[::1], int64[::1], int64[::1], int64[::1], int64, int64)")
+def left(rows: Words, slots: Words, numbers: Words, told: Words, workers: int, now: int) -> int:
+    """What some rows leave, the tightest of them for each limit; changes nothing.
+
+    Args:
+        rows: the table.
+        slots: of all processes.
+        numbers: of the rows, each of which has an owner.
+        told: (LEFT_WORDS,) is written.
+        workers: how many slots there are.
+        now: monotonic ns.
+    """
+    spent = spent_first(len(rows) // ROW_WORDS)
+    told[:] = UNLIMITED
+    told[REQUESTS_FULL_NS] = told[TOKENS_FULL_NS] = 0
+    for number in numbers:
+        row = number * ROW_WORDS
+        held = HELD_FIRST + number * HELD_WORDS
+        for unit in range(2):
+            first = row + CEILINGS + unit * WINDOWS
+            ceiling = min(rows[first], rows[first + 1], rows[first + 2])
+            if ceiling < UNLIMITED:
+                settled = spent + number * SPENT_WORDS + unit
+                free = ceiling - summed(slots, workers, held + unit, settled)
+                told[unit] = min(told[unit], max(free, 0))
+        if rows[row + MAX_PARALLEL] < UNLIMITED:
+            under_way = 0
+            for worker in range(workers):
+                under_way += load(slots, worker * (len(slots) // workers) + held + REQUESTS)
+            free = rows[row + MAX_PARALLEL] - under_way
+            told[LEFT_PARALLEL] = min(told[LEFT_PARALLEL], max(free, 0))
+        for rate in range(2):
+            limit = rows[row + REQUESTS_PER_MINUTE + rate]
+            free = UNLIMITED if limit >= UNLIMITED else rate_left(rows, row, rate, now, 0)
+            place = REQUESTS_LIMIT + rate * 3
+            if limit < UNLIMITED and free < told[place + 1]:
+                told[place] = limit
+                told[place + 1] = free
+                told[place + 2] = rate_left(rows, row, rate, now, 1)
+    return 0

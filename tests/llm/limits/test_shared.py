@@ -1,0 +1,182 @@
+"""A worker reserves for a request, is told why it may not, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.access.allowance import PICO, dollars
+from gateway.errors import (
+    BudgetExceeded,
+    InvalidParameter,
+    LimitsUnavailable,
+    RateLimited,
+    RequestTooExpensive,
+    TooManyParallel,
+)
+from gateway.llm.limits.shared import FIRST_GRANTS, SharedLimits
+from gateway.llm.limits.words import Left, Rate
+from gateway.monitor.arena import Arena
+from tests.llm.limits.rig import Rig
+
+DAY, MONTH, TOTAL, TOKENS_DAY = 0, 1, 2, 3
+
+
+@pytest.fixture
+def rig():
+    return Rig()
+
+
+def test_workers_of_one_host_share_a_budget(rig):
+    rig.limit(0, ceilings={DAY: 10 * PICO})
+    first = rig.reserve([0], 6 * PICO, worker=0)
+    with pytest.raises(RequestTooExpensive):
+        rig.reserve([0], 6 * PICO, worker=1)
+    first.settle(2 * PICO, 100)
+    rig.reserve([0], 6 * PICO, worker=1).settle(6 * PICO, 1)
+    assert rig.spent(0) == [8 * PICO, 101, 2]
+    assert rig.held(0) == [0, 0, 0]
+
+
+def test_a_grant_ends_once(rig):
+    rig.limit(0)
+    grant = rig.reserve([0], 5, 5)
+    grant.settle(3, 4)
+    grant.settle(3, 4)
+    grant.release()
+    assert rig.spent(0) == [3, 4, 1]
+    assert rig.workers[0].open == 0
+
+
+def test_a_request_that_never_was_counts_nowhere(rig):
+    rig.limit(0, rates=(1, 10), ceilings={DAY: 10}, parallel=1)
+    for _ in range(3):
+        rig.reserve([0], 10, 10).release()
+    assert rig.spent(0) == [0, 0, 0]
+
+
+def test_a_refused_request_takes_nothing_of_any_rate(rig):
+    rig.limit(0, rates=(2, 100))
+    rig.limit(1, parallel=0)
+    for _ in range(5):
+        with pytest.raises(TooManyParallel):
+            rig.reserve([0, 1], 1, 50)
+    rig.reserve([0], 1, 50)
+    rig.reserve([0], 1, 50)
+
+
+def test_a_spent_budget_says_whose_it_is_and_when_it_begins_anew(rig):
+    rig.wall = 86_400.0 * 20_000 + 86_400 - 90
+    rig.limit(0, kind=2, ceilings={DAY: PICO, TOTAL: 10 * PICO})
+    rig.reserve([0], PICO).settle(PICO, 1)
+    with pytest.raises(
+        BudgetExceeded, match=r"this team \(day\): wanted 0.25 USD, left 0$"
+    ) as told:
+        rig.reserve([0], PICO // 4)
+    assert told.value.retry_after_s == 90
+
+
+def test_what_others_reserve_is_soon_there_again(rig):
+    rig.limit(0, ceilings={TOKENS_DAY: 100})
+    rig.reserve([0], 0, 100, worker=1)
+    with pytest.raises(BudgetExceeded, match="reserved by requests under way") as told:
+        rig.reserve([0], 0, 50)
+    assert told.value.retry_after_s == 1
+
+
+def test_a_rate_says_when_it_covers_the_request(rig):
+    rig.limit(0, rates=(None, 60))
+    rig.reserve([0], 0, 60)
+    with pytest.raises(
+        RateLimited, match="tokens per minute of this key: wanted 7, left 0"
+    ) as told:
+        rig.reserve([0], 0, 7)
+    assert told.value.retry_after_s == 7
+    rig.now_ns += 7 * 10**9
+    rig.reserve([0], 0, 7)
+
+
+def test_a_request_that_no_minute_covers_is_not_told_to_wait(rig):
+    rig.limit(0, rates=(None, 60))
+    with pytest.raises(RequestTooExpensive, match="may never be more than 60"):
+        rig.reserve([0], 0, 61)
+
+
+def test_more_requests_than_there_was_room_for_are_under_way(rig):
+    rig.limit(0)
+    grants = [rig.reserve([0], 1, 2) for _ in range(3 * FIRST_GRANTS)]
+    assert rig.held(0) == [3 * FIRST_GRANTS, 6 * FIRST_GRANTS, 3 * FIRST_GRANTS]
+    for grant in grants:
+        grant.settle(1, 1)
+    assert rig.held(0) == [0, 0, 0]
+    assert rig.workers[0].open == 0
+
+
+def test_nobody_can_say_before_control_has_made_the_table():
+    limits = SharedLimits(Arena.create(1), 0)
+    with pytest.raises(LimitsUnavailable):
+        limits.reserve([0], 1, 1, 1)
+    with pytest.raises(LimitsUnavailable):
+        limits.left([0], 1)
+
+
+def test_nobody_can_say_of_a_row_that_control_has_not_written(rig):
+    rig.limit(0)
+    for rows in ([0, 1], [1 << 40], [-1]):
+        with pytest.raises(LimitsUnavailable):
+            rig.reserve(rows, 1, 1)
+        with pytest.raises(LimitsUnavailable):
+            rig.workers[0].left(rows, rig.now_ns)
+    assert rig.workers[0].open == 0
+
+
+def test_more_rows_than_a_grant_holds_are_refused_by_name(rig):
+    for row in range(9):
+        rig.limit(row)
+    with pytest.raises(InvalidParameter, match="at most 8"):
+        rig.reserve(range(9))
+
+
+def test_a_worker_that_ended_gives_back_what_it_held_and_keeps_what_it_settled(rig):
+    rig.limit(0, ceilings={DAY: 100}, parallel=2)
+    rig.reserve([0], 40, 1, worker=1).settle(30, 7)
+    rig.reserve([0], 70, 1, worker=1)
+    rig.arena.bury(1, -9)
+    assert rig.spent(0) == [30, 7, 1]
+    assert rig.held(0) == [0, 0, 0]
+    rig.reserve([0], 70, 1, worker=0)
+
+
+def test_what_is_left_is_told_of_the_tightest(rig):
+    rig.limit(0, ceilings={DAY: 10}, rates=(10, None))
+    rig.limit(1, ceilings={MONTH: 7, TOKENS_DAY: 50}, parallel=5)
+    rig.reserve([0, 1], 2, 10)
+    left = rig.workers[1].left([0, 1], rig.now_ns)
+    assert left == Left(5, 40, 4, Rate(10, 9, 6.0), None)
+    rig.limit(2)
+    assert rig.workers[0].left([2], rig.now_ns) == Left(None, None, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("left", "expected"),
+    [
+        pytest.param(Left(None, None, None, None, None), 4096, id="no-limit"),
+        pytest.param(Left(None, 100_000, None, None, None), 4096, id="plenty"),
+        pytest.param(Left(None, 4100, None, None, None), 1000, id="a-quarter"),
+        pytest.param(Left(None, 500, None, None, None), 256, id="the-least"),
+        pytest.param(Left(None, 150, None, None, None), 50, id="all-that-is-left"),
+        pytest.param(Left(None, 90, None, None, None), 1, id="nothing"),
+        pytest.param(Left(20_000 + 50, None, None, None, None), 500, id="money"),
+        pytest.param(Left(None, None, None, None, Rate(9, 1700, 1.0)), 400, id="rate"),
+    ],
+)
+def test_a_request_without_a_maximum_reserves_its_share_of_what_is_left(left, expected):
+    most, input_tokens, input_money, price = 4096, 100, 50, 10
+    assert left.output_tokens(most, input_tokens, input_money, price) == expected
+
+
+@pytest.mark.parametrize(
+    ("pico", "text"),
+    [(0, "0"), (1, "0.000000000001"), (PICO, "1"), (10 * PICO, "10"), (-PICO // 4, "-0.25")],
+)
+def test_money_is_written_exactly(pico, text):
+    assert dollars(pico) == text

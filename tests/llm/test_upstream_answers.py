@@ -1,0 +1,133 @@
+"""However an answer's bytes are split on their way, the same is told of it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.llm.upstream.connection import Connection
+from gateway.llm.upstream.pool import Pool
+from gateway.llm.upstream.sending import Request
+from gateway.llm.upstream.words import Counters, Limits, Origin
+from tests.llm.scripted import CHUNKED, Told, chunk, ok
+from tests.llm.test_upstream_hostile import BROKEN, CUT_SHORT
+from tests.llm.upstream_rig import TIMEOUTS
+
+# Requests of it wait until they are given a connection by hand.
+NOWHERE = Origin("http", "127.0.0.1", 1, max_connections=0)
+UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\n"
+
+
+class Wire:
+    """A transport whose other end is the test."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self.closed = False
+
+    def get_extra_info(self, name: str) -> Any:
+        return self._sock if name == "socket" else None
+
+    def write(self, data: bytes) -> None:
+        pass
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def abort(self) -> None:
+        self.closed = True
+
+
+@contextmanager
+def connected() -> Iterator[tuple[Told, Connection, Wire]]:
+    """A request that has just been sent."""
+    loop: Any = None  # which nothing is asked of: no connection is made
+    pool = Pool(NOWHERE, Limits(), Counters(), loop, lambda *_: pytest.fail("connects"), lambda: 0)
+    told = Told()
+    pool.begin(Request(pool, b"head", b"body", told, TIMEOUTS, 0.0))
+    here, there = socket.socketpair()
+    with here, there:
+        connection, wire = Connection(pool), Wire(here)
+        transport: Any = wire
+        connection.connection_made(transport)
+        yield told, connection, wire
+
+
+def told_of(pieces: Sequence[bytes]) -> tuple[Any, ...]:
+    """What is told of an answer that comes in these pieces, after which the upstream closes."""
+    with connected() as (told, connection, wire):
+        for piece in pieces:
+            if not wire.closed:
+                connection.data_received(piece)
+        connection.connection_lost(None)
+        error = (str(told.error), told.sent, told.answered) if told.error else None
+        order = [call for call in told.calls if call != "data"]
+        return order, told.status, tuple(told.headers), told.body, error
+
+
+def split(data: bytes, cuts: Sequence[int]) -> list[bytes]:
+    ends = sorted({cut % (len(data) + 1) for cut in cuts} | {len(data)})
+    starts = [0, *ends]
+    return [data[a:b] for a, b in zip(starts, ends, strict=False) if a < b]
+
+
+GOOD = [
+    ok(b"body", b"a: b"),
+    CHUNKED + chunk(b"data: 1\n\n") + chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n",
+    CHUNKED + b"5;x=y\r\nhello\r\n0\r\ntrailer: 1\r\n\r\n",
+    b"HTTP/1.1 103 Early\r\na: b\r\n\r\n" + ok(b"body"),
+    ok(b"body") + ok(b"forged"),
+    ok(b"body") + b"garbage",
+    UNTIL_CLOSE + b"anything\r\n\r\n",
+    b"HTTP/1.1 204 No Content\r\n\r\n",
+    b"HTTP/1.0 500 Oh\r\ncontent-length: 2\r\n\r\nno",
+]
+# What is split is another thing where all of it is nothing.
+KNOWN = [*GOOD, *BROKEN.values(), *filter(None, CUT_SHORT.values())]
+
+
+@given(st.sampled_from(KNOWN), st.lists(st.integers(0, 10_000), max_size=12))
+def test_any_split_of_an_answer_tells_the_same(answer, cuts):
+    assert told_of(split(answer, cuts)) == told_of([answer])
+
+
+@pytest.mark.parametrize("answer", KNOWN)
+def test_an_answer_that_comes_byte_by_byte_tells_the_same(answer):
+    assert told_of([answer[at : at + 1] for at in range(len(answer))]) == told_of([answer])
+
+
+NAMES = st.from_regex(rb"x-[a-zA-Z0-9_-]{1,20}", fullmatch=True)
+VALUES = st.from_regex(rb"([!-~\x80-\xff]([ -~\x80-\xff]{0,30}[!-~\x80-\xff])?)?", fullmatch=True)
+HEADERS = st.lists(st.tuples(NAMES, VALUES), max_size=10)
+STATUSES = st.integers(200, 599).filter(lambda status: status not in (204, 304))
+
+
+@given(
+    STATUSES,
+    HEADERS,
+    st.lists(st.binary(min_size=1, max_size=300), max_size=8),
+    st.sampled_from(["length", "chunked", "close"]),
+    st.lists(st.integers(0, 5000), max_size=12),
+)
+def test_what_an_upstream_means_is_what_is_told(status, headers, pieces, framing, cuts):
+    body = b"".join(pieces)
+    given_headers = list(headers)
+    sent = body
+    if framing == "length":
+        given_headers.append((b"content-length", b"%d" % len(body)))
+    elif framing == "chunked":
+        given_headers.append((b"transfer-encoding", b"chunked"))
+        sent = b"".join(map(chunk, pieces)) + b"0\r\n\r\n"
+    lines = b"".join(b"%s: %s\r\n" % header for header in given_headers)
+    answer = b"HTTP/1.1 %d X\r\n%s\r\n%s" % (status, lines, sent)
+    told = tuple((name.lower(), value) for name, value in given_headers)
+    assert told_of(split(answer, cuts)) == (["head", "end"], status, told, body, None)
