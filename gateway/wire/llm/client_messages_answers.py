@@ -11,6 +11,7 @@ import orjson
 
 from gateway.errors import UpstreamFailed
 from gateway.wire.llm.asked import Asked
+from gateway.wire.llm.chat import thought_of, words_of
 from gateway.wire.llm.fields import Values, mapping, mappings, text, written
 from gateway.wire.llm.usage import usage_of
 from gateway.wire.llm.words import Dialect, Usage
@@ -36,10 +37,10 @@ def answer(values: Values, asked: Asked) -> dict[str, Any]:
     message = mapping(choices[0], "message")
     refusal = text(message, "refusal")
     content: list[dict[str, Any]] = []
-    thought = text(message, "reasoning_content") or text(message, "reasoning")
+    thought = thought_of(message)
     if thought:
         content.append({"type": "thinking", "thinking": thought, "signature": ""})
-    if words := text(message, "content") + refusal:
+    if words := words_of(message) + refusal:
         content.append({"type": "text", "text": words, "citations": None})
     calls = mappings(message, "tool_calls")
     content += [_tool_use(call, f"toolu_{asked.id}_{at}") for at, call in enumerate(calls)]

@@ -12,6 +12,7 @@ import orjson
 
 from gateway.wire.llm.asked import Asked
 from gateway.wire.llm.calls import Calls
+from gateway.wire.llm.chat import thought_of, words_of
 from gateway.wire.llm.client_responses_answers import (
     Item,
     begun,
@@ -193,9 +194,8 @@ class EventsForResponses:
         return [{"type": kind, "response": begun(self._asked)} for kind in kinds]
 
     def _delta(self, delta: Values) -> Iterator[Event]:
-        thought = text(delta, "reasoning_content") or text(delta, "reasoning")
-        yield from self._say("reasoning", thought)
-        yield from self._say("output_text", text(delta, "content"))
+        yield from self._say("reasoning", thought_of(delta))
+        yield from self._say("output_text", words_of(delta))
         yield from self._say("refusal", text(delta, "refusal"))
         for place, fragment in enumerate(mappings(delta, "tool_calls")):
             yield from self._call(self._calls.number(fragment, place), fragment)
