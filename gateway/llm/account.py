@@ -4,9 +4,10 @@ Knows prices, bounds of what an answer may take, and limits. Knows nothing of up
 limits are kept. Before any upstream is asked the most that the answer may cost is reserved; what it
 did cost is settled once that is known, and the rest given back.
 
-No more tokens are read than bytes are sent: a token stands for one byte at least. A medium that is
-named by its address is taken for `MEDIA_TOKENS`. An answer whose tokens nobody tells is taken for
-one token to `CHARS_PER_TOKEN` characters of what was sent and of what came.
+No more tokens are read than bytes are sent: a token stands for one byte at least. A medium may be
+named by its address alone: where a body has one it is taken for `MEDIA_TOKENS` more. For limits per
+minute, and where nobody tells the tokens of an answer, one token is taken for `BYTES_PER_TOKEN`
+bytes of what was sent, and for so many characters of what came.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ from gateway.errors import Forbidden
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.limits.words import Grant, Left, Limits
 from gateway.llm.pricing import Price
+from gateway.llm.relay import Relay
 from gateway.wire.llm.reading import Reading
 from gateway.wire.llm.requests import Call
 from gateway.wire.llm.words import Dialect, Usage
 
 MEDIA_TOKENS: Final = 2048
-CHARS_PER_TOKEN: Final = 4
+BYTES_PER_TOKEN: Final = 4
 
+_MEDIA_WORDS: Final = (b'"image', b'"file', b'"document', b'"input_', b"\\u")
 _OUTPUTLESS = frozenset({Dialect.EMBEDDINGS, Dialect.COUNT})
 _CAPS = {
     Dialect.COMPLETIONS: "max_tokens",
@@ -40,7 +43,7 @@ class Account:
         left: what was left when it began, for headers; None: nothing limits it.
     """
 
-    __slots__ = ("_call", "_dialect", "_grant", "_input", "_limits", "_output", "_rows", "left")
+    __slots__ = ("_body", "_call", "_dialect", "_grant", "_limits", "_output", "_rows", "left")
 
     def __init__(
         self,
@@ -48,7 +51,7 @@ class Account:
         rows: Sequence[int],
         dialect: Dialect,
         call: Call,
-        body_bytes: int,
+        body: bytes,
     ) -> None:
         """Begins with nothing reserved.
 
@@ -57,13 +60,13 @@ class Account:
             rows: of whatever limits it.
             dialect: of the request.
             call: the request.
-            body_bytes: of it.
+            body: of it.
         """
         self._limits = limits if rows else None
         self._rows = rows
         self._dialect = dialect
         self._call = call
-        self._input = body_bytes + call.media * MEDIA_TOKENS + call.prompt_tokens
+        self._body = body
         self._output: int | None = None
         self._grant: Grant | None = None
         self.left: Left | None = None
@@ -92,8 +95,9 @@ class Account:
         output = 0
         if self._dialect not in _OUTPUTLESS:
             output = call.max_output_tokens or self._fitting(deployment, left)
+        read = self._most_input
         money = max(
-            (p.most(self._input, output * call.n) for p in deployment.prices if p is not None),
+            (p.most(read, output * call.n) for p in deployment.prices if p is not None),
             default=0,
         )
         tokens = self.input_tokens + output * call.n
@@ -111,21 +115,19 @@ class Account:
         field = limit_field if dialect is Dialect.CHAT else _CAPS[dialect]
         return {field: self._output}
 
-    def settle(
-        self, price: Price | None, reading: Reading | None
-    ) -> tuple[Usage, bool, int | None]:
+    def settle(self, price: Price | None, relay: Relay | None) -> tuple[Usage, bool, int | None]:
         """The request is over, and somebody has worked for it.
 
         Args:
             price: of who answered; None: nobody knows.
-            reading: of what came, whole or not; None: nothing did.
+            relay: what came, whole or not; None: nothing did.
 
         Returns:
             Its tokens, whether these are estimated, and its cost in pico-dollars, None where nobody
             knows.
         """
-        told = None if reading is None else reading.usage
-        usage = told or Usage(self.input_tokens, _written(reading))
+        told = None if relay is None else relay.usage
+        usage = told or Usage(self.input_tokens, 0 if relay is None else _written(relay.reading))
         cost = None if price is None else price.cost(usage)
         grant, self._grant = self._grant, None
         if grant is not None:
@@ -141,8 +143,17 @@ class Account:
     @property
     def input_tokens(self) -> int:
         """What its prompt is taken for, until somebody counts it."""
-        call = self._call
-        return -(-call.prompt_chars // CHARS_PER_TOKEN) + call.prompt_tokens
+        return -(-len(self._body) // BYTES_PER_TOKEN)
+
+    @property
+    def _most_input(self) -> int:
+        """As many tokens as anybody may count in it."""
+        body = self._body
+        # Reading a prompt for media takes longer than all else of this; most have none, and a
+        # backslash may hide the word for one.
+        if any(word in body for word in _MEDIA_WORDS):
+            return len(body) + self._call.prompt.media * MEDIA_TOKENS
+        return len(body)
 
     def _fitting(self, deployment: LlmDeployment, left: Left) -> int:
         """The output of a request that names no maximum: its model's, or a part of what is left."""
@@ -154,16 +165,14 @@ class Account:
         )
         read = one = 0
         if dearest is not None:
-            read, one = dearest.most(self._input, 0), dearest.most(0, self._call.n)
+            read, one = dearest.most(self._most_input, 0), dearest.most(0, self._call.n)
         fitting = left.output_tokens(most, self.input_tokens, read, one)
         if fitting < most:
             self._output = fitting
         return fitting
 
 
-def _written(reading: Reading | None) -> int:
-    if reading is None:
-        return 0
+def _written(reading: Reading) -> int:
     chars = reading.text_chars + reading.reasoning_chars
     chars += sum(len(call.name) + len(call.arguments) for call in reading.calls)
-    return -(-chars // CHARS_PER_TOKEN)
+    return -(-chars // BYTES_PER_TOKEN)

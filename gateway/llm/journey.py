@@ -468,11 +468,9 @@ class Journey:
 
     def _settle(self, relay: Relay | None) -> None:
         happened, target = self._happened, self._target
-        happened.reading = None if relay is None else relay.reading
+        happened.relay = relay
         price = None if target is None else target.price
-        happened.usage, happened.estimated, happened.cost = self._account.settle(
-            price, happened.reading
-        )
+        happened.usage, happened.estimated, happened.cost = self._account.settle(price, relay)
 
     def _erred(self, error: GatewayError) -> None:
         seconds = self._proxy.clock() - self._happened.arrived

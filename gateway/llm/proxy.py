@@ -154,7 +154,7 @@ class Proxy:
             exchange.reply(200, orjson.dumps(estimated_count(values)), [ESTIMATED])
             return
         rows = NOBODY if principal is None else principal.rows
-        account = Account(self._limits, rows, self.dialect, call, len(exchange.body))
+        account = Account(self._limits, rows, self.dialect, call, exchange.body)
         account.cover(deployment, monotonic_ns())
         Journey(self, exchange, call, values, chosen, account).start()
 

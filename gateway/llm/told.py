@@ -13,7 +13,7 @@ from gateway.wire.answers import Written
 
 if TYPE_CHECKING:
     from gateway.llm.names import Chosen
-    from gateway.llm.relay import Spoken
+    from gateway.llm.relay import Relay, Spoken
     from gateway.llm.targets import Target
     from gateway.wire.llm.reading import Reading
     from gateway.wire.llm.requests import Call
@@ -43,7 +43,7 @@ class Happened:
         fallbacks: models that were asked in another's place.
         usage: tokens of the answer; of one that nobody counted, what it is taken for.
         estimated: that is so.
-        reading: what is kept of the answer; None: there is none.
+        relay: what has passed the answer on; None: there is none.
         cost: pico-dollars; None: nobody knows what it costs.
         result: `ok`, `left`, `failed` (the client got an error) or `broken` (in mid-stream).
     """
@@ -59,7 +59,7 @@ class Happened:
         "estimated",
         "fallbacks",
         "first_byte_at",
-        "reading",
+        "relay",
         "result",
         "sent",
         "spoken",
@@ -78,7 +78,7 @@ class Happened:
         self.sent = self.estimated = False
         self.attempts = self.fallbacks = 0
         self.usage: Usage | None = None
-        self.reading: Reading | None = None
+        self.relay: Relay | None = None
         self.cost: int | None = None
         self.result = ""
 
@@ -93,6 +93,11 @@ class Happened:
     def content(self, now: float) -> None:
         """The client gets the first of it."""
         self.content_at = now
+
+    @property
+    def reading(self) -> Reading | None:
+        """What is kept of the answer: read now, where nobody has asked before."""
+        return None if self.relay is None else self.relay.reading
 
     @property
     def first_byte_s(self) -> float | None:

@@ -8,8 +8,24 @@ import orjson
 import pytest
 
 from gateway.errors import InvalidParameter, InvalidRequest
+from gateway.wire.llm.prompts import Prompt
 from gateway.wire.llm.requests import REFUSED, Call, prepared, read_call, read_values
 from gateway.wire.llm.words import Dialect
+
+Told = tuple[dict[str, Any], Prompt]
+
+
+def told(model: str, **more: Any) -> Told:
+    """What is read at once, and what of the prompt later."""
+    at_once = {"stream": False, "max_output_tokens": None, "n": 1, "include_usage": False}
+    known = {name: more.pop(name, usual) for name, usual in at_once.items()}
+    return {"model": model, **known}, Prompt(**more)
+
+
+def told_by(call: Call) -> Told:
+    names = ("model", "stream", "max_output_tokens", "n", "include_usage")
+    return {name: getattr(call, name) for name in names}, call.prompt
+
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 
@@ -39,14 +55,14 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}
                 "response_format": {"type": "json_schema", "json_schema": {"name": "x"}},
                 "user": "ada",
             },
-            Call(
+            told(
                 "assistant",
                 stream=True,
                 max_output_tokens=50,
                 n=2,
                 include_usage=True,
                 messages=4,
-                prompt_chars=18,
+                chars=18,
                 media=1,
                 tools=("f",),
                 json_wanted=True,
@@ -57,31 +73,31 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}
         pytest.param(
             Dialect.CHAT,
             {"model": "m", "messages": [], "max_tokens": 70, "max_completion_tokens": 50},
-            Call("m", max_output_tokens=70),
+            told("m", max_output_tokens=70),
             id="the-larger-of-two-limits",
         ),
         pytest.param(
             Dialect.COMPLETIONS,
             {"model": "m", "prompt": ["ab", "c"], "n": 2, "best_of": 5, "max_tokens": 9},
-            Call("m", max_output_tokens=9, n=5, messages=2, prompt_chars=3),
+            told("m", max_output_tokens=9, n=5, messages=2, chars=3),
             id="completions",
         ),
         pytest.param(
             Dialect.COMPLETIONS,
             {"model": "m", "prompt": [1, 2, 3]},
-            Call("m", messages=1, prompt_tokens=3),
+            told("m", messages=1, tokens=3),
             id="one-prompt-of-tokens",
         ),
         pytest.param(
             Dialect.EMBEDDINGS,
             {"model": "m", "input": [[1, 2], [3]]},
-            Call("m", messages=2, prompt_tokens=3),
+            told("m", messages=2, tokens=3),
             id="inputs-of-tokens",
         ),
         pytest.param(
             Dialect.EMBEDDINGS,
             {"model": "m", "input": "héllo"},
-            Call("m", messages=1, prompt_chars=5),
+            told("m", messages=1, chars=5),
             id="one-input",
         ),
         pytest.param(
@@ -114,11 +130,11 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}
                 "tools": [{"name": "f", "input_schema": {}}],
                 "metadata": {"user_id": "ada"},
             },
-            Call(
+            told(
                 "m",
                 max_output_tokens=100,
                 messages=3,
-                prompt_chars=2 + 2 + 2 + 7 + 2 + 1,
+                chars=2 + 2 + 2 + 7 + 2 + 1,
                 media=1,
                 tools=("f",),
                 user="ada",
@@ -128,7 +144,7 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}
         pytest.param(
             Dialect.MESSAGES,
             {"model": "m", "max_tokens": 0, "messages": []},
-            Call("m", max_output_tokens=0),
+            told("m", max_output_tokens=0),
             id="warming-a-cache",
         ),
         pytest.param(
@@ -145,11 +161,11 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}
                 "max_output_tokens": 16,
                 "text": {"format": {"type": "json_object"}},
             },
-            Call(
+            told(
                 "m",
                 max_output_tokens=16,
                 messages=3,
-                prompt_chars=8,
+                chars=8,
                 tools=("f",),
                 json_wanted=True,
             ),
@@ -158,13 +174,13 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}
         pytest.param(
             Dialect.COUNT,
             {"model": "m", "messages": [{"role": "user", "content": "Hi"}]},
-            Call("m", messages=1, prompt_chars=2),
+            told("m", messages=1, chars=2),
             id="counting",
         ),
     ],
 )
-def test_a_request_is_read(dialect: Dialect, values: dict[str, Any], expected: Call) -> None:
-    assert read_call(dialect, values) == expected
+def test_a_request_is_read(dialect: Dialect, values: dict[str, Any], expected: Told) -> None:
+    assert told_by(read_call(dialect, values)) == expected
 
 
 @pytest.mark.parametrize(
@@ -281,4 +297,4 @@ def test_a_body_nested_too_deep_is_refused() -> None:
 def test_results_within_results_are_read_without_end() -> None:
     part = b'{"type":"tool_result","content":['
     body = b'{"model":"m","max_tokens":1,"messages":[{"content":[' + part * 400 + b"]}" * 400
-    assert read_call(Dialect.MESSAGES, read_values(body + b"]}]}")).messages == 1
+    assert read_call(Dialect.MESSAGES, read_values(body + b"]}]}")).prompt.messages == 1

@@ -7,23 +7,14 @@ judge, and is sent on as it came.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
 from gateway.errors import InvalidParameter, InvalidRequest
-from gateway.wire.llm.fields import (
-    Values,
-    mapping,
-    mappings,
-    shown,
-    text,
-    wanted_count,
-    wanted_flag,
-    written,
-)
+from gateway.wire.llm.fields import NOTHING, Values, mapping, shown, wanted_count, wanted_flag
+from gateway.wire.llm.prompts import Prompt, read_prompt
 from gateway.wire.llm.words import Dialect
 
 REFUSED = frozenset(
@@ -54,9 +45,8 @@ MAX_CHOICES = 128
 """As OpenAI has it."""
 
 
-@dataclass(slots=True)  # not frozen: that takes three times as long, for each request
 class Call:
-    """What the gateway must know of one request.
+    """What the gateway must know of one request before it is sent on.
 
     Attributes:
         model: the public name that was asked for.
@@ -64,27 +54,40 @@ class Call:
         max_output_tokens: the most tokens of each choice; None: the request does not say.
         n: the most answers that are made, and paid, for each prompt.
         include_usage: a stream is to tell its usage in a chunk of its own.
-        messages: or items, or inputs.
-        prompt_chars: of the text in them, system prompts and calls of tools included.
-        prompt_tokens: in them as numbers, where a prompt was sent as tokens.
-        media: images, sounds and files in them.
-        tools: names of the functions that the model may call.
-        json_wanted: the answer is to be JSON.
-        user: the caller's own name for whom it asks, empty: none.
     """
 
-    model: str
-    stream: bool = False
-    max_output_tokens: int | None = None
-    n: int = 1
-    include_usage: bool = False
-    messages: int = 0
-    prompt_chars: int = 0
-    prompt_tokens: int = 0
-    media: int = 0
-    tools: tuple[str, ...] = ()
-    json_wanted: bool = False
-    user: str = ""
+    __slots__ = (
+        "_dialect",
+        "_prompt",
+        "_values",
+        "include_usage",
+        "max_output_tokens",
+        "model",
+        "n",
+        "stream",
+    )
+
+    def __init__(self, dialect: Dialect, values: Values) -> None:
+        """Reads a request; see `read_call`."""
+        self.model = _model(values)
+        self.stream = "stream" in values and wanted_flag(values, "stream")
+        self.max_output_tokens = _max_output_tokens(dialect, values)
+        self.n = _choices(dialect, values)
+        self.include_usage = "stream_options" in values and wanted_flag(
+            mapping(values, "stream_options"), "include_usage"
+        )
+        self._dialect = dialect
+        self._values = values
+        self._prompt: Prompt | None = None
+
+    @property
+    def prompt(self) -> Prompt:
+        """What the request says. Read when somebody first asks, and kept in its place."""
+        prompt = self._prompt
+        if prompt is None:
+            prompt = self._prompt = read_prompt(self._dialect, self._values)
+            self._values = NOTHING
+        return prompt
 
 
 def read_values(body: bytes) -> dict[str, Any]:
@@ -115,23 +118,7 @@ def read_call(dialect: Dialect, values: Values) -> Call:
             f"parameter '{name}': where a request is sent and with which key is configured, "
             "and no request may say it"
         )
-    size = _Size()
-    size.take(dialect, values)
-    return Call(
-        model=_model(values),
-        stream=wanted_flag(values, "stream"),
-        max_output_tokens=_max_output_tokens(dialect, values),
-        n=_choices(dialect, values),
-        include_usage="stream_options" in values
-        and wanted_flag(mapping(values, "stream_options"), "include_usage"),
-        messages=size.messages,
-        prompt_chars=size.chars,
-        prompt_tokens=size.tokens,
-        media=size.media,
-        tools=tuple(_tool_names(values)) if "tools" in values else (),
-        json_wanted=_json_wanted(dialect, values),
-        user=_user(values),
-    )
+    return Call(dialect, values)
 
 
 def prepared(
@@ -211,112 +198,3 @@ def _choices(dialect: Dialect, values: Values) -> int:
     if most > MAX_CHOICES:
         raise InvalidParameter(f"parameter 'n': expected at most {MAX_CHOICES}, got {most}")
     return most
-
-
-def _tool_names(values: Values) -> Iterator[str]:
-    """Chat has a tool's name within its function, the other dialects beside its type."""
-    for tool in mappings(values, "tools"):
-        name = text(mapping(tool, "function"), "name") or text(tool, "name")
-        if name:
-            yield name
-
-
-def _json_wanted(dialect: Dialect, values: Values) -> bool:
-    if dialect is Dialect.MESSAGES:
-        wanted = mapping(mapping(values, "output_config"), "format")
-    elif dialect is Dialect.RESPONSES:
-        wanted = mapping(mapping(values, "text"), "format")
-    else:
-        wanted = mapping(values, "response_format")
-    return wanted.get("type") in ("json_object", "json_schema")
-
-
-def _user(values: Values) -> str:
-    return (
-        text(values, "safety_identifier")
-        or text(values, "user")
-        or text(mapping(values, "metadata"), "user_id")
-    )
-
-
-class _Size:
-    """Adds up what the prompts of one request hold."""
-
-    __slots__ = ("chars", "media", "messages", "tokens")
-
-    def __init__(self) -> None:
-        self.chars = self.media = self.messages = self.tokens = 0
-
-    def take(self, dialect: Dialect, values: Values) -> None:
-        if dialect in (Dialect.COMPLETIONS, Dialect.EMBEDDINGS):
-            self._add_inputs(values.get("prompt" if dialect is Dialect.COMPLETIONS else "input"))
-            return
-        self.chars += len(text(values, "instructions"))
-        self._add_content(values.get("system"))
-        given = values.get("input" if dialect is Dialect.RESPONSES else "messages")
-        if type(given) is str:
-            self.messages += 1
-            self.chars += len(given)
-            return
-        for item in given if type(given) is list else ():
-            if type(item) is dict:
-                self.messages += 1
-                self._add_message(item)
-
-    def _add_inputs(self, given: object) -> None:
-        """One text, one list of tokens, or a list of either."""
-        if type(given) is not list or (given and type(given[0]) is int):
-            given = [given]
-        for one in given:
-            self.messages += 1
-            if type(one) is str:
-                self.chars += len(one)
-            elif type(one) is list:
-                self.tokens += len(one)
-
-    def _add_message(self, message: Values) -> None:
-        self._add_content(message.get("content"))
-        self._add_content(message.get("output"))
-        self.chars += len(text(message, "arguments"))
-        for call in mappings(message, "tool_calls"):
-            self.chars += len(text(mapping(call, "function"), "arguments"))
-
-    def _add_content(self, content: object) -> None:
-        if type(content) is str:
-            self.chars += len(content)
-        elif type(content) is list:
-            for part in content:
-                if type(part) is dict:
-                    self._add_part(part)
-                    # The one kind that holds content again; deeper than that no dialect goes.
-                    self._add_result(part.get("content"))
-
-    def _add_result(self, content: object) -> None:
-        if type(content) is str:
-            self.chars += len(content)
-        elif type(content) is list:
-            for part in content:
-                if type(part) is dict:
-                    self._add_part(part)
-
-    def _add_part(self, part: Values) -> None:
-        kind = text(part, "type")
-        if kind in _MEDIA:
-            self.media += 1
-        elif kind == "tool_use":
-            self.chars += len(written(part.get("input")))
-        else:
-            self.chars += len(text(part, "text")) + len(text(part, "thinking"))
-
-
-_MEDIA = frozenset(
-    {
-        "document",
-        "file",
-        "image",
-        "image_url",
-        "input_audio",
-        "input_file",
-        "input_image",
-    }
-)

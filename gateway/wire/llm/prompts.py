@@ -1,0 +1,160 @@
+"""Reads how large the prompt of a request is, and what else of it is worth counting.
+
+Knows where each dialect has texts, media and tools. Knows nothing of what a request may cost: that
+is decided without any of this, which is read once the answer was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from gateway.wire.llm.fields import Values, mapping, mappings, text, written
+from gateway.wire.llm.words import Dialect
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a request says.
+
+    Attributes:
+        messages: or items, or inputs.
+        chars: of the text in them, system prompts and calls of tools included.
+        tokens: in them as numbers, where a prompt was sent as tokens.
+        media: images, sounds and files in them.
+        tools: names of the functions that the model may call.
+        json_wanted: the answer is to be JSON.
+        user: the caller's own name for whom it asks, empty: none.
+    """
+
+    messages: int = 0
+    chars: int = 0
+    tokens: int = 0
+    media: int = 0
+    tools: tuple[str, ...] = ()
+    json_wanted: bool = False
+    user: str = ""
+
+
+def read_prompt(dialect: Dialect, values: Values) -> Prompt:
+    """Reads one request; what is not as it should be is not there."""
+    size = _Size()
+    size.take(dialect, values)
+    return Prompt(
+        messages=size.messages,
+        chars=size.chars,
+        tokens=size.tokens,
+        media=size.media,
+        tools=tuple(_tool_names(values)),
+        json_wanted=_json_wanted(dialect, values),
+        user=_user(values),
+    )
+
+
+def _tool_names(values: Values) -> Iterator[str]:
+    """Chat has a tool's name within its function, the other dialects beside its type."""
+    for tool in mappings(values, "tools"):
+        name = text(mapping(tool, "function"), "name") or text(tool, "name")
+        if name:
+            yield name
+
+
+def _json_wanted(dialect: Dialect, values: Values) -> bool:
+    if dialect is Dialect.MESSAGES:
+        wanted = mapping(mapping(values, "output_config"), "format")
+    elif dialect is Dialect.RESPONSES:
+        wanted = mapping(mapping(values, "text"), "format")
+    else:
+        wanted = mapping(values, "response_format")
+    return wanted.get("type") in ("json_object", "json_schema")
+
+
+def _user(values: Values) -> str:
+    return (
+        text(values, "safety_identifier")
+        or text(values, "user")
+        or text(mapping(values, "metadata"), "user_id")
+    )
+
+
+class _Size:
+    """Adds up what the prompts of one request hold."""
+
+    __slots__ = ("chars", "media", "messages", "tokens")
+
+    def __init__(self) -> None:
+        self.chars = self.media = self.messages = self.tokens = 0
+
+    def take(self, dialect: Dialect, values: Values) -> None:
+        if dialect in (Dialect.COMPLETIONS, Dialect.EMBEDDINGS):
+            self._add_inputs(values.get("prompt" if dialect is Dialect.COMPLETIONS else "input"))
+            return
+        self.chars += len(text(values, "instructions"))
+        self._add_content(values.get("system"))
+        given = values.get("input" if dialect is Dialect.RESPONSES else "messages")
+        if type(given) is str:
+            self.messages += 1
+            self.chars += len(given)
+            return
+        for item in given if type(given) is list else ():
+            if type(item) is dict:
+                self.messages += 1
+                self._add_message(item)
+
+    def _add_inputs(self, given: object) -> None:
+        """One text, one list of tokens, or a list of either."""
+        if type(given) is not list or (given and type(given[0]) is int):
+            given = [given]
+        for one in given:
+            self.messages += 1
+            if type(one) is str:
+                self.chars += len(one)
+            elif type(one) is list:
+                self.tokens += len(one)
+
+    def _add_message(self, message: Values) -> None:
+        self._add_content(message.get("content"))
+        self._add_content(message.get("output"))
+        self.chars += len(text(message, "arguments"))
+        for call in mappings(message, "tool_calls"):
+            self.chars += len(text(mapping(call, "function"), "arguments"))
+
+    def _add_content(self, content: object) -> None:
+        if type(content) is str:
+            self.chars += len(content)
+        elif type(content) is list:
+            for part in content:
+                if type(part) is dict:
+                    self._add_part(part)
+                    # The one kind that holds content again; deeper than that no dialect goes.
+                    self._add_result(part.get("content"))
+
+    def _add_result(self, content: object) -> None:
+        if type(content) is str:
+            self.chars += len(content)
+        elif type(content) is list:
+            for part in content:
+                if type(part) is dict:
+                    self._add_part(part)
+
+    def _add_part(self, part: Values) -> None:
+        kind = text(part, "type")
+        if kind in _MEDIA:
+            self.media += 1
+        elif kind == "tool_use":
+            self.chars += len(written(part.get("input")))
+        else:
+            self.chars += len(text(part, "text")) + len(text(part, "thinking"))
+
+
+_MEDIA = frozenset(
+    {
+        "document",
+        "file",
+        "image",
+        "image_url",
+        "input_audio",
+        "input_file",
+        "input_image",
+    }
+)
