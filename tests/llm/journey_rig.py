@@ -161,8 +161,8 @@ class Rig:
     counting: dict[tuple[str, int], Counting]
     over: list[Happened]
 
-    def ask(self, body: dict[str, Any], dialect: Dialect = Dialect.CHAT) -> Talker:
-        talker = Talker(body)
+    def ask(self, body: dict[str, Any], dialect: Dialect = Dialect.CHAT) -> Any:
+        talker: Any = Talker(body)
         self.llm.proxies[dialect](talker)
         return talker
 
