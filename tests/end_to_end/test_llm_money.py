@@ -7,6 +7,7 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -77,6 +78,10 @@ def test_a_stream_costs_what_a_whole_answer_costs_in_every_shape(gate, path):
     assert {name: gate.spent(name) for name in wanted} == wanted
 
 
+def settled_once(gate, name):
+    return gate.spent(name)[2] == 1
+
+
 @pytest.mark.parametrize("model", ["assistant", "claude"])
 def test_usage_that_nobody_tells_is_estimated_alike_streamed_or_not(gate, model):
     spent = []
@@ -84,7 +89,7 @@ def test_usage_that_nobody_tells_is_estimated_alike_streamed_or_not(gate, model)
         name = f"untold-{model}-{stream}"
         key = gate.new_key(name, budgets=["1usd/total"])
         asked_by(gate, CHAT, key, model, "usage=absent&tokens=40", stream)
-        eventually(lambda name=name: gate.spent(name)[2] == 1)
+        eventually(partial(settled_once, gate, name))
         spent.append(gate.spent(name))
     assert spent[0] == spent[1]
     assert spent[0][0] > 0

@@ -128,7 +128,7 @@ async def test_a_stream_goes_on_from_its_first_content_without_the_usage_nobody_
     client = two.ask(chat(stream=True))
     assert two.last.body["stream_options"] == {"include_usage": True}
     two.last.streams(chunk({"role": "assistant", "content": ""}, usage=None), end=False)
-    assert client.streamed is None
+    assert client.heads == []  # nothing has begun
     two.last.sends(
         chunk({"content": "hel"}, usage=None),
         chunk({"content": "lo"}, usage=None),
