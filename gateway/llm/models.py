@@ -17,6 +17,7 @@ from gateway.exchange import Endpoint, Exchange
 from gateway.llm.copies import Copied, Copies
 from gateway.llm.credentials import credential
 from gateway.llm.deployment import LlmDeployment
+from gateway.llm.key_files import KeyFiles
 from gateway.llm.limits.words import Limits
 from gateway.llm.names import Chosen, Names
 from gateway.llm.pricing import Price
@@ -54,6 +55,15 @@ def load(held: Held, clock: Callable[[], float] = time.perf_counter) -> Loaded:
     """
     began = clock()
     settings = read(held.settings)
+    return Loaded(settings, targets_of(settings), clock() - began)
+
+
+def targets_of(settings: Settings) -> tuple[Target, ...]:
+    """The upstreams of a version, ready to be asked. Blocks.
+
+    Raises:
+        ModelRefused: a key is not where it should be.
+    """
     prices = settings.prices or {}
     targets = []
     for one in settings.version.upstreams:
@@ -62,7 +72,7 @@ def load(held: Held, clock: Callable[[], float] = time.perf_counter) -> Loaded:
         price = None if plain is None else Price.read(plain)
         key = credential(one.provider, provider)
         targets.append(target_of(one, provider, origin_of(provider), key, price))
-    return Loaded(settings, tuple(targets), clock() - began)
+    return tuple(targets)
 
 
 class LanguageModels:
@@ -113,6 +123,13 @@ class LanguageModels:
             for dialect in PATHS
         }
         self._copies = Copies(loop, self.proxies, Random())
+        self._key_files = KeyFiles(
+            loop, pool, lambda: self.deployments, lambda one: targets_of(one.settings)
+        )
+
+    def start(self) -> None:
+        """Looks after keys from now on."""
+        self._key_files.start()
 
     def attach(self, held: Held, loaded: Loaded, observer: BatchObserver) -> LlmDeployment:
         """Makes a version ready to answer."""
@@ -144,6 +161,7 @@ class LanguageModels:
 
     def close(self) -> None:
         """Asks nobody any more."""
+        self._key_files.stop()
         self._upstreams.close()
 
     def _over(self, exchange: Exchange, chosen: Chosen, happened: Happened) -> None:
