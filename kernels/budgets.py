@@ -87,7 +87,7 @@ REQUESTS_FULL_NS: Final = 5  # until all of it is back
 TOKENS_LIMIT: Final = 6
 TOKENS_LEFT: Final = 7
 TOKENS_FULL_NS: Final = 8
-LEFT_WORDS: Final = 16
+LEFT_WORDS: Final = 9
 
 
 @kernel("int64(int64)")
@@ -442,23 +442,30 @@ def settle(
     return 0
 
 
-@kernel("int64(int64[::1], int64[::1], int64[::1], int64[::1], int64, int64)")
-def left(rows: Words, slots: Words, numbers: Words, told: Words, workers: int, now: int) -> int:
+@kernel("int64(int64[::1], int64[::1], int64[::1], int64, int64, int64)")
+def left(rows: Words, slots: Words, told: Words, count: int, workers: int, now: int) -> int:
     """What some rows leave, the tightest of them for each limit; changes nothing.
 
     Args:
         rows: the table.
         slots: of all processes.
-        numbers: of the rows, each of which has an owner.
-        told: (LEFT_WORDS,) is written.
+        told: (LEFT_WORDS + MAX_ROWS,) the first LEFT_WORDS are written; behind them stand the
+            rows' numbers.
+        count: how many rows.
         workers: how many slots there are.
         now: monotonic ns.
+
+    Returns:
+        0, or 1 + NO_ROW where one of the rows is nobody's.
     """
     spent = spent_first(len(rows) // ROW_WORDS)
-    told[:] = UNLIMITED
+    told[:LEFT_WORDS] = UNLIMITED
     told[REQUESTS_FULL_NS] = told[TOKENS_FULL_NS] = 0
-    for number in numbers:
+    for one in range(count):
+        number = told[LEFT_WORDS + one]
         row = number * ROW_WORDS
+        if number < 0 or row >= len(rows) or load(rows, row + OWNER) == 0:
+            return 1 + NO_ROW
         held = HELD_FIRST + number * HELD_WORDS
         for unit in range(2):
             first = row + CEILINGS + unit * WINDOWS

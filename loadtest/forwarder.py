@@ -102,7 +102,11 @@ async def serve(upstream: int, port: int) -> None:
     forwarder = Forwarder(upstream)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Downstream(forwarder), "127.0.0.1", port)
-    await server.serve_forever()
+    async with server:
+        try:
+            await server.serve_forever()
+        finally:
+            forwarder.upstreams.close()
 
 
 def main() -> None:

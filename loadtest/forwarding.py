@@ -2,7 +2,7 @@
 
 Both on one core, in turns, in one run, before the same upstream; upstream and load share the other.
 
-    python -m loadtest.forwarding [--rounds N] [--seconds S]
+    python -m loadtest.forwarding [--rounds N] [--seconds S] [--only small|chunks]
 
 Small answers: requests per second in a closed loop (wrk) and CPU time per request; the same of the
 forwarder without its upstream, so that the difference is what connections to upstreams cost. Event
@@ -125,16 +125,22 @@ def chunks(args: argparse.Namespace, folder: Path, stack: contextlib.ExitStack) 
     }
 
 
+PARTS = {"small": small, "chunks": chunks}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m loadtest.forwarding", description=__doc__)
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--seconds", type=int, default=2, help="length of one turn")
     parser.add_argument("--clients", type=int, default=32, help="for small answers")
     parser.add_argument("--streams", type=int, default=64, help="at once")
+    parser.add_argument("--only", choices=PARTS, help="one of the two")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="forwarding-") as folder:
         result: dict[str, Any] = {}
-        for name, part in (("small", small), ("chunks", chunks)):
+        for name, part in PARTS.items():
+            if args.only not in (None, name):
+                continue
             with contextlib.ExitStack() as stack:
                 try:
                     need("wrk")

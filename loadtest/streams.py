@@ -61,20 +61,25 @@ class Source(asyncio.Protocol):
         self.under_way.pop(self, None)
 
 
-async def serve(port: int) -> None:
+async def serve(port: int, every_s: float = EVERY_S) -> None:
     loop = asyncio.get_running_loop()
     under_way: dict[Source, int] = {}
-    await loop.create_server(lambda: Source(under_way), "127.0.0.1", port)
-    while True:
-        began = loop.time()
-        for source, left in list(under_way.items()):
-            if left:
-                source.transport.write(CHUNK)
-                under_way[source] = left - 1
-            else:
-                source.transport.write(LAST_CHUNK)
-                del under_way[source]
-        await asyncio.sleep(max(0.0, began + EVERY_S - loop.time()))
+    server = await loop.create_server(lambda: Source(under_way), "127.0.0.1", port)
+    async with server:
+        while True:
+            began = loop.time()
+            _send_next(under_way)
+            await asyncio.sleep(max(0.0, began + every_s - loop.time()))
+
+
+def _send_next(under_way: dict[Source, int]) -> None:
+    for source, left in list(under_way.items()):
+        if left:
+            source.transport.write(CHUNK)
+            under_way[source] = left - 1
+        else:
+            source.transport.write(LAST_CHUNK)
+            del under_way[source]
 
 
 @dataclass
@@ -128,7 +133,8 @@ class Reader(asyncio.Protocol):
             self.over.set()
 
 
-async def _read(port: int, seconds: float, clients: int) -> Tally:
+async def reading(port: int, seconds: float, clients: int) -> Tally:
+    """Reads streams for so long, and then to the end of those that are under way."""
     body = b"POST /v1/chat/completions HTTP/1.1\r\nhost: here\r\ncontent-type: application/json\r\n"
     request = body + b"content-length: %d\r\n\r\n%s" % (len(REQUEST), REQUEST)
     loop, over = asyncio.get_running_loop(), asyncio.Event()
@@ -142,8 +148,8 @@ async def _read(port: int, seconds: float, clients: int) -> Tally:
 
 
 def read(port: int, seconds: float, clients: int) -> Tally:
-    """Reads streams for so long, and then to the end of those that are under way."""
-    return uvloop.run(_read(port, seconds, clients))
+    """As `reading`, on a loop of its own."""
+    return uvloop.run(reading(port, seconds, clients))
 
 
 def main() -> None:

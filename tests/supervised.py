@@ -19,6 +19,7 @@ from typing import Any
 from gateway import processes
 from gateway.config import Config, Control, Drain, Server
 from gateway.inherited import Inherited, Launch
+from gateway.llm.limits.table import Table
 from gateway.monitor.arena import HEARTBEAT_NS, RUNNING
 from gateway.supervisor import Roles, Supervisor
 
@@ -74,6 +75,19 @@ class Child:
         if epoch == 1:
             inherited.arena.row(slot)[RUNNING + 2] = 4096
             os.kill(os.getpid(), signal.SIGSEGV)
+        self.beat(inherited, slot)
+        return 0
+
+    def dies_with_reservations(self, inherited: Inherited, slot: int, epoch: int) -> int:
+        if slot:
+            return self.steady(inherited, slot, epoch)
+        table = Table.make(inherited.arena)
+        held, spent = table.held(2)[slot, 0], table.spent(2)[slot, 0]
+        self.note("worker", slot, epoch, "held", held[:3].tolist(), "spent", spent[:3].tolist())
+        if epoch == 1:
+            held[:3] = 7, 8, 1
+            spent[:3] = 5, 6, 2
+            os.kill(os.getpid(), signal.SIGKILL)
         self.beat(inherited, slot)
         return 0
 

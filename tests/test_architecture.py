@@ -124,6 +124,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"inherited", "channel", "handover", "keepsake", "monitor", "sockets", "processes", "tls"},
     "cli": GROUND
     | {
+        "llm",
         "access",
         "alerts",
         "capture",

@@ -133,6 +133,12 @@ def test_a_native_crash_is_told_with_what_was_running(supervise):
     server.stop()
 
 
+def test_a_killed_worker_gives_back_what_it_has_reserved_before_it_is_replaced(supervise):
+    server = supervise("dies_with_reservations")
+    server.wait_for(lambda notes: "worker 0 2 held [0, 0, 0] spent [5, 6, 2]" in notes)
+    server.stop()
+
+
 def test_a_reload_is_passed_on_to_control(supervise):
     server = supervise("steady")
     server.wait_for(lambda notes: "control 1" in notes)

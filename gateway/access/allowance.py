@@ -16,7 +16,7 @@ from gateway.errors import InvalidParameter
 PICO: Final = 10**12
 UNITS: Final = ("usd", "tokens")
 WINDOWS: Final = ("day", "month", "total")
-BUDGET_PATTERN: Final = r"^[0-9]{1,15}(\.[0-9]{1,12})?(usd|tokens)/(day|month|total)$"
+BUDGET_PATTERN: Final = r"^[0-9]{1,16}(\.[0-9]{1,12})?(usd|tokens)/(day|month|total)$"
 # Beyond this the sums of one server's life could pass what 64 bits hold: a million dollars, and
 # as many tokens as a large provider answers in a day.
 MAX_USD: Final = 1_000_000

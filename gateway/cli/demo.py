@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway.cli import demo_drift, demo_outcomes, demo_rollouts
+from gateway.cli import demo_drift, demo_llm, demo_outcomes, demo_rollouts
 from gateway.cli.demo_rows import (
     DATA,
     MODEL,
@@ -69,6 +69,12 @@ def configure(subparsers: Any) -> None:
         "back, and a good one. Exit status 0: all answers are right, of the features that one was "
         "named and nothing else, and the good version serves.",
     )
+    parser.add_argument(
+        "what",
+        nargs="?",
+        choices=["llm"],
+        help="llm: language models instead, behind a provider that needs no account (10 s)",
+    )
     parser.add_argument("--keep", action="store_true", help="leave it running, and say what to try")
     parser.add_argument(
         "--requests", type=_positive, metavar="N", help="how many (default: 20 passes)"
@@ -93,6 +99,8 @@ def run(args: argparse.Namespace) -> int:
 
     # Without this a SIGTERM would end us at once and leave the server behind.
     signal.signal(signal.SIGTERM, _interrupt)
+    if args.what == "llm":
+        return demo_llm.run(args.keep, args.json, _environment())
     rows, environment = read_rows(), _environment()
     with tempfile.TemporaryDirectory(prefix="penstock-demo-") as home:
         _register(home, environment)

@@ -221,6 +221,7 @@ class Admin(Line):
         role: str,
         models: Sequence[str] = ("*",),
         expires: str | None = None,
+        **belongs: Any,
     ) -> dict[str, Any]:
         """Makes a key; its `key` is told this once.
 
@@ -229,8 +230,18 @@ class Admin(Line):
             role: what it may do.
             models: the models it may call.
             expires: `30d` from now, or a date to come; None: never.
+            belongs: `team`, `tags` and `limits`, which its requests to language models count
+                against: `limits={"budgets": ["10usd/day"], "requests_per_minute": 60}`.
         """
-        return self._do(calls.create_key(name, role, models, expires))
+        return self._do(calls.create_key(name, role, models, expires, belongs))
+
+    def set_key(self, id: int, **changes: Any) -> dict[str, Any]:
+        """Changes `models`, `team`, `tags` or fields of `limits` of a key; the rest stays."""
+        return self._do(calls.set_key(id, changes))
+
+    def spend(self, after: str = "", limit: int = 100) -> dict[str, Any]:
+        """A page of what keys, teams and tags have spent: `spend`, and `next` (its `after`)."""
+        return self._do(calls.spend(after, limit))
 
     def rotate_key(self, id: int, overlap: str | None = None) -> dict[str, Any]:
         """Makes a key in the place of another, which stays good for `overlap` (`1h`)."""
@@ -418,9 +429,18 @@ class AsyncAdmin(AsyncLine):
         role: str,
         models: Sequence[str] = ("*",),
         expires: str | None = None,
+        **belongs: Any,
     ) -> dict[str, Any]:
         """Makes a key."""
-        return await self._do(calls.create_key(name, role, models, expires))
+        return await self._do(calls.create_key(name, role, models, expires, belongs))
+
+    async def set_key(self, id: int, **changes: Any) -> dict[str, Any]:
+        """Changes `models`, `team`, `tags` or fields of `limits` of a key; the rest stays."""
+        return await self._do(calls.set_key(id, changes))
+
+    async def spend(self, after: str = "", limit: int = 100) -> dict[str, Any]:
+        """A page of what keys, teams and tags have spent."""
+        return await self._do(calls.spend(after, limit))
 
     async def rotate_key(self, id: int, overlap: str | None = None) -> dict[str, Any]:
         """Makes a key in the place of another, which stays good for `overlap` (`1h`)."""

@@ -229,11 +229,25 @@ def keys() -> Call[list[dict[str, Any]]]:
 
 
 def create_key(
-    name: str, role: str, models: Sequence[str], expires: str | None
+    name: str,
+    role: str,
+    models: Sequence[str],
+    expires: str | None,
+    belongs: Mapping[str, Any],
 ) -> Call[dict[str, Any]]:
-    """Making a key."""
-    wanted = {"name": name, "role": role, "models": list(models), "expires": expires}
+    """Making a key; `belongs` holds a team, tags and limits, where it has any."""
+    wanted = {"name": name, "role": role, "models": list(models), "expires": expires, **belongs}
     return admin("POST", "/api/keys", wanted)
+
+
+def set_key(id: int, changes: Mapping[str, Any]) -> Call[dict[str, Any]]:
+    """Changing a key."""
+    return admin("PATCH", f"/api/keys/{id}", dict(changes))
+
+
+def spend(after: str, limit: int) -> Call[dict[str, Any]]:
+    """What was spent, a page of it."""
+    return admin("GET", f"/api/spend?after={quote(after)}&limit={limit}")
 
 
 def rotate_key(id: int, overlap: str | None) -> Call[dict[str, Any]]:

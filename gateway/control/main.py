@@ -33,6 +33,8 @@ from gateway.control import (
     retirement_operations,
     rollout_operations,
     route_operations,
+    spend_operations,
+    spend_report,
     views,
 )
 from gateway.control import memory as memories
@@ -83,6 +85,7 @@ from gateway.control.scrapes import Scrapes
 from gateway.control.self_references import SelfReferences
 from gateway.control.shadows import Shadows
 from gateway.control.signatures import Signatures
+from gateway.control.spend_metrics import SpendMetrics
 from gateway.control.spend_store import SpendStore
 from gateway.control.spending import LOOK_S as SPENDING_S
 from gateway.control.spending import Spending
@@ -400,6 +403,9 @@ class Control:
             counts,
             self._troubles,
             lambda: self._experiments.found,
+            SpendMetrics(
+                self._spending.settled, lambda numbers: spend_report.key_names(self._store, numbers)
+            ),
         )
         table = self._table(scrapes)
         port = Port(
@@ -472,6 +478,7 @@ class Control:
                 self._experiments, self._readings, self._routes.of, self._planner.aliases
             ),
             *key_operations.operations(self._keys, self._key_table.refresh),
+            *spend_operations.operations(self._store, self._spending),
             *self._monitoring.operations(self._planner.apply),
             *capture_operations.operations(self._capture, self._erasures()),
         )

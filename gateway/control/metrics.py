@@ -70,6 +70,7 @@ class Info:
         drift: how watched models' traffic compares with its reference.
         contracts: what inputs broke of contracts.
         captured: what became of inputs and outputs that are kept.
+        spent: what keys, teams and tags have spent on language models.
         routes: which version stands behind which variant.
         rollouts: how far they have come.
         outcomes: how right models are, and what the ledger holds.
@@ -96,6 +97,7 @@ class Info:
     drift: Iterable[Metric] = ()
     contracts: Iterable[Metric] = ()
     captured: Iterable[Metric] = ()
+    spent: Iterable[Metric] = ()
     routes: Iterable[Metric] = ()
     rollouts: Iterable[Metric] = ()
     outcomes: Iterable[Metric] = ()
@@ -140,6 +142,7 @@ class Metrics:
         yield from info.drift
         yield from info.contracts
         yield from info.captured
+        yield from info.spent
         yield from info.routes
         yield from info.rollouts
         yield from info.outcomes

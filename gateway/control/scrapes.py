@@ -11,9 +11,11 @@ import asyncio
 import collections
 import dataclasses
 import os
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
 
 import onnxruntime as ort
+from prometheus_client.core import Metric
 
 from gateway import __version__
 from gateway.config import Metrics as Settings
@@ -39,6 +41,7 @@ from gateway.control.port import Counts
 from gateway.control.port_certificates import PortCertificates
 from gateway.control.pulls import Pulled, Pulls
 from gateway.control.rollouts import Rollouts
+from gateway.control.spend_metrics import SpendMetrics
 from gateway.control.tracing import Export
 from gateway.control.troubles import Troubles
 from gateway.errors import StoreFailed
@@ -63,6 +66,7 @@ class Scrapes:
         port: Counts,
         troubles: Troubles,
         experiments: Callable[[], Mapping[int, Experiment]],
+        spent: SpendMetrics,
     ) -> None:
         """Takes its collaborators.
 
@@ -80,6 +84,7 @@ class Scrapes:
             port: what connections of the control port count.
             troubles: told of what fails again and again.
             experiments: those under way.
+            spent: on language models.
         """
         self._metrics = metrics
         self._plan = plan
@@ -94,6 +99,8 @@ class Scrapes:
         self._port = port
         self._troubles = troubles
         self._experiments = experiments
+        self._spent = spent
+        self._spent_in_turn = threading.Lock()
 
     async def render(self, accept: str, triton: bool) -> tuple[bytes, str]:
         """The body and its content type.
@@ -138,6 +145,13 @@ class Scrapes:
             rollouts=tuple(rollout_metrics.families(self._rollouts.live(), self._rollouts.results)),
         )
 
+    def _spending(self) -> Sequence[Metric]:
+        with self._spent_in_turn:  # two may scrape at once
+            try:
+                return tuple(self._spent.families())
+            except StoreFailed:  # the names of keys are lost for now: the store has told of it
+                return ()
+
     def _pulled(self) -> Mapping[str, Pulled]:
         try:
             return self._pulls.all()
@@ -161,6 +175,7 @@ class Scrapes:
             drift=drift,
             contracts=contracts,
             captured=captured,
+            spent=self._spending(),
             outcomes=outcomes,
             experiments=experiment_metrics.families(self._experiments()),
             shadows=shadow_metrics.families(self._monitoring.shadows.readings()),

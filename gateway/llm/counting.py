@@ -159,7 +159,8 @@ def _record(happened: Happened) -> tuple[float, ...]:
         happened.fallbacks,
         *(_NO_TOKENS if happened.usage is None else _tokens(happened.usage, happened)),
         happened.call.stream,
-        happened.arrived,
+        # A copy waits for nobody: what it copies was answered before it began.
+        happened.asked_at if happened.copy else happened.arrived,
         happened.asked_at,
         happened.content_at,
         happened.last_byte_at,

@@ -109,7 +109,20 @@ class Journey:
         values: dict[str, Any],
         chosen: Chosen,
         account: Account,
+        *,
+        copy: bool = False,
     ) -> None:
+        """Begins with nobody asked.
+
+        Args:
+            proxy: what it was asked of.
+            exchange: whom to answer.
+            call: what is known of the request.
+            values: the request.
+            chosen: the version that is to answer.
+            account: what it may cost.
+            copy: nobody gets the answer, and nobody counts the request.
+        """
         # fixed at start
         self._proxy = proxy
         self._dialect: Dialect = proxy.dialect
@@ -117,7 +130,7 @@ class Journey:
         self._call = call
         self._values = values
         self._account = account
-        self._happened = Happened(exchange.arrived, call)
+        self._happened = Happened(exchange.arrived, call, values, copy)
         # until another model is asked
         self._chosen = chosen
         self._deployment: LlmDeployment = chosen.deployment
@@ -305,7 +318,8 @@ class Journey:
             self._settle(relay)
         else:
             self._account.release()
-        self._deployment.observer.left()
+        if not self._happened.copy:
+            self._deployment.observer.left()
         self._finish("left")
 
     # ---- what becomes of it ---------------------------------------------------------------------
@@ -315,21 +329,17 @@ class Journey:
         now = self._proxy.clock()
         happened = self._happened
         self._free(Outcome.OK)
-        observer = self._deployment.observer
-        observer.counted("idle", 1, ok=1, rows=1)
+        observer = None if happened.copy else self._deployment.observer
+        if observer is not None:
+            observer.counted("idle", 1, ok=1, rows=1)
         self._settle(relay)
         if isinstance(relay, Whole):
             happened.content(now)
             self._exchange.reply(200, relay.body, self._told(cost_header(happened.cost)))
-        observer.observed(
-            (happened.arrived,),
-            (happened.asked_at,),
-            happened.asked_at,
-            happened.asked_at,
-            now,
-            self._proxy.clock(),
-            1,
-        )
+        if observer is not None:
+            asked = happened.asked_at
+            arrived, done = happened.arrived, self._proxy.clock()
+            observer.observed((arrived,), (asked,), asked, asked, now, done, 1)
         self._finish("ok")
 
     def _told_off(self, relay: Refusal) -> None:
@@ -474,8 +484,9 @@ class Journey:
         happened.usage, happened.estimated, happened.cost = self._account.settle(price, relay)
 
     def _erred(self, error: GatewayError) -> None:
-        seconds = self._proxy.clock() - self._happened.arrived
-        self._deployment.observer.erred(error, seconds)
+        if not self._happened.copy:
+            seconds = self._proxy.clock() - self._happened.arrived
+            self._deployment.observer.erred(error, seconds)
 
     def _free(self, outcome: Outcome, retry_after_s: float | None = None, why: str = "") -> None:
         """The upstream has nothing more to do for this request."""

@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
+from random import Random
 
 from gateway.exchange import Endpoint, Exchange
+from gateway.llm.copies import Copied, Copies
 from gateway.llm.counting import Counting
 from gateway.llm.credentials import credential
 from gateway.llm.deployment import LlmDeployment
@@ -78,6 +80,7 @@ class LanguageModels:
 
     Attributes:
         names: every model by what clients call it.
+        proxies: what answers requests, by the dialect that they come in.
     """
 
     def __init__(
@@ -89,6 +92,7 @@ class LanguageModels:
         count: Count | None,
         start: int,
         counters: Counters,
+        upstreams: Upstreams | None = None,
     ) -> None:
         """Takes the worker's collaborators.
 
@@ -101,13 +105,14 @@ class LanguageModels:
                 None: nobody knows callers.
             start: where turns of routes begin; workers that begin together begin apart.
             counters: finds what a version counts with.
+            upstreams: connections; None: its own.
         """
         self.names = Names(start)
         self._counters = counters
         self._watches: dict[LlmDeployment, Watch] = {}
         self._loop = loop
-        self._upstreams = Upstreams(loop)
-        self._proxies = {
+        self._upstreams = upstreams or Upstreams(loop)
+        self.proxies = {
             dialect: Proxy(
                 dialect,
                 self.names,
@@ -121,6 +126,7 @@ class LanguageModels:
             )
             for dialect in PATHS
         }
+        self._copies = Copies(loop, self.proxies, Random())
 
     def attach(self, held: Held, loaded: Loaded, observer: BatchObserver) -> LlmDeployment:
         """Makes a version ready to answer."""
@@ -158,7 +164,7 @@ class LanguageModels:
         """What the lane takes; nothing where there is no language model."""
         if not self.names.models:
             return {}
-        return {PATHS[dialect]: proxy.__call__ for dialect, proxy in self._proxies.items()}
+        return {PATHS[dialect]: proxy.__call__ for dialect, proxy in self.proxies.items()}
 
     def drain(self) -> None:
         """The worker leaves: what is under way is finished, and no connection is kept for more."""
@@ -177,3 +183,10 @@ class LanguageModels:
             self._watches[chosen.deployment].over(exchange, chosen, dialect, happened)
         except Exception:
             log.exception("a request to a language model was not counted")
+        if isinstance(exchange, Copied):
+            exchange.over()
+        elif happened.result == "ok":
+            named = self.names.models.get(chosen.deployment.name)
+            if named is not None and named.shadows:
+                self._copies.answered(named, chosen, exchange, happened)
+        happened.values = {}

@@ -73,7 +73,14 @@ class Named:
         self._chances: dict[str, float] = {}
         self._chosen: dict[tuple[str, int], Chosen] = {}
         self._variants: dict[str, LlmDeployment] = {}
+        self.shadows: Sequence[tuple[LlmDeployment, float]] = ()
+        """Versions that are asked what was answered, each with its share of requests."""
         if split is not None:
+            self.shadows = [
+                (versions[one.version], one.share)
+                for one in split.shadows
+                if one.version in versions
+            ]
             weights = sum(one.weight for one in split.variants)
             for one in split.variants:
                 self._variants[one.name] = versions.get(one.version) or self._default.deployment

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from random import Random
 from time import monotonic_ns, perf_counter, time
@@ -32,7 +32,7 @@ from gateway.wire import coding
 from gateway.wire.answers import error_headers
 from gateway.wire.llm.counted import ESTIMATED, estimated_count
 from gateway.wire.llm.errors import Allowance, error_body, rate_headers
-from gateway.wire.llm.requests import read_call, read_values
+from gateway.wire.llm.requests import Call, read_call, read_values
 from gateway.wire.llm.words import Dialect
 from gateway.wire.services import Services
 
@@ -124,6 +124,14 @@ class Proxy:
             name_of=name_of,
             mute=deployment.mute(self.dialect),
         )
+
+    def copy(self, exchange: Any, call: Call, values: Mapping[str, Any], chosen: Chosen) -> None:
+        """Has a shadow asked what was answered; `exchange` takes the answer to nobody.
+
+        Its caller's limits are not asked: it is not the caller who wants to know.
+        """
+        account = Account(None, NOBODY, self.dialect, call, exchange.body)
+        Journey(self, exchange, call, dict(values), chosen, account, copy=True).start()
 
     def rates(self, left: Left) -> list[Header]:
         """What is left of limits per minute."""

@@ -20,7 +20,7 @@ from gateway.exchange import Header, Stream
 from gateway.wire.llm.asked import Asked
 from gateway.wire.llm.errors import stream_error
 from gateway.wire.llm.events import Kind, kind_of
-from gateway.wire.llm.reading import Reading, StreamReading, read_answer
+from gateway.wire.llm.reading import Reading, StreamReading, read_answer, read_stream
 from gateway.wire.llm.sse import DONE, Frames, event_of, frame
 from gateway.wire.llm.told import told_error
 from gateway.wire.llm.translate import StreamTranslator, Translation
@@ -171,22 +171,63 @@ class Whole:
         self.body = body
 
 
+class Unread:
+    """What came of a stream, until it is read: all at once, which takes half as long."""
+
+    __slots__ = ("_bytes", "_dialect", "_frames", "_pieces", "_reader")
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._pieces: list[bytes] = []
+        self._bytes = 0
+        # Of a stream that is longer than is kept.
+        self._reader: StreamReading | None = None
+        self._frames = Frames()
+
+    def keep(self, data: bytes) -> None:
+        """Takes a piece."""
+        self._pieces.append(data)
+        self._bytes += len(data)
+        if self._bytes > MAX_UNREAD_BYTES:
+            self._begin()
+
+    def read(self) -> tuple[Reading, bool]:
+        """What came so far, and whether the stream has said itself that it is over."""
+        if self._reader is None:
+            return read_stream(self._dialect, b"".join(self._pieces))
+        reader = self._begin()
+        reader.read(event_of(self._frames.rest)[1])
+        return reader.reading(), reader.ended
+
+    def _begin(self) -> StreamReading:
+        """Reads what there is, for want of room to keep it."""
+        reader = self._reader = self._reader or StreamReading(self._dialect)
+        data, self._pieces, self._bytes = b"".join(self._pieces), [], 0
+        for one in self._frames.feed(data):
+            reader.read(event_of(one)[1])
+        return reader
+
+
 class Streamed:
-    """An answer that the client gets event by event."""
+    """An answer that the client gets event by event.
+
+    Attributes:
+        chunks: pieces that have gone on, since the first content.
+        reading: what is kept of it, once it is over.
+    """
 
     __slots__ = (
         "_begin",
+        "_ended",
         "_frames",
         "_held",
         "_held_frames",
         "_hides",
-        "_kept",
-        "_kept_bytes",
-        "_reader",
         "_rest",
         "_spoken",
         "_stream",
         "_translator",
+        "_unread",
         "chunks",
         "reading",
     )
@@ -202,18 +243,16 @@ class Streamed:
         self._begin = begin
         self._stream: Stream | None = None
         self._frames = Frames()
-        self._reader = StreamReading(spoken.upstream)
+        self._unread = Unread(spoken.upstream)
         self._translator: StreamTranslator | None = None
         if spoken.translation is not None and spoken.asked is not None:
             self._translator = spoken.translation.stream(spoken.asked)
         self._hides = spoken.hides_usage
         self._held: list[bytes] = []
         self._held_frames = 0
-        self._kept: list[bytes] = []
-        self._kept_bytes = 0
         self._rest = b""
+        self._ended = False
         self.chunks = 0
-        """Pieces that have gone on, since the first content."""
         self.reading = Reading()
 
     @property
@@ -228,100 +267,95 @@ class Streamed:
 
     def data(self, data: bytes) -> bool:
         """Takes a piece."""
+        self._unread.keep(data)
         stream = self._stream
         if stream is None:
             return self._before(data)
         self.chunks += 1
         if self._translator is not None:
-            return self._translated(stream, data)
-        self._keep(data)
-        if self._hides:
+            data = self._translated(self._translator, data)
+        elif self._hides:
             data = self._without_usage(data)
         return stream.write(data)
 
     def end(self) -> None:
-        """Reads what has not been read, and finishes the client's answer."""
-        stream = self._stream
-        if self._translator is None:
-            self._read_kept()
-        self.reading = self._reader.reading()
-        if self.reading.failure and stream is None:
-            raise UpstreamFailed(f"stream: it begins with an error: {self.reading.failure}")
-        if not (self._reader.ended or self.reading.finish):
+        """Reads what came, and finishes the client's answer."""
+        self.stop()
+        reading, stream = self.reading, self._stream
+        if reading.failure and stream is None:
+            raise UpstreamFailed(f"stream: it begins with an error: {reading.failure}")
+        if not (self._ended or reading.finish):
             raise UpstreamFailed("stream: it ended before it said so")
         if stream is None:
             stream = self._commit()
         stream.write(self._last())
         stream.end()
 
-    def _last(self) -> bytes:
-        """What is still to be written of a stream that went well."""
-        if self._translator is not None:
-            return self._translator.end()
-        # Clients wait for the last word of a dialect that has one; not every server says it.
-        said = self._reader.ended or self._spoken.client not in (Dialect.CHAT, Dialect.COMPLETIONS)
-        return self._rest if said else self._rest + frame(DONE)
-
-    def on_drain(self, callback: Callable[[], None]) -> None:
-        """Calls back once the client takes more, or is gone."""
-        assert self._stream is not None
-        self._stream.on_drain(callback)
+    def stop(self) -> None:
+        """Reads what came: there will be no more."""
+        self.reading, self._ended = self._unread.read()
 
     def fail(self, error: GatewayError) -> None:
         """Tells the client, inside its answer, that there is no more of it."""
+        self.stop()
         stream = self._stream
         if stream is None or stream.gone:
             return
-        self.stop()
         if self._translator is not None:
             stream.write(self._translator.fail(error))
         else:
             stream.write(stream_error(self._spoken.client, error))
         stream.end()
 
-    def stop(self) -> None:
-        """Reads what has come: there will be no more."""
-        if self._translator is None:
-            self._read_kept()
-        self.reading = self._reader.reading()
+    def on_drain(self, callback: Callable[[], None]) -> None:
+        """Calls back once the client takes more, or is gone."""
+        assert self._stream is not None
+        self._stream.on_drain(callback)
+
+    def _last(self) -> bytes:
+        """What is still to be written of a stream that went well."""
+        if self._translator is not None:
+            return self._translator.end()
+        # Clients wait for the last word of a dialect that has one; not every server says it.
+        said = self._ended or self._spoken.client not in (Dialect.CHAT, Dialect.COMPLETIONS)
+        return self._rest if said else self._rest + frame(DONE)
 
     # ---- before the first content ---------------------------------------------------------------
 
     def _before(self, data: bytes) -> bool:
-        reader, ready = self._reader, True
+        ready = True
         for one in self._frames.feed(data):
-            if self._stream is not None:
-                ready = self._pass_on(self._stream, one)
-                continue
-            event, payload = event_of(one)
-            reader.read(payload)
-            self._held_frames += 1
-            if self._translator is not None:
-                self._held.append(self._translator.feed(event, payload))
-            elif not (self._hides and _is_usage(payload)):
-                self._held.append(_without_nulls(one) if self._hides else one)
-            kind = kind_of(self._spoken.upstream, payload)
-            if kind is Kind.ERROR:
-                failure = reader.reading().failure
-                raise UpstreamFailed(f"stream: it begins with an error: {failure}")
-            if kind is not Kind.LIFECYCLE or self._held_frames >= MAX_HELD_FRAMES:
-                self._commit()
+            if self._stream is None:
+                self._hold(one)
+            elif self._translator is not None:
+                ready = self._stream.write(self._translator.feed(*event_of(one)))
+            else:
+                ready = self._stream.write(self._on(one))
         if self._stream is not None and self._translator is None:
             # From here on bytes are passed on as they come; what the cutter holds is their begin.
             begun, self._frames = self._frames.rest, Frames()
             if begun:
-                self._keep(begun)
-                ready = self._stream.write(self._without_usage(begun) if self._hides else begun)
+                ready = self._stream.write(self._on(begun))
         return ready
 
-    def _pass_on(self, stream: Stream, data: bytes) -> bool:
-        """An event that came together with the first content."""
+    def _hold(self, one: bytes) -> None:
+        """Holds an event back, or finds that content begins with it."""
+        event, payload = event_of(one)
+        kind = kind_of(self._spoken.upstream, payload)
+        if kind is Kind.ERROR:
+            self.stop()
+            raise UpstreamFailed(f"stream: it begins with an error: {self.reading.failure}")
         if self._translator is not None:
-            event, payload = event_of(data)
-            self._reader.read(payload)
-            return stream.write(self._translator.feed(event, payload))
-        self._keep(data)
-        return stream.write(self._without_usage(data) if self._hides else data)
+            self._held.append(self._translator.feed(event, payload))
+        else:
+            self._held.append(self._on(one))
+        self._held_frames += 1
+        if kind is not Kind.LIFECYCLE or self._held_frames >= MAX_HELD_FRAMES:
+            self._commit()
+
+    def _on(self, data: bytes) -> bytes:
+        """What of bytes that need no translation goes to the client."""
+        return self._without_usage(data) if self._hides else data
 
     def _commit(self) -> Stream:
         stream = self._stream = self._begin()
@@ -331,32 +365,16 @@ class Streamed:
 
     # ---- from then on ---------------------------------------------------------------------------
 
-    def _translated(self, stream: Stream, data: bytes) -> bool:
-        assert self._translator is not None
-        told = []
-        for one in self._frames.feed(data):
-            event, payload = event_of(one)
-            self._reader.read(payload)
-            told.append(self._translator.feed(event, payload))
-        return stream.write(b"".join(told))
-
-    def _keep(self, data: bytes) -> None:
-        self._kept.append(data)
-        self._kept_bytes += len(data)
-        if self._kept_bytes > MAX_UNREAD_BYTES:
-            self._read_kept()
-
-    def _read_kept(self) -> None:
-        kept, self._kept = b"".join(self._kept), []
-        self._kept_bytes = 0
-        reader = self._reader
-        for one in self._frames.feed(kept):
-            reader.read(event_of(one)[1])
+    def _translated(self, translator: StreamTranslator, data: bytes) -> bytes:
+        return b"".join([translator.feed(*event_of(one)) for one in self._frames.feed(data)])
 
     def _without_usage(self, data: bytes) -> bytes:
         """Whole events of what came, without what was asked for on the gateway's own account."""
-        if not self._rest and b'"usage"' not in data and data.endswith(b"\n\n"):
-            return data
+        if data.endswith(b"\n\n") and not self._rest:
+            if b'"usage"' in data:
+                data = _without_nulls(data)
+            if b'"usage"' not in data:
+                return data
         data = self._rest + data
         if b"\r" in data:  # every line end means the same
             data = data.replace(b"\r\n", b"\n")

@@ -5,7 +5,8 @@ Knows times, counts and names. Knows nothing of who counts them, or of how reque
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from gateway.exchange import Exchange, Header
@@ -32,6 +33,8 @@ class Happened:
     Attributes:
         arrived: when its first byte was read.
         call: what it asked for.
+        values: the request, until whoever hears of its end has no more need of it.
+        copy: a shadow was asked, and nobody got the answer.
         spoken: how the answer came, and went on.
         target: the upstream that was asked last; None: none was.
         asked_at: when that was asked.
@@ -55,6 +58,7 @@ class Happened:
         "attempts",
         "call",
         "content_at",
+        "copy",
         "cost",
         "ended_at",
         "estimated",
@@ -68,11 +72,16 @@ class Happened:
         "stamps",
         "target",
         "usage",
+        "values",
     )
 
-    def __init__(self, arrived: float, call: Call) -> None:
+    def __init__(
+        self, arrived: float, call: Call, values: Mapping[str, Any], copy: bool = False
+    ) -> None:
         self.arrived = arrived
         self.call = call
+        self.values = values
+        self.copy = copy
         self.spoken: Spoken | None = None
         self.target: Target | None = None
         self.asked_at = self.first_byte_at = self.content_at = 0.0

@@ -18,6 +18,8 @@ from gateway.exchange import JSON_TYPE, Header
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"
+# Both vendors' clients of language models go by it before anything else.
+DO_NOT_RETRY: Header = (b"x-should-retry", b"false")
 ERROR_CODE = b"penstock-error-code"
 VIOLATIONS = b"penstock-contract-violations"
 HOLD_OUT = b"penstock-hold-out"
@@ -151,7 +153,9 @@ def error_headers(error: GatewayError) -> Sequence[Header]:
     """What an error's answer carries besides its body, in which the protocol leaves no room."""
     code = (ERROR_CODE, error.code.encode())
     if error.status in (429, 503):
-        return (code, (b"retry-after", b"%d" % error.retry_after_s))
+        later = (code, (b"retry-after", b"%d" % error.retry_after_s))
+        # Clients take every 429 for one that passes soon; a budget that is spent does not.
+        return later if error.retryable else (*later, DO_NOT_RETRY)
     if error.status == 401:
         return (code, (b"www-authenticate", b'Bearer realm="penstock"'))
     if error.status == 415:

@@ -9,8 +9,11 @@ from datetime import datetime
 
 import pytest
 
+from gateway.access.allowance import PICO
 from gateway.access.secret import VARIABLE
 from gateway.cli import main
+from gateway.control.spend_store import SpendStore, Spent
+from gateway.control.store import Store
 from tests.models import builders
 
 
@@ -160,3 +163,74 @@ def test_a_file_that_is_not_there_is_an_error(penstock, tmp_path):
 def test_looking_makes_no_home(penstock, tmp_path):
     assert penstock("list") == (0, [])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_limits_of_a_key_are_set_shown_and_taken_back(penstock):
+    create = ("create", "--name", "app", "--role", "client")
+    _, made = penstock(
+        *create,
+        *("--team", "search", "--tag", "eu", "--tag", "batch", "--budget", "10usd/day"),
+        *("--budget", "1000000tokens/month", "--rpm", "60", "--tpm", "90000", "--parallel", "8"),
+    )
+    assert (made["team"], made["tags"]) == ("search", ["eu", "batch"])
+    assert made["limits"] == {
+        "budgets": ["10usd/day", "1000000tokens/month"],
+        "requests_per_minute": 60,
+        "tokens_per_minute": 90000,
+        "max_parallel": 8,
+    }
+    _, changed = penstock("set", "app", "--budget", "2.5usd/day", "--rpm", "none", "--tag", "us")
+    assert changed["limits"] == made["limits"] | {
+        "budgets": ["2.5usd/day"],
+        "requests_per_minute": None,
+    }
+    assert (changed["team"], changed["tags"], changed["models"]) == ("search", ["us"], ["*"])
+    _, changed = penstock(
+        *("set", "1", "--budget", "none", "--team", "none", "--tag", "none", "--models", "a,b")
+    )
+    assert (changed["team"], changed["tags"], changed["models"]) == (None, [], ["a", "b"])
+    assert changed["limits"]["budgets"] == []
+    assert penstock("list")[1] == [changed]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--budget", "10eur/day", "limits.budgets: expected a budget such as"),
+        ("--rpm", "-1", "--rpm: expected a whole number"),
+        ("--tpm", "999999999999", "limits.tokens_per_minute: expected 0 to"),
+        ("--team", "a team", "team: expected 1 to 64"),
+    ],
+)
+def test_a_limit_that_cannot_be_makes_no_key(penstock, option, value, said):
+    status, answer = penstock("create", "--name", "app", "--role", "client", f"{option}={value}")
+    assert status == 1
+    assert answer["error"].startswith(said)
+    assert penstock("list")[1] == []
+
+
+def test_spending_is_listed_by_name(penstock, tmp_path, capsys):
+    assert penstock("spend")[1] == []
+    penstock("create", "--name", "app", "--role", "client")
+    with Store.open(tmp_path) as store:
+        spent = Spent(
+            "key:1", "1999-12-31", (1, 1, 1), "1999-12", (1, 1, 1), (PICO // 2, 70, 3), 1, (0, 0, 0)
+        )
+        SpendStore(store).write([spent])
+    nothing = {"usd": "0", "tokens": 0, "requests": 0}
+    assert penstock("spend")[1] == [
+        {
+            "kind": "key",
+            "name": "app",
+            "id": 1,
+            "spent": {
+                "day": nothing,
+                "month": nothing,
+                "total": {"usd": "0.5", "tokens": 70, "requests": 3},
+            },
+        }
+    ]
+    main(["keys", "spend", "--home", str(tmp_path)])
+    assert capsys.readouterr().out.splitlines()[1].split() == [
+        *("key", "app", "0", "0", "0.5", "70", "3")
+    ]

@@ -82,7 +82,9 @@ ALLOWED = {
     "POST /api/config/rollback": ADMINISTER,
     "GET /api/keys": ADMINISTER,
     "POST /api/keys": ADMINISTER,
+    "PATCH /api/keys/{id}": ADMINISTER,
     "DELETE /api/keys/{id}": ADMINISTER,
+    "GET /api/spend": READ,
     "POST /api/keys/{id}/rotate": ADMINISTER,
 }
 """By operation: the roles that may; `nobody` shows no key."""

@@ -22,6 +22,7 @@ from gateway.control import (
     experiment_operations,
     key_operations,
     release_operations,
+    spend_operations,
 )
 from gateway.control.admin import Admin, operations
 from gateway.control.api import _faults, build_app
@@ -295,6 +296,7 @@ PRODUCT = (
     *audit_operations.operations(ROOM),
     *config_operations.operations(ROOM, nothing, nothing, nothing),
     *key_operations.operations(ROOM, nothing),
+    *spend_operations.operations(ROOM, ROOM),
     *drift_operations.operations(ROOM, ROOM, ROOM, ROOM),
     *release_operations.operations(ROOM, ROOM, ROOM, ROOM),
     *alert_operations.operations(ROOM, ROOM, ROOM),

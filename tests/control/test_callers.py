@@ -33,6 +33,7 @@ from gateway.control import (
     rollout_operations,
     route_operations,
     shadow_operations,
+    spend_operations,
 )
 from gateway.control.admin import Admin, operations
 from gateway.control.alert_store import AlertStore
@@ -60,6 +61,8 @@ from gateway.control.rollout_store import RolloutStore
 from gateway.control.routes import Routes
 from gateway.control.self_references import SelfReferences
 from gateway.control.shadows import Shadows
+from gateway.control.spend_store import SpendStore, Spent
+from gateway.control.spending import Spending
 from gateway.control.store import Store
 from gateway.control.troubles import Troubles
 from gateway.control.version_use import VersionUse
@@ -142,6 +145,7 @@ class Server:
             *audit_operations.operations(Audit(self.store)),
             *config_operations.operations(in_force, self.follow, lambda: Plan(0), dict),
             *key_operations.operations(self.keys, self.refresh),
+            *spend_operations.operations(self.store, Spending(self.arena, SpendStore(self.store))),
             *drift_operations.operations(
                 self.drift,
                 self.counting,
@@ -479,6 +483,48 @@ def test_keys_are_made_listed_rotated_and_revoked(server):
     assert [(key["id"], key["state"]) for key in listed] == [(1, "revoked"), (2, "active")]
     assert not any("key" in key for key in listed)
     assert server.done == ["refresh"] * 3
+
+
+def test_limits_of_a_key_are_the_administrator_s_to_change(server):
+    admin = ROLE_KEYS["admin"]
+    limits = {"budgets": ["10usd/day"], "max_parallel": 4}
+    wanted = {"name": "app", "role": "client", "team": "search", "tags": ["eu"], "limits": limits}
+    made = server.ask("POST", "/api/keys", admin, json=wanted).json()
+    rates = {"requests_per_minute": None, "tokens_per_minute": None}
+    assert (made["team"], made["tags"], made["limits"]) == ("search", ["eu"], limits | rates)
+    change = {
+        "models": ["m"],
+        "team": None,
+        "limits": {"tokens_per_minute": 9, "max_parallel": None},
+    }
+    for nobody in ("operator", "viewer", "client"):
+        assert server.ask("PATCH", "/api/keys/1", ROLE_KEYS[nobody], json=change).status_code == 403
+    changed = server.ask("PATCH", "/api/keys/1", admin, json=change).json()
+    assert (changed["models"], changed["team"], changed["tags"]) == (["m"], None, ["eu"])
+    assert changed["limits"] == {
+        "budgets": ["10usd/day"],
+        "requests_per_minute": None,
+        "tokens_per_minute": 9,
+        "max_parallel": None,
+    }
+    assert server.ask("PATCH", "/api/keys/1", admin, json={}).json() == changed
+    for faulty in ({"limits": {"budgets": ["10"]}}, {"team": "a b"}, {"role": "admin"}):
+        assert server.ask("PATCH", "/api/keys/1", admin, json=faulty).status_code == 400
+    assert server.ask("PATCH", "/api/keys/9", admin, json=change).status_code == 404
+
+
+def test_spending_is_told_page_by_page(server):
+    spent = [
+        Spent(f"team:t{n}", "1999-12-31", (0, 0, 0), "1999-12", (0, 0, 0), (n, n, n), 1, (0, 0, 0))
+        for n in range(3)
+    ]
+    SpendStore(server.store).write(spent)
+    pages, after = [], ""
+    while after is not None:
+        page = server.ask("GET", f"/api/spend?limit=2&after={after}", ROLE_KEYS["viewer"]).json()
+        pages.append([(line["name"], line["spent"]["total"]["tokens"]) for line in page["spend"]])
+        after = page["next"]
+    assert pages == [[("t0", 0), ("t1", 1)], [("t2", 2)]]
 
 
 def test_keys_are_listed_page_by_page_and_each_once(server):

@@ -140,7 +140,7 @@ def test_spending_survives_the_server(rig):
     rig.spend([key], tokens=8)
     rig.spending.close()
     rig.boot()
-    team, key = rig.follow(team_a=UNLIMITED, key_1=limited("10tokens/day"))
+    _, key = rig.follow(team_a=UNLIMITED, key_1=limited("10tokens/day"))
     rig.spend([key], tokens=2)
     with pytest.raises(BudgetExceeded):
         rig.spend([key], tokens=1)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -13,9 +15,10 @@ from urllib.parse import quote
 from gateway.access.secret import server_secret
 from gateway.control.audit import at_terminal
 from gateway.control.keys import Keys
+from gateway.control.spend_report import lines
 from gateway.control.store import Store
 from gateway.llm.fake.server import FakeProvider
-from tests.end_to_end.server import Answer, RunningServer, running
+from tests.end_to_end.server import Answer, RunningServer, eventually, running
 from tests.llm.clients import Clients, opened
 
 # What only the gateway and its providers may know; no answer, line or figure may show it.
@@ -44,12 +47,46 @@ class World:
     def anthropic(self) -> Any:
         return self.clients.anthropic(self.url, self.key)
 
+    def new_key(self, name: str, **limits: Any) -> str:
+        """A key with limits, once every worker knows it."""
+        values = json.dumps({"name": name, "role": "client", "limits": limits}).encode()
+        headers = {"content-type": "application/json"}
+        port = self.server.admin_port
+        answer = self.server.request("POST", "/api/keys", values, headers, port=port)
+        assert answer.status == 201, answer.body
+        key: str = answer.json()["key"]
+        # Each connection is a worker's, in turn.
+        seen = [0]
+
+        def known() -> bool:
+            seen[0] = seen[0] + 1 if self._lists(key) else 0
+            return seen[0] >= 4 * WORKERS
+
+        eventually(known)
+        return key
+
+    def _lists(self, key: str) -> bool:
+        told = {"authorization": f"Bearer {key}"}
+        return self.server.request("GET", "/v1/models", None, told).status == 200
+
+    def spent(self, name: str) -> tuple[Decimal, int, int]:
+        """Dollars, tokens and requests of a key, as control has written them down."""
+        with Store.open(self.server.home) as store:
+            for line in lines(store, time.time()):
+                if line.name == name:
+                    money, tokens, requests = line.total
+                    return Decimal(money).scaleb(-12), tokens, requests
+        return Decimal(0), 0, 0
+
     def chat(self, model: str, text: str = "hello there", **more: Any) -> Answer:
         """One chat completion, without a client in between."""
         messages = [{"role": "user", "content": text}]
-        return self.post("/v1/chat/completions", {"model": model, "messages": messages, **more})
+        key = more.pop("key", self.key)
+        values = {"model": model, "messages": messages, **more}
+        return self.post("/v1/chat/completions", values, authorization=f"Bearer {key}")
 
     def post(self, path: str, values: Any, **headers: str) -> Answer:
+        """One request; headers with underscores for dashes."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         body = json.dumps(values).encode()
         told = {"authorization": f"Bearer {self.key}", "content-type": "application/json"}

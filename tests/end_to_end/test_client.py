@@ -175,8 +175,11 @@ def test_the_configuration_is_changed_looked_at_and_taken_back(admin):
 
 
 def test_keys_are_made_replaced_and_taken_back(admin):
-    made = admin.create_key("shop", "client", ["linear"], "30d")
-    assert (made["name"], made["models"]) == ("shop", ["linear"])
+    made = admin.create_key("shop", "client", ["linear"], "30d", team="shops")
+    assert (made["name"], made["models"], made["team"]) == ("shop", ["linear"], "shops")
+    changed = admin.set_key(made["id"], limits={"budgets": ["10usd/day"]})
+    assert (changed["team"], changed["limits"]["budgets"]) == ("shops", ["10usd/day"])
+    assert admin.spend() == {"spend": [], "next": None}
     other = admin.rotate_key(made["id"], "1h")
     assert other["key"] != made["key"]
     assert admin.revoke_key(other["id"])["state"] == "revoked"
@@ -202,6 +205,8 @@ def test_the_asynchronous_client_operates_all_the_same(server):
             back = await admin.roll_back_config(done["revision"], number)
             assert (await admin.revisions())["revisions"][0]["number"] == back["revision"]
             made = await admin.create_key("till", "viewer")
+            assert (await admin.set_key(made["id"], tags=["eu"]))["tags"] == ["eu"]
+            assert (await admin.spend(limit=1))["next"] is None
             other = await admin.rotate_key(made["id"])
             await admin.revoke_key(other["id"])
             assert {made["id"], other["id"]} <= {key["id"] for key in await admin.list_keys()}

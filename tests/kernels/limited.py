@@ -18,8 +18,8 @@ class Small:
         self.rows = np.zeros(ROOM * budgets.ROW_WORDS, np.int64)
         self.slots = np.zeros(WORKERS * SLOT, np.int64)
         self.grants = [np.zeros(64 * budgets.GRANT_WORDS, np.int64) for _ in range(WORKERS)]
-        self.free = [list(range(0, 64 * budgets.GRANT_WORDS, budgets.GRANT_WORDS))] * 1
-        self.free = [list(self.free[0]) for _ in range(WORKERS)]
+        places = range(0, 64 * budgets.GRANT_WORDS, budgets.GRANT_WORDS)
+        self.free = [list(places) for _ in range(WORKERS)]
 
     def limit(self, row, ceilings=(None,) * 6, parallel=None, rates=(None, None)):
         words = self.rows[row * budgets.ROW_WORDS : (row + 1) * budgets.ROW_WORDS]
@@ -58,6 +58,11 @@ class Small:
             used is not None,
         )
         self.free[worker].append(at)
+
+    def left(self, rows, now):
+        told = np.array([0] * budgets.LEFT_WORDS + rows, np.int64)
+        assert budgets.left(self.rows, self.slots, told, len(rows), WORKERS, now) == 0
+        return told[: budgets.LEFT_WORDS].tolist()
 
     def held(self, row):
         """Money, tokens and requests under way, all processes added up."""

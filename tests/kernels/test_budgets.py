@@ -127,8 +127,7 @@ def test_large_limits_and_amounts_do_not_overflow():
     assert at >= 0
     small.settle(0, at, (1 << 61, most), now=1 << 61)
     assert small.reserve(0, [0], 1 << 61, 0, now=1 << 61) == -1
-    told = small.grants[0][: budgets.LEFT_WORDS].copy()
-    budgets.left(small.rows, small.slots, small.grants[0][4:5], told, WORKERS, 1 << 61)
+    told = small.left([0], 1 << 61)
     assert told[budgets.TOKENS_LEFT] == 0
 
 
@@ -169,10 +168,8 @@ def test_what_is_left_is_of_the_tightest_row():
     small.limit(0, (None, 50, None, None, 9, None), parallel=4, rates=(10, 600))
     small.limit(1, (None, None, 30, 500, None, None), parallel=9, rates=(100, 60))
     small.reserve(0, [0, 1], 10, 5, now=MINUTE)
-    told, numbers = small.grants[1][: budgets.LEFT_WORDS], small.grants[2][:2]
-    numbers[:] = 0, 1
-    budgets.left(small.rows, small.slots, numbers, told, WORKERS, MINUTE)
-    assert told[: budgets.TOKENS_FULL_NS + 1].tolist() == [
+    told = small.left([0, 1], MINUTE)
+    assert told == [
         *(20, 4, 3),
         *(10, 9, 6 * SECOND),
         *(60, 55, 5 * SECOND),

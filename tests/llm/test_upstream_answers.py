@@ -131,3 +131,28 @@ def test_what_an_upstream_means_is_what_is_told(status, headers, pieces, framing
     answer = b"HTTP/1.1 %d X\r\n%s\r\n%s" % (status, lines, sent)
     told = tuple((name.lower(), value) for name, value in given_headers)
     assert told_of(split(answer, cuts)) == (["head", "end"], status, told, body, None)
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> bytes:
+    """An answer of which some bytes are others, are gone, or are there twice."""
+    data = draw(st.sampled_from(KNOWN))
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(data)))
+        end = at + draw(st.integers(0, 3))
+        kind = draw(st.sampled_from(["other", "gone", "twice"]))
+        middle = data[at:end] * 2 if kind == "twice" else b""
+        data = data[:at] + (draw(st.binary(max_size=3)) if kind == "other" else middle) + data[end:]
+    return data
+
+
+@given(st.one_of(damaged(), st.binary(max_size=200)), st.lists(st.integers(0, 1000), max_size=6))
+def test_whatever_comes_a_caller_is_told_one_end(data, cuts):
+    with connected() as (told, connection, wire):
+        for piece in split(data, cuts):
+            if not wire.closed:
+                connection.data_received(piece)
+        connection.connection_lost(None)
+        assert sum(call in ("end", "failure") for call in told.calls) == 1
+        assert told.over
+        assert connection.request is None

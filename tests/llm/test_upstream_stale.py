@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from sys import getrefcount
 
 import pytest
 
@@ -171,3 +173,21 @@ async def test_an_answer_that_nobody_asked_for_is_nobodys_answer():
         await third.until("end")
         assert third.body == b"right too"
         assert to.upstreams.counters.unfit == 2
+
+
+async def test_a_connection_that_is_gone_is_forgotten_without_a_collector():
+    async with rig() as to:
+        peer = await to.kept_alive()
+        (connection,) = next(iter(to.upstreams._pools.values()))._open
+        told, _ = to.send()
+        await peer.answer(ok(b"second", b"connection: close"))
+        await told.until("end")
+        gc.disable()
+        try:
+            held = [connection, connection._answer]
+            del connection
+            await eventually(lambda: getrefcount(held[0]) == 2)  # the list's, and the argument
+            del held[0]
+            await eventually(lambda: getrefcount(held[0]) == 2)
+        finally:
+            gc.enable()

@@ -280,6 +280,27 @@ SHAPES = [
         ),
     ),
     Shape(
+        "chat in parts",
+        Dialect.CHAT,
+        completion(
+            choice(
+                "stop",
+                content=[
+                    {"type": "thinking", "thinking": [{"type": "text", "text": "Hm"}]},
+                    {"type": "text", "text": "42"},
+                ],
+            )
+        ),
+        chat_events(
+            chunk(delta(role="assistant", content="")),
+            chunk(delta(content=[{"type": "thinking", "thinking": []}])),
+            chunk(delta(content=[{"type": "text", "text": "4"}])),
+            chunk(delta(content="2")),
+            chunk(delta(finish="stop")),
+            chunk(usage=CHAT_USAGE),
+        ),
+    ),
+    Shape(
         "completions",
         Dialect.COMPLETIONS,
         {

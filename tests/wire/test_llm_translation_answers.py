@@ -433,7 +433,9 @@ def test_an_error_in_a_stream_of_chat_as_messages() -> None:
     }
 
 
-@pytest.mark.parametrize("pair", PAIRS.values(), ids=str)
+@pytest.mark.parametrize(
+    "pair", PAIRS.values(), ids=lambda pair: f"{pair.client}-of-{pair.upstream}"
+)
 def test_a_failure_of_ours_ends_a_stream_well(pair: Translation) -> None:
     stream: StreamTranslator = pair.stream(ASKED)
     assert not stream.committed
@@ -442,7 +444,9 @@ def test_a_failure_of_ours_ends_a_stream_well(pair: Translation) -> None:
     assert stream.end() == stream.feed(b"", b"{}") == stream.fail(UpstreamFailed("again")) == b""
 
 
-@pytest.mark.parametrize("pair", PAIRS.values(), ids=str)
+@pytest.mark.parametrize(
+    "pair", PAIRS.values(), ids=lambda pair: f"{pair.client}-of-{pair.upstream}"
+)
 @pytest.mark.parametrize("data", [b"{", b"[]", b"garbage", b'"x"'])
 def test_what_is_no_event_is_a_failure(pair: Translation, data: bytes) -> None:
     with pytest.raises(UpstreamFailed):

@@ -666,6 +666,7 @@ def test_a_long_name_of_a_user_is_told_as_its_digest() -> None:
             "messages[0].tool_calls[0].function.arguments",
         ),
         (TO_MESSAGES, {"messages": HELLO, "tools": [{"type": "custom"}]}, "tools[0]"),
+        (TO_MESSAGES, {"messages": HELLO, "functions": [{"name": "f"}]}, "functions"),
         (TO_MESSAGES, {"messages": HELLO, "tool_choice": "sometimes"}, "tool_choice"),
         (
             TO_CHAT,

@@ -239,7 +239,9 @@ def test_responses_for_an_upstream_of_messages() -> None:
     }
 
 
-@pytest.mark.parametrize("pair", [TO_CHAT, TO_MESSAGES], ids=str)
+@pytest.mark.parametrize(
+    "pair", [TO_CHAT, TO_MESSAGES], ids=lambda pair: f"{pair.client}-of-{pair.upstream}"
+)
 @pytest.mark.parametrize(
     ("given", "name"),
     [

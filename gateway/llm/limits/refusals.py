@@ -26,6 +26,7 @@ from kernels import budgets
 DAY_S: Final = 86_400
 # What is for ever spent is only had again where somebody raises it; nobody is told to try often.
 LATER_S: Final = 3600
+UNKNOWN: Final = "limits: what this request counts against is not known yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def refused(refusal: Refusal, now: float) -> GatewayError:
     """
     whose = KINDS[refusal.kind]
     if refusal.place == budgets.NO_ROW:
-        return LimitsUnavailable("limits: what this request counts against is not known yet")
+        return LimitsUnavailable(UNKNOWN)
     if refusal.place == budgets.PARALLEL:
         return TooManyParallel(f"limits: as many requests of this {whose} are under way as may be")
     if refusal.place < budgets.PARALLEL:

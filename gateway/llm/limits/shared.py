@@ -15,10 +15,9 @@ from typing import Final
 import numpy as np
 
 from gateway.errors import InvalidParameter, LimitsUnavailable
-from gateway.llm.limits.refusals import Refusal, refused
+from gateway.llm.limits.refusals import UNKNOWN, Refusal, refused
 from gateway.llm.limits.table import Table
 from gateway.llm.limits.words import Grant, Left, Rate
-from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from kernels import budgets
 
@@ -51,7 +50,8 @@ class SharedLimits:
         self._clock_ns = clock_ns
         self._wall = wall
         self._table: Table | None = None
-        self._told = np.zeros(budgets.LEFT_WORDS, np.int64)
+        self._told = np.zeros(budgets.LEFT_WORDS + budgets.MAX_ROWS, np.int64)
+        self._told_words = self._told.data
         self._grants = np.zeros(FIRST_GRANTS * budgets.GRANT_WORDS, np.int64)
         self._words = self._grants.data
         self._free = list(range(0, len(self._grants), budgets.GRANT_WORDS))
@@ -59,11 +59,7 @@ class SharedLimits:
     def reserve(self, rows: Sequence[int], money: int, tokens: int, now_ns: int) -> Grant:
         """Reserves for all rows, or for none; `words.Limits` says the rest."""
         table = self._table or self._find()
-        if len(rows) > budgets.MAX_ROWS:
-            raise InvalidParameter(
-                f"limits: expected at most {budgets.MAX_ROWS} limited things of one request,"
-                f" got {len(rows)}"
-            )
+        _check_count(rows)
         if not self._free:
             self._grow()
         at = self._free.pop()
@@ -89,28 +85,21 @@ class SharedLimits:
     def left(self, rows: Sequence[int], now_ns: int) -> Left:
         """What is left of some rows, by the tightest; `words.Limits` says the rest."""
         table = self._table or self._find()
+        _check_count(rows)
+        words = self._told_words
+        place = budgets.LEFT_WORDS
         for row in rows:
-            if not 0 <= row < layout.MAX_LIMITED or not table.owners[row]:
-                raise LimitsUnavailable("limits: what this request counts against is not known yet")
-        told = self._told
-        numbers = np.array(rows, np.int64)
-        budgets.left(table.rows, table.slots, numbers, told, self._workers, now_ns)
-        words = told.tolist()
-
-        def known(place: int) -> int | None:
-            return None if words[place] >= budgets.UNLIMITED else words[place]
-
-        def rate(first: int) -> Rate | None:
-            if words[first] >= budgets.UNLIMITED:
-                return None
-            return Rate(words[first], words[first + 1], words[first + 2] * 1e-9)
-
+            words[place] = row
+            place += 1
+        if budgets.left(table.rows, table.slots, self._told, len(rows), self._workers, now_ns):
+            raise LimitsUnavailable(UNKNOWN)
+        unlimited = budgets.UNLIMITED
+        money, tokens, parallel, *rates = words[: budgets.LEFT_WORDS].tolist()
         return Left(
-            known(budgets.LEFT_MONEY),
-            known(budgets.LEFT_TOKENS),
-            known(budgets.LEFT_PARALLEL),
-            rate(budgets.REQUESTS_LIMIT),
-            rate(budgets.TOKENS_LIMIT),
+            None if money == unlimited else money,
+            None if tokens == unlimited else tokens,
+            None if parallel == unlimited else parallel,
+            *(None if rates[one] == unlimited else _rate(*rates[one : one + 3]) for one in (0, 3)),
         )
 
     def end(self, at: int, money: int, tokens: int, used: bool) -> None:
@@ -203,3 +192,15 @@ class SharedGrant:
         at, self._at = self._at, -1
         if at >= 0:
             self._limits.end(at, money, tokens, used)
+
+
+def _rate(limit: int, left: int, full_ns: int) -> Rate:
+    return Rate(limit, left, full_ns * 1e-9)
+
+
+def _check_count(rows: Sequence[int]) -> None:
+    if len(rows) > budgets.MAX_ROWS:
+        raise InvalidParameter(
+            f"limits: expected at most {budgets.MAX_ROWS} limited things of one request,"
+            f" got {len(rows)}"
+        )

@@ -13,6 +13,8 @@ from gateway.monitor.directory import PAGE, Words
 from kernels import budgets
 
 _TABLE_WORDS = layout.MAX_LIMITED * budgets.ROW_WORDS
+_HELD_END = budgets.HELD_FIRST + layout.MAX_LIMITED * budgets.HELD_WORDS
+_SPENT_FIRST = _HELD_END + budgets.JOURNAL_WORDS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,14 +64,12 @@ class Table:
     def held(self, workers: int) -> Words:
         """(workers, MAX_LIMITED, 4) what each worker holds: money, tokens, requests under way."""
         by_worker = self.slots.reshape(workers, -1)
-        end = budgets.HELD_FIRST + layout.MAX_LIMITED * budgets.HELD_WORDS
-        return by_worker[:, budgets.HELD_FIRST : end].reshape(workers, layout.MAX_LIMITED, -1)
+        return by_worker[:, budgets.HELD_FIRST : _HELD_END].reshape(workers, layout.MAX_LIMITED, -1)
 
     def spent(self, workers: int) -> Words:
         """(workers, MAX_LIMITED, 4) what each has settled: money, tokens, requests, refusals."""
         by_worker = self.slots.reshape(workers, -1)
-        first = budgets.spent_first(layout.MAX_LIMITED)
-        return by_worker[:, first:].reshape(workers, layout.MAX_LIMITED, -1)
+        return by_worker[:, _SPENT_FIRST:].reshape(workers, layout.MAX_LIMITED, -1)
 
     def complete(self, worker: int) -> None:
         """Completes what this worker, or its predecessor, was killed in the middle of settling."""

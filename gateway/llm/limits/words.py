@@ -7,8 +7,7 @@ another store than this host's memory could stand.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 UNITS: Final = ("money", "tokens")
 KINDS: Final = ("nobody", "key", "team", "tag", "upstream")
@@ -21,8 +20,7 @@ _SHARE: Final = 4
 _LEAST_OUTPUT: Final = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(NamedTuple):
     """One limit per minute: a bucket that holds a minute's worth and fills continuously.
 
     Attributes:
@@ -36,8 +34,7 @@ class Rate:
     full_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
+class Left(NamedTuple):
     """What is left of the tightest of some limits, each; None: nothing limits it.
 
     Attributes:

@@ -31,7 +31,6 @@ class Answer:
         status: of the answer, once it is `headed`.
         headers: of it, then; names in lower case, without trailers.
         pieces: of its body, read and not taken yet.
-        barren: bytes since the last one of a body; whoever feeds adds to it.
         headed: its head is there.
         complete: it is.
         keeps: another answer may follow on the connection.
@@ -44,7 +43,6 @@ class Answer:
         "_lines",
         "_max_headers",
         "_parser",
-        "barren",
         "complete",
         "headed",
         "headers",
@@ -65,8 +63,12 @@ class Answer:
 
     def begin(self) -> None:
         """The next answer is another one."""
-        self.status = self.barren = self._informational = 0
+        self.status = self._informational = 0
         self.headed = self.complete = self.keeps = self.until_close = False
+
+    def end(self) -> None:
+        """There will be no more: it and its parser know each other, and nobody waits for that."""
+        del self._parser, self.parse
 
     def on_message_begin(self) -> None:
         """A head begins: this answer's, a provisional one, or one that nobody has asked for."""

@@ -35,10 +35,10 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "_answer",
+        "_barren",
         "_head_told",
         "_heard",
         "_max_barren",
-        "_parse",
         "_paused",
         "_pool",
         "_readable",
@@ -53,14 +53,13 @@ class Connection(asyncio.Protocol):
         self._pool = pool
         self._max_barren = pool.limits.max_head_bytes
         self._answer = Answer(pool.limits.max_headers)
-        self._parse = self._answer.parse
         self._transport: asyncio.Transport | None = None
         self._used = False
         # Of one request:
         self.request: Request | None = None
         self.since = 0.0
         self._head_told = self._heard = self._paused = False
-        self._unsent = 0
+        self._unsent = self._barren = 0
 
     # -- what the pool asks of it
 
@@ -72,7 +71,7 @@ class Connection(asyncio.Protocol):
         self.request = request
         self.since = now
         self._head_told = self._heard = False
-        self._unsent = 0
+        self._unsent = self._barren = 0
         self._answer.begin()
         if request.paused:
             self.pause()
@@ -164,14 +163,14 @@ class Connection(asyncio.Protocol):
             return
         self._heard = request.answered = True
         answer = self._answer
-        answer.barren += len(data)
         fault = ""
         try:
-            self._parse(data)
+            answer.parse(data)
         except HttpParserError as error:
             fault = _what(error)
         except HttpParserUpgrade:
             fault = "another protocol than was asked for"
+        self._barren = 0 if answer.pieces else self._barren + len(data)
         self._tell(request, answer, fault)
 
     def _tell(self, request: Request, answer: Answer, fault: str) -> None:
@@ -185,14 +184,13 @@ class Connection(asyncio.Protocol):
         if pieces:
             data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
             pieces.clear()
-            answer.barren = 0
             request.sink.on_data(data)
             if self.request is not request:
                 return
         if answer.complete:
             self._pool.counters.unfit += bool(fault)
             self._end(request, keeps=answer.keeps and not fault)
-        elif fault or answer.barren > self._max_barren:
+        elif fault or self._barren > self._max_barren:
             what = fault or f"more than {self._max_barren} bytes without any of a body"
             self._pool.counters.unfit += 1
             self.fail(UpstreamFailed(f"{self._pool.origin}: not an HTTP answer to read on: {what}"))
@@ -204,11 +202,11 @@ class Connection(asyncio.Protocol):
         if transport is None:
             return
         self._pool.lost(self)
+        self._answer.end()
         if request is None:
             return
         request.connection = None
-        answer = self._answer
-        if answer.until_close and exc is None:
+        if self._answer.until_close and exc is None:
             self._done(request)
         elif self._used and not request.answered and not request.again:
             self._pool.send_again(request)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.wire.llm.asked import Asked
+from gateway.wire.llm.fields import Values, mappings, text
 from gateway.wire.llm.words import Usage
 
 Chunk = dict[str, Any]
@@ -53,6 +54,19 @@ def usage_told(usage: Usage) -> dict[str, Any]:
             "audio_tokens": usage.audio_output,
         },
     }
+
+
+def words_of(said: Values) -> str:
+    """What a message or a delta says: a text, or the texts of parts, as Mistral has them."""
+    content = said.get("content")
+    if type(content) is str:
+        return content
+    return "".join([text(one, "text") for one in mappings(said, "content")])
+
+
+def thought_of(said: Values) -> str:
+    """What a message or a delta tells of what was thought, under either name in use."""
+    return text(said, "reasoning_content") or text(said, "reasoning")
 
 
 def _head(kind: str, asked: Asked) -> dict[str, Any]:

@@ -11,7 +11,8 @@ import orjson
 
 from gateway.errors import UpstreamFailed
 from gateway.wire.llm.asked import Asked
-from gateway.wire.llm.fields import Values, mapping, mappings, text
+from gateway.wire.llm.chat import thought_of, words_of
+from gateway.wire.llm.fields import Values, mapping, mappings, text, written
 from gateway.wire.llm.usage import usage_of
 from gateway.wire.llm.words import Dialect, Usage
 
@@ -36,10 +37,10 @@ def answer(values: Values, asked: Asked) -> dict[str, Any]:
     message = mapping(choices[0], "message")
     refusal = text(message, "refusal")
     content: list[dict[str, Any]] = []
-    thought = text(message, "reasoning_content") or text(message, "reasoning")
+    thought = thought_of(message)
     if thought:
         content.append({"type": "thinking", "thinking": thought, "signature": ""})
-    if words := text(message, "content") + refusal:
+    if words := words_of(message) + refusal:
         content.append({"type": "text", "text": words, "citations": None})
     calls = mappings(message, "tool_calls")
     content += [_tool_use(call, f"toolu_{asked.id}_{at}") for at, call in enumerate(calls)]
@@ -94,11 +95,11 @@ def _tool_use(call: Values, name: str) -> dict[str, Any]:
 
 
 def arguments_of(told: str) -> Values:
-    """The object that arguments are; those that are none keep their words, under a name."""
+    """The object that arguments are; where they are none, or too deep, their words, named."""
     try:
         arguments = orjson.loads(told or "{}")
     except orjson.JSONDecodeError:
         arguments = None
-    if type(arguments) is dict:
+    if type(arguments) is dict and written(arguments):
         return arguments
     return {"unparsed": told} if told.strip() not in ("", "null") else {}

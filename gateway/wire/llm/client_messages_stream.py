@@ -14,6 +14,7 @@ import orjson
 from gateway.errors import UpstreamFailed
 from gateway.wire.llm.asked import Asked
 from gateway.wire.llm.calls import Calls
+from gateway.wire.llm.chat import thought_of, words_of
 from gateway.wire.llm.client_messages_answers import head, stop_reason, usage_told
 from gateway.wire.llm.fields import Values, mapping, mappings, text
 from gateway.wire.llm.sse import frame
@@ -82,13 +83,11 @@ class EventsForMessages:
         return b"".join(map(_written, events))
 
     def _delta(self, delta: Values) -> Iterator[Event]:
-        thought = text(delta, "reasoning_content") or text(delta, "reasoning")
-        if thought:
+        if thought := thought_of(delta):
             yield from self._say("thinking", {"type": "thinking_delta", "thinking": thought})
         refusal = text(delta, "refusal")
         self._refused = self._refused or bool(refusal)
-        words = text(delta, "content") + refusal
-        if words:
+        if words := words_of(delta) + refusal:
             yield from self._say("text", {"type": "text_delta", "text": words})
         for place, fragment in enumerate(mappings(delta, "tool_calls")):
             yield from self._fragment(self._calls.number(fragment, place), fragment)

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from gateway.wire.llm.asked import Asked, cannot, leave_out, picked, unsupported
-from gateway.wire.llm.fields import Values, mapping, mappings, text
+from gateway.wire.llm.client_responses_answers import REPEATED
+from gateway.wire.llm.fields import Values, mapping, mappings, text, written
 
 Message = dict[str, Any]
 Part = dict[str, Any]
@@ -40,6 +41,9 @@ def request(values: Values, asked: Asked) -> dict[str, Any]:
         if values.get(name):
             raise cannot(name, "the model's provider keeps nothing between requests")
     leave_out(values, _KNOWN, asked)
+    for name in REPEATED:
+        if not written(values.get(name)):
+            raise cannot(name, "expected something nested less deep: the answer repeats it")
     sent = {
         **picked(values, *_AS_THEY_ARE),
         "messages": _conversation(values, asked),

@@ -10,6 +10,7 @@ from typing import Any
 
 from gateway.errors import UpstreamFailed
 from gateway.wire.llm.asked import Asked
+from gateway.wire.llm.chat import thought_of, words_of
 from gateway.wire.llm.fields import Values, mapping, mappings, text
 from gateway.wire.llm.usage import usage_of
 from gateway.wire.llm.words import Dialect, Usage
@@ -17,7 +18,7 @@ from gateway.wire.llm.words import Dialect, Usage
 Item = dict[str, Any]
 
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
-_REPEATED: dict[str, Any] = {
+REPEATED: dict[str, Any] = {
     "instructions": None,
     "max_output_tokens": None,
     "metadata": {},
@@ -46,10 +47,11 @@ def answer(values: Values, asked: Asked) -> dict[str, Any]:
         raise UpstreamFailed("the upstream's answer has no choice")
     message = mapping(choices[0], "message")
     output: list[Item] = []
-    if thought := text(message, "reasoning_content") or text(message, "reasoning"):
+    if thought := thought_of(message):
         output.append(reasoning_item(asked, len(output), thought))
-    for kind, key in (("output_text", "content"), ("refusal", "refusal")):
-        if words := text(message, key):
+    told = {"output_text": words_of(message), "refusal": text(message, "refusal")}
+    for kind, words in told.items():
+        if words:
             output.append(message_item(asked, len(output), [part(kind, words)]))
     for call in mappings(message, "tool_calls"):
         function = mapping(call, "function")
@@ -83,7 +85,7 @@ def begun(asked: Asked) -> dict[str, Any]:
     """An answer of responses that says nothing yet."""
     repeated = {
         name: default if asked.request.get(name) is None else asked.request[name]
-        for name, default in _REPEATED.items()
+        for name, default in REPEATED.items()
     }
     return {
         "id": f"resp_{asked.id}",

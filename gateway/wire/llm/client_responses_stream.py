@@ -5,13 +5,14 @@ Knows both kinds of streams. Knows nothing of requests or of whole answers beyon
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 import orjson
 
 from gateway.wire.llm.asked import Asked
 from gateway.wire.llm.calls import Calls
+from gateway.wire.llm.chat import thought_of, words_of
 from gateway.wire.llm.client_responses_answers import (
     Item,
     begun,
@@ -30,15 +31,21 @@ Event = dict[str, Any]
 
 
 class _Open(Protocol):
-    """An item of the output that is being told."""
+    """An item of the output that is being told.
 
-    def begin(self) -> Iterator[Event]:
-        """The events before its first piece."""
+    Attributes:
+        begun: the item before its first piece.
+    """
+
+    begun: Item
+
+    def begin(self) -> Iterable[Event]:
+        """The events before its first piece, but for the one that has the item."""
 
     def add(self, piece: str) -> Event:
         """The event of one piece."""
 
-    def end(self) -> Iterator[Event]:
+    def end(self) -> Iterable[Event]:
         """The events after its last piece, but for the one that has the whole item."""
 
     def whole(self) -> Item:
@@ -50,8 +57,8 @@ class _Said:
 
     def __init__(self, asked: Asked, place: int, kind: str) -> None:
         self._asked, self._place, self._kind = asked, place, kind
-        self._item = message_item(asked, place, [], "in_progress")
-        self._at = {"item_id": self._item["id"], "output_index": place, "content_index": 0}
+        self.begun = message_item(asked, place, [], "in_progress")
+        self._at = {"item_id": self.begun["id"], "output_index": place, "content_index": 0}
         self._name, self._field = {
             "output_text": ("response.output_text", "text"),
             "refusal": ("response.refusal", "refusal"),
@@ -61,11 +68,6 @@ class _Said:
         self._pieces: list[str] = []
 
     def begin(self) -> Iterator[Event]:
-        yield {
-            "type": "response.output_item.added",
-            "output_index": self._place,
-            "item": self._item,
-        }
         yield {"type": "response.content_part.added", **self._at, "part": part(self._kind, "")}
 
     def add(self, piece: str) -> Event:
@@ -87,16 +89,11 @@ class _Thought:
 
     def __init__(self, asked: Asked, place: int) -> None:
         self._asked, self._place = asked, place
-        self._item = reasoning_item(asked, place, "")
-        self._at = {"item_id": self._item["id"], "output_index": place, "summary_index": 0}
+        self.begun = reasoning_item(asked, place, "")
+        self._at = {"item_id": self.begun["id"], "output_index": place, "summary_index": 0}
         self._pieces: list[str] = []
 
     def begin(self) -> Iterator[Event]:
-        yield {
-            "type": "response.output_item.added",
-            "output_index": self._place,
-            "item": self._item,
-        }
         yield self._part("added", "")
 
     def add(self, piece: str) -> Event:
@@ -122,16 +119,12 @@ class _Called:
     def __init__(self, asked: Asked, place: int, call: str, name: str) -> None:
         self._asked, self._place = asked, place
         self._call, self._name = call, name
-        self._item = call_item(asked, place, call, name, "", "in_progress")
-        self._at = {"item_id": self._item["id"], "output_index": place}
+        self.begun = call_item(asked, place, call, name, "", "in_progress")
+        self._at = {"item_id": self.begun["id"], "output_index": place}
         self._pieces: list[str] = []
 
-    def begin(self) -> Iterator[Event]:
-        yield {
-            "type": "response.output_item.added",
-            "output_index": self._place,
-            "item": self._item,
-        }
+    def begin(self) -> Iterable[Event]:
+        return ()  # it has no parts
 
     def add(self, piece: str) -> Event:
         self._pieces.append(piece)
@@ -193,9 +186,8 @@ class EventsForResponses:
         return [{"type": kind, "response": begun(self._asked)} for kind in kinds]
 
     def _delta(self, delta: Values) -> Iterator[Event]:
-        thought = text(delta, "reasoning_content") or text(delta, "reasoning")
-        yield from self._say("reasoning", thought)
-        yield from self._say("output_text", text(delta, "content"))
+        yield from self._say("reasoning", thought_of(delta))
+        yield from self._say("output_text", words_of(delta))
         yield from self._say("refusal", text(delta, "refusal"))
         for place, fragment in enumerate(mappings(delta, "tool_calls")):
             yield from self._call(self._calls.number(fragment, place), fragment)
@@ -225,6 +217,8 @@ class EventsForResponses:
 
     def _begin(self, item: _Open) -> Iterator[Event]:
         self.committed = True
+        added = {"type": "response.output_item.added", "output_index": len(self._items)}
+        yield {**added, "item": item.begun}
         self._items.append(item)
         yield from item.begin()
 

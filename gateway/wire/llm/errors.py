@@ -26,9 +26,6 @@ from gateway.wire.llm.sse import frame
 from gateway.wire.llm.told import TOO_LONG, Told
 from gateway.wire.llm.words import Dialect
 
-DO_NOT_RETRY: Header = (b"x-should-retry", b"false")
-"""Keeps a client from trying again what we tried as often as it makes sense."""
-
 _ANTHROPIC = frozenset({Dialect.MESSAGES, Dialect.COUNT})
 _PARAMETER = re.compile(r"parameter '([^']+)'")
 

@@ -30,9 +30,9 @@ def text(values: Values, key: str) -> str:
 def count(values: Values, key: str) -> int:
     """A count of 0 to `MOST`, else 0; a true or false is none."""
     value = values.get(key)
-    if type(value) is float and value.is_integer():
-        value = int(value)
-    return value if type(value) is int and 0 <= value <= MOST else 0
+    if type(value) is int:
+        return value if 0 <= value <= MOST else 0
+    return int(value) if type(value) is float and 0 <= value <= MOST else 0
 
 
 def mapping(values: Values, key: str) -> Values:

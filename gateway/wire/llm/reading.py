@@ -149,7 +149,9 @@ def read_answer(dialect: Dialect, answer: Any) -> Reading:
 
 
 def _reading_of(dialect: Dialect, gathered: Gathered) -> Reading:
-    finish = next((gathered.finishes[index] for index in sorted(gathered.finishes)), "")
+    finishes, texts = gathered.finishes, gathered.texts
+    finish = finishes[min(finishes)] if finishes else ""
+    calls = sorted(gathered.calls.items()) if gathered.calls else ()
     return Reading(
         usage=read_usage(dialect, gathered.usage),
         finish=finish,
@@ -157,11 +159,10 @@ def _reading_of(dialect: Dialect, gathered: Gathered) -> Reading:
         id=gathered.id,
         model=gathered.model,
         fingerprint=gathered.fingerprint,
-        texts=tuple("".join(gathered.texts[index]) for index in sorted(gathered.texts)),
+        texts=tuple(["".join(texts[index]) for index in sorted(texts)]),
         reasoning_chars=gathered.reasoning,
         calls=tuple(
-            Called(name, _arguments(dialect, "".join(pieces)))
-            for _, (name, *pieces) in sorted(gathered.calls.items())
+            [Called(name, _arguments(dialect, "".join(pieces))) for _, (name, *pieces) in calls]
         ),
         failure=gathered.failure,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gateway.wire.llm.chat import thought_of, words_of
 from gateway.wire.llm.fields import NOTHING, Values, count, mapping, mappings, text, written
 from gateway.wire.llm.told import told_error
 from gateway.wire.llm.usage import grown
@@ -105,17 +106,12 @@ def _plain_piece(values: Values) -> str | None:
 
 
 def _take_delta(gathered: Gathered, index: int, delta: Values) -> None:
-    content = delta.get("content")
-    if type(content) is str:
-        gathered.add_text(index, content)
-    elif type(content) is list:  # as Mistral tells what it thinks beside what it says
-        for part in mappings(delta, "content"):
-            gathered.add_text(index, text(part, "text"))
+    gathered.add_text(index, words_of(delta))
     refusal = text(delta, "refusal")
     if refusal:
         gathered.refused = True
         gathered.add_text(index, refusal)
-    gathered.reasoning += len(text(delta, "reasoning_content") or text(delta, "reasoning"))
+    gathered.reasoning += len(thought_of(delta))
     for place, call in enumerate(mappings(delta, "tool_calls")):
         number = call.get("index")
         function = mapping(call, "function") or mapping(call, "custom")

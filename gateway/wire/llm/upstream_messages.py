@@ -40,6 +40,8 @@ def request(values: Values, asked: Asked) -> dict[str, Any]:
     Raises:
         InvalidParameter: what it says cannot be said, and must not be left out.
     """
+    if values.get("functions"):
+        raise cannot("functions", "the model's provider knows `tools` alone")
     leave_out(values, _KNOWN, asked)
     system, messages = _conversation(mappings(values, "messages"))
     sent = {

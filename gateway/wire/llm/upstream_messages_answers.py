@@ -39,7 +39,7 @@ def answer(values: Values, asked: Asked) -> dict[str, Any]:
         raise UpstreamFailed("the upstream's answer is no message")
     blocks = mappings(values, "content")
     words = [text(block, "text") for block in blocks if block.get("type") == "text"]
-    thoughts = [block for block in blocks if block.get("type") in _THOUGHTS]
+    thoughts = [_thought(block) for block in blocks if block.get("type") in _THOUGHTS]
     calls = [_call(block) for block in blocks if block.get("type") == "tool_use"]
     message: dict[str, Any] = {
         "role": "assistant",
@@ -68,6 +68,12 @@ def _call(block: Values) -> dict[str, Any]:
     return {"id": text(block, "id"), "type": "function", "function": function}
 
 
+def _thought(block: Values) -> dict[str, Any]:
+    """What of a block of thinking has to be sent back."""
+    names = ("thinking", "signature") if block["type"] == "thinking" else ("data",)
+    return {"type": block["type"], **{name: text(block, name) for name in names}}
+
+
 class _Thought(NamedTuple):
     """A block of thinking, and what it thinks so far."""
 
@@ -75,7 +81,7 @@ class _Thought(NamedTuple):
     pieces: list[str]
 
     def whole(self) -> dict[str, Any]:
-        if self.block.get("type") != "thinking":
+        if self.block["type"] != "thinking":
             return self.block
         return {**self.block, "thinking": "".join(self.pieces)}
 
@@ -136,7 +142,7 @@ class ChunksOfMessages:
         elif kind == "text" and text(block, "text"):
             yield self._chunk(content=text(block, "text"))
         elif kind in _THOUGHTS:
-            self._thoughts[index] = _Thought(dict(block), [text(block, "thinking")])
+            self._thoughts[index] = _Thought(_thought(block), [text(block, "thinking")])
 
     def _delta(self, index: int, delta: Values) -> Iterator[Chunk]:
         kind = delta.get("type")

@@ -1,0 +1,196 @@
+"""Keys, and what their requests count against."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from gateway.access.allowance import UNLIMITED, Allowance, read_budgets
+from gateway.access.certificates import CertificateRing
+from gateway.access.keyring import Keyring
+from gateway.config import parse
+from gateway.control.certificate_table import CertificateTable
+from gateway.control.key_limits import KeyLimits
+from gateway.control.key_table import KeyTable
+from gateway.control.key_values import Belongs
+from gateway.control.keys import Keys
+from gateway.control.spend_report import lines
+from gateway.control.spend_store import SpendStore
+from gateway.control.spending import Spending
+from gateway.control.store import Store
+from gateway.errors import BudgetExceeded, InvalidParameter, LimitsUnavailable, RateLimited
+from gateway.llm.limits.shared import SharedLimits
+from gateway.monitor.arena import Arena
+from tests.control.auditing import ANN
+
+SECRET = b"s" * 32
+
+
+def limited(*budgets, **rates):
+    return Allowance(read_budgets(budgets, "budgets"), **rates)
+
+
+class Rig:
+    """Control's part of keys, as `main` puts it together, and one worker."""
+
+    def __init__(self, home, arena=None):
+        self.store = Store.open(home)
+        self.keys = Keys(self.store, SECRET)
+        self.arena = arena or Arena.create(1)
+        self.worker = SharedLimits(self.arena, 0)
+        self.document = ""
+        self.spending = Spending(self.arena, SpendStore(self.store))
+        self.limits = KeyLimits(
+            self.spending,
+            lambda: parse(self.document).llm,
+            lambda: self.table.keyring.limited,
+        )
+        config = parse("")
+        certificates = CertificateTable(
+            lambda: config.access, CertificateRing(), None, lambda names: None
+        )
+        self.table = KeyTable(
+            self.store, self.keys, Keyring(SECRET), certificates, None, self.limits.rows_of
+        )
+
+    def refresh(self):
+        asyncio.run(self.table.refresh())
+
+    def rows(self, raw):
+        return self.table.keyring.find(raw.encode()).rows
+
+    def spend(self, raw, tokens=1):
+        self.worker.reserve(self.rows(raw), 0, tokens, 10**12).settle(0, tokens)
+
+
+@pytest.fixture
+def rig(tmp_path):
+    rig = Rig(tmp_path)
+    yield rig
+    rig.store.close()
+
+
+def test_a_key_counts_against_itself_its_team_and_its_tags(rig):
+    belongs = Belongs("search", ("batch", "eu"), limited("5tokens/day"))
+    _, raw = rig.keys.create(ANN, "app", "client", belongs=belongs)
+    _, other = rig.keys.create(ANN, "neighbour", "client", belongs=Belongs("search", ("eu",)))
+    rig.refresh()
+    assert len(set(rig.rows(raw))) == 4
+    assert rig.rows(other)[1:] == (rig.rows(raw)[1], rig.rows(raw)[3])
+    rig.spend(raw, 5)
+    with pytest.raises(BudgetExceeded, match="this key"):
+        rig.spend(raw)
+    rig.spend(other, 5)
+    rig.spending.look()
+    found = {(line.kind, line.name): line.total[1] for line in lines(rig.store, 0.0)}
+    assert found == {
+        ("key", "app"): 5,
+        ("key", "neighbour"): 5,
+        ("team", "search"): 10,
+        ("tag", "batch"): 5,
+        ("tag", "eu"): 10,
+    }
+
+
+def test_the_document_says_what_teams_and_tags_may_and_may_change_it(rig):
+    _, raw = rig.keys.create(ANN, "app", "client", belongs=Belongs("search", ("eu",)))
+    rig.document = "llm: {teams: {search: {budgets: [3tokens/day]}}}"
+    rig.refresh()
+    rig.spend(raw, 3)
+    with pytest.raises(BudgetExceeded, match="this team"):
+        rig.spend(raw)
+    rig.document = "llm: {tags: {eu: {requests_per_minute: 2}}}"
+    rig.limits.look()
+    rig.spend(raw)
+    rig.spend(raw)
+    with pytest.raises(RateLimited, match="this tag"):
+        rig.spend(raw)
+    rig.document = ""
+    rig.limits.look()
+    rig.spend(raw)
+
+
+def test_a_changed_key_is_in_force_with_the_next_look(rig):
+    key, raw = rig.keys.create(ANN, "app", "client", ["a"])
+    rig.refresh()
+    rig.spend(raw, 10)
+    changed = rig.keys.set(
+        ANN, key.id, ["a", "b"], lambda before: Belongs("t", (), limited("10tokens/day"))
+    )
+    assert (changed.models, changed.belongs.team) == (("a", "b"), "t")
+    rig.refresh()
+    assert rig.table.keyring.find(raw.encode()).may_call("b")
+    with pytest.raises(BudgetExceeded):
+        rig.spend(raw)
+    entry = rig.store.read
+    with entry() as db:
+        action, before = db.execute(
+            "SELECT action, before FROM audit ORDER BY id DESC LIMIT 1"
+        ).fetchone()
+    assert action == "key set"
+    assert '"team":null' in before
+
+
+def test_a_key_that_takes_another_s_place_has_what_that_left(rig):
+    belongs = Belongs(None, ("eu",), limited("10tokens/total"))
+    old, raw = rig.keys.create(ANN, "app", "client", belongs=belongs)
+    rig.refresh()
+    rig.spend(raw, 7)
+    new, fresh = rig.keys.rotate(ANN, old.id, overlap_s=60)
+    rig.refresh()
+    assert rig.rows(raw) == rig.rows(fresh)
+    rig.spend(fresh, 3)
+    for one in (raw, fresh):
+        with pytest.raises(BudgetExceeded):
+            rig.spend(one)
+    rig.keys.set(ANN, new.id, None, lambda before: Belongs(None, (), limited("11tokens/total")))
+    rig.refresh()
+    rig.spend(raw)
+    with pytest.raises(BudgetExceeded):
+        rig.spend(fresh)
+
+
+def test_who_makes_no_requests_has_no_limits(rig):
+    _, raw = rig.keys.create(ANN, "ops", "admin")
+    rig.refresh()
+    assert rig.rows(raw) == ()
+
+
+def test_a_key_is_known_although_nobody_can_say_its_limits_and_503_is_not_401(tmp_path):
+    small = Arena.create(1, 16 << 20)  # no room for a table
+    rig = Rig(tmp_path, small)
+    _, raw = rig.keys.create(ANN, "app", "client")
+    rig.refresh()
+    assert rig.table.keyring.find(raw.encode()).name == "app"
+    with pytest.raises(LimitsUnavailable):
+        rig.spend(raw)
+    rig.store.close()
+
+
+@pytest.mark.parametrize(
+    "belongs",
+    [
+        Belongs("a b"),
+        Belongs("other"),
+        Belongs(None, ("x" * 65,)),
+        Belongs(None, ("a", "a")),
+        Belongs(None, ("a", "b", "c", "d", "e")),
+    ],
+    ids=str,
+)
+def test_names_that_cannot_be_labels_are_refused(rig, belongs):
+    with pytest.raises(InvalidParameter):
+        rig.keys.create(ANN, "app", "client", belongs=belongs)
+    key, _ = rig.keys.create(ANN, "fine", "client")
+    with pytest.raises(InvalidParameter):
+        rig.keys.set(ANN, key.id, None, lambda _: belongs)
+
+
+def test_a_hundred_thousand_keys_each_have_a_row(rig):
+    everybody = {f"key:{number}": UNLIMITED for number in range(1, 100_001)}
+    rows = rig.spending.follow(everybody, set)
+    assert sorted(rows.values()) == list(range(100_000))
+    rig.worker.reserve([rows["key:99999"]], 3, 4, 10**12).settle(3, 4)
+    rig.spending.look()
+    assert list(SpendStore(rig.store).all()) == ["key:99999"]

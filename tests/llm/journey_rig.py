@@ -1,0 +1,226 @@
+"""A worker's language models with upstreams that a test answers for itself."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.config import parse
+from gateway.llm import models, price_map
+from gateway.llm.deployment import LlmDeployment
+from gateway.llm.names import Chosen
+from gateway.llm.settings import settings_of
+from gateway.llm.told import Happened
+from gateway.plan import LLM, Held, Split
+from gateway.wire.head import Head
+from gateway.wire.llm.words import Dialect
+from tests.test_inference import Caller, new_services
+
+JSON = [(b"content-type", b"application/json")]
+EVENTS = [(b"content-type", b"text/event-stream; charset=utf-8")]
+USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+
+
+class Sent:
+    """One request as an upstream has it; the test answers it through `sink`."""
+
+    def __init__(self, origin: Any, head: bytes, body: bytes, sink: Any) -> None:
+        self.origin = origin
+        self.head = head
+        self.body = json.loads(body)
+        self.sink = sink
+        self.cancelled = False
+        self.paused = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+
+    def answers(self, values: Any = None, status: int = 200) -> None:
+        body = whole() if values is None else values
+        self.sink.on_head(status, JSON)
+        self.sink.on_data(json.dumps(body).encode())
+        self.sink.on_end()
+
+    def streams(self, *events: Any, end: bool = True) -> None:
+        self.sink.on_head(200, EVENTS)
+        self.sends(*events)
+        if end:
+            self.sink.on_end()
+
+    def sends(self, *events: Any) -> None:
+        for one in events:
+            data = one if isinstance(one, bytes) else json.dumps(one).encode()
+            self.sink.on_data(b"data: %b\n\n" % data)
+
+
+class FakeUpstreams:
+    """Takes requests and answers none by itself."""
+
+    def __init__(self) -> None:
+        self.sent: list[Sent] = []
+
+    def send(self, origin: Any, head: bytes, body: bytes, sink: Any, timeouts: Any) -> Sent:
+        self.sent.append(Sent(origin, head, body, sink))
+        return self.sent[-1]
+
+    def follow(self, origins: Any) -> None:
+        pass
+
+
+class Counting:
+    """What is counted of a version."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def counted(self, *_: Any, **__: Any) -> None:
+        self.told.append("ok")
+
+    def observed(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def erred(self, error: Any, seconds: float = 0.0) -> None:
+        self.told.append(error.code)
+
+    def left(self) -> None:
+        self.told.append("left")
+
+
+class Talker(Caller):
+    """A client; what it got stands in `answers`, or in `streamed`."""
+
+    def __init__(self, body: dict[str, Any], path: bytes = b"/v1/chat/completions") -> None:
+        super().__init__(body=json.dumps(body).encode())
+        self.path = path
+        self.about = {"request_id": "r-1"}
+        self.head = Head(b"POST", path, b"", [])
+        self.streamed: Any = None
+        self.model: Any = None
+
+    def header(self, name: bytes) -> bytes | None:
+        return dict(self.headers).get(name)
+
+    def note_model(self, model: Any) -> None:
+        self.model = model
+
+    def stream(self, status: int, headers: Any = ()) -> Any:
+        self.heads.append(headers)
+        self.streamed = Opened(self)
+        return self.streamed
+
+    @property
+    def told(self) -> dict[bytes, bytes]:
+        """Headers of the answer."""
+        return dict(self.heads[-1])
+
+
+@dataclass
+class Opened:
+    """The client's end of a stream; `slow`: it reads nothing for now."""
+
+    exchange: Any
+    pieces: list[bytes] = field(default_factory=list)
+    ended: bool = False
+    slow: bool = False
+    waiting: Callable[[], None] | None = None
+
+    @property
+    def gone(self) -> bool:
+        return bool(self.exchange.gone)
+
+    @property
+    def data(self) -> bytes:
+        return b"".join(self.pieces)
+
+    def write(self, data: bytes) -> bool:
+        self.pieces.append(data)
+        return not self.slow
+
+    def on_drain(self, callback: Callable[[], None]) -> None:
+        self.waiting = callback
+
+    def end(self) -> None:
+        self.ended = True
+
+
+@dataclass
+class Rig:
+    """`over` has what happened to each request that is over."""
+
+    llm: models.LanguageModels
+    upstreams: FakeUpstreams
+    counting: dict[tuple[str, int], Counting]
+    over: list[Happened]
+
+    def ask(self, body: dict[str, Any], dialect: Dialect = Dialect.CHAT) -> Any:
+        talker: Any = Talker(body)
+        self.llm.proxies[dialect](talker)
+        return talker
+
+    async def turn(self) -> None:
+        """What the loop was asked to do next is done."""
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    @property
+    def last(self) -> Sent:
+        return self.upstreams.sent[-1]
+
+
+def rig(document: str, splits: dict[str, Split] | None = None) -> Rig:
+    config = parse(document)
+    services = new_services()
+    upstreams = FakeUpstreams()
+    loop = asyncio.get_running_loop()
+    over: list[Happened] = []
+
+    class Heard(models.LanguageModels):
+        def _over(self, exchange: Any, chosen: Chosen, happened: Happened) -> None:
+            over.append(happened)
+            super()._over(exchange, chosen, happened)
+
+    llm = Heard(loop, services, None, None, None, 0, upstreams=upstreams)  # type: ignore[arg-type]
+    counting: dict[tuple[str, int], Counting] = {}
+    found: dict[str, tuple[int, dict[int, LlmDeployment], Split | None]] = {}
+    for name, model in config.llm.models.items():
+        versions = {}
+        for number in model.versions:
+            plain = settings_of(config.llm, name, number, price_map.prices()).plain()
+            held = Held(name, number, "", "", "d", plain, {}, 0, kind=LLM)
+            counting[name, number] = Counting()
+            observer: Any = counting[name, number]
+            versions[number] = llm.attach(held, models.load(held), observer)
+        found[name] = (max(versions), versions, (splits or {}).get(name))
+    llm.follow(found)
+    return Rig(llm, upstreams, counting, over)
+
+
+def chat(model: str = "m", **more: Any) -> dict[str, Any]:
+    return {"model": model, "messages": [{"role": "user", "content": "hi"}], **more}
+
+
+def whole(text: str = "hello", **more: Any) -> dict[str, Any]:
+    message = {"role": "assistant", "content": text}
+    return {
+        "id": "c1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "gpt-4o-mini",
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+        "usage": USAGE,
+        **more,
+    }
+
+
+def chunk(delta: Any = None, finish: str | None = None, **more: Any) -> dict[str, Any]:
+    choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish}]
+    return {"id": "c1", "object": "chat.completion.chunk", "choices": choices, **more}
