@@ -260,6 +260,7 @@ class Journey:
     def on_end(self) -> None:
         """The whole answer came."""
         self._sending = None
+        self._happened.last_byte_at = self._proxy.clock()
         try:
             self._end()
         except Exception:
@@ -502,8 +503,8 @@ class Journey:
         happened.result = result
         happened.ended_at = self._proxy.clock()
         self._over = True
-        self._deployment.ended()
         self._proxy.over(self._exchange, self._chosen, happened)
+        self._deployment.ended()
 
     @property
     def _called(self) -> str:
