@@ -255,6 +255,7 @@ class Worker:
         asgi.load()
         state = ServerState()
         self._services.start(self._loop)
+        self._llm.start()
         self._logs = [one for one in (self._open_access(), self._open_spans()) if one is not None]
         lane = lane_for([one.note for one in self._logs])
         self._acceptor = Acceptor(

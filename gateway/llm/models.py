@@ -20,6 +20,7 @@ from gateway.llm.copies import Copied, Copies
 from gateway.llm.counting import Counting
 from gateway.llm.credentials import credential
 from gateway.llm.deployment import LlmDeployment
+from gateway.llm.key_files import KeyFiles
 from gateway.llm.limits.words import Limits
 from gateway.llm.names import Chosen, Names
 from gateway.llm.pricing import Price
@@ -64,6 +65,15 @@ def load(held: Held, clock: Callable[[], float] = time.perf_counter) -> Loaded:
     """
     began = clock()
     settings = read(held.settings)
+    return Loaded(settings, targets_of(settings), clock() - began)
+
+
+def targets_of(settings: Settings) -> tuple[Target, ...]:
+    """The upstreams of a version, ready to be asked. Blocks.
+
+    Raises:
+        ModelRefused: a key is not where it should be.
+    """
     prices = settings.prices or {}
     targets = []
     for one in settings.version.upstreams:
@@ -72,7 +82,7 @@ def load(held: Held, clock: Callable[[], float] = time.perf_counter) -> Loaded:
         price = None if plain is None else Price.read(plain)
         key = credential(one.provider, provider)
         targets.append(target_of(one, provider, origin_of(provider), key, price))
-    return Loaded(settings, tuple(targets), clock() - began)
+    return tuple(targets)
 
 
 class LanguageModels:
@@ -127,6 +137,13 @@ class LanguageModels:
             for dialect in PATHS
         }
         self._copies = Copies(loop, self.proxies, Random())
+        self._key_files = KeyFiles(
+            loop, pool, lambda: self.deployments, lambda one: targets_of(one.settings)
+        )
+
+    def start(self) -> None:
+        """Looks after keys from now on."""
+        self._key_files.start()
 
     def attach(self, held: Held, loaded: Loaded, observer: BatchObserver) -> LlmDeployment:
         """Makes a version ready to answer."""
@@ -172,6 +189,7 @@ class LanguageModels:
 
     def close(self) -> None:
         """Asks nobody any more."""
+        self._key_files.stop()
         self._upstreams.close()
         self.mark()
 
