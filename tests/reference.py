@@ -695,3 +695,9 @@ def generation(record: Sequence[float]) -> dict[str, list[float]]:
         "unpriced": [1] if worked and paid < 0 else [],
         "counted": [1] if worked else [],
     }
+
+
+def repeated_share(text: bytes, window: int) -> float:
+    """Of all windows of a text, the share that stand in it before."""
+    windows = [text[at : at + window] for at in range(len(text) - window + 1)]
+    return 1 - len(set(windows)) / len(windows)
