@@ -232,8 +232,12 @@ class Control:
     def _decide(self, stack: AsyncExitStack) -> None:
         """What works plans out, and the ways to those who follow them."""
         released = self._monitoring.contracts.released
-        self._routes = Routes(self._store, lambda: self._in_force.config)
-        self._pulls = Pulls(self._store)
+        keepsake = self._inherited.keepsake
+        memory = memories.read(keepsake) or Memory()
+        self._routes = Routes(
+            self._store, lambda: self._in_force.config, unwritten=memory.unwritten
+        )
+        self._pulls = Pulls(self._store, unwritten=memory.unwritten)
         named = self._routes.versions
         self._retirements = Retirements(self._store)
         sources = Sources(
@@ -248,12 +252,11 @@ class Control:
             self._registry.generation,
             lambda known, only: sources.gather(self._in_force.refresh(), known, only),
         )
-        keepsake = self._inherited.keepsake
         self._links = Links([ends[0] for ends in self._inherited.links], self._mail, self._heard)
         stack.callback(self._links.close)
         self._trials = Trials(self._supervisor, self._epoch)
         self._planner = Planner(
-            memories.read(keepsake) or Memory(),
+            memory,
             self._links,
             self._blocks.allocate,
             self._monitoring.take,
@@ -265,6 +268,7 @@ class Control:
             self._recorder.note,
             self._divided,
             lambda plan: self._shadows.place(self._monitoring.common.place(plan)),
+            self._wanted,
         )
         stack.push_async_callback(self._planner.close)
         self._failing = Failing(
@@ -297,6 +301,7 @@ class Control:
         )
         self._planner.resume()
         loop = asyncio.get_running_loop()
+        memory.unwritten.keep = lambda: loop.call_soon_threadsafe(memories.write, keepsake, memory)
         loop.add_reader(self._supervisor.fileno(), self._hear_supervisor)
         stack.callback(loop.remove_reader, self._supervisor.fileno())
 
@@ -364,6 +369,7 @@ class Control:
         self._jobs.repeat("certificates", self._certificates.look, WATCH_S)
         self._jobs.repeat("rollouts", self._rollouts.look, TICK_S)
         self._jobs.repeat("pulled versions", self._pulls.write, WRITE_S)
+        self._jobs.repeat("stops", lambda: asyncio.to_thread(self._routes.write), WRITE_S)
         self._jobs.repeat("uses of versions", self._version_use.write, USE_WRITE_S)
 
     def _serve(self, stack: AsyncExitStack) -> None:
@@ -376,6 +382,7 @@ class Control:
             lambda: self._in_force.config.metrics,
             self._monitoring,
             self._pulls,
+            self._planner.memory.unwritten,
             self._rollouts,
             self._usage,
             self._links,
@@ -569,7 +576,8 @@ class Control:
         return {name: self._pulls.without(name, one) for name, one in self._routes.wanted().items()}
 
     def _wanted(self, model: str) -> Wanted:
-        return self._pulls.without(model, self._routes.of(model))
+        """As far as it is known: what fails is pulled though the home is lost."""
+        return self._pulls.without_at_hand(model, self._routes.at_hand(model))
 
     def _pull(self, model: str, version: int, variant: str, evidence: Evidence) -> None:
         """Workers hear of it in the next turn of the loop; the disk when it takes it."""

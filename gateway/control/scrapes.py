@@ -36,11 +36,11 @@ from gateway.control.metrics import Info, Metrics
 from gateway.control.monitoring import Monitoring
 from gateway.control.port import Counts
 from gateway.control.port_certificates import PortCertificates
-from gateway.control.pulls import Pulled, Pulls
+from gateway.control.pulls import Pulls
 from gateway.control.rollouts import Rollouts
 from gateway.control.tracing import Export
 from gateway.control.troubles import Troubles
-from gateway.errors import StoreFailed
+from gateway.control.unwritten import Unwritten
 from gateway.plan import Plan
 
 
@@ -54,6 +54,7 @@ class Scrapes:
         settings: Callable[[], Settings],
         monitoring: Monitoring,
         pulls: Pulls,
+        unwritten: Unwritten,
         rollouts: Rollouts,
         usage: Usage,
         links: Links,
@@ -71,6 +72,7 @@ class Scrapes:
             settings: those in force.
             monitoring: drift and alarms.
             pulls: what was pulled from routes.
+            unwritten: of what was stopped or pulled.
             rollouts: that are under way.
             usage: of keys.
             links: to the workers.
@@ -85,6 +87,7 @@ class Scrapes:
         self._settings = settings
         self._monitoring = monitoring
         self._pulls = pulls
+        self._unwritten = unwritten
         self._rollouts = rollouts
         self._usage = usage
         self._links = links
@@ -133,15 +136,9 @@ class Scrapes:
             alert_deliveries=list(self._monitoring.deliveries.counts.items()),
             connections=self._port.open,
             port_refusals=dict(self._port.refusals),
-            routes=tuple(route_metrics.families(plan, self._pulled())),
+            routes=tuple(route_metrics.families(plan, self._pulls.all_at_hand(), self._unwritten)),
             rollouts=tuple(rollout_metrics.families(self._rollouts.live(), self._rollouts.results)),
         )
-
-    def _pulled(self) -> Mapping[str, Pulled]:
-        try:
-            return self._pulls.all()
-        except StoreFailed:  # of a new process whose home is lost: the store has told of it
-            return {}
 
     def _text(
         self, info: Info, reading: Reading, settings: Settings, accept: str, triton: bool
