@@ -276,6 +276,7 @@ class Control:
             lambda: self._planner.memory.plan,
             self._wanted,
             self._pull,
+            lambda model, version: self._shadows.sums(model, version).copies,
         )
 
         self._rollouts = self._roll_out()
@@ -368,6 +369,7 @@ class Control:
             self._jobs.repeat("jwks", self._jwks.look, COUNT_S)
         self._jobs.repeat("certificates", self._certificates.look, WATCH_S)
         self._jobs.repeat("rollouts", self._rollouts.look, TICK_S)
+        self._jobs.repeat("failing shadows", self._look_at_shadows, TICK_S)
         self._jobs.repeat("pulled versions", self._pulls.write, WRITE_S)
         self._jobs.repeat("stops", lambda: asyncio.to_thread(self._routes.write), WRITE_S)
         self._jobs.repeat("uses of versions", self._version_use.write, USE_WRITE_S)
@@ -584,6 +586,9 @@ class Control:
         self._pulls.pull(model, version, variant, evidence.says, evidence.plain())
         self._jobs.change(self._planner.divide())
         self._jobs.spawn(self._write_pulls())
+
+    async def _look_at_shadows(self) -> None:
+        self._failing.look_at_shadows()
 
     def _withhold(self, model: str, version: int, why: str) -> None:
         """A rollout takes its candidate back, and its disk does not take that."""
