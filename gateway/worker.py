@@ -381,8 +381,8 @@ class Worker:
         codec = Codec(
             held.name, str(held.version), signature, config.limits.max_body_bytes, max_rows
         )
-        times_all = bool(self._logs)
-        endpoint = InferEndpoint(codec, observer, self._pool, self._services, times_all=times_all)
+        logged = (held.name, str(held.version)) if self._logs else None
+        endpoint = InferEndpoint(codec, observer, self._pool, self._services, logged=logged)
         deployment = Deployment(
             loaded,
             endpoint.deliver,
