@@ -25,6 +25,7 @@ import orjson
 from gateway import config
 from gateway.config import Config
 from gateway.control.audit import Actor, note_change
+from gateway.control.retirements import refuse_retired
 from gateway.control.splits import Stop, Wanted
 from gateway.control.store import Store
 from gateway.control.unwritten import StopBy, Unwritten
@@ -258,6 +259,8 @@ class Routes:
             before = _stopped(kept, stop)
             after = change(before)
             with self._store.write() as db:
+                for version in sorted(_named(after) - _named(before)):
+                    refuse_retired(db, model, version)
                 if stop is not None:
                     told = _plain(kept), _plain(before)
                     note_change(db, stop.actor, "route stop", model, *told, stop.stop.at)
@@ -271,6 +274,15 @@ class Routes:
             self._read = others if after == _NOTHING else {**others, model: after}
             if stop is not None:
                 self._unwritten.wrote_stop(model, stop)
+
+
+def _named(row: _Over) -> set[int]:
+    """Versions that a row leads clients or copies to by their numbers."""
+    both = (row.route, None if row.lead is None else row.lead.route)
+    routes = [one for one in both if one is not None]
+    found = {one.version for route in routes for one in route.variants}
+    found |= {one.version for route in routes for one in route.shadows}
+    return {version for version in found if version is not None}
 
 
 def _stopped(row: _Over, by: StopBy | None) -> _Over:
