@@ -242,6 +242,11 @@ class InferEndpoint:
         except Exception:
             self._fail(exchange)
 
+    def named(self, exchange: Exchange) -> None:
+        """As calling it, with a request whose path names the version: whoever would miss it."""
+        self._observer.named()
+        self(exchange)
+
     def _turn_back(self, exchange: Exchange, error: GatewayError, choose: Choose) -> None:
         """Refuses what cannot be decoded, in the name of whoever answers such requests."""
         if choose is not None:

@@ -148,7 +148,7 @@ class Worker:
         self._key_counts: KeyCounts | None = None
         self._next_miss = 0.0
         self._tables: list[TableInbox] = []
-        self._doors: dict[str, Door] = {}
+        self._doors: dict[tuple[str, bool], Door] = {}
         self._direct: Mapping[bytes, Endpoint] = {}
         self._endpoints = RoutedEndpoints(start=hash((slot, epoch)))
         if config.access.data == "keys":
@@ -424,7 +424,8 @@ class Worker:
 
     def _release(self, served: Served) -> None:
         observer = self._observers.pop(served.held.id)
-        self._doors.pop(served.held.id, None)
+        for named in (False, True):
+            self._doors.pop((served.held.id, named), None)
         served.endpoint.retire(self._elsewhere)
 
         def close() -> None:
@@ -456,7 +457,9 @@ class Worker:
         note = self._note_arm if self._logs or self._guard is not None else None
         divided = self._endpoints.follow(self._catalogue, note)
         calls = {name: endpoint.__call__ for name, endpoint in divided.items()}
-        self._direct = direct = self._api.infer_paths(lambda s: s.endpoint.__call__, calls)
+        self._direct = direct = self._api.infer_paths(
+            lambda s: s.endpoint.__call__, calls, lambda s: s.endpoint.named
+        )
         endpoints = self._services.endpoints
         endpoints.clear()
         if self._guard is None:
@@ -466,7 +469,8 @@ class Worker:
             routed = {
                 name: Door(self._guard, endpoint, name, None) for name, endpoint in divided.items()
             }
-            self._guard.doors = doors = self._api.infer_paths(door, routed)
+            named = partial(self._door, self._guard, named=True)
+            self._guard.doors = doors = self._api.infer_paths(door, routed, named)
             endpoints.update((path, door.enter) for path, door in doors.items())
         self._sketches.follow(plan, self._catalogue.by_id.values())
         self._shadows.follow(self._catalogue.divided())
@@ -483,13 +487,13 @@ class Worker:
         if self._logs:
             exchange.note_model((arm.model, str(arm.version)))
 
-    def _door(self, guard: Guard, served: Served) -> Door:
+    def _door(self, guard: Guard, served: Served, named: bool = False) -> Door:
         """What stands before a deployment where access is not open."""
         held = served.held
-        door = self._doors.get(held.id)
+        door = self._doors.get((held.id, named))
         if door is None:
-            door = Door(guard, served.endpoint, held.name, held.version)
-            self._doors[held.id] = door
+            door = Door(guard, served.endpoint, held.name, held.version, named)
+            self._doors[held.id, named] = door
         return door
 
     # ---- time -----------------------------------------------------------------------------------

@@ -175,7 +175,9 @@ class Control:
         stack.push_async_callback(self._usage.close)
         asks = self._launch.config.access.data == "keys"
         self._version_use = VersionUse(
-            self._inherited.arena, self._store, self._usage.by_name if asks else None
+            self._inherited.arena,
+            self._store,
+            (lambda: self._usage.by_name(named_alone=True)) if asks else None,
         )
         stack.push_async_callback(self._version_use.close)
         self._blocks = Blocks(self._inherited.arena, time.monotonic)
