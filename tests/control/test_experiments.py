@@ -52,6 +52,7 @@ routes:
   twins: {variants: [{name: a, version: 2}, {name: b, alias: next}], sticky: {header: x-user}}
   single: {variants: [{name: a, version: 1}], sticky: {header: x-user}}
 """
+DAY = 86_400.0
 AB = {"kind": "ab", "measure": {"metric": "sale"}, "expected_rows": 2000}
 
 
@@ -335,6 +336,57 @@ async def test_a_bandit_forgets_what_was(world):
     await world.answer(2, 0.5, sales(0.3, 400))
     await world.look()
     assert world.shares()["b"] > 0.9
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 5.0])
+async def test_a_clock_that_jumps_leaves_a_bandit_its_shares_and_all_that_was_counted(
+    world, wait_s
+):
+    measure = {"metric": "sale", "wait_s": wait_s, "absent": "zero"}
+    made = {"kind": "bandit", "measure": measure, "floor": 0.05, "policy": "epsilon_greedy"}
+    one = await world.experiments.start(ANN, "m", EXPERIMENT.validate_python(made))
+    await world.answer(1, 0.5, sales(0.1, 300))
+    await world.answer(2, 0.5, sales(0.3, 300))
+    world.now += 10.0
+    await world.look()
+    shares, figures = world.shares(), await counted(world)
+    assert shares["b"] > 0.9
+    for jump_s in (DAY, -DAY, -DAY):  # forwards, right again, and behind its start
+        world.now += jump_s
+        await world.look()
+        assert (world.shares(), await counted(world)) == (shares, figures)
+    world.start_again()
+    await world.look()
+    assert (world.shares(), world.routes.leader("m")) == (shares, one.owner)
+
+
+async def counted(world: World) -> Mapping[str, float]:
+    """Rows by arm."""
+    report = (await world.experiments.get(1)).stand.report
+    assert report is not None
+    return {one["name"]: one["estimate"]["n"] for one in report["arms"]}
+
+
+async def test_a_clock_that_jumps_decides_nothing_and_ends_what_has_an_end(world):
+    await world.start()
+    await world.answer(1, 0.5, sales(0.2, 200))
+    await world.answer(2, 0.5, sales(0.2, 200))
+    await world.look()
+    before = (await world.experiments.get(1)).stand
+    for jump_s in (DAY, -DAY, -DAY, DAY):
+        world.now += jump_s
+        await world.look()
+        stand = (await world.experiments.get(1)).stand
+        assert (stand.state, stand.events) == ("running", before.events)
+    assert stand.report["measure"]["arms"] == before.report["measure"]["arms"]
+    await world.experiments.stop(ANN, 1, "")
+    await world.start({"max_duration_s": 3600.0})
+    world.now -= DAY
+    await world.look()
+    assert (await world.experiments.get(2)).stand.state == "running"
+    world.now += 2 * DAY
+    await world.look()
+    assert (await world.experiments.get(2)).stand.state == "futile"
 
 
 async def test_a_bandit_needs_no_sticky_route(world):
