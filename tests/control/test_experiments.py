@@ -417,6 +417,47 @@ async def test_one_that_was_killed_before_it_led_leads_and_one_that_ended_lets_g
     assert (world.routes.leader("m"), world.shares()) == ("", {"a": 0.9, "b": 0.1})
 
 
+@pytest.mark.parametrize("killed", [True, False])
+async def test_shares_that_were_written_down_and_not_led_by_are_led_by_next(world, killed):
+    made = {"kind": "bandit", "measure": {"metric": "sale"}, "floor": 0.05}
+    await world.experiments.start(ANN, "m", EXPERIMENT.validate_python(made))
+    await world.answer(1, 0.5, sales(0.1, 300))
+    await world.answer(2, 0.5, sales(0.3, 300))
+    with world.store.write() as db:
+        db.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON routes BEGIN SELECT RAISE(ABORT, 'f'); END"
+        )
+    with pytest.raises(StoreFailed):
+        await world.look()
+    with world.store.write() as db:
+        db.execute("DROP TRIGGER full")
+    if killed:
+        world.start_again()
+    await world.look()
+    assert world.shares()["b"] > 0.9
+    assert world.shares() == (await world.experiments.get(1)).stand.shares
+
+
+async def test_whenever_control_dies_a_test_comes_to_the_same_end_by_the_same_figures(world):
+    reports = []
+    for number, dies_at in enumerate((None, 0, 1, 2, 3), 1):
+        await world.start()
+        for look in range(4):
+            if look == dies_at:
+                world.start_again()
+            await world.answer(1, 0.5, sales(0.1, 250))
+            await world.answer(2, 0.5, sales(0.2, 250))
+            if look == dies_at:
+                world.start_again()
+            await world.look()
+        found = await world.experiments.get(number)
+        assert (found.stand.state, found.stand.winner) == ("decided", "b")
+        assert found.stand.report is not None
+        reports.append([one["estimate"]["n"] for one in found.stand.report["measure"]["arms"]])
+        world.now += 1.0  # what the next one counts begins later
+    assert reports == [reports[0]] * len(reports)
+
+
 async def test_what_the_ledger_forgets_still_counts(world):
     await world.start({"measure": {"metric": "sale"}, "guardrails": [{"figure": "accuracy"}]})
     await world.answer(1, 0.5, sales(0.1, 700))
