@@ -158,7 +158,15 @@ class Worker:
             self._arena, slot, epoch, self._pool, lambda text: keyed_hash(secret, SUBJECT, text)
         )
         cores = usable_cores() / self._arena.workers
-        self._shadows = Shadows(self._arena, slot, self._pool, self._mark, self._tell, cores)
+        self._shadows = Shadows(
+            self._arena,
+            slot,
+            self._pool,
+            self._mark,
+            self._tell,
+            cores,
+            lambda: any(one.batcher.backed_up for one in self._deployments),
+        )
         self._deployments: set[Deployment] = set()  # those that have left and still drain, too
         self._places = list(range(RUNNING, LOADING))
         self._loading_places = list(range(LOADING, LOADING + PARALLEL))

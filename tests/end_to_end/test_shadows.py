@@ -18,6 +18,7 @@ from gateway.control.store import Store
 from tests.end_to_end import walks
 from tests.end_to_end.crashers import DEADLY, divides
 from tests.end_to_end.server import Answer, RunningServer, eventually, running
+from tests.end_to_end.traffic import Traffic
 from tests.models.builders import linear, make, save, value
 
 STEPS = "/v2/models/walks"
@@ -213,6 +214,20 @@ def test_a_shadow_that_fails_again_and_again_is_pulled_and_no_client_notices(ser
     assert [one["running"] for one in route()["shadows"]] == [False]
     entries = server.admin("GET", "/api/audit?limit=1000").json()["entries"]
     assert [one["after"] for one in entries if one["action"] == "route pull"] == [pull]
+
+
+def test_a_worker_that_is_asked_more_than_it_can_fails_nobody_because_of_a_shadow(server):
+    shadow(server, "walks", version=2, max_waiting_rows=50)
+    before = server.metric("penstock_requests_total", model="walks", result="failed")
+    path, data = "/v2/models/walks/infer", walks.body(1000)
+    with Traffic(server.port, path, data, connections=64) as clients:
+        clients.go_on(2000)
+    assert clients.tally.statuses.keys() == {200}
+    assert clients.tally.cut == clients.tally.no_connection == 0
+    assert server.metric("penstock_requests_total", model="walks", result="failed") == before
+    eventually(lambda: "waiting" not in rows(server, "walks", 2))
+    found = rows(server, "walks", 2)  # copies were dropped, and each is accounted for
+    assert 0 < found["dropped"] < found["copied"] == found["compared"] + found["dropped"]
 
 
 def test_a_shadow_that_kills_its_worker_is_pulled_at_once_and_the_route_goes_on(server):
