@@ -21,7 +21,7 @@ from time import perf_counter
 
 from gateway.afterwards import NOTHING, Afterwards
 from gateway.errors import Draining, GatewayError, Overloaded
-from gateway.exchange import JSON_TYPE, Exchange, Header
+from gateway.exchange import JSON_TYPE, Exchange, Header, Model
 from gateway.monitor.capture import CaptureWriter
 from gateway.monitor.contracts import Enforced, Examined
 from gateway.monitor.observe import BatchObserver
@@ -128,12 +128,12 @@ class InferEndpoint:
         "_heir",
         "_hold_out",
         "_light_rows",
+        "_logged",
         "_max_body_bytes",
         "_observer",
         "_pool",
         "_services",
         "_timed",
-        "_times_all",
         "decoding",
     )
 
@@ -144,9 +144,9 @@ class InferEndpoint:
         pool: Executor,
         services: Services,
         clock: Callable[[], float] = perf_counter,
-        times_all: bool = False,
+        logged: Model | None = None,
     ) -> None:
-        """`times_all`: every exchange is told its phases, not only those that ask."""
+        """`logged`: what answers, as every exchange is told, with its phases; None: nobody logs."""
         self._codec = codec
         self._light_rows = codec.light_rows(THREAD_WEIGHT)
         self._observer = observer
@@ -156,7 +156,7 @@ class InferEndpoint:
         self._max_body_bytes = services.limits.max_body_bytes
         self._compress_min_bytes = services.server.compress_min_bytes
         self._heir: Callable[[Exchange], bool] | None = None
-        self._times_all = times_all
+        self._logged = logged
         self._copy: Copy = None
         self.watch(NOTHING)
         self._contract: Enforced | None = None
@@ -241,6 +241,11 @@ class InferEndpoint:
             self._refuse(exchange, error)
         except Exception:
             self._fail(exchange)
+
+    def named(self, exchange: Exchange) -> None:
+        """As calling it, with a request whose path names the version: whoever would miss it."""
+        self._observer.named()
+        self(exchange)
 
     def _turn_back(self, exchange: Exchange, error: GatewayError, choose: Choose) -> None:
         """Refuses what cannot be decoded, in the name of whoever answers such requests."""
@@ -434,7 +439,7 @@ class InferEndpoint:
             rows = sum([rider.rows for rider in answered])
         pruned = batch.runtime is not None
         observer.counted(batch.reason, batch.rows, len(answered), rows, left, pruned)
-        if self._timed or self._times_all:
+        if self._timed or self._logged is not None:
             self._tell_phases(batch, answered)
         for rider, answer in zip(answered, answers, strict=True):
             try:
@@ -459,11 +464,15 @@ class InferEndpoint:
             self._copy(batch, answered)
 
     def _tell_phases(self, batch: Batch, answered: list[Rider]) -> None:
-        timed, times_all = self._timed, self._times_all
+        timed, logged = self._timed, self._logged
         started, finished = batch.started, batch.finished
         for rider in answered:
             exchange = rider.exchange
-            if times_all or id(exchange) in timed:
+            if logged is not None:
+                # A route may have come to divide its path since it came in.
+                exchange.note_model(logged)
+                exchange.note_phases((rider.queued, started, finished))
+            elif id(exchange) in timed:
                 exchange.note_phases((rider.queued, started, finished))
         if timed:
             timed.difference_update([id(rider.exchange) for rider in answered])
@@ -560,6 +569,8 @@ class InferEndpoint:
         self._timed.discard(id(exchange))
         if isinstance(error, Draining) and self._heir is not None and self._heir(exchange):
             return
+        if self._logged is not None:
+            exchange.note_model(self._logged)
         self._observer.erred(error, self._clock() - exchange.arrived)
         try:
             exchange.reply(error.status, error_body(str(error)), error_headers(error))

@@ -26,14 +26,17 @@ from gateway.access.roles import ROLES, Permission
 from gateway.cli import exposure, main, serve
 from gateway.cli.findings import Case
 from gateway.control import outcome_metrics as outcomes
+from gateway.control import route_metrics
 from gateway.control.drift_metrics import families
 from gateway.control.keys import Keys
 from gateway.control.metrics import Info, Metrics
 from gateway.control.store import Store
+from gateway.control.unwritten import Unwritten
 from gateway.errors import QueueFull
 from gateway.monitor.arena import Arena, size_for
 from gateway.monitor.layout import MODEL, model_key
 from gateway.monitor.observe import BatchObserver, WorkerObserver
+from gateway.plan import Plan
 from gateway.supervisor import CONTROL_STOP_S, CUT_S
 from tests.control.standing import WINDOW_S
 from tests.control.test_outcome_metrics import LEDGER, STANDINGS
@@ -455,6 +458,7 @@ def offered(home: Path) -> str:
         certificates={"data": (1.0, True)},
         drift=drift,
         outcomes=outcomes.families(LEDGER, STANDINGS, WINDOW_S),
+        routes=route_metrics.families(Plan(1), {}, Unwritten()),
     )
     text, _ = Metrics(arena).render(info)
     arena.close()

@@ -17,7 +17,7 @@ import pytest
 
 from gateway.afterwards import Afterwards
 from gateway.config import Limits, Server
-from gateway.errors import BodyTooLarge, ContractViolated, ModelFailed
+from gateway.errors import BodyTooLarge, ContractViolated, ModelFailed, QueueFull
 from gateway.inference import Arm, InferEndpoint
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
@@ -55,6 +55,7 @@ class Caller:
         self.method, self.path, self.query = b"POST", b"/v2/models/m/infer", b""
         self.on_leave: list[Callable[[], None]] = []
         self.phases: Any = None
+        self.model: Any = None
         self.about: dict[str, str] = {}
 
     def on_gone(self, callback: Callable[[], None]) -> None:
@@ -67,6 +68,9 @@ class Caller:
 
     def note_phases(self, phases: Any) -> None:
         self.phases = phases
+
+    def note_model(self, model: Any) -> None:
+        self.model = model
 
     def reply(self, status: int, body: bytes, headers: Any = (), *_: Any) -> None:
         if self.broken:
@@ -164,6 +168,21 @@ def test_each_rider_gets_its_own_rows(endpoint):
     deliverer.deliver(batch_of(codec, *callers))
     assert [c.answers[0][1]["outputs"][0]["data"] for c in callers] == [[0.0], [1.0], [2.0]]
     assert slot[layout.OK] == 3
+
+
+def test_who_answers_or_refuses_is_noted_where_answers_are_logged(arena, services):
+    # Whatever its path means by then: a route may have come to divide it.
+    block = arena.allocate(layout.MODEL, layout.model_key("m", 1))
+    codec = Codec("m", "1", SIGNATURE, 1 << 20, 8)
+    with ThreadPoolExecutor(1) as pool:
+        observer = BatchObserver(arena, block, 0)
+        endpoint = InferEndpoint(codec, observer, pool, services, logged=("m", "1"))
+        answered, refused = Caller(), Caller()
+        endpoint.deliver(batch_of(codec, answered))
+        (rider,) = batch_of(codec, refused).riders
+        endpoint.refuse(rider, QueueFull("full"))
+    assert answered.model == refused.model == ("m", "1")
+    assert answered.phases is not None
 
 
 class Writer:

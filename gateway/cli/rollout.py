@@ -115,6 +115,8 @@ def story(rollout: Mapping[str, Any]) -> list[str]:
         lines += [f"    {_judged(one)}" for one in rollout["judgements"]]
     if rollout["awaits"]:
         lines.append(f"it waits for {printable(rollout['awaits'])}")
+    if rollout["unwritten"]:
+        lines.append(f"in force, and not written down yet: {printable(rollout['unwritten'])}")
     return lines
 
 

@@ -108,6 +108,12 @@ def led(
     return route.model_copy(update={"variants": variants, "fallback": route.main.name})
 
 
+def divides(route: config.Route | None, shares: Mapping[str, float]) -> bool:
+    """Whether a route gives its arms these shares."""
+    variants = () if route is None else route.variants
+    return {one.name: one.weight for one in variants if one.name in shares} == dict(shares)
+
+
 def given_to(route: config.Route, winner: str, version: int, aliases: Aliases) -> config.Route:
     """The route with one variant that has all.
 

@@ -27,6 +27,7 @@ from gateway.control.experiment_start import (
     Checked,
     base_of,
     check,
+    divides,
     given_to,
     led,
     not_serving,
@@ -205,8 +206,9 @@ class Experiments:
 
     async def _look_at(self, one: Experiment) -> Experiment:
         wanted = self._routes.of(one.model)
-        if wanted.leader != one.owner:
-            # It was killed between writing itself down and leading; or a document took it away.
+        if wanted.leader != one.owner or not divides(wanted.route, one.stand.shares):
+            # Its shares are written down before it leads by them, and control may have been killed
+            # in between; or a document took its route away.
             try:
                 await self._lead(by_itself(), one, self._base(one))
             except Conflict as error:

@@ -48,6 +48,7 @@ FAIL_TIMED: Final = 10  # how many of them FAIL_NS covers
 PRUNED_RUNS: Final = 11  # executions that computed only the outputs asked for
 PRUNED_BUILT: Final = 12  # sessions built for them
 PRUNED_REFUSED: Final = 13  # sessions that could not be built
+NAMED: Final = 14  # requests by paths that name the version, where no key is asked for
 
 RELEASED: Final = 16  # batches by why they were launched
 RELEASE_REASONS: Final = ("full", "preferred", "delay", "idle", "drain")

@@ -144,6 +144,10 @@ class BatchObserver:
         """Clients left whose requests never ran, or whose run failed."""
         self._slot[layout.LEFT] += requests
 
+    def named(self) -> None:
+        """A request has come by a path that names the version."""
+        self._slot[layout.NAMED] += 1
+
     def reran(self, requests: int) -> None:
         """Riders of a failed batch run once more, alone."""
         self._slot[layout.RERUNS] += requests

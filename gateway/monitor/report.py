@@ -202,11 +202,12 @@ def results(arena: Arena, offset: int) -> tuple[int, int]:
     return int(slots[:, layout.OK].sum()), failed
 
 
-def last_seen(arena: Arena, block: Block) -> tuple[int, float]:
-    """Requests of a version, however they ended, and when it last ran (seconds since 1970; 0.0)."""
+def named(arena: Arena, block: Block) -> tuple[int, float]:
+    """Requests whose path named a version, and when it last ran (seconds since 1970; 0.0)."""
     slots = arena.slots(block)
-    requests = slots[:, [layout.OK, layout.FAILED, layout.REFUSED, layout.LEFT]].sum()
-    return int(requests), int(slots[:, layout.TIMING + timing.LAST_MS].max()) / 1000
+    return int(slots[:, layout.NAMED].sum()), int(
+        slots[:, layout.TIMING + timing.LAST_MS].max()
+    ) / 1000
 
 
 def read_model(arena: Arena, block: Block) -> ModelCounters:

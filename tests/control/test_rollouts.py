@@ -464,12 +464,10 @@ async def test_what_cannot_be_written_down_is_not_done(world):
 
 
 @contextlib.contextmanager
-def full_disk(world: World) -> Iterator[None]:
-    """Nothing of rollouts can be written within."""
+def full_disk(world: World, what: str = "UPDATE ON rollouts") -> Iterator[None]:
+    """Nothing of the kind can be written within."""
     with world.store.write() as db:
-        db.execute(
-            "CREATE TRIGGER full BEFORE UPDATE ON rollouts BEGIN SELECT RAISE(ABORT, 'full'); END"
-        )
+        db.execute(f"CREATE TRIGGER full BEFORE {what} BEGIN SELECT RAISE(ABORT, 'full'); END")
     yield
     with world.store.write() as db:
         db.execute("DROP TRIGGER full")
@@ -517,12 +515,46 @@ async def test_a_rollback_that_could_not_be_written_down_is_told_when_it_is_done
 async def test_a_command_that_could_not_be_written_down_has_not_happened(world):
     number = await world.start()
     await world.looks(5)
-    whole, world.kept.save = world.kept.save, _fails
-    with pytest.raises(StoreFailed):
-        await world.rollouts.abort(number, BOB, "")
-    world.kept.save = whole
+    with full_disk(world):
+        for command in (world.rollouts.pause, world.rollouts.promote):
+            with pytest.raises(StoreFailed):
+                await command(number, BOB, "")
     await world.looks(1)
     assert (world.stand().state, world.kinds()[-1]) == (State.STEPPING, "step")
+
+
+async def test_an_abort_that_could_not_be_written_down_is_in_force_and_told_once_it_can_be(world):
+    number = await world.start()
+    await world.looks(5)
+    with full_disk(world):
+        await world.rollouts.abort(number, BOB, "I saw something")
+        assert world.pulled[2].why == "aborted: I saw something"
+        untold = world.rollouts.untold(number)
+        assert ([one.kind for one in untold.events], untold.actor) == (["aborted"], BOB)
+        assert untold.why.endswith("full")
+        for command in (world.rollouts.abort, world.rollouts.resume, world.rollouts.promote):
+            with pytest.raises(Conflict):
+                await command(number, BOB, "")
+        for _ in range(3):
+            with pytest.raises(StoreFailed):
+                await world.looks(1)
+        assert (world.stand().state, world.kinds()[-1]) == (State.ABORTED, "step")
+    await world.looks(1)
+    assert (world.rollouts.untold(number), world.rollouts.live()) == (None, [])
+    assert (world.kinds()[-1], world.workers.shares()) == ("aborted", {1: 100})
+    entry = Audit(world.store).last(2)[0]
+    assert (entry.action, entry.who) == ("rollout aborted", BOB.who)
+
+
+async def test_an_abort_whose_route_cannot_be_given_back_yet_takes_its_candidate_out_first(world):
+    number = await world.start()
+    await world.looks(5)
+    with full_disk(world, "INSERT ON routes"):
+        await world.rollouts.abort(number, BOB, "")
+        assert world.pulled[2].why == "aborted: no reason given"
+        assert (world.rollouts.untold(number), world.kinds()[-1]) == (None, "aborted")
+    await world.looks(1)
+    assert (world.rollouts.live(), world.workers.shares()) == ([], {1: 100})
 
 
 async def test_one_that_is_started_while_they_are_first_read_is_looked_at(world):

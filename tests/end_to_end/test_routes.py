@@ -118,6 +118,19 @@ def test_a_path_with_a_version_goes_past_the_route(server):
     assert "parameters" not in answer.json()
 
 
+def test_who_names_a_version_is_its_caller_and_who_is_routed_there_is_not(server):
+    def named() -> int:
+        found = server.admin("GET", "/api/models/m/versions/2/callers").json()["callers"]
+        return sum(one["requests"] for one in found)
+
+    before = named()
+    assert asked(server, penstock_variant="2").json()["model_version"] == "2"
+    assert named() == before
+    assert asked(server, "/v2/models/m/versions/2/infer").status == 200
+    assert asked(server, "/v2/models/%6D/versions/2/infer").status == 200
+    assert named() == before + 2
+
+
 def test_any_spelling_of_the_path_and_any_body_is_routed(server):
     assert variant(asked(server, "/v2/models/%6D/infer", penstock_variant="canary")) == "canary"
     large = body(rows=100)
