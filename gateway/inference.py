@@ -91,7 +91,7 @@ class Arm:
     __slots__ = ("endpoint", "enter", "lot", "model", "variant", "version")
 
     def __init__(self, name: str, model: str, version: int, endpoint: InferEndpoint) -> None:
-        self.variant = Variant(name)
+        self.variant = Variant(name, version)
         self.model = model
         self.version = version
         self.endpoint = endpoint

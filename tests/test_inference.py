@@ -261,7 +261,8 @@ def test_what_one_variant_decodes_another_answers(endpoint, arena, services, clo
     batch = Batch(riders, 1, "idle", 0.0)
     batch.outputs = [np.zeros((1, 1), np.float32)]
     other.deliver(batch)
-    assert dict(caller.heads[0])[b"penstock-variant"] == b"canary"
+    told = dict(caller.heads[0])
+    assert (told[b"penstock-variant"], told[b"penstock-version"]) == (b"canary", b"2")
     assert caller.answers[0][1]["parameters"] == {"variant": "canary"}
     assert (slot[layout.OK], arena.slot(block, 0)[layout.OK]) == (0, 1)
 
@@ -270,7 +271,7 @@ def test_a_request_that_no_route_divided_says_nothing_of_variants(endpoint):
     deliverer, codec, _ = endpoint
     caller = Caller()
     deliverer.deliver(batch_of(codec, caller))
-    assert b"penstock-variant" not in dict(caller.heads[0])
+    assert not {b"penstock-variant", b"penstock-version"} & set(dict(caller.heads[0]))
     assert "parameters" not in caller.answers[0][1]
 
 

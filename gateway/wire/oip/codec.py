@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from gateway.errors import InvalidBinary, InvalidRequest
 from gateway.tensors import Array, Signature
-from gateway.wire.answers import VARIANT, Written
+from gateway.wire.answers import VARIANT, VERSION, Written
 from gateway.wire.oip import binary, elements
 from gateway.wire.oip.choice import Choice, Choices
 from gateway.wire.oip.fields import NO_PARAMETERS, Parameters, quoted
@@ -30,7 +30,7 @@ class Variant:
 
     Attributes:
         name: of the variant.
-        headers: of the answer.
+        headers: of the answer: the variant, and the version that stands behind it.
         text: of the parameters in its body.
     """
 
@@ -38,7 +38,7 @@ class Variant:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.headers = Written([(VARIANT, name.encode())])
+        self.headers = Written([(VARIANT, name.encode()), (VERSION, b"%d" % version)])
         self.text = parameters_text({"variant": name})
 
 
