@@ -16,7 +16,7 @@ from gateway.errors import CODES, GatewayError
 from gateway.profiles.live import SKIPPED_WORD
 from kernels import contracts, pairs, ring, timing
 
-VERSION: Final = 10
+VERSION: Final = 11
 
 # -- kinds of block --------------------------------------------------------------------------------
 MODEL: Final = 1
@@ -45,6 +45,7 @@ FAIL_TIMED: Final = 10  # how many of them FAIL_NS covers
 PRUNED_RUNS: Final = 11  # executions that computed only the outputs asked for
 PRUNED_BUILT: Final = 12  # sessions built for them
 PRUNED_REFUSED: Final = 13  # sessions that could not be built
+NON_FINITE: Final = 14  # of EXECUTED_ROWS those of which an output holds NaN or infinity
 
 RELEASED: Final = 16  # batches by why they were launched
 RELEASE_REASONS: Final = ("full", "preferred", "delay", "idle", "drain")
