@@ -9,6 +9,7 @@ from typing import Final
 
 from gateway.config.guards import (
     CalibrationGuard,
+    CostGuard,
     Guard,
     LatencyGuard,
     MetricGuard,
@@ -29,7 +30,7 @@ def fault_of_steps(plan: RolloutPlan, guard: Guard) -> str:
     """Why a guard has no baseline to compare with in any step; empty where it has or needs none."""
     if not _compares(guard) or any((step.percent or 100.0) < 100.0 for step in plan.steps):
         return ""
-    answered = isinstance(guard, RateGuard | LatencyGuard) and guard.kind != "contract"
+    answered = isinstance(guard, RateGuard | LatencyGuard | CostGuard) and guard.kind != "contract"
     if not answered and any(step.is_shadow for step in plan.steps):
         return ""  # a shadow's values are counted, and its requests are not
     fault = "in no step do both versions answer requests: add one of less than 100 %"
@@ -56,9 +57,9 @@ def _has(kind: str, figure: str) -> bool:
 
 
 _BOUNDS: Final = {
-    **dict.fromkeys(("errors", "refused", "contract"), ", or set max"),
+    **dict.fromkeys(("errors", "non_finite", "refused", "contract"), ", or set max"),
     "latency": ", or set max_ms",
-    "prediction_drift": "",
+    **dict.fromkeys(("cost", "prediction_drift"), ""),
 }
 
 
@@ -71,4 +72,4 @@ def _compares(guard: Guard) -> bool:
         case CalibrationGuard() | PerformanceGuard() | MetricGuard():
             return guard.min is None and guard.max is None
         case _:
-            return isinstance(guard, PredictionDriftGuard)
+            return isinstance(guard, CostGuard | PredictionDriftGuard)

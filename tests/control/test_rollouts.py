@@ -363,7 +363,7 @@ async def test_of_the_usual_guards_those_that_can_judge_are_taken(world):
     world.verdicts.impossible = {"prediction_drift": "nothing is watched"}
     await world.start(plan=RolloutPlan())
     plan = RolloutStore(world.store).get(1).given.plan
-    assert [guard.called for guard in plan.guards] == ["errors", "latency"]
+    assert [guard.called for guard in plan.guards] == ["errors", "non_finite", "latency", "cost"]
     # Nobody is to believe that all of them judge.
     began = RolloutStore(world.store).events(1)[0].says
     assert began.endswith("guards left out: prediction_drift: nothing is watched")
