@@ -60,7 +60,7 @@ def test_batches_beyond_the_table_are_of_no_one_size():
 
 
 def test_runs_of_less_than_the_floor_are_nobodys_concern():
-    looks = [Look(of((1, 9, 0.9)), of((1, 100, 0.1)))] * 60
+    looks = [Look(of((1, 9, 0.4)), of((1, 100, 0.1)))] * 60
     assert judged(looks).verdict is PASS
     assert judged(looks, CostGuard(kind="cost", floor_ms=0.0)).verdict is FAIL
 
