@@ -16,6 +16,7 @@ from gateway.config import Config
 from gateway.config.experiments import AbTest, Bandit, Measure
 from gateway.control.experiment_store import Given
 from gateway.control.splits import Aliases, Wanted, fault, targets
+from gateway.control.unseen import unseen
 from gateway.errors import Conflict, InvalidParameter
 from gateway.experiments.assessment import measures
 from gateway.experiments.values import KINDS
@@ -217,4 +218,4 @@ def _check_measure(
         raise InvalidParameter(
             f"measure: there is no metric '{measure.name}', and no room for another; known: {told}"
         )
-    return [f"no number of metric '{measure.name}' had ever come at the start; known: {told}"]
+    return [unseen(measure.name, known)]

@@ -19,7 +19,8 @@ from gateway.control.contracts import Breaches
 from gateway.control.drift import Drift
 from gateway.control.outcomes import Outcomes
 from gateway.control.panes import PaneStore
-from gateway.control.rollout_evidence import CandidateJudge, RolloutEvidence, Sources
+from gateway.control.rollout_evidence import CandidateJudge, RolloutEvidence
+from gateway.control.rollout_sources import Sources
 from gateway.control.rollout_traffic import Grown
 from gateway.control.sketches import Sketches
 from gateway.errors import ModelFailed, QueueFull
@@ -453,6 +454,27 @@ def test_a_figure_that_the_scores_do_not_have_is_told_at_the_start(world: World)
     kinds[BASELINE] = "value"
     (fault,) = RolloutEvidence(sources).faults(world.given(*guards))
     assert fault.startswith("calibration: 'ece' has no interval for value scores")
+
+
+@pytest.mark.anyio
+async def test_what_has_never_come_is_told_at_the_start(world: World) -> None:
+    guards: list[dict[str, Any]] = [
+        {"kind": "metric", "metric": "revenu", "tolerance": 1},
+        {"kind": "calibration"},
+        {"kind": "errors"},
+    ]
+    given = world.given(*guards, percent=5)
+    assert world.evidence.doubts(given) == [
+        "revenu: no number of metric 'revenu' had ever come at the start; known: none",
+        "calibration: no outcome of the baseline, version 1, has come yet",
+    ]
+    asked = world.answer(BASELINE, [0.2])
+    came = [Arrival(asked, 0, 1.0), Arrival(asked, 0, 2.5, metric="revenue")]
+    await world.outcomes.receive(of_list(came), None)
+    assert world.evidence.doubts(given) == [
+        "revenu: no number of metric 'revenu' had ever come at the start; nearest: revenue;"
+        " known: revenue"
+    ]
 
 
 def test_a_comparison_without_a_baseline_is_told_at_the_start(world: World) -> None:
