@@ -24,6 +24,7 @@ from gateway.errors import Draining, GatewayError, Overloaded
 from gateway.exchange import JSON_TYPE, Exchange, Header, Model
 from gateway.monitor.capture import CaptureWriter
 from gateway.monitor.contracts import Enforced, Examined
+from gateway.monitor.finite import non_finite_rows
 from gateway.monitor.observe import BatchObserver
 from gateway.serving.batcher import Batcher
 from gateway.serving.riders import Batch, Rider
@@ -69,8 +70,9 @@ Decoded = tuple[InferRequest, int, Judged] | GatewayError
 """A request, how many bytes its tensors take, and what its contract says; or why it is none."""
 
 
-Encoded = tuple[list[Rider], list[Answer], list[tuple[Rider, GatewayError]]]
-"""Who gets an answer, which, and who cannot have one, and why."""
+Encoded = tuple[list[Rider], list[Answer], list[tuple[Rider, GatewayError]], int]
+"""Who gets an answer, which, who cannot have one, and why; and how many rows of the batch hold
+something else than finite numbers."""
 
 
 Copy = Callable[[Batch, list[Rider]], None] | None
@@ -91,7 +93,7 @@ class Arm:
     __slots__ = ("endpoint", "enter", "lot", "model", "variant", "version")
 
     def __init__(self, name: str, model: str, version: int, endpoint: InferEndpoint) -> None:
-        self.variant = Variant(name)
+        self.variant = Variant(name, version)
         self.model = model
         self.version = version
         self.endpoint = endpoint
@@ -119,6 +121,7 @@ class InferEndpoint:
 
     __slots__ = (
         "_afterwards",
+        "_batched",
         "_batcher",
         "_clock",
         "_codec",
@@ -148,6 +151,7 @@ class InferEndpoint:
     ) -> None:
         """`logged`: what answers, as every exchange is told, with its phases; None: nobody logs."""
         self._codec = codec
+        self._batched = codec.signature.batched
         self._light_rows = codec.light_rows(THREAD_WEIGHT)
         self._observer = observer
         self._pool = pool
@@ -429,7 +433,7 @@ class InferEndpoint:
 
     def _answer(self, batch: Batch, encoded: Encoded) -> None:
         """Counts, then writes what has been encoded, then notes the times."""
-        answered, answers, failed = encoded
+        answered, answers, failed, non_finite = encoded
         for rider, error in failed:
             self._refuse(rider.exchange, error)
         observer = self._observer
@@ -438,7 +442,7 @@ class InferEndpoint:
         if len(answered) < len(batch.riders):
             rows = sum([rider.rows for rider in answered])
         pruned = batch.runtime is not None
-        observer.counted(batch.reason, batch.rows, len(answered), rows, left, pruned)
+        observer.counted(batch.reason, batch.rows, len(answered), rows, left, pruned, non_finite)
         if self._timed or self._logged is not None:
             self._tell_phases(batch, answered)
         for rider, answer in zip(answered, answers, strict=True):
@@ -512,7 +516,12 @@ class InferEndpoint:
                 continue
             answered.append(rider)
             answers.append(answer)
-        return answered, answers, failed
+        return answered, answers, failed, self._non_finite(batch)
+
+    def _non_finite(self, batch: Batch) -> int:
+        """Rows that are not all finite numbers; what only filled outputs up is nobody's."""
+        outputs = [batch.outputs] if batch.trimmed is None else batch.trimmed
+        return sum([non_finite_rows(one, self._batched) for one in outputs])
 
     def _reply(self, rider: Rider, answer: Answer) -> None:
         body, header_length = answer
@@ -584,7 +593,7 @@ def _binary(header_length: int) -> tuple[Header, ...]:
 
 def _still_awaited(encoded: Encoded) -> Encoded:
     """Without those whose client left while it was written."""
-    answered, answers, failed = encoded
+    answered, answers, failed, non_finite = encoded
     kept = [
         (rider, answer)
         for rider, answer in zip(answered, answers, strict=True)
@@ -594,4 +603,5 @@ def _still_awaited(encoded: Encoded) -> Encoded:
         [rider for rider, _ in kept],
         [answer for _, answer in kept],
         [(rider, error) for rider, error in failed if not rider.exchange.gone],
+        non_finite,
     )

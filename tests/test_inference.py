@@ -280,16 +280,30 @@ def test_what_one_variant_decodes_another_answers(endpoint, arena, services, clo
     batch = Batch(riders, 1, "idle", 0.0)
     batch.outputs = [np.zeros((1, 1), np.float32)]
     other.deliver(batch)
-    assert dict(caller.heads[0])[b"penstock-variant"] == b"canary"
+    told = dict(caller.heads[0])
+    assert (told[b"penstock-variant"], told[b"penstock-version"]) == (b"canary", b"2")
     assert caller.answers[0][1]["parameters"] == {"variant": "canary"}
     assert (slot[layout.OK], arena.slot(block, 0)[layout.OK]) == (0, 1)
+
+
+def test_rows_without_a_number_are_counted_whoever_reads_them(endpoint):
+    deliverer, codec, slot = endpoint
+    batch = batch_of(codec, Caller(), Caller(gone=True), Caller())
+    batch.outputs = [np.array([[np.nan], [np.inf], [1.0]], np.float32)]
+    deliverer.deliver(batch)
+    assert (slot[layout.NON_FINITE], slot[layout.EXECUTED_ROWS]) == (2, 3)
+    batch = batch_of(codec, Caller(), Caller())
+    batch.outputs = [np.full((2, 1), np.nan, np.float32)]
+    batch.trimmed = [[np.zeros((1, 1), np.float32)], [np.full((1, 1), np.nan, np.float32)]]
+    deliverer.deliver(batch)  # what filled one of them up is nobody's answer
+    assert slot[layout.NON_FINITE] == 2 + 1
 
 
 def test_a_request_that_no_route_divided_says_nothing_of_variants(endpoint):
     deliverer, codec, _ = endpoint
     caller = Caller()
     deliverer.deliver(batch_of(codec, caller))
-    assert b"penstock-variant" not in dict(caller.heads[0])
+    assert not {b"penstock-variant", b"penstock-version"} & set(dict(caller.heads[0]))
     assert "parameters" not in caller.answers[0][1]
 
 

@@ -104,6 +104,7 @@ def story(rollout: Mapping[str, Any]) -> list[str]:
         f" {rollout['candidate']}, {_state(rollout)},"
         f" step {rollout['step']} of {rollout['steps']}"
     ]
+    lines += [f"warning: {printable(text)}" for text in rollout["warnings"]]
     for event in rollout["story"]:
         who = f" ({printable(event['who'])})" if event["who"] else ""
         lines.append(f"{moment(event['at'])}  {printable(event['says'])}{who}")

@@ -312,6 +312,7 @@ class Control:
             lambda: self._in_force.config,
             self._pulls.of,
             self._signatures.differences,
+            self._kind_of_scores,
         )
         self._planner.resume()
         loop = asyncio.get_running_loop()
@@ -330,11 +331,7 @@ class Control:
             routes,
             planner,
             self._releases,
-            self._monitoring.evidence(
-                lambda model, version: self._signatures.kind_of_scores(
-                    model, version, self._in_force.config.scores_of(model)
-                )
-            ),
+            self._monitoring.evidence(self._kind_of_scores),
             Effects(routes, planner, point, self._releases, time.time),
             self._pulls.of,
             self._put_back,
@@ -345,6 +342,11 @@ class Control:
             lambda rollout, event: self._jobs.change(
                 self._monitoring.tell_of_rollout(rollout, event)
             ),
+        )
+
+    def _kind_of_scores(self, model: str, version: int) -> str:
+        return self._signatures.kind_of_scores(
+            model, version, self._in_force.config.scores_of(model)
         )
 
     def _admit(self) -> None:

@@ -213,6 +213,7 @@ def described(
     return {
         **line(rollout),
         "plan": rollout.given.plan.model_dump(mode="json"),
+        "warnings": list(rollout.given.warnings),
         "judgements": [asdict(one) for one in judgements],
         "awaits": awaits(rollout.given.plan, rollout.stand),
         "story": [{**event.as_json(), "step": event.step + 1} for event in events],

@@ -70,6 +70,10 @@ class Judges(Protocol):
         """Why guards of a plan could never come to a verdict; empty where all can."""
         ...
 
+    def doubts(self, given: Given) -> Sequence[str]:
+        """Why guards of a plan may not come to a verdict in time, or ever; empty: nothing."""
+        ...
+
     def judge(self, given: Given, memory: Any, now: float) -> Judge:
         """Judges from now on.
 

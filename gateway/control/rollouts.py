@@ -363,7 +363,8 @@ class Rollouts:
             raise Conflict(f"it could never be judged: {'; '.join(faults)}")
         release = self._releases.newest(given.model, given.baseline)
         number = None if release is None else release.number
-        return _Checked(replace(given, release=number), left_out)
+        given = replace(given, release=number, warnings=tuple(self._judges.doubts(given)))
+        return _Checked(given, left_out)
 
     def _faults(self, given: Given, guards: Sequence[Guard]) -> Sequence[str]:
         plan = given.plan.model_copy(update={"guards": list(guards)})

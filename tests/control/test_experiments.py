@@ -100,7 +100,7 @@ class World:
         )
         self.planner = Planner()
         self.pulled: dict[int, Pull] = {}
-        self.unlike = ""
+        self.unlike, self.kind = "", "binary"
         self.writers: dict[int, LedgerWriter] = {}
         self.start_again()
 
@@ -120,6 +120,7 @@ class World:
             lambda: self.document,
             lambda model: self.pulled,
             lambda model, one, other: self.unlike,
+            lambda model, version: self.kind,
             self.wall,
             lambda: self.ticks,
         )
@@ -543,6 +544,15 @@ async def test_what_could_never_show_anything_is_refused(world, model, spec, err
         await world.start(spec, model)
     assert await world.experiments.newest() == []
     assert world.routes.leader(model) == ""
+
+
+async def test_a_figure_is_refused_by_the_kind_that_scores_are_found_to_be_of(world):
+    world.kind = "value"
+    told = r"measure: 'accuracy' is no figure of value scores.*: outcome, squared_error,"
+    with pytest.raises(InvalidParameter, match=told):
+        await world.start({"guardrails": [{"figure": "accuracy"}]})
+    world.kind = ""  # its file cannot be read here, and may yet be
+    assert (await world.start({"guardrails": [{"figure": "accuracy"}]})).number == 1
 
 
 async def test_an_arm_that_is_pulled_because_it_fails_ends_it(world):

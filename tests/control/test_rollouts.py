@@ -15,6 +15,7 @@ from gateway import config
 from gateway.alerts.shapes import SHAPES
 from gateway.config.rollout import RolloutPlan
 from gateway.control.audit import Actor, Audit
+from gateway.control.rollout_operations import described
 from gateway.control.rollout_store import RolloutStore
 from gateway.control.splits import Pull
 from gateway.errors import (
@@ -359,11 +360,19 @@ async def test_a_signature_that_differs_and_a_guard_that_never_judges_are_refuse
     assert (world.routes.leader("m"), RolloutStore(world.store).newest()) == ("", [])
 
 
+async def test_what_guards_may_lack_is_kept_and_told_and_refuses_nothing(world):
+    world.verdicts.doubtful = ["errors: there is no verdict before 10 s"]
+    number = await world.start()
+    kept = RolloutStore(world.store).get(number)
+    assert described(kept, (), ())["warnings"] == world.verdicts.doubtful
+    assert kept.stand.state is State.PENDING
+
+
 async def test_of_the_usual_guards_those_that_can_judge_are_taken(world):
     world.verdicts.impossible = {"prediction_drift": "nothing is watched"}
     await world.start(plan=RolloutPlan())
     plan = RolloutStore(world.store).get(1).given.plan
-    assert [guard.called for guard in plan.guards] == ["errors", "latency"]
+    assert [guard.called for guard in plan.guards] == ["errors", "non_finite", "latency", "cost"]
     # Nobody is to believe that all of them judge.
     began = RolloutStore(world.store).events(1)[0].says
     assert began.endswith("guards left out: prediction_drift: nothing is watched")

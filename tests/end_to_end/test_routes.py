@@ -62,11 +62,12 @@ def asked(server: RunningServer, path: str = INFER, data: bytes = b"", **headers
 
 
 def variant(answer: Answer) -> str:
-    """Which variant answered, as all three places say."""
+    """Which variant answered, as all four places say."""
     assert answer.status == 200, answer.body
     told = answer.json()
     name = answer.headers["penstock-variant"]
     assert told["parameters"] == {"variant": name}
+    assert answer.headers["penstock-version"] == told["model_version"]
     if name in VERSIONS:
         assert told["model_version"] == VERSIONS[name]
     return name
