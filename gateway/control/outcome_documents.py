@@ -179,6 +179,7 @@ class HeldOutReport(Document):
     figures: FigureValues
     n: dict[str, int]
     intervals: dict[str, Interval]
+    without_interval: dict[str, str]
 
 
 class PerformanceReport(Document):
@@ -210,6 +211,7 @@ class PerformanceReport(Document):
     intervals: dict[str, Interval] = Field(
         description="valid however often one looks; of figures that have one"
     )
+    without_interval: dict[str, str] = Field(description="why the others have none")
     threshold: float | None = Field(
         description="above which the positive class is predicted; null: there is none"
     )

@@ -143,6 +143,7 @@ def _held_out(held: HeldOut) -> dict[str, Any]:
         "figures": found.figures,
         "n": found.n,
         "intervals": _ends(found.intervals),
+        "without_interval": found.without_interval,
     }
 
 
