@@ -309,7 +309,7 @@ class Outcomes:
         ledger, _, joins, _ = self._open()
         now_ms = self._now_ms()
         fault = self._drained()
-        self._erase_late(ledger, now_ms)
+        self._erase_late(ledger, joins, now_ms)
         joins.again(now_ms)
         settings = self._config().ledger
         oldest_ms = now_ms - int(settings.max_age_s * 1000.0)
@@ -351,17 +351,18 @@ class Outcomes:
             return ErasedRecords()
         ledger, _, joins, _ = self._open()
         self._drain()
-        erased = erase_records(ledger, self._kept().series(), requests)
-        erased.waiting = joins.forget(requests)
+        erased = erase_records(ledger, self._kept().series(), requests, joins.forget)
         self._kept().empty_log()
         self._erased.append((self._now_ms() + LATE_MS, requests))
         return erased
 
-    def _erase_late(self, ledger: Ledger, now_ms: int) -> None:
+    def _erase_late(self, ledger: Ledger, joins: Joins, now_ms: int) -> None:
         """A worker writes records once they are answered, and may be late; who erases is not."""
         for due_ms, requests in self._erased:
             if due_ms <= now_ms:
-                erase_records(ledger, self._kept().series(), requests)
+                its = self._kept().series(), requests
+                if erase_records(ledger, *its, joins.forget).waiting:
+                    self._kept().empty_log()
         self._erased = [one for one in self._erased if one[0] > now_ms]
 
     def _drained(self) -> StoreFailed | None:

@@ -155,13 +155,13 @@ class Joins:
         self._again(self._early.all(), now_ms)
         self._early.keep()
 
-    def forget(self, requests: Collection[Address]) -> int:
-        """Lets go of outcomes of requests that wait for their records; how many those were.
+    def forget(self, requests: Collection[Address], named: Collection[int]) -> int:
+        """Lets go of outcomes that wait for these requests, as `Early.forget` does; how many.
 
         Raises:
             StoreFailed: it could not be kept that they are gone.
         """
-        return self._early.forget(requests)
+        return self._early.forget(requests, named)
 
     # ---- waiting --------------------------------------------------------------------------------
 

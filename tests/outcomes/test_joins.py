@@ -229,7 +229,7 @@ def test_an_outcome_of_what_was_erased_is_unknown_and_stays_so(world):
     assert world.send((1, 1.0), (2, 1.0)) == {"unknown": 1, "duplicate": 1}
     assert world.labelled() == 1
     assert world.send((3, 1.0), (4, 1.0)) == {"early": 2}
-    assert world.joins.forget({Address(STREAM, 3)}) == 1
+    assert world.joins.forget({Address(STREAM, 3)}, ()) == 1
     assert world.joins.waiting == 1
 
 
