@@ -19,7 +19,7 @@ from gateway.control.splits import Aliases, Wanted, fault, targets
 from gateway.errors import Conflict, InvalidParameter
 from gateway.experiments.assessment import measures
 from gateway.experiments.values import KINDS
-from gateway.outcomes.metric_sums import MAX_METRICS
+from gateway.names import MAX_METRICS
 from gateway.plan import Plan
 
 

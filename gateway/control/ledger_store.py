@@ -200,6 +200,12 @@ class LedgerStore:
         self._metrics = {**self._metrics, name: made}
         return made
 
+    def forget_metric(self, name: str) -> None:
+        """As `outcomes.metric_sums.Names` has it."""
+        with self._write() as connection:
+            metric_hours.forget(connection, name)
+        self._metrics = {one: number for one, number in self._metrics.items() if one != name}
+
     def metric_sums(
         self, metric: int, series: int, first_hour: int, mask: int = 0, marks: int = 0
     ) -> Iterable[Reals]:

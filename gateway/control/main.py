@@ -456,7 +456,7 @@ class Control:
                 self._experiments, self._readings, self._routes.of, self._planner.aliases
             ),
             *key_operations.operations(self._keys, self._key_table.refresh),
-            *self._monitoring.operations(self._planner.apply),
+            *self._monitoring.operations(self._planner.apply, self._recorder.record),
             *capture_operations.operations(self._capture, self._erasures()),
         )
 

@@ -35,6 +35,13 @@ def number(connection: sqlite3.Connection, name: str) -> int:
     return int(made.fetchone()[0])
 
 
+def forget(connection: sqlite3.Connection, name: str) -> None:
+    """Forgets a metric, and its sums."""
+    number = "(SELECT id FROM metrics WHERE name = ?)"
+    connection.execute(f"DELETE FROM metric_hours WHERE metric = {number}", (name,))
+    connection.execute("DELETE FROM metrics WHERE name = ?", (name,))
+
+
 def keep(connection: sqlite3.Connection, hours: MetricHours, before: int, first_kept: int) -> None:
     """Adds sums to those of their hours.
 

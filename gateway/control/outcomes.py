@@ -279,6 +279,15 @@ class Outcomes:
         """
         return await self._aside(self._concept, model, version)
 
+    async def forget_metric(self, name: str) -> None:
+        """Forgets a metric with all its numbers, which makes room for another.
+
+        Raises:
+            NotFound: there is none of that name.
+            StoreFailed: the ledger cannot be written; the same again goes on.
+        """
+        await self._aside(self._forget_metric, name)
+
     async def status(self) -> dict[str, Any]:
         """What the ledger holds, what it lost, and what became of outcomes."""
         return await self._aside(self._status)
@@ -404,6 +413,10 @@ class Outcomes:
         told = self._config().concept
         return Settings(told.baseline_outcomes, told.error_floor, told.calibration_floor)
 
+    def _forget_metric(self, name: str) -> None:
+        if not self._is_there() or not self._open().metrics.forget(name):
+            raise NotFound(f"metric '{name}': there is none of that name")
+
     def _status(self) -> dict[str, Any]:
         found: dict[str, Any] = {
             "records": 0,
@@ -411,10 +424,12 @@ class Outcomes:
             "oldest": None,
             "forgotten_records": 0,
             "waiting": 0,
+            "metrics": [],
+            "refused_numbers": 0,
         }
         late: Mapping[str, int] = {}
         if self._is_there():
-            ledger, _, joins, _ = self._open()
+            ledger, metrics, joins, _ = self._open()
             facts = ledger.facts()
             found = {
                 "records": facts.records,
@@ -422,6 +437,8 @@ class Outcomes:
                 "oldest": None if facts.first_ms is None else facts.first_ms / 1000.0,
                 "forgotten_records": self._kept().records_forgotten(),
                 "waiting": joins.waiting,
+                "metrics": sorted(metrics.names),
+                "refused_numbers": joins.refused_numbers,
             }
             late = joins.late
         counts = {name: self._counts[name] + late.get(name, 0) for name in RESULTS}

@@ -129,6 +129,9 @@ def test_numbers_of_what_was_forgotten_add_up_by_metric_and_hour(store, tmp_path
     assert total(revenue, 0, 31, 2) == pytest.approx(numbers(1.0, 4.0, 8.0).tolist())
     assert total(revenue, 0, 31, 1) == numbers().tolist()
     assert total(clicks) == pytest.approx(numbers(0.5, 0.5, 0.5).tolist())
+    again.forget_metric("clicks")
+    assert again.metrics() == {"revenue": revenue}
+    assert (again.number_metric("junk"), total(clicks)) == (clicks, numbers().tolist())
     again.close()
 
 

@@ -324,6 +324,21 @@ async def test_a_worker_is_told_what_became_of_what_it_passed_on(world):
     assert others["counts"]["unknown"] == 1
 
 
+async def test_metrics_that_the_document_names_have_their_place(world):
+    text = "ledger: {metrics: [revenue, clicks]}\nmodels: {m: {}, n: {ledger_metrics: any}}"
+    world.config = parse(text)
+    name = world.answer(1, [0.5])
+    some = [Arrival(name, 0, 1.0, None, metric) for metric in ("revenue", "junk")]
+    found = await world.outcomes.receive(of_list(some), None)
+    assert (found.counts["accepted"], found.counts["invalid"]) == (1, 1)
+    status = await world.outcomes.status()
+    assert (status["metrics"], status["refused_numbers"]) == (["revenue"], 1)
+    await world.outcomes.forget_metric("revenue")
+    with pytest.raises(NotFound, match="metric 'revenue'"):
+        await world.outcomes.forget_metric("revenue")
+    assert (await world.outcomes.performance("m", 1, None)).metrics == []
+
+
 async def test_a_damaged_database_costs_the_ledger_alone_and_clients_see_no_path(world, caplog):
     (world.home / FOLDER).mkdir()
     (world.home / FOLDER / "ledger.db").write_bytes(b"no database" * 1000)
