@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from gateway.control.ledger_store import Series
+from gateway.control.ledger_rows import Series
 from gateway.outcomes.address import Address
 from gateway.outcomes.ledger import Ledger
 

@@ -19,7 +19,7 @@ from gateway.outcomes.segment import Segment
 from kernels import metrics
 from kernels.groups import no_cells
 from kernels.marks import GROUPINGS, grouped
-from kernels.performance import RECORDS, Sums, no_sums
+from kernels.performance import RECORDS, Sums, add, no_sums
 from tests.outcomes.records import NOON_MS, STREAM, records
 
 HOUR = 500_000
@@ -33,10 +33,9 @@ def store(tmp_path):
     made.close()
 
 
-def of(records: int) -> Sums:
+def of(count: int) -> Sums:
     sums = no_sums()
-    sums.totals[RECORDS] = records
-    sums.bins[7] = records
+    add(sums, records(range(count), scores=0.0075, outcomes=1.0), 1, 0, 2 * NOON_MS)
     return sums
 
 
