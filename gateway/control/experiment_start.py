@@ -210,6 +210,11 @@ def _check_measure(
                 f"measure: '{measure.figure}' is no figure of {kind} scores, which '{model}' has"
             )
         return []
+    listed = document.metrics_of(model)
+    if listed is not None and measure.name not in listed:
+        raise InvalidParameter(
+            f"measure: outcomes of '{model}' have no '{measure.name}': set ledger.metrics"
+        )
     if measure.name in known:
         return []
     told = ", ".join(sorted(known)) or "none"

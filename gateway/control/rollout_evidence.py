@@ -163,7 +163,10 @@ class RolloutEvidence:
             except (NotFound, InvalidParameter) as error:
                 return str(error)
         if isinstance(guard, MetricGuard):
-            return ""
+            known = config.metrics_of(given.model)
+            if known is None or guard.metric in known:
+                return ""
+            return f"its outcomes have no '{guard.metric}': set ledger.metrics"
         return fault_of_figure(self._sources.scores(given.model, given.baseline), guard)
 
 
