@@ -40,6 +40,7 @@ from gateway.inherited import Inherited
 from gateway.llm import models as llm
 from gateway.llm.app import ModelLists
 from gateway.llm.app import routes as llm_routes
+from gateway.llm.counting import counters
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.limits.shared import SharedLimits
 from gateway.monitor import layout
@@ -237,6 +238,7 @@ class Worker:
             SharedLimits(self._arena, self._slot),
             None if self._guard is None else self._guard.count,
             start=hash((self._slot, self._epoch)),
+            counters=partial(counters, self._arena, self._slot),
         )
         lists = ModelLists(self._llm.names, time.time(), self._observer.answered)
         asgi = uvicorn.Config(
@@ -253,6 +255,7 @@ class Worker:
         asgi.load()
         state = ServerState()
         self._services.start(self._loop)
+        self._llm.start()
         self._logs = [one for one in (self._open_access(), self._open_spans()) if one is not None]
         lane = lane_for([one.note for one in self._logs])
         self._acceptor = Acceptor(
@@ -471,6 +474,7 @@ class Worker:
 
     def _release_llm(self, served: ServedLlm, observer: BatchObserver) -> None:
         def drained() -> None:
+            self._llm.release(served.deployment)
             self._sketches.release(served)
             observer.unloaded()
 
@@ -541,6 +545,7 @@ class Worker:
         # First of all: what fails below must not stop the heart.
         self._loop.call_at(self._due, self._beat)
         self._row[HEARTBEAT_NS] = time.monotonic_ns()
+        self._llm.mark()
         for one in self._llm.deployments:
             one.observer.waiting(0, 0, one.in_flight)
         for _, _, served in self._catalogue.served():

@@ -669,3 +669,29 @@ MINUTE = 60 * 10**9
 def cost(amount: int, per_minute: int) -> Fraction:
     """How long so much of a rate takes to come back, in whole ns."""
     return Fraction(-(-amount * MINUTE // per_minute))
+
+
+def generation(record: Sequence[float]) -> dict[str, list[float]]:
+    """What one request to a language model adds to each sum, in the order of the kernel's record.
+
+    Times come as seconds, none where there is nothing to time.
+    """
+    result, tries, moves, read, written, *_ = record
+    paid, guessed, streamed, arrived, asked, content, last_in, ended = record[8:16]
+    stamps, answered, worked = record[16:], result == 0, read >= 0
+    first = answered and streamed and content > 0
+    pace = first and written > 1 and not guessed
+    return {
+        "duration": [ended - arrived] if answered else [],
+        "overhead": [(asked - arrived) + (ended - last_in)] if answered and not tries else [],
+        "first_token": [content - asked] if first else [],
+        "per_token": [(last_in - content) / (written - 1)] if pace else [],
+        "gap": [late - early for early, late in itertools.pairwise(stamps)],
+        "retries": [tries],
+        "fallbacks": [moves],
+        "input": [read] if worked else [],
+        "output": [written] if worked else [],
+        "cost": [paid] if worked and paid >= 0 else [],
+        "unpriced": [1] if worked and paid < 0 else [],
+        "counted": [1] if worked else [],
+    }

@@ -93,6 +93,7 @@ def _commands() -> Sequence[Command]:
         fairness,
         infer,
         keys,
+        llm,
         models,
         outcomes,
         performance,
@@ -109,7 +110,7 @@ def _commands() -> Sequence[Command]:
     return (
         *(serve, demo, register, models, route, rollout, experiment, shadow, retire, profile),
         *(contract, drift, alerts, releases, outcomes, performance, fairness, concept),
-        *(capture, export, infer),
+        *(capture, export, infer, llm),
         *(keys, config, audit, backup, doctor),
     )
 

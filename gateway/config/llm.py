@@ -52,8 +52,9 @@ class LlmTimeouts(Section):
     """How long a provider may take for what."""
 
     connect_s: Seconds = 5.0
+    # An answer that is not streamed begins once it is whole.
     first_byte_s: Seconds = Field(
-        300.0, description="from the last byte of the request to the first of the answer"
+        600.0, description="from the last byte of the request to the first of the answer"
     )
     # A model that thinks for longer between two chunks than a minute is stuck more often than not.
     idle_s: Seconds = Field(60.0, description="between two pieces of an answer")

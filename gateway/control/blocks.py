@@ -16,6 +16,7 @@ from gateway.errors import ArenaFull
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.monitor.directory import Block
+from gateway.monitor.upstreams import model_key_of
 
 log = logging.getLogger("penstock.control")
 
@@ -37,6 +38,7 @@ _HELD: Final = {
     layout.CONTRACT: layout.SKETCH_HELD,
     layout.CAPTURE: layout.SKETCH_HELD,
     layout.PAIRS: layout.SKETCH_HELD,
+    layout.UPSTREAM: layout.UPSTREAM_HELD,
 }
 """The word of a slot that says whether its worker still counts there."""
 
@@ -124,6 +126,15 @@ class Blocks:
         """
         return self._allocate(layout.PAIRS, key, None)
 
+    def allocate_upstream(self, key: str) -> int:
+        """Offset of the block of an upstream of this name (`upstreams.Called.key`).
+
+        Raises:
+            ArenaFull: there is no room, not even when all that left is forgotten at once.
+            GatewayError: the name is too long.
+        """
+        return self._allocate(layout.UPSTREAM, key, None)
+
     def _allocate(self, kind: int, key: str, words: int | None) -> int:
         try:
             offset = self._arena.allocate(kind, key, words)
@@ -174,6 +185,8 @@ class Blocks:
         return freed
 
     def _knows(self, block: Block) -> bool:
-        if block.kind != layout.MODEL:
-            return block.offset in self._watched
-        return self._wanted is not None and block.name in self._wanted
+        if block.kind == layout.MODEL:
+            return self._wanted is not None and block.name in self._wanted
+        if block.kind == layout.UPSTREAM:
+            return self._wanted is not None and model_key_of(block.name) in self._wanted
+        return block.offset in self._watched

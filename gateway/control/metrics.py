@@ -76,6 +76,7 @@ class Info:
         outcomes: how right models are, and what the ledger holds.
         experiments: what those under way show.
         shadows: what they say beside what was answered.
+        llm: what language models were asked for, and what of it their upstreams did.
     """
 
     version: str
@@ -102,6 +103,7 @@ class Info:
     outcomes: Iterable[Metric] = ()
     experiments: Iterable[Metric] = ()
     shadows: Iterable[Metric] = ()
+    llm: Iterable[Metric] = ()
 
 
 class Metrics:
@@ -146,6 +148,7 @@ class Metrics:
         yield from info.outcomes
         yield from info.experiments
         yield from info.shadows
+        yield from info.llm
         if triton:
             yield from self._triton.families(models)
 

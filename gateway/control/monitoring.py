@@ -19,6 +19,8 @@ from gateway.control import (
     concept_operations,
     drift_operations,
     fairness_operations,
+    llm_blocks,
+    llm_operations,
     outcome_operations,
     release_operations,
     shadow_operations,
@@ -56,7 +58,8 @@ from gateway.drift.panes import Pane, Vector
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.monitor.directory import Block
-from gateway.plan import Plan
+from gateway.monitor.upstreams import UpstreamCounts, read_upstreams
+from gateway.plan import LLM, Plan
 from gateway.profiles.values import Calibration
 from gateway.rollouts.stand import Event
 from gateway.taken import Kept, Part, Sliced, Taken, Watched
@@ -146,11 +149,17 @@ class Monitoring:
 
     def take(self, candidate: Candidate) -> tuple[Taken, ...]:
         """What a version's values go into, and where its answers are written down or kept."""
+        if candidate.kind == LLM:
+            llm_blocks.allocate(self._blocks, candidate)
         counted = self._counted(candidate)
         recorded = self.outcomes.take(candidate)
         captured = self.capture.take(candidate.name, candidate.version, candidate.capture)
         self.shadows.know(candidate.name, candidate.version, candidate.capture)
         return (*counted, *recorded, *self._sliced(candidate, counted, recorded), *captured)
+
+    def upstreams(self) -> list[UpstreamCounts]:
+        """What language models had from their upstreams."""
+        return list(read_upstreams(self._arena))
 
     def _sliced(
         self, candidate: Candidate, counted: Sequence[Taken], recorded: Sequence[Taken]
@@ -206,6 +215,7 @@ class Monitoring:
             *fairness_operations.operations(self.outcomes),
             *concept_operations.operations(self.outcomes),
             *shadow_operations.operations(self.shadows),
+            *llm_operations.operations(self._arena, self._plan),
         )
 
     async def tell_of_rollout(self, rollout: Rollout, event: Event) -> None:

@@ -24,6 +24,7 @@ from gateway.control import (
     contract_metrics,
     drift_metrics,
     experiment_metrics,
+    llm_metrics,
     outcome_metrics,
     rollout_metrics,
     route_metrics,
@@ -178,5 +179,6 @@ class Scrapes:
             outcomes=outcomes,
             experiments=experiment_metrics.families(self._experiments()),
             shadows=shadow_metrics.families(self._monitoring.shadows.readings()),
+            llm=llm_metrics.families(plan, self._monitoring.upstreams()),
         )
         return self._metrics.render(info, accept, triton)

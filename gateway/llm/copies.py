@@ -85,6 +85,8 @@ class Copied:
         self.body: bytes = exchange.body
         self.arrived: float = exchange.arrived
         self.sequence: int = exchange.sequence
+        self.head = exchange.head
+        self.request_id: bytes = exchange.request_id
         self.about: dict[str, str] = {**exchange.about, "copy": "yes"}
         self._done = done
 

@@ -21,7 +21,7 @@ from gateway.errors import (
     UpstreamRefused,
     UpstreamsExhausted,
 )
-from gateway.exchange import Exchange, Header, Stream
+from gateway.exchange import Header, Stream
 from gateway.llm.account import Account
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.names import Chosen
@@ -65,6 +65,10 @@ log = logging.getLogger("penstock.llm")
 _THEIRS: Final = frozenset(
     {Trouble.REFUSED, Trouble.CONTEXT_WINDOW, Trouble.CONTENT_POLICY, Trouble.MISSING}
 )
+# What clients look for; one that has sent its own is told that.
+_REQUEST_IDS: Final = dict.fromkeys(Dialect, b"x-request-id") | dict.fromkeys(
+    (Dialect.MESSAGES, Dialect.COUNT), b"request-id"
+)
 _STREAMED: Final = (
     (b"content-type", EVENT_STREAM),
     (b"cache-control", b"no-cache"),
@@ -104,7 +108,7 @@ class Journey:
     def __init__(
         self,
         proxy: Proxy,
-        exchange: Exchange,
+        exchange: Any,
         call: Call,
         values: dict[str, Any],
         chosen: Chosen,
@@ -256,6 +260,7 @@ class Journey:
     def on_end(self) -> None:
         """The whole answer came."""
         self._sending = None
+        self._happened.last_byte_at = self._proxy.clock()
         try:
             self._end()
         except Exception:
@@ -286,7 +291,8 @@ class Journey:
         self._happened.content(now)
         if self._picked is not None:
             self._picked.answered(now)
-        return self._exchange.stream(200, self._told(*_STREAMED))
+        stream: Stream = self._exchange.stream(200, self._told(*_STREAMED))
+        return stream
 
     def _pause(self) -> None:
         """Takes no more until the client has read what there is."""
@@ -497,8 +503,8 @@ class Journey:
         happened.result = result
         happened.ended_at = self._proxy.clock()
         self._over = True
-        self._deployment.ended()
         self._proxy.over(self._exchange, self._chosen, happened)
+        self._deployment.ended()
 
     @property
     def _called(self) -> str:
@@ -510,6 +516,8 @@ class Journey:
         left = self._account.left
         if left is not None:
             more = (*more, *self._proxy.rates(left))
+        if self._exchange.head.echo is None:
+            more = (*more, (_REQUEST_IDS[self._dialect], self._exchange.request_id))
         if self._happened.attempts:
             more = (*more, (ATTEMPTS, b"%d" % (self._happened.attempts + 1)))
         return told.plus(more) if more else told

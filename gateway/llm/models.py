@@ -7,16 +7,20 @@ how any room works.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
 from gateway.exchange import Endpoint, Exchange
 from gateway.llm.copies import Copied, Copies
+from gateway.llm.counting import Counting
 from gateway.llm.credentials import credential
 from gateway.llm.deployment import LlmDeployment
+from gateway.llm.key_files import KeyFiles
 from gateway.llm.limits.words import Limits
 from gateway.llm.names import Chosen, Names
 from gateway.llm.pricing import Price
@@ -25,10 +29,17 @@ from gateway.llm.settings import Settings, read
 from gateway.llm.targets import Target, origin_of, target_of
 from gateway.llm.told import Happened
 from gateway.llm.upstream.upstreams import Upstreams
+from gateway.llm.watch import Watch
 from gateway.monitor.observe import BatchObserver
+from gateway.monitor.upstreams import UpstreamCounter
 from gateway.plan import Held, Split
-from gateway.wire.llm.words import PATHS
+from gateway.wire.llm.words import PATHS, Dialect
 from gateway.wire.services import Services
+
+log = logging.getLogger("penstock.llm")
+
+Counters = Callable[[str, int, Settings], list[UpstreamCounter | None]]
+"""What a version counts with, as `Counting` takes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +65,15 @@ def load(held: Held, clock: Callable[[], float] = time.perf_counter) -> Loaded:
     """
     began = clock()
     settings = read(held.settings)
+    return Loaded(settings, targets_of(settings), clock() - began)
+
+
+def targets_of(settings: Settings) -> tuple[Target, ...]:
+    """The upstreams of a version, ready to be asked. Blocks.
+
+    Raises:
+        ModelRefused: a key is not where it should be.
+    """
     prices = settings.prices or {}
     targets = []
     for one in settings.version.upstreams:
@@ -62,7 +82,7 @@ def load(held: Held, clock: Callable[[], float] = time.perf_counter) -> Loaded:
         price = None if plain is None else Price.read(plain)
         key = credential(one.provider, provider)
         targets.append(target_of(one, provider, origin_of(provider), key, price))
-    return Loaded(settings, tuple(targets), clock() - began)
+    return tuple(targets)
 
 
 class LanguageModels:
@@ -81,6 +101,7 @@ class LanguageModels:
         limits: Limits | None,
         count: Count | None,
         start: int,
+        counters: Counters,
         upstreams: Upstreams | None = None,
     ) -> None:
         """Takes the worker's collaborators.
@@ -93,9 +114,12 @@ class LanguageModels:
             count: counts a caller's request, by its head, the model and the version that answers;
                 None: nobody knows callers.
             start: where turns of routes begin; workers that begin together begin apart.
+            counters: finds what a version counts with.
             upstreams: connections; None: its own.
         """
         self.names = Names(start)
+        self._counters = counters
+        self._watches: dict[LlmDeployment, Watch] = {}
         self._loop = loop
         self._upstreams = upstreams or Upstreams(loop)
         self.proxies = {
@@ -108,15 +132,36 @@ class LanguageModels:
                 pool,
                 loop,
                 count,
-                self._over,
+                partial(self._over, dialect),
             )
             for dialect in PATHS
         }
         self._copies = Copies(loop, self.proxies, Random())
+        self._key_files = KeyFiles(
+            loop, pool, lambda: self.deployments, lambda one: targets_of(one.settings)
+        )
+
+    def start(self) -> None:
+        """Looks after keys from now on."""
+        self._key_files.start()
 
     def attach(self, held: Held, loaded: Loaded, observer: BatchObserver) -> LlmDeployment:
         """Makes a version ready to answer."""
-        return LlmDeployment(held.name, held.version, loaded.settings, loaded.targets, observer)
+        name, version, settings, targets = held.name, held.version, loaded.settings, loaded.targets
+        made = LlmDeployment(name, version, settings, targets, observer)
+        counters = self._counters(name, version, settings)
+        self._watches[made] = Watch(Counting(counters, targets, made.pool, self._upstreams))
+        return made
+
+    def release(self, deployment: LlmDeployment) -> None:
+        """A version has answered its last request."""
+        self._watches.pop(deployment).leave(time.perf_counter())
+
+    def mark(self) -> None:
+        """Tells how every upstream is. Called twice a second."""
+        now = time.perf_counter()
+        for watch in self._watches.values():
+            watch.mark(now)
 
     def follow(
         self, models: Mapping[str, tuple[int, Mapping[int, LlmDeployment], Split | None]]
@@ -144,10 +189,18 @@ class LanguageModels:
 
     def close(self) -> None:
         """Asks nobody any more."""
+        self._key_files.stop()
         self._upstreams.close()
+        self.mark()
 
-    def _over(self, exchange: Exchange, chosen: Chosen, happened: Happened) -> None:
-        """A request is over."""
+    def _over(
+        self, dialect: Dialect, exchange: Exchange, chosen: Chosen, happened: Happened
+    ) -> None:
+        """A request is over: whatever goes wrong now is none of its client's business."""
+        try:
+            self._watches[chosen.deployment].over(exchange, chosen, dialect, happened)
+        except Exception:
+            log.exception("a request to a language model was not counted")
         if isinstance(exchange, Copied):
             exchange.over()
         elif happened.result == "ok":

@@ -40,7 +40,8 @@ class Happened:
         asked_at: when that was asked.
         first_byte_at: when the head of its answer came; 0: none did.
         content_at: when the client got the first of it; 0: it got none.
-        stamps: when each further piece came.
+        stamps: when each piece came that the client got before the answer was whole.
+        last_byte_at: when the answer was whole.
         sent: some upstream may have worked for it.
         attempts: upstreams that failed it.
         fallbacks: models that were asked in another's place.
@@ -63,6 +64,7 @@ class Happened:
         "estimated",
         "fallbacks",
         "first_byte_at",
+        "last_byte_at",
         "relay",
         "result",
         "sent",
@@ -82,7 +84,8 @@ class Happened:
         self.copy = copy
         self.spoken: Spoken | None = None
         self.target: Target | None = None
-        self.asked_at = self.first_byte_at = self.content_at = self.ended_at = 0.0
+        self.asked_at = self.first_byte_at = self.content_at = 0.0
+        self.last_byte_at = self.ended_at = 0.0
         self.stamps: list[float] = []
         self.sent = self.estimated = False
         self.attempts = self.fallbacks = 0

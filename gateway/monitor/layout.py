@@ -14,9 +14,9 @@ from typing import Final
 
 from gateway.errors import CODES, GatewayError
 from gateway.profiles.live import SKIPPED_WORD
-from kernels import budgets, contracts, pairs, ring, timing
+from kernels import budgets, contracts, generations, pairs, ring, timing
 
-VERSION: Final = 11
+VERSION: Final = 12
 
 # -- kinds of block --------------------------------------------------------------------------------
 MODEL: Final = 1
@@ -30,6 +30,7 @@ CAPTURE: Final = 8
 PAIRS: Final = 9
 LIMITS: Final = 10
 LIMIT_ROWS: Final = 11
+UPSTREAM: Final = 12
 
 # -- MODEL: one loaded version of a model ----------------------------------------------------------
 # Requests by result, each counted once, before its answer is written.
@@ -154,6 +155,26 @@ LIMITS_WORDS: Final = budgets.HELD_FIRST + (
     MAX_LIMITED * (budgets.HELD_WORDS + budgets.SPENT_WORDS) + budgets.JOURNAL_WORDS
 )
 
+# -- UPSTREAM: what one version of a language model had from one upstream --------------------------
+# Requests that were sent there, repeated ones included.
+SENT: Final = 0
+SENT_FAILED: Final = 1
+SENT_LIMITED: Final = 2  # it took no more for then
+UPSTREAM_GAUGES: Final = 8
+UPSTREAM_HELD: Final = 8  # 1 while this worker asks it
+BREAKER: Final = 9  # by index in BREAKERS
+BREAKER_MS: Final = 10  # until it may be asked again
+UPSTREAM_IN_FLIGHT: Final = 11
+FIRST_BYTE_NS: Final = 12  # how long its answers take to begin, slow ones weighing more; 0: unknown
+UPSTREAM_OPEN: Final = 13  # connections to its provider, those of other upstreams there included
+UPSTREAM_IDLE: Final = 14
+TROUBLE: Final = 16  # what its last failure was, as text
+TROUBLE_WORDS: Final = 8
+UPSTREAM_GAUGES_END: Final = TROUBLE + TROUBLE_WORDS
+GENERATIONS: Final = UPSTREAM_GAUGES_END  # then a section of kernels.generations for each of these
+OPERATIONS: Final = ("chat", "text_completion", "embeddings")
+UPSTREAM_WORDS: Final = GENERATIONS + len(OPERATIONS) * generations.WORDS
+
 # -- all -----------------------------------------------------------------------------------------
 WORDS: Final = {
     MODEL: MODEL_WORDS,
@@ -162,6 +183,7 @@ WORDS: Final = {
     LEDGER: LEDGER_WORDS,
     PAIRS: pairs.WORDS,
     LIMITS: LIMITS_WORDS,
+    UPSTREAM: UPSTREAM_WORDS,
 }
 GAUGES: Final = {
     MODEL: (MODEL_GAUGES, MODEL_GAUGES_END),
@@ -172,6 +194,7 @@ GAUGES: Final = {
     CONTRACT: (SKETCH_GAUGES, SKETCH_GAUGES_END),
     CAPTURE: (SKETCH_GAUGES, SKETCH_GAUGES_END),
     PAIRS: (SKETCH_GAUGES, SKETCH_GAUGES_END),
+    UPSTREAM: (UPSTREAM_GAUGES, UPSTREAM_GAUGES_END),
     # A page of its own, and rows of which most were never touched.
     LIMITS: (0, budgets.HELD_FIRST + budgets.HELD_WORDS * MAX_LIMITED),
 }

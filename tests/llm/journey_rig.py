@@ -102,6 +102,7 @@ class Talker(Caller):
         super().__init__(body=json.dumps(body).encode())
         self.path = path
         self.about = {"request_id": "r-1"}
+        self.request_id = b"r-1"
         self.head = Head(b"POST", path, b"", [])
         self.streamed: Any = None
         self.model: Any = None

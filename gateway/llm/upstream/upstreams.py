@@ -93,6 +93,11 @@ class Upstreams:
         """Those that nobody uses."""
         return sum(pool.idle for pool in self._all())
 
+    def connections(self, origin: Origin) -> tuple[int, int]:
+        """Those to one origin, and how many of them nobody uses."""
+        pool = self._pools.get(origin)
+        return (0, 0) if pool is None else (pool.open, pool.idle)
+
     def follow(self, origins: Iterable[Origin]) -> None:
         """Keeps no connections to others than these; what is under way there is finished."""
         wanted = set(origins)

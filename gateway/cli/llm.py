@@ -1,0 +1,90 @@
+"""`penstock llm`: language models of a running server, and how their upstreams are.
+
+Knows options and how answers are shown. Knows nothing of how upstreams are asked or counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from gateway.cli.actions import add_action
+from gateway.cli.output import say, say_json, table
+
+_STATUS = (
+    *("MODEL", "VERSION", "UPSTREAM", "BREAKER", "SENT", "FAILED", "LIMITED", "IN FLIGHT"),
+    *("FIRST TOKEN p50", "p95", "TOKENS IN", "OUT", "COST USD", "LAST TROUBLE"),
+)
+
+
+def configure(subparsers: Any) -> None:
+    """Adds the command."""
+    command = subparsers.add_parser(
+        "llm",
+        help="show language models, and how their upstreams are",
+        description="Language models that other servers answer for, as the running server has"
+        " come to know these.",
+    )
+    actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
+    add_action(actions, "status", show_status, "show every upstream: its breaker, speed and cost")
+    add_action(actions, "models", show_models, "show who answers for which model, at known prices")
+
+
+def show_status(args: argparse.Namespace) -> int:
+    """Prints a line an upstream."""
+    found = _ask(args, "/api/llm/upstreams")
+    if args.json:
+        say_json(found)
+        return 0
+    rows = [_line(one) for one in found["upstreams"]]
+    say(table(_STATUS, rows) if rows else "no language model is served: set llm.models")
+    return 0
+
+
+def show_models(args: argparse.Namespace) -> int:
+    """Prints a line an upstream of a version."""
+    found = _ask(args, "/api/llm/models")
+    if args.json:
+        say_json(found)
+        return 0
+    rows = [
+        (
+            one["model"],
+            f"{one['version']}{' (default)' if one['default'] else ''}",
+            up["name"],
+            up["model"],
+            "known" if up["priced"] else f"unknown: {one['unpriced']}",
+        )
+        for one in found["versions"]
+        for up in one["upstreams"]
+    ]
+    head = ("MODEL", "VERSION", "UPSTREAM", "THERE CALLED", "PRICE")
+    say(table(head, rows) if rows else "no language model is served: set llm.models")
+    return 0
+
+
+def _ask(args: argparse.Namespace, path: str) -> Any:
+    from gateway.cli.running import admin_of
+
+    with admin_of(args.home) as control:
+        return control.ask("GET", path)
+
+
+def _line(one: dict[str, Any]) -> tuple[Any, ...]:
+    return (
+        *(one["model"], one["version"], one["upstream"], one["breaker"]),
+        *(one["sent"], one["failed"], one["limited"]),
+        sum(worker["in_flight"] for worker in one["workers"]),
+        *(_seconds(one["first_token_p50_s"]), _seconds(one["first_token_p95_s"])),
+        *(one["input_tokens"], one["output_tokens"], _cost(one)),
+        one["trouble"] or "-",
+    )
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g} s"
+
+
+def _cost(one: dict[str, Any]) -> str:
+    unpriced = one["unpriced_answers"]
+    return f"{one['cost_usd']:.6f}" + (f" and {unpriced} unpriced" if unpriced else "")

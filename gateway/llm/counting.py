@@ -1,0 +1,181 @@
+"""Counts what a version of a language model had from each of its upstreams.
+
+Knows what happened to requests, and whose counts are whose. Knows nothing of words of the arena, or
+of who reads them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from math import nan
+from typing import Final
+from urllib.parse import urlsplit
+
+from gateway.config.llm import LlmProvider
+from gateway.llm.pools import Pool
+from gateway.llm.pools.member import Health
+from gateway.llm.price_map import seller
+from gateway.llm.settings import Settings
+from gateway.llm.targets import Target
+from gateway.llm.told import Happened
+from gateway.llm.upstream.upstreams import Upstreams
+from gateway.monitor import layout, upstreams
+from gateway.monitor.arena import Arena
+from gateway.monitor.upstreams import Called, UpstreamCounter
+from gateway.wire.llm.words import Dialect, Usage
+from kernels import generations
+
+log = logging.getLogger("penstock.llm")
+
+OPERATIONS: Final = {
+    Dialect.CHAT: layout.OPERATIONS.index("chat"),
+    Dialect.MESSAGES: layout.OPERATIONS.index("chat"),
+    Dialect.RESPONSES: layout.OPERATIONS.index("chat"),
+    Dialect.COMPLETIONS: layout.OPERATIONS.index("text_completion"),
+    Dialect.EMBEDDINGS: layout.OPERATIONS.index("embeddings"),
+}
+"""What OpenTelemetry's conventions call what a dialect asks for. Whoever has tokens counted has
+nothing generated."""
+_RESULTS: Final = {result: place for place, result in enumerate(generations.RESULTS)}
+_NO_TOKENS: Final = (-1.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0)
+# Names of `price_map.seller` that the conventions spell otherwise; others are spelt alike.
+_SYSTEMS: Final = {
+    "azure": "azure.ai.openai",
+    "gemini": "gcp.gemini",
+    "mistral": "mistral_ai",
+    "xai": "x_ai",
+}
+
+
+def system_of(provider: LlmProvider) -> str:
+    """What OpenTelemetry's conventions call a provider."""
+    found = seller(provider.kind, provider.base_url)
+    return _SYSTEMS.get(found, found)
+
+
+def called(name: str, version: int, settings: Settings) -> Iterator[Called]:
+    """Whose counts a version has: nobody's, then each upstream's in their order."""
+    yield Called(name, version)
+    for one in settings.version.upstreams:
+        provider = settings.providers[one.provider]
+        at = urlsplit(provider.base_url)
+        yield Called(
+            model=name,
+            version=version,
+            upstream=one.called,
+            provider=one.provider,
+            system=system_of(provider),
+            asked=one.model,
+            address=at.hostname or "",
+            port=at.port or {"http": 80, "https": 443}[at.scheme],
+        )
+
+
+class Counting:
+    """Of one deployment in one worker. Used on its event loop."""
+
+    def __init__(
+        self,
+        counters: Sequence[UpstreamCounter | None],
+        targets: Sequence[Target],
+        pool: Pool,
+        connections: Upstreams,
+    ) -> None:
+        """Begins to count.
+
+        Args:
+            counters: nobody's, then each upstream's; None: there was no room for it.
+            targets: the upstreams.
+            pool: knows how they are.
+            connections: to them.
+        """
+        self._nobody, *self._counters = counters
+        self._targets = targets
+        self._by_target = {
+            id(target): one for target, one in zip(targets, self._counters, strict=True)
+        }
+        self._pool = pool
+        self._connections = connections
+
+    def over(self, dialect: Dialect, happened: Happened) -> float:
+        """A request is over.
+
+        Returns:
+            Seconds of the longest gap in its stream; NaN where there was none.
+        """
+        operation = OPERATIONS.get(dialect)
+        counter = self._by_target.get(id(happened.target), self._nobody)
+        if operation is None or counter is None:
+            return nan
+        return counter.observe(operation, _record(happened), happened.stamps)
+
+    def mark(self, now: float) -> None:
+        """Tells how every upstream is. Called twice a second."""
+        health = self._pool.health(now)
+        for counter, target, one in zip(self._counters, self._targets, health, strict=True):
+            if counter is not None:
+                counter.sent(one.asked, one.failed, one.limited)
+                counter.stands(self._stands(target, one))
+
+    def leave(self, now: float) -> None:
+        """The deployment has answered its last request."""
+        self.mark(now)
+        for counter in (self._nobody, *self._counters):
+            if counter is not None:
+                counter.leave()
+
+    def _stands(self, target: Target, one: Health) -> upstreams.Health:
+        opened, idle = self._connections.connections(target.origin)
+        return upstreams.Health(
+            breaker=one.state,
+            ready_in_s=one.ready_in_s,
+            in_flight=one.in_flight,
+            first_byte_s=one.first_byte_s,
+            connections=opened,
+            idle=idle,
+            trouble=one.why,
+        )
+
+
+def counters(
+    arena: Arena, worker: int, name: str, version: int, settings: Settings
+) -> list[UpstreamCounter | None]:
+    """What a version counts with: nobody's, then each upstream's."""
+    found: list[UpstreamCounter | None] = []
+    for one in called(name, version, settings):
+        offset = arena.find(layout.UPSTREAM, one.key)
+        if offset is None:  # control has said why
+            log.warning("model '%s': upstream '%s' is not counted", name, one.upstream)
+        found.append(None if offset is None else UpstreamCounter(arena, offset, worker))
+    return found
+
+
+def _record(happened: Happened) -> tuple[float, ...]:
+    """The words of `kernels.generations`' record."""
+    return (
+        _RESULTS[happened.result],
+        happened.attempts,
+        happened.fallbacks,
+        *(_NO_TOKENS if happened.usage is None else _tokens(happened.usage, happened)),
+        happened.call.stream,
+        # A copy waits for nobody: what it copies was answered before it began.
+        happened.asked_at if happened.copy else happened.arrived,
+        happened.asked_at,
+        happened.content_at,
+        happened.last_byte_at,
+        happened.ended_at,
+    )
+
+
+def _tokens(usage: Usage, happened: Happened) -> tuple[float, ...]:
+    cost = happened.cost
+    return (
+        usage.input,
+        usage.output,
+        usage.cache_read,
+        usage.cache_write + usage.cache_write_1h,
+        usage.reasoning,
+        -1.0 if cost is None else cost,
+        happened.estimated,
+    )

@@ -1,0 +1,41 @@
+"""What is to be seen of language models while they are asked: figures, upstreams, prices."""
+
+from __future__ import annotations
+
+import json
+
+from gateway.cli import main
+from tests.end_to_end.server import eventually
+
+EAST = {"model": "second-best", "version": "1", "provider": "openai"}
+LABELS = EAST | {"upstream": "openai/gpt-4o-mini", "operation": "chat"}
+BROKEN = EAST | {"provider": "broken", "upstream": "broken/gpt-4o-mini"}
+
+
+def test_requests_tokens_cost_and_attempts_are_counted_by_upstream(gate):
+    metric = gate.server.metric
+    before = metric("penstock_llm_tokens_total", **LABELS, type="output")
+    for stream in (False, True):
+        assert gate.chat("second-best", "fake?tokens=3", stream=stream).status == 200
+    eventually(lambda: metric("penstock_llm_tokens_total", **LABELS, type="output") == before + 6)
+    assert metric("penstock_llm_cost_usd_total", **LABELS) > 0
+    assert metric("penstock_llm_retries_total", **LABELS) >= 2
+    assert metric("penstock_llm_first_token_seconds_count", **LABELS) >= 1
+    assert metric("penstock_llm_overhead_seconds_count", **LABELS) == 0
+    eventually(lambda: metric("penstock_llm_attempts_failed_total", **BROKEN) >= 2)
+
+
+def test_commands_and_the_admin_api_show_who_answers_and_how_upstreams_are(gate, capsys):
+    gate.chat("tried-twice")
+
+    def trouble() -> str:
+        found = gate.server.admin("GET", "/api/llm/upstreams").json()["upstreams"]
+        return next(one["trouble"] for one in found if one["model"] == "tried-twice")
+
+    eventually(lambda: trouble().startswith("503"))
+    assert main(["llm", "status", "--home", str(gate.server.home)]) == 0
+    assert "tried-twice" in capsys.readouterr().out
+    assert main(["llm", "models", "--home", str(gate.server.home), "--json"]) == 0
+    versions = json.loads(capsys.readouterr().out)["versions"]
+    priced = {one["model"]: [up["priced"] for up in one["upstreams"]] for one in versions}
+    assert priced["assistant"] == [True]
