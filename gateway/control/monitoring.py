@@ -44,8 +44,9 @@ from gateway.control.panes import Base, PaneStore
 from gateway.control.parts import Parts
 from gateway.control.references import kept, watched
 from gateway.control.releases import Releases
-from gateway.control.rollout_evidence import RolloutEvidence, Sources
+from gateway.control.rollout_evidence import RolloutEvidence
 from gateway.control.rollout_notices import SEVERITY, notice
+from gateway.control.rollout_sources import Sources
 from gateway.control.rollout_store import Rollout
 from gateway.control.self_references import SelfReferences
 from gateway.control.shadows import Shadows

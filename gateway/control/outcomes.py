@@ -220,6 +220,14 @@ class Outcomes:
 
         return self._thread.submit(find)
 
+    def metrics(self) -> Future[Sequence[str]]:
+        """The metrics that ever had a number; from any thread."""
+
+        def find() -> Sequence[str]:
+            return list(self._open().metrics.names) if self._is_there() else []
+
+        return self._thread.submit(find)
+
     async def by_group(
         self, model: str, version: int, window_s: float | None, work: Callable[[ByGroup], T]
     ) -> tuple[ByGroup, T]:

@@ -186,8 +186,9 @@ class Server:
         routes, still = Routes(self.store, Config), Still()
         kept = ExperimentStore(self.store)
         readings = Readings(self.outcomes, kept, Config)
+        nothing = "".format
         made = Experiments(
-            kept, routes, still, readings, Config, lambda model: {}, lambda *versions: ""
+            kept, routes, still, readings, Config, lambda model: {}, nothing, nothing
         )
         return made, readings, routes.of, still.aliases
 
