@@ -7,7 +7,7 @@ from gateway.control.spend_metrics import SpendMetrics
 
 class Rig:
     def __init__(self, most):
-        self.settled = {}
+        self.settled: dict[str, tuple[int, int, int, int]] = {}
         self.metrics = SpendMetrics(
             lambda: self.settled, lambda numbers: {n: f"app{n}" for n in numbers}, most
         )
