@@ -12,8 +12,9 @@ from gateway.config import parse
 from gateway.llm import models, price_map
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.names import Chosen
-from gateway.llm.settings import settings_of
+from gateway.llm.settings import Settings, settings_of
 from gateway.llm.told import Happened
+from gateway.monitor.upstreams import UpstreamCounter
 from gateway.plan import LLM, Held, Split
 from gateway.wire.head import Head
 from gateway.wire.llm.words import Dialect
@@ -185,11 +186,16 @@ def rig(document: str, splits: dict[str, Split] | None = None) -> Rig:
     over: list[Happened] = []
 
     class Heard(models.LanguageModels):
-        def _over(self, exchange: Any, chosen: Chosen, happened: Happened) -> None:
+        def _over(
+            self, dialect: Dialect, exchange: Any, chosen: Chosen, happened: Happened
+        ) -> None:
             over.append(happened)
-            super()._over(exchange, chosen, happened)
+            super()._over(dialect, exchange, chosen, happened)
 
-    llm = Heard(loop, services, None, None, None, 0, upstreams=upstreams)  # type: ignore[arg-type]
+    def uncounted(name: str, version: int, settings: Settings) -> list[UpstreamCounter | None]:
+        return [None, *(None for _ in settings.version.upstreams)]
+
+    llm = Heard(loop, services, None, None, None, 0, uncounted, upstreams)  # type: ignore[arg-type]
     counting: dict[tuple[str, int], Counting] = {}
     found: dict[str, tuple[int, dict[int, LlmDeployment], Split | None]] = {}
     for name, model in config.llm.models.items():
