@@ -178,7 +178,15 @@ class Rig:
         return self.upstreams.sent[-1]
 
 
-def rig(document: str, splits: dict[str, Split] | None = None) -> Rig:
+def uncounted(name: str, version: int, settings: Settings) -> list[UpstreamCounter | None]:
+    return [None, *(None for _ in settings.version.upstreams)]
+
+
+def rig(
+    document: str,
+    splits: dict[str, Split] | None = None,
+    counters: models.Counters = uncounted,
+) -> Rig:
     config = parse(document)
     services = new_services()
     upstreams = FakeUpstreams()
@@ -192,10 +200,7 @@ def rig(document: str, splits: dict[str, Split] | None = None) -> Rig:
             over.append(happened)
             super()._over(dialect, exchange, chosen, happened)
 
-    def uncounted(name: str, version: int, settings: Settings) -> list[UpstreamCounter | None]:
-        return [None, *(None for _ in settings.version.upstreams)]
-
-    llm = Heard(loop, services, None, None, None, 0, uncounted, upstreams)  # type: ignore[arg-type]
+    llm = Heard(loop, services, None, None, None, 0, counters, upstreams)  # type: ignore[arg-type]
     counting: dict[tuple[str, int], Counting] = {}
     found: dict[str, tuple[int, dict[int, LlmDeployment], Split | None]] = {}
     for name, model in config.llm.models.items():
