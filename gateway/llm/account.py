@@ -100,7 +100,8 @@ class Account:
             (p.most(read, output * call.n) for p in deployment.prices if p is not None),
             default=0,
         )
-        tokens = self.input_tokens + output * call.n
+        # A budget of tokens is never passed either; a limit per minute may be, by a guess.
+        tokens = (self.input_tokens if left.tokens is None else read) + output * call.n
         self._grant = limits.reserve(self._rows, money, tokens, now_ns)
 
     def cap(self, dialect: Dialect, limit_field: str) -> dict[str, Any]:
