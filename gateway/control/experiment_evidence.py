@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from gateway.config.experiments import Measure
-from gateway.control.ledger_store import Series
+from gateway.control.ledger_rows import Series
 from gateway.experiments.assessment import Evidence
 from gateway.experiments.replay import Replay
 from gateway.experiments.sums import CLUSTERS, Reals

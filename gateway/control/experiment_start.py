@@ -20,7 +20,7 @@ from gateway.control.unseen import unseen
 from gateway.errors import Conflict, InvalidParameter
 from gateway.experiments.assessment import measures
 from gateway.experiments.values import KINDS
-from gateway.outcomes.metric_sums import MAX_METRICS
+from gateway.names import MAX_METRICS
 from gateway.plan import Plan
 
 
@@ -228,13 +228,20 @@ def _check_measures(
         )
     warnings = []
     for measure in measured(spec):
-        warnings += _check_measure(measure, known)
+        warnings += _check_measure(model, measure, document, known)
     return warnings
 
 
-def _check_measure(measure: Measure, known: Mapping[str, int]) -> list[str]:
+def _check_measure(
+    model: str, measure: Measure, document: Config, known: Mapping[str, int]
+) -> list[str]:
     if measure.figure is not None:
         return []
+    listed = document.metrics_of(model)
+    if listed is not None and measure.name not in listed:
+        raise InvalidParameter(
+            f"measure: outcomes of '{model}' have no '{measure.name}': set ledger.metrics"
+        )
     if measure.name in known:
         return []
     told = ", ".join(sorted(known)) or "none"

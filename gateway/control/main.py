@@ -492,7 +492,7 @@ class Control:
             ),
             *key_operations.operations(self._keys, self._key_table.refresh),
             *spend_operations.operations(self._store, self._spending),
-            *self._monitoring.operations(self._planner.apply),
+            *self._monitoring.operations(self._planner.apply, self._recorder.record),
             *capture_operations.operations(self._capture, self._erasures()),
         )
 

@@ -202,17 +202,20 @@ class Monitoring:
             ("shadows", self.shadows.look),
         )
 
-    def operations(self, follow: release_operations.Follow) -> tuple[Operation, ...]:
+    def operations(
+        self, follow: release_operations.Follow, record: outcome_operations.Record
+    ) -> tuple[Operation, ...]:
         """What can be asked through the control port.
 
         Args:
             follow: brings the workers to what a model is watched by now.
+            record: the audit.
         """
         return (
             *release_operations.operations(self._releases, self.contracts, self._plan, follow),
             *drift_operations.operations(self._drift, self._counting, self._breaches, self._part),
             *alert_operations.operations(self.alerting, self._alarms, self.deliveries),
-            *outcome_operations.operations(self.outcomes, self._calibration),
+            *outcome_operations.operations(self.outcomes, self._calibration, record),
             *fairness_operations.operations(self.outcomes),
             *concept_operations.operations(self.outcomes),
             *shadow_operations.operations(self.shadows),

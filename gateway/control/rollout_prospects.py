@@ -101,7 +101,10 @@ class Prospects:
             except (NotFound, InvalidParameter) as error:
                 return str(error)
         if isinstance(guard, MetricGuard):
-            return ""
+            listed = config.metrics_of(given.model)
+            if listed is None or guard.metric in listed:
+                return ""
+            return f"its outcomes have no '{guard.metric}': set ledger.metrics"
         return fault_of_figure(self._sources.scores(given.model, given.baseline), guard)
 
     def _doubts_of_outcomes(self, given: Given, guard: Guard) -> list[str]:

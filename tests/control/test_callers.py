@@ -154,7 +154,7 @@ class Server:
             ),
             *release_operations.operations(releases, contracts, lambda: Plan(0), self.follow),
             *alert_operations.operations(*self.alarms()),
-            *outcome_operations.operations(self.outcomes, lambda model, version: None),
+            *outcome_operations.operations(self.outcomes, lambda model, version: None, self.note),
             *fairness_operations.operations(self.outcomes),
             *capture_operations.operations(self.capture, self.erasures(home)),
             *concept_operations.operations(self.outcomes),
@@ -205,11 +205,8 @@ class Server:
         )
 
     def erasures(self, home):
-        async def record(actor, action, subject, before, after):
-            self.actors.append(actor)
-
         own = SelfReferences(self.store, home)
-        return Erasures(SECRET, self.capture, self.outcomes, own, tuple, record, self.follow)
+        return Erasures(SECRET, self.capture, self.outcomes, own, tuple, self.note, self.follow)
 
     def admin(self):
         async def reload(actor, name, reread):
@@ -256,6 +253,9 @@ class Server:
 
     async def routed(self, model):
         return frozenset()
+
+    async def note(self, actor, action, subject, before, after):
+        self.actors.append(actor)
 
     async def refresh(self):
         self.done.append("refresh")

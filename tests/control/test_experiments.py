@@ -195,6 +195,14 @@ async def test_a_test_leads_its_route_by_its_shares_at_versions_that_stand(world
     assert world.planner.asked == ["apply"]
 
 
+async def test_a_metric_that_no_outcome_may_have_is_refused(world):
+    world.document = config.parse(DOCUMENT.replace("enabled: true", "metrics: [revenue]"))
+    with pytest.raises(InvalidParameter, match="outcomes of 'm' have no 'sale'"):
+        await world.start()
+    world.document = config.parse(DOCUMENT.replace("enabled: true", "metrics: [sale]"))
+    assert (await world.start()).given.control == "a"
+
+
 async def test_a_better_arm_is_found_and_the_route_is_as_it_was(world):
     await world.start()
     for _ in range(4):

@@ -512,6 +512,15 @@ def test_without_a_ledger_or_monitoring_their_guards_are_told_at_the_start(world
     assert "has no profile" in world.evidence.faults(bare)[0]
 
 
+def test_a_metric_that_no_outcome_may_have_is_told_at_the_start(world: World) -> None:
+    guards: list[dict[str, Any]] = [{"kind": "metric", "metric": "x", "tolerance": 1}]
+    world.config = parse("models: {m: {ledger_metrics: [x]}}")
+    assert world.evidence.faults(world.given(*guards)) == []
+    world.config = parse("ledger: {metrics: [revenue]}")
+    (fault,) = world.evidence.faults(world.given(*guards))
+    assert fault == "x: its outcomes have no 'x': set ledger.metrics"
+
+
 def test_what_can_be_judged_has_no_faults(world: World) -> None:
     guards: list[dict[str, Any]] = [
         {"kind": "errors"},

@@ -178,7 +178,15 @@ class Rig:
         return self.upstreams.sent[-1]
 
 
-def rig(document: str, splits: dict[str, Split] | None = None) -> Rig:
+def uncounted(name: str, version: int, settings: Settings) -> list[UpstreamCounter | None]:
+    return [None, *(None for _ in settings.version.upstreams)]
+
+
+def rig(
+    document: str,
+    splits: dict[str, Split] | None = None,
+    counters: models.Counters = uncounted,
+) -> Rig:
     config = parse(document)
     services = new_services()
     upstreams = FakeUpstreams()
