@@ -21,9 +21,10 @@ from time import perf_counter
 
 from gateway.afterwards import NOTHING, Afterwards
 from gateway.errors import Draining, GatewayError, Overloaded
-from gateway.exchange import JSON_TYPE, Exchange, Header
+from gateway.exchange import JSON_TYPE, Exchange, Header, Model
 from gateway.monitor.capture import CaptureWriter
 from gateway.monitor.contracts import Enforced, Examined
+from gateway.monitor.finite import non_finite_rows
 from gateway.monitor.observe import BatchObserver
 from gateway.serving.batcher import Batcher
 from gateway.serving.riders import Batch, Rider
@@ -69,8 +70,9 @@ Decoded = tuple[InferRequest, int, Judged] | GatewayError
 """A request, how many bytes its tensors take, and what its contract says; or why it is none."""
 
 
-Encoded = tuple[list[Rider], list[Answer], list[tuple[Rider, GatewayError]]]
-"""Who gets an answer, which, and who cannot have one, and why."""
+Encoded = tuple[list[Rider], list[Answer], list[tuple[Rider, GatewayError]], int]
+"""Who gets an answer, which, who cannot have one, and why; and how many rows of the batch hold
+something else than finite numbers."""
 
 
 Copy = Callable[[Batch, list[Rider]], None] | None
@@ -91,7 +93,7 @@ class Arm:
     __slots__ = ("endpoint", "enter", "lot", "model", "variant", "version")
 
     def __init__(self, name: str, model: str, version: int, endpoint: InferEndpoint) -> None:
-        self.variant = Variant(name)
+        self.variant = Variant(name, version)
         self.model = model
         self.version = version
         self.endpoint = endpoint
@@ -119,6 +121,7 @@ class InferEndpoint:
 
     __slots__ = (
         "_afterwards",
+        "_batched",
         "_batcher",
         "_clock",
         "_codec",
@@ -128,12 +131,12 @@ class InferEndpoint:
         "_heir",
         "_hold_out",
         "_light_rows",
+        "_logged",
         "_max_body_bytes",
         "_observer",
         "_pool",
         "_services",
         "_timed",
-        "_times_all",
         "decoding",
     )
 
@@ -144,10 +147,11 @@ class InferEndpoint:
         pool: Executor,
         services: Services,
         clock: Callable[[], float] = perf_counter,
-        times_all: bool = False,
+        logged: Model | None = None,
     ) -> None:
-        """`times_all`: every exchange is told its phases, not only those that ask."""
+        """`logged`: what answers, as every exchange is told, with its phases; None: nobody logs."""
         self._codec = codec
+        self._batched = codec.signature.batched
         self._light_rows = codec.light_rows(THREAD_WEIGHT)
         self._observer = observer
         self._pool = pool
@@ -156,7 +160,7 @@ class InferEndpoint:
         self._max_body_bytes = services.limits.max_body_bytes
         self._compress_min_bytes = services.server.compress_min_bytes
         self._heir: Callable[[Exchange], bool] | None = None
-        self._times_all = times_all
+        self._logged = logged
         self._copy: Copy = None
         self.watch(NOTHING)
         self._contract: Enforced | None = None
@@ -241,6 +245,11 @@ class InferEndpoint:
             self._refuse(exchange, error)
         except Exception:
             self._fail(exchange)
+
+    def named(self, exchange: Exchange) -> None:
+        """As calling it, with a request whose path names the version: whoever would miss it."""
+        self._observer.named()
+        self(exchange)
 
     def _turn_back(self, exchange: Exchange, error: GatewayError, choose: Choose) -> None:
         """Refuses what cannot be decoded, in the name of whoever answers such requests."""
@@ -424,7 +433,7 @@ class InferEndpoint:
 
     def _answer(self, batch: Batch, encoded: Encoded) -> None:
         """Counts, then writes what has been encoded, then notes the times."""
-        answered, answers, failed = encoded
+        answered, answers, failed, non_finite = encoded
         for rider, error in failed:
             self._refuse(rider.exchange, error)
         observer = self._observer
@@ -433,8 +442,8 @@ class InferEndpoint:
         if len(answered) < len(batch.riders):
             rows = sum([rider.rows for rider in answered])
         pruned = batch.runtime is not None
-        observer.counted(batch.reason, batch.rows, len(answered), rows, left, pruned)
-        if self._timed or self._times_all:
+        observer.counted(batch.reason, batch.rows, len(answered), rows, left, pruned, non_finite)
+        if self._timed or self._logged is not None:
             self._tell_phases(batch, answered)
         for rider, answer in zip(answered, answers, strict=True):
             try:
@@ -459,11 +468,15 @@ class InferEndpoint:
             self._copy(batch, answered)
 
     def _tell_phases(self, batch: Batch, answered: list[Rider]) -> None:
-        timed, times_all = self._timed, self._times_all
+        timed, logged = self._timed, self._logged
         started, finished = batch.started, batch.finished
         for rider in answered:
             exchange = rider.exchange
-            if times_all or id(exchange) in timed:
+            if logged is not None:
+                # A route may have come to divide its path since it came in.
+                exchange.note_model(logged)
+                exchange.note_phases((rider.queued, started, finished))
+            elif id(exchange) in timed:
                 exchange.note_phases((rider.queued, started, finished))
         if timed:
             timed.difference_update([id(rider.exchange) for rider in answered])
@@ -503,7 +516,12 @@ class InferEndpoint:
                 continue
             answered.append(rider)
             answers.append(answer)
-        return answered, answers, failed
+        return answered, answers, failed, self._non_finite(batch)
+
+    def _non_finite(self, batch: Batch) -> int:
+        """Rows that are not all finite numbers; what only filled outputs up is nobody's."""
+        outputs = [batch.outputs] if batch.trimmed is None else batch.trimmed
+        return sum([non_finite_rows(one, self._batched) for one in outputs])
 
     def _reply(self, rider: Rider, answer: Answer) -> None:
         body, header_length = answer
@@ -560,6 +578,8 @@ class InferEndpoint:
         self._timed.discard(id(exchange))
         if isinstance(error, Draining) and self._heir is not None and self._heir(exchange):
             return
+        if self._logged is not None:
+            exchange.note_model(self._logged)
         self._observer.erred(error, self._clock() - exchange.arrived)
         try:
             exchange.reply(error.status, error_body(str(error)), error_headers(error))
@@ -573,7 +593,7 @@ def _binary(header_length: int) -> tuple[Header, ...]:
 
 def _still_awaited(encoded: Encoded) -> Encoded:
     """Without those whose client left while it was written."""
-    answered, answers, failed = encoded
+    answered, answers, failed, non_finite = encoded
     kept = [
         (rider, answer)
         for rider, answer in zip(answered, answers, strict=True)
@@ -583,4 +603,5 @@ def _still_awaited(encoded: Encoded) -> Encoded:
         [rider for rider, _ in kept],
         [answer for _, answer in kept],
         [(rider, error) for rider, error in failed if not rider.exchange.gone],
+        non_finite,
     )

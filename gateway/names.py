@@ -1,4 +1,4 @@
-"""Which names a model may have, on disk, in the registry and on the wire alike.
+"""Which names a model may have, on disk, in the registry and on the wire alike; and how many.
 
 Knows characters. Knows nothing of models that exist.
 """
@@ -13,6 +13,8 @@ MAX_NAME = 200
 # A name is also a folder, and a folder's name has at most 255 bytes.
 MAX_NAME_BYTES = 255
 MAX_VERSION = (1 << 31) - 1
+# Each business metric takes 8 bytes for every record of a file that has a number of it.
+MAX_METRICS = 32
 
 
 def name_fault(name: str) -> str | None:

@@ -91,20 +91,23 @@ class OpenInference:
         self,
         target: Callable[[Served], Target],
         divided: Mapping[str, Target] = MappingProxyType({}),
+        named: Callable[[Served], Target] | None = None,
     ) -> dict[bytes, Target]:
         """Every path that the lane takes, as clients usually write it, and what it leads to.
 
         Args:
             target: what a path leads to, by what serves it.
             divided: what paths that name no version lead to, of models whose requests are divided.
+            named: what paths that name a version lead to; None: the same.
         """
         paths: dict[bytes, Target] = {}
         for name, version, served in self._catalogue.served():
             leads_to = target(served)
+            by_name = leads_to if named is None else named(served)
             alone = self._catalogue.split(name) is None and self._catalogue.default(name) is served
             for written in _written(name):
                 base = f"/v2/models/{written}"
-                paths[f"{base}/versions/{version}/infer".encode()] = leads_to
+                paths[f"{base}/versions/{version}/infer".encode()] = by_name
                 if alone:
                     paths[f"{base}/infer".encode()] = leads_to
         for name, leads_to in divided.items():

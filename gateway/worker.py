@@ -155,7 +155,7 @@ class Worker:
         self._key_counts: KeyCounts | None = None
         self._next_miss = 0.0
         self._tables: list[TableInbox] = []
-        self._doors: dict[str, Door] = {}
+        self._doors: dict[tuple[str, bool], Door] = {}
         self._direct: Mapping[bytes, Endpoint] = {}
         self._endpoints = RoutedEndpoints(start=hash((slot, epoch)))
         if config.access.data == "keys":
@@ -165,7 +165,15 @@ class Worker:
             self._arena, slot, epoch, self._pool, lambda text: keyed_hash(secret, SUBJECT, text)
         )
         cores = usable_cores() / self._arena.workers
-        self._shadows = Shadows(self._arena, slot, self._pool, self._mark, self._tell, cores)
+        self._shadows = Shadows(
+            self._arena,
+            slot,
+            self._pool,
+            self._mark,
+            self._tell,
+            cores,
+            lambda: any(one.batcher.backed_up for one in self._deployments),
+        )
         self._deployments: set[Deployment] = set()  # those that have left and still drain, too
         self._places = list(range(RUNNING, LOADING))
         self._loading_places = list(range(LOADING, LOADING + PARALLEL))
@@ -411,8 +419,8 @@ class Worker:
         codec = Codec(
             held.name, str(held.version), signature, config.limits.max_body_bytes, max_rows
         )
-        times_all = bool(self._logs)
-        endpoint = InferEndpoint(codec, observer, self._pool, self._services, times_all=times_all)
+        logged = (held.name, str(held.version)) if self._logs else None
+        endpoint = InferEndpoint(codec, observer, self._pool, self._services, logged=logged)
         deployment = Deployment(
             loaded,
             endpoint.deliver,
@@ -456,7 +464,8 @@ class Worker:
         if isinstance(served, ServedLlm):
             self._release_llm(served, observer)
             return
-        self._doors.pop(served.held.id, None)
+        for named in (False, True):
+            self._doors.pop((served.held.id, named), None)
         served.endpoint.retire(self._elsewhere)
 
         def close() -> None:
@@ -496,7 +505,9 @@ class Worker:
         note = self._note_arm if self._logs or self._guard is not None else None
         divided = self._endpoints.follow(self._catalogue, note)
         calls = {name: endpoint.__call__ for name, endpoint in divided.items()}
-        self._direct = direct = self._api.infer_paths(lambda s: s.endpoint.__call__, calls)
+        self._direct = direct = self._api.infer_paths(
+            lambda s: s.endpoint.__call__, calls, lambda s: s.endpoint.named
+        )
         self._llm.follow(self._catalogue.language_models())
         asked = self._llm.paths()
         endpoints = self._services.endpoints
@@ -509,7 +520,8 @@ class Worker:
             routed = {
                 name: Door(self._guard, endpoint, name, None) for name, endpoint in divided.items()
             }
-            self._guard.doors = doors = self._api.infer_paths(door, routed)
+            named = partial(self._door, self._guard, named=True)
+            self._guard.doors = doors = self._api.infer_paths(door, routed, named)
             doors |= {path: Door(self._guard, proxy, None, None) for path, proxy in asked.items()}
             endpoints.update((path, door.enter) for path, door in doors.items())
         self._sketches.follow(plan, self._catalogue.by_id.values())
@@ -527,13 +539,13 @@ class Worker:
         if self._logs:
             exchange.note_model((arm.model, str(arm.version)))
 
-    def _door(self, guard: Guard, served: Served) -> Door:
+    def _door(self, guard: Guard, served: Served, named: bool = False) -> Door:
         """What stands before a deployment where access is not open."""
         held = served.held
-        door = self._doors.get(held.id)
+        door = self._doors.get((held.id, named))
         if door is None:
-            door = Door(guard, served.endpoint, held.name, held.version)
-            self._doors[held.id] = door
+            door = Door(guard, served.endpoint, held.name, held.version, named)
+            self._doors[held.id, named] = door
         return door
 
     # ---- time -----------------------------------------------------------------------------------

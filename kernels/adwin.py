@@ -64,6 +64,21 @@ def update(state: Reals, loss: float) -> bool:
     return _cut(state)
 
 
+def is_state(state: Reals) -> bool:
+    """Whether losses can have led to this: (WORDS,) finite numbers. `update` takes no other."""
+    levels = state[_HEAD:].reshape(LEVELS, _LEVEL)
+    counts, sizes = levels[:, 0], 2.0 ** np.arange(LEVELS)
+    whole = np.append(state[[SEEN, RISES, LAST, FALLS, ROWS, SINCE]], counts)
+    return bool(
+        np.all((whole >= 0.0) & (whole == np.floor(whole)) & (whole < 2.0**53))
+        and np.all(counts <= PER_LEVEL)
+        and state[ROWS] == (counts * sizes).sum()
+        and state[SINCE] < CLOCK
+        and state[SQUARES] >= 0.0
+        and np.all(levels[:, 2::_BUCKET] >= 0.0)
+    )
+
+
 @kernel("void(float64[::1], int64, float64, float64)")
 def _append(state: Reals, level: int, total: float, squares: float) -> None:
     first = _HEAD + level * _LEVEL

@@ -29,9 +29,10 @@ from kernels.performance import BINARY, VALUE
 NUMBER, ITS_OUTCOME, ACCURACY, ERROR, SQUARED_ERROR, ABSOLUTE_ERROR = range(6)
 
 # Words of what is asked: when the first row may have been answered, and the last whose number
-# counts (wall clock, milliseconds); which number; whether one that is not known is a 0.
-FIRST_MS, UNTIL_MS, WHICH, ABSENT_IS_ZERO = range(4)
-ASKED: Final = 4
+# counts (wall clock, milliseconds); which number; whether one that is not known is a 0; what time
+# it is: a row of later is one of before the clock was set back, and counts.
+FIRST_MS, UNTIL_MS, WHICH, ABSENT_IS_ZERO, NOW_MS = range(5)
+ASKED: Final = 5
 NOBODY: Final = -1  # in place of an arm
 _HALF: Final = 32
 _LOW: Final = 0xFFFFFFFF
@@ -118,7 +119,7 @@ def _rows(
         if cluster == 0:  # no key: rows of its request alone hang together
             cluster = words[one, SEQUENCE] & UNITS
         value = math.nan
-        if words[one, TIME_MS] <= asked[UNTIL_MS]:
+        if words[one, TIME_MS] <= asked[UNTIL_MS] or words[one, TIME_MS] > asked[NOW_MS]:
             if asked[WHICH] == NUMBER:
                 if len(numbers) > 0:
                     value = numbers[one]

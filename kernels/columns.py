@@ -148,11 +148,20 @@ def count_strip(rows: Rows, start: int, stop: int, block: Words, layout: Words, 
             if abs(x) < np.inf:
                 at = np.uint64(cells[np.uint64(table + cell(x, base, scale, ceiling, shift, unit))])
                 step = steps
-                while step > _ZERO:
-                    # A sum of shifted truths: written as a choice it would be compiled to a branch,
-                    # which for random values is mispredicted every other time.
+                # Sums of shifted truths: written as a choice they would be compiled to branches,
+                # which for random values are mispredicted every other time.
+                if step & _ONE:
                     step -= _ONE
                     at += np.uint64(typed[edges + at + (_ONE << step) - _ONE] < value) << step
+                while step > _ZERO:
+                    # Two halvings at once: three loads that wait for no other take less time than
+                    # two of which the second waits for the first.
+                    step -= _TWO
+                    width = _ONE << step
+                    edge = edges + at + width - _ONE
+                    passed = np.uint64(typed[edge] < value) + np.uint64(typed[edge + width] < value)
+                    passed += np.uint64(typed[edge + width + width] < value)
+                    at += passed << step
                 if only and (at == many or typed[edges + at] != value):
                     block[place + UNSEEN] += 1
                     unusual += 1

@@ -5,7 +5,7 @@ per profile, off the hot path; nothing here is compiled.
 
 A value's bin is looked up in two steps. `kernels.columns.cell` maps it to one of some 4 cells a bin
 (`_warps`); the table holds how many edges lie in the cells before, and the edges within are
-compared one by one, halving. The map never falls, so this is exact whatever it rounds.
+compared, quartering. The map never falls, so this is exact whatever it rounds.
 """
 
 from __future__ import annotations

@@ -41,6 +41,9 @@ SECOND_NS: Final = 14
 UP: Final = 16
 DOWN: Final = 17
 SQUARES: Final = 18
+# Copies that the second one ran, and those that it failed: a request, or several that shared a run.
+RAN: Final = 19
+BROKE: Final = 20
 # Rows by difference; of predicted numbers, by its part of the larger one.
 DIFFERENCES: Final = 24
 EDGES: Final = (1e-6, 1e-5, 1e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)

@@ -6,7 +6,7 @@ Words of a section, all sums that only grow but for LARGEST and LAST_MS, which a
 
     PHASE_NS       one word a phase, sums over riders
     RIDERS ..      scalars, see below
-    TABLE          a row of four words per batch size 1..MAX_SIZE, and one for all larger batches
+    TABLE          a row of five words per batch size 1..MAX_SIZE, and one for all larger batches
     HISTOGRAMS     one latency histogram (kernels.histogram) a phase
 """
 
@@ -41,7 +41,7 @@ CELLS: Final = 16
 LARGEST: Final = 17  # rows of the largest batch so far: readers need look no further in TABLE
 LAST_MS: Final = 18  # wall clock
 TABLE: Final = 24
-TABLE_WIDTH: Final = 4  # batches, and nanoseconds of input, infer and output
+TABLE_WIDTH: Final = 5  # batches, nanoseconds of input, infer and output, and of the processor
 HISTOGRAMS: Final = TABLE + (MAX_SIZE + 1) * TABLE_WIDTH
 WORDS: Final = HISTOGRAMS + len(PHASES) * histogram.BUCKETS
 
@@ -111,7 +111,8 @@ def observe_batch(section: Counts, stamps: Stamps, riders: int) -> None:
     section[BATCHES] += 1
     section[ROWS] += rows
     section[OLDEST_NS] += _nanoseconds(started - oldest)
-    section[CPU_NS] += _nanoseconds(stamps[CPU_S])
+    cpu_ns = _nanoseconds(stamps[CPU_S])
+    section[CPU_NS] += cpu_ns
     section[LOOP_RUNS if stamps[ON_LOOP] != 0.0 else THREAD_RUNS] += 1
     section[PADDED_CELLS] += int(stamps[PADDING])
     section[CELLS] += int(stamps[CELL_COUNT])
@@ -122,3 +123,4 @@ def observe_batch(section: Counts, stamps: Stamps, riders: int) -> None:
     section[row + 1] += input_ns
     section[row + 2] += infer_ns
     section[row + 3] += output_ns
+    section[row + 4] += cpu_ns

@@ -3,10 +3,12 @@
     python -m loadtest.simulate_alarms --days 500                       # independent rows
     python -m loadtest.simulate_alarms --days 500 --correlation 0.9
     python -m loadtest.simulate_alarms --days 200 --shift 0.25 --after 3600 --seconds 7200
+    python -m loadtest.simulate_alarms --days 500 --categories 8        # 8 of equal shares a column
 
 Each day has a fresh reference and a fresh start: nothing is known yet of how rows depend on each
-other. Columns are standard normal and independent of each other; rows follow each other as AR(1)
-with the same marginal. A shifted day moves the first column for good, `after` seconds into it.
+other. Columns are standard normal, or the category that such a number falls
+into, and independent of each other; rows follow each other as AR(1) with the same marginal. A
+shifted day moves the first column for good, `after` seconds into it.
 
 Every statistic is the product's, by its kernels; a test holds a day's verdict against
 `gateway.drift`. What is left out is only work that cannot change the outcome: a window is not
@@ -41,7 +43,7 @@ _draw = numba.njit(nogil=True)
 
 
 @_draw
-def _edges(rows: int, correlation: float) -> Any:
+def _edges(rows: int, correlation: float, bins: int) -> Any:
     """A column's edges, at order statistics of a reference drawn as live rows are."""
     values = np.empty(rows)
     state, fresh = np.random.standard_normal(), math.sqrt(1.0 - correlation * correlation)  # noqa: NPY002
@@ -49,15 +51,15 @@ def _edges(rows: int, correlation: float) -> Any:
         state = correlation * state + fresh * np.random.standard_normal()  # noqa: NPY002
         values[row] = state
     values.sort()
-    edges = np.empty(BINS - 1)
-    counts = np.empty(BINS, np.int64)
+    edges = np.empty(bins - 1)
+    counts = np.empty(bins, np.int64)
     before = 0
-    for bin in range(BINS - 1):
-        upto = rows * (bin + 1) // BINS
+    for bin in range(bins - 1):
+        upto = rows * (bin + 1) // bins
         edges[bin] = values[upto - 1]
         counts[bin] = upto - before
         before = upto
-    counts[BINS - 1] = rows - before
+    counts[bins - 1] = rows - before
     return edges, counts
 
 
@@ -67,15 +69,18 @@ def _cells(edges: Any) -> Any:
     first = np.zeros(CELLS + 2, np.int64)
     for cell in range(1, CELLS + 2):
         start = -SPAN + (cell - 1) * (2 * SPAN / CELLS)
-        while first[cell] < BINS - 1 and edges[first[cell]] < start:
+        while first[cell] < len(edges) and edges[first[cell]] < start:
             first[cell] += 1
     return first
 
 
 @_draw
-def _ks(counts: Any, reference: Any, rows: int, reference_rows: int) -> float:
+def _distance(counts: Any, reference: Any, rows: int, reference_rows: int, ordered: bool) -> float:
+    """KS of bins; of categories the largest difference of a share."""
     largest, live, expected = 0.0, 0, 0
-    for bin in range(BINS):
+    for bin in range(len(counts)):
+        if not ordered:
+            live, expected = 0, 0
         live += counts[bin]
         expected += reference[bin]
         largest = max(largest, abs(live / rows - expected / reference_rows))
@@ -104,6 +109,8 @@ def simulate_column(
     reference_effect: float,
     shift: float,
     after: int,
+    bins: int,
+    ordered: bool,
     lookback: Any,
     group_of: Any,
     groups: int,
@@ -119,23 +126,23 @@ def simulate_column(
     """One column's day: every look at which it could be part of an alarm, and the last effect.
 
     Returns:
-        (n, 4) of second, window, natural log of e, KS; and the design effect at the end.
+        (n, 4) of second, window, natural log of e, distance; and the design effect at the end.
     """
     np.random.seed(seed)  # noqa: NPY002
-    edges, reference = _edges(reference_rows, reference_correlation)
+    edges, reference = _edges(reference_rows, reference_correlation, bins)
     first = _cells(edges)
     width = scores.shape[1]
     expected = np.zeros(width, np.int64)
-    for bin in range(BINS):
+    for bin in range(bins):
         expected[group_of[bin]] += reference[bin]
     shares = expected / reference_rows
     each_share, each_score = shares.reshape(1, -1), scores.reshape(1, 2, -1)
     panes = seconds // PANE_S + 1
-    upto = np.zeros((panes + 1, BINS), np.int64)  # at the start of each pane
+    upto = np.zeros((panes + 1, bins), np.int64)  # at the start of each pane
     grouped_upto = np.zeros((panes + 1, width), np.int64)
-    now, grouped = np.zeros(BINS, np.int64), np.zeros(width, np.int64)
+    now, grouped = np.zeros(bins, np.int64), np.zeros(width, np.int64)
     learnt = np.zeros(width, np.int64)  # what the design effect has seen
-    live, window = np.zeros(width, np.int64), np.zeros(BINS, np.int64)
+    live, window = np.zeros(width, np.int64), np.zeros(bins, np.int64)
     filling = np.zeros((dependence.SCALES, 1, width), np.int64)
     previous = np.zeros_like(filling)
     sums = np.zeros((dependence.SCALES, 1, dependence.READINGS))
@@ -158,7 +165,7 @@ def simulate_column(
             value = state + moved
             place = (value + SPAN) * (CELLS / (2 * SPAN)) + 1.0
             bin = first[int(min(max(place, 0.0), CELLS + 1.0))]
-            while bin < BINS - 1 and edges[bin] < value:
+            while bin < bins - 1 and edges[bin] < value:
                 bin += 1
             now[bin] += 1
             grouped[group_of[bin]] += 1
@@ -210,14 +217,14 @@ def simulate_column(
                     expected, live, groups, reference_effect, d, concentration
                 )
                 if log_e >= candidate:
-                    for bin in range(BINS):
+                    for bin in range(bins):
                         window[bin] = now[bin] - upto[start, bin]
                     found.append(
                         (
                             float(second),
                             float(at),
                             log_e,
-                            _ks(window, reference, n, reference_rows),
+                            _distance(window, reference, n, reference_rows, ordered),
                         )
                     )
         if second % PANE_S == PANE_S - 1:
@@ -226,15 +233,16 @@ def simulate_column(
     return found, effect[0]
 
 
-def baseline(rows: int) -> Baseline:
+def baseline(rows: int, categories: int = 0) -> Baseline:
     """What every reference of so many rows comes to: its edges differ, its counts do not."""
-    counts = np.diff(rows * np.arange(BINS + 1) // BINS)
-    return Baseline.of(counts[None], np.array([BINS]), np.array([True]))
+    bins = categories or BINS
+    counts = np.diff(rows * np.arange(bins + 1) // bins)
+    return Baseline.of(counts[None], np.array([bins]), np.array([not categories]))
 
 
 def simulate_day(day: int, options: argparse.Namespace, rules: Rules) -> dict[str, Any]:
     """A day's first alarm, as the product's rules give it: its second, rows and columns."""
-    plan = baseline(options.reference)
+    plan = baseline(options.reference, options.categories)
     lookback = np.array(LOOKBACK_ROWS)
     candidate = -rules.log10_level * math.log(10.0)  # less cannot be part of an alarm
     found, effects = [], []
@@ -249,6 +257,8 @@ def simulate_day(day: int, options: argparse.Namespace, rules: Rules) -> dict[st
             options.reference_effect,
             options.shift if column == 0 else 0.0,
             options.after,
+            options.categories or BINS,
+            not options.categories,
             lookback,
             plan.group_of[0],
             int(plan.groups[0]),
@@ -270,7 +280,7 @@ def simulate_day(day: int, options: argparse.Namespace, rules: Rules) -> dict[st
 def first_alarm(
     looks: Sequence[tuple[float, float, float, float, int]], columns: int, rules: Rules
 ) -> dict[str, Any] | None:
-    """The first second at which e-BH over one look-back names a column whose KS is large."""
+    """The first second at which e-BH over one look-back names a column that is far away."""
     together: dict[tuple[float, float], list[tuple[float, float, int]]] = {}
     for second, at, log_e, ks, column in looks:
         together.setdefault((second, at), []).append((log_e, ks, column))
@@ -352,6 +362,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--seconds", type=int, default=86_400, help="of a day, each of them looked at")
     add("--rate", type=int, default=1, help="rows a second")
     add("--columns", type=int, default=30)
+    add("--categories", type=int, default=0, help="of equal shares; 0: numbers in bins")
     add("--correlation", type=float, default=0.0, help="of a row with the next")
     add("--reference", type=int, default=5000, help="rows of it")
     add("--reference-correlation", type=float, default=0.0)

@@ -5,9 +5,11 @@
     python -m loadtest.simulate_rollouts --rollouts 500 --burst 8      # failures in bursts
 
 States, guards and evidence are the product's, and so are the default plan's steps and guards; only
-the traffic is drawn: each request goes to the candidate by chance, fails at a rate, takes a
-log-normal time, and has a score of one of twenty bins. With `--burst` failures and slow requests
-come so many at a time. `--percent` holds the candidate at one weight, for `--rows` of its rows.
+the traffic is drawn: each request goes to the candidate by chance, fails or has no number at a
+rate, takes a log-normal time, and has a score of one of twenty bins. The more of a version's
+requests there are, the larger are its batches, whose runs take a log-normal time of the processor.
+With `--burst` failures, slow requests and slow runs come so many at a time. `--percent` holds the
+candidate at one weight, for `--rows` of its rows.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from gateway.rollouts import machine
 from gateway.rollouts.judging import Judging
 from gateway.rollouts.looks import Arm, Look, Outputs
 from gateway.rollouts.stand import Seen, Stand, State
-from kernels import histogram
+from kernels import histogram, timing
 from loadtest.report import LATEST, tell
 from loadtest.simulate_alarms import exact_interval
 
@@ -35,6 +37,9 @@ BINS: Final = 20
 _MEDIAN_NS: Final = 2e6
 _SPREAD: Final = 0.5  # of the logarithm of latency
 _MAX_LOOKS: Final = 100_000
+_RIDE_ALONG: Final = 4.0  # rows of a batch beside its first, of a version that has all requests
+_RUN_NS: Final = 2e6  # of the processor: above what any run is tolerated
+_ROW_NS: Final = 2e5
 Counts = np.ndarray[Any, np.dtype[np.int64]]
 
 
@@ -59,17 +64,42 @@ class Traffic:
         outputs = Outputs(
             ["score"], [BINS], [True], self._scored(mine), self._scored(others), np.ones(1)
         )
-        candidate = self._arm(mine, self._options.candidate_errors)
-        return Look(candidate, self._arm(others, self._options.errors), outputs)
+        o = self._options
+        candidate = self._arm(
+            mine, share, o.candidate_errors, o.candidate_non_finite, o.candidate_cost
+        )
+        baseline = self._arm(others, 1.0 - share, o.errors, o.non_finite, 1.0)
+        return Look(candidate, baseline, outputs)
 
     def _scored(self, rows: int) -> Counts:
         return self._rng.multinomial(rows, self._scores)[None, :]
 
-    def _arm(self, requests: int, error_rate: float) -> Arm:
+    def _arm(
+        self, requests: int, share: float, error_rate: float, non_finite: float, cost: float
+    ) -> Arm:
         errors = self._failing(requests, error_rate)
         latencies = np.zeros(histogram.BUCKETS, np.int64)
-        latencies[self._buckets] = self._drawn(requests - errors)
-        return Arm(requests, errors, 0, latencies)
+        rows = requests - errors
+        latencies[self._buckets] = self._drawn(rows)
+        return Arm(
+            requests=requests,
+            errors=errors,
+            rows=rows,
+            non_finite=self._failing(rows, non_finite),
+            latencies=latencies,
+            runs=self._runs(rows, share, cost),
+        )
+
+    def _runs(self, rows: int, share: float, cost: float) -> Counts:
+        many = round(rows / (1.0 + _RIDE_ALONG * share))
+        beside = self._rng.poisson(_RIDE_ALONG * share, many)
+        slow = self._rng.lognormal(0.0, _SPREAD, -(-many // self._options.burst))
+        took = cost * (_RUN_NS + _ROW_NS * beside) * slow.repeat(self._options.burst)[:many]
+        found = np.zeros((timing.MAX_SIZE + 1, 2), np.int64)
+        sizes = np.bincount(beside)
+        found[: len(sizes), 0] = sizes
+        found[: len(sizes), 1] = np.bincount(beside, took)
+        return found
 
     def _failing(self, requests: int, rate: float) -> int:
         burst: int = self._options.burst
@@ -161,7 +191,10 @@ def parser() -> argparse.ArgumentParser:
     add("--rate", type=float, default=200.0, help="requests a second, of both versions")
     add("--errors", type=float, default=0.01, help="the baseline's rate")
     add("--candidate-errors", type=float, help="the candidate's; none: as the baseline's")
-    add("--burst", type=int, default=1, help="failures, and slow requests, at a time")
+    add("--non-finite", type=float, default=0.005, help="of the baseline's rows, without a number")
+    add("--candidate-non-finite", type=float, help="of the candidate's; none: as the baseline's")
+    add("--candidate-cost", type=float, default=1.0, help="times what the baseline's runs take")
+    add("--burst", type=int, default=1, help="failures, slow requests, slow runs at a time")
     add("--percent", type=float, help="one weight, in place of the default steps")
     add("--rows", type=int, default=20_000, help="of the candidate, at that weight")
     add("--bake", type=float, default=60.0, help="seconds that each default step bakes")
@@ -177,6 +210,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_args(argv)
     if options.candidate_errors is None:
         options.candidate_errors = options.errors
+    if options.candidate_non_finite is None:
+        options.candidate_non_finite = options.non_finite
     began, rollouts = time.monotonic(), []
     for number in range(options.first, options.first + options.rollouts):
         rollouts.append(simulate(number, options))

@@ -108,13 +108,14 @@ class Side:
         slot: int,
         pool: Executor,
         turn: TurnBudget,
-        times_all: bool,
+        logged: bool,
     ) -> InferEndpoint:
         loaded, observer = load(model), BatchObserver(arena, model.block, slot)
         signature, limits = loaded.runtime.signature, CONFIG.limits
         rows = loaded.settings.max_batch_size
         codec = Codec(model.name, "1", signature, limits.max_body_bytes, rows)
-        endpoint = InferEndpoint(codec, observer, pool, services, times_all=times_all)
+        told = (model.name, "1") if logged else None
+        endpoint = InferEndpoint(codec, observer, pool, services, logged=told)
         deployment = Deployment(
             loaded,
             endpoint.deliver,

@@ -512,11 +512,11 @@ def rows_of_arms(
     records: Any,
     numbers: Any,
     arm_of: Any,
-    asked: tuple[int, int, int, int],
+    asked: tuple[int, int, int, int, int],
     threshold: float,
 ) -> list[tuple[int, int, int, int, int, float]]:
     """Place, arm, code, cluster, first and number of each row of an arm, one after the other."""
-    first_ms, until_ms, which, absent_is_zero = asked
+    first_ms, until_ms, which, absent_is_zero, now_ms = asked
     reals = records.view(np.float64)
     found = []
     for place, words in enumerate(records.tolist()):
@@ -537,7 +537,7 @@ def rows_of_arms(
         ][which]
         if math.isnan(number) and absent_is_zero:
             number = 0.0
-        if at_ms > until_ms:
+        if until_ms < at_ms <= now_ms:
             number = math.nan
         cluster = lot % 1024 or sequence % 1024
         found.append((place, int(arm_of[series]), lot // 1024, cluster, int(row == 0), number))

@@ -51,7 +51,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "client": {"errors", "tensors", "wire"},
     "drift": {"errors", "kernels", "profiles"},
     "alerts": {"config"},
-    "outcomes": {"digests", "errors", "kernels"},
+    "outcomes": {"digests", "errors", "kernels", "names"},
     "rows": {"errors", "tensors", "client"},
     "llm": GROUND | {"access", "afterwards", "kernels", "monitor", "routing", "spans", "wire"},
     "afterwards": {"monitor", "serving", "tensors"},

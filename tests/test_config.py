@@ -160,6 +160,26 @@ def test_nobody_is_held_out_where_that_would_not_be_written_down():
     assert faults("models: {a: {hold_out: {share: 0.6}}}")
 
 
+def test_a_list_of_metrics_is_a_models_own_or_everybodys_and_any_is_the_rule():
+    found = config.parse(
+        "ledger: {metrics: [revenue]}\n"
+        "models: {a: {}, b: {ledger_metrics: [clicks, revenue]}, c: {ledger_metrics: any}}"
+    )
+    its = [found.metrics_of(name) for name in ("a", "b", "c", "d")]
+    assert its == [{"revenue"}, {"clicks", "revenue"}, None, {"revenue"}]
+    assert found.named_metrics == {"clicks", "revenue"}
+    assert config.parse("").metrics_of("a") is None
+    assert config.parse("").named_metrics == set()
+
+
+def test_more_metrics_than_there_is_room_for_are_a_fault():
+    some, more = (", ".join(f"{name}{n}" for n in range(20)) for name in "mn")
+    (fault,) = faults(f"ledger: {{metrics: [{some}]}}\nmodels: {{a: {{ledger_metrics: [{more}]}}}}")
+    assert "expected 32 metrics at most, got 40" in fault
+    assert faults("ledger: {metrics: [Revenue]}")
+    assert faults("ledger: {metrics: some}")
+
+
 @pytest.mark.parametrize("value", ["!!timestamp x", "!!bool x", "!!int ''", "!!int '-'"])
 def test_a_tag_that_its_text_does_not_fit_is_a_fault(value):
     (fault,) = faults(f"server: {{port: {value}}}")

@@ -25,15 +25,20 @@ from gateway.access import secret
 from gateway.access.roles import ROLES, Permission
 from gateway.cli import exposure, main, serve
 from gateway.cli.findings import Case
+from gateway.config.experiments import EXPERIMENT
+from gateway.control import experiment_metrics, route_metrics
 from gateway.control import outcome_metrics as outcomes
 from gateway.control.drift_metrics import families
+from gateway.control.experiment_store import Experiment, Given, Stand
 from gateway.control.keys import Keys
 from gateway.control.metrics import Info, Metrics
 from gateway.control.store import Store
+from gateway.control.unwritten import Unwritten
 from gateway.errors import QueueFull
 from gateway.monitor.arena import Arena, size_for
 from gateway.monitor.layout import MODEL, model_key
 from gateway.monitor.observe import BatchObserver, WorkerObserver
+from gateway.plan import Plan
 from gateway.supervisor import CONTROL_STOP_S, CUT_S
 from tests.control.standing import WINDOW_S
 from tests.control.test_outcome_metrics import LEDGER, STANDINGS
@@ -432,6 +437,16 @@ def what_is_offered(tmp_path_factory) -> str:
     return offered(tmp_path_factory.mktemp("home"))
 
 
+def experiment() -> Experiment:
+    """One whose arms do not get their shares."""
+    ends = {"n": 100, "mean": 0.1, "low": 0.05, "high": 0.2}
+    arm = {"name": "b", "estimate": ends, "vs_control": {"low": -0.1, "high": 0.1}}
+    report = {"measure": {"arms": [arm]}, "mismatch": {"alarm": True}}
+    spec = EXPERIMENT.validate_python({"kind": "ab", "measure": {"metric": "sale"}})
+    given = Given(spec, {"a": 1, "b": 2}, "a", {"a": 0.5, "b": 0.5}, "ann", 0.0)
+    return Experiment(1, "m", given, Stand(shares=given.shares, report=report))
+
+
 def offered(home: Path) -> str:
     """What /metrics says once a model has answered and refused requests, and another is watched."""
     arena = Arena.create(1, size_for(1, 4))
@@ -455,6 +470,8 @@ def offered(home: Path) -> str:
         certificates={"data": (1.0, True)},
         drift=drift,
         outcomes=outcomes.families(LEDGER, STANDINGS, WINDOW_S),
+        routes=route_metrics.families(Plan(1), {}, Unwritten()),
+        experiments=experiment_metrics.families({1: experiment()}),
     )
     text, _ = Metrics(arena).render(info)
     arena.close()

@@ -17,7 +17,7 @@ import pytest
 
 from gateway.afterwards import Afterwards
 from gateway.config import Limits, Server
-from gateway.errors import BodyTooLarge, ContractViolated, ModelFailed
+from gateway.errors import BodyTooLarge, ContractViolated, ModelFailed, QueueFull
 from gateway.inference import Arm, InferEndpoint
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
@@ -55,6 +55,7 @@ class Caller:
         self.method, self.path, self.query = b"POST", b"/v2/models/m/infer", b""
         self.on_leave: list[Callable[[], None]] = []
         self.phases: Any = None
+        self.model: Any = None
         self.about: dict[str, str] = {}
 
     def on_gone(self, callback: Callable[[], None]) -> None:
@@ -67,6 +68,9 @@ class Caller:
 
     def note_phases(self, phases: Any) -> None:
         self.phases = phases
+
+    def note_model(self, model: Any) -> None:
+        self.model = model
 
     def reply(self, status: int, body: bytes, headers: Any = (), *_: Any) -> None:
         if self.broken:
@@ -166,6 +170,21 @@ def test_each_rider_gets_its_own_rows(endpoint):
     assert slot[layout.OK] == 3
 
 
+def test_who_answers_or_refuses_is_noted_where_answers_are_logged(arena, services):
+    # Whatever its path means by then: a route may have come to divide it.
+    block = arena.allocate(layout.MODEL, layout.model_key("m", 1))
+    codec = Codec("m", "1", SIGNATURE, 1 << 20, 8)
+    with ThreadPoolExecutor(1) as pool:
+        observer = BatchObserver(arena, block, 0)
+        endpoint = InferEndpoint(codec, observer, pool, services, logged=("m", "1"))
+        answered, refused = Caller(), Caller()
+        endpoint.deliver(batch_of(codec, answered))
+        (rider,) = batch_of(codec, refused).riders
+        endpoint.refuse(rider, QueueFull("full"))
+    assert answered.model == refused.model == ("m", "1")
+    assert answered.phases is not None
+
+
 class Writer:
     """A ledger that remembers."""
 
@@ -261,16 +280,30 @@ def test_what_one_variant_decodes_another_answers(endpoint, arena, services, clo
     batch = Batch(riders, 1, "idle", 0.0)
     batch.outputs = [np.zeros((1, 1), np.float32)]
     other.deliver(batch)
-    assert dict(caller.heads[0])[b"penstock-variant"] == b"canary"
+    told = dict(caller.heads[0])
+    assert (told[b"penstock-variant"], told[b"penstock-version"]) == (b"canary", b"2")
     assert caller.answers[0][1]["parameters"] == {"variant": "canary"}
     assert (slot[layout.OK], arena.slot(block, 0)[layout.OK]) == (0, 1)
+
+
+def test_rows_without_a_number_are_counted_whoever_reads_them(endpoint):
+    deliverer, codec, slot = endpoint
+    batch = batch_of(codec, Caller(), Caller(gone=True), Caller())
+    batch.outputs = [np.array([[np.nan], [np.inf], [1.0]], np.float32)]
+    deliverer.deliver(batch)
+    assert (slot[layout.NON_FINITE], slot[layout.EXECUTED_ROWS]) == (2, 3)
+    batch = batch_of(codec, Caller(), Caller())
+    batch.outputs = [np.full((2, 1), np.nan, np.float32)]
+    batch.trimmed = [[np.zeros((1, 1), np.float32)], [np.full((1, 1), np.nan, np.float32)]]
+    deliverer.deliver(batch)  # what filled one of them up is nobody's answer
+    assert slot[layout.NON_FINITE] == 2 + 1
 
 
 def test_a_request_that_no_route_divided_says_nothing_of_variants(endpoint):
     deliverer, codec, _ = endpoint
     caller = Caller()
     deliverer.deliver(batch_of(codec, caller))
-    assert b"penstock-variant" not in dict(caller.heads[0])
+    assert not {b"penstock-variant", b"penstock-version"} & set(dict(caller.heads[0]))
     assert "parameters" not in caller.answers[0][1]
 
 

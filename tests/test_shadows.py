@@ -88,7 +88,11 @@ class World:
             hold.add(rows, seconds)
 
         def aside(
-            deliver: Deliver, mark: Callable[[int], None], cores: float, beside: Beside
+            deliver: Deliver,
+            mark: Callable[[int], None],
+            cores: float,
+            beside: Beside,
+            crowded: Callable[[], bool],
         ) -> Aside:
             return Aside(
                 "m",
@@ -102,6 +106,7 @@ class World:
                 mark,
                 cores,
                 beside,
+                crowded,
                 self.clock,
                 lambda: 0.0,
                 lambda: 0.0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from deploy.grafana.panels import OF, RATE, Dashboard, Panel, Variable
 
 _NAMED = "{{model}}/{{version}}"
+_ARM = "{{model}} {{experiment}}: {{arm}}"
 
 
 def _of(more: str) -> str:
@@ -102,6 +103,26 @@ OUTCOMES = Dashboard(
                 "sum(penstock_ledger_forgotten_records_total)": "forgotten",
                 "sum(penstock_ledger_lost_records_total)": "lost",
             },
+        ),
+        Panel(
+            "Experiments: difference to control, and where it lies for sure",
+            {
+                "penstock_experiment_bound" + _of('figure="difference"'): f"{_ARM} {{{{bound}}}}",
+            },
+            width=12,
+            least=None,
+        ),
+        Panel(
+            "Experiments: shares of arms",
+            {f"penstock_experiment_arm_share{OF}": _ARM},
+            "percentunit",
+        ),
+        Panel(
+            "Arms without their shares",
+            {f"sum(penstock_experiment_mismatch{OF})": "experiments"},
+            width=4,
+            kind="stat",
+            text="Sample ratio mismatch: no figure of such an experiment is to be trusted.",
         ),
         Panel("Bytes of the ledger", {"penstock_ledger_bytes": "{{instance}}"}, "bytes"),
         Panel(

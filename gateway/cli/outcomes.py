@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 from gateway.cli.actions import add_action
 from gateway.cli.output import moment, say, say_json
@@ -53,6 +54,13 @@ def configure(subparsers: Any) -> None:
         " reward, and maybe row, metric and at",
     )
     add_action(actions, "status", show_status, "show what the ledger holds, lost and forgot")
+    forget = add_action(
+        actions,
+        "forget-metric",
+        forget_metric,
+        "forget a business metric with all its numbers, which makes room for another",
+    )
+    forget.add_argument("metric", metavar="METRIC")
 
 
 def import_file(args: argparse.Namespace) -> int:
@@ -90,6 +98,20 @@ def show_status(args: argparse.Namespace) -> int:
     )
     told = ", ".join(f"{count} {name}" for name, count in found["outcomes"].items() if count)
     say(f"outcomes: {told or 'none'}; {found['waiting']} wait")
+    if found["metrics"] or found["refused_numbers"]:
+        names = ", ".join(found["metrics"]) or "none"
+        say(f"metrics: {names}; {found['refused_numbers']} numbers refused")
+    return 0
+
+
+def forget_metric(args: argparse.Namespace) -> int:
+    """Has the server forget a metric."""
+    with _server(args) as control:
+        found = control.ask("DELETE", f"/api/outcomes/metrics/{quote(args.metric, safe='')}")
+    if args.json:
+        say_json(found)
+    else:
+        say(f"{found['metric']}: forgotten, with all its numbers")
     return 0
 
 

@@ -104,6 +104,7 @@ def story(rollout: Mapping[str, Any]) -> list[str]:
         f" {rollout['candidate']}, {_state(rollout)},"
         f" step {rollout['step']} of {rollout['steps']}"
     ]
+    lines += [f"warning: {printable(text)}" for text in rollout["warnings"]]
     for event in rollout["story"]:
         who = f" ({printable(event['who'])})" if event["who"] else ""
         lines.append(f"{moment(event['at'])}  {printable(event['says'])}{who}")
@@ -115,6 +116,8 @@ def story(rollout: Mapping[str, Any]) -> list[str]:
         lines += [f"    {_judged(one)}" for one in rollout["judgements"]]
     if rollout["awaits"]:
         lines.append(f"it waits for {printable(rollout['awaits'])}")
+    if rollout["unwritten"]:
+        lines.append(f"in force, and not written down yet: {printable(rollout['unwritten'])}")
     return lines
 
 

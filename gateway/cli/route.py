@@ -157,6 +157,8 @@ def _tell(args: argparse.Namespace, route: Mapping[str, Any]) -> int:
             say(f"shadowed by {named}{by}, {_share(one)} of requests{state}")
     if route["fault"]:
         say(f"not as wanted: {route['fault']}")
+    if route["unwritten"]:
+        say(f"in force, and not written down yet: {route['unwritten']}")
     return 0
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from gateway.config.capture import Capture, ModelCapture
 from gateway.config.concept import Concept
@@ -32,6 +32,7 @@ from gateway.config.routes import Route
 from gateway.config.slices import Slicing
 from gateway.config.words import ModelName, Section
 from gateway.errors import ConfigInvalid
+from gateway.names import MAX_METRICS
 from gateway.yaml_text import read
 
 FIXED_SECTIONS = ("server", "control", "access", "limits", "drain", "log", "tracing")
@@ -126,6 +127,28 @@ class Config(Section):
         """A request whose number is beyond this was written down for no model that has a ledger."""
         named = [self.ledger_share_of(name) for name in self.models if self.has_ledger(name)]
         return max([*named, *([self.ledger.share] if self.ledger.enabled else [])], default=1.0)
+
+    def metrics_of(self, name: str) -> frozenset[str] | None:
+        """The business metrics that a model's outcomes may have a number of; None: any."""
+        own = self.models.get(name)
+        found = None if own is None else own.ledger_metrics
+        found = self.ledger.metrics if found is None else found
+        return None if isinstance(found, str) else frozenset(found)
+
+    @property
+    def named_metrics(self) -> frozenset[str]:
+        """Those that it names: no other takes their place."""
+        every = (self.ledger.metrics, *(one.ledger_metrics for one in self.models.values()))
+        return frozenset(name for some in every if isinstance(some, list) for name in some)
+
+    @model_validator(mode="after")
+    def _metrics_are_few(self) -> Self:
+        count = len(self.named_metrics)
+        if count > MAX_METRICS:
+            raise ValueError(
+                f"ledger.metrics, models: expected {MAX_METRICS} metrics at most, got {count}"
+            )
+        return self
 
     def scores_of(self, name: str) -> Scores:
         """What the document says of a model's scores."""

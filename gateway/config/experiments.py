@@ -12,12 +12,11 @@ from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_
 
 from gateway.config.faults import fault_text, place_text
 from gateway.config.routes import MAX_VARIANTS, MAX_WEIGHT, VariantName
-from gateway.config.words import Seconds, Section
+from gateway.config.words import MetricName, Seconds, Section
 from gateway.errors import ConfigInvalid
 from gateway.yaml_text import read
 
 Figure = Literal["outcome", "accuracy", "error_rate", "squared_error", "absolute_error"]
-MetricName = Annotated[str, Field(pattern=r"^[a-z0-9_.-]{1,64}$")]
 Weight = Annotated[float, Field(gt=0, le=MAX_WEIGHT)]
 
 LOWER_IS_BETTER: Final = frozenset({"error_rate", "squared_error", "absolute_error"})

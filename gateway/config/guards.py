@@ -78,11 +78,12 @@ class _Tested(_Guard):
 
 
 class RateGuard(_Tested):
-    """A share of requests or rows: errors, refusals, breaches of the contract."""
+    """A share of requests, rows or values: errors, NaN, refusals, breaches of the contract."""
 
-    kind: Literal["errors", "refused", "contract"] = Field(
-        description="errors: of requests, those the model or gateway is at fault for; refused:"
-        " those answered with another error; contract: rows that break the contract, by rules"
+    kind: Literal["errors", "non_finite", "refused", "contract"] = Field(
+        description="errors: of requests, those the model or gateway is at fault for; non_finite:"
+        " of rows that ran, those answered with NaN or infinity; refused: of requests, those"
+        " answered with another error; contract: of input values, those that break the contract"
     )
     # A rate of 2 % against 1 % is found within some 4,000 rows, of a candidate with 5 % of traffic.
     ratio: float = Field(
@@ -114,6 +115,18 @@ class LatencyGuard(_Tested):
     def _whole(self) -> Self:
         self._either(("ratio", "floor_ms"), ("max_ms",))
         return self
+
+
+class CostGuard(_Tested):
+    """Processor time of the model's runs, beside the baseline's of batches of the same size.
+
+    Unlike latency it does not depend on behind whose batches a request waits.
+    """
+
+    kind: Literal["cost"]
+    ratio: float = Field(1.5, ge=1, le=100, description="times the baseline's that is tolerated")
+    # A run now and then finds its caches filled by another version's, which costs some 0.1 ms.
+    floor_ms: float = Field(0.5, ge=0, description="up to which any run is tolerated")
 
 
 class PredictionDriftGuard(_Tested):
@@ -253,6 +266,7 @@ class DriftGuard(_Guard):
 Guard = Annotated[
     RateGuard
     | LatencyGuard
+    | CostGuard
     | PredictionDriftGuard
     | DisagreementGuard
     | CalibrationGuard
@@ -274,7 +288,9 @@ Guards = Annotated[list[Guard], Field(max_length=MAX_GUARDS), AfterValidator(_to
 
 DEFAULT_GUARDS: Final[tuple[Guard, ...]] = (
     RateGuard(kind="errors"),
+    RateGuard(kind="non_finite"),
     LatencyGuard(kind="latency"),
+    CostGuard(kind="cost"),
     PredictionDriftGuard(kind="prediction_drift"),
 )
 """What every model has figures for."""

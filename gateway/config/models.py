@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field, field_validator
 
 from gateway.config.capture import ModelCapture
+from gateway.config.monitoring import Metered
 from gateway.config.slices import SliceName, Slicing, check_all
 from gateway.config.words import Name, Positive, Section
 
@@ -146,6 +147,10 @@ class ModelConfig(ModelSettings):
     ledger_share: float | None = Field(
         None, ge=0, le=1, description="of its requests, that are written down; none: ledger.share"
     )
+    ledger_metrics: Metered | None = Field(
+        None,
+        description="business metrics that its outcomes may have a number of; none: ledger.metrics",
+    )
     scores: Scores = Scores()
     hold_out: HoldOut | None = Field(None, description="who gets a fixed policy; none: nobody")
     slices: Annotated[dict[SliceName, Slicing], AfterValidator(check_all)] = Field(
@@ -167,6 +172,6 @@ class ModelConfig(ModelSettings):
 
 NO_SETTINGS = {
     *("path", "version", "profile", "feature_names", "categories", "contract"),
-    *("ledger", "ledger_share", "scores", "hold_out", "slices", "capture"),
+    *("ledger", "ledger_share", "ledger_metrics", "scores", "hold_out", "slices", "capture"),
 }
 """Of a `ModelConfig`: what changes nothing in how the model runs."""

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from gateway.config.against import FIXED, PATTERN, Against, read_against
-from gateway.config.words import Name, Section
+from gateway.config.words import MetricName, Name, Section
 from gateway.errors import InvalidParameter
+from gateway.names import MAX_METRICS
+
+ANY: Final = "any"
+Metered = Literal["any"] | Annotated[list[MetricName], Field(max_length=MAX_METRICS)]
 
 
 class Monitoring(Section):
@@ -42,6 +46,10 @@ class Ledger(Section):
     # 24 bytes more for each request that has one, and a hash on the way.
     client_ids: bool = Field(
         False, description="outcomes may name a request by the id that its client gave it"
+    )
+    # Names are few for the whole server: where clients are not to be trusted with them, list them.
+    metrics: Metered = Field(
+        ANY, description="business metrics that outcomes may have a number of; any: whichever"
     )
     # 17 million records: seven minutes of 40,000 rows/s, 47 hours of 100.
     max_bytes: int = Field(

@@ -43,6 +43,7 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 ModelName = Annotated[Name, AfterValidator(_model_name)]
 Host = Annotated[str, AfterValidator(_host)]
 Network = Annotated[str, AfterValidator(_network)]
+MetricName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.-]{0,63}$")]
 Positive = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
 

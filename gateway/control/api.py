@@ -231,11 +231,32 @@ async def _read_body(operation: Operation, request: Request) -> BaseModel | str 
         except UnicodeDecodeError as error:
             raise InvalidRequest(f"body: expected UTF-8: {error.reason}") from error
     try:
-        return operation.body.model_validate_json(data)
+        return _strictly(operation.body, data)
     except ValidationError as error:
         if error.errors()[0]["type"] == "json_invalid":
             raise MalformedJson(_faults("body", error)) from error
         raise InvalidRequest(_faults("body", error)) from error
+
+
+def _strictly(model: type[BaseModel], data: bytes) -> BaseModel:
+    """Reads JSON in which numbers are numbers: "5" is none, and nobody is to guess what it meant.
+
+    Raises:
+        ValidationError: with every fault.
+    """
+    try:
+        return model.model_validate_json(data, strict=True)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_context=False)
+        if not all(map(_is_whole, faults)):
+            raise
+    return model.model_validate_json(data)
+
+
+def _is_whole(fault: Any) -> bool:
+    """Whether JSON has no fault there: 2.0 is a whole number to it."""
+    given = fault["input"]
+    return fault["type"] == "int_type" and isinstance(given, float) and given.is_integer()
 
 
 async def _collect(request: Request, limit: int) -> bytes:
@@ -263,11 +284,29 @@ def _too_large(limit: int) -> BodyTooLarge:
 def _faults(what: str, error: ValidationError) -> str:
     """All faults at once, each with its path; what was given is not repeated: it may be secret."""
     lines = []
-    for fault in error.errors(include_input=False, include_url=False):
+    for fault in error.errors(include_url=False):
         path = ".".join(str(part)[:80] for part in fault["loc"])
         unknown = fault["type"] == "extra_forbidden"
-        lines.append(f"{what} '{path}': {'unknown' if unknown else without_value(fault)}")
+        got = f", got {_kind(fault['input'])}" if fault["type"].endswith("_type") else ""
+        lines.append(f"{what} '{path}': {'unknown' if unknown else without_value(fault)}{got}")
     return "; ".join(lines[:20])
+
+
+def _kind(value: Any) -> str:
+    """What a value of JSON is, as people call it."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "a boolean"
+        case int() | float():
+            return "a number"
+        case str():
+            return "a text"
+        case list():
+            return "a list"
+        case _:
+            return "a mapping"
 
 
 # ---- errors -------------------------------------------------------------------------------------

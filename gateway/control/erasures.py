@@ -167,8 +167,8 @@ def _from_ledger(folder: Path, requests: Collection[Address]) -> ErasedRecords:
         return ErasedRecords()
     remains = LedgerStore(folder)
     try:
-        erased = erase_records(Ledger(folder, remains), remains.series(), requests)
-        erased.waiting = Early(remains).forget(requests)
+        forget = Early(remains).forget
+        erased = erase_records(Ledger(folder, remains), remains.series(), requests, forget)
         remains.empty_log()
         return erased
     finally:

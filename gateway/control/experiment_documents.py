@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, WithJsonSchema
 
-from gateway.config.experiments import MAX_DURATION_S, Experiment, Figure, MetricName
+from gateway.config.experiments import MAX_DURATION_S, Experiment, Figure
 from gateway.config.routes import VariantName
+from gateway.config.words import MetricName
 from gateway.control.documents import Number, optional
 from gateway.control.drift_documents import WINDOW
 from gateway.control.operations import Document

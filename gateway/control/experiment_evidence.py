@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from gateway.config.experiments import Measure
-from gateway.control.ledger_store import Series
+from gateway.control.ledger_rows import Series
 from gateway.experiments.assessment import Evidence
 from gateway.experiments.replay import Replay
 from gateway.experiments.sums import CLUSTERS, Reals
@@ -42,7 +42,8 @@ class Wanted:
         versions: by arm; each its own.
         measures: in this order.
         first_ms: when the first may have been answered, wall clock, milliseconds.
-        now_ms: the same; of a measure that waits, rows count up to so long before.
+        now_ms: the same; of a measure that waits, rows count up to so long before. So do those of
+            later: they were answered before the clock was set back.
         threshold: above which a positive class is predicted.
         shares: by arm, that the experiment gave; None: whatever chance counts.
         half_life_ms: a row weighs half as much after so long; None: all weigh the same.
@@ -145,7 +146,8 @@ def _rows(
         arm_of[one.id] = places[one.version]
     until_ms = wanted.now_ms - int(measure.wait_s * 1000.0)
     absent = int(measure.absent == "zero")
-    asked = np.array((wanted.first_ms, until_ms, which(measure), absent), np.int64)
+    some = (wanted.first_ms, until_ms, which(measure), absent, wanted.now_ms)
+    asked = np.array(some, np.int64)
     for segment in segments:
         if segment.count and segment.last_ms >= wanted.first_ms:
             numbers = _numbers(metrics, segment, measure.metric)

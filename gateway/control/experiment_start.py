@@ -16,10 +16,11 @@ from gateway.config import Config
 from gateway.config.experiments import AbTest, Bandit, Measure
 from gateway.control.experiment_store import Given
 from gateway.control.splits import Aliases, Wanted, fault, targets
+from gateway.control.unseen import unseen
 from gateway.errors import Conflict, InvalidParameter
 from gateway.experiments.assessment import measures
 from gateway.experiments.values import KINDS
-from gateway.outcomes.metric_sums import MAX_METRICS
+from gateway.names import MAX_METRICS
 from gateway.plan import Plan
 
 
@@ -85,6 +86,31 @@ def check(
     return Checked(route, versions, control, shares, tuple(warnings))
 
 
+def check_figures(model: str, spec: AbTest | Bandit, kind: str) -> None:
+    """Looks whether the model has the figures that are to be added up.
+
+    Args:
+        model: its name.
+        spec: what was asked for.
+        kind: of its scores; empty: not known, and nothing is refused.
+
+    Raises:
+        InvalidParameter: scores of its kind have no such figure.
+    """
+    for measure in measured(spec):
+        if kind and measure.figure is not None and kind not in KINDS[measure.figure]:
+            some = ", ".join(figure for figure, kinds in KINDS.items() if kind in kinds)
+            raise InvalidParameter(
+                f"measure: '{measure.figure}' is no figure of {kind} scores, which '{model}' has;"
+                f" these are: {some}"
+            )
+
+
+def measured(spec: AbTest | Bandit) -> list[Measure]:
+    """What is to be added up."""
+    return measures(spec) if isinstance(spec, AbTest) else [spec.measure]
+
+
 def led(
     route: config.Route, versions: Mapping[str, int], shares: Mapping[str, float]
 ) -> config.Route:
@@ -106,6 +132,12 @@ def led(
         for one in route.variants
     ]
     return route.model_copy(update={"variants": variants, "fallback": route.main.name})
+
+
+def divides(route: config.Route | None, shares: Mapping[str, float]) -> bool:
+    """Whether a route gives its arms these shares."""
+    variants = () if route is None else route.variants
+    return {one.name: one.weight for one in variants if one.name in shares} == dict(shares)
 
 
 def given_to(route: config.Route, winner: str, version: int, aliases: Aliases) -> config.Route:
@@ -195,7 +227,7 @@ def _check_measures(
             f" models.{model}.ledger"
         )
     warnings = []
-    for measure in measures(spec) if isinstance(spec, AbTest) else [spec.measure]:
+    for measure in measured(spec):
         warnings += _check_measure(model, measure, document, known)
     return warnings
 
@@ -204,12 +236,12 @@ def _check_measure(
     model: str, measure: Measure, document: Config, known: Mapping[str, int]
 ) -> list[str]:
     if measure.figure is not None:
-        kind = document.scores_of(model).kind
-        if kind != "auto" and kind not in KINDS[measure.figure]:
-            raise InvalidParameter(
-                f"measure: '{measure.figure}' is no figure of {kind} scores, which '{model}' has"
-            )
         return []
+    listed = document.metrics_of(model)
+    if listed is not None and measure.name not in listed:
+        raise InvalidParameter(
+            f"measure: outcomes of '{model}' have no '{measure.name}': set ledger.metrics"
+        )
     if measure.name in known:
         return []
     told = ", ".join(sorted(known)) or "none"
@@ -217,4 +249,4 @@ def _check_measure(
         raise InvalidParameter(
             f"measure: there is no metric '{measure.name}', and no room for another; known: {told}"
         )
-    return [f"no number of metric '{measure.name}' had ever come at the start; known: {told}"]
+    return [unseen(measure.name, known)]

@@ -27,6 +27,8 @@ from gateway.control.experiment_start import (
     Checked,
     base_of,
     check,
+    check_figures,
+    divides,
     given_to,
     led,
     not_serving,
@@ -72,6 +74,7 @@ class Experiments:
         document: Callable[[], Config],
         pulled: Callable[[str], Mapping[int, Pull]],
         differences: Callable[[str, int, int], str],
+        scores: Callable[[str, int], str],
         wall: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -85,6 +88,7 @@ class Experiments:
             document: in force.
             pulled: versions of a model that were pulled because they fail.
             differences: what differs in the signatures of two versions of a model; empty: nothing.
+            scores: of which kind a version's are, as it is set or by its outputs; empty: not known.
             wall: seconds since 1970; may jump.
             clock: seconds that do not.
         """
@@ -95,6 +99,7 @@ class Experiments:
         self._document = document
         self._pulled = pulled
         self._differences = differences
+        self._scores = scores
         self._wall = wall
         self._clock = clock
         self._turn = asyncio.Lock()
@@ -117,7 +122,7 @@ class Experiments:
         async with self._turn:
             under_way = await self._running()
             checked = self._check(model, spec, await self._readings.metrics())
-            await asyncio.to_thread(self._check_alike, model, checked)
+            await asyncio.to_thread(self._check_models, model, spec, checked)
             given = Given(
                 spec,
                 checked.versions,
@@ -205,8 +210,9 @@ class Experiments:
 
     async def _look_at(self, one: Experiment) -> Experiment:
         wanted = self._routes.of(one.model)
-        if wanted.leader != one.owner:
-            # It was killed between writing itself down and leading; or a document took it away.
+        if wanted.leader != one.owner or not divides(wanted.route, one.stand.shares):
+            # Its shares are written down before it leads by them, and control may have been killed
+            # in between; or a document took its route away.
             try:
                 await self._lead(by_itself(), one, self._base(one))
             except Conflict as error:
@@ -358,9 +364,15 @@ class Experiments:
                 raise Conflict(f"route '{model}': '{name}' was pulled: resume the route first")
         return found
 
-    def _check_alike(self, model: str, checked: Checked) -> None:
-        """On a thread. Raises Conflict where arms take or give what control does not."""
+    def _check_models(self, model: str, spec: AbTest | Bandit, checked: Checked) -> None:
+        """On a thread.
+
+        Raises:
+            Conflict: an arm takes or gives what control does not.
+            InvalidParameter: a figure is asked for that control's scores do not have.
+        """
         control = checked.versions[checked.control]
+        check_figures(model, spec, self._scores(model, control))
         for name, version in checked.versions.items():
             if name != checked.control and (why := self._differences(model, control, version)):
                 raise Conflict(

@@ -3,9 +3,10 @@
 Knows counts of versions, who stands for a route, and when failures are too many
 (`rollouts.failing`). Knows nothing of how a version is pulled, or of what else follows from it.
 
-Nothing here waits for a tick. A worker rings when a version has failed; a crash that a version is
-blamed for is told by the supervisor. Counts of all workers are in the arena by then, so that one
-look adds them up.
+Nothing here waits for a tick, where clients get the answers. A worker rings when a version has
+failed; a crash that a version is blamed for is told by the supervisor. Counts of all workers are in
+the arena by then, so that one look adds them up. Shadows, which fail nobody, are looked at every
+second.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class Failing:
         plan: Callable[[], Plan],
         wanted: Callable[[str], Wanted],
         pull: Pulling,
+        copies: Callable[[str, int], tuple[int, int]] = lambda model, version: (0, 0),
     ) -> None:
         """Takes its collaborators.
 
@@ -57,12 +59,15 @@ class Failing:
             plan: the newest.
             wanted: of one model's requests.
             pull: takes a version out of its route.
+            copies: of requests, that a shadow of a model ran and that it failed.
         """
         self._arena = arena
         self._plan = plan
         self._wanted = wanted
         self._pull = pull
+        self._copies = copies
         self._watches: dict[tuple[str, int], Watch] = {}
+        self._shadows: dict[tuple[str, int], tuple[Tally, Watch]] = {}
         self.listeners: list[OnFailing] = []
 
     def rang(self, blocks: Iterable[int]) -> None:
@@ -85,10 +90,32 @@ class Failing:
                 route = _route(plan, held.name)
                 self._decide(route, held.name, held.version, crash(worker, how))
 
+    def look_at_shadows(self) -> None:
+        """Pulls those that fail their copies as often as would have a variant pulled.
+
+        What they copy was answered, so that there is nothing else whose fault it could be.
+        """
+        shadows = [(route, one) for route in self._plan().routes for one in _shadows(route)]
+        running = {(route.name, version) for route, version in shadows}
+        self._shadows = {key: one for key, one in self._shadows.items() if key in running}
+        for route, version in shadows:
+            bounds, counts = self._bounds(route.name), self._copies(route.name, version)
+            evidence = self._look_at_copies((route.name, version), Tally(*counts), bounds)
+            if evidence is not None and bounds.enabled:
+                self._decide(route, route.name, version, evidence, ("a shadow",))
+
+    def _look_at_copies(self, key: tuple[str, int], own: Tally, bounds: Bounds) -> Evidence | None:
+        before, watch = self._shadows.get(key, (own, Watch(own, NOTHING)))
+        if own.failed < before.failed or own.ok < before.ok:  # their block was made anew
+            watch = Watch(NOTHING, NOTHING)
+        self._shadows[key] = own, watch
+        return watch.look(own, NOTHING, bounds)
+
     def forget(self, model: str, versions: Iterable[int]) -> None:
         """They get another chance: what they failed before is not held against them."""
         for version in versions:
             self._watches.pop((model, version), None)
+            self._shadows.pop((model, version), None)
 
     def _bounds(self, model: str) -> Bounds:
         route = self._wanted(model).route
@@ -113,8 +140,15 @@ class Failing:
     def _tally(self, held: Held) -> Tally:
         return Tally(*results(self._arena, held.block))
 
-    def _decide(self, route: Route | None, model: str, version: int, evidence: Evidence) -> None:
-        names = _pullable(route, version, evidence)
+    def _decide(
+        self,
+        route: Route | None,
+        model: str,
+        version: int,
+        evidence: Evidence,
+        names: Sequence[str] = (),
+    ) -> None:
+        names = names or _pullable(route, version, evidence)
         if names and version not in self._wanted(model).pulled:
             variant = ", ".join(names)
             log.error(
@@ -133,10 +167,19 @@ def _route(plan: Plan, model: str) -> Route | None:
 def _pullable(route: Route | None, version: int, evidence: Evidence) -> Sequence[str]:
     """The variants of a version that others can stand in for; none where it stands for all.
 
-    A shadow that fails harms nobody; one that crashes takes its worker along.
+    A shadow that crashes takes its worker along; what it fails of its own requests, by paths that
+    name its version, is none of the route's.
     """
     if route is None or route.split is None or route.version == version:
         return ()
     names = [one.name for one in route.split.variants if one.version == version]
     shadows = route.split.shadows if evidence.kind == "crash" else ()
     return names or ["a shadow" for one in shadows if one.version == version]
+
+
+def _shadows(route: Route) -> list[int]:
+    """Versions that run copies of a route's requests and answer none of them."""
+    if route.split is None:
+        return []
+    answering = {route.version, *(one.version for one in route.split.variants)}
+    return [one.version for one in route.split.shadows if one.version not in answering]

@@ -7,13 +7,14 @@ pairs of groups. Knows nothing of transactions, or of what is forgotten.
 from __future__ import annotations
 
 import sqlite3
-import zlib
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 import numpy as np
 
+from gateway.outcomes import packed
 from gateway.outcomes.hours import Hour, Which
+from gateway.outcomes.packed import SUMS_NUMBERS, sums_of
 from kernels.groups import CELL_SUMS, no_cells
 from kernels.marks import GROUPINGS
 from kernels.performance import Reals, Sums, merge, no_sums
@@ -84,39 +85,37 @@ def unpacked(blob: bytes) -> Sums:
     """What some records added up to.
 
     Raises:
-        ValueError, zlib.error: it is none of ours.
+        ValueError: it is damaged, or none of ours.
     """
-    numbers = np.frombuffer(zlib.decompress(blob)).copy()
-    empty, parts, start = no_sums(), [], 0
-    if len(numbers) != sum(part.size for part in empty):
-        raise ValueError("sums of another length")
-    for part in empty:
-        parts.append(numbers[start : start + part.size].reshape(part.shape))
-        start += part.size
-    return Sums(*parts)
+    return sums_of(packed.unpacked(blob, SUMS_NUMBERS))
 
 
 def unpacked_cells(blob: bytes) -> Reals:
     """The same of pairs of groups, as `kernels.groups` has them.
 
     Raises:
-        ValueError, zlib.error: it is none of ours.
+        ValueError: it is damaged, or none of ours.
     """
     cells = no_cells(GROUPINGS)
-    found = np.frombuffer(zlib.decompress(blob)).reshape(-1, 1 + CELL_SUMS)
-    cells.reshape(-1, CELL_SUMS)[found[:, 0].astype(np.int64)] = found[:, 1:]
+    lines = cells.reshape(-1, CELL_SUMS)
+    found = packed.unpacked(blob, len(lines) * (1 + CELL_SUMS)).reshape(-1, 1 + CELL_SUMS)
+    places = found[:, 0]
+    inside = (places >= 0.0) & (places < len(lines)) & (places == np.floor(places))
+    if not inside.all() or not np.isfinite(found).all():
+        raise ValueError("cells that there are none of")
+    lines[places.astype(np.int64)] = found[:, 1:]
     return cells
 
 
 def _packed(sums: Sums) -> bytes:
-    return zlib.compress(b"".join(part.tobytes() for part in sums), 1)
+    return packed.packed(*sums)
 
 
 def _packed_cells(cells: Reals) -> bytes:
     """Those of few groups are mostly empty."""
     lines = cells.reshape(-1, CELL_SUMS)
     places = np.flatnonzero(lines.any(axis=1))
-    return zlib.compress(np.column_stack((places, lines[places])).tobytes(), 1)
+    return packed.packed(np.column_stack((places, lines[places])))
 
 
 def _add(connection: sqlite3.Connection, which: Which, more: Sums) -> None:

@@ -87,18 +87,23 @@ class Usage:
                 self._note(key, at)
             raise
 
-    async def by_name(self) -> tuple[Uses, Uses]:
+    async def by_name(self, named_alone: bool = False) -> tuple[Uses, Uses]:
         """Requests, and when the last of them was seen, by the names that people gave.
 
         Keys that share one are added up.
-        """
-        named, found = await asyncio.to_thread(self._read, dict(self._names))
-        self._names |= found
-        return named
 
-    def _read(self, names: dict[int, str]) -> tuple[tuple[Uses, Uses], dict[int, str]]:
+        Args:
+            named_alone: only requests that name the version.
+        """
+        uses, found = await asyncio.to_thread(self._read, dict(self._names), named_alone)
+        self._names |= found
+        return uses
+
+    def _read(
+        self, names: dict[int, str], named_alone: bool
+    ) -> tuple[tuple[Uses, Uses], dict[int, str]]:
         """What all workers have counted, and the names that were not known; on a thread."""
-        counts = read_keys(self._arena)
+        counts = read_keys(self._arena, named_alone)
         found: dict[int, str] = {}
         unknown = {key for key, _, _ in counts} - set(names)
         if unknown:

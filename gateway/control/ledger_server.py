@@ -42,7 +42,9 @@ class LedgerServer:
         """What has to be known of a series."""
         for one in self._store.series():
             if one.id == series:
-                return About(one.model, self._config().scores_of(one.model).numbers)
+                config = self._config()
+                numbers = config.scores_of(one.model).numbers
+                return About(one.model, numbers, config.metrics_of(one.model))
         return About("", {})
 
     def series(self, models: frozenset[str]) -> Words:
@@ -57,6 +59,11 @@ class LedgerServer:
     def early_ms(self) -> int:
         """How long an outcome may wait for its record."""
         return int(self._config().ledger.early_s * 1000.0)
+
+    @property
+    def reserved_metrics(self) -> frozenset[str]:
+        """Names of metrics that no other takes the place of: those that the document has."""
+        return self._config().named_metrics
 
     @property
     def share(self) -> float:

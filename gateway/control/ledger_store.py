@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, TypeVar
 
 import orjson
 
-from gateway.control import forgotten_hours, metric_hours
+from gateway.control import forgotten_hours, ledger_rows, metric_hours
+from gateway.control.ledger_rows import Series
 from gateway.errors import StoreFailed
-from gateway.outcomes.arrivals import Arrival
 from gateway.outcomes.early import Key, Waiting
 from gateway.outcomes.hours import Hour
 from gateway.outcomes.ledger import Forgotten
@@ -57,21 +56,6 @@ CREATE TABLE IF NOT EXISTS early (
 """
 
 
-class Series(NamedTuple):
-    """What the number of a series in a record stands for.
-
-    Attributes:
-        id: the number.
-        model, version: whose answers.
-        scores: what a score was said to be: other words are another series.
-    """
-
-    id: int
-    model: str
-    version: int
-    scores: Mapping[str, object]
-
-
 class LedgerStore:
     """The file of one home. Blocking."""
 
@@ -101,9 +85,7 @@ class LedgerStore:
             self._connection.executescript(_TABLES + forgotten_hours.TABLES + metric_hours.TABLES)
             self._connection.execute(f"PRAGMA user_version = {_SCHEMA}")
             rows = self._connection.execute("SELECT id, model, version, scores FROM series")
-            self._series = {
-                row[0]: Series(row[0], row[1], row[2], orjson.loads(row[3])) for row in rows
-            }
+            self._series = {one.id: one for one in (ledger_rows.series_of(*row) for row in rows)}
             self._metrics = metric_hours.names(self._connection)
             # Where a database was lost, records are nobody's: numbers begin behind theirs.
             self._behind = 0 if self._series else _highest_series(folder)
@@ -136,7 +118,7 @@ class LedgerStore:
         with self._read() as connection:
             found = connection.execute("SELECT value FROM counts WHERE name = 'forgotten'")
             row = found.fetchone()
-            return 0 if row is None else int(row[0])
+            return 0 if row is None else ledger_rows.count_of(row[0])
 
     def close(self) -> None:
         """Closes the file."""
@@ -149,7 +131,7 @@ class LedgerStore:
         """How far each stream was."""
         with self._read() as connection:
             rows = connection.execute("SELECT stream, number, high FROM forgotten")
-            return {stream: Forgotten(*upto) for stream, *upto in rows}
+            return dict(ledger_rows.forgotten_of(*row) for row in rows)
 
     def forget(
         self,
@@ -200,6 +182,12 @@ class LedgerStore:
         self._metrics = {**self._metrics, name: made}
         return made
 
+    def forget_metric(self, name: str) -> None:
+        """As `outcomes.metric_sums.Names` has it."""
+        with self._write() as connection:
+            metric_hours.forget(connection, name)
+        self._metrics = {one: number for one, number in self._metrics.items() if one != name}
+
     def metric_sums(
         self, metric: int, series: int, first_hour: int, mask: int = 0, marks: int = 0
     ) -> Iterable[Reals]:
@@ -215,7 +203,7 @@ class LedgerStore:
             rows = connection.execute(
                 "SELECT id, client, row, metric, value, at_ms, models, until_ms FROM early"
             ).fetchall()
-        return [_waiting(*row) for row in rows]
+            return [ledger_rows.waiting_of(*row) for row in rows]
 
     def keep_waiting(self, come: Sequence[Waiting], gone: Sequence[Key]) -> None:
         """As `outcomes.early.Keeper` has it."""
@@ -225,7 +213,7 @@ class LedgerStore:
                 [(key.id, key.client, key.row, key.metric or "") for key in gone],
             )
             connection.executemany(
-                "REPLACE INTO early VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(_kept, come)
+                "REPLACE INTO early VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(ledger_rows.row_of, come)
             )
 
     def empty_log(self) -> None:
@@ -246,13 +234,15 @@ class LedgerStore:
         with self._read() as connection:
             found = connection.execute("SELECT state FROM concept WHERE series = ?", (series,))
             row = found.fetchone()
-            return None if row is None else bytes(row[0])
+            return None if row is None else ledger_rows.blob_of(row[0])
 
     def panes(self) -> list[tuple[Place, bytes]]:
         """Those of recent outcomes that were kept."""
         with self._read() as connection:
             rows = connection.execute("SELECT series, window_ms, number, pane FROM panes")
-            return [(Place(*place), bytes(pane)) for *place, pane in rows]
+            return [
+                (ledger_rows.place_of(*place), ledger_rows.blob_of(pane)) for *place, pane in rows
+            ]
 
     def keep_seen(
         self, concept: Mapping[int, bytes], panes: Iterable[tuple[Place, bytes]], now_ms: int
@@ -294,29 +284,8 @@ class LedgerStore:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError, zlib.error, ValueError) as error:
+        except (sqlite3.Error, OSError, ValueError) as error:
             raise StoreFailed(f"{self._path}: {error}") from error
-
-
-def _waiting(
-    id: str,
-    client: int,
-    row: int,
-    metric: str,
-    value: float | str,
-    at_ms: int,
-    models: str | None,
-    until_ms: int,
-) -> Waiting:
-    arrival = Arrival(id, row, value, at_ms, metric or None, bool(client))
-    return Waiting(arrival, None if models is None else frozenset(orjson.loads(models)), until_ms)
-
-
-def _kept(one: Waiting) -> tuple[object, ...]:
-    models = None if one.models is None else orjson.dumps(sorted(one.models)).decode()
-    arrival, metric = one.arrival, one.arrival.metric or ""
-    value, at_ms = arrival.value, arrival.at_ms
-    return arrival.id, arrival.client, arrival.row, metric, value, at_ms, models, one.until_ms
 
 
 def _highest_series(folder: Path) -> int:
@@ -340,6 +309,6 @@ def series_in(folder: Path) -> tuple[Series, ...]:
             rows = connection.execute("SELECT id, model, version, scores FROM series").fetchall()
         finally:
             connection.close()
-    except sqlite3.Error as error:
+        return tuple(ledger_rows.series_of(*row) for row in rows)
+    except (sqlite3.Error, ValueError) as error:
         raise StoreFailed(f"{path}: {error}") from error
-    return tuple(Series(row[0], row[1], row[2], orjson.loads(row[3])) for row in rows)

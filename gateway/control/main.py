@@ -186,7 +186,9 @@ class Control:
         stack.push_async_callback(self._close_spending)
         asks = self._launch.config.access.data == "keys"
         self._version_use = VersionUse(
-            self._inherited.arena, self._store, self._usage.by_name if asks else None
+            self._inherited.arena,
+            self._store,
+            (lambda: self._usage.by_name(named_alone=True)) if asks else None,
         )
         stack.push_async_callback(self._version_use.close)
         self._blocks = Blocks(self._inherited.arena, time.monotonic)
@@ -243,8 +245,12 @@ class Control:
     def _decide(self, stack: AsyncExitStack) -> None:
         """What works plans out, and the ways to those who follow them."""
         released = self._monitoring.contracts.released
-        self._routes = Routes(self._store, lambda: self._in_force.config)
-        self._pulls = Pulls(self._store)
+        keepsake = self._inherited.keepsake
+        memory = memories.read(keepsake) or Memory()
+        self._routes = Routes(
+            self._store, lambda: self._in_force.config, unwritten=memory.unwritten
+        )
+        self._pulls = Pulls(self._store, unwritten=memory.unwritten)
         named = self._routes.versions
         self._retirements = Retirements(self._store)
         sources = Sources(
@@ -259,12 +265,11 @@ class Control:
             self._registry.generation,
             lambda known, only: sources.gather(self._in_force.refresh(), known, only),
         )
-        keepsake = self._inherited.keepsake
         self._links = Links([ends[0] for ends in self._inherited.links], self._mail, self._heard)
         stack.callback(self._links.close)
         self._trials = Trials(self._supervisor, self._epoch)
         self._planner = Planner(
-            memories.read(keepsake) or Memory(),
+            memory,
             self._links,
             self._blocks.allocate,
             self._monitoring.take,
@@ -276,6 +281,7 @@ class Control:
             self._recorder.note,
             self._divided,
             lambda plan: self._shadows.place(self._monitoring.common.place(plan)),
+            self._wanted,
         )
         stack.push_async_callback(self._planner.close)
         self._failing = Failing(
@@ -283,6 +289,7 @@ class Control:
             lambda: self._planner.memory.plan,
             self._wanted,
             self._pull,
+            lambda model, version: self._shadows.sums(model, version).copies,
         )
 
         self._rollouts = self._roll_out()
@@ -305,9 +312,11 @@ class Control:
             lambda: self._in_force.config,
             self._pulls.of,
             self._signatures.differences,
+            self._kind_of_scores,
         )
         self._planner.resume()
         loop = asyncio.get_running_loop()
+        memory.unwritten.keep = lambda: loop.call_soon_threadsafe(memories.write, keepsake, memory)
         loop.add_reader(self._supervisor.fileno(), self._hear_supervisor)
         stack.callback(loop.remove_reader, self._supervisor.fileno())
 
@@ -322,11 +331,7 @@ class Control:
             routes,
             planner,
             self._releases,
-            self._monitoring.evidence(
-                lambda model, version: self._signatures.kind_of_scores(
-                    model, version, self._in_force.config.scores_of(model)
-                )
-            ),
+            self._monitoring.evidence(self._kind_of_scores),
             Effects(routes, planner, point, self._releases, time.time),
             self._pulls.of,
             self._put_back,
@@ -337,6 +342,11 @@ class Control:
             lambda rollout, event: self._jobs.change(
                 self._monitoring.tell_of_rollout(rollout, event)
             ),
+        )
+
+    def _kind_of_scores(self, model: str, version: int) -> str:
+        return self._signatures.kind_of_scores(
+            model, version, self._in_force.config.scores_of(model)
         )
 
     def _admit(self) -> None:
@@ -382,7 +392,9 @@ class Control:
             self._jobs.repeat("jwks", self._jwks.look, COUNT_S)
         self._jobs.repeat("certificates", self._certificates.look, WATCH_S)
         self._jobs.repeat("rollouts", self._rollouts.look, TICK_S)
+        self._jobs.repeat("failing shadows", self._look_at_shadows, TICK_S)
         self._jobs.repeat("pulled versions", self._pulls.write, WRITE_S)
+        self._jobs.repeat("stops", lambda: asyncio.to_thread(self._routes.write), WRITE_S)
         self._jobs.repeat("uses of versions", self._version_use.write, USE_WRITE_S)
 
     def _serve(self, stack: AsyncExitStack) -> None:
@@ -395,6 +407,7 @@ class Control:
             lambda: self._in_force.config.metrics,
             self._monitoring,
             self._pulls,
+            self._planner.memory.unwritten,
             self._rollouts,
             self._usage,
             self._links,
@@ -479,7 +492,7 @@ class Control:
             ),
             *key_operations.operations(self._keys, self._key_table.refresh),
             *spend_operations.operations(self._store, self._spending),
-            *self._monitoring.operations(self._planner.apply),
+            *self._monitoring.operations(self._planner.apply, self._recorder.record),
             *capture_operations.operations(self._capture, self._erasures()),
         )
 
@@ -600,13 +613,17 @@ class Control:
         return {name: self._pulls.without(name, one) for name, one in self._routes.wanted().items()}
 
     def _wanted(self, model: str) -> Wanted:
-        return self._pulls.without(model, self._routes.of(model))
+        """As far as it is known: what fails is pulled though the home is lost."""
+        return self._pulls.without_at_hand(model, self._routes.at_hand(model))
 
     def _pull(self, model: str, version: int, variant: str, evidence: Evidence) -> None:
         """Workers hear of it in the next turn of the loop; the disk when it takes it."""
         self._pulls.pull(model, version, variant, evidence.says, evidence.plain())
         self._jobs.change(self._planner.divide())
         self._jobs.spawn(self._write_pulls())
+
+    async def _look_at_shadows(self) -> None:
+        self._failing.look_at_shadows()
 
     def _withhold(self, model: str, version: int, why: str) -> None:
         """A rollout takes its candidate back, and its disk does not take that."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
+from gateway.control.unwritten import Unwritten
 from gateway.keepsake import Keepsake
 from gateway.plan import Plan
 
@@ -39,6 +40,7 @@ class Memory:
         refused: why a deployment may not run, by id.
         unloaded: names of models that were taken out of service on purpose.
         loads: how often each model was loaded anew on purpose, by name.
+        unwritten: what was stopped or pulled and no disk has taken yet.
     """
 
     plan: Plan = field(default_factory=lambda: Plan(0))
@@ -46,6 +48,7 @@ class Memory:
     refused: dict[str, str] = field(default_factory=dict)
     unloaded: set[str] = field(default_factory=set)
     loads: dict[str, int] = field(default_factory=dict)
+    unwritten: Unwritten = field(default_factory=Unwritten, compare=False)
 
     def crashed(self, blocks: Sequence[int]) -> dict[str, int]:
         """A worker crashed natively while it loaded or ran the models that count in `blocks`.
@@ -131,6 +134,7 @@ def write(keepsake: Keepsake, memory: Memory) -> None:
             "refused": memory.refused,
             "unloaded": sorted(memory.unloaded),
             "loads": memory.loads,
+            "unwritten": memory.unwritten.plain(),
         }
     )
     try:
@@ -145,10 +149,12 @@ def read(keepsake: Keepsake) -> Memory | None:
     if data is None:
         return None
     found = orjson.loads(data)
-    return Memory(
+    memory = Memory(
         Plan.from_parts(found["number"], found["parts"]),
         found["crashes"],
         found["refused"],
         set(found["unloaded"]),
         found["loads"],
     )
+    memory.unwritten.read(found["unwritten"])
+    return memory

@@ -10,10 +10,11 @@ from typing import Final
 
 import numpy as np
 
+from gateway.control.ledger_rows import blob_of, metric_of
 from gateway.outcomes.hours import Which
 from gateway.outcomes.metric_sums import MetricHours
 from kernels.ledger import Reals
-from kernels.metrics import SUMS, merge, no_sums
+from kernels.metrics import MAX, MIN, SUMS, N, merge, no_sums
 
 TABLES: Final = """
 CREATE TABLE IF NOT EXISTS metrics (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -26,13 +27,21 @@ CREATE TABLE IF NOT EXISTS metric_hours (
 
 def names(connection: sqlite3.Connection) -> dict[str, int]:
     """Metrics and their numbers."""
-    return dict(connection.execute("SELECT name, id FROM metrics ORDER BY id").fetchall())
+    rows = connection.execute("SELECT name, id FROM metrics ORDER BY id")
+    return dict(metric_of(*row) for row in rows)
 
 
 def number(connection: sqlite3.Connection, name: str) -> int:
     """Gives a metric a number."""
     made = connection.execute("INSERT INTO metrics (name) VALUES (?) RETURNING id", (name,))
     return int(made.fetchone()[0])
+
+
+def forget(connection: sqlite3.Connection, name: str) -> None:
+    """Forgets a metric, and its sums."""
+    number = "(SELECT id FROM metrics WHERE name = ?)"
+    connection.execute(f"DELETE FROM metric_hours WHERE metric = {number}", (name,))
+    connection.execute("DELETE FROM metrics WHERE name = ?", (name,))
 
 
 def keep(connection: sqlite3.Connection, hours: MetricHours, before: int, first_kept: int) -> None:
@@ -88,8 +97,11 @@ def _add(connection: sqlite3.Connection, metric: int, which: Which, more: Reals)
     )
 
 
-def _read(blob: bytes) -> Reals:
-    found = np.frombuffer(blob).copy()
+def _read(blob: object) -> Reals:
+    found = np.frombuffer(blob_of(blob)).copy()
     if len(found) != SUMS:
         raise ValueError("sums of another length")
+    n, least, most = found[[N, MIN, MAX]].tolist()
+    if not np.isfinite(found).all() or not 1.0 <= n < 2.0**53 or n % 1.0 or least > most:
+        raise ValueError("sums that no numbers add up to")
     return found

@@ -395,6 +395,11 @@ def _batches(models: list[ModelCounters]) -> Iterator[Metric]:
 _BATCH_COUNTERS: Final[tuple[tuple[str, Callable[[ModelCounters], float], str], ...]] = (
     ("executions", lambda m: m.executions, "Runs that went well."),
     ("executed_rows", lambda m: m.executed_rows, "Rows in runs that went well."),
+    (
+        "non_finite_rows",
+        lambda m: m.non_finite,
+        "Of those rows, with NaN or infinity in an output.",
+    ),
     ("reruns", lambda m: m.reruns, "Requests run once more, alone, after their batch failed."),
     ("pruned_runs", lambda m: m.pruned_runs, "Runs that computed only the outputs asked for."),
     ("pruned_sessions_built", lambda m: m.pruned_built, "Sessions built for such runs."),

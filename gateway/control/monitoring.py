@@ -44,8 +44,9 @@ from gateway.control.panes import Base, PaneStore
 from gateway.control.parts import Parts
 from gateway.control.references import kept, watched
 from gateway.control.releases import Releases
-from gateway.control.rollout_evidence import RolloutEvidence, Sources
+from gateway.control.rollout_evidence import RolloutEvidence
 from gateway.control.rollout_notices import SEVERITY, notice
+from gateway.control.rollout_sources import Sources
 from gateway.control.rollout_store import Rollout
 from gateway.control.self_references import SelfReferences
 from gateway.control.shadows import Shadows
@@ -201,17 +202,20 @@ class Monitoring:
             ("shadows", self.shadows.look),
         )
 
-    def operations(self, follow: release_operations.Follow) -> tuple[Operation, ...]:
+    def operations(
+        self, follow: release_operations.Follow, record: outcome_operations.Record
+    ) -> tuple[Operation, ...]:
         """What can be asked through the control port.
 
         Args:
             follow: brings the workers to what a model is watched by now.
+            record: the audit.
         """
         return (
             *release_operations.operations(self._releases, self.contracts, self._plan, follow),
             *drift_operations.operations(self._drift, self._counting, self._breaches, self._part),
             *alert_operations.operations(self.alerting, self._alarms, self.deliveries),
-            *outcome_operations.operations(self.outcomes, self._calibration),
+            *outcome_operations.operations(self.outcomes, self._calibration, record),
             *fairness_operations.operations(self.outcomes),
             *concept_operations.operations(self.outcomes),
             *shadow_operations.operations(self.shadows),

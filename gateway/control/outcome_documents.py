@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, WithJsonSchema, create_model
 
+from gateway.config.words import MetricName
 from gateway.control.documents import optional
 from gateway.control.drift_documents import MAX_SLICE_CHARS, WINDOW
 from gateway.control.operations import Document
@@ -150,6 +151,18 @@ FigureValues = create_model(
 )
 
 
+class MetricPath(Document):
+    """Of a metric."""
+
+    metric: MetricName
+
+
+class MetricForgotten(Document):
+    """The metric that there was."""
+
+    metric: str
+
+
 class MetricLine(Document):
     """What is known of one metric."""
 
@@ -179,6 +192,7 @@ class HeldOutReport(Document):
     figures: FigureValues
     n: dict[str, int]
     intervals: dict[str, Interval]
+    without_interval: dict[str, str]
 
 
 class PerformanceReport(Document):
@@ -210,6 +224,7 @@ class PerformanceReport(Document):
     intervals: dict[str, Interval] = Field(
         description="valid however often one looks; of figures that have one"
     )
+    without_interval: dict[str, str] = Field(description="why the others have none")
     threshold: float | None = Field(
         description="above which the positive class is predicted; null: there is none"
     )
@@ -235,6 +250,11 @@ class OutcomesStatus(Document):
     forgotten_records: int = Field(description="that had to go, ever; what they added up to stays")
     lost_records: int = Field(description="overwritten before they were kept, since the start")
     waiting: int = Field(description="outcomes whose record is not there yet")
+    metrics: list[str] = Field(description="names that any row ever had a number of")
+    refused_numbers: int = Field(
+        description="of metrics that their model is not to have, or that there was no room for,"
+        " since control was started"
+    )
     outcomes: Counts = Field(
         description="since control was started; of those that had to wait, twice"
     )

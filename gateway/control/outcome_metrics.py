@@ -32,6 +32,11 @@ _LEDGER_COUNTS: Final = (
     ("ledger_forgotten_records", "forgotten_records", "Records that had to go, ever."),
     ("ledger_lost_records", "lost_records", "Records overwritten before they were kept."),
     ("ledger_skipped_rows", "skipped_rows", "Rows answered without a record."),
+    (
+        "outcomes_refused_numbers",
+        "refused_numbers",
+        "Numbers of metrics that their model is not to have, or that there was no room for.",
+    ),
 )
 _FIGURES: Final = (
     ("outcomes", "Outcomes that became known in the window: n of the figures."),

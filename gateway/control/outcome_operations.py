@@ -5,16 +5,19 @@ Knows parameters and answers. Knows nothing of how records are kept or figures a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from gateway.access.durations import read_duration
 from gateway.access.roles import Permission
 from gateway.access.scopes import principal_of
+from gateway.control.audit import Actor
 from gateway.control.drift_documents import VersionPath
 from gateway.control.operations import Asked, Operation
 from gateway.control.outcome_documents import (
+    MetricForgotten,
+    MetricPath,
     OutcomeList,
     OutcomesStatus,
     PerformanceQuery,
@@ -30,15 +33,19 @@ from gateway.outcomes.intervals import Interval
 from gateway.outcomes.results import document
 from gateway.profiles.values import Calibration
 
+Record = Callable[[Actor, str, str, None, None], Awaitable[None]]
+"""Writes an entry of the audit; returns when it is on disk."""
+
 
 def operations(
-    outcomes: Outcomes, calibration: Callable[[str, int], Calibration | None]
+    outcomes: Outcomes, calibration: Callable[[str, int], Calibration | None], record: Record
 ) -> tuple[Operation, ...]:
     """The table.
 
     Args:
         outcomes: the ledger.
         calibration: of a version's scores, in its profile.
+        record: the audit.
     """
 
     async def receive_outcomes(asked: Asked) -> Any:
@@ -58,6 +65,14 @@ def operations(
 
     async def outcomes_status(_: Asked) -> Any:
         return await outcomes.status()
+
+    async def forget_metric(asked: Asked) -> Any:
+        name = asked.path.metric
+        if name not in (await outcomes.status())["metrics"]:
+            raise NotFound(f"metric '{name}': there is none of that name")
+        await record(asked.actor, "metric forget", f"metric/{name}", None, None)
+        await outcomes.forget_metric(name)
+        return {"metric": name}
 
     return (
         Operation(
@@ -93,6 +108,16 @@ def operations(
             Permission.READ,
             answer=OutcomesStatus,
             errors=(StoreFailed,),
+        ),
+        Operation(
+            "DELETE",
+            "/api/outcomes/metrics/{metric}",
+            forget_metric,
+            "Forget a business metric with all its numbers, which makes room for another",
+            Permission.ADMINISTER,
+            answer=MetricForgotten,
+            path_parameters=MetricPath,
+            errors=(NotFound, StoreFailed),
         ),
     )
 
@@ -143,6 +168,7 @@ def _held_out(held: HeldOut) -> dict[str, Any]:
         "figures": found.figures,
         "n": found.n,
         "intervals": _ends(found.intervals),
+        "without_interval": found.without_interval,
     }
 
 

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from gateway.config import Config
-from gateway.control.ledger_store import LedgerStore, Series
+from gateway.control.ledger_rows import Series
+from gateway.control.ledger_store import LedgerStore
 from gateway.control.slices import ByGroup, group_of, scores_of, slicings, slicings_of, words_of
 from gateway.errors import NotFound
 from gateway.outcomes.estimate import UNCHECKED, Calibrator

@@ -220,6 +220,14 @@ class Outcomes:
 
         return self._thread.submit(find)
 
+    def metrics(self) -> Future[Sequence[str]]:
+        """The metrics that ever had a number; from any thread."""
+
+        def find() -> Sequence[str]:
+            return list(self._open().metrics.names) if self._is_there() else []
+
+        return self._thread.submit(find)
+
     async def by_group(
         self, model: str, version: int, window_s: float | None, work: Callable[[ByGroup], T]
     ) -> tuple[ByGroup, T]:
@@ -279,6 +287,15 @@ class Outcomes:
         """
         return await self._aside(self._concept, model, version)
 
+    async def forget_metric(self, name: str) -> None:
+        """Forgets a metric with all its numbers, which makes room for another.
+
+        Raises:
+            NotFound: there is none of that name.
+            StoreFailed: the ledger cannot be written; the same again goes on.
+        """
+        await self._aside(self._forget_metric, name)
+
     async def status(self) -> dict[str, Any]:
         """What the ledger holds, what it lost, and what became of outcomes."""
         return await self._aside(self._status)
@@ -309,7 +326,7 @@ class Outcomes:
         ledger, _, joins, _ = self._open()
         now_ms = self._now_ms()
         fault = self._drained()
-        self._erase_late(ledger, now_ms)
+        self._erase_late(ledger, joins, now_ms)
         joins.again(now_ms)
         settings = self._config().ledger
         oldest_ms = now_ms - int(settings.max_age_s * 1000.0)
@@ -351,17 +368,18 @@ class Outcomes:
             return ErasedRecords()
         ledger, _, joins, _ = self._open()
         self._drain()
-        erased = erase_records(ledger, self._kept().series(), requests)
-        erased.waiting = joins.forget(requests)
+        erased = erase_records(ledger, self._kept().series(), requests, joins.forget)
         self._kept().empty_log()
         self._erased.append((self._now_ms() + LATE_MS, requests))
         return erased
 
-    def _erase_late(self, ledger: Ledger, now_ms: int) -> None:
+    def _erase_late(self, ledger: Ledger, joins: Joins, now_ms: int) -> None:
         """A worker writes records once they are answered, and may be late; who erases is not."""
         for due_ms, requests in self._erased:
             if due_ms <= now_ms:
-                erase_records(ledger, self._kept().series(), requests)
+                its = self._kept().series(), requests
+                if erase_records(ledger, *its, joins.forget).waiting:
+                    self._kept().empty_log()
         self._erased = [one for one in self._erased if one[0] > now_ms]
 
     def _drained(self) -> StoreFailed | None:
@@ -403,6 +421,10 @@ class Outcomes:
         told = self._config().concept
         return Settings(told.baseline_outcomes, told.error_floor, told.calibration_floor)
 
+    def _forget_metric(self, name: str) -> None:
+        if not self._is_there() or not self._open().metrics.forget(name):
+            raise NotFound(f"metric '{name}': there is none of that name")
+
     def _status(self) -> dict[str, Any]:
         found: dict[str, Any] = {
             "records": 0,
@@ -410,10 +432,12 @@ class Outcomes:
             "oldest": None,
             "forgotten_records": 0,
             "waiting": 0,
+            "metrics": [],
+            "refused_numbers": 0,
         }
         late: Mapping[str, int] = {}
         if self._is_there():
-            ledger, _, joins, _ = self._open()
+            ledger, metrics, joins, _ = self._open()
             facts = ledger.facts()
             found = {
                 "records": facts.records,
@@ -421,6 +445,8 @@ class Outcomes:
                 "oldest": None if facts.first_ms is None else facts.first_ms / 1000.0,
                 "forgotten_records": self._kept().records_forgotten(),
                 "waiting": joins.waiting,
+                "metrics": sorted(metrics.names),
+                "refused_numbers": joins.refused_numbers,
             }
             late = joins.late
         counts = {name: self._counts[name] + late.get(name, 0) for name in RESULTS}

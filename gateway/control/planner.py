@@ -28,7 +28,7 @@ from gateway.control.desired import Candidate, Desired
 from gateway.control.memory import Memory
 from gateway.control.recorder import Note
 from gateway.control.served import difference
-from gateway.control.splits import Aliases, Wanted, faults
+from gateway.control.splits import Aliases, Wanted, faults, withheld
 from gateway.control.succession import Stand, known, successor
 from gateway.errors import GatewayError
 from gateway.plan import LLM, UNAVAILABLE, Absent, Held, Plan
@@ -82,6 +82,7 @@ class Planner:
         note: Note,
         divided: Callable[[], Mapping[str, Wanted]] = dict,
         place: Callable[[Plan], Plan] = lambda plan: plan,
+        at_hand: Callable[[str], Wanted] = lambda name: Wanted(),
     ) -> None:
         """Takes its collaborators.
 
@@ -100,6 +101,7 @@ class Planner:
             note: hears what is decided here, for the audit.
             divided: how requests are to be divided among versions now, by model.
             place: gives a plan what is counted because of how it divides requests, and in what.
+            at_hand: what is wanted of a model's requests, as far as that is known without a disk.
         """
         # fixed at start
         self._publisher = publisher
@@ -113,6 +115,7 @@ class Planner:
         self._note = note
         self._divided = divided
         self._place = place
+        self._at_hand = at_hand
         self._loop = asyncio.get_running_loop()
         # until replaced
         self.memory = memory
@@ -172,8 +175,6 @@ class Planner:
         Nothing is looked at or loaded, so that it takes a message to each worker. One that does not
         answer is dead or about to be: its successor gets the newest plan.
         """
-        if not self._looked:
-            await self.look()
         number = self.divide_soon()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DIVIDED_WITHIN_S):
@@ -182,10 +183,13 @@ class Planner:
     def divide_soon(self) -> int:
         """As `divide`, without waiting: the number of the plan that says so is on its way.
 
-        Before the first look, what was planned stands.
+        Before the first look, what was planned stands, but for what was stopped or pulled since:
+        that waits for no look, which a lost home may never allow.
         """
         if self._looked:
             self._step()
+        else:
+            self._withhold()
         return self.memory.plan.number
 
     def followed(self, number: int) -> bool:
@@ -219,7 +223,9 @@ class Planner:
 
     def step_soon(self) -> None:
         """Something moved on. What moves in the same moment goes into one plan."""
-        if self._due is None and self._looked:
+        if not self._looked:
+            self._progress.set()  # a worker may follow what is withheld
+        elif self._due is None:
             self._due = self._loop.call_later(self._pause_s, self._step)
 
     async def close(self) -> None:
@@ -374,8 +380,17 @@ class Planner:
         if old.number and plan == dataclasses.replace(old, number=plan.number):
             return
         self._complain(plan.absent, old)
-        memory.plan = plan
-        self._store(memory)
+        self._send(plan)
+
+    def _withhold(self) -> None:
+        """Takes what was stopped or pulled out of the plan that stands."""
+        plan = withheld(self.memory.plan, self._at_hand)
+        if plan.routes != self.memory.plan.routes:
+            self._send(plan)
+
+    def _send(self, plan: Plan) -> None:
+        old, self.memory.plan = self.memory.plan, plan
+        self._store(self.memory)
         self._publisher.publish(plan)
         if (change := difference(old, plan)) is not None:
             self._note("serve", f"plan {plan.number}", *change)

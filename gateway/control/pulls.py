@@ -4,8 +4,7 @@ Knows the store's table of pulls. Knows nothing of how failures are told, or of 
 what is left.
 
 A pull cannot wait for a disk: it is in force at once and written down, with its entry in the audit,
-as soon as the disk takes it. What control had no time to write down before it was killed may get
-requests again, until it fails again.
+as soon as the disk takes it.
 """
 
 from __future__ import annotations
@@ -20,6 +19,8 @@ import orjson
 from gateway.control.audit import Actor, by_itself, note, note_change
 from gateway.control.splits import Pull, Wanted
 from gateway.control.store import Store
+from gateway.control.unwritten import Unwritten
+from gateway.errors import StoreFailed
 
 # What a disk did not take at once.
 WRITE_S = 1.0
@@ -30,12 +31,23 @@ _NONE: Pulled = {}
 class Pulls:
     """Lives on control's event loop; the database is spoken to on threads."""
 
-    def __init__(self, store: Store, now: Callable[[], float] = time.time) -> None:
-        """`now` gives seconds since 1970."""
+    def __init__(
+        self,
+        store: Store,
+        now: Callable[[], float] = time.time,
+        unwritten: Unwritten | None = None,
+    ) -> None:
+        """Takes its collaborators.
+
+        Args:
+            store: keeps pulls.
+            now: seconds since 1970.
+            unwritten: those that no store has taken yet; None: there is none.
+        """
         self._store = store
         self._now = now
+        self._unwritten = unwritten or Unwritten()
         self._read: Mapping[str, Pulled] | None = None
-        self._unwritten: list[tuple[str, Pull]] = []
         self._writing = asyncio.Lock()
 
     @property
@@ -48,28 +60,36 @@ class Pulls:
                     why, evidence = row["why"], orjson.loads(row["evidence"])
                     pull = Pull(row["version"], row["variant"], why, row["at"], evidence)
                     found.setdefault(row["model"], {})[pull.version] = pull
-            self._read = found
+            self._read = _with(found, self._unwritten.pulls)
         return self._read
-
-    def all(self) -> Mapping[str, Pulled]:
-        """By model and version."""
-        return self._pulled
 
     def of(self, model: str) -> Pulled:
         """Of one model, by version."""
         return self._pulled.get(model, _NONE)
 
+    def all_at_hand(self) -> Mapping[str, Pulled]:
+        """By model and version; where the home was lost before it was read, those since."""
+        try:
+            return self._pulled
+        except StoreFailed:
+            return _with({}, self._unwritten.pulls)
+
     def without(self, model: str, wanted: Wanted) -> Wanted:
         """What is wanted of a model, without what was pulled of it."""
         return replace(wanted, pulled=self.of(model))
+
+    def without_at_hand(self, model: str, wanted: Wanted) -> Wanted:
+        """As `without`, as far as it is known."""
+        return replace(wanted, pulled=self.all_at_hand().get(model, _NONE))
 
     def pull(
         self, model: str, version: int, variant: str, why: str, evidence: Mapping[str, object]
     ) -> Pull:
         """Pulls a version from the next plan on."""
         pull = Pull(version, variant, why, self._now(), evidence)
-        self._read = {**self._pulled, model: {**self.of(model), version: pull}}
-        self._unwritten.append((model, pull))
+        if self._read is not None:
+            self._read = _with(self._read, [(model, pull)])
+        self._unwritten.pull(model, pull)
         return pull
 
     async def put_back(
@@ -107,10 +127,14 @@ class Pulls:
             await self._write()
 
     async def _write(self) -> None:
-        batch = tuple(self._unwritten)
+        batch = self._unwritten.pulls
         if batch:
-            await asyncio.to_thread(self._insert, batch)
-            del self._unwritten[: len(batch)]
+            try:
+                await asyncio.to_thread(self._insert, batch)
+            except StoreFailed as error:
+                self._unwritten.why = str(error)
+                raise
+            self._unwritten.wrote_pulls(batch)
 
     def _insert(self, batch: Sequence[tuple[str, Pull]]) -> None:
         with self._store.write() as db:
@@ -127,3 +151,10 @@ class Pulls:
                 db.execute("DELETE FROM pulls WHERE model = ? AND version = ?", key)
             before = {"pulled": [asdict(pull) for pull in ended]}
             note_change(db, actor, action, model, before, {"pulled": []}, self._now())
+
+
+def _with(pulled: Mapping[str, Pulled], some: Sequence[tuple[str, Pull]]) -> Mapping[str, Pulled]:
+    found = dict(pulled)
+    for model, pull in some:
+        found[model] = {**found.get(model, _NONE), pull.version: pull}
+    return found

@@ -72,7 +72,8 @@ class Retirements:
         """Writes a retirement down.
 
         Raises:
-            Conflict: it is retired already, or its successor is.
+            Conflict: it is retired already, or its successor is; an alias or a route that was set
+                names it, maybe since this very moment.
         """
         made = Retirement(model, version, self._now(), actor.who, why, successor, record)
         told = orjson.dumps(record).decode()
@@ -80,6 +81,7 @@ class Retirements:
             refuse_retired(db, model, version)
             if successor is not None:
                 refuse_retired(db, model, successor)
+            refuse_named(db, model, version)
             row = (model, version, made.at, made.who, why, successor, told)
             db.execute("INSERT INTO retirements VALUES (?, ?, ?, ?, ?, ?, ?)", row)
             after = {"successor": successor, "why": why, "record": record}
@@ -108,6 +110,30 @@ def refuse_retired(db: sqlite3.Connection, model: str, version: int) -> None:
             f"model '{model}': version {version} is retired;"
             f" `penstock unretire {model} {version}` brings it back"
         )
+
+
+def refuse_named(db: sqlite3.Connection, model: str, version: int) -> None:
+    """Raises Conflict where an alias or a route names a version, inside the caller's transaction.
+
+    Whoever points one at it asks `refuse_retired` in theirs: of two at once, the later one loses.
+    """
+    rows = db.execute("SELECT alias, version FROM aliases WHERE model = ?", (model,)).fetchall()
+    names = [f"alias '{row['alias']}'" for row in rows if row["version"] == version]
+    row = db.execute("SELECT route, stop, lead FROM routes WHERE model = ?", (model,)).fetchone()
+    if row is not None and version in _versions(row):
+        names.append("its model's route")
+    if names:
+        raise Conflict(
+            f"model '{model}': version {version} cannot be retired: {', '.join(names)} names it"
+        )
+
+
+def _versions(row: sqlite3.Row) -> set[int | None]:
+    """Those that a row of the routes names."""
+    route, stop, lead = (orjson.loads(row[name] or "null") for name in ("route", "stop", "lead"))
+    routes = [one for one in (route, lead and lead["route"]) if one]
+    named = [one for some in routes for one in (*some["variants"], *some.get("shadows", ()))]
+    return {one.get("version") for one in (*named, stop or {})}
 
 
 def absences(retired: Sequence[Retirement]) -> list[Absent]:

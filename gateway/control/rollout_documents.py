@@ -93,6 +93,10 @@ class RolloutShown(RolloutLine):
     """A rollout with its plan, its story and what its guards say now."""
 
     plan: RolloutPlan
+    warnings: list[str] = Field(description="why guards may not come to a verdict in time")
     awaits: str = Field(description="what has to come before it goes on; empty: nothing follows")
     judgements: list[JudgementLine] = Field(description="of the last look; empty: none, or over")
     story: list[EventLine] = Field(description="what happened, when, why, and by which figures")
+    unwritten: str | None = Field(
+        description="why the end of its story is in force and not written down yet; null: all is"
+    )

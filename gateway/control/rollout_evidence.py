@@ -12,40 +12,33 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from gateway.config import Config
 from gateway.config.guards import (
     CalibrationGuard,
-    DisagreementGuard,
     DriftGuard,
     Guard,
     MetricGuard,
     PerformanceGuard,
     PredictionDriftGuard,
-    RateGuard,
 )
-from gateway.control.contracts import Breaches
-from gateway.control.drift import Drift
 from gateway.control.outcome_reports import Known as Reported
 from gateway.control.outcomes import Outcomes
+from gateway.control.rollout_prospects import Prospects
+from gateway.control.rollout_sources import Sources
 from gateway.control.rollout_traffic import (
     ArmCounts,
     OutputCounts,
     PairCounts,
-    Pairs,
     drifting,
 )
-from gateway.control.slices import part_asked, slicings
-from gateway.errors import GatewayError, InvalidParameter, NotFound
-from gateway.monitor.arena import Arena
+from gateway.errors import GatewayError
 from gateway.monitor.report import answered_rows
 from gateway.rollouts.judgements import Judgement
 from gateway.rollouts.judging import Judging
 from gateway.rollouts.looks import Both, Drifting, Known, Look, Outputs
-from gateway.rollouts.reach import fault_of_figure, fault_of_steps
 from gateway.rollouts.shares import Given
 
 log = logging.getLogger("penstock.control")
@@ -56,44 +49,21 @@ _OutcomeGuard = CalibrationGuard | PerformanceGuard | MetricGuard
 OUTCOMES_S: Final = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """Where figures come from.
-
-    Attributes:
-        arena: counters of versions.
-        drift: values by bins.
-        counting: the thread that `drift` is used on.
-        outcomes: what came of answers.
-        breaches: what inputs of a version broke of its contract; None: it has none. Blocks.
-        collecting: versions whose first rows are being kept for a profile.
-        config: what is in force.
-        pairs: of a shadow's rows; None: nobody counts them.
-        scores: of which kind a version's are; empty: that is not known. Blocks.
-    """
-
-    arena: Arena
-    drift: Drift
-    counting: Executor
-    outcomes: Outcomes
-    breaches: Callable[[str, int], Breaches | None]
-    collecting: Callable[[], Sequence[tuple[str, int]]]
-    config: Callable[[], Config]
-    pairs: Pairs | None = None
-    scores: Callable[[str, int], str] = lambda model, version: ""
-
-
 class RolloutEvidence:
     """Makes a judge for each rollout. Blocking: called on a thread, once at a time."""
 
     def __init__(self, sources: Sources) -> None:
         """Takes the sources of figures."""
         self._sources = sources
+        self._prospects = Prospects(sources)
 
     def faults(self, given: Given) -> list[str]:
         """Why guards of a plan could never come to a verdict; empty where all can."""
-        found = ((one.called, self._fault(given, one)) for one in given.plan.guards)
-        return [f"{name}: {fault}" for name, fault in found if fault]
+        return self._prospects.faults(given)
+
+    def doubts(self, given: Given) -> list[str]:
+        """Why guards of a plan may not come to a verdict in time, or ever; empty: nothing."""
+        return self._prospects.doubts(given)
 
     def judge(self, given: Given, memory: Any, now: float) -> CandidateJudge:
         """Judges from now on, or goes on from what was remembered.
@@ -111,72 +81,6 @@ class RolloutEvidence:
             return answered_rows(self._sources.arena, given.model, given.candidate)
         pairs = self._sources.pairs
         return 0 if pairs is None else pairs(given.model, given.baseline, given.candidate)[0]
-
-    def _fault(self, given: Given, guard: Guard) -> str:
-        return fault_of_steps(given.plan, guard) or self._fault_of_sources(given, guard)
-
-    def _fault_of_sources(self, given: Given, guard: Guard) -> str:
-        match guard:
-            case RateGuard(kind="contract"):
-                return self._fault_of_contract(given, guard)
-            case PredictionDriftGuard():
-                return self._fault_of_values(given, guard.outputs)
-            case DriftGuard():
-                return "" if self._sources.config().monitoring.enabled else _NOT_WATCHED
-            case DisagreementGuard():
-                return self._fault_of_pairs(given)
-            case CalibrationGuard() | PerformanceGuard() | MetricGuard():
-                return self._fault_of_outcomes(given, guard)
-            case _:
-                return ""
-
-    def _fault_of_contract(self, given: Given, guard: RateGuard) -> str:
-        if guard.max is not None:
-            return "" if self._sources.config().monitoring.enabled else _NOT_WATCHED
-        if self._sources.breaches(given.model, given.baseline) is None:
-            return f"the baseline, version {given.baseline}, has no contract, which a profile gives"
-        return ""
-
-    def _fault_of_values(self, given: Given, outputs: Sequence[str]) -> str:
-        which = given.model, given.baseline
-        known = self._sources.counting.submit(_outputs_of, self._sources.drift, *which).result()
-        if known is None:
-            if which in self._sources.collecting():
-                return ""  # it will have one
-            return f"the baseline, version {given.baseline}, has no profile: penstock profile"
-        unknown = [one for one in outputs if one not in known]
-        return f"there is no output '{unknown[0]}', but {', '.join(known)}" if unknown else ""
-
-    def _fault_of_pairs(self, given: Given) -> str:
-        shadowed = any(one.is_shadow for one in given.plan.steps)
-        if self._sources.pairs is None or not shadowed:
-            return "no step is a shadow, so that nothing is answered twice"
-        return ""
-
-    def _fault_of_outcomes(self, given: Given, guard: _OutcomeGuard) -> str:
-        config = self._sources.config()
-        if not config.has_ledger(given.model) or not config.ledger_share_of(given.model):
-            return "outcomes are joined to nothing: set ledger.enabled"
-        if guard.slice is not None:
-            try:
-                part_asked(slicings(config.slices_of(given.model)), guard.slice)
-            except (NotFound, InvalidParameter) as error:
-                return str(error)
-        if isinstance(guard, MetricGuard):
-            return ""
-        return fault_of_figure(self._sources.scores(given.model, given.baseline), guard)
-
-
-_NOT_WATCHED: Final = "no value is counted: set monitoring.enabled"
-
-
-def _outputs_of(drift: Drift, model: str, version: int) -> list[str] | None:
-    """Names of a version's outputs; None where it is not watched. On the thread of histories."""
-    try:
-        reference, _ = drift.alarms(model, version)
-    except NotFound:
-        return None
-    return [column.name for frame, column in reference.columns if frame.role != "feature"]
 
 
 class Later(Generic[T]):

@@ -93,17 +93,29 @@ def operations(
 
     async def seen(asked: Asked, number: int) -> Rollout:
         """One that its caller may know of."""
-        found = await asyncio.to_thread(store.get, number)
+        live = {one.number: one for one, _ in rollouts.live()}
+        found = live[number] if number in live else await asyncio.to_thread(store.get, number)
         if not asked.may_see(found.given.model):
             raise NotFound(f"there is no rollout {number}")
         return found
 
     async def shown(asked: Asked, number: int) -> Any:
         kept = await seen(asked, number)
-        events = await asyncio.to_thread(store.events, number)
+        events = await story(number)
         live = {one.number: (one, judged) for one, judged in rollouts.live()}
         rollout, judgements = live.get(number, (kept, ()))
-        return described(rollout, judgements, events)
+        untold = rollouts.untold(number)
+        found = described(rollout, judgements, events)
+        return {**found, "unwritten": None if untold is None else untold.why}
+
+    async def story(number: int) -> Sequence[Event]:
+        untold = rollouts.untold(number)
+        if untold is None:
+            return await asyncio.to_thread(store.events, number)
+        try:
+            return [*await asyncio.to_thread(store.events, number), *untold.events]
+        except StoreFailed:  # who has aborted it is to hear of that
+            return untold.events
 
     return (
         Operation(
@@ -201,6 +213,7 @@ def described(
     return {
         **line(rollout),
         "plan": rollout.given.plan.model_dump(mode="json"),
+        "warnings": list(rollout.given.warnings),
         "judgements": [asdict(one) for one in judgements],
         "awaits": awaits(rollout.given.plan, rollout.stand),
         "story": [{**event.as_json(), "step": event.step + 1} for event in events],

@@ -10,12 +10,28 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gateway import config
+from gateway.control.audit import Actor
 from gateway.control.memory import Memory
 from gateway.control.rollout_store import Rollout
 from gateway.control.splits import Aliases
 from gateway.rollouts.judgements import Judge, Judgement
 from gateway.rollouts.shares import Given
-from gateway.rollouts.stand import Stand
+from gateway.rollouts.stand import Event, Stand
+
+
+@dataclass(frozen=True, slots=True)
+class Untold:
+    """What a person did to a rollout that is in force and not written down yet.
+
+    Attributes:
+        events: as the story will tell it.
+        actor: who did it.
+        why: it is not written down.
+    """
+
+    events: Sequence[Event]
+    actor: Actor
+    why: str
 
 
 class Plans(Protocol):
@@ -54,6 +70,10 @@ class Judges(Protocol):
         """Why guards of a plan could never come to a verdict; empty where all can."""
         ...
 
+    def doubts(self, given: Given) -> Sequence[str]:
+        """Why guards of a plan may not come to a verdict in time, or ever; empty: nothing."""
+        ...
+
     def judge(self, given: Given, memory: Any, now: float) -> Judge:
         """Judges from now on.
 
@@ -82,6 +102,7 @@ class Run:
         wanted: how the route is led by now; None: not known.
         plan: number of the plan that says so.
         pointed: the alias of what it promoted was moved.
+        untold: what is in force already; None: all is written down.
     """
 
     kept: Rollout
@@ -92,6 +113,7 @@ class Run:
     wanted: config.Route | None = None
     plan: int = 0
     pointed: bool = False
+    untold: Untold | None = None
 
     @property
     def given(self) -> Given:

@@ -19,9 +19,10 @@ from gateway.drift.panes import Vector
 from gateway.drift.rules import DEFAULT
 from gateway.errors import NotFound
 from gateway.monitor.arena import Arena
-from gateway.monitor.report import find_model
+from gateway.monitor.report import ModelCounters, find_model
 from gateway.profiles.values import FEATURE
 from gateway.rollouts.looks import Arm, Drifting, Outputs
+from kernels import timing
 
 _RESULTS: Final = ("ok", "failed", "refused")
 # What is known of each is written down every few seconds: of a thousand classes, of the first.
@@ -51,19 +52,31 @@ class ArmCounts:
         """Looks from now on."""
         self._arena, self._model, self._version = arena, model, version
         self._results, self._latencies, self._contract = Grown(), Grown(), Grown()
+        self._runs = Grown()
 
     def look(self, breaches: Breaches | None) -> Arm:
         """What came since the last look; `breaches`: of its contract by now. Blocks."""
         found = find_model(self._arena, self._model, self._version)
         if found is None:
             return Arm()
-        results = np.array([found.results[one] for one in _RESULTS], np.int64)
-        ok, failed, refused = self._results.since(results).tolist()
+        results = [*(found.results[one] for one in _RESULTS), found.executed_rows, found.non_finite]
+        came = self._results.since(np.array(results, np.int64)).tolist()
+        ok, failed, refused, rows, non_finite = came
         latencies = None
         if "total" in found.histograms:
             latencies = self._latencies.since(found.histograms["total"])
         values, broken = self._examined(breaches)
-        return Arm(ok + failed + refused, failed, refused, latencies, values, broken)
+        return Arm(
+            requests=ok + failed + refused,
+            errors=failed,
+            refused=refused,
+            rows=rows,
+            non_finite=min(non_finite, rows),
+            latencies=latencies,
+            runs=self._runs.since(_runs(found)),
+            values=values,
+            breaches=broken,
+        )
 
     def _examined(self, breaches: Breaches | None) -> tuple[int, int]:
         if breaches is None:
@@ -72,6 +85,14 @@ class ArmCounts:
         values, broken = self._contract.since(sums).tolist()
         # A row's breaches are counted before the row.
         return values, min(broken, values)
+
+
+def _runs(found: ModelCounters) -> Vector:
+    """Runs and what they took of the processor, by size, as `Arm` has them."""
+    runs = np.zeros((timing.MAX_SIZE + 1, 2), np.int64)
+    for size in found.sizes:
+        runs[size.rows - 1] = size.batches, size.cpu_ns
+    return runs
 
 
 Pairs = Callable[[str, int, int], tuple[int, int]]

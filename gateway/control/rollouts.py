@@ -13,16 +13,17 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final, NamedTuple
 
 from gateway.config.guards import Guard
 from gateway.config.rollout import RolloutPlan
-from gateway.control.audit import Actor
+from gateway.control.audit import Actor, by_itself
 from gateway.control.pulls import Pulled
 from gateway.control.releases import Releases
 from gateway.control.rollout_effects import Effects
-from gateway.control.rollout_run import Judges, Plans, Run
+from gateway.control.rollout_run import Judges, Plans, Run, Untold
 from gateway.control.rollout_sight import Sight
 from gateway.control.rollout_start import find_given
 from gateway.control.rollout_store import Rollout, RolloutStore
@@ -183,11 +184,17 @@ class Rollouts:
             await self._settle(run, move, actor)
 
     async def abort(self, number: int, actor: Actor, why: str) -> None:
-        """Takes a candidate back. Raises as `pause` does."""
+        """Takes a candidate back. Raises as `pause` does.
+
+        It has no more requests when this returns, whether that can be written down or not: what
+        cannot be is `untold`, and done by a later look.
+        """
         async with self._turn:
             run = await self._run(number)
             told = self._told(actor, why)
-            await self._settle(run, machine.abort(run.stand, told, run.judgements), actor)
+            move = machine.abort(run.stand, told, run.judgements)
+            with suppress(StoreFailed):
+                await self._settle(run, move, actor)
 
     async def failing(self, model: str, version: int, evidence: str) -> bool:
         """Takes a candidate back at once, for what workers say of it.
@@ -207,6 +214,11 @@ class Rollouts:
         """Those under way as they stand, and how each was judged last."""
         runs = (self._runs or {}).values()
         return [(replace(run.kept, stand=run.stand), run.judgements) for run in runs]
+
+    def untold(self, number: int) -> Untold | None:
+        """What is in force of one and not written down yet."""
+        run = (self._runs or {}).get(number)
+        return None if run is None else run.untold
 
     # ---- once a second ---------------------------------------------------------------------------
 
@@ -238,35 +250,49 @@ class Rollouts:
     async def _settle(self, run: Run, move: Move, actor: Actor | None = None) -> None:
         """Writes down what follows, and has it done.
 
-        What cannot be written down is decided anew by the next look, so that it is told of; but no
-        disk keeps a candidate that is to be taken back in traffic.
+        No disk keeps a candidate that is to be taken back in traffic.
 
         Raises:
             StoreFailed: nothing else has followed.
         """
-        before, run.stand = run.stand, move.stand
-        last = run.kept.stand.looked_at
-        saved = last is not None and 0 <= self._now() - last < SAVE_S
-        begins = run.judge is not None and run.kept.memory is None
-        if move.events or begins or not saved:
-            try:
-                await self._save(run, move.events, actor)
-            except Exception as error:  # else it would be done without ever being told
-                run.stand = before
-                if isinstance(error, StoreFailed) and move.events:
-                    self._withhold_if_taken_back(run, move, actor)
-                raise
-        done = await self._effects.follow(run)
+        try:
+            await self._write(run, move, actor)
+            done = await self._effects.follow(run)
+        except StoreFailed:
+            if move.stand.taken_back:
+                says = move.events[-1].says if move.events else f"{run.kept.owner} is over"
+                why = says.removeprefix("rolled back: ")
+                self._withhold(run.given.model, run.given.candidate, why)
+            raise
         if done.over:
             await self._end(run, done.events)
         for event in move.events:
             if event.kind == State.ROLLED_BACK:
                 self._tell(run.kept, event)
 
-    def _withhold_if_taken_back(self, run: Run, move: Move, actor: Actor | None) -> None:
-        if actor is None and move.stand.taken_back:
-            why = move.events[-1].says.removeprefix("rolled back: ")
-            self._withhold(run.given.model, run.given.candidate, why)
+    async def _write(self, run: Run, move: Move, actor: Actor | None) -> None:
+        """Writes down where a rollout stands, and what is told of it.
+
+        What cannot be written down is decided anew by the next look, so that it is told of; but a
+        person's word that its candidate is to be taken back stands, and is told of later.
+        """
+        before, run.stand = run.stand, move.stand
+        last = run.kept.stand.looked_at
+        saved = last is not None and 0 <= self._now() - last < SAVE_S
+        begins = run.judge is not None and run.kept.memory is None
+        if not (move.events or run.untold or begins or not saved):
+            return
+        told = run.untold or Untold(move.events, actor or by_itself(), "")
+        try:
+            await self._save(run, told.events, told.actor)
+        except Exception as error:  # else it would be done without ever being told
+            stands = isinstance(error, StoreFailed) and move.stand.taken_back
+            if stands and (run.untold is not None or actor is not None):
+                run.untold = replace(told, why=str(error))
+            else:
+                run.stand = before
+            raise
+        run.untold = None
 
     async def _save(
         self,
@@ -337,7 +363,8 @@ class Rollouts:
             raise Conflict(f"it could never be judged: {'; '.join(faults)}")
         release = self._releases.newest(given.model, given.baseline)
         number = None if release is None else release.number
-        return _Checked(replace(given, release=number), left_out)
+        given = replace(given, release=number, warnings=tuple(self._judges.doubts(given)))
+        return _Checked(given, left_out)
 
     def _faults(self, given: Given, guards: Sequence[Guard]) -> Sequence[str]:
         plan = given.plan.model_copy(update={"guards": list(guards)})

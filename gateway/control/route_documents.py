@@ -104,6 +104,9 @@ class RouteLine(Document):
     failing: config.Failing | None = Field(description="when a variant is pulled")
     serving: list[ServingLine] = Field(description="empty: nothing answers")
     fault: str | None = Field(description="why it does not serve as wanted, but as it last was")
+    unwritten: str | None = Field(
+        description="why a stop or pull that is in force is not written down yet; null: all is"
+    )
 
 
 class RouteList(Document):

@@ -7,6 +7,7 @@ happened holds: workers follow before it is written.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import asdict
 from types import MappingProxyType
@@ -119,11 +120,13 @@ def operations(
 
     async def stop_route(asked: Asked) -> Any:
         name, wanted = asked.path.model, asked.body
-        # Not after a change, which may read files of its versions first.
-        version, variant = _fallback(name, wanted.fallback, routes.of(name), planner)
-        await asyncio.to_thread(routes.stop, asked.actor, name, version, variant, wanted.why)
+        # Not after a change, which may read files of its versions first; nor after any disk.
+        version, variant = _fallback(name, wanted.fallback, routes.at_hand(name), planner)
+        routes.stop(asked.actor, name, version, variant, wanted.why)
         await planner.divide()
-        return line(name)
+        with contextlib.suppress(StoreFailed):  # it is in force: the answer says what it lacks
+            await asyncio.to_thread(routes.write)
+        return described_as(name, pulls.without_at_hand(name, routes.at_hand(name)))
 
     async def resume_route(asked: Asked) -> Any:
         name = asked.path.model
@@ -144,9 +147,12 @@ def operations(
         return line(name)
 
     def line(name: str) -> dict[str, Any]:
-        wanted = pulls.without(name, routes.of(name))
-        plan, signatures = planner.memory.plan, planner.signatures(name)
-        return described(name, wanted, planner.aliases(name), plan, signatures)
+        return described_as(name, pulls.without(name, routes.of(name)))
+
+    def described_as(name: str, wanted: Wanted) -> dict[str, Any]:
+        memory, signatures = planner.memory, planner.signatures(name)
+        found = described(name, wanted, planner.aliases(name), memory.plan, signatures)
+        return {**found, "unwritten": memory.unwritten.why_of(name) or None}
 
     changes = (ConfigInvalid, StoreFailed, ArenaFull)
     of_a_route: dict[str, Any] = {"scope": "model", "path_parameters": RoutePath}

@@ -7,7 +7,8 @@ nothing of what serves, or of what leads.
 Whoever leads a route owns how it is divided: another leader is refused, and so is who would set it.
 
 Control's event loop owns what is in force here and changes it only after the store has it, so that
-a stop outlives a restart and nothing that was refused is followed.
+nothing that was refused is followed. A stop alone waits for no store: it is in force at once, and
+written down as soon as that can be.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ import orjson
 from gateway import config
 from gateway.config import Config
 from gateway.control.audit import Actor, note_change
+from gateway.control.retirements import refuse_retired
 from gateway.control.splits import Stop, Wanted
 from gateway.control.store import Store
-from gateway.errors import Conflict, NotFound
+from gateway.control.unwritten import StopBy, Unwritten
+from gateway.errors import Conflict, NotFound, StoreFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +54,14 @@ class _Over:
 
 
 class Routes:
-    """Every method that takes an actor reads and writes the database: it is called on a thread."""
+    """What takes an actor, and `write`, write to the database, on a thread; `stop` does not."""
 
     def __init__(
-        self, store: Store, document: Callable[[], Config], now: Callable[[], float] = time.time
+        self,
+        store: Store,
+        document: Callable[[], Config],
+        now: Callable[[], float] = time.time,
+        unwritten: Unwritten | None = None,
     ) -> None:
         """Takes its collaborators.
 
@@ -62,10 +69,12 @@ class Routes:
             store: keeps routes.
             document: in force.
             now: seconds since 1970.
+            unwritten: stops that no store has taken yet; None: there is none.
         """
         self._store = store
         self._document = document
         self._now = now
+        self._unwritten = unwritten or Unwritten()
         self._turn = threading.Lock()  # one change after the other, on whichever threads
         self._read: Mapping[str, _Over] | None = None
 
@@ -85,6 +94,14 @@ class Routes:
     def of(self, model: str) -> Wanted:
         """What is wanted of one model."""
         return self.wanted().get(model, Wanted())
+
+    def at_hand(self, model: str) -> Wanted:
+        """As `of`; where the home was lost before it was read, without what it has."""
+        try:
+            return self.of(model)
+        except StoreFailed:
+            row = _stopped(_NOTHING, self._unwritten.stops.get(model))
+            return _beneath(self._document(), model, row)
 
     def beneath(self, model: str) -> Wanted:
         """What would be wanted of a model if nobody led its route."""
@@ -139,10 +156,26 @@ class Routes:
         self._change(actor, "route reset", model, change)
 
     def stop(self, actor: Actor, model: str, version: int, variant: str, why: str) -> Stop:
-        """Has one version answer alone until the route is resumed or set anew, whoever leads it."""
+        """Has one version answer alone until the route is resumed or set anew, whoever leads it.
+
+        It is in force when this returns, which waits for nothing: `write` writes it down.
+        """
         stop = Stop(version, variant, actor.who, why, self._now())
-        self._change(actor, "route stop", model, lambda before: replace(before, stop=stop))
+        self._unwritten.stop(model, StopBy(stop, actor))
         return stop
+
+    def write(self) -> None:
+        """Writes down the stops that are not written yet.
+
+        Raises:
+            StoreFailed: it cannot be; they stay in force, and it can be the next time.
+        """
+        for model, one in self._unwritten.stops.items():
+            try:
+                self._change(one.actor, "", model, lambda before: before)
+            except StoreFailed as error:
+                self._unwritten.why = str(error)
+                raise
 
     def resume(self, actor: Actor, model: str) -> None:
         """Ends a stop.
@@ -202,11 +235,12 @@ class Routes:
             self._change(actor, "route let go", model, change)
 
     def _of_row(self, model: str) -> _Over:
-        return self._overs.get(model, _NOTHING)
+        return _stopped(self._overs.get(model, _NOTHING), self._unwritten.stops.get(model))
 
     def _in_force(self, document: Config) -> dict[str, Wanted]:
         found = {name: Wanted(route) for name, route in document.routes.items()}
-        for name, row in self._overs.items():
+        for name in self._overs.keys() | self._unwritten.stops.keys():
+            row = self._of_row(name)
             found[name] = beneath = _beneath(document, name, row)
             if row.lead is not None:
                 found[name] = replace(beneath, route=row.lead.route, leader=row.lead.owner)
@@ -215,11 +249,21 @@ class Routes:
     def _change(
         self, actor: Actor, action: str, model: str, change: Callable[[_Over], _Over]
     ) -> None:
-        """Writes down what one model's row becomes; with no action, the audit is not told."""
+        """Writes down what one model's row becomes; with no action, the audit is not told.
+
+        A stop that is not written yet came before that, and is written before it.
+        """
         with self._turn:
-            before = self._of_row(model)
+            stop = self._unwritten.stops.get(model)
+            kept = self._overs.get(model, _NOTHING)
+            before = _stopped(kept, stop)
             after = change(before)
             with self._store.write() as db:
+                for version in sorted(_named(after) - _named(before)):
+                    refuse_retired(db, model, version)
+                if stop is not None:
+                    told = _plain(kept), _plain(before)
+                    note_change(db, stop.actor, "route stop", model, *told, stop.stop.at)
                 _put(db, model, after)
                 if action:
                     note_change(
@@ -228,6 +272,21 @@ class Routes:
             others = {name: one for name, one in self._overs.items() if name != model}
             # Replaced, not changed: the loop and other threads read it as it was or as it is.
             self._read = others if after == _NOTHING else {**others, model: after}
+            if stop is not None:
+                self._unwritten.wrote_stop(model, stop)
+
+
+def _named(row: _Over) -> set[int]:
+    """Versions that a row leads clients or copies to by their numbers."""
+    both = (row.route, None if row.lead is None else row.lead.route)
+    routes = [one for one in both if one is not None]
+    found = {one.version for route in routes for one in route.variants}
+    found |= {one.version for route in routes for one in route.shadows}
+    return {version for version in found if version is not None}
+
+
+def _stopped(row: _Over, by: StopBy | None) -> _Over:
+    return row if by is None else replace(row, stop=by.stop)
 
 
 def _beneath(document: Config, model: str, row: _Over) -> Wanted:

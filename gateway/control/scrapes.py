@@ -39,11 +39,12 @@ from gateway.control.metrics import Info, Metrics
 from gateway.control.monitoring import Monitoring
 from gateway.control.port import Counts
 from gateway.control.port_certificates import PortCertificates
-from gateway.control.pulls import Pulled, Pulls
+from gateway.control.pulls import Pulls
 from gateway.control.rollouts import Rollouts
 from gateway.control.spend_metrics import SpendMetrics
 from gateway.control.tracing import Export
 from gateway.control.troubles import Troubles
+from gateway.control.unwritten import Unwritten
 from gateway.errors import StoreFailed
 from gateway.plan import Plan
 
@@ -58,6 +59,7 @@ class Scrapes:
         settings: Callable[[], Settings],
         monitoring: Monitoring,
         pulls: Pulls,
+        unwritten: Unwritten,
         rollouts: Rollouts,
         usage: Usage,
         links: Links,
@@ -76,6 +78,7 @@ class Scrapes:
             settings: those in force.
             monitoring: drift and alarms.
             pulls: what was pulled from routes.
+            unwritten: of what was stopped or pulled.
             rollouts: that are under way.
             usage: of keys.
             links: to the workers.
@@ -91,6 +94,7 @@ class Scrapes:
         self._settings = settings
         self._monitoring = monitoring
         self._pulls = pulls
+        self._unwritten = unwritten
         self._rollouts = rollouts
         self._usage = usage
         self._links = links
@@ -141,7 +145,7 @@ class Scrapes:
             alert_deliveries=list(self._monitoring.deliveries.counts.items()),
             connections=self._port.open,
             port_refusals=dict(self._port.refusals),
-            routes=tuple(route_metrics.families(plan, self._pulled())),
+            routes=tuple(route_metrics.families(plan, self._pulls.all_at_hand(), self._unwritten)),
             rollouts=tuple(rollout_metrics.families(self._rollouts.live(), self._rollouts.results)),
         )
 
@@ -151,12 +155,6 @@ class Scrapes:
                 return tuple(self._spent.families())
             except StoreFailed:  # the names of keys are lost for now: the store has told of it
                 return ()
-
-    def _pulled(self) -> Mapping[str, Pulled]:
-        try:
-            return self._pulls.all()
-        except StoreFailed:  # of a new process whose home is lost: the store has told of it
-            return {}
 
     def _text(
         self, info: Info, reading: Reading, settings: Settings, accept: str, triton: bool

@@ -15,7 +15,7 @@ import orjson
 
 from gateway.config.slices import OTHER
 from gateway.config.slices import Slicing as Configured
-from gateway.control.ledger_store import Series
+from gateway.control.ledger_rows import Series
 from gateway.errors import InvalidParameter, NotFound
 from gateway.outcomes.fairness import Fairness, fairness
 from gateway.outcomes.worst import Worst, worst_slices

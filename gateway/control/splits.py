@@ -9,7 +9,7 @@ the route stays as it last was. Where it never was anything, its main variant an
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -111,6 +111,27 @@ def settle(
         split = _still(before.split, deployments)
         return before.version, _without(split, pulled, before.version)
     return _instead(wanted.route, versions, {*deployments} - pulled - {*odd}, main), None
+
+
+def withheld(plan: Plan, wanted: Callable[[str], Wanted]) -> Plan:
+    """The plan after another that is the same, but for what is stopped or pulled.
+
+    For who knows no more than that of what is wanted: nothing comes into traffic by it.
+
+    Args:
+        plan: that stands.
+        wanted: of a model's requests, as far as it is known.
+    """
+    routes = tuple(_withheld(route, wanted(route.name)) for route in plan.routes)
+    return replace(plan, number=plan.number + 1, routes=routes)
+
+
+def _withheld(route: Route, wanted: Wanted) -> Route:
+    if wanted.stop is not None:
+        split = _alone(wanted.stop, route.deployments)
+        return replace(route, version=wanted.stop.version, split=split)
+    pulled = wanted.pulled.keys() - {route.version}
+    return replace(route, split=_without(route.split, pulled, route.version))
 
 
 def _instead(

@@ -17,7 +17,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from gateway.control.ledger_store import LedgerStore, Series
+from gateway.control.ledger_rows import Series
+from gateway.control.ledger_store import LedgerStore
 from gateway.errors import StoreFailed
 from gateway.outcomes.concept import Judged, Settings, Streams
 from gateway.outcomes.figures import Performance, performance

@@ -62,6 +62,7 @@ class Store:
         # A connection serves one thread at a time, so each thread has its own.
         self._local = threading.local()
         self._connections: list[sqlite3.Connection] = []
+        self._age = 0  # those of an earlier one are closed
         self._turn = threading.Condition()  # of what follows, which all threads change
         self._users = 0
         self._closed = False
@@ -218,7 +219,7 @@ class Store:
             raise StoreFailed(f"{self.path}: opened in another process; open a store of your own")
         self._check_place()
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
+        if connection is None or self._local.age != self._age:
             # Autocommit: transactions are begun by `read` and `write`, never implicitly. The check
             # is off because `close` comes from one thread for all.
             connection = sqlite3.connect(
@@ -232,8 +233,19 @@ class Store:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
             connection.row_factory = sqlite3.Row
-            self._local.connection = connection
+            self._local.connection, self._local.age = connection, self._age
         return connection
+
+    def _reopen(self) -> None:
+        """Closes all connections, unless another thread is in the middle of something.
+
+        What was opened while the home was read-only stays so for as long as one of them is open.
+        """
+        with self._turn:
+            if self._users == getattr(self._local, "inside", False):
+                while self._connections:
+                    self._connections.pop().close()
+                self._age += 1
 
     @property
     def _there(self) -> str:
@@ -341,6 +353,8 @@ class Store:
             # Extended names such as SQLITE_IOERR_WRITE begin with the plain one.
             name = getattr(error, "sqlite_errorname", "") or ""
             reason = next((words for key, words in _REASONS.items() if name.startswith(key)), None)
+            if name.startswith("SQLITE_READONLY"):
+                self._reopen()
             raise StoreFailed(f"{self.path}: {reason or error}") from error
 
 

@@ -1,6 +1,7 @@
-"""Who called which version on which day: by key where keys are asked for, else all together.
+"""Who named which version on which day: by key where keys are asked for, else all together.
 
-Knows what workers have counted, and the store's table of days. Knows nothing of who may call.
+Knows what workers have counted, and the store's table of days. Knows nothing of who may call. Who
+names the model alone is no caller of a version: a route, an alias or a default led there.
 
 Counts of the arena end with the server, and those of a version soon after it left; here they are
 kept by day, so that whoever wants to retire a version is told who would miss it.
@@ -21,7 +22,7 @@ from gateway.control.store import Store
 from gateway.errors import GatewayError
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
-from gateway.monitor.report import last_seen
+from gateway.monitor.report import named
 
 WRITE_S = 30.0
 KEPT_DAYS = 90
@@ -56,8 +57,8 @@ class VersionUse:
         Args:
             arena: what workers count.
             store: keeps the days.
-            by_name: requests by key, model and version, and when each was last seen; None: nobody
-                is asked for a key.
+            by_name: requests that name a version by key, model and version, and when each was last
+                seen; None: nobody is asked for a key.
             now: seconds since 1970.
         """
         self._arena = arena
@@ -106,7 +107,7 @@ class VersionUse:
         found = {}
         for block in self._arena.blocks(layout.MODEL):
             name, version = layout.model_of(block.name)
-            found[name, int(version), ANYBODY] = Seen(*last_seen(self._arena, block))
+            found[name, int(version), ANYBODY] = Seen(*named(self._arena, block))
         return found
 
     def _write(

@@ -6,12 +6,15 @@ upstream is asked.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
 from gateway.config.llm import LlmProvider, LlmUpstream
+from gateway.errors import ModelRefused
 from gateway.llm.pricing import Price
+from gateway.llm.upstream.origins import origin_at
 from gateway.llm.upstream.request import request_head
 from gateway.llm.upstream.words import Origin, Timeouts
 from gateway.wire.llm.words import Dialect
@@ -116,17 +119,23 @@ def target_of(
     )
 
 
-def origin_of(provider: LlmProvider) -> Origin:
-    """Where a provider's connections go."""
-    parts = urlsplit(provider.base_url)
-    return Origin(
-        parts.scheme,
-        parts.hostname or "",
-        parts.port or {"http": 80, "https": 443}[parts.scheme],
-        ca_file=provider.ca_file,
-        allow_private=provider.allow_private,
-        max_connections=provider.max_connections,
-    )
+def origin_of(provider: LlmProvider, environ: Mapping[str, str] = os.environ) -> Origin:
+    """Where a provider's connections go.
+
+    Raises:
+        ModelRefused: the environment names a proxy that cannot be used.
+    """
+    try:
+        origin, _ = origin_at(
+            provider.base_url,
+            environ,
+            ca_file=provider.ca_file,
+            allow_private=provider.allow_private,
+            max_connections=provider.max_connections,
+        )
+    except ValueError as error:
+        raise ModelRefused(f"{provider.base_url}: {error}") from error
+    return origin
 
 
 def _paths(provider: LlmProvider, model: str) -> dict[Dialect, str]:

@@ -83,9 +83,16 @@ class KeyCounts:
         self._wall = wall
         self._next_sweep = 0.0
 
-    def series(self, key: int, model: str, version: int) -> memoryview[int]:
-        """The one word that counts a key's requests to a version."""
-        name = (key, _hash(layout.model_key(model, version)))
+    def series(self, key: int, model: str, version: int, named: bool = False) -> memoryview[int]:
+        """The one word that counts a key's requests to a version.
+
+        Args:
+            key: its number.
+            model: its name.
+            version: that answers.
+            named: those that name the version are counted apart.
+        """
+        name = (key, _hash(_called(layout.model_key(model, version), named)))
         place = self._series.place(name)
         if place is None:
             self._sweep()
@@ -108,7 +115,8 @@ class KeyCounts:
         if now < self._next_sweep:
             return
         self._next_sweep = now + SWEEP_S
-        hashes = {_hash(layout.model_key(*version)) for version in self._versions()}
+        keys = [layout.model_key(*version) for version in self._versions()]
+        hashes = {_hash(_called(key, named)) for key in keys for named in (False, True)}
         self._series.keep(lambda name: name[1] in hashes and self._known(name[0]), zeroed=True)
         if self._own.full:
             # What was counted stays: told together, such counts only ever grow.
@@ -222,10 +230,20 @@ class LastSeen:
         return found
 
 
-def read_keys(arena: Arena) -> dict[Series, Use]:
-    """Every series, all workers added up. Versions that left are not among them."""
-    names = {_hash(block.name): layout.model_of(block.name) for block in arena.blocks(layout.MODEL)}
-    names[_hash(layout.model_key("", 0))] = NO_MODEL
+def read_keys(arena: Arena, named_alone: bool = False) -> dict[Series, Use]:
+    """Every series, all workers added up. Versions that left are not among them.
+
+    Args:
+        arena: what workers count.
+        named_alone: only requests that name the version.
+    """
+    names = {
+        _hash(_called(block.name, named)): layout.model_of(block.name)
+        for block in arena.blocks(layout.MODEL)
+        for named in ((True,) if named_alone else (False, True))
+    }
+    if not named_alone:
+        names[_hash(layout.model_key("", 0))] = NO_MODEL
     found: dict[Series, Use] = {}
 
     def add(series: Series, requests: int, seen: int = 0) -> None:
@@ -257,6 +275,11 @@ def _tables(arena: Arena) -> Iterator[tuple[Words, Words]]:
         first = words[layout.KEY_FIRST : layout.KEY_OWN_FIRST].reshape(-1, layout.KEY_WIDTH)
         own = words[layout.KEY_OWN_FIRST :].reshape(-1, layout.KEY_WIDTH)
         yield first[: words[layout.KEY_SERIES]], own[: words[layout.KEY_OWN]]
+
+
+def _called(model_key: str, named: bool) -> str:
+    """What a version's requests are counted under; a number ends what is not named."""
+    return f"{model_key}/named" if named else model_key
 
 
 def _hash(name: str) -> int:

@@ -16,7 +16,7 @@ from gateway.errors import CODES, GatewayError
 from gateway.profiles.live import SKIPPED_WORD
 from kernels import budgets, contracts, generations, pairs, ring, timing
 
-VERSION: Final = 12
+VERSION: Final = 13
 
 # -- kinds of block --------------------------------------------------------------------------------
 MODEL: Final = 1
@@ -48,6 +48,8 @@ FAIL_TIMED: Final = 10  # how many of them FAIL_NS covers
 PRUNED_RUNS: Final = 11  # executions that computed only the outputs asked for
 PRUNED_BUILT: Final = 12  # sessions built for them
 PRUNED_REFUSED: Final = 13  # sessions that could not be built
+NAMED: Final = 14  # requests by paths that name the version, where no key is asked for
+NON_FINITE: Final = 15  # of EXECUTED_ROWS those of which an output holds NaN or infinity
 
 RELEASED: Final = 16  # batches by why they were launched
 RELEASE_REASONS: Final = ("full", "preferred", "delay", "idle", "drain")

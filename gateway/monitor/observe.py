@@ -67,6 +67,7 @@ class BatchObserver:
         rows: int,
         left: int = 0,
         pruned: bool = False,
+        non_finite: int = 0,
     ) -> None:
         """One run went well. Before the first answer of the batch is written.
 
@@ -77,6 +78,7 @@ class BatchObserver:
             rows: rows of those.
             left: requests whose client is gone.
             pruned: only the outputs asked for were computed.
+            non_finite: of the rows that ran, those of which an output holds NaN or infinity.
         """
         slot = self._slot
         slot[layout.OK] += ok
@@ -88,6 +90,8 @@ class BatchObserver:
             slot[layout.LEFT] += left
         if pruned:
             slot[layout.PRUNED_RUNS] += 1
+        if non_finite:
+            slot[layout.NON_FINITE] += non_finite
 
     def observed(
         self,
@@ -143,6 +147,10 @@ class BatchObserver:
     def left(self, requests: int = 1) -> None:
         """Clients left whose requests never ran, or whose run failed."""
         self._slot[layout.LEFT] += requests
+
+    def named(self) -> None:
+        """A request has come by a path that names the version."""
+        self._slot[layout.NAMED] += 1
 
     def reran(self, requests: int) -> None:
         """Riders of a failed batch run once more, alone."""

@@ -68,13 +68,20 @@ class Pairs:
         """The shadow could not answer them."""
         self._counts[pairs.FAILED] += rows
 
-    def ran(self, rows: int, cpu_s: float) -> None:
+    def broke(self, rows: int) -> None:
+        """The shadow has failed a copy of so many rows."""
+        self.failed(rows)
+        self._counts[pairs.BROKE] += 1
+
+    def ran(self, copies: int, rows: int, cpu_s: float) -> None:
         """What a run took.
 
         Args:
-            rows: in it, of these two versions.
+            copies: in it, of these two versions.
+            rows: of these.
             cpu_s: processor time that it took for these.
         """
+        self._counts[pairs.RAN] += copies
         self._counts[pairs.RUN_ROWS] += rows
         self._counts[pairs.RUN_NS] += int(cpu_s * 1e9)
 

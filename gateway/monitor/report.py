@@ -33,6 +33,7 @@ class BatchSize:
         rows: the size; `timing.MAX_SIZE + 1` stands for all larger ones.
         batches: how many ran.
         input_ns, infer_ns, output_ns: what their parts took, in all.
+        cpu_ns: processor time of the thread that ran them.
     """
 
     rows: int
@@ -40,6 +41,7 @@ class BatchSize:
     input_ns: int
     infer_ns: int
     output_ns: int
+    cpu_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class ModelCounters:
         errors: requests by error code, where there were any.
         rows: of requests that went well.
         executions, executed_rows: runs that went well, and rows in them.
+        non_finite: of those rows, those of which an output holds NaN or infinity.
         reruns: riders run once more, alone, after their batch failed.
         pruned_runs: runs that computed only the outputs asked for.
         pruned_built, pruned_refused: sessions for them that were built, or could not be.
@@ -80,6 +83,7 @@ class ModelCounters:
     rows: int
     executions: int
     executed_rows: int
+    non_finite: int
     reruns: int
     pruned_runs: int
     pruned_built: int
@@ -202,11 +206,12 @@ def results(arena: Arena, offset: int) -> tuple[int, int]:
     return int(slots[:, layout.OK].sum()), failed
 
 
-def last_seen(arena: Arena, block: Block) -> tuple[int, float]:
-    """Requests of a version, however they ended, and when it last ran (seconds since 1970; 0.0)."""
+def named(arena: Arena, block: Block) -> tuple[int, float]:
+    """Requests whose path named a version, and when it last ran (seconds since 1970; 0.0)."""
     slots = arena.slots(block)
-    requests = slots[:, [layout.OK, layout.FAILED, layout.REFUSED, layout.LEFT]].sum()
-    return int(requests), int(slots[:, layout.TIMING + timing.LAST_MS].max()) / 1000
+    return int(slots[:, layout.NAMED].sum()), int(
+        slots[:, layout.TIMING + timing.LAST_MS].max()
+    ) / 1000
 
 
 def read_model(arena: Arena, block: Block) -> ModelCounters:
@@ -229,6 +234,7 @@ def read_model(arena: Arena, block: Block) -> ModelCounters:
         rows=total[layout.ROWS],
         executions=total[layout.EXECUTIONS],
         executed_rows=total[layout.EXECUTED_ROWS],
+        non_finite=total[layout.NON_FINITE],
         reruns=total[layout.RERUNS],
         pruned_runs=total[layout.PRUNED_RUNS],
         pruned_built=total[layout.PRUNED_BUILT],

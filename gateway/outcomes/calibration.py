@@ -7,9 +7,8 @@ Within a bin, what is off is E[y - s]; so the calibration error is the largest m
 over all ways to give bins signs, and a bound for all of these means at once is one for it: by the
 sum of (y - s)^2 alone, whatever the bins hold.
 
-Sources: Brier (1950) and, for its parts within bins, Murphy (1973) and Stephenson, Coelho and
-Jolliffe (2008); ECE as Guo et al. (2017) have it; the debiased error of Kumar, Liang and Ma (2019);
-slope and intercept of Cox (1958).
+Sources: Brier (1950); ECE as Guo et al. (2017) have it; the debiased error of Kumar, Liang and Ma
+(2019); slope and intercept of Cox (1958).
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from gateway.outcomes.brier import brier_parts, means
 from gateway.outcomes.intervals import (
     ALPHA,
     MIN_ASYMPTOTIC,
@@ -98,7 +98,7 @@ def calibration(totals: Reals, bins: Reals, logits: Reals, alpha: float = ALPHA)
         "calibration_slope": slope,
         "calibration_intercept": intercept,
         **_errors(bins, joined, squares, alpha),
-        **_brier_parts(joined, alpha),
+        **brier_parts(joined, alpha),
     }
 
 
@@ -125,7 +125,7 @@ def _errors(bins: Reals, joined: Reals, squares: float, alpha: float) -> Figures
     rows = int(n)
     equal = _joined(bins, _equal_mass(bins[:, N]))
     found, found_equal = _ece(joined), _ece(equal)
-    apart = np.abs(_means(joined, Y) - _means(joined, S))
+    apart = np.abs(means(joined, Y) - means(joined, S))
     half = bounded_radius(n, squares, alpha / _SIGNS)  # of two sides and half of alpha
     low, high = around(found, half, 0.0, 1.0)
     worst = _largest(joined, alpha / 2.0)
@@ -153,7 +153,7 @@ def _spread(value: float, rows: int, squares: float, alpha: float) -> Figure:
 def _largest(joined: Reals, alpha: float) -> Interval:
     """Of the bins that hold outcomes, what the largest error may be."""
     some = joined[joined[:, N] > 0.0]
-    n, apart = some[:, N], np.abs(_means(some, Y) - _means(some, S))
+    n, apart = some[:, N], np.abs(means(some, Y) - means(some, S))
     squares = some[:, Y] + some[:, SS] - 2.0 * some[:, SY]
     radius = bounded_radius(n, squares, alpha / CALIBRATION_BINS)
     low, high = (apart - radius).max(), (apart + radius).max()
@@ -165,31 +165,9 @@ def _debiased(joined: Reals) -> float | None:
     some = joined[joined[:, N] > 1.0]
     if not len(some):
         return None
-    n, rates, scores = some[:, N], _means(some, Y), _means(some, S)
+    n, rates, scores = some[:, N], means(some, Y), means(some, S)
     noise = rates * (1.0 - rates) / (n - 1.0)
     return float((n * ((scores - rates) ** 2 - noise)).sum() / n.sum())
-
-
-def _brier_parts(joined: Reals, alpha: float) -> Figures:
-    """Reliability - resolution + uncertainty + what scores vary within bins is the Brier score."""
-    n, rates, scores = joined[:, N], _means(joined, Y), _means(joined, S)
-    total = n.sum()
-    share = rate(joined[:, Y].sum(), total, alpha)
-    spread = joined[:, SS] - n * scores**2
-    together = joined[:, SY] - n * scores * rates
-    rows, value = int(total), share.value or 0.0
-    return {
-        "brier_resolution": Figure(float((n * (rates - value) ** 2).sum() / total), rows),
-        "brier_uncertainty": Figure(value * (1.0 - value), rows, _uncertainty(share.interval)),
-        "brier_within_bins": Figure(float((spread - 2.0 * together).sum() / total), rows),
-    }
-
-
-def _uncertainty(share: Interval | None) -> Interval | None:
-    if share is None:
-        return None
-    ends = [end * (1.0 - end) for end in share]
-    return min(ends), 0.25 if share[0] <= 0.5 <= share[1] else max(ends)
 
 
 # ---- the line through log-odds ------------------------------------------------------------------
@@ -279,12 +257,6 @@ def _joined(bins: Reals, places: Any = None) -> Reals:
     joined = np.zeros((CALIBRATION_BINS, bins.shape[1]))
     np.add.at(joined, places, bins)
     return joined
-
-
-def _means(bins: Reals, of: int) -> Reals:
-    """Of each bin; 0 of an empty one."""
-    means: Reals = bins[:, of] / np.maximum(bins[:, N], 1.0)
-    return means
 
 
 def _shifted(interval: Interval | None, by: float) -> Interval | None:

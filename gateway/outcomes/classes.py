@@ -2,25 +2,22 @@
 
 Knows sums (`kernels.performance`). Knows nothing of scores, nor of the names of classes. What a
 model gave the other classes is not written down, so figures of all probabilities do not exist.
-
-Source: Gorodkin (2004) for MCC of several classes.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from gateway.outcomes.correlation import mcc
 from gateway.outcomes.intervals import ALPHA, Figure, Figures, Interval, rate, rate_intervals
 from kernels.performance import (
     ACTUAL,
     FP,
     OTHER_CLASSES,
     PREDICTED,
-    RIGHT,
     TP,
     Reals,
 )
@@ -61,7 +58,7 @@ def classes(totals: Reals, counts: Reals, alpha: float = ALPHA) -> tuple[Figures
         for number, one, ends in zip(numbers.tolist(), some.tolist(), own, strict=True)
     ]
     if lines and not totals[OTHER_CLASSES]:
-        found |= _of_all(numbers, some, lines, found["accuracy"], alpha)
+        found |= _of_all(numbers, counts, lines, found["accuracy"], alpha)
     return found, lines
 
 
@@ -76,9 +73,10 @@ def _line(number: int, counts: list[float], ends: Reals) -> ClassLine:
 
 
 def _of_all(
-    numbers: Any, some: Reals, lines: list[ClassLine], accuracy: Figure, alpha: float
+    numbers: Any, counts: Reals, lines: list[ClassLine], accuracy: Figure, alpha: float
 ) -> Figures:
     """Means over the classes that came up; what does not exist of one counts as 0."""
+    some = counts[numbers]
     n = int(some[:, ACTUAL].sum())
     # Numbers of classes are fixed beforehand, which classes come up is not: each has its share of
     # alpha, the first a half, the next a sixth, then a twelfth; all of them together are alpha.
@@ -94,7 +92,7 @@ def _of_all(
         if name == "recall":
             found["balanced_accuracy"] = _mean(known, ends, present / present.sum(), n)
     found["recall_weighted"] = accuracy  # the same
-    found["mcc"] = Figure(_mcc(some), n)
+    found["mcc"] = mcc(counts, alpha)
     return found
 
 
@@ -115,10 +113,3 @@ def _intervals(some: Reals, alphas: Reals) -> Reals:
     shares = ends[:, 2]
     ends[:, 2] = 2.0 * shares / (1.0 + shares)
     return ends
-
-
-def _mcc(some: Reals) -> float | None:
-    predicted, actual, n = some[:, PREDICTED], some[:, ACTUAL], some[:, ACTUAL].sum()
-    together = some[:, RIGHT].sum() * n - (predicted * actual).sum()
-    spread = (n**2 - (predicted**2).sum()) * (n**2 - (actual**2).sum())
-    return float(together / math.sqrt(spread)) if spread > 0.0 else None

@@ -96,6 +96,22 @@ class Columns:
             if len(known):
                 self.put(metric, known, np.full(len(known), np.nan))
 
+    def drop(self, metric: int) -> None:
+        """Forgets all numbers of a metric, if it has any.
+
+        Raises:
+            StoreFailed: its file cannot be removed.
+        """
+        if metric not in self._files:
+            return
+        file = self._files[metric]
+        file.let_go()
+        try:
+            file.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreFailed(f"{file.path}: {error.strerror}") from error
+        del self._files[metric]
+
     def copy(self, path: Path, order: Words) -> None:
         """Writes the numbers of other records: those of these places, in this order.
 

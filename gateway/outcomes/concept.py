@@ -10,18 +10,21 @@ of those that come in together, in which they are said to have become known.
 
 from __future__ import annotations
 
-import zlib
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
 
+from gateway.outcomes.packed import check_state, packed, unpacked
 from kernels import adwin, page_hinkley
 from kernels import concept as c
 from kernels.ledger import OUTCOME_MS, SEQUENCE, TIME_MS, Words, series_of
 from kernels.performance import THRESHOLD
 from kernels.rates import highest, lowest
+
+log = logging.getLogger("penstock.control")
 
 # Raised where the words of a state change their meaning: what was kept in others begins anew.
 LAYOUT: Final = 1
@@ -30,7 +33,6 @@ RECENT: Final = 500
 # A window of fewer outcomes says little of how things are now.
 LEAST_SHOWN: Final = 100
 VERDICTS: Final = ("ok", "drift", "too_few_rows")
-_DATA: Final = np.dtype(np.float64)
 
 
 class Settings(NamedTuple):
@@ -188,6 +190,8 @@ class Streams:
         if series not in self._states:
             kept = self._kept(series)
             found = None if kept is None else _unpacked(kept)
+            if kept is not None and found is None:
+                log.error("what was seen of series %d cannot be read, and begins anew", series)
             self._states[series] = c.new_state() if found is None else found
         return self._states[series]
 
@@ -302,13 +306,15 @@ def _ratio(part: float, whole: float) -> float | None:
 
 
 def _packed(state: c.Reals) -> bytes:
-    return zlib.compress(np.concatenate(([LAYOUT], state)).astype(_DATA).tobytes(), 1)
+    return packed(np.array([LAYOUT]), state)
 
 
 def _unpacked(kept: bytes) -> c.Reals | None:
-    """A state; None where it is none, or one of another release."""
+    """A state; None where it is damaged, or one of another release."""
     try:
-        words = np.frombuffer(zlib.decompress(kept), _DATA)
-    except (zlib.error, ValueError):
+        layout, *_ = words = unpacked(kept, 1 + c.WORDS)
+        state = words[1:].copy()
+        check_state(state)
+    except ValueError:
         return None
-    return words[1:].copy() if len(words) == 1 + c.WORDS and words[0] == LAYOUT else None
+    return state if layout == LAYOUT else None

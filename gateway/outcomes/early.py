@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final, NamedTuple, Protocol
 
+from gateway.digests import digest
 from gateway.outcomes.address import Address, parse_id
 from gateway.outcomes.arrivals import Arrival, Arrivals
 
@@ -104,14 +105,18 @@ class Early:
         self._come.pop(one.key, None)
         self._gone.add(one.key)
 
-    def forget(self, requests: Collection[Address]) -> int:
+    def forget(self, requests: Collection[Address], named: Collection[int] = ()) -> int:
         """Drops those that wait for these requests; how many.
+
+        Args:
+            requests: which.
+            named: digests of what clients call them. Of another request that is called so, too,
+                what waits is dropped as well: it would have been joined to neither.
 
         Raises:
             StoreFailed: it could not be kept; what changed is kept with the next change.
         """
-        ids = ((one, parse_id(one.arrival.id)) for one in self.all() if not one.arrival.client)
-        gone = [one for one, address in ids if address in requests]
+        gone = [one for one in self.all() if _is_of(one.arrival, requests, named)]
         for one in gone:
             self.drop(one)
         self.keep()
@@ -143,3 +148,9 @@ class Early:
         if len(self._waiting) >= self._room:
             return True
         return client and self._named >= self._clients
+
+
+def _is_of(arrival: Arrival, requests: Collection[Address], named: Collection[int]) -> bool:
+    if arrival.client:
+        return bool(named) and digest(arrival.id) in named
+    return parse_id(arrival.id) in requests

@@ -18,7 +18,7 @@ from gateway.outcomes.binary import confusion, decisions, roc_auc
 from gateway.outcomes.calibration import Bin, calibration, reliability
 from gateway.outcomes.classes import ClassLine, classes
 from gateway.outcomes.estimate import UNCHECKED, Calibrator, Estimate, estimate
-from gateway.outcomes.intervals import ALPHA, Figure, Figures, Interval
+from gateway.outcomes.intervals import ALPHA, MIN_ASYMPTOTIC, Figure, Figures, Interval
 from kernels import histogram
 from kernels.performance import (
     BINARIES,
@@ -64,6 +64,7 @@ class Performance:
         figures: by NAMES.
         n: of how many rows each is that exists.
         intervals: of those that have one, valid under continuous watching.
+        without_interval: why each of the others has none.
         threshold: above which the positive class is predicted; None but for binary.
         confusion: tp, fp, tn, fn; None but for binary.
         reliability: calibration by bins.
@@ -87,6 +88,7 @@ class Performance:
     figures: dict[str, float | None]
     n: dict[str, int] = field(default_factory=dict)
     intervals: dict[str, Interval | None] = field(default_factory=dict)
+    without_interval: dict[str, str] = field(default_factory=dict)
     threshold: float | None = None
     confusion: dict[str, int] | None = None
     reliability: list[Bin] = field(default_factory=list)
@@ -125,6 +127,9 @@ def performance(
         figures=dict.fromkeys(NAMES) | {name: one.value for name, one in found.items()},
         n={name: one.n for name, one in known.items()},
         intervals={name: one.interval for name, one in known.items() if one.interval is not None},
+        without_interval={
+            name: _why(name, one.n) for name, one in known.items() if one.interval is None
+        },
         threshold=threshold if kind == "binary" else None,
         confusion=confusion(totals) if kind == "binary" else None,
         reliability=reliability(sums.bins) if kind in ("binary", "multiclass") else [],
@@ -132,6 +137,17 @@ def performance(
         other_classes=int(totals[OTHER_CLASSES]),
         estimate=estimate(sums, found, calibrator, threshold),
     )
+
+
+def _why(name: str, n: int) -> str:
+    """Why a figure of so many rows has no interval."""
+    if name == "roc_auc_error":
+        return "exact: how far bins put the area off"
+    if name.startswith("residual_"):
+        return "too few rows to have one surely below it and one surely above"
+    if n < MIN_ASYMPTOTIC:
+        return f"fewer than {MIN_ASYMPTOTIC} rows"
+    return "the sums of these rows are too large, or outcomes may not vary at all"
 
 
 def _kind(totals: Reals) -> str | None:

@@ -10,6 +10,7 @@ no large numbers; each takes what it is of as independent.
     bounded means  a bound of the exponential type by the sum of squares (Fan, Grama and Liu 2015;
                    Howard, Ramdas, McAuliffe and Sekhon 2021)
     known spread   the like of it where variances are known (Bennett 1962; Freedman 1975)
+    many means     all at once: a mixture of normal tilts of each (de la Pena, Klass and Lai 2004)
     quantiles      by the rate of what lies below (Howard and Ramdas 2022)
     other means    asymptotic: from `MIN_ASYMPTOTIC` on (Waudby-Smith, Arbour, Sinha, Kennedy and
                    Ramdas 2024)
@@ -185,6 +186,25 @@ def known_radius(variance: float, largest: float, alpha: float = ALPHA) -> float
     limits, tilts = np.log(2.0 / (alpha * _SHARES)), _STEEP * _TILTS
     costs = np.expm1(tilts) - tilts
     return float(largest * ((costs * variance / largest**2 + limits) / tilts).min())
+
+
+# The most that n is above n^2 / (n + 1/4), from one value on: see `scatter`.
+SCATTERED: Final = 1.25
+
+
+def scatter(n: Reals, width: float, alpha: float = ALPHA) -> float:
+    """How far means of several groups of values lie from what is behind them, all together.
+
+    Args:
+        n: (groups,) how many of each; of none, nothing is added.
+        width: of a range that the values of a group lie in, each group in its own.
+        alpha: how often the sum may ever be larger.
+
+    Returns:
+        What the sum of n^2 / (n + 1/4) (mean found - mean behind)^2 stays below.
+    """
+    tilts = np.log1p(4.0 * n).sum() / 2.0
+    return float(width**2 / 2.0 * (tilts - math.log(alpha)))
 
 
 def bounded_mean(

@@ -20,13 +20,14 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from gateway.names import MAX_METRICS
 from gateway.outcomes.address import Address
 from gateway.outcomes.arrivals import NONE, NOW, Arrivals, of_list
 from gateway.outcomes.clients import EVERYBODYS, Addressed, addressed
 from gateway.outcomes.early import Early, Models, Waiting
 from gateway.outcomes.labels import About, fitting, name_classes, taken_by
 from gateway.outcomes.ledger import ERASED, Ledger
-from gateway.outcomes.metric_sums import MAX_METRICS, Metrics
+from gateway.outcomes.metric_sums import Metrics
 from gateway.outcomes.results import Joined, nothing
 from gateway.outcomes.segment import Segment
 from gateway.outcomes.written import write_labels, write_numbers
@@ -61,6 +62,10 @@ class Server(Protocol):
     @property
     def early_ms(self) -> int:
         """How long an outcome may wait for its record."""
+
+    @property
+    def reserved_metrics(self) -> Collection[str]:
+        """Names of metrics that no other takes the place of."""
 
     @property
     def share(self) -> float:
@@ -115,6 +120,8 @@ class Joins:
         """Records whose first outcome was written, and not told yet."""
         self.late: Counter[str] = Counter()
         """What became of those that had to wait."""
+        self.refused_numbers = 0
+        """Of metrics that a model is not to have, or that there was no room for."""
 
     @property
     def waiting(self) -> int:
@@ -155,13 +162,13 @@ class Joins:
         self._again(self._early.all(), now_ms)
         self._early.keep()
 
-    def forget(self, requests: Collection[Address]) -> int:
-        """Lets go of outcomes of requests that wait for their records; how many those were.
+    def forget(self, requests: Collection[Address], named: Collection[int]) -> int:
+        """Lets go of outcomes that wait for these requests, as `Early.forget` does; how many.
 
         Raises:
             StoreFailed: it could not be kept that they are gone.
         """
-        return self._early.forget(requests)
+        return self._early.forget(requests, named)
 
     # ---- waiting --------------------------------------------------------------------------------
 
@@ -260,7 +267,7 @@ class Joins:
         self._write_labels(
             arrivals, found, files, there[labels], series[labels], about, now_ms, result
         )
-        self._write_numbers(arrivals, found, files, there[~labels], result)
+        self._write_numbers(arrivals, found, files, there[~labels], series[~labels], about, result)
 
     def _write_labels(
         self,
@@ -289,15 +296,28 @@ class Joins:
         found: Words,
         files: list[Segment],
         there: Words,
+        series: Words,
+        about: Mapping[int, About],
         result: Joined,
     ) -> None:
-        """Those of metrics: a record takes whatever number."""
-        for kind in np.unique(arrivals.metric[there]).tolist():
-            its = there[arrivals.metric[there] == kind]
-            metric = self._metrics.number(arrivals.metrics[kind])
-            if metric is None:
-                told = f"metric: {arrivals.metrics[kind]}: there are {MAX_METRICS} others"
-                for place in its.tolist():
-                    result.refuse("invalid", f"{arrivals.id(place)}: {told}")
+        """Those of metrics: a record takes whatever number, of whatever its model may have."""
+        kinds = arrivals.metric[there]
+        for kind in np.unique(kinds).tolist():
+            name, its = arrivals.metrics[kind], kinds == kind
+            theirs = [n for n, one in about.items() if one.metrics is None or name in one.metrics]
+            taken = its & np.isin(series, theirs)
+            self._refuse(arrivals, there[its & ~taken], f"{name}: its model has no such", result)
+            if not taken.any():
                 continue
-            result.written(write_numbers(found[its], files, metric, arrivals.value[its]))
+            metric = self._metrics.number(name, self._server.reserved_metrics)
+            if metric is None:
+                told = f"{name}: there is room for {MAX_METRICS}, taken by others or kept for them"
+                self._refuse(arrivals, there[taken], told, result)
+                continue
+            some = there[taken]
+            result.written(write_numbers(found[some], files, metric, arrivals.value[some]))
+
+    def _refuse(self, arrivals: Arrivals, places: Words, told: str, result: Joined) -> None:
+        self.refused_numbers += len(places)
+        for place in places.tolist():
+            result.refuse("invalid", f"{arrivals.id(place)}: metric: {told}")

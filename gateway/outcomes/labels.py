@@ -5,7 +5,7 @@ Knows kinds of scores and names of classes. Knows nothing of files, or of who se
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -22,10 +22,12 @@ class About(NamedTuple):
     Attributes:
         model: whose answers they are.
         classes: names of its classes, and their numbers.
+        metrics: that its rows may have a number of; None: any.
     """
 
     model: str
     classes: Mapping[str, int]
+    metrics: Collection[str] | None = None
 
 
 def name_classes(

@@ -242,6 +242,15 @@ class Ledger:
         """Whether a record that is not there may have been forgotten."""
         return stream in self._forgotten and sequence <= self._forgotten[stream].high
 
+    def names(self, stream: str, sequences: Words) -> set[int]:
+        """Digests of what clients call some requests of a stream.
+
+        Raises:
+            StoreFailed: a file cannot be mapped.
+        """
+        segments = self._streams.get(stream, ())
+        return {digest for one in segments for digest in one.named.of(sequences).tolist()}
+
     def erase(self, stream: str, sequences: Words) -> list[int]:
         """Empties the records of requests but for their address, by which others are found.
 

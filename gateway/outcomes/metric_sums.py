@@ -5,18 +5,16 @@ Knows files of records, their columns and sums. Knows nothing of figures. Blocki
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Final, Protocol
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Protocol
 
 import numpy as np
 
+from gateway.names import MAX_METRICS
 from gateway.outcomes.hours import HOUR_MS, Which, parts_of
 from gateway.outcomes.segment import Segment
 from kernels.ledger import MARKS, TIME_MS, Reals, series_of
 from kernels.metrics import N, add, merge, no_sums
-
-# Each takes 8 bytes for every record of a file that has a number of it.
-MAX_METRICS: Final = 32
 
 MetricHours = dict[tuple[int, Which], Reals]
 """Sums by metric, and by which records were forgotten."""
@@ -33,6 +31,13 @@ class Names(Protocol):
 
         Raises:
             StoreFailed: it could not be kept.
+        """
+
+    def forget_metric(self, name: str) -> None:
+        """Forgets one with all that is kept of it here; its number may be another's afterwards.
+
+        Raises:
+            StoreFailed: it could not be forgotten.
         """
 
     def metric_sums(
@@ -54,8 +59,12 @@ class Metrics:
         """All that ever had a number."""
         return self._names.metrics()
 
-    def number(self, name: str) -> int | None:
+    def number(self, name: str, reserved: Collection[str] = ()) -> int | None:
         """The number of a metric; None where there are too many others.
+
+        Args:
+            name: of it.
+            reserved: names that no other takes the place of.
 
         Raises:
             StoreFailed: a new one could not be kept.
@@ -63,7 +72,25 @@ class Metrics:
         known = self._names.metrics()
         if name in known:
             return known[name]
-        return self._names.number_metric(name) if len(known) < MAX_METRICS else None
+        kept_free = 0 if name in reserved else len(set(reserved) - known.keys())
+        if len(known) + kept_free >= MAX_METRICS:
+            return None
+        return self._names.number_metric(name)
+
+    def forget(self, name: str) -> bool:
+        """Forgets a metric and its numbers; whether there was one. The same again goes on.
+
+        Raises:
+            StoreFailed: a file could not be removed, or it could not be kept.
+        """
+        number = self._names.metrics().get(name)
+        if number is None:
+            return False
+        # Columns first: the name goes last, or its number would bring them to another one's.
+        for segment in self._segments():
+            segment.columns.drop(number)
+        self._names.forget_metric(name)
+        return True
 
     def sums(
         self,

@@ -17,7 +17,7 @@ import numpy as np
 from gateway.errors import StoreFailed
 from gateway.outcomes.mapped import Held, Mapped
 from kernels.ledger import Words
-from kernels.named import ENTRY_WORDS, SEQUENCE, by_digest
+from kernels.named import DIGEST, ENTRY_WORDS, SEQUENCE, by_digest
 
 _SUFFIX: Final = ".ids"
 _HALF: Final = ".half"
@@ -98,6 +98,16 @@ class Named:
             return entries
         there = {tuple(one) for part in self.parts() for one in part.tolist()}
         return entries[[tuple(one) not in there for one in entries.tolist()]]
+
+    def of(self, sequences: Words) -> Words:
+        """(entries,) the digests that some requests have.
+
+        Raises:
+            StoreFailed: the file cannot be mapped.
+        """
+        entries = np.concatenate(self.parts()) if self._count else NO_ENTRIES
+        found: Words = entries[np.isin(entries[:, SEQUENCE], sequences), DIGEST]
+        return found
 
     def drop(self, sequences: Words) -> None:
         """Forgets the entries of some requests.

@@ -10,18 +10,22 @@ corrected stays as it was.
 
 from __future__ import annotations
 
-import zlib
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 import numpy as np
 
+from gateway.outcomes.packed import SUMS_NUMBERS, packed, sums_of, unpacked
 from kernels.ledger import OUTCOME_MS, TIME_MS, Words, series_of
 from kernels.performance import THRESHOLD, Sums, add, merge, no_sums
 
+log = logging.getLogger("penstock.control")
+
 PANES: Final = 10
 _NEVER_MS: Final = 1 << 62
+_MOST: Final = 2.0**53
 _HALF: Final = 32
 _LOW: Final = 0xFFFFFFFF  # the number of a pane fits: a minute's are six seconds long
 
@@ -61,10 +65,12 @@ class Recent:
     def __init__(self, kept: Iterable[tuple[Place, bytes]] = ()) -> None:
         """Goes on with panes as `unsaved` packed them; what cannot be read is left out."""
         self._panes: dict[Place, Pane] = {}
-        for place, packed in kept:
-            pane = _unpacked(packed)
+        for place, blob in kept:
+            pane = _unpacked(blob)
             if pane is not None:
                 self._panes[place] = pane
+            else:
+                log.error("a pane of recent outcomes of series %d cannot be read", place.series)
         self._windows = frozenset(place.window_ms for place in self._panes)
 
     def keep(self, windows_ms: Iterable[int], now_ms: int) -> None:
@@ -140,19 +146,14 @@ class Recent:
 
 
 def _packed(pane: Pane) -> bytes:
-    head = np.array([pane.answered], np.float64)
-    return zlib.compress(b"".join(part.tobytes() for part in (head, *pane.sums)), 1)
+    return packed(np.array([pane.answered], np.float64), *pane.sums)
 
 
-def _unpacked(packed: bytes) -> Pane | None:
+def _unpacked(kept: bytes) -> Pane | None:
+    """A pane; None where it is damaged, or of another release."""
     try:
-        numbers = np.frombuffer(zlib.decompress(packed), np.float64)
-    except (zlib.error, ValueError):
+        answered, *_ = numbers = unpacked(kept, 1 + SUMS_NUMBERS)
+        sums = sums_of(numbers[1:])
+        return Pane(int(answered), sums, changed=False) if 0.0 <= answered < _MOST else None
+    except ValueError:
         return None
-    empty, parts, start = no_sums(), [], 1
-    if len(numbers) != 1 + sum(part.size for part in empty):
-        return None  # of another release
-    for part in empty:
-        parts.append(numbers[start : start + part.size].reshape(part.shape).copy())
-        start += part.size
-    return Pane(int(numbers[0]), Sums(*parts), changed=False)

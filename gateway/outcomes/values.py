@@ -12,9 +12,11 @@ import numpy as np
 
 from gateway.outcomes.intervals import (
     ALPHA,
+    MIN_ASYMPTOTIC,
     Figure,
     Figures,
     Interval,
+    asymptotic_radius,
     finite,
     from_zero,
     mean,
@@ -41,14 +43,14 @@ def values(totals: Reals, errors: Reals, alpha: float = ALPHA) -> Figures:
     n, error, absolute, squares = totals[[VALUES, ERROR, ABS_ERROR, SQ_ERROR]].tolist()
     rows, fourths = int(n), float(totals[FOURTH_ERROR])
     outcomes = float(totals[MEAN])
-    around = float(totals[AROUND_MEAN])
+    spread = float(totals[AROUND_MEAN])
     return {
         "mae": from_zero(mean(n, absolute, squares, alpha)),
         "rmse": _root(mean(n, squares, fourths, alpha)),
         "bias": mean(n, error, squares, alpha),
         "r2": _explained(totals, alpha),
-        "mean_outcome": _mean_outcome(rows, outcomes, around, alpha),
-        "mean_score": Figure(finite(outcomes + error / n), rows),
+        "mean_outcome": _mean_outcome(rows, outcomes, spread, alpha),
+        "mean_score": _mean_score(totals, alpha),
         **{
             f"residual_{name}": _quantile(errors, share, alpha) for name, share in QUANTILES.items()
         },
@@ -70,6 +72,18 @@ def _mean_outcome(rows: int, value: float, around: float, alpha: float) -> Figur
     if centred.interval is None or not math.isfinite(value):
         return Figure(finite(value), rows)
     return Figure(value, rows, (value + centred.interval[0], value + centred.interval[1]))
+
+
+def _mean_score(totals: Reals, alpha: float) -> Figure:
+    """A score is outcome plus error, so it deviates by no more than both do together."""
+    n, error, squares, around = totals[[VALUES, ERROR, SQ_ERROR, AROUND_MEAN]].tolist()
+    rows, bias = int(n), error / n
+    value = finite(float(totals[MEAN]) + bias)
+    spread = math.sqrt(max(squares / n - bias * bias, 0.0)) + math.sqrt(around / n)
+    if value is None or rows < MIN_ASYMPTOTIC or not math.isfinite(spread):
+        return Figure(value, rows)
+    radius = spread * float(asymptotic_radius(n, 1.0, alpha))
+    return Figure(value, rows, (value - radius, value + radius))
 
 
 def _explained(totals: Reals, alpha: float) -> Figure:

@@ -46,7 +46,7 @@ _FIRST_AGAIN: Final = 1000
 _A_LITTLE: Final = 0.5  # of a failure, on both sides: a ratio is found before there is one
 _SURE: Final = 2.0  # variance that stands for "as it should be" before any was seen
 # A first burst of eight would be evidence enough, as long as nobody knows that they come in bursts.
-_MIN_MOMENTS: Final = 10
+MIN_MOMENTS: Final = 10
 
 
 class Evidence:
@@ -121,7 +121,7 @@ class Scatter:
     @property
     def effect(self) -> float:
         """By what evidence is to be divided: 1 or more; endless before anything is known."""
-        if self._moments < _MIN_MOMENTS:
+        if self._moments < MIN_MOMENTS:
             return math.inf
         return max(self._squares / self._variance, 1.0)
 

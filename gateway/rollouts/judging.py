@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from gateway.config.guards import (
+    CostGuard,
     DisagreementGuard,
     DriftGuard,
     Guard,
@@ -16,6 +17,7 @@ from gateway.config.guards import (
     PredictionDriftGuard,
     RateGuard,
 )
+from gateway.rollouts.cost import CostJudge
 from gateway.rollouts.distributions import PredictionDriftJudge
 from gateway.rollouts.figures import DriftJudge, FigureJudge
 from gateway.rollouts.judgements import Judgement
@@ -68,6 +70,8 @@ def _judge_of(guard: Guard, memory: Mapping[str, Any] | None) -> GuardJudge:
             return BoundJudge(guard, guard.max, memory)
         case LatencyGuard():
             return LatencyJudge(guard, memory)
+        case CostGuard():
+            return CostJudge(guard, memory)
         case PredictionDriftGuard():
             return PredictionDriftJudge(guard, memory)
         case DriftGuard():

@@ -23,7 +23,11 @@ class Arm:
         requests: answered, whatever came of them.
         errors: of those, by fault of the model or the gateway.
         refused: of those, answered with any other error.
-        latencies: (histogram.BUCKETS,) of those that went well.
+        rows: that ran, of requests that went well or whose client left.
+        non_finite: of those, with NaN or infinity in an output.
+        latencies: (histogram.BUCKETS,) of requests that went well.
+        runs: (timing.MAX_SIZE + 1, 2) how many there were and nanoseconds of the processor, by the
+            rows of a batch from 1 on; the last is of all larger ones.
         values: of inputs that were held against a contract.
         breaches: of those that broke it.
     """
@@ -31,7 +35,10 @@ class Arm:
     requests: int = 0
     errors: int = 0
     refused: int = 0
+    rows: int = 0
+    non_finite: int = 0
     latencies: Counts | None = None
+    runs: Counts | None = None
     values: int = 0
     breaches: int = 0
 

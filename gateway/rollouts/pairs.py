@@ -94,6 +94,11 @@ class Pairs:
         return self._count(p.FAILED)
 
     @property
+    def copies(self) -> tuple[int, int]:
+        """Copies (a request, or several that shared a run) that went well, and that failed."""
+        return self._count(p.RAN), self._count(p.BROKE)
+
+    @property
     def unlike(self) -> int:
         """Rows one of whose scores is no number."""
         return self._count(p.UNLIKE)

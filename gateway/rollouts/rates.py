@@ -1,4 +1,4 @@
-"""Guards on shares of requests, rows or values: errors, refusals, breaches, disagreement.
+"""Guards on shares of requests, rows or values: errors, NaN, refusals, breaches, disagreement.
 
 Knows guards, looks and evidence. Knows nothing of other kinds of guards.
 
@@ -31,11 +31,13 @@ class Share(NamedTuple):
 
 _SHARES: Final[dict[str, Callable[[Arm], Share]]] = {
     "errors": lambda arm: Share(arm.errors, arm.requests),
+    "non_finite": lambda arm: Share(arm.non_finite, arm.rows),
     "refused": lambda arm: Share(arm.refused, arm.requests),
     "contract": lambda arm: Share(arm.breaches, arm.values),
 }
 _WORDS: Final = {
     "errors": ("errors", "requests"),
+    "non_finite": ("answers with NaN or infinity", "rows"),
     "refused": ("refused requests", "requests"),
     "contract": ("breaches of the contract", "values"),
 }

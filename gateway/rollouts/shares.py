@@ -8,7 +8,7 @@ stands for the route throughout: a stop, or a candidate that does not serve, lea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +35,7 @@ class Given:
         why: in their words.
         at: seconds since 1970 when it was started.
         release: number of the baseline's monitoring release then; None: it had none.
+        warnings: what may keep guards from ever coming to a verdict.
     """
 
     model: str
@@ -50,6 +51,7 @@ class Given:
     release: int | None = None
     # Aliases of other variants may name the candidate already: by name, their versions then.
     others: Mapping[str, int | None] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; `read_given` is the inverse."""
@@ -66,6 +68,7 @@ class Given:
             "at": self.at,
             "release": self.release,
             "others": dict(self.others),
+            "warnings": list(self.warnings),
         }
 
 
@@ -76,6 +79,7 @@ def read_given(values: Mapping[str, Any]) -> Given:
             **values,
             "basis": config.Route.model_validate(values["basis"]),
             "plan": RolloutPlan.model_validate(values["plan"]),
+            "warnings": tuple(values.get("warnings", ())),
         }
     )
 

@@ -6,8 +6,8 @@ or of what becomes of their outputs.
 Riders wait in one bounded line until a timer finds the process idle enough. What runs shortly then
 runs on the event loop, whole lines at a time, so that a run costs each of them little; anything
 longer runs on a thread of its own, which the system is asked to let wait for every other. Where
-nothing is to spare nothing runs, but for one run a second, and the line fills up: what finds no
-room is the caller's to count.
+nothing is to spare nothing runs, but for one short run a second, and the line fills up: what finds
+no room is the caller's to count.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ BUSY: Final = 0.8
 LATE_S: Final = 0.002
 # One run is made nonetheless where none was for so long.
 PATIENCE_S: Final = 1.0
+# That takes no longer, or has one copy: a hundredth of a worker is what others lose by it.
+SHORT_S: Final = 0.01
 # A tenth of what others get where they want the same core. Less would be nothing, and a thread that
 # gets nothing may hold the interpreter.
 NICE: Final = 10
@@ -78,6 +80,7 @@ class Aside:
         mark: Callable[[int], None] | None = None,
         cores: float = 1.0,
         beside: Beside = lambda batch: None,
+        crowded: Callable[[], bool] = lambda: False,
         clock: Clock = perf_counter,
         cpu_clock: Clock = thread_time,
         process_clock: Clock = process_time,
@@ -96,6 +99,7 @@ class Aside:
             mark: gets +1 before a batch runs and -1 after.
             cores: that this process may keep busy.
             beside: who else runs some of the batches, to be timed.
+            crowded: riders that somebody waits for, wait for a run.
             clock: seconds.
             cpu_clock: processor time of the calling thread, seconds.
             process_clock: that of all threads.
@@ -109,6 +113,7 @@ class Aside:
         self._mark = mark
         self._cores = max(cores, 1.0)
         self._beside = beside
+        self._crowded = crowded
         self._runs = 0
         self._clock = clock
         self._cpu_clock = cpu_clock
@@ -165,9 +170,10 @@ class Aside:
         if not self._waiting:
             return
         now = self._clock()
-        if self._has_time(now) or now - self._last_run >= PATIENCE_S:
+        has_time = self._has_time(now)
+        if has_time or now - self._last_run >= PATIENCE_S:
             self._last_run = now
-            self._run(self._next_batch(now))
+            self._run(self._next_batch(now, self.max_rows if has_time else self._few()))
         if self._waiting and not self._running and not self._armed:
             self._arm()
 
@@ -176,21 +182,30 @@ class Aside:
         return (
             spent_s < PAUSE_S + LATE_S
             and not self._turn.spent
+            # Beside other processes this one gets less of the cores than it would use.
+            and not self._crowded()
             and self._cpu_clock() - self._cpu < BUSY * spent_s
             and self._process_clock() - self._process < BUSY * spent_s * self._cores
         )
 
     # ---- what -----------------------------------------------------------------------------------
 
-    def _next_batch(self, now: float) -> Batch:
-        """Those that may share a run, in the order in which they came."""
+    def _few(self) -> int:
+        """Rows whose run is short; 1 where that is not known."""
+        rows, hold = 1, self._hold
+        while hold.runs and 2 * rows <= self.max_rows and hold.estimate(2 * rows) <= SHORT_S:
+            rows *= 2
+        return rows
+
+    def _next_batch(self, now: float, most: int) -> Batch:
+        """Those that may share a run of so many rows, in the order in which they came."""
         waiting, key = self._waiting, self._key
         riders: list[Rider] = []
         rows, alike = 0, None
         while waiting:
             rider, size = waiting[0]
             shape = None if key is None else key(rider.inputs)
-            if riders and (rows + rider.rows > self.max_rows or shape != alike):
+            if riders and (rows + rider.rows > most or shape != alike):
                 break
             alike = shape
             waiting.popleft()

@@ -151,6 +151,11 @@ class Batcher:
         return self._lobby.rows
 
     @property
+    def backed_up(self) -> bool:
+        """Riders wait for no company any more, but for a run to end."""
+        return self._lobby.rows > 0 and self._free <= self._unwritten
+
+    @property
     def queued_riders(self) -> int:
         """Riders that wait, counted one line after the other: for gauges."""
         return self._lobby.riders

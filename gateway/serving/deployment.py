@@ -243,6 +243,7 @@ class Deployment:
         mark: Callable[[int], None] | None = None,
         cores: float = 1.0,
         beside: aside.Beside = lambda batch: None,
+        crowded: Callable[[], bool] = lambda: False,
     ) -> aside.Aside:
         """A way to run riders that nobody waits for; its owner closes it before this closes.
 
@@ -251,6 +252,7 @@ class Deployment:
             mark: gets +1 before a batch runs and -1 after.
             cores: that this process may keep busy.
             beside: who else runs some of the batches, to be timed.
+            crowded: riders that somebody waits for, wait for a run.
         """
         return aside.Aside(
             self._name,
@@ -264,6 +266,7 @@ class Deployment:
             mark,
             cores,
             beside,
+            crowded,
         )
 
     def drain(self, on_empty: Callable[[], None]) -> None:

@@ -184,7 +184,7 @@ class Shadow:
             return
         if batch.error is not None:
             for rider in batch.riders:
-                rider.request.pair.pairs.failed(rider.rows)
+                rider.request.pair.pairs.broke(rider.rows)
             return
         if other_s:
             batch.riders[0].request.pair.pairs.both_ran(batch.rows, other_s, batch.cpu_s)
@@ -198,7 +198,7 @@ class Shadow:
     ) -> None:
         """Of copies that follow one another, all of one version's answers."""
         rows = sum([rider.rows for rider, _ in some])
-        pair.pairs.ran(rows, batch.cpu_s * rows / batch.rows)
+        pair.pairs.ran(len(some), rows, batch.cpu_s * rows / batch.rows)
         if whole and rows == batch.rows:
             self._hold_against(pair, [rider for rider, _ in some], batch.outputs, rows)
             return

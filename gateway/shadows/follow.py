@@ -42,6 +42,7 @@ class Shadows:
         mark: Callable[[int], Callable[[int], None]],
         tell: Tell,
         cores: float,
+        crowded: Callable[[], bool] = lambda: False,
     ) -> None:
         """Takes its collaborators.
 
@@ -52,6 +53,7 @@ class Shadows:
             mark: what says that the model runs whose counters are at an offset.
             tell: takes the rows that differ most.
             cores: that this process may keep busy.
+            crowded: requests wait for a run to end.
         """
         self._arena = arena
         self._worker = worker
@@ -59,6 +61,7 @@ class Shadows:
         self._mark = mark
         self._tell = tell
         self._cores = cores
+        self._crowded = crowded
         self._running: dict[tuple[str, int], tuple[Any, Shadow]] = {}
         self._tapped: dict[str, InferEndpoint] = {}
         self._slots: dict[int, Slot] = {}
@@ -132,7 +135,9 @@ class Shadows:
             wanted,
             served,
             pairs,
-            lambda deliver, beside: served.deployment.aside(deliver, mark, self._cores, beside),
+            lambda deliver, beside: served.deployment.aside(
+                deliver, mark, self._cores, beside, self._crowded
+            ),
         )
         self._running[key] = what, shadow
         return shadow

@@ -24,6 +24,7 @@ ERROR_CODE = b"penstock-error-code"
 VIOLATIONS = b"penstock-contract-violations"
 HOLD_OUT = b"penstock-hold-out"
 VARIANT = b"penstock-variant"
+VERSION = b"penstock-version"
 _PLAIN = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")

@@ -25,8 +25,9 @@ OPEN_PATHS = frozenset({b"/v2/health/live", b"/v2/health/ready"})
 # A smaller body is read before it is refused, so that its connection lives on.
 SMALL_BODY_BYTES = 65_536
 
-Series = Callable[[int, str, int], memoryview]
-"""By id of a key, model and version: the word that counts its requests."""
+Series = Callable[..., memoryview]
+"""By id of a key, model and version: the word that counts its requests; with True beside them, of
+those that name the version."""
 NO_MODEL = ("", 0)
 """What requests are counted under that ask for no inference."""
 
@@ -117,17 +118,23 @@ class Guard:
         principal.require(Permission.INFER, door.model)
         count = memoryview(bytearray(8)).cast("q")
         if door.version is not None and door.model is not None:
-            count = self._series(principal.id, door.model, door.version)
+            named = (True,) if door.named else ()
+            count = self._series(principal.id, door.model, door.version, *named)
         return Passage(door, principal, count)
 
 
 class Door:
     """What stands before a model's endpoint: `enter` is the endpoint for those who may call it."""
 
-    __slots__ = ("_guard", "_pass_on", "model", "version")
+    __slots__ = ("_guard", "_pass_on", "model", "named", "version")
 
     def __init__(
-        self, guard: Guard, endpoint: Endpoint, model: str | None, version: int | None
+        self,
+        guard: Guard,
+        endpoint: Endpoint,
+        model: str | None,
+        version: int | None,
+        named: bool = False,
     ) -> None:
         """Stands before one path.
 
@@ -137,6 +144,7 @@ class Door:
             model: None where its requests name one in their body: whoever reads that asks whether
                 they may.
             version: None where it is known later which answers, and `Guard.count` counts them.
+            named: the path names the version.
         """
         self._guard = guard
         # Calling a bound method costs less than calling an object that has one, by as much as the
@@ -144,6 +152,7 @@ class Door:
         self._pass_on: Endpoint = endpoint.__call__  # type: ignore[operator]
         self.model = model
         self.version = version
+        self.named = named
 
     def enter(self, exchange: Any) -> None:
         """Counts the request and passes it on, or raises what it is refused with.

@@ -16,7 +16,7 @@ from loadtest.simulate_alarms import KEPT, exact_interval
 from loadtest.turns import Measure, Result
 
 # What tells runs apart that are added up.
-ABOUT = ("correlation", "rate", "shift", "seconds", "columns", "reference")
+ABOUT = ("correlation", "rate", "shift", "seconds", "columns", "reference", "categories")
 
 
 def alarms(_: Bench) -> list[Result]:
@@ -30,7 +30,7 @@ def of_runs(runs: Sequence[dict[str, Any]]) -> list[Result]:
     """One line for all runs of a kind."""
     found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for run in runs:
-        found.setdefault(tuple(run[name] for name in ABOUT), []).append(run)
+        found.setdefault(tuple(run.get(name, 0) for name in ABOUT), []).append(run)
     return [_shifted(some) if some[0]["shift"] else _quiet(some) for some in found.values()]
 
 
@@ -39,9 +39,11 @@ def _quiet(runs: Sequence[dict[str, Any]]) -> Result:
     low, high = (100 * end for end in exact_interval(alarmed, days))
     dependent = runs[0]["correlation"] > 0
     kind = f"AR(1) {runs[0]['correlation']:g}" if dependent else "independent"
+    title = f"{days:,} simulated days without drift, {kind} rows, looked at every second"
+    if categories := runs[0].get("categories", 0):
+        title, kind = f"{title}, columns of {categories} categories", f"categories-{kind}"
     label = "% of days with a false alarm, upper end of the exact 95 % interval"
     measure = Measure(label, [high], "<=", 3.0 if dependent else 1.0, "%")
-    title = f"{days:,} simulated days without drift, {kind} rows, looked at every second"
     detail = {"alarmed": alarmed, "days": days, "interval_95_percent": [low, high]}
     return Result(f"alarms-{kind}", title, [measure], detail=detail | _origin(runs))
 

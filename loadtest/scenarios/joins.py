@@ -37,6 +37,7 @@ class _Nothing:
     """Keeps nothing, since none is forgotten here and none waits, and says little of the server."""
 
     early_ms, share, client_ids = 0, 1.0, False
+    reserved_metrics = frozenset[str]()
 
     def about(self, series: int) -> About:
         return About("m", {})
@@ -58,6 +59,9 @@ class _Nothing:
 
     def metrics(self) -> Mapping[str, int]:
         return {}
+
+    def forget_metric(self, name: str) -> None:
+        raise AssertionError("no metric is sent")
 
     def number_metric(self, name: str) -> int:
         raise AssertionError("no metric is sent")

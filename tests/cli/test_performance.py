@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gateway.cli.performance import print_report
-from gateway.control.ledger_store import Series
+from gateway.control.ledger_rows import Series
 from gateway.control.outcome_documents import PerformanceReport
 from gateway.control.outcome_operations import _report
 from gateway.control.outcome_reports import HeldOut, Report

@@ -70,6 +70,7 @@ ALLOWED = {
     "POST /api/rollouts/{number}/abort": OPERATE,
     "GET /api/outcomes": READ,
     "POST /api/outcomes": OPERATE,
+    "DELETE /api/outcomes/metrics/{metric}": ADMINISTER,
     "GET /api/captures": READ,
     "POST /api/captures/flush": OPERATE,
     "POST /api/erasures": OPERATE,

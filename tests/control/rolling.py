@@ -129,12 +129,14 @@ class Verdicts:
     Attributes:
         says: by guard.
         impossible: why guards can never judge, by name.
+        doubtful: why they may not in time.
         made: what each judge began with.
         counted: rows of the candidate.
     """
 
     says: dict[str, Verdict] = field(default_factory=lambda: {"errors": Verdict.INCONCLUSIVE})
     impossible: dict[str, str] = field(default_factory=dict)
+    doubtful: list[str] = field(default_factory=list)
     made: list[Any] = field(default_factory=list)
     looked: Counter[int] = field(default_factory=Counter)
     counted: int = 0
@@ -142,6 +144,9 @@ class Verdicts:
     def faults(self, given: Given) -> Sequence[str]:
         names = [one.called for one in given.plan.guards]
         return [f"{name}: {why}" for name, why in self.impossible.items() if name in names]
+
+    def doubts(self, given: Given) -> Sequence[str]:
+        return self.doubtful
 
     def judge(self, given: Given, memory: Any, now: float) -> _Judge:
         self.made.append(memory)

@@ -29,6 +29,7 @@ from gateway.control.api import _faults, build_app
 from gateway.control.audit import Actor
 from gateway.control.openapi import document, errors_of
 from gateway.control.operations import MAX_BODY_BYTES, Asked, Document, Operation, Told
+from gateway.control.rollout_documents import StartWanted
 from gateway.errors import Conflict, ModelNotFound
 from gateway.plan import Absent
 
@@ -91,6 +92,17 @@ async def write(asked: Asked) -> Any:
     return Told(value, {"etag": "8"})
 
 
+class To(Document):
+    to: int
+
+
+async def begin(asked: Asked) -> Any:
+    return {"to": asked.body.to}
+
+
+ROLL_OUT = Operation(
+    "POST", "/rollouts", begin, "Begin", Permission.OPERATE, answer=To, body=StartWanted
+)
 TABLE = (
     Operation(
         "PUT",
@@ -218,6 +230,34 @@ def test_all_faults_of_a_body_are_told_at_once_and_none_of_its_values():
     told = answer.json()["error"]
     assert all(f"body '{path}'" in told for path in ("width", "unit", "depth"))
     assert "s3cret" not in told
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        pytest.param('{"to": "2"}', "'to': input should be a valid integer, got a text", id="text"),
+        pytest.param('{"to": true}', "valid integer, got a boolean", id="boolean"),
+        pytest.param(
+            '{"to": 2, "why": 7}', "'why': input should be a valid string, got", id="number"
+        ),
+        pytest.param('{"to": 2, "plan": []}', "'plan': expected a mapping, got a list", id="list"),
+        pytest.param(
+            '{"to": 2, "plan": {"steps": [{"percent": "5", "approval": 1}]}}',
+            "'plan.steps.0.percent': input should be a valid number, got a text; body"
+            " 'plan.steps.0.approval': input should be a valid boolean, got a number",
+            id="within",
+        ),
+    ],
+)
+def test_a_value_of_another_type_is_not_guessed_at(given, told):
+    answer = ask("POST", "/rollouts", given.encode(), JSON, (ROLL_OUT,))
+    assert refused(answer) == (400, "invalid_request")
+    assert told in answer.json()["error"]
+
+
+def test_a_whole_number_may_have_a_point_as_json_has_it():
+    answer = ask("POST", "/rollouts", b'{"to": 2.0}', JSON, (ROLL_OUT,))
+    assert (answer.status_code, answer.json()) == (200, {"to": 2})
 
 
 def test_what_a_check_of_the_product_says_of_a_body_is_told_in_its_own_words():

@@ -155,7 +155,7 @@ class Server:
             ),
             *release_operations.operations(releases, contracts, lambda: Plan(0), self.follow),
             *alert_operations.operations(*self.alarms()),
-            *outcome_operations.operations(self.outcomes, lambda model, version: None),
+            *outcome_operations.operations(self.outcomes, lambda model, version: None, self.note),
             *fairness_operations.operations(self.outcomes),
             *capture_operations.operations(self.capture, self.erasures(home)),
             *concept_operations.operations(self.outcomes),
@@ -188,8 +188,9 @@ class Server:
         routes, still = Routes(self.store, Config), Still()
         kept = ExperimentStore(self.store)
         readings = Readings(self.outcomes, kept, Config)
+        nothing = "".format
         made = Experiments(
-            kept, routes, still, readings, Config, lambda model: {}, lambda *versions: ""
+            kept, routes, still, readings, Config, lambda model: {}, nothing, nothing
         )
         return made, readings, routes.of, still.aliases
 
@@ -206,11 +207,8 @@ class Server:
         )
 
     def erasures(self, home):
-        async def record(actor, action, subject, before, after):
-            self.actors.append(actor)
-
         own = SelfReferences(self.store, home)
-        return Erasures(SECRET, self.capture, self.outcomes, own, tuple, record, self.follow)
+        return Erasures(SECRET, self.capture, self.outcomes, own, tuple, self.note, self.follow)
 
     def admin(self):
         async def reload(actor, name, reread):
@@ -257,6 +255,9 @@ class Server:
 
     async def routed(self, model):
         return frozenset()
+
+    async def note(self, actor, action, subject, before, after):
+        self.actors.append(actor)
 
     async def refresh(self):
         self.done.append("refresh")

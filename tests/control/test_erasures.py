@@ -34,7 +34,7 @@ from tests.capture.captured import NOON_MS, SIGNATURE, schema
 from tests.control.test_outcomes import candidate
 
 pytestmark = pytest.mark.anyio
-CONFIG = parse("ledger: {enabled: true}\nmodels: {m: {capture: {mode: full}}}")
+CONFIG = parse("ledger: {enabled: true, client_ids: true}\nmodels: {m: {capture: {mode: full}}}")
 MARK = 41.625  # of the rows that are to go
 SCORES = reading(SIGNATURE, "auto", None, 1)
 
@@ -78,18 +78,27 @@ class World:
         ring = Slot(self.arena.array(captured.block, 0), pool)
         self.keeps = CaptureWriter(schema(), SIGNATURE, SCORES, Choice(True), ring, 1, clock)
         ledger = Slot(self.arena.array(recorded.block, 0), pool)
-        self.writes = LedgerWriter(SCORES, ledger, recorded.series, 1, wall=clock)
+        self.writes = LedgerWriter(
+            SCORES, ledger, recorded.series, 1, wall=clock, client_ids=recorded.client_ids
+        )
 
     async def _follow(self) -> None:
         self.followed += 1
 
-    def answer(self, sequence: int, subject: str, value: float = 1.0, rows: int = 2) -> str:
-        """Answers a request; its id."""
+    def answer(
+        self,
+        sequence: int,
+        subject: str,
+        value: float = 1.0,
+        rows: int = 2,
+        name: str | None = None,
+    ) -> str:
+        """Answers a request, which its client calls by a name; its id."""
         inputs = [np.full((rows, 2), value, np.float32)]
         outputs = [np.full((rows, 2), 0.5)]
         whose = keyed_hash(self.secret, SUBJECT, subject)
         self.keeps.record(inputs, outputs, [sequence], [rows], [whose])
-        self.writes.record(outputs, [sequence], [rows])
+        self.writes.record(outputs, [sequence], [rows], np.zeros(rows, np.int64), [name])
         return f"{stream(0, 1)}-{sequence:x}"
 
     async def label(self, *ids: str) -> None:
@@ -166,6 +175,18 @@ async def test_an_outcome_that_waits_goes_too(world):
     assert (world.holding(early.encode()), world.holding(other.encode()) != []) == ([], True)
 
 
+async def test_an_outcome_that_waits_by_its_clients_id_goes_too(world):
+    some = [Arrival(one, 0, 1.0, client=True) for one in ("visit-of-ann", "visit-of-bob")]
+    await world.outcomes.receive(of_list(some), None)
+    gone = world.answer(0xABC1, "ann", name="visit-of-ann")
+    world.answer(0xABC2, "bob", name="visit-of-bob")
+    assert (await world.erasures.erase(by_itself(), [gone], [])).waiting == 1
+    assert world.holding(b"visit-of-ann") == []
+    await world.outcomes.look()
+    assert (await world.outcomes.status())["waiting"] == 0
+    assert await world.labelled() == 1  # bob's
+
+
 async def test_the_audit_tells_what_was_erased_by_keyed_hash_alone(world):
     name = world.answer(0xABC1, "ann")
     await world.erasures.erase(by_itself(), [name], ["ann"])
@@ -233,6 +254,15 @@ async def test_without_a_server_an_outcome_that_waits_goes_too(world):
     await world.outcomes.receive(of_list([Arrival(early, 0, 1.0, None)]), None)
     report = erase_offline(world.home, world.store, world.secret, by_itself(), [early], [])
     assert (report.waiting, world.holding(early.encode())) == (1, [])
+
+
+async def test_without_a_server_one_by_its_clients_id_goes_too(world):
+    gone = world.answer(0xABC1, "ann", name="visit-of-ann")
+    of_no_row = of_list([Arrival("visit-of-ann", 7, 1.0, client=True)])
+    assert (await world.outcomes.receive(of_no_row, None)).counts["early"] == 1
+    assert world.holding(b"visit-of-ann") != []
+    report = erase_offline(world.home, world.store, world.secret, by_itself(), [gone], [])
+    assert (report.waiting, world.holding(b"visit-of-ann")) == (1, [])
 
 
 async def test_a_home_that_keeps_nothing_has_nothing_to_erase(tmp_path):

@@ -52,6 +52,7 @@ routes:
   twins: {variants: [{name: a, version: 2}, {name: b, alias: next}], sticky: {header: x-user}}
   single: {variants: [{name: a, version: 1}], sticky: {header: x-user}}
 """
+DAY = 86_400.0
 AB = {"kind": "ab", "measure": {"metric": "sale"}, "expected_rows": 2000}
 
 
@@ -99,7 +100,7 @@ class World:
         )
         self.planner = Planner()
         self.pulled: dict[int, Pull] = {}
-        self.unlike = ""
+        self.unlike, self.kind = "", "binary"
         self.writers: dict[int, LedgerWriter] = {}
         self.start_again()
 
@@ -119,6 +120,7 @@ class World:
             lambda: self.document,
             lambda model: self.pulled,
             lambda model, one, other: self.unlike,
+            lambda model, version: self.kind,
             self.wall,
             lambda: self.ticks,
         )
@@ -191,6 +193,14 @@ async def test_a_test_leads_its_route_by_its_shares_at_versions_that_stand(world
         "no number of metric 'sale' had ever come at the start; known: none",
     )
     assert world.planner.asked == ["apply"]
+
+
+async def test_a_metric_that_no_outcome_may_have_is_refused(world):
+    world.document = config.parse(DOCUMENT.replace("enabled: true", "metrics: [revenue]"))
+    with pytest.raises(InvalidParameter, match="outcomes of 'm' have no 'sale'"):
+        await world.start()
+    world.document = config.parse(DOCUMENT.replace("enabled: true", "metrics: [sale]"))
+    assert (await world.start()).given.control == "a"
 
 
 async def test_a_better_arm_is_found_and_the_route_is_as_it_was(world):
@@ -337,6 +347,57 @@ async def test_a_bandit_forgets_what_was(world):
     assert world.shares()["b"] > 0.9
 
 
+@pytest.mark.parametrize("wait_s", [0.0, 5.0])
+async def test_a_clock_that_jumps_leaves_a_bandit_its_shares_and_all_that_was_counted(
+    world, wait_s
+):
+    measure = {"metric": "sale", "wait_s": wait_s, "absent": "zero"}
+    made = {"kind": "bandit", "measure": measure, "floor": 0.05, "policy": "epsilon_greedy"}
+    one = await world.experiments.start(ANN, "m", EXPERIMENT.validate_python(made))
+    await world.answer(1, 0.5, sales(0.1, 300))
+    await world.answer(2, 0.5, sales(0.3, 300))
+    world.now += 10.0
+    await world.look()
+    shares, figures = world.shares(), await counted(world)
+    assert shares["b"] > 0.9
+    for jump_s in (DAY, -DAY, -DAY):  # forwards, right again, and behind its start
+        world.now += jump_s
+        await world.look()
+        assert (world.shares(), await counted(world)) == (shares, figures)
+    world.start_again()
+    await world.look()
+    assert (world.shares(), world.routes.leader("m")) == (shares, one.owner)
+
+
+async def counted(world: World) -> Mapping[str, float]:
+    """Rows by arm."""
+    report = (await world.experiments.get(1)).stand.report
+    assert report is not None
+    return {one["name"]: one["estimate"]["n"] for one in report["arms"]}
+
+
+async def test_a_clock_that_jumps_decides_nothing_and_ends_what_has_an_end(world):
+    await world.start()
+    await world.answer(1, 0.5, sales(0.2, 200))
+    await world.answer(2, 0.5, sales(0.2, 200))
+    await world.look()
+    before = (await world.experiments.get(1)).stand
+    for jump_s in (DAY, -DAY, -DAY, DAY):
+        world.now += jump_s
+        await world.look()
+        stand = (await world.experiments.get(1)).stand
+        assert (stand.state, stand.events) == ("running", before.events)
+    assert stand.report["measure"]["arms"] == before.report["measure"]["arms"]
+    await world.experiments.stop(ANN, 1, "")
+    await world.start({"max_duration_s": 3600.0})
+    world.now -= DAY
+    await world.look()
+    assert (await world.experiments.get(2)).stand.state == "running"
+    world.now += 2 * DAY
+    await world.look()
+    assert (await world.experiments.get(2)).stand.state == "futile"
+
+
 async def test_a_bandit_needs_no_sticky_route(world):
     made = EXPERIMENT.validate_python({"kind": "bandit", "measure": {"metric": "sale"}})
     assert (await world.experiments.start(ANN, "turns", made)).stand.state == "running"
@@ -363,6 +424,47 @@ async def test_one_that_was_killed_before_it_led_leads_and_one_that_ended_lets_g
     world.start_again()
     await world.look()
     assert (world.routes.leader("m"), world.shares()) == ("", {"a": 0.9, "b": 0.1})
+
+
+@pytest.mark.parametrize("killed", [True, False])
+async def test_shares_that_were_written_down_and_not_led_by_are_led_by_next(world, killed):
+    made = {"kind": "bandit", "measure": {"metric": "sale"}, "floor": 0.05}
+    await world.experiments.start(ANN, "m", EXPERIMENT.validate_python(made))
+    await world.answer(1, 0.5, sales(0.1, 300))
+    await world.answer(2, 0.5, sales(0.3, 300))
+    with world.store.write() as db:
+        db.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON routes BEGIN SELECT RAISE(ABORT, 'f'); END"
+        )
+    with pytest.raises(StoreFailed):
+        await world.look()
+    with world.store.write() as db:
+        db.execute("DROP TRIGGER full")
+    if killed:
+        world.start_again()
+    await world.look()
+    assert world.shares()["b"] > 0.9
+    assert world.shares() == (await world.experiments.get(1)).stand.shares
+
+
+async def test_whenever_control_dies_a_test_comes_to_the_same_end_by_the_same_figures(world):
+    reports = []
+    for number, dies_at in enumerate((None, 0, 1, 2, 3), 1):
+        await world.start()
+        for look in range(4):
+            if look == dies_at:
+                world.start_again()
+            await world.answer(1, 0.5, sales(0.1, 250))
+            await world.answer(2, 0.5, sales(0.2, 250))
+            if look == dies_at:
+                world.start_again()
+            await world.look()
+        found = await world.experiments.get(number)
+        assert (found.stand.state, found.stand.winner) == ("decided", "b")
+        assert found.stand.report is not None
+        reports.append([one["estimate"]["n"] for one in found.stand.report["measure"]["arms"]])
+        world.now += 1.0  # what the next one counts begins later
+    assert reports == [reports[0]] * len(reports)
 
 
 async def test_what_the_ledger_forgets_still_counts(world):
@@ -450,6 +552,15 @@ async def test_what_could_never_show_anything_is_refused(world, model, spec, err
         await world.start(spec, model)
     assert await world.experiments.newest() == []
     assert world.routes.leader(model) == ""
+
+
+async def test_a_figure_is_refused_by_the_kind_that_scores_are_found_to_be_of(world):
+    world.kind = "value"
+    told = r"measure: 'accuracy' is no figure of value scores.*: outcome, squared_error,"
+    with pytest.raises(InvalidParameter, match=told):
+        await world.start({"guardrails": [{"figure": "accuracy"}]})
+    world.kind = ""  # its file cannot be read here, and may yet be
+    assert (await world.start({"guardrails": [{"figure": "accuracy"}]})).number == 1
 
 
 async def test_an_arm_that_is_pulled_because_it_fails_ends_it(world):

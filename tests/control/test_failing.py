@@ -45,8 +45,13 @@ class World:
         self.wanted = {"m": Wanted(ROUTE)}
         self.pulled: list[tuple] = []
         self.heard: list[tuple] = []
+        self.copies = {("m", 2): (0, 0)}
         self.failing = Failing(
-            arena, lambda: self.plan, lambda name: self.wanted.get(name, Wanted()), self.pull
+            arena,
+            lambda: self.plan,
+            lambda name: self.wanted.get(name, Wanted()),
+            self.pull,
+            lambda model, version: self.copies[model, version],
         )
         self.failing.listeners.append(
             lambda model, version, evidence: self.heard.append((model, version, evidence.kind))
@@ -122,14 +127,62 @@ def test_a_crash_pulls_at_once_and_says_which_worker(world):
     assert pull.why == "worker 1 crashed natively while it ran it (killed by SIGSEGV)"
 
 
-def test_a_shadow_is_pulled_if_it_crashes_a_worker_and_only_then(world):
-    split = Split((Variant("stable", 1, 1.0),), shadows=(Shadow(2, 1.0),))
+def shadowed(world: World, *variants: Variant) -> None:
+    """Version 2 of `m` runs copies of what others answer."""
+    split = Split(variants or (Variant("stable", 1, 1.0),), shadows=(Shadow(2, 1.0),))
     route = replace(world.plan.routes[0], split=split)
     world.plan = replace(world.plan, routes=(route,))
+
+
+def copies(world: World, ok: int, failed: int) -> None:
+    """What a shadow came to until now, and a look at it."""
+    world.copies["m", 2] = ok, failed
+    world.failing.look_at_shadows()
+
+
+def test_a_shadow_is_pulled_if_it_crashes_a_worker_and_not_for_what_its_own_callers_get(world):
+    shadowed(world)
     world.fails("m", 2, 9)
     assert world.pulled == []
     world.failing.crashed({world.ids["m", 2]}, 0, "killed by SIGSEGV")
     assert world.pulled == [("m", 2, "a shadow", "crash")]
+
+
+@pytest.mark.parametrize(
+    ("looks", "kind"),
+    [
+        pytest.param([(5, 3), (5, 6)], "in_a_row", id="in-a-row"),
+        pytest.param([(5, 1), (6, 2), (7, 3), (8, 4)], "", id="now-and-then"),
+        pytest.param([(1, 2), (2, 4), (3, 6), (4, 8)], "share", id="most-of-the-time"),
+    ],
+)
+def test_a_shadow_that_fails_its_copies_is_pulled_by_the_bounds_of_a_variant(world, looks, kind):
+    shadowed(world)
+    copies(world, 0, 0)
+    for look in looks:
+        copies(world, *look)
+    assert world.pulled == ([("m", 2, "a shadow", kind)] if kind else [])
+    assert [one[2] for one in world.heard] == ([kind] if kind else [])
+
+
+def test_a_shadow_has_all_its_chances_again_when_it_is_put_back_or_counted_anew(world):
+    shadowed(world)
+    copies(world, 0, 0)
+    copies(world, 0, 4)
+    world.wanted["m"] = Wanted(ROUTE)
+    world.failing.forget("m", [2])
+    copies(world, 0, 7)
+    copies(world, 0, 3)  # of the next server's arena
+    assert len(world.pulled) == 1
+    copies(world, 0, 4)
+    assert len(world.pulled) == 2
+
+
+def test_a_shadow_that_answers_requests_too_is_judged_by_those(world):
+    shadowed(world, *SPLIT.variants)
+    copies(world, 0, 0)
+    copies(world, 0, 50)
+    assert world.pulled == []
 
 
 def test_a_route_may_forbid_it(world):
@@ -137,6 +190,9 @@ def test_a_route_may_forbid_it(world):
     world.wanted["m"] = Wanted(off)
     world.fails("m", 2, 50)
     world.failing.crashed({world.ids["m", 2]}, 1, "killed by SIGSEGV")
+    shadowed(world)
+    copies(world, 0, 0)
+    copies(world, 0, 50)
     assert (world.pulled, world.heard) == ([], [])
 
 

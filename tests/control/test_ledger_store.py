@@ -19,7 +19,7 @@ from gateway.outcomes.segment import Segment
 from kernels import metrics
 from kernels.groups import no_cells
 from kernels.marks import GROUPINGS, grouped
-from kernels.performance import RECORDS, Sums, no_sums
+from kernels.performance import RECORDS, Sums, add, no_sums
 from tests.outcomes.records import NOON_MS, STREAM, records
 
 HOUR = 500_000
@@ -33,10 +33,9 @@ def store(tmp_path):
     made.close()
 
 
-def of(records: int) -> Sums:
+def of(count: int) -> Sums:
     sums = no_sums()
-    sums.totals[RECORDS] = records
-    sums.bins[7] = records
+    add(sums, records(range(count), scores=0.0075, outcomes=1.0), 1, 0, 2 * NOON_MS)
     return sums
 
 
@@ -129,6 +128,9 @@ def test_numbers_of_what_was_forgotten_add_up_by_metric_and_hour(store, tmp_path
     assert total(revenue, 0, 31, 2) == pytest.approx(numbers(1.0, 4.0, 8.0).tolist())
     assert total(revenue, 0, 31, 1) == numbers().tolist()
     assert total(clicks) == pytest.approx(numbers(0.5, 0.5, 0.5).tolist())
+    again.forget_metric("clicks")
+    assert again.metrics() == {"revenue": revenue}
+    assert (again.number_metric("junk"), total(clicks)) == (clicks, numbers().tolist())
     again.close()
 
 

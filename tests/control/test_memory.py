@@ -6,8 +6,11 @@ import pytest
 
 from gateway.control import memory
 from gateway.control.memory import Memory
+from gateway.control.splits import Pull, Stop
+from gateway.control.unwritten import StopBy
 from gateway.keepsake import Keepsake
 from gateway.plan import Plan, Route, Shadow, Split, Variant
+from tests.control.auditing import ANN
 from tests.plans import held, plan
 
 
@@ -22,6 +25,19 @@ def test_a_successor_finds_everything(keepsake):
     left = Memory(plan(3, held("a")), {"x": 1}, {"y": "no"}, {"z"}, {"a": 2})
     memory.write(keepsake, left)
     assert memory.read(keepsake) == left
+
+
+def test_what_no_disk_has_taken_yet_is_left_to_a_successor(keepsake):
+    left = Memory(plan(3, held("a")))
+    left.unwritten.stop("a", StopBy(Stop(1, "x", ANN.who, "why", 1000.0), ANN))
+    left.unwritten.pull("a", Pull(2, "y", "it fails", 1001.0, {"failed": 10}))
+    memory.write(keepsake, left)
+    found = memory.read(keepsake)
+    assert found is not None
+    assert (found.unwritten.stops, found.unwritten.pulls) == (
+        left.unwritten.stops,
+        left.unwritten.pulls,
+    )
 
 
 def test_the_first_control_process_of_a_server_finds_nothing(keepsake):

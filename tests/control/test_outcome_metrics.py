@@ -24,6 +24,7 @@ LEDGER = {
     "waiting": 2,
     "lost_records": 1,
     "skipped_rows": 5,
+    "refused_numbers": 6,
     "outcomes": dict.fromkeys(RESULTS, 4),
 }
 STANDINGS = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,10 +22,12 @@ from gateway.monitor.ledger import LedgerWriter
 from gateway.monitor.scores import reading
 from gateway.monitor.slot import Slot
 from gateway.outcomes.arrivals import Arrival, Arrivals, of_list
+from gateway.outcomes.concept import LAYOUT
+from gateway.outcomes.packed import packed
 from gateway.outcomes.results import Joined
 from gateway.profiles.values import Calibration
 from gateway.tensors import Signature, TensorSpec
-from kernels import marks
+from kernels import adwin, concept, marks
 from kernels.marks import grouped
 from kernels.shares import chosen, limit
 from tests.outcomes.records import NOON_MS
@@ -324,6 +327,21 @@ async def test_a_worker_is_told_what_became_of_what_it_passed_on(world):
     assert others["counts"]["unknown"] == 1
 
 
+async def test_metrics_that_the_document_names_have_their_place(world):
+    text = "ledger: {metrics: [revenue, clicks]}\nmodels: {m: {}, n: {ledger_metrics: any}}"
+    world.config = parse(text)
+    name = world.answer(1, [0.5])
+    some = [Arrival(name, 0, 1.0, None, metric) for metric in ("revenue", "junk")]
+    found = await world.outcomes.receive(of_list(some), None)
+    assert (found.counts["accepted"], found.counts["invalid"]) == (1, 1)
+    status = await world.outcomes.status()
+    assert (status["metrics"], status["refused_numbers"]) == (["revenue"], 1)
+    await world.outcomes.forget_metric("revenue")
+    with pytest.raises(NotFound, match="metric 'revenue'"):
+        await world.outcomes.forget_metric("revenue")
+    assert (await world.outcomes.performance("m", 1, None)).metrics == []
+
+
 async def test_a_damaged_database_costs_the_ledger_alone_and_clients_see_no_path(world, caplog):
     (world.home / FOLDER).mkdir()
     (world.home / FOLDER / "ledger.db").write_bytes(b"no database" * 1000)
@@ -338,6 +356,50 @@ async def test_a_damaged_database_costs_the_ledger_alone_and_clients_see_no_path
         assert str(world.home) not in found["error"]
     assert caplog.text.count("outcomes: ") == 1
     assert (world.home / FOLDER / "ledger.db").read_bytes() == b"no database" * 1000
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE series SET version = 'one'",
+        "UPDATE series SET scores = '7'",
+        "UPDATE series SET model = x'00'",
+        "INSERT INTO forgotten VALUES ('host-3-0-1', 'many', 5)",
+        "INSERT INTO metrics VALUES (-5, 'revenue')",
+        "INSERT INTO metrics VALUES (7, '../../revenue')",
+        "INSERT INTO early VALUES ('a', 0, 'first', '', 1.0, 5, NULL, 6)",
+        "INSERT INTO early VALUES ('a', 0, 1, '', 1.0, 5, '{\"m\": 1}', 6)",
+        "INSERT INTO panes VALUES (1, 0, 5, x'00')",
+        "INSERT INTO panes VALUES (1, 60000, 5, 'pane')",
+    ],
+)
+async def test_rows_that_nobody_wrote_cost_the_ledger_alone(world, damage):
+    world.answer(1, [0.5])
+    await world.outcomes.look()
+    await world.outcomes.close()
+    with closing(sqlite3.connect(world.home / FOLDER / "ledger.db")) as database, database:
+        database.execute(damage)
+    world.outcomes = world.new_control()
+    world.outcomes.take(candidate())
+    with pytest.raises(StoreFailed, match=r"ledger\.db"):
+        await world.outcomes.look()
+    message = {"ticket": 7, "models": None, "outcomes": given(("host-3-0-1-1", 0, 1.0)).message()}
+    told = await world.outcomes.received(message)
+    assert told["ok"] or told["code"] == "store_failed"
+
+
+async def test_a_state_of_concept_drift_that_nobody_wrote_begins_anew(world):
+    name = world.answer(1, [0.9, 0.2])
+    await world.outcomes.receive(given((name, 0, 1.0)), None)
+    await world.outcomes.look()
+    await world.outcomes.close()
+    odd = np.append([LAYOUT], concept.new_state())
+    odd[1 + concept.ERROR_ADWIN + adwin.WORDS - 13] = 1e9  # buckets of a level
+    with closing(sqlite3.connect(world.home / FOLDER / "ledger.db")) as database, database:
+        database.execute("UPDATE concept SET state = ?", (packed(odd),))
+    world.outcomes = world.new_control()
+    assert (await world.outcomes.receive(given((name, 1, 1.0)), None)).counts["accepted"] == 1
+    assert (await world.outcomes.concept("m", 1)).found.outcomes == 1
 
 
 async def test_a_window_is_of_what_was_answered_in_it_whenever_its_outcome_came(world):

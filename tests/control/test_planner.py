@@ -13,7 +13,7 @@ from gateway import config
 from gateway.control.desired import Candidate, Desired
 from gateway.control.memory import Memory
 from gateway.control.planner import Planner
-from gateway.control.splits import Stop, Wanted
+from gateway.control.splits import Pull, Stop, Wanted
 from gateway.errors import ArenaFull
 from gateway.plan import Absent, Plan, Split, Variant
 from gateway.taken import Watched
@@ -39,6 +39,7 @@ class World:
         self.wanted: list[Candidate] = []
         self.champions: dict[str, int] = {}
         self.divided: dict[str, Wanted] = {}
+        self.at_hand: dict[str, Wanted] = {}
         self.place: Callable[[Plan], Plan] = lambda plan: plan
         self.published: list[Plan] = []
         self.tried: list[str] = []
@@ -69,6 +70,7 @@ class World:
             self.note,
             lambda: self.divided,
             lambda plan: self.place(plan),
+            lambda name: self.at_hand.get(name, Wanted()),
         )
 
     def gather(self, memory: Memory, only: str | None) -> Desired:
@@ -513,13 +515,39 @@ async def test_a_stop_reaches_workers_without_a_look_at_any_source(world):
     world.end_trial("endless")
 
 
-async def test_a_control_process_that_has_not_looked_yet_looks_before_it_divides(world):
-    world.wanted = [candidate("m", 1), candidate("m", 2)]
+@pytest.mark.parametrize(
+    ("wanted", "version", "variants"),
+    [
+        pytest.param(Wanted(None, Stop(2, "b", "somebody", "", 1.0)), 2, {"b": 2}, id="stop"),
+        pytest.param(Wanted(pulled={2: Pull(2, "b", "", 1.0, {})}), 1, {"a": 1}, id="pull"),
+    ],
+)
+async def test_a_control_process_that_cannot_look_takes_out_what_is_stopped_or_pulled(
+    world, wanted, version, variants
+):
+    world.wanted = [candidate("m", 1), candidate("m", 2), candidate("n", 1)]
+    world.divided = {"m": Wanted(HALVES)}
     await world.planner.apply()
-    world.planner = world.control(Memory(world.published[-1]))
-    world.divided = {"m": Wanted(None, Stop(1, "", "somebody", "", 1.0))}
-    await world.planner.divide()
-    assert world.routes() == {"m": 1}
+    before = world.published[-1]
+    world.planner = world.control(Memory(before))
+    world.looked.clear()
+    world.lagging = True
+    dividing = asyncio.create_task(world.planner.divide())
+    await asyncio.sleep(0)
+    assert world.published[-1] is before  # nothing is taken out where nothing is
+    world.at_hand = {"m": wanted}
+    world.planner.divide_soon()
+    world.lagging = False
+    world.hear()
+    async with asyncio.timeout(60):
+        await dividing
+    route, other = world.published[-1].routes
+    assert (route.version, {one.name: one.version for one in route.split.variants}) == (
+        version,
+        variants,
+    )
+    assert (other, world.published[-1].held) == (before.routes[1], before.held)
+    assert world.looked == []
 
 
 async def test_who_waits_for_a_model_hears_its_own_verdict(world):

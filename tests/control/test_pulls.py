@@ -14,6 +14,7 @@ from gateway.control.audit import Audit
 from gateway.control.pulls import Pulls
 from gateway.control.splits import Wanted
 from gateway.control.store import Store
+from gateway.control.unwritten import Unwritten
 from gateway.errors import StoreFailed
 from tests.control.auditing import ANN
 
@@ -25,10 +26,10 @@ EVIDENCE = {"kind": "in_a_row", "failed": 10}
 class World:
     home: Path
 
-    def pulls(self) -> Pulls:
+    def pulls(self, unwritten: Unwritten | None = None) -> Pulls:
         """As a control process that has just started."""
         self.store = Store.open(self.home)
-        return Pulls(self.store, lambda: 1000.0)
+        return Pulls(self.store, lambda: 1000.0, unwritten)
 
 
 @pytest.fixture
@@ -71,6 +72,25 @@ async def test_what_the_disk_does_not_take_stays_in_force_and_is_tried_again(wor
         with pytest.raises(StoreFailed):
             await pulls.write()
     assert pulls.of("m") == {2: pull}
+
+
+async def test_a_version_is_pulled_though_the_home_was_lost_before_it_was_read(world):
+    before = world.pulls()
+    kept = before.pull("m", 3, "third", "why", EVIDENCE)
+    await before.write()
+    unwritten = Unwritten()
+    pulls = world.pulls(unwritten)
+    world.store.close()
+    pull = pulls.pull("m", 2, "canary", "why", EVIDENCE)
+    assert pulls.without_at_hand("m", Wanted()).pulled == {2: pull}
+    with pytest.raises(StoreFailed):
+        pulls.of("m")
+    after = world.pulls(unwritten)  # the home is back, or control was killed meanwhile
+    assert after.of("m") == {2: pull, 3: kept}
+    await after.write()
+    assert unwritten.why_of("m") == ""
+    world.store.close()
+    assert world.pulls().of("m") == {2: pull, 3: kept}
 
 
 async def test_whoever_puts_versions_back_is_written_down_and_others_stay_pulled(world):

@@ -62,6 +62,10 @@ class World:
 
     def called(self, version: int, requests: int) -> None:
         block = self.arena.allocate(layout.MODEL, layout.model_key("m", version))
+        self.arena.slot(block, 0)[layout.NAMED] += requests
+
+    def routed_to(self, version: int, requests: int) -> None:
+        block = self.arena.allocate(layout.MODEL, layout.model_key("m", version))
         self.arena.slot(block, 0)[layout.OK] += requests
 
     async def ask(self, name: str, version: int, days: int = 7, **body: Any) -> Any:
@@ -117,6 +121,12 @@ async def test_who_is_still_called_stays_unless_it_is_forced(world):
     told = await world.ask("retire_version", 1, force=True)
     assert told["record"]["forced"] is True
     assert told["record"]["callers"][0]["requests"] == 5
+
+
+async def test_who_named_the_model_alone_is_nobody_who_would_miss_a_version(world):
+    world.routed_to(1, 5)
+    assert (await world.ask("version_callers", 1))["callers"] == []
+    assert (await world.ask("retire_version", 1))["record"]["forced"] is False
 
 
 async def test_only_calls_of_as_many_days_as_are_asked_for_keep_it(world):

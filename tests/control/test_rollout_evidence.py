@@ -19,7 +19,8 @@ from gateway.control.contracts import Breaches
 from gateway.control.drift import Drift
 from gateway.control.outcomes import Outcomes
 from gateway.control.panes import PaneStore
-from gateway.control.rollout_evidence import CandidateJudge, RolloutEvidence, Sources
+from gateway.control.rollout_evidence import CandidateJudge, RolloutEvidence
+from gateway.control.rollout_sources import Sources
 from gateway.control.rollout_traffic import Grown
 from gateway.control.sketches import Sketches
 from gateway.errors import ModelFailed, QueueFull
@@ -118,15 +119,23 @@ class World:
 
     # ---- traffic --------------------------------------------------------------------------------
 
-    def serve(self, version: int, requests: int, errors: int = 0, ms: float = 2.0) -> None:
-        """Requests of a row each."""
+    def serve(
+        self,
+        version: int,
+        requests: int,
+        errors: int = 0,
+        ms: float = 2.0,
+        non_finite: int = 0,
+        cpu_ms: float = 2.0,
+    ) -> None:
+        """Requests of a row each, which runs alone."""
         observer, done = self.observers[version], requests - errors
         for _ in range(errors):
             observer.erred(ModelFailed("no"))
-        observer.counted("idle", done, done, done)
+        observer.counted("idle", done, done, done, non_finite=non_finite)
         took = np.exp(self.rng.normal(np.log(ms / 1e3), 0.3, done))
         for second in took.tolist():
-            observer.observed([0.0], [0.0], 0.0, 0.0, second, second, 1)
+            observer.observed([0.0], [0.0], 0.0, 0.0, second, second, 1, cpu_ms / 1e3)
 
     def count(self, version: int, many: int, shift: float = 0.0) -> None:
         """Values of rows."""
@@ -188,6 +197,19 @@ def test_errors_and_latency_are_judged_by_what_workers_count(world: World) -> No
         world.second()
         found = world.verdicts(judge)
     assert found == [FAIL, FAIL]
+
+
+def test_nan_and_processor_time_are_judged_by_what_workers_count(world: World) -> None:
+    judge = world.judge({"kind": "non_finite"}, {"kind": "cost"})
+    assert world.verdicts(judge) == [INCONCLUSIVE] * 2
+    for _ in range(30):
+        world.serve(BASELINE, 90)
+        world.serve(CANDIDATE, 10, non_finite=5, cpu_ms=5.0)
+        world.second()
+        found = judge.look(world.now)
+    assert [one.verdict for one in found] == [FAIL, FAIL]
+    assert found[0].figures["candidate"] == 0.5
+    assert found[1].figures["candidate_ms"] == pytest.approx(5.0)
 
 
 def test_what_was_counted_before_it_began_is_nobodys_fault(world: World) -> None:
@@ -434,6 +456,27 @@ def test_a_figure_that_the_scores_do_not_have_is_told_at_the_start(world: World)
     assert fault.startswith("calibration: 'ece' has no interval for value scores")
 
 
+@pytest.mark.anyio
+async def test_what_has_never_come_is_told_at_the_start(world: World) -> None:
+    guards: list[dict[str, Any]] = [
+        {"kind": "metric", "metric": "revenu", "tolerance": 1},
+        {"kind": "calibration"},
+        {"kind": "errors"},
+    ]
+    given = world.given(*guards, percent=5)
+    assert world.evidence.doubts(given) == [
+        "revenu: no number of metric 'revenu' had ever come at the start; known: none",
+        "calibration: no outcome of the baseline, version 1, has come yet",
+    ]
+    asked = world.answer(BASELINE, [0.2])
+    came = [Arrival(asked, 0, 1.0), Arrival(asked, 0, 2.5, metric="revenue")]
+    await world.outcomes.receive(of_list(came), None)
+    assert world.evidence.doubts(given) == [
+        "revenu: no number of metric 'revenu' had ever come at the start; nearest: revenue;"
+        " known: revenue"
+    ]
+
+
 def test_a_comparison_without_a_baseline_is_told_at_the_start(world: World) -> None:
     at_once = replace(
         world.given({"kind": "errors"}),
@@ -467,6 +510,15 @@ def test_without_a_ledger_or_monitoring_their_guards_are_told_at_the_start(world
         "ann",
     )
     assert "has no profile" in world.evidence.faults(bare)[0]
+
+
+def test_a_metric_that_no_outcome_may_have_is_told_at_the_start(world: World) -> None:
+    guards: list[dict[str, Any]] = [{"kind": "metric", "metric": "x", "tolerance": 1}]
+    world.config = parse("models: {m: {ledger_metrics: [x]}}")
+    assert world.evidence.faults(world.given(*guards)) == []
+    world.config = parse("ledger: {metrics: [revenue]}")
+    (fault,) = world.evidence.faults(world.given(*guards))
+    assert fault == "x: its outcomes have no 'x': set ledger.metrics"
 
 
 def test_what_can_be_judged_has_no_faults(world: World) -> None:

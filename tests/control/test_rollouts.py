@@ -15,6 +15,7 @@ from gateway import config
 from gateway.alerts.shapes import SHAPES
 from gateway.config.rollout import RolloutPlan
 from gateway.control.audit import Actor, Audit
+from gateway.control.rollout_operations import described
 from gateway.control.rollout_store import RolloutStore
 from gateway.control.splits import Pull
 from gateway.errors import (
@@ -359,11 +360,19 @@ async def test_a_signature_that_differs_and_a_guard_that_never_judges_are_refuse
     assert (world.routes.leader("m"), RolloutStore(world.store).newest()) == ("", [])
 
 
+async def test_what_guards_may_lack_is_kept_and_told_and_refuses_nothing(world):
+    world.verdicts.doubtful = ["errors: there is no verdict before 10 s"]
+    number = await world.start()
+    kept = RolloutStore(world.store).get(number)
+    assert described(kept, (), ())["warnings"] == world.verdicts.doubtful
+    assert kept.stand.state is State.PENDING
+
+
 async def test_of_the_usual_guards_those_that_can_judge_are_taken(world):
     world.verdicts.impossible = {"prediction_drift": "nothing is watched"}
     await world.start(plan=RolloutPlan())
     plan = RolloutStore(world.store).get(1).given.plan
-    assert [guard.called for guard in plan.guards] == ["errors", "latency"]
+    assert [guard.called for guard in plan.guards] == ["errors", "non_finite", "latency", "cost"]
     # Nobody is to believe that all of them judge.
     began = RolloutStore(world.store).events(1)[0].says
     assert began.endswith("guards left out: prediction_drift: nothing is watched")
@@ -464,12 +473,10 @@ async def test_what_cannot_be_written_down_is_not_done(world):
 
 
 @contextlib.contextmanager
-def full_disk(world: World) -> Iterator[None]:
-    """Nothing of rollouts can be written within."""
+def full_disk(world: World, what: str = "UPDATE ON rollouts") -> Iterator[None]:
+    """Nothing of the kind can be written within."""
     with world.store.write() as db:
-        db.execute(
-            "CREATE TRIGGER full BEFORE UPDATE ON rollouts BEGIN SELECT RAISE(ABORT, 'full'); END"
-        )
+        db.execute(f"CREATE TRIGGER full BEFORE {what} BEGIN SELECT RAISE(ABORT, 'full'); END")
     yield
     with world.store.write() as db:
         db.execute("DROP TRIGGER full")
@@ -517,12 +524,46 @@ async def test_a_rollback_that_could_not_be_written_down_is_told_when_it_is_done
 async def test_a_command_that_could_not_be_written_down_has_not_happened(world):
     number = await world.start()
     await world.looks(5)
-    whole, world.kept.save = world.kept.save, _fails
-    with pytest.raises(StoreFailed):
-        await world.rollouts.abort(number, BOB, "")
-    world.kept.save = whole
+    with full_disk(world):
+        for command in (world.rollouts.pause, world.rollouts.promote):
+            with pytest.raises(StoreFailed):
+                await command(number, BOB, "")
     await world.looks(1)
     assert (world.stand().state, world.kinds()[-1]) == (State.STEPPING, "step")
+
+
+async def test_an_abort_that_could_not_be_written_down_is_in_force_and_told_once_it_can_be(world):
+    number = await world.start()
+    await world.looks(5)
+    with full_disk(world):
+        await world.rollouts.abort(number, BOB, "I saw something")
+        assert world.pulled[2].why == "aborted: I saw something"
+        untold = world.rollouts.untold(number)
+        assert ([one.kind for one in untold.events], untold.actor) == (["aborted"], BOB)
+        assert untold.why.endswith("full")
+        for command in (world.rollouts.abort, world.rollouts.resume, world.rollouts.promote):
+            with pytest.raises(Conflict):
+                await command(number, BOB, "")
+        for _ in range(3):
+            with pytest.raises(StoreFailed):
+                await world.looks(1)
+        assert (world.stand().state, world.kinds()[-1]) == (State.ABORTED, "step")
+    await world.looks(1)
+    assert (world.rollouts.untold(number), world.rollouts.live()) == (None, [])
+    assert (world.kinds()[-1], world.workers.shares()) == ("aborted", {1: 100})
+    entry = Audit(world.store).last(2)[0]
+    assert (entry.action, entry.who) == ("rollout aborted", BOB.who)
+
+
+async def test_an_abort_whose_route_cannot_be_given_back_yet_takes_its_candidate_out_first(world):
+    number = await world.start()
+    await world.looks(5)
+    with full_disk(world, "INSERT ON routes"):
+        await world.rollouts.abort(number, BOB, "")
+        assert world.pulled[2].why == "aborted: no reason given"
+        assert (world.rollouts.untold(number), world.kinds()[-1]) == (None, "aborted")
+    await world.looks(1)
+    assert (world.rollouts.live(), world.workers.shares()) == ([], {1: 100})
 
 
 async def test_one_that_is_started_while_they_are_first_read_is_looked_at(world):

@@ -30,9 +30,14 @@ class World:
         self.memory = Memory(plan(1, *(held(m, version) for m in "mn" for version in (1, 2))))
         self.loading, self.loaded = asyncio.Event(), asyncio.Event()
         self.divided = 0
-        self.routes = Routes(store, Config)
+        unwritten = self.memory.unwritten
+        self.routes = Routes(store, Config, unwritten=unwritten)
         table = operations(
-            self.routes, Pulls(store), self, lambda *_: "", lambda model, versions: None
+            self.routes,
+            Pulls(store, unwritten=unwritten),
+            self,
+            lambda *_: "",
+            lambda model, versions: None,
         )
         self.handlers = {row.handle.__name__: row.handle for row in table}
 
@@ -90,3 +95,11 @@ async def test_a_route_can_be_set_anew_while_what_it_named_first_hangs(tmp_path)
         assert (wanted.variants, first.done()) == (later.variants, False)
         world.loaded.set()
         await asyncio.gather(first, second)
+
+
+async def test_a_stop_that_no_disk_takes_is_in_force_and_its_answer_says_what_it_lacks(tmp_path):
+    with Store.open(tmp_path / "home") as store:
+        world = World(store)
+    told = await world.ask("stop_route", "m", StopWanted(why="now"))
+    assert (told["stopped"]["why"], world.divided) == ("now", 1)
+    assert "it has been closed" in told["unwritten"]

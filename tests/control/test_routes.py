@@ -1,8 +1,10 @@
-"""What is wanted of routes is written down before it is in force, with who and why."""
+"""What is wanted of routes is written down before it is in force; a stop, as soon as it can be."""
 
 from __future__ import annotations
 
 import tempfile
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from gateway.control.audit import Audit
 from gateway.control.routes import Routes
 from gateway.control.splits import Stop
 from gateway.control.store import Store
+from gateway.control.unwritten import Unwritten
 from gateway.errors import Conflict, NotFound, StoreFailed
 from tests.control.auditing import ANN
 
@@ -34,10 +37,10 @@ class World:
     document: Config = DOCUMENT
     now: float = 1000.0
 
-    def routes(self) -> Routes:
+    def routes(self, unwritten: Unwritten | None = None) -> Routes:
         """As a control process that has just started."""
         self.store = Store.open(self.home)
-        return Routes(self.store, lambda: self.document, lambda: self.now)
+        return Routes(self.store, lambda: self.document, lambda: self.now, unwritten)
 
 
 @pytest.fixture
@@ -84,6 +87,7 @@ def test_all_of_it_outlives_the_process(world):
     before.set(ANN, "m", OTHER)
     before.stop(ANN, "n", 4, "", "")
     before.stop(ANN, "plain", 7, "", "")
+    before.write()
     world.store.close()
     after = world.routes()
     assert after.wanted() == before.wanted()
@@ -106,8 +110,66 @@ def test_what_cannot_be_written_down_is_not_in_force(world):
     wanted = routes.wanted()
     world.store.close()
     with pytest.raises(StoreFailed):
-        routes.stop(ANN, "m", 1, "a", "")
+        routes.set(ANN, "m", OTHER)
     assert routes.wanted() == wanted
+
+
+def test_a_stop_is_in_force_before_it_is_written_and_written_once_that_can_be(world):
+    unwritten = Unwritten()
+    routes = world.routes(unwritten)
+    assert routes.of("m").stop is None
+    world.store.close()
+    stop = routes.stop(ANN, "m", 1, "a", "it is wrong")
+    for _ in range(2):
+        with pytest.raises(StoreFailed):
+            routes.write()
+    assert routes.of("m").stop == routes.wanted()["m"].stop == stop
+    assert "it has been closed" in unwritten.why_of("m")
+    after = world.routes(unwritten)  # as whoever comes after control that was killed
+    assert after.of("m").stop == stop
+    after.write()
+    after.write()
+    assert (unwritten.why_of("m"), unwritten.stops) == ("", {})
+    (entry,) = (one.as_json() for one in Audit(world.store).last(9))
+    assert (entry["action"], entry["who"], entry["at"]) == ("route stop", ANN.who, 1000.0)
+    world.store.close()
+    assert world.routes().of("m").stop == stop
+
+
+def test_a_stop_that_is_not_written_yet_comes_before_what_ends_it(world):
+    unwritten = Unwritten()
+    routes = world.routes(unwritten)
+    routes.stop(ANN, "m", 1, "a", "")
+    routes.set(ANN, "m", OTHER)
+    assert (routes.of("m").stop, unwritten.stops) == (None, {})
+    told = [one.as_json()["action"] for one in Audit(world.store).last(9)]
+    assert told == ["route stop", "route set"]
+
+
+def test_a_stop_that_comes_while_another_change_is_written_outlives_that(world):
+    unwritten = Unwritten()
+    routes = world.routes(unwritten)
+    assert routes.of("m").stop is None
+    with world.store.write():
+        setting = threading.Thread(target=routes.set, args=(ANN, "m", OTHER))
+        setting.start()
+        while not routes._turn.locked():
+            time.sleep(0.001)
+        stop = routes.stop(ANN, "m", 1, "a", "")
+        assert routes.of("m").stop == stop
+    setting.join()
+    routes.write()
+    assert (routes.of("m").stop, routes.of("m").route) == (stop, OTHER)
+
+
+def test_where_the_home_was_lost_before_it_was_read_a_stop_is_known_all_the_same(world):
+    routes = world.routes()
+    world.store.close()
+    stop = routes.stop(ANN, "m", 1, "a", "")
+    with pytest.raises(StoreFailed):
+        routes.of("m")
+    assert (routes.at_hand("m").stop, routes.at_hand("n").stop) == (stop, None)
+    assert routes.at_hand("m").route == DOCUMENT.routes["m"]
 
 
 def test_the_versions_that_a_route_or_a_stop_names_have_to_serve(world):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import shutil
 import sqlite3
 import stat
 import threading
@@ -18,6 +19,7 @@ from gateway.control.audit import Actor, newest, note_change
 from gateway.control.migrations import MIGRATIONS
 from gateway.control.store import Store
 from gateway.errors import StoreFailed
+from tests.end_to_end.disks import disk
 
 ANN = Actor("ann", "cli", "here")
 
@@ -225,6 +227,25 @@ def test_a_full_disk_is_named(store):
     with pytest.raises(StoreFailed, match="the disk is full"):
         change(store, "x" * 100_000)
     assert store.generation() == 0
+
+
+def test_a_home_that_was_read_only_is_written_once_it_can_be(tmp_path, store):
+    change(store)
+    with disk(tmp_path / "disk") as small:
+        # With its log, as a process leaves it that is killed.
+        shutil.copytree(store.home, small.place / "home")
+        small.protect()
+        with Store(small.place / "home") as left, ThreadPoolExecutor(1) as another:
+            for _ in range(2):
+                assert left.generation() == another.submit(left.generation).result() == 1
+                with pytest.raises(StoreFailed, match="it is read-only"):
+                    change(left)
+            another.submit(left.generation).result()
+            small.protect(False)
+            with pytest.raises(StoreFailed):  # what another thread opened then is still open
+                change(left)
+            change(left)
+            assert left.generation() == another.submit(left.generation).result() == 2
 
 
 def test_every_start_has_a_number_of_its_own(tmp_path):

@@ -40,7 +40,7 @@ class World:
 
     def called(self, requests: int, worker: int = 0) -> None:
         slot = self.arena.slot(self.offset, worker)
-        slot[layout.OK] += requests
+        slot[layout.NAMED] += requests
         slot[layout.TIMING + timing.LAST_MS] = int(self.now * 1000)
 
 

@@ -26,6 +26,11 @@ class Disk:
             except OSError:
                 file.truncate(file.tell() - leave)
 
+    def protect(self, protected: bool = True) -> None:
+        """Lets nobody write, or everybody again; no file of it may be open for that."""
+        words = ["mount", "-o", f"remount,{'ro' if protected else 'rw'}", str(self.place)]
+        subprocess.run(words, timeout=20, check=True)
+
     def make_room(self) -> None:
         """Gives it back."""
         self._ballast.unlink()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from gateway.control.registry import Registry
+from gateway.control.store import Store
 from tests.end_to_end.guarded import (
     BODY,
     DATA_PORT,
@@ -17,7 +20,8 @@ from tests.end_to_end.guarded import (
     guarded,
     penstock,
 )
-from tests.end_to_end.server import eventually
+from tests.end_to_end.server import Answer, eventually
+from tests.models.builders import linear, save
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +128,42 @@ def test_no_role_can_give_itself_more(world):
         assert world.control("POST", "/api/config/rollback", world.keys[role]).status == 403
         assert world.control("POST", "/api/keys/5/rotate", world.keys[role], b"{}").status == 403
     assert not any(key["name"].startswith("by-") for key in penstock(world.home, "keys", "list"))
+
+
+def test_a_step_is_approved_by_another_key_than_the_one_that_started_it(world):
+    with Store.open(world.home) as store:
+        registry = Registry(store, world.home)
+        for version in (1, 2):
+            file = save(world.home / f"linear{version}", linear(seed=version))
+            registry.register(file, "approved", version)
+        registry.set_alias("approved", "champion", 1)
+    serving = "/v2/models/approved/ready"
+    ready = bearer(world.keys["client"])
+    eventually(lambda: world.server.request("GET", serving, None, ready).status == 200)
+
+    def ask(role: str, path: str, **wanted: object) -> Answer:
+        return world.control("POST", path, world.keys[role], json.dumps(wanted).encode())
+
+    first = {"percent": 10, "bake_s": 0, "min_rows": 0, "approval": True}
+    plan = {"steps": [first, {"percent": 100, "bake_s": 600}], "guards": []}
+    started = ask("admin", "/api/routes/approved/rollouts", to=2, plan=plan)
+    assert started.status == 200, started.body
+    place = f"/api/rollouts/{started.json()['number']}"
+
+    def shown() -> Any:
+        return world.control("GET", place, world.keys["viewer"]).json()
+
+    eventually(lambda: shown()["waits"])
+    refused = ask("admin", f"{place}/approve")
+    assert (refused.status, refused.json()["error"]) == (
+        403,
+        "it was started by admin: somebody else has to approve it",
+    )
+    assert ask("operator", f"{place}/approve").status == 403  # whose role may not
+    assert (shown()["waits"], shown()["step"]) == (True, 1)
+    approved = ask("approver", f"{place}/approve", why="it looks well")
+    assert (approved.status, approved.json()["step"]) == (200, 2), approved.body
+    entries = world.control("GET", "/api/audit?limit=1000", world.keys["viewer"]).json()["entries"]
+    (entry,) = [one for one in entries if one["action"] == "rollout approved"]
+    assert (entry["who"], entry["subject"]) == ("approver", "approved")
+    assert ask("operator", f"{place}/abort").status == 200

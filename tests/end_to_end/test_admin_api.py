@@ -72,7 +72,7 @@ include-name = "POST /api/alerts/dead-letters/{number}/retry"
 checks.positive_data_acceptance.expected-statuses = ["2xx", 404]
 
 [[operations]]
-include-name-regex = "^(DELETE|POST) /api/keys/"
+include-name-regex = "^(DELETE|POST) /api/keys/|^DELETE /api/outcomes/metrics/"
 checks.positive_data_acceptance.expected-statuses = ["2xx", 404, 409]
 """
 # What a refusal can be held against, besides not being a failure.

@@ -179,6 +179,10 @@ def test_an_import_outlives_control_and_counts_nothing_twice(server, tmp_path: P
     wrong.write_text(f"id,row,outcome\n{ids[0][0]},0,2\n")
     found = penstock(server.home, "outcomes", "import", str(wrong), status=NOT_JOINED)
     assert "expected 0, 1 or the name of a class" in found["faults"][0]
+    penstock(server.home, "outcomes", "forget-metric", kinds[0])
+    assert numbers(server).keys() == set(kinds[1:])
+    [entry] = penstock(server.home, "audit", "list", "--limit", "1")
+    assert (entry["action"], entry["subject"]) == ("metric forget", f"metric/{kinds[0]}")
 
 
 def numbers(server: RunningServer) -> dict[str, tuple[int, float]]:

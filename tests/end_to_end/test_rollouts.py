@@ -231,8 +231,9 @@ def test_the_command_tells_the_story(server, tmp_path):
     listed = command(server, "list", "m").splitlines()
     assert [line.split()[0] for line in listed] == ["ROLLOUT", "3", "2", "1"]
     plan = tmp_path / "plan.yaml"
-    plan.write_text("steps: [{percent: 5}]\nguards: [{kind: errors}]\n")
-    command(server, "start", "m", "--to", "1", "--plan", str(plan), "--why", "once more")
+    plan.write_text("steps: [{percent: 5, bake_s: 9}]\nguards: [{kind: errors}]\n")
+    begun = command(server, "start", "m", "--to", "1", "--plan", str(plan), "--why", "once more")
+    assert "\nwarning: errors: there is no verdict before 10 s" in begun
     assert "paused: lunch" in command(server, "pause", "m", "--why", "lunch")
     assert json.loads(command(server, "abort", "m", "--json"))["state"] == "aborted"
 

@@ -62,11 +62,12 @@ def asked(server: RunningServer, path: str = INFER, data: bytes = b"", **headers
 
 
 def variant(answer: Answer) -> str:
-    """Which variant answered, as all three places say."""
+    """Which variant answered, as all four places say."""
     assert answer.status == 200, answer.body
     told = answer.json()
     name = answer.headers["penstock-variant"]
     assert told["parameters"] == {"variant": name}
+    assert answer.headers["penstock-version"] == told["model_version"]
     if name in VERSIONS:
         assert told["model_version"] == VERSIONS[name]
     return name
@@ -116,6 +117,19 @@ def test_a_path_with_a_version_goes_past_the_route(server):
     assert (answer.status, answer.json()["model_version"]) == (200, "2")
     assert "penstock-variant" not in answer.headers
     assert "parameters" not in answer.json()
+
+
+def test_who_names_a_version_is_its_caller_and_who_is_routed_there_is_not(server):
+    def named() -> int:
+        found = server.admin("GET", "/api/models/m/versions/2/callers").json()["callers"]
+        return sum(one["requests"] for one in found)
+
+    before = named()
+    assert asked(server, penstock_variant="2").json()["model_version"] == "2"
+    assert named() == before
+    assert asked(server, "/v2/models/m/versions/2/infer").status == 200
+    assert asked(server, "/v2/models/%6D/versions/2/infer").status == 200
+    assert named() == before + 2
 
 
 def test_any_spelling_of_the_path_and_any_body_is_routed(server):

@@ -18,6 +18,7 @@ from gateway.control.store import Store
 from tests.end_to_end import walks
 from tests.end_to_end.crashers import DEADLY, divides
 from tests.end_to_end.server import Answer, RunningServer, eventually, running
+from tests.end_to_end.traffic import Traffic
 from tests.models.builders import linear, make, save, value
 
 STEPS = "/v2/models/walks"
@@ -189,13 +190,44 @@ def test_a_slow_shadow_keeps_nobody_waiting_and_what_finds_no_room_is_dropped(se
 
 def test_a_shadow_that_fails_is_counted_row_by_row_and_fails_no_client(server):
     shadow(server, "n", version=2)
-    told = ask(server, "n", [numbers(value) for value in range(20)])
+    told = ask(server, "n", [numbers(value) for value in range(19)])
     assert [json.loads(one)["outputs"][0]["data"] for _, one in told] == [
-        [n + 1] for n in range(20)
+        [n + 1] for n in range(19)
     ]
-    eventually(lambda: rows(server, "n", 2) == {"copied": 20, "compared": 10, "failed": 10})
-    assert pair(server, "n", 2)["failures"]["value"] == 0.5
+    eventually(lambda: rows(server, "n", 2) == {"copied": 19, "compared": 10, "failed": 9})
+    assert pair(server, "n", 2)["failures"]["value"] == pytest.approx(9 / 19)
     assert server.metric("penstock_requests_total", model="n", result="failed") == 0
+
+
+def test_a_shadow_that_fails_again_and_again_is_pulled_and_no_client_notices(server):
+    def route() -> Any:
+        ask(server, "n", [numbers(value) for value in range(10, 20)])
+        return server.admin("GET", "/api/routes/n").json()
+
+    eventually(lambda: bool(route()["pulled"]))
+    (pull,) = route()["pulled"]
+    assert (pull["variant"], pull["version"], pull["evidence"]["kind"]) == (
+        "a shadow",
+        2,
+        "in_a_row",
+    )
+    assert [one["running"] for one in route()["shadows"]] == [False]
+    entries = server.admin("GET", "/api/audit?limit=1000").json()["entries"]
+    assert [one["after"] for one in entries if one["action"] == "route pull"] == [pull]
+
+
+def test_a_worker_that_is_asked_more_than_it_can_fails_nobody_because_of_a_shadow(server):
+    shadow(server, "walks", version=2, max_waiting_rows=50)
+    before = server.metric("penstock_requests_total", model="walks", result="failed")
+    path, data = "/v2/models/walks/infer", walks.body(1000)
+    with Traffic(server.port, path, data, connections=64) as clients:
+        clients.go_on(2000)
+    assert clients.tally.statuses.keys() == {200}
+    assert clients.tally.cut == clients.tally.no_connection == 0
+    assert server.metric("penstock_requests_total", model="walks", result="failed") == before
+    eventually(lambda: "waiting" not in rows(server, "walks", 2))
+    found = rows(server, "walks", 2)  # copies were dropped, and each is accounted for
+    assert 0 < found["dropped"] < found["copied"] == found["compared"] + found["dropped"]
 
 
 def test_a_shadow_that_kills_its_worker_is_pulled_at_once_and_the_route_goes_on(server):

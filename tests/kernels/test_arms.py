@@ -34,9 +34,10 @@ ARMS = np.array([arms.NOBODY, 0, 1, arms.NOBODY, 0])
     st.sampled_from(range(6)),
     st.booleans(),
     st.integers(0, 20),
+    st.integers(0, 20),
     st.booleans(),
 )
-def test_it_finds_what_its_slow_twin_does(some, which, absent_is_zero, until, has_numbers):
+def test_it_finds_what_its_slow_twin_does(some, which, absent_is_zero, until, waited, has_numbers):
     columns = [list(column) for column in zip(*some, strict=True)] or [[] for _ in range(9)]
     at_ms = [NOON_MS + 1000 * second for second in columns[4]]
     words = records(
@@ -50,7 +51,8 @@ def test_it_finds_what_its_slow_twin_does(some, which, absent_is_zero, until, ha
         lots=columns[7] or 0,
     )
     numbers = np.array(columns[8] if has_numbers else [], float)
-    asked = NOON_MS + 3000, NOON_MS + 1000 * until, which, int(absent_is_zero)
+    until_ms = NOON_MS + 1000 * until
+    asked = NOON_MS + 3000, until_ms, which, int(absent_is_zero), until_ms + 1000 * waited
     found = arms.rows(words, numbers, ARMS, np.array(asked, np.int64), 0.5)
     told = [
         (*line[:5], pytest.approx(line[5], nan_ok=True))
@@ -61,7 +63,7 @@ def test_it_finds_what_its_slow_twin_does(some, which, absent_is_zero, until, ha
 
 def test_rows_of_one_key_are_of_one_cluster_and_so_are_those_of_one_request():
     words = records([1, 2, 3, 3], rows=[0, 0, 0, 1], lots=[lot(0.5, 9)] * 2 + [lot(0.5)] * 2)
-    asked = np.array((0, NOON_MS, arms.ITS_OUTCOME, 0), np.int64)
+    asked = np.array((0, NOON_MS, arms.ITS_OUTCOME, 0, NOON_MS), np.int64)
     found = arms.rows(words, np.empty(0), ARMS, asked, 0.5)
     assert found.clusters.tolist() == [9, 9, 3, 3]
     assert found.firsts.tolist() == [1, 1, 1, 0]

@@ -65,8 +65,9 @@ def test_each_phase_of_each_rider_is_summed_and_counted(name, each_ns):
 
 
 def test_the_run_is_counted_once_under_its_size():
-    section = observed(batch([9.0], [9.5], ready=10.5, finished=12.0, encoded=13.0, rows=7))
-    assert size_row(section, 7) == [1, 500_000_000, 1_500_000_000, 1_000_000_000]
+    ran = batch([9.0], [9.5], ready=10.5, finished=12.0, encoded=13.0, rows=7, cpu_s=0.25)
+    section = observed(ran)
+    assert size_row(section, 7) == [1, 500_000_000, 1_500_000_000, 1_000_000_000, 250_000_000]
     assert section[timing.LARGEST] == 7
     assert section[timing.ROWS] == 7
 
@@ -94,7 +95,7 @@ def test_a_batch_whose_riders_all_left_is_still_a_batch():
     section = observed(batch([], [], finished=12.0, rows=4))
     assert section[timing.BATCHES] == 1
     assert section[timing.RIDERS] == 0
-    assert size_row(section, 4) == [1, 0, 2_000_000_000, 0]
+    assert size_row(section, 4) == [1, 0, 2_000_000_000, 0, 0]
     assert phase(section, "infer") == (0, [])
 
 

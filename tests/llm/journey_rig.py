@@ -200,7 +200,12 @@ def rig(
             over.append(happened)
             super()._over(dialect, exchange, chosen, happened)
 
-    llm = Heard(loop, services, None, None, None, 0, counters, upstreams)  # type: ignore[arg-type]
+    def no_room(name: str, version: int, settings: Settings) -> list[UpstreamCounter | None]:
+        return [None] * (1 + len(settings.version.upstreams))
+
+    nobody: Any = None
+    connections: Any = upstreams
+    llm = Heard(loop, services, nobody, None, None, 0, no_room, connections)
     counting: dict[tuple[str, int], Counting] = {}
     found: dict[str, tuple[int, dict[int, LlmDeployment], Split | None]] = {}
     for name, model in config.llm.models.items():

@@ -25,6 +25,15 @@ def test_runs_of_a_kind_are_one_line_with_an_exact_interval():
     assert [line.detail["alarmed"] for line in lines] == [1, 2]
 
 
+def test_columns_of_categories_are_a_line_of_their_own():
+    numbers, categories = of_runs([QUIET, {**QUIET, "categories": 8}])
+    assert (numbers.name, categories.name) == (
+        "alarms-independent",
+        "alarms-categories-independent",
+    )
+    assert categories.title.endswith("columns of 8 categories")
+
+
 def test_a_run_with_a_shift_is_held_to_its_median():
     run = {**QUIET, "shift": 0.25, "rows_to_alarm": [800, 1200, 1900], "others_named": 0}
     (line,) = of_runs([run])

@@ -23,15 +23,15 @@ from loadtest.simulate_alarms import BINS, PANE_S, exact_interval, first_alarm
 def day(**given):
     plain = {"seconds": 3000, "rate": 1, "columns": 1, "correlation": 0.0, "reference": 5000}
     plain |= {"reference_correlation": 0.0, "reference_effect": 1.0, "seed": 5}
-    plain |= {"shift": 0.0, "after": 0}
+    plain |= {"shift": 0.0, "after": 0, "categories": 0}
     return argparse.Namespace(**(plain | given))
 
 
 @numba.njit
-def _drawn(seed, seconds, rate, correlation, reference, shift, after):
+def _drawn(seed, seconds, rate, correlation, reference, shift, after, bins):
     """The same reference and rows as the simulation draws, row by row."""
     np.random.seed(seed)  # noqa: NPY002, the generator that compiled code has
-    edges, counts = simulate_alarms._edges(reference, 0.0)
+    edges, counts = simulate_alarms._edges(reference, 0.0, bins)
     values = np.empty((seconds, rate))
     state = np.random.standard_normal()  # noqa: NPY002
     for second in range(seconds):
@@ -52,12 +52,13 @@ def by_the_product(options):
         options.reference,
         options.shift,
         options.after,
+        options.categories or BINS,
     )
-    base = simulate_alarms.baseline(options.reference)
+    base = simulate_alarms.baseline(options.reference, options.categories)
     assert counts.tolist() == base.counts[0].tolist()
     bins = np.searchsorted(edges, values, "left")
-    per_second = np.stack([np.bincount(row, minlength=BINS) for row in bins])
-    upto = np.concatenate([np.zeros((1, BINS), np.int64), per_second.cumsum(axis=0)])
+    per_second = np.stack([np.bincount(row, minlength=len(counts)) for row in bins])
+    upto = np.concatenate([np.zeros((1, len(counts)), np.int64), per_second.cumsum(axis=0)])
     learnt, alarm = DesignEffect.unknown(1), None
     for second in range(options.seconds):
         learnt.add(base, per_second[second][None])
@@ -77,6 +78,7 @@ def by_the_product(options):
         pytest.param(day(shift=0.5, after=1500), id="shift"),
         pytest.param(day(shift=0.3, after=600, rate=4, seconds=1600), id="four-rows-a-second"),
         pytest.param(day(correlation=0.5, shift=0.9, after=1000), id="autocorrelated"),
+        pytest.param(day(categories=8, shift=0.6, after=1500), id="categories"),
         pytest.param(day(), id="nothing"),
     ],
 )

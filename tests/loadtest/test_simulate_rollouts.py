@@ -32,7 +32,7 @@ def test_twice_the_errors_are_rolled_back_within_twice_the_rows_of_a_fixed_sampl
 
 def test_a_rollout_is_drawn_by_its_number_alone():
     options = simulate_rollouts.parser().parse_args(["--bake", "2", "--watch", "1"])
-    options.candidate_errors = 0.3
+    options.candidate_errors, options.candidate_non_finite = 0.3, 0.0
     assert simulate_rollouts.simulate(4, options) == simulate_rollouts.simulate(4, options)
     assert simulate_rollouts.simulate(4, options) != simulate_rollouts.simulate(5, options)
 

@@ -98,6 +98,17 @@ def test_what_finds_no_room_is_counted_together(arena):
     assert (found[OTHER], len(found), found[MANY, "m", "1"]) == (10, MANY + 1, 1)
 
 
+def test_who_names_a_version_is_counted_apart_and_among_all(arena):
+    worker = Worker(arena)
+    worker.use(7)
+    worker.counts.series(7, "m", 1, True)[0] += 2
+    worker.use(7, model="", version=0)
+    assert requests(arena) == {(7, "m", "1"): 3, (7, "", ""): 1}
+    assert {one: use.requests for one, use in read_keys(arena, named_alone=True).items()} == {
+        (7, "m", "1"): 2
+    }
+
+
 def test_versions_that_left_are_not_told(arena):
     worker = Worker(arena)
     worker.use(7)

@@ -92,8 +92,12 @@ class Memory:
         return self.names
 
     def number_metric(self, name: str) -> int:
-        self.names[name] = len(self.names) + 1
+        self.names[name] = max(self.names.values(), default=0) + 1
         return self.names[name]
+
+    def forget_metric(self, name: str) -> None:
+        number = self.names.pop(name)
+        self.numbers = {key: one for key, one in self.numbers.items() if key[0] != number}
 
     def metric_sums(
         self, metric: int, series: int, first_hour: int, mask: int = 0, marks: int = 0

@@ -25,7 +25,7 @@ ROOM = 4096
 class World:
     """A ledger and its database on a disk of their own; and what joins ask of a server."""
 
-    early_ms, share, client_ids = 60_000, 1.0, True
+    early_ms, share, client_ids, reserved_metrics = 60_000, 1.0, True, ()
 
     def __init__(self, small):
         self.disk = small

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from gateway.digests import digest
+from gateway.names import MAX_METRICS
 from gateway.outcomes.address import Address
 from gateway.outcomes.arrivals import Arrival, of_list
 from gateway.outcomes.early import Early
 from gateway.outcomes.joins import MAX_AHEAD_MS, Joins
 from gateway.outcomes.labels import About
 from gateway.outcomes.ledger import Ledger
-from gateway.outcomes.metric_sums import MAX_METRICS, Metrics
+from gateway.outcomes.metric_sums import Metrics
 from gateway.outcomes.results import MAX_TOLD
 from kernels.ledger import OUTCOME, OUTCOME_MS
 from kernels.marks import grouped
@@ -39,9 +40,11 @@ class World:
     # ---- the server, to joins ----
 
     early_ms, client_ids = 500, True
+    reserved_metrics: tuple[str, ...] = ()
+    metrics_of_m: frozenset[str] | None = None
 
     def about(self, series):
-        return ABOUT[series]
+        return ABOUT[series]._replace(metrics=self.metrics_of_m if series == 1 else None)
 
     def series(self, models):
         return np.array([n for n, one in ABOUT.items() if one.model in models] or [-1])
@@ -229,7 +232,7 @@ def test_an_outcome_of_what_was_erased_is_unknown_and_stays_so(world):
     assert world.send((1, 1.0), (2, 1.0)) == {"unknown": 1, "duplicate": 1}
     assert world.labelled() == 1
     assert world.send((3, 1.0), (4, 1.0)) == {"early": 2}
-    assert world.joins.forget({Address(STREAM, 3)}) == 1
+    assert world.joins.forget({Address(STREAM, 3)}, ()) == 1
     assert world.joins.waiting == 1
 
 
@@ -320,7 +323,46 @@ def test_strangers_make_no_metrics_and_friends_not_too_many(world):
     assert world.memory.names == {}
     sent = [reward(1, 1.0, f"m{number}") for number in range(MAX_METRICS + 2)]
     assert world.join(sent) == {"accepted": MAX_METRICS, "invalid": 2}
-    assert f"metric: m{MAX_METRICS}: there are {MAX_METRICS} others" in world.faults[0]
+    assert f"metric: m{MAX_METRICS}: there is room for {MAX_METRICS}" in world.faults[0]
+    assert world.joins.refused_numbers == 2
+
+
+def test_names_that_are_kept_for_others_are_not_taken_by_whoever_comes_first(world):
+    world.reserved_metrics = ("revenue", "clicks")
+    world.ledger.append(STREAM, records([1]))
+    junk = [reward(1, 1.0, f"junk{number}") for number in range(MAX_METRICS)]
+    assert world.join(junk) == {"accepted": MAX_METRICS - 2, "invalid": 2}
+    assert world.join([reward(1, 1.0, "revenue"), reward(1, 2.0, "clicks")]) == {"accepted": 2}
+    assert world.join([reward(1, 1.0, "more")]) == {"invalid": 1}
+
+
+def test_a_model_has_no_metrics_but_those_it_is_to_have(world):
+    world.metrics_of_m = frozenset({"revenue"})
+    world.ledger.append(STREAM, records([1]))
+    world.ledger.append(STREAM, records([2], series=2, tops=0))
+    assert world.join([reward(1, 1.0), reward(1, 1.0, "junk")]) == {"accepted": 1, "invalid": 1}
+    assert "metric: junk: its model has no such" in world.faults[0]
+    assert world.join([reward(2, 1.0, "junk"), reward(1, 1.0, "junk")]) == {
+        "accepted": 1,
+        "invalid": 1,
+    }
+    assert (world.joins.refused_numbers, world.numbers("junk")) == (2, (0, 0.0))
+
+
+def test_a_forgotten_metric_makes_room_and_leaves_nothing_to_the_next(world):
+    for start in (1, 20):  # the first file is sealed
+        world.ledger.append(STREAM, records(range(start, start + 16)))
+    world.join([reward(1, 1.0, "junk"), reward(20, 2.0, "junk"), reward(1, 3.0, "kept")])
+    metrics = Metrics(world.ledger.segments, world.memory)
+    number = metrics.names["junk"]
+    assert metrics.forget("junk")
+    assert not metrics.forget("junk")
+    assert list(world.folder.glob(f"*.m{number}")) == []
+    world.restart()
+    assert world.join([reward(20, 5.0, "next")]) == {"accepted": 1}
+    world.memory.names["again"] = number  # whoever has its number now
+    assert [world.numbers(one) for one in ("next", "kept")] == [(1, 5.0), (1, 3.0)]
+    assert world.numbers("again") == (0, 0.0)
 
 
 # ---- clients' ids ----

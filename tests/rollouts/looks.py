@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from gateway.rollouts.looks import Arm, Look, Outputs
-from kernels import histogram
+from kernels import histogram, timing
 
 
 def arm(
@@ -17,6 +17,8 @@ def arm(
     refused_rate: float = 0.0,
     median_ms: float = 2.0,
     breach_rate: float = 0.0,
+    non_finite_rate: float = 0.0,
+    cost_ms: float = 4.0,
 ) -> Arm:
     """What came to a version in a second."""
     errors = int(rng.binomial(requests, error_rate))
@@ -26,7 +28,26 @@ def arm(
     took = np.exp(rng.normal(np.log(median_ms * 1e6), 0.5, answered))
     histogram.record(latencies, took.astype(np.int64))
     values = answered * 3
-    return Arm(requests, errors, refused, latencies, values, int(rng.binomial(values, breach_rate)))
+    return Arm(
+        requests=requests,
+        errors=errors,
+        refused=refused,
+        rows=answered,
+        non_finite=int(rng.binomial(answered, non_finite_rate)),
+        latencies=latencies,
+        runs=runs(rng, answered, cost_ms),
+        values=values,
+        breaches=int(rng.binomial(values, breach_rate)),
+    )
+
+
+def runs(rng: np.random.Generator, rows: int, cost_ms: float, rows_each: int = 4) -> np.ndarray:
+    """Batches of a few sizes, each row as costly as the run itself."""
+    sizes = 1 + rng.poisson(rows_each - 1, rows // rows_each)
+    took = cost_ms * 1e6 * (1.0 + sizes) * rng.lognormal(0.0, 0.3, len(sizes))
+    found = np.zeros((timing.MAX_SIZE + 1, 2), np.int64)
+    np.add.at(found, sizes - 1, np.stack([np.ones(len(sizes)), took], axis=1).astype(np.int64))
+    return found
 
 
 def scores(

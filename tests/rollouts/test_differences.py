@@ -62,6 +62,19 @@ def test_the_true_difference_is_never_outside_in_all_but_alpha_of_runs():
     assert wrong <= 30
 
 
+def test_of_a_rare_class_as_much_is_known_after_fewer_rows():
+    def surely(shares, others):
+        some = Differences([2], [False])
+        for _ in range(40):
+            some.add(*(counts(*(1000.0 * np.array(one)).astype(int)) for one in (shares, others)))
+        (found,) = some.found(0.01, np.ones(1))
+        return found
+
+    rare, common = surely([0.08, 0.92], [0.03, 0.97]), surely([0.53, 0.47], [0.48, 0.52])
+    assert rare.found == pytest.approx(common.found) == pytest.approx(0.05)
+    assert rare.most - rare.found < 0.6 * (common.most - common.found)
+
+
 def test_traffic_that_changes_while_weights_do_is_no_difference():
     """What Simpson's paradox would make of the sums alone."""
     rng = np.random.default_rng(2)

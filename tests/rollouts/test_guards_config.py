@@ -42,7 +42,8 @@ def test_every_kind_of_guard_can_be_said_and_said_again(given: dict[str, Any]) -
 
 
 def test_the_default_plan_guards_what_every_model_has_figures_for() -> None:
-    assert [one.called for one in DEFAULT_GUARDS] == ["errors", "latency", "prediction_drift"]
+    called = [one.called for one in DEFAULT_GUARDS]
+    assert called == ["errors", "non_finite", "latency", "cost", "prediction_drift"]
 
 
 def test_a_guard_is_known_by_what_it_is_of_unless_it_is_named() -> None:

@@ -47,7 +47,9 @@ def test_a_candidate_that_is_like_its_baseline_passes_the_default_guards():
         assert FAIL not in [one.verdict for one in found]
     assert {one.guard: one.verdict for one in found} == {
         "errors": PASS,
+        "non_finite": PASS,
         "latency": PASS,
+        "cost": PASS,
         "prediction_drift": PASS,
     }
 
@@ -56,19 +58,22 @@ def test_a_candidate_that_is_like_its_baseline_passes_the_default_guards():
     ("guard", "candidate"),
     [
         pytest.param({"kind": "errors"}, {"error_rate": 0.04}, id="errors"),
+        pytest.param({"kind": "non_finite"}, {"non_finite_rate": 0.04}, id="non-finite"),
         pytest.param({"kind": "refused"}, {"refused_rate": 0.04}, id="refused"),
         pytest.param({"kind": "contract"}, {"breach_rate": 0.04}, id="contract"),
         pytest.param({"kind": "errors", "max": 0.02}, {"error_rate": 0.04}, id="errors-bound"),
         pytest.param({"kind": "latency", "ratio": 1.5}, {"median_ms": 6.0}, id="latency"),
         pytest.param({"kind": "latency", "max_ms": 5.0}, {"median_ms": 4.0}, id="latency-bound"),
+        pytest.param({"kind": "cost"}, {"cost_ms": 8.0}, id="cost"),
         pytest.param({"kind": "prediction_drift"}, {"shift": 0.6}, id="prediction-drift"),
     ],
 )
 def test_what_is_worse_than_is_tolerated_fails_and_what_is_not_passes(guard, candidate):
-    usual = {"error_rate": 0.01, "refused_rate": 0.01, "breach_rate": 0.01}
+    rates = ("error_rate", "refused_rate", "breach_rate", "non_finite_rate")
+    usual = dict.fromkeys(rates, 0.01)
     assert verdict(drawn(2, baseline=usual, **candidate), **guard) is FAIL
     # So much less that it is known soon.
-    better = {"error_rate": 0.003, "refused_rate": 0.003, "breach_rate": 0.003}
+    better = dict.fromkeys(rates, 0.003)
     assert verdict(drawn(3, 300, baseline=usual, **better), **guard) is PASS
 
 
@@ -97,6 +102,19 @@ def test_latency_below_the_floor_is_nobodys_concern():
     looks = list(drawn(6, baseline={"median_ms": 0.02}, median_ms=0.08))
     assert verdict(looks, kind="latency") is PASS
     assert verdict(looks, kind="latency", floor_ms=0.0) is FAIL
+
+
+def test_answers_that_are_no_numbers_fail_a_candidate_within_seconds_and_a_hundred_rows():
+    rng = np.random.default_rng(9)
+    broken = list(seconds(rng, 12, share=0.05, non_finite_rate=1.0))
+    assert verdict(broken, kind="non_finite") is FAIL
+    assert sum(one.candidate.rows for one in broken) < 400
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.01, 1.0], ids=["neither", "both-now-and-then", "both"])
+def test_a_candidate_is_as_free_of_numbers_as_its_baseline(rate):
+    looks = drawn(10, baseline={"non_finite_rate": rate})
+    assert verdict(looks, kind="non_finite") is not FAIL
 
 
 def test_there_is_no_verdict_before_there_are_rows_enough():
@@ -190,8 +208,10 @@ def test_a_judgement_says_what_it_rests_on_in_words_and_figures():
 def test_every_guard_says_something_before_anything_was_seen():
     guards: list[dict[str, Any]] = [
         {"kind": "errors"},
+        {"kind": "non_finite"},
         {"kind": "refused", "max": 0.1},
         {"kind": "latency"},
+        {"kind": "cost"},
         {"kind": "latency", "name": "slow", "max_ms": 10},
         {"kind": "prediction_drift"},
         {"kind": "disagreement"},

@@ -53,7 +53,7 @@ def test_a_plan_that_was_written_out_is_read_as_it_was():
         pytest.param("steps: [{percent: 5, until: x}]", "steps[0].until: no such", id="unknown"),
         pytest.param(
             "guards: [{kind: luck}]",
-            "guards[0]: expected 'kind' to be one of 'errors', 'refused', 'contract', 'latency',",
+            "guards[0]: expected 'kind' to be one of 'errors', 'non_finite', 'refused',",
             id="unknown-guard",
         ),
         pytest.param("guards: [{kind: luck}]", "'drift', got 'luck'", id="which-guard"),

@@ -16,16 +16,19 @@ from gateway.config.guards import (
     Guard,
     PerformanceGuard,
 )
+from gateway.config.rollout import RolloutPlan
 from gateway.outcomes.figures import performance
-from gateway.rollouts.reach import fault_of_figure, fault_of_steps
+from gateway.rollouts.reach import doubts_of_plan, fault_of_figure, fault_of_steps
 from kernels.performance import BINARY, VALUE, add, no_sums
 from tests.outcomes.records import NOON_MS, records
 from tests.rollouts.machinery import plan_of
 
 COMPARING: list[dict[str, Any]] = [
     {"kind": "errors"},
+    {"kind": "non_finite"},
     {"kind": "refused"},
     {"kind": "latency"},
+    {"kind": "cost"},
     {"kind": "contract"},
     {"kind": "prediction_drift"},
     {"kind": "calibration"},
@@ -33,9 +36,9 @@ COMPARING: list[dict[str, Any]] = [
     {"kind": "metric", "metric": "revenue", "tolerance": 1},
 ]
 ENDS = {
-    **dict.fromkeys(("errors", "refused", "contract"), ", or set max"),
+    **dict.fromkeys(("errors", "non_finite", "refused", "contract"), ", or set max"),
     "latency": ", or set max_ms",
-    "prediction_drift": "of less than 100 %",
+    **dict.fromkeys(("cost", "prediction_drift"), "of less than 100 %"),
 }
 STANDING_ALONE: list[dict[str, Any]] = [
     {"kind": "errors", "max": 0.1},
@@ -67,7 +70,8 @@ def test_where_all_moves_at_once_there_is_no_baseline_to_compare_with(words):
 def test_a_shadow_has_values_to_compare_and_no_requests(words):
     plan = plan_of({"shadow_percent": 10}, {"percent": 100})
     fault = fault_of_steps(plan, guard(words))
-    assert bool(fault) == (words["kind"] in ("errors", "refused", "latency"))
+    of_requests = ("errors", "non_finite", "refused", "latency", "cost")
+    assert bool(fault) == (words["kind"] in of_requests)
 
 
 @pytest.mark.parametrize("words", STANDING_ALONE, ids=kind)
@@ -100,3 +104,42 @@ def test_a_figure_is_of_the_scores_that_give_it_an_interval(scores, tops):
         calibration = CalibrationGuard(kind="calibration", figure=figure)
         assert bool(fault_of_figure(scores, calibration)) == (figure not in there)
     assert fault_of_figure("", PerformanceGuard(kind="performance")) == ""
+
+
+# ---- guards that a plan may not last for ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [*COMPARING, *STANDING_ALONE], ids=kind)
+def test_the_usual_steps_last_for_every_guard(words):
+    assert doubts_of_plan(RolloutPlan(), guard(words)) == []
+
+
+def test_a_plan_that_is_over_before_there_can_be_a_verdict_is_told():
+    short = plan_of(
+        {"percent": 5, "bake_s": 4, "min_rows": 200}, {"percent": 100, "bake_s": 900}, watch_s=900
+    )
+    (doubt,) = doubts_of_plan(short, guard({"kind": "errors"}))
+    assert doubt == (
+        "there is no verdict before 10 s (to fail it, as many with failures), and the steps that it"
+        " judges may be over after 4 s"
+    )
+    for words in ({"kind": "latency"}, {"kind": "cost"}, {"kind": "prediction_drift"}):
+        assert "may be over after 4 s" in doubts_of_plan(short, guard(words))[0]
+    # A bound is held against what comes at 100 % and in the watch, too.
+    assert doubts_of_plan(short, guard({"kind": "errors", "max": 0.1})) == []
+
+
+def test_steps_that_do_not_wait_for_rows_enough_are_told():
+    few = plan_of({"percent": 5, "min_rows": 10}, {"percent": 50, "min_rows": 10})
+    (doubt,) = doubts_of_plan(few, guard({"kind": "errors", "min_rows": 30}))
+    assert doubt.startswith("there is no verdict before 30 rows of the candidate")
+    assert doubt.endswith("wait for 20")
+    assert doubts_of_plan(few, guard({"kind": "errors", "min_rows": 20})) == []
+
+
+def test_shadow_steps_count_for_what_is_seen_of_shadows():
+    shadow = {"shadow_percent": 100, "bake_s": 60, "min_rows": 100}
+    plan = plan_of(shadow, {"percent": 5, "bake_s": 0, "min_rows": 0})
+    for words in ({"kind": "disagreement"}, {"kind": "prediction_drift"}):
+        assert doubts_of_plan(plan, guard(words)) == []
+    assert len(doubts_of_plan(plan, guard({"kind": "errors"}))) == 2

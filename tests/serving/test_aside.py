@@ -47,6 +47,7 @@ class Corner:
         self.marks: list[int] = []
         self.beside: Execution | None = None
         self.busy_loop = self.busy_threads = 0.0
+        self.crowded = False
         hold = CostModel()
         for rows, seconds in (cost or {}).items():
             hold.add(rows, seconds)
@@ -62,6 +63,7 @@ class Corner:
             self.marks.append,
             cores,
             lambda batch: self.beside,
+            lambda: self.crowded,
             self.clock,
             lambda: self.busy_loop * self.clock.now,
             lambda: (self.busy_loop + self.busy_threads) * self.clock.now,
@@ -165,6 +167,42 @@ def test_where_the_process_is_busy_copies_wait_but_for_one_run_a_second(
     corner.busy_loop = corner.busy_threads = 0.1
     corner.pause(5)
     assert corner.sizes == [1] * 5
+
+
+@pytest.mark.parametrize(
+    ("cost", "rows"),
+    [
+        pytest.param({1: 0.002, 2: 0.004}, 4, id="of-2-ms-a-row"),
+        pytest.param({1: 0.2, 2: 0.4}, 1, id="none-is-short"),
+        pytest.param({1: 1e-6, 2: 2e-6}, 64, id="all-are"),
+        pytest.param(None, 1, id="not-known"),
+    ],
+)
+def test_where_the_process_is_busy_a_run_is_short(cost, rows):
+    corner = Corner(cost=cost, max_batch_size=64)
+    corner.busy_loop = 0.9
+    for number in range(70):
+        corner.add(number)
+    corner.pause(int(PATIENCE_S / PAUSE_S) + 1)
+    if corner.executor.waiting:
+        corner.executor.waiting.pop(0)  # the thread's wish to wait for others
+        corner.executor.run_next()
+        corner.loop.settle()
+    assert corner.sizes == [rows]
+
+
+def test_where_requests_wait_for_a_run_copies_wait_however_little_this_process_gets():
+    corner = Corner(max_batch_size=1)
+    corner.crowded = True
+    corner.add(1)
+    corner.add(2)
+    corner.pause(int(PATIENCE_S / PAUSE_S) - 1)
+    assert corner.sizes == []
+    corner.pause(2)
+    assert corner.sizes == [1]
+    corner.crowded = False
+    corner.pause()
+    assert corner.sizes == [1, 1]
 
 
 def test_what_one_core_cannot_spare_another_may():

@@ -82,6 +82,22 @@ def test_a_model_of_long_runs_that_became_short_comes_back_to_the_loop():
     assert (room.batches[0].on_loop, room.batches[-1].on_loop) == (False, True)
 
 
+def test_who_waits_for_a_run_to_end_backs_up_and_who_waits_for_company_does_not():
+    room = Room(cost=LONG, max_batch_size=1)
+    room.submit(0)
+    room.loop.settle()
+    assert not room.batcher.backed_up
+    room.submit(1)
+    room.loop.settle()
+    assert (room.batcher.queued_rows, room.batcher.backed_up) == (1, True)
+    room.run_all()
+    assert not room.batcher.backed_up
+    patient = Room(max_queue_delay_ms=50)
+    patient.submit(0)
+    patient.loop.settle()
+    assert (patient.batcher.queued_rows, patient.batcher.backed_up) == (1, False)
+
+
 def test_a_caller_that_leaves_does_not_disturb_its_batch():
     room = Room()
     early, gone, late = [room.submit(n) for n in range(3)]

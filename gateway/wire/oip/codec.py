@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from gateway.errors import InvalidBinary, InvalidRequest
 from gateway.tensors import Array, Signature
-from gateway.wire.answers import VARIANT, Written
+from gateway.wire.answers import VARIANT, VERSION, Written
 from gateway.wire.oip import binary, elements
 from gateway.wire.oip.choice import Choice, Choices
 from gateway.wire.oip.fields import NO_PARAMETERS, Parameters, quoted
@@ -30,15 +30,15 @@ class Variant:
 
     Attributes:
         name: of the variant.
-        headers: of the answer.
+        headers: of the answer: the variant, and the version that stands behind it.
         text: of the parameters in its body.
     """
 
     __slots__ = ("headers", "name", "text")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, version: int) -> None:
         self.name = name
-        self.headers = Written([(VARIANT, name.encode())])
+        self.headers = Written([(VARIANT, name.encode()), (VERSION, b"%d" % version)])
         self.text = parameters_text({"variant": name})
 
 
@@ -79,7 +79,11 @@ class InferRequest:
 
 
 class Codec:
-    """Decodes requests for one deployment and writes their answers."""
+    """Decodes requests for one deployment and writes their answers.
+
+    Attributes:
+        signature: what requests are checked against.
+    """
 
     def __init__(
         self,
@@ -100,7 +104,7 @@ class Codec:
         """
         # Fixed at start.
         self._name = name
-        self._signature = signature
+        self.signature = signature
         self._choices = Choices(name, signature)
         self._heads = HeadReader(name, signature, self._choices, max_body_bytes, max_batch_size)
         self._renderer = Renderer(name, version, signature)
@@ -165,13 +169,13 @@ class Codec:
 
     def light_rows(self, limit: int) -> int:
         """The most rows whose answers weigh at most `limit` (see `weight`) whatever is asked."""
-        return light_rows(self._signature, limit)
+        return light_rows(self.signature, limit)
 
     def weighs_over(
         self, limit: int, outputs: Sequence[Array | None], requests: Iterable[InferRequest]
     ) -> bool:
         """Whether writing these requests' answers from one run's outputs passes the limit."""
-        batched = self._signature.batched
+        batched = self.signature.batched
         return (
             most(outputs, batched) > limit
             and weight(outputs, {request.choice for request in requests}, batched) > limit
@@ -214,7 +218,7 @@ class Codec:
         return request
 
     def _decode_raw(self, body: bytes) -> InferRequest:
-        array = binary.raw_request(body, self._name, self._signature)
+        array = binary.raw_request(body, self._name, self.signature)
         everything = self._choices.everything(binary=True)
         return InferRequest(None, (array,), 1, everything, 0, 0, NO_PARAMETERS)
 
