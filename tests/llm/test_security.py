@@ -302,10 +302,9 @@ async def test_what_metadata_says_decides_nothing_unless_a_route_asks_for_it(two
     ],
 )
 def test_no_document_has_such_a_header_passed_on(name):
+    provider = f'{{base_url: "http://a.example/v1", forward_headers: [{name}]}}'
     with pytest.raises(ConfigInvalid, match="never passed on"):
-        parse(
-            f'llm: {{providers: {{p: {{base_url: "http://a.example/v1", forward_headers: [{name}]}}}}}}'
-        )
+        parse(f"llm: {{providers: {{p: {provider}}}}}")
 
 
 def test_no_caller_can_say_a_header_again_that_the_document_says():
