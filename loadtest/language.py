@@ -8,14 +8,17 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from gateway.access.allowance import read_allowance
 from gateway.access.secret import server_secret
 from gateway.control.audit import at_terminal
+from gateway.control.key_values import Belongs
 from gateway.control.keys import Keys
+from gateway.control.spend_report import lines
 from gateway.control.store import Store
 from gateway.llm.fake import chat
 from gateway.llm.fake.content import content_of
@@ -26,7 +29,13 @@ from loadtest.servers import Nginx, Penstock, Program, ask
 
 CHAT = "/v1/chat/completions"
 MODEL = "assistant"
-UPSTREAM = "gpt-4o-mini"  # of the price table that comes along
+# Of each family one whose price stands in the table that comes along.
+UPSTREAMS = {
+    "openai": "gpt-4o-mini",
+    "anthropic": "claude-sonnet-4-5",
+    "azure": "gpt-4o-mini",
+}
+MODELS = {MODEL: "openai"}
 JSON = {"Content-Type": "application/json"}
 _WORDS = (
     "the",
@@ -89,7 +98,7 @@ def known(made: Pool, key: str) -> Pool:
 
 def constant_provider(bench: Bench) -> Nginx:
     """nginx with one chat completion from memory, on the load's core: faster than any provider."""
-    wanted = chat.read(json.loads(chat_body("hello", UPSTREAM)))
+    wanted = chat.read(json.loads(chat_body("hello", UPSTREAMS["openai"])))
     answer = chat.whole(content_of(wanted, Script(), 1), wanted, Script(), 1, int(time.time()))
     body = json.dumps(answer).encode()
     return bench.stack.enter_context(Nginx(body, [bench.load_core], bench.folder))
@@ -111,20 +120,66 @@ def counts(provider: Program) -> dict[str, int]:
 
 
 def gateway(
-    bench: Bench, provider_port: int, models: Sequence[str] = (MODEL,), keys: int = 1
+    bench: Bench,
+    provider_port: int,
+    models: Mapping[str, str] = MODELS,
+    keys: int = 1,
+    limits: Mapping[str, Any] | None = None,
+    **options: Any,
 ) -> Gateway:
-    """One worker that asks for keys, in front of a provider that answers for all models."""
+    """A gateway that asks for keys, in front of a provider that speaks as each family does.
+
+    Args:
+        bench: starts it; one worker on the server's core.
+        provider_port: of the fake, or of what else answers.
+        models: family of each.
+        keys: to be made.
+        limits: of each key.
+        options: of the server.
+    """
     home = bench.folder / f"home-{time.monotonic_ns()}"
+    belongs = Belongs(allowance=read_allowance(limits or {}, "limits"))
     with Store.open(home) as store:
         made = Keys(store, server_secret(home))
-        shown = [made.create(at_terminal(), f"load-{n}", "client", ["*"])[1] for n in range(keys)]
-    url = f"http://127.0.0.1:{provider_port}/v1"
-    one = {"upstreams": [{"provider": "fake", "model": UPSTREAM}]}
+        shown = [
+            made.create(at_terminal(), f"load-{n}", "client", belongs=belongs)[1]
+            for n in range(keys)
+        ]
+    origin = f"http://127.0.0.1:{provider_port}"
+    providers = {
+        kind: {
+            "kind": kind,
+            "base_url": f"{origin}/v1" if kind == "openai" else origin,
+            "allow_private": True,
+        }
+        for kind in UPSTREAMS
+    }
     document = {
         "access": {"data": "keys"},
         "llm": {
-            "providers": {"fake": {"base_url": url, "allow_private": True}},
-            "models": {name: {"versions": {1: one}} for name in models},
+            "providers": providers,
+            "models": {
+                name: {"upstreams": [{"provider": kind, "model": UPSTREAMS[kind]}]}
+                for name, kind in models.items()
+            },
         },
     }
-    return Gateway(bench.penstock(home=home, config=document), tuple(shown))
+    return Gateway(bench.penstock(home=home, config=document, **options), tuple(shown))
+
+
+def spent(ours: Gateway, requests: int, within_s: float = 30.0) -> dict[str, tuple[int, int, int]]:
+    """Pico-dollars, tokens and requests of each key, once so many requests are counted.
+
+    Raises:
+        RuntimeError: they are not in time.
+    """
+    end = time.monotonic() + within_s
+    while True:
+        with Store.open(ours.server.home) as store:
+            found = {line.name: line.total for line in lines(store, time.time())}
+        counted = sum(total[2] for total in found.values())
+        if counted == requests:
+            return found
+        if time.monotonic() > end:
+            raise RuntimeError(f"expected {requests} requests to be counted, got {counted}")
+        time.sleep(0.1)  # control writes down once a second what workers have counted

@@ -78,8 +78,8 @@ class Keyring:
 
     @property
     def limited(self) -> set[int]:
-        """The rows of all limits that keys count against."""
-        return {one for row in self._rows.values() for rows in row[5:] for one in rows}
+        """The rows of all limits that keys count against; may be asked on any thread."""
+        return {one for row in list(self._rows.values()) for rows in row[5:] for one in rows}
 
     def replace(self, rows: Mapping[str, Row]) -> None:
         """Takes over a whole table."""

@@ -5,6 +5,7 @@ Knows keys, the document's teams and tags, and who gives rows. Knows nothing of 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Set
 
 from gateway.access.allowance import UNLIMITED, Allowance
@@ -18,7 +19,7 @@ CALLER = "client"
 
 
 class KeyLimits:
-    """Its methods are called on threads, by one after the other."""
+    """Its methods are called on threads, one at a time: whoever comes second waits."""
 
     def __init__(
         self, spending: Spending, settings: Callable[[], Llm], known: Callable[[], Set[int]]
@@ -34,6 +35,7 @@ class KeyLimits:
         self._settings = settings
         self._known = known
         self._groups: Mapping[str, Allowance] = {}
+        self._turn = threading.Lock()
 
     def rows_of(self, keys: Mapping[str, Key]) -> dict[str, list[int]]:
         """Of those keys that make requests: by digest, the rows that these count against.
@@ -42,14 +44,15 @@ class KeyLimits:
             StoreFailed: nobody can say what was spent.
             ArenaFull: there is no room for limits.
         """
-        self.look()
         owners = {digest: _owners(key) for digest, key in keys.items() if key.role == CALLER}
-        wanted: dict[str, Allowance] = {}
-        for digest, (own, *groups) in owners.items():
-            wanted[own] = keys[digest].belongs.allowance
-            for group in groups:
-                wanted[group] = self._groups.get(group, UNLIMITED)
-        rows = self._spending.follow(wanted, self._known) if wanted else {}
+        with self._turn:
+            self._follow_groups()
+            wanted: dict[str, Allowance] = {}
+            for digest, (own, *groups) in owners.items():
+                wanted[own] = keys[digest].belongs.allowance
+                for group in groups:
+                    wanted[group] = self._groups.get(group, UNLIMITED)
+            rows = self._spending.follow(wanted, self._known) if wanted else {}
         return {digest: [rows[one] for one in names] for digest, names in owners.items()}
 
     def look(self) -> None:
@@ -59,29 +62,25 @@ class KeyLimits:
             StoreFailed: nobody can say what was spent.
             ArenaFull: there is no room for limits.
         """
-        before = self._groups
-        if self._look_at_groups():
-            changed = {
-                owner: self._groups.get(owner, UNLIMITED)
-                for owner in before.keys() | self._groups.keys()
-                if before.get(owner) != self._groups.get(owner)
-            }
-            try:
-                self._spending.follow(changed, self._known)
-            except BaseException:
-                self._groups = before
-                raise
+        with self._turn:
+            self._follow_groups()
 
-    def _look_at_groups(self) -> bool:
+    def _follow_groups(self) -> None:
         llm = self._settings()
         groups = {
             owner_of(kind, name): limited.allowance
             for kind, found in (("team", llm.teams), ("tag", llm.tags))
             for name, limited in found.items()
         }
-        changed = groups != self._groups
-        self._groups = groups
-        return changed
+        before = self._groups
+        if groups != before:
+            changed = {
+                owner: groups.get(owner, UNLIMITED)
+                for owner in before.keys() | groups.keys()
+                if before.get(owner) != groups.get(owner)
+            }
+            self._spending.follow(changed, self._known)
+            self._groups = groups
 
 
 def _owners(key: Key) -> list[str]:

@@ -117,9 +117,11 @@ def columns_of(belongs: Belongs) -> tuple[str | None, str, str]:
 
 
 def _belongs(row: sqlite3.Row) -> Belongs:
-    limits = row["allowance"]
+    team, tags, limits = row["team"], row["tags"], row["allowance"]
+    if (team, tags, limits) == (None, "[]", "{}"):  # of a hundred thousand keys, most
+        return NOTHING
     allowance = UNLIMITED if limits == "{}" else read_allowance(orjson.loads(limits), "allowance")
-    return Belongs(row["team"], tuple(orjson.loads(row["tags"])), allowance)
+    return Belongs(team, tuple(orjson.loads(tags)), allowance)
 
 
 def key_of(row: sqlite3.Row) -> Key:
@@ -134,6 +136,6 @@ def key_of(row: sqlite3.Row) -> Key:
         row["expires_at"],
         row["revoked_at"],
         row["last_used_at"],
-        row["account"],
+        row["account"] or row["id"],
         _belongs(row),
     )

@@ -98,14 +98,21 @@ class LimitRows:
         """Writes (rows, 6) ceilings; each word is seen whole."""
         self._words[rows, budgets.CEILINGS : budgets.MAX_PARALLEL] = ceilings
 
-    def keep(self, wanted: Set[int]) -> list[int]:
-        """Takes rows back that nobody wants, and of which nothing is under way; gives them."""
-        gone = [row for row in self.names if row not in wanted and self.under_way(row) == 0]
-        for row in gone:
+    def keep(self, wanted: Set[int]) -> None:
+        """Takes rows back that nobody wants, and of which nothing is under way.
+
+        Among them those that an earlier control process gave to owners that left since.
+        """
+        inherited = {row: mark for mark, row in self._inherited.items()}
+        for row in [*self.names, *inherited]:
+            if row in wanted or self.under_way(row):
+                continue
             self.table.owners[row] = 0
-            del self.rows[self.names.pop(row)]
+            if row in self.names:
+                del self.rows[self.names.pop(row)]
+            else:
+                del self._inherited[inherited[row]]
             self._free.append(row)
-        return gone
 
     def _next(self) -> int:
         if self._free:

@@ -106,7 +106,8 @@ class Spending:
             for owner, allowance in wanted.items():
                 row, fresh = rows.row_of(owner)
                 if row == NO_ROW:
-                    self._make_room(rows, others() | set(found.values()))
+                    mine = {rows.rows[one] for one in wanted if one in rows.rows}
+                    self._make_room(rows, others() | mine)
                     row, fresh = rows.row_of(owner)
                 found[owner] = row
                 if row == NO_ROW:
@@ -172,11 +173,12 @@ class Spending:
             rows = self._rows
             if rows is None:
                 return {}
-            found = rows.settled().tolist()
+            settled = rows.settled()
             known = {}
-            for owner, row in rows.rows.items():
-                if any(found[row]):
-                    money, tokens, requests, refusals = found[row]
+            for row in np.flatnonzero(settled.any(axis=1)).tolist():
+                owner = rows.names.get(row)
+                if owner is not None:
+                    money, tokens, requests, refusals = settled[row].tolist()
                     base = rows.bases(row)
                     known[owner] = (
                         money - base[0],
@@ -282,6 +284,6 @@ class Spending:
         """Takes back the rows of owners that left; what they have spent is written down first."""
         self._count(rows)
         self._write(rows)
-        names = dict(rows.names)
-        for row in rows.keep(wanted):
-            self._allowances.pop(names[row], None)
+        rows.keep(wanted)
+        for owner in self._allowances.keys() - rows.rows.keys():
+            del self._allowances[owner]

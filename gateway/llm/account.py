@@ -6,8 +6,8 @@ did cost is settled once that is known, and the rest given back.
 
 No more tokens are read than bytes are sent: a token stands for one byte at least. A medium may be
 named by its address alone: where a body has one it is taken for `MEDIA_TOKENS` more. For limits per
-minute, and where nobody tells the tokens of an answer, one token is taken for `BYTES_PER_TOKEN`
-bytes of what was sent, and for so many characters of what came.
+minute one token is taken for `BYTES_PER_TOKEN` bytes of what was sent; where nobody tells the
+tokens of an answer, for so many characters of its prompt, and of what came.
 """
 
 from __future__ import annotations
@@ -100,7 +100,8 @@ class Account:
             (p.most(read, output * call.n) for p in deployment.prices if p is not None),
             default=0,
         )
-        tokens = self.input_tokens + output * call.n
+        # A budget of tokens is never passed either; a limit per minute may be, by a guess.
+        tokens = (self.input_tokens if left.tokens is None else read) + output * call.n
         self._grant = limits.reserve(self._rows, money, tokens, now_ns)
 
     def cap(self, dialect: Dialect, limit_field: str) -> dict[str, Any]:
@@ -127,7 +128,7 @@ class Account:
             knows.
         """
         told = None if relay is None else relay.usage
-        usage = told or Usage(self.input_tokens, 0 if relay is None else _written(relay.reading))
+        usage = told or Usage(self._read, 0 if relay is None else _written(relay.reading))
         cost = None if price is None else price.cost(usage)
         grant, self._grant = self._grant, None
         if grant is not None:
@@ -144,6 +145,12 @@ class Account:
     def input_tokens(self) -> int:
         """What its prompt is taken for, until somebody counts it."""
         return -(-len(self._body) // BYTES_PER_TOKEN)
+
+    @property
+    def _read(self) -> int:
+        """What its prompt is charged for where nobody has counted it, streamed or whole alike."""
+        prompt = self._call.prompt
+        return -(-prompt.chars // BYTES_PER_TOKEN) + prompt.tokens
 
     @property
     def _most_input(self) -> int:

@@ -92,8 +92,9 @@ class Counting:
         """
         self._nobody, *self._counters = counters
         self._targets = targets
-        self._by_target = {
-            id(target): one for target, one in zip(targets, self._counters, strict=True)
+        # By name: a target is made anew where its provider's key is another.
+        self._by_name = {
+            target.called: one for target, one in zip(targets, self._counters, strict=True)
         }
         self._pool = pool
         self._connections = connections
@@ -105,7 +106,8 @@ class Counting:
             Seconds of the longest gap in its stream; NaN where there was none.
         """
         operation = OPERATIONS.get(dialect)
-        counter = self._by_target.get(id(happened.target), self._nobody)
+        target = happened.target
+        counter = self._nobody if target is None else self._by_name.get(target.called, self._nobody)
         if operation is None or counter is None:
             return nan
         return counter.observe(operation, _record(happened), happened.stamps)

@@ -20,6 +20,7 @@ from gateway.llm.copies import Copied, Copies
 from gateway.llm.counting import Counting
 from gateway.llm.credentials import credential
 from gateway.llm.deployment import LlmDeployment
+from gateway.llm.features import Features
 from gateway.llm.key_files import KeyFiles
 from gateway.llm.limits.words import Limits
 from gateway.llm.names import Chosen, Names
@@ -119,6 +120,7 @@ class LanguageModels:
         """
         self.names = Names(start)
         self._counters = counters
+        self._features = Features()
         self._watches: dict[LlmDeployment, Watch] = {}
         self._loop = loop
         self._upstreams = upstreams or Upstreams(loop)
@@ -150,12 +152,13 @@ class LanguageModels:
         name, version, settings, targets = held.name, held.version, loaded.settings, loaded.targets
         made = LlmDeployment(name, version, settings, targets, observer)
         counters = self._counters(name, version, settings)
-        self._watches[made] = Watch(Counting(counters, targets, made.pool, self._upstreams))
+        counting = Counting(counters, targets, made.pool, self._upstreams)
+        self._watches[made] = Watch(made, counting, self._features, self._loop)
         return made
 
     def release(self, deployment: LlmDeployment) -> None:
         """A version has answered its last request."""
-        self._watches.pop(deployment).leave(time.perf_counter())
+        self._watches.pop(deployment).leave()
 
     def mark(self) -> None:
         """Tells how every upstream is. Called twice a second."""
@@ -192,6 +195,12 @@ class LanguageModels:
         self._key_files.stop()
         self._upstreams.close()
         self.mark()
+        self.flush()
+
+    def flush(self) -> None:
+        """Hands on what is watched of requests that are over."""
+        for watch in self._watches.values():
+            watch.flush()
 
     def _over(
         self, dialect: Dialect, exchange: Exchange, chosen: Chosen, happened: Happened

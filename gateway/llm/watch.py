@@ -1,35 +1,149 @@
-"""What becomes of a request to a language model once it is over.
+"""What becomes of a request to a language model once it is over: it is counted, and watched.
 
-Knows in which order it is counted. Knows nothing of how requests are answered: each has been when
-it comes here, and nothing that goes wrong here reaches anybody.
+Knows the order of that, and batches as whoever watches a model takes them. Knows nothing of how
+requests are answered: each has been when it comes here, and nothing that goes wrong here reaches
+anybody.
+
+Rows of features are gathered for a moment, since a batch costs what a row does. Of answers alone:
+what failed or was left is counted, and has nothing to be watched.
 """
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from gateway.afterwards import NOTHING, Afterwards
 from gateway.exchange import Exchange
-from gateway.llm.counting import Counting
+from gateway.llm.counting import OPERATIONS, Counting
+from gateway.llm.deployment import LlmDeployment
+from gateway.llm.features import Features, Row, tensors
 from gateway.llm.names import Chosen
 from gateway.llm.told import Happened
+from gateway.serving.riders import Batch, Rider
 from gateway.wire.llm.words import Dialect
+
+MAX_ROWS: Final = 64
+MAX_WAIT_S: Final = 0.25
+CLIENT_ID: Final = b"x-client-request-id"
+"""Where OpenAI's clients say what they call a request."""
+_NOTHING_SAID: Final[Mapping[str, Any]] = {}
+
+
+class Answered:
+    """A request as the ledger, slices and captures see it, less all that it holds.
+
+    Attributes:
+        sequence: its number among those of its process.
+        gone: never: its answer was written.
+        lot: how it got its variant, as `kernels.lots` has it.
+        id: what its client calls it, where anybody wants to know.
+        parameters: what it says of itself, where anybody wants to know.
+    """
+
+    __slots__ = ("id", "lot", "parameters", "sequence")
+
+    gone = False
+
+    def __init__(
+        self, sequence: int, lot: int, called: str | None, parameters: Mapping[str, Any]
+    ) -> None:
+        self.sequence = sequence
+        self.lot = lot
+        self.id = called
+        self.parameters = parameters
 
 
 class Watch:
     """Of one version in one worker. Lives on its event loop."""
 
-    def __init__(self, counting: Counting) -> None:
-        """Takes what counts."""
+    def __init__(
+        self,
+        deployment: LlmDeployment,
+        counting: Counting,
+        features: Features,
+        loop: asyncio.AbstractEventLoop,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """Takes its collaborators.
+
+        Args:
+            deployment: the version.
+            counting: counts its requests.
+            features: reads them.
+            loop: the worker's.
+            clock: seconds.
+        """
+        # fixed at start
+        self._deployment = deployment
         self._counting = counting
+        self._features = features
+        self._loop = loop
+        self._clock = clock
+        # until they are handed on
+        self._rows: list[Row] = []
+        self._riders: list[Rider] = []
+        self._copied: list[Row] = []
+        self._timer: asyncio.TimerHandle | None = None
 
     def over(
         self, exchange: Exchange, chosen: Chosen, dialect: Dialect, happened: Happened
     ) -> None:
         """A request is over."""
-        self._counting.over(dialect, happened)
+        longest_gap_s = self._counting.over(dialect, happened)
+        afterwards = self._deployment.afterwards
+        if happened.result != "ok" or afterwards is NOTHING or dialect not in OPERATIONS:
+            return
+        row = self._features.row(happened, longest_gap_s)
+        if happened.copy:
+            self._copied.append(row)
+        else:
+            self._rows.append(row)
+            told = _answered(exchange, chosen.lot, happened, afterwards)
+            self._riders.append(Rider(told, told, (), 1, ()))
+        if len(self._rows) + len(self._copied) >= MAX_ROWS:
+            self.flush()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(MAX_WAIT_S, self.flush)
+
+    def flush(self) -> None:
+        """Hands on what was gathered."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        afterwards = self._deployment.afterwards
+        rows, riders, copied = self._rows, self._riders, self._copied
+        self._rows, self._riders, self._copied = [], [], []
+        if rows:
+            afterwards.take(self._batch(rows, riders), riders)
+        if copied:
+            nobody = Answered(0, 0, None, _NOTHING_SAID)
+            afterwards.count(self._batch(copied, [Rider(nobody, nobody, (), len(copied), ())]))
 
     def mark(self, now: float) -> None:
         """Tells how every upstream is. Called twice a second."""
         self._counting.mark(now)
 
-    def leave(self, now: float) -> None:
+    def leave(self) -> None:
         """The last request is over."""
-        self._counting.leave(now)
+        self.flush()
+        self._counting.leave(self._clock())
+
+    def _batch(self, rows: Sequence[Row], riders: list[Rider]) -> Batch:
+        batch = Batch(riders, len(rows), "idle", self._clock())
+        batch.inputs, batch.outputs = tensors(rows)
+        return batch
+
+
+def _answered(exchange: Exchange, lot: int, happened: Happened, afterwards: Afterwards) -> Answered:
+    parameters, called = _NOTHING_SAID, None
+    capture, ledger = afterwards.capture, afterwards.ledger
+    if afterwards.parts is not None or (capture is not None and capture.subject is not None):
+        metadata = happened.values.get("metadata")
+        parameters = metadata if isinstance(metadata, dict) else _NOTHING_SAID
+    if ledger is not None and ledger.client_ids:
+        given = exchange.header(CLIENT_ID)
+        called = None if given is None else given.decode("latin-1")
+    return Answered(exchange.sequence, lot, called, parameters)

@@ -24,6 +24,7 @@ from loadtest.scenarios import (
     rollouts,
     routing,
     shadows,
+    spending,
     throughput,
 )
 from loadtest.turns import Result
@@ -72,4 +73,6 @@ SCENARIOS: dict[str, Scenario] = {
     "language-chunks": language.chunks,
     "language-latency": language.latency,
     "language-memory": language.memory,
+    "language-budget": spending.budget,
+    "language-equal": spending.equal,
 }

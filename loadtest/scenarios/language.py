@@ -67,16 +67,21 @@ def chunks(bench: Bench) -> list[Result]:
     provider = language.fake_provider(bench, f"tokens={TOKENS}&rate={TOKENS_PER_S}")
     ours = language.gateway(bench, provider.port)
     pool = known(language.pool(bench, "stream", 300, stream=True), ours.key)
+    worker = psutil.Process(ours.server.status()["workers"][0]["pid"])
     seen: list[dict[str, Any]] = []
+    alone: list[float] = []
 
     def play(server: Server) -> Callable[[], float]:
         stream = bench.stream(server.port, "stream", pool, target=CHAT, connections=STREAMS)
 
         def turn() -> float:
             before, spent = language.counts(provider)["tokens"], server.cpu_s()
+            of_worker = sum(worker.cpu_times()[:2])
             done = bench.generate(stream, seconds=4.0 * bench.turn_s, warmup_s=0.0)["stream"]
             seen.append(done)
             sent = language.counts(provider)["tokens"] - before
+            if server is ours.server:
+                alone.append(1e6 * (sum(worker.cpu_times()[:2]) - of_worker) / sent)
             return 1e6 * (server.cpu_s() - spent) / sent
 
         return turn
@@ -89,6 +94,7 @@ def chunks(bench: Bench) -> list[Result]:
     detail: dict[str, Any] = {
         f"{which}_us_per_chunk": round(median(row[which] for row in rows), 2) for which in plays
     }
+    detail["worker_alone_us_per_chunk"] = round(median(alone), 2)
     title = f"{STREAMS} streams of {TOKENS} chunks, {TOKENS_PER_S} a second, sent one by one"
     faults = sum(map(failed, seen))
     return [Result("language-chunks", title, [measure], detail=detail, faults=faults)]
@@ -163,7 +169,7 @@ def memory(bench: Bench) -> list[Result]:
     """Resident memory after a million requests, over that after 50,000."""
     provider = language.fake_provider(bench, "tokens=4")
     names = [f"model-{n}" for n in range(MODELS)]
-    ours = language.gateway(bench, provider.port, names, KEYS)
+    ours = language.gateway(bench, provider.port, dict.fromkeys(names, "openai"), KEYS)
     pool = bench.pool("mixed", lambda path: _mixed(path, names))
     late = LATE if bench.rounds >= 20 else EARLY + LATE // 50
     faults = _send(bench, ours, pool, EARLY)

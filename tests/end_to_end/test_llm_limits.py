@@ -10,6 +10,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import psutil
 import pytest
 
 from gateway.access.allowance import Allowance, read_budgets
@@ -124,8 +125,10 @@ def test_a_client_that_leaves_and_a_worker_that_is_killed_leave_nothing_reserved
     eventually(lambda: callers.spent(owner)[2] == 0)
     with hanging(world), hanging(world):
         eventually(lambda: callers.spent(owner)[2] == 2)
-        for worker in world.server.status()["workers"]:
-            os.kill(worker["pid"], signal.SIGKILL)
+        workers = {worker["pid"] for worker in world.server.status()["workers"]}
+        for process in psutil.Process(world.server.process.pid).children():
+            if process.pid in workers:
+                process.send_signal(signal.SIGKILL)
         eventually(lambda: callers.spent(owner)[2] == 0)
     eventually(lambda: answers(world))
 

@@ -205,7 +205,16 @@ class Rig:
         return self.upstreams.sent[-1]
 
 
-def rig(document: str, splits: dict[str, Split] | None = None, limits: Limits | None = None) -> Rig:
+def uncounted(name: str, version: int, settings: Settings) -> list[UpstreamCounter | None]:
+    return [None, *(None for _ in settings.version.upstreams)]
+
+
+def rig(
+    document: str,
+    splits: dict[str, Split] | None = None,
+    counters: models.Counters = uncounted,
+    limits: Limits | None = None,
+) -> Rig:
     config = parse(document)
     services = new_services()
     upstreams = FakeUpstreams()
@@ -219,12 +228,9 @@ def rig(document: str, splits: dict[str, Split] | None = None, limits: Limits | 
             over.append(happened)
             super()._over(dialect, exchange, chosen, happened)
 
-    def no_room(name: str, version: int, settings: Settings) -> list[UpstreamCounter | None]:
-        return [None] * (1 + len(settings.version.upstreams))
-
     nobody: Any = None
     connections: Any = upstreams
-    llm = Heard(loop, services, nobody, limits, None, 0, no_room, connections)
+    llm = Heard(loop, services, nobody, limits, None, 0, counters, connections)
     counting: dict[tuple[str, int], Counting] = {}
     found: dict[str, tuple[int, dict[int, LlmDeployment], Split | None]] = {}
     for name, model in config.llm.models.items():

@@ -1,0 +1,197 @@
+"""What is watched of answers of language models, and how it is handed on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gateway.llm.counting import called as called_of
+from gateway.llm.counting import counters as counters_of
+from gateway.llm.features import ASKED, NAMED, SAID, SIGNATURE, tensors
+from gateway.llm.watch import MAX_ROWS
+from gateway.monitor import layout
+from gateway.monitor.arena import Arena
+from tests.llm.journey_rig import chat, chunk, rig, whole
+
+pytestmark = pytest.mark.anyio
+
+ONE = """
+llm:
+  providers: {one: {base_url: "http://one.example/v1"}}
+  models: {m: {upstreams: [{provider: one, model: gpt-4o-mini}]}}
+"""
+TOOL = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+
+
+@dataclass
+class Watching:
+    """Stands where batches go; has the features of each row by name."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    counted: list[dict[str, Any]] = field(default_factory=list)
+    batches: list[int] = field(default_factory=list)
+    sequences: list[int] = field(default_factory=list)
+    parts = None
+    capture = None
+    ledger = None
+
+    def take(self, batch, answered):
+        self.batches.append(batch.rows)
+        self.sequences += [rider.exchange.sequence for rider in answered]
+        self.rows += named(batch)
+
+    def count(self, batch):
+        self.counted += named(batch)
+
+    def close(self):
+        pass
+
+
+def named(batch):
+    specs = (*SIGNATURE.inputs, *SIGNATURE.outputs)
+    columns = [array[:, 0].tolist() for array in (*batch.inputs, *batch.outputs)]
+    assert {len(column) for column in columns} == {batch.rows}
+    names = [spec.name for spec in specs]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def counters(arena, name, version, settings):
+    for one in called_of(name, version, settings):
+        arena.allocate(layout.UPSTREAM, one.key)
+    return counters_of(arena, 0, name, version, settings)
+
+
+@pytest.fixture
+async def watched():
+    """A model, and where its rows go."""
+    made = rig(ONE, counters=partial(counters, Arena.create(1)))
+    (deployment,) = made.llm.deployments
+    deployment.watch(Watching())
+    return made, deployment.afterwards
+
+
+def said(made, into, body, *answers):
+    """The features of one request."""
+    made.ask(body)
+    for answer in answers:
+        made.last.answers(answer)
+    made.llm.flush()
+    return into.rows[-1]
+
+
+def choice(text="", finish="stop", **message):
+    says = {"role": "assistant", "content": text, **message}
+    return whole(choices=[{"index": 0, "message": says, "finish_reason": finish}])
+
+
+def called(name, arguments):
+    function = {"name": name, "arguments": arguments}
+    return {"id": "c", "type": "function", "function": function}
+
+
+async def test_a_whole_answer_tells_its_sizes_its_cost_and_no_pace_between_pieces(watched):
+    row = said(*watched, chat(max_tokens=50, tools=[TOOL]), whole("hello there"))
+    assert [row[name] for name in ASKED] == [2, 1, 1, 50]
+    assert (row["input_tokens"], row["output_tokens"], row["answer_chars"]) == (10, 5, 11)
+    assert row["cost_usd"] == pytest.approx(4.5e-6)
+    assert row["duration_s"] > 0
+    for name in ("first_token_s", "inter_token_s", "longest_gap_s", "json_valid", "tools_known"):
+        assert math.isnan(row[name]), name
+    assert (row["refused"], row["empty"], row["tool_calls"]) == (0, 0, 0)
+    assert (row["finish"], row["script"]) == (b"stop", b"latin")
+
+
+async def test_a_stream_has_a_first_token_and_gaps(watched):
+    made, into = watched
+    made.ask(chat(stream=True))
+    words = [chunk({"content": word}) for word in ("one ", "two ", "three")]
+    made.last.streams(*words, chunk({}, "length"), b"[DONE]")
+    made.llm.flush()
+    (row,) = into.rows
+    assert row["first_token_s"] > 0
+    assert 0 < row["inter_token_s"] <= row["longest_gap_s"]
+    assert (row["answer_chars"], row["finish"]) == (13, b"length")
+
+
+@pytest.mark.parametrize(
+    ("answer", "feature", "value"),
+    [
+        pytest.param(choice("{}"), "json_valid", 1, id="json"),
+        pytest.param(choice("{"), "json_valid", 0, id="no-json"),
+        pytest.param(choice("  \n"), "empty", 1, id="empty"),
+        pytest.param(choice(None, "content_filter", refusal="no"), "refused", 1, id="refused"),
+        pytest.param(choice("round we go. " * 30), "repetition", 0.9, id="a-loop"),
+        pytest.param(choice("привет"), "script", b"cyrillic", id="script"),
+        pytest.param(choice("x", "eos"), "finish", b"other", id="a-new-word"),
+        pytest.param(choice("x", "end_turn"), "finish", b"stop", id="anothers-word"),
+    ],
+)
+async def test_what_is_odd_about_an_answer_shows(watched, answer, feature, value):
+    row = said(*watched, chat(response_format={"type": "json_object"}), answer)
+    assert row[feature] >= value if feature == "repetition" else row[feature] == value
+
+
+@pytest.mark.parametrize(
+    ("call", "known", "valid"),
+    [
+        (called("weather", '{"city": "x"}'), 1, 1),
+        (called("weather", ""), 1, 1),
+        (called("wheather", "{}"), 0, 1),
+        (called("weather", '{"city": '), 1, 0),
+        (called("weather", '"x"'), 1, 0),
+    ],
+    ids=["good", "no-arguments", "unknown-name", "cut-arguments", "no-object"],
+)
+async def test_calls_of_tools_are_held_against_what_was_offered(watched, call, known, valid):
+    row = said(*watched, chat(tools=[TOOL]), choice(None, "tool_calls", tool_calls=[call]))
+    assert (row["tools_known"], row["arguments_valid"]) == (known, valid)
+    assert (row["tool_calls"], row["empty"], row["finish"]) == (1, 0, b"tool_calls")
+
+
+async def test_rows_are_handed_on_together_and_no_later_than_there_are_many(watched):
+    made, into = watched
+    for _ in range(MAX_ROWS + 1):
+        made.ask(chat())
+        made.last.answers()
+    assert into.batches == [MAX_ROWS]
+    made.llm.flush()
+    assert into.batches == [MAX_ROWS, 1]
+    assert len(into.sequences) == MAX_ROWS + 1
+
+
+async def test_what_was_not_answered_is_not_watched(watched):
+    made, into = watched
+    for body in (chat(stream=True), chat()):
+        client = made.ask(body)
+        if body.get("stream"):
+            made.last.streams(chunk({"content": "hel"}), end=False)
+        client.leave()
+    made.ask(chat())
+    made.last.answers({"error": {"message": "wrong"}}, status=400)
+    assert [one.result for one in made.over] == ["left", "left", "failed"]
+    made.llm.flush()
+    assert into.rows == []
+
+
+def test_tensors_have_the_types_and_shapes_of_the_signature():
+    row = tuple(float(n) for n in range(len(ASKED) + len(SAID))), (b"stop", b"latin")
+    inputs, outputs = tensors([row, row, row])
+    for array, spec in zip(
+        (*inputs, *outputs), (*SIGNATURE.inputs, *SIGNATURE.outputs), strict=True
+    ):
+        assert array.shape == (3, 1)
+        assert array.dtype == (object if spec.name in NAMED else np.float32)
+        assert array.flags.c_contiguous
+    assert float(outputs[0][0, 0]) == len(ASKED)
+
+
+async def test_reading_features_survives_whatever_an_answer_says(watched):
+    made, into = watched
+    for text in ("", "x" * 300_000, "\x00", "\u2028" * 9000):
+        said(made, into, chat(response_format={"type": "json_schema"}), choice(text))
+    assert len(into.rows) == 4
