@@ -37,9 +37,11 @@ HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,100}$"), AfterValida
 AliasName = Annotated[str, Field(pattern=r"^[^\s\x00-\x1f\x7f]{1,200}$")]
 _OURS = frozenset(
     {
-        *("host", "content-length", "transfer-encoding", "connection", "te", "upgrade", "cookie"),
-        *("authorization", "x-api-key", "api-key", "x-goog-api-key", "proxy-authorization"),
-        "accept-encoding",
+        *("authorization", "cookie", "x-api-key", "api-key", "x-goog-api-key"),
+        *("host", "content-length", "content-type", "content-encoding", "accept-encoding"),
+        # of one connection alone
+        *("connection", "expect", "keep-alive", "proxy-authenticate", "proxy-authorization"),
+        *("proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
     }
 )
 
@@ -152,10 +154,12 @@ class LlmProvider(Section):
 
     @field_validator("forward_headers")
     @classmethod
-    def _none_of_theirs(cls, names: list[str]) -> list[str]:
+    def _none_of_theirs(cls, names: list[str], info: ValidationInfo) -> list[str]:
         for name in names:
             if name in _OURS:
                 raise ValueError(f"'{name}' is never passed on")
+            if name in info.data.get("headers", ()):
+                raise ValueError(f"'{name}' is said in headers: no caller can say it again")
         return names
 
 
