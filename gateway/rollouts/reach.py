@@ -22,10 +22,10 @@ from gateway.config.guards import (
 from gateway.config.rollout import RolloutPlan, Step
 from gateway.rollouts.evidence import MIN_MOMENTS
 
-# Of scores that are values these have intervals, and of them `mean_outcome` of all scores.
-_OF_VALUES: Final = frozenset({"mae", "rmse", "bias", "r2", "mean_outcome"})
-_OF_VALUES_ALONE: Final = _OF_VALUES - {"mean_outcome"}
-_OF_BINARY_ALONE: Final = frozenset({"specificity", "roc_auc", "mcc"})
+# Of scores that are values these have intervals, and of them the means of all scores.
+_OF_VALUES: Final = frozenset({"mae", "rmse", "bias", "r2", "mean_score", "mean_outcome"})
+_OF_VALUES_ALONE: Final = _OF_VALUES - {"mean_score", "mean_outcome"}
+_OF_BINARY_ALONE: Final = frozenset({"specificity", "roc_auc"})
 _OF_MULTICLASS_ALONE: Final = frozenset({"precision_weighted", "recall_weighted", "f1_weighted"})
 
 
