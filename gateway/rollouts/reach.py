@@ -43,6 +43,8 @@ def fault_of_steps(plan: RolloutPlan, guard: Guard) -> str:
 def doubts_of_plan(plan: RolloutPlan, guard: Guard) -> list[str]:
     """Why a plan may be over before a guard has come to a verdict; empty: it lasts long enough."""
     steps = [step for step in plan.steps if _learns(guard, step)]
+    if any(step.require == "pass" for step in steps):
+        return []  # it lasts until there is a verdict
     lasts_s = sum(step.bake_s for step in steps) + (0.0 if _compares(guard) else plan.watch_s)
     rows = sum(step.min_rows for step in steps)
     found = []
