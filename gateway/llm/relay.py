@@ -345,7 +345,8 @@ class Streamed:
         kind = kind_of(self._spoken.upstream, payload)
         if kind is Kind.ERROR:
             self.stop()
-            raise UpstreamFailed(f"stream: it begins with an error: {self.reading.failure}")
+            what = self.reading.failure or "no JSON object"
+            raise UpstreamFailed(f"stream: it begins with an error: {what}")
         if self._translator is not None:
             self._held.append(self._translator.feed(event, payload))
         else:
