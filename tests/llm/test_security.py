@@ -13,7 +13,7 @@ import pytest
 
 from gateway.access.principal import Principal
 from gateway.config import parse
-from gateway.errors import ConfigInvalid, Forbidden, InvalidParameter, UpstreamFailed
+from gateway.errors import ConfigInvalid, Forbidden, InvalidParameter, ModelRefused, UpstreamFailed
 from gateway.llm.limits.words import Left
 from gateway.llm.upstream.connecting import Connector
 from gateway.llm.upstream.names import REMEMBERED_S, Names
@@ -323,6 +323,24 @@ async def test_what_metadata_says_decides_nothing_unless_a_route_asks_for_it(two
 
 
 # ---- addresses -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("127.0.0.1", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "0x7f.0.0.1"),
+        *("169.254.169.254", "0xa9fea9fe", "10.0.0.1", "100.64.0.1", "0.0.0.0", "0"),
+        *("[::1]", "[::ffff:127.0.0.1]", "[::ffff:a9fe:a9fe]", "[fd00:ec2::254]", "[fe80::1]"),
+    ],
+)
+async def test_a_private_address_is_refused_however_it_is_written_unless_that_is_allowed(host):
+    document = (
+        f'llm: {{providers: {{p: {{base_url: "http://{host}/v1", allow_private: ALLOWED}}}},'
+        " models: {m: {upstreams: [{provider: p, model: x}]}}}"
+    )
+    with pytest.raises(ModelRefused, match="not a public address"):
+        rig(document.replace("ALLOWED", "false"))
+    assert rig(document.replace("ALLOWED", "true")).llm.names.models.keys() == {"m"}
 
 
 async def test_an_address_is_looked_at_whenever_its_name_is_asked_for_again():
