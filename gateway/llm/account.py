@@ -28,6 +28,7 @@ MEDIA_TOKENS: Final = 2048
 BYTES_PER_TOKEN: Final = 4
 
 _MEDIA_WORDS: Final = (b'"image', b'"file', b'"document', b'"input_', b"\\u")
+_SEARCHED_BYTES: Final = 1024
 _OUTPUTLESS = frozenset({Dialect.EMBEDDINGS, Dialect.COUNT})
 _CAPS = {
     Dialect.COMPLETIONS: "max_tokens",
@@ -156,9 +157,9 @@ class Account:
     def _most_input(self) -> int:
         """As many tokens as anybody may count in it."""
         body = self._body
-        # Reading a prompt for media takes longer than all else of this; most have none, and a
-        # backslash may hide the word for one.
-        if any(word in body for word in _MEDIA_WORDS):
+        # Reading a short prompt for media takes longer than to look for words that stand before
+        # one (a backslash may hide them), of a long one it is the other way round.
+        if len(body) > _SEARCHED_BYTES or any(word in body for word in _MEDIA_WORDS):
             return len(body) + self._call.prompt.media * MEDIA_TOKENS
         return len(body)
 

@@ -27,6 +27,7 @@ from gateway.control import (
     experiment_operations,
     fairness_operations,
     key_operations,
+    llm_operations,
     outcome_operations,
     release_operations,
     retirement_operations,
@@ -173,6 +174,7 @@ class Server:
                 lambda model, versions: None,
             ),
             *shadow_operations.operations(self.shadows()),
+            *llm_operations.operations(self.arena, lambda: Plan(0)),
             *rollout_operations.operations(
                 self.world.rollouts, RolloutStore(self.world.store), self.follow
             ),

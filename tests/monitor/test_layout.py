@@ -16,12 +16,12 @@ OTHERS = "".join(
     for path in GATEWAY.rglob("*.py")
     if path.name not in {"layout.py", "report.py"}
 )
-# What is no word of a slot: bounds, versions, names and tables; the words of keys, which one module
-# both writes and reads; and those of sketches, contracts, first rows, the ledger and captured rows,
-# which control reads elsewhere.
+# What is no word of a slot: bounds, versions, names and tables; the words of keys and of upstreams,
+# which one module each both writes and reads; and those of sketches, contracts, first rows, the
+# ledger and captured rows, which control reads elsewhere.
 NO_WORDS = re.compile(
     r"VERSION|MODEL|WORKER|KEYS|KEY_.*|SKETCH.*|CONTRACT.*|FIRST_ROWS|LEDGER.*|CAPTURE|PAIRS"
-    r"|LIMITS.*|LIMIT_ROWS"
+    r"|LIMITS.*|LIMIT_ROWS|UPSTREAM.*|SENT.*|BREAKER.*|FIRST_BYTE_NS|TROUBLE|GENERATIONS"
     r"|SKIPPED_WORD|MAX_.*|.*_WORDS|.*_CODES|.*_GAUGES|.*_END|RELEASED"
 )
 WORDS = [
