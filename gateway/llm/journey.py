@@ -173,6 +173,8 @@ class Journey:
             self._send()
         except GatewayError as error:
             self._refuse(error)
+        except Exception:
+            self._crash()
 
     def _send(self) -> None:
         proxy, deployment, attempts = self._proxy, self._deployment, self._attempts
@@ -291,7 +293,10 @@ class Journey:
     def on_failure(self, error: GatewayError, *, sent: bool, answered: bool) -> None:
         """It did not."""
         self._sending = None
-        self._broke(error)
+        try:
+            self._broke(error)
+        except Exception:
+            self._crash()
 
     # ---- the client's end -----------------------------------------------------------------------
 

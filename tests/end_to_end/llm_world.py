@@ -127,7 +127,9 @@ def document(fake: FakeProvider, home: Path, collector: int) -> dict[str, Any]:
     # Who waits for it no longer than a test does.
     hasty = {"base_url": fake.url("name=hasty"), "allow_private": True}
     providers["hasty"] = hasty | {"timeouts": {"first_byte_s": 1.0, "idle_s": 1.0}}
-    providers["hidden"] = {"base_url": fake.url("name=hidden")}  # on loopback, and not allowed
+    # A name of this host, which is not allowed.
+    here = fake.url("name=hidden").replace("127.0.0.1", "localhost")
+    providers["hidden"] = {"base_url": here}
 
     def model(*providers: str, name: str = "gpt-4o-mini", **more: Any) -> dict[str, Any]:
         upstreams = [

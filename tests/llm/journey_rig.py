@@ -70,13 +70,17 @@ class Sent:
 
 
 class FakeUpstreams:
-    """Takes requests and answers none by itself."""
+    """Takes requests and answers none by itself; a broken one takes none."""
+
+    broken = False
 
     def __init__(self) -> None:
         self.sent: list[Sent] = []
         self.more = asyncio.Event()
 
     def send(self, origin: Any, head: bytes, body: bytes, sink: Any, timeouts: Any) -> Sent:
+        if self.broken:
+            raise RuntimeError("a mistake of the gateway's own")
         self.sent.append(Sent(origin, head, body, sink))
         self.more.set()
         return self.sent[-1]

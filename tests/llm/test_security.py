@@ -13,8 +13,11 @@ import pytest
 
 from gateway.access.principal import Principal
 from gateway.config import parse
-from gateway.errors import ConfigInvalid, Forbidden, InvalidParameter, UpstreamFailed
+from gateway.errors import ConfigInvalid, Forbidden, InvalidParameter, ModelRefused, UpstreamFailed
 from gateway.llm.limits.words import Left
+from gateway.llm.upstream.connecting import Connector
+from gateway.llm.upstream.names import REMEMBERED_S, Names
+from gateway.llm.upstream.words import Origin
 from gateway.plan import Split, Variant
 from tests.llm.journey_rig import EVENTS, GZIPPED, JSON, USAGE, Rig, chat, chunk, rig, whole
 
@@ -34,6 +37,7 @@ llm:
       fallbacks: [n]
     n: {aliases: [other-name], upstreams: [{provider: other, model: gpt-4o-mini}]}
 """
+WITHOUT_KEY = TWO.replace(", api_key_env: CANARY_KEY", "")
 
 
 class Counted:
@@ -107,7 +111,7 @@ async def test_no_fallback_leads_to_a_model_that_the_key_may_not_call(two, allow
 
 async def test_a_compressed_request_reserves_for_what_it_says_and_not_for_its_bytes():
     counted = Counted()
-    one = rig(TWO.replace(", api_key_env: CANARY_KEY", ""), limits=counted)
+    one = rig(WITHOUT_KEY, limits=counted)
     request = chat(messages=[{"role": "user", "content": "a" * 100_000}], max_tokens=1)
     one.ask(request, key=key_for(rows=(7,)))
     one.ask(request, key=key_for(rows=(7,)), headers=[GZIPPED])
@@ -119,7 +123,7 @@ async def test_a_compressed_request_reserves_for_what_it_says_and_not_for_its_by
 
 async def test_whoever_leaves_is_charged_for_what_was_sent_and_for_what_came():
     counted = Counted()
-    one = rig(TWO.replace(", api_key_env: CANARY_KEY", ""), limits=counted)
+    one = rig(WITHOUT_KEY, limits=counted)
     for stream in (False, True):
         client = one.ask(chat(stream=stream), key=key_for(rows=(7,)))
         if stream:
@@ -136,7 +140,7 @@ async def test_whoever_leaves_is_charged_for_what_was_sent_and_for_what_came():
 )
 async def test_wherever_an_upstream_fails_all_that_was_reserved_is_given_back_once(phase):
     counted = Counted()
-    one = rig(TWO.replace(", api_key_env: CANARY_KEY", ""), limits=counted)
+    one = rig(WITHOUT_KEY, limits=counted)
     client = one.ask(chat("n"), key=key_for(rows=(7,)))
     for _ in range(3):
         sink, before = one.last.sink, len(one.upstreams.sent)
@@ -160,6 +164,35 @@ async def test_wherever_an_upstream_fails_all_that_was_reserved_is_given_back_on
     assert client.answers[0][0] == 502
     assert counted.ends == [("released", 0, 0)]
     assert len(counted.reserved) == 1
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["later", "at-first"])
+async def test_a_mistake_of_the_gateways_own_answers_its_request_and_keeps_nothing(first):
+    counted = Counted()
+    one = rig(WITHOUT_KEY, limits=counted)
+    if first:
+        one.upstreams.broken = True
+    client = one.ask(chat(), key=key_for(rows=(7,)))
+    if not first:
+        one.upstreams.broken = True
+        one.last.sink.on_failure(UpstreamFailed("x"), sent=True, answered=False)
+    assert client.answers[0][0] == 500
+    assert counted.ends[-1] == ("released", 0, 0)
+    assert len(counted.ends) == len(counted.reserved)
+    assert [it.result for it in one.over] == ["failed"]
+    assert "mistake" not in json.dumps(client.answers)
+
+
+async def test_a_stream_cut_after_its_last_word_is_paid_and_told_as_broken():
+    counted = Counted()
+    one = rig(WITHOUT_KEY, limits=counted)
+    client = one.ask(chat(stream=True), key=key_for(rows=(7,)))
+    one.last.streams(chunk({"content": "four"}), chunk({}, "stop"), end=False)
+    one.last.sink.on_failure(UpstreamFailed("cut"), sent=True, answered=True)
+    assert b'"upstream_failed"' in client.streamed.data
+    assert client.streamed.ended
+    assert [end[0] for end in counted.ends] == ["settled"]
+    assert len(one.upstreams.sent) == 1
 
 
 # ---- what an upstream says -----------------------------------------------------------------------
@@ -287,6 +320,46 @@ async def test_what_metadata_says_decides_nothing_unless_a_route_asks_for_it(two
     two.ask(chat(metadata=forged))
     assert two.last.origin.host == "one.example"
     assert two.last.body["metadata"] == forged
+
+
+# ---- addresses -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("127.0.0.1", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "0x7f.0.0.1"),
+        *("169.254.169.254", "0xa9fea9fe", "10.0.0.1", "100.64.0.1", "0.0.0.0", "0"),
+        *("[::1]", "[::ffff:127.0.0.1]", "[::ffff:a9fe:a9fe]", "[fd00:ec2::254]", "[fe80::1]"),
+    ],
+)
+async def test_a_private_address_is_refused_however_it_is_written_unless_that_is_allowed(host):
+    document = (
+        f'llm: {{providers: {{p: {{base_url: "http://{host}/v1", allow_private: ALLOWED}}}},'
+        " models: {m: {upstreams: [{provider: p, model: x}]}}}"
+    )
+    with pytest.raises(ModelRefused, match="not a public address"):
+        rig(document.replace("ALLOWED", "false"))
+    assert rig(document.replace("ALLOWED", "true")).llm.names.models.keys() == {"m"}
+
+
+async def test_an_address_is_looked_at_whenever_its_name_is_asked_for_again():
+    answers = [["93.184.216.34"], ["127.0.0.1"], ["93.184.216.34", "169.254.169.254"]]
+    now = [0.0]
+
+    async def look_up(host: str, port: int) -> list[str]:
+        return answers.pop(0)
+
+    loop = asyncio.get_running_loop()
+    connector = Connector(loop, Names(look_up, loop, lambda: now[0]))
+    origin = Origin("https", "provider.example", 443)
+    assert await connector.allowed(origin) == ["93.184.216.34"]
+    now[0] += REMEMBERED_S + 1.0
+    with pytest.raises(UpstreamFailed, match="not a public one"):
+        await connector.allowed(origin)
+    now[0] += REMEMBERED_S + 1.0
+    # What is connected to is an address that was looked at, never the name.
+    assert await connector.allowed(origin) == ["93.184.216.34"]
 
 
 # ---- headers -------------------------------------------------------------------------------------
