@@ -179,13 +179,14 @@ class Rig:
 
 
 def uncounted(name: str, version: int, settings: Settings) -> list[UpstreamCounter | None]:
-    return [None, *(None for _ in settings.version.upstreams)]
+    return [None] * (1 + len(settings.version.upstreams))
 
 
 def rig(
     document: str,
     splits: dict[str, Split] | None = None,
     counters: models.Counters = uncounted,
+    tell: Callable[[dict[str, Any]], bool] = bool,
 ) -> Rig:
     config = parse(document)
     services = new_services()
@@ -200,12 +201,9 @@ def rig(
             over.append(happened)
             super()._over(dialect, exchange, chosen, happened)
 
-    def no_room(name: str, version: int, settings: Settings) -> list[UpstreamCounter | None]:
-        return [None] * (1 + len(settings.version.upstreams))
-
     nobody: Any = None
     connections: Any = upstreams
-    llm = Heard(loop, services, nobody, None, None, 0, no_room, connections)
+    llm = Heard(loop, services, nobody, None, None, 0, counters, tell, connections)
     counting: dict[tuple[str, int], Counting] = {}
     found: dict[str, tuple[int, dict[int, LlmDeployment], Split | None]] = {}
     for name, model in config.llm.models.items():
