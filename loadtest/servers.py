@@ -277,6 +277,7 @@ def _nginx_conf(place: str, upstream: str, port: int, home: Path) -> str:
 events {{ worker_connections 4096; }}
 http {{
   access_log off; keepalive_requests 1000000000; client_max_body_size 64m; {temp}
+  client_body_buffer_size 1m;  # no files for long prompts, which it could not even write here
   upstream up {{ server {upstream}; keepalive 128; keepalive_requests 1000000000; }}
   server {{
     listen 127.0.0.1:{port};

@@ -4,11 +4,13 @@
     python -m loadtest.simulate_experiments ab --trials 2000 --keys 400  # keys come back
     python -m loadtest.simulate_experiments ab --trials 500 --effect 0.02
     python -m loadtest.simulate_experiments bandit --trials 200
+    python -m loadtest.simulate_experiments bandit --trials 200 --keys 200  # sticky
     python -m loadtest.simulate_experiments replay --trials 1000
 
 Every experiment is looked at after each batch of rows, and ends at the first look that decides it:
 what a person does who peeks. With `--keys` each arm has so many keys, whose rows are alike: each
-key has a rate of its own (Beta), and the rows of one key are one cluster.
+key has a rate of its own (Beta), and the rows of one key are one cluster. A bandit has so many keys
+in all, which stay with their arm for as long as shares let them.
 """
 
 from __future__ import annotations
@@ -149,20 +151,44 @@ def _bandit(args: argparse.Namespace, rng: Rng) -> None:
 def _one_bandit(args: argparse.Namespace, rng: Rng, policy: Policy) -> float:
     worth, batch = np.array(WORTH), args.rows // args.looks
     arms = {str(place): Sums() for place in range(len(worth))}
-    late: list[tuple[str, Reals]] = []
+    draw = _to_arms(args, rng)
+    late: Drawn | None = None
     lost = 0.0
     for look in range(args.looks):
         found = shares(policy, arms, look)
-        counts = rng.multinomial(batch, list(found.values()))
-        lost += float(((worth.max() - worth) * counts).sum())
         # Rewards of a batch are known after the next one has been answered.
-        for name, values in late:
-            arms[name].add(values, rng.integers(0, CLUSTERS, len(values)))
-        late = [
-            (name, (rng.random(n) < rate).astype(float))
-            for name, n, rate in zip(arms, counts, worth, strict=True)
-        ]
+        answered, late = late, draw(batch, np.array(list(found.values())))
+        lost += float((worth.max() - worth[late[0]]).sum())
+        if answered is not None:
+            to, values, clusters = answered
+            for arm, sums in enumerate(arms.values()):
+                sums.add(values[to == arm], clusters[to == arm])
     return lost
+
+
+def _to_arms(args: argparse.Namespace, rng: Rng) -> Callable[[int, Reals], Drawn]:
+    """What makes rows of arms that have these shares: which each is of, its reward, its cluster."""
+    worth = np.array(WORTH)
+
+    def by_row(batch: int, some: Reals) -> Drawn:
+        to = rng.choice(len(worth), batch, p=some)
+        return to, (rng.random(batch) < worth[to]).astype(float), rng.integers(0, CLUSTERS, batch)
+
+    if args.keys is None:
+        return by_row
+    popular = rng.pareto(1.5, args.keys) + 0.1
+    popular /= popular.sum()
+    own = rng.beta(2.0, 18.0, args.keys) / 0.1  # times what an arm is worth, 1 on average
+    places = rng.integers(1, CLUSTERS, args.keys)
+    drawn = rng.exponential(size=(args.keys, len(worth)))
+
+    def by_key(batch: int, some: Reals) -> Drawn:
+        keys = rng.choice(args.keys, batch, p=popular)
+        to = (drawn[keys] / some).argmin(axis=1)  # a share that grows takes keys, and gives none
+        values = (rng.random(batch) < own[keys] * worth[to]).astype(float)
+        return to, values, places[keys]
+
+    return by_key
 
 
 # ---- replay -------------------------------------------------------------------------------------

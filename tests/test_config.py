@@ -126,6 +126,9 @@ def test_every_kind_of_host_is_taken(host):
         "server: {tls: {certificate: x, key: {canary: 1}}}",
         "tracing: {endpoint: 'http://canary",
         "tracing:\n  endpoint: canary: x",
+        "llm: {providers: {a: {base_url: 'https://x', api_key_env: sk-canary}}}",
+        "llm: {providers: {a: {base_url: 'https://x', api_key: canary}}}",
+        "llm: {providers: {a: {base_url: 'https://ann:canary@x'}}}",
     ],
 )
 def test_what_may_be_a_secret_is_not_repeated(document):
@@ -310,3 +313,81 @@ def test_headers_of_a_route_are_known_in_lower_case():
     route = config.parse(document).routes["m"]
     assert route.sticky is not None
     assert route.sticky.header == "x-user"
+
+
+# ---- language models -----------------------------------------------------------------------------
+
+LLM = """
+llm:
+  providers: {{openai: {{base_url: "https://api.openai.com/v1"}}}}
+  models:
+    assistant:
+      aliases: [gpt-4o]
+      upstreams: [{{provider: openai, model: gpt-4o}}]
+    other:
+{other}
+"""
+
+
+@pytest.mark.parametrize(
+    ("other", "fault"),
+    [
+        pytest.param(
+            "upstreams: [{provider: opnai, model: a}]",
+            "versions.1.upstreams[0].provider: expected one of llm.providers (openai), got 'opnai'",
+            id="unknown-provider",
+        ),
+        pytest.param(
+            "{aliases: [x, gpt-4o], upstreams: [{provider: openai, model: a}]}",
+            "aliases[1]: expected a name that nothing else has, got 'gpt-4o': so is 'assistant'"
+            " called",
+            id="alias-of-another",
+        ),
+        pytest.param(
+            "{aliases: [assistant], upstreams: [{provider: openai, model: a}]}",
+            "aliases[0]: expected a name that nothing else has, got 'assistant': so is 'assistant'"
+            " called",
+            id="alias-that-is-a-name",
+        ),
+        pytest.param(
+            "{upstreams: [{provider: openai, model: a}], fallbacks: [gpt-4o, nobody]}",
+            "versions.1.fallbacks[1]: expected a name or alias of llm.models, got 'nobody'",
+            id="unknown-fallback",
+        ),
+    ],
+)
+def test_a_language_model_that_cannot_be_is_told_with_its_place(other, fault):
+    indented = f"      {other}"
+    assert faults(LLM.format(other=indented)) == [f"llm.models.other.{fault}"]
+
+
+def test_all_faults_of_language_models_are_told_at_once():
+    other = "      {aliases: [gpt-4o], upstreams: [{provider: a, model: a}], fallbacks: [b]}"
+    assert len(faults(LLM.format(other=other))) == 3
+
+
+@pytest.mark.parametrize(
+    ("provider", "fault"),
+    [
+        ("base_url: api.openai.com/v1", "base_url: expected http://HOST[:PORT][/PATH] or https"),
+        ("base_url: 'https://x/v1/chat/completions'", "the API's own paths begin, before /chat"),
+        (
+            "{base_url: 'https://x', api_key_env: sk-1}",
+            "name of a variable, such as OPENAI_API_KEY",
+        ),
+        ("{base_url: 'https://x', api_key: sk-1}", "api_key_env names the variable that holds it"),
+    ],
+)
+def test_a_provider_that_cannot_be_is_told_what_to_write(provider, fault):
+    body = provider if provider.startswith("{") else f"{{{provider}}}"
+    (said,) = faults(f"llm: {{providers: {{a: {body}}}}}")
+    assert said.startswith("llm.providers.a.")
+    assert fault in said
+
+
+def test_a_name_is_of_one_model_whoever_answers_for_it():
+    document = LLM.format(other="      upstreams: [{provider: openai, model: a}]")
+    assert faults(f"{document}models: {{other: {{path: a.onnx}}}}") == [
+        "llm.models.other: models.other.path is a model of this name, too: rename one"
+    ]
+    config.parse(f"{document}models: {{other: {{ledger: false}}}}")

@@ -1,7 +1,7 @@
 """`penstock doctor`: looks at this machine and installation, and says what to do.
 
 Knows how findings are printed and what they mean for the exit status. Knows nothing of what is
-looked at: `installation`, `machine`, `exposure` and `monitoring` do.
+looked at: `installation`, `machine`, `exposure`, `monitoring` and `providers` do.
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ def _document(path: Path | None, home: Path) -> tuple[Config, str]:
 
 
 def _examine(case: Case) -> Iterator[Finding]:
-    from gateway.cli import exposure, installation, machine, monitoring
+    from gateway.cli import exposure, installation, machine, monitoring, providers
 
-    rooms = (installation, machine, exposure, monitoring)
+    rooms = (installation, machine, exposure, monitoring, providers)
     for check in (check for room in rooms for check in room.CHECKS):
         yield from check(case)
 

@@ -35,6 +35,10 @@ def check(settings: Config) -> list[str]:
             faults.append(str(error))
     if faults:
         raise ConfigInvalid("\n".join(faults))
+    if settings.llm.providers:
+        from gateway.cli.providers import doubts
+
+        warnings += [f"{said}: {advice}" for said, advice in doubts(settings.llm)]
     return warnings
 
 

@@ -5,7 +5,7 @@ Knows the document's text and its parts. Knows nothing of processes, or of model
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 
 from gateway.config.capture import Capture, ModelCapture
 from gateway.config.concept import Concept
-from gateway.config.faults import fault_text, place_text, without_value
+from gateway.config.faults import Below, fault_lines
 from gateway.config.llm import Llm
 from gateway.config.models import (
     NO_SETTINGS,
@@ -60,6 +60,18 @@ class Config(Section):
     models: dict[ModelName, ModelConfig] = Field(default_factory=dict)
     routes: dict[ModelName, Route] = Field(default_factory=dict)
     llm: Llm = Llm()
+
+    @field_validator("llm")
+    @classmethod
+    def _one_of_a_name(cls, llm: Llm, info: ValidationInfo) -> Llm:
+        clash = [
+            (("models", name), f"models.{name}.path is a model of this name, too: rename one")
+            for name in llm.models
+            if name in info.data.get("models", ()) and info.data["models"][name].path is not None
+        ]
+        if clash:
+            raise Below(clash)
+        return llm
 
     @property
     def control_asks(self) -> bool:
@@ -196,7 +208,7 @@ def parse(document: str, source: str = "configuration") -> Config:
     try:
         found = Config.model_validate(values)
     except ValidationError as error:
-        faults += [f"{place_text(fault['loc'])}: {fault_text(fault)}" for fault in error.errors()]
+        faults += [line for fault in error.errors() for line in fault_lines(fault)]
     if faults:
         raise ConfigInvalid("\n".join(f"{source}: {fault}" for fault in faults))
     return found
@@ -271,13 +283,14 @@ def override(config: Config, given: Sequence[Given]) -> Config:
     try:
         return Config.model_validate(merged)
     except ValidationError as error:
-        raise ConfigInvalid("\n".join(_laid(one, given) for one in error.errors())) from error
+        found = [line for one in error.errors() for line in _laid(one, given)]
+        raise ConfigInvalid("\n".join(found)) from error
 
 
-def _laid(fault: Any, given: Sequence[Given]) -> str:
+def _laid(fault: Any, given: Sequence[Given]) -> Iterator[str]:
     by = _giver(fault["loc"], given)
-    said = fault_text(fault) if by.startswith("--") else without_value(fault)
-    return f"{by}: {place_text(fault['loc'])}: {said}"
+    for line in fault_lines(fault, repeated=by.startswith("--")):
+        yield f"{by}: {line}"
 
 
 def _giver(place: tuple[int | str, ...], given: Sequence[Given]) -> str:

@@ -5,11 +5,33 @@ Knows what pydantic says. Knows nothing of what may be set. What may be a secret
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 # What is wrong with them is said without what they say.
-_MAY_HOLD_A_SECRET = frozenset(("endpoint", "jwks_url", "headers_file", "key"))
+_MAY_HOLD_A_SECRET = frozenset(("endpoint", "jwks_url", "headers_file", "key", "api_key_env"))
+# What people write who know it from elsewhere, and what stands for it here.
+_INSTEAD = {"api_key": "api_key_env names the variable that holds it, api_key_file the file"}
+
+
+class Below(ValueError):
+    """Faults of settings that were looked at together, each with its path below theirs."""
+
+    def __init__(self, faults: Sequence[tuple[tuple[int | str, ...], str]]) -> None:
+        """Takes what is wrong, by where."""
+        super().__init__("\n".join(f"{place_text(place)}: {said}" for place, said in faults))
+        self.faults = tuple(faults)
+
+
+def fault_lines(fault: Any, repeated: bool = True) -> Iterator[str]:
+    """Each thing that is wrong with its path; with what was given, if that may be `repeated`."""
+    place = fault["loc"]
+    error = fault.get("ctx", {}).get("error")
+    if isinstance(error, Below):
+        for further, said in error.faults:
+            yield f"{place_text((*place, *further))}: {said}"
+        return
+    yield f"{place_text(place)}: {fault_text(fault) if repeated else without_value(fault)}"
 
 
 def place_text(place: tuple[int | str, ...]) -> str:
@@ -35,7 +57,8 @@ def fault_text(fault: Any) -> str:
 def without_value(fault: Any) -> str:
     """What is wrong alone."""
     if fault["type"] == "extra_forbidden":
-        return "no such setting"
+        instead = _INSTEAD.get(fault["loc"][-1])
+        return "no such setting" + (f": {instead}" if instead else "")
     if fault["type"] == "model_type":  # pydantic would name the class
         return "expected a mapping"
     if fault["type"] == "union_tag_not_found":

@@ -6,13 +6,23 @@ there are, or of what they charge. See docs/llm.md.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
+from gateway.config.faults import Below
 from gateway.config.llm_limits import MAX_GROUPS, GroupName, Limited
 from gateway.config.words import ModelName, Name, Seconds, Section
 from gateway.names import MAX_VERSION
@@ -23,16 +33,21 @@ MAX_FALLBACKS: Final = 16
 Api = Literal["chat", "completions", "embeddings", "responses"]
 Order = Literal["weighted", "least_latency", "least_busy", "cheapest", "priority"]
 HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,100}$"), AfterValidator(str.lower)]
-VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,199}$")]
 # What clients may call a model: providers' own names have slashes and colons in them.
 AliasName = Annotated[str, Field(pattern=r"^[^\s\x00-\x1f\x7f]{1,200}$")]
 _OURS = frozenset(
     {
-        *("host", "content-length", "transfer-encoding", "connection", "te", "upgrade", "cookie"),
-        *("authorization", "x-api-key", "api-key", "x-goog-api-key", "proxy-authorization"),
-        "accept-encoding",
+        *("authorization", "cookie", "x-api-key", "api-key", "x-goog-api-key"),
+        *("host", "content-length", "content-type", "content-encoding", "accept-encoding"),
+        # of one connection alone
+        *("connection", "expect", "keep-alive", "proxy-authenticate", "proxy-authorization"),
+        *("proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
     }
 )
+
+
+_VARIABLE: Final = r"^[A-Za-z_][A-Za-z0-9_]{0,199}$"
+_PATHS: Final = ("/chat/completions", "/completions", "/embeddings", "/responses", "/messages")
 
 
 def _base_url(url: str) -> str:
@@ -45,7 +60,25 @@ def _base_url(url: str) -> str:
         _ = parts.port
     except ValueError:
         raise ValueError("expected a port of 1 to 65535") from None
-    return url.rstrip("/")
+    url = url.rstrip("/")
+    for path in _PATHS:
+        if url.endswith(path):
+            raise ValueError(f"expected it to end where the API's own paths begin, before {path}")
+    return url
+
+
+def _variable_name(name: str) -> str:
+    if not re.fullmatch(_VARIABLE, name):
+        raise ValueError(
+            "expected the name of a variable, such as OPENAI_API_KEY; the key is what it holds"
+        )
+    return name
+
+
+# A key may be given in its place by mistake, so that what is wrong must be said without it.
+VariableName = Annotated[
+    str, AfterValidator(_variable_name), WithJsonSchema({"type": "string", "pattern": _VARIABLE})
+]
 
 
 class LlmTimeouts(Section):
@@ -121,10 +154,12 @@ class LlmProvider(Section):
 
     @field_validator("forward_headers")
     @classmethod
-    def _none_of_theirs(cls, names: list[str]) -> list[str]:
+    def _none_of_theirs(cls, names: list[str], info: ValidationInfo) -> list[str]:
         for name in names:
             if name in _OURS:
                 raise ValueError(f"'{name}' is never passed on")
+            if name in info.data.get("headers", ()):
+                raise ValueError(f"'{name}' is said in headers: no caller can say it again")
         return names
 
 
@@ -273,28 +308,46 @@ class Llm(Section):
     @field_validator("models")
     @classmethod
     def _known(cls, models: dict[str, LlmModel], info: ValidationInfo) -> dict[str, LlmModel]:
-        providers = info.data.get("providers")
-        if providers is None:  # it has faults of its own
-            return models
-        names = Counter([*models, *(a for model in models.values() for a in model.aliases)])
-        twice = [name for name, times in names.items() if times > 1]
-        if twice:
-            raise ValueError(f"expected each name and alias once, got '{twice[0]}' again")
-        for name, model in models.items():
-            for number, version in model.versions.items():
-                where = f"{name}.versions.{number}"
-                for one in version.upstreams:
-                    if one.provider not in providers:
-                        known = ", ".join(providers) or "none"
-                        raise ValueError(
-                            f"{where}: expected a provider of {known}, got '{one.provider}'"
-                        )
-                for chain in (
-                    version.fallbacks,
-                    version.context_window_fallbacks,
-                    version.content_policy_fallbacks,
-                ):
-                    for other in chain:
-                        if other not in names:
-                            raise ValueError(f"{where}: falls back to '{other}', which is no model")
+        faults = [*_clashes(models)]
+        if "providers" in info.data:  # else it has faults of its own
+            faults += _strangers(models, info.data["providers"])
+        if faults:
+            raise Below(faults)
         return models
+
+
+Fault = tuple[tuple[int | str, ...], str]
+_CHAINS: Final = ("fallbacks", "context_window_fallbacks", "content_policy_fallbacks")
+
+
+def _clashes(models: Mapping[str, LlmModel]) -> Iterator[Fault]:
+    """Aliases that something else is called by."""
+    owners = {name: name for name in models}
+    for name, model in models.items():
+        for place, alias in enumerate(model.aliases):
+            owner = owners.setdefault(alias, name)
+            if owner != name or alias in model.aliases[:place] or alias == name:
+                said = (
+                    f"expected a name that nothing else has, got '{alias}': so is '{owner}' called"
+                )
+                yield (name, "aliases", place), said
+
+
+def _strangers(
+    models: Mapping[str, LlmModel], providers: Mapping[str, LlmProvider]
+) -> Iterator[Fault]:
+    """Providers and models that are named, and of which nothing else is said."""
+    called = {*models, *(alias for model in models.values() for alias in model.aliases)}
+    known = ", ".join(providers) or "none is there"
+    for name, model in models.items():
+        for number, version in model.versions.items():
+            at = (name, "versions", str(number))
+            for place, one in enumerate(version.upstreams):
+                if one.provider not in providers:
+                    said = f"expected one of llm.providers ({known}), got '{one.provider}'"
+                    yield (*at, "upstreams", place, "provider"), said
+            for chain in _CHAINS:
+                for place, other in enumerate(getattr(version, chain)):
+                    if other not in called:
+                        said = f"expected a name or alias of llm.models, got '{other}'"
+                        yield (*at, chain, place), said

@@ -28,6 +28,7 @@ MEDIA_TOKENS: Final = 2048
 BYTES_PER_TOKEN: Final = 4
 
 _MEDIA_WORDS: Final = (b'"image', b'"file', b'"document', b'"input_', b"\\u")
+_SEARCHED_BYTES: Final = 1024
 _OUTPUTLESS = frozenset({Dialect.EMBEDDINGS, Dialect.COUNT})
 _CAPS = {
     Dialect.COMPLETIONS: "max_tokens",
@@ -100,7 +101,8 @@ class Account:
             (p.most(read, output * call.n) for p in deployment.prices if p is not None),
             default=0,
         )
-        tokens = self.input_tokens + output * call.n
+        # A budget of tokens is never passed either; a limit per minute may be, by a guess.
+        tokens = (self.input_tokens if left.tokens is None else read) + output * call.n
         self._grant = limits.reserve(self._rows, money, tokens, now_ns)
 
     def cap(self, dialect: Dialect, limit_field: str) -> dict[str, Any]:
@@ -155,9 +157,9 @@ class Account:
     def _most_input(self) -> int:
         """As many tokens as anybody may count in it."""
         body = self._body
-        # Reading a prompt for media takes longer than all else of this; most have none, and a
-        # backslash may hide the word for one.
-        if any(word in body for word in _MEDIA_WORDS):
+        # Reading a short prompt for media takes longer than to look for words that stand before
+        # one (a backslash may hide them), of a long one it is the other way round.
+        if len(body) > _SEARCHED_BYTES or any(word in body for word in _MEDIA_WORDS):
             return len(body) + self._call.prompt.media * MEDIA_TOKENS
         return len(body)
 

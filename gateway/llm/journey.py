@@ -16,6 +16,7 @@ import orjson
 
 from gateway.errors import (
     GatewayError,
+    InvalidParameter,
     UpstreamFailed,
     UpstreamLimited,
     UpstreamRefused,
@@ -46,7 +47,13 @@ from gateway.llm.relay import (
     is_event_stream,
 )
 from gateway.llm.targets import Target
-from gateway.llm.told import ATTEMPTS, Happened, cost_header, request_headers
+from gateway.llm.told import (
+    ATTEMPTS,
+    Happened,
+    cost_header,
+    request_headers,
+    upstream_request_id,
+)
 from gateway.llm.upstream.request import header_lines
 from gateway.llm.upstream.words import Sending
 from gateway.wire.answers import Written
@@ -166,6 +173,8 @@ class Journey:
             self._send()
         except GatewayError as error:
             self._refuse(error)
+        except Exception:
+            self._crash()
 
     def _send(self) -> None:
         proxy, deployment, attempts = self._proxy, self._deployment, self._attempts
@@ -182,7 +191,8 @@ class Journey:
         head = target.heads[dialect]
         if more := request_headers(self._exchange, target):
             head += header_lines(more)
-        self._picked, self._target, self._relay, self._status = picked, target, None, 0
+        self._picked, self._target, self._relay = picked, target, None
+        self._status, self._headers = 0, ()
         self._happened.asked(now, target)
         picked.began(now)
         self._sending = proxy.upstreams.send(target.origin, head, body, self, target.timeouts)
@@ -242,10 +252,11 @@ class Journey:
 
     def on_data(self, data: bytes) -> None:
         """A piece of it."""
-        relay = self._relay
+        relay, target = self._relay, self._target
         assert relay is not None
+        assert target is not None
         try:
-            ready = relay.data(data)
+            ready = relay.data(target.without_key(data))
         except GatewayError as error:
             self._break(error)
             return
@@ -282,7 +293,10 @@ class Journey:
     def on_failure(self, error: GatewayError, *, sent: bool, answered: bool) -> None:
         """It did not."""
         self._sending = None
-        self._broke(error)
+        try:
+            self._broke(error)
+        except Exception:
+            self._crash()
 
     # ---- the client's end -----------------------------------------------------------------------
 
@@ -353,20 +367,21 @@ class Journey:
         assert target is not None, "it was asked"
         body, status = target.without_key(relay.body), self._status
         values = _json(body)
+        said = told_error(values)
         failure = of_answer(status, self._headers, values, now_s=self._proxy.wall())
         error: GatewayError
         if failure.trouble is Trouble.CREDENTIALS:
             # It is about the gateway's key, which is none of the client's business.
             error = UpstreamFailed(f"upstream '{self._called}' refused the gateway's credentials")
         elif failure.trouble in _THEIRS:
-            said = told_error(values)
             what = f"status {status}" if said is None else said.message
             error = UpstreamRefused(f"upstream '{self._called}': {what}")
         elif failure.trouble is Trouble.LIMITED:
             error = UpstreamLimited(f"upstream '{self._called}' takes no more for now")
         else:
             error = UpstreamFailed(f"upstream '{self._called}' answered {status}")
-        self._failed(error, failure, body)
+        # What no API says, a page of some proxy's, is nothing that its client could read.
+        self._failed(error, failure, body if said is not None else b"")
 
     def _break(self, error: GatewayError) -> None:
         """What came is not what it should be: no more of it is wanted."""
@@ -395,7 +410,7 @@ class Journey:
 
     def _tries(self) -> Attempts:
         if self._attempts is None:
-            self._attempts = self._proxy.attempts(self._deployment)
+            self._attempts = self._proxy.attempts(self._exchange, self._deployment)
         return self._attempts
 
     def _follow(
@@ -417,7 +432,11 @@ class Journey:
     def _fall_back(self, model: str) -> None:
         """Asks another model."""
         self._deployment.ended()
-        self._chosen = self._proxy.names.find(model).choose(self._exchange.headers, {})
+        named = self._proxy.names.find(model)
+        try:
+            self._chosen = named.choose(self._exchange.headers, {})
+        except InvalidParameter:  # the variant that its client wants is one of the first model's
+            self._chosen = named.choose((), {})
         deployment = self._deployment = self._chosen.deployment
         deployment.began()
         self._happened.fallbacks += 1
@@ -518,6 +537,8 @@ class Journey:
             more = (*more, *self._proxy.rates(left))
         if self._exchange.head.echo is None:
             more = (*more, (_REQUEST_IDS[self._dialect], self._exchange.request_id))
+        if (named := upstream_request_id(self._headers)) is not None:
+            more = (*more, named)
         if self._happened.attempts:
             more = (*more, (ATTEMPTS, b"%d" % (self._happened.attempts + 1)))
         return told.plus(more) if more else told

@@ -16,6 +16,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
+from gateway.errors import ModelRefused
 from gateway.exchange import Endpoint, Exchange
 from gateway.llm.copies import Copied, Copies
 from gateway.llm.counting import Counting
@@ -31,7 +32,9 @@ from gateway.llm.reported import Reported
 from gateway.llm.settings import Settings, read
 from gateway.llm.targets import Target, origin_of, target_of
 from gateway.llm.told import Happened
+from gateway.llm.upstream.addresses import literal, public
 from gateway.llm.upstream.upstreams import Upstreams
+from gateway.llm.upstream.words import Origin
 from gateway.llm.watch import Watch
 from gateway.monitor.observe import BatchObserver
 from gateway.monitor.upstreams import UpstreamCounter
@@ -75,7 +78,7 @@ def targets_of(settings: Settings) -> tuple[Target, ...]:
     """The upstreams of a version, ready to be asked. Blocks.
 
     Raises:
-        ModelRefused: a key is not where it should be.
+        ModelRefused: a key is not where it should be, or an address not one to be asked.
     """
     prices = settings.prices or {}
     targets = []
@@ -84,8 +87,26 @@ def targets_of(settings: Settings) -> tuple[Target, ...]:
         plain = prices.get(one.called)
         price = None if plain is None else Price.read(plain)
         key = credential(one.provider, provider)
-        targets.append(target_of(one, provider, origin_of(provider), key, price))
+        origin = origin_of(provider)
+        _check(one.provider, origin)
+        targets.append(target_of(one, provider, origin, key, price))
     return tuple(targets)
+
+
+def _check(provider: str, origin: Origin) -> None:
+    """Refuses an address that would be refused whenever it was connected to.
+
+    What a name stands for is looked at then, each time.
+
+    Raises:
+        ModelRefused: it is not a public one, and need be.
+    """
+    address = literal(origin.host)
+    if address is not None and not origin.allow_private and not public(address):
+        raise ModelRefused(
+            f"llm.providers.{provider}: base_url: {address} is not a public address, and"
+            " allow_private is not set"
+        )
 
 
 class LanguageModels:

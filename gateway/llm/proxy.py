@@ -96,7 +96,8 @@ class Proxy:
         if encoding is not None or len(exchange.body) > THREAD_BYTES:
             self._read_on_thread(exchange, encoding)
             return
-        self._begin(exchange, read_values(exchange.body))
+        body = exchange.body
+        self._begin(exchange, read_values(body), body)
 
     def refuse(self, exchange: Exchange, error: GatewayError) -> None:
         """Answers that a request is not sent on."""
@@ -109,12 +110,13 @@ class Proxy:
         error.request_id = exchange.about.get("request_id", "")
         return error_body(self.dialect, error), list(error_headers(error))
 
-    def attempts(self, deployment: LlmDeployment) -> Attempts:
-        """How often a request that has failed may be tried, here and elsewhere."""
+    def attempts(self, exchange: Any, deployment: LlmDeployment) -> Attempts:
+        """How often a request that has failed may be tried, here and at models it may call."""
+        principal = _principal(exchange)
 
         def name_of(called: str) -> str:
             found = self.names.called.get(called)
-            return "" if found is None else found.name
+            return found.name if found is not None and _may(principal, found, called) else ""
 
         return Attempts(
             deployment.name,
@@ -144,12 +146,10 @@ class Proxy:
 
     # ---- the way in -----------------------------------------------------------------------------
 
-    def _begin(self, exchange: Any, values: dict[str, Any]) -> None:
+    def _begin(self, exchange: Any, values: dict[str, Any], body: bytes) -> None:
         call = read_call(self.dialect, values)
-        named = self.names.find(call.model)
         principal = _principal(exchange)
-        if principal is not None:
-            _permit(principal, named, call.model)
+        named = self._named(principal, call.model)
         parameters = values.get("metadata")
         chosen = named.choose(
             exchange.headers, parameters if isinstance(parameters, dict) else values
@@ -162,22 +162,34 @@ class Proxy:
             exchange.reply(200, orjson.dumps(estimated_count(values)), [ESTIMATED])
             return
         rows = NOBODY if principal is None else principal.rows
-        account = Account(self._limits, rows, self.dialect, call, exchange.body)
+        account = Account(self._limits, rows, self.dialect, call, body)
         account.cover(deployment, monotonic_ns())
         Journey(self, exchange, call, values, chosen, account).start()
 
+    def _named(self, principal: Principal | None, called: str) -> Named:
+        """The model that is called so.
+
+        Raises:
+            Forbidden: the caller may not use it. Whether there is such a model is not told.
+            ModelNotFound: there is none.
+        """
+        found = self.names.called.get(called)
+        if principal is not None and not _may(principal, found, called):
+            principal.require(Permission.INFER, called[:200])
+        return self.names.find(called)
+
     def _read_on_thread(self, exchange: Exchange, encoding: bytes | None) -> None:
-        def read() -> dict[str, Any]:
+        def read() -> tuple[dict[str, Any], bytes]:
             body = exchange.body
             if encoding is not None:
                 body = coding.inflate(body, encoding, self._max_body_bytes)
-            return read_values(body)
+            return read_values(body), body
 
-        def begin(done: asyncio.Future[dict[str, Any]]) -> None:
+        def begin(done: asyncio.Future[tuple[dict[str, Any], bytes]]) -> None:
             if exchange.gone or done.cancelled():
                 return
             try:
-                self._begin(exchange, done.result())
+                self._begin(exchange, *done.result())
             except GatewayError as error:
                 self.refuse(exchange, error)
             except Exception:
@@ -193,11 +205,8 @@ def _principal(exchange: Any) -> Principal | None:
     return None if passage is None else passage.principal
 
 
-def _permit(principal: Principal, named: Named, called: str) -> None:
-    """Lets it pass to a model that it may call, by its name or by the alias that it used.
-
-    Raises:
-        Forbidden: it may not.
-    """
-    if not principal.may_call(called):
-        principal.require(Permission.INFER, named.name)
+def _may(principal: Principal | None, named: Named | None, called: str) -> bool:
+    """Whether somebody may use a model, by the alias it is called by or by its name."""
+    if principal is None or principal.may_call(called):
+        return True
+    return named is not None and principal.may_call(named.name)

@@ -32,6 +32,7 @@ MAX_ERROR_BYTES: Final = 1 << 20
 # What is kept of a stream until it is read in one go: reading so much holds the loop for a
 # millisecond.
 MAX_UNREAD_BYTES: Final = 256 << 10
+_ENDS: Final = (b"\n\n", b"\r\n\r\n", b"\n\r\n", b"\r\r")
 # A provider's head events are few; who sends more than that before any content has begun.
 MAX_HELD_FRAMES: Final = 64
 
@@ -274,8 +275,8 @@ class Streamed:
         self.chunks += 1
         if self._translator is not None:
             data = self._translated(self._translator, data)
-        elif self._hides:
-            data = self._without_usage(data)
+        else:
+            data = self._on(data)
         return stream.write(data)
 
     def end(self) -> None:
@@ -303,7 +304,7 @@ class Streamed:
             return
         if self._translator is not None:
             stream.write(self._translator.fail(error))
-        else:
+        elif self._rest or not self.reading.failure:  # else the upstream has told it itself
             stream.write(stream_error(self._spoken.client, error))
         stream.end()
 
@@ -344,7 +345,8 @@ class Streamed:
         kind = kind_of(self._spoken.upstream, payload)
         if kind is Kind.ERROR:
             self.stop()
-            raise UpstreamFailed(f"stream: it begins with an error: {self.reading.failure}")
+            what = self.reading.failure or "no JSON object"
+            raise UpstreamFailed(f"stream: it begins with an error: {what}")
         if self._translator is not None:
             self._held.append(self._translator.feed(event, payload))
         else:
@@ -355,7 +357,7 @@ class Streamed:
 
     def _on(self, data: bytes) -> bytes:
         """What of bytes that need no translation goes to the client."""
-        return self._without_usage(data) if self._hides else data
+        return self._without_usage(data) if self._hides else self._whole_events(data)
 
     def _commit(self) -> Stream:
         stream = self._stream = self._begin()
@@ -367,6 +369,21 @@ class Streamed:
 
     def _translated(self, translator: StreamTranslator, data: bytes) -> bytes:
         return b"".join([translator.feed(*event_of(one)) for one in self._frames.feed(data)])
+
+    def _whole_events(self, data: bytes) -> bytes:
+        """What came up to the end of an event: of half a one no client knows where it ends.
+
+        An error that follows would be a part of it.
+        """
+        if not self._rest and data.endswith(_ENDS):
+            return data
+        data = self._rest + data
+        ends = [at + len(one) for one in _ENDS if (at := data.rfind(one)) >= 0]
+        end = max(ends, default=0)
+        if len(data) - end > MAX_UNREAD_BYTES:  # a picture, say
+            end = len(data)
+        self._rest = data[end:]
+        return data[:end]
 
     def _without_usage(self, data: bytes) -> bytes:
         """Whole events of what came, without what was asked for on the gateway's own account."""

@@ -138,6 +138,18 @@ def origin_of(provider: LlmProvider, environ: Mapping[str, str] = os.environ) ->
     return origin
 
 
+def listing_head(provider: LlmProvider, origin: Origin, key: bytes | None) -> bytes:
+    """What asks a provider for its models, which costs nothing, and shows that it takes the key."""
+    base, path = urlsplit(provider.base_url).path, "/models"
+    if provider.kind == "anthropic":
+        path = "/v1/models"
+        base = base.removesuffix("/v1")
+    elif provider.kind == "azure":
+        version = quote(provider.api_version or AZURE_VERSION, safe="")
+        path = f"/openai/models?api-version={version}"
+    return request_head(origin, base + path, _headers(provider, key), "GET")
+
+
 def _paths(provider: LlmProvider, model: str) -> dict[Dialect, str]:
     base = urlsplit(provider.base_url).path
     if provider.kind == "anthropic":

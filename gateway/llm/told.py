@@ -5,7 +5,8 @@ Knows times, counts and names. Knows nothing of who counts them, or of how reque
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
 MODEL, VERSION = b"penstock-model", b"penstock-version"
 VARIANT, UPSTREAM = b"penstock-variant", b"penstock-upstream"
 COST, ATTEMPTS = b"penstock-cost-usd", b"penstock-attempts"
+UPSTREAM_REQUEST_ID = b"penstock-upstream-request-id"
 UNPRICED = b"unpriced"
+# What providers call the id that their support asks for: OpenAI's, Anthropic's and Azure's.
+_REQUEST_IDS = frozenset({b"x-request-id", b"request-id", b"apim-request-id"})
+_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _PICO = 10**12
 
 
@@ -146,6 +151,14 @@ def answer_headers(chosen: Chosen, target: Target | None) -> Written:
 def cost_header(cost: int | None) -> Header:
     """What an answer has cost."""
     return (COST, UNPRICED if cost is None else dollars(cost).encode())
+
+
+def upstream_request_id(headers: Sequence[Header]) -> Header | None:
+    """The id that the upstream gave a request, under a name of ours; None: it gave none."""
+    for name, value in headers:
+        if name in _REQUEST_IDS and _REQUEST_ID.fullmatch(value):
+            return UPSTREAM_REQUEST_ID, value
+    return None
 
 
 def quoted(name: str) -> bytes:

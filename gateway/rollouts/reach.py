@@ -22,10 +22,10 @@ from gateway.config.guards import (
 from gateway.config.rollout import RolloutPlan, Step
 from gateway.rollouts.evidence import MIN_MOMENTS
 
-# Of scores that are values these have intervals, and of them `mean_outcome` of all scores.
-_OF_VALUES: Final = frozenset({"mae", "rmse", "bias", "r2", "mean_outcome"})
-_OF_VALUES_ALONE: Final = _OF_VALUES - {"mean_outcome"}
-_OF_BINARY_ALONE: Final = frozenset({"specificity", "roc_auc", "mcc"})
+# Of scores that are values these have intervals, and of them the means of all scores.
+_OF_VALUES: Final = frozenset({"mae", "rmse", "bias", "r2", "mean_score", "mean_outcome"})
+_OF_VALUES_ALONE: Final = _OF_VALUES - {"mean_score", "mean_outcome"}
+_OF_BINARY_ALONE: Final = frozenset({"specificity", "roc_auc"})
 _OF_MULTICLASS_ALONE: Final = frozenset({"precision_weighted", "recall_weighted", "f1_weighted"})
 
 
@@ -43,6 +43,8 @@ def fault_of_steps(plan: RolloutPlan, guard: Guard) -> str:
 def doubts_of_plan(plan: RolloutPlan, guard: Guard) -> list[str]:
     """Why a plan may be over before a guard has come to a verdict; empty: it lasts long enough."""
     steps = [step for step in plan.steps if _learns(guard, step)]
+    if any(step.require == "pass" for step in steps):
+        return []  # it lasts until there is a verdict
     lasts_s = sum(step.bake_s for step in steps) + (0.0 if _compares(guard) else plan.watch_s)
     rows = sum(step.min_rows for step in steps)
     found = []

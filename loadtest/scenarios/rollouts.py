@@ -18,7 +18,10 @@ from loadtest.simulate_rollouts import KEPT
 from loadtest.turns import Measure, Result
 
 # What tells runs apart that are added up.
-ABOUT: Final = ("errors", "candidate_errors", "burst", "percent", "rows", "rate", "bake", "alpha")
+ABOUT: Final = (
+    *("errors", "candidate_errors", "non_finite", "candidate_non_finite", "candidate_cost"),
+    *("burst", "percent", "rows", "rate", "bake", "alpha"),
+)
 FIXED_SAMPLE: Final = 2315
 """Rows of each side by which 2 % are told from 1 %, at 5 %, in 80 of 100 tests of a fixed size."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from gateway.control.keys import Keys
 from gateway.control.spend_report import lines
 from gateway.control.store import Store
 from gateway.llm.fake.server import FakeProvider
+from tests.collector import Collector, collecting
 from tests.end_to_end.server import Answer, RunningServer, eventually, running
 from tests.llm.clients import Clients, opened
 
@@ -34,6 +35,8 @@ class World:
     fake: FakeProvider
     clients: Clients
     key: str
+    collector: Collector
+    keys: dict[str, str] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -47,23 +50,27 @@ class World:
     def anthropic(self) -> Any:
         return self.clients.anthropic(self.url, self.key)
 
-    def new_key(self, name: str, **limits: Any) -> str:
-        """A key with limits, once every worker knows it."""
-        values = json.dumps({"name": name, "role": "client", "limits": limits}).encode()
+    def new_key(self, name: str, models: Sequence[str] = ("*",), **limits: Any) -> str:
+        """A key with limits, once every worker knows it; the same to who asks by its name again."""
+        if name in self.keys:
+            return self.keys[name]
+        key = {"name": name, "role": "client", "models": models, "limits": limits}
+        values = json.dumps(key).encode()
         headers = {"content-type": "application/json"}
         port = self.server.admin_port
         answer = self.server.request("POST", "/api/keys", values, headers, port=port)
         assert answer.status == 201, answer.body
-        key: str = answer.json()["key"]
+        secret: str = answer.json()["key"]
         # Each connection is a worker's, in turn.
         seen = [0]
 
         def known() -> bool:
-            seen[0] = seen[0] + 1 if self._lists(key) else 0
+            seen[0] = seen[0] + 1 if self._lists(secret) else 0
             return seen[0] >= 4 * WORKERS
 
         eventually(known)
-        return key
+        self.keys[name] = secret
+        return secret
 
     def _lists(self, key: str) -> bool:
         told = {"authorization": f"Bearer {key}"}
@@ -93,7 +100,7 @@ class World:
         return self.server.request("POST", path, body, told | named)
 
 
-def document(fake: FakeProvider, home: Path) -> dict[str, Any]:
+def document(fake: FakeProvider, home: Path, collector: int) -> dict[str, Any]:
     """Providers of each kind, and models that they answer for, well and badly."""
     kinds = {"openai": "/v1", "claude": "", "azure": ""}
     providers: dict[str, Any] = {}
@@ -117,7 +124,12 @@ def document(fake: FakeProvider, home: Path) -> dict[str, Any]:
     }.items():
         url = fake.url(f"name={name}&{script}")
         providers[name] = {"base_url": url, "allow_private": True}
-    providers["hidden"] = {"base_url": fake.url("name=hidden")}  # on loopback, and not allowed
+    # Who waits for it no longer than a test does.
+    hasty = {"base_url": fake.url("name=hasty"), "allow_private": True}
+    providers["hasty"] = hasty | {"timeouts": {"first_byte_s": 1.0, "idle_s": 1.0}}
+    # A name of this host, which is not allowed.
+    here = fake.url("name=hidden").replace("127.0.0.1", "localhost")
+    providers["hidden"] = {"base_url": here}
 
     def model(*providers: str, name: str = "gpt-4o-mini", **more: Any) -> dict[str, Any]:
         upstreams = [
@@ -128,6 +140,8 @@ def document(fake: FakeProvider, home: Path) -> dict[str, Any]:
     plain: dict[str, Any] = {"breaker": {"enabled": False}, "retries": {"attempts": 0}}
     return {
         "access": {"data": "keys"},
+        "log": {"access": "all", "access_file": str(home / "access.log")},
+        "tracing": {"endpoint": f"http://127.0.0.1:{collector}"},
         "llm": {
             "providers": providers,
             "models": {
@@ -143,6 +157,8 @@ def document(fake: FakeProvider, home: Path) -> dict[str, Any]:
                 "cut": model("cut", **plain),
                 "late": model("late", "openai", breaker={"enabled": False}),
                 "slow": model("slow", **plain),
+                "hasty": model("hasty", **plain),
+                "pair": model("hasty", "openai", breaker={"enabled": False}),
                 "hidden": model("hidden", **plain),
                 "moved": model("moved", **plain),
                 "tried-twice": model("broken", retries={"attempts": 1, "base_s": 0.01}),
@@ -158,7 +174,11 @@ def world(home: Path) -> Iterator[World]:
     with Store.open(home) as store:
         keys = Keys(store, server_secret(home))
         _, key = keys.create(at_terminal(), "client", "client", ["*"])
-    with FakeProvider(name="default") as fake, opened() as clients:
-        config = json.dumps(document(fake, home))
+    with (
+        FakeProvider(name="default") as fake,
+        opened() as clients,
+        collecting() as (collector, port),
+    ):
+        config = json.dumps(document(fake, home, port))
         with running(home, "--workers", str(WORKERS), config=config) as server:
-            yield World(server, fake, clients, key)
+            yield World(server, fake, clients, key, collector)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from onnx import numpy_helper
 
 from gateway.control.registry import Registry
 from gateway.control.store import Store
@@ -39,8 +40,8 @@ def ask_until(server: RunningServer, done: Callable[[], bool]) -> None:
     eventually(asked, 2 * PATIENCE_S)
 
 
-def start(server: RunningServer, **plan: Any) -> Any:
-    body = json.dumps({"to": 2, "plan": plan}).encode()
+def start(server: RunningServer, to: int = 2, **plan: Any) -> Any:
+    body = json.dumps({"to": to, "plan": plan}).encode()
     headers = {"content-type": "application/json"}
     return server.request("POST", "/api/routes/m/rollouts", body, headers, server.admin_port)
 
@@ -65,6 +66,10 @@ def test_a_candidate_that_answers_otherwise_is_rolled_back_by_the_usual_guards(
         registry = Registry(store, tmp_path)
         for version, seed in ((1, 1), (2, 29)):  # whose answers differ by a third of all rows
             registry.register(save(tmp_path / str(version), linear(seed=seed)), "m", version)
+        numbers = linear()  # and one that has none
+        weights = np.full((4, 2), np.nan, np.float32)
+        numbers.graph.initializer[0].CopyFrom(numpy_helper.from_array(weights, "w"))
+        registry.register(save(tmp_path / "3", numbers), "m", 3)
         registry.set_alias("m", "champion", 1)
     with running(tmp_path, "--workers", "2", config=CONFIG) as server:
         # Before there is anything to hold outputs against, who asks for it is told so.
@@ -96,14 +101,23 @@ def test_a_candidate_that_answers_otherwise_is_rolled_back_by_the_usual_guards(
         told = penstock(tmp_path, "drift", "m", "2", "--against", "1")
         assert "of version 1, by profile" in told.splitlines()[0]
 
-        rollout: dict[str, Any] = {}
-
-        def over() -> bool:
-            rollout.update(server.admin("GET", f"/api/rollouts/{number}").json())
-            return bool(rollout["over"])
-
-        ask_until(server, over)
-        assert rollout["state"] == "rolled_back"
-        last = rollout["story"][-1]["says"]
+        last = rolled_back(server, number)
         assert "prediction_drift: output y" in last
         assert "shares differ by" in last
+
+        broken = start(server, 3, steps=[{"percent": 50, "bake_s": 600}], max_duration_s=6000)
+        assert broken.status == 200, broken.body
+        assert "non_finite: answers with NaN" in rolled_back(server, broken.json()["number"])
+
+
+def rolled_back(server: RunningServer, number: int) -> str:
+    """Why, once it is."""
+    rollout: dict[str, Any] = {}
+
+    def over() -> bool:
+        rollout.update(server.admin("GET", f"/api/rollouts/{number}").json())
+        return bool(rollout["over"])
+
+    ask_until(server, over)
+    assert rollout["state"] == "rolled_back"
+    return str(rollout["story"][-1]["says"])

@@ -85,3 +85,11 @@ def test_bandits_lose_less_than_half_of_what_equal_shares_do(capsys):
     parts = re.findall(r"\(([0-9.]+) of that\)", capsys.readouterr().out)
     assert len(parts) == 3
     assert all(float(part) < 0.5 for part in parts)
+
+
+def test_where_few_keys_make_all_requests_shares_still_follow_what_arms_are_worth(capsys):
+    few = ["bandit", "--trials", "3", "--rows", "8000", "--looks", "80", "--keys", "500"]
+    simulate_experiments.main(few)
+    parts = re.findall(r"\(([0-9.]+) of that\)", capsys.readouterr().out)
+    assert len(parts) == 3
+    assert sum(float(part) for part in parts) < 3 * 0.9

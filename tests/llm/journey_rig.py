@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.access.principal import Principal
 from gateway.config import parse
+from gateway.exchange import Header
 from gateway.llm import models, price_map
 from gateway.llm.deployment import LlmDeployment
+from gateway.llm.limits.words import Limits
 from gateway.llm.names import Chosen
 from gateway.llm.settings import Settings, settings_of
 from gateway.llm.told import Happened
 from gateway.monitor.upstreams import UpstreamCounter
 from gateway.plan import LLM, Held, Split
+from gateway.wire.guard import Passage
 from gateway.wire.head import Head
 from gateway.wire.llm.words import Dialect
 from tests.test_inference import Caller, new_services
 
 JSON = [(b"content-type", b"application/json")]
+GZIPPED = (b"content-encoding", b"gzip")
 EVENTS = [(b"content-type", b"text/event-stream; charset=utf-8")]
 USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
 
@@ -64,13 +70,19 @@ class Sent:
 
 
 class FakeUpstreams:
-    """Takes requests and answers none by itself."""
+    """Takes requests and answers none by itself; a broken one takes none."""
+
+    broken = False
 
     def __init__(self) -> None:
         self.sent: list[Sent] = []
+        self.more = asyncio.Event()
 
     def send(self, origin: Any, head: bytes, body: bytes, sink: Any, timeouts: Any) -> Sent:
+        if self.broken:
+            raise RuntimeError("a mistake of the gateway's own")
         self.sent.append(Sent(origin, head, body, sink))
+        self.more.set()
         return self.sent[-1]
 
     def follow(self, origins: Any) -> None:
@@ -163,8 +175,21 @@ class Rig:
     counting: dict[tuple[str, int], Counting]
     over: list[Happened]
 
-    def ask(self, body: dict[str, Any], dialect: Dialect = Dialect.CHAT) -> Any:
+    def ask(
+        self,
+        body: dict[str, Any],
+        dialect: Dialect = Dialect.CHAT,
+        key: Principal | None = None,
+        headers: Sequence[Header] = (),
+    ) -> Any:
+        """One request; `key`: of whoever sends it, where keys are asked for."""
         talker: Any = Talker(body)
+        talker.headers = list(headers)
+        if GZIPPED in talker.headers:
+            talker.body = gzip.compress(talker.body)
+        if key is not None:
+            door: Any = None
+            talker.head.passage = Passage(door, key, memoryview(bytearray(8)).cast("q"))
         self.llm.proxies[dialect](talker)
         return talker
 
@@ -172,6 +197,12 @@ class Rig:
         """What the loop was asked to do next is done."""
         await asyncio.sleep(0)
         await asyncio.sleep(0)
+
+    async def sent(self, number: int) -> None:
+        """So many requests have been sent on."""
+        while len(self.upstreams.sent) < number:
+            self.upstreams.more.clear()
+            await self.upstreams.more.wait()
 
     @property
     def last(self) -> Sent:
@@ -186,6 +217,7 @@ def rig(
     document: str,
     splits: dict[str, Split] | None = None,
     counters: models.Counters = uncounted,
+    limits: Limits | None = None,
     tell: Callable[[dict[str, Any]], bool] = bool,
 ) -> Rig:
     config = parse(document)
@@ -203,7 +235,7 @@ def rig(
 
     nobody: Any = None
     connections: Any = upstreams
-    llm = Heard(loop, services, nobody, None, None, 0, counters, tell, connections)
+    llm = Heard(loop, services, nobody, limits, None, 0, counters, tell, connections)
     counting: dict[tuple[str, int], Counting] = {}
     found: dict[str, tuple[int, dict[int, LlmDeployment], Split | None]] = {}
     for name, model in config.llm.models.items():

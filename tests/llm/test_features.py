@@ -71,8 +71,8 @@ async def watched():
     """A model, and where its rows go."""
     made = rig(ONE, counters=partial(counters, Arena.create(1)))
     (deployment,) = made.llm.deployments
-    into: Any = Watching()
-    deployment.watch(into)
+    watching: Any = Watching()
+    deployment.watch(watching)
     return made, deployment.afterwards
 
 
@@ -189,8 +189,8 @@ def test_tensors_have_the_types_and_shapes_of_the_signature():
         assert array.shape == (3, 1)
         assert array.dtype == (object if spec.name in NAMED else np.float32)
         assert array.flags.c_contiguous
-    assert outputs[0] is not None
-    assert float(outputs[0][0, 0]) == len(ASKED)
+    first: Any = outputs[0]
+    assert float(first[0, 0]) == len(ASKED)
 
 
 async def test_reading_features_survives_whatever_an_answer_says(watched):

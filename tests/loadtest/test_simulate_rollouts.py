@@ -38,8 +38,9 @@ def test_a_rollout_is_drawn_by_its_number_alone():
 
 
 QUIET: dict[str, Any] = {
-    "errors": 0.01, "candidate_errors": 0.01, "burst": 1, "percent": None, "rows": 20_000,
-    "rate": 200.0, "bake": 60.0, "alpha": None, "ended": 2500, "rolled_back": 0, "by_guard": {},
+    "errors": 0.01, "candidate_errors": 0.01, "non_finite": 0.005, "candidate_non_finite": 0.005,
+    "candidate_cost": 1.0, "burst": 1, "percent": None, "rows": 20_000, "rate": 200.0, "bake": 60.0,
+    "alpha": None, "ended": 2500, "rolled_back": 0, "by_guard": {},
     "commit": "abc", "dirty": False,
 }  # fmt: skip
 

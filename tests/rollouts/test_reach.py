@@ -143,3 +143,9 @@ def test_shadow_steps_count_for_what_is_seen_of_shadows():
     for words in ({"kind": "disagreement"}, {"kind": "prediction_drift"}):
         assert doubts_of_plan(plan, guard(words)) == []
     assert len(doubts_of_plan(plan, guard({"kind": "errors"}))) == 2
+
+
+def test_a_step_that_waits_for_verdicts_is_never_too_short():
+    plan = plan_of({"percent": 5, "bake_s": 1, "require": "pass"}, {"percent": 100})
+    for words in ({"kind": "errors"}, {"kind": "cost"}, {"kind": "prediction_drift"}):
+        assert doubts_of_plan(plan, guard(words)) == []

@@ -254,6 +254,11 @@ def test_an_error_within_a_stream_is_seen(
     assert kind_of(dialect, data) is Kind.ERROR
 
 
+@pytest.mark.parametrize("data", [b"{", b"\xff", b"[]", b"1", b"null", b'"text"'])
+def test_what_is_no_event_of_any_dialect_is_an_error(data: bytes) -> None:
+    assert {kind_of(dialect, data) for dialect in Dialect} == {Kind.ERROR}
+
+
 @by_shape
 def test_an_answer_begins_with_its_first_content(shape: Shape) -> None:
     kinds = [kind_of(shape.dialect, data) for _, data in shape.events]

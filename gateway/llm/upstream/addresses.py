@@ -7,6 +7,7 @@ checked after it was looked up, and the address that was checked is the one that
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from socket import AI_NUMERICHOST, gaierror, getaddrinfo
 
 Address = IPv4Address | IPv6Address
 
@@ -31,6 +32,15 @@ def public(address: str) -> bool:
     """
     parsed = ip_address(address.partition("%")[0])
     return all(map(_public, _meant(parsed)))
+
+
+def literal(host: str) -> str | None:
+    """The address that a host is a way of writing (`127.1`, `0x7f000001`); None: it is a name."""
+    try:
+        found = getaddrinfo(host, None, flags=AI_NUMERICHOST)
+    except (gaierror, UnicodeError):
+        return None
+    return str(found[0][4][0])
 
 
 def _public(address: Address) -> bool:

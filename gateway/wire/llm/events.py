@@ -20,12 +20,12 @@ class Kind(Enum):
 
     LIFECYCLE = "lifecycle"  # nothing of the answer yet: who speaks, a ping, a count
     CONTENT = "content"  # a part of the answer, or why there is no more of it
-    ERROR = "error"  # the provider failed, though it answered 200
+    ERROR = "error"  # the provider failed, though it answered 200, or sends what is no event
     END = "end"  # nothing comes after it
 
 
 def kind_of(dialect: Dialect, data: bytes) -> Kind:
-    """What the data of one event means; what cannot be read counts as content."""
+    """What the data of one event means; what no dialect has, no JSON object, is an error."""
     if not data:
         return Kind.LIFECYCLE
     if data.startswith(DONE):
@@ -33,8 +33,8 @@ def kind_of(dialect: Dialect, data: bytes) -> Kind:
     try:
         values = orjson.loads(data)
     except orjson.JSONDecodeError:
-        return Kind.CONTENT
-    return kind_of_values(dialect, values) if type(values) is dict else Kind.CONTENT
+        return Kind.ERROR
+    return kind_of_values(dialect, values) if type(values) is dict else Kind.ERROR
 
 
 def kind_of_values(dialect: Dialect, values: Values) -> Kind:
