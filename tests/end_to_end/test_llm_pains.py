@@ -122,7 +122,9 @@ def test_after_its_first_content_a_stream_ends_with_one_error_that_clients_can_r
 @pytest.mark.parametrize("how", ["cut", "reset", "stall"])
 def test_a_whole_answer_moves_to_another_upstream_however_it_breaks(gate, path, how):
     # A list of numbers cannot be broken in its middle by this provider.
-    broken = {"status": 500} if path == "/v1/embeddings" else {"break_at": 1, "break_as": how}
+    broken: dict[str, Any] = {"break_at": 1, "break_as": how}
+    if path == "/v1/embeddings":
+        broken = {"status": 500}
     gate.fake.next(**broken)
     answer = ask(gate, path, "pair")
     assert answer.status == 200, answer.body
