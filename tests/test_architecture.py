@@ -53,7 +53,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "alerts": {"config"},
     "outcomes": {"digests", "errors", "kernels", "names"},
     "rows": {"errors", "tensors", "client"},
-    "llm": GROUND | {"access", "afterwards", "kernels", "monitor", "routing", "spans", "wire"},
+    "llm": GROUND
+    | {"access", "afterwards", "kernels", "monitor", "routing", "spans", "wire", "serving"},
     "afterwards": {"monitor", "serving", "tensors"},
     "inference": GROUND | {"afterwards", "serving", "monitor", "wire"},
     "catalogue": GROUND | {"serving", "inference", "llm"},

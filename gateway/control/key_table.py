@@ -27,6 +27,8 @@ log = logging.getLogger("penstock.control")
 LOOK_S = 0.2
 # What expired is let go no more often than this.
 LET_GO_S = 10.0
+# Keys whose limits nobody could say are refused until somebody can.
+RETRY_S = 1.0
 
 
 class KeyTable:
@@ -40,6 +42,7 @@ class KeyTable:
         certificates: CertificateTable,
         tables: Tables | None,
         limited: Callable[[Mapping[str, Key]], Mapping[str, list[int]]],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Knows nobody yet.
 
@@ -50,6 +53,7 @@ class KeyTable:
             certificates: follow the same clock.
             tables: carries keys to the workers; None where they ask for none.
             limited: by digest, the rows of the limits that keys count against; on a thread.
+            clock: seconds, monotonic.
         """
         self._limited = limited
         self._lacking = False  # keys that are in force without their limits
@@ -58,6 +62,7 @@ class KeyTable:
         self._store = store
         self._keys = keys
         self._tables = tables
+        self._clock = clock
         self._version: int | None = None
         self._looked_at = 0.0  # by the clock that keys expire by
         self._due = 0.0  # monotonic
@@ -72,7 +77,8 @@ class KeyTable:
             since = None if now < before or self._lacking else self._version
             found = await asyncio.to_thread(self._keys.changed, since, before)
             await asyncio.to_thread(self._limit, found)
-            self._looked_at, self._due = now, time.monotonic() + LET_GO_S
+            self._looked_at = now
+            self._due = self._clock() + (RETRY_S if self._lacking else LET_GO_S)
             self._follow(found, whole=since is None)
             await self.certificates.refresh()
 
@@ -106,6 +112,6 @@ class KeyTable:
     async def look(self) -> None:
         """Refreshes if anybody has changed the store, or if it is time to let go what expired."""
         seen = self._store.data_version()
-        if seen != self._seen or time.monotonic() >= self._due:
+        if seen != self._seen or self._clock() >= self._due:
             await self.refresh()
             self._seen = seen  # what changed since is another number at the next look

@@ -12,14 +12,21 @@ from gateway.access.keyring import Keyring
 from gateway.config import parse
 from gateway.control.certificate_table import CertificateTable
 from gateway.control.key_limits import KeyLimits
-from gateway.control.key_table import KeyTable
+from gateway.control.key_table import RETRY_S, KeyTable
 from gateway.control.key_values import Belongs
 from gateway.control.keys import Keys
+from gateway.control.limit_rows import NO_ROW
 from gateway.control.spend_report import lines
 from gateway.control.spend_store import SpendStore
 from gateway.control.spending import Spending
 from gateway.control.store import Store
-from gateway.errors import BudgetExceeded, InvalidParameter, LimitsUnavailable, RateLimited
+from gateway.errors import (
+    BudgetExceeded,
+    InvalidParameter,
+    LimitsUnavailable,
+    RateLimited,
+    StoreFailed,
+)
 from gateway.llm.limits.shared import SharedLimits
 from gateway.monitor.arena import Arena
 from tests.control.auditing import ANN
@@ -194,3 +201,26 @@ def test_a_hundred_thousand_keys_each_have_a_row(rig):
     rig.worker.reserve([rows["key:99999"]], 3, 4, 10**12).settle(3, 4)
     rig.spending.look()
     assert list(SpendStore(rig.store).all()) == ["key:99999"]
+
+
+def test_limits_that_nobody_could_say_are_asked_for_again_a_second_later(rig):
+    _, raw = rig.keys.create(ANN, "app", "client")
+    failures = [StoreFailed("the disk is busy")]
+    now = 100.0
+
+    def at_the_second_time(keys):
+        if failures:
+            raise failures.pop()
+        return rig.limits.rows_of(keys)
+
+    config = parse("")
+    certificates = CertificateTable(lambda: config.access, CertificateRing(), None, lambda _: None)
+    ring = Keyring(SECRET)
+    rig.table = KeyTable(
+        rig.store, rig.keys, ring, certificates, None, at_the_second_time, lambda: now
+    )
+    asyncio.run(rig.table.look())
+    assert rig.rows(raw) == (NO_ROW,)
+    now += RETRY_S
+    asyncio.run(rig.table.look())
+    assert rig.rows(raw) != (NO_ROW,)

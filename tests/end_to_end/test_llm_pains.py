@@ -186,7 +186,7 @@ def test_nothing_stays_reserved_wherever_an_upstream_or_a_client_ends_a_request(
         {"tokens": 3, "usage": "absent"},
     ):
         for stream in (False, True):
-            gate.fake.next(**script)
+            ask(gate, CHAT, "hasty", stream=stream, **more)
             ask(gate, CHAT, "hasty", stream=stream, **more)
             eventually(free)
     for stream in (False, True):

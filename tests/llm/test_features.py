@@ -71,7 +71,8 @@ async def watched():
     """A model, and where its rows go."""
     made = rig(ONE, counters=partial(counters, Arena.create(1)))
     (deployment,) = made.llm.deployments
-    deployment.watch(Watching())
+    watching: Any = Watching()
+    deployment.watch(watching)
     return made, deployment.afterwards
 
 
@@ -184,10 +185,12 @@ def test_tensors_have_the_types_and_shapes_of_the_signature():
     for array, spec in zip(
         (*inputs, *outputs), (*SIGNATURE.inputs, *SIGNATURE.outputs), strict=True
     ):
+        assert array is not None
         assert array.shape == (3, 1)
         assert array.dtype == (object if spec.name in NAMED else np.float32)
         assert array.flags.c_contiguous
-    assert float(outputs[0][0, 0]) == len(ASKED)
+    first: Any = outputs[0]
+    assert float(first[0, 0]) == len(ASKED)
 
 
 async def test_reading_features_survives_whatever_an_answer_says(watched):
