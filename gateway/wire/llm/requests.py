@@ -118,6 +118,11 @@ def read_call(dialect: Dialect, values: Values) -> Call:
             f"parameter '{name}': where a request is sent and with which key is configured, "
             "and no request may say it"
         )
+    if dialect is Dialect.RESPONSES and values.get("background"):
+        raise InvalidParameter(
+            "parameter 'background': nothing can be fetched later here, and what it would cost"
+            " nobody would know"
+        )
     return Call(dialect, values)
 
 
