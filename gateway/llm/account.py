@@ -98,7 +98,7 @@ class Account:
             output = call.max_output_tokens or self._fitting(deployment, left)
         read = self._most_input
         money = max(
-            (p.most(read, output * call.n) for p in deployment.prices if p is not None),
+            (self._most(p, read, output * call.n) for p in deployment.prices if p is not None),
             default=0,
         )
         # A budget of tokens is never passed either; a limit per minute may be, by a guess.
@@ -129,8 +129,11 @@ class Account:
             knows.
         """
         told = None if relay is None else relay.usage
-        usage = told or Usage(self._read, 0 if relay is None else _written(relay.reading))
-        cost = None if price is None else price.cost(usage)
+        usage = told
+        if usage is None:
+            written = 0 if relay is None else _written(relay.reading)
+            usage = Usage(self._read, written, service=self._call.service)
+        cost = None if price is None else price.cost(usage, usage.service)
         grant, self._grant = self._grant, None
         if grant is not None:
             grant.settle(cost or 0, usage.input + usage.output)
@@ -163,17 +166,23 @@ class Account:
             return len(body) + self._call.prompt.media * MEDIA_TOKENS
         return len(body)
 
+    def _most(self, price: Price, read: int, written: int) -> int:
+        """What it costs at most; of the tier that it asks for, it may be answered on the usual."""
+        most, service = price.most(read, written), self._call.service
+        return max(most, price.most(read, written, service)) if service else most
+
     def _fitting(self, deployment: LlmDeployment, left: Left) -> int:
         """The output of a request that names no maximum: its model's, or a part of what is left."""
         most = deployment.max_output_tokens
         dearest = max(
             (p for p in deployment.prices if p is not None),
-            key=lambda price: price.most(0, 1),
+            key=lambda price: self._most(price, 0, 1),
             default=None,
         )
         read = one = 0
         if dearest is not None:
-            read, one = dearest.most(self._most_input, 0), dearest.most(0, self._call.n)
+            read = self._most(dearest, self._most_input, 0)
+            one = self._most(dearest, 0, self._call.n)
         fitting = left.output_tokens(most, self.input_tokens, read, one)
         if fitting < most:
             self._output = fitting

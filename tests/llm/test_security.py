@@ -140,6 +140,24 @@ async def test_whoever_leaves_is_charged_for_what_was_sent_and_for_what_came():
     assert 0 < whole_tokens < streamed_tokens - 90
 
 
+async def test_a_dearer_service_tier_is_reserved_and_charged_streamed_or_not():
+    counted = Counted()
+    one = rig(WITHOUT_KEY.replace("gpt-4o-mini", "gpt-4.1"), limits=counted)
+    for tier in ({}, {"service_tier": "priority"}):
+        one.ask(chat(max_tokens=9, **tier), key=key_for(rows=(7,)))
+        one.last.answers(whole(**tier))
+        one.ask(chat(max_tokens=9, stream=True, **tier), key=key_for(rows=(7,)))
+        one.last.streams(chunk({"content": "a"}, **tier), chunk({}, "stop", **tier))
+        one.ask(chat(max_tokens=9, stream=True, **tier), key=key_for(rows=(7,)))
+        told = chunk(usage=USAGE, **tier)
+        one.last.streams(chunk({"content": "a"}, **tier), chunk({}, "stop"), told, b"[DONE]")
+    usual, _, usual_streamed, dear, _, dear_streamed = [end[1] for end in counted.ends]
+    # 10 tokens read and 5 written, at 2 and 8 dollars a million, and at 3.50 and 14
+    assert usual == usual_streamed == 60_000_000
+    assert dear == dear_streamed == 105_000_000
+    assert counted.reserved[3][0] > counted.reserved[0][0]
+
+
 @pytest.mark.parametrize(
     "phase", ["unsent", "before-the-head", "in-the-body", "status", "no-json", "error-in-a-200"]
 )
