@@ -155,7 +155,8 @@ def test_what_happened_to_a_generation_is_told_as_it_is_at_the_end_of_the_turn()
         log.note(200, 0, Request())
         happened.append("settled")
 
-    first, other = noted(use, generation=lambda given, now: {"result": given[0]})
+    found: list[Any] = list(noted(use, generation=lambda given, now: {"result": given[0]}))
+    first, other = found
     assert first["generation"] == {"result": "settled"}
     assert "generation" not in other
 
