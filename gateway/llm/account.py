@@ -92,18 +92,25 @@ class Account:
                 f"model '{deployment.name}': nobody knows what it costs, and a budget in dollars"
                 " is to be held"
             )
+        money = tokens = 0
+        # What nothing limits need not be worked out: most keys have limits of one kind or none.
+        if left.money is not None or left.tokens is not None or left.token_rate is not None:
+            money, tokens = self._bounds(deployment, left)
+        self._grant = limits.reserve(self._rows, money, tokens, now_ns)
+
+    def _bounds(self, deployment: LlmDeployment, left: Left) -> tuple[int, int]:
+        """Pico-dollars and tokens that its answer takes at most."""
         call = self._call
         output = 0
         if self._dialect not in _OUTPUTLESS:
             output = call.max_output_tokens or self._fitting(deployment, left)
         read = self._most_input
         money = max(
-            (p.most(read, output * call.n) for p in deployment.prices if p is not None),
+            (self._most(p, read, output * call.n) for p in deployment.prices if p is not None),
             default=0,
         )
         # A budget of tokens is never passed either; a limit per minute may be, by a guess.
-        tokens = (self.input_tokens if left.tokens is None else read) + output * call.n
-        self._grant = limits.reserve(self._rows, money, tokens, now_ns)
+        return money, (self.input_tokens if left.tokens is None else read) + output * call.n
 
     def cap(self, dialect: Dialect, limit_field: str) -> dict[str, Any]:
         """Fields of the request sent on that keep its answer within what was reserved.
@@ -129,8 +136,11 @@ class Account:
             knows.
         """
         told = None if relay is None else relay.usage
-        usage = told or Usage(self._read, 0 if relay is None else _written(relay.reading))
-        cost = None if price is None else price.cost(usage)
+        usage = told
+        if usage is None:
+            written = 0 if relay is None else _written(relay.reading)
+            usage = Usage(self._read, written, service=self._call.service)
+        cost = None if price is None else price.cost(usage, usage.service)
         grant, self._grant = self._grant, None
         if grant is not None:
             grant.settle(cost or 0, usage.input + usage.output)
@@ -163,17 +173,23 @@ class Account:
             return len(body) + self._call.prompt.media * MEDIA_TOKENS
         return len(body)
 
+    def _most(self, price: Price, read: int, written: int) -> int:
+        """What it costs at most; of the tier that it asks for, it may be answered on the usual."""
+        most, service = price.most(read, written), self._call.service
+        return max(most, price.most(read, written, service)) if service else most
+
     def _fitting(self, deployment: LlmDeployment, left: Left) -> int:
         """The output of a request that names no maximum: its model's, or a part of what is left."""
         most = deployment.max_output_tokens
         dearest = max(
             (p for p in deployment.prices if p is not None),
-            key=lambda price: price.most(0, 1),
+            key=lambda price: self._most(price, 0, 1),
             default=None,
         )
         read = one = 0
         if dearest is not None:
-            read, one = dearest.most(self._most_input, 0), dearest.most(0, self._call.n)
+            read = self._most(dearest, self._most_input, 0)
+            one = self._most(dearest, 0, self._call.n)
         fitting = left.output_tokens(most, self.input_tokens, read, one)
         if fitting < most:
             self._output = fitting

@@ -27,9 +27,15 @@ from gateway.wire.llm.words import Dialect
 
 MAX_ROWS: Final = 64
 MAX_WAIT_S: Final = 0.25
+# Of requests and answers, which are kept until they are read: many at once take half as long each.
+MAX_BYTES: Final = 1 << 20
 CLIENT_ID: Final = b"x-client-request-id"
 """Where OpenAI's clients say what they call a request."""
 _NOTHING_SAID: Final[Mapping[str, Any]] = {}
+
+
+Unread = tuple[Happened, float]
+"""A request that is over, and the longest gap in its answer; NaN where there was none."""
 
 
 class Answered:
@@ -86,9 +92,10 @@ class Watch:
         self._loop = loop
         self._clock = clock
         # until they are handed on
-        self._rows: list[Row] = []
+        self._rows: list[Unread] = []
         self._answered: list[Answered] = []
-        self._copied: list[Row] = []
+        self._copied: list[Unread] = []
+        self._bytes = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def over(
@@ -99,16 +106,13 @@ class Watch:
         afterwards = self._deployment.afterwards
         if happened.result != "ok" or afterwards is NOTHING or dialect not in OPERATIONS:
             return
-        row = self._features.row(happened, longest_gap_s)
-        reading, target = happened.reading, happened.target
-        if reading is not None and target is not None:
-            self._reported.heard(target.called, reading)
         if happened.copy:
-            self._copied.append(row)
+            self._copied.append((happened, longest_gap_s))
         else:
-            self._rows.append(row)
+            self._rows.append((happened, longest_gap_s))
             self._answered.append(_answered(exchange, chosen.lot, happened, afterwards))
-        if len(self._rows) + len(self._copied) >= MAX_ROWS:
+        self._bytes += len(exchange.body) + (0 if happened.relay is None else happened.relay.size)
+        if len(self._rows) + len(self._copied) >= MAX_ROWS or self._bytes >= MAX_BYTES:
             self.flush()
         elif self._timer is None:
             self._timer = self._loop.call_later(MAX_WAIT_S, self.flush)
@@ -119,14 +123,25 @@ class Watch:
             self._timer.cancel()
             self._timer = None
         afterwards = self._deployment.afterwards
-        rows, answered, copied = self._rows, self._answered, self._copied
-        self._rows, self._answered, self._copied = [], [], []
-        if rows:
+        unread, answered, copied = self._rows, self._answered, self._copied
+        self._rows, self._answered, self._copied, self._bytes = [], [], [], 0
+        if unread:
+            rows = self._read(unread)
             batch = made_elsewhere(answered, *tensors(rows), len(rows), self._clock())
             afterwards.take(batch, batch.riders)
         if copied:
+            rows = self._read(copied)
             nobody = [Answered(0, 0, None, _NOTHING_SAID)]
-            afterwards.count(made_elsewhere(nobody, *tensors(copied), len(copied), self._clock()))
+            afterwards.count(made_elsewhere(nobody, *tensors(rows), len(rows), self._clock()))
+
+    def _read(self, unread: list[Unread]) -> list[Row]:
+        rows = []
+        for happened, longest_gap_s in unread:
+            rows.append(self._features.row(happened, longest_gap_s))
+            reading, target = happened.reading, happened.target
+            if reading is not None and target is not None:
+                self._reported.heard(target.called, reading)
+        return rows
 
     def mark(self, now: float) -> None:
         """Tells how every upstream is. Called twice a second."""

@@ -22,6 +22,17 @@ CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/respons
 TEXT = "water flows through "
 # How an upstream may break a stream.
 BREAKS = ("cut", "reset", "stall", "garbage", "half", "error", "end")
+ENDS: list[dict[str, Any]] = [
+    {"drop": True},
+    {"hang": True},
+    {"status": 503},
+    {"status": 429},
+    {"status": 400},
+    {"status": 401, "leak": True},
+    *({"break_at": 0, "break_as": how} for how in BREAKS),
+    *({"break_at": 3, "break_as": how} for how in BREAKS),
+    {"tokens": 3, "usage": "absent"},
+]
 ASKED: dict[str, dict[str, Any]] = {
     CHAT: {"messages": []},
     MESSAGES: {"messages": [], "max_tokens": 50},
@@ -122,7 +133,9 @@ def test_after_its_first_content_a_stream_ends_with_one_error_that_clients_can_r
 @pytest.mark.parametrize("how", ["cut", "reset", "stall"])
 def test_a_whole_answer_moves_to_another_upstream_however_it_breaks(gate, path, how):
     # A list of numbers cannot be broken in its middle by this provider.
-    broken = {"status": 500} if path == "/v1/embeddings" else {"break_at": 1, "break_as": how}
+    broken: dict[str, Any] = {"break_at": 1, "break_as": how}
+    if path == "/v1/embeddings":
+        broken = {"status": 500}
     gate.fake.next(**broken)
     answer = ask(gate, path, "pair")
     assert answer.status == 200, answer.body
@@ -172,19 +185,9 @@ def test_nothing_stays_reserved_wherever_an_upstream_or_a_client_ends_a_request(
         answer = ask(gate, CHAT, "assistant", "fake?tokens=1&input=9", **more)
         return answer.status == 200
 
-    for script in (
-        {"drop": True},
-        {"hang": True},
-        {"status": 503},
-        {"status": 429},
-        {"status": 400},
-        {"status": 401, "leak": True},
-        *({"break_at": 0, "break_as": how} for how in BREAKS),
-        *({"break_at": 3, "break_as": how} for how in BREAKS),
-        {"tokens": 3, "usage": "absent"},
-    ):
+    for script in ENDS:
         for stream in (False, True):
-            ask(gate, CHAT, "hasty", stream=stream, **more)
+            gate.fake.next(**script)
             ask(gate, CHAT, "hasty", stream=stream, **more)
             eventually(free)
     for stream in (False, True):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import gc
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.access.principal import Principal
-from gateway.config import parse
+from gateway.config import Config, parse
 from gateway.errors import ConfigInvalid, Forbidden, InvalidParameter, ModelRefused, UpstreamFailed
 from gateway.llm.limits.words import Left
 from gateway.llm.upstream.connecting import Connector
@@ -23,6 +26,8 @@ from tests.llm.journey_rig import EVENTS, GZIPPED, JSON, USAGE, Rig, chat, chunk
 
 pytestmark = pytest.mark.anyio
 
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "llm-security.md").read_text()
 KEY = "sk-canary-8f1c2d"
 TWO = """
 llm:
@@ -133,6 +138,24 @@ async def test_whoever_leaves_is_charged_for_what_was_sent_and_for_what_came():
     (_, _, whole_tokens), (_, _, streamed_tokens) = counted.ends
     assert [end[0] for end in counted.ends] == ["settled", "settled"]
     assert 0 < whole_tokens < streamed_tokens - 90
+
+
+async def test_a_dearer_service_tier_is_reserved_and_charged_streamed_or_not():
+    counted = Counted()
+    one = rig(WITHOUT_KEY.replace("gpt-4o-mini", "gpt-4.1"), limits=counted)
+    for tier in ({}, {"service_tier": "priority"}):
+        one.ask(chat(max_tokens=9, **tier), key=key_for(rows=(7,)))
+        one.last.answers(whole(**tier))
+        one.ask(chat(max_tokens=9, stream=True, **tier), key=key_for(rows=(7,)))
+        one.last.streams(chunk({"content": "a"}, **tier), chunk({}, "stop", **tier))
+        one.ask(chat(max_tokens=9, stream=True, **tier), key=key_for(rows=(7,)))
+        told = chunk(usage=USAGE, **tier)
+        one.last.streams(chunk({"content": "a"}, **tier), chunk({}, "stop"), told, b"[DONE]")
+    usual, _, usual_streamed, dear, _, dear_streamed = [end[1] for end in counted.ends]
+    # 10 tokens read and 5 written, at 2 and 8 dollars a million, and at 3.50 and 14
+    assert usual == usual_streamed == 60_000_000
+    assert dear == dear_streamed == 105_000_000
+    assert counted.reserved[3][0] > counted.reserved[0][0]
 
 
 @pytest.mark.parametrize(
@@ -451,3 +474,70 @@ def test_importing_and_pricing_ask_nobody_over_the_network():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_nothing_makes_code_of_text():
+    engines = {"jinja2", "mako", "chevron", "pickle", "marshal", "shelve", "code"}
+    found = []
+    for file in sorted((ROOT / "gateway").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            match node:
+                case ast.Call(func=ast.Name(id="eval" | "exec" | "compile" | "__import__")):
+                    found.append(f"{file}:{node.lineno}")
+                case ast.Import(names=names):
+                    found += [f"{file}: {one.name}" for one in names if one.name in engines]
+                case ast.ImportFrom(module=str(module)) if module.partition(".")[0] in engines:
+                    found.append(f"{file}: {module}")
+    assert found == []
+
+
+def test_no_setting_names_something_to_run():
+    def names(schema: Any) -> set[str]:
+        if isinstance(schema, list):
+            return set().union(*map(names, schema))
+        if not isinstance(schema, dict):
+            return set()
+        own = schema.get("properties", {})
+        return set(own if isinstance(own, dict) else ()) | names(list(schema.values()))
+
+    settings = names(Config.model_json_schema())
+    assert {"base_url", "api_key_file", "forward_headers"} <= settings
+    words = re.compile(
+        r"command|exec|script|callback|plugin|import|module|entry_?point|hook|shell|python"
+    )
+    assert [name for name in sorted(settings) if words.search(name)] == []
+
+
+# ---- the page ------------------------------------------------------------------------------------
+
+
+def test_every_row_of_the_page_names_tests_that_there_are():
+    there = {
+        name
+        for file in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^(?:async )?def (test_\w+)", file.read_text(), re.MULTILINE)
+    }
+    rows = [line for line in PAGE.splitlines() if line.startswith("| ")]
+    named = [set(re.findall(r"`(test_\w+)`", row)) for row in rows]
+    assert set().union(*named) - there == set()
+    bare = [row.split("|")[1].strip() for row, tests in zip(rows, named, strict=True) if not tests]
+    headings = ["what has happened elsewhere", "what has hurt"]
+    assert bare == [headings[0], "one tenant got another's answer from a cache", headings[1]]
+
+
+def test_the_page_names_every_test_that_is_about_it():
+    files = [
+        *(ROOT / "tests" / "end_to_end").glob("test_llm_security.py"),
+        *(ROOT / "tests" / "end_to_end").glob("test_llm_pains.py"),
+        Path(__file__),
+    ]
+    promised = {
+        name
+        for file in files
+        for name in re.findall(r"^(?:async )?def (test_\w+)", file.read_text(), re.MULTILINE)
+    }
+    told = set(re.findall(r"`(test_\w+)`", PAGE))
+    assert promised - told == {
+        "test_every_row_of_the_page_names_tests_that_there_are",
+        "test_the_page_names_every_test_that_is_about_it",
+    }

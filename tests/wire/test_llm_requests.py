@@ -220,6 +220,12 @@ def test_no_request_says_where_it_goes_or_with_which_key(dialect: Dialect, name:
         read_call(dialect, {"model": "m", "max_tokens": 1, name: None})
 
 
+def test_no_answer_is_made_that_nobody_gets_and_pays() -> None:
+    with pytest.raises(InvalidParameter, match="background"):
+        read_call(Dialect.RESPONSES, {"model": "m", "input": "x", "background": True})
+    read_call(Dialect.RESPONSES, {"model": "m", "input": "x", "background": False})
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b'{"a": NaN}', b'{"a": "\\ud800"}'])
 def test_a_body_that_is_no_object_is_refused(body: bytes) -> None:
     with pytest.raises(InvalidRequest, match="the body"):

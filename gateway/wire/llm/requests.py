@@ -15,6 +15,7 @@ import orjson
 from gateway.errors import InvalidParameter, InvalidRequest
 from gateway.wire.llm.fields import NOTHING, Values, mapping, shown, wanted_count, wanted_flag
 from gateway.wire.llm.prompts import Prompt, read_prompt
+from gateway.wire.llm.usage import service_of
 from gateway.wire.llm.words import Dialect
 
 REFUSED = frozenset(
@@ -54,6 +55,7 @@ class Call:
         max_output_tokens: the most tokens of each choice; None: the request does not say.
         n: the most answers that are made, and paid, for each prompt.
         include_usage: a stream is to tell its usage in a chunk of its own.
+        service: the tier of its provider's that it asks for; empty: the usual one.
     """
 
     __slots__ = (
@@ -64,6 +66,7 @@ class Call:
         "max_output_tokens",
         "model",
         "n",
+        "service",
         "stream",
     )
 
@@ -76,6 +79,7 @@ class Call:
         self.include_usage = "stream_options" in values and wanted_flag(
             mapping(values, "stream_options"), "include_usage"
         )
+        self.service = service_of(values) if "service_tier" in values else ""
         self._dialect = dialect
         self._values = values
         self._prompt: Prompt | None = None
@@ -117,6 +121,11 @@ def read_call(dialect: Dialect, values: Values) -> Call:
         raise InvalidParameter(
             f"parameter '{name}': where a request is sent and with which key is configured, "
             "and no request may say it"
+        )
+    if dialect is Dialect.RESPONSES and values.get("background"):
+        raise InvalidParameter(
+            "parameter 'background': nothing can be fetched later here, and what it would cost"
+            " nobody would know"
         )
     return Call(dialect, values)
 

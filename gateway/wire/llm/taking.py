@@ -11,7 +11,7 @@ from collections.abc import Callable
 from gateway.wire.llm.chat import thought_of, words_of
 from gateway.wire.llm.fields import NOTHING, Values, count, mapping, mappings, text, written
 from gateway.wire.llm.told import told_error
-from gateway.wire.llm.usage import grown
+from gateway.wire.llm.usage import grown, told_usage
 from gateway.wire.llm.words import Dialect
 
 
@@ -75,8 +75,7 @@ def _take_chat(gathered: Gathered, values: Values) -> None:
         return
     _take_head(gathered, values)
     gathered.fingerprint = text(values, "system_fingerprint") or gathered.fingerprint
-    usage = values.get("usage")
-    if type(usage) is dict and usage:
+    if usage := told_usage(values):
         gathered.usage = usage
     for place, choice in enumerate(mappings(values, "choices")):
         index = choice.get("index")
@@ -182,7 +181,7 @@ def _take_block_delta(gathered: Gathered, index: int, delta: Values) -> None:
 def _take_response(gathered: Gathered, values: Values) -> None:
     """A whole answer of the responses API."""
     _take_head(gathered, values)
-    gathered.usage = mapping(values, "usage")
+    gathered.usage = told_usage(values)
     status = text(values, "status")
     why = text(mapping(values, "incomplete_details"), "reason")
     if why or status not in ("", "in_progress", "queued"):

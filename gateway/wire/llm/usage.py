@@ -5,22 +5,48 @@ Knows the shapes of usage. Knows nothing of prices or of what else an answer hol
 
 from __future__ import annotations
 
-from gateway.wire.llm.fields import Values, count, mapping
+from gateway.wire.llm.fields import Values, count, mapping, text
 from gateway.wire.llm.words import Dialect, Usage
 
 _NUMBERS = frozenset({int, float})
+_SERVICE = "service_tier"
+_USUAL = frozenset({"", "auto", "default", "standard", "standard_only"})
 _DEEPSEEK = "prompt_cache_hit_tokens"
 """Where that provider tells what was cached."""
 
 
 def usage_of(dialect: Dialect, answer: Values) -> Usage | None:
     """What a whole answer, or an event of a stream, says of its tokens; None: nothing."""
-    usage = answer.get("usage")
-    return read_usage(dialect, usage) if type(usage) is dict else None
+    usage = told_usage(answer)
+    return read_usage(dialect, usage) if usage else None
+
+
+def told_usage(values: Values) -> Values:
+    """What stands at `usage`, with the service tier, which Anthropic tells there and OpenAI beside.
+
+    Empty where it is no object.
+    """
+    usage = mapping(values, "usage")
+    if usage and _SERVICE in values:
+        return {**usage, _SERVICE: values[_SERVICE]}
+    return usage
 
 
 def read_usage(dialect: Dialect, usage: Values) -> Usage | None:
     """What the object at `usage` says; None where the dialect tells none, or it holds no counts."""
+    found = _read(dialect, usage)
+    if found is not None and _SERVICE in usage:
+        found.service = service_of(usage)
+    return found
+
+
+def service_of(values: Values) -> str:
+    """The service tier that is asked for, or told; empty: the usual one."""
+    service = text(values, _SERVICE)
+    return "" if service in _USUAL else service
+
+
+def _read(dialect: Dialect, usage: Values) -> Usage | None:
     if dialect is Dialect.COUNT:
         return None
     if dialect is Dialect.MESSAGES:
@@ -36,6 +62,8 @@ def grown(known: Values, told: Values) -> Values:
     So a later event that leaves a number out, or tells it as zero, takes nothing back.
     """
     merged = {**known, **_grown(known, told)}
+    if _SERVICE in told:
+        merged[_SERVICE] = told[_SERVICE]
     for key, parts in told.items():
         if type(parts) is dict:
             before = mapping(known, key)

@@ -47,6 +47,7 @@ class Usage:
         reasoning: of `output`, those that nobody is shown.
         audio_input: of `input`.
         audio_output: of `output`.
+        service: the tier that it was answered on, where that has prices of its own; else empty.
     """
 
     input: int
@@ -57,3 +58,4 @@ class Usage:
     reasoning: int = 0
     audio_input: int = 0
     audio_output: int = 0
+    service: str = ""
