@@ -516,7 +516,7 @@ class Worker:
         self._direct = direct = self._api.infer_paths(
             lambda s: s.endpoint.__call__, calls, lambda s: s.endpoint.named
         )
-        self._llm.follow(self._catalogue.language_models())
+        self._llm.follow(self._catalogue.language_models(), self._catalogue.unserved())
         asked = self._llm.paths()
         endpoints = self._services.endpoints
         endpoints.clear()
