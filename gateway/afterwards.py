@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from gateway.monitor.capture import CaptureWriter
 from gateway.monitor.hold_out import HoldOut
@@ -74,6 +74,24 @@ class Afterwards:
 
 NOTHING: Final = Afterwards()
 """Nobody wants to know."""
+
+
+def made_elsewhere(
+    asked: Sequence[Any], inputs: Arrays, outputs: Arrays, rows: int, now: float
+) -> Batch:
+    """A batch that no model ran here, of rows that were answered one by one.
+
+    Args:
+        asked: whoever asked for each row, as a rider has it; or one for all of them.
+        inputs: the tensors that were asked about, in the signature's order.
+        outputs: those that came of it.
+        rows: in them.
+        now: seconds.
+    """
+    each = rows // len(asked)
+    batch = Batch([Rider(one, one, (), each, ()) for one in asked], rows, "idle", now)
+    batch.inputs, batch.outputs = inputs, list(outputs)  # type: ignore[assignment]
+    return batch
 
 
 def _count(taker: Taker, batch: Batch) -> None:

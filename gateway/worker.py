@@ -247,6 +247,7 @@ class Worker:
             None if self._guard is None else self._guard.count,
             start=hash((self._slot, self._epoch)),
             counters=partial(counters, self._arena, self._slot),
+            tell=self._send,
         )
         lists = ModelLists(self._llm.names, time.time(), self._observer.answered)
         asgi = uvicorn.Config(

@@ -288,6 +288,39 @@ def neighbours_differ(
     return total, max(len(some) - 1, 0)
 
 
+def widest_scatter(panes: Sequence[Sequence[int]], scale: int, reference: Sequence[float]) -> float:
+    """The same of groups without order: along what they scatter most, less what noise adds to it.
+
+    One direction sticks out of `p` equal ones: a population's y has a sample's largest eigenvalue
+    of y + g y / (y - 1) times their mean, g for noise; sought by halving, and at least 1.
+    """
+    size = 2**scale
+    whole = [panes[at : at + size] for at in range(0, len(panes) - size + 1, size)]
+    batches = [np.sum(batch, axis=0) for batch in whole]
+    some = [batch for batch in batches if batch.any()]
+    if len(some) < 2:
+        return 0.0
+    apart = [
+        (one / one.sum() - other / other.sum()) / math.sqrt(1 / one.sum() + 1 / other.sum())
+        for one, other in itertools.pairwise(some)
+    ]
+    units = np.array(apart) / np.sqrt(np.array(reference))
+    values = np.linalg.eigvalsh(units.T @ units)
+    p = len(reference) - 1
+    mean, noise = float(values.sum() / p), 1.5 * p / (len(some) - 1)
+    if mean <= 0.0:
+        return 0.0
+    ratio = float(values[-1]) / mean
+    if ratio <= (1 + math.sqrt(noise)) ** 2:
+        return mean * max((ratio + 1 - noise) / 2, 1.0)
+    low, high = 1 + math.sqrt(noise), ratio
+    for _ in range(100):
+        middle = (low + high) / 2
+        too_far = middle + noise * middle / (middle - 1) > ratio
+        low, high = (low, middle) if too_far else (middle, high)
+    return mean * low
+
+
 def ledger_sums(rows: list[dict[str, float]], threshold: float = 0.5) -> dict[str, float]:
     """What labelled binary scores add up to: figures by their definition, one row at a time."""
     eps = 2.0**-52

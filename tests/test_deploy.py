@@ -26,7 +26,7 @@ from gateway.access.roles import ROLES, Permission
 from gateway.cli import exposure, main, serve
 from gateway.cli.findings import Case
 from gateway.config.experiments import EXPERIMENT
-from gateway.control import experiment_metrics, route_metrics
+from gateway.control import experiment_metrics, llm_metrics, route_metrics
 from gateway.control import outcome_metrics as outcomes
 from gateway.control.drift_metrics import families
 from gateway.control.experiment_store import Experiment, Given, Stand
@@ -35,10 +35,13 @@ from gateway.control.metrics import Info, Metrics
 from gateway.control.store import Store
 from gateway.control.unwritten import Unwritten
 from gateway.errors import QueueFull
+from gateway.llm import price_map
+from gateway.llm.settings import settings_of
 from gateway.monitor.arena import Arena, size_for
-from gateway.monitor.layout import MODEL, model_key
+from gateway.monitor.layout import MODEL, UPSTREAM, model_key
 from gateway.monitor.observe import BatchObserver, WorkerObserver
-from gateway.plan import Plan
+from gateway.monitor.upstreams import Called, UpstreamCounter, UpstreamCounts, read_upstreams
+from gateway.plan import LLM, Held, Plan
 from gateway.supervisor import CONTROL_STOP_S, CUT_S
 from tests.control.standing import WINDOW_S
 from tests.control.test_outcome_metrics import LEDGER, STANDINGS
@@ -447,6 +450,25 @@ def experiment() -> Experiment:
     return Experiment(1, "m", given, Stand(shares=given.shares, report=report))
 
 
+def language_models(arena: Arena) -> list[UpstreamCounts]:
+    """One that has answered."""
+    called = Called("m", 1, "u", "p", "openai", "gpt", "example.com", 443)
+    counter = UpstreamCounter(arena, arena.allocate(UPSTREAM, called.key), 0)
+    counter.observe(0, (0,) * 16, ())
+    return list(read_upstreams(arena))
+
+
+def planned() -> Plan:
+    """A language model whose price nobody knows."""
+    given = """
+llm:
+  providers: {p: {base_url: "http://example.com/v1"}}
+  models: {m: {upstreams: [{provider: p, model: of-our-own}]}}
+"""
+    settings = settings_of(config.parse(given).llm, "m", 1, price_map.prices())
+    return Plan(1, (Held("m", 1, "", "", "d", settings.plain(), {}, 0, kind=LLM),))
+
+
 def offered(home: Path) -> str:
     """What /metrics says once a model has answered and refused requests, and another is watched."""
     arena = Arena.create(1, size_for(1, 4))
@@ -472,6 +494,7 @@ def offered(home: Path) -> str:
         outcomes=outcomes.families(LEDGER, STANDINGS, WINDOW_S),
         routes=route_metrics.families(Plan(1), {}, Unwritten()),
         experiments=experiment_metrics.families({1: experiment()}),
+        llm=llm_metrics.families(planned(), language_models(arena), {}),
     )
     text, _ = Metrics(arena).render(info)
     arena.close()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.grafana.drift import DRIFT
+from deploy.grafana.llm import LLM
 from deploy.grafana.model import MODEL
 from deploy.grafana.outcomes import OUTCOMES
 from deploy.grafana.panels import Dashboard, Panel, Variable
@@ -23,7 +24,13 @@ FOLDER = Path(__file__).resolve().parent / "dashboards"
 SOURCE = {"type": "prometheus", "uid": "prometheus"}
 COLUMNS = 24
 
-DASHBOARDS = {"traffic": TRAFFIC, "drift": DRIFT, "model": MODEL, "outcomes": OUTCOMES}
+DASHBOARDS = {
+    "traffic": TRAFFIC,
+    "drift": DRIFT,
+    "model": MODEL,
+    "outcomes": OUTCOMES,
+    "llm": LLM,
+}
 
 
 def document(dashboard: Dashboard) -> dict[str, Any]:

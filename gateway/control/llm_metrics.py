@@ -13,7 +13,7 @@ Source: OpenTelemetry semantic conventions 1.41, gen-ai metrics.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -24,6 +24,7 @@ from prometheus_client.core import (
     Metric,
 )
 
+from gateway.control.llm_reports import Key
 from gateway.llm.counting import called
 from gateway.llm.settings import read
 from gateway.monitor.directory import Words
@@ -111,18 +112,23 @@ _GEN_AI_TIMES: Final = (
 )
 
 
-def families(plan: Plan, found: Sequence[UpstreamCounts]) -> Iterator[Metric]:
+def families(
+    plan: Plan, found: Sequence[UpstreamCounts], changes: Mapping[Key, int]
+) -> Iterator[Metric]:
     """All metrics of all upstreams; none where there is no language model.
 
     Args:
         plan: the newest.
         found: what was counted.
+        changes: of what upstreams say of themselves.
     """
     if not found:
         return
     each = [(one, of) for one in found for of in one.generations]
     yield from _requests(each)
-    yield from _health([one for one in found if one.called.upstream])
+    asked = [one for one in found if one.called.upstream]
+    yield from _health(asked)
+    yield _changed(asked, changes)
     yield _unpriced(plan)
     yield from _gen_ai([(one, of) for one, of in each if one.called.upstream])
 
@@ -200,6 +206,15 @@ def _health(found: Sequence[UpstreamCounts]) -> Iterator[Metric]:
         if known:
             slow.add_metric(labels, max(known))
     yield from (attempts, failed, limited, breakers, links, flying, slow)
+
+
+def _changed(found: Sequence[UpstreamCounts], changes: Mapping[Key, int]) -> Metric:
+    text = "Times that an upstream said that another model answers, or that other software runs it."
+    family = _counter("upstream_changes", text, LABELS)
+    for one in found:
+        key = one.called.model, one.called.version, one.called.upstream
+        family.add_metric(_labels(one), changes.get(key, 0))
+    return family
 
 
 def _sum(workers: Sequence[Health], value: Callable[[Health], int]) -> int:

@@ -30,6 +30,7 @@ from gateway.control import (
     config_operations,
     experiment_operations,
     key_operations,
+    llm_reports,
     retirement_operations,
     rollout_operations,
     route_operations,
@@ -238,6 +239,7 @@ class Control:
             self._shadows,
         )
         stack.push_async_callback(self._monitoring.close)
+        self._reports = llm_reports.Reports(self._upstream_changed)
         self._jobs = Jobs(self._troubles)
         # None of them goes on beside what is closed after them.
         stack.push_async_callback(self._jobs.close)
@@ -419,6 +421,7 @@ class Control:
             SpendMetrics(
                 self._spending.settled, lambda numbers: spend_report.key_names(self._store, numbers)
             ),
+            self._reports.changes,
         )
         table = self._table(scrapes)
         port = Port(
@@ -608,6 +611,16 @@ class Control:
             self._miss_a_key()
         elif message["type"] == "failing":
             self._failing.rang(message["blocks"])
+        elif message["type"] == "reported":
+            self._reports.heard(message)
+
+    def _upstream_changed(self, change: llm_reports.Change) -> None:
+        """An upstream of a language model answers as another than before."""
+        log.warning("model '%s' version %d: %s", change.model, change.version, change.says)
+        sides = llm_reports.side(change.before), llm_reports.side(change.now)
+        self._recorder.note(llm_reports.ACTION, change.subject, *sides)
+        told = self._monitoring.tell(llm_reports.notice(change), llm_reports.SEVERITY)
+        self._jobs.change(told)
 
     def _divided(self) -> dict[str, Wanted]:
         return {name: self._pulls.without(name, one) for name, one in self._routes.wanted().items()}

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
+from gateway.alerts.notices import Notice
 from gateway.config import Config
 from gateway.control import (
     alert_operations,
@@ -224,8 +225,11 @@ class Monitoring:
 
     async def tell_of_rollout(self, rollout: Rollout, event: Event) -> None:
         """Tells sinks of a candidate that was taken back."""
-        told = notice(rollout, event)
-        sinks = [one for one in self._config().alerts.sinks if SEVERITY in one.severities]
+        await self.tell(notice(rollout, event), SEVERITY)
+
+    async def tell(self, told: Notice, severity: str) -> None:
+        """Tells sinks of something that is no alarm of a rule."""
+        sinks = [one for one in self._config().alerts.sinks if severity in one.severities]
         letters = [(one.name, told) for one in sinks]
         self.deliveries.put(await asyncio.to_thread(self._alarms.save, {}, letters))
 

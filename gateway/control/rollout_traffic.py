@@ -143,12 +143,13 @@ def _outputs(ours: WatchedSeries, theirs: WatchedSeries, mine: Vector, other: Ve
     frames = enumerate(frame for frame, _ in reference.columns)
     places = [at for at, frame in frames if frame.role != FEATURE][:MAX_OUTPUTS]
     columns = [reference.columns[at][1] for at in places]
+    ordered = [bool(reference.baseline.ordered[at]) for at in places]
     return Outputs(
         [one.name for one in columns],
-        [one.bins for one in columns],
-        [bool(reference.baseline.ordered[at]) for at in places],
-        reference.bins_of(mine)[places],
-        reference.bins_of(other)[places],
+        [one.bins + 2 * has for one, has in zip(columns, ordered, strict=True)],
+        ordered,
+        reference.open_bins_of(mine)[places],
+        reference.open_bins_of(other)[places],
         np.fmax(_effects(ours), _effects(theirs))[places],
     )
 

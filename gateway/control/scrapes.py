@@ -35,6 +35,7 @@ from gateway.control.experiment_store import Experiment
 from gateway.control.gauges import Reading
 from gateway.control.key_usage import Usage
 from gateway.control.links import Links
+from gateway.control.llm_reports import Key
 from gateway.control.metrics import Info, Metrics
 from gateway.control.monitoring import Monitoring
 from gateway.control.port import Counts
@@ -69,6 +70,7 @@ class Scrapes:
         troubles: Troubles,
         experiments: Callable[[], Mapping[int, Experiment]],
         spent: SpendMetrics,
+        changes: Mapping[Key, int],
     ) -> None:
         """Takes its collaborators.
 
@@ -88,6 +90,7 @@ class Scrapes:
             troubles: told of what fails again and again.
             experiments: those under way.
             spent: on language models.
+            changes: of what upstreams of language models say of themselves.
         """
         self._metrics = metrics
         self._plan = plan
@@ -103,6 +106,7 @@ class Scrapes:
         self._port = port
         self._troubles = troubles
         self._experiments = experiments
+        self._changes = changes
         self._spent = spent
         self._spent_in_turn = threading.Lock()
 
@@ -177,6 +181,6 @@ class Scrapes:
             outcomes=outcomes,
             experiments=experiment_metrics.families(self._experiments()),
             shadows=shadow_metrics.families(self._monitoring.shadows.readings()),
-            llm=llm_metrics.families(plan, self._monitoring.upstreams()),
+            llm=llm_metrics.families(plan, self._monitoring.upstreams(), dict(self._changes)),
         )
         return self._metrics.render(info, accept, triton)

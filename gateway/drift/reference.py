@@ -156,6 +156,26 @@ class Reference:
             found[one.place, : column.bins] = in_bins(vector[one.at], column.points, column.edges)
         return found
 
+    def open_bins_of(self, vector: Counts) -> Counts:
+        """(columns, width + 2) the same, with what lies below the reference's range and above it.
+
+        That is told apart where bins have an order, in bins before and behind the others: a column
+        that was constant has one bin alone, and would seem to have no other value ever.
+        """
+        bins = self.bins_of(vector)
+        found: Counts = np.pad(bins, ((0, 0), (0, 2)))
+        outside = self.specials_of(vector)[:, [words.BELOW, words.ABOVE]]
+        many = self.baseline.bins
+        for place in np.flatnonzero(self.baseline.ordered):
+            below, above = outside[place]
+            last = many[place]
+            found[place, 1 : last + 1] = bins[place, :last]
+            found[place, 0] = below
+            found[place, last + 1] = above
+            found[place, 1] -= below
+            found[place, last] -= above
+        return found
+
     def kinds_of(self, vector: Counts) -> Counts:
         """(columns, 3) live values in bins, missing ones, and others."""
         specials = self.specials_of(vector)

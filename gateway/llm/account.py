@@ -92,6 +92,14 @@ class Account:
                 f"model '{deployment.name}': nobody knows what it costs, and a budget in dollars"
                 " is to be held"
             )
+        money = tokens = 0
+        # What nothing limits need not be worked out: most keys have limits of one kind or none.
+        if left.money is not None or left.tokens is not None or left.token_rate is not None:
+            money, tokens = self._bounds(deployment, left)
+        self._grant = limits.reserve(self._rows, money, tokens, now_ns)
+
+    def _bounds(self, deployment: LlmDeployment, left: Left) -> tuple[int, int]:
+        """Pico-dollars and tokens that its answer takes at most."""
         call = self._call
         output = 0
         if self._dialect not in _OUTPUTLESS:
@@ -102,8 +110,7 @@ class Account:
             default=0,
         )
         # A budget of tokens is never passed either; a limit per minute may be, by a guess.
-        tokens = (self.input_tokens if left.tokens is None else read) + output * call.n
-        self._grant = limits.reserve(self._rows, money, tokens, now_ns)
+        return money, (self.input_tokens if left.tokens is None else read) + output * call.n
 
     def cap(self, dialect: Dialect, limit_field: str) -> dict[str, Any]:
         """Fields of the request sent on that keep its answer within what was reserved.

@@ -14,6 +14,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 from random import Random
+from typing import Any
 
 from gateway.errors import ModelRefused
 from gateway.exchange import Endpoint, Exchange
@@ -27,6 +28,7 @@ from gateway.llm.limits.words import Limits
 from gateway.llm.names import Chosen, Names
 from gateway.llm.pricing import Price
 from gateway.llm.proxy import Count, Proxy
+from gateway.llm.reported import Reported
 from gateway.llm.settings import Settings, read
 from gateway.llm.targets import Target, origin_of, target_of
 from gateway.llm.told import Happened
@@ -124,6 +126,7 @@ class LanguageModels:
         count: Count | None,
         start: int,
         counters: Counters,
+        tell: Callable[[dict[str, Any]], bool],
         upstreams: Upstreams | None = None,
     ) -> None:
         """Takes the worker's collaborators.
@@ -137,10 +140,12 @@ class LanguageModels:
                 None: nobody knows callers.
             start: where turns of routes begin; workers that begin together begin apart.
             counters: finds what a version counts with.
+            tell: tells control something, if there is room.
             upstreams: connections; None: its own.
         """
         self.names = Names(start)
         self._counters = counters
+        self._tell = tell
         self._features = Features()
         self._watches: dict[LlmDeployment, Watch] = {}
         self._loop = loop
@@ -174,7 +179,8 @@ class LanguageModels:
         made = LlmDeployment(name, version, settings, targets, observer)
         counters = self._counters(name, version, settings)
         counting = Counting(counters, targets, made.pool, self._upstreams)
-        self._watches[made] = Watch(made, counting, self._features, self._loop)
+        reported = Reported(name, version, self._tell)
+        self._watches[made] = Watch(made, counting, self._features, reported, self._loop)
         return made
 
     def release(self, deployment: LlmDeployment) -> None:

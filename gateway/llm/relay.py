@@ -68,6 +68,10 @@ class Relay(Protocol):
         """What it says of its tokens, as far as it came; None: nothing."""
 
     @property
+    def size(self) -> int:
+        """Bytes of it that are kept."""
+
+    @property
     def committed(self) -> bool:
         """The client has got some of it."""
 
@@ -89,7 +93,7 @@ class Relay(Protocol):
 class Refusal:
     """Gathers the body of an error."""
 
-    __slots__ = ("_pieces", "_size")
+    __slots__ = ("_pieces", "size")
 
     committed = False
     reading = Reading()
@@ -97,7 +101,7 @@ class Refusal:
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
-        self._size = 0
+        self.size = 0
 
     @property
     def body(self) -> bytes:
@@ -106,8 +110,8 @@ class Refusal:
 
     def data(self, data: bytes) -> bool:
         """Takes a piece."""
-        self._size += len(data)
-        if self._size <= MAX_ERROR_BYTES:
+        self.size += len(data)
+        if self.size <= MAX_ERROR_BYTES:
             self._pieces.append(data)
         return True
 
@@ -123,7 +127,7 @@ class Whole:
         usage: what it says of its tokens.
     """
 
-    __slots__ = ("_most", "_pieces", "_reading", "_size", "_spoken", "_values", "body", "usage")
+    __slots__ = ("_most", "_pieces", "_reading", "_spoken", "_values", "body", "size", "usage")
 
     committed = False
 
@@ -132,7 +136,7 @@ class Whole:
         self._spoken = spoken
         self._most = max_bytes
         self._pieces: list[bytes] = []
-        self._size = 0
+        self.size = 0
         self._values: Any = None
         self._reading: Reading | None = None
         self.body = b""
@@ -148,8 +152,8 @@ class Whole:
 
     def data(self, data: bytes) -> bool:
         """Takes a piece."""
-        self._size += len(data)
-        if self._size > self._most:
+        self.size += len(data)
+        if self.size > self._most:
             raise UpstreamFailed(f"answer: expected at most {self._most} bytes, got more")
         self._pieces.append(data)
         return True
@@ -265,6 +269,11 @@ class Streamed:
     def usage(self) -> Usage | None:
         """What it says of its tokens."""
         return self.reading.usage
+
+    @property
+    def size(self) -> int:
+        """Characters of it that are kept."""
+        return self.reading.text_chars
 
     def data(self, data: bytes) -> bool:
         """Takes a piece."""

@@ -12,24 +12,30 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from gateway.afterwards import NOTHING, Afterwards
+from gateway.afterwards import NOTHING, Afterwards, made_elsewhere
 from gateway.exchange import Exchange
 from gateway.llm.counting import OPERATIONS, Counting
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.features import Features, Row, tensors
 from gateway.llm.names import Chosen
+from gateway.llm.reported import Reported
 from gateway.llm.told import Happened
-from gateway.serving.riders import Batch, Rider
 from gateway.wire.llm.words import Dialect
 
 MAX_ROWS: Final = 64
 MAX_WAIT_S: Final = 0.25
+# Of requests and answers, which are kept until they are read: many at once take half as long each.
+MAX_BYTES: Final = 1 << 20
 CLIENT_ID: Final = b"x-client-request-id"
 """Where OpenAI's clients say what they call a request."""
 _NOTHING_SAID: Final[Mapping[str, Any]] = {}
+
+
+Unread = tuple[Happened, float]
+"""A request that is over, and the longest gap in its answer; NaN where there was none."""
 
 
 class Answered:
@@ -64,6 +70,7 @@ class Watch:
         deployment: LlmDeployment,
         counting: Counting,
         features: Features,
+        reported: Reported,
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -73,6 +80,7 @@ class Watch:
             deployment: the version.
             counting: counts its requests.
             features: reads them.
+            reported: hears what upstreams say of themselves.
             loop: the worker's.
             clock: seconds.
         """
@@ -80,12 +88,14 @@ class Watch:
         self._deployment = deployment
         self._counting = counting
         self._features = features
+        self._reported = reported
         self._loop = loop
         self._clock = clock
         # until they are handed on
-        self._rows: list[Row] = []
-        self._riders: list[Rider] = []
-        self._copied: list[Row] = []
+        self._rows: list[Unread] = []
+        self._answered: list[Answered] = []
+        self._copied: list[Unread] = []
+        self._bytes = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def over(
@@ -96,14 +106,13 @@ class Watch:
         afterwards = self._deployment.afterwards
         if happened.result != "ok" or afterwards is NOTHING or dialect not in OPERATIONS:
             return
-        row = self._features.row(happened, longest_gap_s)
         if happened.copy:
-            self._copied.append(row)
+            self._copied.append((happened, longest_gap_s))
         else:
-            self._rows.append(row)
-            told = _answered(exchange, chosen.lot, happened, afterwards)
-            self._riders.append(Rider(told, told, (), 1, ()))
-        if len(self._rows) + len(self._copied) >= MAX_ROWS:
+            self._rows.append((happened, longest_gap_s))
+            self._answered.append(_answered(exchange, chosen.lot, happened, afterwards))
+        self._bytes += len(exchange.body) + (0 if happened.relay is None else happened.relay.size)
+        if len(self._rows) + len(self._copied) >= MAX_ROWS or self._bytes >= MAX_BYTES:
             self.flush()
         elif self._timer is None:
             self._timer = self._loop.call_later(MAX_WAIT_S, self.flush)
@@ -114,13 +123,25 @@ class Watch:
             self._timer.cancel()
             self._timer = None
         afterwards = self._deployment.afterwards
-        rows, riders, copied = self._rows, self._riders, self._copied
-        self._rows, self._riders, self._copied = [], [], []
-        if rows:
-            afterwards.take(self._batch(rows, riders), riders)
+        unread, answered, copied = self._rows, self._answered, self._copied
+        self._rows, self._answered, self._copied, self._bytes = [], [], [], 0
+        if unread:
+            rows = self._read(unread)
+            batch = made_elsewhere(answered, *tensors(rows), len(rows), self._clock())
+            afterwards.take(batch, batch.riders)
         if copied:
-            nobody = Answered(0, 0, None, _NOTHING_SAID)
-            afterwards.count(self._batch(copied, [Rider(nobody, nobody, (), len(copied), ())]))
+            rows = self._read(copied)
+            nobody = [Answered(0, 0, None, _NOTHING_SAID)]
+            afterwards.count(made_elsewhere(nobody, *tensors(rows), len(rows), self._clock()))
+
+    def _read(self, unread: list[Unread]) -> list[Row]:
+        rows = []
+        for happened, longest_gap_s in unread:
+            rows.append(self._features.row(happened, longest_gap_s))
+            reading, target = happened.reading, happened.target
+            if reading is not None and target is not None:
+                self._reported.heard(target.called, reading)
+        return rows
 
     def mark(self, now: float) -> None:
         """Tells how every upstream is. Called twice a second."""
@@ -130,11 +151,6 @@ class Watch:
         """The last request is over."""
         self.flush()
         self._counting.leave(self._clock())
-
-    def _batch(self, rows: Sequence[Row], riders: list[Rider]) -> Batch:
-        batch = Batch(riders, len(rows), "idle", self._clock())
-        batch.inputs, batch.outputs = tensors(rows)
-        return batch
 
 
 def _answered(exchange: Exchange, lot: int, happened: Happened, afterwards: Afterwards) -> Answered:

@@ -40,6 +40,8 @@ ALLOWED = {
     "GET /api/models/{model}/versions/{version}/monitoring": READ,
     "GET /api/models/{model}/versions/{version}/monitoring/releases/{number}": READ,
     "POST /api/models/{model}/versions/{version}/monitoring/rollback": OPERATE,
+    "GET /api/llm/models": READ,
+    "GET /api/llm/upstreams": READ,
     "GET /api/alerts": READ,
     "GET /api/alerts/dead-letters": READ,
     "POST /api/alerts/dead-letters/{number}/retry": OPERATE,
@@ -124,6 +126,8 @@ OF_A_MODEL = frozenset(
 """What a caller that may use some models alone may use for those."""
 OF_ITS_CALLER = frozenset(
     {
+        "GET /api/llm/models",
+        "GET /api/llm/upstreams",
         "GET /api/status",
         "GET /api/models",
         "GET /api/routes",

@@ -51,7 +51,7 @@ GEN_AI = {
     "version": "1",
     "upstream": "openai/gpt-4o-mini",
 }
-SECOND_NS = 10**9
+CHANGES = {("assistant", 1, "openai/gpt-4o-mini"): 3}
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ class Given(Collector):
 def samples(plan, arena):
     """By name and labels; parsed from the text that a strict reader takes."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Given(list(families(plan, list(read_upstreams(arena))))))
+    registry.register(Given(list(families(plan, list(read_upstreams(arena)), CHANGES))))
     text = generate_latest(registry).decode()
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
@@ -166,6 +166,7 @@ def test_how_an_upstream_is_and_what_it_did_is_told(plan, arena, counters):
     found = samples(plan, arena)
     assert at(found, "penstock_llm_attempts_failed_total", OPENAI) == 2
     assert at(found, "penstock_llm_upstream_breakers", OPENAI, state="open") == 1
+    assert at(found, "penstock_llm_upstream_changes_total", OPENAI) == 3
     assert at(found, "penstock_llm_upstream_connections", OPENAI, state="busy") == 2
     line, other = upstreams(read_upstreams(arena))
     assert (line["upstream"], line["breaker"], line["trouble"]) == (
@@ -179,4 +180,4 @@ def test_how_an_upstream_is_and_what_it_did_is_told(plan, arena, counters):
 
 
 def test_without_language_models_there_is_nothing_to_tell():
-    assert list(families(Plan(1), [])) == []
+    assert list(families(Plan(1), [], {})) == []

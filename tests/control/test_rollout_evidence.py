@@ -273,6 +273,16 @@ def test_outputs_are_held_against_the_baselines_in_the_same_bins(world: World) -
     assert found == [FAIL]
 
 
+def test_a_value_beyond_all_that_the_reference_had_tells_versions_apart(world: World) -> None:
+    judge = world.judge({"kind": "prediction_drift", "outputs": ["score"]})
+    for _ in range(60):
+        world.count(BASELINE, 60, shift=50.0)  # which is in the last bin, and above it
+        world.count(CANDIDATE, 30, shift=-50.0)
+        world.second()
+        found = world.verdicts(judge)
+    assert found == [FAIL]
+
+
 def test_a_breach_of_the_contract_counts_against_the_values_that_were_examined(
     world: World,
 ) -> None:

@@ -127,8 +127,15 @@ def test_a_refusal_reads_as_on_the_page(walk):
 def test_what_was_spent_is_told_as_on_the_page(walk):
     terminal, _ = walk
     (told,) = re.findall(r"^```\n(KIND.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    # Control writes down once a second what workers have counted.
-    eventually(lambda: terminal.run("bash", "penstock keys spend\n") == told)
+    header, *lines = [line.split() for line in told.splitlines()]
+    # The answer that is thumbed up comes after.
+    wanted = [(*line[:2], int(line[-1]) + 1) for line in lines]
+
+    def spent():
+        now = [line.split() for line in terminal.run("bash", "penstock keys spend\n").splitlines()]
+        return now[0] == header and [(*line[:2], int(line[-1])) for line in now[1:]] == wanted
+
+    eventually(spent)  # control writes down once a second what workers have counted
 
 
 def test_upstreams_and_prices_are_told(walk):
@@ -136,6 +143,11 @@ def test_upstreams_and_prices_are_told(walk):
         r"^assistant +1 +openai/gpt-4o-mini +closed", printed(walk, "penstock llm status"), re.M
     )
     assert "unknown" not in printed(walk, "penstock llm models")
+
+
+def test_a_thumb_is_taken(walk):
+    counts = json.loads(printed(walk, "ID=$"))["counts"]
+    assert counts["accepted"] + counts["early"] == 1, counts
 
 
 def test_a_canary_is_set(walk):

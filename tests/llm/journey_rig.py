@@ -210,7 +210,7 @@ class Rig:
 
 
 def uncounted(name: str, version: int, settings: Settings) -> list[UpstreamCounter | None]:
-    return [None, *(None for _ in settings.version.upstreams)]
+    return [None] * (1 + len(settings.version.upstreams))
 
 
 def rig(
@@ -218,6 +218,7 @@ def rig(
     splits: dict[str, Split] | None = None,
     counters: models.Counters = uncounted,
     limits: Limits | None = None,
+    tell: Callable[[dict[str, Any]], bool] = bool,
 ) -> Rig:
     config = parse(document)
     services = new_services()
@@ -234,7 +235,7 @@ def rig(
 
     nobody: Any = None
     connections: Any = upstreams
-    llm = Heard(loop, services, nobody, limits, None, 0, counters, connections)
+    llm = Heard(loop, services, nobody, limits, None, 0, counters, tell, connections)
     counting: dict[tuple[str, int], Counting] = {}
     found: dict[str, tuple[int, dict[int, LlmDeployment], Split | None]] = {}
     for name, model in config.llm.models.items():

@@ -23,7 +23,7 @@ from loadtest.simulate_alarms import BINS, PANE_S, exact_interval, first_alarm
 def day(**given):
     plain = {"seconds": 3000, "rate": 1, "columns": 1, "correlation": 0.0, "reference": 5000}
     plain |= {"reference_correlation": 0.0, "reference_effect": 1.0, "seed": 5}
-    plain |= {"shift": 0.0, "after": 0, "categories": 0}
+    plain |= {"shift": 0.0, "after": 0, "points": 0.0, "categories": 0}
     return argparse.Namespace(**(plain | given))
 
 
@@ -59,7 +59,7 @@ def by_the_product(options):
     bins = np.searchsorted(edges, values, "left")
     per_second = np.stack([np.bincount(row, minlength=len(counts)) for row in bins])
     upto = np.concatenate([np.zeros((1, len(counts)), np.int64), per_second.cumsum(axis=0)])
-    learnt, alarm = DesignEffect.unknown(1), None
+    learnt, alarm = DesignEffect.unknown(base), None
     for second in range(options.seconds):
         learnt.add(base, per_second[second][None])
         effect = learnt.estimate()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import time
 from collections.abc import Iterator
 
 import anthropic
@@ -224,6 +225,14 @@ def test_a_stream_in_any_form_says_the_same_to_the_stock_client(fake, clients, e
     with client.chat.completions.create(**STREAM) as stream:
         text = "".join(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
     assert text == "water flows through the gate "
+
+
+@pytest.mark.parametrize("asked", [ASKED, STREAM], ids=["whole", "streamed"])
+def test_an_answer_comes_no_sooner_than_its_pace_allows(fake, http, asked):
+    began = time.monotonic()
+    http.post(fake.url("tokens=11&ttft_s=0.1&rate=100&jitter=0.5") + CHAT, json=asked)
+    # A tenth of a second, and then ten pauses of which none is shorter than half of 10 ms.
+    assert time.monotonic() - began >= 0.15
 
 
 def test_answers_come_one_after_the_other_to_who_does_not_wait(fake):
