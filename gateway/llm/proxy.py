@@ -30,6 +30,7 @@ from gateway.llm.told import Happened
 from gateway.llm.upstream.upstreams import Upstreams
 from gateway.wire import coding
 from gateway.wire.answers import error_headers
+from gateway.wire.laden import Laden
 from gateway.wire.llm.counted import ESTIMATED, estimated_count
 from gateway.wire.llm.errors import Allowance, error_body, rate_headers
 from gateway.wire.llm.requests import Call, read_call, read_values
@@ -96,8 +97,7 @@ class Proxy:
         if encoding is not None or len(exchange.body) > THREAD_BYTES:
             self._read_on_thread(exchange, encoding)
             return
-        body = exchange.body
-        self._begin(exchange, read_values(body), body)
+        self._begin(exchange, read_values(exchange.body))
 
     def refuse(self, exchange: Exchange, error: GatewayError) -> None:
         """Answers that a request is not sent on."""
@@ -146,7 +146,7 @@ class Proxy:
 
     # ---- the way in -----------------------------------------------------------------------------
 
-    def _begin(self, exchange: Any, values: dict[str, Any], body: bytes) -> None:
+    def _begin(self, exchange: Any, values: dict[str, Any]) -> None:
         call = read_call(self.dialect, values)
         principal = _principal(exchange)
         named = self._named(principal, call.model)
@@ -162,7 +162,7 @@ class Proxy:
             exchange.reply(200, orjson.dumps(estimated_count(values)), [ESTIMATED])
             return
         rows = NOBODY if principal is None else principal.rows
-        account = Account(self._limits, rows, self.dialect, call, body)
+        account = Account(self._limits, rows, self.dialect, call, exchange.body)
         account.cover(deployment, monotonic_ns())
         Journey(self, exchange, call, values, chosen, account).start()
 
@@ -188,13 +188,17 @@ class Proxy:
         def begin(done: asyncio.Future[tuple[dict[str, Any], bytes]]) -> None:
             if exchange.gone or done.cancelled():
                 return
+            taken = exchange
             try:
-                self._begin(exchange, *done.result())
+                values, body = done.result()
+                if encoding is not None:
+                    taken = Laden(exchange, len(body), self._services, body)
+                self._begin(taken, values)
             except GatewayError as error:
-                self.refuse(exchange, error)
+                self.refuse(taken, error)
             except Exception:
                 log.exception("a request was not read", extra=exchange.about)
-                self.refuse(exchange, GatewayError("internal error"))
+                self.refuse(taken, GatewayError("internal error"))
 
         self.loop.run_in_executor(self._pool, read).add_done_callback(begin)
 

@@ -1,4 +1,4 @@
-"""A request whose tensors take memory of their own, which counts until it is answered.
+"""A request that takes memory beside its body, tensors most often: it counts until it is answered.
 
 Knows how much is held, and when it is given back. Knows nothing of how tensors were decoded.
 
@@ -65,8 +65,16 @@ class Laden(Exchange):
         "sequence",
     )
 
-    def __init__(self, exchange: Exchange, size: int, services: Services) -> None:
+    def __init__(
+        self, exchange: Exchange, size: int, services: Services, body: bytes | None = None
+    ) -> None:
         """Counts `size` bytes to those that the worker buffers.
+
+        Args:
+            exchange: what holds them.
+            size: of them.
+            services: count them.
+            body: that stands in place of the exchange's: the same, inflated.
 
         Raises:
             BodyTooLarge: they would be too many even if nobody else held any.
@@ -75,7 +83,7 @@ class Laden(Exchange):
         limit = services.limits.max_buffered_bytes
         if size > limit:
             raise BodyTooLarge(
-                f"request: its tensors take {size} bytes, "
+                f"request: what it holds takes {size} bytes, "
                 f"expected at most {limit} (limits.max_buffered_bytes)"
             )
         if services.buffered_bytes + size > limit:
@@ -86,7 +94,7 @@ class Laden(Exchange):
         self.path = exchange.path
         self.query = exchange.query
         self.headers = exchange.headers
-        self.body = exchange.body
+        self.body = exchange.body if body is None else body
         self.arrived = exchange.arrived
         self.sequence = exchange.sequence
         exchange.on_gone(self._hold.release)
@@ -101,6 +109,12 @@ class Laden(Exchange):
         """The head that it came with."""
         head: Head = self._exchange.head  # type: ignore[attr-defined]  # every carrier has one
         return head
+
+    @property
+    def request_id(self) -> bytes:
+        """What penstock-request-id says."""
+        found: bytes = self._exchange.request_id  # type: ignore[attr-defined]  # as above
+        return found
 
     @property
     def client(self) -> str:

@@ -240,7 +240,12 @@ def test_what_is_too_large_is_refused_before_it_is_read(gate):
     headers = {"authorization": f"Bearer {gate.key}", "content-encoding": "gzip"}
     assert gate.server.request("POST", CHAT, bomb, headers).status == 413
     assert gate.fake.received == []
-    assert gate.chat("assistant").status == 200
+    for stream in (False, True):  # what is compressed and small is answered
+        values = {"model": "claude", "messages": HELLO, "stream": stream}
+        small = gzip.compress(json.dumps(values).encode())
+        answer = gate.server.request("POST", CHAT, small, headers)
+        assert answer.status == 200
+        assert b"water" in answer.body
 
 
 def test_names_that_nobody_has_make_no_series(gate):

@@ -126,6 +126,26 @@ async def test_a_compressed_request_reserves_for_what_it_says_and_not_for_its_by
     assert counted.reserved[0][1] > 100_000 // 4
 
 
+async def test_what_compressed_requests_say_counts_as_held_until_they_are_answered():
+    one = rig(WITHOUT_KEY)
+    large = chat(messages=[{"role": "user", "content": "a" * 600_000}])  # of a million bytes
+    first = one.ask(large, headers=[GZIPPED])
+    await one.sent(1)
+    second = one.ask(large, headers=[GZIPPED])
+    refused = asyncio.Event()
+    second.on_reply = refused.set
+    await refused.wait()
+    await one.turn()
+    assert (second.answers[0][0], len(one.upstreams.sent)) == (503, 1)
+    one.last.answers()
+    assert first.answers[0][0] == 200
+    third = one.ask(large, headers=[GZIPPED])
+    await one.sent(2)
+    third.leave()
+    one.ask(large, headers=[GZIPPED])
+    await one.sent(3)
+
+
 async def test_whoever_leaves_is_charged_for_what_was_sent_and_for_what_came():
     counted = Counted()
     one = rig(WITHOUT_KEY, limits=counted)
