@@ -12,8 +12,12 @@ Readings of each difference between neighbours, the first three 1 in expectation
 rows:
 
     0, 1   along two given scores of the groups: where a slow mean and a slow spread show
-    2      all groups alike (chi-square over its degrees of freedom): where groups have no order
+    2      all groups alike (chi-square over its degrees of freedom)
     3      rows of a batch, the harmonic mean of the two
+
+Groups without an order have no scores to look along, and their rows may depend along one direction
+that nobody knows (groups cut from something slow). Their differences are kept as a matrix, and
+reading 2 is along the direction in which they scatter most.
 """
 
 from __future__ import annotations
@@ -30,6 +34,7 @@ Ints = np.ndarray[Any, np.dtype[np.int64]]
 SCALES: Final = 14  # 2**13 s are 2.3 hours; slower swings are seasons
 READINGS: Final = 4
 MEMORY: Final = 1024  # pairs of a scale, after which what is older counts half
+SQUARINGS: Final = 6  # of a matrix: with ten groups its largest eigenvalue is at most 4 % too large
 
 
 @kernel("void(int64[::1], int64[::1], int64, float64[::1], float64[:, ::1], float64[::1])")
@@ -56,7 +61,80 @@ def compare(
     readings[3] += 2.0 / expected
 
 
+@kernel("void(int64[::1], int64[::1], int64, float64[::1], float64[:, ::1])")
+def scatter(one: Counts, other: Counts, groups: int, shares: Floats, matrix: Floats) -> None:
+    """Adds the products of two batches' differences to `matrix`, (groups, groups).
+
+    In units of what independent rows would differ by: then they add 1 along every direction.
+    """
+    rows, other_rows = 0, 0
+    for group in range(groups):
+        rows += one[group]
+        other_rows += other[group]
+    expected = 1.0 / rows + 1.0 / other_rows
+    for group in range(groups):
+        for beside in range(groups):
+            unit = np.sqrt(shares[group] * shares[beside]) * expected
+            if unit > 0.0:
+                apart = one[group] / rows - other[group] / other_rows
+                matrix[group, beside] += (
+                    apart * (one[beside] / rows - other[beside] / other_rows) / unit
+                )
+
+
 # Plain loops, and not array expressions: those would take seconds to compile.
+@kernel("float64(float64[:, ::1], int64)")
+def largest_eigenvalue(matrix: Floats, size: int) -> float:
+    """Of a symmetric matrix without negative eigenvalues, by the trace of a high power of it."""
+    trace = 0.0
+    for at in range(size):
+        trace += matrix[at, at]
+    if trace <= 0.0:
+        return 0.0
+    power, square = np.empty((size, size)), np.empty((size, size))
+    for row in range(size):
+        for column in range(size):
+            power[row, column] = matrix[row, column] / trace
+    for _ in range(SQUARINGS):
+        for row in range(size):
+            for column in range(size):
+                total = 0.0
+                for between in range(size):
+                    total += power[row, between] * power[between, column]
+                square[row, column] = total
+        power, square = square, power
+    high = 0.0
+    for at in range(size):
+        high += power[at, at]
+    return float(trace * high ** (1.0 / 2**SQUARINGS))
+
+
+@kernel("float64(float64[:, ::1], int64, float64[::1], int64)")
+def along_the_widest(matrix: Floats, groups: int, shares: Floats, pairs: int) -> float:
+    """Reading 2 of groups without order, summed over `pairs`: along what scatters most.
+
+    The largest eigenvalue of few differences is large by chance: those of independent rows lie
+    between two edges (Marchenko and Pastur 1967), further apart the more directions there are for
+    each pair. What is beyond the upper edge counts in full where it is far (it stands for
+    one direction that sticks out), and from nothing on near it.
+    """
+    directions, trace = -1, 0.0
+    for group in range(groups):
+        directions += shares[group] > 0.0
+        trace += matrix[group, group]
+    if trace <= 0.0:
+        return 0.0
+    directions = max(directions, 1)  # a constant scatters by what it never was before
+    mean = trace / directions
+    # Neighbouring differences share a batch: of their squares n tell as much as n / 1.5 would.
+    noise = np.sqrt(1.5 * directions / pairs)
+    ratio = largest_eigenvalue(matrix, groups) / mean
+    beyond = ratio - (1.0 + noise) ** 2
+    if beyond <= 0.0:
+        return float(mean)
+    return float(mean * (1.0 + np.sqrt(beyond * (ratio - (1.0 - noise) ** 2))))
+
+
 @kernel("boolean(int64[::1])")
 def _any(counts: Counts) -> bool:
     for count in counts:  # noqa: SIM110
@@ -79,9 +157,17 @@ def _move(to: Counts, counts: Counts) -> None:
         counts[group] = 0
 
 
+@kernel("void(float64[:, ::1])")
+def _halve(matrix: Floats) -> None:
+    for row in range(len(matrix)):
+        for column in range(len(matrix)):
+            matrix[row, column] *= 0.5
+
+
 @kernel(
-    "void(int64, int64[:, ::1], int64[::1], float64[:, ::1], float64[:, :, ::1],"
-    " int64[:, :, ::1], int64[:, :, ::1], float64[:, :, ::1], int64[:, ::1])"
+    "void(int64, int64[:, ::1], int64[::1], float64[:, ::1], float64[:, :, ::1], int64[::1],"
+    " int64[:, :, ::1], int64[:, :, ::1], float64[:, :, ::1], int64[:, ::1],"
+    " float64[:, :, :, ::1])"
 )
 def tick(
     number: int,
@@ -89,10 +175,12 @@ def tick(
     groups: Ints,
     shares: Floats,
     scores: Floats,
+    places: Ints,
     filling: Counts,
     previous: Counts,
     sums: Floats,
     pairs: Ints,
+    matrices: Floats,
 ) -> None:
     """Takes one tick's counts of all columns.
 
@@ -103,10 +191,12 @@ def tick(
         shares: (columns, width) the reference's shares.
         scores: (columns, 2, width) with mean 0 and variance 1 under them; all 0 where there is no
             order.
+        places: (columns,) where in `matrices` a column without order is; -1 where there is one.
         filling: (SCALES, columns, width) the batch that each scale is filling.
         previous: (SCALES, columns, width) the last one that held a row.
         sums: (SCALES, columns, READINGS) of the readings.
         pairs: (SCALES, columns) how many differences went into them.
+        matrices: (SCALES, columns without order, most groups of one, the same) of `scatter`.
     """
     for column in range(len(groups)):
         _add(filling[0, column], fresh[column])
@@ -123,10 +213,22 @@ def tick(
                 readings = sums[scale, column]
                 compare(batch, last, groups[column], shares[column], scores[column], readings)
                 pairs[scale, column] += 1
+                place = places[column]
+                if place >= 0:
+                    scatter(batch, last, groups[column], shares[column], matrices[scale, place])
                 if pairs[scale, column] == MEMORY:
                     pairs[scale, column] //= 2
                     for reading in range(READINGS):
                         readings[reading] *= 0.5
+                    if place >= 0:
+                        _halve(matrices[scale, place])
+                if place >= 0:
+                    readings[2] = along_the_widest(
+                        matrices[scale, place],
+                        groups[column],
+                        shares[column],
+                        pairs[scale, column],
+                    )
             _move(last, batch)
 
 

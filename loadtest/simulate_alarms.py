@@ -108,6 +108,7 @@ def simulate_column(
     reference_correlation: float,
     reference_effect: float,
     shift: float,
+    points: float,
     after: int,
     bins: int,
     ordered: bool,
@@ -147,6 +148,8 @@ def simulate_column(
     previous = np.zeros_like(filling)
     sums = np.zeros((dependence.SCALES, 1, dependence.READINGS))
     pairs = np.zeros((dependence.SCALES, 1), np.int64)
+    matrices = np.zeros((dependence.SCALES, 1, groups, groups))
+    places = np.full(1, -1 if ordered else 0)
     fresh_counts = np.zeros((1, width), np.int64)
     one = np.full(1, groups)
     effect = np.full(1, np.nan)
@@ -160,6 +163,8 @@ def simulate_column(
     innovation = math.sqrt(1.0 - correlation * correlation)
     for second in range(seconds):
         moved = shift if second >= after else 0.0
+        # Of rows that become the first category: so many raise its share by `points`.
+        moved_points = points / (1.0 - reference[0] / reference_rows) if second >= after else 0.0
         for _ in range(rate):
             state = correlation * state + innovation * np.random.standard_normal()  # noqa: NPY002
             value = state + moved
@@ -167,6 +172,8 @@ def simulate_column(
             bin = first[int(min(max(place, 0.0), CELLS + 1.0))]
             while bin < bins - 1 and edges[bin] < value:
                 bin += 1
+            if moved_points > 0.0 and np.random.random() < moved_points:  # noqa: NPY002
+                bin = 0
             now[bin] += 1
             grouped[group_of[bin]] += 1
         rows = (second + 1) * rate
@@ -180,10 +187,12 @@ def simulate_column(
             one,
             each_share,
             each_score,
+            places,
             filling,
             previous,
             sums,
             pairs,
+            matrices,
         )
         dependence.estimate(sums, pairs, min_pairs, min_batch, caution, effect)
         effect[0] = 1.0 + margin * (effect[0] - 1.0)
@@ -256,6 +265,7 @@ def simulate_day(day: int, options: argparse.Namespace, rules: Rules) -> dict[st
             options.reference_correlation,
             options.reference_effect,
             options.shift if column == 0 else 0.0,
+            options.points if column == 0 else 0.0,
             options.after,
             options.categories or BINS,
             not options.categories,
@@ -333,7 +343,7 @@ def report(days: Sequence[dict[str, Any]], options: argparse.Namespace) -> dict[
         "alarmed": len(alarms),
         "effect_quartiles": np.round(np.nanquantile(effects, [0.05, 0.5, 0.95]), 2).tolist(),
     }
-    if options.shift:
+    if options.shift or options.points:
         before = [a for a in alarms if a["second"] < options.after]
         after = [a["second"] for a in alarms if a["second"] >= options.after]
         rows = [(second + 1 - options.after) * options.rate for second in after]
@@ -368,6 +378,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--reference-correlation", type=float, default=0.0)
     add("--reference-effect", type=float, default=1.0, help="that its rows are given")
     add("--shift", type=float, default=0.0, help="of the first column, in standard deviations")
+    add("--points", type=float, default=0.0, help="by which its first category's share rises")
     add("--after", type=int, default=0, help="second of the shift")
     add("--seed", type=int, default=1)
     add("--keep", action="store_true", help="for the page, which adds up all that was kept")

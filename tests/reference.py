@@ -288,6 +288,32 @@ def neighbours_differ(
     return total, max(len(some) - 1, 0)
 
 
+def widest_scatter(
+    panes: Sequence[Sequence[int]], scale: int, reference: Sequence[float], too_large: float = 1.0
+) -> float:
+    """The same of groups without order: along what they scatter most, where noise cannot be that.
+
+    Independent rows have eigenvalues within (1 - g)^2 and (1 + g)^2 of their mean; of one beyond
+    counts the root of its distances from both.
+    """
+    size = 2**scale
+    whole = [panes[at : at + size] for at in range(0, len(panes) - size + 1, size)]
+    batches = [np.sum(batch, axis=0) for batch in whole]
+    some = [batch for batch in batches if batch.any()]
+    if len(some) < 2:
+        return 0.0
+    apart = [
+        (one / one.sum() - other / other.sum()) / math.sqrt(1 / one.sum() + 1 / other.sum())
+        for one, other in itertools.pairwise(some)
+    ]
+    units = np.array(apart) / np.sqrt(np.array(reference))
+    values = np.linalg.eigvalsh(units.T @ units)
+    p = len(reference) - 1
+    mean, g = float(values.sum() / p), math.sqrt(1.5 * p / (len(some) - 1))
+    low, high, top = mean * (1 - g) ** 2, mean * (1 + g) ** 2, float(values[-1]) * too_large
+    return mean if top <= high else mean + math.sqrt((top - low) * (top - high))
+
+
 def ledger_sums(rows: list[dict[str, float]], threshold: float = 0.5) -> dict[str, float]:
     """What labelled binary scores add up to: figures by their definition, one row at a time."""
     eps = 2.0**-52

@@ -156,7 +156,7 @@ def _watched(source: Source, values: Array, effects: Sequence[float] = ()) -> Po
 
 def _effects(source: Source, values: Array) -> list[float]:
     """The design effect as it is known after each second of ten rows."""
-    learnt, found = DesignEffect.unknown(1), []
+    learnt, found = DesignEffect.unknown(source.baseline), []
     for second in values.reshape(-1, 10):
         learnt.add(source.baseline, source.binned(second))
         found.append(float(learnt.estimate()[0]))

@@ -318,7 +318,7 @@ class Drift:
     def _begin(self, series: Series) -> WatchedSeries:
         reference = Reference.of(series.profile, series.places)
         columns = len(reference.columns)
-        dependence = Dependence.restored(self._past.learnt(series.name), columns)
+        dependence = Dependence.restored(self._past.learnt(series.name), reference)
         watched = WatchedSeries(series, reference, dependence, Alarm.none(columns))
         if part_of(series) == ALL and series.history.last_rows(1).counts[ROWS]:
             self._look_back(watched)  # what an earlier process saw stands before a row comes

@@ -31,16 +31,23 @@ class Dependence:
     kinds: DesignEffect
 
     @classmethod
-    def unknown(cls, columns: int) -> Dependence:
+    def unknown(cls, reference: Reference) -> Dependence:
         """Nothing has been seen yet."""
-        return cls(DesignEffect.unknown(columns), DesignEffect.unknown(columns))
+        # Of most kinds a reference has no row: what they scatter has no unit to be measured in.
+        return cls(
+            DesignEffect.unknown(reference.baseline),
+            DesignEffect.unknown(reference.kinds, alike=True),
+        )
 
     @classmethod
-    def restored(cls, learnt: Floats, columns: int) -> Dependence:
+    def restored(cls, learnt: Floats, reference: Reference) -> Dependence:
         """Goes on with what was `learnt`; from nothing, where that is not of these columns."""
-        if len(learnt) % 2:
-            return cls.unknown(columns)
-        return cls(*(DesignEffect.restored(half, columns) for half in np.split(learnt, 2)))
+        upto = cls.unknown(reference).values.learnt.size
+        values, kinds = np.split(learnt, [upto])
+        return cls(
+            DesignEffect.restored(values, reference.baseline),
+            DesignEffect.restored(kinds, reference.kinds, alike=True),
+        )
 
     @property
     def learnt(self) -> Floats:

@@ -16,7 +16,7 @@ from loadtest.simulate_alarms import KEPT, exact_interval
 from loadtest.turns import Measure, Result
 
 # What tells runs apart that are added up.
-ABOUT = ("correlation", "rate", "shift", "seconds", "columns", "reference", "categories")
+ABOUT = ("correlation", "rate", "shift", "seconds", "columns", "reference", "categories", "points")
 
 
 def alarms(_: Bench) -> list[Result]:
@@ -31,7 +31,10 @@ def of_runs(runs: Sequence[dict[str, Any]]) -> list[Result]:
     found: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for run in runs:
         found.setdefault(tuple(run.get(name, 0) for name in ABOUT), []).append(run)
-    return [_shifted(some) if some[0]["shift"] else _quiet(some) for some in found.values()]
+    return [
+        _shifted(some) if some[0]["shift"] or some[0].get("points") else _quiet(some)
+        for some in found.values()
+    ]
 
 
 def _quiet(runs: Sequence[dict[str, Any]]) -> Result:
@@ -51,17 +54,19 @@ def _quiet(runs: Sequence[dict[str, Any]]) -> Result:
 def _shifted(runs: Sequence[dict[str, Any]]) -> Result:
     of = runs[0]
     medians = [run["rows_to_alarm"][1] for run in runs]
-    title = (
-        f"A shift by {of['shift']:g} standard deviations in 1 of {of['columns']} features,"
-        f" {of['rate']} rows a second"
-    )
+    what, name = f"A shift by {of['shift']:g} standard deviations", f"shift-{of['rate']}"
+    if points := of.get("points", 0.0):
+        what = f"{100 * points:g} points more of 1 of {of['categories']} categories"
+        name = f"share-{of['rate']}-{of['correlation']:g}"
+        what += f" (AR(1) {of['correlation']:g} rows)" if of["correlation"] else ""
+    title = f"{what} in 1 of {of['columns']} features, {of['rate']} rows a second"
     detail = {
         "days": _sum(runs, "days"),
         "rows_at_10_50_90_percent": of["rows_to_alarm"],
         "days_that_named_others": _sum(runs, "others_named"),
     }
     measure = Measure("rows to the alarm, median", medians, "<=", 2000, "rows")
-    return Result(f"alarms-shift-{of['rate']}", title, [measure], detail=detail | _origin(runs))
+    return Result(f"alarms-{name}", title, [measure], detail=detail | _origin(runs))
 
 
 def _sum(runs: Sequence[dict[str, Any]], name: str) -> int:

@@ -97,7 +97,7 @@ def test_values_out_of_range_depend_on_each_other_as_values_do(
 
 def test_what_was_learnt_is_gone_on_with_and_taken_for_no_other_columns():
     rng = np.random.default_rng(3)
-    learning = Dependence.unknown(len(NAMES))
+    learning = Dependence.unknown(REFERENCE)
     for _ in range(40):
         vector = np.zeros(PLACES.words, np.int64)
         for place, (_, one) in enumerate(REFERENCE.columns):
@@ -106,13 +106,13 @@ def test_what_was_learnt_is_gone_on_with_and_taken_for_no_other_columns():
         learning.add(REFERENCE, vector)
     known = learning.estimate()
     assert not np.isnan(known.values).any()
-    again = Dependence.restored(learning.learnt, len(NAMES)).estimate()
+    again = Dependence.restored(learning.learnt, REFERENCE).estimate()
     assert again.values.tolist() == known.values.tolist()
     assert again.kinds.tolist() == known.kinds.tolist()
     spoilt = learning.learnt
     spoilt[7] = np.nan
     for other in (learning.learnt[1:], learning.learnt[2:], np.empty(0), spoilt):
-        assert np.isnan(Dependence.restored(other, len(NAMES)).estimate().values).all()
+        assert np.isnan(Dependence.restored(other, REFERENCE).estimate().values).all()
 
 
 def test_as_many_missing_as_ever_is_no_drift():
@@ -127,7 +127,7 @@ def test_a_column_without_any_value_is_judged_by_its_kinds():
 
 
 def test_how_much_missing_values_depend_on_each_other_is_learnt_as_well():
-    dependence = Dependence.unknown(len(NAMES))
+    dependence = Dependence.unknown(REFERENCE)
     for second in range(40):
         share = float(second // 10 % 2)  # ten seconds with, ten without
         dependence.add(REFERENCE, counted("age", share, columns.NAN, of=500))

@@ -23,7 +23,7 @@ from loadtest.simulate_alarms import BINS, PANE_S, exact_interval, first_alarm
 def day(**given):
     plain = {"seconds": 3000, "rate": 1, "columns": 1, "correlation": 0.0, "reference": 5000}
     plain |= {"reference_correlation": 0.0, "reference_effect": 1.0, "seed": 5}
-    plain |= {"shift": 0.0, "after": 0, "categories": 0}
+    plain |= {"shift": 0.0, "after": 0, "points": 0.0, "categories": 0}
     return argparse.Namespace(**(plain | given))
 
 
@@ -59,7 +59,7 @@ def by_the_product(options):
     bins = np.searchsorted(edges, values, "left")
     per_second = np.stack([np.bincount(row, minlength=len(counts)) for row in bins])
     upto = np.concatenate([np.zeros((1, len(counts)), np.int64), per_second.cumsum(axis=0)])
-    learnt, alarm = DesignEffect.unknown(1), None
+    learnt, alarm = DesignEffect.unknown(base), None
     for second in range(options.seconds):
         learnt.add(base, per_second[second][None])
         effect = learnt.estimate()
@@ -104,6 +104,22 @@ def test_no_window_is_passed_over_that_could_be_part_of_an_alarm(rows, effect, t
     chi_square = ((live - rows / 10) ** 2 / (rows / 10)).sum() / effect
     if chi_square < simulate_alarms.least_chi_square(rows / effect, candidate, 5005.0):
         assert column_log_e(expected, live, 10, 1.0, effect, CONCENTRATION) < candidate
+
+
+def test_categories_cut_from_something_slow_raise_no_alarm_where_nothing_changed():
+    # By the mean of all directions (an effect of 5) four of these six days had one.
+    slow = day(categories=8, correlation=0.9, columns=30, seconds=6000, seed=1)
+    days = [simulate_alarms.simulate_day(number, slow, DEFAULT) for number in range(4, 10)]
+    assert [one["alarm"] for one in days] == [None] * 6
+    assert np.nanmedian([one["effects"] for one in days]) > 12.0
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_independent_categories_show_a_tenth_more_of_one_within_two_thousand_rows(seed):
+    jump = day(categories=8, points=0.1, after=1500, seconds=3500, seed=seed)
+    got = simulate_alarms.simulate_day(0, jump, DEFAULT)
+    assert got["alarm"]["second"] >= 1500
+    assert got["alarm"]["columns"] == [0]
 
 
 def test_columns_are_taken_together_by_e_bh_and_need_a_large_ks():
