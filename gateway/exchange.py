@@ -90,6 +90,9 @@ class Exchange(Protocol):
     def note_model(self, model: Model) -> None:
         """Keeps for the access log and traces who answers, where its path does not say so."""
 
+    def note_generation(self, happened: object) -> None:
+        """Keeps for traces what happens to a request to a language model; before `reply`."""
+
     def reply(
         self,
         status: int,

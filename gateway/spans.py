@@ -5,7 +5,44 @@ Knows its fields. Knows nothing of where they come from or of how spans are writ
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
+
+
+class Generation(TypedDict):
+    """What is told of a request to a language model: sizes, names and times, and no content.
+
+    Attributes:
+        operation, system: as OpenTelemetry's conventions call them.
+        upstream: that answered, or was asked last; at this `address` and `port`.
+        request_model: the provider's name of the model.
+        response_model, response_id, fingerprint, finish: what the answer says of itself.
+        stream: the answer came in events.
+        max_tokens: of the answer, where the request says so.
+        tokens: by kind; None: nobody told.
+        cost_usd: None: nobody knows.
+        attempts: upstreams that were asked.
+        result: how it ended.
+        ages_ns: how long before `ended_ns` the upstream was asked, the client got the first
+            content and the request was over; None: that never came.
+    """
+
+    operation: str
+    system: str
+    upstream: str
+    address: str
+    port: int
+    request_model: str
+    response_model: str
+    response_id: str
+    fingerprint: str
+    finish: str
+    stream: bool
+    max_tokens: int | None
+    tokens: dict[str, int] | None
+    cost_usd: float | None
+    attempts: int
+    result: str
+    ages_ns: list[int | None]
 
 
 class TracedRequest(TypedDict):
@@ -27,6 +64,7 @@ class TracedRequest(TypedDict):
         ended_ns: when the answer was written, since 1970.
         ages_ns: how long before that the request arrived and, where a model ran, was decoded,
             started and finished.
+        generation: of a request to a language model.
     """
 
     trace_id: str
@@ -45,3 +83,4 @@ class TracedRequest(TypedDict):
     key: str | None
     ended_ns: int
     ages_ns: list[int]
+    generation: NotRequired[Generation | None]

@@ -43,6 +43,7 @@ from gateway.llm.app import routes as llm_routes
 from gateway.llm.counting import counters
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.limits.shared import SharedLimits
+from gateway.llm.traced import generation
 from gateway.monitor import layout
 from gateway.monitor.arena import (
     BORN_NS,
@@ -307,7 +308,13 @@ class Worker:
         def send(requests: list[TracedRequest]) -> bool:
             return channel.send({"requests": requests})
 
-        return SpanLog(self._config.tracing, send, self._observer.untraced, self._loop)
+        return SpanLog(
+            self._config.tracing,
+            send,
+            self._observer.untraced,
+            self._loop,
+            generation=generation,
+        )
 
     def _reopen_access(self) -> None:
         try:
@@ -509,7 +516,7 @@ class Worker:
         self._direct = direct = self._api.infer_paths(
             lambda s: s.endpoint.__call__, calls, lambda s: s.endpoint.named
         )
-        self._llm.follow(self._catalogue.language_models())
+        self._llm.follow(self._catalogue.language_models(), self._catalogue.unserved())
         asked = self._llm.paths()
         endpoints = self._services.endpoints
         endpoints.clear()

@@ -113,10 +113,10 @@ def largest_eigenvalue(matrix: Floats, size: int) -> float:
 def along_the_widest(matrix: Floats, groups: int, shares: Floats, pairs: int) -> float:
     """Reading 2 of groups without order, summed over `pairs`: along what scatters most.
 
-    The largest eigenvalue of few differences is too large by chance: for independent rows
-    (1 + sqrt(noise)) ** 2, with as much noise as directions for each pair. What it stands for is
-    found as for one direction that sticks out of equal ones (Baik and Silverstein 2006), and is at
-    least the mean of all.
+    The largest eigenvalue of few differences is large by chance: those of independent rows lie
+    between two edges (Marchenko and Pastur 1967), further apart the more directions there are for
+    each pair. What is beyond the upper edge counts in full where it is far (it stands for
+    one direction that sticks out), and from nothing on near it.
     """
     directions, trace = -1, 0.0
     for group in range(groups):
@@ -126,11 +126,13 @@ def along_the_widest(matrix: Floats, groups: int, shares: Floats, pairs: int) ->
         return 0.0
     directions = max(directions, 1)  # a constant scatters by what it never was before
     mean = trace / directions
-    noise = 1.5 * directions / pairs  # neighbouring differences share a batch: 1.5 as in estimate's
+    # Neighbouring differences share a batch: of their squares n tell as much as n / 1.5 would.
+    noise = np.sqrt(1.5 * directions / pairs)
     ratio = largest_eigenvalue(matrix, groups) / mean
-    both = ratio + 1.0 - noise
-    one = (both + np.sqrt(max(both * both - 4.0 * ratio, 0.0))) / 2.0
-    return float(mean * max(one, 1.0))
+    beyond = ratio - (1.0 + noise) ** 2
+    if beyond <= 0.0:
+        return float(mean)
+    return float(mean * (1.0 + np.sqrt(beyond * (ratio - (1.0 - noise) ** 2))))
 
 
 @kernel("boolean(int64[::1])")

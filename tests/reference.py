@@ -288,11 +288,13 @@ def neighbours_differ(
     return total, max(len(some) - 1, 0)
 
 
-def widest_scatter(panes: Sequence[Sequence[int]], scale: int, reference: Sequence[float]) -> float:
-    """The same of groups without order: along what they scatter most, less what noise adds to it.
+def widest_scatter(
+    panes: Sequence[Sequence[int]], scale: int, reference: Sequence[float], too_large: float = 1.0
+) -> float:
+    """The same of groups without order: along what they scatter most, where noise cannot be that.
 
-    One direction sticks out of `p` equal ones: a population's y has a sample's largest eigenvalue
-    of y + g y / (y - 1) times their mean, g for noise; sought by halving, and at least 1.
+    Independent rows have eigenvalues within (1 - g)^2 and (1 + g)^2 of their mean; of one beyond
+    counts the root of its distances from both.
     """
     size = 2**scale
     whole = [panes[at : at + size] for at in range(0, len(panes) - size + 1, size)]
@@ -307,18 +309,9 @@ def widest_scatter(panes: Sequence[Sequence[int]], scale: int, reference: Sequen
     units = np.array(apart) / np.sqrt(np.array(reference))
     values = np.linalg.eigvalsh(units.T @ units)
     p = len(reference) - 1
-    mean, noise = float(values.sum() / p), 1.5 * p / (len(some) - 1)
-    if mean <= 0.0:
-        return 0.0
-    ratio = float(values[-1]) / mean
-    if ratio <= (1 + math.sqrt(noise)) ** 2:
-        return mean * max((ratio + 1 - noise) / 2, 1.0)
-    low, high = 1 + math.sqrt(noise), ratio
-    for _ in range(100):
-        middle = (low + high) / 2
-        too_far = middle + noise * middle / (middle - 1) > ratio
-        low, high = (low, middle) if too_far else (middle, high)
-    return mean * low
+    mean, g = float(values.sum() / p), math.sqrt(1.5 * p / (len(some) - 1))
+    low, high, top = mean * (1 - g) ** 2, mean * (1 + g) ** 2, float(values[-1]) * too_large
+    return mean if top <= high else mean + math.sqrt((top - low) * (top - high))
 
 
 def ledger_sums(rows: list[dict[str, float]], threshold: float = 0.5) -> dict[str, float]:

@@ -72,6 +72,9 @@ class Caller:
     def note_model(self, model: Any) -> None:
         self.model = model
 
+    def note_generation(self, happened: Any) -> None:
+        self.generation = happened
+
     def reply(self, status: int, body: bytes, headers: Any = (), *_: Any) -> None:
         if self.broken:
             raise RuntimeError("the transport is in a state nobody foresaw")

@@ -16,11 +16,14 @@ from urllib.parse import urlsplit
 from pydantic import (
     AfterValidator,
     Field,
+    GetJsonSchemaHandler,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from gateway.config.faults import Below
 from gateway.config.llm_limits import MAX_GROUPS, GroupName, Limited
@@ -261,6 +264,18 @@ class LlmModel(Section):
         description="where nobody knows what it costs: serve tells so, refuse answers 403",
     )
     versions: dict[Annotated[int, Field(ge=1, le=MAX_VERSION)], LlmVersion] = Field(min_length=1)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Lets editors know what `_short` takes, too."""
+        schema = handler(core)
+        version = handler.resolve_ref_schema(handler(LlmVersion.__pydantic_core_schema__))
+        either = handler.resolve_ref_schema(schema)
+        either["properties"] |= version["properties"]
+        either["anyOf"] = [{"required": either.pop("required")}, {"required": version["required"]}]
+        return schema
 
     @model_validator(mode="before")
     @classmethod

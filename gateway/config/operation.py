@@ -87,6 +87,9 @@ class Tracing(Section):
     max_queue: int = Field(
         2048, ge=1, le=1_000_000, description="requests that may wait for their export"
     )
+    openinference: bool = Field(
+        False, description="spans of language models have OpenInference's attributes, too"
+    )
 
     @property
     def url(self) -> str:

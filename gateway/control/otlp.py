@@ -4,7 +4,8 @@ Knows OpenTelemetry's SDK and the semantic conventions of HTTP. Knows nothing of
 to export. It is imported only once something is to be exported, since the SDK may not be installed.
 
 Of models that predict, the conventions say nothing yet (`gen_ai.*` is about prompts and tokens):
-what concerns those is named `penstock.*`.
+what concerns those is named `penstock.*`. What a provider did for a language model is a span of its
+own inside the request's (`gen_ai`).
 
 Source: https://opentelemetry.io/docs/specs/semconv/http/http-spans/ (HTTP server).
 """
@@ -36,7 +37,8 @@ from opentelemetry.trace import (
 
 from gateway import __version__
 from gateway.config import Tracing
-from gateway.spans import TracedRequest
+from gateway.control.gen_ai import attributes
+from gateway.spans import Generation, TracedRequest
 
 PHASES: Final = ("decode", "queue", "infer", "encode")
 _METHODS: Final = frozenset(
@@ -50,6 +52,13 @@ _FIXED: Final = frozenset(
         "/v2/health/ready",
         "/v2/models/stats",
         "/v2/repository/index",
+        "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/embeddings",
+        "/v1/messages",
+        "/v1/messages/count_tokens",
+        "/v1/models",
+        "/v1/responses",
     }
 )
 _OF_A_MODEL: Final = re.compile(
@@ -82,6 +91,7 @@ class OtlpExporter:
             scheme: of the data port, `"http"`.
         """
         self._scheme = scheme
+        self._openinference = settings.openinference
         self._words = _FirstWords()
         self._logger = logging.getLogger("opentelemetry")
         # It would tell of every attempt, and quotes headers that it cannot read.
@@ -135,9 +145,26 @@ class OtlpExporter:
         )
         if len(moments) > 1:
             self._record_phases(span, [*moments, ended])
+        generation = request.get("generation")
+        if generation is not None:
+            self._record_generation(span, generation, ended)
         if request["status"] >= 500:  # what a client did wrong is no error of the server's
             span.set_status(Status(StatusCode.ERROR, request["code"]))
         span.end(ended)
+
+    def _record_generation(self, span: Span, one: Generation, ended: int) -> None:
+        """What the provider did, as a client's span inside."""
+        asked, _, over = one["ages_ns"]
+        inside = self._tracer.start_span(
+            f"{one['operation']} {one['request_model']}",
+            context=set_span_in_context(span, Context()),
+            kind=SpanKind.CLIENT,
+            attributes=dict(attributes(one, openinference=self._openinference)),
+            start_time=ended - (asked or 0),
+        )
+        if one["result"] in ("failed", "broken"):
+            inside.set_status(Status(StatusCode.ERROR))
+        inside.end(ended - (over or 0))
 
     def _record_phases(self, span: Span, moments: Sequence[int]) -> None:
         inside = set_span_in_context(span, Context())

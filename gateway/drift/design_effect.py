@@ -64,25 +64,24 @@ class DesignEffect:
 
     @classmethod
     def restored(cls, learnt: Floats, baseline: Baseline, alike: bool = False) -> DesignEffect:
-        """Goes on with what was learnt; from nothing, where that is not of these columns.
-
-        Of a column without order is kept how widely its groups scatter, and not along what: that is
-        taken for every direction, until newer differences outweigh it.
-        """
+        """Goes on with what was learnt; from nothing, where that is not of these columns."""
         made = cls.unknown(baseline, alike)
-        sizes = made.sums.size, made.pairs.size
-        if learnt.shape == (sum(sizes),) and (np.isfinite(learnt) & (learnt >= 0)).all():
-            made.sums[:] = learnt[: sizes[0]].reshape(made.sums.shape)
-            made.pairs[:] = learnt[sizes[0] :].reshape(made.pairs.shape)
-            for place, column in enumerate(np.flatnonzero(made.places >= 0)):
-                every = _every_direction(baseline.shares[column], made.matrices.shape[-1])
-                made.matrices[:, place] = made.sums[:, column, 2, None, None] * every
+        counted = made.sums.size + made.pairs.size
+        if (
+            learnt.shape == (counted + made.matrices.size,)
+            and np.isfinite(learnt).all()
+            and (learnt[:counted] >= 0).all()
+        ):
+            parts = np.split(learnt, [made.sums.size, counted])
+            made.sums[:] = parts[0].reshape(made.sums.shape)
+            made.pairs[:] = parts[1].reshape(made.pairs.shape)
+            made.matrices[:] = parts[2].reshape(made.matrices.shape)
         return made
 
     @property
     def learnt(self) -> Floats:
-        """(SCALES * columns * (READINGS + 1),) a copy of what is worth keeping: 560 B a column."""
-        return np.concatenate([self.sums.ravel(), self.pairs.ravel()])
+        """A copy of what is worth keeping: 560 B a column, up to 12 kB without an order."""
+        return np.concatenate([self.sums.ravel(), self.pairs.ravel(), self.matrices.ravel()])
 
     def add(self, baseline: Baseline, counts: Counts) -> None:
         """Takes the counts of one second, (columns, width), an empty one as well."""
@@ -108,10 +107,3 @@ class DesignEffect:
             self.sums, self.pairs, rules.min_pairs, rules.min_batch, rules.caution, out
         )
         return 1.0 + rules.margin * (out - 1.0)
-
-
-def _every_direction(shares: Floats, groups: int) -> Floats:
-    """(groups, groups) what independent rows scatter: 1 along all that shares can move."""
-    roots = np.sqrt(shares[:groups])
-    out: Floats = np.diag((roots > 0).astype(np.float64)) - np.outer(roots, roots)
-    return out

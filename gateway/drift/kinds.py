@@ -42,9 +42,8 @@ class Dependence:
     @classmethod
     def restored(cls, learnt: Floats, reference: Reference) -> Dependence:
         """Goes on with what was `learnt`; from nothing, where that is not of these columns."""
-        if len(learnt) % 2:
-            return cls.unknown(reference)
-        values, kinds = np.split(learnt, 2)
+        upto = cls.unknown(reference).values.learnt.size
+        values, kinds = np.split(learnt, [upto])
         return cls(
             DesignEffect.restored(values, reference.baseline),
             DesignEffect.restored(kinds, reference.kinds, alike=True),

@@ -103,6 +103,9 @@ class Copied:
     def note_model(self, model: Model) -> None:
         """Nobody asks."""
 
+    def note_generation(self, happened: object) -> None:
+        """Nobody asks."""
+
     def reply(
         self,
         status: int,

@@ -12,7 +12,6 @@ from math import nan
 from typing import Final
 from urllib.parse import urlsplit
 
-from gateway.config.llm import LlmProvider
 from gateway.llm.pools import Pool
 from gateway.llm.pools.member import Health
 from gateway.llm.price_map import seller
@@ -48,9 +47,9 @@ _SYSTEMS: Final = {
 }
 
 
-def system_of(provider: LlmProvider) -> str:
-    """What OpenTelemetry's conventions call a provider."""
-    found = seller(provider.kind, provider.base_url)
+def system_of(kind: str, base_url: str) -> str:
+    """What OpenTelemetry's conventions call whoever is at an address, else servers of the kind."""
+    found = seller(kind, base_url)
     return _SYSTEMS.get(found, found)
 
 
@@ -65,7 +64,7 @@ def called(name: str, version: int, settings: Settings) -> Iterator[Called]:
             version=version,
             upstream=one.called,
             provider=one.provider,
-            system=system_of(provider),
+            system=system_of(provider.kind, provider.base_url),
             asked=one.model,
             address=at.hostname or "",
             port=at.port or {"http": 80, "https": 443}[at.scheme],

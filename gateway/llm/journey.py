@@ -161,6 +161,7 @@ class Journey:
     def start(self) -> None:
         """Asks the first upstream."""
         self._deployment.began()
+        self._exchange.note_generation(self._happened)
         self._exchange.on_gone(self._leave)
         if not self._over:
             self._ask()

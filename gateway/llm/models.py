@@ -25,7 +25,7 @@ from gateway.llm.deployment import LlmDeployment
 from gateway.llm.features import Features
 from gateway.llm.key_files import KeyFiles
 from gateway.llm.limits.words import Limits
-from gateway.llm.names import Chosen, Names
+from gateway.llm.names import NONE_ABSENT, Chosen, Names
 from gateway.llm.pricing import Price
 from gateway.llm.proxy import Count, Proxy
 from gateway.llm.reported import Reported
@@ -194,10 +194,17 @@ class LanguageModels:
             watch.mark(now)
 
     def follow(
-        self, models: Mapping[str, tuple[int, Mapping[int, LlmDeployment], Split | None]]
+        self,
+        models: Mapping[str, tuple[int, Mapping[int, LlmDeployment], Split | None]],
+        absent: Mapping[str, str] = NONE_ABSENT,
     ) -> None:
-        """Takes over what serves now: by name the default, the versions, and the split."""
-        self.names.follow(models)
+        """Takes over what serves now: by name the default, the versions, and the split.
+
+        Args:
+            models: that serve.
+            absent: that do not, and why.
+        """
+        self.names.follow(models, absent)
         targets = (target for one in self.deployments for target in one.targets)
         self._upstreams.follow({target.origin for target in targets})
 
@@ -208,8 +215,8 @@ class LanguageModels:
             yield from named.deployments
 
     def paths(self) -> dict[bytes, Endpoint]:
-        """What the lane takes; nothing where there is no language model."""
-        if not self.names.models:
+        """What the lane takes; nothing where there is no language model, nor may be one."""
+        if not (self.names.models or self.names.absent):
             return {}
         return {PATHS[dialect]: proxy.__call__ for dialect, proxy in self.proxies.items()}
 

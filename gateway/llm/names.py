@@ -7,7 +7,8 @@ route came to be.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from gateway.errors import ModelNotFound
 from gateway.llm.deployment import LlmDeployment
@@ -20,6 +21,7 @@ from gateway.wire.answers import Written
 from kernels.lots import lot
 
 Headers = Sequence[tuple[bytes, bytes]]
+NONE_ABSENT: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Chosen:
@@ -130,11 +132,21 @@ class Names:
         self._turns: dict[str, InTurn] = {}
         self._called: dict[str, Named] = {}
         self.models: dict[str, Named] = {}
+        self.absent: Mapping[str, str] = {}
+        """Models that are known and not served, by name why."""
 
     def follow(
-        self, models: Mapping[str, tuple[int, Mapping[int, LlmDeployment], Split | None]]
+        self,
+        models: Mapping[str, tuple[int, Mapping[int, LlmDeployment], Split | None]],
+        absent: Mapping[str, str] = NONE_ABSENT,
     ) -> None:
-        """Takes over what serves now: by name the default, the versions, and the split."""
+        """Takes over what serves now: by name the default, the versions, and the split.
+
+        Args:
+            models: that serve.
+            absent: that do not, and why.
+        """
+        self.absent = absent
         before, self._turns = self._turns, {}
         self.models = {}
         for name, (default, versions, split) in models.items():
@@ -155,7 +167,9 @@ class Names:
         """
         found = self._called.get(called)
         if found is None:
-            raise ModelNotFound(f"model '{called[:200]}': no model has this name")
+            why = self.absent.get(called)
+            said = "no model has this name" if why is None else f"no version of it serves: {why}"
+            raise ModelNotFound(f"model '{called[:200]}': {said}")
         return found
 
     @property

@@ -146,7 +146,7 @@ class Whole:
     def reading(self) -> Reading:
         """What is kept of it. Read when somebody first asks, and kept in its place."""
         if self._reading is None:
-            self._reading = read_answer(self._spoken.upstream, self._values)
+            self._reading = read_answer(self._spoken.upstream, self._values, self.usage)
             self._values = None
         return self._reading
 

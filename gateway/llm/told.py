@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from gateway.exchange import Exchange, Header
 from gateway.wire.answers import Written
+from gateway.wire.trace import TRACEPARENT
 
 if TYPE_CHECKING:
     from gateway.llm.names import Chosen
@@ -131,10 +132,17 @@ def dollars(pico: int) -> str:
 def request_headers(exchange: Exchange, target: Target) -> list[Header]:
     """What goes to an upstream beside what every request to it says.
 
-    Of the client's headers those alone that the document names for this provider.
+    Of the client's headers those alone that the document names for this provider. Where it is part
+    of a trace, that goes on: random numbers, which say nothing of the client.
     """
     wanted = target.forward_headers
-    return [one for one in exchange.headers if one[0] in wanted] if wanted else []
+    found: list[Header] = []
+    if wanted:
+        found += [one for one in exchange.headers if one[0] in wanted and one[0] != TRACEPARENT]
+    head = getattr(exchange, "head", None)  # a copy has none
+    if head is not None and head.trace is not None:
+        found.append((TRACEPARENT, head.trace.header))
+    return found
 
 
 def answer_headers(chosen: Chosen, target: Target | None) -> Written:

@@ -33,6 +33,7 @@ class BaseExchange(Exchange):
         "_stream",
         "arrived",
         "body",
+        "generation",
         "gone",
         "head",
         "headers",
@@ -52,6 +53,9 @@ class BaseExchange(Exchange):
     """Set where they are known; few ask."""
     model: Model
     """Set where a route chose who answers, and anybody notes that."""
+
+    generation: object
+    """Set where a language model is asked; whoever traces requests can read it."""
 
     @property
     def services(self) -> Services:
@@ -82,6 +86,10 @@ class BaseExchange(Exchange):
     def note_model(self, model: Model) -> None:
         """Keeps who answers."""
         self.model = model
+
+    def note_generation(self, happened: object) -> None:
+        """Keeps what happens to a request to a language model."""
+        self.generation = happened
 
     def on_gone(self, callback: Callable[[], None]) -> None:
         """Calls back, once, if the client leaves before the answer is written."""

@@ -138,6 +138,10 @@ class Laden(Exchange):
         """Keeps who answers."""
         self._exchange.note_model(model)
 
+    def note_generation(self, happened: object) -> None:
+        """Keeps what happens to a request to a language model."""
+        self._exchange.note_generation(happened)
+
     def on_gone(self, callback: Callable[[], None]) -> None:
         """Calls back, once, if the client leaves before the answer is written."""
         self._exchange.on_gone(callback)

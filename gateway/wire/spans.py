@@ -12,16 +12,21 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from time import perf_counter
+from typing import Any
 
 from gateway.config import Tracing
 from gateway.exchange import Model
-from gateway.spans import TracedRequest
+from gateway.spans import Generation, TracedRequest
 from gateway.wire.access_log import MAX_NAME, MAX_PATH, Answered, cut, model_in
 from gateway.wire.trace import Trace
 
 # So many usually fit into one packet of the channel that they leave by.
 MAX_TOGETHER = 64
 _LOW_BITS = 64
+
+
+def _nothing(happened: Any, now: float) -> None:
+    """Where there are no language models."""
 
 
 class SpanLog:
@@ -34,6 +39,7 @@ class SpanLog:
         dropped: Callable[[int], None],
         loop: asyncio.AbstractEventLoop,
         draw: Callable[[int], int] = random.getrandbits,
+        generation: Callable[[Any, float], Generation | None] = _nothing,
     ) -> None:
         """Has noted nothing yet.
 
@@ -43,6 +49,7 @@ class SpanLog:
             dropped: is told how many found no room.
             loop: the worker's.
             draw: so many random bits.
+            generation: tells of what happened to a request to a language model, and by now.
         """
         self._follows = rules.follow_caller
         # By the low half of a trace's id, as OpenTelemetry does: whoever keeps the same share keeps
@@ -52,10 +59,13 @@ class SpanLog:
         self._dropped = dropped
         self._loop = loop
         self._draw = draw
+        self._generation = generation
         # until replaced
         self._targets: dict[bytes, tuple[str, str, str]] = {}
         # for one turn of the loop
         self._noted: list[TracedRequest] = []
+        # What happened to some of them: it is over by the end of the turn that answers.
+        self._happened: list[tuple[TracedRequest, object, float]] = []
 
     def know(self, models: Mapping[bytes, Model | None]) -> None:
         """The paths that requests are POSTed to, and which model answers there.
@@ -84,6 +94,9 @@ class SpanLog:
 
     def flush(self) -> None:
         """Hands on what there is."""
+        happened, self._happened = self._happened, []
+        for request, one, now in happened:
+            request["generation"] = self._generation(one, now)
         noted, self._noted = self._noted, []
         for first in range(0, len(noted), MAX_TOGETHER):
             together = noted[first : first + MAX_TOGETHER]
@@ -109,7 +122,7 @@ class SpanLog:
         path, model, version = target
         moments = request.arrived, *(getattr(request, "phases", None) or ())
         key = getattr(request, "key", None)
-        return {
+        facts: TracedRequest = {
             "trace_id": trace_id,
             "span_id": span_id,
             "parent_id": parent_id,
@@ -127,6 +140,10 @@ class SpanLog:
             "ended_ns": time.time_ns(),
             "ages_ns": [int((now - moment) * 1e9) for moment in moments],
         }
+        happened = getattr(request, "generation", None)
+        if happened is not None:
+            self._happened.append((facts, happened, now))
+        return facts
 
 
 def _target(path: bytes, model: Model | None) -> tuple[str, str, str]:

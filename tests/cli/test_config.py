@@ -20,6 +20,15 @@ def test_the_schema_describes_every_section(capsys):
     assert schema["additionalProperties"] is False
 
 
+def test_the_schema_knows_language_models_with_and_without_numbered_versions(capsys):
+    main(["config", "schema", "--json"])
+    schemas = json.loads(capsys.readouterr().out)["$defs"]
+    model, version = schemas["LlmModel"], schemas["LlmVersion"]
+    assert {*version["properties"], "versions", "aliases"} < set(model["properties"])
+    assert model["anyOf"] == [{"required": ["versions"]}, {"required": ["upstreams"]}]
+    assert "required" not in model
+
+
 def test_the_schema_with_json_is_one_line(capsys):
     main(["config", "schema", "--json"])
     assert len(capsys.readouterr().out.splitlines()) == 1

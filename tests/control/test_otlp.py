@@ -11,7 +11,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from gateway import __version__
 from gateway.config import Tracing
 from gateway.control.otlp import OtlpExporter, route_of
-from gateway.spans import TracedRequest
+from gateway.spans import Generation, TracedRequest
 from tests.collector import Collector, Kept, collecting
 from tests.control.test_tracing import traced
 
@@ -214,3 +214,66 @@ def test_the_library_says_nothing_itself_whatever_it_cannot_read(collector, monk
     assert heard == []
     logging.getLogger("opentelemetry.exporter").error("with no exporter it does")
     assert heard == ["with no exporter it does"]
+
+
+GENERATION: Generation = {
+    "operation": "chat",
+    "system": "openai",
+    "upstream": "east/gpt-4o",
+    "address": "api.openai.com",
+    "port": 443,
+    "request_model": "gpt-4o",
+    "response_model": "gpt-4o-2024-08-06",
+    "response_id": "chatcmpl-1",
+    "fingerprint": "fp_1",
+    "finish": "stop",
+    "stream": True,
+    "max_tokens": 50,
+    "tokens": {"input": 30, "output": 0, "cache_read": 20, "cache_write": 0, "reasoning": 0},
+    "cost_usd": 0.25,
+    "attempts": 2,
+    "result": "ok",
+    "ages_ns": [3 * MS, 1 * MS, 0],
+}
+
+
+def generated(collector: Collector, settings: dict[str, Any] | None = None, **changes: Any) -> Kept:
+    """The span of a generation inside its request's."""
+    path = "/v1/chat/completions"
+    request = made(path=path, generation={**GENERATION, **changes})
+    assert export(collector, request, **(settings or {})) is None
+    (own,) = [kept for kept in collector.spans if kept.name == f"POST {path}"]
+    (inside,) = [kept for kept in collector.spans if kept is not own]
+    assert (inside.trace_id, inside.parent_id) == (own.trace_id, own.span_id)
+    return inside
+
+
+def test_what_a_provider_did_is_a_clients_span_inside(collector):
+    found = generated(collector)
+    assert (found.name, found.span.kind) == ("chat gpt-4o", Span.SPAN_KIND_CLIENT)
+    assert found.span.end_time_unix_nano - found.span.start_time_unix_nano == 3 * MS
+    about = found.attributes
+    assert about["gen_ai.provider.name"] == "openai"
+    assert about["gen_ai.response.model"] == "gpt-4o-2024-08-06"
+    assert about["gen_ai.usage.input_tokens"] == 30
+    assert about["gen_ai.usage.output_tokens"] == 0
+    assert about["gen_ai.usage.cache_read.input_tokens"] == 20
+    assert "gen_ai.usage.reasoning.output_tokens" not in about
+    assert about["gen_ai.response.time_to_first_chunk"] == 0.002
+    assert about["penstock.cost_usd"] == 0.25
+    assert not [name for name in about if name.startswith(("llm.", "openinference."))]
+
+
+def test_openinferences_names_are_told_where_they_are_asked_for(collector):
+    about = generated(collector, {"openinference": True}).attributes
+    assert about["openinference.span.kind"] == "LLM"
+    assert about["llm.token_count.prompt"] == 30
+    assert about["llm.model_name"] == "gpt-4o-2024-08-06"
+    assert about["gen_ai.request.model"] == "gpt-4o"
+
+
+def test_a_generation_that_broke_is_an_error_and_tells_no_tokens_that_nobody_told(collector):
+    found = generated(collector, tokens=None, cost_usd=None, result="broken")
+    assert found.span.status.code == Status.STATUS_CODE_ERROR
+    assert found.attributes["error.type"] == "broken"
+    assert not [name for name in found.attributes if name.startswith("gen_ai.usage.")]

@@ -184,6 +184,28 @@ def test_stored_and_put_back_it_goes_on_where_it_was(rng, edges_and_baseline):
     assert straight.estimate().tolist() == restored.estimate().tolist()
 
 
+def test_what_was_learnt_of_categories_is_put_back_with_its_direction(rng):
+    base = Baseline.of(np.full((1, 8), 500), np.array([8]), np.array([False]))
+    straight, level = DesignEffect.unknown(base), 0.0
+
+    def second():
+        nonlocal level
+        level = 0.95 * level + rng.normal()
+        tilt = np.exp(0.1 * level * np.linspace(-1, 1, 8))  # along one direction alone
+        return rng.multinomial(100, tilt / tilt.sum())[None]
+
+    for _ in range(200):
+        straight.add(base, second())
+    restored = DesignEffect.restored(straight.learnt, base)
+    assert restored.learnt.tolist() == straight.learnt.tolist()
+    assert straight.estimate()[0] > 4.0
+    for _ in range(100):
+        counts = second()
+        straight.add(base, counts)
+        restored.add(base, counts)
+    assert restored.estimate()[0] == pytest.approx(straight.estimate()[0], rel=0.2)
+
+
 def test_autocorrelated_rows_of_the_same_marginal_are_no_drift(rng, edges_and_baseline):
     edges, base = edges_and_baseline
     effect, window = DesignEffect.unknown(base), np.zeros((COLUMNS, BINS), np.int64)

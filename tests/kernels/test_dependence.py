@@ -73,9 +73,10 @@ def test_without_order_every_scale_reads_the_scatter_that_its_slow_twin_reads(pa
     for pane in panes:
         state.tick(pane)
     for scale in range(4):
-        wanted = reference.widest_scatter(panes, scale, SHARES)
-        # A high power of the matrix stands for its largest eigenvalue.
-        assert state.sums[scale, 0, 2] == pytest.approx(wanted, rel=0.08, abs=1e-9)
+        least, most = (
+            reference.widest_scatter(panes, scale, SHARES, too_large) for too_large in (1.0, 1.04)
+        )
+        assert least - 1e-6 <= state.sums[scale, 0, 2] <= most + 1e-6
         assert not state.sums[scale, 0, :2].any()
 
 

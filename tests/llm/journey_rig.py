@@ -23,6 +23,7 @@ from gateway.plan import LLM, Held, Split
 from gateway.wire.guard import Passage
 from gateway.wire.head import Head
 from gateway.wire.llm.words import Dialect
+from gateway.wire.trace import TRACEPARENT, read_traceparent
 from tests.test_inference import Caller, new_services
 
 JSON = [(b"content-type", b"application/json")]
@@ -187,6 +188,9 @@ class Rig:
         talker.headers = list(headers)
         if GZIPPED in talker.headers:
             talker.body = gzip.compress(talker.body)
+        given = dict(headers).get(TRACEPARENT)
+        if given is not None:
+            talker.head.trace = read_traceparent(given)
         if key is not None:
             door: Any = None
             talker.head.passage = Passage(door, key, memoryview(bytearray(8)).cast("q"))

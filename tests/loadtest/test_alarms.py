@@ -34,6 +34,14 @@ def test_columns_of_categories_are_a_line_of_their_own():
     assert categories.title.endswith("columns of 8 categories")
 
 
+def test_a_share_that_rises_is_a_line_of_its_own():
+    share = {"points": 0.1, "categories": 8, "rows_to_alarm": [660, 820, 1275], "others_named": 0}
+    shifted = {"shift": 0.25, "rows_to_alarm": [800, 1200, 1900], "others_named": 0}
+    lines = of_runs([{**QUIET, **shifted}, {**QUIET, **share}])
+    assert [line.name for line in lines] == ["alarms-shift-1", "alarms-share-1-0"]
+    assert lines[1].title.startswith("10 points more of 1 of 8 categories in 1 of 30 features")
+
+
 def test_a_run_with_a_shift_is_held_to_its_median():
     run = {**QUIET, "shift": 0.25, "rows_to_alarm": [800, 1200, 1900], "others_named": 0}
     (line,) = of_runs([run])

@@ -106,6 +106,22 @@ def test_no_window_is_passed_over_that_could_be_part_of_an_alarm(rows, effect, t
         assert column_log_e(expected, live, 10, 1.0, effect, CONCENTRATION) < candidate
 
 
+def test_categories_cut_from_something_slow_raise_no_alarm_where_nothing_changed():
+    # By the mean of all directions (an effect of 5) four of these six days had one.
+    slow = day(categories=8, correlation=0.9, columns=30, seconds=6000, seed=1)
+    days = [simulate_alarms.simulate_day(number, slow, DEFAULT) for number in range(4, 10)]
+    assert [one["alarm"] for one in days] == [None] * 6
+    assert np.nanmedian([one["effects"] for one in days]) > 12.0
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_independent_categories_show_a_tenth_more_of_one_within_two_thousand_rows(seed):
+    jump = day(categories=8, points=0.1, after=1500, seconds=3500, seed=seed)
+    got = simulate_alarms.simulate_day(0, jump, DEFAULT)
+    assert got["alarm"]["second"] >= 1500
+    assert got["alarm"]["columns"] == [0]
+
+
 def test_columns_are_taken_together_by_e_bh_and_need_a_large_ks():
     enough = (math.log10(2) - DEFAULT.log10_level) * math.log(10.0) + 1e-9
     half = enough - math.log(2)

@@ -123,7 +123,10 @@ class Channel:
 
 
 def noted(
-    use: Callable[[SpanLog], Any], channel: Channel | None = None, **rules: Any
+    use: Callable[[SpanLog], Any],
+    channel: Channel | None = None,
+    generation: Callable[[Any, float], Any] = lambda happened, now: None,
+    **rules: Any,
 ) -> list[TracedRequest]:
     """What is handed on in one turn of a loop."""
     kept = channel or Channel()
@@ -131,7 +134,7 @@ def noted(
     async def turn() -> None:
         loop = asyncio.get_running_loop()
         draw = random.Random(7).getrandbits
-        use(SpanLog(Tracing(**rules), kept.send, kept.drop, loop, draw))
+        use(SpanLog(Tracing(**rules), kept.send, kept.drop, loop, draw, generation))
         await asyncio.sleep(0)
 
     asyncio.run(turn())
@@ -140,6 +143,22 @@ def noted(
 
 def keeps(made: Request, **rules: Any) -> bool:
     return len(noted(lambda log: log.note(200, 0, made), **rules)) == 1
+
+
+def test_what_happened_to_a_generation_is_told_as_it_is_at_the_end_of_the_turn():
+    happened: list[str] = []
+
+    def use(log: SpanLog) -> None:
+        made: Any = Request()
+        made.generation = happened
+        log.note(200, 0, made)
+        log.note(200, 0, Request())
+        happened.append("settled")
+
+    found: list[Any] = list(noted(use, generation=lambda given, now: {"result": given[0]}))
+    first, other = found
+    assert first["generation"] == {"result": "settled"}
+    assert "generation" not in other
 
 
 @pytest.mark.parametrize("sampled", [True, False])

@@ -140,20 +140,25 @@ def _read_at_once(pieces: list[bytes]) -> list[Any] | None:
     return events if len(events) == len(pieces) else None
 
 
-def read_answer(dialect: Dialect, answer: Any) -> Reading:
-    """Reads a whole JSON answer; what it makes of it is what a stream of the same would make."""
+def read_answer(dialect: Dialect, answer: Any, usage: Usage | None = None) -> Reading:
+    """Reads a whole JSON answer; what it makes of it is what a stream of the same would make.
+
+    Args:
+        dialect: that it is written in.
+        answer: as JSON has it.
+        usage: what it says of its tokens, where somebody has read that already.
+    """
     gathered = Gathered()
     if type(answer) is dict:
         ANSWERS[dialect](gathered, answer)
-    return _reading_of(dialect, gathered)
+    return _reading_of(dialect, gathered, usage)
 
 
-def _reading_of(dialect: Dialect, gathered: Gathered) -> Reading:
+def _reading_of(dialect: Dialect, gathered: Gathered, usage: Usage | None = None) -> Reading:
     finishes, texts = gathered.finishes, gathered.texts
     finish = finishes[min(finishes)] if finishes else ""
-    calls = sorted(gathered.calls.items()) if gathered.calls else ()
     return Reading(
-        usage=read_usage(dialect, gathered.usage),
+        usage=usage or read_usage(dialect, gathered.usage),
         finish=finish,
         refused=gathered.refused or finish in ("content_filter", "refusal"),
         id=gathered.id,
@@ -161,10 +166,15 @@ def _reading_of(dialect: Dialect, gathered: Gathered) -> Reading:
         fingerprint=gathered.fingerprint,
         texts=tuple(["".join(texts[index]) for index in sorted(texts)]),
         reasoning_chars=gathered.reasoning,
-        calls=tuple(
-            [Called(name, _arguments(dialect, "".join(pieces))) for _, (name, *pieces) in calls]
-        ),
+        calls=_called(dialect, gathered) if gathered.calls else (),
         failure=gathered.failure,
+    )
+
+
+def _called(dialect: Dialect, gathered: Gathered) -> tuple[Called, ...]:
+    return tuple(
+        Called(name, _arguments(dialect, "".join(pieces)))
+        for _, (name, *pieces) in sorted(gathered.calls.items())
     )
 
 

@@ -1,0 +1,89 @@
+"""The attributes of a span that tells of a generation.
+
+Knows names of OpenTelemetry's conventions for generative AI, and OpenInference's. Knows nothing of
+spans. No name of content is among them.
+
+Sources: OpenTelemetry semantic conventions 1.41, gen-ai spans; OpenInference's semantic
+conventions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from gateway.spans import Generation
+
+Attribute = tuple[str, str | int | float | bool | list[str]]
+
+_TOKENS: Final = {
+    "input": "gen_ai.usage.input_tokens",
+    "output": "gen_ai.usage.output_tokens",
+    "cache_read": "gen_ai.usage.cache_read.input_tokens",
+    "cache_write": "gen_ai.usage.cache_creation.input_tokens",
+    "reasoning": "gen_ai.usage.reasoning.output_tokens",
+}
+_ALWAYS: Final = frozenset({"input", "output"})
+_OPENINFERENCE_TOKENS: Final = {
+    "input": "llm.token_count.prompt",
+    "output": "llm.token_count.completion",
+    "cache_read": "llm.token_count.prompt_details.cache_read",
+    "cache_write": "llm.token_count.prompt_details.cache_write",
+    "reasoning": "llm.token_count.completion_details.reasoning",
+}
+
+
+def attributes(one: Generation, openinference: bool = False) -> Iterator[Attribute]:
+    """Of the span of one generation; `openinference`: by those names, too."""
+    yield "gen_ai.operation.name", one["operation"]
+    yield "gen_ai.provider.name", one["system"]
+    yield "gen_ai.request.model", one["request_model"]
+    yield "gen_ai.request.stream", one["stream"]
+    yield "server.address", one["address"]
+    yield "server.port", one["port"]
+    yield "penstock.upstream", one["upstream"]
+    yield "penstock.attempts", one["attempts"]
+    yield "penstock.result", one["result"]
+    if one["max_tokens"] is not None:
+        yield "gen_ai.request.max_tokens", one["max_tokens"]
+    if one["finish"]:
+        yield "gen_ai.response.finish_reasons", [one["finish"]]
+    for name, value in (
+        ("gen_ai.response.model", one["response_model"]),
+        ("gen_ai.response.id", one["response_id"]),
+        ("openai.response.system_fingerprint", one["fingerprint"]),
+    ):
+        if value:
+            yield name, value
+    asked, content, _ = one["ages_ns"]
+    if one["stream"] and asked is not None and content is not None:
+        yield "gen_ai.response.time_to_first_chunk", (asked - content) / 1e9
+    yield from _counted(one, _TOKENS)
+    if one["cost_usd"] is not None:
+        yield "penstock.cost_usd", one["cost_usd"]
+    if one["result"] in ("failed", "broken"):
+        yield "error.type", one["result"]
+    if openinference:
+        yield from _openinference(one)
+
+
+def _counted(one: Generation, names: dict[str, str]) -> Iterator[Attribute]:
+    tokens = one["tokens"] or {}
+    for kind, name in names.items():
+        if tokens.get(kind) or (kind in _ALWAYS and kind in tokens):
+            yield name, tokens[kind]
+
+
+def _openinference(one: Generation) -> Iterator[Attribute]:
+    embeds = one["operation"] == "embeddings"
+    yield "openinference.span.kind", "EMBEDDING" if embeds else "LLM"
+    yield "llm.system", one["system"]
+    yield "llm.provider", one["system"]
+    yield "llm.model_name", one["response_model"] or one["request_model"]
+    if one["finish"]:
+        yield "llm.finish_reason", one["finish"]
+    yield from _counted(one, _OPENINFERENCE_TOKENS)
+    if one["tokens"] is not None:
+        yield "llm.token_count.total", one["tokens"]["input"] + one["tokens"]["output"]
+    if one["cost_usd"] is not None:
+        yield "llm.cost.total", one["cost_usd"]
