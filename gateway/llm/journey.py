@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from copy import copy
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
@@ -295,7 +296,7 @@ class Journey:
         """It did not."""
         self._sending = None
         try:
-            self._broke(error)
+            self._broke(self._named(error))
         except Exception:
             self._crash()
 
@@ -525,6 +526,21 @@ class Journey:
         self._over = True
         self._proxy.over(self._exchange, self._chosen, happened)
         self._deployment.ended()
+
+    def _named(self, error: GatewayError) -> GatewayError:
+        """An error of a connection, with the upstream's name where it tells an address.
+
+        What lies behind the gateway is nothing that its clients have to know.
+        """
+        target = self._target
+        if target is None:
+            return error
+        told, named = str(error), f"upstream '{target.called}'"
+        for address in (str(target.origin), target.origin.host):
+            told = told.replace(address, named)
+        named_error = copy(error)  # others who waited for the same connection have it too
+        named_error.args = (told,)
+        return named_error
 
     @property
     def _called(self) -> str:

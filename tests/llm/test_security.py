@@ -16,7 +16,14 @@ import pytest
 
 from gateway.access.principal import Principal
 from gateway.config import Config, parse
-from gateway.errors import ConfigInvalid, Forbidden, InvalidParameter, ModelRefused, UpstreamFailed
+from gateway.errors import (
+    ConfigInvalid,
+    Forbidden,
+    InvalidParameter,
+    ModelRefused,
+    UpstreamFailed,
+    UpstreamTimedOut,
+)
 from gateway.llm.limits.words import Left
 from gateway.llm.upstream.connecting import Connector
 from gateway.llm.upstream.names import REMEMBERED_S, Names
@@ -256,6 +263,23 @@ async def test_a_key_is_cut_out_of_whatever_an_upstream_says(two):
     assert client.streamed.ended
     assert b"[key]" in client.streamed.data
     assert KEY.encode() not in client.streamed.data
+
+
+@pytest.mark.parametrize("kind", [UpstreamFailed, UpstreamTimedOut])
+async def test_where_an_upstream_is_is_told_to_nobody(two, kind):
+    client = two.ask(chat("n"))
+    for _ in range(3):
+        error = kind("http://other.example: other.example: Connection refused")
+        two.last.sink.on_failure(error, sent=False, answered=False)
+        assert "other.example" in str(error)  # it is the others' as well
+        if client.answers:
+            break
+        await two.sent(len(two.upstreams.sent) + 1)
+    [(status, answer)] = client.answers
+    assert (status, answer["error"]["code"]) == (kind.status, kind.code)
+    assert "Connection refused" in answer["error"]["message"]
+    assert "upstream 'other/gpt-4o-mini'" in answer["error"]["message"]
+    assert "other.example" not in json.dumps(answer)
 
 
 async def test_a_page_that_is_no_error_of_any_api_is_not_told_as_one(two):
