@@ -42,9 +42,20 @@ class Account:
 
     Attributes:
         left: what was left when it began, for headers; None: nothing limits it.
+        reserved: tokens.
     """
 
-    __slots__ = ("_body", "_call", "_dialect", "_grant", "_limits", "_output", "_rows", "left")
+    __slots__ = (
+        "_body",
+        "_call",
+        "_dialect",
+        "_grant",
+        "_limits",
+        "_output",
+        "_rows",
+        "left",
+        "reserved",
+    )
 
     def __init__(
         self,
@@ -71,6 +82,7 @@ class Account:
         self._output: int | None = None
         self._grant: Grant | None = None
         self.left: Left | None = None
+        self.reserved = 0
 
     def cover(self, deployment: LlmDeployment, now_ns: int) -> None:
         """Reserves the most that any upstream of a version may charge, in place of what was.
@@ -97,6 +109,7 @@ class Account:
         if left.money is not None or left.tokens is not None or left.token_rate is not None:
             money, tokens = self._bounds(deployment, left)
         self._grant = limits.reserve(self._rows, money, tokens, now_ns)
+        self.reserved = tokens
 
     def _bounds(self, deployment: LlmDeployment, left: Left) -> tuple[int, int]:
         """Pico-dollars and tokens that its answer takes at most."""

@@ -551,7 +551,7 @@ class Journey:
         told = self._chosen.told(self._target)
         left = self._account.left
         if left is not None:
-            more = (*more, *self._proxy.rates(left))
+            more = (*more, *self._proxy.rates(left, self._account.reserved))
         if self._exchange.head.echo is None:
             more = (*more, (_REQUEST_IDS[self._dialect], self._exchange.request_id))
         if (named := upstream_request_id(self._headers)) is not None:

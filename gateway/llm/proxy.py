@@ -135,11 +135,17 @@ class Proxy:
         account = Account(None, NOBODY, self.dialect, call, exchange.body)
         Journey(self, exchange, call, dict(values), chosen, account, copy=True).start()
 
-    def rates(self, left: Left) -> list[Header]:
-        """What is left of limits per minute."""
+    def rates(self, left: Left, tokens: int) -> list[Header]:
+        """What is left of limits per minute, now that a request has taken of them.
+
+        Args:
+            left: before it.
+            tokens: that it has reserved.
+        """
+        taken = (("requests", left.requests, 1), ("tokens", left.token_rate, tokens))
         allowances = [
-            Allowance(unit, rate.limit, rate.left, rate.full_s)
-            for unit, rate in (("requests", left.requests), ("tokens", left.token_rate))
+            Allowance(unit, rate.limit, max(0, rate.left - amount), rate.full_s)
+            for unit, rate, amount in taken
             if rate is not None
         ]
         return rate_headers(self.dialect, allowances, self.wall())
