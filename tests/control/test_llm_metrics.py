@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+
 import pytest
+from prometheus_client.exposition import generate_latest as plain_text
 from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector, CollectorRegistry
@@ -181,3 +185,13 @@ def test_how_an_upstream_is_and_what_it_did_is_told(plan, arena, counters):
 
 def test_without_language_models_there_is_nothing_to_tell():
     assert list(families(Plan(1), [], {})) == []
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="Prometheus' own checker is not here")
+def test_prometheus_own_checker_has_nothing_to_say(plan, arena, counters):
+    counters[1].observe(0, about(), [0.25, 0.75])
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Given(list(families(plan, list(read_upstreams(arena)), CHANGES))))
+    text = plain_text(registry)
+    check = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True)
+    assert check.stdout + check.stderr == b""
