@@ -107,7 +107,7 @@ def test_no_window_is_passed_over_that_could_be_part_of_an_alarm(rows, effect, t
 
 
 def test_categories_cut_from_something_slow_raise_no_alarm_where_nothing_changed():
-    # By the mean of all directions (an effect of 5) four of these six days had one.
+    # By the mean of all directions (an effect of 5) five of these six days had one.
     slow = day(categories=8, correlation=0.9, columns=30, seconds=6000, seed=1)
     days = [simulate_alarms.simulate_day(number, slow, DEFAULT) for number in range(4, 10)]
     assert [one["alarm"] for one in days] == [None] * 6
