@@ -89,7 +89,7 @@ def script_of(point: int) -> int:
         return _HAN
     if point < 0xAC00:
         return _OTHER
-    if point < 0xD7B0:
+    if point < 0xD800:
         return _HANGUL
     if 0xF900 <= point < 0xFB00:
         return _HAN

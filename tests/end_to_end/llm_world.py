@@ -158,7 +158,9 @@ def document(fake: FakeProvider, home: Path, collector: int) -> dict[str, Any]:
                 "late": model("late", "openai", breaker={"enabled": False}),
                 "slow": model("slow", **plain),
                 "hasty": model("hasty", **plain),
-                "pair": model("hasty", "openai", breaker={"enabled": False}),
+                "pair": model(
+                    "hasty", "openai", breaker={"enabled": False}, retries={"budget": 1.0}
+                ),
                 "hidden": model("hidden", **plain),
                 "moved": model("moved", **plain),
                 "tried-twice": model("broken", retries={"attempts": 1, "base_s": 0.01}),

@@ -72,6 +72,10 @@ include-name = "POST /api/alerts/dead-letters/{number}/retry"
 checks.positive_data_acceptance.expected-statuses = ["2xx", 404]
 
 [[operations]]
+include-name = "PATCH /api/keys/{id}"
+checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 404, 409]
+
+[[operations]]
 include-name-regex = "^(DELETE|POST) /api/keys/|^DELETE /api/outcomes/metrics/"
 checks.positive_data_acceptance.expected-statuses = ["2xx", 404, 409]
 """

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -186,10 +187,15 @@ def test_nothing_stays_reserved_wherever_an_upstream_or_a_client_ends_a_request(
         answer = ask(gate, CHAT, "assistant", "fake?tokens=1&input=9", **more)
         return answer.status == 200
 
+    def ends(stream: bool) -> bool:
+        ask(gate, CHAT, "hasty", stream=stream, **more)
+        return bool(gate.fake.received)  # else it was refused, and the fault is still to come
+
     for script in ENDS:
         for stream in (False, True):
+            gate.fake.forget()
             gate.fake.next(**script)
-            ask(gate, CHAT, "hasty", stream=stream, **more)
+            eventually(partial(ends, stream))
             eventually(free)
     for stream in (False, True):
         for text in ("fake?hang=1", "fake?tokens=100000&rate=20", "fake?ttft_s=60&early_head=1"):

