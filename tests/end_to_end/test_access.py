@@ -294,8 +294,7 @@ def test_a_home_of_a_hundred_thousand_keys_starts_follows_and_tells_them(tmp_pat
         # All of them in one answer held everybody up for over a second. A machine that is busy with
         # something else, as with learning what limits so many keys have, holds up now and then.
         admin = bearer(made["admin"])
-        tries = (slowest_health_while_all_are_told(server, admin) for _ in range(6))
-        assert any(slowest < QUICK_S for slowest in tries)
+        eventually(lambda: slowest_health_while_all_are_told(server, admin) < QUICK_S)
         with Store.open(tmp_path) as store:
             Keys(store, b"m" * 32).revoke(ANN, 1)
         eventually(lambda: all(ask() == 401 for _ in range(10)), PROMPT_S)
