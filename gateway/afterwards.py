@@ -66,11 +66,6 @@ class Afterwards:
         if self.capture is not None:
             _capture(self.capture, batch, told)
 
-    def write(self, batch: Batch, answered: list[Rider]) -> None:
-        """Writes a batch down whose values are not counted, and tells none of its rows apart."""
-        if self.ledger is not None:
-            _record(self.ledger, None, batch, _told(batch.riders, answered), NO_MARKS)
-
     def count(self, batch: Batch) -> None:
         """Counts the values of a batch that nobody was answered with."""
         for taker in self.takers:

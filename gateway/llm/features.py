@@ -33,15 +33,6 @@ SAID: Final = (
 """Of what came back."""
 NAMED: Final = ("finish", "script")
 """The same, in words."""
-UNREAD: Final = frozenset(
-    SAID.index(name)
-    for name in (
-        *("output_tokens", "input_tokens", "cached_tokens", "reasoning_tokens"),
-        *("first_token_s", "inter_token_s", "longest_gap_s", "tokens_per_s", "duration_s"),
-        "cost_usd",
-    )
-)
-"""Places of outputs that are known without reading what was asked and answered."""
 
 SIGNATURE: Final = Signature(
     tuple(TensorSpec(name, "FP32", (-1, 1)) for name in ASKED),
@@ -75,7 +66,6 @@ _FINISHES: Final = {
     "pause_turn": b"paused",
 }
 """Providers' words for why an answer ended, in one set of words; others are `other`."""
-_NO_WORDS: Final = (b"none", b"none")
 _SCRIPTS: Final = [name.encode() for name in texts.SCRIPTS]
 
 Row = tuple[Sequence[float], Sequence[bytes]]
@@ -126,19 +116,6 @@ class Features:
         texts.read_text(data, self._table, figures)
         repeated, script, visible = figures[texts.REPEATED], figures[0], figures[texts.VISIBLE]
         return float(repeated), _SCRIPTS[int(script)], float(visible)
-
-
-def unread_row(happened: Happened, longest_gap_s: float) -> Row:
-    """The same of a request that is not read: `UNREAD` alone, NaN for all others."""
-    numbers = (
-        *(nan,) * len(ASKED),
-        *_tokens(happened),
-        nan,
-        *_times(happened, longest_gap_s),
-        _dollars(happened),
-        *(nan,) * (len(SAID) - SAID.index("refused")),
-    )
-    return numbers, _NO_WORDS
 
 
 def tensors(rows: Sequence[Row]) -> tuple[list[Array], list[Array | None]]:

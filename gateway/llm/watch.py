@@ -19,7 +19,7 @@ from gateway.afterwards import NOTHING, Afterwards, made_elsewhere
 from gateway.exchange import Exchange
 from gateway.llm.counting import OPERATIONS, Counting
 from gateway.llm.deployment import LlmDeployment
-from gateway.llm.features import UNREAD, Features, Row, tensors, unread_row
+from gateway.llm.features import Features, Row, tensors
 from gateway.llm.names import Chosen
 from gateway.llm.reported import Reported
 from gateway.llm.told import Happened
@@ -27,9 +27,6 @@ from gateway.wire.llm.words import Dialect
 
 MAX_ROWS: Final = 64
 MAX_WAIT_S: Final = 0.25
-# Of a version in one worker: reading one takes 10 us, and so many tell of distributions what all of
-# them would.
-MAX_READ_PER_S: Final = 500
 # Of requests and answers, which are kept until they are read: many at once take half as long each.
 MAX_BYTES: Final = 1 << 20
 CLIENT_ID: Final = b"x-client-request-id"
@@ -65,27 +62,6 @@ class Answered:
         self.parameters = parameters
 
 
-class Share:
-    """Which requests are read: all, while they are few; else every second one, every third..."""
-
-    __slots__ = ("_every", "_most", "_seen", "_until")
-
-    def __init__(self, most_per_s: int, every: int = 1, until: float = 0.0) -> None:
-        """Begins with one of `every`, and goes by how many there were from `until` on."""
-        self._most = most_per_s
-        self._every = every
-        self._seen = 0
-        self._until = until
-
-    def takes(self, now: float) -> bool:
-        """Whether one that was answered now is read."""
-        if now >= self._until:
-            self._every = max(1, -(-self._seen // self._most))
-            self._seen, self._until = 0, now + 1.0
-        self._seen += 1
-        return self._seen % self._every == 0
-
-
 class Watch:
     """Of one version in one worker. Lives on its event loop."""
 
@@ -97,7 +73,6 @@ class Watch:
         reported: Reported,
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float] = time.perf_counter,
-        share: Share | None = None,
     ) -> None:
         """Takes its collaborators.
 
@@ -108,7 +83,6 @@ class Watch:
             reported: hears what upstreams say of themselves.
             loop: the worker's.
             clock: seconds.
-            share: which requests are read; None: as many as may be.
         """
         # fixed at start
         self._deployment = deployment
@@ -117,13 +91,10 @@ class Watch:
         self._reported = reported
         self._loop = loop
         self._clock = clock
-        self._share = share or Share(MAX_READ_PER_S)
         # until they are handed on
         self._rows: list[Unread] = []
         self._answered: list[Answered] = []
         self._copied: list[Unread] = []
-        self._passed_over: list[Row] = []
-        self._written: list[Answered] = []
         self._bytes = 0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -135,19 +106,13 @@ class Watch:
         afterwards = self._deployment.afterwards
         if happened.result != "ok" or afterwards is NOTHING or dialect not in OPERATIONS:
             return
-        if not self._share.takes(happened.ended_at) and _may_go_unread(afterwards):
-            if afterwards.ledger is None or happened.copy:
-                return
-            self._passed_over.append(unread_row(happened, longest_gap_s))
-            self._written.append(_answered(exchange, chosen.lot, happened, afterwards))
-        elif happened.copy:
+        if happened.copy:
             self._copied.append((happened, longest_gap_s))
         else:
             self._rows.append((happened, longest_gap_s))
             self._answered.append(_answered(exchange, chosen.lot, happened, afterwards))
         self._bytes += len(exchange.body) + (0 if happened.relay is None else happened.relay.size)
-        waiting = len(self._rows) + len(self._copied) + len(self._passed_over)
-        if waiting >= MAX_ROWS or self._bytes >= MAX_BYTES:
+        if len(self._rows) + len(self._copied) >= MAX_ROWS or self._bytes >= MAX_BYTES:
             self.flush()
         elif self._timer is None:
             self._timer = self._loop.call_later(MAX_WAIT_S, self.flush)
@@ -164,11 +129,6 @@ class Watch:
             rows = self._read(unread)
             batch = made_elsewhere(answered, *tensors(rows), len(rows), self._clock())
             afterwards.take(batch, batch.riders)
-        if self._passed_over:
-            rows, self._passed_over = self._passed_over, []
-            answered, self._written = self._written, []
-            batch = made_elsewhere(answered, *tensors(rows), len(rows), self._clock())
-            afterwards.write(batch, batch.riders)
         if copied:
             rows = self._read(copied)
             nobody = [Answered(0, 0, None, _NOTHING_SAID)]
@@ -191,16 +151,6 @@ class Watch:
         """The last request is over."""
         self.flush()
         self._counting.leave(self._clock())
-
-
-def _may_go_unread(afterwards: Afterwards) -> bool:
-    """Nobody needs more of each answer than is known of it without reading it."""
-    ledger = afterwards.ledger
-    return (
-        afterwards.parts is None
-        and afterwards.capture is None
-        and (ledger is None or ledger.output in UNREAD)
-    )
 
 
 def _answered(exchange: Exchange, lot: int, happened: Happened, afterwards: Afterwards) -> Answered:

@@ -89,11 +89,6 @@ class LedgerWriter:
         self._packers: dict[int, Callable[..., None]] = {}
         slot.use()
 
-    @property
-    def output(self) -> int:
-        """The output that scores are in, by its place."""
-        return self._reading.index
-
     def close(self) -> None:
         """Writes no more."""
         self._slot.leave()

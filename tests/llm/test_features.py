@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import partial
-from math import inf
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,7 @@ import pytest
 from gateway.llm.counting import called as called_of
 from gateway.llm.counting import counters as counters_of
 from gateway.llm.features import ASKED, NAMED, SAID, SIGNATURE, tensors
-from gateway.llm.watch import MAX_READ_PER_S, MAX_ROWS, Share
+from gateway.llm.watch import MAX_ROWS
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from tests.llm.journey_rig import chat, chunk, rig, whole
@@ -36,7 +34,6 @@ class Watching:
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     counted: list[dict[str, Any]] = field(default_factory=list)
-    written: list[dict[str, Any]] = field(default_factory=list)
     batches: list[int] = field(default_factory=list)
     sequences: list[int] = field(default_factory=list)
     parts: Any = None
@@ -47,9 +44,6 @@ class Watching:
         self.batches.append(batch.rows)
         self.sequences += [rider.exchange.sequence for rider in answered]
         self.rows += named(batch)
-
-    def write(self, batch, answered):
-        self.written += named(batch)
 
     def count(self, batch):
         self.counted += named(batch)
@@ -169,52 +163,6 @@ async def test_rows_are_handed_on_together_and_no_later_than_there_are_many(watc
     made.llm.flush()
     assert into.batches == [MAX_ROWS, 1]
     assert len(into.sequences) == MAX_ROWS + 1
-
-
-def test_of_very_many_answers_a_share_is_read():
-    share = Share(MAX_READ_PER_S)
-    taken = [share.takes(second + n / 2000) for second in range(3) for n in range(2000)]
-    assert sum(taken[:2000]) == 2000  # nobody knew
-    assert sum(taken[2000:4000]) == sum(taken[4000:]) == MAX_READ_PER_S
-
-
-async def test_what_is_not_read_is_written_down_all_the_same(watched):
-    made, into = watched
-    into.ledger = SimpleNamespace(output=SAID.index("output_tokens"), client_ids=False)
-    one_in_four(made)
-    for _ in range(40):
-        made.ask(chat())
-        made.last.answers()
-    made.llm.flush()
-    assert (len(into.rows), len(into.written)) == (10, 30)
-    assert {row["output_tokens"] for row in into.written} == {5}
-    assert all(math.isnan(row["refused"]) for row in into.written)
-
-
-@pytest.mark.parametrize(
-    "wanted",
-    [
-        {"capture": SimpleNamespace(subject=None)},
-        {"parts": ()},
-        {"ledger": SimpleNamespace(output=SAID.index("refused"), client_ids=False)},
-    ],
-    ids=["captured", "sliced", "scored"],
-)
-async def test_where_somebody_needs_each_answer_all_are_read(watched, wanted):
-    made, into = watched
-    for name, value in wanted.items():
-        setattr(into, name, value)
-    one_in_four(made)
-    for _ in range(8):
-        made.ask(chat())
-        made.last.answers()
-    made.llm.flush()
-    assert len(into.rows) == 8
-
-
-def one_in_four(made):
-    (watch,) = made.llm._watches.values()
-    watch._share = Share(1, every=4, until=inf)
 
 
 async def test_what_was_not_answered_is_not_watched(watched):
