@@ -185,7 +185,7 @@ class Journey:
         tried = mute if attempts is None else attempts.tried
         picked = deployment.pool.choose(now, tried)
         if picked is None:
-            self._follow(self._tries().none_free(now), self._exhausted(now))
+            self._follow(self._tries().none_free(now), self._exhausted())
             return
         target = deployment.targets[picked.index]
         dialect = target.speaks[self._dialect]
@@ -199,7 +199,7 @@ class Journey:
         picked.began(now)
         self._sending = proxy.upstreams.send(target.origin, head, body, self, target.timeouts)
 
-    def _exhausted(self, now: float) -> GatewayError:
+    def _exhausted(self) -> GatewayError:
         deployment = self._deployment
         return UpstreamsExhausted(
             f"model '{deployment.name}': none of its {len(deployment.targets)} upstreams takes"
@@ -355,8 +355,8 @@ class Journey:
             observer.counted("idle", 1, ok=1, rows=1)
         self._settle(relay)
         if isinstance(relay, Whole):
-            happened.content(now)
             self._exchange.reply(200, relay.body, self._told(cost_header(happened.cost)))
+            happened.content(now)
         if observer is not None:
             asked = happened.asked_at
             arrived, done = happened.arrived, self._proxy.clock()
@@ -433,12 +433,12 @@ class Journey:
 
     def _fall_back(self, model: str) -> None:
         """Asks another model."""
-        self._deployment.ended()
         named = self._proxy.names.find(model)
         try:
             self._chosen = named.choose(self._exchange.headers, {})
         except InvalidParameter:  # the variant that its client wants is one of the first model's
             self._chosen = named.choose((), {})
+        self._deployment.ended()
         deployment = self._deployment = self._chosen.deployment
         deployment.began()
         self._happened.fallbacks += 1
@@ -481,6 +481,8 @@ class Journey:
             self._erred(error)
             self._settle(relay)
             self._finish("broken")
+        elif self._happened.content_at:  # it has its answer
+            self._finish("ok")
         else:
             self._refuse(error)
 

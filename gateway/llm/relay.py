@@ -217,7 +217,6 @@ class Streamed:
     """An answer that the client gets event by event.
 
     Attributes:
-        chunks: pieces that have gone on, since the first content.
         reading: what is kept of it, once it is over.
     """
 
@@ -233,7 +232,6 @@ class Streamed:
         "_stream",
         "_translator",
         "_unread",
-        "chunks",
         "reading",
     )
 
@@ -257,7 +255,6 @@ class Streamed:
         self._held_frames = 0
         self._rest = b""
         self._ended = False
-        self.chunks = 0
         self.reading = Reading()
 
     @property
@@ -281,7 +278,6 @@ class Streamed:
         stream = self._stream
         if stream is None:
             return self._before(data)
-        self.chunks += 1
         if self._translator is not None:
             data = self._translated(self._translator, data)
         else:

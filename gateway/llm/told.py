@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from gateway.exchange import Exchange, Header
+from gateway.exchange import Header
 from gateway.wire.answers import Written
 from gateway.wire.trace import TRACEPARENT
 
@@ -48,7 +48,6 @@ class Happened:
         content_at: when the client got the first of it; 0: it got none.
         stamps: when each piece came that the client got before the answer was whole.
         last_byte_at: when the answer was whole.
-        sent: some upstream may have worked for it.
         attempts: upstreams that failed it.
         fallbacks: models that were asked in another's place.
         usage: tokens of the answer; of one that nobody counted, what it is taken for.
@@ -73,7 +72,6 @@ class Happened:
         "last_byte_at",
         "relay",
         "result",
-        "sent",
         "spoken",
         "stamps",
         "target",
@@ -93,7 +91,7 @@ class Happened:
         self.asked_at = self.first_byte_at = self.content_at = 0.0
         self.last_byte_at = self.ended_at = 0.0
         self.stamps: list[float] = []
-        self.sent = self.estimated = False
+        self.estimated = False
         self.attempts = self.fallbacks = 0
         self.usage: Usage | None = None
         self.relay: Relay | None = None
@@ -117,11 +115,6 @@ class Happened:
         """What is kept of the answer: read now, where nobody has asked before."""
         return None if self.relay is None else self.relay.reading
 
-    @property
-    def first_byte_s(self) -> float | None:
-        """From asking to the head of the answer; None: there was none."""
-        return self.first_byte_at - self.asked_at if self.first_byte_at else None
-
 
 def dollars(pico: int) -> str:
     """An amount as a plain decimal number of dollars."""
@@ -129,7 +122,7 @@ def dollars(pico: int) -> str:
     return f"{whole}.{rest:012d}".rstrip("0").rstrip(".")
 
 
-def request_headers(exchange: Exchange, target: Target) -> list[Header]:
+def request_headers(exchange: Any, target: Target) -> list[Header]:
     """What goes to an upstream beside what every request to it says.
 
     Of the client's headers those alone that the document names for this provider. Where it is part
@@ -139,9 +132,8 @@ def request_headers(exchange: Exchange, target: Target) -> list[Header]:
     found: list[Header] = []
     if wanted:
         found += [one for one in exchange.headers if one[0] in wanted and one[0] != TRACEPARENT]
-    head = getattr(exchange, "head", None)  # a copy has none
-    if head is not None and head.trace is not None:
-        found.append((TRACEPARENT, head.trace.header))
+    if exchange.head.trace is not None:
+        found.append((TRACEPARENT, exchange.head.trace.header))
     return found
 
 

@@ -91,16 +91,18 @@ class FakeUpstreams:
 
 
 class Counting:
-    """What is counted of a version."""
+    """What is counted of a version, or what fails at it once an answer was written."""
 
     def __init__(self) -> None:
+        self.broken = False
         self.told: list[str] = []
 
     def counted(self, *_: Any, **__: Any) -> None:
         self.told.append("ok")
 
     def observed(self, *_: Any, **__: Any) -> None:
-        pass
+        if self.broken:
+            raise RuntimeError("counting is in a state nobody foresaw")
 
     def erred(self, error: Any, seconds: float = 0.0) -> None:
         self.told.append(error.code)

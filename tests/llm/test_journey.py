@@ -186,6 +186,17 @@ async def test_a_client_that_reads_slowly_holds_its_upstream_back(two):
     assert not two.last.paused
 
 
+async def test_what_goes_wrong_behind_an_answer_is_no_second_answer_and_lets_a_version_go(two):
+    two.counting["m", 1].broken = True
+    client = two.ask(chat())
+    two.last.answers()
+    assert client.answers == [(200, whole())]
+    assert [one.result for one in two.over] == ["ok"]
+    left = []
+    next(two.llm.names.find("m").deployments).drain(lambda: left.append("m"))
+    assert left == ["m"]
+
+
 async def test_an_answer_that_is_no_json_is_asked_of_another(two):
     client = two.ask(chat())
     two.last.sink.on_head(200, [(b"content-type", b"text/html")])
