@@ -51,6 +51,44 @@ class Subject:
         return f"{self.fingerprint}-{alarm.number}"
 
 
+def told_once(
+    subject: Subject, alarm: str, at: float, severity: str, summary: str, condition: str
+) -> Notice:
+    """What happened and is over as it is told: nothing follows to say so.
+
+    Args:
+        subject: what it is about; its rule is none that is evaluated.
+        alarm: tells this time from others.
+        at: when it happened, seconds since 1970.
+        severity: of it.
+        summary: for people.
+        condition: what happened, without whom to.
+    """
+    of_this_time = f"{subject.fingerprint}-{alarm}"
+    return {
+        "id": of_this_time,
+        "event": f"{of_this_time}-1",
+        "fingerprint": subject.fingerprint,
+        "status": "firing",
+        "rule": subject.rule,
+        "severity": severity,
+        "model": subject.model,
+        "version": subject.version,
+        "summary": f"model '{subject.model}' version {subject.version}: {summary}",
+        "reason": "",
+        "at": at,
+        "since": at,
+        "fired_at": at,
+        "resolved_at": None,
+        "condition": condition,
+        "window_s": None,
+        "reference": None,
+        "self_referenced": None,
+        "columns": [],
+        "more_columns": 0,
+    }
+
+
 def lines_of(rule: AlertRule, report: Mapping[str, Any]) -> Lines:
     """The lines of a report by column."""
     if rule.of in WHOLE:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gateway.alerts.notices import Notice, Subject
+from gateway.alerts.notices import Notice, Subject, told_once
 
 RULE: Final = "upstream_changed"
 SEVERITY: Final = "warning"
@@ -93,31 +93,10 @@ class Reports:
 
 
 def notice(change: Change) -> Notice:
-    """Told once: nothing follows to say that it is over."""
+    """A change as alert sinks are told it."""
     subject = Subject(RULE, change.model, change.version)
-    alarm = f"{subject.fingerprint}-{int(change.at * 1000)}"
-    return {
-        "id": alarm,
-        "event": f"{alarm}-1",
-        "fingerprint": subject.fingerprint,
-        "status": "firing",
-        "rule": RULE,
-        "severity": SEVERITY,
-        "model": change.model,
-        "version": change.version,
-        "summary": f"model '{change.model}' version {change.version}: {change.says}",
-        "reason": "",
-        "at": change.at,
-        "since": change.at,
-        "fired_at": change.at,
-        "resolved_at": None,
-        "condition": change.says,
-        "window_s": None,
-        "reference": None,
-        "self_referenced": None,
-        "columns": [],
-        "more_columns": 0,
-    }
+    alarm = str(int(change.at * 1000))
+    return told_once(subject, alarm, change.at, SEVERITY, change.says, change.says)
 
 
 def side(told: Told) -> dict[str, str]:

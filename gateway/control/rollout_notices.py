@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.alerts.notices import Notice, Subject
+from gateway.alerts.notices import Notice, Subject, told_once
 from gateway.control.rollout_store import Rollout
 from gateway.rollouts.stand import Event
 
@@ -16,29 +16,7 @@ SEVERITY: Final = "critical"
 
 
 def notice(rollout: Rollout, event: Event) -> Notice:
-    """Told once: what happened is over, so that nothing follows to say so."""
-    given = rollout.given
-    subject = Subject(RULE, given.model, given.candidate)
-    alarm = f"{subject.fingerprint}-{rollout.number}"
-    return {
-        "id": alarm,
-        "event": f"{alarm}-1",
-        "fingerprint": subject.fingerprint,
-        "status": "firing",
-        "rule": RULE,
-        "severity": SEVERITY,
-        "model": given.model,
-        "version": given.candidate,
-        "summary": f"model '{given.model}' version {given.candidate}: {rollout.owner} {event.says}",
-        "reason": "",
-        "at": event.at,
-        "since": event.at,
-        "fired_at": event.at,
-        "resolved_at": None,
-        "condition": event.says,
-        "window_s": None,
-        "reference": None,
-        "self_referenced": None,
-        "columns": [],
-        "more_columns": 0,
-    }
+    """What a rollout did as alert sinks are told it."""
+    subject = Subject(RULE, rollout.given.model, rollout.given.candidate)
+    summary = f"{rollout.owner} {event.says}"
+    return told_once(subject, str(rollout.number), event.at, SEVERITY, summary, event.says)
