@@ -47,9 +47,6 @@ _OUTCOMES: Final = {
     Trouble.REFUSED: Outcome.REFUSED,
 }
 
-POLICY_FINISHES: Final = frozenset({"content_filter", "refusal"})
-"""How an answer ends that its provider's policy has cut off: an error told as a success."""
-
 # Codes and types, of OpenAI's, Azure's, llama.cpp's and Anthropic's errors.
 _CODES: Final = {
     "context_length_exceeded": Trouble.CONTEXT_WINDOW,
