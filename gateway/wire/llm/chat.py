@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.errors import UpstreamFailed
 from gateway.wire.llm.asked import Asked
 from gateway.wire.llm.fields import Values, mappings, text
 from gateway.wire.llm.words import Usage
@@ -21,6 +22,18 @@ def completion(
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
     told = {} if usage is None else {"usage": usage_told(usage)}
     return {**_head("chat.completion", asked), "choices": [choice], **told}
+
+
+def only_choice(answer: Values) -> dict[str, Any]:
+    """The choice that a whole answer of chat is translated by.
+
+    Raises:
+        UpstreamFailed: it has none.
+    """
+    choices = mappings(answer, "choices")
+    if not choices:
+        raise UpstreamFailed("the upstream's answer has no choice")
+    return choices[0]
 
 
 def delta_chunk(asked: Asked, delta: dict[str, Any], finish: str | None = None) -> Chunk:

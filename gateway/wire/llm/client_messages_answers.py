@@ -9,9 +9,8 @@ from typing import Any
 
 import orjson
 
-from gateway.errors import UpstreamFailed
 from gateway.wire.llm.asked import Asked
-from gateway.wire.llm.chat import thought_of, words_of
+from gateway.wire.llm.chat import only_choice, thought_of, words_of
 from gateway.wire.llm.fields import Values, mapping, mappings, text, written
 from gateway.wire.llm.usage import usage_of
 from gateway.wire.llm.words import Dialect, Usage
@@ -31,10 +30,8 @@ def answer(values: Values, asked: Asked) -> dict[str, Any]:
     Raises:
         UpstreamFailed: it has no choice.
     """
-    choices = mappings(values, "choices")
-    if not choices:
-        raise UpstreamFailed("the upstream's answer has no choice")
-    message = mapping(choices[0], "message")
+    choice = only_choice(values)
+    message = mapping(choice, "message")
     refusal = text(message, "refusal")
     content: list[dict[str, Any]] = []
     thought = thought_of(message)
@@ -44,7 +41,7 @@ def answer(values: Values, asked: Asked) -> dict[str, Any]:
         content.append({"type": "text", "text": words, "citations": None})
     calls = mappings(message, "tool_calls")
     content += [_tool_use(call, f"toolu_{asked.id}_{at}") for at, call in enumerate(calls)]
-    stop = stop_reason(text(choices[0], "finish_reason"), bool(calls), bool(refusal))
+    stop = stop_reason(text(choice, "finish_reason"), bool(calls), bool(refusal))
     usage = usage_of(Dialect.CHAT, values) or Usage(0, 0)
     return {**head(asked), "content": content, "stop_reason": stop, "usage": usage_told(usage)}
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.errors import UpstreamFailed
 from gateway.wire.llm.asked import Asked
-from gateway.wire.llm.chat import thought_of, words_of
+from gateway.wire.llm.chat import only_choice, thought_of, words_of
 from gateway.wire.llm.fields import Values, mapping, mappings, text
 from gateway.wire.llm.usage import usage_of
 from gateway.wire.llm.words import Dialect, Usage
@@ -42,10 +41,8 @@ def answer(values: Values, asked: Asked) -> dict[str, Any]:
     Raises:
         UpstreamFailed: it has no choice.
     """
-    choices = mappings(values, "choices")
-    if not choices:
-        raise UpstreamFailed("the upstream's answer has no choice")
-    message = mapping(choices[0], "message")
+    choice = only_choice(values)
+    message = mapping(choice, "message")
     output: list[Item] = []
     if thought := thought_of(message):
         output.append(reasoning_item(asked, len(output), thought))
@@ -58,7 +55,7 @@ def answer(values: Values, asked: Asked) -> dict[str, Any]:
         arguments = text(function, "arguments")
         item = call_item(asked, len(output), text(call, "id"), text(function, "name"), arguments)
         output.append(item)
-    finish = text(choices[0], "finish_reason")
+    finish = text(choice, "finish_reason")
     return response(asked, output, finish, usage_of(Dialect.CHAT, values))
 
 

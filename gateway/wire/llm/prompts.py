@@ -119,23 +119,16 @@ class _Size:
         for call in mappings(message, "tool_calls"):
             self.chars += len(text(mapping(call, "function"), "arguments"))
 
-    def _add_content(self, content: object) -> None:
+    def _add_content(self, content: object, inner: bool = False) -> None:
+        """Of a message; `inner`: of one of its parts, and deeper than that no dialect goes."""
         if type(content) is str:
             self.chars += len(content)
         elif type(content) is list:
             for part in content:
                 if type(part) is dict:
                     self._add_part(part)
-                    # The one kind that holds content again; deeper than that no dialect goes.
-                    self._add_result(part.get("content"))
-
-    def _add_result(self, content: object) -> None:
-        if type(content) is str:
-            self.chars += len(content)
-        elif type(content) is list:
-            for part in content:
-                if type(part) is dict:
-                    self._add_part(part)
+                    if not inner:
+                        self._add_content(part.get("content"), inner=True)
 
     def _add_part(self, part: Values) -> None:
         kind = text(part, "type")
