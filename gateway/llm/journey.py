@@ -47,6 +47,7 @@ from gateway.llm.relay import (
     Whole,
     is_event_stream,
 )
+from gateway.llm.spare import Spare
 from gateway.llm.targets import Target
 from gateway.llm.told import (
     ATTEMPTS,
@@ -107,6 +108,8 @@ class Journey:
         "_proxy",
         "_relay",
         "_sending",
+        "_spare",
+        "_spent",
         "_status",
         "_target",
         "_values",
@@ -147,6 +150,8 @@ class Journey:
         self._chosen = chosen
         self._deployment: LlmDeployment = chosen.deployment
         self._attempts: Attempts | None = None  # most never need any
+        self._spare: Spare | None = None
+        self._spent: int | None = 0  # pico-dollars, for answers that were held back
         # of one attempt
         self._picked: Picked | None = None
         self._target: Target | None = None
@@ -217,8 +222,14 @@ class Journey:
         # A stream that does not tell its usage could not be charged for.
         wants = self._call.stream and dialect in (Dialect.CHAT, Dialect.COMPLETIONS)
         spoken.hides_usage = wants and spoken.asked is None and not self._call.include_usage
+        spoken.holds_filtered = self._holds_filtered()
         fields = self._account.cap(dialect, target.limit_field)
         return prepared(dialect, values, target.model, include_usage=wants, fields=fields)
+
+    def _holds_filtered(self) -> bool:
+        """Of several choices some may be good; a shadow is asked for its own answer alone."""
+        chain = self._deployment.settings.version.content_policy_fallbacks
+        return bool(chain) and self._call.n == 1 and not self._happened.copy
 
     def _asked(self, target: Target) -> Asked:
         deployment = self._deployment
@@ -290,7 +301,8 @@ class Journey:
         except GatewayError as error:
             self._broke(error)
             return
-        self._answered(relay)
+        if not (relay.filtered and self._held_back(relay)):
+            self._answered(relay)
 
     def on_failure(self, error: GatewayError, *, sent: bool, answered: bool) -> None:
         """It did not."""
@@ -345,8 +357,34 @@ class Journey:
 
     # ---- what becomes of it ---------------------------------------------------------------------
 
+    def _held_back(self, relay: Relay) -> bool:
+        """Whether another model is asked in place of an answer that a content policy cut off.
+
+        Somebody has worked for it: it is paid for, and watched as what this version says.
+        """
+        assert isinstance(relay, Whole | Streamed), "an answer"
+        assert self._picked is not None, "it was asked"
+        now = self._proxy.clock()
+        failure = Failure(Trouble.CONTENT_POLICY, why=relay.reading.finish)
+        verdict = self._tries().failed(now, self._picked.index, failure)
+        if not isinstance(verdict, Fallback):
+            return False
+        self._free(Outcome.OK)
+        self._settle(relay)
+        cost = self._happened.cost
+        self._spent = None if cost is None or self._spent is None else self._spent + cost
+        told = _STREAMED if isinstance(relay, Streamed) else (cost_header(self._spent),)
+        self._spare = Spare.of(relay, self._told(*told))
+        self._proxy.held_back(self._chosen, self._happened.held_back(now))
+        self._relay = None
+        self._happened.attempts += 1
+        self._fall_back(verdict.model)
+        return True
+
     def _answered(self, relay: Relay) -> None:
         """The answer is whole; a stream has been written, any other is written now."""
+        if isinstance(relay, Streamed) and relay.filtered:
+            relay.pass_on()
         now = self._proxy.clock()
         happened = self._happened
         self._free(Outcome.OK)
@@ -355,7 +393,7 @@ class Journey:
             observer.counted("idle", 1, ok=1, rows=1)
         self._settle(relay)
         if isinstance(relay, Whole):
-            self._exchange.reply(200, relay.body, self._told(cost_header(happened.cost)))
+            self._exchange.reply(200, relay.body, self._told(cost_header(self._paid)))
             happened.content(now)
         if observer is not None:
             asked = happened.asked_at
@@ -462,8 +500,7 @@ class Journey:
         own = verdict.headers()
         names = {name for name, _ in own}
         kept = [one for one in headers if one[0] not in names]
-        self._exchange.reply(status, answer, self._told(*kept, *own))
-        self._finish("failed")
+        self._fail(status, answer, self._told(*kept, *own))
 
     def _crash(self) -> None:
         """Inside an `except`: the gateway is at fault. Nobody else notices."""
@@ -491,7 +528,14 @@ class Journey:
         self._account.release()
         self._erred(error)
         answer, headers = self._proxy.refusal(self._exchange, error)
-        self._exchange.reply(error.status, answer, self._told(*headers))
+        self._fail(error.status, answer, self._told(*headers))
+
+    def _fail(self, status: int, answer: bytes, headers: Written) -> None:
+        """The client gets what was held back, or else an error."""
+        if self._spare is not None:
+            self._spare.give(self._exchange)
+        else:
+            self._exchange.reply(status, answer, headers)
         self._finish("failed")
 
     def _in_dialect(self, status: int, body: bytes) -> tuple[int, bytes]:
@@ -543,6 +587,12 @@ class Journey:
         named_error = copy(error)  # others who waited for the same connection have it too
         named_error.args = (told,)
         return named_error
+
+    @property
+    def _paid(self) -> int | None:
+        """Pico-dollars for all answers to this request; None: nobody knows."""
+        cost = self._happened.cost
+        return None if cost is None or self._spent is None else cost + self._spent
 
     @property
     def _called(self) -> str:

@@ -161,6 +161,7 @@ class LanguageModels:
                 loop,
                 count,
                 partial(self._over, dialect),
+                partial(self._held_back, dialect),
             )
             for dialect in PATHS
         }
@@ -235,6 +236,13 @@ class LanguageModels:
         """Hands on what is watched of requests that are over."""
         for watch in self._watches.values():
             watch.flush()
+
+    def _held_back(self, dialect: Dialect, chosen: Chosen, happened: Happened) -> None:
+        """A version has given an answer that nobody gets."""
+        try:
+            self._watches[chosen.deployment].held_back(dialect, happened)
+        except Exception:
+            log.exception("an answer of a language model was not counted")
 
     def _over(
         self, dialect: Dialect, exchange: Exchange, chosen: Chosen, happened: Happened

@@ -5,6 +5,8 @@ of limits, or of what an answer costs; what it has read of one is there at the e
 
 Until the first content has gone to the client nothing has: another upstream may still be asked.
 From then on bytes that need no change are passed on as they come, and read once, after the end.
+An answer that a content policy has cut off before that may be held back, until somebody has said
+whether another model is asked in its place.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ class Spoken:
         translation: from the one to the other; None: they are the same.
         asked: what of the request a translation needs; None: there is none.
         hides_usage: the client did not ask for the usage that comes at the end of its stream.
+        holds_filtered: what a content policy cuts off before the client has any of it is held back.
     """
 
     client: Dialect
@@ -54,6 +57,7 @@ class Spoken:
     translation: Translation | None
     asked: Asked | None = None
     hides_usage: bool = False
+    holds_filtered: bool = False
 
 
 class Relay(Protocol):
@@ -75,6 +79,10 @@ class Relay(Protocol):
     def committed(self) -> bool:
         """The client has got some of it."""
 
+    @property
+    def filtered(self) -> bool:
+        """A content policy has cut it off, and the client has nothing of it."""
+
     def data(self, data: bytes) -> bool:
         """Takes a piece. False: the client reads slowly.
 
@@ -95,7 +103,7 @@ class Refusal:
 
     __slots__ = ("_pieces", "size")
 
-    committed = False
+    committed = filtered = False
     reading = Reading()
     usage: Usage | None = None
 
@@ -149,6 +157,11 @@ class Whole:
             self._reading = read_answer(self._spoken.upstream, self._values, self.usage)
             self._values = None
         return self._reading
+
+    @property
+    def filtered(self) -> bool:
+        """A content policy has cut it off, and the client has nothing of it."""
+        return self._spoken.holds_filtered and self.reading.cut_off
 
     def data(self, data: bytes) -> bool:
         """Takes a piece."""
@@ -217,6 +230,7 @@ class Streamed:
     """An answer that the client gets event by event.
 
     Attributes:
+        filtered: a content policy has cut it off, and the client has nothing of it.
         reading: what is kept of it, once it is over.
     """
 
@@ -232,6 +246,7 @@ class Streamed:
         "_stream",
         "_translator",
         "_unread",
+        "filtered",
         "reading",
     )
 
@@ -255,6 +270,7 @@ class Streamed:
         self._held_frames = 0
         self._rest = b""
         self._ended = False
+        self.filtered = False
         self.reading = Reading()
 
     @property
@@ -285,17 +301,26 @@ class Streamed:
         return stream.write(data)
 
     def end(self) -> None:
-        """Reads what came, and finishes the client's answer."""
+        """Reads what came, and finishes the client's answer, unless it is held back."""
         self.stop()
         reading, stream = self.reading, self._stream
         if reading.failure and stream is None:
             raise UpstreamFailed(f"stream: it begins with an error: {reading.failure}")
         if not (self._ended or reading.finish):
             raise UpstreamFailed("stream: it ended before it said so")
-        if stream is None:
-            stream = self._commit()
+        if not self.filtered:
+            self.pass_on()
+
+    def pass_on(self) -> None:
+        """Finishes the client's answer."""
+        stream = self._stream or self._commit()
         stream.write(self._last())
         stream.end()
+
+    @property
+    def held(self) -> bytes:
+        """All that the client would get of what is held back, once it is over."""
+        return b"".join(self._held) + self._last()
 
     def stop(self) -> None:
         """Reads what came: there will be no more."""
@@ -357,7 +382,11 @@ class Streamed:
         else:
             self._held.append(self._on(one))
         self._held_frames += 1
-        if kind is not Kind.LIFECYCLE or self._held_frames >= MAX_HELD_FRAMES:
+        if kind is not Kind.LIFECYCLE and self._spoken.holds_filtered:
+            self.filtered = self.filtered or _is_cut_off(self._spoken.upstream, payload)
+        begun = kind is not Kind.LIFECYCLE and not self.filtered
+        if begun or self._held_frames >= MAX_HELD_FRAMES:
+            self.filtered = False
             self._commit()
 
     def _on(self, data: bytes) -> bytes:
@@ -416,6 +445,13 @@ def _without_nulls(data: bytes) -> bytes:
     if b'"usage":null' in data:
         return data.replace(b',"usage":null', b"")
     return data.replace(b', "usage": null', b"")
+
+
+def _is_cut_off(dialect: Dialect, payload: bytes) -> bool:
+    """Whether an event says that a content policy has ended the answer."""
+    event = StreamReading(dialect)
+    event.read(payload)
+    return event.reading().cut_off
 
 
 def _is_usage(payload: bytes) -> bool:

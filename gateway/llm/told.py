@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -54,7 +55,8 @@ class Happened:
         estimated: that is so.
         relay: what has passed the answer on; None: there is none.
         cost: pico-dollars; None: nobody knows what it costs.
-        result: `ok`, `left`, `failed` (the client got an error) or `broken` (in mid-stream).
+        result: `ok`, `left`, `failed` (the client got an error), `broken` (in mid-stream) or
+            `filtered` (held back; another model was asked).
     """
 
     __slots__ = (
@@ -109,6 +111,19 @@ class Happened:
     def content(self, now: float) -> None:
         """The client gets the first of it."""
         self.content_at = now
+
+    def held_back(self, now: float) -> Happened:
+        """All that belongs to an answer that the client does not get, since another is asked.
+
+        What was tried until now stays with the request.
+        """
+        held = copy(self)
+        held.result, held.ended_at = "filtered", now
+        held.attempts = held.fallbacks = 0
+        held.values = {}
+        self.relay = self.usage = self.cost = None
+        self.estimated, self.last_byte_at, self.stamps = False, 0.0, []
+        return held
 
     @property
     def reading(self) -> Reading | None:

@@ -111,11 +111,15 @@ class Watch:
         else:
             self._rows.append((happened, longest_gap_s))
             self._answered.append(_answered(exchange, chosen.lot, happened, afterwards))
-        self._bytes += len(exchange.body) + (0 if happened.relay is None else happened.relay.size)
-        if len(self._rows) + len(self._copied) >= MAX_ROWS or self._bytes >= MAX_BYTES:
-            self.flush()
-        elif self._timer is None:
-            self._timer = self._loop.call_later(MAX_WAIT_S, self.flush)
+        self._grew(len(exchange.body) + (0 if happened.relay is None else happened.relay.size))
+
+    def held_back(self, dialect: Dialect, happened: Happened) -> None:
+        """The version has answered, and another is asked: it is what it says all the same."""
+        longest_gap_s = self._counting.over(dialect, happened)
+        if self._deployment.afterwards is NOTHING or dialect not in OPERATIONS:
+            return
+        self._copied.append((happened, longest_gap_s))
+        self._grew(0 if happened.relay is None else happened.relay.size)
 
     def flush(self) -> None:
         """Hands on what was gathered."""
@@ -133,6 +137,14 @@ class Watch:
             rows = self._read(copied)
             nobody = [Answered(0, 0, None, _NOTHING_SAID)]
             afterwards.count(made_elsewhere(nobody, *tensors(rows), len(rows), self._clock()))
+
+    def _grew(self, size: int) -> None:
+        """Hands on what was gathered, once that is a lot or some time has passed."""
+        self._bytes += size
+        if len(self._rows) + len(self._copied) >= MAX_ROWS or self._bytes >= MAX_BYTES:
+            self.flush()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(MAX_WAIT_S, self.flush)
 
     def _read(self, unread: list[Unread]) -> list[Row]:
         rows = []

@@ -8,7 +8,7 @@ Whatever an upstream sends, reading does not fail: what cannot be read is not th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -17,6 +17,9 @@ from gateway.wire.llm.sse import DONE, Frames, event_of
 from gateway.wire.llm.taking import ANSWERS, EVENTS, Gathered
 from gateway.wire.llm.usage import read_usage
 from gateway.wire.llm.words import Dialect, Usage
+
+_CUT_OFF: Final = ("content_filter", "refusal")
+"""Why an answer ended that a provider's content policy has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,11 @@ class Reading:
     def text_chars(self) -> int:
         """Of all choices."""
         return sum(map(len, self.texts))
+
+    @property
+    def cut_off(self) -> bool:
+        """The provider's content policy has ended it."""
+        return self.finish in _CUT_OFF
 
 
 class StreamReading:
@@ -160,7 +168,7 @@ def _reading_of(dialect: Dialect, gathered: Gathered, usage: Usage | None = None
     return Reading(
         usage=usage or read_usage(dialect, gathered.usage),
         finish=finish,
-        refused=gathered.refused or finish in ("content_filter", "refusal"),
+        refused=gathered.refused or finish in _CUT_OFF,
         id=gathered.id,
         model=gathered.model,
         fingerprint=gathered.fingerprint,
