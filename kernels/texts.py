@@ -13,6 +13,7 @@ from kernels._jit import kernel
 
 Figures = np.ndarray[Any, np.dtype[np.float64]]
 Table = np.ndarray[Any, np.dtype[np.int64]]
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 SCRIPTS: Final = (
     *("none", "latin", "greek", "cyrillic", "hebrew", "arabic", "indic", "thai"),
@@ -100,8 +101,8 @@ def script_of(point: int) -> int:
     return _HAN if 0x20000 <= point < 0x32000 else 0
 
 
-@kernel("int64(Bytes(uint8, 1, 'C'), int64[::1])")
-def _count_scripts(text: bytes, scripts: Table) -> int:
+@kernel("int64(uint8[::1], int64[::1])")
+def _count_scripts(text: Bytes, scripts: Table) -> int:
     """Letters by script into `scripts`; returns how many bytes are no blanks."""
     visible = point = left = 0
     for byte in text:
@@ -124,8 +125,8 @@ def _count_scripts(text: bytes, scripts: Table) -> int:
     return visible
 
 
-@kernel("float64(Bytes(uint8, 1, 'C'), int64[::1])")
-def _repeated(text: bytes, table: Table) -> float:
+@kernel("float64(uint8[::1], int64[::1])")
+def _repeated(text: Bytes, table: Table) -> float:
     """The share of windows that stand before; `table` is of a power of two, and all zeros."""
     windows = len(text) - WINDOW + 1
     if windows <= WINDOW:
@@ -156,24 +157,28 @@ def _repeated(text: bytes, table: Table) -> float:
     return repeats / windows
 
 
-@kernel("void(Bytes(uint8, 1, 'C'), int64[::1], float64[::1])")
-def read_text(text: bytes, table: Table, figures: Figures) -> None:
-    """Figures of a text.
+@kernel("void(uint8[::1], int64[::1], int64[::1], float64[:, ::1])")
+def read_texts(joined: Bytes, ends: Table, table: Table, figures: Figures) -> None:
+    """Figures of texts, as many as there are by one call: calling costs more than a short one.
 
     Args:
-        text: UTF-8, of up to MAX_BYTES; bytes that are none of it are no letters.
+        joined: the texts, one after the other: UTF-8; bytes that are none of it are no letters.
+        ends: (texts,) where each ends; none is longer than MAX_BYTES.
         table: (TABLE_WORDS,) for the kernel's own use; all of it may be overwritten.
-        figures: (FIGURES,) of the text.
+        figures: (texts, FIGURES) of each.
     """
     scripts = np.zeros(len(SCRIPTS), np.int64)
-    visible = _count_scripts(text, scripts)
-    scripts[0] = 0
-    most = scripts.argmax()
-    figures[SCRIPT] = most
-    figures[VISIBLE] = visible
-    words = 64
-    while words < 2 * len(text):
-        words *= 2
-    own = table[:words]
-    own[:] = 0
-    figures[REPEATED] = _repeated(text, own)
+    start = 0
+    for one in range(len(ends)):
+        text = joined[start : ends[one]]
+        start = ends[one]
+        scripts[:] = 0
+        figures[one, VISIBLE] = _count_scripts(text, scripts)
+        scripts[0] = 0
+        figures[one, SCRIPT] = scripts.argmax()
+        words = 64
+        while words < 2 * len(text):
+            words *= 2
+        own = table[:words]
+        own[:] = 0
+        figures[one, REPEATED] = _repeated(text, own)

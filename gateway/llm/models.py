@@ -16,13 +16,14 @@ from functools import partial
 from random import Random
 from typing import Any
 
+import numpy as np
+
 from gateway.errors import ModelRefused
 from gateway.exchange import Endpoint, Exchange
 from gateway.llm.copies import Copied, Copies
 from gateway.llm.counting import Counting
 from gateway.llm.credentials import credential
 from gateway.llm.deployment import LlmDeployment
-from gateway.llm.features import Features
 from gateway.llm.key_files import KeyFiles
 from gateway.llm.limits.words import Limits
 from gateway.llm.names import NONE_ABSENT, Chosen, Names
@@ -41,6 +42,7 @@ from gateway.monitor.upstreams import UpstreamCounter
 from gateway.plan import Held, Split
 from gateway.wire.llm.words import PATHS, Dialect
 from gateway.wire.services import Services
+from kernels import texts
 
 log = logging.getLogger("penstock.llm")
 
@@ -146,7 +148,7 @@ class LanguageModels:
         self.names = Names(start)
         self._counters = counters
         self._tell = tell
-        self._features = Features()
+        self._texts = np.zeros(texts.TABLE_WORDS, np.int64)  # one for all that read texts
         self._watches: dict[LlmDeployment, Watch] = {}
         self._loop = loop
         self._upstreams = upstreams or Upstreams(loop)
@@ -181,7 +183,7 @@ class LanguageModels:
         counters = self._counters(name, version, settings)
         counting = Counting(counters, targets, made.pool, self._upstreams)
         reported = Reported(name, version, self._tell)
-        self._watches[made] = Watch(made, counting, self._features, reported, self._loop)
+        self._watches[made] = Watch(made, counting, self._texts, reported, self._loop)
         return made
 
     def release(self, deployment: LlmDeployment) -> None:

@@ -19,11 +19,13 @@ from gateway.afterwards import NOTHING, Afterwards, made_elsewhere
 from gateway.exchange import Exchange
 from gateway.llm.counting import OPERATIONS, Counting
 from gateway.llm.deployment import LlmDeployment
-from gateway.llm.features import Features, Row, tensors
+from gateway.llm.features import Rows
 from gateway.llm.names import Chosen
 from gateway.llm.reported import Reported
 from gateway.llm.told import Happened
+from gateway.serving.riders import Batch
 from gateway.wire.llm.words import Dialect
+from kernels import texts
 
 MAX_ROWS: Final = 64
 MAX_WAIT_S: Final = 0.25
@@ -69,7 +71,7 @@ class Watch:
         self,
         deployment: LlmDeployment,
         counting: Counting,
-        features: Features,
+        table: texts.Table,
         reported: Reported,
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float] = time.perf_counter,
@@ -79,7 +81,7 @@ class Watch:
         Args:
             deployment: the version.
             counting: counts its requests.
-            features: reads them.
+            table: for reading texts, as `Rows` takes it.
             reported: hears what upstreams say of themselves.
             loop: the worker's.
             clock: seconds.
@@ -87,7 +89,7 @@ class Watch:
         # fixed at start
         self._deployment = deployment
         self._counting = counting
-        self._features = features
+        self._table = table
         self._reported = reported
         self._loop = loop
         self._clock = clock
@@ -130,13 +132,10 @@ class Watch:
         unread, answered, copied = self._rows, self._answered, self._copied
         self._rows, self._answered, self._copied, self._bytes = [], [], [], 0
         if unread:
-            rows = self._read(unread)
-            batch = made_elsewhere(answered, *tensors(rows), len(rows), self._clock())
+            batch = self._batch(answered, unread)
             afterwards.take(batch, batch.riders)
         if copied:
-            rows = self._read(copied)
-            nobody = [Answered(0, 0, None, _NOTHING_SAID)]
-            afterwards.count(made_elsewhere(nobody, *tensors(rows), len(rows), self._clock()))
+            afterwards.count(self._batch([Answered(0, 0, None, _NOTHING_SAID)], copied))
 
     def _grew(self, size: int) -> None:
         """Hands on what was gathered, once that is a lot or some time has passed."""
@@ -146,14 +145,14 @@ class Watch:
         elif self._timer is None:
             self._timer = self._loop.call_later(MAX_WAIT_S, self.flush)
 
-    def _read(self, unread: list[Unread]) -> list[Row]:
-        rows = []
+    def _batch(self, asked: list[Answered], unread: list[Unread]) -> Batch:
+        rows, heard = Rows(self._table, len(unread)), self._reported.heard
         for happened, longest_gap_s in unread:
-            rows.append(self._features.row(happened, longest_gap_s))
             reading, target = happened.reading, happened.target
+            rows.add(happened, longest_gap_s)
             if reading is not None and target is not None:
-                self._reported.heard(target.called, reading)
-        return rows
+                heard(target.called, reading)
+        return made_elsewhere(asked, *rows.tensors(), len(unread), self._clock())
 
     def mark(self, now: float) -> None:
         """Tells how every upstream is. Called twice a second."""
