@@ -66,6 +66,9 @@ _FINISHES: Final = {
     "pause_turn": b"paused",
 }
 """Providers' words for why an answer ended, in one set of words; others are `other`."""
+_OTHER: Final = b"other"
+FINISHES: Final = (*dict.fromkeys(_FINISHES.values()), _OTHER)
+"""All words of that set."""
 _SCRIPTS: Final = [name.encode() for name in texts.SCRIPTS]
 
 Row = tuple[Sequence[float], Sequence[bytes]]
@@ -88,7 +91,7 @@ class Features:
             longest_gap_s: between two pieces of its answer; NaN where there was none.
         """
         call, reading = happened.call, happened.reading or _NO_READING
-        prompt, text = call.prompt, _joined(reading.texts)
+        prompt, text = call.prompt, joined(reading.texts)
         most = call.max_output_tokens
         repeated, script, visible = self._read(text)
         empty = not visible and not reading.calls
@@ -107,7 +110,7 @@ class Features:
             *_calls(reading.calls, prompt.tools),
             repeated,
         )
-        return numbers, (_FINISHES.get(reading.finish, b"other"), script)
+        return numbers, (_FINISHES.get(reading.finish, _OTHER), script)
 
     def _read(self, text: str) -> tuple[float, bytes, float]:
         """How much of a text's end repeats, its script, and how much of it is to be seen."""
@@ -128,7 +131,8 @@ def tensors(rows: Sequence[Row]) -> tuple[list[Array], list[Array | None]]:
     return numbers[: len(ASKED)], [*numbers[len(ASKED) :], *words]
 
 
-def _joined(parts: Sequence[str]) -> str:
+def joined(parts: Sequence[str]) -> str:
+    """All that an answer shows."""
     return parts[0] if len(parts) == 1 else "\n".join(parts)
 
 
