@@ -101,12 +101,16 @@ class Pair:
         else:
             self._counts.dropped(1)
 
-    def broke(self, copy: Copy) -> None:
-        """The shadow had no answer."""
+    def failed(self, copy: Copy, *, at_fault: bool) -> None:
+        """The shadow had no answer; where it is at fault for that, it is pulled one day."""
         copy.done()
-        if not self._closed:
-            self._open -= 1
+        if self._closed:
+            return
+        self._open -= 1
+        if at_fault:
             self._counts.broke(1)
+        else:
+            self._counts.failed(1)
 
     def answers(self, copy: Copy, said: Happened) -> None:
         """The shadow has answered, too."""

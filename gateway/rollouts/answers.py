@@ -34,12 +34,14 @@ class Aspect:
 
     Attributes:
         name: of it.
-        differing: the share of answers of which it does not.
+        count: answers of which it does not.
+        differing: their share.
         sides: answers that have it where the other one has not: what was answered, the shadow's;
             None: it is none that an answer has or has not.
     """
 
     name: str
+    count: int
     differing: Figure
     sides: tuple[int, int] | None
 
@@ -55,8 +57,8 @@ class Measure:
 
     Attributes:
         name: of it.
-        known: answers of which both are known.
-        answered, shadow: means; None: none is known.
+        known: pairs of which both are known; at least one.
+        sums: of what was answered, and of the shadow's.
         ratio: the geometric mean of the shadow's over what was answered.
         higher, lower: answers of which the shadow has more, or less.
         bins: answers by that ratio.
@@ -64,12 +66,16 @@ class Measure:
 
     name: str
     known: int
-    answered: float | None
-    shadow: float | None
+    sums: tuple[float, float]
     ratio: Figure
     higher: int
     lower: int
     bins: list[Bin]
+
+    @property
+    def means(self) -> tuple[float, float]:
+        """Of what was answered, and of the shadow's."""
+        return self.sums[0] / self.known, self.sums[1] / self.known
 
     @property
     def log10_e(self) -> float:
@@ -99,7 +105,7 @@ class Answers:
         for name, (compared, differing, risen) in zip(a.ASPECTS, table.tolist(), strict=True):
             if compared:
                 sides = (int(differing - risen), int(risen)) if name in FLAGS else None
-                yield Aspect(name, rate(differing, compared), sides)
+                yield Aspect(name, int(differing), rate(differing, compared), sides)
 
     @property
     def measures(self) -> Iterator[Measure]:
@@ -111,8 +117,7 @@ class Answers:
                 yield Measure(
                     name,
                     known,
-                    float(words[a.FIRST_SUM]) / known,
-                    float(words[a.SECOND_SUM]) / known,
+                    (float(words[a.FIRST_SUM]), float(words[a.SECOND_SUM])),
                     _ratio(words),
                     int(words[a.HIGHER]),
                     int(words[a.LOWER]),

@@ -189,6 +189,15 @@ async def test_a_shadow_that_fails_is_counted_and_no_other_model_is_asked_for_it
     assert world.llm._copies.under_way == 0
 
 
+@pytest.mark.parametrize("status", [400, 429])
+async def test_what_a_variant_would_not_be_pulled_for_does_not_pull_a_shadow(world, status):
+    world.ask(chat())
+    world.last.answers()
+    await world.turn()
+    world.last.answers({"error": {"message": "no"}}, status=status)
+    assert counts(await compared(world)) == {"copied": 1, "failed": 1}
+
+
 async def test_what_finds_no_room_is_dropped_and_counted(world):
     for _ in range(copies.MAX_UNDER_WAY + 3):
         world.ask(chat())
