@@ -44,6 +44,7 @@ from gateway.llm.app import routes as llm_routes
 from gateway.llm.counting import counters
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.limits.shared import SharedLimits
+from gateway.llm.pairs import Pairs
 from gateway.llm.traced import generation
 from gateway.monitor import layout
 from gateway.monitor.arena import (
@@ -255,6 +256,7 @@ class Worker:
             start=hash((self._slot, self._epoch)),
             counters=partial(counters, self._arena, self._slot),
             tell=self._send,
+            pairs=Pairs(self._loop, self._arena, self._slot, self._pool, self._tell),
         )
         lists = ModelLists(self._llm.names, time.time(), self._observer.answered)
         asgi = uvicorn.Config(
@@ -383,6 +385,7 @@ class Worker:
     def _hear(self, message: Mapping[str, Any]) -> None:
         if message["type"] == "control":  # a new one, which knows of no row
             self._shadows.begin_anew()
+            self._llm.begin_anew()
         self._api.hear(message)
 
     def _tell(self, message: dict[str, Any]) -> None:

@@ -69,6 +69,9 @@ _FINISHES: Final = {
     "pause_turn": b"paused",
 }
 """Providers' words for why an answer ended, in one set of words; others are `other`."""
+_OTHER: Final = b"other"
+FINISHES: Final = (*dict.fromkeys(_FINISHES.values()), _OTHER)
+"""All words of that set."""
 _SCRIPTS: Final = [name.encode() for name in texts.SCRIPTS]
 
 _NUMBERS: Final = (*ASKED, *SAID)
@@ -87,6 +90,10 @@ class Rows:
     """Features of requests that were answered, read one by one.
 
     What a kernel tells of their texts is told of all by one call, at the end.
+
+    Attributes:
+        numbers: (rows, ASKED and SAID); what the texts tell is there once `tensors` was asked.
+        finishes: why each ended, one of FINISHES.
     """
 
     def __init__(self, table: texts.Table, count: int) -> None:
@@ -97,9 +104,9 @@ class Rows:
             count: of rows that will be added.
         """
         self._table = table
-        self._numbers = np.zeros((count, _WIDTH))
+        self.numbers = np.zeros((count, _WIDTH))
         self._texts: list[bytes] = []
-        self._finishes: list[bytes] = []
+        self.finishes: list[bytes] = []
 
     def add(self, happened: Happened, longest_gap_s: float) -> None:
         """Reads one request that was answered.
@@ -109,10 +116,10 @@ class Rows:
             longest_gap_s: between two pieces of its answer; NaN where there was none.
         """
         call, reading, usage = happened.call, happened.reading or _NO_READING, happened.usage
-        prompt, calls, text = call.prompt, reading.calls, _joined(reading.texts)
+        prompt, calls, text = call.prompt, reading.calls, joined(reading.texts)
         most, cost = call.max_output_tokens, happened.cost
         _PACK(
-            self._numbers,
+            self.numbers,
             len(self._texts) * _ROW_BYTES,
             prompt.chars,
             prompt.messages,
@@ -128,19 +135,19 @@ class Rows:
             *(_calls(calls, prompt.tools) if calls else _NO_CALLS),
             _LATER,
         )
-        self._finishes.append(_FINISHES.get(reading.finish, b"other"))
+        self.finishes.append(_FINISHES.get(reading.finish, _OTHER))
         # In UTF-8 it is no shorter than in characters: of those no more need be written so.
         data = text[-texts.MAX_BYTES :].encode(errors="replace")
         self._texts.append(data[-texts.MAX_BYTES :])
 
     def tensors(self) -> tuple[list[Array], list[Array | None]]:
         """The inputs and outputs of `SIGNATURE` that the rows make."""
-        figures, numbers = self._read(), self._numbers
+        figures, numbers = self._read(), self.numbers
         numbers[:, _EMPTY] = (figures[:, texts.VISIBLE] == 0.0) & (numbers[:, _CALLED] == 0.0)
         numbers[:, _REPEATED] = figures[:, texts.REPEATED]
         columns: list[Array] = list(np.ascontiguousarray(numbers.T, np.float32)[:, :, None])
         words = np.empty((len(NAMED), len(figures), 1), object)
-        words[0, :, 0] = self._finishes
+        words[0, :, 0] = self.finishes
         words[1, :, 0] = [_SCRIPTS[int(script)] for script in figures[:, texts.SCRIPT].tolist()]
         return columns[: len(ASKED)], [*columns[len(ASKED) :], *words]
 
@@ -153,7 +160,8 @@ class Rows:
         return figures
 
 
-def _joined(parts: Sequence[str]) -> str:
+def joined(parts: Sequence[str]) -> str:
+    """All that an answer shows."""
     return parts[0] if len(parts) == 1 else "\n".join(parts)
 
 

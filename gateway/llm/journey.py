@@ -556,6 +556,7 @@ class Journey:
         happened.usage, happened.estimated, happened.cost = self._account.settle(price, relay)
 
     def _erred(self, error: GatewayError) -> None:
+        self._happened.status = error.status
         if not self._happened.copy:
             seconds = self._proxy.clock() - self._happened.arrived
             self._deployment.observer.erred(error, seconds)

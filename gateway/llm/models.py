@@ -27,6 +27,7 @@ from gateway.llm.deployment import LlmDeployment
 from gateway.llm.key_files import KeyFiles
 from gateway.llm.limits.words import Limits
 from gateway.llm.names import NONE_ABSENT, Chosen, Names
+from gateway.llm.pairs import Pairs
 from gateway.llm.pricing import Price
 from gateway.llm.proxy import Count, Proxy
 from gateway.llm.reported import Reported
@@ -129,6 +130,7 @@ class LanguageModels:
         start: int,
         counters: Counters,
         tell: Callable[[dict[str, Any]], bool],
+        pairs: Pairs,
         upstreams: Upstreams | None = None,
     ) -> None:
         """Takes the worker's collaborators.
@@ -143,6 +145,7 @@ class LanguageModels:
             start: where turns of routes begin; workers that begin together begin apart.
             counters: finds what a version counts with.
             tell: tells control something, if there is room.
+            pairs: count what shadows say beside what was answered.
             upstreams: connections; None: its own.
         """
         self.names = Names(start)
@@ -167,7 +170,8 @@ class LanguageModels:
             )
             for dialect in PATHS
         }
-        self._copies = Copies(loop, self.proxies, Random())
+        self._pairs = pairs
+        self._copies = Copies(loop, self.proxies, pairs, Random())
         self._key_files = KeyFiles(
             loop, pool, lambda: self.deployments, lambda one: targets_of(one.settings)
         )
@@ -208,6 +212,9 @@ class LanguageModels:
             absent: that do not, and why.
         """
         self.names.follow(models, absent)
+        self._pairs.follow(
+            (name, split) for name, (_, _, split) in models.items() if split is not None
+        )
         targets = (target for one in self.deployments for target in one.targets)
         self._upstreams.follow({target.origin for target in targets})
 
@@ -233,6 +240,11 @@ class LanguageModels:
         self._upstreams.close()
         self.mark()
         self.flush()
+        self._pairs.close()
+
+    def begin_anew(self) -> None:
+        """Control has forgotten what it was told of pairs of answers."""
+        self._pairs.begin_anew()
 
     def flush(self) -> None:
         """Hands on what is watched of requests that are over."""
@@ -255,7 +267,7 @@ class LanguageModels:
         except Exception:
             log.exception("a request to a language model was not counted")
         if isinstance(exchange, Copied):
-            exchange.over()
+            exchange.over(happened)
         elif happened.result == "ok":
             named = self.names.models.get(chosen.deployment.name)
             if named is not None and named.shadows:

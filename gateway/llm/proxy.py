@@ -116,10 +116,15 @@ class Proxy:
         return error_body(self.dialect, error), list(error_headers(error))
 
     def attempts(self, exchange: Any, deployment: LlmDeployment) -> Attempts:
-        """How often a request that has failed may be tried, here and at models it may call."""
+        """How often a request that has failed may be tried, here and at models it may call.
+
+        A copy may call none: what another model would say is not what it is made for.
+        """
         principal = _principal(exchange)
 
         def name_of(called: str) -> str:
+            if "copy" in exchange.about:
+                return ""
             found = self.names.called.get(called)
             return found.name if found is not None and _may(principal, found, called) else ""
 

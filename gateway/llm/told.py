@@ -55,6 +55,7 @@ class Happened:
         estimated: that is so.
         relay: what has passed the answer on; None: there is none.
         cost: pico-dollars; None: nobody knows what it costs.
+        status: of the error that it came to; 0: none.
         result: `ok`, `left`, `failed` (the client got an error), `broken` (in mid-stream) or
             `filtered` (held back; another model was asked).
     """
@@ -76,6 +77,7 @@ class Happened:
         "result",
         "spoken",
         "stamps",
+        "status",
         "target",
         "usage",
         "values",
@@ -94,7 +96,7 @@ class Happened:
         self.last_byte_at = self.ended_at = 0.0
         self.stamps: list[float] = []
         self.estimated = False
-        self.attempts = self.fallbacks = 0
+        self.attempts = self.fallbacks = self.status = 0
         self.usage: Usage | None = None
         self.relay: Relay | None = None
         self.cost: int | None = None

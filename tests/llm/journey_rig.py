@@ -6,8 +6,11 @@ import asyncio
 import gzip
 import json
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from gateway.access.principal import Principal
 from gateway.config import parse
@@ -16,6 +19,7 @@ from gateway.llm import models, price_map
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.limits.words import Limits
 from gateway.llm.names import Chosen
+from gateway.llm.pairs import Pairs
 from gateway.llm.settings import Settings, settings_of
 from gateway.llm.told import Happened
 from gateway.monitor.upstreams import UpstreamCounter
@@ -24,6 +28,7 @@ from gateway.wire.guard import Passage
 from gateway.wire.head import Head
 from gateway.wire.llm.words import Dialect
 from gateway.wire.trace import TRACEPARENT, read_traceparent
+from kernels import answers
 from tests.test_inference import Caller, new_services
 
 JSON = [(b"content-type", b"application/json")]
@@ -169,14 +174,41 @@ class Opened:
         self.ended = True
 
 
+class AtOnce(Executor):
+    """Runs what it is given before anything else happens; a broken one fails at it."""
+
+    broken = False
+
+    def submit(self, call: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        if self.broken:
+            done.set_exception(RuntimeError("a mistake of the gateway's own"))
+        else:
+            done.set_result(call(*args, **kwargs))
+        return done
+
+
+class Blocks:
+    """Of the arena: words of pairs, by the number of their block."""
+
+    def __init__(self) -> None:
+        self.words: dict[int, Any] = {}
+
+    def array(self, block: int, worker: int) -> Any:
+        return self.words.setdefault(block, np.zeros(answers.WORDS, np.int64))
+
+
 @dataclass
 class Rig:
-    """`over` has what happened to each request that is over."""
+    """`over` has what happened to each request that is over, `mail` what control is told."""
 
     llm: models.LanguageModels
     upstreams: FakeUpstreams
     counting: dict[tuple[str, int], Counting]
     over: list[Happened]
+    blocks: Blocks
+    mail: list[dict[str, Any]]
+    pool: AtOnce
 
     def ask(
         self,
@@ -241,7 +273,10 @@ def rig(
 
     nobody: Any = None
     connections: Any = upstreams
-    llm = Heard(loop, services, nobody, limits, None, 0, counters, tell, connections)
+    blocks, mail = Blocks(), []  # type: tuple[Any, list[dict[str, Any]]]
+    pool = AtOnce()
+    pairs = Pairs(loop, blocks, 0, pool, mail.append)
+    llm = Heard(loop, services, nobody, limits, None, 0, counters, tell, pairs, connections)
     counting: dict[tuple[str, int], Counting] = {}
     found: dict[str, tuple[int, dict[int, LlmDeployment], Split | None]] = {}
     for name, model in config.llm.models.items():
@@ -254,7 +289,7 @@ def rig(
             versions[number] = llm.attach(held, models.load(held), observer)
         found[name] = (max(versions), versions, (splits or {}).get(name))
     llm.follow(found)
-    return Rig(llm, upstreams, counting, over)
+    return Rig(llm, upstreams, counting, over, blocks, mail, pool)
 
 
 def chat(model: str = "m", **more: Any) -> dict[str, Any]:

@@ -230,7 +230,7 @@ async def test_variants_are_divided_as_those_of_every_model():
 
 
 async def test_a_shadow_is_asked_after_the_answer_and_counts_for_nobody():
-    split = Split((Variant("main", 1, 1.0),), shadows=(Shadow(2, 1.0),))
+    split = Split((Variant("main", 1, 1.0),), shadows=(Shadow(2, 1.0, blocks=((1, 7),)),))
     one = rig(VERSIONS, {"m": split})
     client = one.ask(chat())
     one.last.answers()
@@ -244,7 +244,7 @@ async def test_a_shadow_is_asked_after_the_answer_and_counts_for_nobody():
 
 
 async def test_a_shadow_that_fails_fails_nobody():
-    split = Split((Variant("main", 1, 1.0),), shadows=(Shadow(2, 1.0),))
+    split = Split((Variant("main", 1, 1.0),), shadows=(Shadow(2, 1.0, blocks=((1, 7),)),))
     one = rig(VERSIONS, {"m": split})
     client = one.ask(chat())
     one.last.answers()
