@@ -60,6 +60,7 @@ from gateway.llm.upstream.request import header_lines
 from gateway.llm.upstream.words import Sending
 from gateway.wire.answers import Written
 from gateway.wire.llm.asked import Asked
+from gateway.wire.llm.errors import request_id_header
 from gateway.wire.llm.requests import Call, prepared
 from gateway.wire.llm.told import told_error
 from gateway.wire.llm.translate import translation
@@ -73,10 +74,6 @@ log = logging.getLogger("penstock.llm")
 # What is wrong with the request itself is for its sender to read.
 _THEIRS: Final = frozenset(
     {Trouble.REFUSED, Trouble.CONTEXT_WINDOW, Trouble.CONTENT_POLICY, Trouble.MISSING}
-)
-# What clients look for; one that has sent its own is told that.
-_REQUEST_IDS: Final = dict.fromkeys(Dialect, b"x-request-id") | dict.fromkeys(
-    (Dialect.MESSAGES, Dialect.COUNT), b"request-id"
 )
 _STREAMED: Final = (
     (b"content-type", EVENT_STREAM),
@@ -605,8 +602,8 @@ class Journey:
         left = self._account.left
         if left is not None:
             more = (*more, *self._proxy.rates(left, self._account.reserved))
-        if self._exchange.head.echo is None:
-            more = (*more, (_REQUEST_IDS[self._dialect], self._exchange.request_id))
+        exchange = self._exchange
+        more += request_id_header(self._dialect, exchange.request_id, exchange.head.echo)
         if (named := upstream_request_id(self._headers)) is not None:
             more = (*more, named)
         if self._happened.attempts:

@@ -6,10 +6,12 @@ import json
 
 import pytest
 
+from gateway.access.principal import Principal
 from gateway.errors import InvalidRequest, UpstreamFailed, UpstreamTimedOut
 from gateway.plan import Shadow, Split, Variant
 from gateway.wire.llm.words import Dialect
 from tests.llm.journey_rig import USAGE, Rig, chat, chunk, rig, whole
+from tests.llm.limits.rig import Rig as Limits
 
 pytestmark = pytest.mark.anyio
 
@@ -215,6 +217,27 @@ async def test_an_unknown_model_is_refused_before_anybody_is_asked(two):
     with pytest.raises(InvalidRequest, match="no model has this name"):
         two.ask(chat("nobody"))
     assert two.upstreams.sent == []
+
+
+@pytest.mark.parametrize(
+    ("dialect", "named", "rates"),
+    [
+        (Dialect.CHAT, b"x-request-id", b"x-ratelimit-%b-requests"),
+        (Dialect.MESSAGES, b"request-id", b"anthropic-ratelimit-requests-%b"),
+    ],
+)
+async def test_what_a_limit_refuses_is_told_its_rates_and_its_request_id(dialect, named, rates):
+    limits = Limits(1)
+    limits.limit(0, rates=(1, None))
+    one = rig(TWO, limits=limits.workers[0])
+    key = Principal(7, "k", "client", rows=(0,))
+    one.ask(chat(max_tokens=5), dialect, key=key)
+    refused = one.ask(chat(max_tokens=5), dialect, key=key)
+    assert [status for status, _ in refused.answers] == [429]
+    assert refused.told[named] == b"r-1"
+    assert refused.told[rates % b"limit"] == b"1"
+    assert refused.told[rates % b"remaining"] == b"0"
+    assert len(one.upstreams.sent) == 1
 
 
 async def test_variants_are_divided_as_those_of_every_model():
