@@ -155,9 +155,7 @@ class Proxy:
         requests = 0 if tokens is None else 1
         taken = (("requests", left.requests, requests), ("tokens", left.token_rate, tokens or 0))
         allowances = [
-            Allowance(unit, rate.limit, max(0, rate.left - amount), rate.full_s)
-            for unit, rate, amount in taken
-            if rate is not None
+            Allowance(unit, *rate.less(amount)) for unit, rate, amount in taken if rate is not None
         ]
         return rate_headers(self.dialect, allowances, self.wall())
 

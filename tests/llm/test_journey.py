@@ -9,6 +9,7 @@ import pytest
 from gateway.access.principal import Principal
 from gateway.errors import InvalidRequest, UpstreamFailed, UpstreamTimedOut
 from gateway.plan import Shadow, Split, Variant
+from gateway.wire.llm.errors import go_duration
 from gateway.wire.llm.words import Dialect
 from tests.llm.journey_rig import USAGE, Rig, chat, chunk, rig, whole
 from tests.llm.limits.rig import Rig as Limits
@@ -217,6 +218,23 @@ async def test_an_unknown_model_is_refused_before_anybody_is_asked(two):
     with pytest.raises(InvalidRequest, match="no model has this name"):
         two.ask(chat("nobody"))
     assert two.upstreams.sent == []
+
+
+async def test_what_is_left_of_a_rate_is_told_as_of_after_the_request():
+    limits = Limits(1)
+    limits.limit(0, rates=(60, 6000))
+    one = rig(TWO, limits=limits.workers[0])
+    client = one.ask(chat(max_tokens=80), key=Principal(7, "k", "client", rows=(0,)))
+    one.last.answers()
+    reserved = 80 + -(-len(client.body) // 4)
+    assert {name: told for name, told in client.told.items() if b"ratelimit" in name} == {
+        b"x-ratelimit-limit-requests": b"60",
+        b"x-ratelimit-remaining-requests": b"59",
+        b"x-ratelimit-reset-requests": b"1s",
+        b"x-ratelimit-limit-tokens": b"6000",
+        b"x-ratelimit-remaining-tokens": b"%d" % (6000 - reserved),
+        b"x-ratelimit-reset-tokens": go_duration(reserved / 100).encode(),
+    }
 
 
 @pytest.mark.parametrize(
