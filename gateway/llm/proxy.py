@@ -165,10 +165,7 @@ class Proxy:
         call = read_call(self.dialect, values)
         principal = _principal(exchange)
         named = self._named(principal, call.model)
-        parameters = values.get("metadata")
-        chosen = named.choose(
-            exchange.headers, parameters if isinstance(parameters, dict) else values
-        )
+        chosen = named.choose(exchange.headers, values)
         deployment = chosen.deployment
         exchange.note_model((deployment.name, str(deployment.version)))
         if self._count is not None:

@@ -270,6 +270,53 @@ async def test_variants_are_divided_as_those_of_every_model():
     assert sorted(asked) == ["first", "first", "second", "second"]
 
 
+KEYS = [f"u{number}" for number in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("parameter", "ask", "dialect"),
+    [
+        pytest.param("user", lambda key: {"user": key}, Dialect.CHAT, id="in-the-body"),
+        pytest.param(
+            "user",
+            lambda key: {"user": key, "metadata": {"team": "x"}},
+            Dialect.CHAT,
+            id="beside-metadata",
+        ),
+        pytest.param(
+            "team", lambda key: {"metadata": {"team": key}}, Dialect.CHAT, id="in-metadata"
+        ),
+        pytest.param(
+            "user_id",
+            lambda key: {"metadata": {"user_id": key}},
+            Dialect.MESSAGES,
+            id="anthropics-user",
+        ),
+    ],
+)
+async def test_equal_sticky_keys_get_equal_versions(parameter, ask, dialect):
+    split = Split((Variant("old", 1, 1.0), Variant("new", 2, 1.0)), sticky_parameter=parameter)
+    one = rig(VERSIONS, {"m": split})
+    answered: dict[str, set[str]] = {key: set() for key in KEYS}
+    for key in KEYS * 3:
+        one.ask(chat(max_tokens=5, **ask(key)), dialect)
+        answered[key].add(one.last.body["model"])
+    assert {len(models) for models in answered.values()} == {1}
+    assert set.union(*answered.values()) == {"first", "second"}
+
+
+async def test_an_override_in_metadata_goes_before_a_sticky_key_beside_it():
+    split = Split(
+        (Variant("old", 1, 1.0), Variant("new", 2, 1.0)),
+        sticky_parameter="user",
+        override_parameter="variant",
+    )
+    one = rig(VERSIONS, {"m": split})
+    for key in KEYS:
+        one.ask(chat(user=key, metadata={"variant": "new"}))
+    assert {sent.body["model"] for sent in one.upstreams.sent} == {"second"}
+
+
 async def test_a_shadow_is_asked_after_the_answer_and_counts_for_nobody():
     split = Split((Variant("main", 1, 1.0),), shadows=(Shadow(2, 1.0, blocks=((1, 7),)),))
     one = rig(VERSIONS, {"m": split})
