@@ -174,6 +174,17 @@ class LlmPrice(Section):
     cache_read_input_token_cost: float | None = Field(None, ge=0, le=1)
     cache_creation_input_token_cost: float | None = Field(None, ge=0, le=1)
 
+    @model_validator(mode="after")
+    def _whole(self) -> LlmPrice:
+        """Half a price would be a silent zero."""
+        needed = ("input_cost_per_token", "output_cost_per_token")
+        missing = [name for name in needed if name not in self.model_fields_set]
+        if self.model_fields_set and missing:
+            raise ValueError(
+                f"expected {missing[0]}, too (0 where that is free; {{}} where all is), got nothing"
+            )
+        return self
+
 
 class LlmUpstream(Section):
     """One place that answers for a version: a provider, and what that calls the model."""
@@ -186,6 +197,13 @@ class LlmUpstream(Section):
     )
     priority: int = Field(1, ge=1, le=1000, description="lower ones first, whatever the order")
     max_parallel: int | None = Field(None, ge=1, le=1_000_000, description="requests, per worker")
+    media_tokens: int | None = Field(
+        None,
+        ge=0,
+        le=100_000_000,
+        description="most that a picture, sound or file is read as that a request names by its"
+        " address; none: 8192, or what is known of the model",
+    )
     price: LlmPrice | None = Field(None, description="none: as the price map says")
 
     @property

@@ -35,6 +35,7 @@ class LlmDeployment:
         pool: chooses among them.
         prices: of each; None: nobody knows.
         max_output_tokens: most that one answer may have.
+        media_tokens: that one medium may be read as which is named by its address, at most.
         observer: counts its requests.
         in_flight: requests under way.
         afterwards: gets what was answered.
@@ -56,6 +57,7 @@ class LlmDeployment:
         self.targets = targets
         self.prices = [target.price for target in targets]
         self.max_output_tokens = _most(settings, self.prices)
+        self.media_tokens = max(target.media_tokens for target in targets)
         self._mute: dict[Dialect, frozenset[int]] = {}
         self.pool = Pool.of(settings.version, self.prices)
         self.observer = observer

@@ -223,7 +223,7 @@ class Journey:
         wants = self._call.stream and dialect in (Dialect.CHAT, Dialect.COMPLETIONS)
         spoken.hides_usage = wants and spoken.asked is None and not self._call.include_usage
         spoken.holds_filtered = self._holds_filtered()
-        fields = self._account.cap(dialect, target.limit_field)
+        fields = self._account.cap(dialect, target)
         return prepared(dialect, values, target.model, include_usage=wants, fields=fields)
 
     def _holds_filtered(self) -> bool:
@@ -239,7 +239,7 @@ class Journey:
             created=int(self._proxy.wall()),
             request=self._values,
             include_usage=self._call.include_usage,
-            max_output_tokens=deployment.max_output_tokens,
+            max_output_tokens=target.longest(deployment.max_output_tokens),
             limit_field=target.limit_field,
             thinks_by=target.thinks_by,
             refuse_unsupported=deployment.settings.version.unsupported == "refuse",
@@ -341,13 +341,13 @@ class Journey:
             return
         if self._waiting is not None:
             self._waiting.cancel()
-        relay = self._relay
-        if self._sending is not None:
-            self._sending.cancel()
-            self._sending = None
+        relay, sending, self._sending = self._relay, self._sending, None
+        if sending is not None:
+            sending.cancel()
+            self._free(Outcome.LEFT)
+        if sending is not None and sending.sent:
             if isinstance(relay, Streamed):
                 relay.stop()
-            self._free(Outcome.LEFT)
             self._settle(relay)
         else:
             self._account.release()

@@ -174,12 +174,13 @@ class Proxy:
         exchange.note_model((deployment.name, str(deployment.version)))
         if self._count is not None:
             self._count(exchange.head, deployment.name, deployment.version)
-        if self.dialect is Dialect.COUNT and deployment.counts_nothing:
-            exchange.reply(200, orjson.dumps(estimated_count(values)), [ESTIMATED])
-            return
         rows = NOBODY if principal is None else principal.rows
         account = Account(self._limits, rows, self.dialect, call, exchange.body)
         account.cover(deployment, monotonic_ns())
+        if self.dialect is Dialect.COUNT and deployment.counts_nothing:
+            account.settle(None, None)
+            exchange.reply(200, orjson.dumps(estimated_count(values)), [ESTIMATED])
+            return
         Journey(self, exchange, call, values, chosen, account).start()
 
     def _named(self, principal: Principal | None, called: str) -> Named:

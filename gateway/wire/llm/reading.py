@@ -194,8 +194,11 @@ def _plain(answer: Values, usage: Usage) -> Reading | None:
 def _reading_of(dialect: Dialect, gathered: Gathered, usage: Usage | None = None) -> Reading:
     finishes, texts = gathered.finishes, gathered.texts
     finish = finishes[min(finishes)] if finishes else ""
+    told = usage or read_usage(dialect, gathered.usage)
+    if told is not None and gathered.partial:
+        told.partial = True
     return Reading(
-        usage=usage or read_usage(dialect, gathered.usage),
+        usage=told,
         finish=finish,
         refused=gathered.refused or finish in _CUT_OFF,
         id=gathered.id,
