@@ -63,8 +63,8 @@ class Counted:
         self.reserved.append((money, tokens))
         return self
 
-    def left(self, rows: Any, now_ns: int) -> Left:
-        return Left(10**15, 10**9, None, None, None)
+    def begin(self, rows: Any, now_ns: int) -> Any:
+        return Left(10**15, 10**9, None, None, None), None
 
     def settle(self, money: int, tokens: int) -> None:
         self.ends.append(("settled", money, tokens))
