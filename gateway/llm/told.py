@@ -98,18 +98,6 @@ class Happened:
         self.cost: int | None = None
         self.result = ""
 
-    def asked(self, now: float, target: Target) -> None:
-        """An upstream is asked."""
-        self.target, self.asked_at, self.first_byte_at = target, now, 0.0
-
-    def begun(self, now: float) -> None:
-        """The head of its answer is there."""
-        self.first_byte_at = now
-
-    def content(self, now: float) -> None:
-        """The client gets the first of it."""
-        self.content_at = now
-
     @property
     def reading(self) -> Reading | None:
         """What is kept of the answer: read now, where nobody has asked before."""
@@ -119,7 +107,7 @@ class Happened:
 def dollars(pico: int) -> str:
     """An amount as a plain decimal number of dollars."""
     whole, rest = divmod(pico, _PICO)
-    return f"{whole}.{rest:012d}".rstrip("0").rstrip(".")
+    return f"{whole}.{rest:012d}".rstrip("0") if rest else str(whole)
 
 
 def request_headers(exchange: Any, target: Target) -> list[Header]:
