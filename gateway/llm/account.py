@@ -100,18 +100,22 @@ class Account:
         limits = self._limits
         if limits is None:
             return
-        self.release()
-        left = self.left = limits.left(self._rows, now_ns)
+        if self._grant is not None:
+            self.release()
+        # What nothing limits need not be worked out: most keys have limits of one kind or none.
+        self.left, self._grant = limits.begin(self._rows, now_ns)
+        self.reserved = 0
+        if self._grant is None:
+            self._reserve(limits, deployment, self.left, now_ns)
+
+    def _reserve(self, limits: Limits, deployment: LlmDeployment, left: Left, now_ns: int) -> None:
+        free = self._dialect is Dialect.COUNT
         if deployment.unpriced and left.money is not None and not free:
             raise Forbidden(
                 f"model '{deployment.name}': nobody knows what it costs, and a budget in dollars"
                 " is to be held"
             )
-        money = tokens = 0
-        # What nothing limits need not be worked out: most keys have limits of one kind or none.
-        limited = left.money is not None or left.tokens is not None or left.token_rate is not None
-        if limited and not free:
-            money, tokens = self._bounds(deployment, left)
+        money, tokens = (0, 0) if free else self._bounds(deployment, left)
         self._grant = limits.reserve(self._rows, money, tokens, now_ns)
         self.reserved = tokens
 
@@ -163,15 +167,17 @@ class Account:
             usage.output = max(usage.output, written)
         if cost is None and price is not None:
             cost = price.cost(usage, usage.service)
-        grant, self._grant = self._grant, None
+        grant = self._grant
         if grant is not None:
+            self._grant = None
             grant.settle(cost or 0, usage.input + usage.output)
         return usage, told is None or told.partial, cost
 
     def release(self) -> None:
         """Nobody has worked for it."""
-        grant, self._grant = self._grant, None
+        grant = self._grant
         if grant is not None:
+            self._grant = None
             grant.release()
 
     @property

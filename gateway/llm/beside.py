@@ -61,7 +61,7 @@ def beside(pairs: Sequence[Twice]) -> Beside:
     rows = Rows(table, len(pairs)), Rows(table, len(pairs))
     for pair in pairs:
         for row, happened in zip(rows, pair, strict=True):
-            row.add(happened, _longest_gap(happened.stamps))
+            row.add(happened, _said(happened), _longest_gap(happened.stamps))
     (inputs, outputs), (_, shadow) = (one.tensors() for one in rows)
     tools = np.array([_tools(*pair) for pair in pairs], np.float64).T
     first, second = (

@@ -11,6 +11,7 @@ from typing import Final
 
 from gateway.afterwards import NOTHING, Afterwards
 from gateway.errors import Unsupported
+from gateway.exchange import Model
 from gateway.llm.features import SIGNATURE
 from gateway.llm.pools import Pool
 from gateway.llm.pricing import Price
@@ -30,10 +31,12 @@ class LlmDeployment:
 
     Attributes:
         name, version: of the model.
+        noted: both, as an exchange notes who answers.
         settings: what the plan says of it.
         targets: its upstreams, in the order in which the document has them.
         pool: chooses among them.
         prices: of each; None: nobody knows.
+        unpriced: nobody knows what some upstream of it costs.
         max_output_tokens: most that one answer may have.
         media_tokens: that one medium may be read as which is named by its address, at most.
         observer: counts its requests.
@@ -53,9 +56,11 @@ class LlmDeployment:
     ) -> None:
         self.name = name
         self.version = version
+        self.noted: Model = (name, str(version))
         self.settings = settings
         self.targets = targets
         self.prices = [target.price for target in targets]
+        self.unpriced = None in self.prices
         self.max_output_tokens = _most(settings, self.prices)
         self.media_tokens = max(target.media_tokens for target in targets)
         self._mute: dict[Dialect, frozenset[int]] = {}
@@ -64,11 +69,6 @@ class LlmDeployment:
         self.in_flight = 0
         self.afterwards: Afterwards = NOTHING
         self._drained: Callable[[], None] | None = None
-
-    @property
-    def unpriced(self) -> bool:
-        """Nobody knows what some upstream of it costs."""
-        return None in self.prices
 
     @property
     def counts_nothing(self) -> bool:

@@ -49,7 +49,6 @@ SIGNATURE: Final = Signature(
 # Whether longer texts are JSON is not looked at: it would hold the event loop for a millisecond.
 MAX_JSON_CHARS: Final = 256 << 10
 _PICO: Final = 1e-12
-_NO_READING: Final = Reading()
 _FINISHES: Final = {
     "": b"none",
     "stop": b"stop",
@@ -108,14 +107,15 @@ class Rows:
         self._texts: list[bytes] = []
         self.finishes: list[bytes] = []
 
-    def add(self, happened: Happened, longest_gap_s: float) -> None:
+    def add(self, happened: Happened, reading: Reading, longest_gap_s: float) -> None:
         """Reads one request that was answered.
 
         Args:
             happened: to it.
+            reading: of its answer.
             longest_gap_s: between two pieces of its answer; NaN where there was none.
         """
-        call, reading, usage = happened.call, happened.reading or _NO_READING, happened.usage
+        call, usage = happened.call, happened.usage
         prompt, calls, text = call.prompt, reading.calls, joined(reading.texts)
         most, cost = call.max_output_tokens, happened.cost
         _PACK(

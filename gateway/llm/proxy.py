@@ -164,14 +164,15 @@ class Proxy:
 
     def _begin(self, exchange: Any, values: dict[str, Any]) -> None:
         call = read_call(self.dialect, values)
-        principal = _principal(exchange)
+        passage = exchange.head.passage
+        principal = None if passage is None else passage.principal
         named = self._named(principal, call.model)
         parameters = values.get("metadata")
         chosen = named.choose(
             exchange.headers, parameters if isinstance(parameters, dict) else values
         )
         deployment = chosen.deployment
-        exchange.note_model((deployment.name, str(deployment.version)))
+        exchange.note_model(deployment.noted)
         if self._count is not None:
             self._count(exchange.head, deployment.name, deployment.version)
         rows = NOBODY if principal is None else principal.rows
@@ -191,9 +192,13 @@ class Proxy:
             ModelNotFound: there is none.
         """
         found = self.names.called.get(called)
-        if principal is not None and not _may(principal, found, called):
+        if (
+            principal is not None
+            and principal.models is not None
+            and not _may(principal, found, called)
+        ):
             principal.require(Permission.INFER, called[:200])
-        return self.names.find(called)
+        return found or self.names.find(called)
 
     def _read_on_thread(self, exchange: Exchange, encoding: bytes | None) -> None:
         def read() -> tuple[dict[str, Any], bytes]:

@@ -259,7 +259,7 @@ class Streamed:
             begin: opens the client's end; called with the first content.
         """
         self._spoken = spoken
-        self._begin = begin
+        self._begin: Callable[[], Stream] | None = begin
         self._stream: Stream | None = None
         self._frames = Frames()
         self._unread = Unread(spoken.upstream)
@@ -398,7 +398,9 @@ class Streamed:
         return self._without_usage(data) if self._hides else self._whole_events(data)
 
     def _commit(self) -> Stream:
+        assert self._begin is not None, "there is one beginning"
         stream = self._stream = self._begin()
+        self._begin = None  # it knows whoever knows this
         stream.write(b"".join(self._held))
         self._held.clear()
         return stream

@@ -24,6 +24,7 @@ from gateway.llm.names import Chosen
 from gateway.llm.reported import Reported
 from gateway.llm.told import Happened
 from gateway.serving.riders import Batch
+from gateway.wire.llm.reading import Reading
 from gateway.wire.llm.words import Dialect
 from kernels import texts
 
@@ -34,6 +35,7 @@ MAX_BYTES: Final = 1 << 20
 CLIENT_ID: Final = b"x-client-request-id"
 """Where OpenAI's clients say what they call a request."""
 _NOTHING_SAID: Final[Mapping[str, Any]] = {}
+_NO_READING: Final = Reading()
 
 
 Unread = tuple[Happened, float]
@@ -148,9 +150,9 @@ class Watch:
     def _batch(self, asked: list[Answered], unread: list[Unread]) -> Batch:
         rows, heard = Rows(self._table, len(unread)), self._reported.heard
         for happened, longest_gap_s in unread:
-            reading, target = happened.reading, happened.target
-            rows.add(happened, longest_gap_s)
-            if reading is not None and target is not None:
+            reading, target = happened.reading or _NO_READING, happened.target
+            rows.add(happened, reading, longest_gap_s)
+            if target is not None:
                 heard(target.called, reading)
         return made_elsewhere(asked, *rows.tensors(), len(unread), self._clock())
 

@@ -211,8 +211,8 @@ class Counted:
         self.reserved.append((money, tokens))
         return self
 
-    def left(self, rows: Any, now_ns: int) -> Left:
-        return self._left
+    def begin(self, rows: Any, now_ns: int) -> Any:
+        return self._left, None
 
     def settle(self, money: int, tokens: int) -> None:
         self.ends.append(("settled", money, tokens))

@@ -157,10 +157,11 @@ def read_answer(dialect: Dialect, answer: Any, usage: Usage | None = None) -> Re
         answer: as JSON has it.
         usage: what it says of its tokens, where somebody has read that already.
     """
+    known = type(answer) is dict
+    if known and usage is not None and (plain := _plain(answer, usage)) is not None:
+        return plain
     gathered = Gathered()
-    if type(answer) is dict:
-        if usage is not None and (plain := _plain(answer, usage)) is not None:
-            return plain
+    if known:
         ANSWERS[dialect](gathered, answer)
     return _reading_of(dialect, gathered, usage)
 

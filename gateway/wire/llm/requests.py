@@ -75,7 +75,7 @@ class Call:
         self.model = _model(values)
         self.stream = "stream" in values and wanted_flag(values, "stream")
         self.max_output_tokens = _max_output_tokens(dialect, values)
-        self.n = _choices(dialect, values)
+        self.n = _choices(dialect, values) if "n" in values or "best_of" in values else 1
         self.include_usage = "stream_options" in values and wanted_flag(
             mapping(values, "stream_options"), "include_usage"
         )
@@ -189,7 +189,7 @@ def _max_output_tokens(dialect: Dialect, values: Values) -> int | None:
     """The larger one where two are given: servers differ in which of them counts."""
     most = None
     for key in _LIMITS[dialect]:
-        limit = wanted_count(values, key)
+        limit = wanted_count(values, key) if key in values else None
         if limit is not None and (most is None or limit > most):
             most = limit
     if most is None and dialect is Dialect.MESSAGES:
