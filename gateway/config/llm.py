@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     GetJsonSchemaHandler,
     ValidationInfo,
@@ -27,7 +28,7 @@ from pydantic_core import CoreSchema
 
 from gateway.config.faults import Below
 from gateway.config.llm_limits import MAX_GROUPS, GroupName, Limited
-from gateway.config.words import ModelName, Name, Seconds, Section
+from gateway.config.words import ModelName, Name, Seconds, Section, off
 from gateway.names import MAX_VERSION
 
 MAX_UPSTREAMS: Final = 32
@@ -317,6 +318,11 @@ class Llm(Section):
     )
     tags: dict[GroupName, Limited] = Field(
         default_factory=dict, max_length=MAX_GROUPS, description="what keys with one tag share"
+    )
+    log_content: Annotated[Literal["off", "redacted", "full"], BeforeValidator(off)] = Field(
+        "off",
+        description="prompts and answers among captured rows: redacted leaves out e-mail and IP"
+        " addresses, keys, and numbers of telephones, cards and accounts",
     )
     models: dict[ModelName, LlmModel] = Field(default_factory=dict)
 

@@ -22,7 +22,9 @@ from gateway.llm.deployment import LlmDeployment
 from gateway.llm.features import Features, Row, tensors
 from gateway.llm.names import Chosen
 from gateway.llm.reported import Reported
+from gateway.llm.texts import texts
 from gateway.llm.told import Happened
+from gateway.tensors import Array
 from gateway.wire.llm.words import Dialect
 
 MAX_ROWS: Final = 64
@@ -47,15 +49,22 @@ class Answered:
         lot: how it got its variant, as `kernels.lots` has it.
         id: what its client calls it, where anybody wants to know.
         parameters: what it says of itself, where anybody wants to know.
+        body: all that it says, where that is to be kept.
     """
 
-    __slots__ = ("id", "lot", "parameters", "sequence")
+    __slots__ = ("body", "id", "lot", "parameters", "sequence")
 
     gone = False
 
     def __init__(
-        self, sequence: int, lot: int, called: str | None, parameters: Mapping[str, Any]
+        self,
+        sequence: int,
+        lot: int,
+        called: str | None,
+        parameters: Mapping[str, Any],
+        body: bytes = b"",
     ) -> None:
+        self.body = body
         self.sequence = sequence
         self.lot = lot
         self.id = called
@@ -132,7 +141,10 @@ class Watch:
         if unread:
             rows = self._read(unread)
             batch = made_elsewhere(answered, *tensors(rows), len(rows), self._clock())
-            afterwards.take(batch, batch.riders)
+            said: list[Array] = []
+            if afterwards.capture is not None and afterwards.capture.texts:
+                said = texts([one.body for one in answered], [one.reading for one, _ in unread])
+            afterwards.take(batch, batch.riders, said)
         if copied:
             rows = self._read(copied)
             nobody = [Answered(0, 0, None, _NOTHING_SAID)]
@@ -174,4 +186,5 @@ def _answered(exchange: Exchange, lot: int, happened: Happened, afterwards: Afte
     if ledger is not None and ledger.client_ids:
         given = exchange.header(CLIENT_ID)
         called = None if given is None else given.decode("latin-1")
-    return Answered(exchange.sequence, lot, called, parameters)
+    body = exchange.body if capture is not None and capture.texts else b""
+    return Answered(exchange.sequence, lot, called, parameters, body)

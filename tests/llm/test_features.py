@@ -40,7 +40,7 @@ class Watching:
     capture: Any = None
     ledger: Any = None
 
-    def take(self, batch, answered):
+    def take(self, batch, answered, texts=()):
         self.batches.append(batch.rows)
         self.sequences += [rider.exchange.sequence for rider in answered]
         self.rows += named(batch)
