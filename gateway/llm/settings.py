@@ -48,11 +48,13 @@ class Settings:
     @property
     def digest(self) -> str:
         """Of what answers: another provider or model is another thing to watch, a time-out none."""
-        who = [
-            [self.providers[one.provider].base_url, one.provider, one.model]
-            for one in self.version.upstreams
-        ]
-        return hashlib.sha256(orjson.dumps(who)).hexdigest()
+        return answering(self.version, self.providers)
+
+
+def answering(version: LlmVersion, providers: Mapping[str, LlmProvider]) -> str:
+    """A digest of who answers for a version."""
+    who = [[providers[one.provider].base_url, one.provider, one.model] for one in version.upstreams]
+    return hashlib.sha256(orjson.dumps(who)).hexdigest()
 
 
 def settings_of(llm: Llm, model: str, number: int, prices: Prices) -> Settings:

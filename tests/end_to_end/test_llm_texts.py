@@ -1,4 +1,4 @@
-"""Prompts and answers are written down where that is asked for, without secrets, and erased."""
+"""Rows of language models: kept without secrets, exported, made a reference of, and erased."""
 
 from __future__ import annotations
 
@@ -36,12 +36,24 @@ def test_what_was_said_is_exported_without_secrets_and_erased_by_subject(tmp_pat
             assert [json.loads(row["answer"]) for row in rows] == [[{"text": one}] for one in said]
             capsys.readouterr()
             home = str(tmp_path)
+            features = str(tmp_path / "features.ndjson")
+            out = ["assistant", "--outputs", "--out", features, "--home", home]
+            assert main(["export", *out]) == 0
+            assert main(["profile", "assistant", "--data", features, "--home", home]) == 0
+            capsys.readouterr()
+            eventually(lambda: references(server) == [(2, False)])
             assert main(["erase", "--subject", "c-1", "--json", "--home", home]) == 0
             assert json.loads(capsys.readouterr().out)["rows"] == 1
     (row,) = exported(tmp_path)
     assert "c-2" in row["prompt"]
     for file in tmp_path.rglob("*"):
         assert not file.is_file() or CANARY.encode() not in file.read_bytes(), file
+
+
+def references(server: RunningServer) -> list[tuple[int, bool]]:
+    """Rows of each model's reference, and whether nobody vouched for them."""
+    found = [one["reference"] for one in server.admin("GET", "/api/models").json()["models"]]
+    return [(one["rows"], one["self_referenced"]) for one in found if one is not None]
 
 
 def exported(home: Path) -> list[dict[str, Any]]:
