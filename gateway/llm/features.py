@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 import orjson
 
+from gateway.llm.phrases import Phrases
 from gateway.llm.told import Happened
 from gateway.tensors import Array, Signature, TensorSpec
 from gateway.wire.llm.reading import Called, Reading
@@ -27,7 +28,15 @@ SAID: Final = (
     # The first is what the ledger keeps of an answer where the document does not say otherwise.
     *("output_tokens", "input_tokens", "cached_tokens", "reasoning_tokens", "answer_chars"),
     *("first_token_s", "inter_token_s", "longest_gap_s", "tokens_per_s", "duration_s", "cost_usd"),
-    *("refused", "empty", "json_valid", "tool_calls", "tools_known", "arguments_valid"),
+    *(
+        "refused",
+        "refused_in_words",
+        "empty",
+        "json_valid",
+        "tool_calls",
+        "tools_known",
+        "arguments_valid",
+    ),
     "repetition",
 )
 """Of what came back."""
@@ -80,12 +89,13 @@ class Features:
         self._table = np.zeros(texts.TABLE_WORDS, np.int64)
         self._figures = np.zeros(texts.FIGURES)
 
-    def row(self, happened: Happened, longest_gap_s: float) -> Row:
+    def row(self, happened: Happened, longest_gap_s: float, phrases: Phrases) -> Row:
         """Of one request that was answered.
 
         Args:
             happened: to it.
             longest_gap_s: between two pieces of its answer; NaN where there was none.
+            phrases: in which its model refuses.
         """
         call, reading = happened.call, happened.reading or _NO_READING
         prompt, text = call.prompt, _joined(reading.texts)
@@ -102,6 +112,7 @@ class Features:
             *_times(happened, longest_gap_s),
             _dollars(happened),
             reading.refused,
+            phrases.found(text),
             empty,
             _is_json(text) if prompt.json_wanted else nan,
             *_calls(reading.calls, prompt.tools),

@@ -7,7 +7,7 @@ secrets: where a provider's key is found stands in it, the key does not.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,7 @@ class Settings:
         aliases: other names of its model.
         unpriced: `serve` or `refuse` where nobody knows what an upstream costs.
         prices: of upstreams, by what they are called, as `pricing.Price.plain` gives them.
+        refusal_phrases: in which it refuses; None: those that come along.
     """
 
     version: LlmVersion
@@ -34,6 +35,7 @@ class Settings:
     aliases: tuple[str, ...] = ()
     unpriced: str = "serve"
     prices: Mapping[str, Any] = field(default_factory=dict)
+    refusal_phrases: Sequence[str] | None = None
 
     def plain(self) -> dict[str, Any]:
         """As a plan holds it; `read` is the inverse."""
@@ -43,6 +45,7 @@ class Settings:
             "aliases": list(self.aliases),
             "unpriced": self.unpriced,
             "prices": dict(self.prices),
+            "refusal_phrases": self.refusal_phrases,
         }
 
     @property
@@ -79,7 +82,8 @@ def settings_of(llm: Llm, model: str, number: int, prices: Prices) -> Settings:
         )
         if price is not None:
             plain[one.called] = price.plain()
-    return Settings(version, providers, tuple(found.aliases), found.unpriced, plain)
+    aliases, phrases = tuple(found.aliases), found.refusal_phrases
+    return Settings(version, providers, aliases, found.unpriced, plain, phrases)
 
 
 def read(plain: Mapping[str, Any]) -> Settings:
@@ -90,4 +94,5 @@ def read(plain: Mapping[str, Any]) -> Settings:
         tuple(plain["aliases"]),
         plain["unpriced"],
         plain["prices"],
+        plain["refusal_phrases"],
     )

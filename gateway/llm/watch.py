@@ -21,6 +21,7 @@ from gateway.llm.counting import OPERATIONS, Counting
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.features import Features, Row, tensors
 from gateway.llm.names import Chosen
+from gateway.llm.phrases import Phrases
 from gateway.llm.reported import Reported
 from gateway.llm.texts import texts
 from gateway.llm.told import Happened
@@ -98,6 +99,7 @@ class Watch:
         self._counting = counting
         self._features = features
         self._reported = reported
+        self._phrases = Phrases(deployment.settings.refusal_phrases)
         self._loop = loop
         self._clock = clock
         # until they are handed on
@@ -161,7 +163,7 @@ class Watch:
     def _read(self, unread: list[Unread]) -> list[Row]:
         rows = []
         for happened, longest_gap_s in unread:
-            rows.append(self._features.row(happened, longest_gap_s))
+            rows.append(self._features.row(happened, longest_gap_s, self._phrases))
             reading, target = happened.reading, happened.target
             if reading is not None and target is not None:
                 self._reported.heard(target.called, reading)
