@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     GetJsonSchemaHandler,
     ValidationInfo,
@@ -27,7 +28,7 @@ from pydantic_core import CoreSchema
 
 from gateway.config.faults import Below
 from gateway.config.llm_limits import MAX_GROUPS, GroupName, Limited
-from gateway.config.words import ModelName, Name, Seconds, Section
+from gateway.config.words import ModelName, Name, Seconds, Section, off
 from gateway.names import MAX_VERSION
 
 MAX_UPSTREAMS: Final = 32
@@ -49,6 +50,11 @@ _OURS = frozenset(
 )
 
 
+# As few as `kernels.texts` looks a phrase up by; two words of Chinese have as many.
+_MIN_PHRASE_BYTES: Final = 8
+_MAX_PHRASE_BYTES: Final = 200
+# Of a model that does not number its one version: what is not that version's.
+_OF_ALL_VERSIONS: Final = ("aliases", "default", "unpriced", "refusal_phrases")
 _VARIABLE: Final = r"^[A-Za-z_][A-Za-z0-9_]{0,199}$"
 _PATHS: Final = ("/chat/completions", "/completions", "/embeddings", "/responses", "/messages")
 
@@ -82,6 +88,15 @@ def _variable_name(name: str) -> str:
 VariableName = Annotated[
     str, AfterValidator(_variable_name), WithJsonSchema({"type": "string", "pattern": _VARIABLE})
 ]
+
+
+def _phrase(text: str) -> str:
+    if not _MIN_PHRASE_BYTES <= len(text.encode()) <= _MAX_PHRASE_BYTES or "\0" in text:
+        raise ValueError(
+            f"expected a phrase of {_MIN_PHRASE_BYTES} to {_MAX_PHRASE_BYTES} bytes: a single word"
+            " would be found in answers that refuse nothing"
+        )
+    return text
 
 
 class LlmTimeouts(Section):
@@ -281,6 +296,12 @@ class LlmModel(Section):
         "serve",
         description="where nobody knows what it costs: serve tells so, refuse answers 403",
     )
+    refusal_phrases: list[Annotated[str, AfterValidator(_phrase)]] | None = Field(
+        None,
+        max_length=1000,
+        description="an answer that has one in its first 200 characters refuses in words; none: a"
+        " list in twelve languages that comes along",
+    )
     versions: dict[Annotated[int, Field(ge=1, le=MAX_VERSION)], LlmVersion] = Field(min_length=1)
 
     @classmethod
@@ -300,7 +321,7 @@ class LlmModel(Section):
     def _short(cls, given: object) -> object:
         """A model with one version may say what that is without numbering it."""
         if isinstance(given, dict) and "upstreams" in given and "versions" not in given:
-            own = {key: given[key] for key in ("aliases", "default", "unpriced") if key in given}
+            own = {key: given[key] for key in _OF_ALL_VERSIONS if key in given}
             rest = {key: value for key, value in given.items() if key not in own}
             return {**own, "versions": {1: rest}}
         return given
@@ -335,6 +356,11 @@ class Llm(Section):
     )
     tags: dict[GroupName, Limited] = Field(
         default_factory=dict, max_length=MAX_GROUPS, description="what keys with one tag share"
+    )
+    log_content: Annotated[Literal["off", "redacted", "full"], BeforeValidator(off)] = Field(
+        "off",
+        description="prompts and answers among captured rows: redacted leaves out e-mail and IP"
+        " addresses, keys, and numbers of telephones, cards and accounts",
     )
     models: dict[ModelName, LlmModel] = Field(default_factory=dict)
 

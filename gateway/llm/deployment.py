@@ -13,6 +13,7 @@ from gateway.afterwards import NOTHING, Afterwards
 from gateway.errors import Unsupported
 from gateway.exchange import Model
 from gateway.llm.features import SIGNATURE
+from gateway.llm.phrases import Phrases
 from gateway.llm.pools import Pool
 from gateway.llm.pricing import Price
 from gateway.llm.settings import Settings
@@ -34,6 +35,7 @@ class LlmDeployment:
         noted: both, as an exchange notes who answers.
         settings: what the plan says of it.
         targets: its upstreams, in the order in which the document has them.
+        phrases: in which it refuses.
         pool: chooses among them.
         prices: of each; None: nobody knows.
         unpriced: nobody knows what some upstream of it costs.
@@ -64,6 +66,7 @@ class LlmDeployment:
         self.max_output_tokens = _most(settings, self.prices)
         self.media_tokens = max(target.media_tokens for target in targets)
         self._mute: dict[Dialect, frozenset[int]] = {}
+        self.phrases = Phrases(settings.refusal_phrases)
         self.pool = Pool.of(settings.version, self.prices)
         self.observer = observer
         self.in_flight = 0
