@@ -34,8 +34,8 @@ _KNOWN: Final = re.compile(
 )
 # What is said to be one: `password: hunter2`, `Authorization: Bearer x`.
 _SAID: Final = re.compile(
-    r"(?i)(?<![A-Za-z0-9])((?:[a-z0-9]{1,20}[_-]){0,2}"
-    r"(?:api[_ -]?key|access[_ -]?key|secret|token|password|passwd|pwd|authorization)"
+    r"(?i)((?:(?:api|access|account|auth|private)[_ -]?key"
+    r"|secret|token|password|passwd|pwd|authorization)"
     r"[\"']?\s{0,4}[:=]\s{0,4}[\"']?(?:bearer |basic )?|(?<![a-z])bearer )"
     r"(?!\[)[^\s\"',;]{4,}+"
 )
@@ -45,9 +45,7 @@ _LONG: Final = re.compile(
     r"(?<![A-Za-z0-9_+/-])(?=[A-Za-z_+/-]*+[0-9])(?=[0-9_+/-]*+[A-Za-z])[A-Za-z0-9_+/-]{32,}+={0,2}"
 )
 _EMAIL: Final = re.compile(r"(?<![\w.%+'-])[\w.%+'-]++@[\w-]++(?:\.[\w-]++)+")
-_V4: Final = re.compile(
-    r"(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\d]|\.\d)"
-)
+_V4: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){3,}+")
 _V6: Final = re.compile(r"(?<![\w:])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:])")
 _IBAN: Final = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}\d{2}(?:[ -]?[A-Za-z0-9]){11,30}")
 # Digits with what stands between those of numbers; too few are none.
@@ -75,7 +73,7 @@ def redacted(text: str) -> str:
     text = _LONG.sub(KEY, text)
     if ":" in text:
         text = _V6.sub(_address, text)
-    text = _V4.sub(ADDRESS, text)
+    text = _V4.sub(_address_of_four, text)
     return _DIGITS.sub(_number, text)
 
 
@@ -117,6 +115,14 @@ def _address(found: re.Match[str]) -> str:
     try:
         ipaddress.IPv6Address(found[0])
     except ValueError:  # a time, say
+        return found[0]
+    return ADDRESS
+
+
+def _address_of_four(found: re.Match[str]) -> str:
+    start, parts = found.start(), found[0].split(".")
+    longer = start and found.string[start - 1] in "0123456789."
+    if longer or len(parts) > 4 or max(map(int, parts)) > 255:
         return found[0]
     return ADDRESS
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.capture.redaction import redacted
 
@@ -59,6 +61,26 @@ def test_what_names_somebody_or_opens_a_door_is_taken_out(text, told):
 )
 def test_all_else_stays(text):
     assert redacted(text) == text
+
+
+pieces = st.sampled_from(
+    [
+        *"a1+(@.:-_ /=",
+        "sk-",
+        "4111 ",
+        "DE89 3704 0044 0532 0130 00",
+        "[key]",
+        "a@b.cd",
+        "::",
+        "0171",
+    ]
+)
+
+
+@given(st.one_of(st.text(max_size=60), st.lists(pieces, max_size=25).map("".join)))
+def test_any_text_is_read_and_comes_to_rest(text):
+    once = redacted(text)
+    assert redacted(redacted(once)) == redacted(once)
 
 
 HOSTILE = {

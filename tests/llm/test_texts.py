@@ -81,6 +81,7 @@ def test_features_alone_are_kept_where_rows_are_captured_and_texts_are_not_logge
 def test_a_model_that_is_to_be_left_out_is():
     config = parse(document("full", "models: {m: {capture: {mode: off}}}"))
     assert language_wish("m", 1, config) is None
+    assert (config.captured, parse(document("full")).captured) == ([], ["m"])
 
 
 async def test_prompts_and_answers_are_kept_as_they_are_where_that_is_asked_for():
