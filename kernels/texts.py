@@ -1,10 +1,11 @@
-"""What can be told of a text by its bytes: its script, and whether it goes in circles.
+"""What can be told of a text by its bytes: its script, phrases, and whether it goes in circles.
 
 Knows UTF-8 and ranges of code points. Knows nothing of languages, or of who wrote the text.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -14,6 +15,7 @@ from kernels._jit import kernel
 Figures = np.ndarray[Any, np.dtype[np.float64]]
 Table = np.ndarray[Any, np.dtype[np.int64]]
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+Starts = np.ndarray[Any, np.dtype[np.uint64]]
 
 SCRIPTS: Final = (
     *("none", "latin", "greek", "cyrillic", "hebrew", "arabic", "indic", "thai"),
@@ -40,6 +42,11 @@ TABLE_WORDS: Final = 2 * MAX_BYTES
 _BASE: Final = np.uint64(0x100000001B3)  # the prime of FNV
 _SPREAD: Final = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio, made odd
 _ONE: Final = np.uint64(1)
+_BYTE: Final = np.uint64(8)
+_SHIFT: Final = np.uint64(40)
+
+START_BYTES: Final = 8
+"""Of a phrase, by which it is looked for: as many as one number holds."""
 
 
 @kernel("int64(int64)")
@@ -144,7 +151,7 @@ def _repeated(text: Bytes, table: Table) -> float:
             continue
         spread = value * _SPREAD
         kept = np.int64(spread | _ONE)  # 0 stands for a place that is free
-        place = spread >> np.uint64(40)
+        place = spread >> _SHIFT
         while True:
             found = table[place & mask]
             if found == 0:
@@ -182,3 +189,51 @@ def read_texts(joined: Bytes, ends: Table, table: Table, figures: Figures) -> No
         own = table[:words]
         own[:] = 0
         figures[one, REPEATED] = _repeated(text, own)
+
+
+@kernel("int64(Bytes(uint8, 1, 'C'), uint64[::1])")
+def any_start(text: bytes, starts: Starts) -> int:
+    """Whether one of some phrases may stand in a text: 1, or 0 where none does.
+
+    Args:
+        text: any bytes.
+        starts: of `starts_of`.
+    """
+    mask, value = np.uint64(len(starts) - 1), np.uint64(0)
+    for at in range(len(text)):
+        value = (value << _BYTE) | np.uint64(text[at])
+        if at < START_BYTES - 1:
+            continue
+        place = (value * _SPREAD) >> _SHIFT
+        while starts[place & mask] != 0:
+            if starts[place & mask] == value:
+                return 1
+            place += _ONE
+    return 0
+
+
+def starts_of(phrases: Sequence[bytes]) -> Starts:
+    """The first bytes of phrases, as `any_start` looks for them.
+
+    Args:
+        phrases: of START_BYTES or more each, no zeros among them.
+
+    Returns:
+        A hash table with open addressing, at most half of it taken.
+
+    Raises:
+        ValueError: a phrase is shorter.
+    """
+    size = 64
+    while size < 2 * len(phrases):
+        size *= 2
+    table = [0] * size
+    for phrase in phrases:
+        if len(phrase) < START_BYTES:
+            raise ValueError(f"expected phrases of {START_BYTES} bytes or more, got {phrase!r}")
+        value = int.from_bytes(phrase[:START_BYTES], "big")
+        place = (value * int(_SPREAD) % 2**64) >> int(_SHIFT)
+        while table[place % size] not in (0, value):
+            place += 1
+        table[place % size] = value
+    return np.array(table, np.uint64)

@@ -756,6 +756,11 @@ def generation(record: Sequence[float]) -> dict[str, list[float]]:
     }
 
 
+def any_start(text: bytes, phrases: Sequence[bytes], size: int) -> bool:
+    """Whether any phrase's first bytes stand in a text."""
+    return any(phrase[:size] in text for phrase in phrases)
+
+
 def repeated_share(text: bytes, window: int) -> float:
     """Of all windows of a text, the share that stand in it before."""
     windows = [text[at : at + window] for at in range(len(text) - window + 1)]

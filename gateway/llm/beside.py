@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from gateway.llm.features import ASKED, FINISHES, SAID, Rows, joined
+from gateway.llm.phrases import Phrases
 from gateway.llm.told import Happened
 from gateway.tensors import Array
 from gateway.wire.llm.reading import Reading
@@ -55,13 +56,18 @@ class Beside:
     alike: Reals
 
 
-def beside(pairs: Sequence[Twice]) -> Beside:
-    """What there is to compare of some requests, each of which was answered twice."""
+def beside(phrases: Phrases, pairs: Sequence[Twice]) -> Beside:
+    """What there is to compare of some requests, each of which was answered twice.
+
+    Args:
+        phrases: in which their model refuses.
+        pairs: the requests.
+    """
     table = np.zeros(texts.TABLE_WORDS, np.int64)
-    rows = Rows(table, len(pairs)), Rows(table, len(pairs))
+    rows = Rows(table, phrases, len(pairs)), Rows(table, phrases, len(pairs))
     for pair in pairs:
         for row, happened in zip(rows, pair, strict=True):
-            row.add(happened, _longest_gap(happened.stamps))
+            row.add(happened, _said(happened), _longest_gap(happened.stamps))
     (inputs, outputs), (_, shadow) = (one.tensors() for one in rows)
     tools = np.array([_tools(*pair) for pair in pairs], np.float64).T
     first, second = (

@@ -18,6 +18,7 @@ from typing import Final
 import numpy as np
 import orjson
 
+from gateway.llm.phrases import Phrases
 from gateway.llm.told import Happened
 from gateway.tensors import Array, Signature, TensorSpec
 from gateway.wire.llm.reading import Called, Reading
@@ -30,7 +31,15 @@ SAID: Final = (
     # The first is what the ledger keeps of an answer where the document does not say otherwise.
     *("output_tokens", "input_tokens", "cached_tokens", "reasoning_tokens", "answer_chars"),
     *("first_token_s", "inter_token_s", "longest_gap_s", "tokens_per_s", "duration_s", "cost_usd"),
-    *("refused", "empty", "json_valid", "tool_calls", "tools_known", "arguments_valid"),
+    *(
+        "refused",
+        "refused_in_words",
+        "empty",
+        "json_valid",
+        "tool_calls",
+        "tools_known",
+        "arguments_valid",
+    ),
     "repetition",
 )
 """Of what came back."""
@@ -49,7 +58,6 @@ SIGNATURE: Final = Signature(
 # Whether longer texts are JSON is not looked at: it would hold the event loop for a millisecond.
 MAX_JSON_CHARS: Final = 256 << 10
 _PICO: Final = 1e-12
-_NO_READING: Final = Reading()
 _FINISHES: Final = {
     "": b"none",
     "stop": b"stop",
@@ -96,26 +104,29 @@ class Rows:
         finishes: why each ended, one of FINISHES.
     """
 
-    def __init__(self, table: texts.Table, count: int) -> None:
+    def __init__(self, table: texts.Table, phrases: Phrases, count: int) -> None:
         """Has none.
 
         Args:
             table: (texts.TABLE_WORDS,) for the kernel; others on this thread may use it, too.
+            phrases: in which the model refuses.
             count: of rows that will be added.
         """
         self._table = table
+        self._phrases = phrases
         self.numbers = np.zeros((count, _WIDTH))
         self._texts: list[bytes] = []
         self.finishes: list[bytes] = []
 
-    def add(self, happened: Happened, longest_gap_s: float) -> None:
+    def add(self, happened: Happened, reading: Reading, longest_gap_s: float) -> None:
         """Reads one request that was answered.
 
         Args:
             happened: to it.
+            reading: of its answer.
             longest_gap_s: between two pieces of its answer; NaN where there was none.
         """
-        call, reading, usage = happened.call, happened.reading or _NO_READING, happened.usage
+        call, usage = happened.call, happened.usage
         prompt, calls, text = call.prompt, reading.calls, joined(reading.texts)
         most, cost = call.max_output_tokens, happened.cost
         _PACK(
@@ -130,6 +141,7 @@ class Rows:
             *_times(happened, longest_gap_s),
             nan if cost is None else cost * _PICO,
             reading.refused,
+            self._phrases.found(text),
             _LATER,
             _is_json(text) if prompt.json_wanted else nan,
             *(_calls(calls, prompt.tools) if calls else _NO_CALLS),

@@ -193,11 +193,12 @@ class Journey:
         dialect = target.speaks[self._dialect]
         body = self._body(target, dialect)
         head = target.heads[dialect]
-        if more := request_headers(self._exchange, target):
-            head += header_lines(more)
+        if target.forward_headers or self._exchange.head.trace is not None:
+            head += header_lines(request_headers(self._exchange, target))
         self._picked, self._target, self._relay = picked, target, None
         self._status, self._headers = 0, ()
-        self._happened.asked(now, target)
+        happened = self._happened
+        happened.target, happened.asked_at, happened.first_byte_at = target, now, 0.0
         picked.began(now)
         self._sending = proxy.upstreams.send(target.origin, head, body, self, target.timeouts)
 
@@ -220,7 +221,7 @@ class Journey:
         wants = self._call.stream and dialect in (Dialect.CHAT, Dialect.COMPLETIONS)
         spoken.hides_usage = wants and spoken.asked is None and not self._call.include_usage
         spoken.holds_filtered = self._holds_filtered()
-        fields = self._account.cap(dialect, target.limit_field)
+        fields = self._account.cap(dialect, target)
         return prepared(dialect, values, target.model, include_usage=wants, fields=fields)
 
     def _holds_filtered(self) -> bool:
@@ -236,7 +237,7 @@ class Journey:
             created=int(self._proxy.wall()),
             request=self._values,
             include_usage=self._call.include_usage,
-            max_output_tokens=deployment.max_output_tokens,
+            max_output_tokens=target.longest(deployment.max_output_tokens),
             limit_field=target.limit_field,
             thinks_by=target.thinks_by,
             refuse_unsupported=deployment.settings.version.unsupported == "refuse",
@@ -247,7 +248,7 @@ class Journey:
     def on_head(self, status: int, headers: Sequence[Header]) -> None:
         """An answer begins."""
         happened = self._happened
-        happened.begun(self._proxy.clock())
+        happened.first_byte_at = self._proxy.clock()
         self._status, self._headers = status, headers
         spoken = happened.spoken
         assert spoken is not None
@@ -281,13 +282,13 @@ class Journey:
     def on_end(self) -> None:
         """The whole answer came."""
         self._sending = None
-        self._happened.last_byte_at = self._proxy.clock()
+        now = self._happened.last_byte_at = self._proxy.clock()
         try:
-            self._end()
+            self._end(now)
         except Exception:
             self._crash()
 
-    def _end(self) -> None:
+    def _end(self, now: float) -> None:
         relay = self._relay
         assert relay is not None
         if isinstance(relay, Refusal):
@@ -299,7 +300,7 @@ class Journey:
             self._broke(error)
             return
         if not (relay.filtered and self._held_back(relay)):
-            self._answered(relay)
+            self._answered(relay, now)
 
     def on_failure(self, error: GatewayError, *, sent: bool, answered: bool) -> None:
         """It did not."""
@@ -312,8 +313,7 @@ class Journey:
     # ---- the client's end -----------------------------------------------------------------------
 
     def _begin_stream(self) -> Stream:
-        now = self._proxy.clock()
-        self._happened.content(now)
+        now = self._happened.content_at = self._proxy.clock()
         if self._picked is not None:
             self._picked.answered(now)
         stream: Stream = self._exchange.stream(200, self._told(*_STREAMED))
@@ -338,13 +338,13 @@ class Journey:
             return
         if self._waiting is not None:
             self._waiting.cancel()
-        relay = self._relay
-        if self._sending is not None:
-            self._sending.cancel()
-            self._sending = None
+        relay, sending, self._sending = self._relay, self._sending, None
+        if sending is not None:
+            sending.cancel()
+            self._free(Outcome.LEFT)
+        if sending is not None and sending.sent:
             if isinstance(relay, Streamed):
                 relay.stop()
-            self._free(Outcome.LEFT)
             self._settle(relay)
         else:
             self._account.release()
@@ -378,25 +378,25 @@ class Journey:
         self._fall_back(verdict.model)
         return True
 
-    def _answered(self, relay: Relay) -> None:
+    def _answered(self, relay: Relay, now: float) -> None:
         """The answer is whole; a stream has been written, any other is written now."""
         if isinstance(relay, Streamed) and relay.filtered:
             relay.pass_on()
-        now = self._proxy.clock()
         happened = self._happened
-        self._free(Outcome.OK)
+        if self._picked is not None:
+            self._picked.ended(now, Outcome.OK)
         observer = None if happened.copy else self._deployment.observer
         if observer is not None:
             observer.counted("idle", 1, ok=1, rows=1)
         self._settle(relay)
         if isinstance(relay, Whole):
             self._exchange.reply(200, relay.body, self._told(cost_header(self._paid)))
-            happened.content(now)
+            happened.content_at = now
+        done = self._proxy.clock()
         if observer is not None:
             asked = happened.asked_at
-            arrived, done = happened.arrived, self._proxy.clock()
-            observer.observed((arrived,), (asked,), asked, asked, now, done, 1)
-        self._finish("ok")
+            observer.observed((happened.arrived,), (asked,), asked, asked, now, done, 1)
+        self._finish("ok", done)
 
     def _told_off(self, relay: Refusal) -> None:
         """The upstream answered with an error."""
@@ -563,10 +563,10 @@ class Journey:
         if self._picked is not None:
             self._picked.ended(self._proxy.clock(), outcome, retry_after_s, why)
 
-    def _finish(self, result: str) -> None:
+    def _finish(self, result: str, now: float | None = None) -> None:
         happened = self._happened
         happened.result = result
-        happened.ended_at = self._proxy.clock()
+        happened.ended_at = self._proxy.clock() if now is None else now
         self._over = True
         self._proxy.over(self._exchange, self._chosen, happened)
         self._deployment.ended()
@@ -598,17 +598,16 @@ class Journey:
 
     def _told(self, *more: Header) -> Written:
         """What the answer says of who gave it, of what is left, and what else there is to say."""
-        told = self._chosen.told(self._target)
-        left = self._account.left
-        if left is not None:
-            more = (*more, *self._proxy.rates(left, self._account.reserved))
+        told, left = self._chosen.told(self._target), self._account.left
         exchange = self._exchange
-        more += request_id_header(self._dialect, exchange.request_id, exchange.head.echo)
+        own = [*more, *request_id_header(self._dialect, exchange.request_id, exchange.head.echo)]
+        if left is not None and (left.requests or left.token_rate):
+            own += self._proxy.rates(left, self._account.reserved)
         if (named := upstream_request_id(self._headers)) is not None:
-            more = (*more, named)
+            own.append(named)
         if self._happened.attempts:
-            more = (*more, (ATTEMPTS, b"%d" % (self._happened.attempts + 1)))
-        return told.plus(more) if more else told
+            own.append((ATTEMPTS, b"%d" % (self._happened.attempts + 1)))
+        return told.plus(own) if own else told
 
 
 def _json(body: bytes) -> Any:

@@ -133,7 +133,8 @@ class Names:
         """`start`: where turns begin; workers that begin together begin apart."""
         self._start = start
         self._turns: dict[str, InTurn] = {}
-        self._called: dict[str, Named] = {}
+        self.called: Mapping[str, Named] = {}
+        """Every name that clients may use."""
         self.models: dict[str, Named] = {}
         self.absent: Mapping[str, str] = {}
         """Models that are known and not served, by name why."""
@@ -155,7 +156,7 @@ class Names:
         for name, (default, versions, split) in models.items():
             turns = self._turns[name] = before.get(name) or InTurn(self._start)
             self.models[name] = Named(name, default, versions, split, turns)
-        self._called = {
+        self.called = {
             alias: named
             for named in self.models.values()
             for one in named.deployments
@@ -168,14 +169,9 @@ class Names:
         Raises:
             ModelNotFound: none is.
         """
-        found = self._called.get(called)
+        found = self.called.get(called)
         if found is None:
             why = self.absent.get(called)
             said = "no model has this name" if why is None else f"no version of it serves: {why}"
             raise ModelNotFound(f"model '{called[:200]}': {said}")
         return found
-
-    @property
-    def called(self) -> Mapping[str, Named]:
-        """Every name that clients may use."""
-        return self._called

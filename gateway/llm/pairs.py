@@ -22,12 +22,14 @@ import numpy as np
 from gateway.llm.beside import Beside, Twice, beside
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.features import SIGNATURE
+from gateway.llm.texts import worded
 from gateway.llm.told import Happened
 from gateway.monitor.arena import Arena
 from gateway.monitor.different import Different, Row
 from gateway.monitor.pairs import DISAGREE, AnswerPairs, Unlikeness
 from gateway.monitor.slot import Slot
 from gateway.plan import Split
+from gateway.tensors import Array
 
 log = logging.getLogger("penstock.llm")
 
@@ -45,6 +47,10 @@ class Copy(Protocol):
     @property
     def parameters(self) -> Mapping[str, Any]:
         """What the request says of itself."""
+
+    @property
+    def body(self) -> bytes:
+        """The request."""
 
     @property
     def answered(self) -> Happened:
@@ -132,7 +138,7 @@ class Pair:
         for happened in (one for pair in pairs for one in pair):
             # Both are read when somebody first asks, which must not be two threads at once.
             _ = happened.reading, happened.call.prompt
-        comparing = self._loop.run_in_executor(self._pool, beside, pairs)
+        comparing = self._loop.run_in_executor(self._pool, beside, copies[0].by.phrases, pairs)
         comparing.add_done_callback(lambda done: self._compared(copies, done))
 
     def _compared(self, copies: Sequence[Copy], done: asyncio.Future[Beside]) -> None:
@@ -165,7 +171,11 @@ def _capture(copies: Sequence[Copy], found: Beside, unlikeness: Unlikeness) -> N
     about = writer.subject
     subjects = None if about is None else [about(one.parameters) for one in copies]
     sequences = [one.sequence for one in copies]
-    writer.keep(found.inputs, found.outputs, sequences, [1] * len(copies), subjects, places)
+    said: list[Array] = []
+    if writer.texts:
+        said = worded([one.body for one in copies], [one.answered.reading for one in copies])
+    outputs = [*found.outputs, *said]
+    writer.keep(found.inputs, outputs, sequences, [1] * len(copies), subjects, places)
 
 
 class Pairs:

@@ -163,17 +163,14 @@ class Proxy:
 
     def _begin(self, exchange: Any, values: dict[str, Any]) -> None:
         call = read_call(self.dialect, values)
-        principal = _principal(exchange)
+        passage = exchange.head.passage
+        principal = None if passage is None else passage.principal
         named = self._named(principal, call.model)
         chosen = named.choose(exchange.headers, values)
         deployment = chosen.deployment
-        exchange.note_model((deployment.name, str(deployment.version)))
+        exchange.note_model(deployment.noted)
         if self._count is not None:
             self._count(exchange.head, deployment.name, deployment.version)
-        if self.dialect is Dialect.COUNT and deployment.counts_nothing:
-            told = [ESTIMATED, *self._named_so(exchange)]
-            exchange.reply(200, orjson.dumps(estimated_count(values)), told)
-            return
         rows = NOBODY if principal is None else principal.rows
         account = Account(self._limits, rows, self.dialect, call, exchange.body)
         try:
@@ -181,6 +178,11 @@ class Proxy:
         except GatewayError as error:
             left = account.left
             self.refuse(exchange, error, *(() if left is None else self.rates(left, None)))
+            return
+        if self.dialect is Dialect.COUNT and deployment.counts_nothing:
+            account.settle(None, None)
+            told = [ESTIMATED, *self._named_so(exchange)]
+            exchange.reply(200, orjson.dumps(estimated_count(values)), told)
             return
         Journey(self, exchange, call, values, chosen, account).start()
 
@@ -195,9 +197,13 @@ class Proxy:
             ModelNotFound: there is none.
         """
         found = self.names.called.get(called)
-        if principal is not None and not _may(principal, found, called):
+        if (
+            principal is not None
+            and principal.models is not None
+            and not _may(principal, found, called)
+        ):
             principal.require(Permission.INFER, called[:200])
-        return self.names.find(called)
+        return found or self.names.find(called)
 
     def _read_on_thread(self, exchange: Exchange, encoding: bytes | None) -> None:
         def read() -> tuple[dict[str, Any], bytes]:

@@ -243,6 +243,7 @@ class Streamed:
         "_hides",
         "_rest",
         "_spoken",
+        "_stopped",
         "_stream",
         "_translator",
         "_unread",
@@ -258,7 +259,7 @@ class Streamed:
             begin: opens the client's end; called with the first content.
         """
         self._spoken = spoken
-        self._begin = begin
+        self._begin: Callable[[], Stream] | None = begin
         self._stream: Stream | None = None
         self._frames = Frames()
         self._unread = Unread(spoken.upstream)
@@ -269,7 +270,7 @@ class Streamed:
         self._held: list[bytes] = []
         self._held_frames = 0
         self._rest = b""
-        self._ended = False
+        self._ended = self._stopped = False
         self.filtered = False
         self.reading = Reading()
 
@@ -303,9 +304,10 @@ class Streamed:
     def end(self) -> None:
         """Reads what came, and finishes the client's answer, unless it is held back."""
         self.stop()
-        reading, stream = self.reading, self._stream
-        if reading.failure and stream is None:
-            raise UpstreamFailed(f"stream: it begins with an error: {reading.failure}")
+        reading = self.reading
+        if reading.failure:
+            where = "begins" if self._stream is None else "ends"
+            raise UpstreamFailed(f"stream: it {where} with an error: {reading.failure}")
         if not (self._ended or reading.finish):
             raise UpstreamFailed("stream: it ended before it said so")
         if not self.filtered:
@@ -324,7 +326,9 @@ class Streamed:
 
     def stop(self) -> None:
         """Reads what came: there will be no more."""
-        self.reading, self._ended = self._unread.read()
+        if not self._stopped:
+            self._stopped = True
+            self.reading, self._ended = self._unread.read()
 
     def fail(self, error: GatewayError) -> None:
         """Tells the client, inside its answer, that there is no more of it."""
@@ -394,7 +398,9 @@ class Streamed:
         return self._without_usage(data) if self._hides else self._whole_events(data)
 
     def _commit(self) -> Stream:
+        assert self._begin is not None, "there is one beginning"
         stream = self._stream = self._begin()
+        self._begin = None  # it knows whoever knows this
         stream.write(b"".join(self._held))
         self._held.clear()
         return stream

@@ -102,18 +102,6 @@ class Happened:
         self.cost: int | None = None
         self.result = ""
 
-    def asked(self, now: float, target: Target) -> None:
-        """An upstream is asked."""
-        self.target, self.asked_at, self.first_byte_at = target, now, 0.0
-
-    def begun(self, now: float) -> None:
-        """The head of its answer is there."""
-        self.first_byte_at = now
-
-    def content(self, now: float) -> None:
-        """The client gets the first of it."""
-        self.content_at = now
-
     def held_back(self, now: float) -> Happened:
         """All that belongs to an answer that the client does not get, since another is asked.
 
@@ -136,7 +124,7 @@ class Happened:
 def dollars(pico: int) -> str:
     """An amount as a plain decimal number of dollars."""
     whole, rest = divmod(pico, _PICO)
-    return f"{whole}.{rest:012d}".rstrip("0").rstrip(".")
+    return f"{whole}.{rest:012d}".rstrip("0") if rest else str(whole)
 
 
 def request_headers(exchange: Any, target: Target) -> list[Header]:

@@ -22,8 +22,11 @@ from gateway.llm.deployment import LlmDeployment
 from gateway.llm.features import Rows
 from gateway.llm.names import Chosen
 from gateway.llm.reported import Reported
+from gateway.llm.texts import worded
 from gateway.llm.told import Happened
 from gateway.serving.riders import Batch
+from gateway.tensors import Array
+from gateway.wire.llm.reading import Reading
 from gateway.wire.llm.words import Dialect
 from kernels import texts
 
@@ -34,6 +37,7 @@ MAX_BYTES: Final = 1 << 20
 CLIENT_ID: Final = b"x-client-request-id"
 """Where OpenAI's clients say what they call a request."""
 _NOTHING_SAID: Final[Mapping[str, Any]] = {}
+_NO_READING: Final = Reading()
 
 
 Unread = tuple[Happened, float]
@@ -49,15 +53,22 @@ class Answered:
         lot: how it got its variant, as `kernels.lots` has it.
         id: what its client calls it, where anybody wants to know.
         parameters: what it says of itself, where anybody wants to know.
+        body: all that it says, where that is to be kept.
     """
 
-    __slots__ = ("id", "lot", "parameters", "sequence")
+    __slots__ = ("body", "id", "lot", "parameters", "sequence")
 
     gone = False
 
     def __init__(
-        self, sequence: int, lot: int, called: str | None, parameters: Mapping[str, Any]
+        self,
+        sequence: int,
+        lot: int,
+        called: str | None,
+        parameters: Mapping[str, Any],
+        body: bytes = b"",
     ) -> None:
+        self.body = body
         self.sequence = sequence
         self.lot = lot
         self.id = called
@@ -133,7 +144,10 @@ class Watch:
         self._rows, self._answered, self._copied, self._bytes = [], [], [], 0
         if unread:
             batch = self._batch(answered, unread)
-            afterwards.take(batch, batch.riders)
+            said: list[Array] = []
+            if afterwards.capture is not None and afterwards.capture.texts:
+                said = worded([one.body for one in answered], [one.reading for one, _ in unread])
+            afterwards.take(batch, batch.riders, said)
         if copied:
             afterwards.count(self._batch([Answered(0, 0, None, _NOTHING_SAID)], copied))
 
@@ -146,11 +160,12 @@ class Watch:
             self._timer = self._loop.call_later(MAX_WAIT_S, self.flush)
 
     def _batch(self, asked: list[Answered], unread: list[Unread]) -> Batch:
-        rows, heard = Rows(self._table, len(unread)), self._reported.heard
+        heard = self._reported.heard
+        rows = Rows(self._table, self._deployment.phrases, len(unread))
         for happened, longest_gap_s in unread:
-            reading, target = happened.reading, happened.target
-            rows.add(happened, longest_gap_s)
-            if reading is not None and target is not None:
+            reading, target = happened.reading or _NO_READING, happened.target
+            rows.add(happened, reading, longest_gap_s)
+            if target is not None:
                 heard(target.called, reading)
         return made_elsewhere(asked, *rows.tensors(), len(unread), self._clock())
 
@@ -173,4 +188,5 @@ def _answered(exchange: Exchange, lot: int, happened: Happened, afterwards: Afte
     if ledger is not None and ledger.client_ids:
         given = exchange.header(CLIENT_ID)
         called = None if given is None else given.decode("latin-1")
-    return Answered(exchange.sequence, lot, called, parameters)
+    body = exchange.body if capture is not None and capture.texts else b""
+    return Answered(exchange.sequence, lot, called, parameters, body)

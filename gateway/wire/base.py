@@ -127,6 +127,10 @@ class BaseExchange(Exchange):
         if self._stream is not None and not self._stream.ended and not self.gone:
             self._cut()
 
+    def let_go(self) -> None:
+        """All of it is answered: nobody waits for its client to leave any more."""
+        self._callbacks = self._stream = None
+
     def _with_own(self, headers: Sequence[Header]) -> Sequence[Header]:
         """The endpoint's headers, and what the request asked of every answer to it."""
         head = self.head
@@ -210,8 +214,11 @@ class BaseStream(Stream):
         if self.ended:
             raise RuntimeError("stream: ended twice")
         self.ended = True
-        if not self._exchange.gone:
+        exchange = self._exchange
+        if not exchange.gone:
             self._finish()
+        # They know each other, and whoever waits for the client to leave: see `LaneExchange.reply`.
+        exchange.let_go()
 
     def _send(self, data: bytes) -> None:
         raise NotImplementedError

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernels import texts
-from tests.reference import repeated_share
+from tests.reference import any_start, repeated_share
 
 
 def read(text: str | bytes):
@@ -108,6 +108,24 @@ def test_any_bytes_are_read(data):
     script, _, visible = read(data)
     assert script in texts.SCRIPTS
     assert visible == sum(byte > 0x20 for byte in data)
+
+
+phrases = st.lists(st.binary(min_size=8, max_size=12).filter(lambda one: 0 not in one), max_size=80)
+
+
+@given(phrases, st.binary(max_size=60), st.data())
+def test_a_phrase_is_found_by_how_it_begins(some, text, data):
+    if some and data.draw(st.booleans()):
+        at = data.draw(st.integers(0, len(text)))
+        text = text[:at] + data.draw(st.sampled_from(some)) + text[at:]
+    with np.errstate(over="ignore"):
+        found = texts.any_start(text, texts.starts_of(some))
+    assert found == any_start(text, some, texts.START_BYTES)
+
+
+def test_a_phrase_that_is_too_short_is_refused():
+    with pytest.raises(ValueError, match="8 bytes or more"):
+        texts.starts_of([b"no way!"])
 
 
 def test_the_longest_text_finds_room():

@@ -17,7 +17,7 @@ from gateway.config import parse
 from gateway.exchange import Header
 from gateway.llm import models, price_map
 from gateway.llm.deployment import LlmDeployment
-from gateway.llm.limits.words import Limits
+from gateway.llm.limits.words import Left, Limits
 from gateway.llm.names import Chosen
 from gateway.llm.pairs import Pairs
 from gateway.llm.settings import Settings, settings_of
@@ -47,6 +47,7 @@ class Sent:
         self.sink = sink
         self.cancelled = False
         self.paused = False
+        self.sent = True
 
     def cancel(self) -> None:
         self.cancelled = True
@@ -196,6 +197,32 @@ class Blocks:
 
     def array(self, block: int, worker: int) -> Any:
         return self.words.setdefault(block, np.zeros(answers.WORDS, np.int64))
+
+
+class Counted:
+    """Limits that grant all, and remember what was asked for and what became of it."""
+
+    def __init__(self, left: Left | None = None) -> None:
+        self._left = left or Left(10**15, 10**9, None, None, None)
+        self.reserved: list[tuple[int, int]] = []
+        self.ends: list[tuple[str, int, int]] = []
+
+    def reserve(self, rows: Any, money: int, tokens: int, now_ns: int) -> Any:
+        self.reserved.append((money, tokens))
+        return self
+
+    def begin(self, rows: Any, now_ns: int) -> Any:
+        return self._left, None
+
+    def settle(self, money: int, tokens: int) -> None:
+        self.ends.append(("settled", money, tokens))
+
+    def release(self) -> None:
+        self.ends.append(("released", 0, 0))
+
+
+def key_for(*models: str, rows: tuple[int, ...] = ()) -> Principal:
+    return Principal(1, "till", "client", frozenset(models) or None, rows=rows)
 
 
 @dataclass

@@ -41,7 +41,7 @@ class Watching:
     capture: Any = None
     ledger: Any = None
 
-    def take(self, batch, answered):
+    def take(self, batch, answered, texts=()):
         self.batches.append(batch.rows)
         self.tensors.append((*batch.inputs, *batch.outputs))
         self.sequences += [rider.exchange.sequence for rider in answered]

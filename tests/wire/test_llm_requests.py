@@ -81,7 +81,7 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}
         pytest.param(
             Dialect.COMPLETIONS,
             {"model": "m", "prompt": ["ab", "c"], "n": 2, "best_of": 5, "max_tokens": 9},
-            told("m", max_output_tokens=9, n=5, messages=2, chars=3),
+            told("m", max_output_tokens=9, n=10, messages=2, chars=3),
             id="completions",
         ),
         pytest.param(

@@ -89,6 +89,9 @@ class Left(NamedTuple):
         return max(1, min(most, max(covered // _SHARE, min(covered, _LEAST_OUTPUT))))
 
 
+NOTHING_LIMITED: Final = Left(None, None, None, None, None)
+
+
 class Grant(Protocol):
     """What one request has reserved. Whoever has it ends it, once; doing it again does nothing."""
 
@@ -106,6 +109,22 @@ class Limits(Protocol):
     under way, what it has reserved counts in the present one.
     """
 
+    def begin(self, rows: Sequence[int], now_ns: int) -> tuple[Left, Grant | None]:
+        """What is left of some rows, by the tightest, before this request.
+
+        Args:
+            rows: of whatever is limited, `MAX_ROWS` at the most.
+            now_ns: monotonic.
+
+        Returns:
+            That, and the grant of a request of no amount where no row has a budget or a limit of
+            tokens; None: amounts matter, and `reserve` is to be told them.
+
+        Raises:
+            RateLimited, TooManyParallel: without amounts it is refused already.
+            LimitsUnavailable: nobody can say.
+        """
+
     def reserve(self, rows: Sequence[int], money: int, tokens: int, now_ns: int) -> Grant:
         """Reserves for all rows, or for none.
 
@@ -120,12 +139,5 @@ class Limits(Protocol):
             RequestTooExpensive: something is left, or a rate is, which never covers this request.
             RateLimited: a limit per minute does not cover it now.
             TooManyParallel: as many as may be are under way.
-            LimitsUnavailable: nobody can say.
-        """
-
-    def left(self, rows: Sequence[int], now_ns: int) -> Left:
-        """What is left of some rows, by the tightest.
-
-        Raises:
             LimitsUnavailable: nobody can say.
         """

@@ -164,6 +164,10 @@ class Pool:
         Returns:
             None: none takes a request now.
         """
+        if len(self.members) == 1:  # which many a model has: there is nothing to choose
+            only = self.members[0]
+            ready = only.breaker.ready_at <= now and only.in_flight < only.max_parallel
+            return Picked(only) if ready and only.index not in tried else None
         for at, rank in enumerate(self._ranks):
             free = [
                 one

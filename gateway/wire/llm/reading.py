@@ -157,10 +157,11 @@ def read_answer(dialect: Dialect, answer: Any, usage: Usage | None = None) -> Re
         answer: as JSON has it.
         usage: what it says of its tokens, where somebody has read that already.
     """
+    known = type(answer) is dict
+    if known and usage is not None and (plain := _plain(answer, usage)) is not None:
+        return plain
     gathered = Gathered()
-    if type(answer) is dict:
-        if usage is not None and (plain := _plain(answer, usage)) is not None:
-            return plain
+    if known:
         ANSWERS[dialect](gathered, answer)
     return _reading_of(dialect, gathered, usage)
 
@@ -194,8 +195,11 @@ def _plain(answer: Values, usage: Usage) -> Reading | None:
 def _reading_of(dialect: Dialect, gathered: Gathered, usage: Usage | None = None) -> Reading:
     finishes, texts = gathered.finishes, gathered.texts
     finish = finishes[min(finishes)] if finishes else ""
+    told = usage or read_usage(dialect, gathered.usage)
+    if told is not None and gathered.partial:
+        told.partial = True
     return Reading(
-        usage=usage or read_usage(dialect, gathered.usage),
+        usage=told,
         finish=finish,
         refused=gathered.refused or finish in _CUT_OFF,
         id=gathered.id,

@@ -53,7 +53,7 @@ class Call:
         model: the public name that was asked for.
         stream: the answer is to come in events.
         max_output_tokens: the most tokens of each choice; None: the request does not say.
-        n: the most answers that are made, and paid, for each prompt.
+        n: the most answers that are made, and paid, for all of its prompts.
         include_usage: a stream is to tell its usage in a chunk of its own.
         service: the tier of its provider's that it asks for; empty: the usual one.
     """
@@ -75,7 +75,7 @@ class Call:
         self.model = _model(values)
         self.stream = "stream" in values and wanted_flag(values, "stream")
         self.max_output_tokens = _max_output_tokens(dialect, values)
-        self.n = _choices(dialect, values)
+        self.n = _choices(dialect, values) if "n" in values or "best_of" in values else 1
         self.include_usage = "stream_options" in values and wanted_flag(
             mapping(values, "stream_options"), "include_usage"
         )
@@ -189,7 +189,7 @@ def _max_output_tokens(dialect: Dialect, values: Values) -> int | None:
     """The larger one where two are given: servers differ in which of them counts."""
     most = None
     for key in _LIMITS[dialect]:
-        limit = wanted_count(values, key)
+        limit = wanted_count(values, key) if key in values else None
         if limit is not None and (most is None or limit > most):
             most = limit
     if most is None and dialect is Dialect.MESSAGES:
@@ -206,4 +206,10 @@ def _choices(dialect: Dialect, values: Values) -> int:
         most = max(most, wanted_count(values, key) or 1)
     if most > MAX_CHOICES:
         raise InvalidParameter(f"parameter 'n': expected at most {MAX_CHOICES}, got {most}")
-    return most
+    return most * _prompts(values) if dialect is Dialect.COMPLETIONS else most
+
+
+def _prompts(values: Values) -> int:
+    """One text, one list of tokens, or a list of either."""
+    prompts = values.get("prompt")
+    return len(prompts) if type(prompts) is list and prompts and type(prompts[0]) is not int else 1
