@@ -190,7 +190,8 @@ class Journey:
         tried = mute if attempts is None else attempts.tried
         picked = deployment.pool.choose(now, tried)
         if picked is None:
-            self._follow(self._tries().none_free(now), self._exhausted())
+            failing = deployment.pool.failing(now, mute)
+            self._follow(self._tries().none_free(now), self._exhausted(failing))
             return
         target = deployment.targets[picked.index]
         dialect = target.speaks[self._dialect]
@@ -204,11 +205,12 @@ class Journey:
         picked.began(now)
         self._sending = proxy.upstreams.send(target.origin, head, body, self, target.timeouts)
 
-    def _exhausted(self) -> GatewayError:
+    def _exhausted(self, failing: bool) -> GatewayError:
         deployment = self._deployment
         return UpstreamsExhausted(
             f"model '{deployment.name}': none of its {len(deployment.targets)} upstreams takes"
-            " requests now"
+            " requests now",
+            failing=failing,
         )
 
     def _body(self, target: Target, dialect: Dialect) -> bytes:
@@ -556,7 +558,7 @@ class Journey:
         happened.usage, happened.estimated, happened.cost = self._account.settle(price, relay)
 
     def _erred(self, error: GatewayError) -> None:
-        self._happened.status = error.status
+        self._happened.at_fault = error.at_fault
         if not self._happened.copy:
             seconds = self._proxy.clock() - self._happened.arrived
             self._deployment.observer.erred(error, seconds)

@@ -55,7 +55,7 @@ class Happened:
         estimated: that is so.
         relay: what has passed the answer on; None: there is none.
         cost: pico-dollars; None: nobody knows what it costs.
-        status: of the error that it came to; 0: none.
+        at_fault: it came to an error, and the version that was asked last is to blame.
         result: `ok`, `left`, `failed` (the client got an error), `broken` (in mid-stream) or
             `filtered` (held back; another model was asked).
     """
@@ -63,6 +63,7 @@ class Happened:
     __slots__ = (
         "arrived",
         "asked_at",
+        "at_fault",
         "attempts",
         "call",
         "content_at",
@@ -77,7 +78,6 @@ class Happened:
         "result",
         "spoken",
         "stamps",
-        "status",
         "target",
         "usage",
         "values",
@@ -95,8 +95,8 @@ class Happened:
         self.asked_at = self.first_byte_at = self.content_at = 0.0
         self.last_byte_at = self.ended_at = 0.0
         self.stamps: list[float] = []
-        self.estimated = False
-        self.attempts = self.fallbacks = self.status = 0
+        self.estimated = self.at_fault = False
+        self.attempts = self.fallbacks = 0
         self.usage: Usage | None = None
         self.relay: Relay | None = None
         self.cost: int | None = None

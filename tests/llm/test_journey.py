@@ -38,6 +38,12 @@ llm:
         1: {upstreams: [{provider: one, model: first}]}
         2: {upstreams: [{provider: one, model: second}]}
 """
+LONE = """
+llm:
+  providers: {one: {base_url: "http://one.example/v1"}}
+  models:
+    m: {upstreams: [{provider: one, model: first, max_parallel: 5}], retries: {attempts: 0}}
+"""
 
 
 @pytest.fixture
@@ -227,6 +233,31 @@ async def test_variants_are_divided_as_those_of_every_model():
         one.last.answers()
         assert client.told[b"penstock-variant"] in (b"old", b"new")
     assert sorted(asked) == ["first", "first", "second", "second"]
+
+
+@pytest.mark.parametrize(
+    ("status", "failed"),
+    [pytest.param(500, 6, id="it-fails"), pytest.param(429, 0, id="it-has-all-it-may")],
+)
+async def test_a_version_that_nobody_is_asked_for_fails_where_its_upstreams_do(status, failed):
+    one = rig(LONE)
+    for _ in range(5):
+        one.ask(chat())
+    for sent in one.upstreams.sent:
+        sent.answers({"error": {"message": "no"}}, status=status)
+    client = one.ask(chat())
+    assert len(one.upstreams.sent) == 5
+    [(told, answer)] = client.answers
+    assert (told, answer["error"]["code"]) == (503, "upstreams_exhausted")
+    assert one.counting["m", 1].failed == failed
+
+
+async def test_a_version_whose_upstreams_have_all_they_may_is_not_at_fault():
+    one = rig(LONE)
+    for _ in range(5):
+        one.ask(chat())
+    assert one.ask(chat()).answers[0][0] == 503
+    assert one.counting["m", 1].failed == 0
 
 
 async def test_a_shadow_is_asked_after_the_answer_and_counts_for_nobody():
