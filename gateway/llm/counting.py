@@ -156,7 +156,7 @@ def _record(happened: Happened) -> tuple[float, ...]:
     """The words of `kernels.generations`' record."""
     return (
         _RESULTS[happened.result],
-        happened.attempts,
+        happened.retries,
         happened.fallbacks,
         *(_NO_TOKENS if happened.usage is None else _tokens(happened.usage, happened)),
         happened.call.stream,

@@ -377,10 +377,10 @@ class Journey:
         self._spent = None if cost is None or self._spent is None else self._spent + cost
         told = _STREAMED if isinstance(relay, Streamed) else (cost_header(self._spent),)
         self._spare = Spare.of(relay, self._told(*told))
-        self._proxy.held_back(self._chosen, self._happened.held_back(now))
         self._relay = None
         self._happened.attempts += 1
-        self._fall_back(verdict.model)
+        why = UpstreamRefused(f"upstream '{self._called}': a content policy cut its answer off")
+        self._fall_back(verdict.model, "filtered", why)
         return True
 
     def _answered(self, relay: Relay) -> None:
@@ -465,14 +465,20 @@ class Journey:
             return
         self._happened.attempts += 1
         if isinstance(verdict, Fallback):
-            self._fall_back(verdict.model)
-        elif verdict.after_s > 0.0:
+            self._fall_back(verdict.model, "fell_back", error)
+            return
+        self._happened.retries += 1
+        if verdict.after_s > 0.0:
             self._waiting = self._proxy.loop.call_later(verdict.after_s, self._ask)
         else:
             self._ask()
 
-    def _fall_back(self, model: str) -> None:
-        """Asks another model."""
+    def _fall_back(self, model: str, result: str, error: GatewayError) -> None:
+        """Asks another model. The version that was asked until now counts its own failure."""
+        self._erred(error)
+        parted = self._happened.fell_back(result, self._proxy.clock())
+        self._proxy.fell_back(self._chosen, parted)
+        self._target, self._headers = None, ()
         named = self._proxy.names.find(model)
         try:
             self._chosen = named.choose(self._exchange.headers, {})
@@ -481,7 +487,6 @@ class Journey:
         self._deployment.ended()
         deployment = self._deployment = self._chosen.deployment
         deployment.began()
-        self._happened.fallbacks += 1
         try:
             mute = deployment.mute(self._dialect)
             self._tries().moved(deployment.settings.version, deployment.pool, mute)
