@@ -40,6 +40,7 @@ from gateway.llm.pools import (
 from gateway.llm.pools.troubles import of_answer, of_error
 from gateway.llm.relay import (
     EVENT_STREAM,
+    ErrorInside,
     Refusal,
     Relay,
     Spoken,
@@ -60,6 +61,7 @@ from gateway.llm.upstream.request import header_lines
 from gateway.llm.upstream.words import Sending
 from gateway.wire.answers import Written
 from gateway.wire.llm.asked import Asked
+from gateway.wire.llm.errors import told_body
 from gateway.wire.llm.requests import Call, prepared
 from gateway.wire.llm.told import told_error
 from gateway.wire.llm.translate import translation
@@ -296,7 +298,7 @@ class Journey:
         relay = self._relay
         assert relay is not None
         if isinstance(relay, Refusal):
-            self._told_off(relay)
+            self._refused(relay)
             return
         try:
             relay.end()
@@ -403,12 +405,34 @@ class Journey:
             observer.observed((arrived,), (asked,), asked, asked, now, done, 1)
         self._finish("ok")
 
-    def _told_off(self, relay: Refusal) -> None:
+    def _refused(self, relay: Refusal) -> None:
         """The upstream answered with an error."""
-        target = self._target
+        target, status = self._target, self._status
         assert target is not None, "it was asked"
-        body, status = target.without_key(relay.body), self._status
-        values = _json(body)
+        body = target.without_key(relay.body)
+        other = UpstreamFailed(f"upstream '{self._called}' answered {status}")
+        self._told_off(status, _json(body), body, other)
+
+    def _refused_inside(self, error: ErrorInside) -> None:
+        """The upstream tells of an error in a 200: it means what it would mean as a status."""
+        said, spoken = told_error(error.values), self._happened.spoken
+        assert spoken is not None, "it was asked"
+        body = b""
+        if said is not None:
+            status = said.status if said.status < 500 else UpstreamRefused.status
+            self._status, values = told_body(spoken.upstream, status, said)
+            body = orjson.dumps(values)
+        self._told_off(200, error.values, body, error)
+
+    def _told_off(self, status: int, values: Any, body: bytes, other: GatewayError) -> None:
+        """What an upstream says of an error decides what follows.
+
+        Args:
+            status: that it came with.
+            values: the error.
+            body: what a client may read of it, should it be its own fault.
+            other: what it is where nothing more is known.
+        """
         said = told_error(values)
         failure = of_answer(status, self._headers, values, now_s=self._proxy.wall())
         error: GatewayError
@@ -421,7 +445,7 @@ class Journey:
         elif failure.trouble is Trouble.LIMITED:
             error = UpstreamLimited(f"upstream '{self._called}' takes no more for now")
         else:
-            error = UpstreamFailed(f"upstream '{self._called}' answered {status}")
+            error = other
         # What no API says, a page of some proxy's, is nothing that its client could read.
         self._failed(error, failure, body if said is not None else b"")
 
@@ -442,7 +466,10 @@ class Journey:
             self._settle(relay)
             self._finish("broken")
             return
-        self._failed(error, of_error(error))
+        if isinstance(error, ErrorInside):
+            self._refused_inside(error)
+        else:
+            self._failed(error, of_error(error))
 
     def _failed(self, error: GatewayError, failure: Failure, body: bytes = b"") -> None:
         now, picked = self._proxy.clock(), self._picked

@@ -39,6 +39,18 @@ _ENDS: Final = (b"\n\n", b"\r\n\r\n", b"\n\r\n", b"\r\r")
 MAX_HELD_FRAMES: Final = 64
 
 
+class ErrorInside(UpstreamFailed):
+    """An answer that began as a success tells of an error, and the client has nothing of it.
+
+    Attributes:
+        values: the error, as its provider tells it; None: it is no JSON.
+    """
+
+    def __init__(self, message: str, values: Any = None) -> None:
+        super().__init__(message)
+        self.values = values
+
+
 @dataclass(slots=True)  # not frozen: that takes three times as long, for each request
 class Spoken:
     """How an answer comes, and how it is to go on.
@@ -182,7 +194,7 @@ class Whole:
         if type(values) is not dict:
             raise UpstreamFailed("answer: expected a JSON object, got something else")
         if values.get("error") and (told := told_error(values)) is not None:
-            raise UpstreamFailed(f"answer: status 200 with an error in it: {told.name}")
+            raise ErrorInside(f"answer: status 200 with an error in it: {told.name}", values)
         self.usage = usage_of(spoken.upstream, values)
         if spoken.translation is not None and spoken.asked is not None:
             body = orjson.dumps(spoken.translation.answer(values, spoken.asked))
@@ -305,7 +317,8 @@ class Streamed:
         self.stop()
         reading, stream = self.reading, self._stream
         if reading.failure and stream is None:
-            raise UpstreamFailed(f"stream: it begins with an error: {reading.failure}")
+            what = f"stream: it begins with an error: {reading.failure}"
+            raise ErrorInside(what, _error_of(event_of(self._frames.rest)[1]))
         if not (self._ended or reading.finish):
             raise UpstreamFailed("stream: it ended before it said so")
         if not self.filtered:
@@ -376,7 +389,7 @@ class Streamed:
         if kind is Kind.ERROR:
             self.stop()
             what = self.reading.failure or "no JSON object"
-            raise UpstreamFailed(f"stream: it begins with an error: {what}")
+            raise ErrorInside(f"stream: it begins with an error: {what}", _error_of(payload))
         if self._translator is not None:
             self._held.append(self._translator.feed(event, payload))
         else:
@@ -452,6 +465,17 @@ def _is_cut_off(dialect: Dialect, payload: bytes) -> bool:
     event = StreamReading(dialect)
     event.read(payload)
     return event.reading().cut_off
+
+
+def _error_of(payload: bytes) -> Any:
+    """What the data of an event says of an error, as if it were a body; None: it is no JSON."""
+    try:
+        values = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return None
+    if type(values) is dict and type(values.get("response")) is dict:  # of a `response.failed`
+        return values["response"]
+    return values
 
 
 def _is_usage(payload: bytes) -> bool:

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.monitor.arena import Arena
 from gateway.monitor.upstreams import Generations, read_upstreams
+from gateway.wire.llm.words import Dialect
 from tests.llm.journey_rig import Rig, chat, rig, whole
 from tests.llm.test_features import counters
 
@@ -101,3 +102,86 @@ async def test_a_version_that_nobody_can_be_asked_for_falls_back_and_is_counted_
     assert [sent.origin.host for sent in one.upstreams.sent] == ["other.example"]
     assert one.counting["m", 1].failed == 4
     assert generations(arena)["m", ""].results["fell_back"] == 1
+
+
+INSIDE = """
+llm:
+  providers:
+    one: {base_url: "http://one.example/v1"}
+    other: {base_url: "http://other.example/v1"}
+    claude: {base_url: "http://claude.example", kind: anthropic}
+  models:
+    m:
+      upstreams: [{provider: one, model: gpt-4o-mini}]
+      retries: {attempts: 0}
+      fallbacks: [n]
+      context_window_fallbacks: [long]
+    alone: {upstreams: [{provider: one, model: gpt-4o-mini}], retries: {attempts: 0}}
+    claude: {upstreams: [{provider: claude, model: claude-sonnet-4}], retries: {attempts: 0}}
+    n: {upstreams: [{provider: other, model: gpt-4o}]}
+    long: {upstreams: [{provider: other, model: gpt-4.1}]}
+"""
+SAYS_TOO_LONG = {
+    "message": "This model's maximum context length is 4096 tokens",
+    "type": "invalid_request_error",
+    "param": "messages",
+    "code": "context_length_exceeded",
+}
+RESPONSE_FAILED = {
+    "type": "response.failed",
+    "response": {"id": "r", "status": "failed", "error": SAYS_TOO_LONG},
+}
+
+
+@pytest.mark.parametrize(
+    ("dialect", "body", "event"),
+    [
+        pytest.param(Dialect.CHAT, chat(stream=True), {"error": SAYS_TOO_LONG}, id="stream"),
+        pytest.param(Dialect.CHAT, chat(), {"error": SAYS_TOO_LONG}, id="whole"),
+        pytest.param(
+            Dialect.RESPONSES,
+            {"model": "m", "input": "hi", "stream": True},
+            RESPONSE_FAILED,
+            id="responses",
+        ),
+    ],
+)
+async def test_an_error_inside_a_200_is_told_apart_as_one_outside(dialect, body, event):
+    one = rig(INSIDE)
+    one.ask(body, dialect)
+    if body.get("stream"):
+        one.last.streams(event, end=False)
+    else:
+        one.last.answers(event)
+    assert one.last.body["model"] == "gpt-4.1"
+
+
+async def test_a_prompt_that_is_too_long_within_a_200_does_not_shut_its_upstream():
+    one = rig(INSIDE)
+    for _ in range(6):
+        client = one.ask(chat("alone", stream=True))
+        one.last.streams({"error": SAYS_TOO_LONG}, end=False)
+        assert client.answers == [(400, {"error": SAYS_TOO_LONG})]
+    assert len(one.upstreams.sent) == 6
+    assert one.counting["alone", 1].failed == 0
+
+
+async def test_what_another_dialect_says_within_a_200_is_told_in_the_clients():
+    one = rig(INSIDE)
+    client = one.ask(chat("claude", stream=True, max_tokens=9))
+    told = {"type": "invalid_request_error", "message": "prompt is too long: 9 tokens > 8"}
+    one.last.streams({"type": "error", "error": told}, end=False)
+    [(status, answer)] = client.answers
+    assert status == 400
+    assert answer["error"]["code"] == "context_length_exceeded"
+    assert answer["error"]["type"] == "invalid_request_error"
+
+
+async def test_an_upstream_that_takes_no_more_says_so_within_a_200_and_is_well():
+    one = rig(INSIDE)
+    client = one.ask(chat("alone", stream=True))
+    told = {"message": "slow down", "type": "rate_limit_error", "code": "rate_limit_exceeded"}
+    one.last.streams({"error": told}, end=False)
+    [(status, answer)] = client.answers
+    assert (status, answer["error"]["code"]) == (429, "rate_limit_exceeded")
+    assert one.counting["alone", 1].failed == 0
