@@ -40,6 +40,7 @@ from gateway.llm.pools import (
 from gateway.llm.pools.troubles import of_answer, of_error
 from gateway.llm.relay import (
     EVENT_STREAM,
+    AnswerTooLarge,
     ErrorInside,
     Refusal,
     Relay,
@@ -74,7 +75,13 @@ log = logging.getLogger("penstock.llm")
 
 # What is wrong with the request itself is for its sender to read.
 _THEIRS: Final = frozenset(
-    {Trouble.REFUSED, Trouble.CONTEXT_WINDOW, Trouble.CONTENT_POLICY, Trouble.MISSING}
+    {
+        Trouble.REFUSED,
+        Trouble.CONTEXT_WINDOW,
+        Trouble.CONTENT_POLICY,
+        Trouble.MISSING,
+        Trouble.UNKNOWN,
+    }
 )
 # What clients look for; one that has sent its own is told that.
 _REQUEST_IDS: Final = dict.fromkeys(Dialect, b"x-request-id") | dict.fromkeys(
@@ -466,7 +473,11 @@ class Journey:
             self._settle(relay)
             self._finish("broken")
             return
-        if isinstance(error, ErrorInside):
+        if isinstance(error, AnswerTooLarge):
+            self._free(Outcome.REFUSED)
+            self._settle(relay)
+            self._give_up(GiveUp(spent=True), error)
+        elif isinstance(error, ErrorInside):
             self._refused_inside(error)
         else:
             self._failed(error, of_error(error))
@@ -523,7 +534,7 @@ class Journey:
             return
         self._ask()
 
-    def _give_up(self, verdict: GiveUp, error: GatewayError, body: bytes) -> None:
+    def _give_up(self, verdict: GiveUp, error: GatewayError, body: bytes = b"") -> None:
         """Tells the client, in its dialect, what went wrong last."""
         self._erred(error)
         self._account.release()

@@ -51,6 +51,13 @@ class ErrorInside(UpstreamFailed):
         self.values = values
 
 
+class AnswerTooLarge(UpstreamFailed):
+    """More came than is held. Asking again would bring, and cost, the same."""
+
+    retryable = False
+    at_fault = False
+
+
 @dataclass(slots=True)  # not frozen: that takes three times as long, for each request
 class Spoken:
     """How an answer comes, and how it is to go on.
@@ -179,7 +186,7 @@ class Whole:
         """Takes a piece."""
         self.size += len(data)
         if self.size > self._most:
-            raise UpstreamFailed(f"answer: expected at most {self._most} bytes, got more")
+            raise AnswerTooLarge(f"answer: expected at most {self._most} bytes, got more")
         self._pieces.append(data)
         return True
 

@@ -9,7 +9,7 @@ import pytest
 from gateway.errors import InvalidRequest, UpstreamFailed, UpstreamTimedOut
 from gateway.plan import Shadow, Split, Variant
 from gateway.wire.llm.words import Dialect
-from tests.llm.journey_rig import USAGE, Rig, chat, chunk, rig, whole
+from tests.llm.journey_rig import JSON, USAGE, Rig, chat, chunk, rig, whole
 
 pytestmark = pytest.mark.anyio
 
@@ -283,3 +283,46 @@ async def test_a_shadow_that_fails_fails_nobody():
     one.last.answers({"error": {"message": "bad"}}, status=400)
     assert client.answers == [(200, whole())]
     assert [it.result for it in one.over] == ["ok", "failed"]
+
+
+EMBEDDING = {
+    "object": "list",
+    "model": "e",
+    "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}],
+    "usage": {"prompt_tokens": 1, "total_tokens": 1},
+}
+
+
+async def test_what_never_comes_in_events_is_no_stream_whatever_is_asked():
+    one = rig(LONE)
+    client = one.ask({"model": "m", "input": "x", "stream": True}, Dialect.EMBEDDINGS)
+    assert "stream" not in one.last.body
+    one.last.answers(EMBEDDING)
+    assert client.answers == [(200, EMBEDDING)]
+
+
+async def test_a_404_for_what_one_client_names_shuts_no_upstream_for_others():
+    one = rig(LONE)
+    unknown = {"error": {"message": "Response with id 'resp_x' not found.", "code": 404}}
+    body = {"model": "m", "input": "x", "previous_response_id": "resp_x"}
+    for _ in range(6):
+        client = one.ask(body, Dialect.RESPONSES)
+        one.last.answers(unknown, status=404)
+        assert client.answers == [(404, unknown)]
+    assert len(one.upstreams.sent) == 6
+
+
+async def test_an_answer_that_is_larger_than_is_held_is_paid_and_asked_for_once(two):
+    for _ in range(6):
+        client = two.ask(chat())
+        two.last.sink.on_head(200, JSON)
+        two.last.sink.on_data(b" " * (1 << 20))
+        two.last.sink.on_data(b" ")
+        assert two.last.cancelled
+        [(status, answer)] = client.answers
+        assert (status, answer["error"]["code"]) == (502, "upstream_failed")
+        assert client.told[b"x-should-retry"] == b"false"
+    assert [sent.origin.host for sent in two.upstreams.sent] == ["one.example"] * 6
+    assert two.counting["m", 1].failed == 0
+    assert two.over[0].usage.input > 0
+    assert two.over[0].cost > 0
