@@ -742,12 +742,13 @@ def generation(record: Sequence[float]) -> dict[str, list[float]]:
     pace = first and written > 1 and not guessed
     return {
         "duration": [ended - arrived] if answered else [],
-        "overhead": [(asked - arrived) + (ended - last_in)] if answered and not tries else [],
+        "overhead": [(asked - arrived) + (ended - last_in)]
+        if answered and not tries and not moves
+        else [],
         "first_token": [content - asked] if first else [],
         "per_token": [(last_in - content) / (written - 1)] if pace else [],
         "gap": [late - early for early, late in itertools.pairwise(stamps)],
         "retries": [tries],
-        "fallbacks": [moves],
         "input": [read] if worked else [],
         "output": [written] if worked else [],
         "cost": [paid] if worked and paid >= 0 else [],

@@ -166,7 +166,7 @@ class LanguageModels:
                 loop,
                 count,
                 partial(self._over, dialect),
-                partial(self._held_back, dialect),
+                partial(self._fell_back, dialect),
             )
             for dialect in PATHS
         }
@@ -251,12 +251,12 @@ class LanguageModels:
         for watch in self._watches.values():
             watch.flush()
 
-    def _held_back(self, dialect: Dialect, chosen: Chosen, happened: Happened) -> None:
-        """A version has given an answer that nobody gets."""
+    def _fell_back(self, dialect: Dialect, chosen: Chosen, happened: Happened) -> None:
+        """A version has failed a request, or cut its answer off, and another model is asked."""
         try:
-            self._watches[chosen.deployment].held_back(dialect, happened)
+            self._watches[chosen.deployment].fell_back(dialect, happened)
         except Exception:
-            log.exception("an answer of a language model was not counted")
+            log.exception("a request to a language model was not counted")
 
     def _over(
         self, dialect: Dialect, exchange: Exchange, chosen: Chosen, happened: Happened

@@ -47,8 +47,8 @@ Count = Callable[[Any, str, int], None]
 """Counts a caller's request: by its head, the model, and the version that answers."""
 Over = Callable[[Exchange, Chosen, Happened], None]
 """Hears of every request that is over, with all that happened to it."""
-HeldBack = Callable[[Chosen, Happened], None]
-"""Hears of every answer that a client does not get, since another model is asked."""
+FellBack = Callable[[Chosen, Happened], None]
+"""Hears of every version that has no answer for a client, so that another model is asked."""
 
 
 class Proxy:
@@ -59,7 +59,7 @@ class Proxy:
         names: models, by what clients call them.
         upstreams: connections.
         over: hears of what happened.
-        held_back: hears of answers that are held back.
+        fell_back: hears of versions that have no answer, where others are asked.
         loop: the worker's.
         clock, wall: seconds, monotonic and since 1970.
         max_answer_bytes: of an answer that is held until it is whole.
@@ -76,7 +76,7 @@ class Proxy:
         loop: asyncio.AbstractEventLoop,
         count: Count | None,
         over: Over,
-        held_back: HeldBack,
+        fell_back: FellBack,
         clock: Callable[[], float] = perf_counter,
         wall: Callable[[], float] = time,
     ) -> None:
@@ -84,7 +84,7 @@ class Proxy:
         self.names = names
         self.upstreams = upstreams
         self.over = over
-        self.held_back = held_back
+        self.fell_back = fell_back
         self.loop = loop
         self.clock = clock
         self.wall = wall

@@ -39,6 +39,25 @@ _ENDS: Final = (b"\n\n", b"\r\n\r\n", b"\n\r\n", b"\r\r")
 MAX_HELD_FRAMES: Final = 64
 
 
+class ErrorInside(UpstreamFailed):
+    """An answer that began as a success tells of an error, and the client has nothing of it.
+
+    Attributes:
+        values: the error, as its provider tells it; None: it is no JSON.
+    """
+
+    def __init__(self, message: str, values: Any = None) -> None:
+        super().__init__(message)
+        self.values = values
+
+
+class AnswerTooLarge(UpstreamFailed):
+    """More came than is held. Asking again would bring, and cost, the same."""
+
+    retryable = False
+    at_fault = False
+
+
 @dataclass(slots=True)  # not frozen: that takes three times as long, for each request
 class Spoken:
     """How an answer comes, and how it is to go on.
@@ -167,7 +186,7 @@ class Whole:
         """Takes a piece."""
         self.size += len(data)
         if self.size > self._most:
-            raise UpstreamFailed(f"answer: expected at most {self._most} bytes, got more")
+            raise AnswerTooLarge(f"answer: expected at most {self._most} bytes, got more")
         self._pieces.append(data)
         return True
 
@@ -182,7 +201,7 @@ class Whole:
         if type(values) is not dict:
             raise UpstreamFailed("answer: expected a JSON object, got something else")
         if values.get("error") and (told := told_error(values)) is not None:
-            raise UpstreamFailed(f"answer: status 200 with an error in it: {told.name}")
+            raise ErrorInside(f"answer: status 200 with an error in it: {told.name}", values)
         self.usage = usage_of(spoken.upstream, values)
         if spoken.translation is not None and spoken.asked is not None:
             body = orjson.dumps(spoken.translation.answer(values, spoken.asked))
@@ -305,9 +324,11 @@ class Streamed:
         """Reads what came, and finishes the client's answer, unless it is held back."""
         self.stop()
         reading = self.reading
+        if reading.failure and self._stream is None:
+            what = f"stream: it begins with an error: {reading.failure}"
+            raise ErrorInside(what, _error_of(event_of(self._frames.rest)[1]))
         if reading.failure:
-            where = "begins" if self._stream is None else "ends"
-            raise UpstreamFailed(f"stream: it {where} with an error: {reading.failure}")
+            raise UpstreamFailed(f"stream: it ends with an error: {reading.failure}")
         if not (self._ended or reading.finish):
             raise UpstreamFailed("stream: it ended before it said so")
         if not self.filtered:
@@ -380,7 +401,7 @@ class Streamed:
         if kind is Kind.ERROR:
             self.stop()
             what = self.reading.failure or "no JSON object"
-            raise UpstreamFailed(f"stream: it begins with an error: {what}")
+            raise ErrorInside(f"stream: it begins with an error: {what}", _error_of(payload))
         if self._translator is not None:
             self._held.append(self._translator.feed(event, payload))
         else:
@@ -458,6 +479,17 @@ def _is_cut_off(dialect: Dialect, payload: bytes) -> bool:
     event = StreamReading(dialect)
     event.read(payload)
     return event.reading().cut_off
+
+
+def _error_of(payload: bytes) -> Any:
+    """What the data of an event says of an error, as if it were a body; None: it is no JSON."""
+    try:
+        values = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return None
+    if type(values) is dict and type(values.get("response")) is dict:  # of a `response.failed`
+        return values["response"]
+    return values
 
 
 def _is_usage(payload: bytes) -> bool:

@@ -126,13 +126,14 @@ class Watch:
             self._answered.append(_answered(exchange, chosen.lot, happened, afterwards))
         self._grew(len(exchange.body) + (0 if happened.relay is None else happened.relay.size))
 
-    def held_back(self, dialect: Dialect, happened: Happened) -> None:
-        """The version has answered, and another is asked: it is what it says all the same."""
+    def fell_back(self, dialect: Dialect, happened: Happened) -> None:
+        """Another model is asked; an answer that was held back is what the version says."""
         longest_gap_s = self._counting.over(dialect, happened)
-        if self._deployment.afterwards is NOTHING or dialect not in OPERATIONS:
+        relay, nobody = happened.relay, self._deployment.afterwards is NOTHING
+        if relay is None or nobody or dialect not in OPERATIONS:
             return
         self._copied.append((happened, longest_gap_s))
-        self._grew(0 if happened.relay is None else happened.relay.size)
+        self._grew(relay.size)
 
     def flush(self) -> None:
         """Hands on what was gathered."""

@@ -9,7 +9,7 @@ import pytest
 from gateway.errors import InvalidRequest, UpstreamFailed, UpstreamTimedOut
 from gateway.plan import Shadow, Split, Variant
 from gateway.wire.llm.words import Dialect
-from tests.llm.journey_rig import USAGE, Rig, chat, chunk, rig, whole
+from tests.llm.journey_rig import JSON, USAGE, Rig, chat, chunk, rig, whole
 
 pytestmark = pytest.mark.anyio
 
@@ -37,6 +37,12 @@ llm:
       versions:
         1: {upstreams: [{provider: one, model: first}]}
         2: {upstreams: [{provider: one, model: second}]}
+"""
+LONE = """
+llm:
+  providers: {one: {base_url: "http://one.example/v1"}}
+  models:
+    m: {upstreams: [{provider: one, model: first, max_parallel: 5}], retries: {attempts: 0}}
 """
 
 
@@ -229,6 +235,31 @@ async def test_variants_are_divided_as_those_of_every_model():
     assert sorted(asked) == ["first", "first", "second", "second"]
 
 
+@pytest.mark.parametrize(
+    ("status", "failed"),
+    [pytest.param(500, 6, id="it-fails"), pytest.param(429, 0, id="it-has-all-it-may")],
+)
+async def test_a_version_that_nobody_is_asked_for_fails_where_its_upstreams_do(status, failed):
+    one = rig(LONE)
+    for _ in range(5):
+        one.ask(chat())
+    for sent in one.upstreams.sent:
+        sent.answers({"error": {"message": "no"}}, status=status)
+    client = one.ask(chat())
+    assert len(one.upstreams.sent) == 5
+    [(told, answer)] = client.answers
+    assert (told, answer["error"]["code"]) == (503, "upstreams_exhausted")
+    assert one.counting["m", 1].failed == failed
+
+
+async def test_a_version_whose_upstreams_have_all_they_may_is_not_at_fault():
+    one = rig(LONE)
+    for _ in range(5):
+        one.ask(chat())
+    assert one.ask(chat()).answers[0][0] == 503
+    assert one.counting["m", 1].failed == 0
+
+
 async def test_a_shadow_is_asked_after_the_answer_and_counts_for_nobody():
     split = Split((Variant("main", 1, 1.0),), shadows=(Shadow(2, 1.0, blocks=((1, 7),)),))
     one = rig(VERSIONS, {"m": split})
@@ -252,3 +283,46 @@ async def test_a_shadow_that_fails_fails_nobody():
     one.last.answers({"error": {"message": "bad"}}, status=400)
     assert client.answers == [(200, whole())]
     assert [it.result for it in one.over] == ["ok", "failed"]
+
+
+EMBEDDING = {
+    "object": "list",
+    "model": "e",
+    "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}],
+    "usage": {"prompt_tokens": 1, "total_tokens": 1},
+}
+
+
+async def test_what_never_comes_in_events_is_no_stream_whatever_is_asked():
+    one = rig(LONE)
+    client = one.ask({"model": "m", "input": "x", "stream": True}, Dialect.EMBEDDINGS)
+    assert "stream" not in one.last.body
+    one.last.answers(EMBEDDING)
+    assert client.answers == [(200, EMBEDDING)]
+
+
+async def test_a_404_for_what_one_client_names_shuts_no_upstream_for_others():
+    one = rig(LONE)
+    unknown = {"error": {"message": "Response with id 'resp_x' not found.", "code": 404}}
+    body = {"model": "m", "input": "x", "previous_response_id": "resp_x"}
+    for _ in range(6):
+        client = one.ask(body, Dialect.RESPONSES)
+        one.last.answers(unknown, status=404)
+        assert client.answers == [(404, unknown)]
+    assert len(one.upstreams.sent) == 6
+
+
+async def test_an_answer_that_is_larger_than_is_held_is_paid_and_asked_for_once(two):
+    for _ in range(6):
+        client = two.ask(chat())
+        two.last.sink.on_head(200, JSON)
+        two.last.sink.on_data(b" " * (1 << 20))
+        two.last.sink.on_data(b" ")
+        assert two.last.cancelled
+        [(status, answer)] = client.answers
+        assert (status, answer["error"]["code"]) == (502, "upstream_failed")
+        assert client.told[b"x-should-retry"] == b"false"
+    assert [sent.origin.host for sent in two.upstreams.sent] == ["one.example"] * 6
+    assert two.counting["m", 1].failed == 0
+    assert two.over[0].usage.input > 0
+    assert two.over[0].cost > 0
