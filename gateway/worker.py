@@ -244,7 +244,7 @@ class Worker:
             server=config.server,
             counters=ConnectionCounters(self._observer, self._row, self._note_connections),
             guard=self._guard,
-            error_body=refusal,
+            refusal=refusal,
             request_id_prefix=self._launch.request_ids(str(self._slot), self._epoch),
         )
         self._llm = llm.LanguageModels(

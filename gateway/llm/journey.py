@@ -62,7 +62,7 @@ from gateway.llm.upstream.request import header_lines
 from gateway.llm.upstream.words import Sending
 from gateway.wire.answers import Written
 from gateway.wire.llm.asked import Asked
-from gateway.wire.llm.errors import told_body
+from gateway.wire.llm.errors import request_id_header, told_body
 from gateway.wire.llm.requests import Call, prepared
 from gateway.wire.llm.told import told_error
 from gateway.wire.llm.translate import translation
@@ -82,10 +82,6 @@ _THEIRS: Final = frozenset(
         Trouble.MISSING,
         Trouble.UNKNOWN,
     }
-)
-# What clients look for; one that has sent its own is told that.
-_REQUEST_IDS: Final = dict.fromkeys(Dialect, b"x-request-id") | dict.fromkeys(
-    (Dialect.MESSAGES, Dialect.COUNT), b"request-id"
 )
 _STREAMED: Final = (
     (b"content-type", EVENT_STREAM),
@@ -647,11 +643,10 @@ class Journey:
     def _told(self, *more: Header) -> Written:
         """What the answer says of who gave it, of what is left, and what else there is to say."""
         told, left = self._chosen.told(self._target), self._account.left
-        own = [*more]
+        exchange = self._exchange
+        own = [*more, *request_id_header(self._dialect, exchange.request_id, exchange.head.echo)]
         if left is not None and (left.requests or left.token_rate):
             own += self._proxy.rates(left, self._account.reserved)
-        if self._exchange.head.echo is None:
-            own.append((_REQUEST_IDS[self._dialect], self._exchange.request_id))
         if (named := upstream_request_id(self._headers)) is not None:
             own.append(named)
         if self._happened.attempts:

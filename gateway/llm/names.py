@@ -93,12 +93,13 @@ class Named:
         """Every version that serves here."""
         return iter(self._versions.values())
 
-    def choose(self, headers: Headers, parameters: Mapping[str, Any]) -> Chosen:
+    def choose(self, headers: Headers, values: Mapping[str, Any]) -> Chosen:
         """The version that answers a request.
 
         Args:
             headers: of the request.
-            parameters: where a sticky key or an override may stand: the body, or its `metadata`.
+            values: the request; a sticky key or an override stands in its `metadata`, or else
+                beside that, as `user` does.
 
         Raises:
             InvalidParameter: it asks for a variant that there is not.
@@ -108,7 +109,9 @@ class Named:
             return self._default
         choice = table.by_headers(headers) if table.by_header else None
         if choice is None and table.by_parameter:
-            choice = table.by_parameters(parameters)
+            metadata = values.get("metadata")
+            found = {**values, **metadata} if isinstance(metadata, dict) else values
+            choice = table.by_parameters(found)
         if choice is None:
             choice = table.in_turn()
         return self._chosen.get(choice) or self._first(choice)

@@ -32,7 +32,7 @@ from gateway.wire import coding
 from gateway.wire.answers import error_headers
 from gateway.wire.laden import Laden
 from gateway.wire.llm.counted import ESTIMATED, estimated_count
-from gateway.wire.llm.errors import Allowance, error_body, rate_headers
+from gateway.wire.llm.errors import Allowance, error_body, rate_headers, request_id_header
 from gateway.wire.llm.requests import Call, read_call, read_values
 from gateway.wire.llm.words import Dialect
 from gateway.wire.services import Services
@@ -104,11 +104,11 @@ class Proxy:
             return
         self._begin(exchange, read_values(exchange.body))
 
-    def refuse(self, exchange: Exchange, error: GatewayError) -> None:
-        """Answers that a request is not sent on."""
+    def refuse(self, exchange: Any, error: GatewayError, *more: Header) -> None:
+        """Answers that a request is not sent on; `more`: what else there is to say."""
         self._services.counters.refused(error.code)
         body, headers = self.refusal(exchange, error)
-        exchange.reply(error.status, body, headers)
+        exchange.reply(error.status, body, [*headers, *more, *self._named_so(exchange)])
 
     def refusal(self, exchange: Exchange, error: GatewayError) -> tuple[bytes, list[Header]]:
         """What an error says in this dialect."""
@@ -145,18 +145,17 @@ class Proxy:
         account = Account(None, NOBODY, self.dialect, call, exchange.body)
         Journey(self, exchange, call, dict(values), chosen, account, copy=True).start()
 
-    def rates(self, left: Left, tokens: int) -> list[Header]:
+    def rates(self, left: Left, tokens: int | None) -> list[Header]:
         """What is left of limits per minute, now that a request has taken of them.
 
         Args:
             left: before it.
-            tokens: that it has reserved.
+            tokens: that it has reserved; None: it takes nothing, being refused.
         """
-        taken = (("requests", left.requests, 1), ("tokens", left.token_rate, tokens))
+        requests = 0 if tokens is None else 1
+        taken = (("requests", left.requests, requests), ("tokens", left.token_rate, tokens or 0))
         allowances = [
-            Allowance(unit, rate.limit, max(0, rate.left - amount), rate.full_s)
-            for unit, rate, amount in taken
-            if rate is not None
+            Allowance(unit, *rate.less(amount)) for unit, rate, amount in taken if rate is not None
         ]
         return rate_headers(self.dialect, allowances, self.wall())
 
@@ -167,22 +166,28 @@ class Proxy:
         passage = exchange.head.passage
         principal = None if passage is None else passage.principal
         named = self._named(principal, call.model)
-        parameters = values.get("metadata")
-        chosen = named.choose(
-            exchange.headers, parameters if isinstance(parameters, dict) else values
-        )
+        chosen = named.choose(exchange.headers, values)
         deployment = chosen.deployment
         exchange.note_model(deployment.noted)
         if self._count is not None:
             self._count(exchange.head, deployment.name, deployment.version)
         rows = NOBODY if principal is None else principal.rows
         account = Account(self._limits, rows, self.dialect, call, exchange.body)
-        account.cover(deployment, monotonic_ns())
+        try:
+            account.cover(deployment, monotonic_ns())
+        except GatewayError as error:
+            left = account.left
+            self.refuse(exchange, error, *(() if left is None else self.rates(left, None)))
+            return
         if self.dialect is Dialect.COUNT and deployment.counts_nothing:
             account.settle(None, None)
-            exchange.reply(200, orjson.dumps(estimated_count(values)), [ESTIMATED])
+            told = [ESTIMATED, *self._named_so(exchange)]
+            exchange.reply(200, orjson.dumps(estimated_count(values)), told)
             return
         Journey(self, exchange, call, values, chosen, account).start()
+
+    def _named_so(self, exchange: Any) -> tuple[Header, ...]:
+        return request_id_header(self.dialect, exchange.request_id, exchange.head.echo)
 
     def _named(self, principal: Principal | None, called: str) -> Named:
         """The model that is called so.

@@ -147,9 +147,11 @@ def error_body(message: str) -> bytes:
     return orjson.dumps({"error": message.encode("utf-8", "replace").decode()})
 
 
-def refusal(error: GatewayError, _path: bytes = b"") -> bytes:
-    """The body of one error, as the Open Inference Protocol has it, whatever was asked."""
-    return error_body(str(error))
+def refusal(
+    error: GatewayError, _path: bytes, _request_id: bytes, _echo: bytes | None
+) -> tuple[bytes, Sequence[Header]]:
+    """The body that tells of one error, as the Open Inference Protocol has it; no more headers."""
+    return error_body(str(error)), ()
 
 
 def error_headers(error: GatewayError) -> Sequence[Header]:

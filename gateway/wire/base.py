@@ -108,16 +108,14 @@ class BaseExchange(Exchange):
             self.refuse(error)
         except Exception:
             logger.exception("the endpoint failed", extra=self.about)
-            self.services.counters.refused(GatewayError.code)
-            failed = GatewayError("internal error")
-            body = self.services.error_body(failed, self.path)
-            self._give_up(failed.status, body, answers.error_headers(failed))
+            self.refuse(GatewayError("internal error"))
 
     def refuse(self, error: GatewayError) -> None:
         """Counts an error, and answers with it."""
-        self.services.counters.refused(error.code)
-        body = self.services.error_body(error, self.path)
-        self._give_up(error.status, body, answers.error_headers(error))
+        services = self.services
+        services.counters.refused(error.code)
+        body, more = services.refusal(error, self.path, self.request_id, self.head.echo)
+        self._give_up(error.status, body, [*answers.error_headers(error), *more])
 
     def drained(self) -> None:
         """The carrier takes more again, or never will."""

@@ -6,10 +6,13 @@ import json
 
 import pytest
 
+from gateway.access.principal import Principal
 from gateway.errors import InvalidRequest, UpstreamFailed, UpstreamTimedOut
 from gateway.plan import Shadow, Split, Variant
+from gateway.wire.llm.errors import go_duration
 from gateway.wire.llm.words import Dialect
 from tests.llm.journey_rig import JSON, USAGE, Rig, chat, chunk, rig, whole
+from tests.llm.limits.rig import Rig as Limits
 
 pytestmark = pytest.mark.anyio
 
@@ -223,6 +226,44 @@ async def test_an_unknown_model_is_refused_before_anybody_is_asked(two):
     assert two.upstreams.sent == []
 
 
+async def test_what_is_left_of_a_rate_is_told_as_of_after_the_request():
+    limits = Limits(1)
+    limits.limit(0, rates=(60, 6000))
+    one = rig(TWO, limits=limits.workers[0])
+    client = one.ask(chat(max_tokens=80), key=Principal(7, "k", "client", rows=(0,)))
+    one.last.answers()
+    reserved = 80 + -(-len(client.body) // 4)
+    assert {name: told for name, told in client.told.items() if b"ratelimit" in name} == {
+        b"x-ratelimit-limit-requests": b"60",
+        b"x-ratelimit-remaining-requests": b"59",
+        b"x-ratelimit-reset-requests": b"1s",
+        b"x-ratelimit-limit-tokens": b"6000",
+        b"x-ratelimit-remaining-tokens": b"%d" % (6000 - reserved),
+        b"x-ratelimit-reset-tokens": go_duration(reserved / 100).encode(),
+    }
+
+
+@pytest.mark.parametrize(
+    ("dialect", "named", "rates"),
+    [
+        (Dialect.CHAT, b"x-request-id", b"x-ratelimit-%b-requests"),
+        (Dialect.MESSAGES, b"request-id", b"anthropic-ratelimit-requests-%b"),
+    ],
+)
+async def test_what_a_limit_refuses_is_told_its_rates_and_its_request_id(dialect, named, rates):
+    limits = Limits(1)
+    limits.limit(0, rates=(1, None))
+    one = rig(TWO, limits=limits.workers[0])
+    key = Principal(7, "k", "client", rows=(0,))
+    one.ask(chat(max_tokens=5), dialect, key=key)
+    refused = one.ask(chat(max_tokens=5), dialect, key=key)
+    assert [status for status, _ in refused.answers] == [429]
+    assert refused.told[named] == b"r-1"
+    assert refused.told[rates % b"limit"] == b"1"
+    assert refused.told[rates % b"remaining"] == b"0"
+    assert len(one.upstreams.sent) == 1
+
+
 async def test_variants_are_divided_as_those_of_every_model():
     split = Split((Variant("old", 1, 1.0), Variant("new", 2, 1.0)), override_header="x-want")
     one = rig(VERSIONS, {"m": split})
@@ -258,6 +299,53 @@ async def test_a_version_whose_upstreams_have_all_they_may_is_not_at_fault():
         one.ask(chat())
     assert one.ask(chat()).answers[0][0] == 503
     assert one.counting["m", 1].failed == 0
+
+
+KEYS = [f"u{number}" for number in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("parameter", "ask", "dialect"),
+    [
+        pytest.param("user", lambda key: {"user": key}, Dialect.CHAT, id="in-the-body"),
+        pytest.param(
+            "user",
+            lambda key: {"user": key, "metadata": {"team": "x"}},
+            Dialect.CHAT,
+            id="beside-metadata",
+        ),
+        pytest.param(
+            "team", lambda key: {"metadata": {"team": key}}, Dialect.CHAT, id="in-metadata"
+        ),
+        pytest.param(
+            "user_id",
+            lambda key: {"metadata": {"user_id": key}},
+            Dialect.MESSAGES,
+            id="anthropics-user",
+        ),
+    ],
+)
+async def test_equal_sticky_keys_get_equal_versions(parameter, ask, dialect):
+    split = Split((Variant("old", 1, 1.0), Variant("new", 2, 1.0)), sticky_parameter=parameter)
+    one = rig(VERSIONS, {"m": split})
+    answered: dict[str, set[str]] = {key: set() for key in KEYS}
+    for key in KEYS * 3:
+        one.ask(chat(max_tokens=5, **ask(key)), dialect)
+        answered[key].add(one.last.body["model"])
+    assert {len(models) for models in answered.values()} == {1}
+    assert set.union(*answered.values()) == {"first", "second"}
+
+
+async def test_an_override_in_metadata_goes_before_a_sticky_key_beside_it():
+    split = Split(
+        (Variant("old", 1, 1.0), Variant("new", 2, 1.0)),
+        sticky_parameter="user",
+        override_parameter="variant",
+    )
+    one = rig(VERSIONS, {"m": split})
+    for key in KEYS:
+        one.ask(chat(user=key, metadata={"variant": "new"}))
+    assert {sent.body["model"] for sent in one.upstreams.sent} == {"second"}
 
 
 async def test_a_shadow_is_asked_after_the_answer_and_counts_for_nobody():

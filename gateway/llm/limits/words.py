@@ -13,6 +13,7 @@ UNITS: Final = ("money", "tokens")
 KINDS: Final = ("nobody", "key", "team", "tag", "upstream")
 """What can be limited, as numbered in the table's rows."""
 
+_MINUTE_S: Final = 60.0
 # Of what is left, one request that names no maximum may reserve this part: several can run beside
 # each other, and the last is not refused before next to nothing is left.
 _SHARE: Final = 4
@@ -32,6 +33,13 @@ class Rate(NamedTuple):
     limit: int
     left: int
     full_s: float
+
+    def less(self, amount: int) -> Rate:
+        """The same once this much was taken of it: it takes that much longer until it is full."""
+        if not amount:
+            return self
+        more_s = amount * _MINUTE_S / self.limit
+        return Rate(self.limit, max(0, self.left - amount), self.full_s + more_s)
 
 
 class Left(NamedTuple):
