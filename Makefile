@@ -10,6 +10,8 @@ CODE   := gateway kernels tests loadtest examples deploy docs
 TYPED  := gateway kernels tests
 
 .DEFAULT_GOAL := help
+# Hundreds of processes of a test run import the same sources.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help setup demo test lint types format conformance bench constraints clean
 
 help:  ## say what there is

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import gc
 import os
 import select
 import signal
@@ -97,6 +98,8 @@ def _nursery() -> socket.socket:
 def _main(orders: socket.socket) -> int:
     """The nursery's and, in a server, the server's: returns when either is to end."""
     _import_everything()
+    gc.collect()
+    gc.freeze()  # a server looks for garbage before it forks, and would copy all of this to look at
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for keepers
     while True:
         message, descriptors, _, _ = socket.recv_fds(orders, _MESSAGE_BYTES, 2)
