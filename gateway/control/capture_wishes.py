@@ -13,7 +13,7 @@ from typing import Any
 
 from gateway.capture.files import check_installed
 from gateway.capture.schema import Schema, schema_of
-from gateway.config import Config, ModelCapture
+from gateway.config import Config, ModelCapture, ModelSettings
 from gateway.errors import InvalidParameter, ModelRefused, Unsupported
 from gateway.models.onnx_file import OnnxFile
 from gateway.models.signature import signature
@@ -45,7 +45,7 @@ def capture_wish(
     version: int,
     onnx: OnnxFile,
     declared: Mapping[str, Any],
-    max_batch_size: int,
+    model: ModelSettings,
     config: Config,
     profile: Profile | None = None,
 ) -> CaptureWish | None:
@@ -59,7 +59,7 @@ def capture_wish(
     try:
         if settings.mode != "off":
             check_installed()
-        shapes = signature(onnx, declared, max_batch_size)
+        shapes = signature(onnx, declared, model.max_batch_size, model.embeddings)
         given, _ = config.features_of(name)
         inputs = [spec.name for spec in shapes.inputs]
         names = {**by_input(feature_names(onnx.metadata), given, inputs), **_names(profile)}

@@ -18,7 +18,7 @@ def wish(tmp_path, text, profile=None) -> CaptureWish | None:
     save(tmp_path, linear(), "m.onnx")
     onnx = onnx_file.inspect(tmp_path, "m.onnx")
     config = parse("models: {m: {capture: {%s}}}" % text)  # noqa: UP031
-    return capture_wish("m", 1, onnx, {}, 128, config, profile)
+    return capture_wish("m", 1, onnx, {}, config.settings("m"), config, profile)
 
 
 def test_nothing_is_captured_where_nobody_says_so(tmp_path):
