@@ -155,7 +155,11 @@ class Proxy:
     def _begin(self, exchange: Any, values: dict[str, Any]) -> None:
         call = read_call(self.dialect, values)
         principal = _principal(exchange)
-        named = self._named(principal, call.model)
+        self._require(principal, call.model)
+        if self.dialect is Dialect.EMBEDDINGS and call.model in self.names.ours:
+            self.names.ours[call.model](self, exchange, values)
+            return
+        named = self.names.find(call.model)
         parameters = values.get("metadata")
         chosen = named.choose(
             exchange.headers, parameters if isinstance(parameters, dict) else values
@@ -172,17 +176,15 @@ class Proxy:
         account.cover(deployment, monotonic_ns())
         Journey(self, exchange, call, values, chosen, account).start()
 
-    def _named(self, principal: Principal | None, called: str) -> Named:
-        """The model that is called so.
+    def _require(self, principal: Principal | None, called: str) -> None:
+        """Lets a caller pass that may use the model which is called so.
 
         Raises:
-            Forbidden: the caller may not use it. Whether there is such a model is not told.
-            ModelNotFound: there is none.
+            Forbidden: it may not. Whether there is such a model is not told.
         """
         found = self.names.called.get(called)
         if principal is not None and not _may(principal, found, called):
             principal.require(Permission.INFER, called[:200])
-        return self.names.find(called)
 
     def _read_on_thread(self, exchange: Exchange, encoding: bytes | None) -> None:
         def read() -> tuple[dict[str, Any], bytes]:
