@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from gateway.catalogue import Catalogue, Served
-from gateway.embeddings.request import Asked, Choice, Means
+from gateway.embeddings.request import Choice, EmbeddingsRequest, Means
 from gateway.errors import ModelNotReady
 from gateway.inference import Arm
 from gateway.llm.limits.words import Limits
@@ -62,7 +62,7 @@ class EmbeddingModels:
         return {name: partial(self._take, name) for name in names}
 
     def _take(self, name: str, proxy: Proxy, exchange: Any, values: Mapping[str, Any]) -> None:
-        Asked(proxy, exchange, values, self._means, partial(self._choose, name)).begin()
+        EmbeddingsRequest(proxy, exchange, values, self._means, partial(self._choose, name)).begin()
 
     def _choose(self, name: str, headers: Any, parameters: Mapping[str, Any]) -> Choice:
         """Who answers a request.

@@ -22,8 +22,8 @@ import numpy as np
 import orjson
 
 from gateway.embeddings.reserved import Reserved
-from gateway.errors import GatewayError, InvalidRequest
-from gateway.exchange import JSON_TYPE, Exchange, Header, Model, Phases, Stream
+from gateway.errors import GatewayError
+from gateway.exchange import JSON_TYPE, Header
 from gateway.inference import Arm, InferEndpoint
 from gateway.llm.limits.words import Limits
 from gateway.llm.proxy import Proxy
@@ -31,6 +31,7 @@ from gateway.llm.told import MODEL, VERSION, quoted
 from gateway.serving.tokens import TextReader, Texts
 from gateway.tensors import Array
 from gateway.wire.answers import error_code
+from gateway.wire.around import Around
 from gateway.wire.laden import Laden
 from gateway.wire.llm.embeddings import (
     EmbeddingsAsked,
@@ -93,7 +94,7 @@ Choose = Callable[[Sequence[Header], Mapping[str, Any]], Choice]
 """Finds who answers, by the headers and parameters of a request. Raises why nobody does."""
 
 
-class Asked(Exchange):
+class EmbeddingsRequest(Around):
     """One request, as the endpoint that answers its parts sees it. Lives on the event loop."""
 
     __slots__ = (
@@ -101,7 +102,6 @@ class Asked(Exchange):
         "_choice",
         "_choose",
         "_error",
-        "_exchange",
         "_means",
         "_model",
         "_next",
@@ -112,13 +112,6 @@ class Asked(Exchange):
         "_tokens",
         "_values",
         "_vectors",
-        "arrived",
-        "body",
-        "headers",
-        "method",
-        "path",
-        "query",
-        "sequence",
     )
 
     def __init__(
@@ -138,9 +131,9 @@ class Asked(Exchange):
             means: of its worker.
             choose: finds who answers.
         """
+        super().__init__(exchange)
         # fixed
         self._proxy = proxy
-        self._exchange: Exchange = exchange
         self._values = values
         self._means = means
         self._choose = choose
@@ -159,14 +152,6 @@ class Asked(Exchange):
         self._next = self._tokens = 0
         self._vectors: Array
         self._error: GatewayError | None = None
-        # as the endpoint wants to know it
-        self.method = exchange.method
-        self.path = exchange.path
-        self.query = exchange.query
-        self.headers = exchange.headers
-        self.body = exchange.body
-        self.arrived = exchange.arrived
-        self.sequence = exchange.sequence
 
     # ---- the way in -----------------------------------------------------------------------------
 
@@ -205,10 +190,9 @@ class Asked(Exchange):
 
     def _read_on_thread(self, choice: Choice) -> None:
         def read() -> None:
-            outcome: list[Texts] | GatewayError = GatewayError("the client left")
+            outcome: list[Texts] | GatewayError
             try:
-                if not self.gone:  # while it waited for a thread
-                    outcome = choice.reader.read(self._asked.texts, choice.max_rows)
+                outcome = choice.reader.read(self._asked.texts, choice.max_rows, lambda: self.gone)
             except GatewayError as error:
                 outcome = error
             except Exception:
@@ -322,46 +306,6 @@ class Asked(Exchange):
             return
         error = openai_error(status, orjson.loads(body)["error"], error_code(headers))
         self._exchange.reply(status, orjson.dumps({"error": error}), headers)
-
-    # ---- what the endpoint wants to know -------------------------------------------------------
-
-    @property
-    def gone(self) -> bool:  # type: ignore[override]  # only its carrier says so
-        """The client left before it was answered."""
-        return self._exchange.gone
-
-    @property
-    def client(self) -> str:
-        """The peer's address."""
-        return self._exchange.client
-
-    @property
-    def about(self) -> Mapping[str, str]:
-        """Fields for a log line."""
-        return self._exchange.about
-
-    def header(self, name: bytes) -> bytes | None:
-        """The first value of a header; `name` in lower case."""
-        return self._exchange.header(name)
-
-    def on_gone(self, callback: Callable[[], None]) -> None:
-        """Calls back, once, if the client leaves before the answer is written."""
-        self._exchange.on_gone(callback)
-
-    def note_phases(self, phases: Phases) -> None:
-        """Keeps when what happened to the last part."""
-        self._exchange.note_phases(phases)
-
-    def note_model(self, model: Model) -> None:
-        """Keeps who answers."""
-        self._exchange.note_model(model)
-
-    def note_generation(self, happened: object) -> None:
-        """Nothing is generated."""
-
-    def stream(self, status: int, headers: Sequence[Header] = ()) -> Stream:
-        """Vectors come whole."""
-        raise InvalidRequest("embeddings are not streamed")
 
 
 _TAKEN: Final = Texts((), (), 0)
