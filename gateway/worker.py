@@ -33,7 +33,7 @@ from gateway.access.tokens import token_verifier
 from gateway.catalogue import AnyServed, Catalogue, Served, ServedLlm
 from gateway.doorbell import Doorbell
 from gateway.embeddings.models import EmbeddingModels
-from gateway.embeddings.request import Asked
+from gateway.embeddings.request import EmbeddingsRequest
 from gateway.errors import Draining
 from gateway.exchange import Endpoint, Exchange
 from gateway.follower import PARALLEL, Follower
@@ -511,7 +511,7 @@ class Worker:
 
         Its body may have taken seconds to arrive, or a thread some time to decode.
         """
-        if isinstance(exchange, Asked):
+        if isinstance(exchange, EmbeddingsRequest):
             return exchange.again()
         endpoint = self._direct.get(exchange.path)
         if endpoint is None:

@@ -9,7 +9,7 @@ The package is needed, and imported, only where a model is served that has a tok
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from gateway.config import Embeddings, ModelSettings, Padding
-from gateway.errors import InvalidParameter, ModelRefused
+from gateway.errors import GatewayError, InvalidParameter, ModelRefused
 from gateway.models.embedding import Places
 from gateway.tensors import DTYPES, Array, Signature
 
@@ -27,6 +27,18 @@ if TYPE_CHECKING:
 INSTALL: Final = "pip install 'penstock[llm]'"
 # A larger file is no vocabulary: the largest in use have a few tens of megabytes.
 MAX_BYTES: Final = 256 << 20
+# No language has words of so many: a text that has more for each of its tokens is not read to its
+# end, which takes a hundred bytes a token.
+CHARS_PER_TOKEN: Final = 64
+# Read at once, so that what reading takes does not grow with what is sent.
+CHARS_AT_ONCE: Final = 1 << 16
+
+Gone = Callable[[], bool]
+"""Whether nobody waits for it any more."""
+
+
+Read = tuple[Array, Array | None]
+"""Ids and types of one text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +91,15 @@ class TextReader:
         self._tokenizer = _read(folder / said.tokenizer)
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
-        if said.too_long == "truncate":
+        self._cuts = said.too_long == "truncate"
+        if self._cuts:
             try:
                 self._tokenizer.enable_truncation(self._max_tokens)
             except Exception as error:
                 raise ModelRefused(f"embeddings.max_tokens: {error}") from error
         self.largest = max(self._tokenizer.get_vocab().values(), default=0)
 
-    def read(self, texts: Sequence[str], max_rows: int) -> list[Texts]:
+    def read(self, texts: Sequence[str], max_rows: int, gone: Gone = lambda: False) -> list[Texts]:
         """Tokens of all texts, in as many parts as it takes.
 
         A part has no more rows than a run may have, and no text that is less than half as long as
@@ -95,18 +108,20 @@ class TextReader:
         Args:
             texts: of one request.
             max_rows: of a part.
+            gone: asked while many are read; any thread.
 
         Raises:
             InvalidParameter: a text has too many tokens, or none.
+            GatewayError: nobody waits for it any more.
         """
-        read = self._encode([f"{self._prefix}{text}" for text in texts])
-        lengths = [len(one) for one in read]
-        for number, length in enumerate(lengths):
-            if not 0 < length <= self._max_tokens:
-                raise InvalidParameter(
-                    f"parameter 'input[{number}]': expected 1 to {self._max_tokens} tokens,"
-                    f" got {length}"
-                )
+        read: list[Read] = []
+        for some in self._portions(texts):
+            if gone():
+                raise GatewayError("the client left")
+            for one in self._encode(some):
+                self._check(len(read), len(one))
+                read.append(self._kept(one))
+        lengths = [len(ids) for ids, _ in read]
         return [self._part(read, numbers) for numbers in parts(lengths, max_rows)]
 
     def extreme(self) -> tuple[Array, ...]:
@@ -117,6 +132,25 @@ class TextReader:
         made[self._places.mask][:] = 1
         return tuple(made)
 
+    def _portions(self, texts: Sequence[str]) -> Iterator[list[str]]:
+        """The texts as they are read, some at once."""
+        most = CHARS_PER_TOKEN * self._max_tokens
+        some: list[str] = []
+        chars = 0
+        for number, text in enumerate(texts):
+            if len(text) > most and not self._cuts:
+                raise InvalidParameter(
+                    f"parameter 'input[{number}]': expected {self._max_tokens} tokens at most, and"
+                    f" so {most} characters, got {len(text)}"
+                )
+            some.append(f"{self._prefix}{text[:most]}")
+            chars += len(some[-1])
+            if chars >= CHARS_AT_ONCE:
+                yield some
+                some, chars = [], 0
+        if some:
+            yield some
+
     def _encode(self, texts: list[str]) -> list[Encoding]:
         try:
             return self._tokenizer.encode_batch_fast(texts)
@@ -125,21 +159,33 @@ class TextReader:
                 f"parameter 'input': the model's tokenizer does not take it: {str(error)[:200]}"
             ) from error
 
-    def _part(self, read: Sequence[Encoding], numbers: tuple[int, ...]) -> Texts:
+    def _check(self, number: int, length: int) -> None:
+        if not 0 < length <= self._max_tokens:
+            raise InvalidParameter(
+                f"parameter 'input[{number}]': expected 1 to {self._max_tokens} tokens,"
+                f" got {length}"
+            )
+
+    def _kept(self, one: Encoding) -> Read:
+        """What of an encoding is needed, a twentieth of it."""
+        types = None if self._places.types is None else np.array(one.type_ids, np.uint32)
+        return np.array(one.ids, np.uint32), types
+
+    def _part(self, read: Sequence[Read], numbers: tuple[int, ...]) -> Texts:
         places = self._places
         length = places.length
         if length < 0:
-            length = max(len(read[number]) for number in numbers)
+            length = max(len(read[number][0]) for number in numbers)
         made = [np.zeros((len(numbers), length), dtype) for dtype in self._dtypes]
         tokens = 0
         for row, number in enumerate(numbers):
-            one = read[number]
-            ids = one.ids
-            tokens += len(ids)
-            made[places.ids][row, : len(ids)] = ids
-            made[places.mask][row, : len(ids)] = 1
+            ids, types = read[number]
+            end = len(ids)
+            tokens += end
+            made[places.ids][row, :end] = ids
+            made[places.mask][row, :end] = 1
             if places.types is not None:
-                made[places.types][row, : len(ids)] = one.type_ids
+                made[places.types][row, :end] = types
         return Texts(numbers, tuple(made), tokens)
 
 

@@ -17,7 +17,7 @@ from gateway.access.principal import Principal
 from gateway.catalogue import Catalogue, Served
 from gateway.config import ModelSettings
 from gateway.embeddings.models import EmbeddingModels
-from gateway.embeddings.request import Asked
+from gateway.embeddings.request import EmbeddingsRequest
 from gateway.exchange import Header
 from gateway.inference import InferEndpoint
 from gateway.llm.limits.words import Limits
@@ -91,7 +91,7 @@ class Rig:
         self.llm.follow({}, {}, ours)
         for served in leaving:
             assert isinstance(served, Served)
-            served.endpoint.retire(lambda e: isinstance(e, Asked) and e.again())
+            served.endpoint.retire(lambda e: isinstance(e, EmbeddingsRequest) and e.again())
             served.deployment.drain(served.deployment.close)
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.config import Embeddings, ModelSettings
-from gateway.errors import InvalidParameter, ModelRefused
+from gateway.errors import GatewayError, InvalidParameter, ModelRefused
 from gateway.models import onnx_file
 from gateway.models.embedding import places_of
 from gateway.models.signature import signature
@@ -61,6 +61,27 @@ def test_or_is_cut_where_that_is_wanted_and_still_ends_as_texts_do(tmp_path):
     (part,) = reader(tmp_path, max_tokens=4, too_long="truncate").read(["water wine salt"], 8)
     assert part.inputs[0].tolist() == [maker.tokenizer().encode("water wine").ids]
     assert part.tokens == 4
+
+
+def test_a_text_that_must_be_too_long_is_not_read_at_all(tmp_path):
+    text = "water" * 60  # one word, and so one unknown token
+    with pytest.raises(InvalidParameter, match="so 256 characters, got 300"):
+        reader(tmp_path, max_tokens=4).read(["wine", text], 8)
+    (part,) = reader(tmp_path, max_tokens=4, too_long="truncate").read([text], 8)
+    assert part.tokens == 3
+
+
+def test_many_texts_are_read_some_at_a_time_and_only_while_somebody_waits(tmp_path):
+    asked: list[bool] = []
+
+    def gone() -> bool:
+        asked.append(len(asked) == 3)
+        return asked[-1]
+
+    texts = ["water " * 500] * 200  # 600,000 characters
+    with pytest.raises(GatewayError, match="the client left"):
+        reader(tmp_path).read(texts, 8, gone)
+    assert asked == [False, False, False, True]
 
 
 def test_a_text_without_a_token_is_refused(tmp_path):
