@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from gateway.monitor import layout
 from gateway.plan import Held, Split, Variant
 from gateway.wire.llm.words import Dialect
 from tests.embeddings import maker
-from tests.embeddings.rig import Rig, answered, held, room, vectors
+from tests.embeddings.rig import PATIENCE_S, Rig, answered, held, room, vectors
 
 pytestmark = pytest.mark.anyio
 
@@ -190,14 +192,33 @@ async def test_a_budget_that_is_spent_reads_as_openais_does(tmp_path, serve):
     assert purse.settled == []
 
 
-async def test_what_a_client_has_had_read_before_it_left_is_settled_and_no_more(tmp_path, serve):
+async def test_who_leaves_before_anything_was_read_has_used_nothing(tmp_path, serve):
     purse = Purse()
     rig = serve(held(tmp_path), limits=purse)
-    caller = rig.send(maker.some_texts(3), key=KEY)
+    caller = rig.send("water", key=KEY)
     caller.leave()
-    assert purse.settled == [None]
+    assert (purse.held, purse.settled) == ([3], [None])
     await rig.ask("water", key=KEY)
-    assert (caller.answers, len(purse.settled)) == ([], 2)
+    assert (caller.answers, purse.settled) == ([], [None, 3])
+
+
+async def test_what_was_read_for_a_client_that_left_is_settled_and_no_more(tmp_path, serve):
+    purse = Purse()
+    rig = serve(held(tmp_path, max_batch_size=1), limits=purse)
+    texts = maker.some_texts(60)
+    caller, left = rig.send(texts, key=KEY), asyncio.Event()
+
+    def leave(*_: Any) -> None:
+        caller.leave()
+        left.set()
+
+    rig.served[1].endpoint.copy(leave)  # once the first part was run
+    await asyncio.wait_for(left.wait(), PATIENCE_S)
+    rig.served[1].endpoint.copy(None)
+    (settled,) = purse.settled
+    assert settled is not None
+    assert 0 < settled < maker.tokens(texts)
+    assert caller.answers == []
 
 
 async def test_a_route_divides_requests_and_sticks_to_a_key(tmp_path, serve):
