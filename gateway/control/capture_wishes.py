@@ -79,6 +79,8 @@ def capture_wish(
     except (Unsupported, InvalidParameter) as error:
         log.error("model '%s' is not captured: %s", name, error)
         return None
+    if model.embeddings is not None:
+        return CaptureWish(schema, None, settings)
     try:
         found = reading(shapes, scores.kind, scores.output, scores.positive)
     except ValueError as error:

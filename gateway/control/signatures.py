@@ -68,6 +68,8 @@ class Signatures:
 
     def kind_of_scores(self, model: str, version: int, said: Scores) -> str:
         """`binary`, `multiclass` or `value`; empty where it has no scores, or nobody can tell."""
+        if self._config().settings(model).embeddings is not None:
+            return ""
         try:
             return reading(self.of(model, version), said.kind, said.output, said.positive).kind
         except (GatewayError, ValueError):
