@@ -214,6 +214,9 @@ class EmbeddingsRequest(Around):
             self._start(outcome)
         except GatewayError as error:
             self._turn_away(error)
+        except Exception:
+            log.exception("texts were not sent on", extra=self.about)
+            self._turn_away(GatewayError("internal error"))
 
     def _start(self, parts: list[Texts]) -> None:
         self._tokens = sum(part.tokens for part in parts)
