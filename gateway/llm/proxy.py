@@ -165,7 +165,11 @@ class Proxy:
         call = read_call(self.dialect, values)
         passage = exchange.head.passage
         principal = None if passage is None else passage.principal
-        named = self._named(principal, call.model)
+        found = self._permitted(principal, call.model)
+        if self.dialect is Dialect.EMBEDDINGS and call.model in self.names.ours:
+            self.names.ours[call.model](self, exchange, values)
+            return
+        named = found or self.names.find(call.model)
         chosen = named.choose(exchange.headers, values)
         deployment = chosen.deployment
         exchange.note_model(deployment.noted)
@@ -189,12 +193,11 @@ class Proxy:
     def _named_so(self, exchange: Any) -> tuple[Header, ...]:
         return request_id_header(self.dialect, exchange.request_id, exchange.head.echo)
 
-    def _named(self, principal: Principal | None, called: str) -> Named:
-        """The model that is called so.
+    def _permitted(self, principal: Principal | None, called: str) -> Named | None:
+        """The model that is called so; None: it is none that others answer for.
 
         Raises:
-            Forbidden: the caller may not use it. Whether there is such a model is not told.
-            ModelNotFound: there is none.
+            Forbidden: it may not. Whether there is such a model is not told.
         """
         found = self.names.called.get(called)
         if (
@@ -203,7 +206,7 @@ class Proxy:
             and not _may(principal, found, called)
         ):
             principal.require(Permission.INFER, called[:200])
-        return found or self.names.find(called)
+        return found
 
     def _read_on_thread(self, exchange: Exchange, encoding: bytes | None) -> None:
         def read() -> tuple[dict[str, Any], bytes]:
