@@ -216,6 +216,10 @@ class Counted:
     def begin(self, rows: Any, now_ns: int) -> Any:
         return self._left, None
 
+    @property
+    def last_left(self) -> Left:
+        return self._left
+
     def settle(self, money: int, tokens: int) -> None:
         self.ends.append(("settled", money, tokens))
 
