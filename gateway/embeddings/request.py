@@ -44,7 +44,7 @@ from gateway.wire.services import Services
 
 log = logging.getLogger("penstock.embeddings")
 
-# Reading them takes some 100 us, which is about what a hop to a thread costs.
+# Reading them takes some 50 us, which is about what a hop to a thread costs.
 LOOP_CHARS: Final = 128
 # Printing them takes some 0.4 ms, as for every answer of tensors.
 LOOP_NUMBERS: Final = 16_384
