@@ -37,7 +37,7 @@ from tests.end_to_end.guarded import (
 )
 from tests.end_to_end.provider import OnlineProvider, Provider
 from tests.end_to_end.server import DEMO_MODEL, PATIENCE_S, RunningServer, eventually, running
-from tests.end_to_end.traffic import Traffic
+from tests.end_to_end.traffic import UNHURRIED_S, Traffic
 
 NEW_KEY = json.dumps({"name": "noted", "role": "client", "models": [MODEL]}).encode()
 # Without the identity provider: keys alone.
@@ -81,7 +81,7 @@ def test_a_key_is_rotated_under_load_without_a_failed_request(world):
 
     def load(key: str) -> Traffic:
         headers = f"Authorization: Bearer {key}\r\n"
-        return Traffic(world.server.port, INFER, BODY, connections=4, headers=headers)
+        return Traffic(world.server.port, INFER, BODY, 4, headers=headers, pause_s=UNHURRIED_S)
 
     eventually(lambda: all(world.infer(made["key"]) == 200 for _ in range(20)))
     with load(made["key"]) as old:
