@@ -184,7 +184,10 @@ class Journey:
         try:
             self._send()
         except GatewayError as error:
-            self._refuse(error)
+            if self._happened.fallbacks:
+                self._follow(self._tries().passed_over(self._proxy.clock()), error)
+            else:
+                self._refuse(error)
         except Exception:
             self._crash()
 
@@ -208,6 +211,7 @@ class Journey:
         self._status, self._headers = 0, ()
         happened = self._happened
         happened.target, happened.asked_at, happened.first_byte_at = target, now, 0.0
+        happened.attempts += 1
         picked.began(now)
         self._sending = proxy.upstreams.send(target.origin, head, body, self, target.timeouts)
 
@@ -378,14 +382,16 @@ class Journey:
             return False
         self._free(Outcome.OK)
         self._settle(relay)
+        found = self._stand_in(verdict)
+        if isinstance(found, GiveUp):
+            return False
         cost = self._happened.cost
         self._spent = None if cost is None or self._spent is None else self._spent + cost
         told = _STREAMED if isinstance(relay, Streamed) else (cost_header(self._spent),)
         self._spare = Spare.of(relay, self._told(*told))
         self._relay = None
-        self._happened.attempts += 1
         why = UpstreamRefused(f"upstream '{self._called}': a content policy cut its answer off")
-        self._fall_back(verdict.model, "filtered", why)
+        self._fall_back(found, "filtered", why)
         return True
 
     def _answered(self, relay: Relay, now: float) -> None:
@@ -494,12 +500,12 @@ class Journey:
     ) -> None:
         """Asks again, asks another model, or gives up."""
         self._relay = None
-        if isinstance(verdict, GiveUp):
-            self._give_up(verdict, error, body)
-            return
-        self._happened.attempts += 1
-        if isinstance(verdict, Fallback):
-            self._fall_back(verdict.model, "fell_back", error)
+        if not isinstance(verdict, Again):
+            found = self._stand_in(verdict)
+            if isinstance(found, GiveUp):
+                self._give_up(found, error, body)
+            else:
+                self._fall_back(found, "fell_back", error)
             return
         self._happened.retries += 1
         if verdict.after_s > 0.0:
@@ -507,27 +513,38 @@ class Journey:
         else:
             self._ask()
 
-    def _fall_back(self, model: str, result: str, error: GatewayError) -> None:
+    def _stand_in(self, verdict: Fallback | GiveUp) -> Chosen | GiveUp:
+        """The next model that can be asked at all; what it may cost is reserved."""
+        tries = self._tries()
+        while isinstance(verdict, Fallback):
+            chosen = self._of(verdict.model)
+            deployment = chosen.deployment
+            try:
+                mute = deployment.mute(self._dialect)
+                self._account.cover(deployment, monotonic_ns())
+            except GatewayError:
+                verdict = tries.passed_over(self._proxy.clock())
+                continue
+            tries.moved(deployment.settings.version, deployment.pool, mute)
+            return chosen
+        return verdict
+
+    def _of(self, model: str) -> Chosen:
+        named = self._proxy.names.find(model)
+        try:
+            return named.choose(self._exchange.headers, {})
+        except InvalidParameter:  # the variant that its client wants is one of the first model's
+            return named.choose((), {})
+
+    def _fall_back(self, chosen: Chosen, result: str, error: GatewayError) -> None:
         """Asks another model. The version that was asked until now counts its own failure."""
         self._erred(error)
         parted = self._happened.fell_back(result, self._proxy.clock())
         self._proxy.fell_back(self._chosen, parted)
         self._target, self._headers = None, ()
-        named = self._proxy.names.find(model)
-        try:
-            self._chosen = named.choose(self._exchange.headers, {})
-        except InvalidParameter:  # the variant that its client wants is one of the first model's
-            self._chosen = named.choose((), {})
         self._deployment.ended()
-        deployment = self._deployment = self._chosen.deployment
-        deployment.began()
-        try:
-            mute = deployment.mute(self._dialect)
-            self._tries().moved(deployment.settings.version, deployment.pool, mute)
-            self._account.cover(deployment, monotonic_ns())
-        except GatewayError as error:
-            self._refuse(error)
-            return
+        self._chosen, self._deployment = chosen, chosen.deployment
+        self._deployment.began()
         self._ask()
 
     def _give_up(self, verdict: GiveUp, error: GatewayError, body: bytes = b"") -> None:
@@ -649,8 +666,8 @@ class Journey:
             own += self._proxy.rates(left, self._account.reserved)
         if (named := upstream_request_id(self._headers)) is not None:
             own.append(named)
-        if self._happened.attempts:
-            own.append((ATTEMPTS, b"%d" % (self._happened.attempts + 1)))
+        if self._happened.attempts > 1:
+            own.append((ATTEMPTS, b"%d" % self._happened.attempts))
         return told.plus(own) if own else told
 
 

@@ -35,8 +35,8 @@ MAX_ERROR_BYTES: Final = 1 << 20
 # millisecond.
 MAX_UNREAD_BYTES: Final = 256 << 10
 _ENDS: Final = (b"\n\n", b"\r\n\r\n", b"\n\r\n", b"\r\r")
-# A provider's head events are few; who sends more than that before any content has begun.
-MAX_HELD_FRAMES: Final = 64
+# A provider's head events are few, and its pings short: who sends more than that has begun.
+MAX_HELD_BYTES: Final = 256 << 10
 
 
 class ErrorInside(UpstreamFailed):
@@ -258,7 +258,7 @@ class Streamed:
         "_ended",
         "_frames",
         "_held",
-        "_held_frames",
+        "_held_bytes",
         "_hides",
         "_rest",
         "_spoken",
@@ -287,7 +287,7 @@ class Streamed:
             self._translator = spoken.translation.stream(spoken.asked)
         self._hides = spoken.hides_usage
         self._held: list[bytes] = []
-        self._held_frames = 0
+        self._held_bytes = 0
         self._rest = b""
         self._ended = self._stopped = False
         self.filtered = False
@@ -397,6 +397,8 @@ class Streamed:
     def _hold(self, one: bytes) -> None:
         """Holds an event back, or finds that content begins with it."""
         event, payload = event_of(one)
+        if not payload:  # a comment, by which some providers keep the connection open: for us
+            return
         kind = kind_of(self._spoken.upstream, payload)
         if kind is Kind.ERROR:
             self.stop()
@@ -406,11 +408,11 @@ class Streamed:
             self._held.append(self._translator.feed(event, payload))
         else:
             self._held.append(self._on(one))
-        self._held_frames += 1
+        self._held_bytes += len(one)
         if kind is not Kind.LIFECYCLE and self._spoken.holds_filtered:
             self.filtered = self.filtered or _is_cut_off(self._spoken.upstream, payload)
         begun = kind is not Kind.LIFECYCLE and not self.filtered
-        if begun or self._held_frames >= MAX_HELD_FRAMES:
+        if begun or self._held_bytes > MAX_HELD_BYTES:
             self.filtered = False
             self._commit()
 

@@ -49,8 +49,8 @@ class Happened:
         content_at: when the client got the first of it; 0: it got none.
         stamps: when each piece came that the client got before the answer was whole.
         last_byte_at: when the answer was whole.
-        attempts: upstreams that failed it.
-        retries: of them, those of the model that is asked now.
+        attempts: how often an upstream was asked.
+        retries: how often the model that is asked now was asked again.
         fallbacks: models that were asked in another's place.
         usage: tokens of the answer; of one that nobody counted, what it is taken for.
         estimated: that is so.

@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from gateway.access.principal import Principal
 from gateway.monitor.arena import Arena
 from gateway.monitor.upstreams import Generations, read_upstreams
 from gateway.wire.llm.words import Dialect
 from tests.llm.journey_rig import Rig, chat, rig, whole
+from tests.llm.limits.rig import Rig as Limits
+from tests.llm.test_content_policy import FILTERED
 from tests.llm.test_features import counters
 
 pytestmark = pytest.mark.anyio
@@ -185,3 +188,103 @@ async def test_an_upstream_that_takes_no_more_says_so_within_a_200_and_is_well()
     [(status, answer)] = client.answers
     assert (status, answer["error"]["code"]) == (429, "rate_limit_exceeded")
     assert one.counting["alone", 1].failed == 0
+
+
+ODD = """
+llm:
+  providers:
+    one: {base_url: "http://one.example/v1"}
+    other: {base_url: "http://other.example/v1"}
+    claude: {base_url: "http://claude.example", kind: anthropic}
+  models:
+    m:
+      upstreams: [{provider: one, model: gpt-4o-mini}]
+      retries: {attempts: 0}
+      fallbacks: [FALLBACKS]
+      content_policy_fallbacks: [unpriced]
+    claude: {upstreams: [{provider: claude, model: claude-sonnet-4}]}
+    strict:
+      upstreams: [{provider: claude, model: claude-sonnet-4}]
+      unsupported: refuse
+    unpriced: {upstreams: [{provider: other, model: nobody-knows}]}
+    dear: {upstreams: [{provider: other, model: gpt-4-32k}]}
+    last: {upstreams: [{provider: other, model: gpt-4o-mini}]}
+"""
+
+
+def odd(*fallbacks: str, dollars: float | None = None) -> tuple[Rig, Principal | None]:
+    """A model with these fallbacks, and a key that has so many dollars left."""
+    document = ODD.replace("FALLBACKS", ", ".join(fallbacks))
+    if dollars is None:
+        return rig(document), None
+    limits = Limits(1)
+    limits.limit(0, ceilings={2: int(dollars * 10**12)})
+    return rig(document, limits=limits.workers[0]), Principal(7, "k", "client", rows=(0,))
+
+
+def asked(one: Rig) -> list[str]:
+    return [sent.body["model"] for sent in one.upstreams.sent]
+
+
+async def test_a_fallback_that_does_not_speak_what_was_asked_is_passed_over():
+    one, _ = odd("claude", "last")
+    one.ask({"model": "m", "prompt": "hi"}, Dialect.COMPLETIONS)
+    one.last.answers(DOWN, status=503)
+    assert asked(one) == ["gpt-4o-mini", "gpt-4o-mini"]
+    assert one.last.origin.host == "other.example"
+
+
+@pytest.mark.parametrize("fallback", ["unpriced", "dear"])
+async def test_a_fallback_that_a_budget_does_not_allow_is_passed_over(fallback):
+    one, key = odd(fallback, "last", dollars=0.001)
+    client = one.ask(chat(max_tokens=100), key=key)
+    one.last.answers(DOWN, status=503)
+    one.last.answers()
+    assert client.answers == [(200, whole())]
+    assert asked(one) == ["gpt-4o-mini", "gpt-4o-mini"]
+    assert client.told[b"penstock-model"] == b"last"
+
+
+async def test_a_fallback_that_cannot_say_what_was_asked_is_passed_over():
+    one, _ = odd("strict", "last")
+    client = one.ask(chat(logit_bias={"1": 1}, max_tokens=9))
+    one.last.answers(DOWN, status=503)
+    one.last.answers()
+    assert client.answers == [(200, whole())]
+    assert client.told[b"penstock-attempts"] == b"2"
+
+
+async def test_where_no_fallback_can_be_asked_the_failure_itself_is_told():
+    one, key = odd("unpriced", "dear", dollars=0.001)
+    client = one.ask(chat(max_tokens=100), key=key)
+    one.last.answers(DOWN, status=503)
+    [(status, answer)] = client.answers
+    assert (status, answer["error"]["code"]) == (502, "upstream_failed")
+    assert client.told[b"penstock-model"] == b"m"
+    assert client.told[b"penstock-upstream"] == b"one/gpt-4o-mini"
+    assert [one.counting[name, 1].told for name in ("m", "unpriced", "dear")] == [
+        ["upstream_failed"],
+        [],
+        [],
+    ]
+
+
+async def test_a_model_that_fails_in_a_chain_tells_of_itself_and_that_enough_was_tried():
+    one, _ = odd("last", "claude")
+    client = one.ask({"model": "m", "prompt": "hi"}, Dialect.COMPLETIONS)
+    one.last.answers(DOWN, status=503)
+    one.last.answers({"error": {"message": "no key"}}, status=401)
+    assert client.answers[0][0] == 502
+    assert client.told[b"x-should-retry"] == b"false"
+    assert client.told[b"penstock-model"] == b"last"
+    assert client.told[b"penstock-upstream"] == b"other/gpt-4o-mini"
+
+
+async def test_a_filtered_answer_is_an_answer_where_no_other_model_can_be_asked():
+    one, key = odd("last", dollars=0.001)
+    client = one.ask(chat(max_tokens=100), key=key)
+    one.last.answers(FILTERED)
+    assert client.answers == [(200, FILTERED)]
+    assert client.told[b"penstock-cost-usd"] == b"0.0000045"
+    assert [happened.result for happened in one.over] == ["ok"]
+    assert one.counting["m", 1].told == ["ok"]

@@ -164,6 +164,30 @@ async def test_a_stream_that_begins_with_an_error_is_answered_by_another_upstrea
     assert two.over[0].result == "ok"
 
 
+PING = b": OPENROUTER PROCESSING\n\n"
+
+
+async def test_comments_are_no_part_of_an_answer_however_many_come_before_it(two):
+    client = two.ask(chat(stream=True))
+    two.last.streams(chunk({"role": "assistant", "content": ""}), end=False)
+    for _ in range(1000):
+        two.last.sink.on_data(PING)
+    assert client.heads == []
+    two.last.sends({"error": {"message": "down", "code": 502}})
+    two.last.streams(chunk({"content": "x"}), chunk({}, "stop"), b"[DONE]")
+    assert client.streamed.ended
+    assert PING not in client.streamed.data
+    assert b"error" not in client.streamed.data
+
+
+async def test_what_is_held_of_a_stream_before_it_says_anything_is_bounded(two):
+    client = two.ask(chat(stream=True))
+    two.last.streams(*[chunk({"role": "assistant"}, odd="x" * 1024)] * 200, end=False)
+    assert client.heads == []
+    two.last.sends(*[chunk({"role": "assistant"}, odd="x" * 1024)] * 100)
+    assert client.streamed is not None
+
+
 async def test_a_stream_that_breaks_ends_with_an_error_event_and_is_paid_as_far_as_it_came(two):
     client = two.ask(chat(stream=True))
     two.last.streams(chunk({"content": "four"}), end=False)
