@@ -98,7 +98,8 @@ def _compared(rows: Rows, happened: Sequence[Happened], tools: Reals) -> Reals:
     aspects[[_is_embedding(one) for one in happened]] = nan
     tokens, first_token, cost = numbers[:, _MEASURED].T
     took = [one.last_byte_at - one.asked_at for one in happened]
-    return np.column_stack((aspects, tokens, first_token, took, cost))
+    # Of columns numpy makes a block that lies column by column, which the kernel does not take.
+    return np.ascontiguousarray(np.column_stack((aspects, tokens, first_token, took, cost)))
 
 
 def _is_embedding(happened: Happened) -> bool:

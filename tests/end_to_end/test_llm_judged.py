@@ -12,13 +12,21 @@ import pytest
 from gateway.cli import main
 from gateway.llm.fake.server import FakeProvider
 from tests.end_to_end.server import PATIENCE_S, RunningServer, eventually, running
+from tests.end_to_end.test_routes import change
+from tests.receiver import Receiver, receiving
 
 WANTED = 120
 DRAW = random.Random(4)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def receiver() -> Iterator[Receiver]:
+    with receiving() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[RunningServer]:
     """Four versions: the second refuses, the third never comes to an end, the fourth is down."""
     home = tmp_path_factory.mktemp("judged")
     with FakeProvider() as fake:
@@ -32,24 +40,28 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
             number: {"upstreams": [{"provider": name, "model": "gpt-4o-mini"}]}
             for number, name in ((1, "good"), (2, "bad"), (3, "cut"), (4, "down"))
         }
+        tried = {"default": 1, "versions": dict.fromkeys((1, 2), versions[1])}
         config = {
             "monitoring": {"reference_rows": WANTED},
+            "ledger": {"enabled": True},
+            "alerts": {"sinks": [{"name": "ops", "url": receiver.url}]},
             "llm": {
                 "providers": providers,
-                "models": {"m": {"default": 1, "versions": versions}},
+                "models": {"m": {"default": 1, "versions": versions}, "tried": tried},
             },
         }
         with running(home, "--workers", "1", config=json.dumps(config)) as started:
             yield started
 
 
+def chat(text: str, **more: Any) -> dict[str, Any]:
+    return {"model": "m", "messages": [{"role": "user", "content": text}], **more}
+
+
 def ask(server: RunningServer, statuses: tuple[int, ...] = (200,), **more: Any) -> str:
     """One chat of some length, answered with one of these statuses; the id of its answer."""
     text = f"fake?tokens={DRAW.randint(5, 40)} hello"
-    answer = server.post(
-        "/v1/chat/completions",
-        {"model": "m", "messages": [{"role": "user", "content": text}], **more},
-    )
+    answer = server.post("/v1/chat/completions", chat(text, **more))
     assert answer.status in statuses, answer.body
     return answer.headers["penstock-request-id"]
 
@@ -125,6 +137,68 @@ def test_a_version_whose_provider_is_down_is_taken_back_though_nobody_asks_it_an
     guard = {"kind": "errors"}
     rollout = taken_back(server, 4, [{"percent": 50, "bake_s": 600}], guard, (200, 502, 503))
     assert "failures in a row" in rollout["story"][-1]["says"]
+
+
+def test_an_experiment_has_each_of_its_callers_answered_by_one_version(server):
+    variants = [{"name": name, "version": n} for n, name in ((1, "old"), (2, "new"))]
+    route = {"variants": variants, "sticky": {"parameter": "user"}}
+    assert change(server, "PUT", "/api/routes/tried", route).status == 200
+    experiment = {
+        "kind": "ab",
+        "arms": {"old": 1, "new": 1},
+        "measure": {"metric": "liked"},
+        "expected_rows": 200,
+    }
+    path = "/api/routes/tried/experiments"
+    started = change(server, "POST", path, {"experiment": experiment})
+    assert started.status == 200, started.body
+    given: dict[str, set[str]] = {}
+    rewards = []
+    for number in range(160):
+        user = f"u{number % 80}"
+        more = {"model": "tried", "user": user, "metadata": {"team": "web"}}
+        answer = server.post("/v1/chat/completions", chat("fake?tokens=3", **more))
+        variant = answer.headers["penstock-variant"]
+        given.setdefault(user, set()).add(variant)
+        name = answer.headers["penstock-request-id"]
+        rewards.append({"id": name, "metric": "liked", "reward": variant == "new"})
+    assert {len(variants) for variants in given.values()} == {1}
+    told = server.request("POST", "/v2/outcomes", "\n".join(map(json.dumps, rewards)).encode())
+    assert told.status == 200, told.body
+
+    def arms() -> dict[str, Any]:
+        number = started.json()["number"]
+        report = server.admin("GET", f"/api/experiments/{number}").json()["report"]
+        return {arm["name"]: arm["estimate"] for arm in report["measure"]["arms"]}
+
+    eventually(lambda: sum(arm["n"] for arm in arms().values()) == len(rewards))
+    assert [arms()[name]["mean"] for name in ("old", "new")] == [0.0, 1.0]
+
+
+def test_that_another_model_answers_is_told_once_in_the_audit_and_to_a_sink(server, receiver):
+    def ask_for(model: str) -> None:
+        text = f"fake?tokens=2&model={model}"
+        assert server.post("/v1/chat/completions", chat(text)).status == 200
+
+    def told() -> list[str]:
+        return [
+            said for post in receiver.taken if "upstream_changed" in (said := post.body.decode())
+        ]
+
+    ask(server)
+    ask_for("gpt-of-tomorrow")
+    eventually(lambda: "gpt-of-tomorrow" in "".join(told()))
+    for model in ("gpt-4o-mini", "gpt-of-tomorrow", "gpt-of-tomorrow"):
+        ask_for(model)
+    ask_for("gpt-of-next-week")  # once this is told, the others would have been
+    eventually(lambda: "gpt-of-next-week" in told()[-1])
+    assert len(told()) == 2
+
+    def written() -> list[str]:
+        entries = server.admin("GET", "/api/audit?limit=1000").json()["entries"]
+        return [one["subject"] for one in entries if one["action"] == "upstream changed"]
+
+    eventually(lambda: written() == ["m/1/good/gpt-4o-mini"] * 2)
 
 
 def taken_back(

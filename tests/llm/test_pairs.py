@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from gateway.llm import copies
+from gateway.llm.beside import beside
 from gateway.llm.pairs import MAX_ROWS
+from gateway.llm.phrases import Phrases
 from gateway.monitor import layout
 from gateway.monitor.different import KEPT
 from gateway.plan import Shadow, Split, Variant
@@ -227,6 +229,14 @@ async def test_many_are_compared_at_once_without_waiting(world):
         await both(world, whole(), whole())
     await world.turn()
     assert counts(world.blocks.words[BLOCK])["rows"] == MAX_ROWS
+
+
+@pytest.mark.parametrize("requests", [1, 2])
+async def test_what_is_compared_lies_as_compiled_code_takes_it(world, requests):
+    await both(world, whole(), whole())
+    found = beside(Phrases(None), [(world.over[0], world.over[1])] * requests)
+    assert found.first.flags.c_contiguous
+    assert found.second.flags.c_contiguous
 
 
 async def test_a_shadow_that_is_taken_away_leaves_nothing_waiting(world):
