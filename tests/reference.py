@@ -603,7 +603,7 @@ def compared_pairs(
                 "size": size,
                 "level": min(int(now[best] * 10), 9) if kind != "value" else None,
                 "scores": (was[best], now[best]),
-                "unlikeness": abs(size) + (0.0 if agreed else 1.0),
+                "unlikeness": min(abs(size), 1.0) if agreed else 1.0 + min(abs(size), 2.0),
             }
         )
     return found
