@@ -49,8 +49,14 @@ class Afterwards:
             if user is not None:
                 user.close()
 
-    def take(self, batch: Batch, answered: list[Rider]) -> None:
-        """Takes a batch, and those of its riders who got an answer."""
+    def take(self, batch: Batch, answered: list[Rider], texts: Sequence[Array] = ()) -> None:
+        """Takes a batch, and those of its riders who got an answer.
+
+        Args:
+            batch: of them.
+            answered: riders.
+            texts: (rows, 1) each, what was said beside each row; for `capture` alone.
+        """
         for taker in self.takers:
             _count(taker, batch)
         parts = self.parts
@@ -64,7 +70,7 @@ class Afterwards:
         if self.ledger is not None:
             _record(self.ledger, parts, batch, told, marks)
         if self.capture is not None:
-            _capture(self.capture, batch, told)
+            _capture(self.capture, batch, told, texts)
 
     def count(self, batch: Batch) -> None:
         """Counts the values of a batch that nobody was answered with."""
@@ -131,14 +137,14 @@ def _record(
         ledger.record(batch.trimmed[place], [number], [rider.rows], marks, own, its)
 
 
-def _capture(capture: CaptureWriter, batch: Batch, told: list[int]) -> None:
+def _capture(capture: CaptureWriter, batch: Batch, told: list[int], texts: Sequence[Array]) -> None:
     riders = batch.riders
     subjects = None
     if capture.subject is not None:
         subjects = [capture.subject(rider.request.parameters) for rider in riders]
     if not batch.padded_cells and batch.trimmed is None:
         rows = [rider.rows for rider in riders]
-        capture.record(batch.inputs, batch.outputs, told, rows, subjects)
+        capture.record(batch.inputs, (*batch.outputs, *texts), told, rows, subjects)
         return
     for place, (rider, outputs) in enumerate(one_by_one(batch)):
         own = None if subjects is None else [subjects[place]]

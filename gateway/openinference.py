@@ -46,12 +46,12 @@ from gateway.outcomes.documents import MAX_BODY_BYTES, read_body
 from gateway.outcomes.results import Joined, document
 from gateway.plan import READY
 from gateway.wire import coding
-from gateway.wire.answers import error_body, error_headers
+from gateway.wire.answers import error_body, error_headers, refusal
 from gateway.wire.asgi import EndpointApp, read_scope
 from gateway.wire.cycle import NOTES_STATE, Notes
 from gateway.wire.guard import OPEN_PATHS, Guard
 from gateway.wire.oip import metadata, repository
-from gateway.wire.services import Services
+from gateway.wire.services import Refusal, Services
 
 Target = TypeVar("Target")
 
@@ -86,6 +86,7 @@ class OpenInference:
         self._pool = pool
         self._tickets: dict[int, asyncio.Future[Mapping[str, Any]]] = {}
         self._numbers = itertools.count(first_ticket)
+        self._refusal: Refusal = refusal
 
     def infer_paths(
         self,
@@ -131,6 +132,7 @@ class OpenInference:
 
     def build_app(self, services: Services, more: Sequence[BaseRoute] = ()) -> Starlette:
         """The application behind the lane; `more`: what is served beside this protocol."""
+        self._refusal = services.refusal
         register_url_convertor("version", VersionNumber())
         version = "/v2/models/{model}/versions/{version:version}"
         infer = AnyInfer(self._catalogue, EndpointApp(services))
@@ -348,15 +350,16 @@ class OpenInference:
         response.headers["allow"] = allowed
         return response
 
-    async def _failed(self, _: Request, error: Exception) -> Response:
+    async def _failed(self, request: Request, error: Exception) -> Response:
         if not isinstance(error, GatewayError):
             error = GatewayError("internal error")
         self._observer.refused(error.code)
-        headers = {n.decode(): v.decode() for n, v in error_headers(error)}
-        response = Response(
-            error_body(str(error)), error.status, headers, media_type="application/json"
-        )
-        return self._answer(response)
+        head = read_scope(request.scope)
+        notes: Notes | None = request.scope.get("state", {}).get(NOTES_STATE)
+        request_id = b"" if notes is None else notes.request_id
+        body, more = self._refusal(error, head.path, request_id, head.echo)
+        headers = {n.decode(): v.decode() for n, v in (*error_headers(error), *more)}
+        return self._answer(Response(body, error.status, headers, media_type="application/json"))
 
     def _json(self, value: Any, status: int = 200) -> Response:
         response = Response(orjson.dumps(value), status, media_type="application/json")

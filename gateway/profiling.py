@@ -1,5 +1,7 @@
 """Runs a model over the rows of a file, and builds the profile of what went in and came out.
 
+Or takes rows that hold what came out already, as those of language models do.
+
 Knows loaded models, rows and builders. Knows nothing of HTTP, of batching or of the registry: the
 model runs in this process, on the same runtime as behind the data port.
 """
@@ -95,29 +97,71 @@ def profile_of(
     _check_rows(runtime.signature)
     own = feature_names(loaded.file.metadata)
     source = replace(source, features=source.features or own)
+    signature = runtime.signature
+
+    def answered(batch: Batch, first: int) -> tuple[Named, Named]:
+        inputs = _inputs(source.path, signature.inputs, batch)
+        return inputs, _run(runtime, inputs, batch.rows, first)
+
+    batched = _batches(source, signature.inputs, options.limit, reading)
     try:
         with ExitStack() as stack:
-            return _profile(runtime, source, own, options, reading, counting, stack)
+            return _profile(signature, batched, answered, source, own, options, counting, stack)
     finally:
         runtime.close()
 
 
+def profile_of_answers(
+    signature: Signature, source: Source, options: Options, reading: Progress, counting: Progress
+) -> Profiled:
+    """Profiles rows that hold, by the names of tensors, what went in and what came out.
+
+    Args:
+        signature: of tensors of one value a row.
+        source: of the rows; where it names columns or drops some, the other tensors are left out.
+        options: see there.
+        reading: told of (bytes read, bytes in all).
+        counting: told of (bytes counted, bytes in all), after all are read.
+
+    Raises:
+        InvalidRequest: the file cannot be read, or has not these columns.
+        StoreFailed: there is no room for the rows' temporary copy.
+    """
+    chosen = [
+        [spec for spec in specs if _is_wanted(spec.name, source)]
+        for specs in (signature.inputs, signature.outputs)
+    ]
+    asked, said = map(tuple, chosen)
+    source = replace(source, features=tuple(spec.name for spec in (*asked, *said)))
+
+    def answered(batch: Batch, first: int) -> tuple[Named, Named]:
+        return _inputs(source.path, asked, batch), _inputs(source.path, said, batch)
+
+    signature = Signature(asked, said, batched=True)
+    batched = _batches(source, (*asked, *said), options.limit, reading)
+    with ExitStack() as stack:
+        return _profile(signature, batched, answered, source, (), options, counting, stack)
+
+
+def _is_wanted(name: str, source: Source) -> bool:
+    return name not in source.drop and (not source.columns or name in source.columns)
+
+
 def _profile(
-    runtime: Runtime,
+    signature: Signature,
+    batched: Iterator[tuple[int, Batch]],
+    answered: Callable[[Batch, int], tuple[Named, Named]],
     source: Source,
     own: Sequence[str],
     options: Options,
-    reading: Progress,
     counting: Progress,
     stack: ExitStack,
 ) -> Profiled:
-    signature = runtime.signature
     builder: Builder | None = None
     missing: set[str] = set()
     labels = Labels(signature, options.scores, source.path) if source.label else None
-    for first, batch in _batches(source, signature, options.limit, reading):
-        inputs = _inputs(source.path, signature, batch)
-        outputs = _run(runtime, inputs, batch.rows, first)
+    for first, batch in batched:
+        inputs, outputs = answered(batch, first)
         if builder is None:
             missing = {spec.name for spec in signature.outputs} - outputs.keys()
             plans = plan_frames(
@@ -165,16 +209,16 @@ def _check_rows(signature: Signature) -> None:
 
 
 def _batches(
-    source: Source, signature: Signature, limit: int | None, progress: Progress
+    source: Source, specs: Sequence[TensorSpec], limit: int | None, progress: Progress
 ) -> Iterator[tuple[int, Batch]]:
     """With the number of its first row, each batch of a size that one run takes."""
     row_bytes = sum(
         math.prod(max(1, length) for length in spec.shape[1:]) * DTYPES[spec.datatype].itemsize
-        for spec in signature.inputs
+        for spec in specs
     )
     size = max(1, min(_RUN_ROWS, _RUN_BYTES // row_bytes))
     first = 1
-    for batch in batches(source, signature.inputs, size, limit, progress):
+    for batch in batches(source, specs, size, limit, progress):
         yield first, batch
         first += batch.rows
 
@@ -191,11 +235,8 @@ def _names(
     }
 
 
-def _inputs(path: str, signature: Signature, batch: Batch) -> Named:
-    return {
-        spec.name: _fitted(path, spec, np.asarray(batch.inputs[spec.name]))
-        for spec in signature.inputs
-    }
+def _inputs(path: str, specs: Sequence[TensorSpec], batch: Batch) -> Named:
+    return {spec.name: _fitted(path, spec, np.asarray(batch.inputs[spec.name])) for spec in specs}
 
 
 def _fitted(path: str, spec: TensorSpec, array: Array) -> Array:

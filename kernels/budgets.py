@@ -72,6 +72,7 @@ PARALLEL: Final = 2 * WINDOWS  # after the ceilings, which are counted as they s
 REQUEST_RATE: Final = PARALLEL + 1
 TOKEN_RATE: Final = PARALLEL + 2
 NO_ROW: Final = PARALLEL + 3
+AMOUNTS: Final = 1 << 32  # what `begin` answers where it is not for it to say
 
 TRIES: Final = 64
 PAUSE: Final = 64  # looks at a word for each place in the line of processes
@@ -489,3 +490,45 @@ def left(rows: Words, slots: Words, told: Words, count: int, workers: int, now: 
                 told[place + 1] = free
                 told[place + 2] = rate_left(rows, row, rate, now, 1)
     return 0
+
+
+@kernel("int64(int64[::1], int64[::1], int64[::1], int64, int64[::1], int64, int64, int64)")
+def begin(
+    rows: Words,
+    slots: Words,
+    grants: Words,
+    at: int,
+    told: Words,
+    workers: int,
+    me: int,
+    now: int,
+) -> int:
+    """What some rows leave; where no amount of anything matters to them, also reserves.
+
+    Most keys have no budget, nor a limit of tokens: what a request takes at most need not be worked
+    out then, and one call does for two.
+
+    Args:
+        rows: the table.
+        slots: of all processes.
+        grants: of this process. COUNT and the rows' numbers are set.
+        at: the first word of the grant.
+        told: (LEFT_WORDS + MAX_ROWS,) the first LEFT_WORDS are written, as by `left`.
+        workers: how many slots there are.
+        me: the slot of this process.
+        now: monotonic ns.
+
+    Returns:
+        AMOUNTS, and nothing is reserved; or what `reserve` does of a request without amounts.
+    """
+    count = grants[at + COUNT]
+    for one in range(count):
+        told[LEFT_WORDS + one] = grants[at + FIRST + one * EACH]
+    if left(rows, slots, told, count, workers, now) == 0 and (
+        told[LEFT_MONEY] < UNLIMITED
+        or told[LEFT_TOKENS] < UNLIMITED
+        or told[TOKENS_LIMIT] < UNLIMITED
+    ):
+        return AMOUNTS
+    grants[at + WANTED_MONEY] = grants[at + WANTED_TOKENS] = 0
+    return reserve(rows, slots, grants, at, workers, me, now)

@@ -23,8 +23,10 @@ from kernels.histogram import Counts
 
 Record = np.ndarray[Any, np.dtype[np.float64]]
 
-RESULTS: Final = ("ok", "left", "failed", "broken")
-"""ok: answered. left: the client went first. failed: it got an error. broken: in mid-stream."""
+RESULTS: Final = ("ok", "left", "failed", "broken", "filtered", "fell_back")
+"""ok: answered. left: the client went first. failed: it got an error. broken: in mid-stream.
+filtered: the answer was cut off by a content policy and held back: another model was asked.
+fell_back: there was none, and another model was asked."""
 TIMES: Final = ("duration", "first_token", "gap", "per_token", "overhead")
 """Seconds, of requests that were answered; `gap` of all streams.
 
@@ -34,19 +36,18 @@ time after the first content, for each further token. overhead: what the gateway
 upstream was asked, and from the last byte that it sent to the last that the client got.
 """
 
-RETRIES: Final = 4
-FALLBACKS: Final = 5
-INPUT: Final = 6
-OUTPUT: Final = 7
-CACHE_READ: Final = 8
-CACHE_WRITE: Final = 9
-REASONING: Final = 10
-COST: Final = 11  # pico-dollars: nine million dollars fit
-UNPRICED: Final = 12  # requests that somebody worked for, and nobody knows what it cost
-ESTIMATED: Final = 13  # requests whose tokens nobody told
-COUNTED: Final = 14  # requests whose tokens are in these sums
-PIECES: Final = 15  # of streams
-TOKEN_BUCKETS: Final = 16
+RETRIES: Final = 6
+INPUT: Final = 7
+OUTPUT: Final = 8
+CACHE_READ: Final = 9
+CACHE_WRITE: Final = 10
+REASONING: Final = 11
+COST: Final = 12  # pico-dollars: nine million dollars fit
+UNPRICED: Final = 13  # requests that somebody worked for, and nobody knows what it cost
+ESTIMATED: Final = 14  # requests whose tokens nobody told
+COUNTED: Final = 15  # requests whose tokens are in these sums
+PIECES: Final = 16  # of streams
+TOKEN_BUCKETS: Final = 17
 TOKEN_WIDTH: Final = 15  # up to 1, 4, 16, ... 4**13, and more
 TIME_NS: Final = TOKEN_BUCKETS + 2 * TOKEN_WIDTH
 TIMES_FIRST: Final = TIME_NS + len(TIMES)
@@ -54,8 +55,8 @@ WORDS: Final = TIMES_FIRST + len(TIMES) * histogram.BUCKETS
 
 # Places in a record. Clock readings are seconds of one monotonic clock.
 RESULT: Final = 0  # by index in RESULTS
-TRIES: Final = 1  # after the first
-MOVES: Final = 2  # to other models
+TRIES: Final = 1  # of this model, after the first
+MOVES: Final = 2  # from other models, which were asked before
 READ: Final = 3  # tokens; below 0: nobody worked for it
 WRITTEN: Final = 4
 CACHED: Final = 5
@@ -113,7 +114,7 @@ def _tokens(section: Counts, record: Record) -> None:
 def _times(section: Counts, record: Record) -> None:
     ended, content = record[ENDED], record[CONTENT]
     _time(section, _DURATION, ended - record[ARRIVED])
-    if record[TRIES] == 0.0:  # else others' failures are in it
+    if record[TRIES] == 0.0 and record[MOVES] == 0.0:  # else others' failures are in it
         own = record[ASKED] - record[ARRIVED] + ended - record[LAST_IN]
         _time(section, _OVERHEAD, own)
     if record[STREAMED] != 0.0 and content > 0.0:
@@ -137,7 +138,6 @@ def observe(section: Counts, record: Record, pieces: int) -> float:
     result = int(record[RESULT])
     section[result] += 1
     section[RETRIES] += int(record[TRIES])
-    section[FALLBACKS] += int(record[MOVES])
     section[PIECES] += pieces
     if record[READ] >= 0.0:
         _tokens(section, record)

@@ -1,10 +1,11 @@
-"""What can be told of a text by its bytes: its script, and whether it goes in circles.
+"""What can be told of a text by its bytes: its script, phrases, and whether it goes in circles.
 
 Knows UTF-8 and ranges of code points. Knows nothing of languages, or of who wrote the text.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +14,8 @@ from kernels._jit import kernel
 
 Figures = np.ndarray[Any, np.dtype[np.float64]]
 Table = np.ndarray[Any, np.dtype[np.int64]]
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+Starts = np.ndarray[Any, np.dtype[np.uint64]]
 
 SCRIPTS: Final = (
     *("none", "latin", "greek", "cyrillic", "hebrew", "arabic", "indic", "thai"),
@@ -39,6 +42,11 @@ TABLE_WORDS: Final = 2 * MAX_BYTES
 _BASE: Final = np.uint64(0x100000001B3)  # the prime of FNV
 _SPREAD: Final = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio, made odd
 _ONE: Final = np.uint64(1)
+_BYTE: Final = np.uint64(8)
+_SHIFT: Final = np.uint64(40)
+
+START_BYTES: Final = 8
+"""Of a phrase, by which it is looked for: as many as one number holds."""
 
 
 @kernel("int64(int64)")
@@ -100,8 +108,8 @@ def script_of(point: int) -> int:
     return _HAN if 0x20000 <= point < 0x32000 else 0
 
 
-@kernel("int64(Bytes(uint8, 1, 'C'), int64[::1])")
-def _count_scripts(text: bytes, scripts: Table) -> int:
+@kernel("int64(uint8[::1], int64[::1])")
+def _count_scripts(text: Bytes, scripts: Table) -> int:
     """Letters by script into `scripts`; returns how many bytes are no blanks."""
     visible = point = left = 0
     for byte in text:
@@ -124,8 +132,8 @@ def _count_scripts(text: bytes, scripts: Table) -> int:
     return visible
 
 
-@kernel("float64(Bytes(uint8, 1, 'C'), int64[::1])")
-def _repeated(text: bytes, table: Table) -> float:
+@kernel("float64(uint8[::1], int64[::1])")
+def _repeated(text: Bytes, table: Table) -> float:
     """The share of windows that stand before; `table` is of a power of two, and all zeros."""
     windows = len(text) - WINDOW + 1
     if windows <= WINDOW:
@@ -143,7 +151,7 @@ def _repeated(text: bytes, table: Table) -> float:
             continue
         spread = value * _SPREAD
         kept = np.int64(spread | _ONE)  # 0 stands for a place that is free
-        place = spread >> np.uint64(40)
+        place = spread >> _SHIFT
         while True:
             found = table[place & mask]
             if found == 0:
@@ -156,24 +164,76 @@ def _repeated(text: bytes, table: Table) -> float:
     return repeats / windows
 
 
-@kernel("void(Bytes(uint8, 1, 'C'), int64[::1], float64[::1])")
-def read_text(text: bytes, table: Table, figures: Figures) -> None:
-    """Figures of a text.
+@kernel("void(uint8[::1], int64[::1], int64[::1], float64[:, ::1])")
+def read_texts(joined: Bytes, ends: Table, table: Table, figures: Figures) -> None:
+    """Figures of texts, as many as there are by one call: calling costs more than a short one.
 
     Args:
-        text: UTF-8, of up to MAX_BYTES; bytes that are none of it are no letters.
+        joined: the texts, one after the other: UTF-8; bytes that are none of it are no letters.
+        ends: (texts,) where each ends; none is longer than MAX_BYTES.
         table: (TABLE_WORDS,) for the kernel's own use; all of it may be overwritten.
-        figures: (FIGURES,) of the text.
+        figures: (texts, FIGURES) of each.
     """
     scripts = np.zeros(len(SCRIPTS), np.int64)
-    visible = _count_scripts(text, scripts)
-    scripts[0] = 0
-    most = scripts.argmax()
-    figures[SCRIPT] = most
-    figures[VISIBLE] = visible
-    words = 64
-    while words < 2 * len(text):
-        words *= 2
-    own = table[:words]
-    own[:] = 0
-    figures[REPEATED] = _repeated(text, own)
+    start = 0
+    for one in range(len(ends)):
+        text = joined[start : ends[one]]
+        start = ends[one]
+        scripts[:] = 0
+        figures[one, VISIBLE] = _count_scripts(text, scripts)
+        scripts[0] = 0
+        figures[one, SCRIPT] = scripts.argmax()
+        words = 64
+        while words < 2 * len(text):
+            words *= 2
+        own = table[:words]
+        own[:] = 0
+        figures[one, REPEATED] = _repeated(text, own)
+
+
+@kernel("int64(Bytes(uint8, 1, 'C'), uint64[::1])")
+def any_start(text: bytes, starts: Starts) -> int:
+    """Whether one of some phrases may stand in a text: 1, or 0 where none does.
+
+    Args:
+        text: any bytes.
+        starts: of `starts_of`.
+    """
+    mask, value = np.uint64(len(starts) - 1), np.uint64(0)
+    for at in range(len(text)):
+        value = (value << _BYTE) | np.uint64(text[at])
+        if at < START_BYTES - 1:
+            continue
+        place = (value * _SPREAD) >> _SHIFT
+        while starts[place & mask] != 0:
+            if starts[place & mask] == value:
+                return 1
+            place += _ONE
+    return 0
+
+
+def starts_of(phrases: Sequence[bytes]) -> Starts:
+    """The first bytes of phrases, as `any_start` looks for them.
+
+    Args:
+        phrases: of START_BYTES or more each, no zeros among them.
+
+    Returns:
+        A hash table with open addressing, at most half of it taken.
+
+    Raises:
+        ValueError: a phrase is shorter.
+    """
+    size = 64
+    while size < 2 * len(phrases):
+        size *= 2
+    table = [0] * size
+    for phrase in phrases:
+        if len(phrase) < START_BYTES:
+            raise ValueError(f"expected phrases of {START_BYTES} bytes or more, got {phrase!r}")
+        value = int.from_bytes(phrase[:START_BYTES], "big")
+        place = (value * int(_SPREAD) % 2**64) >> int(_SHIFT)
+        while table[place % size] not in (0, value):
+            place += 1
+        table[place % size] = value
+    return np.array(table, np.uint64)

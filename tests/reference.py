@@ -609,6 +609,39 @@ def compared_pairs(
     return found
 
 
+def text_likeness(first: str, second: str, shingle: int) -> float:
+    """The share of pieces of two texts that stand in both; NaN where both are empty."""
+    pieces = [
+        {text[at : at + shingle] for at in range(max(len(text) - shingle + 1, 1))} - {""}
+        for text in (first, second)
+    ]
+    every = pieces[0] | pieces[1]
+    return len(pieces[0] & pieces[1]) / len(every) if every else math.nan
+
+
+def compared_answers(
+    first: Sequence[Sequence[float]],
+    second: Sequence[Sequence[float]],
+    aspects: int,
+    largest: float,
+) -> list[dict[str, Any]]:
+    """Each pair of answers by itself: aspects that differ, and logarithms of ratios of measures."""
+    found: list[dict[str, Any]] = []
+    for was, now in zip(first, second, strict=True):
+        pairs = list(zip(was, now, strict=True))
+        ratios: list[float | None] = []
+        for one, other in pairs[aspects:]:
+            if not (math.isfinite(one) and math.isfinite(other)):
+                ratios.append(None)
+            elif one > 0 and other > 0:
+                ratios.append(min(max(math.log(other / one, largest), -1.0), 1.0))
+            else:
+                ratios.append(float((other > one) - (one > other)))
+        known = [None if math.isnan(a) or math.isnan(b) else (a, b) for a, b in pairs[:aspects]]
+        found.append({"aspects": known, "ratios": ratios})
+    return found
+
+
 class LimitedThing:
     """One row of limits, as one process alone would keep it: exact, with nobody in between.
 
@@ -709,18 +742,24 @@ def generation(record: Sequence[float]) -> dict[str, list[float]]:
     pace = first and written > 1 and not guessed
     return {
         "duration": [ended - arrived] if answered else [],
-        "overhead": [(asked - arrived) + (ended - last_in)] if answered and not tries else [],
+        "overhead": [(asked - arrived) + (ended - last_in)]
+        if answered and not tries and not moves
+        else [],
         "first_token": [content - asked] if first else [],
         "per_token": [(last_in - content) / (written - 1)] if pace else [],
         "gap": [late - early for early, late in itertools.pairwise(stamps)],
         "retries": [tries],
-        "fallbacks": [moves],
         "input": [read] if worked else [],
         "output": [written] if worked else [],
         "cost": [paid] if worked and paid >= 0 else [],
         "unpriced": [1] if worked and paid < 0 else [],
         "counted": [1] if worked else [],
     }
+
+
+def any_start(text: bytes, phrases: Sequence[bytes], size: int) -> bool:
+    """Whether any phrase's first bytes stand in a text."""
+    return any(phrase[:size] in text for phrase in phrases)
 
 
 def repeated_share(text: bytes, window: int) -> float:

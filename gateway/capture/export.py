@@ -28,7 +28,7 @@ from gateway.outcomes.view import LedgerView
 if TYPE_CHECKING:
     import pyarrow
 
-FORMS: Final = (".parquet", ".csv")
+FORMS: Final = (".parquet", ".csv", ".ndjson")
 FEATURES: Final = b"penstock.features"
 """Of an exported file's metadata: the names of the features, as JSON."""
 _FIRST: Final = ("request_id", "row", "at")
@@ -227,6 +227,9 @@ def _writer(out: Path, whole: pyarrow.Schema) -> Iterator[Callable[[pyarrow.Tabl
         if out.suffix.lower() == ".parquet":
             with parquet.ParquetWriter(half, whole, compression="zstd") as writer:
                 yield writer.write_table
+        elif out.suffix.lower() == ".ndjson":
+            with half.open("wb") as lines:
+                yield lambda table: lines.writelines(_lines(table))
         else:
             with csv.CSVWriter(half, _flat_schema(whole)) as writer:
                 yield lambda table: writer.write_table(_flat(table))
@@ -236,6 +239,12 @@ def _writer(out: Path, whole: pyarrow.Schema) -> Iterator[Callable[[pyarrow.Tabl
     finally:
         with contextlib.suppress(OSError):
             half.unlink()
+
+
+def _lines(table: pyarrow.Table) -> Iterator[bytes]:
+    """A JSON object a row; what is no number is null there."""
+    for row in table.to_pylist():
+        yield orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _flat_schema(whole: pyarrow.Schema) -> pyarrow.Schema:

@@ -21,6 +21,8 @@ from gateway.errors import InvalidParameter
 from gateway.tensors import Signature, TensorSpec
 
 FEATURE, OUTPUT = "feature", "output"
+FULL, REDACTED = "full", "redacted"
+"""What is kept of a text of a conversation: all of it, or all but what `redaction` takes out."""
 OWN: Final = (
     *("request_id", "row", "at", "why", "subject", "prediction", "score"),
     *("outcome", "outcome_at"),
@@ -47,6 +49,7 @@ class Part:
         many: whether it is a column of lists.
         masked: places of columns that are left empty.
         hashed: places of columns of which a keyed hash is kept.
+        text: of a text of a conversation, FULL or REDACTED; empty: it is none.
     """
 
     role: str
@@ -57,6 +60,7 @@ class Part:
     many: bool = False
     masked: tuple[int, ...] = ()
     hashed: tuple[int, ...] = ()
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,11 @@ class Schema:
     parts: tuple[Part, ...]
     batched: bool
     scores: Mapping[str, Any]
+
+    @property
+    def texts(self) -> tuple[Part, ...]:
+        """Texts of conversations, which come last."""
+        return tuple(part for part in self.parts if part.text)
 
     @property
     def digest(self) -> str:
@@ -101,6 +110,8 @@ def schema_of(
     scores: Mapping[str, Any],
     mask: Collection[str] = (),
     hashes: Collection[str] = (),
+    texts: Sequence[str] = (),
+    text: str = REDACTED,
 ) -> Schema:
     """What is kept of a version whose columns have names.
 
@@ -113,6 +124,8 @@ def schema_of(
         scores: how outputs are read.
         mask: columns or tensors that are left empty.
         hashes: columns of which a keyed hash is kept.
+        texts: of conversations, that stand beside the tensors of each row.
+        text: FULL or REDACTED, of these.
 
     Raises:
         InvalidParameter: there is no such column to hide.
@@ -132,6 +145,11 @@ def schema_of(
                 raise InvalidParameter(f"hash: '{spec.name}' is a list: mask it instead")
             columns = tuple(_unlike(taken, spec.name, name) for name in own)
             parts.append(Part(role, spec.name, spec.datatype, inner, columns, many, masked, hashed))
+    for name in texts:
+        masked, hashed = tuple(_hidden(name, [name], mask)), tuple(_hidden(name, [name], hashes))
+        columns = (_unlike(taken, name, name),)
+        parts.append(Part(OUTPUT, name, "BYTES", (1,), columns, False, masked, hashed, text))
+        hidden.add(name)
     nobodys = (set(mask) | set(hashes)) - hidden
     if nobodys:
         raise InvalidParameter(f"mask, hash: no column of the model is called '{min(nobodys)}'")

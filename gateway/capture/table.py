@@ -20,6 +20,7 @@ import numpy as np
 
 from gateway.capture.frames import NOBODY_AT_ALL, WHY, Frame
 from gateway.capture.schema import FEATURE, Part, Schema
+from gateway.capture.texts import kept
 from gateway.tensors import DTYPES, Array
 
 if TYPE_CHECKING:
@@ -154,6 +155,8 @@ def _of_part(
     for place, name in enumerate(part.columns):
         mask = np.ones(len(whole), np.bool_) if place in part.masked else ~there
         values = whole[:, place]
+        if part.text:
+            values = _said(part, values, mask)
         if place in part.hashed:
             values = _hashed(part, values, hashed)
             found[name] = _array(values, "BYTES", mask)
@@ -212,6 +215,14 @@ def _hashed(part: Part, values: Array, hashed: Hashed) -> Array:
             text = _text(value) if part.datatype == "BYTES" else repr(value)
             known[value] = hashed(text).hex()
         found[place] = known[value]
+    return found
+
+
+def _said(part: Part, values: Array, mask: Array) -> Array:
+    """Texts of conversations, before any of them reaches the disk."""
+    found: Array = np.empty(len(values), object)
+    for place, (value, hidden) in enumerate(zip(values.tolist(), mask.tolist(), strict=True)):
+        found[place] = b"" if hidden else kept(value, part.text)
     return found
 
 

@@ -39,7 +39,7 @@ def configure(subparsers: Any) -> None:
         "--outputs", action="store_true", help="all outputs of the model, behind its features"
     )
     parser.add_argument(
-        "--out", type=Path, required=True, metavar="FILE", help="FILE.parquet or FILE.csv"
+        "--out", type=Path, required=True, metavar="FILE", help="FILE.parquet, .csv or .ndjson"
     )
     parser.add_argument("--force", action="store_true", help="replace FILE where it exists")
     add_home(parser)

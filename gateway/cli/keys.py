@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 # A key with white space around it; whoever names another file finds out early.
 MAX_FILE_BYTES = 1024
 NONE = "none"
+_DIGITS = "0123456789."
 _RATES = {
     "rpm": "requests_per_minute",
     "tpm": "tokens_per_minute",
@@ -107,7 +108,8 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         action="append",
         dest="budgets",
         metavar="10usd/day",
-        help="usd or tokens, per day or month of UTC, or total; may be given again ('none': none)",
+        help="usd or tokens, per day or month of UTC, or total; may be given again. Others stay as"
+        " they are ('none': none of them does)",
     )
     parser.add_argument("--rpm", metavar="N", help=f"requests per minute ({none})")
     parser.add_argument("--tpm", metavar="N", help=f"tokens per minute ({none})")
@@ -121,7 +123,7 @@ def _belongs(args: argparse.Namespace, before: Belongs) -> Belongs:
 
     limits = before.allowance.as_json()
     if args.budgets is not None:
-        limits["budgets"] = [] if args.budgets == [NONE] else args.budgets
+        limits["budgets"] = _budgets(args.budgets, limits["budgets"])
     for option, name in _RATES.items():
         given = getattr(args, option)
         if given is not None:
@@ -133,6 +135,18 @@ def _belongs(args: argparse.Namespace, before: Belongs) -> Belongs:
         () if tags == (NONE,) else tags,
         read_allowance(limits, "limits"),
     )
+
+
+def _budgets(given: list[str], before: list[str]) -> list[str]:
+    """Those given, and of those before all that are of another unit or window.
+
+    A budget that somebody did not think of goes on holding: only `none` takes one away.
+    """
+    named = [text for text in given if text != NONE]
+    if NONE in given:
+        return named
+    of = {text.lstrip(_DIGITS) for text in named}
+    return [*named, *(text for text in before if text.lstrip(_DIGITS) not in of)]
 
 
 def _whole(text: str, option: str) -> int:

@@ -104,7 +104,7 @@ def _span(seconds: float) -> str:
 
 def check_capture(case: Case) -> Iterator[Finding]:
     """Whether what is to be captured can be, and how far captured rows reach back."""
-    wanted = [name for name, one in case.config.models.items() if one.capture.mode != "off"]
+    wanted = case.config.captured
     if wanted and importlib.util.find_spec("pyarrow") is None:
         found = f"pyarrow is not installed: nothing is captured of {', '.join(wanted[:_MAX_NAMED])}"
         yield Finding("capture", "fail", found, "pip install 'penstock[parquet]'")

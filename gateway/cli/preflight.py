@@ -55,9 +55,8 @@ def _checks(settings: Config) -> Iterator[Callable[[], str | None]]:
     yield partial(tracing.check, settings.tracing)
     for sink in settings.alerts.sinks:
         yield partial(_check_sink, sink)
-    for name, model in settings.models.items():
-        if model.capture.mode != "off":
-            yield partial(_check_capture, name)
+    for name in settings.captured:
+        yield partial(_check_capture, name)
 
 
 def _check_certificates(settings: Tls, place: str) -> str:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.cli.models import registry_of, store_of
 from gateway.cli.output import say, say_json, table
-from gateway.cli.profiling import add_reading, make, of_package, of_version
+from gateway.cli.profiling import add_reading, make, make_of_answers, of_package, of_version
+from gateway.cli.proposing import revision
 from gateway.cli.serve import add_home
 from gateway.errors import (
     GatewayError,
@@ -25,6 +26,7 @@ from gateway.errors import (
 
 if TYPE_CHECKING:
     from gateway.cli.verdict import Verdict
+    from gateway.config.llm import LlmModel
     from gateway.control.registry import Registry
     from gateway.control.self_references import SelfReferences
     from gateway.profiles.values import Calibration, Column, Frame, Profile
@@ -45,7 +47,8 @@ def configure(subparsers: Any) -> None:
         description="Runs a model over the rows of a file, notes how its inputs and outputs are"
         " distributed, and attaches that to the version: live traffic is held against it. MODEL is"
         " a registered name, or a version's folder in a repository, where the profile is then"
-        " written. `show` prints the profile that there is; it also takes a file. `reset` forgets"
+        " written. Of a language model the rows are features of its answers, and nothing is run."
+        " `show` prints the profile that there is; it also takes a file. `reset` forgets"
         " what a version without a profile took from its own first rows, and takes the next ones."
         " Meanwhile the rows lie in a temporary file (TMPDIR).",
     )
@@ -69,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
         raise InvalidParameter(f"profile: wanted --data FILE, or: penstock profile show {name}")
     if Path(name).is_dir():
         return _beside(args, Path(name))
+    if (model := revision(args.home).config.llm.models.get(name)) is not None:
+        return _of_answers(args, name, model, which)
     return _registered(args, name, which)
 
 
@@ -105,6 +110,31 @@ def _beside(args: argparse.Namespace, folder: Path) -> int:
     target = args.out or folder / beside.FILE
     beside.save(made.profile, target)
     return _say_made(args, made, f"written to {target}", None)
+
+
+def _of_answers(args: argparse.Namespace, name: str, model: LlmModel, which: str | None) -> int:
+    """Of a language model: rows of features, as `penstock export --outputs` writes them."""
+    from gateway.cli import verdict
+    from gateway.llm.features import SIGNATURE
+    from gateway.llm.settings import answering
+    from gateway.profiles import beside
+
+    number = model.default or max(model.versions) if which is None else _number(which)
+    if number not in model.versions:
+        raise VersionNotFound(f"model '{name}' has no version {which}")
+    made = make_of_answers(args, name, SIGNATURE, args.data)
+    if args.out is not None:
+        beside.save(made.profile, args.out)
+        return _say_made(args, made, f"written to {args.out}", None)
+    content = answering(model.versions[number], revision(args.home).config.llm.providers)
+    with references_of(args.home) as (_, own):
+        own.attach(name, number, content, made.profile)
+    answer = verdict.announce(args.home, name, number)
+    return _say_made(args, made, f"attached to model '{name}' version {number}", answer)
+
+
+def _number(which: str) -> int:
+    return int(which) if which.isascii() and which.isdecimal() else 0
 
 
 def _say_made(args: argparse.Namespace, made: Profiled, where: str, answer: Verdict | None) -> int:
@@ -189,7 +219,7 @@ def _reset(args: argparse.Namespace, name: str, which: str | None) -> int:
         say_json({**value, "server": answer.as_json()})
         return answer.status
     say(
-        f"model '{model}' version {version}: profile {forgotten.digest[:12]} of its own first"
+        f"model '{model}' version {version}: profile {forgotten.digest[:12]} of"
         f" {forgotten.rows} rows is forgotten; the next rows take its place"
     )
     for line in answer.words():

@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.cli.arguments import names, positive
 from gateway.cli.serve import prepare_environment
+from gateway.errors import InvalidParameter
 
 if TYPE_CHECKING:
     from gateway.control.entries import Version
     from gateway.models.package import Package
     from gateway.plan import Held
-    from gateway.profiling import Profiled
+    from gateway.profiling import Options, Profiled
+    from gateway.rows.batch import Source
+    from gateway.tensors import Signature
 
 
 def add_reading(parser: Any) -> None:
@@ -51,9 +54,33 @@ def add_reading(parser: Any) -> None:
 def make(args: argparse.Namespace, held: Held, data: str) -> Profiled:
     """The profile of a model on a file's rows, with a bar while it takes."""
     prepare_environment(args.home if args.home.is_dir() else None)
-    from gateway.cli import proposing
     from gateway.cli.progress import Bar
-    from gateway.profiling import Options, profile_of
+    from gateway.profiling import profile_of
+
+    source, options = _asked(args, held.name, data)
+    with Bar("reading") as reading, Bar("counting") as counting:
+        return profile_of(held, source, options, reading, counting)
+
+
+def make_of_answers(
+    args: argparse.Namespace, name: str, signature: Signature, data: str
+) -> Profiled:
+    """The same of a model that need not be run, since the rows hold what it said."""
+    prepare_environment(args.home if args.home.is_dir() else None)
+    from gateway.cli.progress import Bar
+    from gateway.profiling import profile_of_answers
+
+    if args.label:
+        raise InvalidParameter("--label: a language model has no scores to hold against labels")
+    source, options = _asked(args, name, data)
+    with Bar("reading") as reading, Bar("counting") as counting:
+        return profile_of_answers(signature, source, options, reading, counting)
+
+
+def _asked(args: argparse.Namespace, name: str, data: str) -> tuple[Source, Options]:
+    """Which rows are read, and how they are counted."""
+    from gateway.cli import proposing
+    from gateway.profiling import Options
     from gateway.rows.batch import Source
     from gateway.rows.source import format_of
 
@@ -61,7 +88,7 @@ def make(args: argparse.Namespace, held: Held, data: str) -> Profiled:
     form = format_of(data, args.format)
     source = Source(data, form, args.columns, drop, label=args.label)
     config = proposing.revision(args.home).config
-    names_there, categories_there = config.features_of(held.name)
+    names_there, categories_there = config.features_of(name)
     options = Options(
         args.bins,
         limit=args.limit,
@@ -69,10 +96,9 @@ def make(args: argparse.Namespace, held: Held, data: str) -> Profiled:
         exact=args.exact_ks,
         configured=names_there,
         configured_categories=tuple(categories_there),
-        scores=config.scores_of(held.name),
+        scores=config.scores_of(name),
     )
-    with Bar("reading") as reading, Bar("counting") as counting:
-        return profile_of(held, source, options, reading, counting)
+    return source, options
 
 
 def of_version(version: Version) -> Held:

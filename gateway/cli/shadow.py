@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # A row's values, in a line of a table.
 MAX_TEXT = 60
+MAX_TENSORS = 4
 
 
 def configure(subparsers: Any) -> None:
@@ -53,6 +54,8 @@ def show_shadows(args: argparse.Namespace) -> int:
         became = ", ".join(f"{count} {what}" for what, count in rows.items() if what != "copied")
         say(f"{share} of requests are copied; of {rows['copied']} rows {became}")
         say(table(("FIGURE", "VALUE", "FOR SURE"), list(_figures(pair))))
+        if (answers := pair["answers"]) is not None:
+            _say_answers(answers)
         if (right := pair["right"])["known"]:
             sides = f"the shadow in {right['shadow']}, what was answered in {right['answered']}"
             evidence = f"e-value 10^{right['log10_e']:.1f}"
@@ -79,12 +82,53 @@ def show_rows(args: argparse.Namespace) -> int:
             one["row"],
             moment(one["at"]),
             one["answered"],
-            *(_values(one[name]) for name in ("said", "shadow_said", "inputs")),
+            *map(_values, (*_apart(one["said"], one["shadow_said"]), one["inputs"])),
         )
         for one in found["rows"]
     ]
     say(table(head, rows) if rows else "no row differs")
     return 0
+
+
+def _say_answers(answers: Mapping[str, Any]) -> None:
+    """Prints what only answers of language models have."""
+    aspects = [
+        (
+            one["name"],
+            one["compared"],
+            _percent(one["differing"]["value"]),
+            _between(one["differing"], _percent),
+            _sides(one),
+        )
+        for one in answers["aspects"]
+    ]
+    if aspects:
+        say(table(("ASPECT", "COMPARED", "DIFFER", "FOR SURE", "SO OF ONE ALONE"), aspects))
+    measures = [
+        (
+            one["name"],
+            f"{one['answered']:.4g}",
+            f"{one['shadow']:.4g}",
+            f"{one['ratio']:.3g} times",
+            _between(one, "{:.3g}".format),
+            f"{one['higher']} / {one['lower']} (10^{one['log10_e']:.1f})",
+        )
+        for one in answers["measures"]
+    ]
+    head = ("MEASURE", "ANSWERED", "SHADOW", "RATIO", "FOR SURE", "MORE / LESS (E-VALUE)")
+    say(table(head, measures))
+    if (likeness := answers["likeness"])["rows"]:
+        between = _between(likeness, "{:.3g}".format)
+        say(f"texts are {likeness['value']:.3g} alike (for sure {between})")
+        bins = [(_size(one), one["rows"]) for one in likeness["bins"]]
+        say(table(("LIKENESS", "ROWS"), bins))
+
+
+def _sides(aspect: Mapping[str, Any]) -> str:
+    if aspect["shadow_only"] is None:
+        return ""
+    sides = f"answered {aspect['answered_only']}, shadow {aspect['shadow_only']}"
+    return f"{sides} (e-value 10^{aspect['log10_e']:.1f})"
 
 
 def _figures(pair: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -118,6 +162,18 @@ def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.3g} %"
 
 
+def _apart(
+    said: Mapping[str, Any] | None, other: Mapping[str, Any] | None
+) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
+    """Both answers, without what is the same of them where there is too much for a line."""
+    if said is None or other is None or len(said) <= MAX_TENSORS:
+        return said, other
+    # Words say at once what numbers have to be looked at for.
+    names = [name for name, values in said.items() if values != other.get(name)]
+    names.sort(key=lambda name: not any(isinstance(one, str) for one in said[name]))
+    return {n: said[n] for n in names}, {n: other[n] for n in names if n in other}
+
+
 def _values(tensors: Mapping[str, Any] | None) -> str:
     if tensors is None:
         return "-"
@@ -126,6 +182,8 @@ def _values(tensors: Mapping[str, Any] | None) -> str:
 
 
 def _short(value: Any) -> str:
+    if value is None:
+        return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

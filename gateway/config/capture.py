@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from gateway.config.words import Name, Section
+from gateway.config.words import Name, Section, off
 
 
 class Capture(Section):
@@ -56,7 +56,7 @@ class CaptureRules(Section):
 class ModelCapture(Section):
     """What is kept of one model's inputs and outputs. See docs/capture.md."""
 
-    mode: Literal["off", "full", "sampled", "rules"] = Field(
+    mode: Annotated[Literal["off", "full", "sampled", "rules"], BeforeValidator(off)] = Field(
         "off", description="sampled: a share of rows; rules: what they say, and a share of the rest"
     )
     share: float = Field(0.01, ge=0, le=1, description="of rows, each by itself")

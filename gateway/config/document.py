@@ -192,7 +192,18 @@ class Config(Section):
     def capture_of(self, name: str) -> ModelCapture:
         """What the document says of keeping a model's inputs and outputs."""
         own = self.models.get(name)
-        return ModelCapture() if own is None else own.capture
+        capture = ModelCapture() if own is None else own.capture
+        logged = name in self.llm.models and self.llm.log_content != "off"
+        if logged and "mode" not in capture.model_fields_set:
+            # Whoever wants to read what is said wants all of it, where nothing else is said.
+            return capture.model_copy(update={"mode": "full"})
+        return capture
+
+    @property
+    def captured(self) -> list[str]:
+        """Models of which something is to be captured."""
+        names = dict.fromkeys((*self.models, *self.llm.models))
+        return [name for name in names if self.capture_of(name).mode != "off"]
 
     def contract_of(self, name: str) -> Policy:
         """What becomes of inputs that break a model's contract."""

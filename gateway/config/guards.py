@@ -148,7 +148,7 @@ class DisagreementGuard(_Tested):
     """How often a shadow says something else than the primary about the same row."""
 
     kind: Literal["disagreement"]
-    max: float = Field(0.05, gt=0, lt=1, description="share of rows with another label")
+    max: float = Field(0.05, gt=0, lt=1, description="share of rows answered otherwise")
 
 
 class _OutcomeGuard(_Tested):

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Field,
     GetJsonSchemaHandler,
     ValidationInfo,
@@ -27,7 +28,7 @@ from pydantic_core import CoreSchema
 
 from gateway.config.faults import Below
 from gateway.config.llm_limits import MAX_GROUPS, GroupName, Limited
-from gateway.config.words import ModelName, Name, Seconds, Section
+from gateway.config.words import ModelName, Name, Seconds, Section, off
 from gateway.names import MAX_VERSION
 
 MAX_UPSTREAMS: Final = 32
@@ -49,6 +50,11 @@ _OURS = frozenset(
 )
 
 
+# As few as `kernels.texts` looks a phrase up by; two words of Chinese have as many.
+_MIN_PHRASE_BYTES: Final = 8
+_MAX_PHRASE_BYTES: Final = 200
+# Of a model that does not number its one version: what is not that version's.
+_OF_ALL_VERSIONS: Final = ("aliases", "default", "unpriced", "refusal_phrases")
 _VARIABLE: Final = r"^[A-Za-z_][A-Za-z0-9_]{0,199}$"
 _PATHS: Final = ("/chat/completions", "/completions", "/embeddings", "/responses", "/messages")
 
@@ -82,6 +88,15 @@ def _variable_name(name: str) -> str:
 VariableName = Annotated[
     str, AfterValidator(_variable_name), WithJsonSchema({"type": "string", "pattern": _VARIABLE})
 ]
+
+
+def _phrase(text: str) -> str:
+    if not _MIN_PHRASE_BYTES <= len(text.encode()) <= _MAX_PHRASE_BYTES or "\0" in text:
+        raise ValueError(
+            f"expected a phrase of {_MIN_PHRASE_BYTES} to {_MAX_PHRASE_BYTES} bytes: a single word"
+            " would be found in answers that refuse nothing"
+        )
+    return text
 
 
 class LlmTimeouts(Section):
@@ -174,6 +189,17 @@ class LlmPrice(Section):
     cache_read_input_token_cost: float | None = Field(None, ge=0, le=1)
     cache_creation_input_token_cost: float | None = Field(None, ge=0, le=1)
 
+    @model_validator(mode="after")
+    def _whole(self) -> LlmPrice:
+        """Half a price would be a silent zero."""
+        needed = ("input_cost_per_token", "output_cost_per_token")
+        missing = [name for name in needed if name not in self.model_fields_set]
+        if self.model_fields_set and missing:
+            raise ValueError(
+                f"expected {missing[0]}, too (0 where that is free; {{}} where all is), got nothing"
+            )
+        return self
+
 
 class LlmUpstream(Section):
     """One place that answers for a version: a provider, and what that calls the model."""
@@ -186,6 +212,13 @@ class LlmUpstream(Section):
     )
     priority: int = Field(1, ge=1, le=1000, description="lower ones first, whatever the order")
     max_parallel: int | None = Field(None, ge=1, le=1_000_000, description="requests, per worker")
+    media_tokens: int | None = Field(
+        None,
+        ge=0,
+        le=100_000_000,
+        description="most that a picture, sound or file is read as that a request names by its"
+        " address; none: 8192, or what is known of the model",
+    )
     price: LlmPrice | None = Field(None, description="none: as the price map says")
 
     @property
@@ -263,6 +296,12 @@ class LlmModel(Section):
         "serve",
         description="where nobody knows what it costs: serve tells so, refuse answers 403",
     )
+    refusal_phrases: list[Annotated[str, AfterValidator(_phrase)]] | None = Field(
+        None,
+        max_length=1000,
+        description="an answer that has one in its first 200 characters refuses in words; none: a"
+        " list in twelve languages that comes along",
+    )
     versions: dict[Annotated[int, Field(ge=1, le=MAX_VERSION)], LlmVersion] = Field(min_length=1)
 
     @classmethod
@@ -282,7 +321,7 @@ class LlmModel(Section):
     def _short(cls, given: object) -> object:
         """A model with one version may say what that is without numbering it."""
         if isinstance(given, dict) and "upstreams" in given and "versions" not in given:
-            own = {key: given[key] for key in ("aliases", "default", "unpriced") if key in given}
+            own = {key: given[key] for key in _OF_ALL_VERSIONS if key in given}
             rest = {key: value for key, value in given.items() if key not in own}
             return {**own, "versions": {1: rest}}
         return given
@@ -317,6 +356,11 @@ class Llm(Section):
     )
     tags: dict[GroupName, Limited] = Field(
         default_factory=dict, max_length=MAX_GROUPS, description="what keys with one tag share"
+    )
+    log_content: Annotated[Literal["off", "redacted", "full"], BeforeValidator(off)] = Field(
+        "off",
+        description="prompts and answers among captured rows: redacted leaves out e-mail and IP"
+        " addresses, keys, and numbers of telephones, cards and accounts",
     )
     models: dict[ModelName, LlmModel] = Field(default_factory=dict)
 

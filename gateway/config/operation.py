@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field
 
-from gateway.config.words import Name, Seconds, Section
+from gateway.config.words import Name, Seconds, Section, off
 
 
 class Limits(Section):
@@ -46,16 +46,11 @@ class Log(Section):
 
     format: Literal["text", "json"] = Field("text", description="json: one object a line")
     level: Literal["info", "warning", "error"] = Field("info", description="the least that is told")
-    access: Literal["off", "errors", "sampled", "all"] = Field(
+    access: Annotated[Literal["off", "errors", "sampled", "all"], BeforeValidator(off)] = Field(
         "off", description="which answered requests of the data port leave a record"
     )
     access_sample: float = Field(0.01, gt=0, le=1, description="share of requests in a sample")
     access_file: Path | None = Field(None, description="none: standard error")
-
-    @field_validator("access", mode="before")
-    @classmethod
-    def _off(cls, value: object) -> object:
-        return "off" if value is False else value  # what YAML makes of off
 
 
 class Tracing(Section):

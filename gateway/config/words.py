@@ -14,6 +14,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from gateway.names import name_fault
 
 
+def off(value: object) -> object:
+    """What YAML makes of `off` is meant as the word."""
+    return "off" if value is False else value
+
+
 def _model_name(name: str) -> str:
     if fault := name_fault(name):
         raise ValueError(fault)

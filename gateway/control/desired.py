@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.config import Config, ModelSettings
-from gateway.control.capture_wishes import CaptureWish, capture_wish
+from gateway.control.capture_wishes import CaptureWish, capture_wish, language_wish
 from gateway.control.entries import CHAMPION, Model, Version
 from gateway.control.memory import Memory
 from gateway.control.references import Agreement, Reference, References, Wish, wish_of
@@ -268,6 +268,7 @@ class Sources:
         reference, agreement, wish = self._watched(
             name, version, digest, config, None, SIGNATURE, {}
         )
+        profile = None if reference is None else reference.profile
         return Candidate(
             name=name,
             version=version,
@@ -280,6 +281,7 @@ class Sources:
             reference=reference,
             wish=wish,
             agreement=agreement,
+            capture=language_wish(name, version, config, profile),
             signature=SIGNATURE,
             kind=LLM,
         )

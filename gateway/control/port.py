@@ -99,7 +99,7 @@ class Port:
             counters=counts,
             request_id_prefix=request_ids,
             identifies=True,
-            error_body=lambda error, _: error_body(error),
+            refusal=lambda error, *_: (error_body(error), ()),
             # Probes and scrapes come again; strangers who stay after an answer keep nobody out.
             idle_yield=True,
         )

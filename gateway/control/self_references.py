@@ -1,5 +1,7 @@
 """References that were made of a model's own first rows, wherever the model comes from.
 
+Also those that somebody made for a model that is in no registry, as language models are.
+
 Knows their table and the folders of `blobs`. Knows nothing of how such a profile is made.
 
 One is kept for each version of a model, with the digest of the content that answered those rows:
@@ -11,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -99,12 +101,26 @@ class SelfReferences:
             ).fetchall()
         return [self._read(row) for row in rows]
 
-    def freeze(self, known: SelfReference, profile: Profile) -> bool:
+    def attach(self, name: str, version: int, content: str, profile: Profile) -> None:
+        """Keeps what somebody made for a version, in place of what was made of its first rows.
+
+        Raises:
+            StoreFailed: the home cannot be written.
+        """
+        # Rows that came until now are none that a reference is still wanted of.
+        self.begin_anew(name, version)
+        known = replace(self.all()[name, version], content=content)
+        self.freeze(known, profile, "profile attach")
+
+    def freeze(
+        self, known: SelfReference, profile: Profile, action: str = "profile freeze"
+    ) -> bool:
         """Keeps what was made of a version's first rows.
 
         Args:
             known: the version, its content and resets, as they were when the rows came.
             profile: of those rows.
+            action: what the audit calls it.
 
         Returns:
             Whether it was kept: not where somebody has asked for other rows meanwhile.
@@ -141,7 +157,7 @@ class SelfReferences:
             note_change(
                 db,
                 self._actor,
-                "profile freeze",
+                action,
                 f"{known.model}/{known.version}",
                 {"digest": old} if old else None,
                 {"digest": digest, "rows": profile.rows, "content": known.content},

@@ -58,8 +58,8 @@ class PairRows(Document):
     waiting: int
 
 
-class DifferenceBin(Document):
-    """Rows by the shadow's score less the one that was answered."""
+class Bin(Document):
+    """Rows by a value of theirs; null: no bound."""
 
     above: float | None
     up_to: float | None
@@ -76,7 +76,7 @@ class Differences(Document):
     higher: int = Field(description="rows whose score is higher at the shadow")
     lower: int
     log10_e: float = Field(description="evidence that one side is more frequent; 1.3 is 20 to 1")
-    bins: list[DifferenceBin]
+    bins: list[Bin] = Field(description="by the shadow's score less the one that was answered")
 
 
 class CalibrationBin(Document):
@@ -104,6 +104,53 @@ class ShadowCost(Document):
     ratio: float | None
 
 
+class AnswerAspect(Document):
+    """Something that two answers of language models agree in or do not."""
+
+    name: str = Field(description="finish, refused, empty, json_valid or tools")
+    compared: int
+    differing: Share
+    answered_only: int | None = Field(
+        description="it is so of what was answered alone; null: it is none that is so or is not"
+    )
+    shadow_only: int | None
+    log10_e: float | None = Field(description="evidence that one has it more often; 1.3: 20 to 1")
+
+
+class AnswerMeasure(Document):
+    """Something that there is more or less of at a shadow."""
+
+    name: str = Field(description="output_tokens, first_token_s, duration_s or cost_usd")
+    rows: int = Field(description="of which both are known")
+    answered: float = Field(description="mean of what was answered")
+    shadow: float = Field(description="mean of what the shadow said")
+    ratio: float | None = Field(description="geometric mean of the shadow's over the other")
+    low: float | None = Field(description="where that lies for sure at all times (95 %)")
+    high: float | None
+    higher: int
+    lower: int
+    log10_e: float = Field(description="evidence that one side is more frequent; 1.3 is 20 to 1")
+    bins: list[Bin] = Field(description="by that ratio")
+
+
+class Likeness(Document):
+    """How alike texts are: the share of short pieces that stand in both."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    rows: int = Field(description="of which one at least has a text")
+    bins: list[Bin]
+
+
+class AnswerReport(Document):
+    """What a language model answered, beside what its shadow says."""
+
+    aspects: list[AnswerAspect]
+    measures: list[AnswerMeasure]
+    likeness: Likeness
+
+
 class RightWhere(Document):
     """Which of the two was right where they disagree; of all that is known, whatever the window."""
 
@@ -125,6 +172,7 @@ class PairReport(Document):
     difference: Differences
     calibration: ShadowCalibration
     cost: ShadowCost
+    answers: AnswerReport | None = Field(description="null: it is no language model")
     right: RightWhere
     window_s: float | None = Field(description="null: since the server was started")
 

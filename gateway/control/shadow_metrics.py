@@ -26,6 +26,13 @@ def families(found: Sequence[Reading]) -> Iterator[Metric]:
     took = CounterMetricFamily("penstock_shadow_run_seconds", text, labels=labels)
     text = "Processor time of runs that both versions made for comparison, by whose it is."
     both = CounterMetricFamily("penstock_shadow_paired_seconds", text, labels=[*labels, "of"])
+    text = "Compared answers of a language model that differ in this from a shadow's."
+    differ = CounterMetricFamily("penstock_shadow_differences", text, labels=[*labels, "aspect"])
+    text = "Output tokens of answers that a shadow has given, too, by whose they are."
+    tokens = CounterMetricFamily("penstock_shadow_paired_tokens", text, labels=[*labels, "of"])
+    text = "Cost of answers that a shadow has given, too, by whose they are."
+    cost = CounterMetricFamily("penstock_shadow_paired_cost_usd", text, labels=[*labels, "of"])
+    sums = {"output_tokens": tokens, "cost_usd": cost}
     for one in found:
         versions, pairs = (one.model, str(one.answered), str(one.shadow)), one.pairs
         share.add_metric(versions, one.share)
@@ -40,4 +47,11 @@ def families(found: Sequence[Reading]) -> Iterator[Metric]:
         took.add_metric(versions, pairs.run_s)
         both.add_metric((*versions, "answered"), pairs.paired_s[0])
         both.add_metric((*versions, "shadow"), pairs.paired_s[1])
-    yield from (share, rows, other, took, both)
+        if pairs.answers is not None:
+            for aspect in pairs.answers.aspects:
+                differ.add_metric((*versions, aspect.name), aspect.count)
+            for measure in pairs.answers.measures:
+                if measure.name in sums:
+                    sums[measure.name].add_metric((*versions, "answered"), measure.sums[0])
+                    sums[measure.name].add_metric((*versions, "shadow"), measure.sums[1])
+    yield from (share, rows, other, took, both, differ, tokens, cost)

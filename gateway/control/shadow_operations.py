@@ -5,6 +5,7 @@ Knows parameters and answers. Knows nothing of how pairs are counted or rows are
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from gateway.access.durations import read_duration
@@ -20,6 +21,7 @@ from gateway.control.shadow_documents import (
 from gateway.control.shadows import HISTORY_S, LOOK_S, Reading, Shadows
 from gateway.errors import InvalidParameter, NotFound, StoreFailed
 from gateway.outcomes.intervals import Figure
+from gateway.rollouts.answers import Answers, Aspect, Bin, Measure
 
 _MICRO: Final = 1e6
 
@@ -117,11 +119,7 @@ def _document(reading: Reading) -> dict[str, Any]:
             "higher": pairs.higher,
             "lower": pairs.lower,
             "log10_e": pairs.log10_e,
-            "bins": [
-                {"above": above, "up_to": up_to, "rows": rows}
-                for above, up_to, rows in pairs.histogram
-                if rows
-            ],
+            "bins": _bins(pairs.histogram),
         },
         "calibration": {
             "gap": pairs.calibration_gap,
@@ -135,8 +133,59 @@ def _document(reading: Reading) -> dict[str, Any]:
             "answered_row_us": _micro(pairs.answered_row_s),
             "ratio": pairs.cost_ratio,
         },
+        "answers": None if pairs.answers is None else _answers(pairs.answers),
         "window_s": reading.window_s,
     }
+
+
+def _answers(answers: Answers) -> dict[str, Any]:
+    likeness = answers.likeness
+    low, high = likeness.interval or (None, None)
+    return {
+        "aspects": [_aspect(one) for one in answers.aspects],
+        "measures": [_measure(one) for one in answers.measures],
+        "likeness": {
+            "value": likeness.value,
+            "low": low,
+            "high": high,
+            "rows": likeness.n,
+            "bins": _bins(answers.by_likeness),
+        },
+    }
+
+
+def _aspect(aspect: Aspect) -> dict[str, Any]:
+    differing, sides = aspect.differing, aspect.sides or (None, None)
+    return {
+        "name": aspect.name,
+        "compared": differing.n,
+        "differing": _share(differing, aspect.count),
+        "answered_only": sides[0],
+        "shadow_only": sides[1],
+        "log10_e": aspect.log10_e,
+    }
+
+
+def _measure(measure: Measure) -> dict[str, Any]:
+    (answered, shadow), ratio = measure.means, measure.ratio
+    low, high = ratio.interval or (None, None)
+    return {
+        "name": measure.name,
+        "rows": measure.known,
+        "answered": answered,
+        "shadow": shadow,
+        "ratio": ratio.value,
+        "low": low,
+        "high": high,
+        "higher": measure.higher,
+        "lower": measure.lower,
+        "log10_e": measure.log10_e,
+        "bins": _bins(measure.bins),
+    }
+
+
+def _bins(bins: Sequence[Bin]) -> list[dict[str, Any]]:
+    return [{"above": above, "up_to": up_to, "rows": rows} for above, up_to, rows in bins if rows]
 
 
 def _share(figure: Figure, rows: int) -> dict[str, Any]:

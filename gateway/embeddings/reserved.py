@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from time import monotonic_ns
 
+from gateway.errors import RateLimited, TooManyParallel
 from gateway.llm.limits.words import Grant, Left, Limits
 
 
@@ -42,8 +43,12 @@ class Reserved:
             return
         self.end()
         now_ns = monotonic_ns()
-        self.left = self._limits.left(self._rows, now_ns)
-        self._grant = self._limits.reserve(self._rows, 0, tokens, now_ns)
+        try:
+            self.left, granted = self._limits.begin(self._rows, now_ns)
+        except (RateLimited, TooManyParallel):
+            self.left = self._limits.last_left
+            raise
+        self._grant = granted or self._limits.reserve(self._rows, 0, tokens, now_ns)
         self.tokens = tokens
 
     def read(self, tokens: int) -> None:

@@ -5,7 +5,8 @@ limits are kept. Before any upstream is asked the most that the answer may cost 
 did cost is settled once that is known, and the rest given back.
 
 No more tokens are read than bytes are sent: a token stands for one byte at least. A medium may be
-named by its address alone: where a body has one it is taken for `MEDIA_TOKENS` more. For limits per
+named by its address alone: where a body has one it is taken for as many more as the version's
+upstreams may read it as. Counting the tokens of a prompt is free where it is done. For limits per
 minute one token is taken for `BYTES_PER_TOKEN` bytes of what was sent; where nobody tells the
 tokens of an answer, for so many characters of its prompt, and of what came.
 """
@@ -15,21 +16,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from gateway.errors import Forbidden
+from gateway.errors import Forbidden, RateLimited, TooManyParallel
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.limits.words import Grant, Left, Limits
 from gateway.llm.pricing import Price
 from gateway.llm.relay import Relay
+from gateway.llm.targets import Target
 from gateway.wire.llm.reading import Reading
 from gateway.wire.llm.requests import Call
 from gateway.wire.llm.words import Dialect, Usage
 
-MEDIA_TOKENS: Final = 2048
 BYTES_PER_TOKEN: Final = 4
 
 _MEDIA_WORDS: Final = (b'"image', b'"file', b'"document', b'"input_', b"\\u")
 _SEARCHED_BYTES: Final = 1024
 _OUTPUTLESS = frozenset({Dialect.EMBEDDINGS, Dialect.COUNT})
+_FREE: Final = Usage(0, 0)
 _CAPS = {
     Dialect.COMPLETIONS: "max_tokens",
     Dialect.RESPONSES: "max_output_tokens",
@@ -92,32 +94,42 @@ class Account:
                 is not to be had.
             Forbidden: nobody knows what it costs, and the model is not served then.
         """
-        if deployment.unpriced and deployment.settings.unpriced == "refuse":
+        free = self._dialect is Dialect.COUNT
+        if deployment.unpriced and deployment.settings.unpriced == "refuse" and not free:
             raise Forbidden(f"model '{deployment.name}': nobody knows what it costs")
         limits = self._limits
         if limits is None:
             return
-        self.release()
-        left = self.left = limits.left(self._rows, now_ns)
-        if deployment.unpriced and left.money is not None:
+        if self._grant is not None:
+            self.release()
+        # What nothing limits need not be worked out: most keys have limits of one kind or none.
+        try:
+            self.left, self._grant = limits.begin(self._rows, now_ns)
+        except (RateLimited, TooManyParallel):
+            self.left = limits.last_left
+            raise
+        self.reserved = 0
+        if self._grant is None:
+            self._reserve(limits, deployment, self.left, now_ns)
+
+    def _reserve(self, limits: Limits, deployment: LlmDeployment, left: Left, now_ns: int) -> None:
+        free = self._dialect is Dialect.COUNT
+        if deployment.unpriced and left.money is not None and not free:
             raise Forbidden(
                 f"model '{deployment.name}': nobody knows what it costs, and a budget in dollars"
                 " is to be held"
             )
-        money = tokens = 0
-        # What nothing limits need not be worked out: most keys have limits of one kind or none.
-        if left.money is not None or left.tokens is not None or left.token_rate is not None:
-            money, tokens = self._bounds(deployment, left)
+        money, tokens = (0, 0) if free else self._bounds(deployment, left)
         self._grant = limits.reserve(self._rows, money, tokens, now_ns)
         self.reserved = tokens
 
     def _bounds(self, deployment: LlmDeployment, left: Left) -> tuple[int, int]:
         """Pico-dollars and tokens that its answer takes at most."""
         call = self._call
-        output = 0
+        output, read = 0, self._most_input(deployment)
         if self._dialect not in _OUTPUTLESS:
-            output = call.max_output_tokens or self._fitting(deployment, left)
-        read = self._most_input
+            asked = call.max_output_tokens
+            output = self._fitting(deployment, left, read) if asked is None else asked
         money = max(
             (self._most(p, read, output * call.n) for p in deployment.prices if p is not None),
             default=0,
@@ -125,17 +137,17 @@ class Account:
         # A budget of tokens is never passed either; a limit per minute may be, by a guess.
         return money, (self.input_tokens if left.tokens is None else read) + output * call.n
 
-    def cap(self, dialect: Dialect, limit_field: str) -> dict[str, Any]:
+    def cap(self, dialect: Dialect, target: Target) -> dict[str, Any]:
         """Fields of the request sent on that keep its answer within what was reserved.
 
         Args:
             dialect: that it is sent in.
-            limit_field: what a chat calls the limit there.
+            target: that it is sent to.
         """
         if self._output is None or dialect in _OUTPUTLESS:
             return {}
-        field = limit_field if dialect is Dialect.CHAT else _CAPS[dialect]
-        return {field: self._output}
+        field = target.limit_field if dialect is Dialect.CHAT else _CAPS[dialect]
+        return {field: target.longest(self._output)}
 
     def settle(self, price: Price | None, relay: Relay | None) -> tuple[Usage, bool, int | None]:
         """The request is over, and somebody has worked for it.
@@ -149,20 +161,27 @@ class Account:
             knows.
         """
         told = None if relay is None else relay.usage
-        usage = told
-        if usage is None:
+        usage, cost = told, None
+        if self._dialect is Dialect.COUNT:
+            usage, cost = _FREE, 0
+        elif usage is None or usage.partial:
             written = 0 if relay is None else _written(relay.reading)
-            usage = Usage(self._read, written, service=self._call.service)
-        cost = None if price is None else price.cost(usage, usage.service)
-        grant, self._grant = self._grant, None
+            if usage is None:
+                usage = Usage(self._read, written, service=self._call.service)
+            usage.output = max(usage.output, written)
+        if cost is None and price is not None:
+            cost = price.cost(usage, usage.service)
+        grant = self._grant
         if grant is not None:
+            self._grant = None
             grant.settle(cost or 0, usage.input + usage.output)
-        return usage, told is None, cost
+        return usage, told is None or told.partial, cost
 
     def release(self) -> None:
         """Nobody has worked for it."""
-        grant, self._grant = self._grant, None
+        grant = self._grant
         if grant is not None:
+            self._grant = None
             grant.release()
 
     @property
@@ -176,14 +195,13 @@ class Account:
         prompt = self._call.prompt
         return -(-prompt.chars // BYTES_PER_TOKEN) + prompt.tokens
 
-    @property
-    def _most_input(self) -> int:
-        """As many tokens as anybody may count in it."""
+    def _most_input(self, deployment: LlmDeployment) -> int:
+        """As many tokens as any upstream of a version may count in it."""
         body = self._body
         # Reading a short prompt for media takes longer than to look for words that stand before
         # one (a backslash may hide them), of a long one it is the other way round.
         if len(body) > _SEARCHED_BYTES or any(word in body for word in _MEDIA_WORDS):
-            return len(body) + self._call.prompt.media * MEDIA_TOKENS
+            return len(body) + self._call.prompt.media * deployment.media_tokens
         return len(body)
 
     def _most(self, price: Price, read: int, written: int) -> int:
@@ -191,7 +209,7 @@ class Account:
         most, service = price.most(read, written), self._call.service
         return max(most, price.most(read, written, service)) if service else most
 
-    def _fitting(self, deployment: LlmDeployment, left: Left) -> int:
+    def _fitting(self, deployment: LlmDeployment, left: Left, most_input: int) -> int:
         """The output of a request that names no maximum: its model's, or a part of what is left."""
         most = deployment.max_output_tokens
         dearest = max(
@@ -201,7 +219,7 @@ class Account:
         )
         read = one = 0
         if dearest is not None:
-            read = self._most(dearest, self._most_input, 0)
+            read = self._most(dearest, most_input, 0)
             one = self._most(dearest, 0, self._call.n)
         fitting = left.output_tokens(most, self.input_tokens, read, one)
         if fitting < most:

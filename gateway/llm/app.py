@@ -20,7 +20,9 @@ from gateway.llm import listing
 from gateway.llm.names import Names
 from gateway.wire.answers import error_headers
 from gateway.wire.asgi import EndpointApp
-from gateway.wire.llm.errors import error_body
+from gateway.wire.cycle import NOTES_STATE, Notes
+from gateway.wire.head import read_echo
+from gateway.wire.llm.errors import error_body, request_id_header
 from gateway.wire.llm.words import PATHS, Dialect
 from gateway.wire.services import Services
 
@@ -77,15 +79,18 @@ class ModelLists:
                 yield called
 
     def _answer(self, request: Request, tell: Callable[[], dict[str, Any]]) -> Response:
-        status, headers = 200, {}
+        dialect = Dialect.MESSAGES if _anthropic(request) else Dialect.CHAT
+        request_id, echo = _named(request)
+        status, headers = 200, [*request_id_header(dialect, request_id, echo)]
         try:
             body = orjson.dumps(tell())
         except GatewayError as error:
-            dialect = Dialect.MESSAGES if _anthropic(request) else Dialect.CHAT
+            error.request_id = request_id.decode()
             status, body = error.status, error_body(dialect, error)
-            headers = {name.decode(): value.decode() for name, value in error_headers(error)}
+            headers += error_headers(error)
         self._answered(status)
-        return Response(body, status, headers, media_type="application/json")
+        told = {name.decode(): value.decode() for name, value in headers}
+        return Response(body, status, told, media_type="application/json")
 
 
 def routes(lists: ModelLists, services: Services) -> list[BaseRoute]:
@@ -97,6 +102,13 @@ def routes(lists: ModelLists, services: Services) -> list[BaseRoute]:
         *(Route(path.decode(), ask) for path in PATHS.values()),
         Route("/v1/{path:path}", lists.unknown, methods=["GET", "POST", "DELETE", "PUT"]),
     ]
+
+
+def _named(request: Request) -> tuple[bytes, bytes | None]:
+    """What the lane calls a request, and what its client does."""
+    notes: Notes = request.scope["state"][NOTES_STATE]
+    given = request.headers.get("x-request-id")
+    return notes.request_id, None if given is None else read_echo(given.encode("latin-1"))
 
 
 def _anthropic(request: Request) -> bool:

@@ -1,7 +1,8 @@
 """Has the shadows of a route asked what was answered: copies, whose answers nobody gets.
 
 Knows routes' shadows and how many copies may be under way. Knows nothing of how an upstream is
-asked (`journey`), or of what is made of the answers: they are watched as those of their version.
+asked (`journey`), or of what is made of the answers: they are watched as those of their version,
+and held against what was answered (`pairs`).
 
 A copy begins once its request was answered. It costs what it costs, and no caller's budget; what
 cannot be had at once is dropped, and counted.
@@ -15,54 +16,66 @@ from random import Random
 from typing import Any, Final
 
 from gateway.exchange import JSON_TYPE, Header, Model, Phases, Stream
+from gateway.llm.deployment import LlmDeployment
 from gateway.llm.names import Chosen, Named
+from gateway.llm.pairs import Pair, Pairs
 from gateway.llm.proxy import Proxy
 from gateway.llm.told import Happened
 from gateway.wire.llm.words import Dialect
 
-# Of copies in one worker: each holds its request, and a connection of its upstream's.
+# Of copies in one worker, from the answer to the comparison: each holds its request and what was
+# answered, and at first a connection of its upstream's.
 MAX_UNDER_WAY: Final = 256
 MAX_BYTES: Final = 32 << 20
+_NOTHING_SAID: Final[Mapping[str, Any]] = {}
 
 
 class Copies:
     """Lives on a worker's event loop.
 
     Attributes:
-        made: copies, so far.
-        dropped: that were not, since too many were under way.
-        under_way: right now.
+        under_way: copies right now.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         proxies: Mapping[Dialect, Proxy],
+        pairs: Pairs,
         random: Random,
     ) -> None:
-        """Takes the worker's loop, what asks in each dialect, and what draws who is copied."""
+        """Begins with none.
+
+        Args:
+            loop: the worker's.
+            proxies: what asks in each dialect.
+            pairs: count what comes of copies.
+            random: draws who is copied.
+        """
         self._loop = loop
         self._proxies = proxies
+        self._pairs = pairs
         self._random = random
         self._bytes = 0
-        self.made = self.dropped = self.under_way = 0
+        self.under_way = 0
 
     def answered(self, named: Named, answered: Chosen, exchange: Any, happened: Happened) -> None:
         """A request was answered: has those shadows asked that are drawn for it."""
-        spoken = happened.spoken
-        if spoken is None:
+        spoken, relay, by = happened.spoken, happened.relay, answered.deployment
+        if spoken is None or relay is None or spoken.client is Dialect.COUNT:
             return
+        size = len(exchange.body) + relay.size
         for shadow, share in named.shadows:
-            if shadow is answered.deployment or self._random.random() >= share:
+            pair = self._pairs.find(named.name, by.version, shadow.version)
+            if pair is None or shadow is by or self._random.random() >= share:
                 continue
-            size = len(exchange.body)
-            if self.under_way >= MAX_UNDER_WAY or self._bytes + size > MAX_BYTES:
-                self.dropped += 1
+            room = self.under_way < MAX_UNDER_WAY and self._bytes + size <= MAX_BYTES
+            pair.drawn(asked=room)
+            if not room:
                 continue
-            self.made += 1
             self.under_way += 1
             self._bytes += size
-            copied = Copied(exchange, self._done)
+            copied = Copied(exchange, by, happened, pair, size, self._done)
             proxy = self._proxies[spoken.client]
             self._loop.call_soon(proxy.copy, copied, happened.call, happened.values, Chosen(shadow))
 
@@ -72,14 +85,38 @@ class Copies:
 
 
 class Copied:
-    """Stands in for the exchange of a request: whatever is answered, nobody gets it."""
+    """Stands in for the exchange of a request: whatever is answered, nobody gets it.
+
+    Attributes:
+        by: the version that answered the request.
+        answered: what happened to that.
+        parameters: what it says of itself.
+    """
 
     method = b"POST"
     query = b""
     gone = False
     client = ""
 
-    def __init__(self, exchange: Any, done: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        exchange: Any,
+        by: LlmDeployment,
+        answered: Happened,
+        pair: Pair,
+        size: int,
+        done: Callable[[int], None],
+    ) -> None:
+        """Copies a request.
+
+        Args:
+            exchange: of it.
+            by: the version that answered it.
+            answered: what happened to it.
+            pair: of that version and the one that is asked now.
+            size: bytes that are kept of it.
+            done: called with these once nobody needs it.
+        """
         self.path: bytes = exchange.path
         self.headers: Sequence[Header] = exchange.headers
         self.body: bytes = exchange.body
@@ -88,6 +125,12 @@ class Copied:
         self.head = exchange.head
         self.request_id: bytes = exchange.request_id
         self.about: dict[str, str] = {**exchange.about, "copy": "yes"}
+        self.by = by
+        self.answered = answered
+        metadata = answered.values.get("metadata")
+        self.parameters = metadata if isinstance(metadata, dict) else _NOTHING_SAID
+        self._pair = pair
+        self._size = size
         self._done = done
 
     def header(self, name: bytes) -> bytes | None:
@@ -119,9 +162,16 @@ class Copied:
         """Goes nowhere."""
         return _NOWHERE
 
-    def over(self) -> None:
-        """The copy is done with."""
-        self._done(len(self.body))
+    def over(self, said: Happened) -> None:
+        """Whoever was asked has answered, or has not."""
+        if said.result == "ok":
+            self._pair.answers(self, said)
+        else:
+            self._pair.failed(self, at_fault=said.at_fault)
+
+    def done(self) -> None:
+        """Nobody needs it any more."""
+        self._done(self._size)
 
 
 class _Nowhere(Stream):

@@ -22,7 +22,7 @@ from gateway.llm.upstream.upstreams import Upstreams
 from gateway.monitor import layout, upstreams
 from gateway.monitor.arena import Arena
 from gateway.monitor.upstreams import Called, UpstreamCounter
-from gateway.wire.llm.words import Dialect, Usage
+from gateway.wire.llm.words import Dialect
 from kernels import generations
 
 log = logging.getLogger("penstock.llm")
@@ -37,7 +37,7 @@ OPERATIONS: Final = {
 """What OpenTelemetry's conventions call what a dialect asks for. Whoever has tokens counted has
 nothing generated."""
 _RESULTS: Final = {result: place for place, result in enumerate(generations.RESULTS)}
-_NO_TOKENS: Final = (-1.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0)
+_NO_TOKENS: Final[tuple[float, ...]] = (-1.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0)
 # Names of `price_map.seller` that the conventions spell otherwise; others are spelt alike.
 _SYSTEMS: Final = {
     "azure": "azure.ai.openai",
@@ -154,11 +154,23 @@ def counters(
 
 def _record(happened: Happened) -> tuple[float, ...]:
     """The words of `kernels.generations`' record."""
+    usage, cost = happened.usage, happened.cost
+    tokens = _NO_TOKENS
+    if usage is not None:
+        tokens = (
+            usage.input,
+            usage.output,
+            usage.cache_read,
+            usage.cache_write + usage.cache_write_1h,
+            usage.reasoning,
+            -1.0 if cost is None else cost,
+            happened.estimated,
+        )
     return (
         _RESULTS[happened.result],
-        happened.attempts,
+        happened.retries,
         happened.fallbacks,
-        *(_NO_TOKENS if happened.usage is None else _tokens(happened.usage, happened)),
+        *tokens,
         happened.call.stream,
         # A copy waits for nobody: what it copies was answered before it began.
         happened.asked_at if happened.copy else happened.arrived,
@@ -166,17 +178,4 @@ def _record(happened: Happened) -> tuple[float, ...]:
         happened.content_at,
         happened.last_byte_at,
         happened.ended_at,
-    )
-
-
-def _tokens(usage: Usage, happened: Happened) -> tuple[float, ...]:
-    cost = happened.cost
-    return (
-        usage.input,
-        usage.output,
-        usage.cache_read,
-        usage.cache_write + usage.cache_write_1h,
-        usage.reasoning,
-        -1.0 if cost is None else cost,
-        happened.estimated,
     )

@@ -11,7 +11,9 @@ from typing import Final
 
 from gateway.afterwards import NOTHING, Afterwards
 from gateway.errors import Unsupported
+from gateway.exchange import Model
 from gateway.llm.features import SIGNATURE
+from gateway.llm.phrases import Phrases
 from gateway.llm.pools import Pool
 from gateway.llm.pricing import Price
 from gateway.llm.settings import Settings
@@ -30,11 +32,15 @@ class LlmDeployment:
 
     Attributes:
         name, version: of the model.
+        noted: both, as an exchange notes who answers.
         settings: what the plan says of it.
         targets: its upstreams, in the order in which the document has them.
+        phrases: in which it refuses.
         pool: chooses among them.
         prices: of each; None: nobody knows.
+        unpriced: nobody knows what some upstream of it costs.
         max_output_tokens: most that one answer may have.
+        media_tokens: that one medium may be read as which is named by its address, at most.
         observer: counts its requests.
         in_flight: requests under way.
         afterwards: gets what was answered.
@@ -52,21 +58,20 @@ class LlmDeployment:
     ) -> None:
         self.name = name
         self.version = version
+        self.noted: Model = (name, str(version))
         self.settings = settings
         self.targets = targets
         self.prices = [target.price for target in targets]
+        self.unpriced = None in self.prices
         self.max_output_tokens = _most(settings, self.prices)
+        self.media_tokens = max(target.media_tokens for target in targets)
         self._mute: dict[Dialect, frozenset[int]] = {}
+        self.phrases = Phrases(settings.refusal_phrases)
         self.pool = Pool.of(settings.version, self.prices)
         self.observer = observer
         self.in_flight = 0
         self.afterwards: Afterwards = NOTHING
         self._drained: Callable[[], None] | None = None
-
-    @property
-    def unpriced(self) -> bool:
-        """Nobody knows what some upstream of it costs."""
-        return None in self.prices
 
     @property
     def counts_nothing(self) -> bool:

@@ -9,16 +9,20 @@ Answers are read once they were written, as a whole: no chunk of a stream is loo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 from math import nan
+from struct import Struct
 from typing import Final
 
 import numpy as np
 import orjson
 
+from gateway.llm.phrases import Phrases
 from gateway.llm.told import Happened
 from gateway.tensors import Array, Signature, TensorSpec
 from gateway.wire.llm.reading import Called, Reading
+from gateway.wire.llm.words import Usage
 from kernels import texts
 
 ASKED: Final = ("prompt_chars", "messages", "tools", "max_output_tokens")
@@ -27,7 +31,15 @@ SAID: Final = (
     # The first is what the ledger keeps of an answer where the document does not say otherwise.
     *("output_tokens", "input_tokens", "cached_tokens", "reasoning_tokens", "answer_chars"),
     *("first_token_s", "inter_token_s", "longest_gap_s", "tokens_per_s", "duration_s", "cost_usd"),
-    *("refused", "empty", "json_valid", "tool_calls", "tools_known", "arguments_valid"),
+    *(
+        "refused",
+        "refused_in_words",
+        "empty",
+        "json_valid",
+        "tool_calls",
+        "tools_known",
+        "arguments_valid",
+    ),
     "repetition",
 )
 """Of what came back."""
@@ -46,7 +58,6 @@ SIGNATURE: Final = Signature(
 # Whether longer texts are JSON is not looked at: it would hold the event loop for a millisecond.
 MAX_JSON_CHARS: Final = 256 << 10
 _PICO: Final = 1e-12
-_NO_READING: Final = Reading()
 _FINISHES: Final = {
     "": b"none",
     "stop": b"stop",
@@ -66,80 +77,107 @@ _FINISHES: Final = {
     "pause_turn": b"paused",
 }
 """Providers' words for why an answer ended, in one set of words; others are `other`."""
+_OTHER: Final = b"other"
+FINISHES: Final = (*dict.fromkeys(_FINISHES.values()), _OTHER)
+"""All words of that set."""
 _SCRIPTS: Final = [name.encode() for name in texts.SCRIPTS]
 
-Row = tuple[Sequence[float], Sequence[bytes]]
-"""Features of one request: numbers in the order of ASKED and SAID, then those of NAMED."""
+_NUMBERS: Final = (*ASKED, *SAID)
+_WIDTH: Final = len(_NUMBERS)
+_PACK: Final[Callable[..., None]] = Struct(f"{_WIDTH}d").pack_into
+_ROW_BYTES: Final = 8 * _WIDTH
+_CALLED, _EMPTY = _NUMBERS.index("tool_calls"), _NUMBERS.index("empty")
+_REPEATED: Final = _NUMBERS.index("repetition")
+_LATER: Final = nan
+"""What is known once the texts are read, of all rows at once."""
+_NO_CALLS: Final = (0.0, nan, nan)
+_NO_USAGE: Final = (nan, nan, nan, nan)
 
 
-class Features:
-    """Reads them. Used on one thread: it has one table for all texts."""
+class Rows:
+    """Features of requests that were answered, read one by one.
 
-    def __init__(self) -> None:
-        """Makes the table."""
-        self._table = np.zeros(texts.TABLE_WORDS, np.int64)
-        self._figures = np.zeros(texts.FIGURES)
+    What a kernel tells of their texts is told of all by one call, at the end.
 
-    def row(self, happened: Happened, longest_gap_s: float) -> Row:
-        """Of one request that was answered.
+    Attributes:
+        numbers: (rows, ASKED and SAID); what the texts tell is there once `tensors` was asked.
+        finishes: why each ended, one of FINISHES.
+    """
+
+    def __init__(self, table: texts.Table, phrases: Phrases, count: int) -> None:
+        """Has none.
+
+        Args:
+            table: (texts.TABLE_WORDS,) for the kernel; others on this thread may use it, too.
+            phrases: in which the model refuses.
+            count: of rows that will be added.
+        """
+        self._table = table
+        self._phrases = phrases
+        self.numbers = np.zeros((count, _WIDTH))
+        self._texts: list[bytes] = []
+        self.finishes: list[bytes] = []
+
+    def add(self, happened: Happened, reading: Reading, longest_gap_s: float) -> None:
+        """Reads one request that was answered.
 
         Args:
             happened: to it.
+            reading: of its answer.
             longest_gap_s: between two pieces of its answer; NaN where there was none.
         """
-        call, reading = happened.call, happened.reading or _NO_READING
-        prompt, text = call.prompt, _joined(reading.texts)
-        most = call.max_output_tokens
-        repeated, script, visible = self._read(text)
-        empty = not visible and not reading.calls
-        numbers = (
+        call, usage = happened.call, happened.usage
+        prompt, calls, text = call.prompt, reading.calls, joined(reading.texts)
+        most, cost = call.max_output_tokens, happened.cost
+        _PACK(
+            self.numbers,
+            len(self._texts) * _ROW_BYTES,
             prompt.chars,
             prompt.messages,
             len(prompt.tools),
             nan if most is None else most,
-            *_tokens(happened),
+            *(_NO_USAGE if usage is None else _tokens(usage)),
             len(text),
             *_times(happened, longest_gap_s),
-            _dollars(happened),
+            nan if cost is None else cost * _PICO,
             reading.refused,
-            empty,
+            self._phrases.found(text),
+            _LATER,
             _is_json(text) if prompt.json_wanted else nan,
-            *_calls(reading.calls, prompt.tools),
-            repeated,
+            *(_calls(calls, prompt.tools) if calls else _NO_CALLS),
+            _LATER,
         )
-        return numbers, (_FINISHES.get(reading.finish, b"other"), script)
+        self.finishes.append(_FINISHES.get(reading.finish, _OTHER))
+        # In UTF-8 it is no shorter than in characters: of those no more need be written so.
+        data = text[-texts.MAX_BYTES :].encode(errors="replace")
+        self._texts.append(data[-texts.MAX_BYTES :])
 
-    def _read(self, text: str) -> tuple[float, bytes, float]:
-        """How much of a text's end repeats, its script, and how much of it is to be seen."""
-        figures = self._figures
-        data = text[-texts.MAX_BYTES :].encode(errors="replace")[-texts.MAX_BYTES :]
-        texts.read_text(data, self._table, figures)
-        repeated, script, visible = figures[texts.REPEATED], figures[0], figures[texts.VISIBLE]
-        return float(repeated), _SCRIPTS[int(script)], float(visible)
+    def tensors(self) -> tuple[list[Array], list[Array | None]]:
+        """The inputs and outputs of `SIGNATURE` that the rows make."""
+        figures, numbers = self._read(), self.numbers
+        numbers[:, _EMPTY] = (figures[:, texts.VISIBLE] == 0.0) & (numbers[:, _CALLED] == 0.0)
+        numbers[:, _REPEATED] = figures[:, texts.REPEATED]
+        columns: list[Array] = list(np.ascontiguousarray(numbers.T, np.float32)[:, :, None])
+        words = np.empty((len(NAMED), len(figures), 1), object)
+        words[0, :, 0] = self.finishes
+        words[1, :, 0] = [_SCRIPTS[int(script)] for script in figures[:, texts.SCRIPT].tolist()]
+        return columns[: len(ASKED)], [*columns[len(ASKED) :], *words]
+
+    def _read(self) -> texts.Figures:
+        """(rows, texts.FIGURES) of what was answered."""
+        figures = np.empty((len(self._texts), texts.FIGURES))
+        ends = np.fromiter(accumulate(map(len, self._texts)), np.int64)
+        joined = np.frombuffer(bytearray().join(self._texts), np.uint8)
+        texts.read_texts(joined, ends, self._table, figures)
+        return figures
 
 
-def tensors(rows: Sequence[Row]) -> tuple[list[Array], list[Array | None]]:
-    """The inputs and outputs of `SIGNATURE` that these rows make."""
-    table = np.array([numbers for numbers, _ in rows], np.float32).T.copy()
-    numbers: list[Array] = [column.reshape(-1, 1) for column in table]
-    words = np.empty((len(NAMED), len(rows), 1), object)
-    for place, (_, named) in enumerate(rows):
-        words[:, place, 0] = named
-    return numbers[: len(ASKED)], [*numbers[len(ASKED) :], *words]
-
-
-def _joined(parts: Sequence[str]) -> str:
+def joined(parts: Sequence[str]) -> str:
+    """All that an answer shows."""
     return parts[0] if len(parts) == 1 else "\n".join(parts)
 
 
-def _dollars(happened: Happened) -> float:
-    return nan if happened.cost is None else happened.cost * _PICO
-
-
-def _tokens(happened: Happened) -> tuple[float, ...]:
-    usage = happened.usage
-    if usage is None:
-        return nan, nan, nan, nan
+def _tokens(usage: Usage) -> tuple[float, ...]:
     return usage.output, usage.input, usage.cache_read, usage.reasoning
 
 
@@ -160,8 +198,6 @@ def _times(happened: Happened, longest_gap_s: float) -> tuple[float, ...]:
 
 def _calls(calls: Sequence[Called], offered: Sequence[str]) -> tuple[float, float, float]:
     """How many tools are called, whether all were offered, and whether all get an object."""
-    if not calls:
-        return 0.0, nan, nan
     return (
         len(calls),
         all(one.name in offered for one in calls),

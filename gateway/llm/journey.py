@@ -40,6 +40,8 @@ from gateway.llm.pools import (
 from gateway.llm.pools.troubles import of_answer, of_error
 from gateway.llm.relay import (
     EVENT_STREAM,
+    AnswerTooLarge,
+    ErrorInside,
     Refusal,
     Relay,
     Spoken,
@@ -47,6 +49,7 @@ from gateway.llm.relay import (
     Whole,
     is_event_stream,
 )
+from gateway.llm.spare import Spare
 from gateway.llm.targets import Target
 from gateway.llm.told import (
     ATTEMPTS,
@@ -59,6 +62,7 @@ from gateway.llm.upstream.request import header_lines
 from gateway.llm.upstream.words import Sending
 from gateway.wire.answers import Written
 from gateway.wire.llm.asked import Asked
+from gateway.wire.llm.errors import request_id_header, told_body
 from gateway.wire.llm.requests import Call, prepared
 from gateway.wire.llm.told import told_error
 from gateway.wire.llm.translate import translation
@@ -71,11 +75,13 @@ log = logging.getLogger("penstock.llm")
 
 # What is wrong with the request itself is for its sender to read.
 _THEIRS: Final = frozenset(
-    {Trouble.REFUSED, Trouble.CONTEXT_WINDOW, Trouble.CONTENT_POLICY, Trouble.MISSING}
-)
-# What clients look for; one that has sent its own is told that.
-_REQUEST_IDS: Final = dict.fromkeys(Dialect, b"x-request-id") | dict.fromkeys(
-    (Dialect.MESSAGES, Dialect.COUNT), b"request-id"
+    {
+        Trouble.REFUSED,
+        Trouble.CONTEXT_WINDOW,
+        Trouble.CONTENT_POLICY,
+        Trouble.MISSING,
+        Trouble.UNKNOWN,
+    }
 )
 _STREAMED: Final = (
     (b"content-type", EVENT_STREAM),
@@ -107,6 +113,8 @@ class Journey:
         "_proxy",
         "_relay",
         "_sending",
+        "_spare",
+        "_spent",
         "_status",
         "_target",
         "_values",
@@ -147,6 +155,8 @@ class Journey:
         self._chosen = chosen
         self._deployment: LlmDeployment = chosen.deployment
         self._attempts: Attempts | None = None  # most never need any
+        self._spare: Spare | None = None
+        self._spent: int | None = 0  # pico-dollars, for answers that were held back
         # of one attempt
         self._picked: Picked | None = None
         self._target: Target | None = None
@@ -174,7 +184,10 @@ class Journey:
         try:
             self._send()
         except GatewayError as error:
-            self._refuse(error)
+            if self._happened.fallbacks:
+                self._follow(self._tries().passed_over(self._proxy.clock()), error)
+            else:
+                self._refuse(error)
         except Exception:
             self._crash()
 
@@ -185,25 +198,29 @@ class Journey:
         tried = mute if attempts is None else attempts.tried
         picked = deployment.pool.choose(now, tried)
         if picked is None:
-            self._follow(self._tries().none_free(now), self._exhausted())
+            failing = deployment.pool.failing(now, mute)
+            self._follow(self._tries().none_free(now), self._exhausted(failing))
             return
         target = deployment.targets[picked.index]
         dialect = target.speaks[self._dialect]
         body = self._body(target, dialect)
         head = target.heads[dialect]
-        if more := request_headers(self._exchange, target):
-            head += header_lines(more)
+        if target.forward_headers or self._exchange.head.trace is not None:
+            head += header_lines(request_headers(self._exchange, target))
         self._picked, self._target, self._relay = picked, target, None
         self._status, self._headers = 0, ()
-        self._happened.asked(now, target)
+        happened = self._happened
+        happened.target, happened.asked_at, happened.first_byte_at = target, now, 0.0
+        happened.attempts += 1
         picked.began(now)
         self._sending = proxy.upstreams.send(target.origin, head, body, self, target.timeouts)
 
-    def _exhausted(self) -> GatewayError:
+    def _exhausted(self, failing: bool) -> GatewayError:
         deployment = self._deployment
         return UpstreamsExhausted(
             f"model '{deployment.name}': none of its {len(deployment.targets)} upstreams takes"
-            " requests now"
+            " requests now",
+            failing=failing,
         )
 
     def _body(self, target: Target, dialect: Dialect) -> bytes:
@@ -217,8 +234,14 @@ class Journey:
         # A stream that does not tell its usage could not be charged for.
         wants = self._call.stream and dialect in (Dialect.CHAT, Dialect.COMPLETIONS)
         spoken.hides_usage = wants and spoken.asked is None and not self._call.include_usage
-        fields = self._account.cap(dialect, target.limit_field)
+        spoken.holds_filtered = self._holds_filtered()
+        fields = self._account.cap(dialect, target)
         return prepared(dialect, values, target.model, include_usage=wants, fields=fields)
+
+    def _holds_filtered(self) -> bool:
+        """Of several choices some may be good; a shadow is asked for its own answer alone."""
+        chain = self._deployment.settings.version.content_policy_fallbacks
+        return bool(chain) and self._call.n == 1 and not self._happened.copy
 
     def _asked(self, target: Target) -> Asked:
         deployment = self._deployment
@@ -228,7 +251,7 @@ class Journey:
             created=int(self._proxy.wall()),
             request=self._values,
             include_usage=self._call.include_usage,
-            max_output_tokens=deployment.max_output_tokens,
+            max_output_tokens=target.longest(deployment.max_output_tokens),
             limit_field=target.limit_field,
             thinks_by=target.thinks_by,
             refuse_unsupported=deployment.settings.version.unsupported == "refuse",
@@ -239,7 +262,7 @@ class Journey:
     def on_head(self, status: int, headers: Sequence[Header]) -> None:
         """An answer begins."""
         happened = self._happened
-        happened.begun(self._proxy.clock())
+        happened.first_byte_at = self._proxy.clock()
         self._status, self._headers = status, headers
         spoken = happened.spoken
         assert spoken is not None
@@ -273,24 +296,25 @@ class Journey:
     def on_end(self) -> None:
         """The whole answer came."""
         self._sending = None
-        self._happened.last_byte_at = self._proxy.clock()
+        now = self._happened.last_byte_at = self._proxy.clock()
         try:
-            self._end()
+            self._end(now)
         except Exception:
             self._crash()
 
-    def _end(self) -> None:
+    def _end(self, now: float) -> None:
         relay = self._relay
         assert relay is not None
         if isinstance(relay, Refusal):
-            self._told_off(relay)
+            self._refused(relay)
             return
         try:
             relay.end()
         except GatewayError as error:
             self._broke(error)
             return
-        self._answered(relay)
+        if not (relay.filtered and self._held_back(relay)):
+            self._answered(relay, now)
 
     def on_failure(self, error: GatewayError, *, sent: bool, answered: bool) -> None:
         """It did not."""
@@ -303,8 +327,7 @@ class Journey:
     # ---- the client's end -----------------------------------------------------------------------
 
     def _begin_stream(self) -> Stream:
-        now = self._proxy.clock()
-        self._happened.content(now)
+        now = self._happened.content_at = self._proxy.clock()
         if self._picked is not None:
             self._picked.answered(now)
         stream: Stream = self._exchange.stream(200, self._told(*_STREAMED))
@@ -329,13 +352,13 @@ class Journey:
             return
         if self._waiting is not None:
             self._waiting.cancel()
-        relay = self._relay
-        if self._sending is not None:
-            self._sending.cancel()
-            self._sending = None
+        relay, sending, self._sending = self._relay, self._sending, None
+        if sending is not None:
+            sending.cancel()
+            self._free(Outcome.LEFT)
+        if sending is not None and sending.sent:
             if isinstance(relay, Streamed):
                 relay.stop()
-            self._free(Outcome.LEFT)
             self._settle(relay)
         else:
             self._account.release()
@@ -345,30 +368,80 @@ class Journey:
 
     # ---- what becomes of it ---------------------------------------------------------------------
 
-    def _answered(self, relay: Relay) -> None:
-        """The answer is whole; a stream has been written, any other is written now."""
+    def _held_back(self, relay: Relay) -> bool:
+        """Whether another model is asked in place of an answer that a content policy cut off.
+
+        Somebody has worked for it: it is paid for, and watched as what this version says.
+        """
+        assert isinstance(relay, Whole | Streamed), "an answer"
+        assert self._picked is not None, "it was asked"
         now = self._proxy.clock()
-        happened = self._happened
+        failure = Failure(Trouble.CONTENT_POLICY, why=relay.reading.finish)
+        verdict = self._tries().failed(now, self._picked.index, failure)
+        if not isinstance(verdict, Fallback):
+            return False
         self._free(Outcome.OK)
+        self._settle(relay)
+        found = self._stand_in(verdict)
+        if isinstance(found, GiveUp):
+            return False
+        cost = self._happened.cost
+        self._spent = None if cost is None or self._spent is None else self._spent + cost
+        told = _STREAMED if isinstance(relay, Streamed) else (cost_header(self._spent),)
+        self._spare = Spare.of(relay, self._told(*told))
+        self._relay = None
+        why = UpstreamRefused(f"upstream '{self._called}': a content policy cut its answer off")
+        self._fall_back(found, "filtered", why)
+        return True
+
+    def _answered(self, relay: Relay, now: float) -> None:
+        """The answer is whole; a stream has been written, any other is written now."""
+        if isinstance(relay, Streamed) and relay.filtered:
+            relay.pass_on()
+        happened = self._happened
+        if self._picked is not None:
+            self._picked.ended(now, Outcome.OK)
         observer = None if happened.copy else self._deployment.observer
         if observer is not None:
             observer.counted("idle", 1, ok=1, rows=1)
         self._settle(relay)
         if isinstance(relay, Whole):
-            self._exchange.reply(200, relay.body, self._told(cost_header(happened.cost)))
-            happened.content(now)
+            self._exchange.reply(200, relay.body, self._told(cost_header(self._paid)))
+            happened.content_at = now
+        done = self._proxy.clock()
         if observer is not None:
             asked = happened.asked_at
-            arrived, done = happened.arrived, self._proxy.clock()
-            observer.observed((arrived,), (asked,), asked, asked, now, done, 1)
-        self._finish("ok")
+            observer.observed((happened.arrived,), (asked,), asked, asked, now, done, 1)
+        self._finish("ok", done)
 
-    def _told_off(self, relay: Refusal) -> None:
+    def _refused(self, relay: Refusal) -> None:
         """The upstream answered with an error."""
-        target = self._target
+        target, status = self._target, self._status
         assert target is not None, "it was asked"
-        body, status = target.without_key(relay.body), self._status
-        values = _json(body)
+        body = target.without_key(relay.body)
+        other = UpstreamFailed(f"upstream '{self._called}' answered {status}")
+        self._told_off(status, _json(body), body, other)
+
+    def _refused_inside(self, error: ErrorInside) -> None:
+        """The upstream tells of an error in a 200: it means what it would mean as a status."""
+        said, spoken = told_error(error.values), self._happened.spoken
+        assert spoken is not None, "it was asked"
+        body = b""
+        if said is not None:
+            status = said.status if said.status < 500 else UpstreamRefused.status
+            self._status, values = told_body(spoken.upstream, status, said)
+            body = orjson.dumps(values)
+        self._told_off(200, error.values, body, error)
+
+    def _told_off(self, status: int, values: Any, body: bytes, other: GatewayError) -> None:
+        """What an upstream says of an error decides what follows.
+
+        Args:
+            status: that it came with.
+            values: the error.
+            body: what a client may read of it, should it be its own fault.
+            other: what it is where nothing more is known.
+        """
         said = told_error(values)
         failure = of_answer(status, self._headers, values, now_s=self._proxy.wall())
         error: GatewayError
@@ -381,7 +454,7 @@ class Journey:
         elif failure.trouble is Trouble.LIMITED:
             error = UpstreamLimited(f"upstream '{self._called}' takes no more for now")
         else:
-            error = UpstreamFailed(f"upstream '{self._called}' answered {status}")
+            error = other
         # What no API says, a page of some proxy's, is nothing that its client could read.
         self._failed(error, failure, body if said is not None else b"")
 
@@ -402,7 +475,14 @@ class Journey:
             self._settle(relay)
             self._finish("broken")
             return
-        self._failed(error, of_error(error))
+        if isinstance(error, AnswerTooLarge):
+            self._free(Outcome.REFUSED)
+            self._settle(relay)
+            self._give_up(GiveUp(spent=True), error)
+        elif isinstance(error, ErrorInside):
+            self._refused_inside(error)
+        else:
+            self._failed(error, of_error(error))
 
     def _failed(self, error: GatewayError, failure: Failure, body: bytes = b"") -> None:
         now, picked = self._proxy.clock(), self._picked
@@ -420,38 +500,54 @@ class Journey:
     ) -> None:
         """Asks again, asks another model, or gives up."""
         self._relay = None
-        if isinstance(verdict, GiveUp):
-            self._give_up(verdict, error, body)
+        if not isinstance(verdict, Again):
+            found = self._stand_in(verdict)
+            if isinstance(found, GiveUp):
+                self._give_up(found, error, body)
+            else:
+                self._fall_back(found, "fell_back", error)
             return
-        self._happened.attempts += 1
-        if isinstance(verdict, Fallback):
-            self._fall_back(verdict.model)
-        elif verdict.after_s > 0.0:
+        self._happened.retries += 1
+        if verdict.after_s > 0.0:
             self._waiting = self._proxy.loop.call_later(verdict.after_s, self._ask)
         else:
             self._ask()
 
-    def _fall_back(self, model: str) -> None:
-        """Asks another model."""
+    def _stand_in(self, verdict: Fallback | GiveUp) -> Chosen | GiveUp:
+        """The next model that can be asked at all; what it may cost is reserved."""
+        tries = self._tries()
+        while isinstance(verdict, Fallback):
+            chosen = self._of(verdict.model)
+            deployment = chosen.deployment
+            try:
+                mute = deployment.mute(self._dialect)
+                self._account.cover(deployment, monotonic_ns())
+            except GatewayError:
+                verdict = tries.passed_over(self._proxy.clock())
+                continue
+            tries.moved(deployment.settings.version, deployment.pool, mute)
+            return chosen
+        return verdict
+
+    def _of(self, model: str) -> Chosen:
         named = self._proxy.names.find(model)
         try:
-            self._chosen = named.choose(self._exchange.headers, {})
+            return named.choose(self._exchange.headers, {})
         except InvalidParameter:  # the variant that its client wants is one of the first model's
-            self._chosen = named.choose((), {})
+            return named.choose((), {})
+
+    def _fall_back(self, chosen: Chosen, result: str, error: GatewayError) -> None:
+        """Asks another model. The version that was asked until now counts its own failure."""
+        self._erred(error)
+        parted = self._happened.fell_back(result, self._proxy.clock())
+        self._proxy.fell_back(self._chosen, parted)
+        self._target, self._headers = None, ()
         self._deployment.ended()
-        deployment = self._deployment = self._chosen.deployment
-        deployment.began()
-        self._happened.fallbacks += 1
-        try:
-            mute = deployment.mute(self._dialect)
-            self._tries().moved(deployment.settings.version, deployment.pool, mute)
-            self._account.cover(deployment, monotonic_ns())
-        except GatewayError as error:
-            self._refuse(error)
-            return
+        self._chosen, self._deployment = chosen, chosen.deployment
+        self._deployment.began()
         self._ask()
 
-    def _give_up(self, verdict: GiveUp, error: GatewayError, body: bytes) -> None:
+    def _give_up(self, verdict: GiveUp, error: GatewayError, body: bytes = b"") -> None:
         """Tells the client, in its dialect, what went wrong last."""
         self._erred(error)
         self._account.release()
@@ -462,8 +558,7 @@ class Journey:
         own = verdict.headers()
         names = {name for name, _ in own}
         kept = [one for one in headers if one[0] not in names]
-        self._exchange.reply(status, answer, self._told(*kept, *own))
-        self._finish("failed")
+        self._fail(status, answer, self._told(*kept, *own))
 
     def _crash(self) -> None:
         """Inside an `except`: the gateway is at fault. Nobody else notices."""
@@ -491,7 +586,14 @@ class Journey:
         self._account.release()
         self._erred(error)
         answer, headers = self._proxy.refusal(self._exchange, error)
-        self._exchange.reply(error.status, answer, self._told(*headers))
+        self._fail(error.status, answer, self._told(*headers))
+
+    def _fail(self, status: int, answer: bytes, headers: Written) -> None:
+        """The client gets what was held back, or else an error."""
+        if self._spare is not None:
+            self._spare.give(self._exchange)
+        else:
+            self._exchange.reply(status, answer, headers)
         self._finish("failed")
 
     def _in_dialect(self, status: int, body: bytes) -> tuple[int, bytes]:
@@ -512,6 +614,7 @@ class Journey:
         happened.usage, happened.estimated, happened.cost = self._account.settle(price, relay)
 
     def _erred(self, error: GatewayError) -> None:
+        self._happened.at_fault = error.at_fault
         if not self._happened.copy:
             seconds = self._proxy.clock() - self._happened.arrived
             self._deployment.observer.erred(error, seconds)
@@ -521,10 +624,10 @@ class Journey:
         if self._picked is not None:
             self._picked.ended(self._proxy.clock(), outcome, retry_after_s, why)
 
-    def _finish(self, result: str) -> None:
+    def _finish(self, result: str, now: float | None = None) -> None:
         happened = self._happened
         happened.result = result
-        happened.ended_at = self._proxy.clock()
+        happened.ended_at = self._proxy.clock() if now is None else now
         self._over = True
         self._proxy.over(self._exchange, self._chosen, happened)
         self._deployment.ended()
@@ -545,22 +648,27 @@ class Journey:
         return named_error
 
     @property
+    def _paid(self) -> int | None:
+        """Pico-dollars for all answers to this request; None: nobody knows."""
+        cost = self._happened.cost
+        return None if cost is None or self._spent is None else cost + self._spent
+
+    @property
     def _called(self) -> str:
         return "" if self._target is None else self._target.called
 
     def _told(self, *more: Header) -> Written:
         """What the answer says of who gave it, of what is left, and what else there is to say."""
-        told = self._chosen.told(self._target)
-        left = self._account.left
-        if left is not None:
-            more = (*more, *self._proxy.rates(left, self._account.reserved))
-        if self._exchange.head.echo is None:
-            more = (*more, (_REQUEST_IDS[self._dialect], self._exchange.request_id))
+        told, left = self._chosen.told(self._target), self._account.left
+        exchange = self._exchange
+        own = [*more, *request_id_header(self._dialect, exchange.request_id, exchange.head.echo)]
+        if left is not None and (left.requests or left.token_rate):
+            own += self._proxy.rates(left, self._account.reserved)
         if (named := upstream_request_id(self._headers)) is not None:
-            more = (*more, named)
-        if self._happened.attempts:
-            more = (*more, (ATTEMPTS, b"%d" % (self._happened.attempts + 1)))
-        return told.plus(more) if more else told
+            own.append(named)
+        if self._happened.attempts > 1:
+            own.append((ATTEMPTS, b"%d" % self._happened.attempts))
+        return told.plus(own) if own else told
 
 
 def _json(body: bytes) -> Any:

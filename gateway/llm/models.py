@@ -16,16 +16,18 @@ from functools import partial
 from random import Random
 from typing import Any
 
+import numpy as np
+
 from gateway.errors import ModelRefused
 from gateway.exchange import Endpoint, Exchange
 from gateway.llm.copies import Copied, Copies
 from gateway.llm.counting import Counting
 from gateway.llm.credentials import credential
 from gateway.llm.deployment import LlmDeployment
-from gateway.llm.features import Features
 from gateway.llm.key_files import KeyFiles
 from gateway.llm.limits.words import Limits
 from gateway.llm.names import NONE_ABSENT, NONE_OURS, Chosen, Names, Ours
+from gateway.llm.pairs import Pairs
 from gateway.llm.pricing import Price
 from gateway.llm.proxy import Count, Proxy
 from gateway.llm.reported import Reported
@@ -41,6 +43,7 @@ from gateway.monitor.upstreams import UpstreamCounter
 from gateway.plan import Held, Split
 from gateway.wire.llm.words import PATHS, Dialect
 from gateway.wire.services import Services
+from kernels import texts
 
 log = logging.getLogger("penstock.llm")
 
@@ -127,6 +130,7 @@ class LanguageModels:
         start: int,
         counters: Counters,
         tell: Callable[[dict[str, Any]], bool],
+        pairs: Pairs,
         upstreams: Upstreams | None = None,
     ) -> None:
         """Takes the worker's collaborators.
@@ -141,12 +145,13 @@ class LanguageModels:
             start: where turns of routes begin; workers that begin together begin apart.
             counters: finds what a version counts with.
             tell: tells control something, if there is room.
+            pairs: count what shadows say beside what was answered.
             upstreams: connections; None: its own.
         """
         self.names = Names(start)
         self._counters = counters
         self._tell = tell
-        self._features = Features()
+        self._texts = np.zeros(texts.TABLE_WORDS, np.int64)  # one for all that read texts
         self._watches: dict[LlmDeployment, Watch] = {}
         self._loop = loop
         self._upstreams = upstreams or Upstreams(loop)
@@ -161,10 +166,12 @@ class LanguageModels:
                 loop,
                 count,
                 partial(self._over, dialect),
+                partial(self._fell_back, dialect),
             )
             for dialect in PATHS
         }
-        self._copies = Copies(loop, self.proxies, Random())
+        self._pairs = pairs
+        self._copies = Copies(loop, self.proxies, pairs, Random())
         self._key_files = KeyFiles(
             loop, pool, lambda: self.deployments, lambda one: targets_of(one.settings)
         )
@@ -180,7 +187,7 @@ class LanguageModels:
         counters = self._counters(name, version, settings)
         counting = Counting(counters, targets, made.pool, self._upstreams)
         reported = Reported(name, version, self._tell)
-        self._watches[made] = Watch(made, counting, self._features, reported, self._loop)
+        self._watches[made] = Watch(made, counting, self._texts, reported, self._loop)
         return made
 
     def release(self, deployment: LlmDeployment) -> None:
@@ -207,6 +214,9 @@ class LanguageModels:
             ours: that make embeddings here.
         """
         self.names.follow(models, absent, ours)
+        self._pairs.follow(
+            (name, split) for name, (_, _, split) in models.items() if split is not None
+        )
         targets = (target for one in self.deployments for target in one.targets)
         self._upstreams.follow({target.origin for target in targets})
 
@@ -232,11 +242,23 @@ class LanguageModels:
         self._upstreams.close()
         self.mark()
         self.flush()
+        self._pairs.close()
+
+    def begin_anew(self) -> None:
+        """Control has forgotten what it was told of pairs of answers."""
+        self._pairs.begin_anew()
 
     def flush(self) -> None:
         """Hands on what is watched of requests that are over."""
         for watch in self._watches.values():
             watch.flush()
+
+    def _fell_back(self, dialect: Dialect, chosen: Chosen, happened: Happened) -> None:
+        """A version has failed a request, or cut its answer off, and another model is asked."""
+        try:
+            self._watches[chosen.deployment].fell_back(dialect, happened)
+        except Exception:
+            log.exception("a request to a language model was not counted")
 
     def _over(
         self, dialect: Dialect, exchange: Exchange, chosen: Chosen, happened: Happened
@@ -247,7 +269,7 @@ class LanguageModels:
         except Exception:
             log.exception("a request to a language model was not counted")
         if isinstance(exchange, Copied):
-            exchange.over()
+            exchange.over(happened)
         elif happened.result == "ok":
             named = self.names.models.get(chosen.deployment.name)
             if named is not None and named.shadows:

@@ -96,12 +96,13 @@ class Named:
         """Every version that serves here."""
         return iter(self._versions.values())
 
-    def choose(self, headers: Headers, parameters: Mapping[str, Any]) -> Chosen:
+    def choose(self, headers: Headers, values: Mapping[str, Any]) -> Chosen:
         """The version that answers a request.
 
         Args:
             headers: of the request.
-            parameters: where a sticky key or an override may stand: the body, or its `metadata`.
+            values: the request; a sticky key or an override stands in its `metadata`, or else
+                beside that, as `user` does.
 
         Raises:
             InvalidParameter: it asks for a variant that there is not.
@@ -111,7 +112,9 @@ class Named:
             return self._default
         choice = table.by_headers(headers) if table.by_header else None
         if choice is None and table.by_parameter:
-            choice = table.by_parameters(parameters)
+            metadata = values.get("metadata")
+            found = {**values, **metadata} if isinstance(metadata, dict) else values
+            choice = table.by_parameters(found)
         if choice is None:
             choice = table.in_turn()
         return self._chosen.get(choice) or self._first(choice)
@@ -133,7 +136,8 @@ class Names:
         """`start`: where turns begin; workers that begin together begin apart."""
         self._start = start
         self._turns: dict[str, InTurn] = {}
-        self._called: dict[str, Named] = {}
+        self.called: Mapping[str, Named] = {}
+        """Every name that clients may use of models that others answer for."""
         self.models: dict[str, Named] = {}
         self.absent: Mapping[str, str] = {}
         """Models that are known and not served, by name why."""
@@ -159,13 +163,13 @@ class Names:
         for name, (default, versions, split) in models.items():
             turns = self._turns[name] = before.get(name) or InTurn(self._start)
             self.models[name] = Named(name, default, versions, split, turns)
-        self._called = {
+        self.called = {
             alias: named
             for named in self.models.values()
             for one in named.deployments
             for alias in one.settings.aliases
         } | self.models
-        self.ours = {name: one for name, one in ours.items() if name not in self._called}
+        self.ours = {name: one for name, one in ours.items() if name not in self.called}
 
     def find(self, called: str) -> Named:
         """The model that is called so, by its name or an alias.
@@ -174,7 +178,7 @@ class Names:
             ModelNotFound: none is.
             Unsupported: it is one that makes embeddings here.
         """
-        found = self._called.get(called)
+        found = self.called.get(called)
         if found is None:
             if called in self.ours:
                 raise Unsupported(f"model '{called}' makes embeddings: ask /v1/embeddings")
@@ -184,14 +188,9 @@ class Names:
         return found
 
     @property
-    def called(self) -> Mapping[str, Named]:
-        """Every name that clients may use of models that others answer for."""
-        return self._called
-
-    @property
     def all(self) -> Iterator[tuple[str, str]]:
         """Every name that clients may use, and the model's own that it stands for."""
-        for called, named in self._called.items():
+        for called, named in self.called.items():
             yield called, named.name
         for name in self.ours:
             yield name, name

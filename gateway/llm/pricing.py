@@ -70,7 +70,7 @@ class Price:
 
     def rates(self, input_tokens: int, service: str = "") -> Rates:
         """Those of a request that reads so many tokens, cached ones included."""
-        for step in self._steps(service):
+        for step in self.steps.get(service) or self.steps[""]:
             if input_tokens > step.above:
                 return step.rates
         raise ValueError(f"price {self.name!r}: expected tokens >= 0, got {input_tokens}")
@@ -120,7 +120,7 @@ class Price:
         """
         reading = writing = 0
         input_tokens = max(input_tokens, 0)
-        for step in self._steps(service):
+        for step in self.steps.get(service) or self.steps[""]:
             if input_tokens <= step.above:
                 continue  # out of reach; of those within it, the dearest counts, not the highest
             rates = step.rates
@@ -156,9 +156,6 @@ class Price:
             for service, steps in plain["steps"].items()
         }
         return cls(**{**plain, "steps": steps, "unread": tuple(plain["unread"])})
-
-    def _steps(self, service: str) -> tuple[Step, ...]:
-        return self.steps.get(service) or self.steps[""]
 
 
 def _reading(usage: Usage, rates: Rates, read: int) -> int:

@@ -32,7 +32,7 @@ from gateway.wire import coding
 from gateway.wire.answers import error_headers
 from gateway.wire.laden import Laden
 from gateway.wire.llm.counted import ESTIMATED, estimated_count
-from gateway.wire.llm.errors import Allowance, error_body, rate_headers
+from gateway.wire.llm.errors import Allowance, error_body, rate_headers, request_id_header
 from gateway.wire.llm.requests import Call, read_call, read_values
 from gateway.wire.llm.words import Dialect
 from gateway.wire.services import Services
@@ -47,6 +47,8 @@ Count = Callable[[Any, str, int], None]
 """Counts a caller's request: by its head, the model, and the version that answers."""
 Over = Callable[[Exchange, Chosen, Happened], None]
 """Hears of every request that is over, with all that happened to it."""
+FellBack = Callable[[Chosen, Happened], None]
+"""Hears of every version that has no answer for a client, so that another model is asked."""
 
 
 class Proxy:
@@ -57,6 +59,7 @@ class Proxy:
         names: models, by what clients call them.
         upstreams: connections.
         over: hears of what happened.
+        fell_back: hears of versions that have no answer, where others are asked.
         loop: the worker's.
         clock, wall: seconds, monotonic and since 1970.
         max_answer_bytes: of an answer that is held until it is whole.
@@ -73,6 +76,7 @@ class Proxy:
         loop: asyncio.AbstractEventLoop,
         count: Count | None,
         over: Over,
+        fell_back: FellBack,
         clock: Callable[[], float] = perf_counter,
         wall: Callable[[], float] = time,
     ) -> None:
@@ -80,6 +84,7 @@ class Proxy:
         self.names = names
         self.upstreams = upstreams
         self.over = over
+        self.fell_back = fell_back
         self.loop = loop
         self.clock = clock
         self.wall = wall
@@ -99,11 +104,11 @@ class Proxy:
             return
         self._begin(exchange, read_values(exchange.body))
 
-    def refuse(self, exchange: Exchange, error: GatewayError) -> None:
-        """Answers that a request is not sent on."""
+    def refuse(self, exchange: Any, error: GatewayError, *more: Header) -> None:
+        """Answers that a request is not sent on; `more`: what else there is to say."""
         self._services.counters.refused(error.code)
         body, headers = self.refusal(exchange, error)
-        exchange.reply(error.status, body, headers)
+        exchange.reply(error.status, body, [*headers, *more, *self._named_so(exchange)])
 
     def refusal(self, exchange: Exchange, error: GatewayError) -> tuple[bytes, list[Header]]:
         """What an error says in this dialect."""
@@ -111,10 +116,15 @@ class Proxy:
         return error_body(self.dialect, error), list(error_headers(error))
 
     def attempts(self, exchange: Any, deployment: LlmDeployment) -> Attempts:
-        """How often a request that has failed may be tried, here and at models it may call."""
+        """How often a request that has failed may be tried, here and at models it may call.
+
+        A copy may call none: what another model would say is not what it is made for.
+        """
         principal = _principal(exchange)
 
         def name_of(called: str) -> str:
+            if "copy" in exchange.about:
+                return ""
             found = self.names.called.get(called)
             return found.name if found is not None and _may(principal, found, called) else ""
 
@@ -135,18 +145,17 @@ class Proxy:
         account = Account(None, NOBODY, self.dialect, call, exchange.body)
         Journey(self, exchange, call, dict(values), chosen, account, copy=True).start()
 
-    def rates(self, left: Left, tokens: int) -> list[Header]:
+    def rates(self, left: Left, tokens: int | None) -> list[Header]:
         """What is left of limits per minute, now that a request has taken of them.
 
         Args:
             left: before it.
-            tokens: that it has reserved.
+            tokens: that it has reserved; None: it takes nothing, being refused.
         """
-        taken = (("requests", left.requests, 1), ("tokens", left.token_rate, tokens))
+        requests = 0 if tokens is None else 1
+        taken = (("requests", left.requests, requests), ("tokens", left.token_rate, tokens or 0))
         allowances = [
-            Allowance(unit, rate.limit, max(0, rate.left - amount), rate.full_s)
-            for unit, rate, amount in taken
-            if rate is not None
+            Allowance(unit, *rate.less(amount)) for unit, rate, amount in taken if rate is not None
         ]
         return rate_headers(self.dialect, allowances, self.wall())
 
@@ -154,37 +163,50 @@ class Proxy:
 
     def _begin(self, exchange: Any, values: dict[str, Any]) -> None:
         call = read_call(self.dialect, values)
-        principal = _principal(exchange)
-        self._require(principal, call.model)
+        passage = exchange.head.passage
+        principal = None if passage is None else passage.principal
+        found = self._permitted(principal, call.model)
         if self.dialect is Dialect.EMBEDDINGS and call.model in self.names.ours:
             self.names.ours[call.model](self, exchange, values)
             return
-        named = self.names.find(call.model)
-        parameters = values.get("metadata")
-        chosen = named.choose(
-            exchange.headers, parameters if isinstance(parameters, dict) else values
-        )
+        named = found or self.names.find(call.model)
+        chosen = named.choose(exchange.headers, values)
         deployment = chosen.deployment
-        exchange.note_model((deployment.name, str(deployment.version)))
+        exchange.note_model(deployment.noted)
         if self._count is not None:
             self._count(exchange.head, deployment.name, deployment.version)
-        if self.dialect is Dialect.COUNT and deployment.counts_nothing:
-            exchange.reply(200, orjson.dumps(estimated_count(values)), [ESTIMATED])
-            return
         rows = NOBODY if principal is None else principal.rows
         account = Account(self._limits, rows, self.dialect, call, exchange.body)
-        account.cover(deployment, monotonic_ns())
+        try:
+            account.cover(deployment, monotonic_ns())
+        except GatewayError as error:
+            left = account.left
+            self.refuse(exchange, error, *(() if left is None else self.rates(left, None)))
+            return
+        if self.dialect is Dialect.COUNT and deployment.counts_nothing:
+            account.settle(None, None)
+            told = [ESTIMATED, *self._named_so(exchange)]
+            exchange.reply(200, orjson.dumps(estimated_count(values)), told)
+            return
         Journey(self, exchange, call, values, chosen, account).start()
 
-    def _require(self, principal: Principal | None, called: str) -> None:
-        """Lets a caller pass that may use the model which is called so.
+    def _named_so(self, exchange: Any) -> tuple[Header, ...]:
+        return request_id_header(self.dialect, exchange.request_id, exchange.head.echo)
+
+    def _permitted(self, principal: Principal | None, called: str) -> Named | None:
+        """The model that is called so; None: it is none that others answer for.
 
         Raises:
             Forbidden: it may not. Whether there is such a model is not told.
         """
         found = self.names.called.get(called)
-        if principal is not None and not _may(principal, found, called):
+        if (
+            principal is not None
+            and principal.models is not None
+            and not _may(principal, found, called)
+        ):
             principal.require(Permission.INFER, called[:200])
+        return found
 
     def _read_on_thread(self, exchange: Exchange, encoding: bytes | None) -> None:
         def read() -> tuple[dict[str, Any], bytes]:

@@ -5,6 +5,8 @@ of limits, or of what an answer costs; what it has read of one is there at the e
 
 Until the first content has gone to the client nothing has: another upstream may still be asked.
 From then on bytes that need no change are passed on as they come, and read once, after the end.
+An answer that a content policy has cut off before that may be held back, until somebody has said
+whether another model is asked in its place.
 """
 
 from __future__ import annotations
@@ -33,8 +35,27 @@ MAX_ERROR_BYTES: Final = 1 << 20
 # millisecond.
 MAX_UNREAD_BYTES: Final = 256 << 10
 _ENDS: Final = (b"\n\n", b"\r\n\r\n", b"\n\r\n", b"\r\r")
-# A provider's head events are few; who sends more than that before any content has begun.
-MAX_HELD_FRAMES: Final = 64
+# A provider's head events are few, and its pings short: who sends more than that has begun.
+MAX_HELD_BYTES: Final = 256 << 10
+
+
+class ErrorInside(UpstreamFailed):
+    """An answer that began as a success tells of an error, and the client has nothing of it.
+
+    Attributes:
+        values: the error, as its provider tells it; None: it is no JSON.
+    """
+
+    def __init__(self, message: str, values: Any = None) -> None:
+        super().__init__(message)
+        self.values = values
+
+
+class AnswerTooLarge(UpstreamFailed):
+    """More came than is held. Asking again would bring, and cost, the same."""
+
+    retryable = False
+    at_fault = False
 
 
 @dataclass(slots=True)  # not frozen: that takes three times as long, for each request
@@ -47,6 +68,7 @@ class Spoken:
         translation: from the one to the other; None: they are the same.
         asked: what of the request a translation needs; None: there is none.
         hides_usage: the client did not ask for the usage that comes at the end of its stream.
+        holds_filtered: what a content policy cuts off before the client has any of it is held back.
     """
 
     client: Dialect
@@ -54,6 +76,7 @@ class Spoken:
     translation: Translation | None
     asked: Asked | None = None
     hides_usage: bool = False
+    holds_filtered: bool = False
 
 
 class Relay(Protocol):
@@ -75,6 +98,10 @@ class Relay(Protocol):
     def committed(self) -> bool:
         """The client has got some of it."""
 
+    @property
+    def filtered(self) -> bool:
+        """A content policy has cut it off, and the client has nothing of it."""
+
     def data(self, data: bytes) -> bool:
         """Takes a piece. False: the client reads slowly.
 
@@ -95,7 +122,7 @@ class Refusal:
 
     __slots__ = ("_pieces", "size")
 
-    committed = False
+    committed = filtered = False
     reading = Reading()
     usage: Usage | None = None
 
@@ -150,11 +177,16 @@ class Whole:
             self._values = None
         return self._reading
 
+    @property
+    def filtered(self) -> bool:
+        """A content policy has cut it off, and the client has nothing of it."""
+        return self._spoken.holds_filtered and self.reading.cut_off
+
     def data(self, data: bytes) -> bool:
         """Takes a piece."""
         self.size += len(data)
         if self.size > self._most:
-            raise UpstreamFailed(f"answer: expected at most {self._most} bytes, got more")
+            raise AnswerTooLarge(f"answer: expected at most {self._most} bytes, got more")
         self._pieces.append(data)
         return True
 
@@ -169,7 +201,7 @@ class Whole:
         if type(values) is not dict:
             raise UpstreamFailed("answer: expected a JSON object, got something else")
         if values.get("error") and (told := told_error(values)) is not None:
-            raise UpstreamFailed(f"answer: status 200 with an error in it: {told.name}")
+            raise ErrorInside(f"answer: status 200 with an error in it: {told.name}", values)
         self.usage = usage_of(spoken.upstream, values)
         if spoken.translation is not None and spoken.asked is not None:
             body = orjson.dumps(spoken.translation.answer(values, spoken.asked))
@@ -217,6 +249,7 @@ class Streamed:
     """An answer that the client gets event by event.
 
     Attributes:
+        filtered: a content policy has cut it off, and the client has nothing of it.
         reading: what is kept of it, once it is over.
     """
 
@@ -225,13 +258,15 @@ class Streamed:
         "_ended",
         "_frames",
         "_held",
-        "_held_frames",
+        "_held_bytes",
         "_hides",
         "_rest",
         "_spoken",
+        "_stopped",
         "_stream",
         "_translator",
         "_unread",
+        "filtered",
         "reading",
     )
 
@@ -243,7 +278,7 @@ class Streamed:
             begin: opens the client's end; called with the first content.
         """
         self._spoken = spoken
-        self._begin = begin
+        self._begin: Callable[[], Stream] | None = begin
         self._stream: Stream | None = None
         self._frames = Frames()
         self._unread = Unread(spoken.upstream)
@@ -252,9 +287,10 @@ class Streamed:
             self._translator = spoken.translation.stream(spoken.asked)
         self._hides = spoken.hides_usage
         self._held: list[bytes] = []
-        self._held_frames = 0
+        self._held_bytes = 0
         self._rest = b""
-        self._ended = False
+        self._ended = self._stopped = False
+        self.filtered = False
         self.reading = Reading()
 
     @property
@@ -285,21 +321,35 @@ class Streamed:
         return stream.write(data)
 
     def end(self) -> None:
-        """Reads what came, and finishes the client's answer."""
+        """Reads what came, and finishes the client's answer, unless it is held back."""
         self.stop()
-        reading, stream = self.reading, self._stream
-        if reading.failure and stream is None:
-            raise UpstreamFailed(f"stream: it begins with an error: {reading.failure}")
+        reading = self.reading
+        if reading.failure and self._stream is None:
+            what = f"stream: it begins with an error: {reading.failure}"
+            raise ErrorInside(what, _error_of(event_of(self._frames.rest)[1]))
+        if reading.failure:
+            raise UpstreamFailed(f"stream: it ends with an error: {reading.failure}")
         if not (self._ended or reading.finish):
             raise UpstreamFailed("stream: it ended before it said so")
-        if stream is None:
-            stream = self._commit()
+        if not self.filtered:
+            self.pass_on()
+
+    def pass_on(self) -> None:
+        """Finishes the client's answer."""
+        stream = self._stream or self._commit()
         stream.write(self._last())
         stream.end()
 
+    @property
+    def held(self) -> bytes:
+        """All that the client would get of what is held back, once it is over."""
+        return b"".join(self._held) + self._last()
+
     def stop(self) -> None:
         """Reads what came: there will be no more."""
-        self.reading, self._ended = self._unread.read()
+        if not self._stopped:
+            self._stopped = True
+            self.reading, self._ended = self._unread.read()
 
     def fail(self, error: GatewayError) -> None:
         """Tells the client, inside its answer, that there is no more of it."""
@@ -347,17 +397,23 @@ class Streamed:
     def _hold(self, one: bytes) -> None:
         """Holds an event back, or finds that content begins with it."""
         event, payload = event_of(one)
+        if not payload:  # a comment, by which some providers keep the connection open: for us
+            return
         kind = kind_of(self._spoken.upstream, payload)
         if kind is Kind.ERROR:
             self.stop()
             what = self.reading.failure or "no JSON object"
-            raise UpstreamFailed(f"stream: it begins with an error: {what}")
+            raise ErrorInside(f"stream: it begins with an error: {what}", _error_of(payload))
         if self._translator is not None:
             self._held.append(self._translator.feed(event, payload))
         else:
             self._held.append(self._on(one))
-        self._held_frames += 1
-        if kind is not Kind.LIFECYCLE or self._held_frames >= MAX_HELD_FRAMES:
+        self._held_bytes += len(one)
+        if kind is not Kind.LIFECYCLE and self._spoken.holds_filtered:
+            self.filtered = self.filtered or _is_cut_off(self._spoken.upstream, payload)
+        begun = kind is not Kind.LIFECYCLE and not self.filtered
+        if begun or self._held_bytes > MAX_HELD_BYTES:
+            self.filtered = False
             self._commit()
 
     def _on(self, data: bytes) -> bytes:
@@ -365,7 +421,9 @@ class Streamed:
         return self._without_usage(data) if self._hides else self._whole_events(data)
 
     def _commit(self) -> Stream:
+        assert self._begin is not None, "there is one beginning"
         stream = self._stream = self._begin()
+        self._begin = None  # it knows whoever knows this
         stream.write(b"".join(self._held))
         self._held.clear()
         return stream
@@ -416,6 +474,24 @@ def _without_nulls(data: bytes) -> bytes:
     if b'"usage":null' in data:
         return data.replace(b',"usage":null', b"")
     return data.replace(b', "usage": null', b"")
+
+
+def _is_cut_off(dialect: Dialect, payload: bytes) -> bool:
+    """Whether an event says that a content policy has ended the answer."""
+    event = StreamReading(dialect)
+    event.read(payload)
+    return event.reading().cut_off
+
+
+def _error_of(payload: bytes) -> Any:
+    """What the data of an event says of an error, as if it were a body; None: it is no JSON."""
+    try:
+        values = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return None
+    if type(values) is dict and type(values.get("response")) is dict:  # of a `response.failed`
+        return values["response"]
+    return values
 
 
 def _is_usage(payload: bytes) -> bool:

@@ -7,7 +7,7 @@ secrets: where a provider's key is found stands in it, the key does not.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,7 @@ class Settings:
         aliases: other names of its model.
         unpriced: `serve` or `refuse` where nobody knows what an upstream costs.
         prices: of upstreams, by what they are called, as `pricing.Price.plain` gives them.
+        refusal_phrases: in which it refuses; None: those that come along.
     """
 
     version: LlmVersion
@@ -34,6 +35,7 @@ class Settings:
     aliases: tuple[str, ...] = ()
     unpriced: str = "serve"
     prices: Mapping[str, Any] = field(default_factory=dict)
+    refusal_phrases: Sequence[str] | None = None
 
     def plain(self) -> dict[str, Any]:
         """As a plan holds it; `read` is the inverse."""
@@ -43,16 +45,19 @@ class Settings:
             "aliases": list(self.aliases),
             "unpriced": self.unpriced,
             "prices": dict(self.prices),
+            "refusal_phrases": self.refusal_phrases,
         }
 
     @property
     def digest(self) -> str:
         """Of what answers: another provider or model is another thing to watch, a time-out none."""
-        who = [
-            [self.providers[one.provider].base_url, one.provider, one.model]
-            for one in self.version.upstreams
-        ]
-        return hashlib.sha256(orjson.dumps(who)).hexdigest()
+        return answering(self.version, self.providers)
+
+
+def answering(version: LlmVersion, providers: Mapping[str, LlmProvider]) -> str:
+    """A digest of who answers for a version."""
+    who = [[providers[one.provider].base_url, one.provider, one.model] for one in version.upstreams]
+    return hashlib.sha256(orjson.dumps(who)).hexdigest()
 
 
 def settings_of(llm: Llm, model: str, number: int, prices: Prices) -> Settings:
@@ -77,7 +82,8 @@ def settings_of(llm: Llm, model: str, number: int, prices: Prices) -> Settings:
         )
         if price is not None:
             plain[one.called] = price.plain()
-    return Settings(version, providers, tuple(found.aliases), found.unpriced, plain)
+    aliases, phrases = tuple(found.aliases), found.refusal_phrases
+    return Settings(version, providers, aliases, found.unpriced, plain, phrases)
 
 
 def read(plain: Mapping[str, Any]) -> Settings:
@@ -88,4 +94,5 @@ def read(plain: Mapping[str, Any]) -> Settings:
         tuple(plain["aliases"]),
         plain["unpriced"],
         plain["prices"],
+        plain["refusal_phrases"],
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 from urllib.parse import quote, urlsplit
 
 from gateway.config.llm import LlmProvider, LlmUpstream
@@ -18,6 +19,10 @@ from gateway.llm.upstream.origins import origin_at
 from gateway.llm.upstream.request import request_head
 from gateway.llm.upstream.words import Origin, Timeouts
 from gateway.wire.llm.words import Dialect
+
+MEDIA_TOKENS: Final = 8192
+# 2,833 for an image, and 5,667 for each of its tiles, of which there are at most eight.
+_DEAR_MEDIA: Final = {"gpt-4o-mini": 50_000}
 
 ANTHROPIC_VERSION = "2023-06-01"
 AZURE_VERSION = "2024-10-21"
@@ -57,6 +62,7 @@ class Target:
         thinks_by: how its models are told how long to think, as `Asked` has it.
         forward_headers: of clients, that are passed on.
         key: of the provider.
+        media_tokens: that it reads one medium as which is named by its address, at most.
     """
 
     called: str
@@ -72,6 +78,12 @@ class Target:
     thinks_by: str
     forward_headers: frozenset[bytes] = field(default=frozenset())
     key: bytes | None = field(default=None, repr=False)
+    media_tokens: int = MEDIA_TOKENS
+
+    def longest(self, most: int) -> int:
+        """Tokens of its longest answer, of so many that are allowed."""
+        told = None if self.price is None else self.price.max_output_tokens
+        return min(most, told) if told else most
 
     def without_key(self, said: bytes) -> bytes:
         """What the upstream said, less the key that it was asked with: some repeat it in errors."""
@@ -116,7 +128,15 @@ def target_of(
         thinks_by=provider.thinks_by,
         forward_headers=frozenset(name.encode() for name in provider.forward_headers),
         key=key,
+        media_tokens=_media_tokens(upstream),
     )
+
+
+def _media_tokens(upstream: LlmUpstream) -> int:
+    if upstream.media_tokens is not None:
+        return upstream.media_tokens
+    dear = (tokens for name, tokens in _DEAR_MEDIA.items() if name in upstream.model)
+    return next(dear, MEDIA_TOKENS)
 
 
 def origin_of(provider: LlmProvider, environ: Mapping[str, str] = os.environ) -> Origin:

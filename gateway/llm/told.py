@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -48,18 +49,22 @@ class Happened:
         content_at: when the client got the first of it; 0: it got none.
         stamps: when each piece came that the client got before the answer was whole.
         last_byte_at: when the answer was whole.
-        attempts: upstreams that failed it.
+        attempts: how often an upstream was asked.
+        retries: how often the model that is asked now was asked again.
         fallbacks: models that were asked in another's place.
         usage: tokens of the answer; of one that nobody counted, what it is taken for.
         estimated: that is so.
         relay: what has passed the answer on; None: there is none.
         cost: pico-dollars; None: nobody knows what it costs.
-        result: `ok`, `left`, `failed` (the client got an error) or `broken` (in mid-stream).
+        at_fault: it came to an error, and the version that was asked last is to blame.
+        result: `ok`, `left`, `failed` (the client got an error), `broken` (in mid-stream) or
+            `filtered` (held back; another model was asked), or `fell_back` (another was asked).
     """
 
     __slots__ = (
         "arrived",
         "asked_at",
+        "at_fault",
         "attempts",
         "call",
         "content_at",
@@ -72,6 +77,7 @@ class Happened:
         "last_byte_at",
         "relay",
         "result",
+        "retries",
         "spoken",
         "stamps",
         "target",
@@ -91,24 +97,24 @@ class Happened:
         self.asked_at = self.first_byte_at = self.content_at = 0.0
         self.last_byte_at = self.ended_at = 0.0
         self.stamps: list[float] = []
-        self.estimated = False
-        self.attempts = self.fallbacks = 0
+        self.estimated = self.at_fault = False
+        self.attempts = self.retries = self.fallbacks = 0
         self.usage: Usage | None = None
         self.relay: Relay | None = None
         self.cost: int | None = None
         self.result = ""
 
-    def asked(self, now: float, target: Target) -> None:
-        """An upstream is asked."""
-        self.target, self.asked_at, self.first_byte_at = target, now, 0.0
-
-    def begun(self, now: float) -> None:
-        """The head of its answer is there."""
-        self.first_byte_at = now
-
-    def content(self, now: float) -> None:
-        """The client gets the first of it."""
-        self.content_at = now
+    def fell_back(self, result: str, now: float) -> Happened:
+        """All that belongs to the model that was asked until now: another is asked from now on."""
+        parted = copy(self)
+        parted.result, parted.ended_at = result, now
+        parted.values = {}
+        self.relay = self.usage = self.cost = self.target = None
+        self.estimated = self.at_fault = False
+        self.last_byte_at, self.stamps = 0.0, []
+        self.fallbacks += 1
+        self.retries = 0
+        return parted
 
     @property
     def reading(self) -> Reading | None:
@@ -119,7 +125,7 @@ class Happened:
 def dollars(pico: int) -> str:
     """An amount as a plain decimal number of dollars."""
     whole, rest = divmod(pico, _PICO)
-    return f"{whole}.{rest:012d}".rstrip("0").rstrip(".")
+    return f"{whole}.{rest:012d}".rstrip("0") if rest else str(whole)
 
 
 def request_headers(exchange: Any, target: Target) -> list[Header]:

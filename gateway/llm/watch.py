@@ -19,19 +19,26 @@ from gateway.afterwards import NOTHING, Afterwards, made_elsewhere
 from gateway.exchange import Exchange
 from gateway.llm.counting import OPERATIONS, Counting
 from gateway.llm.deployment import LlmDeployment
-from gateway.llm.features import Features, Row, tensors
+from gateway.llm.features import Rows
 from gateway.llm.names import Chosen
 from gateway.llm.reported import Reported
+from gateway.llm.texts import worded
 from gateway.llm.told import Happened
+from gateway.serving.riders import Batch
+from gateway.tensors import Array
+from gateway.wire.llm.reading import Reading
 from gateway.wire.llm.words import Dialect
+from kernels import texts
 
-MAX_ROWS: Final = 64
+MAX_ROWS: Final = 128
 MAX_WAIT_S: Final = 0.25
 # Of requests and answers, which are kept until they are read: many at once take half as long each.
 MAX_BYTES: Final = 1 << 20
+LARGE_BYTES: Final = 32_768
 CLIENT_ID: Final = b"x-client-request-id"
 """Where OpenAI's clients say what they call a request."""
 _NOTHING_SAID: Final[Mapping[str, Any]] = {}
+_NO_READING: Final = Reading()
 
 
 Unread = tuple[Happened, float]
@@ -47,15 +54,22 @@ class Answered:
         lot: how it got its variant, as `kernels.lots` has it.
         id: what its client calls it, where anybody wants to know.
         parameters: what it says of itself, where anybody wants to know.
+        body: all that it says, where that is to be kept.
     """
 
-    __slots__ = ("id", "lot", "parameters", "sequence")
+    __slots__ = ("body", "id", "lot", "parameters", "sequence")
 
     gone = False
 
     def __init__(
-        self, sequence: int, lot: int, called: str | None, parameters: Mapping[str, Any]
+        self,
+        sequence: int,
+        lot: int,
+        called: str | None,
+        parameters: Mapping[str, Any],
+        body: bytes = b"",
     ) -> None:
+        self.body = body
         self.sequence = sequence
         self.lot = lot
         self.id = called
@@ -69,7 +83,7 @@ class Watch:
         self,
         deployment: LlmDeployment,
         counting: Counting,
-        features: Features,
+        table: texts.Table,
         reported: Reported,
         loop: asyncio.AbstractEventLoop,
         clock: Callable[[], float] = time.perf_counter,
@@ -79,7 +93,7 @@ class Watch:
         Args:
             deployment: the version.
             counting: counts its requests.
-            features: reads them.
+            table: for reading texts, as `Rows` takes it.
             reported: hears what upstreams say of themselves.
             loop: the worker's.
             clock: seconds.
@@ -87,7 +101,7 @@ class Watch:
         # fixed at start
         self._deployment = deployment
         self._counting = counting
-        self._features = features
+        self._table = table
         self._reported = reported
         self._loop = loop
         self._clock = clock
@@ -111,11 +125,16 @@ class Watch:
         else:
             self._rows.append((happened, longest_gap_s))
             self._answered.append(_answered(exchange, chosen.lot, happened, afterwards))
-        self._bytes += len(exchange.body) + (0 if happened.relay is None else happened.relay.size)
-        if len(self._rows) + len(self._copied) >= MAX_ROWS or self._bytes >= MAX_BYTES:
-            self.flush()
-        elif self._timer is None:
-            self._timer = self._loop.call_later(MAX_WAIT_S, self.flush)
+        self._grew(_kept(exchange.body, happened))
+
+    def fell_back(self, dialect: Dialect, happened: Happened) -> None:
+        """Another model is asked; an answer that was held back is what the version says."""
+        longest_gap_s = self._counting.over(dialect, happened)
+        relay, nobody = happened.relay, self._deployment.afterwards is NOTHING
+        if relay is None or nobody or dialect not in OPERATIONS:
+            return
+        self._copied.append((happened, longest_gap_s))
+        self._grew(relay.size)
 
     def flush(self) -> None:
         """Hands on what was gathered."""
@@ -126,22 +145,31 @@ class Watch:
         unread, answered, copied = self._rows, self._answered, self._copied
         self._rows, self._answered, self._copied, self._bytes = [], [], [], 0
         if unread:
-            rows = self._read(unread)
-            batch = made_elsewhere(answered, *tensors(rows), len(rows), self._clock())
-            afterwards.take(batch, batch.riders)
+            batch = self._batch(answered, unread)
+            said: list[Array] = []
+            if afterwards.capture is not None and afterwards.capture.texts:
+                said = worded([one.body for one in answered], [one.reading for one, _ in unread])
+            afterwards.take(batch, batch.riders, said)
         if copied:
-            rows = self._read(copied)
-            nobody = [Answered(0, 0, None, _NOTHING_SAID)]
-            afterwards.count(made_elsewhere(nobody, *tensors(rows), len(rows), self._clock()))
+            afterwards.count(self._batch([Answered(0, 0, None, _NOTHING_SAID)], copied))
 
-    def _read(self, unread: list[Unread]) -> list[Row]:
-        rows = []
+    def _grew(self, size: int) -> None:
+        """Hands on what was gathered, once that is a lot or some time has passed."""
+        self._bytes += size
+        if len(self._rows) + len(self._copied) >= MAX_ROWS or self._bytes >= MAX_BYTES:
+            self.flush()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(MAX_WAIT_S, self.flush)
+
+    def _batch(self, asked: list[Answered], unread: list[Unread]) -> Batch:
+        heard = self._reported.heard
+        rows = Rows(self._table, self._deployment.phrases, len(unread))
         for happened, longest_gap_s in unread:
-            rows.append(self._features.row(happened, longest_gap_s))
-            reading, target = happened.reading, happened.target
-            if reading is not None and target is not None:
-                self._reported.heard(target.called, reading)
-        return rows
+            reading, target = happened.reading or _NO_READING, happened.target
+            rows.add(happened, reading, longest_gap_s)
+            if target is not None:
+                heard(target.called, reading)
+        return made_elsewhere(asked, *rows.tensors(), len(unread), self._clock())
 
     def mark(self, now: float) -> None:
         """Tells how every upstream is. Called twice a second."""
@@ -153,6 +181,18 @@ class Watch:
         self._counting.leave(self._clock())
 
 
+def _kept(body: bytes, happened: Happened) -> int:
+    """Bytes of a request and its answer that are kept until they are read.
+
+    A large request is read at once: few of those would be as many bytes as may be kept.
+    """
+    size = len(body)
+    if size > LARGE_BYTES:
+        _ = happened.call.prompt  # which lets go of the request
+        size = 0
+    return size if happened.relay is None else size + happened.relay.size
+
+
 def _answered(exchange: Exchange, lot: int, happened: Happened, afterwards: Afterwards) -> Answered:
     parameters, called = _NOTHING_SAID, None
     capture, ledger = afterwards.capture, afterwards.ledger
@@ -162,4 +202,5 @@ def _answered(exchange: Exchange, lot: int, happened: Happened, afterwards: Afte
     if ledger is not None and ledger.client_ids:
         given = exchange.header(CLIENT_ID)
         called = None if given is None else given.decode("latin-1")
-    return Answered(exchange.sequence, lot, called, parameters)
+    body = exchange.body if capture is not None and capture.texts else b""
+    return Answered(exchange.sequence, lot, called, parameters, body)

@@ -10,6 +10,7 @@ empty is emptied before it comes into the ring.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -75,6 +76,7 @@ class CaptureWriter:
     Attributes:
         subject: what it wants to know of each request; None: nothing.
         shadows: it wants to be told of which rows shadows say something else.
+        texts: it wants what was said beside each row.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class CaptureWriter:
         """
         self._batched = schema.batched
         self._sources = list(_sources(schema, signature))
+        self.texts = bool(schema.texts)
         self._reading = reading
         self._choice = choice
         self._slot = slot
@@ -137,7 +140,7 @@ class CaptureWriter:
 
         Args:
             inputs: the tensors that ran, in the signature's order.
-            outputs: the same, None for what was not computed.
+            outputs: the same, None for what was not computed; behind them the texts of the schema.
             sequences: the number of each request, NOBODY where it was not answered.
             rows: of each request, in the order in which they stand in the tensors.
             subjects: whom each is about, as `frames` has them; None: none says so.
@@ -295,7 +298,11 @@ class CaptureWriter:
 
 def _sources(schema: Schema, signature: Signature) -> Iterator[tuple[bool, int, Part]]:
     """Of each part: whether it is an output, its place in the signature, itself."""
+    texts = itertools.count(len(signature.outputs))
     for part in schema.parts:
+        if part.text:
+            yield True, next(texts), part
+            continue
         output = part.role != FEATURE
         specs = signature.outputs if output else signature.inputs
         places = [

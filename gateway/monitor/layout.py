@@ -14,7 +14,7 @@ from typing import Final
 
 from gateway.errors import CODES, GatewayError
 from gateway.profiles.live import SKIPPED_WORD
-from kernels import budgets, contracts, generations, pairs, ring, timing
+from kernels import answers, budgets, contracts, generations, ring, timing
 
 VERSION: Final = 13
 
@@ -145,7 +145,7 @@ CONTRACT_FIRST: Final = 8  # from here on a word for each column and rule
 CONTRACT_RULES: Final = contracts.RULES
 
 # -- PAIRS: what one version answered, held against what its shadow says -----------------------
-# All but the two words that a sketch has, too, is kernels.pairs'.
+# All but the two words that a sketch has, too, is kernels.pairs', then kernels.answers'.
 
 # -- LIMITS: what each worker has reserved and settled of each limited thing -----------------------
 # All of it is kernels.budgets'. LIMIT_ROWS is the table of these things: it has no slots, but lies
@@ -183,7 +183,7 @@ WORDS: Final = {
     WORKER: WORKER_WORDS,
     KEYS: KEYS_WORDS,
     LEDGER: LEDGER_WORDS,
-    PAIRS: pairs.WORDS,
+    PAIRS: answers.WORDS,
     LIMITS: LIMITS_WORDS,
     UPSTREAM: UPSTREAM_WORDS,
 }

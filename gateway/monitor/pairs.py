@@ -21,35 +21,26 @@ from gateway.monitor.scores import Reading
 from gateway.monitor.sketch import THREAD_VALUES, Arrays
 from gateway.monitor.slot import Slot
 from gateway.tensors import Array
-from kernels import pairs
+from kernels import answers, pairs
 
 log = logging.getLogger("penstock.worker")
 
-Unlikeness = np.ndarray[Any, np.dtype[np.float64]]
+Reals = np.ndarray[Any, np.dtype[np.float64]]
+Unlikeness = Reals
 DISAGREE: Final = 1.0
 """Above it, rows do not agree."""
 
 
-class Pairs:
-    """Of one version and one of its shadows, in one worker. Called on the event loop alone."""
+class PairCounts:
+    """What becomes of the copies that a shadow gets of what one version answers, in one worker.
 
-    def __init__(
-        self, slot: Slot, reading: Reading | None, threshold: float, tolerance: float
-    ) -> None:
-        """Begins to count.
+    Called on the event loop alone.
+    """
 
-        Args:
-            slot: of their block.
-            reading: where scores are; None: nowhere, and whole answers are held against each other.
-            threshold: above which the positive class is predicted.
-            tolerance: numbers agree that differ by no more than this part of the larger.
-        """
+    def __init__(self, slot: Slot) -> None:
+        """Begins to count in the slot of their block."""
         self._slot = slot
         self._counts = slot.words.data  # a word of it costs a third of numpy's
-        self._reading = reading
-        self._threshold = threshold
-        self._tolerance = tolerance
-        self._complained = False
         slot.use()
 
     def close(self) -> None:
@@ -85,6 +76,50 @@ class Pairs:
         self._counts[pairs.RUN_ROWS] += rows
         self._counts[pairs.RUN_NS] += int(cpu_s * 1e9)
 
+    def skipped(self, rows: int) -> None:
+        """They were answered twice, but could not be compared."""
+        self._counts[layout.SKETCH_SKIPPED] += rows
+
+
+class AnswerPairs(PairCounts):
+    """The same of a language model, whose rows are requests."""
+
+    def compare(self, first: Reals, second: Reals, alike: Reals) -> Unlikeness:
+        """Counts the answers to the same requests.
+
+        Args:
+            first: (requests, answers.COLUMNS) what was answered.
+            second: the same of the shadow.
+            alike: (requests,) how alike their texts are; NaN: there is none.
+
+        Returns:
+            (requests,) how different they are, above DISAGREE where they do not agree.
+        """
+        unlikeness = np.empty(len(first))
+        answers.compare(self._slot.words, first, second, alike, unlikeness)
+        return unlikeness
+
+
+class Pairs(PairCounts):
+    """Of one version and one of its shadows, in one worker. Called on the event loop alone."""
+
+    def __init__(
+        self, slot: Slot, reading: Reading | None, threshold: float, tolerance: float
+    ) -> None:
+        """Begins to count.
+
+        Args:
+            slot: of their block.
+            reading: where scores are; None: nowhere, and whole answers are held against each other.
+            threshold: above which the positive class is predicted.
+            tolerance: numbers agree that differ by no more than this part of the larger.
+        """
+        super().__init__(slot)
+        self._reading = reading
+        self._threshold = threshold
+        self._tolerance = tolerance
+        self._complained = False
+
     def both_ran(self, rows: int, first_s: float, second_s: float) -> None:
         """The version that answered has made the same run beside it.
 
@@ -115,7 +150,7 @@ class Pairs:
                 return self._compare_whole(first, second, rows)
             return self._compare_scores(reading, [one[reading.index] for one in first], second)
         except Exception:
-            self._counts[layout.SKETCH_SKIPPED] += rows
+            self.skipped(rows)
             self._complain()
             return None
 

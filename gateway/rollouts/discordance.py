@@ -5,16 +5,15 @@ Knows labels and outcomes. Knows nothing of where either comes from.
 Rows of which both say the same tell nothing of which is better, whatever came of them: McNemar's
 test looks at the others alone. Of these, if neither is better, each is right half the time.
 
-Source: McNemar (1947); as an e-value, a uniform mixture against a fair coin (Robbins 1970).
+Source: McNemar (1947); as an e-value, `sides`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kernels.rates import log_mixture
+from gateway.rollouts.sides import log10_e
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +38,7 @@ class Discordance:
     @property
     def log10_e(self) -> float:
         """Evidence that one of them is right more often; 1.3 is 20 to 1, at whatever time."""
-        decided = float(self.answered + self.shadow)
-        found = log_mixture(float(self.shadow), decided) + decided * math.log(2.0)
-        return found / math.log(10.0)
+        return log10_e(self.shadow, self.answered)
 
 
 def discordance(rows: Iterable[tuple[int, int, float | None]]) -> Discordance:

@@ -9,7 +9,6 @@ rows of one request that are alike make it narrower than it should be.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,8 +17,10 @@ from typing import Any, Final
 import numpy as np
 
 from gateway.outcomes.intervals import Figure, bounded_mean, mean, rate
+from gateway.rollouts.answers import Answers
+from gateway.rollouts.sides import log10_e
+from kernels import answers as a
 from kernels import pairs as p
-from kernels.rates import log_mixture
 
 Reals = np.ndarray[Any, np.dtype[np.float64]]
 Words = np.ndarray[Any, np.dtype[np.int64]]
@@ -27,7 +28,7 @@ Words = np.ndarray[Any, np.dtype[np.int64]]
 PROBABILITIES, VALUES, WHOLE = "probabilities", "values", "whole answers"
 """What was compared."""
 
-_FLOATS: Final = list(p.FLOATS)
+_FLOATS: Final = [*p.FLOATS, *a.FLOATS]
 
 
 def added_up(slots: Words) -> Reals:
@@ -43,7 +44,7 @@ class Pairs:
     """Rows that a version answered and its shadow was to run.
 
     Attributes:
-        values: (kernels.pairs.WORDS,), what each word stands for.
+        values: (kernels.answers.WORDS,), what each word stands for.
     """
 
     values: Reals
@@ -51,12 +52,12 @@ class Pairs:
     @classmethod
     def nothing(cls) -> Pairs:
         """Before the first row."""
-        return cls(np.zeros(p.WORDS))
+        return cls(np.zeros(a.WORDS))
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Pairs:
         """Of plain values; those that are not like ours are nothing."""
-        return cls(np.array(values, float)) if len(values) == p.WORDS else cls.nothing()
+        return cls(np.array(values, float)) if len(values) == a.WORDS else cls.nothing()
 
     def plain(self) -> list[float]:
         """As JSON has it; `of` is its inverse."""
@@ -157,14 +158,8 @@ class Pairs:
 
     @property
     def log10_e(self) -> float:
-        """Evidence that the shadow's scores are higher, or lower, more often than by chance.
-
-        The e-value of a fair coin against a uniform mixture, as log10: 1.3 is 20 to 1, and, however
-        often one looks, is reached by a fair coin with a probability of 1 / 20 at most.
-        """
-        sides = float(self.higher + self.lower)
-        found = log_mixture(float(self.higher), sides) + sides * math.log(2.0)
-        return found / math.log(10.0)
+        """Evidence that the shadow's scores are higher, or lower, more often than by chance."""
+        return log10_e(self.higher, self.lower)
 
     @property
     def histogram(self) -> list[tuple[float | None, float | None, int]]:
@@ -197,8 +192,14 @@ class Pairs:
 
     @property
     def _calibration(self) -> Reals:
-        table = self.values[p.CALIBRATION :]
+        table = self.values[p.CALIBRATION : p.WORDS]
         return table.reshape(p.CALIBRATION_BINS, p.CALIBRATION_WIDTH)
+
+    @property
+    def answers(self) -> Answers | None:
+        """The same of a language model's answers; None: nothing of any was compared."""
+        found = Answers(self.values)
+        return found if found.known else None
 
     # ---- what it costs --------------------------------------------------------------------------
 

@@ -163,7 +163,7 @@ class BoundJudge:
         worse, better = self._evidence.worse, self._evidence.better
         enough = totals.trials >= guard.min_rows
         verdict = verdict_of(worse, better, guard.alpha, guard.alpha, enough)
-        what, of = _WORDS.get(guard.kind, ("other labels than the primary's", "rows"))
+        what, of = _WORDS.get(guard.kind, ("other answers than the primary's", "rows"))
         says = (
             f"{what}: {percent(totals.rate)} of {totals.trials} {of}; tolerated:"
             f" {percent(self._bound)}; {certainty(verdict, worse, better)}"

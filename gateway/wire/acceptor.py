@@ -241,8 +241,8 @@ class Acceptor:
         self._services.counters.refused(error.code)
         if self._tls() is not None:  # no handshake, no words
             return False
-        body = self._services.error_body(error, b"")
         request_id = self._services.new_request_id()
+        body, _ = self._services.refusal(error, b"", request_id, None)
         headers = answers.error_headers(error)
         head = answers.head(error.status, len(body), request_id, headers=headers, close=True)
         try:

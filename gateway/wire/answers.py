@@ -48,11 +48,13 @@ class Written(tuple[Header, ...]):
         made.lines = b"".join(map(_line, made))
         return made
 
-    def plus(self, more: Iterable[Header]) -> Written:
-        """These, and further ones that only one answer has; only those are checked and written."""
-        more = tuple(more)
-        made = super().__new__(type(self), (*self, *more))
-        made.lines = self.lines + b"".join(map(_line, more))
+    def plus(self, more: Sequence[Header]) -> Written:
+        """These, and further ones that only one answer has.
+
+        Those must be legal: they are the gateway's own names and numbers, and are not checked.
+        """
+        made = super().__new__(Written, (*self, *more))
+        made.lines = self.lines + b"".join([b"%b: %b\r\n" % one for one in more])
         return made
 
 
@@ -145,9 +147,11 @@ def error_body(message: str) -> bytes:
     return orjson.dumps({"error": message.encode("utf-8", "replace").decode()})
 
 
-def refusal(error: GatewayError, _path: bytes = b"") -> bytes:
-    """The body of one error, as the Open Inference Protocol has it, whatever was asked."""
-    return error_body(str(error))
+def refusal(
+    error: GatewayError, _path: bytes, _request_id: bytes, _echo: bytes | None
+) -> tuple[bytes, Sequence[Header]]:
+    """The body that tells of one error, as the Open Inference Protocol has it; no more headers."""
+    return error_body(str(error)), ()
 
 
 def error_headers(error: GatewayError) -> Sequence[Header]:

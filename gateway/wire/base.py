@@ -108,16 +108,14 @@ class BaseExchange(Exchange):
             self.refuse(error)
         except Exception:
             logger.exception("the endpoint failed", extra=self.about)
-            self.services.counters.refused(GatewayError.code)
-            failed = GatewayError("internal error")
-            body = self.services.error_body(failed, self.path)
-            self._give_up(failed.status, body, answers.error_headers(failed))
+            self.refuse(GatewayError("internal error"))
 
     def refuse(self, error: GatewayError) -> None:
         """Counts an error, and answers with it."""
-        self.services.counters.refused(error.code)
-        body = self.services.error_body(error, self.path)
-        self._give_up(error.status, body, answers.error_headers(error))
+        services = self.services
+        services.counters.refused(error.code)
+        body, more = services.refusal(error, self.path, self.request_id, self.head.echo)
+        self._give_up(error.status, body, [*answers.error_headers(error), *more])
 
     def drained(self) -> None:
         """The carrier takes more again, or never will."""
@@ -128,6 +126,10 @@ class BaseExchange(Exchange):
         """Has the client see that a stream will not be whole; what is whole stays as it is."""
         if self._stream is not None and not self._stream.ended and not self.gone:
             self._cut()
+
+    def let_go(self) -> None:
+        """All of it is answered: nobody waits for its client to leave any more."""
+        self._callbacks = self._stream = None
 
     def _with_own(self, headers: Sequence[Header]) -> Sequence[Header]:
         """The endpoint's headers, and what the request asked of every answer to it."""
@@ -212,8 +214,11 @@ class BaseStream(Stream):
         if self.ended:
             raise RuntimeError("stream: ended twice")
         self.ended = True
-        if not self._exchange.gone:
+        exchange = self._exchange
+        if not exchange.gone:
             self._finish()
+        # They know each other, and whoever waits for the client to leave: see `LaneExchange.reply`.
+        exchange.let_go()
 
     def _send(self, data: bytes) -> None:
         raise NotImplementedError

@@ -150,12 +150,15 @@ class Cycle(RequestResponseCycle):
     async def send_500_response(self) -> None:
         """Our one shape of errors instead of plain text."""
         error = GatewayError("internal error")
-        body = self._lane.services.error_body(error, b"")
+        body, more = self._lane.services.refusal(
+            error, self._head.path, self.notes.request_id, self._head.echo
+        )
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
             (b"connection", b"close"),
             *answers.error_headers(error),
+            *more,
         ]
         self._kept = None  # what the application said before it failed
         # The client may be gone, or the headers may be what was wrong.

@@ -273,11 +273,11 @@ class Lane(HttpToolsProtocol):
             self.transport.write_eof()
 
     def _write_refusal(self, error: GatewayError, head: Head | None, request_id: bytes) -> None:
-        body = self.services.error_body(error, b"" if head is None else head.path)
-        headers = [*answers.error_headers(error)]
+        path, echo = (b"", None) if head is None else (head.path, head.echo)
+        body, more = self.services.refusal(error, path, request_id, echo)
+        headers = [*answers.error_headers(error), *more]
         if head is not None and head.trace is not None:
             headers.append((TRACEPARENT, head.trace.header))
-        echo = None if head is None else head.echo
         lines = answers.head(
             error.status, len(body), request_id, headers=headers, echo=echo, close=True
         )

@@ -10,13 +10,13 @@ import asyncio
 import itertools
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from gateway.config import Limits, Server
 from gateway.errors import GatewayError
-from gateway.exchange import Endpoint
+from gateway.exchange import Endpoint, Header
 from gateway.wire import answers
 from gateway.wire.forwarded import TrustedProxies
 from gateway.wire.guard import Guard
@@ -31,6 +31,11 @@ MAX_HEAD_BYTES = 2048
 # Of a connection whose client has shown a certificate: such heads are its own.
 MAX_OWN_HEADS = 8
 IDLE_CHECK_S = 0.05
+
+
+Refusal = Callable[[GatewayError, bytes, bytes, bytes | None], tuple[bytes, Sequence[Header]]]
+"""The body that tells of an error, and headers beside those that every error has: by the path that
+was asked, empty where that is not known, by our name for the request, and by the client's."""
 
 
 class ConnectionCounters(Protocol):
@@ -103,8 +108,7 @@ class Services:
         guard: asks who sends a request; None where everybody may.
         request_id_prefix: of every penstock-request-id, `b"host-0-1-"`.
         identifies: somebody asks whose certificate a connection has, even where there is no guard.
-        error_body: what tells of an error that no endpoint or application answers with, by the path
-            that was asked, empty where that is not known.
+        refusal: what tells of an error that no endpoint or application answers with.
         idle_yield: where the port is full, an idle connection is ended for a new one.
         draining: answers carry `Connection: close` and are the last on their connection.
         now: `time.perf_counter` as of the last sweep: good enough for time-outs, and free.
@@ -123,7 +127,7 @@ class Services:
     guard: Guard | None = None
     request_id_prefix: bytes = b""
     identifies: bool = False
-    error_body: Callable[[GatewayError, bytes], bytes] = answers.refusal
+    refusal: Refusal = answers.refusal
     idle_yield: bool = False
     draining: bool = False
     now: float = field(default_factory=time.perf_counter)

@@ -161,6 +161,9 @@ class LaneExchange(BaseExchange):
                 )
             )
             self._answered = True
+            # Who waits for it to leave knows it, as it knows them: it would be left for Python's
+            # collector, and the next request would find no memory that is warm.
+            self._callbacks = None
             services.buffered_bytes -= len(self.body)
             carrier.finished(self)
         else:
@@ -221,6 +224,7 @@ class LaneExchange(BaseExchange):
         else:
             transport.writelines((head, body))
         self._answered = True
+        self._callbacks = None
         self._release()
         self._carrier.finished(self, close)
 

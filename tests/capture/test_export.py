@@ -78,6 +78,15 @@ def test_csv_has_the_same_lines(home, tmp_path):
     ]
 
 
+def test_ndjson_has_the_same_lines(home, tmp_path):
+    out = tmp_path / "out.ndjson"
+    exported(home, out)
+    rows = [orjson.loads(line) for line in out.read_bytes().splitlines()]
+    assert [row["outcome"] for row in rows] == [None, 1.0, 0.0, None, None]
+    assert rows[1]["at"] == "2027-01-15T08:00:00+00:00"
+    assert list(rows[0])[-2:] == ["age", "pay"]
+
+
 def test_a_server_that_seals_a_file_meanwhile_is_minded(home):
     view = LedgerView(home / "ledger")
     ledger = Ledger(home / "ledger", Memory(), capacity=4)

@@ -181,7 +181,7 @@ def test_limits_of_a_key_are_set_shown_and_taken_back(penstock):
     }
     _, changed = penstock("set", "app", "--budget", "2.5usd/day", "--rpm", "none", "--tag", "us")
     assert changed["limits"] == made["limits"] | {
-        "budgets": ["2.5usd/day"],
+        "budgets": ["2.5usd/day", "1000000tokens/month"],
         "requests_per_minute": None,
     }
     assert (changed["team"], changed["tags"], changed["models"]) == ("search", ["us"], ["*"])
@@ -191,6 +191,30 @@ def test_limits_of_a_key_are_set_shown_and_taken_back(penstock):
     assert (changed["team"], changed["tags"], changed["models"]) == (None, [], ["a", "b"])
     assert changed["limits"]["budgets"] == []
     assert penstock("list")[1] == [changed]
+
+
+@pytest.mark.parametrize(
+    ("given", "left"),
+    [
+        pytest.param(["5usd/month"], ["10usd/day", "5usd/month", "90tokens/total"], id="added"),
+        pytest.param(["25usd/day"], ["25usd/day", "90tokens/total"], id="changed"),
+        pytest.param(["7tokens/day"], ["10usd/day", "7tokens/day", "90tokens/total"], id="unit"),
+        pytest.param(["none", "25usd/day"], ["25usd/day"], id="in-the-place-of-all"),
+        pytest.param(["none"], [], id="taken-away"),
+    ],
+)
+def test_a_budget_that_is_not_named_goes_on_holding(penstock, given, left):
+    create = ("create", "--name", "app", "--role", "client")
+    penstock(*create, "--budget", "10usd/day", "--budget", "90tokens/total")
+    options = [word for budget in given for word in ("--budget", budget)]
+    assert penstock("set", "app", *options)[1]["limits"]["budgets"] == left
+
+
+def test_two_budgets_of_one_window_are_refused(penstock):
+    penstock("create", "--name", "app", "--role", "client", "--budget", "10usd/day")
+    status, answer = penstock("set", "app", "--budget", "5usd/day", "--budget", "6usd/day")
+    assert (status, answer["code"]) == (1, "invalid_parameter")
+    assert penstock("list")[1][0]["limits"]["budgets"] == ["10usd/day"]
 
 
 @pytest.mark.parametrize(

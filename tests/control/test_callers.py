@@ -6,6 +6,7 @@ import asyncio
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -278,13 +279,32 @@ class Server:
         return asyncio.run(send())
 
 
-@pytest.fixture
-def server(tmp_path):
-    made = Server(tmp_path)
+@contextmanager
+def serving(home):
+    made = Server(home)
     yield made
     made.world.close()
     made.store.close()
     made.arena.close()
+
+
+@pytest.fixture
+def server(tmp_path):
+    with serving(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("shared")) as made:
+        yield made
+
+
+@pytest.fixture
+def port(shared):
+    """One for all who ask only who may: making one takes longer than they do."""
+    shared.done.clear()
+    return shared
 
 
 DOCUMENT = "GET /api/openapi.json"  # which the application adds to its table by itself
@@ -303,10 +323,10 @@ def test_the_port_has_the_operations_of_the_table_and_no_others(server):
 
 
 @pytest.mark.parametrize("operation", ALLOWED)
-def test_each_role_may_what_the_table_says_and_nothing_else(server, operation):
+def test_each_role_may_what_the_table_says_and_nothing_else(port, operation):
     may = ALLOWED[operation]
     for role in ROLES:
-        answer = asked(server, operation, role)
+        answer = asked(port, operation, role)
         if role in may:
             assert answer.status_code not in (401, 403), role
         else:
@@ -314,13 +334,13 @@ def test_each_role_may_what_the_table_says_and_nothing_else(server, operation):
 
 
 @pytest.mark.parametrize("operation", ALLOWED)
-def test_nobody_may_anything_but_ask_for_health(server, operation):
-    answer = asked(server, operation, "nobody")
+def test_nobody_may_anything_but_ask_for_health(port, operation):
+    answer = asked(port, operation, "nobody")
     assert (answer.status_code == 401) == ("nobody" not in ALLOWED[operation])
     if answer.status_code == 401:
         assert answer.json()["code"] == "unauthenticated"
         assert "www-authenticate" in answer.headers
-    assert server.done == []
+    assert port.done == []
 
 
 def limited(server, role, models=("n",)):
@@ -332,22 +352,22 @@ def limited(server, role, models=("n",)):
 
 @pytest.mark.parametrize("operation", ALLOWED)
 @pytest.mark.parametrize("role", [role for role in ROLES if role != "client"])
-def test_a_key_for_some_models_may_use_what_is_about_those_alone(server, operation, role):
+def test_a_key_for_some_models_may_use_what_is_about_those_alone(port, operation, role):
     method, path = operation.split(" ")
     path = path.replace("{version}", "1").replace("{number}", "1").replace("{id}", "1")
-    key = limited(server, role)
+    key = limited(port, role)
 
     def refused(model):
         named = f"?model={model}" if operation == "POST /api/reload" else ""
-        answer = server.ask(method, path.replace("{model}", model) + named, key)
+        answer = port.ask(method, path.replace("{model}", model) + named, key)
         return answer.status_code == 403
 
     of_some = operation in OF_A_MODEL | OF_ITS_CALLER or ALLOWED[operation] == EVERYBODY
     assert refused("n") == (role not in ALLOWED[operation] or not of_some)
-    assert not server.done or server.done[0].split()[1] == "n"
-    server.done.clear()
+    assert not port.done or port.done[0].split()[1] == "n"
+    port.done.clear()
     assert refused("m") == (refused("n") or operation in OF_A_MODEL)
-    assert not [one for one in server.done if one.split()[1] == "m"]
+    assert not [one for one in port.done if one.split()[1] == "m"]
 
 
 def test_a_key_for_some_models_is_told_of_no_others(server):

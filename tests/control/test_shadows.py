@@ -20,6 +20,7 @@ from gateway.errors import ArenaFull
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.plan import Plan, Route, Shadow, Split, Variant
+from kernels import answers
 from kernels import pairs as p
 
 VARIANTS = (Variant("a", 1, 9.0), Variant("b", 2, 1.0))
@@ -224,6 +225,24 @@ def test_metrics_tell_what_became_of_every_row(world):
     assert [one.value for one in found["penstock_shadow_disagreements"].samples] == [1, 0]
     assert [one.value for one in found["penstock_shadow_share"].samples] == [0.5, 0.5]
     assert np.isfinite([one.value for many in found.values() for one in many.samples]).all()
+
+
+def test_metrics_of_a_language_model_tell_aspects_tokens_and_cost(world):
+    world.place(Shadow(3, 0.5))
+    first, second = np.zeros((2, 4, answers.COLUMNS))
+    second[:3, answers.ASPECTS.index("refused")] = 1.0
+    tokens = len(answers.ASPECTS) + answers.MEASURES.index("output_tokens")
+    first[:, tokens], second[:, tokens] = 10.0, 25.0
+    alike = np.zeros(4)
+    for worker in range(2):
+        block = world.arena.find(layout.PAIRS, layout.pairs_key("m", 1, 3))
+        answers.compare(world.arena.array(block, worker), first, second, alike, np.empty(4))
+    found = {one.name: one for one in shadow_metrics.families(world.shadows.readings())}
+    differing = found["penstock_shadow_differences"].samples
+    assert {one.labels["aspect"]: one.value for one in differing}["refused"] == 6
+    paired = found["penstock_shadow_paired_tokens"].samples
+    assert {one.labels["of"]: one.value for one in paired} == {"answered": 80, "shadow": 200}
+    assert found["penstock_shadow_disagreements"].samples[0].value == 6
 
 
 def disagreed(*rows: tuple[int, int, int, int]) -> dict[str, Any]:

@@ -150,8 +150,9 @@ class Purse:
         self.held: list[int] = []
         self.settled: list[int | None] = []
 
-    def left(self, rows: Sequence[int], now_ns: int) -> Left:
-        return Left(None, None, None, Rate(60, 60, 0.0), Rate(self.tokens, self.tokens, 0.0))
+    def begin(self, rows: Sequence[int], now_ns: int) -> tuple[Left, None]:
+        rates = Rate(60, 60, 0.0), Rate(self.tokens, self.tokens, 0.0)
+        return Left(None, None, None, *rates), None
 
     def reserve(self, rows: Sequence[int], money: int, tokens: int, now_ns: int) -> Purse:
         assert (list(rows), money) == ([5], 0)

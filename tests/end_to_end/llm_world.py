@@ -119,6 +119,7 @@ def document(fake: FakeProvider, home: Path, collector: int) -> dict[str, Any]:
         "late": "break_at=0&break_as=error",
         "small": "error=context_window",
         "prude": "error=content_policy",
+        "coy": "finish=content_filter&tokens=0",
         "slow": "ttft_s=3600",
         "moved": f"status=307&location={quote(fake.url('name=stolen'), safe='')}",
     }.items():
@@ -153,6 +154,7 @@ def document(fake: FakeProvider, home: Path, collector: int) -> dict[str, Any]:
                 "falls-back": model("broken", fallbacks=["claude"], **plain),
                 "small": model("small", context_window_fallbacks=["assistant"]),
                 "prude": model("prude", content_policy_fallbacks=["assistant"]),
+                "coy": model("coy", content_policy_fallbacks=["assistant"]),
                 "broken": model("broken", **plain),
                 "cut": model("cut", **plain),
                 "late": model("late", "openai", breaker={"enabled": False}),

@@ -258,12 +258,34 @@ def test_what_an_upstream_says_of_the_request_is_told_to_its_caller(gate, model)
 
 def test_a_wrong_key_is_unauthorized_in_both_dialects(gate):
     stranger = gate.clients.openai(f"{gate.url}/v1", "sk-nobody")
-    with pytest.raises(openai.AuthenticationError):
+    with pytest.raises(openai.AuthenticationError) as one:
         stranger.chat.completions.create(model="assistant", messages=HELLO)
+    assert one.value.request_id == one.value.response.headers["penstock-request-id"]
     other = gate.clients.anthropic(gate.url, "sk-nobody")
-    with pytest.raises(anthropic.AuthenticationError):
+    with pytest.raises(anthropic.AuthenticationError) as two:
         other.messages.create(model="assistant", max_tokens=5, messages=HELLO)
+    told: Any = two.value.body
+    assert two.value.request_id == two.value.response.headers["penstock-request-id"]
+    assert two.value.request_id == told["request_id"]
     assert gate.fake.received == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        pytest.param("POST", "/v1/chat/completions", b'{"model": "nobody"}', id="no-such-model"),
+        pytest.param("POST", "/v1/chat/completions", b"{", id="no-json"),
+        pytest.param("GET", "/v1/models/nobody", None, id="of-a-list"),
+        pytest.param("GET", "/v1/models", None, id="no-refusal"),
+        pytest.param("POST", "/v1/moderations", b"{}", id="no-such-path"),
+    ],
+)
+def test_every_answer_has_its_request_id_where_clients_look_for_one(gate, method, path, body):
+    told = {"authorization": f"Bearer {gate.key}", "content-type": "application/json"}
+    answer = gate.server.request(method, path, body, told)
+    assert answer.headers["x-request-id"] == answer.headers["penstock-request-id"]
+    own = gate.server.request(method, path, body, told | {"x-request-id": "mine"})
+    assert own.headers["x-request-id"] == "mine"
 
 
 _NOT_PASSED_ON = {"cookie", "openai-organization", "x-goog-api-key", "x-stainless-lang"}

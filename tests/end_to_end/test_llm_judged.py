@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gateway.cli import main
 from gateway.llm.fake.server import FakeProvider
 from tests.end_to_end.server import PATIENCE_S, RunningServer, eventually, running
 
@@ -18,16 +19,18 @@ DRAW = random.Random(4)
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A model of two versions, the second of which refuses."""
+    """Four versions: the second refuses, the third never comes to an end, the fourth is down."""
     home = tmp_path_factory.mktemp("judged")
     with FakeProvider() as fake:
         providers = {
             "good": {"base_url": fake.url(), "allow_private": True},
             "bad": {"base_url": fake.url("refuse=1"), "allow_private": True},
+            "cut": {"base_url": fake.url("finish=length"), "allow_private": True},
+            "down": {"base_url": fake.url("status=503"), "allow_private": True},
         }
         versions = {
             number: {"upstreams": [{"provider": name, "model": "gpt-4o-mini"}]}
-            for number, name in ((1, "good"), (2, "bad"))
+            for number, name in ((1, "good"), (2, "bad"), (3, "cut"), (4, "down"))
         }
         config = {
             "monitoring": {"reference_rows": WANTED},
@@ -40,21 +43,23 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
             yield started
 
 
-def ask(server: RunningServer, **more: Any) -> str:
-    """One chat of some length; the id of its answer."""
+def ask(server: RunningServer, statuses: tuple[int, ...] = (200,), **more: Any) -> str:
+    """One chat of some length, answered with one of these statuses; the id of its answer."""
     text = f"fake?tokens={DRAW.randint(5, 40)} hello"
     answer = server.post(
         "/v1/chat/completions",
         {"model": "m", "messages": [{"role": "user", "content": text}], **more},
     )
-    assert answer.status == 200, answer.body
+    assert answer.status in statuses, answer.body
     return answer.headers["penstock-request-id"]
 
 
-def ask_until(server: RunningServer, done: Callable[[], bool]) -> None:
+def ask_until(
+    server: RunningServer, done: Callable[[], bool], statuses: tuple[int, ...] = (200,)
+) -> None:
     def asked() -> bool:
         for _ in range(20):
-            ask(server)
+            ask(server, statuses)
         return done()
 
     eventually(asked, 2 * PATIENCE_S)
@@ -89,8 +94,49 @@ def test_drift_outcomes_and_rollouts_work_for_a_language_model(server):
     eventually(taken)
 
     guard = {"kind": "prediction_drift", "outputs": ["refused"]}
-    plan = {"steps": [{"percent": 50, "bake_s": 600}], "max_duration_s": 6000, "guards": [guard]}
-    body = json.dumps({"to": 2, "plan": plan}).encode()
+    rollout = taken_back(server, 2, [{"percent": 50, "bake_s": 600}], guard)
+    assert "prediction_drift: output refused" in rollout["story"][-1]["says"]
+
+
+def test_a_version_whose_answers_disagree_is_taken_back_before_anybody_gets_one(server, capsys):
+    steps = [{"shadow_percent": 100, "bake_s": 600}, {"percent": 50, "bake_s": 600}]
+    rollout = taken_back(server, 3, steps, {"kind": "disagreement", "min_rows": 30})
+    assert "disagreement: other answers than the primary's" in rollout["story"][-1]["says"]
+    served = [server.metric("penstock_requests_total", model="m", version=one) for one in "13"]
+    assert served[0] > served[1] == 0
+    labels = {"model": "m", "version": "1", "shadow": "3"}
+    compared = server.metric("penstock_shadow_rows_total", **labels, result="compared")
+    assert compared >= 30
+    differing = {"aspect": "finish", **labels}
+    assert server.metric("penstock_shadow_differences_total", **differing) == compared
+
+    assert main(["shadow", "show", "m", "--home", str(server.home)]) == 0
+    told = capsys.readouterr().out
+    lines = [line.split()[:4] for line in told.splitlines()]
+    assert ["finish", f"{compared:.0f}", "100", "%"] in lines
+    assert "texts are 1 alike" in told  # it says the same, and more would have come
+    assert main(["shadow", "rows", "m", "3", "--home", str(server.home)]) == 0
+    told = capsys.readouterr().out
+    assert "finish stop" in told
+    assert "finish length" in told
+
+
+def test_a_version_whose_provider_is_down_is_taken_back_though_nobody_asks_it_any_more(server):
+    guard = {"kind": "errors"}
+    rollout = taken_back(server, 4, [{"percent": 50, "bake_s": 600}], guard, (200, 502, 503))
+    assert "failures in a row" in rollout["story"][-1]["says"]
+
+
+def taken_back(
+    server: RunningServer,
+    to: int,
+    steps: list[Any],
+    guard: Any,
+    statuses: tuple[int, ...] = (200,),
+) -> Any:
+    """A rollout, once its guard has failed under the traffic that comes meanwhile."""
+    plan = {"steps": steps, "max_duration_s": 6000, "guards": [guard]}
+    body = json.dumps({"to": to, "plan": plan}).encode()
     started = server.request(
         "POST",
         "/api/routes/m/rollouts",
@@ -105,6 +151,6 @@ def test_drift_outcomes_and_rollouts_work_for_a_language_model(server):
         rollout.update(server.admin("GET", f"/api/rollouts/{number}").json())
         return bool(rollout["over"])
 
-    ask_until(server, over)
+    ask_until(server, over, statuses)
     assert rollout["state"] == "rolled_back"
-    assert "prediction_drift: output refused" in rollout["story"][-1]["says"]
+    return rollout

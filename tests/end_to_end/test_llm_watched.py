@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from gateway.cli import main
 from tests.end_to_end.server import eventually
 
@@ -39,3 +41,23 @@ def test_commands_and_the_admin_api_show_who_answers_and_how_upstreams_are(gate,
     versions = json.loads(capsys.readouterr().out)["versions"]
     priced = {one["model"]: [up["priced"] for up in one["upstreams"]] for one in versions}
     assert priced["assistant"] == [True]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+def test_an_answer_that_a_content_policy_cut_off_is_anothers_and_both_are_counted(gate, stream):
+    metric, of_chat = gate.server.metric, {"operation": "chat", "version": "1"}
+    coy = of_chat | {"model": "coy", "provider": "coy", "upstream": "coy/gpt-4o-mini"}
+    before = metric("penstock_llm_requests_total", **coy, result="filtered")
+    read = metric("penstock_llm_tokens_total", **coy, type="input")
+    answer = gate.chat("coy", "hello there, who are you?", stream=stream)
+    assert (answer.status, answer.headers["penstock-model"]) == (200, "assistant")
+    assert answer.headers["penstock-attempts"] == "2"
+    assert b"water" in answer.body
+    assert b"content_filter" not in answer.body
+
+    def counted() -> bool:
+        filtered = metric("penstock_llm_requests_total", **coy, result="filtered")
+        tokens = metric("penstock_llm_tokens_total", **coy, type="input")
+        return bool(filtered == before + 1 and tokens > read)
+
+    eventually(counted)

@@ -12,16 +12,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernels import texts
-from tests.reference import repeated_share
+from tests.reference import any_start, repeated_share
 
 
 def read(text: str | bytes):
     """The script of a text, its repeated share, and how much of it is visible."""
-    figures, table = np.zeros(texts.FIGURES), np.ones(texts.TABLE_WORDS, np.int64)
-    with np.errstate(over="ignore"):  # plain Python warns of what wraps around
-        texts.read_text(text.encode() if isinstance(text, str) else text, table, figures)
+    (figures,) = read_all([text.encode() if isinstance(text, str) else text])
     script = texts.SCRIPTS[int(figures[texts.SCRIPT])]
     return script, figures[texts.REPEATED], int(figures[texts.VISIBLE])
+
+
+def read_all(each: list[bytes]):
+    """The figures of several texts."""
+    figures = np.zeros((len(each), texts.FIGURES))
+    ends = np.cumsum([len(one) for one in each]).astype(np.int64)
+    joined = np.frombuffer(bytearray().join(each), np.uint8)
+    with np.errstate(over="ignore"):  # plain Python warns of what wraps around
+        texts.read_texts(joined, ends, np.ones(texts.TABLE_WORDS, np.int64), figures)
+    return figures
 
 
 @pytest.mark.parametrize(
@@ -102,7 +110,31 @@ def test_any_bytes_are_read(data):
     assert visible == sum(byte > 0x20 for byte in data)
 
 
+phrases = st.lists(st.binary(min_size=8, max_size=12).filter(lambda one: 0 not in one), max_size=80)
+
+
+@given(phrases, st.binary(max_size=60), st.data())
+def test_a_phrase_is_found_by_how_it_begins(some, text, data):
+    if some and data.draw(st.booleans()):
+        at = data.draw(st.integers(0, len(text)))
+        text = text[:at] + data.draw(st.sampled_from(some)) + text[at:]
+    with np.errstate(over="ignore"):
+        found = texts.any_start(text, texts.starts_of(some))
+    assert found == any_start(text, some, texts.START_BYTES)
+
+
+def test_a_phrase_that_is_too_short_is_refused():
+    with pytest.raises(ValueError, match="8 bytes or more"):
+        texts.starts_of([b"no way!"])
+
+
 def test_the_longest_text_finds_room():
     draw = random.Random(5)
     longest = bytes(draw.randrange(256) for _ in range(texts.MAX_BYTES))
     assert read(longest)[1] == repeated_share(longest, texts.WINDOW) == 0.0
+
+
+def test_texts_that_are_read_together_tell_what_each_tells_alone():
+    each = ["привет".encode(), b"", b"round we go. " * 30, b"\xff\xfe", "你好".encode()]
+    alone = np.concatenate([read_all([one]) for one in each])
+    np.testing.assert_array_equal(read_all(each), alone)

@@ -6,16 +6,20 @@ import asyncio
 import gzip
 import json
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from gateway.access.principal import Principal
 from gateway.config import parse
 from gateway.exchange import Header
 from gateway.llm import models, price_map
 from gateway.llm.deployment import LlmDeployment
-from gateway.llm.limits.words import Limits
+from gateway.llm.limits.words import Left, Limits
 from gateway.llm.names import Chosen
+from gateway.llm.pairs import Pairs
 from gateway.llm.settings import Settings, settings_of
 from gateway.llm.told import Happened
 from gateway.monitor.upstreams import UpstreamCounter
@@ -24,6 +28,7 @@ from gateway.wire.guard import Passage
 from gateway.wire.head import Head
 from gateway.wire.llm.words import Dialect
 from gateway.wire.trace import TRACEPARENT, read_traceparent
+from kernels import answers
 from tests.test_inference import Caller, new_services
 
 JSON = [(b"content-type", b"application/json")]
@@ -42,6 +47,7 @@ class Sent:
         self.sink = sink
         self.cancelled = False
         self.paused = False
+        self.sent = True
 
     def cancel(self) -> None:
         self.cancelled = True
@@ -96,6 +102,7 @@ class Counting:
     def __init__(self) -> None:
         self.broken = False
         self.told: list[str] = []
+        self.failed = 0  # of them, those that count against it
 
     def counted(self, *_: Any, **__: Any) -> None:
         self.told.append("ok")
@@ -106,6 +113,7 @@ class Counting:
 
     def erred(self, error: Any, seconds: float = 0.0) -> None:
         self.told.append(error.code)
+        self.failed += error.at_fault
 
     def left(self) -> None:
         self.told.append("left")
@@ -169,14 +177,71 @@ class Opened:
         self.ended = True
 
 
+class AtOnce(Executor):
+    """Runs what it is given before anything else happens; a broken one fails at it."""
+
+    broken = False
+
+    def submit(self, call: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        if self.broken:
+            done.set_exception(RuntimeError("a mistake of the gateway's own"))
+        else:
+            done.set_result(call(*args, **kwargs))
+        return done
+
+
+class Blocks:
+    """Of the arena: words of pairs, by the number of their block."""
+
+    def __init__(self) -> None:
+        self.words: dict[int, Any] = {}
+
+    def array(self, block: int, worker: int) -> Any:
+        return self.words.setdefault(block, np.zeros(answers.WORDS, np.int64))
+
+
+class Counted:
+    """Limits that grant all, and remember what was asked for and what became of it."""
+
+    def __init__(self, left: Left | None = None) -> None:
+        self._left = left or Left(10**15, 10**9, None, None, None)
+        self.reserved: list[tuple[int, int]] = []
+        self.ends: list[tuple[str, int, int]] = []
+
+    def reserve(self, rows: Any, money: int, tokens: int, now_ns: int) -> Any:
+        self.reserved.append((money, tokens))
+        return self
+
+    def begin(self, rows: Any, now_ns: int) -> Any:
+        return self._left, None
+
+    @property
+    def last_left(self) -> Left:
+        return self._left
+
+    def settle(self, money: int, tokens: int) -> None:
+        self.ends.append(("settled", money, tokens))
+
+    def release(self) -> None:
+        self.ends.append(("released", 0, 0))
+
+
+def key_for(*models: str, rows: tuple[int, ...] = ()) -> Principal:
+    return Principal(1, "till", "client", frozenset(models) or None, rows=rows)
+
+
 @dataclass
 class Rig:
-    """`over` has what happened to each request that is over."""
+    """`over` has what happened to each request that is over, `mail` what control is told."""
 
     llm: models.LanguageModels
     upstreams: FakeUpstreams
     counting: dict[tuple[str, int], Counting]
     over: list[Happened]
+    blocks: Blocks
+    mail: list[dict[str, Any]]
+    pool: AtOnce
 
     def ask(
         self,
@@ -241,7 +306,10 @@ def rig(
 
     nobody: Any = None
     connections: Any = upstreams
-    llm = Heard(loop, services, nobody, limits, None, 0, counters, tell, connections)
+    blocks, mail = Blocks(), []  # type: tuple[Any, list[dict[str, Any]]]
+    pool = AtOnce()
+    pairs = Pairs(loop, blocks, 0, pool, mail.append)
+    llm = Heard(loop, services, nobody, limits, None, 0, counters, tell, pairs, connections)
     counting: dict[tuple[str, int], Counting] = {}
     found: dict[str, tuple[int, dict[int, LlmDeployment], Split | None]] = {}
     for name, model in config.llm.models.items():
@@ -254,7 +322,7 @@ def rig(
             versions[number] = llm.attach(held, models.load(held), observer)
         found[name] = (max(versions), versions, (splits or {}).get(name))
     llm.follow(found)
-    return Rig(llm, upstreams, counting, over)
+    return Rig(llm, upstreams, counting, over, blocks, mail, pool)
 
 
 def chat(model: str = "m", **more: Any) -> dict[str, Any]:

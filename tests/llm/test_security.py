@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from gateway.access.principal import Principal
 from gateway.config import Config, parse
 from gateway.errors import (
     ConfigInvalid,
@@ -24,12 +23,23 @@ from gateway.errors import (
     UpstreamFailed,
     UpstreamTimedOut,
 )
-from gateway.llm.limits.words import Left
 from gateway.llm.upstream.connecting import Connector
 from gateway.llm.upstream.names import REMEMBERED_S, Names
 from gateway.llm.upstream.words import Origin
 from gateway.plan import Split, Variant
-from tests.llm.journey_rig import EVENTS, GZIPPED, JSON, USAGE, Rig, chat, chunk, rig, whole
+from tests.llm.journey_rig import (
+    EVENTS,
+    GZIPPED,
+    JSON,
+    USAGE,
+    Counted,
+    Rig,
+    chat,
+    chunk,
+    key_for,
+    rig,
+    whole,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -50,31 +60,6 @@ llm:
     n: {aliases: [other-name], upstreams: [{provider: other, model: gpt-4o-mini}]}
 """
 WITHOUT_KEY = TWO.replace(", api_key_env: CANARY_KEY", "")
-
-
-class Counted:
-    """Limits that grant all, and remember what was asked for and what became of it."""
-
-    def __init__(self) -> None:
-        self.reserved: list[tuple[int, int]] = []
-        self.ends: list[tuple[str, int, int]] = []
-
-    def reserve(self, rows: Any, money: int, tokens: int, now_ns: int) -> Any:
-        self.reserved.append((money, tokens))
-        return self
-
-    def left(self, rows: Any, now_ns: int) -> Left:
-        return Left(10**15, 10**9, None, None, None)
-
-    def settle(self, money: int, tokens: int) -> None:
-        self.ends.append(("settled", money, tokens))
-
-    def release(self) -> None:
-        self.ends.append(("released", 0, 0))
-
-
-def key_for(*models: str, rows: tuple[int, ...] = ()) -> Principal:
-    return Principal(1, "till", "client", frozenset(models) or None, rows=rows)
 
 
 @pytest.fixture

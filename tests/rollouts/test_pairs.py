@@ -7,12 +7,13 @@ import pytest
 
 from gateway.rollouts.pairs import PROBABILITIES, VALUES, WHOLE, Pairs, added_up
 from kernels import pairs as p
+from kernels.answers import WORDS
 from kernels.performance import BINARY, VALUE
 
 
 def counted(first, second, told=BINARY, slot=None):
     """The words of a slot after these pairs."""
-    slot = np.zeros(p.WORDS, np.int64) if slot is None else slot
+    slot = np.zeros(WORDS, np.int64) if slot is None else slot
     rows = len(first)
     first, second = (
         np.ascontiguousarray(one, np.float64).reshape(rows, 1) for one in (first, second)
@@ -68,7 +69,7 @@ def test_what_was_compared_is_known_from_the_sums(first, second, told, compared)
 
 
 def test_whole_answers_have_no_differences():
-    values = np.zeros(p.WORDS)
+    values = np.zeros(WORDS)
     values[[p.ROWS, p.AGREED]] = 5, 4
     found = Pairs(values)
     assert found.compared == WHOLE
@@ -106,7 +107,7 @@ def test_whoever_looks_after_each_batch_at_equal_models_is_seldom_wrong():
         second = np.clip(first + rng.normal(0, 0.05, 600), 0, 1)
         swap = rng.random(600) < 0.5  # neither is the one that is higher
         first, second = np.where(swap, second, first), np.where(swap, first, second)
-        slot, looks = np.zeros(p.WORDS, np.int64), []
+        slot, looks = np.zeros(WORDS, np.int64), []
         for start in range(0, 600, 30):
             counted(first[start : start + 30], second[start : start + 30], slot=slot)
             found = Pairs(added_up(slot[None, :]))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 
 import pytest
 
@@ -209,3 +211,39 @@ def test_uvicorns_own_shutdown_cuts_no_rider_off():
         server.call(held.reply, 200, b"y")
         assert riding.answer().body == b"y"
         assert riding.closed()
+
+
+class Memory:
+    """What somebody keeps who waits for a client to leave."""
+
+    def __init__(self, exchange):
+        self.exchange = exchange
+
+    def left(self):
+        raise AssertionError("nobody left")
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+def test_what_was_kept_of_a_request_is_let_go_of_with_its_answer(streamed):
+    gc.disable()  # which would let go of it, too
+    try:
+        with rig() as server:
+            client = server.connect().send(post("/held", b"x"))
+            kept = server.call(wait_and_answer, server.next_held(), streamed)
+            client.answer()
+            client.send(post("/echo", b"x")).answer()
+            assert server.reached(lambda: kept() is None)
+    finally:
+        gc.enable()
+
+
+def wait_and_answer(exchange, streamed):
+    memory = Memory(exchange)
+    exchange.on_gone(memory.left)
+    if streamed:
+        stream = exchange.stream(200)
+        stream.write(b"x")
+        stream.end()
+    else:
+        exchange.reply(200, b"x")
+    return weakref.ref(memory)

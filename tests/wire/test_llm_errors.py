@@ -24,6 +24,7 @@ from gateway.wire.llm.errors import (
     rate_headers,
     stream_error,
 )
+from gateway.wire.llm.paths import refusal
 from gateway.wire.llm.sse import Frames, event_of
 from gateway.wire.llm.told import Told, told_error
 from gateway.wire.llm.words import Dialect
@@ -75,6 +76,31 @@ def test_errors_as_anthropic_tells_them(error: GatewayError, kind: str) -> None:
             "error": {"type": kind, "message": str(error)},
             "request_id": "r-1",
         }
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        (b"/v1/chat/completions", b"x-request-id"),
+        (b"/v1/embeddings", b"x-request-id"),
+        (b"/v1/models", b"x-request-id"),
+        (b"/v1/messages", b"request-id"),
+        (b"/v1/messages/count_tokens", b"request-id"),
+    ],
+)
+def test_a_refusal_has_its_request_id_where_clients_look_for_one(path: bytes, name: bytes) -> None:
+    body, headers = refusal(Unauthenticated("no key"), path, b"r-1", None)
+    assert dict(headers)[name] == b"r-1"
+    told = orjson.loads(body)
+    assert told["error"]["type"] == "authentication_error"
+    assert name != b"request-id" or told["request_id"] == "r-1"
+    _, headers = refusal(Unauthenticated("no key"), path, b"r-1", b"its-own")
+    assert name not in dict(headers)
+
+
+def test_a_refusal_at_no_path_of_these_is_told_as_before() -> None:
+    body, headers = refusal(Unauthenticated("no key"), b"/v2/models/m/infer", b"r-1", None)
+    assert (orjson.loads(body), headers) == ({"error": "no key"}, ())
 
 
 @pytest.mark.parametrize("dialect", [Dialect.CHAT, Dialect.MESSAGES, Dialect.RESPONSES])

@@ -304,3 +304,46 @@ def test_deep_nesting_is_no_failure(dialect: Dialect) -> None:
     bad = b'{"type":"content_block_start","content_block":{"type":"tool_use","input":'
     deep = bad + b"[" * 900 + b"]" * 900 + b"}}"
     read_stream(dialect, b"data: " + deep + b"\n\n")
+
+
+ODD = st.sampled_from([None, "", "x", 0, 1, True, [], {}, ["x"], {"a": 1}, [{"type": "text"}]])
+
+
+def oddly(**usual: object) -> st.SearchStrategy[dict[str, object]]:
+    """An object that has most of these fields as they usually are, and the others in any way."""
+    usually = {key: st.just(value) | ODD for key, value in usual.items()}
+    return st.fixed_dictionaries({}, optional=usually)
+
+
+messages = oddly(
+    role="assistant", content="hi", refusal=None, tool_calls=[], reasoning_content="", audio=None
+)
+choices = st.fixed_dictionaries(
+    {"message": messages | ODD},
+    optional={
+        "index": ODD,
+        "finish_reason": st.sampled_from(["stop", "content_filter", None, 7]),
+        "text": ODD,
+        "delta": messages | ODD,
+    },
+)
+chats = st.fixed_dictionaries(
+    {"choices": st.lists(choices, min_size=1, max_size=2) | ODD},
+    optional={
+        "id": ODD,
+        "model": ODD,
+        "system_fingerprint": ODD,
+        "error": ODD,
+        "type": st.sampled_from(["error", "other"]),
+    },
+)
+
+
+@given(chats)
+def test_the_short_way_through_an_answer_tells_what_the_long_one_does(
+    chat: dict[str, object],
+) -> None:
+    usage = {"prompt_tokens": 2, "completion_tokens": 3}
+    known = Usage(2, 3)
+    told = read_answer(Dialect.CHAT, {**chat, "usage": usage})
+    assert read_answer(Dialect.CHAT, chat, known) == replace(told, usage=known)

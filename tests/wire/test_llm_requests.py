@@ -6,9 +6,11 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.errors import InvalidParameter, InvalidRequest
-from gateway.wire.llm.prompts import Prompt
+from gateway.wire.llm.prompts import Prompt, read_prompt
 from gateway.wire.llm.requests import REFUSED, Call, prepared, read_call, read_values
 from gateway.wire.llm.words import Dialect
 
@@ -79,7 +81,7 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}
         pytest.param(
             Dialect.COMPLETIONS,
             {"model": "m", "prompt": ["ab", "c"], "n": 2, "best_of": 5, "max_tokens": 9},
-            told("m", max_output_tokens=9, n=5, messages=2, chars=3),
+            told("m", max_output_tokens=9, n=10, messages=2, chars=3),
             id="completions",
         ),
         pytest.param(
@@ -304,3 +306,19 @@ def test_results_within_results_are_read_without_end() -> None:
     part = b'{"type":"tool_result","content":['
     body = b'{"model":"m","max_tokens":1,"messages":[{"content":[' + part * 400 + b"]}" * 400
     assert read_call(Dialect.MESSAGES, read_values(body + b"]}]}")).prompt.messages == 1
+
+
+ANY = st.sampled_from([None, "", "words", 7, [], ["x"], {}, {"type": "text", "text": "abc"}])
+PARTS = st.lists(ANY, max_size=2)
+FIELDS = ("role", "content", "arguments", "output", "tool_calls")
+
+
+@given(
+    st.lists(st.dictionaries(st.sampled_from(FIELDS), ANY | PARTS, max_size=3) | ANY, max_size=3)
+    | ANY,
+    st.sampled_from([Dialect.CHAT, Dialect.MESSAGES, Dialect.RESPONSES, Dialect.COMPLETIONS]),
+)
+def test_the_short_way_through_a_prompt_tells_what_the_long_one_does(messages, dialect):
+    values = {"model": "m", "messages": messages}
+    # Which says nothing, and may say who asks.
+    assert read_prompt(dialect, values) == read_prompt(dialect, {**values, "metadata": None})

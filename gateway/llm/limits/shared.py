@@ -15,9 +15,9 @@ from typing import Final
 import numpy as np
 
 from gateway.errors import InvalidParameter, LimitsUnavailable
-from gateway.llm.limits.refusals import UNKNOWN, Refusal, refused
+from gateway.llm.limits.refusals import Refusal, refused
 from gateway.llm.limits.table import Table
-from gateway.llm.limits.words import Grant, Left, Rate
+from gateway.llm.limits.words import NOTHING_LIMITED, Grant, Left, Rate
 from gateway.monitor.arena import Arena
 from kernels import budgets
 
@@ -56,24 +56,67 @@ class SharedLimits:
         self._words = self._grants.data
         self._free = list(range(0, len(self._grants), budgets.GRANT_WORDS))
 
+    def begin(self, rows: Sequence[int], now_ns: int) -> tuple[Left, Grant | None]:
+        """What is left, and a grant where amounts do not matter; `words.Limits` says the rest."""
+        table = self._table or self._find()
+        at = self._place(rows)
+        code = budgets.begin(
+            table.rows,
+            table.slots,
+            self._grants,
+            at,
+            self._told,
+            self._workers,
+            self._me,
+            now_ns,
+        )
+        if code == budgets.AMOUNTS:
+            self._free.append(at)
+            return self._left(), None
+        grant = self._granted(table, at, code, now_ns)
+        # The usual key, of which one word tells that no rate is limited, either.
+        words = self._told_words
+        free = words[budgets.REQUESTS_LIMIT] == words[budgets.LEFT_PARALLEL] == budgets.UNLIMITED
+        return NOTHING_LIMITED if free else self._left(), grant
+
+    @property
+    def last_left(self) -> Left:
+        """What was left when a request was begun last; `words.Limits` says the rest."""
+        return self._left()
+
     def reserve(self, rows: Sequence[int], money: int, tokens: int, now_ns: int) -> Grant:
         """Reserves for all rows, or for none; `words.Limits` says the rest."""
         table = self._table or self._find()
-        _check_count(rows)
+        at = self._place(rows)
+        words = self._words
+        words[at + budgets.WANTED_MONEY] = money
+        words[at + budgets.WANTED_TOKENS] = tokens
+        code = budgets.reserve(
+            table.rows, table.slots, self._grants, at, self._workers, self._me, now_ns
+        )
+        return self._granted(table, at, code, now_ns)
+
+    def _place(self, rows: Sequence[int]) -> int:
+        """Room for a grant of these rows."""
+        count = len(rows)
+        if count > budgets.MAX_ROWS:
+            raise InvalidParameter(
+                f"limits: expected at most {budgets.MAX_ROWS} limited things of one request,"
+                f" got {count}"
+            )
         if not self._free:
             self._grow()
         at = self._free.pop()
         words = self._words
-        words[at + budgets.COUNT] = len(rows)
-        words[at + budgets.WANTED_MONEY] = money
-        words[at + budgets.WANTED_TOKENS] = tokens
+        words[at + budgets.COUNT] = count
         place = at + budgets.FIRST
         for row in rows:
             words[place] = row
             place += budgets.EACH
-        code = budgets.reserve(
-            table.rows, table.slots, self._grants, at, self._workers, self._me, now_ns
-        )
+        return at
+
+    def _granted(self, table: Table, at: int, code: int, now_ns: int) -> Grant:
+        """The grant that the kernel has given; raises what it refuses with."""
         if code < 0:
             code = self._again(table, at, now_ns)
         if code != budgets.GRANTED:
@@ -82,19 +125,10 @@ class SharedLimits:
             raise refused(refusal, self._wall())
         return SharedGrant(self, at)
 
-    def left(self, rows: Sequence[int], now_ns: int) -> Left:
-        """What is left of some rows, by the tightest; `words.Limits` says the rest."""
-        table = self._table or self._find()
-        _check_count(rows)
-        words = self._told_words
-        place = budgets.LEFT_WORDS
-        for row in rows:
-            words[place] = row
-            place += 1
-        if budgets.left(table.rows, table.slots, self._told, len(rows), self._workers, now_ns):
-            raise LimitsUnavailable(UNKNOWN)
+    def _left(self) -> Left:
+        """What the kernel has told."""
         unlimited = budgets.UNLIMITED
-        money, tokens, parallel, *rates = words[: budgets.LEFT_WORDS].tolist()
+        money, tokens, parallel, *rates = self._told_words[: budgets.LEFT_WORDS].tolist()
         return Left(
             None if money == unlimited else money,
             None if tokens == unlimited else tokens,
@@ -182,25 +216,16 @@ class SharedGrant:
 
     def settle(self, money: int, tokens: int) -> None:
         """The request is over and has cost this much."""
-        self._end(money, tokens, used=True)
+        at, self._at = self._at, -1
+        if at >= 0:
+            self._limits.end(at, money, tokens, True)
 
     def release(self) -> None:
         """Nothing was asked of anybody."""
-        self._end(0, 0, used=False)
-
-    def _end(self, money: int, tokens: int, used: bool) -> None:
         at, self._at = self._at, -1
         if at >= 0:
-            self._limits.end(at, money, tokens, used)
+            self._limits.end(at, 0, 0, False)
 
 
 def _rate(limit: int, left: int, full_ns: int) -> Rate:
     return Rate(limit, left, full_ns * 1e-9)
-
-
-def _check_count(rows: Sequence[int]) -> None:
-    if len(rows) > budgets.MAX_ROWS:
-        raise InvalidParameter(
-            f"limits: expected at most {budgets.MAX_ROWS} limited things of one request,"
-            f" got {len(rows)}"
-        )

@@ -13,6 +13,7 @@ UNITS: Final = ("money", "tokens")
 KINDS: Final = ("nobody", "key", "team", "tag", "upstream")
 """What can be limited, as numbered in the table's rows."""
 
+_MINUTE_S: Final = 60.0
 # Of what is left, one request that names no maximum may reserve this part: several can run beside
 # each other, and the last is not refused before next to nothing is left.
 _SHARE: Final = 4
@@ -32,6 +33,13 @@ class Rate(NamedTuple):
     limit: int
     left: int
     full_s: float
+
+    def less(self, amount: int) -> Rate:
+        """The same once this much was taken of it: it takes that much longer until it is full."""
+        if not amount:
+            return self
+        more_s = amount * _MINUTE_S / self.limit
+        return Rate(self.limit, max(0, self.left - amount), self.full_s + more_s)
 
 
 class Left(NamedTuple):
@@ -81,6 +89,9 @@ class Left(NamedTuple):
         return max(1, min(most, max(covered // _SHARE, min(covered, _LEAST_OUTPUT))))
 
 
+NOTHING_LIMITED: Final = Left(None, None, None, None, None)
+
+
 class Grant(Protocol):
     """What one request has reserved. Whoever has it ends it, once; doing it again does nothing."""
 
@@ -98,6 +109,26 @@ class Limits(Protocol):
     under way, what it has reserved counts in the present one.
     """
 
+    def begin(self, rows: Sequence[int], now_ns: int) -> tuple[Left, Grant | None]:
+        """What is left of some rows, by the tightest, before this request.
+
+        Args:
+            rows: of whatever is limited, `MAX_ROWS` at the most.
+            now_ns: monotonic.
+
+        Returns:
+            That, and the grant of a request of no amount where no row has a budget or a limit of
+            tokens; None: amounts matter, and `reserve` is to be told them.
+
+        Raises:
+            RateLimited, TooManyParallel: without amounts it is refused already.
+            LimitsUnavailable: nobody can say.
+        """
+
+    @property
+    def last_left(self) -> Left:
+        """What was left of the rows of the request that was begun last, granted or refused."""
+
     def reserve(self, rows: Sequence[int], money: int, tokens: int, now_ns: int) -> Grant:
         """Reserves for all rows, or for none.
 
@@ -112,12 +143,5 @@ class Limits(Protocol):
             RequestTooExpensive: something is left, or a rate is, which never covers this request.
             RateLimited: a limit per minute does not cover it now.
             TooManyParallel: as many as may be are under way.
-            LimitsUnavailable: nobody can say.
-        """
-
-    def left(self, rows: Sequence[int], now_ns: int) -> Left:
-        """What is left of some rows, by the tightest.
-
-        Raises:
             LimitsUnavailable: nobody can say.
         """

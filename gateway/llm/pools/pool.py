@@ -164,6 +164,10 @@ class Pool:
         Returns:
             None: none takes a request now.
         """
+        if len(self.members) == 1:  # which many a model has: there is nothing to choose
+            only = self.members[0]
+            ready = only.breaker.ready_at <= now and only.in_flight < only.max_parallel
+            return Picked(only) if ready and only.index not in tried else None
         for at, rank in enumerate(self._ranks):
             free = [
                 one
@@ -189,6 +193,14 @@ class Pool:
             if one.index not in tried and one.in_flight < one.max_parallel:
                 soonest = min(soonest, one.breaker.ready_at)
         return max(soonest - now, 0.0)
+
+    def failing(self, now: float, mute: Collection[int] = ()) -> bool:
+        """Whether every one that may be asked at all has failed, and is left alone for that.
+
+        One that has all it may, or wants a pause, is well.
+        """
+        able = [one for one in self.members if one.index not in mute]
+        return all(one.breaker.state(now) != "closed" for one in able)
 
     @property
     def asked(self) -> int:

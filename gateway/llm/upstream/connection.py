@@ -89,7 +89,8 @@ class Connection(asyncio.Protocol):
         Bytes that lie there unread are a close that has not been noticed yet, or an answer that
         nobody asked for, which the next request would take for its own.
         """
-        if self._is_closing():
+        transport = self._transport
+        if transport is None or transport.is_closing():
             return False
         if self._readable.poll(0):
             self.close()
@@ -207,7 +208,9 @@ class Connection(asyncio.Protocol):
             return
         request.connection = None
         if self._answer.until_close and exc is None:
-            self._done(request)
+            if not request.over:
+                request.over = True
+                request.sink.on_end()
         elif self._used and not request.answered and not request.again:
             self._pool.send_again(request)
         else:
@@ -234,9 +237,6 @@ class Connection(asyncio.Protocol):
             self._pool.free(self)
         else:
             self.close()
-        self._done(request)
-
-    def _done(self, request: Request) -> None:
         if not request.over:
             request.over = True
             request.sink.on_end()

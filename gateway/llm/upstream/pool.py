@@ -122,7 +122,8 @@ class Pool:
 
     def free(self, connection: Connection) -> None:
         """A request on it is over, and another may follow."""
-        request = next((request for request in self._line if not request.again), None)
+        line = self._line
+        request = next((one for one in line if not one.again), None) if line else None
         if request is None:
             self._set_aside(connection)
         elif connection.fit():  # else it closes itself, which makes room for another

@@ -160,6 +160,10 @@ class Sending(Protocol):
 
     __slots__ = ()
 
+    @property
+    def sent(self) -> bool:
+        """Bytes of it may have reached the upstream."""
+
     def cancel(self) -> None:
         """The caller left: nothing more is told, and the connection is closed at once."""
 

@@ -150,6 +150,18 @@ def _message(error: GatewayError) -> str:
     return str(error).encode("utf-8", "replace").decode()
 
 
+def request_id_header(
+    dialect: Dialect, request_id: bytes, echo: bytes | None
+) -> tuple[Header, ...]:
+    """Our name for a request where the clients of a dialect look for one.
+
+    None where the client has given it a name (`echo`): it is told that one, as every client is.
+    """
+    if echo is not None:
+        return ()
+    return ((b"request-id" if dialect in _ANTHROPIC else b"x-request-id", request_id),)
+
+
 @dataclass(frozen=True, slots=True)
 class Allowance:
     """What is left of one rate.

@@ -5,15 +5,26 @@ Knows paths. Knows nothing of endpoints.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from gateway.errors import GatewayError
+from gateway.exchange import Header
 from gateway.wire import answers
-from gateway.wire.llm.errors import error_body
-from gateway.wire.llm.words import PATHS
+from gateway.wire.llm.errors import error_body, request_id_header
+from gateway.wire.llm.words import PATHS, Dialect
 
 _DIALECTS = {path: dialect for dialect, path in PATHS.items()}
+_BELOW = b"/v1/"
 
 
-def refusal(error: GatewayError, path: bytes) -> bytes:
-    """The body of one error, as whoever asks at this path expects it."""
+def refusal(
+    error: GatewayError, path: bytes, request_id: bytes, echo: bytes | None
+) -> tuple[bytes, Sequence[Header]]:
+    """What tells of one error as whoever asks at this path expects it; `services.Refusal`."""
     dialect = _DIALECTS.get(path)
-    return answers.refusal(error) if dialect is None else error_body(dialect, error)
+    if dialect is None:
+        if not path.startswith(_BELOW):
+            return answers.refusal(error, path, request_id, echo)
+        dialect = Dialect.CHAT  # a list of models: whose client it is, headers would say
+    error.request_id = request_id.decode()
+    return error_body(dialect, error), request_id_header(dialect, request_id, echo)

@@ -46,6 +46,10 @@ MAX_CHOICES = 128
 """As OpenAI has it."""
 
 
+_WHOLE = frozenset({Dialect.EMBEDDINGS, Dialect.COUNT})
+"""Whose answers come as a whole, whatever is asked."""
+
+
 class Call:
     """What the gateway must know of one request before it is sent on.
 
@@ -53,7 +57,7 @@ class Call:
         model: the public name that was asked for.
         stream: the answer is to come in events.
         max_output_tokens: the most tokens of each choice; None: the request does not say.
-        n: the most answers that are made, and paid, for each prompt.
+        n: the most answers that are made, and paid, for all of its prompts.
         include_usage: a stream is to tell its usage in a chunk of its own.
         service: the tier of its provider's that it asks for; empty: the usual one.
     """
@@ -73,9 +77,10 @@ class Call:
     def __init__(self, dialect: Dialect, values: Values) -> None:
         """Reads a request; see `read_call`."""
         self.model = _model(values)
-        self.stream = "stream" in values and wanted_flag(values, "stream")
+        streams = "stream" in values and wanted_flag(values, "stream")
+        self.stream = streams and dialect not in _WHOLE
         self.max_output_tokens = _max_output_tokens(dialect, values)
-        self.n = _choices(dialect, values)
+        self.n = _choices(dialect, values) if "n" in values or "best_of" in values else 1
         self.include_usage = "stream_options" in values and wanted_flag(
             mapping(values, "stream_options"), "include_usage"
         )
@@ -157,6 +162,8 @@ def prepared(
     sent = {**values, "model": model, **(fields or {})}
     if include_usage and dialect in (Dialect.CHAT, Dialect.COMPLETIONS):
         sent["stream_options"] = {**mapping(values, "stream_options"), "include_usage": True}
+    if dialect in _WHOLE:
+        sent.pop("stream", None)
     if dialect is Dialect.EMBEDDINGS and not sent.get("encoding_format", "float"):
         del sent["encoding_format"]  # null, or empty: some servers refuse what others send
     try:
@@ -189,7 +196,7 @@ def _max_output_tokens(dialect: Dialect, values: Values) -> int | None:
     """The larger one where two are given: servers differ in which of them counts."""
     most = None
     for key in _LIMITS[dialect]:
-        limit = wanted_count(values, key)
+        limit = wanted_count(values, key) if key in values else None
         if limit is not None and (most is None or limit > most):
             most = limit
     if most is None and dialect is Dialect.MESSAGES:
@@ -206,4 +213,10 @@ def _choices(dialect: Dialect, values: Values) -> int:
         most = max(most, wanted_count(values, key) or 1)
     if most > MAX_CHOICES:
         raise InvalidParameter(f"parameter 'n': expected at most {MAX_CHOICES}, got {most}")
-    return most
+    return most * _prompts(values) if dialect is Dialect.COMPLETIONS else most
+
+
+def _prompts(values: Values) -> int:
+    """One text, one list of tokens, or a list of either."""
+    prompts = values.get("prompt")
+    return len(prompts) if type(prompts) is list and prompts and type(prompts[0]) is not int else 1

@@ -26,6 +26,7 @@ class Gathered:
         "finishes",
         "id",
         "model",
+        "partial",
         "reasoning",
         "refused",
         "texts",
@@ -39,6 +40,7 @@ class Gathered:
     def clear(self) -> None:
         """Forgets everything."""
         self.usage: Values = NOTHING
+        self.partial = False  # the usage was told before the answer was written
         self.finishes: dict[int, str] = {}
         self.texts: dict[int, list[str]] = {}
         self.calls: dict[tuple[int, int], list[str]] = {}  # the name, then pieces of arguments
@@ -139,8 +141,10 @@ def _take_message_event(gathered: Gathered, values: Values) -> None:
         _take_block(gathered, count(values, "index"), mapping(values, "content_block"))
     elif kind == "message_start":
         _take_message(gathered, mapping(values, "message"))
+        gathered.partial = True
     elif kind == "message_delta":
         gathered.usage = grown(gathered.usage, mapping(values, "usage"))
+        gathered.partial = False
         _take_stop(gathered, mapping(values, "delta"))
     elif kind == "message_stop":
         gathered.ended = True
@@ -211,9 +215,12 @@ def _take_response_event(gathered: Gathered, values: Values) -> None:
     kind = text(values, "type")
     place = count(values, "output_index")
     if kind in _RESPONSE_ENDS:
-        # The last event has the whole answer again.
-        gathered.clear()
-        _take_response(gathered, mapping(values, "response"))
+        response = mapping(values, "response")
+        if mappings(response, "output"):  # the whole answer again; of a failed one often nothing
+            gathered.clear()
+        _take_response(gathered, response)
+        if kind == "response.failed":
+            gathered.failure = gathered.failure or "failed"
         gathered.ended = True
     elif kind in ("response.created", "response.in_progress", "response.queued"):
         _take_head(gathered, mapping(values, "response"))

@@ -17,6 +17,9 @@ _DEEPSEEK = "prompt_cache_hit_tokens"
 
 def usage_of(dialect: Dialect, answer: Values) -> Usage | None:
     """What a whole answer, or an event of a stream, says of its tokens; None: nothing."""
+    usage = answer.get("usage")
+    if dialect is Dialect.CHAT and type(usage) is dict and _SERVICE not in answer:
+        return _of_chat(usage) if _counted(usage, "prompt_tokens", "completion_tokens") else None
     usage = told_usage(answer)
     return read_usage(dialect, usage) if usage else None
 

@@ -48,6 +48,7 @@ class Usage:
         audio_input: of `input`.
         audio_output: of `output`.
         service: the tier that it was answered on, where that has prices of its own; else empty.
+        partial: more was written after this was told, and nobody has said how much.
     """
 
     input: int
@@ -59,3 +60,4 @@ class Usage:
     audio_input: int = 0
     audio_output: int = 0
     service: str = ""
+    partial: bool = False

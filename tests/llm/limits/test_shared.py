@@ -116,7 +116,7 @@ def test_nobody_can_say_before_control_has_made_the_table():
     with pytest.raises(LimitsUnavailable):
         limits.reserve([0], 1, 1, 1)
     with pytest.raises(LimitsUnavailable):
-        limits.left([0], 1)
+        limits.begin([0], 1)
 
 
 def test_nobody_can_say_of_a_row_that_control_has_not_written(rig):
@@ -125,7 +125,7 @@ def test_nobody_can_say_of_a_row_that_control_has_not_written(rig):
         with pytest.raises(LimitsUnavailable):
             rig.reserve(rows, 1, 1)
         with pytest.raises(LimitsUnavailable):
-            rig.workers[0].left(rows, rig.now_ns)
+            rig.workers[0].begin(rows, rig.now_ns)
     assert rig.workers[0].open == 0
 
 
@@ -150,10 +150,27 @@ def test_what_is_left_is_told_of_the_tightest(rig):
     rig.limit(0, ceilings={DAY: 10}, rates=(10, None))
     rig.limit(1, ceilings={MONTH: 7, TOKENS_DAY: 50}, parallel=5)
     rig.reserve([0, 1], 2, 10)
-    left = rig.workers[1].left([0, 1], rig.now_ns)
+    left, grant = rig.workers[1].begin([0, 1], rig.now_ns)
     assert left == Left(5, 40, 4, Rate(10, 9, 6.0), None)
-    rig.limit(2)
-    assert rig.workers[0].left([2], rig.now_ns) == Left(None, None, None, None, None)
+    assert grant is None, "amounts matter"
+    assert rig.held(0) == [2, 10, 1]
+
+
+def test_where_no_amount_matters_a_request_is_reserved_at_once(rig):
+    rig.limit(0)
+    left, grant = rig.workers[0].begin([0], rig.now_ns)
+    assert left == Left(None, None, None, None, None)
+    assert rig.held(0) == [0, 0, 1]
+    grant.settle(30, 7)
+    assert (rig.held(0), rig.spent(0)) == ([0, 0, 0], [30, 7, 1])
+    rig.limit(1, parallel=1, rates=(10, None))
+    left, grant = rig.workers[0].begin([0, 1], rig.now_ns)
+    assert left == Left(None, None, 1, Rate(10, 10, 0.0), None), "as it was before"
+    with pytest.raises(TooManyParallel):
+        rig.workers[1].begin([0, 1], rig.now_ns)
+    grant.release()
+    left, grant = rig.workers[1].begin([0, 1], rig.now_ns)
+    assert (left.requests, rig.held(1)) == (Rate(10, 10, 0.0), [0, 0, 1])
 
 
 @pytest.mark.parametrize(
