@@ -44,8 +44,8 @@ from gateway.wire.services import Services
 
 log = logging.getLogger("penstock.embeddings")
 
-# Reading them takes some 50 us, which is about what a hop to a thread costs.
-LOOP_CHARS: Final = 128
+# Reading them takes some 100 us, which is about what a hop to a thread costs.
+LOOP_CHARS: Final = 512
 # Printing them takes some 0.4 ms, as for every answer of tensors.
 LOOP_NUMBERS: Final = 16_384
 _LENGTH: Final = b"inference-header-content-length"
