@@ -58,6 +58,7 @@ SIGNATURE: Final = Signature(
 # Whether longer texts are JSON is not looked at: it would hold the event loop for a millisecond.
 MAX_JSON_CHARS: Final = 256 << 10
 _PICO: Final = 1e-12
+_NO_TEXT: Final = ("",)
 _FINISHES: Final = {
     "": b"none",
     "stop": b"stop",
@@ -116,6 +117,7 @@ class Rows:
         self._phrases = phrases
         self.numbers = np.zeros((count, _WIDTH))
         self._texts: list[bytes] = []
+        self._firsts: list[int] = []  # of each row, among the texts
         self.finishes: list[bytes] = []
 
     def add(self, happened: Happened, reading: Reading, longest_gap_s: float) -> None:
@@ -127,30 +129,32 @@ class Rows:
             longest_gap_s: between two pieces of its answer; NaN where there was none.
         """
         call, usage = happened.call, happened.usage
-        prompt, calls, text = call.prompt, reading.calls, joined(reading.texts)
+        prompt, calls, said = call.prompt, reading.calls, reading.texts or _NO_TEXT
         most, cost = call.max_output_tokens, happened.cost
         _PACK(
             self.numbers,
-            len(self._texts) * _ROW_BYTES,
+            len(self.finishes) * _ROW_BYTES,
             prompt.chars,
             prompt.messages,
             len(prompt.tools),
             nan if most is None else most,
             *(_NO_USAGE if usage is None else _tokens(usage)),
-            len(text),
+            reading.text_chars,
             *_times(happened, longest_gap_s),
             nan if cost is None else cost * _PICO,
             reading.refused,
-            self._phrases.found(text),
+            self._phrases.found(said[0]),
             _LATER,
-            _is_json(text) if prompt.json_wanted else nan,
+            _are_json(said) if prompt.json_wanted else nan,
             *(_calls(calls, prompt.tools) if calls else _NO_CALLS),
             _LATER,
         )
         self.finishes.append(_FINISHES.get(reading.finish, _OTHER))
-        # In UTF-8 it is no shorter than in characters: of those no more need be written so.
-        data = text[-texts.MAX_BYTES :].encode(errors="replace")
-        self._texts.append(data[-texts.MAX_BYTES :])
+        self._firsts.append(len(self._texts))
+        most = texts.MAX_BYTES // len(said)
+        for text in said:
+            # In UTF-8 it is no shorter than in characters: of those no more need be written so.
+            self._texts.append(text[-most:].encode(errors="replace")[-most:])
 
     def tensors(self) -> tuple[list[Array], list[Array | None]]:
         """The inputs and outputs of `SIGNATURE` that the rows make."""
@@ -164,12 +168,18 @@ class Rows:
         return columns[: len(ASKED)], [*columns[len(ASKED) :], *words]
 
     def _read(self) -> texts.Figures:
-        """(rows, texts.FIGURES) of what was answered."""
+        """(rows, texts.FIGURES) of what was answered, each choice of an answer read by itself."""
         figures = np.empty((len(self._texts), texts.FIGURES))
         ends = np.fromiter(accumulate(map(len, self._texts)), np.int64)
         joined = np.frombuffer(bytearray().join(self._texts), np.uint8)
         texts.read_texts(joined, ends, self._table, figures)
-        return figures
+        if len(figures) == len(self._firsts):
+            return figures
+        # Of several choices the first is what the row is in; one that goes in circles is enough.
+        found = figures[self._firsts]
+        for place, gather in ((texts.VISIBLE, np.add), (texts.REPEATED, np.fmax)):
+            found[:, place] = gather.reduceat(figures[:, place], self._firsts)
+        return found
 
 
 def joined(parts: Sequence[str]) -> str:
@@ -205,11 +215,13 @@ def _calls(calls: Sequence[Called], offered: Sequence[str]) -> tuple[float, floa
     )
 
 
-def _is_json(text: str) -> float:
-    if len(text) > MAX_JSON_CHARS:
+def _are_json(said: Sequence[str]) -> float:
+    """Whether each choice of an answer is JSON."""
+    if sum(map(len, said)) > MAX_JSON_CHARS:
         return nan
     try:
-        orjson.loads(text)
+        for text in said:
+            orjson.loads(text)
     except orjson.JSONDecodeError:
         return 0.0
     return 1.0

@@ -139,6 +139,47 @@ async def test_what_is_odd_about_an_answer_shows(watched, answer, feature, value
     assert row[feature] >= value if feature == "repetition" else row[feature] == value
 
 
+def choices(*texts):
+    each = [{"role": "assistant", "content": text} for text in texts]
+    return whole(
+        choices=[
+            {"index": n, "message": message, "finish_reason": "stop"}
+            for n, message in enumerate(each)
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("texts", "feature", "value"),
+    [
+        pytest.param(['{"a": 1}', "[]"], "json_valid", 1, id="both-json"),
+        pytest.param(['{"a": 1}', "{"], "json_valid", 0, id="one-json"),
+        pytest.param(["the same words as ever before"] * 4, "repetition", math.nan, id="alike"),
+        pytest.param(["short", "round we go. " * 30], "repetition", 0.9, id="one-in-circles"),
+        pytest.param(["привет", "hello there"], "script", b"cyrillic", id="the-firsts-script"),
+        pytest.param(["", "here"], "empty", 0, id="one-says-something"),
+        pytest.param([" ", ""], "empty", 1, id="none-says-anything"),
+        pytest.param(["one", "three"], "answer_chars", 8, id="chars"),
+    ],
+)
+async def test_each_of_several_choices_is_read_by_itself(watched, texts, feature, value):
+    asked = chat(n=len(texts), response_format={"type": "json_object"})
+    for text in ("before", "after"):  # other rows are theirs
+        watched[0].ask(chat())
+        watched[0].last.answers(choice(text))
+        if text == "before":
+            watched[0].ask(asked)
+            watched[0].last.answers(choices(*texts))
+    watched[0].llm.flush()
+    before, row, after = watched[1].rows
+    if feature == "repetition" and not math.isnan(value):
+        assert row[feature] >= value
+    else:
+        assert row[feature] == pytest.approx(value, nan_ok=True)
+    assert [one["answer_chars"] for one in (before, after)] == [6, 5]
+    assert [one["script"] for one in (before, after)] == [b"latin"] * 2
+
+
 @pytest.mark.parametrize(
     ("call", "known", "valid"),
     [
