@@ -14,8 +14,8 @@ ENV PATH=/opt/penstock/bin:$PATH PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DI
 # The two builds share one import package and the one written last wins, so for gpu the other goes
 # and the right one is written once more.
 RUN case "$RUNTIME" in \
-      cpu) pip install -c constraints.txt '.[auth,otel]' ;; \
-      gpu) pip install -c constraints.txt '.[auth,otel]' && pip install -c constraints.txt '.[gpu]' \
+      cpu) pip install -c constraints.txt '.[auth,llm,otel]' ;; \
+      gpu) pip install -c constraints.txt '.[auth,llm,otel]' && pip install -c constraints.txt '.[gpu]' \
            && pip uninstall -y onnxruntime \
            && pip install --force-reinstall --no-deps \
                 "onnxruntime-gpu==$(pip show onnxruntime-gpu | sed -n 's/^Version: //p')" ;; \

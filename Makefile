@@ -8,8 +8,12 @@ STAMP  := $(VENV)/.installed
 # What the lints and type checks read.
 CODE   := gateway kernels tests loadtest examples deploy docs
 TYPED  := gateway kernels tests
+# For two cores: tests of servers wait for nearly half of their time.
+TESTERS ?= 3
 
 .DEFAULT_GOAL := help
+# Hundreds of processes of a test run import the same sources.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help setup demo test lint types format conformance bench constraints clean
 
 help:  ## say what there is
@@ -36,7 +40,7 @@ demo: setup  ## serve the bundled model, send every row, check the answers, prin
 	$(BIN)/penstock demo $(DEMO)
 
 test: lint types  ## format, lints, types and tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 
 lint: setup  ## formatting and lints, changing nothing
 	$(BIN)/ruff format --check $(CODE)

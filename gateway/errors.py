@@ -65,6 +65,9 @@ modules turn these into their own bodies, and metrics count them by `code`.
 
 from __future__ import annotations
 
+# The model's fault, or that of a server that was to answer for it.
+_FAILURES = frozenset({500, 502, 504})
+
 
 class GatewayError(Exception):
     """Something inside went wrong; the caller did nothing wrong."""
@@ -76,6 +79,11 @@ class GatewayError(Exception):
     """What `Retry-After` tells a caller whose request was refused with 503 or 429."""
     request_id: str = ""
     """The gateway's name for the request, where a client raises what an answer told."""
+
+    @property
+    def at_fault(self) -> bool:
+        """Whether it is a failure of who was to answer: not the caller's, nor for want of room."""
+        return self.status in _FAILURES
 
 
 class InvalidRequest(GatewayError):
@@ -414,6 +422,16 @@ class UpstreamsExhausted(Unavailable):
     """None of the servers that might answer takes requests: they fail, or have all they may."""
 
     code = "upstreams_exhausted"
+
+    def __init__(self, message: str, *, failing: bool = False) -> None:
+        """`failing`: that is why; else they have all they may, or want a pause."""
+        super().__init__(message)
+        self._failing = failing
+
+    @property
+    def at_fault(self) -> bool:
+        """Whether it is a failure of theirs."""
+        return self._failing
 
 
 class LimitsUnavailable(Unavailable):

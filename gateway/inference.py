@@ -28,6 +28,7 @@ from gateway.monitor.finite import non_finite_rows
 from gateway.monitor.observe import BatchObserver
 from gateway.serving.batcher import Batcher
 from gateway.serving.riders import Batch, Rider
+from gateway.tensors import Array
 from gateway.wire import coding
 from gateway.wire.answers import (
     HOLD_OUT,
@@ -40,6 +41,7 @@ from gateway.wire.head import TIMING
 from gateway.wire.laden import Laden, footprint
 from gateway.wire.oip.binary import parse_header_length
 from gateway.wire.oip.codec import Codec, InferRequest, Variant
+from gateway.wire.oip.fields import Parameters
 from gateway.wire.services import Services
 
 log = logging.getLogger("penstock.inference")
@@ -134,6 +136,7 @@ class InferEndpoint:
         "_logged",
         "_max_body_bytes",
         "_observer",
+        "_parted",
         "_pool",
         "_services",
         "_timed",
@@ -148,8 +151,19 @@ class InferEndpoint:
         services: Services,
         clock: Callable[[], float] = perf_counter,
         logged: Model | None = None,
+        parted: bool = False,
     ) -> None:
-        """`logged`: what answers, as every exchange is told, with its phases; None: nobody logs."""
+        """Takes its collaborators.
+
+        Args:
+            codec: of the deployment.
+            observer: counts.
+            pool: threads for what is large.
+            services: of the port.
+            clock: seconds.
+            logged: what answers, as every exchange is told, with its phases; None: nobody logs.
+            parted: some requests come in parts, of which only the last one is counted as one.
+        """
         self._codec = codec
         self._batched = codec.signature.batched
         self._light_rows = codec.light_rows(THREAD_WEIGHT)
@@ -161,6 +175,7 @@ class InferEndpoint:
         self._compress_min_bytes = services.server.compress_min_bytes
         self._heir: Callable[[Exchange], bool] | None = None
         self._logged = logged
+        self._parted = parted
         self._copy: Copy = None
         self.watch(NOTHING)
         self._contract: Enforced | None = None
@@ -246,6 +261,29 @@ class InferEndpoint:
         except Exception:
             self._fail(exchange)
 
+    def ask(
+        self,
+        exchange: Exchange,
+        inputs: tuple[Array, ...],
+        rows: int,
+        parameters: Parameters,
+        arm: Arm | None = None,
+        more: bool = False,
+    ) -> None:
+        """Takes tensors that were made here; `exchange` gets all outputs as bytes, once, later.
+
+        Args:
+            exchange: of whoever wants them.
+            inputs: in the signature's order, and such as it has.
+            rows: leading dimension of these.
+            parameters: that its request has, by name.
+            arm: as which variant this endpoint was chosen to answer, where a route did.
+            more: they are a part of a request, and others follow once it is answered.
+        """
+        request = self._codec.request(inputs, rows, parameters)
+        request.more = more
+        self._take(exchange, request, None, arm)
+
     def named(self, exchange: Exchange) -> None:
         """As calling it, with a request whose path names the version: whoever would miss it."""
         self._observer.named()
@@ -309,10 +347,22 @@ class InferEndpoint:
         if id(exchange) in self._timed:
             self._timed.discard(id(exchange))
             to._time(exchange)
+        to._take(exchange, request, accept)
+
+    def _take(
+        self,
+        exchange: Exchange,
+        request: InferRequest,
+        accept: bytes | None,
+        arm: Arm | None = None,
+    ) -> None:
+        """Takes what was decoded elsewhere."""
         try:
-            to._submit(exchange, request, accept)
+            self._submit(exchange, request, accept, None, arm)
         except GatewayError as error:
-            to._refuse(exchange, error)
+            self._refuse(exchange, error)
+        except Exception:
+            self._fail(exchange)
 
     def _judge(self, request: InferRequest) -> Judged:
         """Holds a request against the contract. On the loop or on a thread: never raises."""
@@ -442,7 +492,10 @@ class InferEndpoint:
         if len(answered) < len(batch.riders):
             rows = sum([rider.rows for rider in answered])
         pruned = batch.runtime is not None
-        observer.counted(batch.reason, batch.rows, len(answered), rows, left, pruned, non_finite)
+        whole = answered
+        if self._parted:
+            whole = [rider for rider in answered if not rider.request.more]
+        observer.counted(batch.reason, batch.rows, len(whole), rows, left, pruned, non_finite)
         if self._timed or self._logged is not None:
             self._tell_phases(batch, answered)
         for rider, answer in zip(answered, answers, strict=True):
@@ -451,8 +504,8 @@ class InferEndpoint:
             except Exception:  # one connection's trouble is not its batch-mates'
                 log.exception("an answer could not be sent", extra=rider.exchange.about)
         observer.observed(
-            [rider.exchange.arrived for rider in answered],
-            [rider.queued for rider in answered],
+            [rider.exchange.arrived for rider in whole],
+            [rider.queued for rider in whole],
             batch.started,
             batch.assembled,
             batch.finished,

@@ -13,12 +13,13 @@ the chance that it had, by which a ledger says what other shares would have come
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gateway.catalogue import Catalogue, Served
 from gateway.errors import GatewayError
+from gateway.exchange import Header
 from gateway.inference import Arm
 from gateway.plan import Split
 from gateway.routing.assign import InTurn
@@ -148,6 +149,24 @@ class RoutedEndpoint:
         if self._note is not None:
             self._note(exchange, arm)
         arm.enter(exchange, arm)
+
+    def choose(self, headers: Sequence[Header], parameters: Mapping[str, Any]) -> Arm:
+        """Who answers a request that any variant could take.
+
+        Args:
+            headers: of the request.
+            parameters: that it has, by name.
+
+        Raises:
+            InvalidParameter: it asks for a variant that there is not.
+        """
+        table = self._table
+        choice = table.by_headers(headers) if self._by_header else None
+        if choice is None and table.by_parameter:
+            choice = table.by_parameters(parameters)
+        if choice is None:
+            choice = table.in_turn()
+        return self._by_choice.get(choice) or self._first(choice)
 
     def _by_parameters(self, exchange: Any, request: InferRequest | None) -> Arm:
         try:

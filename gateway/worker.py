@@ -33,6 +33,8 @@ from gateway.access.secret import SUBJECT, keyed_hash
 from gateway.access.tokens import token_verifier
 from gateway.catalogue import AnyServed, Catalogue, Served, ServedLlm
 from gateway.doorbell import Doorbell
+from gateway.embeddings.models import EmbeddingModels
+from gateway.embeddings.request import EmbeddingsRequest
 from gateway.errors import Draining
 from gateway.exchange import Endpoint, Exchange
 from gateway.follower import PARALLEL, Follower
@@ -247,11 +249,15 @@ class Worker:
             refusal=refusal,
             request_id_prefix=self._launch.request_ids(str(self._slot), self._epoch),
         )
+        limits = SharedLimits(self._arena, self._slot)
+        self._embeddings = EmbeddingModels(
+            self._loop, self._services, self._pool, limits, self._catalogue, self._note_answering
+        )
         self._llm = llm.LanguageModels(
             self._loop,
             self._services,
             self._pool,
-            SharedLimits(self._arena, self._slot),
+            limits,
             None if self._guard is None else self._guard.count,
             start=hash((self._slot, self._epoch)),
             counters=partial(counters, self._arena, self._slot),
@@ -437,7 +443,10 @@ class Worker:
             held.name, str(held.version), signature, config.limits.max_body_bytes, max_rows
         )
         logged = (held.name, str(held.version)) if self._logs else None
-        endpoint = InferEndpoint(codec, observer, self._pool, self._services, logged=logged)
+        parted = loaded.texts is not None
+        endpoint = InferEndpoint(
+            codec, observer, self._pool, self._services, logged=logged, parted=parted
+        )
         deployment = Deployment(
             loaded,
             endpoint.deliver,
@@ -511,6 +520,8 @@ class Worker:
 
         Its body may have taken seconds to arrive, or a thread some time to decode.
         """
+        if isinstance(exchange, EmbeddingsRequest):
+            return exchange.again()
         endpoint = self._direct.get(exchange.path)
         if endpoint is None:
             return False
@@ -525,7 +536,8 @@ class Worker:
         self._direct = direct = self._api.infer_paths(
             lambda s: s.endpoint.__call__, calls, lambda s: s.endpoint.named
         )
-        self._llm.follow(self._catalogue.language_models(), self._catalogue.unserved())
+        ours = self._embeddings.follow(divided)
+        self._llm.follow(self._catalogue.language_models(), self._catalogue.unserved(), ours)
         asked = self._llm.paths()
         endpoints = self._services.endpoints
         endpoints.clear()
@@ -550,11 +562,14 @@ class Worker:
         self._row[PLAN] = plan.number
 
     def _note_arm(self, exchange: Any, arm: Arm) -> None:
+        self._note_answering(exchange, arm.model, arm.version)
+
+    def _note_answering(self, exchange: Any, model: str, version: int) -> None:
         """Has whoever called, the access log and traces know which version answers."""
         if self._guard is not None:
-            self._guard.count(exchange.head, arm.model, arm.version)
+            self._guard.count(exchange.head, model, version)
         if self._logs:
-            exchange.note_model((arm.model, str(arm.version)))
+            exchange.note_model((model, str(version)))
 
     def _door(self, guard: Guard, served: Served, named: bool = False) -> Door:
         """What stands before a deployment where access is not open."""

@@ -137,11 +137,11 @@ def compare(slot: Words, first: Table, second: Table, alike: Reals, unlikeness: 
         first: (requests, COLUMNS) of what was answered.
         second: the same of the other model.
         alike: (requests,) how alike both texts are; NaN: there is none.
-        unlikeness: (requests,) is set: from 0 on, above 1 where an aspect differs.
+        unlikeness: (requests,) is set: up to 1, and above it where an aspect differs.
     """
     floats = slot.view(np.float64)
     for row in range(len(first)):
-        agree = True
+        differing = 0
         for aspect in range(len(ASPECTS)):
             was, now = first[row, aspect], second[row, aspect]
             if np.isnan(was) or np.isnan(now):
@@ -149,7 +149,7 @@ def compare(slot: Words, first: Table, second: Table, alike: Reals, unlikeness: 
             at = ASPECTS_FIRST + aspect * ASPECT_WIDTH
             slot[at + COMPARED] += 1
             if was != now:
-                agree = False
+                differing += 1
                 slot[at + DIFFERING] += 1
                 slot[at + RISEN] += now > was
         for measure in range(len(MEASURES)):
@@ -160,5 +160,7 @@ def compare(slot: Words, first: Table, second: Table, alike: Reals, unlikeness: 
                 end = at + MEASURE_WIDTH
                 _measure(slot[at:end], floats[at:end], was, now)
         slot[pairs.ROWS] += 1
-        slot[pairs.AGREED] += agree
-        unlikeness[row] = _texts(slot, alike[row]) + (0.0 if agree else 1.0)
+        slot[pairs.AGREED] += differing == 0
+        unlikeness[row] = _texts(slot, alike[row])
+        if differing:  # above 1 also where the words are the same
+            unlikeness[row] += 1.0 + differing / len(ASPECTS)

@@ -23,9 +23,10 @@ from kernels.histogram import Counts
 
 Record = np.ndarray[Any, np.dtype[np.float64]]
 
-RESULTS: Final = ("ok", "left", "failed", "broken", "filtered")
+RESULTS: Final = ("ok", "left", "failed", "broken", "filtered", "fell_back")
 """ok: answered. left: the client went first. failed: it got an error. broken: in mid-stream.
-filtered: the answer was cut off by a content policy and held back: another model was asked."""
+filtered: the answer was cut off by a content policy and held back: another model was asked.
+fell_back: there was none, and another model was asked."""
 TIMES: Final = ("duration", "first_token", "gap", "per_token", "overhead")
 """Seconds, of requests that were answered; `gap` of all streams.
 
@@ -35,8 +36,7 @@ time after the first content, for each further token. overhead: what the gateway
 upstream was asked, and from the last byte that it sent to the last that the client got.
 """
 
-RETRIES: Final = 5
-FALLBACKS: Final = 6
+RETRIES: Final = 6
 INPUT: Final = 7
 OUTPUT: Final = 8
 CACHE_READ: Final = 9
@@ -55,8 +55,8 @@ WORDS: Final = TIMES_FIRST + len(TIMES) * histogram.BUCKETS
 
 # Places in a record. Clock readings are seconds of one monotonic clock.
 RESULT: Final = 0  # by index in RESULTS
-TRIES: Final = 1  # after the first
-MOVES: Final = 2  # to other models
+TRIES: Final = 1  # of this model, after the first
+MOVES: Final = 2  # from other models, which were asked before
 READ: Final = 3  # tokens; below 0: nobody worked for it
 WRITTEN: Final = 4
 CACHED: Final = 5
@@ -114,7 +114,7 @@ def _tokens(section: Counts, record: Record) -> None:
 def _times(section: Counts, record: Record) -> None:
     ended, content = record[ENDED], record[CONTENT]
     _time(section, _DURATION, ended - record[ARRIVED])
-    if record[TRIES] == 0.0:  # else others' failures are in it
+    if record[TRIES] == 0.0 and record[MOVES] == 0.0:  # else others' failures are in it
         own = record[ASKED] - record[ARRIVED] + ended - record[LAST_IN]
         _time(section, _OVERHEAD, own)
     if record[STREAMED] != 0.0 and content > 0.0:
@@ -138,7 +138,6 @@ def observe(section: Counts, record: Record, pieces: int) -> float:
     result = int(record[RESULT])
     section[result] += 1
     section[RETRIES] += int(record[TRIES])
-    section[FALLBACKS] += int(record[MOVES])
     section[PIECES] += pieces
     if record[READ] >= 0.0:
         _tokens(section, record)

@@ -65,6 +65,9 @@ FLOATS: Final = (
 
 NO_NUMBER: Final = 4.0
 """How different rows are one of whose scores is no number: more than any others."""
+FARTHEST: Final = 2.0
+"""How far scores count as apart: as numbers of two signs are, in parts of the larger; probabilities
+are nearer. Other scores of classes may be further, and agree none the less where the class does."""
 
 
 @kernel("int64(float64)")
@@ -103,7 +106,7 @@ def compare(
         told: `performance.BINARY` or VALUE, where it is a column.
         threshold: above which the positive class is predicted.
         tolerance: numbers agree that differ by no more than this part of the larger.
-        unlikeness: (rows,) is set: from 0 on, and above 1 where they do not agree.
+        unlikeness: (rows,) is set: up to 1, and above it where they do not agree.
 
     Returns:
         The highest unlikeness; -1.0 where the arrays do not match, and nothing was counted.
@@ -155,6 +158,7 @@ def compare(
             slot[at] += 1
             floats[at + 1] += was
             floats[at + 2] += now
-        unlikeness[row] = abs(size) if agree else 1.0 + abs(size)
+        apart = min(abs(size), FARTHEST)
+        unlikeness[row] = min(apart, 1.0) if agree else 1.0 + apart
         most = max(most, unlikeness[row])
     return most

@@ -24,6 +24,8 @@ from loadtest.servers import pinned
 
 WIDTH = 16  # features of a synthetic row
 SIDE = 96  # each step multiplies SIDE x SIDE matrices: some ten microseconds
+_VOCABULARY, _HIDDEN, _LAYERS = 8000, 128, 2
+ENCODER = f"{_LAYERS} layers of {_HIDDEN}"  # as the smallest models of texts have
 DEMO = Path(__file__).parent.parent / "gateway" / "demo_data" / "breast_cancer.onnx"
 
 
@@ -88,6 +90,80 @@ def outer(folder: Path, side: int = 2048) -> Path:
     x = helper.make_tensor_value_info("X", TensorProto.FLOAT, ["rows", WIDTH])
     y = helper.make_tensor_value_info("Y", TensorProto.FLOAT, ["rows", side, side])
     return _save(folder / "outer.onnx", nodes, [x], [y], constants)
+
+
+def encoder(folder: Path) -> Path:
+    """A model of texts in a folder with its tokenizer: as much work for a token as `ENCODER` says.
+
+    Tokens see the mean of all others in place of each: what that costs is next to nothing, as
+    attention does where texts are short.
+    """
+    rng = np.random.default_rng(7)
+    nodes, weights = [helper.make_node("Gather", ["table", "input_ids"], ["h0"])], {}
+    nodes += [
+        helper.make_node("Cast", ["attention_mask"], ["real"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["real", "last"], ["column"]),
+    ]
+    weights["table"] = rng.normal(size=(_VOCABULARY, _HIDDEN))
+    for layer in range(_LAYERS):
+        h, next_h = f"h{layer}", f"h{layer + 1}"
+        for name, shape in (("mix", (_HIDDEN,) * 2), ("up", (_HIDDEN, 4 * _HIDDEN))):
+            weights[f"{name}{layer}"] = rng.normal(size=shape) / np.sqrt(shape[0])
+        weights[f"down{layer}"] = weights[f"up{layer}"].T / 4
+        nodes += [
+            helper.make_node("Mul", [h, "column"], [f"seen{layer}"]),
+            helper.make_node("ReduceMean", [f"seen{layer}", "second"], [f"mean{layer}"]),
+            helper.make_node("Add", [h, f"mean{layer}"], [f"both{layer}"]),
+            helper.make_node("MatMul", [f"both{layer}", f"mix{layer}"], [f"mixed{layer}"]),
+            helper.make_node("MatMul", [f"mixed{layer}", f"up{layer}"], [f"wide{layer}"]),
+            helper.make_node("Relu", [f"wide{layer}"], [f"lit{layer}"]),
+            helper.make_node("MatMul", [f"lit{layer}", f"down{layer}"], [f"out{layer}"]),
+            helper.make_node("Tanh", [f"out{layer}"], [next_h]),
+        ]
+    nodes.append(helper.make_node("Identity", [f"h{_LAYERS}"], ["last_hidden_state"]))
+    constants = [numpy_helper.from_array(w.astype(np.float32), n) for n, w in weights.items()]
+    axes = {"last": np.array([-1]), "second": np.array([1])}
+    constants += [numpy_helper.from_array(array, name) for name, array in axes.items()]
+    names = ("input_ids", "attention_mask")
+    of_tokens = ["rows", "tokens"]
+    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, of_tokens) for name in names]
+    output = helper.make_tensor_value_info(
+        "last_hidden_state", TensorProto.FLOAT, [*of_tokens, _HIDDEN]
+    )
+    place = folder / "encoder"
+    place.mkdir(exist_ok=True)
+    _write_tokenizer(place)
+    return _save(place / "encoder.onnx", nodes, inputs, [output], constants)
+
+
+def words() -> list[str]:
+    """Of the encoder's vocabulary, as long as words of English are on the average."""
+    rng = np.random.default_rng(9)
+    letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
+    made = dict.fromkeys("".join(rng.choice(letters, size=5)) for _ in range(_VOCABULARY))
+    return list(made)[: _VOCABULARY - 100]
+
+
+def tokenizer(folder: Path) -> Any:
+    """The encoder's."""
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(str(folder / "tokenizer.json"))
+
+
+def _write_tokenizer(folder: Path) -> None:
+    from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
+    from tokenizers.models import WordPiece
+
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    vocabulary = {word: number for number, word in enumerate((*special, *words()))}
+    made = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))
+    made.normalizer = normalizers.BertNormalizer()
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    made.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    made.save(str(folder / "tokenizer.json"))
 
 
 def per_row(folder: Path, name: str, seconds: float, where: Sequence[int]) -> Path:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,11 +31,39 @@ for _number, _handler in (
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 
+# Where folders of tests lie in memory, with room for all of them: nobody waits for a disk.
+_MEMORY = Path("/dev/shm")
+_ROOM_BYTES = 4 << 30
+# What `penstock serve` compiles before it forks.
+_COMPILE = """
+from gateway import processes, worker
+from gateway.control import main
+from kernels import _jit
+_jit.compile_all(fork=processes.fork, helpers=processes.usable_cores())
+"""
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    if _may_hold_folders(_MEMORY):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
     # Before anything imports kernels: compiled ones are kept from run to run, which saves seconds.
     cache = getattr(config, "cache", None)  # not with -p no:cacheprovider
-    if cache is not None:
-        os.environ.setdefault("NUMBA_CACHE_DIR", str(cache.mkdir("numba")))
+    if cache is None:
+        return
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache.mkdir("numba")))
+    if config.getoption("numprocesses", None) and "PYTEST_XDIST_WORKER" not in os.environ:
+        # A cold cache is filled once, on all cores, before each of several processes would do so.
+        subprocess.run([sys.executable, "-c", _COMPILE], check=True, cwd=config.rootpath)
+
+
+def _may_hold_folders(place: Path) -> bool:
+    try:
+        found = os.statvfs(place)
+    except OSError:
+        return False
+    roomy = found.f_bavail * found.f_frsize >= _ROOM_BYTES
+    # Some tests write programs and run them.
+    return roomy and os.access(place, os.W_OK) and not found.f_flag & os.ST_NOEXEC
 
 
 @pytest.hookimpl(wrapper=True)

@@ -603,7 +603,7 @@ def compared_pairs(
                 "size": size,
                 "level": min(int(now[best] * 10), 9) if kind != "value" else None,
                 "scores": (was[best], now[best]),
-                "unlikeness": abs(size) + (0.0 if agreed else 1.0),
+                "unlikeness": min(abs(size), 1.0) if agreed else 1.0 + min(abs(size), 2.0),
             }
         )
     return found
@@ -742,12 +742,13 @@ def generation(record: Sequence[float]) -> dict[str, list[float]]:
     pace = first and written > 1 and not guessed
     return {
         "duration": [ended - arrived] if answered else [],
-        "overhead": [(asked - arrived) + (ended - last_in)] if answered and not tries else [],
+        "overhead": [(asked - arrived) + (ended - last_in)]
+        if answered and not tries and not moves
+        else [],
         "first_token": [content - asked] if first else [],
         "per_token": [(last_in - content) / (written - 1)] if pace else [],
         "gap": [late - early for early, late in itertools.pairwise(stamps)],
         "retries": [tries],
-        "fallbacks": [moves],
         "input": [read] if worked else [],
         "output": [written] if worked else [],
         "cost": [paid] if worked and paid >= 0 else [],

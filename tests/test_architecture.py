@@ -55,6 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rows": {"errors", "tensors", "client"},
     "llm": GROUND
     | {"access", "afterwards", "kernels", "monitor", "routing", "spans", "wire", "serving"},
+    "embeddings": GROUND | {"catalogue", "inference", "llm", "routed", "serving", "wire"},
     "afterwards": {"monitor", "serving", "tensors"},
     "inference": GROUND | {"afterwards", "serving", "monitor", "wire"},
     "catalogue": GROUND | {"serving", "inference", "llm"},
@@ -84,6 +85,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "llm",
         "channel",
         "doorbell",
+        "embeddings",
         "handover",
         "processes",
         "routed",
@@ -167,6 +169,7 @@ ONLY_IN: dict[str, set[str]] = {
     "jwt": {"access"},
     "pyarrow": {"capture", "rows"},
     "opentelemetry": {"control"},
+    "tokenizers": {"serving"},
 }
 
 

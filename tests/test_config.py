@@ -391,3 +391,15 @@ def test_a_name_is_of_one_model_whoever_answers_for_it():
         "llm.models.other: models.other.path is a model of this name, too: rename one"
     ]
     config.parse(f"{document}models: {{other: {{ledger: false}}}}")
+
+
+def test_embeddings_are_one_models_own_and_have_no_ledger():
+    (told,) = faults("defaults: {embeddings: {}}")
+    assert told.startswith("defaults: embeddings: expected under models.NAME")
+    (told,) = faults("models: {m: {embeddings: {}, ledger: true}}")
+    assert "expected no ledger of embeddings" in told
+    (told,) = faults("models: {m: {embeddings: {}, hold_out: {share: 0.1}}}")
+    assert "hold_out" in told
+    found = config.parse("models: {m: {embeddings: {prefix: 'query: '}}, n: {}}")
+    assert (found.has_ledger("m"), found.has_ledger("n")) == (False, True)
+    assert found.settings("m").embeddings == config.Embeddings(prefix="query: ")

@@ -113,7 +113,7 @@ class World:
             )
 
         deployment: Any = SimpleNamespace(
-            signature=signature, aside=aside, execution=Execution("m", runtime, None)
+            signature=signature, aside=aside, execution=Execution("m", runtime, None), texts=None
         )
         return Served(held("m", version), deployment, Endpoint())  # type: ignore[arg-type]
 

@@ -43,7 +43,8 @@ LLM = Dashboard(
                 )
             },
             "reqps",
-            text="ok, left (the client went first), failed, broken (in mid-stream).",
+            text="ok, left (the client went first), failed, broken (in mid-stream), filtered or"
+            " fell_back (another model was asked).",
         ),
         Panel(
             "Cost per hour",

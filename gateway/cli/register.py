@@ -30,7 +30,7 @@ def configure(subparsers: Any) -> None:
         "path",
         type=Path,
         metavar="FILE|FOLDER",
-        help="an ONNX file, or a folder with one and maybe a config.pbtxt",
+        help="an ONNX file, or a folder with one and maybe a config.pbtxt and a tokenizer.json",
     )
     parser.add_argument("--name", help="the model (default: the file's or folder's own name)")
     parser.add_argument("--version", type=int, metavar="N", help="its number (default: the next)")
@@ -48,6 +48,12 @@ def configure(subparsers: Any) -> None:
         type=_pair,
         metavar="K=V",
         help="note something about it",
+    )
+    parser.add_argument(
+        "--tokenizer",
+        type=Path,
+        metavar="FILE",
+        help="the tokenizer.json of a model of texts (default: the one in its folder)",
     )
     parser.add_argument(
         "--reference",
@@ -80,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
             aliases=args.alias,
             metadata=dict(args.meta),
             progress=bar,
+            tokenizer=args.tokenizer,
         )
         found = registered.version
         if profile is not None:

@@ -18,6 +18,7 @@ from gateway.config.document import (
     read_text,
     scalar,
 )
+from gateway.config.embeddings import Embeddings
 from gateway.config.models import (
     OBSERVE,
     REJECT,
@@ -66,6 +67,7 @@ __all__ = [
     "Config",
     "Control",
     "Drain",
+    "Embeddings",
     "Failing",
     "Given",
     "Jwt",

@@ -92,6 +92,13 @@ class Config(Section):
             raise ValueError("certificates: expected tls.client_ca in server or control")
         return access
 
+    @field_validator("defaults")
+    @classmethod
+    def _embeddings_are_one_models_own(cls, defaults: ModelSettings) -> ModelSettings:
+        if defaults.embeddings is not None:
+            raise ValueError("embeddings: expected under models.NAME: no two share a tokenizer")
+        return defaults
+
     @field_validator("models")
     @classmethod
     def _held_out_is_written_down(
@@ -101,7 +108,10 @@ class Config(Section):
             return models
         everybody = info.data["ledger"].enabled
         for name, one in models.items():
-            if one.hold_out and not (everybody if one.ledger is None else one.ledger):
+            if one.embeddings is not None and one.ledger:
+                raise ValueError(f"{name}: ledger: expected no ledger of embeddings, it is on")
+            written = one.embeddings is None and (everybody if one.ledger is None else one.ledger)
+            if one.hold_out and not written:
                 raise ValueError(f"{name}: hold_out: expected its ledger to be on, it is off")
         return models
 
@@ -127,6 +137,8 @@ class Config(Section):
     def has_ledger(self, name: str) -> bool:
         """Whether a model's answers are written down."""
         own = self.models.get(name)
+        if own is not None and own.embeddings is not None:
+            return False  # no outcome says whether a vector was right
         return self.ledger.enabled if own is None or own.ledger is None else own.ledger
 
     def ledger_share_of(self, name: str) -> float:

@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, Field, field_validator
 
 from gateway.config.capture import ModelCapture
+from gateway.config.embeddings import Embeddings
 from gateway.config.monitoring import Metered
 from gateway.config.slices import SliceName, Slicing, check_all
 from gateway.config.words import Name, Positive, Section
@@ -75,6 +76,9 @@ class ModelSettings(Section):
         description="sessions per worker that compute only the outputs asked for; 0: none",
     )
     max_output_bytes: int = Field(256 << 20, ge=1024)
+    embeddings: Embeddings | None = Field(
+        None, description="how texts become vectors; none: it answers no /v1/embeddings"
+    )
 
 
 class Scores(Section):

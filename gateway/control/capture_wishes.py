@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.capture.files import check_installed
 from gateway.capture.schema import Schema, schema_of
-from gateway.config import Config, ModelCapture
+from gateway.config import Config, ModelCapture, ModelSettings
 from gateway.errors import InvalidParameter, ModelRefused, Unsupported
 from gateway.llm.features import SIGNATURE
 from gateway.llm.texts import TEXTS
@@ -48,7 +48,7 @@ def capture_wish(
     version: int,
     onnx: OnnxFile,
     declared: Mapping[str, Any],
-    max_batch_size: int,
+    model: ModelSettings,
     config: Config,
     profile: Profile | None = None,
 ) -> CaptureWish | None:
@@ -59,10 +59,13 @@ def capture_wish(
     if not _wants(config.capture_of(name)):
         return None
     try:
-        shapes = signature(onnx, declared, max_batch_size)
+        shapes = signature(onnx, declared, model.max_batch_size, model.embeddings)
     except ModelRefused:  # its trial will say so
         return None
-    return _wish(name, version, shapes, config, profile, feature_names(onnx.metadata))
+    wish = _wish(name, version, shapes, config, profile, feature_names(onnx.metadata))
+    if wish is None or model.embeddings is not None:  # whose vectors hold no scores
+        return wish
+    return replace(wish, reading=_reading(name, shapes, config))
 
 
 def language_wish(
@@ -72,7 +75,9 @@ def language_wish(
     if not _wants(config.capture_of(name)):
         return None
     logged = config.llm.log_content
-    return _wish(name, version, SIGNATURE, config, profile, (), "" if logged == "off" else logged)
+    text = "" if logged == "off" else logged
+    wish = _wish(name, version, SIGNATURE, config, profile, (), text)
+    return wish and replace(wish, reading=_reading(name, SIGNATURE, config))
 
 
 def _wants(settings: ModelCapture) -> bool:
@@ -112,12 +117,16 @@ def _wish(
     except (Unsupported, InvalidParameter) as error:
         log.error("model '%s' is not captured: %s", name, error)
         return None
+    return CaptureWish(schema, None, settings)
+
+
+def _reading(name: str, shapes: Signature, config: Config) -> Reading | None:
+    scores = config.scores_of(name)
     try:
-        found = reading(shapes, scores.kind, scores.output, scores.positive)
+        return reading(shapes, scores.kind, scores.output, scores.positive)
     except ValueError as error:
-        found = None
         log.info("model '%s' is captured without scores: %s", name, error)
-    return CaptureWish(schema, found, settings)
+        return None
 
 
 def _names(profile: Profile | None) -> dict[str, list[str]]:

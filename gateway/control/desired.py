@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gateway.config import Config
+from gateway.config import Config, ModelSettings
 from gateway.control.capture_wishes import CaptureWish, capture_wish, language_wish
 from gateway.control.entries import CHAMPION, Model, Version
 from gateway.control.memory import Memory
@@ -31,6 +31,7 @@ from gateway.llm.features import SIGNATURE
 from gateway.llm.price_map import Prices
 from gateway.llm.settings import Settings, settings_of
 from gateway.models import content, onnx_file, triton_layout
+from gateway.models.embedding import files_of
 from gateway.models.onnx_file import OnnxFile
 from gateway.models.signature import signature
 from gateway.names import check_name
@@ -385,23 +386,23 @@ class Sources:
         source: str,
         profile: Path | None = None,
     ) -> Candidate:
-        settings = config.settings(name, hints).model_dump(mode="json")
+        settings = config.settings(name, hints)
         onnx = onnx_file.inspect(folder, file)
-        digest = content.digest(folder, onnx.files, self._sha256)
-        shapes = _signature(onnx, declared)
+        files = files_of(onnx, settings.embeddings)
+        digest = content.digest(folder, files, self._sha256)
+        shapes = _signature(onnx, declared, settings)
         reference, agreement, wish = self._watched(
             name, version, digest, config, profile, shapes, onnx.metadata
         )
-        most = settings["max_batch_size"]
         named = None if reference is None else reference.profile
-        capture = capture_wish(name, version, onnx, declared, most, config, named)
+        capture = capture_wish(name, version, onnx, declared, settings, config, named)
         return Candidate(
             name=name,
             version=version,
             folder=folder,
             file=file,
             digest=digest,
-            settings=settings,
+            settings=settings.model_dump(mode="json"),
             declared=declared,
             source=source,
             reference=reference,
@@ -478,9 +479,11 @@ def _desired(look: _Look, unloaded: Set[str], most: int, retired: Sequence[Absen
     return Desired(candidates[:most], faults, champions, aliases)
 
 
-def _signature(onnx: OnnxFile, declared: Mapping[str, Any]) -> Signature | None:
+def _signature(
+    onnx: OnnxFile, declared: Mapping[str, Any], settings: ModelSettings
+) -> Signature | None:
     try:
-        return signature(onnx, declared, max_batch_size=1)
+        return signature(onnx, declared, 1, settings.embeddings)
     except GatewayError:
         return None
 

@@ -144,7 +144,7 @@ def _labels(one: UpstreamCounts) -> tuple[str, str, str, str]:
 def _requests(each: Each) -> Iterator[Metric]:
     text = (
         "Requests by result: ok, left (the client went first), failed, broken (in mid-stream),"
-        " filtered (held back; another model was asked)."
+        " filtered (held back; another model was asked), fell_back (another model was asked)."
     )
     requests = _counter("requests", text, [*_OF_OPERATION, "result"])
     text = "Tokens of answers; cache_read and cache_write are of input, reasoning is of output."

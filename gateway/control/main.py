@@ -325,7 +325,9 @@ class Control:
     def _roll_out(self) -> Rollouts:
         """What carries rollouts out."""
         planner, routes = self._planner, self._routes
-        self._signatures = Signatures(lambda: planner.memory.plan, self._registry)
+        self._signatures = Signatures(
+            lambda: planner.memory.plan, self._registry, lambda: self._in_force.config
+        )
         point = Registry(self._store, self._launch.home, by_itself()).set_alias
         self._rollout_store = RolloutStore(self._store)
         return Rollouts(

@@ -35,6 +35,7 @@ from gateway.control.store import Store
 from gateway.errors import (
     Conflict,
     InvalidParameter,
+    ModelRefused,
     ProfileInvalid,
     ProfileNotFound,
     VersionNotFound,
@@ -128,6 +129,7 @@ class Registry:
         aliases: Iterable[str] = (),
         metadata: Mapping[str, str] | None = None,
         progress: Progress | None = None,
+        tokenizer: Path | None = None,
     ) -> Registered:
         """Copies a model's files into the home and gives them a name and number.
 
@@ -138,6 +140,7 @@ class Registry:
             aliases: to point at it.
             metadata: to keep with it, added to what is there.
             progress: told (bytes done, bytes in all) while files are copied.
+            tokenizer: a file that reads texts for it, in place of one that lies beside it.
 
         Raises:
             ModelRefused: the files cannot be served.
@@ -153,8 +156,12 @@ class Registry:
             check_name(name)
         handed = package.unpack(path, name)
         chosen = check_name(name or handed.name)
-        sources = [(file, handed.folder / file) for file in handed.files]
-        with self._blobs.incoming(sources, progress or _silent) as incoming:
+        sources = {file: handed.folder / file for file in handed.files}
+        if tokenizer is not None:
+            if not tokenizer.is_file():
+                raise ModelRefused(f"tokenizer: {tokenizer}: no such file")
+            sources[package.TOKENIZER] = tokenizer
+        with self._blobs.incoming(sources.items(), progress or _silent) as incoming:
             # The files may have changed while they were looked at: what was copied is what counts.
             copied = package.unpack(_entrance(incoming, handed), chosen)
             return self._enter(chosen, version, given, pairs, incoming, copied)

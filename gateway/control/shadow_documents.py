@@ -191,7 +191,9 @@ class DifferentRow(Document):
     request_id: str
     row: int
     at: float = Field(description="seconds since 1970")
-    unlikeness: float = Field(description="how far scores lie apart; 1 more where they disagree")
+    unlikeness: float = Field(
+        description="how far scores, or texts, lie apart; above 1 where they disagree"
+    )
     agree: bool
     inputs: dict[str, Any] | None = Field(description="null: too large, or hidden")
     said: dict[str, Any] | None

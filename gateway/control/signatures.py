@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gateway.config import Scores
+from gateway.config import Config, Scores
 from gateway.control.registry import Registry
 from gateway.errors import GatewayError, VersionNotFound
 from gateway.llm.features import SIGNATURE
@@ -22,15 +22,19 @@ from gateway.tensors import Signature, TensorSpec
 class Signatures:
     """Of versions that are held, or registered. Blocking: called on a thread."""
 
-    def __init__(self, plan: Callable[[], Plan], registry: Registry) -> None:
+    def __init__(
+        self, plan: Callable[[], Plan], registry: Registry, config: Callable[[], Config]
+    ) -> None:
         """Takes its collaborators.
 
         Args:
             plan: the newest.
             registry: of the home.
+            config: the document in force.
         """
         self._plan = plan
         self._registry = registry
+        self._config = config
 
     def of(self, model: str, version: int) -> Signature:
         """What a version takes and gives.
@@ -39,14 +43,16 @@ class Signatures:
             ModelNotFound, VersionNotFound: nobody has it.
             ModelRefused: its file is none, or is not what was declared.
         """
+        embeddings = self._config().settings(model).embeddings
         for held in self._plan().held:
             if (held.name, held.version) == (model, version):
                 if held.kind == LLM:
                     return SIGNATURE
                 file = onnx_file.inspect(Path(held.folder), held.file)
-                return signature(file, held.declared, max_batch_size=1)
+                return signature(file, held.declared, 1, embeddings)
         found = self._registry.show(model).pick(version)
-        return signature(onnx_file.inspect(found.folder, found.file), found.declared, 1)
+        file = onnx_file.inspect(found.folder, found.file)
+        return signature(file, found.declared, 1, embeddings)
 
     def differences(self, model: str, before: int, after: int) -> str:
         """What clients would notice of another version's signature; empty where nothing differs.
@@ -62,6 +68,8 @@ class Signatures:
 
     def kind_of_scores(self, model: str, version: int, said: Scores) -> str:
         """`binary`, `multiclass` or `value`; empty where it has no scores, or nobody can tell."""
+        if self._config().settings(model).embeddings is not None:
+            return ""
         try:
             return reading(self.of(model, version), said.kind, said.output, said.positive).kind
         except (GatewayError, ValueError):

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from gateway.errors import Forbidden
+from gateway.errors import Forbidden, RateLimited, TooManyParallel
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.limits.words import Grant, Left, Limits
 from gateway.llm.pricing import Price
@@ -103,7 +103,11 @@ class Account:
         if self._grant is not None:
             self.release()
         # What nothing limits need not be worked out: most keys have limits of one kind or none.
-        self.left, self._grant = limits.begin(self._rows, now_ns)
+        try:
+            self.left, self._grant = limits.begin(self._rows, now_ns)
+        except (RateLimited, TooManyParallel):
+            self.left = limits.last_left
+            raise
         self.reserved = 0
         if self._grant is None:
             self._reserve(limits, deployment, self.left, now_ns)

@@ -74,8 +74,8 @@ class ModelLists:
         principal = principal_of(request.scope)
         if principal is not None:
             principal.require(Permission.DESCRIBE)
-        for called, named in self._names.called.items():
-            if principal is None or principal.may_call(called) or principal.may_call(named.name):
+        for called, name in self._names.all:
+            if principal is None or principal.may_call(called) or principal.may_call(name):
                 yield called
 
     def _answer(self, request: Request, tell: Callable[[], dict[str, Any]]) -> Response:

@@ -21,7 +21,6 @@ from gateway.llm.names import Chosen, Named
 from gateway.llm.pairs import Pair, Pairs
 from gateway.llm.proxy import Proxy
 from gateway.llm.told import Happened
-from gateway.monitor.observe import FAILURES
 from gateway.wire.llm.words import Dialect
 
 # Of copies in one worker, from the answer to the comparison: each holds its request and what was
@@ -168,7 +167,7 @@ class Copied:
         if said.result == "ok":
             self._pair.answers(self, said)
         else:
-            self._pair.failed(self, at_fault=said.status in FAILURES)
+            self._pair.failed(self, at_fault=said.at_fault)
 
     def done(self) -> None:
         """Nobody needs it any more."""

@@ -168,7 +168,7 @@ def _record(happened: Happened) -> tuple[float, ...]:
         )
     return (
         _RESULTS[happened.result],
-        happened.attempts,
+        happened.retries,
         happened.fallbacks,
         *tokens,
         happened.call.stream,

@@ -40,6 +40,8 @@ from gateway.llm.pools import (
 from gateway.llm.pools.troubles import of_answer, of_error
 from gateway.llm.relay import (
     EVENT_STREAM,
+    AnswerTooLarge,
+    ErrorInside,
     Refusal,
     Relay,
     Spoken,
@@ -60,7 +62,7 @@ from gateway.llm.upstream.request import header_lines
 from gateway.llm.upstream.words import Sending
 from gateway.wire.answers import Written
 from gateway.wire.llm.asked import Asked
-from gateway.wire.llm.errors import request_id_header
+from gateway.wire.llm.errors import request_id_header, told_body
 from gateway.wire.llm.requests import Call, prepared
 from gateway.wire.llm.told import told_error
 from gateway.wire.llm.translate import translation
@@ -73,7 +75,13 @@ log = logging.getLogger("penstock.llm")
 
 # What is wrong with the request itself is for its sender to read.
 _THEIRS: Final = frozenset(
-    {Trouble.REFUSED, Trouble.CONTEXT_WINDOW, Trouble.CONTENT_POLICY, Trouble.MISSING}
+    {
+        Trouble.REFUSED,
+        Trouble.CONTEXT_WINDOW,
+        Trouble.CONTENT_POLICY,
+        Trouble.MISSING,
+        Trouble.UNKNOWN,
+    }
 )
 _STREAMED: Final = (
     (b"content-type", EVENT_STREAM),
@@ -176,7 +184,10 @@ class Journey:
         try:
             self._send()
         except GatewayError as error:
-            self._refuse(error)
+            if self._happened.fallbacks:
+                self._follow(self._tries().passed_over(self._proxy.clock()), error)
+            else:
+                self._refuse(error)
         except Exception:
             self._crash()
 
@@ -187,7 +198,8 @@ class Journey:
         tried = mute if attempts is None else attempts.tried
         picked = deployment.pool.choose(now, tried)
         if picked is None:
-            self._follow(self._tries().none_free(now), self._exhausted())
+            failing = deployment.pool.failing(now, mute)
+            self._follow(self._tries().none_free(now), self._exhausted(failing))
             return
         target = deployment.targets[picked.index]
         dialect = target.speaks[self._dialect]
@@ -199,14 +211,16 @@ class Journey:
         self._status, self._headers = 0, ()
         happened = self._happened
         happened.target, happened.asked_at, happened.first_byte_at = target, now, 0.0
+        happened.attempts += 1
         picked.began(now)
         self._sending = proxy.upstreams.send(target.origin, head, body, self, target.timeouts)
 
-    def _exhausted(self) -> GatewayError:
+    def _exhausted(self, failing: bool) -> GatewayError:
         deployment = self._deployment
         return UpstreamsExhausted(
             f"model '{deployment.name}': none of its {len(deployment.targets)} upstreams takes"
-            " requests now"
+            " requests now",
+            failing=failing,
         )
 
     def _body(self, target: Target, dialect: Dialect) -> bytes:
@@ -292,7 +306,7 @@ class Journey:
         relay = self._relay
         assert relay is not None
         if isinstance(relay, Refusal):
-            self._told_off(relay)
+            self._refused(relay)
             return
         try:
             relay.end()
@@ -368,14 +382,16 @@ class Journey:
             return False
         self._free(Outcome.OK)
         self._settle(relay)
+        found = self._stand_in(verdict)
+        if isinstance(found, GiveUp):
+            return False
         cost = self._happened.cost
         self._spent = None if cost is None or self._spent is None else self._spent + cost
         told = _STREAMED if isinstance(relay, Streamed) else (cost_header(self._spent),)
         self._spare = Spare.of(relay, self._told(*told))
-        self._proxy.held_back(self._chosen, self._happened.held_back(now))
         self._relay = None
-        self._happened.attempts += 1
-        self._fall_back(verdict.model)
+        why = UpstreamRefused(f"upstream '{self._called}': a content policy cut its answer off")
+        self._fall_back(found, "filtered", why)
         return True
 
     def _answered(self, relay: Relay, now: float) -> None:
@@ -398,12 +414,34 @@ class Journey:
             observer.observed((happened.arrived,), (asked,), asked, asked, now, done, 1)
         self._finish("ok", done)
 
-    def _told_off(self, relay: Refusal) -> None:
+    def _refused(self, relay: Refusal) -> None:
         """The upstream answered with an error."""
-        target = self._target
+        target, status = self._target, self._status
         assert target is not None, "it was asked"
-        body, status = target.without_key(relay.body), self._status
-        values = _json(body)
+        body = target.without_key(relay.body)
+        other = UpstreamFailed(f"upstream '{self._called}' answered {status}")
+        self._told_off(status, _json(body), body, other)
+
+    def _refused_inside(self, error: ErrorInside) -> None:
+        """The upstream tells of an error in a 200: it means what it would mean as a status."""
+        said, spoken = told_error(error.values), self._happened.spoken
+        assert spoken is not None, "it was asked"
+        body = b""
+        if said is not None:
+            status = said.status if said.status < 500 else UpstreamRefused.status
+            self._status, values = told_body(spoken.upstream, status, said)
+            body = orjson.dumps(values)
+        self._told_off(200, error.values, body, error)
+
+    def _told_off(self, status: int, values: Any, body: bytes, other: GatewayError) -> None:
+        """What an upstream says of an error decides what follows.
+
+        Args:
+            status: that it came with.
+            values: the error.
+            body: what a client may read of it, should it be its own fault.
+            other: what it is where nothing more is known.
+        """
         said = told_error(values)
         failure = of_answer(status, self._headers, values, now_s=self._proxy.wall())
         error: GatewayError
@@ -416,7 +454,7 @@ class Journey:
         elif failure.trouble is Trouble.LIMITED:
             error = UpstreamLimited(f"upstream '{self._called}' takes no more for now")
         else:
-            error = UpstreamFailed(f"upstream '{self._called}' answered {status}")
+            error = other
         # What no API says, a page of some proxy's, is nothing that its client could read.
         self._failed(error, failure, body if said is not None else b"")
 
@@ -437,7 +475,14 @@ class Journey:
             self._settle(relay)
             self._finish("broken")
             return
-        self._failed(error, of_error(error))
+        if isinstance(error, AnswerTooLarge):
+            self._free(Outcome.REFUSED)
+            self._settle(relay)
+            self._give_up(GiveUp(spent=True), error)
+        elif isinstance(error, ErrorInside):
+            self._refused_inside(error)
+        else:
+            self._failed(error, of_error(error))
 
     def _failed(self, error: GatewayError, failure: Failure, body: bytes = b"") -> None:
         now, picked = self._proxy.clock(), self._picked
@@ -455,38 +500,54 @@ class Journey:
     ) -> None:
         """Asks again, asks another model, or gives up."""
         self._relay = None
-        if isinstance(verdict, GiveUp):
-            self._give_up(verdict, error, body)
+        if not isinstance(verdict, Again):
+            found = self._stand_in(verdict)
+            if isinstance(found, GiveUp):
+                self._give_up(found, error, body)
+            else:
+                self._fall_back(found, "fell_back", error)
             return
-        self._happened.attempts += 1
-        if isinstance(verdict, Fallback):
-            self._fall_back(verdict.model)
-        elif verdict.after_s > 0.0:
+        self._happened.retries += 1
+        if verdict.after_s > 0.0:
             self._waiting = self._proxy.loop.call_later(verdict.after_s, self._ask)
         else:
             self._ask()
 
-    def _fall_back(self, model: str) -> None:
-        """Asks another model."""
+    def _stand_in(self, verdict: Fallback | GiveUp) -> Chosen | GiveUp:
+        """The next model that can be asked at all; what it may cost is reserved."""
+        tries = self._tries()
+        while isinstance(verdict, Fallback):
+            chosen = self._of(verdict.model)
+            deployment = chosen.deployment
+            try:
+                mute = deployment.mute(self._dialect)
+                self._account.cover(deployment, monotonic_ns())
+            except GatewayError:
+                verdict = tries.passed_over(self._proxy.clock())
+                continue
+            tries.moved(deployment.settings.version, deployment.pool, mute)
+            return chosen
+        return verdict
+
+    def _of(self, model: str) -> Chosen:
         named = self._proxy.names.find(model)
         try:
-            self._chosen = named.choose(self._exchange.headers, {})
+            return named.choose(self._exchange.headers, {})
         except InvalidParameter:  # the variant that its client wants is one of the first model's
-            self._chosen = named.choose((), {})
+            return named.choose((), {})
+
+    def _fall_back(self, chosen: Chosen, result: str, error: GatewayError) -> None:
+        """Asks another model. The version that was asked until now counts its own failure."""
+        self._erred(error)
+        parted = self._happened.fell_back(result, self._proxy.clock())
+        self._proxy.fell_back(self._chosen, parted)
+        self._target, self._headers = None, ()
         self._deployment.ended()
-        deployment = self._deployment = self._chosen.deployment
-        deployment.began()
-        self._happened.fallbacks += 1
-        try:
-            mute = deployment.mute(self._dialect)
-            self._tries().moved(deployment.settings.version, deployment.pool, mute)
-            self._account.cover(deployment, monotonic_ns())
-        except GatewayError as error:
-            self._refuse(error)
-            return
+        self._chosen, self._deployment = chosen, chosen.deployment
+        self._deployment.began()
         self._ask()
 
-    def _give_up(self, verdict: GiveUp, error: GatewayError, body: bytes) -> None:
+    def _give_up(self, verdict: GiveUp, error: GatewayError, body: bytes = b"") -> None:
         """Tells the client, in its dialect, what went wrong last."""
         self._erred(error)
         self._account.release()
@@ -553,7 +614,7 @@ class Journey:
         happened.usage, happened.estimated, happened.cost = self._account.settle(price, relay)
 
     def _erred(self, error: GatewayError) -> None:
-        self._happened.status = error.status
+        self._happened.at_fault = error.at_fault
         if not self._happened.copy:
             seconds = self._proxy.clock() - self._happened.arrived
             self._deployment.observer.erred(error, seconds)
@@ -605,8 +666,8 @@ class Journey:
             own += self._proxy.rates(left, self._account.reserved)
         if (named := upstream_request_id(self._headers)) is not None:
             own.append(named)
-        if self._happened.attempts:
-            own.append((ATTEMPTS, b"%d" % (self._happened.attempts + 1)))
+        if self._happened.attempts > 1:
+            own.append((ATTEMPTS, b"%d" % self._happened.attempts))
         return told.plus(own) if own else told
 
 

@@ -26,7 +26,7 @@ from gateway.llm.credentials import credential
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.key_files import KeyFiles
 from gateway.llm.limits.words import Limits
-from gateway.llm.names import NONE_ABSENT, Chosen, Names
+from gateway.llm.names import NONE_ABSENT, NONE_OURS, Chosen, Names, Ours
 from gateway.llm.pairs import Pairs
 from gateway.llm.pricing import Price
 from gateway.llm.proxy import Count, Proxy
@@ -166,7 +166,7 @@ class LanguageModels:
                 loop,
                 count,
                 partial(self._over, dialect),
-                partial(self._held_back, dialect),
+                partial(self._fell_back, dialect),
             )
             for dialect in PATHS
         }
@@ -204,14 +204,16 @@ class LanguageModels:
         self,
         models: Mapping[str, tuple[int, Mapping[int, LlmDeployment], Split | None]],
         absent: Mapping[str, str] = NONE_ABSENT,
+        ours: Mapping[str, Ours] = NONE_OURS,
     ) -> None:
         """Takes over what serves now: by name the default, the versions, and the split.
 
         Args:
             models: that serve.
             absent: that do not, and why.
+            ours: that make embeddings here.
         """
-        self.names.follow(models, absent)
+        self.names.follow(models, absent, ours)
         self._pairs.follow(
             (name, split) for name, (_, _, split) in models.items() if split is not None
         )
@@ -225,8 +227,8 @@ class LanguageModels:
             yield from named.deployments
 
     def paths(self) -> dict[bytes, Endpoint]:
-        """What the lane takes; nothing where there is no language model, nor may be one."""
-        if not (self.names.models or self.names.absent):
+        """What the lane takes; nothing where there is no model for it, nor may be one."""
+        if not (self.names.models or self.names.absent or self.names.ours):
             return {}
         return {PATHS[dialect]: proxy.__call__ for dialect, proxy in self.proxies.items()}
 
@@ -251,12 +253,12 @@ class LanguageModels:
         for watch in self._watches.values():
             watch.flush()
 
-    def _held_back(self, dialect: Dialect, chosen: Chosen, happened: Happened) -> None:
-        """A version has given an answer that nobody gets."""
+    def _fell_back(self, dialect: Dialect, chosen: Chosen, happened: Happened) -> None:
+        """A version has failed a request, or cut its answer off, and another model is asked."""
         try:
-            self._watches[chosen.deployment].held_back(dialect, happened)
+            self._watches[chosen.deployment].fell_back(dialect, happened)
         except Exception:
-            log.exception("an answer of a language model was not counted")
+            log.exception("a request to a language model was not counted")
 
     def _over(
         self, dialect: Dialect, exchange: Exchange, chosen: Chosen, happened: Happened

@@ -6,11 +6,11 @@ route came to be.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
-from gateway.errors import ModelNotFound
+from gateway.errors import ModelNotFound, Unsupported
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.targets import Target
 from gateway.llm.told import answer_headers
@@ -21,7 +21,10 @@ from gateway.wire.answers import Written
 from kernels.lots import lot
 
 Headers = Sequence[tuple[bytes, bytes]]
+Ours = Callable[[Any, Any, Mapping[str, Any]], None]
+"""Answers what a model of our own is asked: the proxy that it came to, the exchange, the body."""
 NONE_ABSENT: Final[Mapping[str, str]] = MappingProxyType({})
+NONE_OURS: Final[Mapping[str, Ours]] = MappingProxyType({})
 
 
 class Chosen:
@@ -134,21 +137,25 @@ class Names:
         self._start = start
         self._turns: dict[str, InTurn] = {}
         self.called: Mapping[str, Named] = {}
-        """Every name that clients may use."""
+        """Every name that clients may use of models that others answer for."""
         self.models: dict[str, Named] = {}
         self.absent: Mapping[str, str] = {}
         """Models that are known and not served, by name why."""
+        self.ours: Mapping[str, Ours] = {}
+        """Models that make embeddings here, whose names are not those of others."""
 
     def follow(
         self,
         models: Mapping[str, tuple[int, Mapping[int, LlmDeployment], Split | None]],
         absent: Mapping[str, str] = NONE_ABSENT,
+        ours: Mapping[str, Ours] = NONE_OURS,
     ) -> None:
         """Takes over what serves now: by name the default, the versions, and the split.
 
         Args:
             models: that serve.
             absent: that do not, and why.
+            ours: that make embeddings here.
         """
         self.absent = absent
         before, self._turns = self._turns, {}
@@ -162,16 +169,28 @@ class Names:
             for one in named.deployments
             for alias in one.settings.aliases
         } | self.models
+        self.ours = {name: one for name, one in ours.items() if name not in self.called}
 
     def find(self, called: str) -> Named:
         """The model that is called so, by its name or an alias.
 
         Raises:
             ModelNotFound: none is.
+            Unsupported: it is one that makes embeddings here.
         """
         found = self.called.get(called)
         if found is None:
+            if called in self.ours:
+                raise Unsupported(f"model '{called}' makes embeddings: ask /v1/embeddings")
             why = self.absent.get(called)
             said = "no model has this name" if why is None else f"no version of it serves: {why}"
             raise ModelNotFound(f"model '{called[:200]}': {said}")
         return found
+
+    @property
+    def all(self) -> Iterator[tuple[str, str]]:
+        """Every name that clients may use, and the model's own that it stands for."""
+        for called, named in self.called.items():
+            yield called, named.name
+        for name in self.ours:
+            yield name, name

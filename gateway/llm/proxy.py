@@ -47,8 +47,8 @@ Count = Callable[[Any, str, int], None]
 """Counts a caller's request: by its head, the model, and the version that answers."""
 Over = Callable[[Exchange, Chosen, Happened], None]
 """Hears of every request that is over, with all that happened to it."""
-HeldBack = Callable[[Chosen, Happened], None]
-"""Hears of every answer that a client does not get, since another model is asked."""
+FellBack = Callable[[Chosen, Happened], None]
+"""Hears of every version that has no answer for a client, so that another model is asked."""
 
 
 class Proxy:
@@ -59,7 +59,7 @@ class Proxy:
         names: models, by what clients call them.
         upstreams: connections.
         over: hears of what happened.
-        held_back: hears of answers that are held back.
+        fell_back: hears of versions that have no answer, where others are asked.
         loop: the worker's.
         clock, wall: seconds, monotonic and since 1970.
         max_answer_bytes: of an answer that is held until it is whole.
@@ -76,7 +76,7 @@ class Proxy:
         loop: asyncio.AbstractEventLoop,
         count: Count | None,
         over: Over,
-        held_back: HeldBack,
+        fell_back: FellBack,
         clock: Callable[[], float] = perf_counter,
         wall: Callable[[], float] = time,
     ) -> None:
@@ -84,7 +84,7 @@ class Proxy:
         self.names = names
         self.upstreams = upstreams
         self.over = over
-        self.held_back = held_back
+        self.fell_back = fell_back
         self.loop = loop
         self.clock = clock
         self.wall = wall
@@ -165,7 +165,11 @@ class Proxy:
         call = read_call(self.dialect, values)
         passage = exchange.head.passage
         principal = None if passage is None else passage.principal
-        named = self._named(principal, call.model)
+        found = self._permitted(principal, call.model)
+        if self.dialect is Dialect.EMBEDDINGS and call.model in self.names.ours:
+            self.names.ours[call.model](self, exchange, values)
+            return
+        named = found or self.names.find(call.model)
         chosen = named.choose(exchange.headers, values)
         deployment = chosen.deployment
         exchange.note_model(deployment.noted)
@@ -189,12 +193,11 @@ class Proxy:
     def _named_so(self, exchange: Any) -> tuple[Header, ...]:
         return request_id_header(self.dialect, exchange.request_id, exchange.head.echo)
 
-    def _named(self, principal: Principal | None, called: str) -> Named:
-        """The model that is called so.
+    def _permitted(self, principal: Principal | None, called: str) -> Named | None:
+        """The model that is called so; None: it is none that others answer for.
 
         Raises:
-            Forbidden: the caller may not use it. Whether there is such a model is not told.
-            ModelNotFound: there is none.
+            Forbidden: it may not. Whether there is such a model is not told.
         """
         found = self.names.called.get(called)
         if (
@@ -203,7 +206,7 @@ class Proxy:
             and not _may(principal, found, called)
         ):
             principal.require(Permission.INFER, called[:200])
-        return found or self.names.find(called)
+        return found
 
     def _read_on_thread(self, exchange: Exchange, encoding: bytes | None) -> None:
         def read() -> tuple[dict[str, Any], bytes]:

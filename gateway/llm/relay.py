@@ -35,8 +35,27 @@ MAX_ERROR_BYTES: Final = 1 << 20
 # millisecond.
 MAX_UNREAD_BYTES: Final = 256 << 10
 _ENDS: Final = (b"\n\n", b"\r\n\r\n", b"\n\r\n", b"\r\r")
-# A provider's head events are few; who sends more than that before any content has begun.
-MAX_HELD_FRAMES: Final = 64
+# A provider's head events are few, and its pings short: who sends more than that has begun.
+MAX_HELD_BYTES: Final = 256 << 10
+
+
+class ErrorInside(UpstreamFailed):
+    """An answer that began as a success tells of an error, and the client has nothing of it.
+
+    Attributes:
+        values: the error, as its provider tells it; None: it is no JSON.
+    """
+
+    def __init__(self, message: str, values: Any = None) -> None:
+        super().__init__(message)
+        self.values = values
+
+
+class AnswerTooLarge(UpstreamFailed):
+    """More came than is held. Asking again would bring, and cost, the same."""
+
+    retryable = False
+    at_fault = False
 
 
 @dataclass(slots=True)  # not frozen: that takes three times as long, for each request
@@ -167,7 +186,7 @@ class Whole:
         """Takes a piece."""
         self.size += len(data)
         if self.size > self._most:
-            raise UpstreamFailed(f"answer: expected at most {self._most} bytes, got more")
+            raise AnswerTooLarge(f"answer: expected at most {self._most} bytes, got more")
         self._pieces.append(data)
         return True
 
@@ -182,7 +201,7 @@ class Whole:
         if type(values) is not dict:
             raise UpstreamFailed("answer: expected a JSON object, got something else")
         if values.get("error") and (told := told_error(values)) is not None:
-            raise UpstreamFailed(f"answer: status 200 with an error in it: {told.name}")
+            raise ErrorInside(f"answer: status 200 with an error in it: {told.name}", values)
         self.usage = usage_of(spoken.upstream, values)
         if spoken.translation is not None and spoken.asked is not None:
             body = orjson.dumps(spoken.translation.answer(values, spoken.asked))
@@ -239,7 +258,7 @@ class Streamed:
         "_ended",
         "_frames",
         "_held",
-        "_held_frames",
+        "_held_bytes",
         "_hides",
         "_rest",
         "_spoken",
@@ -268,7 +287,7 @@ class Streamed:
             self._translator = spoken.translation.stream(spoken.asked)
         self._hides = spoken.hides_usage
         self._held: list[bytes] = []
-        self._held_frames = 0
+        self._held_bytes = 0
         self._rest = b""
         self._ended = self._stopped = False
         self.filtered = False
@@ -305,9 +324,11 @@ class Streamed:
         """Reads what came, and finishes the client's answer, unless it is held back."""
         self.stop()
         reading = self.reading
+        if reading.failure and self._stream is None:
+            what = f"stream: it begins with an error: {reading.failure}"
+            raise ErrorInside(what, _error_of(event_of(self._frames.rest)[1]))
         if reading.failure:
-            where = "begins" if self._stream is None else "ends"
-            raise UpstreamFailed(f"stream: it {where} with an error: {reading.failure}")
+            raise UpstreamFailed(f"stream: it ends with an error: {reading.failure}")
         if not (self._ended or reading.finish):
             raise UpstreamFailed("stream: it ended before it said so")
         if not self.filtered:
@@ -376,20 +397,22 @@ class Streamed:
     def _hold(self, one: bytes) -> None:
         """Holds an event back, or finds that content begins with it."""
         event, payload = event_of(one)
+        if not payload:  # a comment, by which some providers keep the connection open: for us
+            return
         kind = kind_of(self._spoken.upstream, payload)
         if kind is Kind.ERROR:
             self.stop()
             what = self.reading.failure or "no JSON object"
-            raise UpstreamFailed(f"stream: it begins with an error: {what}")
+            raise ErrorInside(f"stream: it begins with an error: {what}", _error_of(payload))
         if self._translator is not None:
             self._held.append(self._translator.feed(event, payload))
         else:
             self._held.append(self._on(one))
-        self._held_frames += 1
+        self._held_bytes += len(one)
         if kind is not Kind.LIFECYCLE and self._spoken.holds_filtered:
             self.filtered = self.filtered or _is_cut_off(self._spoken.upstream, payload)
         begun = kind is not Kind.LIFECYCLE and not self.filtered
-        if begun or self._held_frames >= MAX_HELD_FRAMES:
+        if begun or self._held_bytes > MAX_HELD_BYTES:
             self.filtered = False
             self._commit()
 
@@ -458,6 +481,17 @@ def _is_cut_off(dialect: Dialect, payload: bytes) -> bool:
     event = StreamReading(dialect)
     event.read(payload)
     return event.reading().cut_off
+
+
+def _error_of(payload: bytes) -> Any:
+    """What the data of an event says of an error, as if it were a body; None: it is no JSON."""
+    try:
+        values = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return None
+    if type(values) is dict and type(values.get("response")) is dict:  # of a `response.failed`
+        return values["response"]
+    return values
 
 
 def _is_usage(payload: bytes) -> bool:

@@ -49,20 +49,22 @@ class Happened:
         content_at: when the client got the first of it; 0: it got none.
         stamps: when each piece came that the client got before the answer was whole.
         last_byte_at: when the answer was whole.
-        attempts: upstreams that failed it.
+        attempts: how often an upstream was asked.
+        retries: how often the model that is asked now was asked again.
         fallbacks: models that were asked in another's place.
         usage: tokens of the answer; of one that nobody counted, what it is taken for.
         estimated: that is so.
         relay: what has passed the answer on; None: there is none.
         cost: pico-dollars; None: nobody knows what it costs.
-        status: of the error that it came to; 0: none.
+        at_fault: it came to an error, and the version that was asked last is to blame.
         result: `ok`, `left`, `failed` (the client got an error), `broken` (in mid-stream) or
-            `filtered` (held back; another model was asked).
+            `filtered` (held back; another model was asked), or `fell_back` (another was asked).
     """
 
     __slots__ = (
         "arrived",
         "asked_at",
+        "at_fault",
         "attempts",
         "call",
         "content_at",
@@ -75,9 +77,9 @@ class Happened:
         "last_byte_at",
         "relay",
         "result",
+        "retries",
         "spoken",
         "stamps",
-        "status",
         "target",
         "usage",
         "values",
@@ -95,25 +97,24 @@ class Happened:
         self.asked_at = self.first_byte_at = self.content_at = 0.0
         self.last_byte_at = self.ended_at = 0.0
         self.stamps: list[float] = []
-        self.estimated = False
-        self.attempts = self.fallbacks = self.status = 0
+        self.estimated = self.at_fault = False
+        self.attempts = self.retries = self.fallbacks = 0
         self.usage: Usage | None = None
         self.relay: Relay | None = None
         self.cost: int | None = None
         self.result = ""
 
-    def held_back(self, now: float) -> Happened:
-        """All that belongs to an answer that the client does not get, since another is asked.
-
-        What was tried until now stays with the request.
-        """
-        held = copy(self)
-        held.result, held.ended_at = "filtered", now
-        held.attempts = held.fallbacks = 0
-        held.values = {}
-        self.relay = self.usage = self.cost = None
-        self.estimated, self.last_byte_at, self.stamps = False, 0.0, []
-        return held
+    def fell_back(self, result: str, now: float) -> Happened:
+        """All that belongs to the model that was asked until now: another is asked from now on."""
+        parted = copy(self)
+        parted.result, parted.ended_at = result, now
+        parted.values = {}
+        self.relay = self.usage = self.cost = self.target = None
+        self.estimated = self.at_fault = False
+        self.last_byte_at, self.stamps = 0.0, []
+        self.fallbacks += 1
+        self.retries = 0
+        return parted
 
     @property
     def reading(self) -> Reading | None:

@@ -55,7 +55,7 @@ def generation(happened: Any, now: float) -> Generation | None:
             "reasoning": usage.reasoning,
         },
         "cost_usd": None if happened.cost is None else happened.cost * _PICO,
-        "attempts": happened.attempts + 1,
+        "attempts": happened.attempts,
         "result": happened.result,
         "ages_ns": [int((now - moment) * 1e9) if moment else None for moment in moments],
     }

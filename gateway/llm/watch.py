@@ -30,10 +30,11 @@ from gateway.wire.llm.reading import Reading
 from gateway.wire.llm.words import Dialect
 from kernels import texts
 
-MAX_ROWS: Final = 64
+MAX_ROWS: Final = 128
 MAX_WAIT_S: Final = 0.25
 # Of requests and answers, which are kept until they are read: many at once take half as long each.
 MAX_BYTES: Final = 1 << 20
+LARGE_BYTES: Final = 32_768
 CLIENT_ID: Final = b"x-client-request-id"
 """Where OpenAI's clients say what they call a request."""
 _NOTHING_SAID: Final[Mapping[str, Any]] = {}
@@ -124,15 +125,16 @@ class Watch:
         else:
             self._rows.append((happened, longest_gap_s))
             self._answered.append(_answered(exchange, chosen.lot, happened, afterwards))
-        self._grew(len(exchange.body) + (0 if happened.relay is None else happened.relay.size))
+        self._grew(_kept(exchange.body, happened))
 
-    def held_back(self, dialect: Dialect, happened: Happened) -> None:
-        """The version has answered, and another is asked: it is what it says all the same."""
+    def fell_back(self, dialect: Dialect, happened: Happened) -> None:
+        """Another model is asked; an answer that was held back is what the version says."""
         longest_gap_s = self._counting.over(dialect, happened)
-        if self._deployment.afterwards is NOTHING or dialect not in OPERATIONS:
+        relay, nobody = happened.relay, self._deployment.afterwards is NOTHING
+        if relay is None or nobody or dialect not in OPERATIONS:
             return
         self._copied.append((happened, longest_gap_s))
-        self._grew(0 if happened.relay is None else happened.relay.size)
+        self._grew(relay.size)
 
     def flush(self) -> None:
         """Hands on what was gathered."""
@@ -177,6 +179,18 @@ class Watch:
         """The last request is over."""
         self.flush()
         self._counting.leave(self._clock())
+
+
+def _kept(body: bytes, happened: Happened) -> int:
+    """Bytes of a request and its answer that are kept until they are read.
+
+    A large request is read at once: few of those would be as many bytes as may be kept.
+    """
+    size = len(body)
+    if size > LARGE_BYTES:
+        _ = happened.call.prompt  # which lets go of the request
+        size = 0
+    return size if happened.relay is None else size + happened.relay.size
 
 
 def _answered(exchange: Exchange, lot: int, happened: Happened, afterwards: Afterwards) -> Answered:

@@ -8,12 +8,17 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from gateway.errors import ModelRefused
 from gateway.models import config_pbtxt, onnx_file
 from gateway.models.config_pbtxt import ModelHints
 from gateway.models.onnx_file import OnnxFile
+from gateway.models.paths import inside
 from gateway.names import version_of
+
+TOKENIZER: Final = "tokenizer.json"
+"""What the file is called by which a model of texts reads them, as its libraries write it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +30,20 @@ class Package:
         name: what the model is called if nobody says otherwise.
         onnx: what the ONNX file says.
         hints: what a config.pbtxt beside it says; the plain defaults for a bare file.
+        tokenizer: a file that lies there and reads texts for it; empty: none does.
     """
 
     folder: Path
     name: str
     onnx: OnnxFile
     hints: ModelHints
+    tokenizer: str = ""
 
     @property
     def files(self) -> tuple[str, ...]:
         """Every file of the model, relative to `folder`."""
-        return tuple(dict.fromkeys((*self.onnx.files, *self.hints.files)))
+        more = (self.tokenizer,) if self.tokenizer else ()
+        return tuple(dict.fromkeys((*self.onnx.files, *self.hints.files, *more)))
 
 
 def unpack(path: Path, name: str | None = None) -> Package:
@@ -43,7 +51,8 @@ def unpack(path: Path, name: str | None = None) -> Package:
 
     Args:
         path: an ONNX file (its external data lies in the same folder), or a folder that holds
-            `model.onnx` or just one other `.onnx` file, and maybe a `config.pbtxt`.
+            `model.onnx` or just one other `.onnx` file, and maybe a `config.pbtxt` and a
+            `tokenizer.json`.
         name: the name it is to have, which a config.pbtxt must not contradict.
 
     Raises:
@@ -58,7 +67,10 @@ def unpack(path: Path, name: str | None = None) -> Package:
         return Package(path.parent, path.stem, found, ModelHints())
     name = name or path.name
     hints = config_pbtxt.read(path, name)
-    return Package(path, name, onnx_file.inspect(path, _onnx_name(path, hints)), hints)
+    tokenizer = TOKENIZER if os.path.lexists(path / TOKENIZER) else ""
+    if tokenizer:
+        inside(path, tokenizer, "tokenizer")
+    return Package(path, name, onnx_file.inspect(path, _onnx_name(path, hints)), hints, tokenizer)
 
 
 def _onnx_name(folder: Path, hints: ModelHints) -> str:

@@ -14,28 +14,37 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gateway.errors import ModelRefused
+from gateway.models.embedding import output_of, places_of
 from gateway.tensors import Signature, TensorSpec
 
 if TYPE_CHECKING:
+    from gateway.config import Embeddings
     from gateway.models.onnx_file import OnnxFile
 
 Declared = Mapping[str, Any]
 
 
-def signature(onnx_file: OnnxFile, declared: Declared, max_batch_size: int) -> Signature:
+def signature(
+    onnx_file: OnnxFile,
+    declared: Declared,
+    max_batch_size: int,
+    embeddings: Embeddings | None = None,
+) -> Signature:
     """What the model takes and gives, and whether requests may share a run.
 
     Args:
         onnx_file: what the file says.
         declared: what its owner says of it, or empty.
         max_batch_size: rows in one run by the settings in force; 0: never batch.
+        embeddings: how it makes vectors of texts; None: it is served as it is.
 
     Returns:
         Batched where `max_batch_size` is above 0 and the first axis of every input and output is
         variable, in the file and by what is declared.
 
     Raises:
-        ModelRefused: the declaration does not fit the file, or an input's shape is not known.
+        ModelRefused: the declaration does not fit the file, an input's shape is not known, or it
+            makes no such vectors.
     """
     batching = int(declared.get("max_batch_size", 0)) > 0
     silent = set(onnx_file.unranked)
@@ -47,6 +56,8 @@ def signature(onnx_file: OnnxFile, declared: Declared, max_batch_size: int) -> S
                 f"{onnx_file.file}: input {spec.name!r}: the file gives no shape;"
                 " declare its dims in config.pbtxt"
             )
+    if embeddings is not None:
+        outputs = (output_of(places_of(inputs, outputs, embeddings), outputs),)
     rows = all(spec.shape[:1] == (-1,) and spec.name not in silent for spec in (*inputs, *outputs))
     return Signature(inputs, outputs, rows and max_batch_size > 0 and bool(inputs))
 

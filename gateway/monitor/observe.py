@@ -25,8 +25,6 @@ from kernels.timing import Stamps
 # Up to here a batch's stamps are written by one prepared call, 7 ns a number; above, numpy's 20 ns
 # do not matter beside the run of so many riders.
 _PACKED_RIDERS: Final = 256
-# The model's fault, or that of a server that was to answer for it.
-FAILURES: Final = frozenset({500, 502, 504})
 _INTERNAL: Final = layout.CODE_PLACE[GatewayError.code]
 
 
@@ -136,7 +134,7 @@ class BatchObserver:
     def erred(self, error: GatewayError, seconds: float = 0.0, requests: int = 1) -> None:
         """Requests are about to be answered with an error, after `seconds` in all."""
         slot = self._slot
-        failed = error.status in FAILURES
+        failed = error.at_fault
         slot[layout.FAILED if failed else layout.REFUSED] += requests
         slot[layout.ERRORS + layout.CODE_PLACE.get(error.code, _INTERNAL)] += requests
         slot[layout.FAIL_NS] += max(round(seconds * 1e9), 0)

@@ -30,7 +30,6 @@ _PACKED_PIECES: Final = 256
 _TROUBLE_BYTES: Final = 8 * layout.TROUBLE_WORDS
 _SCALARS: Final = {
     "retries": generations.RETRIES,
-    "fallbacks": generations.FALLBACKS,
     "input": generations.INPUT,
     "output": generations.OUTPUT,
     "cache_read": generations.CACHE_READ,
@@ -187,7 +186,8 @@ class Generations:
     Attributes:
         operation: one of `layout.OPERATIONS`.
         results: requests by how they ended.
-        sums: by name: tokens, cost in pico-dollars, and the other scalars.
+        sums: by name: tokens, cost in pico-dollars, the other scalars, and `fallbacks`: requests
+            that another model was asked for.
         tokens: requests by tokens, (2, generations.TOKEN_WIDTH): read, written.
         time_ns: sums by name.
         histograms: by name, (histogram.BUCKETS,).
@@ -270,10 +270,12 @@ def _generations(slots: Words) -> Iterator[Generations]:
         buckets = total[generations.TOKEN_BUCKETS : generations.TIME_NS]
         times = section[:, generations.TIMES_FIRST :].sum(axis=0)
         each = times.reshape(len(generations.TIMES), histogram.BUCKETS)
+        results = dict(zip(generations.RESULTS, total.tolist(), strict=False))
+        sums = {name: int(total[at]) for name, at in _SCALARS.items()}
         yield Generations(
             operation=operation,
-            results=dict(zip(generations.RESULTS, total.tolist(), strict=False)),
-            sums={name: int(total[at]) for name, at in _SCALARS.items()},
+            results=results,
+            sums=sums | {"fallbacks": results["filtered"] + results["fell_back"]},
             tokens=buckets.reshape(2, generations.TOKEN_WIDTH),
             time_ns=dict(
                 zip(generations.TIMES, total[generations.TIME_NS :].tolist(), strict=True)

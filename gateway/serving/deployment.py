@@ -15,7 +15,7 @@ from time import perf_counter
 
 from gateway.config import ModelSettings
 from gateway.errors import GatewayError, ModelRefused
-from gateway.models import content, onnx_file
+from gateway.models import content, embedding, onnx_file
 from gateway.models.signature import signature as read_signature
 from gateway.plan import Held
 from gateway.serving import aside, memory
@@ -24,9 +24,11 @@ from gateway.serving.cost import CostModel
 from gateway.serving.execution import Execution
 from gateway.serving.outputs import OutputSets
 from gateway.serving.padding import Padder
+from gateway.serving.pooled import Pooled
 from gateway.serving.pruned import Pruner
 from gateway.serving.runtime import OnnxRuntime, Runtime
 from gateway.serving.threads import Threads
+from gateway.serving.tokens import TextReader, padded
 from gateway.serving.turn import Scheduler, TurnBudget
 from gateway.serving.warmup import LENGTHS, Unfit, warm
 from gateway.tensors import Signature
@@ -47,6 +49,7 @@ class Loaded:
         wall, hold: cost models, fed by the warm-up.
         load_s: how long all this took.
         notes: what its owner should know, as sentences: it stayed cold, or is not batched.
+        texts: reads texts to what it takes, where it makes embeddings.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Loaded:
     hold: CostModel
     load_s: float
     notes: tuple[str, ...] = ()
+    texts: TextReader | None = None
 
 
 def load(held: Held, gpu: int = 0) -> Loaded:
@@ -78,21 +82,35 @@ def load(held: Held, gpu: int = 0) -> Loaded:
         settings = ModelSettings.model_validate(dict(held.settings))
         folder = Path(held.folder)
         file = onnx_file.inspect(folder, held.file)
-        stamps = content.stamps(folder, file.files)
-        _require(content.digest(folder, file.files) == held.digest)
+        files = embedding.files_of(file, settings.embeddings)
+        stamps = content.stamps(folder, files)
+        _require(content.digest(folder, files) == held.digest)
         size = file.size + sum((folder / name).stat().st_size for name in file.external)
         memory.require(size, memory.available_bytes())
-        signature = read_signature(file, held.declared, settings.max_batch_size)
+        own = read_signature(file, held.declared, settings.max_batch_size)
+        signature = own
+        if settings.embeddings is not None:
+            signature = read_signature(
+                file, held.declared, settings.max_batch_size, settings.embeddings
+            )
+            settings = padded(signature, settings)
         check_settings(signature, settings)
         source = onnx_file.servable(file)
-        runtime = OnnxRuntime(source, folder, signature, settings, gpu)
-        # ONNX Runtime has read the files once more.
-        _require(stamps == content.stamps(folder, file.files))
+        runtime: Runtime = OnnxRuntime(source, folder, own, settings, gpu)
+        texts = None
+        if settings.embeddings is not None:
+            places = embedding.places_of(own.inputs, own.outputs, settings.embeddings)
+            texts = TextReader(folder, settings.embeddings, places, signature)
+            runtime = Pooled(runtime, places, signature, settings.embeddings)
+        # ONNX Runtime has read the files once more, and so has whoever reads texts.
+        _require(stamps == content.stamps(folder, files))
     except ModelRefused as error:
         raise ModelRefused(f"{what}: {error}") from error
     except (OSError, ValueError) as error:
         raise ModelRefused(f"{what}: cannot be read: {type(error).__name__}") from error
     wall, hold, notes = _warm_up(what, runtime, settings)
+    if texts is not None:
+        notes += _doubts(what, runtime, texts)
     pruner = None
     # What could not be warmed up whole would be tried out in parts by somebody's request.
     cold = settings.warmup and not wall.runs
@@ -109,6 +127,7 @@ def load(held: Held, gpu: int = 0) -> Loaded:
         hold,
         perf_counter() - began,
         notes,
+        texts,
     )
 
 
@@ -136,7 +155,7 @@ def check_settings(signature: Signature, settings: ModelSettings) -> None:
 
 
 def _warm_up(
-    what: str, runtime: OnnxRuntime, settings: ModelSettings
+    what: str, runtime: Runtime, settings: ModelSettings
 ) -> tuple[CostModel, CostModel, tuple[str, ...]]:
     wall, hold = CostModel(), CostModel()
     if not settings.warmup:
@@ -157,6 +176,17 @@ def _warm_up(
     return wall, hold, tuple(notes)
 
 
+def _doubts(what: str, runtime: Runtime, texts: TextReader) -> tuple[str, ...]:
+    """Whether a tokenizer may be another model's, as far as its largest id tells."""
+    try:
+        runtime.run(texts.extreme(), (0,))
+    except GatewayError as error:
+        note = f"{what}: fails with the largest id of its tokenizer, {texts.largest}: {error}"
+        log.warning("%s", note)
+        return (note,)
+    return ()
+
+
 def _lengths(settings: ModelSettings) -> tuple[int, ...]:
     return tuple(settings.padding.buckets[:1]) if settings.padding else LENGTHS
 
@@ -166,6 +196,7 @@ class Deployment:
 
     Attributes:
         signature, settings: as loaded.
+        texts: reads texts to what it takes; None: it makes no embeddings.
         batcher: takes its riders.
     """
 
@@ -180,6 +211,7 @@ class Deployment:
         "batcher",
         "settings",
         "signature",
+        "texts",
     )
 
     def __init__(
@@ -195,6 +227,7 @@ class Deployment:
     ) -> None:
         self.signature = loaded.runtime.signature
         self.settings = loaded.settings
+        self.texts = loaded.texts
         self._name = loaded.name
         self._runtime = loaded.runtime
         self._scheduler = scheduler

@@ -180,6 +180,8 @@ def _answering(
 
 
 def _reading(wanted: plan.Shadow, deployment: Deployment) -> Reading | None:
+    if deployment.texts is not None:
+        return None  # vectors are no scores, however many numbers they have
     try:
         return reading(deployment.signature, wanted.kind, wanted.output, wanted.positive)
     except ValueError:

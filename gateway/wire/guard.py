@@ -40,13 +40,13 @@ class Passage:
         door: the endpoint for which it was found out.
         principal: who sends it; looked at each time, since it may end.
         count: one word, of the version behind the door; of a route's, one that nobody reads.
-        counts: of a route's versions, as far as any was asked.
+        counts: of models and versions that are known later, as far as any was asked.
     """
 
     door: Door
     principal: Principal
     count: memoryview
-    counts: dict[int, memoryview] = field(default_factory=dict)
+    counts: dict[tuple[str, int], memoryview] = field(default_factory=dict)
 
 
 class Guard:
@@ -102,10 +102,11 @@ class Guard:
         """Counts a request that passed a route's door, once it is known which version answers."""
         passage = head.passage
         if passage is not None:
-            count = passage.counts.get(version)
+            answers = model, version
+            count = passage.counts.get(answers)
             if count is None:
                 count = self._series(passage.principal.id, model, version)
-                passage.counts[version] = count
+                passage.counts[answers] = count
             count[0] += 1
 
     def pass_to(self, door: Door, head: Head) -> Passage:

@@ -8,12 +8,12 @@ one's may be many times that: a compressed body is mostly expanded by decoding i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 from gateway.errors import BodyTooLarge, Overloaded
-from gateway.exchange import JSON_TYPE, Exchange, Header, Model, Phases, Stream
+from gateway.exchange import JSON_TYPE, Exchange, Header, Stream
 from gateway.tensors import Array
-from gateway.wire.head import Head
+from gateway.wire.around import Around
 from gateway.wire.services import Services
 
 # A bytes object takes 33 bytes beside its characters, and its place comes in steps of 16.
@@ -50,20 +50,10 @@ class _Hold:
         self._size = 0
 
 
-class Laden(Exchange):
+class Laden(Around):
     """An exchange that holds bytes beside its body until it is answered or its client leaves."""
 
-    __slots__ = (
-        "_exchange",
-        "_hold",
-        "arrived",
-        "body",
-        "headers",
-        "method",
-        "path",
-        "query",
-        "sequence",
-    )
+    __slots__ = ("_hold",)
 
     def __init__(
         self, exchange: Exchange, size: int, services: Services, body: bytes | None = None
@@ -88,63 +78,9 @@ class Laden(Exchange):
             )
         if services.buffered_bytes + size > limit:
             raise Overloaded("request: the server holds as many bytes as it may, retry later")
-        self._exchange = exchange
+        super().__init__(exchange, body)
         self._hold = _Hold(services, size)
-        self.method = exchange.method
-        self.path = exchange.path
-        self.query = exchange.query
-        self.headers = exchange.headers
-        self.body = exchange.body if body is None else body
-        self.arrived = exchange.arrived
-        self.sequence = exchange.sequence
         exchange.on_gone(self._hold.release)
-
-    @property
-    def gone(self) -> bool:  # type: ignore[override]  # only its carrier says so
-        """The client left before it was answered."""
-        return self._exchange.gone
-
-    @property
-    def head(self) -> Head:
-        """The head that it came with."""
-        head: Head = self._exchange.head  # type: ignore[attr-defined]  # every carrier has one
-        return head
-
-    @property
-    def request_id(self) -> bytes:
-        """What penstock-request-id says."""
-        found: bytes = self._exchange.request_id  # type: ignore[attr-defined]  # as above
-        return found
-
-    @property
-    def client(self) -> str:
-        """The peer's address."""
-        return self._exchange.client
-
-    def header(self, name: bytes) -> bytes | None:
-        """The first value of a header; `name` in lower case."""
-        return self._exchange.header(name)
-
-    @property
-    def about(self) -> Mapping[str, str]:
-        """Fields for a log line."""
-        return self._exchange.about
-
-    def note_phases(self, phases: Phases) -> None:
-        """Keeps when what happened."""
-        self._exchange.note_phases(phases)
-
-    def note_model(self, model: Model) -> None:
-        """Keeps who answers."""
-        self._exchange.note_model(model)
-
-    def note_generation(self, happened: object) -> None:
-        """Keeps what happens to a request to a language model."""
-        self._exchange.note_generation(happened)
-
-    def on_gone(self, callback: Callable[[], None]) -> None:
-        """Calls back, once, if the client leaves before the answer is written."""
-        self._exchange.on_gone(callback)
 
     def reply(
         self,
@@ -155,9 +91,9 @@ class Laden(Exchange):
     ) -> None:
         """Writes the whole answer, and gives back what was held."""
         self._hold.release()
-        self._exchange.reply(status, body, headers, content_type)
+        super().reply(status, body, headers, content_type)
 
     def stream(self, status: int, headers: Sequence[Header] = ()) -> Stream:
         """Starts an answer, and gives back what was held."""
         self._hold.release()
-        return self._exchange.stream(status, headers)
+        return super().stream(status, headers)

@@ -9,6 +9,7 @@ from loadtest.scenarios import (
     access,
     alarms,
     counting,
+    embeddings,
     evaluation,
     failing,
     faults,
@@ -75,4 +76,5 @@ SCENARIOS: dict[str, Scenario] = {
     "language-memory": language.memory,
     "language-budget": spending.budget,
     "language-equal": spending.equal,
+    "embeddings": embeddings.embeddings,
 }

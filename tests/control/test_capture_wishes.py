@@ -10,6 +10,7 @@ import pytest
 from gateway.config import parse
 from gateway.control.capture_wishes import CaptureWish, capture_wish
 from gateway.models import onnx_file
+from tests.embeddings import maker
 from tests.models.builders import linear, save
 from tests.monitor.watching import profile_of, rows
 
@@ -18,7 +19,7 @@ def wish(tmp_path, text, profile=None) -> CaptureWish | None:
     save(tmp_path, linear(), "m.onnx")
     onnx = onnx_file.inspect(tmp_path, "m.onnx")
     config = parse("models: {m: {capture: {%s}}}" % text)  # noqa: UP031
-    return capture_wish("m", 1, onnx, {}, 128, config, profile)
+    return capture_wish("m", 1, onnx, {}, config.settings("m"), config, profile)
 
 
 def test_nothing_is_captured_where_nobody_says_so(tmp_path):
@@ -57,3 +58,13 @@ def test_a_model_whose_mask_names_nobody_is_served_and_not_captured(tmp_path, ca
 def test_what_makes_no_sense_is_a_fault_of_the_configuration(tmp_path, text):
     with pytest.raises(Exception, match=r"models\.m\.capture"):
         wish(tmp_path, text)
+
+
+def test_vectors_of_texts_are_captured_as_what_is_answered_and_hold_no_scores(tmp_path):
+    maker.lay(tmp_path)
+    onnx = onnx_file.inspect(tmp_path, "model.onnx")
+    config = parse("models: {m: {embeddings: {}, capture: {mode: full}}}")
+    found = capture_wish("m", 1, onnx, {}, config.settings("m"), config, None)
+    assert found is not None
+    assert [part.tensor for part in found.schema.parts if part.role == "output"] == ["embedding"]
+    assert found.reading is None

@@ -21,6 +21,7 @@ from gateway.control.store import Store
 from gateway.monitor import layout
 from gateway.plan import UNLOADED, Plan, Route
 from gateway.profiles import beside, document
+from tests.embeddings import maker
 from tests.models import builders
 from tests.monitor import watching
 from tests.plans import held
@@ -75,6 +76,20 @@ def test_a_registered_file_that_was_changed_is_refused_by_its_name(registry, fil
     desired = gathered(Sources((), registry))
     assert desired.candidates == []
     assert "no longer what was registered" in desired.faults[0].reason
+
+
+def test_a_tokenizer_belongs_to_what_a_model_of_texts_is_known_by(registry, tmp_path):
+    path = maker.lay(tmp_path / "texts")
+    said = f"models: {{texts: {{path: {path}, embeddings: {{}}}}}}"
+    sources, document = Sources((), registry), configuration.parse(said)
+    (before,) = gathered(sources, document).candidates
+    assert [one.name for one in before.signature.outputs] == ["embedding"]
+    (tmp_path / "texts" / "tokenizer.json").write_text("{}")
+    (after,) = gathered(sources, document).candidates
+    assert after.digest != before.digest
+    (tmp_path / "texts" / "tokenizer.json").unlink()
+    (fault,) = gathered(sources, document).faults
+    assert fault.reason == "tokenizer 'tokenizer.json': no such file in the model's folder"
 
 
 def test_only_an_alias_makes_a_champion_and_only_where_the_registry_serves_the_name(registry, file):

@@ -118,6 +118,7 @@ def at(found, name, labels, **more):
 def test_requests_tokens_and_cost_are_told_with_their_upstream(plan, arena, counters):
     counters[1].observe(0, about(), [0.25, 0.75, 2.25])
     counters[1].observe(0, about(result=3, paid=-1.0), [])
+    counters[1].observe(0, about(result=5, read=-1.0), [])
     found = samples(plan, arena)
     assert at(found, "penstock_llm_requests_total", CHAT, result="ok") == 1
     assert at(found, "penstock_llm_requests_total", CHAT, result="broken") == 1
@@ -125,8 +126,8 @@ def test_requests_tokens_and_cost_are_told_with_their_upstream(plan, arena, coun
     assert at(found, "penstock_llm_tokens_total", CHAT, type="cache_read") == 200
     assert at(found, "penstock_llm_cost_usd_total", CHAT) == 2.0
     assert at(found, "penstock_llm_unpriced_answers_total", CHAT) == 1
-    assert at(found, "penstock_llm_retries_total", CHAT) == 2
-    assert at(found, "penstock_llm_fallbacks_total", CHAT) == 2
+    assert at(found, "penstock_llm_retries_total", CHAT) == 3
+    assert at(found, "penstock_llm_fallbacks_total", CHAT) == 1
     assert at(found, "penstock_llm_gap_seconds_count", CHAT) == 2
     assert at(found, "penstock_llm_first_token_seconds_sum", CHAT) == 0.25
     assert at(found, "penstock_llm_time_per_token_seconds_sum", CHAT) == 0.5

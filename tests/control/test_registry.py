@@ -171,6 +171,22 @@ def test_external_data_comes_along_under_its_own_name(registry, tmp_path):
     assert (version.folder / "data/w.bin").read_bytes() == weights.tobytes()
 
 
+def test_a_tokenizer_comes_along_and_another_makes_another_version(registry, make, tmp_path):
+    make(name="model")
+    (tmp_path / "in0" / "tokenizer.json").write_text("{}")
+    one = registry.register(tmp_path / "in0", name="m").version
+    assert [file.path for file in one.files] == ["model.onnx", "tokenizer.json"]
+    (tmp_path / "other").write_text("[]")
+    two = registry.register(tmp_path / "in0", name="m", tokenizer=tmp_path / "other").version
+    assert (two.version, (two.folder / "tokenizer.json").read_text()) == (2, "[]")
+    bare = registry.register(tmp_path / "in0" / "model.onnx", name="m")
+    assert (bare.version.version, len(bare.version.files)) == (3, 1)
+    file = tmp_path / "in0" / "model.onnx"
+    assert not registry.register(file, "m", tokenizer=tmp_path / "other").new
+    with pytest.raises(ModelRefused, match="no such file"):
+        registry.register(file, "m", tokenizer=tmp_path / "missing")
+
+
 def test_a_folder_brings_its_configuration(registry, tmp_path):
     folder = tmp_path / "scorer"
     builders.save(folder, builders.linear(), "net.onnx")

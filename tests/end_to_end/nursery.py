@@ -3,7 +3,7 @@
 What a server does before its first line of its own, importing and taking kernels from their cache,
 takes a second of a core and is the same for all of them: a run of the tests starts hundreds. Each
 still is a process of its own with a session, an environment and descriptors of its own. Those that
-are started in another environment are started from nothing (`server.py`).
+are told what is read before or while importing are started from nothing (`server.py`).
 
     tests ── nursery ── a keeper for each server, which waits for it ── the server
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import gc
 import os
 import select
 import signal
@@ -19,7 +20,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, NoReturn
 
@@ -66,10 +67,11 @@ class Raised:
         return self.returncode
 
 
-def raise_server(words: Sequence[str], log: IO[bytes]) -> Raised:
-    """Starts `penstock WORDS` in this process' environment and folder."""
+def raise_server(words: Sequence[str], environment: Mapping[str, str], log: IO[bytes]) -> Raised:
+    """Starts `penstock WORDS` in this process' folder and environment, changed by what is given."""
     ours, theirs = os.pipe()
-    message = orjson.dumps({"words": words, "folder": os.getcwd(), "environment": dict(os.environ)})
+    whole = os.environ | dict(environment)
+    message = orjson.dumps({"words": words, "folder": os.getcwd(), "environment": whole})
     socket.send_fds(_nursery(), [message], [log.fileno(), theirs])
     os.close(theirs)
     return Raised(ours)
@@ -97,6 +99,8 @@ def _nursery() -> socket.socket:
 def _main(orders: socket.socket) -> int:
     """The nursery's and, in a server, the server's: returns when either is to end."""
     _import_everything()
+    gc.collect()
+    gc.freeze()  # a server looks for garbage before it forks, and would copy all of this to look at
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for keepers
     while True:
         message, descriptors, _, _ = socket.recv_fds(orders, _MESSAGE_BYTES, 2)

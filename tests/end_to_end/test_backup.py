@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.end_to_end.test_lifecycle import BODY
-from tests.end_to_end.traffic import Traffic
+from tests.end_to_end.traffic import UNHURRIED_S, Traffic
 from tests.models.builders import linear, save
 
 
@@ -29,7 +29,7 @@ def test_a_restored_home_serves_the_same_answers(start, tmp_path):
     first = start("--workers", "1", home=home)
     answer = first.request("POST", path, BODY).json()
     assert answer["model_version"] == "1"
-    with Traffic(first.port, path, BODY) as traffic:
+    with Traffic(first.port, path, BODY, pause_s=UNHURRIED_S) as traffic:
         told = penstock(home, "backup", tmp_path / "b.tar")
         traffic.go_on()
     assert traffic.tally.failed == 0

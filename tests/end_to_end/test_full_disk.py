@@ -23,7 +23,7 @@ from tests.end_to_end.test_drift import DATA, LEFT_OUT, MODEL, Source, drift
 from tests.end_to_end.test_independence import replaced
 from tests.end_to_end.test_lifecycle import BODY, INFER, control_of
 from tests.end_to_end.test_reload import index, penstock
-from tests.end_to_end.traffic import Traffic
+from tests.end_to_end.traffic import UNHURRIED_S, Traffic
 from tests.models.builders import linear, save
 
 KEY = json.dumps({"name": "k", "role": "viewer"}).encode()
@@ -61,7 +61,7 @@ def test_traffic_goes_on_and_every_change_is_refused_until_there_is_room(server,
     home = server.home
     other = save(tmp_path, linear(seed=2), "other.onnx")
     register = ("register", other, "--name", "other", "--home", home)
-    with Traffic(server.port, INFER, BODY, connections=4) as traffic:
+    with Traffic(server.port, INFER, BODY, 4, pause_s=UNHURRIED_S) as traffic:
         before = penstock("audit", "verify", "--home", home)
         small.fill()
         for what, answer in changes(server).items():

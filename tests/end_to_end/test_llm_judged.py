@@ -27,17 +27,18 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[RunningServer]:
-    """A model of three versions: the second refuses, the third never comes to an end."""
+    """Four versions: the second refuses, the third never comes to an end, the fourth is down."""
     home = tmp_path_factory.mktemp("judged")
     with FakeProvider() as fake:
         providers = {
             "good": {"base_url": fake.url(), "allow_private": True},
             "bad": {"base_url": fake.url("refuse=1"), "allow_private": True},
             "cut": {"base_url": fake.url("finish=length"), "allow_private": True},
+            "down": {"base_url": fake.url("status=503"), "allow_private": True},
         }
         versions = {
             number: {"upstreams": [{"provider": name, "model": "gpt-4o-mini"}]}
-            for number, name in ((1, "good"), (2, "bad"), (3, "cut"))
+            for number, name in ((1, "good"), (2, "bad"), (3, "cut"), (4, "down"))
         }
         tried = {"default": 1, "versions": dict.fromkeys((1, 2), versions[1])}
         config = {
@@ -57,18 +58,20 @@ def chat(text: str, **more: Any) -> dict[str, Any]:
     return {"model": "m", "messages": [{"role": "user", "content": text}], **more}
 
 
-def ask(server: RunningServer, **more: Any) -> str:
-    """One chat of some length; the id of its answer."""
+def ask(server: RunningServer, statuses: tuple[int, ...] = (200,), **more: Any) -> str:
+    """One chat of some length, answered with one of these statuses; the id of its answer."""
     text = f"fake?tokens={DRAW.randint(5, 40)} hello"
     answer = server.post("/v1/chat/completions", chat(text, **more))
-    assert answer.status == 200, answer.body
+    assert answer.status in statuses, answer.body
     return answer.headers["penstock-request-id"]
 
 
-def ask_until(server: RunningServer, done: Callable[[], bool]) -> None:
+def ask_until(
+    server: RunningServer, done: Callable[[], bool], statuses: tuple[int, ...] = (200,)
+) -> None:
     def asked() -> bool:
         for _ in range(20):
-            ask(server)
+            ask(server, statuses)
         return done()
 
     eventually(asked, 2 * PATIENCE_S)
@@ -128,6 +131,12 @@ def test_a_version_whose_answers_disagree_is_taken_back_before_anybody_gets_one(
     told = capsys.readouterr().out
     assert "finish stop" in told
     assert "finish length" in told
+
+
+def test_a_version_whose_provider_is_down_is_taken_back_though_nobody_asks_it_any_more(server):
+    guard = {"kind": "errors"}
+    rollout = taken_back(server, 4, [{"percent": 50, "bake_s": 600}], guard, (200, 502, 503))
+    assert "failures in a row" in rollout["story"][-1]["says"]
 
 
 def test_an_experiment_has_each_of_its_callers_answered_by_one_version(server):
@@ -192,7 +201,13 @@ def test_that_another_model_answers_is_told_once_in_the_audit_and_to_a_sink(serv
     eventually(lambda: written() == ["m/1/good/gpt-4o-mini"] * 2)
 
 
-def taken_back(server: RunningServer, to: int, steps: list[Any], guard: Any) -> Any:
+def taken_back(
+    server: RunningServer,
+    to: int,
+    steps: list[Any],
+    guard: Any,
+    statuses: tuple[int, ...] = (200,),
+) -> Any:
     """A rollout, once its guard has failed under the traffic that comes meanwhile."""
     plan = {"steps": steps, "max_duration_s": 6000, "guards": [guard]}
     body = json.dumps({"to": to, "plan": plan}).encode()
@@ -210,6 +225,6 @@ def taken_back(server: RunningServer, to: int, steps: list[Any], guard: Any) -> 
         rollout.update(server.admin("GET", f"/api/rollouts/{number}").json())
         return bool(rollout["over"])
 
-    ask_until(server, over)
+    ask_until(server, over, statuses)
     assert rollout["state"] == "rolled_back"
     return rollout

@@ -13,7 +13,7 @@ from tests.end_to_end.server import RunningServer, eventually
 from tests.end_to_end.test_full_disk import changes
 from tests.end_to_end.test_lifecycle import BODY, INFER, control_of, workers
 from tests.end_to_end.test_reload import penstock
-from tests.end_to_end.traffic import Traffic
+from tests.end_to_end.traffic import UNHURRIED_S, Traffic
 from tests.models.builders import linear, save
 
 FILE = "/v2/models/file/infer"
@@ -49,7 +49,7 @@ def statuses(server: RunningServer, path: str) -> set[int]:
 
 def test_traffic_goes_on_and_changes_are_refused_until_the_home_is_back(server, tmp_path):
     home, away = server.home, tmp_path / "away"
-    with Traffic(server.port, INFER, BODY, connections=4) as traffic:
+    with Traffic(server.port, INFER, BODY, 4, pause_s=UNHURRIED_S) as traffic:
         before = penstock("audit", "verify", "--home", home)
         home.rename(away)
         for what, answer in changes(server).items():

@@ -13,7 +13,7 @@ import pytest
 from tests.end_to_end.server import Answer, RunningServer, eventually, running
 from tests.end_to_end.test_lifecycle import BODY, INFER, control_of
 from tests.end_to_end.test_reload import index
-from tests.end_to_end.traffic import Traffic
+from tests.end_to_end.traffic import UNHURRIED_S, Traffic
 from tests.models.builders import linear, save
 
 # Longer than a new control process needs, so that it is the verdict that is told first.
@@ -63,7 +63,7 @@ def test_unloaded_is_gone_when_the_answer_comes_and_loaded_is_there(open_server)
 
 
 def test_the_others_do_not_notice(open_server):
-    with Traffic(open_server.port, INFER, BODY, connections=4) as traffic:
+    with Traffic(open_server.port, INFER, BODY, 4, pause_s=UNHURRIED_S) as traffic:
         for action in ("unload", "load"):
             assert change(open_server, action, "n").status == 200
         # Loaded again in place, too.

@@ -21,6 +21,8 @@ from typing import Self
 from tests.end_to_end.server import PATIENCE_S
 
 RECONNECT_S = 0.01
+# Of who only wants to see that nobody fails: it leaves the cores to what is done meanwhile.
+UNHURRIED_S = 0.01
 
 
 @dataclass

@@ -65,7 +65,7 @@ def test_answers_are_counted_as_their_slow_twin_says():
     agreed = [all(one is None or one[0] == one[1] for one in row["aspects"]) for row in found]
     assert slot[p.ROWS] == 400
     assert slot[p.AGREED] == sum(agreed)
-    assert unlikeness.tolist() == [0.0 if one else 1.0 for one in agreed]
+    assert (unlikeness > 1.0).tolist() == [not one for one in agreed]
 
 
 @pytest.mark.parametrize(
@@ -83,12 +83,21 @@ def test_what_is_missing_to_likeness_makes_answers_unlike():
     other[3, 0] = 1.0
     alike = np.array([1.0, 0.25, np.nan, 0.0])
     slot, unlikeness = counted(table, other, alike)
-    assert unlikeness.tolist() == [0.0, 0.75, 0.0, 2.0]
+    assert unlikeness.tolist() == [0.0, 0.75, 0.0, 2.2]
     floats = slot.view(np.float64)
     assert slot[a.TEXTS] == 3
     assert floats[a.MISSING] == 1.75
     assert floats[a.MISSING_SQUARES] == 0.75**2 + 1.0
     assert slot[a.BY_LIKENESS :].tolist() == [1, 0, 1, 0, 0, 0, 0, 0, 0, 1]
+
+
+def test_what_differs_in_the_same_words_does_not_agree():
+    table = np.zeros((3, a.COLUMNS))
+    other = table.copy()
+    other[1, 0] = 1.0
+    other[2, :2] = 1.0
+    _, unlikeness = counted(table, other, np.array([0.0, 1.0, 1.0]))
+    assert unlikeness.tolist() == [1.0, 1.2, 1.4]
 
 
 def test_nothing_stands_where_scores_are_counted():

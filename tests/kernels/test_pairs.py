@@ -99,3 +99,10 @@ def test_answers_of_another_shape_are_not_counted(shape):
     slot, _, most = counted("binary", np.zeros((4, 2)), np.zeros(shape))
     assert most == -1.0
     assert not slot.any()
+
+
+def test_rows_that_agree_are_never_taken_for_others_however_far_their_scores_lie_apart():
+    first, second = np.array([[0.0, 7.0], [0.0, 0.9]]), np.array([[0.0, 2.0], [0.0, -5.0]])
+    _, unlikeness, most = counted("binary", first, second)
+    assert unlikeness.tolist() == [1.0, 3.0]
+    assert most == 3.0 < p.NO_NUMBER

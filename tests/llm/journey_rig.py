@@ -102,6 +102,7 @@ class Counting:
     def __init__(self) -> None:
         self.broken = False
         self.told: list[str] = []
+        self.failed = 0  # of them, those that count against it
 
     def counted(self, *_: Any, **__: Any) -> None:
         self.told.append("ok")
@@ -112,6 +113,7 @@ class Counting:
 
     def erred(self, error: Any, seconds: float = 0.0) -> None:
         self.told.append(error.code)
+        self.failed += error.at_fault
 
     def left(self) -> None:
         self.told.append("left")
@@ -213,6 +215,10 @@ class Counted:
 
     def begin(self, rows: Any, now_ns: int) -> Any:
         return self._left, None
+
+    @property
+    def last_left(self) -> Left:
+        return self._left
 
     def settle(self, money: int, tokens: int) -> None:
         self.ends.append(("settled", money, tokens))

@@ -235,4 +235,5 @@ async def test_a_filtered_answer_is_counted_and_watched_with_who_gave_it():
     assert given["m"].results["filtered"] == 1
     assert given["n"].results["ok"] == 1
     assert [given[name].sums["output"] for name in "mn"] == [5, 5]
-    assert [given[name].sums["fallbacks"] for name in "mn"] == [0, 1]
+    assert [given[name].sums["fallbacks"] for name in "mn"] == [1, 0]
+    assert (one.counting["m", 1].told, one.counting["m", 1].failed) == (["upstream_refused"], 0)

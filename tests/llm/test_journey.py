@@ -11,7 +11,7 @@ from gateway.errors import InvalidRequest, UpstreamFailed, UpstreamTimedOut
 from gateway.plan import Shadow, Split, Variant
 from gateway.wire.llm.errors import go_duration
 from gateway.wire.llm.words import Dialect
-from tests.llm.journey_rig import USAGE, Rig, chat, chunk, rig, whole
+from tests.llm.journey_rig import JSON, USAGE, Rig, chat, chunk, rig, whole
 from tests.llm.limits.rig import Rig as Limits
 
 pytestmark = pytest.mark.anyio
@@ -40,6 +40,12 @@ llm:
       versions:
         1: {upstreams: [{provider: one, model: first}]}
         2: {upstreams: [{provider: one, model: second}]}
+"""
+LONE = """
+llm:
+  providers: {one: {base_url: "http://one.example/v1"}}
+  models:
+    m: {upstreams: [{provider: one, model: first, max_parallel: 5}], retries: {attempts: 0}}
 """
 
 
@@ -158,6 +164,30 @@ async def test_a_stream_that_begins_with_an_error_is_answered_by_another_upstrea
     assert two.over[0].result == "ok"
 
 
+PING = b": OPENROUTER PROCESSING\n\n"
+
+
+async def test_comments_are_no_part_of_an_answer_however_many_come_before_it(two):
+    client = two.ask(chat(stream=True))
+    two.last.streams(chunk({"role": "assistant", "content": ""}), end=False)
+    for _ in range(1000):
+        two.last.sink.on_data(PING)
+    assert client.heads == []
+    two.last.sends({"error": {"message": "down", "code": 502}})
+    two.last.streams(chunk({"content": "x"}), chunk({}, "stop"), b"[DONE]")
+    assert client.streamed.ended
+    assert PING not in client.streamed.data
+    assert b"error" not in client.streamed.data
+
+
+async def test_what_is_held_of_a_stream_before_it_says_anything_is_bounded(two):
+    client = two.ask(chat(stream=True))
+    two.last.streams(*[chunk({"role": "assistant"}, odd="x" * 1024)] * 200, end=False)
+    assert client.heads == []
+    two.last.sends(*[chunk({"role": "assistant"}, odd="x" * 1024)] * 100)
+    assert client.streamed is not None
+
+
 async def test_a_stream_that_breaks_ends_with_an_error_event_and_is_paid_as_far_as_it_came(two):
     client = two.ask(chat(stream=True))
     two.last.streams(chunk({"content": "four"}), end=False)
@@ -270,6 +300,31 @@ async def test_variants_are_divided_as_those_of_every_model():
     assert sorted(asked) == ["first", "first", "second", "second"]
 
 
+@pytest.mark.parametrize(
+    ("status", "failed"),
+    [pytest.param(500, 6, id="it-fails"), pytest.param(429, 0, id="it-has-all-it-may")],
+)
+async def test_a_version_that_nobody_is_asked_for_fails_where_its_upstreams_do(status, failed):
+    one = rig(LONE)
+    for _ in range(5):
+        one.ask(chat())
+    for sent in one.upstreams.sent:
+        sent.answers({"error": {"message": "no"}}, status=status)
+    client = one.ask(chat())
+    assert len(one.upstreams.sent) == 5
+    [(told, answer)] = client.answers
+    assert (told, answer["error"]["code"]) == (503, "upstreams_exhausted")
+    assert one.counting["m", 1].failed == failed
+
+
+async def test_a_version_whose_upstreams_have_all_they_may_is_not_at_fault():
+    one = rig(LONE)
+    for _ in range(5):
+        one.ask(chat())
+    assert one.ask(chat()).answers[0][0] == 503
+    assert one.counting["m", 1].failed == 0
+
+
 KEYS = [f"u{number}" for number in range(12)]
 
 
@@ -340,3 +395,46 @@ async def test_a_shadow_that_fails_fails_nobody():
     one.last.answers({"error": {"message": "bad"}}, status=400)
     assert client.answers == [(200, whole())]
     assert [it.result for it in one.over] == ["ok", "failed"]
+
+
+EMBEDDING = {
+    "object": "list",
+    "model": "e",
+    "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}],
+    "usage": {"prompt_tokens": 1, "total_tokens": 1},
+}
+
+
+async def test_what_never_comes_in_events_is_no_stream_whatever_is_asked():
+    one = rig(LONE)
+    client = one.ask({"model": "m", "input": "x", "stream": True}, Dialect.EMBEDDINGS)
+    assert "stream" not in one.last.body
+    one.last.answers(EMBEDDING)
+    assert client.answers == [(200, EMBEDDING)]
+
+
+async def test_a_404_for_what_one_client_names_shuts_no_upstream_for_others():
+    one = rig(LONE)
+    unknown = {"error": {"message": "Response with id 'resp_x' not found.", "code": 404}}
+    body = {"model": "m", "input": "x", "previous_response_id": "resp_x"}
+    for _ in range(6):
+        client = one.ask(body, Dialect.RESPONSES)
+        one.last.answers(unknown, status=404)
+        assert client.answers == [(404, unknown)]
+    assert len(one.upstreams.sent) == 6
+
+
+async def test_an_answer_that_is_larger_than_is_held_is_paid_and_asked_for_once(two):
+    for _ in range(6):
+        client = two.ask(chat())
+        two.last.sink.on_head(200, JSON)
+        two.last.sink.on_data(b" " * (1 << 20))
+        two.last.sink.on_data(b" ")
+        assert two.last.cancelled
+        [(status, answer)] = client.answers
+        assert (status, answer["error"]["code"]) == (502, "upstream_failed")
+        assert client.told[b"x-should-retry"] == b"false"
+    assert [sent.origin.host for sent in two.upstreams.sent] == ["one.example"] * 6
+    assert two.counting["m", 1].failed == 0
+    assert two.over[0].usage.input > 0
+    assert two.over[0].cost > 0

@@ -6,7 +6,14 @@ import os
 
 import pytest
 
-from gateway.errors import CODES, GatewayError, InvalidTensor, ModelFailed, QueueFull
+from gateway.errors import (
+    CODES,
+    GatewayError,
+    InvalidTensor,
+    ModelFailed,
+    QueueFull,
+    UpstreamsExhausted,
+)
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.monitor.observe import BatchObserver, WorkerObserver
@@ -103,6 +110,10 @@ def test_cost_padding_and_place_are_kept(arena, observer):
         pytest.param(InvalidTensor("wrong"), "refused", id="not-like-this"),
         pytest.param(ModelFailed("raised"), "failed", id="the-model-raised"),
         pytest.param(GatewayError("bug"), "failed", id="our-fault"),
+        pytest.param(UpstreamsExhausted("full"), "refused", id="upstreams-have-all-they-may"),
+        pytest.param(
+            UpstreamsExhausted("broken", failing=True), "failed", id="upstreams-that-fail"
+        ),
     ],
 )
 def test_an_error_is_counted_under_its_code_and_result(arena, observer, error, result):

@@ -63,7 +63,7 @@ def test_what_workers_count_is_added_by_operation(arena, counters):
     counters[1].observe(EMBEDDINGS, about(read=700.0, written=0.0), ())
     chat, embeddings = only(arena).generations
     assert (chat.operation, embeddings.operation) == ("chat", "embeddings")
-    assert chat.results == {"ok": 2, "left": 1, "failed": 0, "broken": 0, "filtered": 0}
+    assert chat.results == dict.fromkeys(generations.RESULTS, 0) | {"ok": 2, "left": 1}
     assert (chat.sums["input"], chat.sums["cost"], embeddings.sums["input"]) == (30, 3000, 700)
     assert chat.time_ns["duration"] == 2 * 3 * 10**9
     assert chat.histograms["duration"].sum() == 2
@@ -117,5 +117,12 @@ def test_a_worker_that_is_gone_takes_its_health_along_and_leaves_its_counts(aren
     assert found.sent == 5
 
 
+def test_requests_that_another_model_was_asked_for_are_those_that_end_so(arena, counters):
+    for result in range(len(generations.RESULTS)):
+        counters[0].observe(CHAT, about(result=result), ())
+    (chat,) = only(arena).generations
+    assert chat.sums["fallbacks"] == 2
+
+
 def test_results_have_the_order_of_the_kernel():
-    assert generations.RESULTS == ("ok", "left", "failed", "broken", "filtered")
+    assert generations.RESULTS == ("ok", "left", "failed", "broken", "filtered", "fell_back")

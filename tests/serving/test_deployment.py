@@ -19,6 +19,7 @@ from gateway.plan import Held
 from gateway.serving.deployment import Deployment, load
 from gateway.serving.riders import Batch, Rider
 from gateway.serving.turn import TurnBudget
+from tests.embeddings import maker
 from tests.models.builders import classifier, identity, linear, make, value
 from tests.serving.fakes import Client
 
@@ -209,3 +210,40 @@ async def test_ways_aside_that_come_and_go_leave_one_thread(tmp_path):
     assert sum(one.name.startswith("aside-m") for one in threading.enumerate()) == 1
     await served.leave()
     assert not any(one.name.startswith("aside-m") for one in threading.enumerate())
+
+
+def texts(folder, rows: int = maker.VOCABULARY, **settings) -> Held:
+    maker.lay(folder, rows=rows)
+    values = ModelSettings(**{"device": "cpu", "embeddings": {}, **settings}).model_dump()
+    digest = content.digest(folder, ["model.onnx", "tokenizer.json"])
+    return Held("m", 3, str(folder), "model.onnx", digest, values, {}, 0)
+
+
+def test_a_model_of_texts_is_served_with_one_vector_for_each(tmp_path):
+    loaded = load(texts(tmp_path))
+    assert [spec.name for spec in loaded.runtime.signature.outputs] == ["embedding"]
+    assert loaded.texts is not None
+    (part,) = loaded.texts.read(["water wine", "salt"], 8)
+    (vectors,) = loaded.runtime.run(part.inputs, (0,))
+    assert np.allclose(vectors, maker.expected(["water wine", "salt"]), atol=1e-6)
+    assert (loaded.pruner, loaded.notes) == (None, ())
+
+
+def test_texts_of_unequal_length_share_runs_without_being_asked_for_it(tmp_path):
+    loaded = load(texts(tmp_path, max_batch_size=8))
+    assert loaded.settings.padding is not None
+    assert loaded.settings.padding.buckets[:4] == [8, 16, 24, 32]
+    assert load(texts(tmp_path, max_batch_size=0)).settings.padding is None
+
+
+def test_a_tokenizer_of_more_words_than_its_model_knows_is_told(tmp_path):
+    loaded = load(texts(tmp_path, rows=20))
+    (note,) = loaded.notes
+    assert f"fails with the largest id of its tokenizer, {maker.VOCABULARY - 1}" in note
+
+
+def test_a_tokenizer_that_was_overwritten_since_it_was_looked_at_is_refused(tmp_path):
+    looked_at = texts(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(ModelRefused, match="its files are no longer what was tried out"):
+        load(looked_at)

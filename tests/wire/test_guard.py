@@ -12,7 +12,7 @@ from gateway.access.credentials import Credentials
 from gateway.access.keyring import Keyring
 from gateway.access.keys import digest
 from gateway.access.principal import TOKENS
-from gateway.wire.guard import SMALL_BODY_BYTES, Guard
+from gateway.wire.guard import SMALL_BODY_BYTES, Door, Guard
 from gateway.wire.head import Head
 from tests.wire.http_rig import chunked, post, request, rig
 
@@ -134,6 +134,15 @@ def test_what_asks_for_no_inference_is_counted_without_a_model(world):
     for _ in range(2):
         assert world.guard.calling(head).name == "ann"
     assert world.counts == {(1, "", 0): 2}
+
+
+def test_a_head_whose_bodies_name_models_is_counted_for_each_of_them(world):
+    head = Head(b"POST", b"/v1/embeddings", b"", [(b"authorization", b"Bearer " + ANN.encode())])
+    door = Door(world.guard, lambda exchange: None, None, None)
+    door.judge(head)
+    for model in ("small", "large", "small"):
+        world.guard.count(head, model, 1)
+    assert world.counts == {(1, "small", 1): 2, (1, "large", 1): 1}
 
 
 def test_whoever_may_be_counted_is_known_by_number(world):

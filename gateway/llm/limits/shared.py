@@ -79,6 +79,11 @@ class SharedLimits:
         free = words[budgets.REQUESTS_LIMIT] == words[budgets.LEFT_PARALLEL] == budgets.UNLIMITED
         return NOTHING_LIMITED if free else self._left(), grant
 
+    @property
+    def last_left(self) -> Left:
+        """What was left when a request was begun last; `words.Limits` says the rest."""
+        return self._left()
+
     def reserve(self, rows: Sequence[int], money: int, tokens: int, now_ns: int) -> Grant:
         """Reserves for all rows, or for none; `words.Limits` says the rest."""
         table = self._table or self._find()

@@ -125,6 +125,10 @@ class Limits(Protocol):
             LimitsUnavailable: nobody can say.
         """
 
+    @property
+    def last_left(self) -> Left:
+        """What was left of the rows of the request that was begun last, granted or refused."""
+
     def reserve(self, rows: Sequence[int], money: int, tokens: int, now_ns: int) -> Grant:
         """Reserves for all rows, or for none.
 

@@ -8,7 +8,8 @@ failures (`failed`, after the pool was told), and does what that says:
 
 - `Again`: after a pause, `pool.choose(now, attempts.tried)`. Another upstream of the pool is asked
   at once. Only where all have failed the same one is asked again, after a pause that doubles.
-- `Fallback`: another model, whose own retries count anew (`moved`).
+- `Fallback`: another model, whose own retries count anew (`moved`); one that cannot serve the
+  request is `passed_over`.
 - `GiveUp`: the client is told the last error.
 """
 
@@ -95,6 +96,7 @@ class Attempts:
         "_random",
         "_refused",
         "_repeats",
+        "_retry_after_s",
         "_version",
         "_visited",
         "_waits",
@@ -130,6 +132,7 @@ class Attempts:
         self._name_of = name_of
         self._visited = {model}
         self._fallback_names: list[str] = []
+        self._retry_after_s: float | None = None
         self._refused = False
         self.sent_again = 0
         self.fell_back = 0
@@ -161,6 +164,11 @@ class Attempts:
         """What to do, now that the pool has none that takes it: nobody waits in line for one."""
         ready = self._pool.ready_in_s(now, self._mute)
         return self._elsewhere(now, self._version.fallbacks, None if ready == inf else ready)
+
+    def passed_over(self, now: float) -> Fallback | GiveUp:
+        """What to do, now that the model of the last `Fallback` cannot be asked at all."""
+        self.fell_back -= 1
+        return self._elsewhere(now, (), self._retry_after_s)
 
     # ---- the same model -------------------------------------------------------------------------
 
@@ -200,8 +208,9 @@ class Attempts:
 
     def _elsewhere(
         self, now: float, chain: Sequence[str], retry_after_s: float | None = None
-    ) -> Verdict:
+    ) -> Fallback | GiveUp:
         """The next model of this chain, or of those before it, that was not asked yet."""
+        self._retry_after_s = retry_after_s
         names = self._fallback_names = [*chain, *self._fallback_names]
         while names and now < self._deadline and self.fell_back < MAX_FALLBACKS_A_REQUEST:
             name = self._name_of(names.pop(0))

@@ -194,6 +194,14 @@ class Pool:
                 soonest = min(soonest, one.breaker.ready_at)
         return max(soonest - now, 0.0)
 
+    def failing(self, now: float, mute: Collection[int] = ()) -> bool:
+        """Whether every one that may be asked at all has failed, and is left alone for that.
+
+        One that has all it may, or wants a pause, is well.
+        """
+        able = [one for one in self.members if one.index not in mute]
+        return all(one.breaker.state(now) != "closed" for one in able)
+
     @property
     def asked(self) -> int:
         """Requests that were sent, repeated ones included."""

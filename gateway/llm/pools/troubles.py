@@ -30,6 +30,7 @@ class Trouble(Enum):
     CREDENTIALS = "credentials"  # another upstream; this one does not know our key
     QUOTA = "quota"  # another upstream; nobody has paid this one
     MISSING = "missing"  # another upstream; this one has no such model
+    UNKNOWN = "unknown"  # another upstream; this one does not have what else the request names
     CONTEXT_WINDOW = "context_window"  # a model that reads more
     CONTENT_POLICY = "content_policy"  # a model that says more
     REFUSED = "refused"  # nothing: the request is wrong
@@ -42,6 +43,7 @@ class Trouble(Enum):
 
 _OUTCOMES: Final = {
     Trouble.LIMITED: Outcome.LIMITED,
+    Trouble.UNKNOWN: Outcome.REFUSED,
     Trouble.CONTEXT_WINDOW: Outcome.REFUSED,
     Trouble.CONTENT_POLICY: Outcome.REFUSED,
     Trouble.REFUSED: Outcome.REFUSED,
@@ -76,7 +78,7 @@ _STATUSES: Final = {
     401: Trouble.CREDENTIALS,
     402: Trouble.QUOTA,
     403: Trouble.CREDENTIALS,
-    404: Trouble.MISSING,
+    404: Trouble.UNKNOWN,
     408: Trouble.FAILED,
     409: Trouble.FAILED,  # both vendors' own clients repeat it
     425: Trouble.FAILED,
@@ -99,6 +101,10 @@ _TOO_LONG: Final = re.compile(
 _NOT_ALLOWED: Final = re.compile(
     r"content filtering policy|content management policy|usage polic(?:y|ies)|PROHIBITED_CONTENT",
     re.IGNORECASE,
+)
+# From its first word on: further ones may be of what the request names.
+_NO_MODEL: Final = re.compile(
+    r"(?:the )?models?\b.{1,300}(?:not found|not exist)|model: ", re.IGNORECASE
 )
 _UNPAID: Final = re.compile(r"credit balance is too low", re.IGNORECASE)
 # What providers say is short; what comes after may be the caller's own words, quoted.
@@ -198,6 +204,8 @@ def _trouble(status: int, code: str, message: str) -> Trouble:
                 return trouble
     if known is not None:
         return known
+    if status == 404 and _NO_MODEL.match(message):
+        return Trouble.MISSING
     if (by_status := _STATUSES.get(status)) is not None:
         return by_status
     # An error inside a 200 that says nothing of a wrong request is its writer's own.

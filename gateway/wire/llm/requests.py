@@ -46,6 +46,10 @@ MAX_CHOICES = 128
 """As OpenAI has it."""
 
 
+_WHOLE = frozenset({Dialect.EMBEDDINGS, Dialect.COUNT})
+"""Whose answers come as a whole, whatever is asked."""
+
+
 class Call:
     """What the gateway must know of one request before it is sent on.
 
@@ -73,7 +77,8 @@ class Call:
     def __init__(self, dialect: Dialect, values: Values) -> None:
         """Reads a request; see `read_call`."""
         self.model = _model(values)
-        self.stream = "stream" in values and wanted_flag(values, "stream")
+        streams = "stream" in values and wanted_flag(values, "stream")
+        self.stream = streams and dialect not in _WHOLE
         self.max_output_tokens = _max_output_tokens(dialect, values)
         self.n = _choices(dialect, values) if "n" in values or "best_of" in values else 1
         self.include_usage = "stream_options" in values and wanted_flag(
@@ -157,6 +162,8 @@ def prepared(
     sent = {**values, "model": model, **(fields or {})}
     if include_usage and dialect in (Dialect.CHAT, Dialect.COMPLETIONS):
         sent["stream_options"] = {**mapping(values, "stream_options"), "include_usage": True}
+    if dialect in _WHOLE:
+        sent.pop("stream", None)
     if dialect is Dialect.EMBEDDINGS and not sent.get("encoding_format", "float"):
         del sent["encoding_format"]  # null, or empty: some servers refuse what others send
     try:

@@ -58,6 +58,7 @@ class InferRequest:
         policy: what it says to follow whatever the outputs say; empty: nothing.
         variant: of a route, that it says to come from; None: no route divided its requests.
         lot: how it got that variant, as `kernels.lots` has it; 0: not by chance.
+        more: it is a part of a request, and others follow once it is answered.
     """
 
     id: str | None
@@ -71,6 +72,7 @@ class InferRequest:
     policy: str = ""
     variant: Variant | None = None
     lot: int = 0
+    more: bool = False
 
     @property
     def wanted(self) -> tuple[int, ...]:
@@ -133,6 +135,17 @@ class Codec:
         if header_length == 0:
             return self._decode_raw(body)
         return self._decode_binary(body, header_length)
+
+    def request(self, inputs: tuple[Array, ...], rows: int, parameters: Parameters) -> InferRequest:
+        """A request for all outputs, as bytes, of tensors that nobody sent.
+
+        Args:
+            inputs: in the signature's order, and such as it has.
+            rows: leading dimension of these.
+            parameters: that it has, by name.
+        """
+        everything = self._choices.everything(binary=True)
+        return InferRequest(None, inputs, rows, everything, 0, 0, parameters)
 
     def render(self, outputs: Sequence[Array | None]) -> Rendered:
         """Takes the outputs of one run, in the signature's order; None where nobody asked."""

@@ -277,6 +277,15 @@ def test_no_request_is_sent_everywhere():
     assert isinstance(fail(found, request), GiveUp)
 
 
+def test_models_that_cannot_be_asked_are_passed_over_and_are_no_try():
+    found, request = one_of({}, fallbacks=["second", "third"], **NOBODY)
+    limited = {"trouble": Trouble.LIMITED, "retry_after_s": 20.0}
+    assert fail(found, request, **limited) == Fallback("second")
+    assert request.passed_over(0.0) == Fallback("third")
+    assert request.passed_over(0.0) == GiveUp(spent=False, retry_after_s=20.0)
+    assert request.fell_back == 0
+
+
 def test_where_none_takes_it_the_next_model_is_asked_and_nobody_waits():
     found, request = one_of({"max_parallel": 1}, fallbacks=["second"])
     take(found)

@@ -1,0 +1,290 @@
+"""A model that is asked in another's place, and what is told of both."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pytest
+
+from gateway.access.principal import Principal
+from gateway.monitor.arena import Arena
+from gateway.monitor.upstreams import Generations, read_upstreams
+from gateway.wire.llm.words import Dialect
+from tests.llm.journey_rig import Rig, chat, rig, whole
+from tests.llm.limits.rig import Rig as Limits
+from tests.llm.test_content_policy import FILTERED
+from tests.llm.test_features import counters
+
+pytestmark = pytest.mark.anyio
+
+CHAINED = """
+llm:
+  providers:
+    one: {base_url: "http://one.example/v1"}
+    other: {base_url: "http://other.example/v1"}
+  models:
+    m:
+      upstreams: [{provider: one, model: gpt-4o-mini}]
+      retries: {attempts: 1, base_s: 0.001}
+      fallbacks: [n]
+      context_window_fallbacks: [n]
+    n: {upstreams: [{provider: other, model: gpt-4o}], retries: {attempts: 0}}
+"""
+DOWN = {"error": {"message": "down"}}
+TOO_LONG = {"error": {"message": "too long", "code": "context_length_exceeded"}}
+
+
+@pytest.fixture
+async def counted():
+    """A model with a fallback, and where it is counted."""
+    arena = Arena.create(1)
+    return rig(CHAINED, counters=partial(counters, arena)), arena
+
+
+def generations(arena: Arena) -> dict[tuple[str, str], Generations]:
+    """What was counted, by model and upstream."""
+    return {
+        (one.called.model, one.called.upstream): one.generations[0]
+        for one in read_upstreams(arena)
+        if one.generations
+    }
+
+
+async def fails(one: Rig) -> Any:
+    """A request that its model fails twice."""
+    client = one.ask(chat())
+    one.last.answers(DOWN, status=503)
+    await one.sent(2)
+    one.last.answers(DOWN, status=503)
+    return client
+
+
+async def test_a_version_that_falls_back_counts_its_failure_and_the_other_the_answer(counted):
+    one, arena = counted
+    client = await fails(one)
+    one.last.answers()
+    assert client.answers == [(200, whole())]
+    assert client.told[b"penstock-attempts"] == b"3"
+    assert (one.counting["m", 1].told, one.counting["m", 1].failed) == (["upstream_failed"], 1)
+    assert one.counting["n", 1].told == ["ok"]
+    given = generations(arena)
+    gave_up, answered = given["m", "one/gpt-4o-mini"], given["n", "other/gpt-4o"]
+    assert (gave_up.results["fell_back"], gave_up.requests) == (1, 1)
+    assert (answered.results["ok"], answered.requests) == (1, 1)
+    assert (gave_up.sums["retries"], gave_up.sums["fallbacks"]) == (1, 1)
+    assert (answered.sums["retries"], answered.sums["fallbacks"]) == (0, 0)
+    assert answered.time_ns["overhead"] == 0  # another's failures are none of the gateway's time
+
+
+async def test_what_is_no_fault_of_the_version_is_none_because_another_is_asked(counted):
+    one, arena = counted
+    one.ask(chat())
+    one.last.answers(TOO_LONG, status=400)
+    one.last.answers()
+    assert (one.counting["m", 1].told, one.counting["m", 1].failed) == (["upstream_refused"], 0)
+    assert generations(arena)["m", "one/gpt-4o-mini"].results["fell_back"] == 1
+
+
+async def test_where_both_fail_each_counts_its_own_failure(counted):
+    one, arena = counted
+    client = await fails(one)
+    one.last.answers(DOWN, status=503)
+    assert client.answers[0][0] == 502
+    assert [one.counting[name, 1].told for name in "mn"] == [["upstream_failed"]] * 2
+    assert generations(arena)["n", "other/gpt-4o"].results["failed"] == 1
+
+
+async def test_a_version_that_nobody_can_be_asked_for_falls_back_and_is_counted_so(counted):
+    one, arena = counted
+    for _ in range(3):
+        await fails(one)  # six failures: its upstream is left alone
+        one.last.answers()
+        one.upstreams.sent.clear()
+    one.ask(chat())
+    assert [sent.origin.host for sent in one.upstreams.sent] == ["other.example"]
+    assert one.counting["m", 1].failed == 4
+    assert generations(arena)["m", ""].results["fell_back"] == 1
+
+
+INSIDE = """
+llm:
+  providers:
+    one: {base_url: "http://one.example/v1"}
+    other: {base_url: "http://other.example/v1"}
+    claude: {base_url: "http://claude.example", kind: anthropic}
+  models:
+    m:
+      upstreams: [{provider: one, model: gpt-4o-mini}]
+      retries: {attempts: 0}
+      fallbacks: [n]
+      context_window_fallbacks: [long]
+    alone: {upstreams: [{provider: one, model: gpt-4o-mini}], retries: {attempts: 0}}
+    claude: {upstreams: [{provider: claude, model: claude-sonnet-4}], retries: {attempts: 0}}
+    n: {upstreams: [{provider: other, model: gpt-4o}]}
+    long: {upstreams: [{provider: other, model: gpt-4.1}]}
+"""
+SAYS_TOO_LONG = {
+    "message": "This model's maximum context length is 4096 tokens",
+    "type": "invalid_request_error",
+    "param": "messages",
+    "code": "context_length_exceeded",
+}
+RESPONSE_FAILED = {
+    "type": "response.failed",
+    "response": {"id": "r", "status": "failed", "error": SAYS_TOO_LONG},
+}
+
+
+@pytest.mark.parametrize(
+    ("dialect", "body", "event"),
+    [
+        pytest.param(Dialect.CHAT, chat(stream=True), {"error": SAYS_TOO_LONG}, id="stream"),
+        pytest.param(Dialect.CHAT, chat(), {"error": SAYS_TOO_LONG}, id="whole"),
+        pytest.param(
+            Dialect.RESPONSES,
+            {"model": "m", "input": "hi", "stream": True},
+            RESPONSE_FAILED,
+            id="responses",
+        ),
+    ],
+)
+async def test_an_error_inside_a_200_is_told_apart_as_one_outside(dialect, body, event):
+    one = rig(INSIDE)
+    one.ask(body, dialect)
+    if body.get("stream"):
+        one.last.streams(event, end=False)
+    else:
+        one.last.answers(event)
+    assert one.last.body["model"] == "gpt-4.1"
+
+
+async def test_a_prompt_that_is_too_long_within_a_200_does_not_shut_its_upstream():
+    one = rig(INSIDE)
+    for _ in range(6):
+        client = one.ask(chat("alone", stream=True))
+        one.last.streams({"error": SAYS_TOO_LONG}, end=False)
+        assert client.answers == [(400, {"error": SAYS_TOO_LONG})]
+    assert len(one.upstreams.sent) == 6
+    assert one.counting["alone", 1].failed == 0
+
+
+async def test_what_another_dialect_says_within_a_200_is_told_in_the_clients():
+    one = rig(INSIDE)
+    client = one.ask(chat("claude", stream=True, max_tokens=9))
+    told = {"type": "invalid_request_error", "message": "prompt is too long: 9 tokens > 8"}
+    one.last.streams({"type": "error", "error": told}, end=False)
+    [(status, answer)] = client.answers
+    assert status == 400
+    assert answer["error"]["code"] == "context_length_exceeded"
+    assert answer["error"]["type"] == "invalid_request_error"
+
+
+async def test_an_upstream_that_takes_no_more_says_so_within_a_200_and_is_well():
+    one = rig(INSIDE)
+    client = one.ask(chat("alone", stream=True))
+    told = {"message": "slow down", "type": "rate_limit_error", "code": "rate_limit_exceeded"}
+    one.last.streams({"error": told}, end=False)
+    [(status, answer)] = client.answers
+    assert (status, answer["error"]["code"]) == (429, "rate_limit_exceeded")
+    assert one.counting["alone", 1].failed == 0
+
+
+ODD = """
+llm:
+  providers:
+    one: {base_url: "http://one.example/v1"}
+    other: {base_url: "http://other.example/v1"}
+    claude: {base_url: "http://claude.example", kind: anthropic}
+  models:
+    m:
+      upstreams: [{provider: one, model: gpt-4o-mini}]
+      retries: {attempts: 0}
+      fallbacks: [FALLBACKS]
+      content_policy_fallbacks: [unpriced]
+    claude: {upstreams: [{provider: claude, model: claude-sonnet-4}]}
+    strict:
+      upstreams: [{provider: claude, model: claude-sonnet-4}]
+      unsupported: refuse
+    unpriced: {upstreams: [{provider: other, model: nobody-knows}]}
+    dear: {upstreams: [{provider: other, model: gpt-4-32k}]}
+    last: {upstreams: [{provider: other, model: gpt-4o-mini}]}
+"""
+
+
+def odd(*fallbacks: str, dollars: float | None = None) -> tuple[Rig, Principal | None]:
+    """A model with these fallbacks, and a key that has so many dollars left."""
+    document = ODD.replace("FALLBACKS", ", ".join(fallbacks))
+    if dollars is None:
+        return rig(document), None
+    limits = Limits(1)
+    limits.limit(0, ceilings={2: int(dollars * 10**12)})
+    return rig(document, limits=limits.workers[0]), Principal(7, "k", "client", rows=(0,))
+
+
+def asked(one: Rig) -> list[str]:
+    return [sent.body["model"] for sent in one.upstreams.sent]
+
+
+async def test_a_fallback_that_does_not_speak_what_was_asked_is_passed_over():
+    one, _ = odd("claude", "last")
+    one.ask({"model": "m", "prompt": "hi"}, Dialect.COMPLETIONS)
+    one.last.answers(DOWN, status=503)
+    assert asked(one) == ["gpt-4o-mini", "gpt-4o-mini"]
+    assert one.last.origin.host == "other.example"
+
+
+@pytest.mark.parametrize("fallback", ["unpriced", "dear"])
+async def test_a_fallback_that_a_budget_does_not_allow_is_passed_over(fallback):
+    one, key = odd(fallback, "last", dollars=0.001)
+    client = one.ask(chat(max_tokens=100), key=key)
+    one.last.answers(DOWN, status=503)
+    one.last.answers()
+    assert client.answers == [(200, whole())]
+    assert asked(one) == ["gpt-4o-mini", "gpt-4o-mini"]
+    assert client.told[b"penstock-model"] == b"last"
+
+
+async def test_a_fallback_that_cannot_say_what_was_asked_is_passed_over():
+    one, _ = odd("strict", "last")
+    client = one.ask(chat(logit_bias={"1": 1}, max_tokens=9))
+    one.last.answers(DOWN, status=503)
+    one.last.answers()
+    assert client.answers == [(200, whole())]
+    assert client.told[b"penstock-attempts"] == b"2"
+
+
+async def test_where_no_fallback_can_be_asked_the_failure_itself_is_told():
+    one, key = odd("unpriced", "dear", dollars=0.001)
+    client = one.ask(chat(max_tokens=100), key=key)
+    one.last.answers(DOWN, status=503)
+    [(status, answer)] = client.answers
+    assert (status, answer["error"]["code"]) == (502, "upstream_failed")
+    assert client.told[b"penstock-model"] == b"m"
+    assert client.told[b"penstock-upstream"] == b"one/gpt-4o-mini"
+    assert [one.counting[name, 1].told for name in ("m", "unpriced", "dear")] == [
+        ["upstream_failed"],
+        [],
+        [],
+    ]
+
+
+async def test_a_model_that_fails_in_a_chain_tells_of_itself_and_that_enough_was_tried():
+    one, _ = odd("last", "claude")
+    client = one.ask({"model": "m", "prompt": "hi"}, Dialect.COMPLETIONS)
+    one.last.answers(DOWN, status=503)
+    one.last.answers({"error": {"message": "no key"}}, status=401)
+    assert client.answers[0][0] == 502
+    assert client.told[b"x-should-retry"] == b"false"
+    assert client.told[b"penstock-model"] == b"last"
+    assert client.told[b"penstock-upstream"] == b"other/gpt-4o-mini"
+
+
+async def test_a_filtered_answer_is_an_answer_where_no_other_model_can_be_asked():
+    one, key = odd("last", dollars=0.001)
+    client = one.ask(chat(max_tokens=100), key=key)
+    one.last.answers(FILTERED)
+    assert client.answers == [(200, FILTERED)]
+    assert client.told[b"penstock-cost-usd"] == b"0.0000045"
+    assert [happened.result for happened in one.over] == ["ok"]
+    assert one.counting["m", 1].told == ["ok"]
