@@ -9,22 +9,26 @@ from typing import NotRequired, TypedDict
 
 
 class Generation(TypedDict):
-    """What is told of a request to a language model: sizes, names and times, and no content.
+    """What is told of one try to have a language model answer: sizes, names, times, no content.
 
     Attributes:
+        span_id: 16 hexadecimal digits, that the upstream was told; empty: it was told none.
         operation, system: as OpenTelemetry's conventions call them.
-        upstream: that answered, or was asked last; at this `address` and `port`.
+        upstream: that was asked; at this `address` and `port`.
         request_model: the provider's name of the model.
         response_model, response_id, fingerprint, finish: what the answer says of itself.
         stream: the answer came in events.
         max_tokens: of the answer, where the request says so.
+        parameters: numbers that the request says, and `stop`, by the conventions' names.
         tokens: by kind; None: nobody told.
         cost_usd: None: nobody knows.
-        attempts: upstreams that were asked.
-        result: how it ended.
+        attempts: how many tries there had been with it.
+        result: how it ended; of one that another followed, what was wrong with it.
         ages_ns: how long before `ended_ns` the upstream was asked, the client got the first
-            content and the request was over; None: that never came.
+            content and the try was over; None: that never came.
     """
+
+    span_id: str
 
     operation: str
     system: str
@@ -38,6 +42,7 @@ class Generation(TypedDict):
     finish: str
     stream: bool
     max_tokens: int | None
+    parameters: dict[str, float | list[str]]
     tokens: dict[str, int] | None
     cost_usd: float | None
     attempts: int
@@ -64,7 +69,7 @@ class TracedRequest(TypedDict):
         ended_ns: when the answer was written, since 1970.
         ages_ns: how long before that the request arrived and, where a model ran, was decoded,
             started and finished.
-        generation: of a request to a language model.
+        generations: tries to have a language model answer, the last of them last.
     """
 
     trace_id: str
@@ -83,4 +88,4 @@ class TracedRequest(TypedDict):
     key: str | None
     ended_ns: int
     ages_ns: list[int]
-    generation: NotRequired[Generation | None]
+    generations: NotRequired[list[Generation]]

@@ -47,7 +47,7 @@ from gateway.llm.counting import counters
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.limits.shared import SharedLimits
 from gateway.llm.pairs import Pairs
-from gateway.llm.traced import generation
+from gateway.llm.traced import generations
 from gateway.monitor import layout
 from gateway.monitor.arena import (
     BORN_NS,
@@ -322,13 +322,15 @@ class Worker:
         def send(requests: list[TracedRequest]) -> bool:
             return channel.send({"requests": requests})
 
-        return SpanLog(
+        spans = SpanLog(
             self._config.tracing,
             send,
             self._observer.untraced,
             self._loop,
-            generation=generation,
+            generations=generations,
         )
+        self._llm.trace(spans.begin)
+        return spans
 
     def _reopen_access(self) -> None:
         try:

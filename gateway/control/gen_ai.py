@@ -9,6 +9,7 @@ conventions.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Final
 
@@ -23,6 +24,9 @@ _TOKENS: Final = {
     "cache_write": "gen_ai.usage.cache_creation.input_tokens",
     "reasoning": "gen_ai.usage.reasoning.output_tokens",
 }
+# Ours of a request; others are whole numbers.
+_REAL: Final = frozenset({"temperature", "top_p", "top_k", "frequency_penalty", "presence_penalty"})
+_NO_ERRORS: Final = frozenset({"ok", "left", "filtered"})
 _ALWAYS: Final = frozenset({"input", "output"})
 _OPENINFERENCE_TOKENS: Final = {
     "input": "llm.token_count.prompt",
@@ -46,6 +50,11 @@ def attributes(one: Generation, openinference: bool = False) -> Iterator[Attribu
     yield "penstock.result", one["result"]
     if one["max_tokens"] is not None:
         yield "gen_ai.request.max_tokens", one["max_tokens"]
+    for name, given in one["parameters"].items():
+        if isinstance(given, list):
+            yield f"gen_ai.request.{name}", given
+        elif name != "choice.count" or given != 1:
+            yield f"gen_ai.request.{name}", float(given) if name in _REAL else given
     if one["finish"]:
         yield "gen_ai.response.finish_reasons", [one["finish"]]
     for name, value in (
@@ -61,10 +70,15 @@ def attributes(one: Generation, openinference: bool = False) -> Iterator[Attribu
     yield from _counted(one, _TOKENS)
     if one["cost_usd"] is not None:
         yield "penstock.cost_usd", one["cost_usd"]
-    if one["result"] in ("failed", "broken"):
+    if is_error(one):
         yield "error.type", one["result"]
     if openinference:
         yield from _openinference(one)
+
+
+def is_error(one: Generation) -> bool:
+    """Whether it came to nothing that anybody could use."""
+    return one["result"] not in _NO_ERRORS
 
 
 def _counted(one: Generation, names: dict[str, str]) -> Iterator[Attribute]:
@@ -80,6 +94,9 @@ def _openinference(one: Generation) -> Iterator[Attribute]:
     yield "llm.system", one["system"]
     yield "llm.provider", one["system"]
     yield "llm.model_name", one["response_model"] or one["request_model"]
+    said = one["parameters"] | {"max_tokens": one["max_tokens"], "stream": one["stream"]}
+    said = {name: given for name, given in said.items() if given is not None}
+    yield "llm.invocation_parameters", json.dumps(said, sort_keys=True)
     if one["finish"]:
         yield "llm.finish_reason", one["finish"]
     yield from _counted(one, _OPENINFERENCE_TOKENS)

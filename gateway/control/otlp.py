@@ -37,7 +37,7 @@ from opentelemetry.trace import (
 
 from gateway import __version__
 from gateway.config import Tracing
-from gateway.control.gen_ai import attributes
+from gateway.control.gen_ai import attributes, is_error
 from gateway.spans import Generation, TracedRequest
 
 PHASES: Final = ("decode", "queue", "infer", "encode")
@@ -145,16 +145,16 @@ class OtlpExporter:
         )
         if len(moments) > 1:
             self._record_phases(span, [*moments, ended])
-        generation = request.get("generation")
-        if generation is not None:
+        for generation in request.get("generations", ()):
             self._record_generation(span, generation, ended)
         if request["status"] >= 500:  # what a client did wrong is no error of the server's
             span.set_status(Status(StatusCode.ERROR, request["code"]))
         span.end(ended)
 
     def _record_generation(self, span: Span, one: Generation, ended: int) -> None:
-        """What the provider did, as a client's span inside."""
+        """What a provider did, as a client's span inside: the one that it was told of."""
         asked, _, over = one["ages_ns"]
+        self._ids.give_span(one["span_id"])
         inside = self._tracer.start_span(
             f"{one['operation']} {one['request_model']}",
             context=set_span_in_context(span, Context()),
@@ -162,7 +162,7 @@ class OtlpExporter:
             attributes=dict(attributes(one, openinference=self._openinference)),
             start_time=ended - (asked or 0),
         )
-        if one["result"] in ("failed", "broken"):
+        if is_error(one):
             inside.set_status(Status(StatusCode.ERROR))
         inside.end(ended - (over or 0))
 
@@ -223,7 +223,7 @@ def _resource(settings: Tracing) -> Resource:
 
 
 class _GivenIds(RandomIdGenerator):
-    """The ids that a request's span has had since it arrived; spans of its phases get new ones."""
+    """The ids that spans have had since they began; those of a request's phases get new ones."""
 
     def __init__(self) -> None:
         self._trace = self._span = 0
@@ -231,6 +231,10 @@ class _GivenIds(RandomIdGenerator):
     def give(self, request: TracedRequest) -> None:
         """The next span is this request's."""
         self._trace, self._span = int(request["trace_id"], 16), int(request["span_id"], 16)
+
+    def give_span(self, span_id: str) -> None:
+        """The next span has this id; any where it is empty."""
+        self._span = int(span_id or "0", 16)
 
     def generate_trace_id(self) -> int:
         return self._trace

@@ -150,7 +150,10 @@ class Journey:
         self._call = call
         self._values = values
         self._account = account
-        self._happened = Happened(exchange.arrived, call, values, copy)
+        trace = exchange.head.trace
+        if trace is None and proxy.begin_trace is not None and not copy:
+            trace = proxy.begin_trace()
+        self._happened = Happened(exchange.arrived, call, values, copy, trace)
         # until another model is asked
         self._chosen = chosen
         self._deployment: LlmDeployment = chosen.deployment
@@ -205,11 +208,11 @@ class Journey:
         dialect = target.speaks[self._dialect]
         body = self._body(target, dialect)
         head = target.heads[dialect]
-        if target.forward_headers or self._exchange.head.trace is not None:
-            head += header_lines(request_headers(self._exchange, target))
+        happened = self._happened
+        if target.forward_headers or happened.trace is not None:
+            head += header_lines(request_headers(self._exchange, target, happened))
         self._picked, self._target, self._relay = picked, target, None
         self._status, self._headers = 0, ()
-        happened = self._happened
         happened.target, happened.asked_at, happened.first_byte_at = target, now, 0.0
         happened.attempts += 1
         picked.began(now)
@@ -487,6 +490,7 @@ class Journey:
     def _failed(self, error: GatewayError, failure: Failure, body: bytes = b"") -> None:
         now, picked = self._proxy.clock(), self._picked
         assert picked is not None, "an upstream was asked"
+        self._happened.failed(failure.trouble.value, now)
         self._free(failure.trouble.outcome, failure.retry_after_s, failure.why)
         self._follow(self._tries().failed(now, picked.index, failure), error, body)
 

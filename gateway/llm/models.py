@@ -34,6 +34,7 @@ from gateway.llm.reported import Reported
 from gateway.llm.settings import Settings, read
 from gateway.llm.targets import Target, origin_of, target_of
 from gateway.llm.told import Happened
+from gateway.llm.traced import parameters
 from gateway.llm.upstream.addresses import literal, public
 from gateway.llm.upstream.upstreams import Upstreams
 from gateway.llm.upstream.words import Origin
@@ -43,6 +44,7 @@ from gateway.monitor.upstreams import UpstreamCounter
 from gateway.plan import Held, Split
 from gateway.wire.llm.words import PATHS, Dialect
 from gateway.wire.services import Services
+from gateway.wire.trace import Trace
 from kernels import texts
 
 log = logging.getLogger("penstock.llm")
@@ -150,6 +152,7 @@ class LanguageModels:
         """
         self.names = Names(start)
         self._counters = counters
+        self._traced = False
         self._tell = tell
         self._texts = np.zeros(texts.TABLE_WORDS, np.int64)  # one for all that read texts
         self._watches: dict[LlmDeployment, Watch] = {}
@@ -175,6 +178,12 @@ class LanguageModels:
         self._key_files = KeyFiles(
             loop, pool, lambda: self.deployments, lambda one: targets_of(one.settings)
         )
+
+    def trace(self, begin: Callable[[], Trace]) -> None:
+        """Requests are traced from now on; `begin` begins the trace of one that is part of none."""
+        self._traced = True
+        for proxy in self.proxies.values():
+            proxy.begin_trace = begin
 
     def start(self) -> None:
         """Looks after keys from now on."""
@@ -274,4 +283,4 @@ class LanguageModels:
             named = self.names.models.get(chosen.deployment.name)
             if named is not None and named.shadows:
                 self._copies.answered(named, chosen, exchange, happened)
-        happened.values = {}
+        happened.values = parameters(happened.values) if self._traced else {}

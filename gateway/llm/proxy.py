@@ -36,6 +36,7 @@ from gateway.wire.llm.errors import Allowance, error_body, rate_headers, request
 from gateway.wire.llm.requests import Call, read_call, read_values
 from gateway.wire.llm.words import Dialect
 from gateway.wire.services import Services
+from gateway.wire.trace import Trace
 
 log = logging.getLogger("penstock.llm")
 
@@ -63,6 +64,7 @@ class Proxy:
         loop: the worker's.
         clock, wall: seconds, monotonic and since 1970.
         max_answer_bytes: of an answer that is held until it is whole.
+        begin_trace: begins the trace of a request that is part of none; None: nobody is told.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Proxy:
         self._max_body_bytes = services.limits.max_body_bytes
         self._limits = limits
         self._count = count
+        self.begin_trace: Callable[[], Trace] | None = None
         self._services = services
         self._pool = pool
         self._random = Random()

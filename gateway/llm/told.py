@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from copy import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
 from gateway.exchange import Header
 from gateway.wire.answers import Written
-from gateway.wire.trace import TRACEPARENT
+from gateway.wire.trace import TRACEPARENT, Trace, new_span
 
 if TYPE_CHECKING:
     from gateway.llm.names import Chosen
@@ -34,14 +34,35 @@ _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _PICO = 10**12
 
 
+class Failed(NamedTuple):
+    """A try that another followed, or may follow.
+
+    Attributes:
+        target: who was asked.
+        span_id: of the try, as its upstream was told it.
+        asked_at, ended_at: seconds.
+        why: what was wrong, in a word.
+    """
+
+    target: Target
+    span_id: bytes
+    asked_at: float
+    ended_at: float
+    why: str
+
+
 class Happened:
     """Written while a request is under way, read once it is over. Seconds of one monotonic clock.
 
     Attributes:
         arrived: when its first byte was read.
         call: what it asked for.
-        values: the request, until whoever hears of its end has no more need of it.
+        values: the request, until whoever hears of its end has no more need of it; then at most
+            what a trace tells of it.
         copy: a shadow was asked, and nobody got the answer.
+        trace: that the request is part of.
+        span_id: of the present try; empty where it is part of no trace.
+        tries: that failed, where it is part of a trace.
         spoken: how the answer came, and went on.
         target: the upstream that was asked last; None: none was.
         asked_at: when that was asked.
@@ -78,20 +99,31 @@ class Happened:
         "relay",
         "result",
         "retries",
+        "span_id",
         "spoken",
         "stamps",
         "target",
+        "trace",
+        "tries",
         "usage",
         "values",
     )
 
     def __init__(
-        self, arrived: float, call: Call, values: Mapping[str, Any], copy: bool = False
+        self,
+        arrived: float,
+        call: Call,
+        values: Mapping[str, Any],
+        copy: bool = False,
+        trace: Trace | None = None,
     ) -> None:
         self.arrived = arrived
         self.call = call
         self.values = values
         self.copy = copy
+        self.trace = trace
+        self.span_id = b""
+        self.tries: list[Failed] = []
         self.spoken: Spoken | None = None
         self.target: Target | None = None
         self.asked_at = self.first_byte_at = self.content_at = 0.0
@@ -104,8 +136,15 @@ class Happened:
         self.cost: int | None = None
         self.result = ""
 
+    def failed(self, why: str, now: float) -> None:
+        """The present try came to nothing."""
+        if self.trace is not None and self.target is not None:
+            self.tries.append(Failed(self.target, self.span_id, self.asked_at, now, why))
+
     def fell_back(self, result: str, now: float) -> Happened:
         """All that belongs to the model that was asked until now: another is asked from now on."""
+        if result == "filtered":
+            self.failed(result, now)
         parted = copy(self)
         parted.result, parted.ended_at = result, now
         parted.values = {}
@@ -128,18 +167,21 @@ def dollars(pico: int) -> str:
     return f"{whole}.{rest:012d}".rstrip("0") if rest else str(whole)
 
 
-def request_headers(exchange: Any, target: Target) -> list[Header]:
+def request_headers(exchange: Any, target: Target, happened: Happened) -> list[Header]:
     """What goes to an upstream beside what every request to it says.
 
     Of the client's headers those alone that the document names for this provider. Where it is part
-    of a trace, that goes on: random numbers, which say nothing of the client.
+    of a trace, that goes on: random numbers, which say nothing of the client. Each try is a span of
+    its own, but for a copy's, of which nobody tells.
     """
     wanted = target.forward_headers
     found: list[Header] = []
     if wanted:
         found += [one for one in exchange.headers if one[0] in wanted and one[0] != TRACEPARENT]
-    if exchange.head.trace is not None:
-        found.append((TRACEPARENT, exchange.head.trace.header))
+    trace = happened.trace
+    if trace is not None:
+        happened.span_id = trace.span_id if happened.copy else new_span()
+        found.append((TRACEPARENT, trace.above(happened.span_id)))
     return found
 
 

@@ -6,56 +6,135 @@ spans. What was asked and what was answered is never told: neither prompts nor t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.llm.counting import OPERATIONS, system_of
-from gateway.llm.told import Happened
+from gateway.llm.targets import Target
+from gateway.llm.told import Failed, Happened
 from gateway.monitor import layout
 from gateway.spans import Generation
 from gateway.wire.llm.reading import Reading
 
 MAX_CHARS: Final = 200
+MAX_TRIES: Final = 16
+"""More of one request are not told: the last ones are."""
+MAX_STOPS: Final = 8
+MAX_STOP_CHARS: Final = 64
 _PICO: Final = 1e-12
 _NO_READING: Final = Reading()
+_NUMBERS: Final = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "top_k": "top_k",
+    "seed": "seed",
+    "frequency_penalty": "frequency_penalty",
+    "presence_penalty": "presence_penalty",
+    "n": "choice.count",
+}
+"""What requests say by number, and what the conventions call it."""
+_STOPS: Final = ("stop", "stop_sequences")
+_MOST: Final = 2**63 - 1
+
+Parameters = dict[str, float | list[str]]
 
 
-def generation(happened: Any, now: float) -> Generation | None:
-    """The facts of one request that is over; None where no upstream was asked.
+def parameters(values: Mapping[str, Any]) -> Parameters:
+    """What a request says of how it is to be answered, by the conventions' names.
+
+    Whatever else it says, or says by another type, is left out.
+    """
+    found: Parameters = {}
+    for field, name in _NUMBERS.items():
+        value = values.get(field)
+        if type(value) is float or (type(value) is int and -_MOST <= value <= _MOST):
+            found[name] = value
+    for field in _STOPS:
+        given = values.get(field)
+        each = given if type(given) is list else [given]
+        words = [one[:MAX_STOP_CHARS] for one in each[:MAX_STOPS] if type(one) is str]
+        if words:
+            found["stop_sequences"] = words
+    return found
+
+
+def generations(happened: Any, now: float) -> list[Generation]:
+    """The facts of each try of a request that is over, the last of them last.
 
     Args:
-        happened: to it.
+        happened: to it; `values` are its parameters by now.
         now: seconds; ages are told by it.
     """
     assert isinstance(happened, Happened)
-    target, spoken, usage = happened.target, happened.spoken, happened.usage
-    if target is None or spoken is None or spoken.client not in OPERATIONS:
-        return None
-    reading = happened.reading or _NO_READING
-    moments = (happened.asked_at, happened.content_at, happened.ended_at)
+    spoken = happened.spoken
+    if spoken is None or spoken.client not in OPERATIONS:
+        return []
+    tries = happened.tries
+    found = [_failed(happened, one, now) for one in tries[-MAX_TRIES:]]
+    # One that failed, and that no other followed, is among these.
+    if happened.target is not None and not (tries and tries[-1].span_id == happened.span_id):
+        found.append(_last(happened, happened.target, now))
+    first = happened.attempts - len(found)
+    for place, one in enumerate(found, first + 1):
+        one["attempts"] = place
+    return found
+
+
+def _asked(happened: Happened, target: Target, span_id: bytes) -> Generation:
+    """What is known of a try before anything came of it."""
+    assert happened.spoken is not None, "it was asked"
     return {
-        "operation": layout.OPERATIONS[OPERATIONS[spoken.client]],
+        "span_id": span_id.decode(),
+        "operation": layout.OPERATIONS[OPERATIONS[happened.spoken.client]],
         "system": system_of(target.kind, f"https://{target.origin.host}"),
         "upstream": target.called,
         "address": target.origin.host,
         "port": target.origin.port,
         "request_model": target.model,
+        "response_model": "",
+        "response_id": "",
+        "fingerprint": "",
+        "finish": "",
+        "stream": happened.call.stream,
+        "max_tokens": happened.call.max_output_tokens,
+        "parameters": dict(happened.values),
+        "tokens": None,
+        "cost_usd": None,
+        "attempts": 0,
+        "result": "",
+        "ages_ns": [],
+    }
+
+
+def _failed(happened: Happened, one: Failed, now: float) -> Generation:
+    told = _asked(happened, one.target, one.span_id)
+    told["result"] = one.why
+    told["ages_ns"] = _ages(now, one.asked_at, 0.0, one.ended_at)
+    return told
+
+
+def _last(happened: Happened, target: Target, now: float) -> Generation:
+    reading, usage, cost = happened.reading or _NO_READING, happened.usage, happened.cost
+    told = _asked(happened, target, happened.span_id)
+    told |= {
         "response_model": reading.model[:MAX_CHARS],
         "response_id": reading.id[:MAX_CHARS],
         "fingerprint": reading.fingerprint[:MAX_CHARS],
         "finish": reading.finish[:MAX_CHARS],
-        "stream": happened.call.stream,
-        "max_tokens": happened.call.max_output_tokens,
-        "tokens": None
-        if usage is None or happened.estimated
-        else {
+        "cost_usd": None if cost is None else cost * _PICO,
+        "result": happened.result,
+        "ages_ns": _ages(now, happened.asked_at, happened.content_at, happened.ended_at),
+    }
+    if usage is not None and not happened.estimated:
+        told["tokens"] = {
             "input": usage.input,
             "output": usage.output,
             "cache_read": usage.cache_read,
             "cache_write": usage.cache_write + usage.cache_write_1h,
             "reasoning": usage.reasoning,
-        },
-        "cost_usd": None if happened.cost is None else happened.cost * _PICO,
-        "attempts": happened.attempts,
-        "result": happened.result,
-        "ages_ns": [int((now - moment) * 1e9) if moment else None for moment in moments],
-    }
+        }
+    return told
+
+
+def _ages(now: float, *moments: float) -> list[int | None]:
+    return [int((now - moment) * 1e9) if moment else None for moment in moments]

@@ -25,8 +25,9 @@ MAX_TOGETHER = 64
 _LOW_BITS = 64
 
 
-def _nothing(happened: Any, now: float) -> None:
+def _nothing(happened: Any, now: float) -> list[Generation]:
     """Where there are no language models."""
+    return []
 
 
 class SpanLog:
@@ -39,7 +40,7 @@ class SpanLog:
         dropped: Callable[[int], None],
         loop: asyncio.AbstractEventLoop,
         draw: Callable[[int], int] = random.getrandbits,
-        generation: Callable[[Any, float], Generation | None] = _nothing,
+        generations: Callable[[Any, float], list[Generation]] = _nothing,
     ) -> None:
         """Has noted nothing yet.
 
@@ -49,7 +50,7 @@ class SpanLog:
             dropped: is told how many found no room.
             loop: the worker's.
             draw: so many random bits.
-            generation: tells of what happened to a request to a language model, and by now.
+            generations: tells of what happened to a request to a language model, and by now.
         """
         self._follows = rules.follow_caller
         # By the low half of a trace's id, as OpenTelemetry does: whoever keeps the same share keeps
@@ -59,7 +60,7 @@ class SpanLog:
         self._dropped = dropped
         self._loop = loop
         self._draw = draw
-        self._generation = generation
+        self._generations = generations
         # until replaced
         self._targets: dict[bytes, tuple[str, str, str]] = {}
         # for one turn of the loop
@@ -76,9 +77,15 @@ class SpanLog:
             path: _target(path, model) for path, model in models.items() if model is not None
         }
 
+    def begin(self) -> Trace:
+        """A trace that begins here with a request, and goes on to others before that is noted."""
+        low = self._draw(_LOW_BITS) or 1
+        trace_id = b"%016x%016x" % (self._draw(_LOW_BITS), low)
+        return Trace(trace_id, b"%016x" % self._new_span(), low < self._bound)
+
     def note(self, status: int, sent: int, request: Answered, more: bool = True) -> None:
         """Notes a request that is answered, if its trace is kept; `more` is the access log's."""
-        trace = request.trace
+        trace = request.trace or getattr(getattr(request, "generation", None), "trace", None)
         if trace is None:
             low = self._draw(_LOW_BITS)
             if low >= self._bound:
@@ -96,7 +103,7 @@ class SpanLog:
         """Hands on what there is."""
         happened, self._happened = self._happened, []
         for request, one, now in happened:
-            request["generation"] = self._generation(one, now)
+            request["generations"] = self._generations(one, now)
         noted, self._noted = self._noted, []
         for first in range(0, len(noted), MAX_TOGETHER):
             together = noted[first : first + MAX_TOGETHER]

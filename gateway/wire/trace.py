@@ -38,12 +38,21 @@ class Trace(NamedTuple):
     @property
     def header(self) -> bytes:
         """`traceparent` as we write it."""
-        return b"00-%b-%b-%02x" % (self.trace_id, self.span_id, self.sampled)
+        return self.above(self.span_id)
+
+    def above(self, span_id: bytes) -> bytes:
+        """`traceparent` for whoever is asked within another span of ours."""
+        return b"00-%b-%b-%02x" % (self.trace_id, span_id, self.sampled)
+
+
+def new_span() -> bytes:
+    """The id of a span that begins: 16 hexadecimal digits, not all zero."""
+    return b"%016x" % _id(64)
 
 
 def read_traceparent(value: bytes) -> Trace:
     """The caller's trace with a span of our own; a new trace where the header is not valid."""
-    span = b"%016x" % _id(64)
+    span = new_span()
     found = _FORMAT.fullmatch(value.strip(b" \t"))
     if found is not None:
         version, trace, parent, flags, more = found.groups()

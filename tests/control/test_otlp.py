@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any
 
@@ -217,6 +218,7 @@ def test_the_library_says_nothing_itself_whatever_it_cannot_read(collector, monk
 
 
 GENERATION: Generation = {
+    "span_id": "00f067aa0ba902b8",
     "operation": "chat",
     "system": "openai",
     "upstream": "east/gpt-4o",
@@ -229,6 +231,7 @@ GENERATION: Generation = {
     "finish": "stop",
     "stream": True,
     "max_tokens": 50,
+    "parameters": {"temperature": 1, "seed": 7, "choice.count": 1, "stop_sequences": ["END"]},
     "tokens": {"input": 30, "output": 0, "cache_read": 20, "cache_write": 0, "reasoning": 0},
     "cost_usd": 0.25,
     "attempts": 2,
@@ -240,7 +243,7 @@ GENERATION: Generation = {
 def generated(collector: Collector, settings: dict[str, Any] | None = None, **changes: Any) -> Kept:
     """The span of a generation inside its request's."""
     path = "/v1/chat/completions"
-    request = made(path=path, generation={**GENERATION, **changes})
+    request = made(path=path, generations=[{**GENERATION, **changes}])
     assert export(collector, request, **(settings or {})) is None
     (own,) = [kept for kept in collector.spans if kept.name == f"POST {path}"]
     (inside,) = [kept for kept in collector.spans if kept is not own]
@@ -261,13 +264,37 @@ def test_what_a_provider_did_is_a_clients_span_inside(collector):
     assert "gen_ai.usage.reasoning.output_tokens" not in about
     assert about["gen_ai.response.time_to_first_chunk"] == 0.002
     assert about["penstock.cost_usd"] == 0.25
+    assert about["gen_ai.request.temperature"] == 1.0
+    assert (about["gen_ai.request.seed"], about["gen_ai.request.max_tokens"]) == (7, 50)
+    assert "gen_ai.request.choice.count" not in about
     assert not [name for name in about if name.startswith(("llm.", "openinference."))]
+
+
+def test_a_providers_span_has_the_id_that_the_provider_was_told(collector):
+    assert generated(collector).span_id == "00f067aa0ba902b8"
+
+
+def test_each_try_is_a_span_of_its_own(collector):
+    tries = [
+        {**GENERATION, "span_id": f"{n:x}".rjust(16, "a"), "result": result, "attempts": n}
+        for n, result in enumerate(("limited", "failed", "ok"), 1)
+    ]
+    assert export(collector, made(path="/v1/chat/completions", generations=tries)) is None
+    found = {kept.span_id: kept for kept in collector.spans}
+    each = [found[one["span_id"]] for one in tries]
+    assert [one.attributes.get("error.type") for one in each] == ["limited", "failed", None]
+    assert [one.span.status.code for one in each] == [
+        *(Status.STATUS_CODE_ERROR, Status.STATUS_CODE_ERROR, Status.STATUS_CODE_UNSET)
+    ]
+    assert len({one.parent_id for one in each}) == 1
+    assert len(found) == 4
 
 
 def test_openinferences_names_are_told_where_they_are_asked_for(collector):
     about = generated(collector, {"openinference": True}).attributes
     assert about["openinference.span.kind"] == "LLM"
     assert about["llm.token_count.prompt"] == 30
+    assert json.loads(about["llm.invocation_parameters"])["temperature"] == 1
     assert about["llm.model_name"] == "gpt-4o-2024-08-06"
     assert about["gen_ai.request.model"] == "gpt-4o"
 

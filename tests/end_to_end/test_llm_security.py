@@ -76,6 +76,7 @@ def test_of_a_callers_headers_none_reaches_a_provider(gate, model):
             "openai-project": "of-the-caller",
             "x-forwarded-for": "10.0.0.1",
             "forwarded": "for=10.0.0.1",
+            "tracestate": "vendor=of-the-caller",
             "x-stainless-lang": "python",
             "user-agent": "of-the-caller",
             "te": "trailers",
@@ -86,7 +87,8 @@ def test_of_a_callers_headers_none_reaches_a_provider(gate, model):
     )
     assert answer.status == 200, answer.body
     (received,) = gate.fake.received
-    own = {"host", "accept-encoding", "content-type", "content-length"}
+    # The last: random numbers of the gateway's own.
+    own = {"host", "accept-encoding", "content-type", "content-length", "traceparent"}
     shown = {"claude": {"x-api-key", "anthropic-version"}, "azure": {"api-key"}}
     assert dict(received.headers).keys() == own | shown.get(model, {"authorization"})
     assert "of-the-caller" not in str(received.headers)

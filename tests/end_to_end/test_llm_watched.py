@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -41,6 +42,23 @@ def test_commands_and_the_admin_api_show_who_answers_and_how_upstreams_are(gate,
     versions = json.loads(capsys.readouterr().out)["versions"]
     priced = {one["model"]: [up["priced"] for up in one["upstreams"]] for one in versions}
     assert priced["assistant"] == [True]
+
+
+def test_every_try_is_a_span_that_its_provider_was_told_of(gate):
+    assert gate.chat("second-best", "fake?tokens=3", temperature=0.5).status == 200
+    told = [one.header("traceparent").split("-") for one in gate.fake.received]
+    trace = told[0][1]
+
+    def inside() -> dict[str, Any]:
+        spans = [kept for kept in gate.collector.spans if kept.trace_id == trace]
+        return {kept.span_id: kept.attributes for kept in spans if kept.name.startswith("chat ")}
+
+    eventually(lambda: len(inside()) == 2)
+    assert [one[1:3] for one in told] == [[trace, span] for span in inside()]
+    first, second = inside().values()
+    assert (first["penstock.upstream"], first["error.type"]) == ("broken/gpt-4o-mini", "failed")
+    assert (second["penstock.upstream"], second["penstock.result"]) == ("openai/gpt-4o-mini", "ok")
+    assert second["gen_ai.request.temperature"] == 0.5
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])

@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Callable
 from time import perf_counter
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -125,7 +126,7 @@ class Channel:
 def noted(
     use: Callable[[SpanLog], Any],
     channel: Channel | None = None,
-    generation: Callable[[Any, float], Any] = lambda happened, now: None,
+    generations: Callable[[Any, float], Any] = lambda happened, now: [],
     **rules: Any,
 ) -> list[TracedRequest]:
     """What is handed on in one turn of a loop."""
@@ -134,7 +135,7 @@ def noted(
     async def turn() -> None:
         loop = asyncio.get_running_loop()
         draw = random.Random(7).getrandbits
-        use(SpanLog(Tracing(**rules), kept.send, kept.drop, loop, draw, generation))
+        use(SpanLog(Tracing(**rules), kept.send, kept.drop, loop, draw, generations))
         await asyncio.sleep(0)
 
     asyncio.run(turn())
@@ -155,10 +156,27 @@ def test_what_happened_to_a_generation_is_told_as_it_is_at_the_end_of_the_turn()
         log.note(200, 0, Request())
         happened.append("settled")
 
-    found: list[Any] = list(noted(use, generation=lambda given, now: {"result": given[0]}))
+    found: list[Any] = list(noted(use, generations=lambda given, now: [{"result": given[0]}]))
     first, other = found
-    assert first["generation"] == {"result": "settled"}
-    assert "generation" not in other
+    assert first["generations"] == [{"result": "settled"}]
+    assert "generations" not in other
+
+
+@pytest.mark.parametrize("sample", [0.0, 0.5, 1.0])
+def test_a_trace_that_went_on_to_others_is_kept_where_they_were_told_so(sample):
+    begun: list[Trace] = []
+
+    def use(log: SpanLog) -> None:
+        for _ in range(50):
+            made: Any = Request()
+            begun.append(log.begin())
+            made.generation = SimpleNamespace(trace=begun[-1])
+            log.note(200, 0, made)
+
+    found = noted(use, sample=sample)
+    told = [(one["trace_id"], one["span_id"], one["parent_id"]) for one in found]
+    assert told == [(one[0].decode(), one[1].decode(), "") for one in begun if one.sampled]
+    assert len(told) == 50 * sample or 0 < len(told) < 50
 
 
 @pytest.mark.parametrize("sampled", [True, False])
