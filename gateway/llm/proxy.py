@@ -108,7 +108,7 @@ class Proxy:
         """Answers that a request is not sent on; `more`: what else there is to say."""
         self._services.counters.refused(error.code)
         body, headers = self.refusal(exchange, error)
-        exchange.reply(error.status, body, [*headers, *more, *self._named_so(exchange)])
+        exchange.reply(error.status, body, [*headers, *more, *self.named_so(exchange)])
 
     def refusal(self, exchange: Exchange, error: GatewayError) -> tuple[bytes, list[Header]]:
         """What an error says in this dialect."""
@@ -159,6 +159,10 @@ class Proxy:
         ]
         return rate_headers(self.dialect, allowances, self.wall())
 
+    def named_so(self, exchange: Any) -> tuple[Header, ...]:
+        """What a request is called, where clients of this dialect look for that."""
+        return request_id_header(self.dialect, exchange.request_id, exchange.head.echo)
+
     # ---- the way in -----------------------------------------------------------------------------
 
     def _begin(self, exchange: Any, values: dict[str, Any]) -> None:
@@ -185,13 +189,10 @@ class Proxy:
             return
         if self.dialect is Dialect.COUNT and deployment.counts_nothing:
             account.settle(None, None)
-            told = [ESTIMATED, *self._named_so(exchange)]
+            told = [ESTIMATED, *self.named_so(exchange)]
             exchange.reply(200, orjson.dumps(estimated_count(values)), told)
             return
         Journey(self, exchange, call, values, chosen, account).start()
-
-    def _named_so(self, exchange: Any) -> tuple[Header, ...]:
-        return request_id_header(self.dialect, exchange.request_id, exchange.head.echo)
 
     def _permitted(self, principal: Principal | None, called: str) -> Named | None:
         """The model that is called so; None: it is none that others answer for.
