@@ -26,7 +26,7 @@ from gateway.llm.journey import Journey
 from gateway.llm.limits.words import Left, Limits
 from gateway.llm.names import Chosen, Named, Names
 from gateway.llm.pools import Attempts
-from gateway.llm.told import Happened
+from gateway.llm.told import Happened, patience_s
 from gateway.llm.upstream.upstreams import Upstreams
 from gateway.wire import coding
 from gateway.wire.answers import error_headers
@@ -133,9 +133,17 @@ class Proxy:
             deployment.settings.version,
             deployment.pool,
             random=self._random,
+            deadline=self._deadline(exchange, deployment),
             name_of=name_of,
             mute=deployment.mute(self.dialect),
         )
+
+    def _deadline(self, exchange: Any, deployment: LlmDeployment) -> float:
+        """When it is too late to try again: nobody waits any more, or not for that."""
+        within_s = deployment.settings.version.retries.within_s
+        if "copy" in exchange.about:  # its client has an answer, and may have waited long for it
+            return self.clock() + within_s
+        return float(exchange.arrived) + min(within_s, patience_s(exchange))
 
     def copy(self, exchange: Any, call: Call, values: Mapping[str, Any], chosen: Chosen) -> None:
         """Has a shadow asked what was answered; `exchange` takes the answer to nobody.

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -125,6 +126,7 @@ class Talker(Caller):
     def __init__(self, body: dict[str, Any], path: bytes = b"/v1/chat/completions") -> None:
         super().__init__(body=json.dumps(body).encode())
         self.path = path
+        self.arrived = perf_counter()
         self.about = {"request_id": "r-1"}
         self.request_id = b"r-1"
         self.head = Head(b"POST", path, b"", [])
