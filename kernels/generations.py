@@ -27,8 +27,11 @@ RESULTS: Final = ("ok", "left", "failed", "broken", "filtered", "fell_back")
 """ok: answered. left: the client went first. failed: it got an error. broken: in mid-stream.
 filtered: the answer was cut off by a content policy and held back: another model was asked.
 fell_back: there was none, and another model was asked."""
-TIMES: Final = ("duration", "first_token", "gap", "per_token", "overhead")
-"""Seconds, of requests that were answered; `gap` of all streams.
+FAILURES: Final = ("failed", "broken", "fell_back")
+"""Results that are an upstream's failure, or the gateway's."""
+TIMES: Final = ("duration", "first_token", "gap", "per_token", "overhead", *FAILURES)
+"""Seconds, of requests that were answered; `gap` of all streams, and of each failure how long it
+took from the first byte of the request.
 
 duration: from the first byte of the request to the last of the answer. first_token: from asking the
 upstream to the first content, of streams. gap: between two pieces of a stream. per_token: of the
@@ -72,7 +75,9 @@ LAST_IN: Final = 14  # when the upstream's last byte was there
 ENDED: Final = 15
 STAMPS: Final = 16  # when each piece came, the first content included
 
-_DURATION, _FIRST, _GAP, _PER_TOKEN, _OVERHEAD = range(len(TIMES))
+_DURATION, _FIRST, _GAP, _PER_TOKEN, _OVERHEAD, _FAILED, _BROKEN, _FELL_BACK = range(len(TIMES))
+_BY_RESULT: Final = (_DURATION, -1, _FAILED, _BROKEN, -1, _FELL_BACK)
+"""Which time is how long a request took, by its result."""
 
 
 @kernel("void(int64[::1], int64, float64)")
@@ -113,7 +118,6 @@ def _tokens(section: Counts, record: Record) -> None:
 @kernel("void(int64[::1], float64[::1])")
 def _times(section: Counts, record: Record) -> None:
     ended, content = record[ENDED], record[CONTENT]
-    _time(section, _DURATION, ended - record[ARRIVED])
     if record[TRIES] == 0.0 and record[MOVES] == 0.0:  # else others' failures are in it
         own = record[ASKED] - record[ARRIVED] + ended - record[LAST_IN]
         _time(section, _OVERHEAD, own)
@@ -141,6 +145,9 @@ def observe(section: Counts, record: Record, pieces: int) -> float:
     section[PIECES] += pieces
     if record[READ] >= 0.0:
         _tokens(section, record)
+    took = _BY_RESULT[result]
+    if took >= 0:
+        _time(section, took, record[ENDED] - record[ARRIVED])
     if result == 0:
         _times(section, record)
     longest = np.nan

@@ -742,6 +742,9 @@ def generation(record: Sequence[float]) -> dict[str, list[float]]:
     pace = first and written > 1 and not guessed
     return {
         "duration": [ended - arrived] if answered else [],
+        "failed": [ended - arrived] if result == 2 else [],
+        "broken": [ended - arrived] if result == 3 else [],
+        "fell_back": [ended - arrived] if result == 5 else [],
         "overhead": [(asked - arrived) + (ended - last_in)]
         if answered and not tries and not moves
         else [],

@@ -73,11 +73,25 @@ _GEN_AI: Final = [
 ]
 _TOKEN_BOUNDS: Final = [*(str(4.0**power) for power in range(generations.TOKEN_WIDTH - 1)), "+Inf"]
 _DURATION_BOUNDS: Final = tuple(0.01 * 2**power for power in range(14))
+_OPERATIONS: Final = (
+    ("gen_ai_client_operation_duration_seconds", "GenAI operation duration."),
+    (
+        "gen_ai_server_request_duration_seconds",
+        "Generative AI server request duration such as time-to-last byte or last output token.",
+    ),
+)
+"""The gateway is a client of who generates, and for its own clients a server that does."""
 _GEN_AI_TIMES: Final = (
     (
-        "gen_ai_client_operation_duration_seconds",
-        "duration",
-        "GenAI operation duration.",
+        "gen_ai_client_operation_time_to_first_chunk_seconds",
+        "first_token",
+        "Time to receive the first chunk, measured from when the client issues the request.",
+        _DURATION_BOUNDS,
+    ),
+    (
+        "gen_ai_client_operation_time_per_output_chunk_seconds",
+        "gap",
+        "Time per output chunk, recorded for each chunk received after the first one.",
         _DURATION_BOUNDS,
     ),
     (
@@ -253,6 +267,10 @@ def _gen_ai(each: Each) -> Iterator[Metric]:
         (HistogramMetricFamily(name, text, labels=_GEN_AI), key, bounds)
         for name, key, text, bounds in _GEN_AI_TIMES
     ]
+    operations = [
+        HistogramMetricFamily(name, text, labels=[*_GEN_AI, "error_type"])
+        for name, text in _OPERATIONS
+    ]
     for one, of in each:
         called = one.called
         who = called.system, called.asked, called.address, str(called.port)
@@ -263,7 +281,14 @@ def _gen_ai(each: Each) -> Iterator[Metric]:
         for family, key, bounds in times:
             buckets = _upto(of.histograms[key], bounds)
             family.add_metric(about, buckets, of.time_ns[key] / 1e9)
+        # Of what never happened there is no series, but of success.
+        for key in ("duration", *(key for key in generations.FAILURES if of.results[key])):
+            buckets = _upto(of.histograms[key], _DURATION_BOUNDS)
+            for family in operations:
+                error = "" if key == "duration" else key
+                family.add_metric((*about, error), buckets, of.time_ns[key] / 1e9)
     yield tokens
+    yield from operations
     yield from (family for family, _, _ in times)
 
 

@@ -147,11 +147,37 @@ def test_opentelemetry_has_its_names_and_bounds(plan, arena, counters):
     assert at(found, tokens, GEN_AI, gen_ai_token_type="input", le="1024.0") == 1
     assert at(found, tokens, GEN_AI, gen_ai_token_type="output", le="16.0") == 1
     took = "gen_ai_client_operation_duration_seconds_bucket"
-    assert [at(found, took, GEN_AI, le=le) for le in ("1.28", "2.56", "81.92")] == [0, 1, 1]
+    done = GEN_AI | {"error_type": ""}
+    assert [at(found, took, done, le=le) for le in ("1.28", "2.56", "81.92")] == [0, 1, 1]
     first = "gen_ai_server_time_to_first_token_seconds_bucket"
     assert [at(found, first, GEN_AI, le=le) for le in ("0.1", "0.5", "10.0")] == [0, 1, 1]
     pace = "gen_ai_server_time_per_output_token_seconds_bucket"
     assert [at(found, pace, GEN_AI, le=le) for le in ("0.4", "0.75", "+Inf")] == [0, 1, 1]
+
+
+@pytest.mark.parametrize("side", ["client_operation", "server_request"])
+def test_opentelemetry_tells_how_long_failures_took_apart_from_answers(plan, arena, counters, side):
+    for result in (0, 2, 3, 3, 5):
+        counters[1].observe(0, about(result=result), [])
+    found = samples(plan, arena)
+    counted = {
+        dict(labels)["error_type"]: value
+        for (name, labels), value in found.items()
+        if name == f"gen_ai_{side}_duration_seconds_count"
+    }
+    assert counted == {"": 1, "failed": 1, "broken": 2, "fell_back": 1}
+
+
+def test_opentelemetry_tells_the_first_chunk_and_each_gap_after_it(plan, arena, counters):
+    counters[1].observe(0, about(), [0.25, 0.75, 2.25])
+    found = samples(plan, arena)
+    first = "gen_ai_client_operation_time_to_first_chunk_seconds"
+    assert at(found, f"{first}_sum", GEN_AI) == 0.25
+    gap = "gen_ai_client_operation_time_per_output_chunk_seconds"
+    assert at(found, f"{gap}_count", GEN_AI) == 2
+    assert [at(found, f"{gap}_bucket", GEN_AI, le=le) for le in ("0.32", "0.64", "2.56")] == [
+        *(0, 1, 2)
+    ]
 
 
 def test_an_unknown_price_is_seen_before_anybody_asks(plan, arena, counters):

@@ -81,6 +81,12 @@ def test_times_are_of_requests_that_were_answered():
     assert times(section, "overhead") == (500_000_000, 1)
 
 
+def test_each_failure_is_timed_by_itself():
+    section = observed(*(record(result=result, ended=2.0 + result) for result in range(6)))
+    assert [times(section, name)[0] // 10**9 for name in ("duration", *g.FAILURES)] == [1, 3, 4, 6]
+    assert [times(section, name)[1] for name in ("duration", *g.FAILURES)] == [1, 1, 1, 1]
+
+
 def test_what_others_failed_before_is_not_called_overhead():
     assert times(observed(record(tries=1), record(moves=1)), "overhead") == (0, 0)
 

@@ -514,7 +514,7 @@ MESSAGES_TO_CHAT = [
                     "tool_calls": calls(("a", '{"x":1}'), ("b", "{}")),
                 },
                 {"role": "tool", "tool_call_id": "a", "content": "42"},
-                {"role": "tool", "tool_call_id": "b", "content": "1"},
+                {"role": "tool", "tool_call_id": "b", "content": "Error: 1"},
                 {
                     "role": "user",
                     "content": [
@@ -615,6 +615,21 @@ MESSAGES_TO_CHAT = [
 def test_messages_for_an_upstream_of_chat(given: dict[str, Any], expected: dict[str, Any]) -> None:
     sent = TO_CHAT.request({"model": "assistant", "max_tokens": 50, **given}, ASKED)
     assert sent == {"model": "assistant", "max_completion_tokens": 50, **expected}
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("no such city", "Error: no such city"),
+        ("Error: no such city", "Error: no such city"),
+        ("", "Error: "),
+    ],
+)
+def test_a_tool_that_failed_does_not_read_as_one_that_did_not(content: str, told: str) -> None:
+    result = {"type": "tool_result", "tool_use_id": "a", "content": content, "is_error": True}
+    given = {"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": [result]}]}
+    (message,) = TO_CHAT.request(given, STRICT)["messages"]
+    assert message == {"role": "tool", "tool_call_id": "a", "content": told}
 
 
 def test_an_older_upstream_gets_the_older_limit_and_no_effort() -> None:

@@ -155,6 +155,9 @@ def called(name: str) -> dict[str, Any]:
                 "metadata": {"a": "b"},
                 "store": True,
                 "user": "ada",
+                "service_tier": "flex",
+                "prompt_cache_key": "k",
+                "prompt_cache_retention": "24h",
             },
             {
                 "messages": [HELLO],
@@ -171,7 +174,12 @@ def called(name: str) -> dict[str, Any]:
                 },
                 "tools": [CHAT_FUNCTION],
                 "tool_choice": {"type": "function", "function": {"name": "f"}},
+                "metadata": {"a": "b"},
+                "store": True,
                 "user": "ada",
+                "service_tier": "flex",
+                "prompt_cache_key": "k",
+                "prompt_cache_retention": "24h",
             },
             id="what-fits-and-what-is-left-out",
         ),
@@ -199,6 +207,11 @@ def called(name: str) -> dict[str, Any]:
                 },
             },
             id="allowed-tools",
+        ),
+        pytest.param(
+            {"input": "Hello", "metadata": {"a": "b"}, "truncation": "disabled"},
+            {"messages": [HELLO]},
+            id="no-metadata-of-what-is-not-stored",
         ),
         pytest.param(
             {"input": "Hello", "tools": [{"type": "web_search"}], "tool_choice": "required"},
@@ -274,6 +287,7 @@ def test_what_nobody_keeps_is_refused(pair: Translation, given: dict[str, Any], 
         ({"input": [{"type": "web_search_call", "id": "x"}]}, "input[0]"),
         ({"top_logprobs": 3}, "top_logprobs"),
         ({"max_tool_calls": 3}, "max_tool_calls"),
+        ({"truncation": "auto"}, "truncation"),
     ],
 )
 def test_what_cannot_be_said_is_refused_where_that_is_asked_for(

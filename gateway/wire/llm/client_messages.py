@@ -115,6 +115,8 @@ def _user(message: Values, where: str) -> Iterator[Message]:
         place = f"{where}[{number}]"
         if block.get("type") == "tool_result":
             words, pictures = _result(block, place)
+            if block.get("is_error") is True:
+                words = _failed(words)
             yield {"role": "tool", "tool_call_id": text(block, "tool_use_id"), "content": words}
             parts += pictures
         else:
@@ -131,6 +133,11 @@ def _result(block: Values, where: str) -> tuple[str, list[dict[str, Any]]]:
     ]
     words = "\n".join(part["text"] for part in parts if part["type"] == "text")
     return words, [part for part in parts if part["type"] != "text"]
+
+
+def _failed(words: str) -> str:
+    """What a tool says that has failed: in chat nothing but its words can tell."""
+    return words if words.lower().startswith("error") else f"Error: {words}"
 
 
 def _plain(parts: list[dict[str, Any]]) -> str | list[dict[str, Any]]:

@@ -18,16 +18,15 @@ Part = dict[str, Any]
 
 _AS_THEY_ARE = (
     *("model", "stream", "temperature", "top_p", "parallel_tool_calls"),
-    *("user", "safety_identifier"),
+    *("user", "safety_identifier", "service_tier"),
+    *("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"),
 )
 _TRANSLATED = (
     *("input", "instructions", "max_output_tokens", "reasoning", "text", "tools", "tool_choice"),
+    *("metadata", "store"),
 )
 _REMEMBERED = ("previous_response_id", "conversation", "prompt", "background")
-_WITHOUT_EFFECT = (
-    *("metadata", "store", "include", "stream_options", "service_tier", "prompt_cache_key"),
-    *("prompt_cache_options", "prompt_cache_retention", "truncation"),
-)
+_WITHOUT_EFFECT = ("include", "stream_options")
 _KNOWN = frozenset({*_AS_THEY_ARE, *_TRANSLATED, *_REMEMBERED, *_WITHOUT_EFFECT})
 
 
@@ -49,6 +48,8 @@ def request(values: Values, asked: Asked) -> dict[str, Any]:
         "messages": _conversation(values, asked),
         **_tools(values, asked),
     }
+    if values.get("store") is True:  # chat takes metadata of what is to be stored alone
+        sent |= picked(values, "store", "metadata")
     if values.get("max_output_tokens") is not None:
         sent[asked.limit_field] = values["max_output_tokens"]
     if (effort := text(mapping(values, "reasoning"), "effort")) and asked.thinks_by != "nothing":
