@@ -43,6 +43,7 @@ from gateway.llm.app import ModelLists
 from gateway.llm.app import routes as llm_routes
 from gateway.llm.counting import counters
 from gateway.llm.deployment import LlmDeployment
+from gateway.llm.later import TurnEnd
 from gateway.llm.limits.shared import SharedLimits
 from gateway.llm.traced import generation
 from gateway.monitor import layout
@@ -255,6 +256,7 @@ class Worker:
             start=hash((self._slot, self._epoch)),
             counters=partial(counters, self._arena, self._slot),
             tell=self._send,
+            later=TurnEnd(self._loop),
         )
         lists = ModelLists(self._llm.names, time.time(), self._observer.answered)
         asgi = uvicorn.Config(

@@ -25,6 +25,7 @@ from gateway.llm.counting import Counting
 from gateway.llm.credentials import credential
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.key_files import KeyFiles
+from gateway.llm.later import Later, at_once
 from gateway.llm.limits.words import Limits
 from gateway.llm.names import NONE_ABSENT, Chosen, Names
 from gateway.llm.pricing import Price
@@ -130,6 +131,7 @@ class LanguageModels:
         counters: Counters,
         tell: Callable[[dict[str, Any]], bool],
         upstreams: Upstreams | None = None,
+        later: Later = at_once,
     ) -> None:
         """Takes the worker's collaborators.
 
@@ -144,6 +146,7 @@ class LanguageModels:
             counters: finds what a version counts with.
             tell: tells control something, if there is room.
             upstreams: connections; None: its own.
+            later: has short requests and whole answers written.
         """
         self.names = Names(start)
         self._counters = counters
@@ -151,7 +154,7 @@ class LanguageModels:
         self._texts = np.zeros(texts.TABLE_WORDS, np.int64)  # one for all that read texts
         self._watches: dict[LlmDeployment, Watch] = {}
         self._loop = loop
-        self._upstreams = upstreams or Upstreams(loop)
+        self._upstreams = upstreams or Upstreams(loop, later=later)
         self.proxies = {
             dialect: Proxy(
                 dialect,
@@ -163,6 +166,7 @@ class LanguageModels:
                 loop,
                 count,
                 partial(self._over, dialect),
+                later,
             )
             for dialect in PATHS
         }

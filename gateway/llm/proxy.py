@@ -23,6 +23,7 @@ from gateway.exchange import Exchange, Header
 from gateway.llm.account import Account
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.journey import Journey
+from gateway.llm.later import Later, at_once
 from gateway.llm.limits.words import Left, Limits
 from gateway.llm.names import Chosen, Named, Names
 from gateway.llm.pools import Attempts
@@ -58,6 +59,7 @@ class Proxy:
         upstreams: connections.
         over: hears of what happened.
         loop: the worker's.
+        later: has whole answers written.
         clock, wall: seconds, monotonic and since 1970.
         max_answer_bytes: of an answer that is held until it is whole.
     """
@@ -73,6 +75,7 @@ class Proxy:
         loop: asyncio.AbstractEventLoop,
         count: Count | None,
         over: Over,
+        later: Later = at_once,
         clock: Callable[[], float] = perf_counter,
         wall: Callable[[], float] = time,
     ) -> None:
@@ -81,6 +84,7 @@ class Proxy:
         self.upstreams = upstreams
         self.over = over
         self.loop = loop
+        self.later = later
         self.clock = clock
         self.wall = wall
         self.max_answer_bytes = services.limits.max_body_bytes

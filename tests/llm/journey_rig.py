@@ -14,6 +14,7 @@ from gateway.config import parse
 from gateway.exchange import Header
 from gateway.llm import models, price_map
 from gateway.llm.deployment import LlmDeployment
+from gateway.llm.later import Later, at_once
 from gateway.llm.limits.words import Limits
 from gateway.llm.names import Chosen
 from gateway.llm.settings import Settings, settings_of
@@ -225,6 +226,7 @@ def rig(
     counters: models.Counters = uncounted,
     limits: Limits | None = None,
     tell: Callable[[dict[str, Any]], bool] = bool,
+    later: Later = at_once,
 ) -> Rig:
     config = parse(document)
     services = new_services()
@@ -241,7 +243,7 @@ def rig(
 
     nobody: Any = None
     connections: Any = upstreams
-    llm = Heard(loop, services, nobody, limits, None, 0, counters, tell, connections)
+    llm = Heard(loop, services, nobody, limits, None, 0, counters, tell, connections, later)
     counting: dict[tuple[str, int], Counting] = {}
     found: dict[str, tuple[int, dict[int, LlmDeployment], Split | None]] = {}
     for name, model in config.llm.models.items():
