@@ -207,7 +207,7 @@ async def test_a_client_that_leaves_between_its_answer_and_the_end_of_the_turn_p
     ((deliver, *arguments),) = put_off
     deliver(*arguments)
     (happened,) = two.over
-    assert (happened.result, happened.usage.output) == ("ok", 5)
+    assert (happened.result, happened.cost) == ("ok", 4_500_000)
     assert two.counting["m", 1].told == ["ok"]
     assert next(two.llm.deployments).in_flight == 0
 

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_calls_are_made_in_their_order_at_the_end_of_the_turn():
-    later, made = TurnEnd(asyncio.get_running_loop()), []
+    later, made = TurnEnd(asyncio.get_running_loop()), list[int]()
     later(made.append, 1)
     later(made.append, 2)
     assert made == []
@@ -21,7 +21,7 @@ async def test_calls_are_made_in_their_order_at_the_end_of_the_turn():
 
 
 async def test_what_is_put_off_meanwhile_is_for_the_next_turn():
-    later, made = TurnEnd(asyncio.get_running_loop()), []
+    later, made = TurnEnd(asyncio.get_running_loop()), list[int]()
     later(later, made.append, 1)
     await asyncio.sleep(0)
     assert made == []
@@ -30,7 +30,7 @@ async def test_what_is_put_off_meanwhile_is_for_the_next_turn():
 
 
 async def test_one_that_fails_keeps_no_other_from_being_made(caplog):
-    later, made = TurnEnd(asyncio.get_running_loop()), []
+    later, made = TurnEnd(asyncio.get_running_loop()), list[int]()
     later(lambda: 1 / 0)
     later(made.append, 1)
     await asyncio.sleep(0)
