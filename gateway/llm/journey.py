@@ -113,6 +113,7 @@ class Journey:
         "_proxy",
         "_relay",
         "_sending",
+        "_settled",
         "_spare",
         "_spent",
         "_status",
@@ -166,7 +167,7 @@ class Journey:
         self._headers: Sequence[Header] = ()
         self._waiting: Any = None
         self._paused = False
-        self._over = False
+        self._over = self._settled = False
 
     def start(self) -> None:
         """Asks the first upstream."""
@@ -348,7 +349,7 @@ class Journey:
 
     def _leave(self) -> None:
         """The client is gone: nobody is asked on its behalf any more."""
-        if self._over:
+        if self._over or self._settled:
             return
         if self._waiting is not None:
             self._waiting.cancel()
@@ -401,18 +402,33 @@ class Journey:
         happened = self._happened
         if self._picked is not None:
             self._picked.ended(now, Outcome.OK)
-        observer = None if happened.copy else self._deployment.observer
-        if observer is not None:
-            observer.counted("idle", 1, ok=1, rows=1)
+        if not happened.copy:
+            self._deployment.observer.counted("idle", 1, ok=1, rows=1)
         self._settle(relay)
+        self._settled = True
         if isinstance(relay, Whole):
+            self._proxy.later(self._deliver, relay, now)
+        else:
+            self._answered_at(now)
+
+    def _deliver(self, relay: Whole, now: float) -> None:
+        """Writes a whole answer. Its client may have left since; it is paid all the same."""
+        happened = self._happened
+        try:
             self._exchange.reply(200, relay.body, self._told(cost_header(self._paid)))
             happened.content_at = now
-        done = self._proxy.clock()
-        if observer is not None:
-            asked = happened.asked_at
-            observer.observed((happened.arrived,), (asked,), asked, asked, now, done, 1)
-        self._finish("ok", done)
+            self._answered_at(now)
+        except Exception:
+            self._crash()
+
+    def _answered_at(self, now: float) -> None:
+        """Its client has all of it; the upstream's last byte was there at `now`."""
+        happened = self._happened
+        if not happened.copy:
+            asked, done = happened.asked_at, self._proxy.clock()
+            arrived, observer = happened.arrived, self._deployment.observer
+            observer.observed((arrived,), (asked,), asked, asked, now, done, 1)
+        self._finish("ok")
 
     def _refused(self, relay: Refusal) -> None:
         """The upstream answered with an error."""
@@ -624,10 +640,10 @@ class Journey:
         if self._picked is not None:
             self._picked.ended(self._proxy.clock(), outcome, retry_after_s, why)
 
-    def _finish(self, result: str, now: float | None = None) -> None:
+    def _finish(self, result: str) -> None:
         happened = self._happened
         happened.result = result
-        happened.ended_at = self._proxy.clock() if now is None else now
+        happened.ended_at = self._proxy.clock()
         self._over = True
         self._proxy.over(self._exchange, self._chosen, happened)
         self._deployment.ended()

@@ -25,6 +25,7 @@ from gateway.llm.counting import Counting
 from gateway.llm.credentials import credential
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.key_files import KeyFiles
+from gateway.llm.later import Later, at_once
 from gateway.llm.limits.words import Limits
 from gateway.llm.names import NONE_ABSENT, NONE_OURS, Chosen, Names, Ours
 from gateway.llm.pairs import Pairs
@@ -132,6 +133,7 @@ class LanguageModels:
         tell: Callable[[dict[str, Any]], bool],
         pairs: Pairs,
         upstreams: Upstreams | None = None,
+        later: Later = at_once,
     ) -> None:
         """Takes the worker's collaborators.
 
@@ -147,6 +149,7 @@ class LanguageModels:
             tell: tells control something, if there is room.
             pairs: count what shadows say beside what was answered.
             upstreams: connections; None: its own.
+            later: has short requests and whole answers written.
         """
         self.names = Names(start)
         self._counters = counters
@@ -154,7 +157,7 @@ class LanguageModels:
         self._texts = np.zeros(texts.TABLE_WORDS, np.int64)  # one for all that read texts
         self._watches: dict[LlmDeployment, Watch] = {}
         self._loop = loop
-        self._upstreams = upstreams or Upstreams(loop)
+        self._upstreams = upstreams or Upstreams(loop, later=later)
         self.proxies = {
             dialect: Proxy(
                 dialect,
@@ -167,6 +170,7 @@ class LanguageModels:
                 count,
                 partial(self._over, dialect),
                 partial(self._fell_back, dialect),
+                later,
             )
             for dialect in PATHS
         }

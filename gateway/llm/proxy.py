@@ -23,6 +23,7 @@ from gateway.exchange import Exchange, Header
 from gateway.llm.account import Account
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.journey import Journey
+from gateway.llm.later import Later, at_once
 from gateway.llm.limits.words import Left, Limits
 from gateway.llm.names import Chosen, Named, Names
 from gateway.llm.pools import Attempts
@@ -61,6 +62,7 @@ class Proxy:
         over: hears of what happened.
         fell_back: hears of versions that have no answer, where others are asked.
         loop: the worker's.
+        later: has whole answers written.
         clock, wall: seconds, monotonic and since 1970.
         max_answer_bytes: of an answer that is held until it is whole.
     """
@@ -77,6 +79,7 @@ class Proxy:
         count: Count | None,
         over: Over,
         fell_back: FellBack,
+        later: Later = at_once,
         clock: Callable[[], float] = perf_counter,
         wall: Callable[[], float] = time,
     ) -> None:
@@ -86,6 +89,7 @@ class Proxy:
         self.over = over
         self.fell_back = fell_back
         self.loop = loop
+        self.later = later
         self.clock = clock
         self.wall = wall
         self.max_answer_bytes = services.limits.max_body_bytes

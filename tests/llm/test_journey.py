@@ -230,6 +230,21 @@ async def test_what_goes_wrong_behind_an_answer_is_no_second_answer_and_lets_a_v
     assert left == ["m"]
 
 
+async def test_a_client_that_leaves_between_its_answer_and_the_end_of_the_turn_pays_for_it():
+    put_off = []
+    two = rig(TWO, later=lambda *call: put_off.append(call))
+    client = two.ask(chat())
+    two.last.answers()
+    assert client.answers == []
+    client.leave()
+    ((deliver, *arguments),) = put_off
+    deliver(*arguments)
+    (happened,) = two.over
+    assert (happened.result, happened.cost) == ("ok", 4_500_000)
+    assert two.counting["m", 1].told == ["ok"]
+    assert next(two.llm.deployments).in_flight == 0
+
+
 async def test_an_answer_that_is_no_json_is_asked_of_another(two):
     client = two.ask(chat())
     two.last.sink.on_head(200, [(b"content-type", b"text/html")])
