@@ -328,10 +328,11 @@ class Journey:
     # ---- the client's end -----------------------------------------------------------------------
 
     def _begin_stream(self) -> Stream:
-        now = self._happened.content_at = self._proxy.clock()
+        now = self._proxy.clock()
+        stream: Stream = self._exchange.stream(200, self._told(*_STREAMED))
         if self._picked is not None:
             self._picked.answered(now)
-        stream: Stream = self._exchange.stream(200, self._told(*_STREAMED))
+        self._happened.content_at = now
         return stream
 
     def _pause(self) -> None:
@@ -479,7 +480,10 @@ class Journey:
         if self._sending is not None:
             self._sending.cancel()
             self._sending = None
-        self._broke(error)
+        try:
+            self._broke(error)
+        except Exception:
+            self._crash()
 
     def _broke(self, error: GatewayError) -> None:
         """There will be no whole answer from this upstream."""
@@ -508,7 +512,9 @@ class Journey:
 
     def _tries(self) -> Attempts:
         if self._attempts is None:
-            self._attempts = self._proxy.attempts(self._exchange, self._deployment)
+            self._attempts = self._proxy.attempts(
+                self._exchange, self._deployment, copy=self._happened.copy
+            )
         return self._attempts
 
     def _follow(
@@ -645,8 +651,10 @@ class Journey:
         happened.result = result
         happened.ended_at = self._proxy.clock()
         self._over = True
-        self._proxy.over(self._exchange, self._chosen, happened)
-        self._deployment.ended()
+        try:
+            self._proxy.over(self._exchange, self._chosen, happened)
+        finally:
+            self._deployment.ended()
 
     def _named(self, error: GatewayError) -> GatewayError:
         """An error of a connection, with the upstream's name where it tells an address.

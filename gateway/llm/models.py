@@ -272,10 +272,16 @@ class LanguageModels:
             self._watches[chosen.deployment].over(exchange, chosen, dialect, happened)
         except Exception:
             log.exception("a request to a language model was not counted")
+        try:
+            self._to_shadows(exchange, chosen, happened)
+        except Exception:
+            log.exception("a request to a language model was not held against its shadow's")
+        happened.values = {}
+
+    def _to_shadows(self, exchange: Exchange, chosen: Chosen, happened: Happened) -> None:
         if isinstance(exchange, Copied):
             exchange.over(happened)
         elif happened.result == "ok":
             named = self.names.models.get(chosen.deployment.name)
             if named is not None and named.shadows:
                 self._copies.answered(named, chosen, exchange, happened)
-        happened.values = {}

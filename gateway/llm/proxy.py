@@ -119,7 +119,7 @@ class Proxy:
         error.request_id = exchange.about.get("request_id", "")
         return error_body(self.dialect, error), list(error_headers(error))
 
-    def attempts(self, exchange: Any, deployment: LlmDeployment) -> Attempts:
+    def attempts(self, exchange: Any, deployment: LlmDeployment, *, copy: bool) -> Attempts:
         """How often a request that has failed may be tried, here and at models it may call.
 
         A copy may call none: what another model would say is not what it is made for.
@@ -127,7 +127,7 @@ class Proxy:
         principal = _principal(exchange)
 
         def name_of(called: str) -> str:
-            if "copy" in exchange.about:
+            if copy:
                 return ""
             found = self.names.called.get(called)
             return found.name if found is not None and _may(principal, found, called) else ""
@@ -137,15 +137,15 @@ class Proxy:
             deployment.settings.version,
             deployment.pool,
             random=self._random,
-            deadline=self._deadline(exchange, deployment),
+            deadline=self._deadline(exchange, deployment, copy),
             name_of=name_of,
             mute=deployment.mute(self.dialect),
         )
 
-    def _deadline(self, exchange: Any, deployment: LlmDeployment) -> float:
+    def _deadline(self, exchange: Any, deployment: LlmDeployment, copy: bool) -> float:
         """When it is too late to try again: nobody waits any more, or not for that."""
         within_s = deployment.settings.version.retries.within_s
-        if "copy" in exchange.about:  # its client has an answer, and may have waited long for it
+        if copy:  # its client has an answer, and may have waited long for it
             return self.clock() + within_s
         return float(exchange.arrived) + min(within_s, patience_s(exchange))
 

@@ -303,6 +303,29 @@ async def test_what_a_limit_refuses_is_told_its_rates_and_its_request_id(dialect
     assert len(one.upstreams.sent) == 1
 
 
+async def test_a_version_may_leave_though_what_follows_an_answer_went_wrong(two):
+    deployment = next(two.llm.names.find("m").deployments)
+    two.ask(chat())
+    two.llm.proxies[Dialect.CHAT].over = None  # a mistake of the gateway's own
+    two.last.answers()
+    left = []
+    deployment.drain(lambda: left.append(True))
+    assert left == [True]
+
+
+async def test_a_stream_that_cannot_be_begun_is_an_error_and_no_answer(two):
+    client = two.ask(chat(stream=True))
+
+    def stream(*_):
+        raise RuntimeError("a mistake of the gateway's own")
+
+    client.stream = stream
+    two.last.streams(chunk({"role": "assistant", "content": "hel"}), end=False)
+    assert [status for status, _ in client.answers] == [500]
+    assert two.over[0].result == "failed"
+    assert two.last.cancelled
+
+
 async def test_variants_are_divided_as_those_of_every_model():
     split = Split((Variant("old", 1, 1.0), Variant("new", 2, 1.0)), override_header="x-want")
     one = rig(VERSIONS, {"m": split})
