@@ -13,19 +13,17 @@ from copy import copy
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-
 from gateway.errors import (
     GatewayError,
     InvalidParameter,
     UpstreamFailed,
-    UpstreamLimited,
     UpstreamRefused,
     UpstreamsExhausted,
 )
 from gateway.exchange import Header, Stream
 from gateway.llm.account import Account
 from gateway.llm.deployment import LlmDeployment
+from gateway.llm.faults import Fault, Words, broken, refused, refused_inside
 from gateway.llm.names import Chosen
 from gateway.llm.pools import (
     Again,
@@ -37,7 +35,6 @@ from gateway.llm.pools import (
     Picked,
     Trouble,
 )
-from gateway.llm.pools.troubles import of_answer, of_error
 from gateway.llm.relay import (
     EVENT_STREAM,
     AnswerTooLarge,
@@ -62,9 +59,8 @@ from gateway.llm.upstream.request import header_lines
 from gateway.llm.upstream.words import Sending
 from gateway.wire.answers import Written
 from gateway.wire.llm.asked import Asked
-from gateway.wire.llm.errors import request_id_header, told_body
+from gateway.wire.llm.errors import request_id_header
 from gateway.wire.llm.requests import Call, prepared
-from gateway.wire.llm.told import told_error
 from gateway.wire.llm.translate import translation
 from gateway.wire.llm.words import Dialect
 
@@ -73,16 +69,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("penstock.llm")
 
-# What is wrong with the request itself is for its sender to read.
-_THEIRS: Final = frozenset(
-    {
-        Trouble.REFUSED,
-        Trouble.CONTEXT_WINDOW,
-        Trouble.CONTENT_POLICY,
-        Trouble.MISSING,
-        Trouble.UNKNOWN,
-    }
-)
 _STREAMED: Final = (
     (b"content-type", EVENT_STREAM),
     (b"cache-control", b"no-cache"),
@@ -433,47 +419,17 @@ class Journey:
 
     def _refused(self, relay: Refusal) -> None:
         """The upstream answered with an error."""
-        target, status = self._target, self._status
+        target, spoken = self._target, self._happened.spoken
         assert target is not None, "it was asked"
-        body = target.without_key(relay.body)
-        other = UpstreamFailed(f"upstream '{self._called}' answered {status}")
-        self._told_off(status, _json(body), body, other)
+        assert spoken is not None, "it was asked"
+        body, now_s = target.without_key(relay.body), self._proxy.wall()
+        self._failed(refused(target.called, spoken, self._status, self._headers, body, now_s))
 
     def _refused_inside(self, error: ErrorInside) -> None:
-        """The upstream tells of an error in a 200: it means what it would mean as a status."""
-        said, spoken = told_error(error.values), self._happened.spoken
+        """It says so in a 200."""
+        spoken = self._happened.spoken
         assert spoken is not None, "it was asked"
-        body = b""
-        if said is not None:
-            status = said.status if said.status < 500 else UpstreamRefused.status
-            self._status, values = told_body(spoken.upstream, status, said)
-            body = orjson.dumps(values)
-        self._told_off(200, error.values, body, error)
-
-    def _told_off(self, status: int, values: Any, body: bytes, other: GatewayError) -> None:
-        """What an upstream says of an error decides what follows.
-
-        Args:
-            status: that it came with.
-            values: the error.
-            body: what a client may read of it, should it be its own fault.
-            other: what it is where nothing more is known.
-        """
-        said = told_error(values)
-        failure = of_answer(status, self._headers, values, now_s=self._proxy.wall())
-        error: GatewayError
-        if failure.trouble is Trouble.CREDENTIALS:
-            # It is about the gateway's key, which is none of the client's business.
-            error = UpstreamFailed(f"upstream '{self._called}' refused the gateway's credentials")
-        elif failure.trouble in _THEIRS:
-            what = f"status {status}" if said is None else said.message
-            error = UpstreamRefused(f"upstream '{self._called}': {what}")
-        elif failure.trouble is Trouble.LIMITED:
-            error = UpstreamLimited(f"upstream '{self._called}' takes no more for now")
-        else:
-            error = other
-        # What no API says, a page of some proxy's, is nothing that its client could read.
-        self._failed(error, failure, body if said is not None else b"")
+        self._failed(refused_inside(self._called, spoken, error, self._proxy.wall()))
 
     def _break(self, error: GatewayError) -> None:
         """What came is not what it should be: no more of it is wanted."""
@@ -502,13 +458,14 @@ class Journey:
         elif isinstance(error, ErrorInside):
             self._refused_inside(error)
         else:
-            self._failed(error, of_error(error))
+            self._failed(broken(error))
 
-    def _failed(self, error: GatewayError, failure: Failure, body: bytes = b"") -> None:
+    def _failed(self, fault: Fault) -> None:
+        failure = fault.failure
         now, picked = self._proxy.clock(), self._picked
         assert picked is not None, "an upstream was asked"
         self._free(failure.trouble.outcome, failure.retry_after_s, failure.why)
-        self._follow(self._tries().failed(now, picked.index, failure), error, body)
+        self._follow(self._tries().failed(now, picked.index, failure), fault.error, fault.words)
 
     def _tries(self) -> Attempts:
         if self._attempts is None:
@@ -518,14 +475,14 @@ class Journey:
         return self._attempts
 
     def _follow(
-        self, verdict: Again | Fallback | GiveUp, error: GatewayError, body: bytes = b""
+        self, verdict: Again | Fallback | GiveUp, error: GatewayError, words: Words | None = None
     ) -> None:
         """Asks again, asks another model, or gives up."""
         self._relay = None
         if not isinstance(verdict, Again):
             found = self._stand_in(verdict)
             if isinstance(found, GiveUp):
-                self._give_up(found, error, body)
+                self._give_up(found, error, words)
             else:
                 self._fall_back(found, "fell_back", error)
             return
@@ -569,14 +526,12 @@ class Journey:
         self._deployment.began()
         self._ask()
 
-    def _give_up(self, verdict: GiveUp, error: GatewayError, body: bytes = b"") -> None:
+    def _give_up(self, verdict: GiveUp, error: GatewayError, words: Words | None = None) -> None:
         """Tells the client, in its dialect, what went wrong last."""
         self._erred(error)
         self._account.release()
         answer, headers = self._proxy.refusal(self._exchange, error)
-        status = error.status
-        if body and isinstance(error, UpstreamRefused):
-            status, answer = self._in_dialect(self._status, body)
+        status, answer = words or (error.status, answer)
         own = verdict.headers()
         names = {name for name, _ in own}
         kept = [one for one in headers if one[0] not in names]
@@ -617,15 +572,6 @@ class Journey:
         else:
             self._exchange.reply(status, answer, headers)
         self._finish("failed")
-
-    def _in_dialect(self, status: int, body: bytes) -> tuple[int, bytes]:
-        """An upstream's own words of an error, as the client's dialect has them."""
-        spoken = self._happened.spoken
-        if spoken is None or spoken.translation is None:
-            return status, body
-        values = _json(body)
-        status, told = spoken.translation.error(status, values if type(values) is dict else {})
-        return status, orjson.dumps(told)
 
     # ---- accounts -------------------------------------------------------------------------------
 
@@ -693,10 +639,3 @@ class Journey:
         if self._happened.attempts > 1:
             own.append((ATTEMPTS, b"%d" % self._happened.attempts))
         return told.plus(own) if own else told
-
-
-def _json(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
