@@ -396,26 +396,31 @@ class Journey:
         if isinstance(relay, Whole):
             self._proxy.later(self._deliver, relay, now)
         else:
-            self._answered_at(now)
+            self._delivered(now, self._proxy.clock())
 
     def _deliver(self, relay: Whole, now: float) -> None:
         """Writes a whole answer. Its client may have left since; it is paid all the same."""
         happened = self._happened
         try:
             self._exchange.reply(200, relay.body, self._told(cost_header(self._paid)))
-            happened.content_at = now
-            self._answered_at(now)
         except Exception:
             self._crash()
+            return
+        happened.content_at = now
+        # Once those that are answered in the same turn have their answers, too.
+        self._proxy.later(self._delivered, now, self._proxy.clock())
 
-    def _answered_at(self, now: float) -> None:
-        """Its client has all of it; the upstream's last byte was there at `now`."""
+    def _delivered(self, now: float, done: float) -> None:
+        """Its client had all of it at `done`; the upstream's last byte was there at `now`."""
         happened = self._happened
-        if not happened.copy:
-            asked, done = happened.asked_at, self._proxy.clock()
-            arrived, observer = happened.arrived, self._deployment.observer
-            observer.observed((arrived,), (asked,), asked, asked, now, done, 1)
-        self._finish("ok")
+        try:
+            if not happened.copy:
+                arrived, asked = happened.arrived, happened.asked_at
+                observer = self._deployment.observer
+                observer.observed((arrived,), (asked,), asked, asked, now, done, 1)
+            self._finish("ok", done)
+        except Exception:
+            self._crash()
 
     def _refused(self, relay: Refusal) -> None:
         """The upstream answered with an error."""
@@ -592,10 +597,10 @@ class Journey:
         if self._picked is not None:
             self._picked.ended(self._proxy.clock(), outcome, retry_after_s, why)
 
-    def _finish(self, result: str) -> None:
+    def _finish(self, result: str, now: float | None = None) -> None:
         happened = self._happened
         happened.result = result
-        happened.ended_at = self._proxy.clock()
+        happened.ended_at = self._proxy.clock() if now is None else now
         self._over = True
         try:
             self._proxy.over(self._exchange, self._chosen, happened)

@@ -36,16 +36,16 @@ class TurnEnd:
         self._calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
 
     def __call__(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Calls it once all is read that there is to read."""
+        """Calls it once all is read that there is to read, after what was put off before."""
         if not self._calls:
             self._loop.call_soon(self._end)
         self._calls.append((function, arguments))
 
     def _end(self) -> None:
-        # What is put off by one of these calls is for the next turn.
-        calls, self._calls = self._calls, []
-        for function, arguments in calls:
+        # What one of these calls puts off comes after all of them.
+        for function, arguments in self._calls:
             try:
                 function(*arguments)
             except Exception:
                 log.exception("what was put off to the end of a turn failed")
+        self._calls = []

@@ -20,13 +20,15 @@ async def test_calls_are_made_in_their_order_at_the_end_of_the_turn():
     assert made == [1, 2]
 
 
-async def test_what_is_put_off_meanwhile_is_for_the_next_turn():
+async def test_what_a_call_puts_off_comes_after_all_others():
     later, made = TurnEnd(asyncio.get_running_loop()), list[int]()
-    later(later, made.append, 1)
+    later(later, made.append, 2)
+    later(made.append, 1)
     await asyncio.sleep(0)
-    assert made == []
+    assert made == [1, 2]
+    later(made.append, 3)
     await asyncio.sleep(0)
-    assert made == [1]
+    assert made == [1, 2, 3]
 
 
 async def test_one_that_fails_keeps_no_other_from_being_made(caplog):
