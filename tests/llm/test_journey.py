@@ -7,7 +7,7 @@ import json
 import pytest
 
 from gateway.access.principal import Principal
-from gateway.errors import InvalidRequest, UpstreamFailed, UpstreamTimedOut
+from gateway.errors import InvalidRequest, UpstreamFailed, UpstreamsExhausted, UpstreamTimedOut
 from gateway.plan import Shadow, Split, Variant
 from gateway.wire.llm.errors import go_duration
 from gateway.wire.llm.words import Dialect
@@ -353,6 +353,18 @@ async def test_a_version_that_nobody_is_asked_for_fails_where_its_upstreams_do(s
     [(told, answer)] = client.answers
     assert (told, answer["error"]["code"]) == (503, "upstreams_exhausted")
     assert one.counting["m", 1].failed == failed
+
+
+async def test_who_waits_in_vain_for_a_connection_shuts_no_upstream_for_others():
+    one = rig(LONE)
+    for _ in range(6):
+        client = one.ask(chat())
+        error = UpstreamsExhausted("all connections are taken")
+        one.last.sink.on_failure(error, sent=False, answered=False)
+        assert [status for status, _ in client.answers] == [503]
+    one.ask(chat())
+    one.last.answers()
+    assert one.over[-1].result == "ok"
 
 
 async def test_a_version_whose_upstreams_have_all_they_may_is_not_at_fault():

@@ -31,7 +31,7 @@ MAX_FALLBACKS_A_REQUEST: Final = 8
 # Past the moment at which an upstream is ready, whatever rounding makes of it.
 _SURELY_S: Final = 0.001
 # What time alone may put right.
-_PASSES: Final = frozenset({Trouble.FAILED, Trouble.LIMITED})
+_PASSES: Final = frozenset({Trouble.FAILED, Trouble.LIMITED, Trouble.UNASKED})
 
 
 @dataclass(frozen=True, slots=True)
