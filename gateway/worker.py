@@ -45,6 +45,7 @@ from gateway.llm.app import ModelLists
 from gateway.llm.app import routes as llm_routes
 from gateway.llm.counting import counters
 from gateway.llm.deployment import LlmDeployment
+from gateway.llm.later import TurnEnd
 from gateway.llm.limits.shared import SharedLimits
 from gateway.llm.pairs import Pairs
 from gateway.llm.traced import generations
@@ -263,6 +264,7 @@ class Worker:
             counters=partial(counters, self._arena, self._slot),
             tell=self._send,
             pairs=Pairs(self._loop, self._arena, self._slot, self._pool, self._tell),
+            later=TurnEnd(self._loop),
         )
         lists = ModelLists(self._llm.names, time.time(), self._observer.answered)
         asgi = uvicorn.Config(

@@ -239,6 +239,11 @@ class LlmRetries(Section):
     max_retry_after_s: Seconds = Field(
         10.0, description="an upstream that wants a longer pause is left for another"
     )
+    # What both vendors' own clients wait.
+    within_s: Seconds = Field(
+        600.0,
+        description="from a request's first byte: later nobody is asked again, nor another model",
+    )
 
 
 class LlmBreaker(Section):

@@ -65,7 +65,7 @@ class EmbeddingModels:
         EmbeddingsRequest(proxy, exchange, values, self._means, partial(self._choose, name)).begin()
 
     def _choose(self, name: str, headers: Any, parameters: Mapping[str, Any]) -> Choice:
-        """Who answers a request.
+        """Who answers a request; its parameters are the body, under its `metadata`.
 
         Raises:
             InvalidParameter: it asks for a variant that there is not.

@@ -161,12 +161,12 @@ class EmbeddingsRequest(Around):
         Raises:
             InvalidParameter, ModelNotFound, ModelNotReady: nobody does.
         """
-        self._begin(self._choose(self.headers, self._parameters or self._values))
+        self._begin(self._choose(self.headers, {**self._values, **self._parameters}))
 
     def again(self) -> bool:
         """The deployment that has it leaves: has another answer all of it. False: there is none."""
         try:
-            choice = self._choose(self.headers, self._parameters or self._values)
+            choice = self._choose(self.headers, {**self._values, **self._parameters})
         except GatewayError:
             return False
         if choice.endpoint is self._choice.endpoint:
@@ -274,9 +274,7 @@ class EmbeddingsRequest(Around):
         self._reserved.end()
         told = {MODEL: quoted(self._choice.model), VERSION: b"%d" % self._choice.version}
         told |= {name: value for name, value in headers if name != _LENGTH}
-        said = list(told.items())
-        if self._reserved.left is not None:
-            said += self._proxy.rates(self._reserved.left, self._reserved.tokens)
+        said = [*told.items(), *self._more(self._reserved.tokens)]
         if self._vectors.size > LOOP_NUMBERS:
             self._write_on_thread(said)
         else:
@@ -304,11 +302,17 @@ class EmbeddingsRequest(Around):
         """Passes on what the endpoint says, in the words of this dialect."""
         self._reserved.end()
         if self._error is not None:
-            body, told = self._proxy.refusal(self._exchange, self._error)
-            self._exchange.reply(status, body, told)
-            return
-        error = openai_error(status, orjson.loads(body)["error"], error_code(headers))
-        self._exchange.reply(status, orjson.dumps({"error": error}), headers)
+            body, headers = self._proxy.refusal(self._exchange, self._error)
+        else:
+            error = openai_error(status, orjson.loads(body)["error"], error_code(headers))
+            body = orjson.dumps({"error": error})
+        self._exchange.reply(status, body, [*headers, *self._more(None)])
+
+    def _more(self, tokens: int | None) -> list[Header]:
+        """What is left of limits per minute after so many, and what the request is called."""
+        left = self._reserved.left
+        rates = [] if left is None else self._proxy.rates(left, tokens)
+        return [*rates, *self._proxy.named_so(self._exchange)]
 
 
 _TAKEN: Final = Texts((), (), 0)

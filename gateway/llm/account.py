@@ -102,6 +102,7 @@ class Account:
             return
         if self._grant is not None:
             self.release()
+        self._output = None  # which is of the model that was asked before
         # What nothing limits need not be worked out: most keys have limits of one kind or none.
         try:
             self.left, self._grant = limits.begin(self._rows, now_ns)

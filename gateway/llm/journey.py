@@ -13,19 +13,17 @@ from copy import copy
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
-
 from gateway.errors import (
     GatewayError,
     InvalidParameter,
     UpstreamFailed,
-    UpstreamLimited,
     UpstreamRefused,
     UpstreamsExhausted,
 )
 from gateway.exchange import Header, Stream
 from gateway.llm.account import Account
 from gateway.llm.deployment import LlmDeployment
+from gateway.llm.faults import Fault, Words, broken, refused, refused_inside
 from gateway.llm.names import Chosen
 from gateway.llm.pools import (
     Again,
@@ -37,7 +35,6 @@ from gateway.llm.pools import (
     Picked,
     Trouble,
 )
-from gateway.llm.pools.troubles import of_answer, of_error
 from gateway.llm.relay import (
     EVENT_STREAM,
     AnswerTooLarge,
@@ -62,9 +59,8 @@ from gateway.llm.upstream.request import header_lines
 from gateway.llm.upstream.words import Sending
 from gateway.wire.answers import Written
 from gateway.wire.llm.asked import Asked
-from gateway.wire.llm.errors import request_id_header, told_body
+from gateway.wire.llm.errors import request_id_header
 from gateway.wire.llm.requests import Call, prepared
-from gateway.wire.llm.told import told_error
 from gateway.wire.llm.translate import translation
 from gateway.wire.llm.words import Dialect
 
@@ -73,16 +69,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("penstock.llm")
 
-# What is wrong with the request itself is for its sender to read.
-_THEIRS: Final = frozenset(
-    {
-        Trouble.REFUSED,
-        Trouble.CONTEXT_WINDOW,
-        Trouble.CONTENT_POLICY,
-        Trouble.MISSING,
-        Trouble.UNKNOWN,
-    }
-)
 _STREAMED: Final = (
     (b"content-type", EVENT_STREAM),
     (b"cache-control", b"no-cache"),
@@ -113,6 +99,7 @@ class Journey:
         "_proxy",
         "_relay",
         "_sending",
+        "_settled",
         "_spare",
         "_spent",
         "_status",
@@ -169,7 +156,7 @@ class Journey:
         self._headers: Sequence[Header] = ()
         self._waiting: Any = None
         self._paused = False
-        self._over = False
+        self._over = self._settled = False
 
     def start(self) -> None:
         """Asks the first upstream."""
@@ -330,10 +317,11 @@ class Journey:
     # ---- the client's end -----------------------------------------------------------------------
 
     def _begin_stream(self) -> Stream:
-        now = self._happened.content_at = self._proxy.clock()
+        now = self._proxy.clock()
+        stream: Stream = self._exchange.stream(200, self._told(*_STREAMED))
         if self._picked is not None:
             self._picked.answered(now)
-        stream: Stream = self._exchange.stream(200, self._told(*_STREAMED))
+        self._happened.content_at = now
         return stream
 
     def _pause(self) -> None:
@@ -351,7 +339,7 @@ class Journey:
 
     def _leave(self) -> None:
         """The client is gone: nobody is asked on its behalf any more."""
-        if self._over:
+        if self._over or self._settled:
             return
         if self._waiting is not None:
             self._waiting.cancel()
@@ -404,69 +392,62 @@ class Journey:
         happened = self._happened
         if self._picked is not None:
             self._picked.ended(now, Outcome.OK)
-        observer = None if happened.copy else self._deployment.observer
-        if observer is not None:
-            observer.counted("idle", 1, ok=1, rows=1)
+        if not happened.copy:
+            self._deployment.observer.counted("idle", 1, ok=1, rows=1)
         self._settle(relay)
+        self._settled = True
         if isinstance(relay, Whole):
+            self._proxy.later(self._deliver, relay, now)
+        else:
+            self._delivered(now, self._proxy.clock())
+
+    def _deliver(self, relay: Whole, now: float) -> None:
+        """Writes a whole answer. Its client may have left since; it is paid all the same."""
+        happened = self._happened
+        try:
             self._exchange.reply(200, relay.body, self._told(cost_header(self._paid)))
-            happened.content_at = now
-        done = self._proxy.clock()
-        if observer is not None:
-            asked = happened.asked_at
-            observer.observed((happened.arrived,), (asked,), asked, asked, now, done, 1)
-        self._finish("ok", done)
+        except Exception:
+            self._crash()
+            return
+        happened.content_at = now
+        # Once those that are answered in the same turn have their answers, too.
+        self._proxy.later(self._delivered, now, self._proxy.clock())
+
+    def _delivered(self, now: float, done: float) -> None:
+        """Its client had all of it at `done`; the upstream's last byte was there at `now`."""
+        happened = self._happened
+        try:
+            if not happened.copy:
+                arrived, asked = happened.arrived, happened.asked_at
+                observer = self._deployment.observer
+                observer.observed((arrived,), (asked,), asked, asked, now, done, 1)
+            self._finish("ok", done)
+        except Exception:
+            self._crash()
 
     def _refused(self, relay: Refusal) -> None:
         """The upstream answered with an error."""
-        target, status = self._target, self._status
+        target, spoken = self._target, self._happened.spoken
         assert target is not None, "it was asked"
-        body = target.without_key(relay.body)
-        other = UpstreamFailed(f"upstream '{self._called}' answered {status}")
-        self._told_off(status, _json(body), body, other)
+        assert spoken is not None, "it was asked"
+        body, now_s = target.without_key(relay.body), self._proxy.wall()
+        self._failed(refused(target.called, spoken, self._status, self._headers, body, now_s))
 
     def _refused_inside(self, error: ErrorInside) -> None:
-        """The upstream tells of an error in a 200: it means what it would mean as a status."""
-        said, spoken = told_error(error.values), self._happened.spoken
+        """It says so in a 200."""
+        spoken = self._happened.spoken
         assert spoken is not None, "it was asked"
-        body = b""
-        if said is not None:
-            status = said.status if said.status < 500 else UpstreamRefused.status
-            self._status, values = told_body(spoken.upstream, status, said)
-            body = orjson.dumps(values)
-        self._told_off(200, error.values, body, error)
-
-    def _told_off(self, status: int, values: Any, body: bytes, other: GatewayError) -> None:
-        """What an upstream says of an error decides what follows.
-
-        Args:
-            status: that it came with.
-            values: the error.
-            body: what a client may read of it, should it be its own fault.
-            other: what it is where nothing more is known.
-        """
-        said = told_error(values)
-        failure = of_answer(status, self._headers, values, now_s=self._proxy.wall())
-        error: GatewayError
-        if failure.trouble is Trouble.CREDENTIALS:
-            # It is about the gateway's key, which is none of the client's business.
-            error = UpstreamFailed(f"upstream '{self._called}' refused the gateway's credentials")
-        elif failure.trouble in _THEIRS:
-            what = f"status {status}" if said is None else said.message
-            error = UpstreamRefused(f"upstream '{self._called}': {what}")
-        elif failure.trouble is Trouble.LIMITED:
-            error = UpstreamLimited(f"upstream '{self._called}' takes no more for now")
-        else:
-            error = other
-        # What no API says, a page of some proxy's, is nothing that its client could read.
-        self._failed(error, failure, body if said is not None else b"")
+        self._failed(refused_inside(self._called, spoken, error, self._proxy.wall()))
 
     def _break(self, error: GatewayError) -> None:
         """What came is not what it should be: no more of it is wanted."""
         if self._sending is not None:
             self._sending.cancel()
             self._sending = None
-        self._broke(error)
+        try:
+            self._broke(error)
+        except Exception:
+            self._crash()
 
     def _broke(self, error: GatewayError) -> None:
         """There will be no whole answer from this upstream."""
@@ -485,29 +466,32 @@ class Journey:
         elif isinstance(error, ErrorInside):
             self._refused_inside(error)
         else:
-            self._failed(error, of_error(error))
+            self._failed(broken(error))
 
-    def _failed(self, error: GatewayError, failure: Failure, body: bytes = b"") -> None:
+    def _failed(self, fault: Fault) -> None:
+        failure = fault.failure
         now, picked = self._proxy.clock(), self._picked
         assert picked is not None, "an upstream was asked"
         self._happened.failed(failure.trouble.value, now)
         self._free(failure.trouble.outcome, failure.retry_after_s, failure.why)
-        self._follow(self._tries().failed(now, picked.index, failure), error, body)
+        self._follow(self._tries().failed(now, picked.index, failure), fault.error, fault.words)
 
     def _tries(self) -> Attempts:
         if self._attempts is None:
-            self._attempts = self._proxy.attempts(self._exchange, self._deployment)
+            self._attempts = self._proxy.attempts(
+                self._exchange, self._deployment, copy=self._happened.copy
+            )
         return self._attempts
 
     def _follow(
-        self, verdict: Again | Fallback | GiveUp, error: GatewayError, body: bytes = b""
+        self, verdict: Again | Fallback | GiveUp, error: GatewayError, words: Words | None = None
     ) -> None:
         """Asks again, asks another model, or gives up."""
         self._relay = None
         if not isinstance(verdict, Again):
             found = self._stand_in(verdict)
             if isinstance(found, GiveUp):
-                self._give_up(found, error, body)
+                self._give_up(found, error, words)
             else:
                 self._fall_back(found, "fell_back", error)
             return
@@ -551,14 +535,12 @@ class Journey:
         self._deployment.began()
         self._ask()
 
-    def _give_up(self, verdict: GiveUp, error: GatewayError, body: bytes = b"") -> None:
+    def _give_up(self, verdict: GiveUp, error: GatewayError, words: Words | None = None) -> None:
         """Tells the client, in its dialect, what went wrong last."""
         self._erred(error)
         self._account.release()
         answer, headers = self._proxy.refusal(self._exchange, error)
-        status = error.status
-        if body and isinstance(error, UpstreamRefused):
-            status, answer = self._in_dialect(self._status, body)
+        status, answer = words or (error.status, answer)
         own = verdict.headers()
         names = {name for name, _ in own}
         kept = [one for one in headers if one[0] not in names]
@@ -600,15 +582,6 @@ class Journey:
             self._exchange.reply(status, answer, headers)
         self._finish("failed")
 
-    def _in_dialect(self, status: int, body: bytes) -> tuple[int, bytes]:
-        """An upstream's own words of an error, as the client's dialect has them."""
-        spoken = self._happened.spoken
-        if spoken is None or spoken.translation is None:
-            return status, body
-        values = _json(body)
-        status, told = spoken.translation.error(status, values if type(values) is dict else {})
-        return status, orjson.dumps(told)
-
     # ---- accounts -------------------------------------------------------------------------------
 
     def _settle(self, relay: Relay | None) -> None:
@@ -633,8 +606,10 @@ class Journey:
         happened.result = result
         happened.ended_at = self._proxy.clock() if now is None else now
         self._over = True
-        self._proxy.over(self._exchange, self._chosen, happened)
-        self._deployment.ended()
+        try:
+            self._proxy.over(self._exchange, self._chosen, happened)
+        finally:
+            self._deployment.ended()
 
     def _named(self, error: GatewayError) -> GatewayError:
         """An error of a connection, with the upstream's name where it tells an address.
@@ -673,10 +648,3 @@ class Journey:
         if self._happened.attempts > 1:
             own.append((ATTEMPTS, b"%d" % self._happened.attempts))
         return told.plus(own) if own else told
-
-
-def _json(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None

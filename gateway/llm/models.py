@@ -25,6 +25,7 @@ from gateway.llm.counting import Counting
 from gateway.llm.credentials import credential
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.key_files import KeyFiles
+from gateway.llm.later import Later, at_once
 from gateway.llm.limits.words import Limits
 from gateway.llm.names import NONE_ABSENT, NONE_OURS, Chosen, Names, Ours
 from gateway.llm.pairs import Pairs
@@ -134,6 +135,7 @@ class LanguageModels:
         tell: Callable[[dict[str, Any]], bool],
         pairs: Pairs,
         upstreams: Upstreams | None = None,
+        later: Later = at_once,
     ) -> None:
         """Takes the worker's collaborators.
 
@@ -149,6 +151,7 @@ class LanguageModels:
             tell: tells control something, if there is room.
             pairs: count what shadows say beside what was answered.
             upstreams: connections; None: its own.
+            later: has short requests and whole answers written.
         """
         self.names = Names(start)
         self._counters = counters
@@ -157,7 +160,7 @@ class LanguageModels:
         self._texts = np.zeros(texts.TABLE_WORDS, np.int64)  # one for all that read texts
         self._watches: dict[LlmDeployment, Watch] = {}
         self._loop = loop
-        self._upstreams = upstreams or Upstreams(loop)
+        self._upstreams = upstreams or Upstreams(loop, later=later)
         self.proxies = {
             dialect: Proxy(
                 dialect,
@@ -170,6 +173,7 @@ class LanguageModels:
                 count,
                 partial(self._over, dialect),
                 partial(self._fell_back, dialect),
+                later,
             )
             for dialect in PATHS
         }
@@ -277,10 +281,16 @@ class LanguageModels:
             self._watches[chosen.deployment].over(exchange, chosen, dialect, happened)
         except Exception:
             log.exception("a request to a language model was not counted")
+        try:
+            self._to_shadows(exchange, chosen, happened)
+        except Exception:
+            log.exception("a request to a language model was not held against its shadow's")
+        happened.values = parameters(happened.values) if self._traced else {}
+
+    def _to_shadows(self, exchange: Exchange, chosen: Chosen, happened: Happened) -> None:
         if isinstance(exchange, Copied):
             exchange.over(happened)
         elif happened.result == "ok":
             named = self.names.models.get(chosen.deployment.name)
             if named is not None and named.shadows:
                 self._copies.answered(named, chosen, exchange, happened)
-        happened.values = parameters(happened.values) if self._traced else {}

@@ -23,10 +23,11 @@ from gateway.exchange import Exchange, Header
 from gateway.llm.account import Account
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.journey import Journey
+from gateway.llm.later import Later, at_once
 from gateway.llm.limits.words import Left, Limits
 from gateway.llm.names import Chosen, Named, Names
 from gateway.llm.pools import Attempts
-from gateway.llm.told import Happened
+from gateway.llm.told import Happened, patience_s
 from gateway.llm.upstream.upstreams import Upstreams
 from gateway.wire import coding
 from gateway.wire.answers import error_headers
@@ -62,6 +63,7 @@ class Proxy:
         over: hears of what happened.
         fell_back: hears of versions that have no answer, where others are asked.
         loop: the worker's.
+        later: has whole answers written.
         clock, wall: seconds, monotonic and since 1970.
         max_answer_bytes: of an answer that is held until it is whole.
         begin_trace: begins the trace of a request that is part of none; None: nobody is told.
@@ -79,6 +81,7 @@ class Proxy:
         count: Count | None,
         over: Over,
         fell_back: FellBack,
+        later: Later = at_once,
         clock: Callable[[], float] = perf_counter,
         wall: Callable[[], float] = time,
     ) -> None:
@@ -88,6 +91,7 @@ class Proxy:
         self.over = over
         self.fell_back = fell_back
         self.loop = loop
+        self.later = later
         self.clock = clock
         self.wall = wall
         self.max_answer_bytes = services.limits.max_body_bytes
@@ -111,14 +115,14 @@ class Proxy:
         """Answers that a request is not sent on; `more`: what else there is to say."""
         self._services.counters.refused(error.code)
         body, headers = self.refusal(exchange, error)
-        exchange.reply(error.status, body, [*headers, *more, *self._named_so(exchange)])
+        exchange.reply(error.status, body, [*headers, *more, *self.named_so(exchange)])
 
     def refusal(self, exchange: Exchange, error: GatewayError) -> tuple[bytes, list[Header]]:
         """What an error says in this dialect."""
         error.request_id = exchange.about.get("request_id", "")
         return error_body(self.dialect, error), list(error_headers(error))
 
-    def attempts(self, exchange: Any, deployment: LlmDeployment) -> Attempts:
+    def attempts(self, exchange: Any, deployment: LlmDeployment, *, copy: bool) -> Attempts:
         """How often a request that has failed may be tried, here and at models it may call.
 
         A copy may call none: what another model would say is not what it is made for.
@@ -126,7 +130,7 @@ class Proxy:
         principal = _principal(exchange)
 
         def name_of(called: str) -> str:
-            if "copy" in exchange.about:
+            if copy:
                 return ""
             found = self.names.called.get(called)
             return found.name if found is not None and _may(principal, found, called) else ""
@@ -136,9 +140,17 @@ class Proxy:
             deployment.settings.version,
             deployment.pool,
             random=self._random,
+            deadline=self._deadline(exchange, deployment, copy),
             name_of=name_of,
             mute=deployment.mute(self.dialect),
         )
+
+    def _deadline(self, exchange: Any, deployment: LlmDeployment, copy: bool) -> float:
+        """When it is too late to try again: nobody waits any more, or not for that."""
+        within_s = deployment.settings.version.retries.within_s
+        if copy:  # its client has an answer, and may have waited long for it
+            return self.clock() + within_s
+        return float(exchange.arrived) + min(within_s, patience_s(exchange))
 
     def copy(self, exchange: Any, call: Call, values: Mapping[str, Any], chosen: Chosen) -> None:
         """Has a shadow asked what was answered; `exchange` takes the answer to nobody.
@@ -161,6 +173,10 @@ class Proxy:
             Allowance(unit, *rate.less(amount)) for unit, rate, amount in taken if rate is not None
         ]
         return rate_headers(self.dialect, allowances, self.wall())
+
+    def named_so(self, exchange: Any) -> tuple[Header, ...]:
+        """What a request is called, where clients of this dialect look for that."""
+        return request_id_header(self.dialect, exchange.request_id, exchange.head.echo)
 
     # ---- the way in -----------------------------------------------------------------------------
 
@@ -188,13 +204,10 @@ class Proxy:
             return
         if self.dialect is Dialect.COUNT and deployment.counts_nothing:
             account.settle(None, None)
-            told = [ESTIMATED, *self._named_so(exchange)]
+            told = [ESTIMATED, *self.named_so(exchange)]
             exchange.reply(200, orjson.dumps(estimated_count(values)), told)
             return
         Journey(self, exchange, call, values, chosen, account).start()
-
-    def _named_so(self, exchange: Any) -> tuple[Header, ...]:
-        return request_id_header(self.dialect, exchange.request_id, exchange.head.echo)
 
     def _permitted(self, principal: Principal | None, called: str) -> Named | None:
         """The model that is called so; None: it is none that others answer for.

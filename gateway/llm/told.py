@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from copy import copy
+from math import inf, isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
@@ -28,6 +29,8 @@ VARIANT, UPSTREAM = b"penstock-variant", b"penstock-upstream"
 COST, ATTEMPTS = b"penstock-cost-usd", b"penstock-attempts"
 UPSTREAM_REQUEST_ID = b"penstock-upstream-request-id"
 UNPRICED = b"unpriced"
+# What both vendors' own clients say of the time that they wait for the first of an answer.
+_PATIENCE = (b"x-stainless-timeout", b"x-stainless-read-timeout")
 # What providers call the id that their support asks for: OpenAI's, Anthropic's and Azure's.
 _REQUEST_IDS = frozenset({b"x-request-id", b"request-id", b"apim-request-id"})
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
@@ -183,6 +186,20 @@ def request_headers(exchange: Any, target: Target, happened: Happened) -> list[H
         happened.span_id = trace.span_id if happened.copy else new_span()
         found.append((TRACEPARENT, trace.above(happened.span_id)))
     return found
+
+
+def patience_s(exchange: Any) -> float:
+    """How long its client waits, in seconds > 0; infinite: it does not say."""
+    told = [exchange.header(name) for name in _PATIENCE]
+    return min((seconds for one in told if one and (seconds := _seconds(one)) > 0.0), default=inf)
+
+
+def _seconds(value: bytes) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        return 0.0
+    return seconds if isfinite(seconds) else 0.0
 
 
 def answer_headers(chosen: Chosen, target: Target | None) -> Written:

@@ -51,6 +51,7 @@ async def test_one_text_gets_the_vector_of_its_tokens(rig):
     assert (body["model"], body["object"]) == ("texts", "list")
     told = dict(caller.heads[-1])
     assert (told[b"penstock-model"], told[b"penstock-version"]) == (b"texts", b"1")
+    assert told[b"x-request-id"] == b"r-1"
     assert rig.noted == [("texts", 1)]
 
 
@@ -189,7 +190,9 @@ async def test_a_budget_that_is_spent_reads_as_openais_does(tmp_path, serve):
     caller = await rig.ask("water", key=KEY)
     (status, body) = caller.answers[0]
     assert (status, body["error"]["code"]) == (429, "insufficient_quota")
-    assert dict(caller.heads[-1])[b"x-should-retry"] == b"false"
+    assert caller.told[b"x-should-retry"] == b"false"
+    assert caller.told[b"x-ratelimit-remaining-requests"] == b"60"  # it has taken none
+    assert caller.told[b"x-request-id"] == b"r-1"
     assert purse.settled == []
 
 
@@ -237,7 +240,14 @@ async def test_a_route_divides_requests_and_sticks_to_a_key(tmp_path, serve):
     assert (told[b"penstock-variant"], told[b"penstock-version"]) == (b"new", b"2")
     sticky = {(await rig.ask("water", user=f"u{n}")).told[b"penstock-variant"] for n in range(16)}
     assert sticky == {b"old", b"new"}
-    again = {(await rig.ask("water", user="u1")).told[b"penstock-variant"] for _ in range(3)}
+    more: list[dict[str, Any]] = [
+        {},
+        {"metadata": {"tier": "gold"}},
+        {"user": "u2", "metadata": {"user": "u1"}},
+    ]
+    again = {
+        (await rig.ask("water", **{"user": "u1", **one})).told[b"penstock-variant"] for one in more
+    }
     assert len(again) == 1
 
 

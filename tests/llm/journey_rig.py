@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from gateway.config import parse
 from gateway.exchange import Header
 from gateway.llm import models, price_map
 from gateway.llm.deployment import LlmDeployment
+from gateway.llm.later import Later, at_once
 from gateway.llm.limits.words import Left, Limits
 from gateway.llm.names import Chosen
 from gateway.llm.pairs import Pairs
@@ -125,6 +127,7 @@ class Talker(Caller):
     def __init__(self, body: dict[str, Any], path: bytes = b"/v1/chat/completions") -> None:
         super().__init__(body=json.dumps(body).encode())
         self.path = path
+        self.arrived = perf_counter()
         self.about = {"request_id": "r-1"}
         self.request_id = b"r-1"
         self.head = Head(b"POST", path, b"", [])
@@ -290,6 +293,7 @@ def rig(
     counters: models.Counters = uncounted,
     limits: Limits | None = None,
     tell: Callable[[dict[str, Any]], bool] = bool,
+    later: Later = at_once,
 ) -> Rig:
     config = parse(document)
     services = new_services()
@@ -309,7 +313,7 @@ def rig(
     blocks, mail = Blocks(), []  # type: tuple[Any, list[dict[str, Any]]]
     pool = AtOnce()
     pairs = Pairs(loop, blocks, 0, pool, mail.append)
-    llm = Heard(loop, services, nobody, limits, None, 0, counters, tell, pairs, connections)
+    llm = Heard(loop, services, nobody, limits, None, 0, counters, tell, pairs, connections, later)
     counting: dict[tuple[str, int], Counting] = {}
     found: dict[str, tuple[int, dict[int, LlmDeployment], Split | None]] = {}
     for name, model in config.llm.models.items():

@@ -184,6 +184,20 @@ async def test_each_upstream_is_sent_no_more_than_its_own_model_can_write():
     assert r.last.body["max_tokens"] == 32_000
 
 
+async def test_a_model_that_stands_in_gets_its_own_longest_answer_and_not_the_first_ones():
+    limits = Counted(Left(None, 60_000, None, None, None))
+    r = rig(
+        DOCUMENT.replace("gpt-4o-mini}], retries", "gpt-5}], fallbacks: [seen], retries"),
+        limits=limits,
+    )
+    r.ask(chat(), key=KEY)
+    assert r.last.body["max_completion_tokens"] < 16_384  # a quarter of what is left
+    limits._left = Left(None, 10**9, None, None, None)
+    r.last.answers({"error": {"message": "down"}}, status=503)
+    assert r.last.body["model"] == "gpt-4o"
+    assert not {"max_completion_tokens", "max_tokens"} & r.last.body.keys()
+
+
 async def test_no_output_at_all_is_a_maximum_like_any_other():
     r, limits = limited(Left(None, 4000, None, None, None))
     warm = {"model": "c", "max_tokens": 0, "messages": [{"role": "user", "content": "hi"}]}

@@ -288,3 +288,41 @@ async def test_a_filtered_answer_is_an_answer_where_no_other_model_can_be_asked(
     assert client.told[b"penstock-cost-usd"] == b"0.0000045"
     assert [happened.result for happened in one.over] == ["ok"]
     assert one.counting["m", 1].told == ["ok"]
+
+
+PATIENT = """
+llm:
+  providers: {one: {base_url: "http://one.example/v1"}}
+  models:
+    m:
+      upstreams: [{provider: one, model: gpt-4o-mini}]
+      retries: {base_s: 30, max_s: 30, within_s: WITHIN}
+"""
+
+
+@pytest.mark.parametrize(
+    ("within_s", "headers", "waits"),
+    [
+        pytest.param(600, [], True, id="in-time"),
+        pytest.param(10, [], False, id="past-what-the-document-says"),
+        pytest.param(600, [(b"x-stainless-read-timeout", b"10.5")], False, id="python-clients"),
+        pytest.param(600, [(b"x-stainless-timeout", b"10")], False, id="javascript-clients"),
+        pytest.param(600, [(b"x-stainless-timeout", b"0")], True, id="less-than-a-second"),
+        pytest.param(600, [(b"x-stainless-timeout", b"nan")], True, id="no-number"),
+        pytest.param(10, [(b"x-stainless-timeout", b"99")], False, id="longer-than-is-allowed"),
+    ],
+)
+async def test_nobody_is_asked_again_once_it_is_too_late(within_s, headers, waits):
+    one = rig(PATIENT.replace("WITHIN", str(within_s)))
+    client = one.ask(chat(), headers=headers)
+    one.last.answers(DOWN, status=503)  # the pause before the next try is 15 s at least
+    assert (client.answers == []) == waits
+    client.leave()
+
+
+async def test_a_chain_ends_once_it_is_too_late():
+    one = rig(CHAINED.replace("base_s: 0.001", "within_s: 0.000001"))
+    client = one.ask(chat())
+    one.last.answers(DOWN, status=503)
+    assert len(one.upstreams.sent) == 1
+    assert client.answers[0][0] == 502

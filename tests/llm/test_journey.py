@@ -7,7 +7,7 @@ import json
 import pytest
 
 from gateway.access.principal import Principal
-from gateway.errors import InvalidRequest, UpstreamFailed, UpstreamTimedOut
+from gateway.errors import InvalidRequest, UpstreamFailed, UpstreamsExhausted, UpstreamTimedOut
 from gateway.plan import Shadow, Split, Variant
 from gateway.wire.llm.errors import go_duration
 from gateway.wire.llm.words import Dialect
@@ -230,6 +230,21 @@ async def test_what_goes_wrong_behind_an_answer_is_no_second_answer_and_lets_a_v
     assert left == ["m"]
 
 
+async def test_a_client_that_leaves_between_its_answer_and_the_end_of_the_turn_pays_for_it():
+    put_off = []
+    two = rig(TWO, later=lambda *call: put_off.append(call))
+    client = two.ask(chat())
+    two.last.answers()
+    assert client.answers == []
+    client.leave()
+    for call, *arguments in put_off:  # to which the first adds another
+        call(*arguments)
+    (happened,) = two.over
+    assert (happened.result, happened.cost) == ("ok", 4_500_000)
+    assert two.counting["m", 1].told == ["ok"]
+    assert next(two.llm.deployments).in_flight == 0
+
+
 async def test_an_answer_that_is_no_json_is_asked_of_another(two):
     client = two.ask(chat())
     two.last.sink.on_head(200, [(b"content-type", b"text/html")])
@@ -288,6 +303,29 @@ async def test_what_a_limit_refuses_is_told_its_rates_and_its_request_id(dialect
     assert len(one.upstreams.sent) == 1
 
 
+async def test_a_version_may_leave_though_what_follows_an_answer_went_wrong(two):
+    deployment = next(two.llm.names.find("m").deployments)
+    two.ask(chat())
+    two.llm.proxies[Dialect.CHAT].over = None  # a mistake of the gateway's own
+    two.last.answers()
+    left = []
+    deployment.drain(lambda: left.append(True))
+    assert left == [True]
+
+
+async def test_a_stream_that_cannot_be_begun_is_an_error_and_no_answer(two):
+    client = two.ask(chat(stream=True))
+
+    def stream(*_):
+        raise RuntimeError("a mistake of the gateway's own")
+
+    client.stream = stream
+    two.last.streams(chunk({"role": "assistant", "content": "hel"}), end=False)
+    assert [status for status, _ in client.answers] == [500]
+    assert two.over[0].result == "failed"
+    assert two.last.cancelled
+
+
 async def test_variants_are_divided_as_those_of_every_model():
     split = Split((Variant("old", 1, 1.0), Variant("new", 2, 1.0)), override_header="x-want")
     one = rig(VERSIONS, {"m": split})
@@ -315,6 +353,18 @@ async def test_a_version_that_nobody_is_asked_for_fails_where_its_upstreams_do(s
     [(told, answer)] = client.answers
     assert (told, answer["error"]["code"]) == (503, "upstreams_exhausted")
     assert one.counting["m", 1].failed == failed
+
+
+async def test_who_waits_in_vain_for_a_connection_shuts_no_upstream_for_others():
+    one = rig(LONE)
+    for _ in range(6):
+        client = one.ask(chat())
+        error = UpstreamsExhausted("all connections are taken")
+        one.last.sink.on_failure(error, sent=False, answered=False)
+        assert [status for status, _ in client.answers] == [503]
+    one.ask(chat())
+    one.last.answers()
+    assert one.over[-1].result == "ok"
 
 
 async def test_a_version_whose_upstreams_have_all_they_may_is_not_at_fault():

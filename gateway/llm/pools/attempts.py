@@ -31,7 +31,7 @@ MAX_FALLBACKS_A_REQUEST: Final = 8
 # Past the moment at which an upstream is ready, whatever rounding makes of it.
 _SURELY_S: Final = 0.001
 # What time alone may put right.
-_PASSES: Final = frozenset({Trouble.FAILED, Trouble.LIMITED})
+_PASSES: Final = frozenset({Trouble.FAILED, Trouble.LIMITED, Trouble.UNASKED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class Attempts:
             version: the one that answered it.
             pool: of that.
             random: spreads pauses.
-            deadline: when its client will have left; no pause goes beyond.
+            deadline: nobody is asked after it, and no pause goes beyond.
             name_of: the name of a model that a chain may call by an alias; empty: it has gone.
             mute: upstreams of the pool that do not speak what was asked in, by index.
         """

@@ -16,7 +16,7 @@ from enum import Enum
 from math import isfinite
 from typing import Any, Final
 
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, Unavailable
 from gateway.llm.pools.member import Outcome
 
 Header = tuple[bytes, bytes]
@@ -26,6 +26,7 @@ class Trouble(Enum):
     """Kinds of errors, by what helps."""
 
     FAILED = "failed"  # another upstream, or the same one later
+    UNASKED = "unasked"  # likewise; it was the gateway that let nobody through
     LIMITED = "limited"  # the same, when it says
     CREDENTIALS = "credentials"  # another upstream; this one does not know our key
     QUOTA = "quota"  # another upstream; nobody has paid this one
@@ -42,6 +43,7 @@ class Trouble(Enum):
 
 
 _OUTCOMES: Final = {
+    Trouble.UNASKED: Outcome.LEFT,
     Trouble.LIMITED: Outcome.LIMITED,
     Trouble.UNKNOWN: Outcome.REFUSED,
     Trouble.CONTEXT_WINDOW: Outcome.REFUSED,
@@ -159,7 +161,12 @@ def of_answer(
 
 
 def of_error(error: GatewayError, *, committed: bool = False) -> Failure:
-    """What it means that no answer came, or none that could be read."""
+    """What it means that no answer came, or none that could be read.
+
+    That all connections to an upstream are taken says nothing of it: its breaker stays closed.
+    """
+    if isinstance(error, Unavailable):
+        return Failure(Trouble.UNASKED, committed=committed, why=error.code)
     return Failure(Trouble.FAILED, committed=committed, why=error.code)
 
 

@@ -78,10 +78,15 @@ class Connection(asyncio.Protocol):
         body, length = request.body, len(request.body)
         if length <= JOINED_BYTES:
             whole = b"%scontent-length: %d\r\n\r\n%s" % (request.head, length, body)
-            self._transport.write(whole)
+            self._pool.later(self._write, whole)
         else:
             head = b"%scontent-length: %d\r\n\r\n" % (request.head, length)
             self._transport.writelines((head, body))
+
+    def _write(self, data: bytes) -> None:
+        transport = self._transport
+        if transport is not None and not transport.is_closing():
+            transport.write(data)
 
     def fit(self) -> bool:
         """Whether a request may go on it that was used before.

@@ -20,6 +20,7 @@ from gateway.errors import (
     UpstreamsExhausted,
     UpstreamTimedOut,
 )
+from gateway.llm.later import Later, at_once
 from gateway.llm.upstream.connection import Connection
 from gateway.llm.upstream.sending import Request
 from gateway.llm.upstream.words import Counters, Limits, Origin
@@ -36,6 +37,7 @@ class Pool:
         origin: whose they are.
         limits: see `words.Limits`.
         counters: shared by all pools.
+        later: has short requests written.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Pool:
         loop: asyncio.AbstractEventLoop,
         connect: Connect,
         clock: Clock,
+        later: Later = at_once,
     ) -> None:
         self.origin = origin
         self.limits = limits
@@ -53,6 +56,7 @@ class Pool:
         self._loop = loop
         self._connect = connect
         self._clock = clock
+        self.later = later
         self._open: set[Connection] = set()
         self._idle: list[Connection] = []
         self._line: deque[Request] = deque()

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable
 
 from gateway.errors import Draining
+from gateway.llm.later import Later, at_once
 from gateway.llm.upstream.connecting import Connector
 from gateway.llm.upstream.names import LookUp, Names, system
 from gateway.llm.upstream.pool import Clock, Pool
@@ -34,6 +35,7 @@ class Upstreams:
         limits: Limits | None = None,
         look_up: LookUp | None = None,
         clock: Clock = time.monotonic,
+        later: Later = at_once,
     ) -> None:
         """Connects nowhere yet.
 
@@ -42,10 +44,12 @@ class Upstreams:
             limits: see there.
             look_up: addresses of names; None: asks the system.
             clock: seconds; time-outs are by it.
+            later: has short requests written.
         """
         self._loop = loop
         self._limits = limits or Limits()
         self._clock = clock
+        self._later = later
         self._names = Names(look_up or system(loop), loop, clock)
         self._connect = Connector(loop, self._names).connect
         self.counters = Counters()
@@ -132,7 +136,15 @@ class Upstreams:
         return [*self._pools.values(), *self._left]
 
     def _pool(self, origin: Origin) -> Pool:
-        made = Pool(origin, self._limits, self.counters, self._loop, self._connect, self._clock)
+        made = Pool(
+            origin,
+            self._limits,
+            self.counters,
+            self._loop,
+            self._connect,
+            self._clock,
+            self._later,
+        )
         if not self._keeps:
             made.drain()
         self._pools[origin] = made

@@ -179,6 +179,7 @@ def test_no_answer_is_a_failure_with_its_code():
 def test_only_what_is_the_upstreams_fault_counts_against_it():
     assert {trouble: trouble.outcome for trouble in Trouble} == {
         Trouble.FAILED: Outcome.FAILED,
+        Trouble.UNASKED: Outcome.LEFT,
         Trouble.LIMITED: Outcome.LIMITED,
         Trouble.CREDENTIALS: Outcome.FAILED,
         Trouble.QUOTA: Outcome.FAILED,

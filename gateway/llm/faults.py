@@ -1,0 +1,121 @@
+"""Reads what an upstream says is wrong: what follows for it, and what of it its client may read.
+
+Knows errors, told with a status or inside a 200, and dialects. Knows nothing of who is asked next
+(`pools`), or of how an answer is written (`journey`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from gateway.errors import GatewayError, UpstreamFailed, UpstreamLimited, UpstreamRefused
+from gateway.exchange import Header
+from gateway.llm.pools import Failure, Trouble
+from gateway.llm.pools.troubles import of_answer, of_error
+from gateway.llm.relay import ErrorInside, Spoken
+from gateway.wire.llm.errors import told_body
+from gateway.wire.llm.told import told_error
+
+Words = tuple[int, bytes]
+"""An answer: its status and its body."""
+
+# What is wrong with the request itself is for its sender to read.
+_THEIRS: Final = frozenset(
+    {
+        Trouble.REFUSED,
+        Trouble.CONTEXT_WINDOW,
+        Trouble.CONTENT_POLICY,
+        Trouble.MISSING,
+        Trouble.UNKNOWN,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why one upstream has no answer for a request.
+
+    Attributes:
+        error: what it is for the gateway.
+        failure: what it is for the pool.
+        words: what the upstream itself says, in the client's dialect; None: that is not for it.
+    """
+
+    error: GatewayError
+    failure: Failure
+    words: Words | None = None
+
+
+def broken(error: GatewayError) -> Fault:
+    """No answer came, or none that could be read."""
+    return Fault(error, of_error(error))
+
+
+def refused(
+    called: str, spoken: Spoken, status: int, headers: Sequence[Header], body: bytes, now_s: float
+) -> Fault:
+    """An answer with an error came.
+
+    Args:
+        called: who gave it.
+        spoken: how it was asked, and is to be answered.
+        status: of the answer, not 200.
+        headers: of the answer, names in lower case.
+        body: of the answer; it says nothing that a client must not read.
+        now_s: seconds since 1970.
+    """
+    values = _json(body)
+    failure = of_answer(status, headers, values, now_s=now_s)
+    other = UpstreamFailed(f"upstream '{called}' answered {status}")
+    error = _error(called, status, values, failure.trouble, other)
+    # What no API says, a page of some proxy's, is nothing that its client could read.
+    theirs = isinstance(error, UpstreamRefused) and told_error(values) is not None
+    return Fault(error, failure, _in_dialect(spoken, status, body) if theirs else None)
+
+
+def refused_inside(called: str, spoken: Spoken, inside: ErrorInside, now_s: float) -> Fault:
+    """An answer of status 200 tells of an error: it means what it would mean as a status."""
+    values = inside.values
+    failure = of_answer(200, (), values, now_s=now_s)
+    error = _error(called, 200, values, failure.trouble, inside)
+    said, words = told_error(values), None
+    if said is not None and isinstance(error, UpstreamRefused):
+        status = said.status if said.status < 500 else error.status
+        status, told = told_body(spoken.upstream, status, said)
+        words = _in_dialect(spoken, status, orjson.dumps(told))
+    return Fault(error, failure, words)
+
+
+def _error(
+    called: str, status: int, values: Any, trouble: Trouble, other: GatewayError
+) -> GatewayError:
+    if trouble is Trouble.CREDENTIALS:
+        # It is about the gateway's key, which is none of the client's business.
+        return UpstreamFailed(f"upstream '{called}' refused the gateway's credentials")
+    if trouble in _THEIRS:
+        said = told_error(values)
+        what = f"status {status}" if said is None else said.message
+        return UpstreamRefused(f"upstream '{called}': {what}")
+    if trouble is Trouble.LIMITED:
+        return UpstreamLimited(f"upstream '{called}' takes no more for now")
+    return other
+
+
+def _in_dialect(spoken: Spoken, status: int, body: bytes) -> Words:
+    """An upstream's own words of an error, as the client's dialect has them."""
+    if spoken.translation is None:
+        return status, body
+    values = _json(body)
+    status, told = spoken.translation.error(status, values if type(values) is dict else {})
+    return status, orjson.dumps(told)
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
