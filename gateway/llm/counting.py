@@ -24,6 +24,7 @@ from gateway.monitor.arena import Arena
 from gateway.monitor.upstreams import Called, UpstreamCounter
 from gateway.wire.llm.words import Dialect
 from kernels import generations
+from kernels.generations import Result
 
 log = logging.getLogger("penstock.llm")
 
@@ -36,7 +37,9 @@ OPERATIONS: Final = {
 }
 """What OpenTelemetry's conventions call what a dialect asks for. Whoever has tokens counted has
 nothing generated."""
-_RESULTS: Final = {result: place for place, result in enumerate(generations.RESULTS)}
+_RESULTS: Final[dict[Result, int]] = {
+    result: place for place, result in enumerate(generations.RESULTS)
+}
 _NO_TOKENS: Final[tuple[float, ...]] = (-1.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0)
 # Names of `price_map.seller` that the conventions spell otherwise; others are spelt alike.
 _SYSTEMS: Final = {
