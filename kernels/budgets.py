@@ -41,8 +41,8 @@ REQUESTS_PER_MINUTE: Final = 9
 TOKENS_PER_MINUTE: Final = 10
 REQUESTS_DUE: Final = 11  # theoretical arrival times, monotonic ns
 TOKENS_DUE: Final = 12
-BASES: Final = 13  # what all slots had settled when the row got its owner: money, tokens, requests
-ROW_WORDS: Final = 16
+BASES: Final = 13  # what a slot counts of a row, of all slots, when the row got its owner
+ROW_WORDS: Final = 24  # whole lines of a cache: no two rows' arrival times share one
 UNLIMITED: Final = 1 << 62
 
 # -- words of a slot; how many rows there are follows from the table -------------------------------
@@ -51,7 +51,7 @@ HELD_FIRST: Final = 512  # on a page of their own: for each row money, tokens, r
 HELD_WORDS: Final = 4
 JOURNAL_WORDS: Final = 512  # behind them: how many rows are being settled, and their sums to be
 SPENT_WORDS: Final = 4  # behind these: for each row money, tokens, requests, refusals
-MONEY, TOKENS, REQUESTS, REFUSALS = range(4)
+MONEY, TOKENS, REQUESTS, REFUSALS = range(SPENT_WORDS)
 
 # -- words of a grant ------------------------------------------------------------------------------
 COUNT: Final = 0  # of rows
@@ -337,10 +337,22 @@ def reserve(
                 break
         if tries == TRIES - 1:
             code = -code
-    row = grants[at + ROW]
-    spent = mine + spent_first(len(rows) // ROW_WORDS) + row * SPENT_WORDS
-    slots[spent + REFUSALS] += 1
     return code
+
+
+@kernel("int64(int64[::1], int64[::1], int64, int64, int64)")
+def count_refusal(slots: Words, grants: Words, at: int, mine: int, rows: int) -> int:
+    """Counts that a request was told no: once, however often it was reserved for.
+
+    Args:
+        slots: all of them, one after the other.
+        grants: the one at `at` says which row refused.
+        at: its first word.
+        mine: the first word of the slot of this process.
+        rows: of the table.
+    """
+    slots[mine + spent_first(rows) + grants[at + ROW] * SPENT_WORDS + REFUSALS] += 1
+    return 0
 
 
 @kernel("int64(int64[::1], int64, int64)")

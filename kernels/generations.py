@@ -13,7 +13,7 @@ Words of a section, all sums that only grow:
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 
@@ -23,11 +23,12 @@ from kernels.histogram import Counts
 
 Record = np.ndarray[Any, np.dtype[np.float64]]
 
-RESULTS: Final = ("ok", "left", "failed", "broken", "filtered", "fell_back")
+Result = Literal["ok", "left", "failed", "broken", "filtered", "fell_back"]
 """ok: answered. left: the client went first. failed: it got an error. broken: in mid-stream.
 filtered: the answer was cut off by a content policy and held back: another model was asked.
 fell_back: there was none, and another model was asked."""
-FAILURES: Final = ("failed", "broken", "fell_back")
+RESULTS: Final[tuple[Result, ...]] = get_args(Result)
+FAILURES: Final[tuple[Result, ...]] = ("failed", "broken", "fell_back")
 """Results that are an upstream's failure, or the gateway's."""
 TIMES: Final = ("duration", "first_token", "gap", "per_token", "overhead", *FAILURES)
 """Seconds, of requests that were answered; `gap` of all streams, and of each failure how long it
@@ -39,18 +40,18 @@ time after the first content, for each further token. overhead: what the gateway
 upstream was asked, and from the last byte that it sent to the last that the client got.
 """
 
-RETRIES: Final = 6
-INPUT: Final = 7
-OUTPUT: Final = 8
-CACHE_READ: Final = 9
-CACHE_WRITE: Final = 10
-REASONING: Final = 11
-COST: Final = 12  # pico-dollars: nine million dollars fit
-UNPRICED: Final = 13  # requests that somebody worked for, and nobody knows what it cost
-ESTIMATED: Final = 14  # requests whose tokens nobody told
-COUNTED: Final = 15  # requests whose tokens are in these sums
-PIECES: Final = 16  # of streams
-TOKEN_BUCKETS: Final = 17
+RETRIES: Final = len(RESULTS)
+INPUT: Final = RETRIES + 1
+OUTPUT: Final = RETRIES + 2
+CACHE_READ: Final = RETRIES + 3
+CACHE_WRITE: Final = RETRIES + 4
+REASONING: Final = RETRIES + 5
+COST: Final = RETRIES + 6  # pico-dollars: nine million dollars fit
+UNPRICED: Final = RETRIES + 7  # requests that somebody worked for, and nobody knows what it cost
+ESTIMATED: Final = RETRIES + 8  # requests whose tokens nobody told
+COUNTED: Final = RETRIES + 9  # requests whose tokens are in these sums
+PIECES: Final = RETRIES + 10  # of streams
+TOKEN_BUCKETS: Final = RETRIES + 11
 TOKEN_WIDTH: Final = 15  # up to 1, 4, 16, ... 4**13, and more
 TIME_NS: Final = TOKEN_BUCKETS + 2 * TOKEN_WIDTH
 TIMES_FIRST: Final = TIME_NS + len(TIMES)
@@ -75,9 +76,12 @@ LAST_IN: Final = 14  # when the upstream's last byte was there
 ENDED: Final = 15
 STAMPS: Final = 16  # when each piece came, the first content included
 
-_DURATION, _FIRST, _GAP, _PER_TOKEN, _OVERHEAD, _FAILED, _BROKEN, _FELL_BACK = range(len(TIMES))
-_BY_RESULT: Final = (_DURATION, -1, _FAILED, _BROKEN, -1, _FELL_BACK)
-"""Which time is how long a request took, by its result."""
+_DURATION, _FIRST, _GAP, _PER_TOKEN, _OVERHEAD = range(len(TIMES) - len(FAILURES))
+_OK: Final = RESULTS.index("ok")
+_BY_RESULT: Final = tuple(
+    _DURATION if one == "ok" else TIMES.index(one) if one in FAILURES else -1 for one in RESULTS
+)
+"""Which time is how long a request took, by its result; -1: none."""
 
 
 @kernel("void(int64[::1], int64, float64)")
@@ -148,7 +152,7 @@ def observe(section: Counts, record: Record, pieces: int) -> float:
     took = _BY_RESULT[result]
     if took >= 0:
         _time(section, took, record[ENDED] - record[ARRIVED])
-    if result == 0:
+    if result == _OK:
         _times(section, record)
     longest = np.nan
     for piece in range(1, pieces):

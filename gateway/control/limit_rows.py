@@ -24,6 +24,7 @@ from kernels import budgets
 
 NO_ROW: Final = -1
 """In place of a row: the table is full. Workers refuse what counts against it."""
+_BASES: Final = slice(budgets.BASES, budgets.BASES + budgets.SPENT_WORDS)
 
 
 def owner_of(kind: str, name: str | int) -> str:
@@ -75,8 +76,8 @@ class LimitRows:
         return found
 
     def bases(self, row: int) -> list[int]:
-        """What had been settled of a row when its owner got it."""
-        base: list[int] = self._words[row, budgets.BASES : budgets.ROW_WORDS].tolist()
+        """What had been settled of a row when its owner got it: with refusals."""
+        base: list[int] = self._words[row, _BASES].tolist()
         return base
 
     def under_way(self, row: int) -> int:
@@ -126,9 +127,7 @@ class LimitRows:
         words = self._words[row]
         words[budgets.KIND] = KINDS.index(owner.partition(":")[0])
         words[budgets.CEILINGS : budgets.BASES] = 0
-        words[budgets.BASES : budgets.ROW_WORDS] = self.table.spent(self._workers)[
-            :, row, : budgets.REFUSALS
-        ].sum(axis=0)
+        words[_BASES] = self.table.spent(self._workers)[:, row].sum(axis=0)
         words[budgets.OWNER] = mark  # last: from here on the row is there
 
 

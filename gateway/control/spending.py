@@ -43,7 +43,7 @@ class Standing:
         allowance: its limits.
         spent: in the newest windows.
         under_way: requests that are neither settled nor released.
-        refusals: since the server was started.
+        refusals: since the server was started, or since its row is its own.
     """
 
     owner: str
@@ -161,7 +161,7 @@ class Spending:
                     self._allowances[owner],
                     self._record(rows, row),
                     rows.under_way(row),
-                    int(settled[row, budgets.REFUSALS]),
+                    int(settled[row, budgets.REFUSALS]) - rows.bases(row)[budgets.REFUSALS],
                 )
                 for owner in owners
                 if (row := rows.rows.get(owner)) is not None
@@ -178,14 +178,8 @@ class Spending:
             for row in np.flatnonzero(settled.any(axis=1)).tolist():
                 owner = rows.names.get(row)
                 if owner is not None:
-                    money, tokens, requests, refusals = settled[row].tolist()
-                    base = rows.bases(row)
-                    known[owner] = (
-                        money - base[0],
-                        tokens - base[1],
-                        requests - base[2],
-                        refusals,
-                    )
+                    money, tokens, requests, refusals = (settled[row] - rows.bases(row)).tolist()
+                    known[owner] = (money, tokens, requests, refusals)
             return known
 
     # ---- in turn --------------------------------------------------------------------------------
@@ -201,7 +195,7 @@ class Spending:
 
     def _begin(self, rows: LimitRows, row: int, spent: Spent | None, fresh: bool) -> None:
         """Takes up what an owner has spent, up to the moment that the arena goes on from."""
-        base = np.array(rows.bases(row), np.int64)
+        base = np.array(rows.bases(row)[:_SUMS], np.int64)
         self._sums[row] = 0
         self._counted[row] = base
         if spent is None:

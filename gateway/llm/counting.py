@@ -12,7 +12,7 @@ from math import nan
 from typing import Final
 from urllib.parse import urlsplit
 
-from gateway.llm.pools import Pool
+from gateway.llm.deployment import LlmDeployment
 from gateway.llm.pools.member import Health
 from gateway.llm.price_map import seller
 from gateway.llm.settings import Settings
@@ -24,6 +24,7 @@ from gateway.monitor.arena import Arena
 from gateway.monitor.upstreams import Called, UpstreamCounter
 from gateway.wire.llm.words import Dialect
 from kernels import generations
+from kernels.generations import Result
 
 log = logging.getLogger("penstock.llm")
 
@@ -36,7 +37,9 @@ OPERATIONS: Final = {
 }
 """What OpenTelemetry's conventions call what a dialect asks for. Whoever has tokens counted has
 nothing generated."""
-_RESULTS: Final = {result: place for place, result in enumerate(generations.RESULTS)}
+_RESULTS: Final[dict[Result, int]] = {
+    result: place for place, result in enumerate(generations.RESULTS)
+}
 _NO_TOKENS: Final[tuple[float, ...]] = (-1.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0)
 # Names of `price_map.seller` that the conventions spell otherwise; others are spelt alike.
 _SYSTEMS: Final = {
@@ -77,25 +80,23 @@ class Counting:
     def __init__(
         self,
         counters: Sequence[UpstreamCounter | None],
-        targets: Sequence[Target],
-        pool: Pool,
+        deployment: LlmDeployment,
         connections: Upstreams,
     ) -> None:
         """Begins to count.
 
         Args:
             counters: nobody's, then each upstream's; None: there was no room for it.
-            targets: the upstreams.
-            pool: knows how they are.
+            deployment: knows its upstreams, and how they are.
             connections: to them.
         """
         self._nobody, *self._counters = counters
-        self._targets = targets
+        self._deployment = deployment
         # By name: a target is made anew where its provider's key is another.
         self._by_name = {
-            target.called: one for target, one in zip(targets, self._counters, strict=True)
+            target.called: one
+            for target, one in zip(deployment.targets, self._counters, strict=True)
         }
-        self._pool = pool
         self._connections = connections
 
     def over(self, dialect: Dialect, happened: Happened) -> float:
@@ -113,8 +114,8 @@ class Counting:
 
     def mark(self, now: float) -> None:
         """Tells how every upstream is. Called twice a second."""
-        health = self._pool.health(now)
-        for counter, target, one in zip(self._counters, self._targets, health, strict=True):
+        targets, health = self._deployment.targets, self._deployment.pool.health(now)
+        for counter, target, one in zip(self._counters, targets, health, strict=True):
             if counter is not None:
                 counter.sent(one.asked, one.failed, one.limited)
                 counter.stands(self._stands(target, one))

@@ -66,6 +66,7 @@ from gateway.wire.llm.words import Dialect
 
 if TYPE_CHECKING:
     from gateway.llm.proxy import Proxy
+    from kernels.generations import Result
 
 log = logging.getLogger("penstock.llm")
 
@@ -524,7 +525,7 @@ class Journey:
         except InvalidParameter:  # the variant that its client wants is one of the first model's
             return named.choose((), {})
 
-    def _fall_back(self, chosen: Chosen, result: str, error: GatewayError) -> None:
+    def _fall_back(self, chosen: Chosen, result: Result, error: GatewayError) -> None:
         """Asks another model. The version that was asked until now counts its own failure."""
         self._erred(error)
         parted = self._happened.fell_back(result, self._proxy.clock())
@@ -601,7 +602,7 @@ class Journey:
         if self._picked is not None:
             self._picked.ended(self._proxy.clock(), outcome, retry_after_s, why)
 
-    def _finish(self, result: str, now: float | None = None) -> None:
+    def _finish(self, result: Result, now: float | None = None) -> None:
         happened = self._happened
         happened.result = result
         happened.ended_at = self._proxy.clock() if now is None else now

@@ -1,102 +1,130 @@
 """Has keys of providers read again whose files have changed: secrets are rotated while all serve.
 
-Knows files by their stamps. Knows nothing of requests: those under way end with the key that they
-began with.
+Knows files by their stamps, as they were before a key was read from them: whatever comes after that
+is a change. Knows nothing of requests: those under way end with the key that they began with.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.errors import GatewayError
 from gateway.llm.deployment import LlmDeployment
+from gateway.llm.settings import Settings
 from gateway.llm.targets import Target
 
 log = logging.getLogger("penstock.llm")
 
 WATCH_S: Final = 2.0
 
-Stamp = tuple[int, int, int]
-Renewed = list[tuple[LlmDeployment, tuple[Target, ...]]]
+Stamps = Mapping[Path, tuple[int, int, int] | None]
+"""Of files: inode, size and when they were written; None: there is none."""
+
+
+class Changed(NamedTuple):
+    """A deployment of which a key's file is another.
+
+    Attributes:
+        targets: made anew; None: they could not be, and it keeps those that it has.
+    """
+
+    deployment: LlmDeployment
+    stamps: Stamps
+    targets: tuple[Target, ...] | None
 
 
 class KeyFiles:
-    """Lives on a worker's event loop; looks at files on a thread."""
+    """Lives on a worker's event loop; looks at files on a thread, one look at a time."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         pool: Executor,
-        deployments: Callable[[], Iterable[LlmDeployment]],
-        reload: Callable[[LlmDeployment], tuple[Target, ...]],
+        reload: Callable[[Settings], tuple[Target, ...]],
     ) -> None:
         """Takes its collaborators.
 
         Args:
             loop: the worker's.
             pool: threads.
-            deployments: what serves now.
-            reload: makes the targets of one anew; blocks, and raises ModelRefused.
+            reload: makes the targets of a version; blocks, and raises ModelRefused.
         """
         self._loop = loop
         self._pool = pool
-        self._deployments = deployments
         self._reload = reload
-        self._stamps: dict[Path, Stamp | None] = {}
+        self._seen: dict[LlmDeployment, Stamps] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._stopped = False
+
+    def watch(self, deployment: LlmDeployment, stamps: Stamps) -> None:
+        """Looks after a version whose keys were read once its files had these stamps."""
+        if stamps:
+            self._seen[deployment] = stamps
+
+    def forget(self, deployment: LlmDeployment) -> None:
+        """It has answered its last request."""
+        self._seen.pop(deployment, None)
 
     def start(self) -> None:
-        """Begins to look, now and then."""
+        """Looks in a while, and again in a while after that."""
         self._timer = self._loop.call_later(WATCH_S, self._look)
 
     def stop(self) -> None:
         """Looks no more."""
+        self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
 
     def _look(self) -> None:
-        wanted = [(one, files) for one in self._deployments() if (files := _files(one))]
-        self.start()
-        if wanted:
-            self._loop.run_in_executor(self._pool, self._renewed, wanted).add_done_callback(
-                self._take
-            )
-
-    def _renewed(self, wanted: Sequence[tuple[LlmDeployment, Sequence[Path]]]) -> Renewed:
-        """On a thread: what has changed since the last look, made anew."""
-        now = {path: _stamp(path) for _, files in wanted for path in files}
-        before, self._stamps = self._stamps, now
-        renewed = []
-        for deployment, files in wanted:
-            if any(path in before and before[path] != now[path] for path in files):
-                try:
-                    renewed.append((deployment, self._reload(deployment)))
-                except GatewayError as error:
-                    log.error("%s: the key it had goes on", error)
-        return renewed
-
-    def _take(self, done: asyncio.Future[Renewed]) -> None:
-        if done.cancelled():
+        if not self._seen:
+            self.start()
             return
+        seen = list(self._seen.items())
+        self._loop.run_in_executor(self._pool, self._changed, seen).add_done_callback(self._take)
+
+    def _changed(self, seen: Sequence[tuple[LlmDeployment, Stamps]]) -> list[Changed]:
+        """On a thread: what has other stamps than were seen, made anew."""
+        changed = []
+        for deployment, before in seen:
+            now = stamps_of(deployment.settings)
+            if now == before:
+                continue
+            targets = None
+            try:
+                targets = self._reload(deployment.settings)
+            except GatewayError as error:
+                log.error("%s: the key it had goes on", error)
+            changed.append(Changed(deployment, now, targets))
+        return changed
+
+    def _take(self, done: asyncio.Future[list[Changed]]) -> None:
+        if self._stopped or done.cancelled():
+            return
+        self.start()  # only now: of two looks at once the slower would undo what the other saw
         if error := done.exception():
             log.error("keys of providers were not looked at: %s", error)
             return
-        for deployment, targets in done.result():
-            deployment.targets = targets
-            log.info("model '%s': a key of its providers was read again", deployment.name)
+        for deployment, stamps, targets in done.result():
+            if deployment not in self._seen:
+                continue
+            self._seen[deployment] = stamps
+            if targets is not None:
+                deployment.renew(targets)
+                log.info("model '%s': a key of its providers was read again", deployment.name)
 
 
-def _files(deployment: LlmDeployment) -> list[Path]:
-    providers = deployment.settings.providers.values()
-    return [one.api_key_file for one in providers if one.api_key_file is not None]
+def stamps_of(settings: Settings) -> Stamps:
+    """Of the files that keys of a version's providers are in. Blocks."""
+    providers = settings.providers.values()
+    return {path: _stamp(path) for one in providers if (path := one.api_key_file) is not None}
 
 
-def _stamp(path: Path) -> Stamp | None:
+def _stamp(path: Path) -> tuple[int, int, int] | None:
     try:
         facts = path.stat()
     except OSError:

@@ -24,7 +24,7 @@ from gateway.llm.copies import Copied, Copies
 from gateway.llm.counting import Counting
 from gateway.llm.credentials import credential
 from gateway.llm.deployment import LlmDeployment
-from gateway.llm.key_files import KeyFiles
+from gateway.llm.key_files import KeyFiles, Stamps, stamps_of
 from gateway.llm.later import Later, at_once
 from gateway.llm.limits.words import Limits
 from gateway.llm.names import NONE_ABSENT, NONE_OURS, Chosen, Names, Ours
@@ -61,11 +61,13 @@ class Loaded:
     Attributes:
         settings: of it.
         targets: its upstreams.
+        stamps: of the files of their keys.
         load_s: what that took.
     """
 
     settings: Settings
     targets: tuple[Target, ...]
+    stamps: Stamps
     load_s: float
 
 
@@ -77,7 +79,8 @@ def load(held: Held, clock: Callable[[], float] = time.perf_counter) -> Loaded:
     """
     began = clock()
     settings = read(held.settings)
-    return Loaded(settings, targets_of(settings), clock() - began)
+    stamps = stamps_of(settings)  # first: a key that is rotated meanwhile is read once more
+    return Loaded(settings, targets_of(settings), stamps, clock() - began)
 
 
 def targets_of(settings: Settings) -> tuple[Target, ...]:
@@ -179,9 +182,7 @@ class LanguageModels:
         }
         self._pairs = pairs
         self._copies = Copies(loop, self.proxies, pairs, Random())
-        self._key_files = KeyFiles(
-            loop, pool, lambda: self.deployments, lambda one: targets_of(one.settings)
-        )
+        self._key_files = KeyFiles(loop, pool, targets_of)
 
     def trace(self, begin: Callable[[], Trace]) -> None:
         """Requests are traced from now on; `begin` begins the trace of one that is part of none."""
@@ -195,16 +196,18 @@ class LanguageModels:
 
     def attach(self, held: Held, loaded: Loaded, observer: BatchObserver) -> LlmDeployment:
         """Makes a version ready to answer."""
-        name, version, settings, targets = held.name, held.version, loaded.settings, loaded.targets
-        made = LlmDeployment(name, version, settings, targets, observer)
+        name, version, settings = held.name, held.version, loaded.settings
+        made = LlmDeployment(name, version, settings, loaded.targets, observer)
+        self._key_files.watch(made, loaded.stamps)
         counters = self._counters(name, version, settings)
-        counting = Counting(counters, targets, made.pool, self._upstreams)
+        counting = Counting(counters, made, self._upstreams)
         reported = Reported(name, version, self._tell)
         self._watches[made] = Watch(made, counting, self._texts, reported, self._loop)
         return made
 
     def release(self, deployment: LlmDeployment) -> None:
         """A version has answered its last request."""
+        self._key_files.forget(deployment)
         self._watches.pop(deployment).leave()
 
     def mark(self) -> None:

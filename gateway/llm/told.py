@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gateway.wire.llm.reading import Reading
     from gateway.wire.llm.requests import Call
     from gateway.wire.llm.words import Usage
+    from kernels.generations import Result
 
 MODEL, VERSION = b"penstock-model", b"penstock-version"
 VARIANT, UPSTREAM = b"penstock-variant", b"penstock-upstream"
@@ -81,8 +82,7 @@ class Happened:
         relay: what has passed the answer on; None: there is none.
         cost: pico-dollars; None: nobody knows what it costs.
         at_fault: it came to an error, and the version that was asked last is to blame.
-        result: `ok`, `left`, `failed` (the client got an error), `broken` (in mid-stream) or
-            `filtered` (held back; another model was asked), or `fell_back` (another was asked).
+        result: how it ended; not set before it did.
     """
 
     __slots__ = (
@@ -137,14 +137,14 @@ class Happened:
         self.usage: Usage | None = None
         self.relay: Relay | None = None
         self.cost: int | None = None
-        self.result = ""
+        self.result: Result
 
     def failed(self, why: str, now: float) -> None:
         """The present try came to nothing."""
         if self.trace is not None and self.target is not None:
             self.tries.append(Failed(self.target, self.span_id, self.asked_at, now, why))
 
-    def fell_back(self, result: str, now: float) -> Happened:
+    def fell_back(self, result: Result, now: float) -> Happened:
         """All that belongs to the model that was asked until now: another is asked from now on."""
         if result == "filtered":
             self.failed(result, now)

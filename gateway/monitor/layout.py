@@ -16,7 +16,7 @@ from gateway.errors import CODES, GatewayError
 from gateway.profiles.live import SKIPPED_WORD
 from kernels import answers, budgets, contracts, generations, ring, timing
 
-VERSION: Final = 13
+VERSION: Final = 14
 
 # -- kinds of block --------------------------------------------------------------------------------
 MODEL: Final = 1

@@ -12,7 +12,7 @@ from gateway.control.limit_rows import NO_ROW, LimitRows
 from gateway.control.spend_store import SpendStore
 from gateway.control.spending import Spending
 from gateway.control.store import Store
-from gateway.errors import BudgetExceeded, LimitsUnavailable, StoreFailed
+from gateway.errors import BudgetExceeded, LimitsUnavailable, RequestTooExpensive, StoreFailed
 from gateway.llm.limits.shared import SharedLimits
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
@@ -255,6 +255,21 @@ def test_rows_of_owners_that_left_are_given_to_others_when_there_is_need(rig):
     assert full == {"key:9": NO_ROW}
     with pytest.raises(LimitsUnavailable):
         rig.spend([NO_ROW], 1)
+
+
+def test_a_row_that_was_anothers_shows_none_of_its_refusals(rig):
+    (row,) = rig.follow(key_1=limited("1tokens/day"))
+    for _ in range(2):
+        with pytest.raises(RequestTooExpensive):
+            rig.spend([row], tokens=2)
+    (one,) = rig.spending.standings(["key:1"])
+    assert (one.refusals, rig.spending.settled()) == (2, {"key:1": (0, 0, 0, 2)})
+    rig.spending._table().keep(set())
+    assert rig.follow(key_2=limited("1tokens/day")) == [row]
+    with pytest.raises(RequestTooExpensive):
+        rig.spend([row], tokens=2)
+    (two,) = rig.spending.standings(["key:2"])
+    assert (two.refusals, rig.spending.settled()) == (1, {"key:2": (0, 0, 0, 1)})
 
 
 def test_a_row_is_the_same_for_whoever_comes_after(rig):

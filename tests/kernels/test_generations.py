@@ -46,6 +46,15 @@ def test_requests_count_by_how_they_ended():
     assert section[: len(g.RESULTS)].tolist() == [1, 2, 1, 3, 1, 2]
 
 
+def test_a_result_has_a_word_of_its_own_and_its_time_alone():
+    for at, result in enumerate(g.RESULTS):
+        section = observed(record(result=at, read=NOTHING, tries=7))
+        assert section[: g.RETRIES].nonzero()[0].tolist() == [at]
+        assert section[g.RETRIES] == 7
+        wholes = {name for name in ("duration", *g.FAILURES) if times(section, name)[1]}
+        assert wholes == {"ok": {"duration"}}.get(result, {result} & {*g.FAILURES})
+
+
 def test_tokens_and_cost_of_every_request_that_somebody_worked_for_are_added():
     some = {"cached": 4, "stored": 3, "thought": 2, "tries": 2}
     section = observed(record(paid=7e9, **some), record(result=1, paid=5e9, guessed=1))

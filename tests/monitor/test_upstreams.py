@@ -122,7 +122,3 @@ def test_requests_that_another_model_was_asked_for_are_those_that_end_so(arena, 
         counters[0].observe(CHAT, about(result=result), ())
     (chat,) = only(arena).generations
     assert chat.sums["fallbacks"] == 2
-
-
-def test_results_have_the_order_of_the_kernel():
-    assert generations.RESULTS == ("ok", "left", "failed", "broken", "filtered", "fell_back")

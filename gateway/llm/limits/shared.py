@@ -121,6 +121,8 @@ class SharedLimits:
             code = self._again(table, at, now_ns)
         if code != budgets.GRANTED:
             refusal = self._refusal(table, at, code)
+            if refusal.place != budgets.NO_ROW:  # which has nobody whom it could be counted for
+                table.count_refusal(self._grants, at, self._me)
             self._free.append(at)
             raise refused(refusal, self._wall())
         return SharedGrant(self, at)

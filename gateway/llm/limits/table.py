@@ -74,3 +74,8 @@ class Table:
     def complete(self, worker: int) -> None:
         """Completes what this worker, or its predecessor, was killed in the middle of settling."""
         budgets.complete(self.slots, worker * layout.LIMITS_WORDS, layout.MAX_LIMITED)
+
+    def count_refusal(self, grants: Words, at: int, worker: int) -> None:
+        """Counts, for this worker, that a row refused the grant at a place of its grants."""
+        mine = worker * layout.LIMITS_WORDS
+        budgets.count_refusal(self.slots, grants, at, mine, layout.MAX_LIMITED)

@@ -39,3 +39,6 @@ class Rig:
 
     def spent(self, row):
         return self.table.spent(len(self.workers))[:, row, :3].sum(axis=0).tolist()
+
+    def refusals(self, row):
+        return int(self.table.spent(len(self.workers))[:, row, budgets.REFUSALS].sum())

@@ -13,9 +13,11 @@ from gateway.errors import (
     RequestTooExpensive,
     TooManyParallel,
 )
-from gateway.llm.limits.shared import FIRST_GRANTS, SharedLimits
+from gateway.llm.limits.shared import FIRST_GRANTS, PATIENCE_NS, SharedLimits
 from gateway.llm.limits.words import Left, Rate
+from gateway.monitor import layout
 from gateway.monitor.arena import Arena
+from kernels import budgets
 from tests.llm.limits.rig import Rig
 
 DAY, MONTH, TOTAL, TOKENS_DAY = 0, 1, 2, 3
@@ -62,6 +64,41 @@ def test_a_refused_request_takes_nothing_of_any_rate(rig):
             rig.reserve([0, 1], 1, 50)
     rig.reserve([0], 1, 50)
     rig.reserve([0], 1, 50)
+
+
+def test_a_refusal_counts_once_for_the_row_that_refuses(rig):
+    rig.limit(0)
+    rig.limit(1, parallel=0)
+    with pytest.raises(TooManyParallel):
+        rig.reserve([0, 1])
+    with pytest.raises(TooManyParallel):
+        rig.workers[1].begin([0, 1], rig.now_ns)
+    assert [rig.refusals(0), rig.refusals(1)] == [0, 2]
+
+
+@pytest.mark.parametrize("gives_way", [True, False])
+def test_asking_again_while_others_are_in_the_way_counts_no_further_refusal(rig, gives_way):
+    rig.limit(0, parallel=1)
+    theirs = rig.workers[1].reserve([0], 0, 0, rig.now_ns)
+    trying = layout.LIMITS_WORDS + budgets.TRYING
+    rig.table.slots[trying] += 1  # the other stands in the middle of reserving
+    looks = 0
+
+    def clock_ns():
+        nonlocal looks
+        looks += 1
+        if gives_way and looks == 4:
+            rig.table.slots[trying] += 1
+            theirs.release()
+        return rig.now_ns + looks * PATIENCE_NS // 8
+
+    impatient = SharedLimits(rig.arena, 0, clock_ns)
+    if gives_way:
+        impatient.reserve([0], 0, 0, rig.now_ns)
+    else:
+        with pytest.raises(TooManyParallel):
+            impatient.reserve([0], 0, 0, rig.now_ns)
+    assert rig.refusals(0) == (0 if gives_way else 1)
 
 
 def test_a_spent_budget_says_whose_it_is_and_when_it_begins_anew(rig):
