@@ -104,8 +104,8 @@ HANDSHAKE_S = 0.2
 STARTED_WITHIN_S = 10.0
 # Containers that are made and not let go of before the collector looks for rings of them. A request
 # leaves none behind, but by Python's own 700 it was looked after every 25 of them, which took a
-# twelfth of a worker's time.
-YOUNG_OBJECTS = 50_000
+# twelfth of a worker's time. So many are two megabytes, if they are all in rings.
+YOUNG_OBJECTS = 20_000
 # Anybody can send tokens of keys that nobody has.
 MISS_S = 1.0
 # Which models are being loaded is marked in places of their own.

@@ -34,6 +34,7 @@ MAX_ROWS: Final = 128
 MAX_WAIT_S: Final = 0.25
 # Of requests and answers, which are kept until they are read: many at once take half as long each.
 MAX_BYTES: Final = 1 << 20
+# A request that is larger is read at once, which lets go of it: few of those would fill all that.
 LARGE_BYTES: Final = 32_768
 CLIENT_ID: Final = b"x-client-request-id"
 """Where OpenAI's clients say what they call a request."""
@@ -182,13 +183,10 @@ class Watch:
 
 
 def _kept(body: bytes, happened: Happened) -> int:
-    """Bytes of a request and its answer that are kept until they are read.
-
-    A large request is read at once: few of those would be as many bytes as may be kept.
-    """
+    """Bytes of a request and its answer that are kept until they are read."""
     size = len(body)
     if size > LARGE_BYTES:
-        _ = happened.call.prompt  # which lets go of the request
+        _ = happened.call.prompt
         size = 0
     return size if happened.relay is None else size + happened.relay.size
 

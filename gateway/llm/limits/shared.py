@@ -74,7 +74,7 @@ class SharedLimits:
             self._free.append(at)
             return self._left(), None
         grant = self._granted(table, at, code, now_ns)
-        # The usual key, of which one word tells that no rate is limited, either.
+        # The usual key: no amount matters, nor how many requests there are.
         words = self._told_words
         free = words[budgets.REQUESTS_LIMIT] == words[budgets.LEFT_PARALLEL] == budgets.UNLIMITED
         return NOTHING_LIMITED if free else self._left(), grant
