@@ -128,7 +128,7 @@ class BaseExchange(Exchange):
             self._cut()
 
     def let_go(self) -> None:
-        """All of it is answered: nobody waits for its client to leave any more."""
+        """It is answered, or its client has left: nobody waits for that any more."""
         self._callbacks = self._stream = None
 
     def _with_own(self, headers: Sequence[Header]) -> Sequence[Header]:

@@ -201,6 +201,7 @@ class LaneExchange(BaseExchange):
             self._release()
         self._tell_gone()
         self.drained()
+        self.let_go()
 
     def _reply_in_full(
         self, status: int, body: bytes, headers: Sequence[Header], content_type: bytes

@@ -9,6 +9,7 @@ import weakref
 import pytest
 
 from gateway.wire.services import IDLE_CHECK_S
+from gateway.wire.turns import LaneStream
 from tests.wire.http_rig import WAIT_S, post, request, rig
 
 
@@ -221,6 +222,24 @@ class Memory:
 
     def left(self):
         raise AssertionError("nobody left")
+
+
+def test_a_stream_is_let_go_of_with_its_client():
+    gc.collect()
+    gc.disable()
+    try:
+        with rig() as server:
+            client = server.connect().send(post("/held", b"x"))
+            server.call(lambda exchange: exchange.stream(200).write(b"x"), server.next_held())
+            client.reset()
+            assert server.reached(lambda: server.counters.numbers["left"] == 1)
+            assert server.call(_alive, LaneStream) == []
+    finally:
+        gc.enable()
+
+
+def _alive(kind):
+    return [one for one in gc.get_objects() if isinstance(one, kind)]
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
