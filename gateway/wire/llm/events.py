@@ -34,11 +34,10 @@ def kind_of(dialect: Dialect, data: bytes) -> Kind:
         values = orjson.loads(data)
     except orjson.JSONDecodeError:
         return Kind.ERROR
-    return kind_of_values(dialect, values) if type(values) is dict else Kind.ERROR
+    return _kind(dialect, values) if type(values) is dict else Kind.ERROR
 
 
-def kind_of_values(dialect: Dialect, values: Values) -> Kind:
-    """The same of data that was read already."""
+def _kind(dialect: Dialect, values: Values) -> Kind:
     if values.get("error") or values.get("type") == "error":
         return Kind.ERROR
     if dialect is Dialect.MESSAGES:

@@ -24,7 +24,6 @@ class Prompt:
         media: images, sounds and files in them.
         tools: names of the functions that the model may call.
         json_wanted: the answer is to be JSON.
-        user: the caller's own name for whom it asks, empty: none.
     """
 
     messages: int = 0
@@ -33,7 +32,6 @@ class Prompt:
     media: int = 0
     tools: tuple[str, ...] = ()
     json_wanted: bool = False
-    user: str = ""
 
 
 def read_prompt(dialect: Dialect, values: Values) -> Prompt:
@@ -50,17 +48,11 @@ def read_prompt(dialect: Dialect, values: Values) -> Prompt:
         media=size.media,
         tools=tuple(_tool_names(values)) if "tools" in values else (),
         json_wanted=_json_wanted(dialect, values),
-        user=_user(values),
     )
 
 
 # What a request may have beside messages that is counted, too.
-_RICH = frozenset(
-    {
-        *("instructions", "system", "tools", "response_format"),
-        *("output_config", "text", "safety_identifier", "user", "metadata"),
-    }
-)
+_RICH = frozenset({"instructions", "system", "tools", "response_format", "output_config", "text"})
 
 
 def _plain(values: Values) -> Prompt | None:
@@ -95,14 +87,6 @@ def _json_wanted(dialect: Dialect, values: Values) -> bool:
     else:
         wanted = mapping(values, "response_format")
     return wanted.get("type") in ("json_object", "json_schema")
-
-
-def _user(values: Values) -> str:
-    return (
-        text(values, "safety_identifier")
-        or text(values, "user")
-        or text(mapping(values, "metadata"), "user_id")
-    )
 
 
 class _Size:
