@@ -28,12 +28,13 @@ def generation(happened: Any, now: float) -> Generation | None:
     """
     assert isinstance(happened, Happened)
     target, spoken, usage = happened.target, happened.spoken, happened.usage
-    if target is None or spoken is None or spoken.client not in OPERATIONS:
+    operation = None if spoken is None else OPERATIONS[spoken.client]
+    if target is None or spoken is None or operation is None:
         return None
     reading = happened.reading or _NO_READING
     moments = (happened.asked_at, happened.content_at, happened.ended_at)
     return {
-        "operation": layout.OPERATIONS[OPERATIONS[spoken.client]],
+        "operation": layout.OPERATIONS[operation],
         "system": system_of(target.kind, f"https://{target.origin.host}"),
         "upstream": target.called,
         "address": target.origin.host,
