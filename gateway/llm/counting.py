@@ -28,15 +28,16 @@ from kernels.generations import Result
 
 log = logging.getLogger("penstock.llm")
 
-OPERATIONS: Final = {
+OPERATIONS: Final[dict[Dialect, int | None]] = {
     Dialect.CHAT: layout.OPERATIONS.index("chat"),
     Dialect.MESSAGES: layout.OPERATIONS.index("chat"),
     Dialect.RESPONSES: layout.OPERATIONS.index("chat"),
     Dialect.COMPLETIONS: layout.OPERATIONS.index("text_completion"),
     Dialect.EMBEDDINGS: layout.OPERATIONS.index("embeddings"),
+    Dialect.COUNT: None,
 }
-"""What OpenTelemetry's conventions call what a dialect asks for. Whoever has tokens counted has
-nothing generated."""
+"""What OpenTelemetry's conventions call what a dialect asks for; None: whoever has tokens counted
+has nothing generated."""
 _RESULTS: Final[dict[Result, int]] = {
     result: place for place, result in enumerate(generations.RESULTS)
 }
@@ -105,7 +106,7 @@ class Counting:
         Returns:
             Seconds of the longest gap in its stream; NaN where there was none.
         """
-        operation = OPERATIONS.get(dialect)
+        operation = OPERATIONS[dialect]
         target = happened.target
         counter = self._nobody if target is None else self._by_name.get(target.called, self._nobody)
         if operation is None or counter is None:

@@ -201,7 +201,7 @@ class Journey:
             head += header_lines(request_headers(self._exchange, target, happened))
         self._picked, self._target, self._relay = picked, target, None
         self._status, self._headers = 0, ()
-        happened.target, happened.asked_at, happened.first_byte_at = target, now, 0.0
+        happened.target, happened.asked_at = target, now
         happened.attempts += 1
         picked.began(now)
         self._sending = proxy.upstreams.send(target.origin, head, body, self, target.timeouts)
@@ -253,7 +253,6 @@ class Journey:
     def on_head(self, status: int, headers: Sequence[Header]) -> None:
         """An answer begins."""
         happened = self._happened
-        happened.first_byte_at = self._proxy.clock()
         self._status, self._headers = status, headers
         spoken = happened.spoken
         assert spoken is not None

@@ -95,11 +95,6 @@ class Prices:
         found = self._find(provider, model)
         return None if isinstance(found, str) else found
 
-    def named(self, entry: str) -> Price | None:
-        """The price of an entry by its own name, where a configuration says which one holds."""
-        found = next((layer[entry] for layer in self.layers if entry in layer), None)
-        return None if isinstance(found, str) else found
-
     def why_not(self, provider: str, model: str) -> str:
         """Why a model is unpriced; empty where it is priced."""
         found = self._find(provider, model)
@@ -242,9 +237,7 @@ def _entry(name: str, entry: Mapping[str, Any], faults: list[str]) -> Price | st
             service: _steps(rates, service) for service in dict.fromkeys(key[2] for key in rates)
         },
         request=fee or 0,
-        max_input_tokens=_count(entry.get("max_input_tokens")),
         max_output_tokens=_count(entry.get("max_output_tokens")),
-        unread=tuple(sorted(_unread(entry))),
     )
 
 
@@ -318,12 +311,3 @@ def _amount(value: Any, at_most: int = _MAX_USD) -> int | None:
 
 def _count(value: Any) -> int | None:
     return int(value) if isinstance(value, Decimal) and 0 <= value < 2**53 else None
-
-
-def _unread(entry: Mapping[str, Any]) -> Iterator[str]:
-    for field, value in entry.items():
-        if "cost" not in field or field == "input_cost_per_request" or _FIELD.fullmatch(field):
-            continue
-        parts = value.values() if isinstance(value, dict) else (value,)
-        if any(isinstance(part, Decimal) and part for part in parts):
-            yield field

@@ -49,24 +49,13 @@ class Price:
         steps: by the provider's service tier, "" being its standard one; highest step first, and
             the last is for every request.
         request: pico-dollars for each request, whatever its tokens.
-        max_input_tokens: the model's context window, where the entry tells.
-        max_output_tokens: the most that it writes, likewise.
-        unread: charges that the entry names and no token count tells (searches, images, seconds):
-            what an answer costs comes on top of them.
+        max_output_tokens: the most that the model writes, where the entry tells.
     """
 
     name: str
     steps: Mapping[str, tuple[Step, ...]]
     request: int = 0
-    max_input_tokens: int | None = None
     max_output_tokens: int | None = None
-    unread: tuple[str, ...] = ()
-
-    @property
-    def free(self) -> bool:
-        """Whether whoever wrote the entry says that nothing is charged."""
-        stepped = (step for steps in self.steps.values() for step in steps)
-        return not self.request and not any(any(step.rates) for step in stepped)
 
     def rates(self, input_tokens: int, service: str = "") -> Rates:
         """Those of a request that reads so many tokens, cached ones included."""
@@ -143,9 +132,7 @@ class Price:
             "name": self.name,
             "steps": steps,
             "request": self.request,
-            "max_input_tokens": self.max_input_tokens,
             "max_output_tokens": self.max_output_tokens,
-            "unread": list(self.unread),
         }
 
     @classmethod
@@ -155,7 +142,7 @@ class Price:
             service: tuple(Step(above, Rates(*rates)) for above, rates in steps)
             for service, steps in plain["steps"].items()
         }
-        return cls(**{**plain, "steps": steps, "unread": tuple(plain["unread"])})
+        return cls(**{**plain, "steps": steps})
 
 
 def _reading(usage: Usage, rates: Rates, read: int) -> int:

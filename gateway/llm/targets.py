@@ -50,8 +50,7 @@ class Target:
 
     Attributes:
         called: in metrics and logs.
-        provider: name of it.
-        kind: of it.
+        kind: of its provider.
         model: the provider's name of the model.
         origin: where connections go.
         heads: what requests begin with, by the dialect that they are asked in; they hold the key.
@@ -66,7 +65,6 @@ class Target:
     """
 
     called: str
-    provider: str
     kind: str
     model: str
     origin: Origin
@@ -116,7 +114,6 @@ def target_of(
     limits = provider.timeouts
     return Target(
         called=upstream.called,
-        provider=upstream.provider,
         kind=provider.kind,
         model=upstream.model,
         origin=origin,

@@ -70,7 +70,6 @@ class Happened:
         spoken: how the answer came, and went on.
         target: the upstream that was asked last; None: none was.
         asked_at: when that was asked.
-        first_byte_at: when the head of its answer came; 0: none did.
         content_at: when the client got the first of it; 0: it got none.
         stamps: when each piece came that the client got before the answer was whole.
         last_byte_at: when the answer was whole.
@@ -97,7 +96,6 @@ class Happened:
         "ended_at",
         "estimated",
         "fallbacks",
-        "first_byte_at",
         "last_byte_at",
         "relay",
         "result",
@@ -129,7 +127,7 @@ class Happened:
         self.tries: list[Failed] = []
         self.spoken: Spoken | None = None
         self.target: Target | None = None
-        self.asked_at = self.first_byte_at = self.content_at = 0.0
+        self.asked_at = self.content_at = 0.0
         self.last_byte_at = self.ended_at = 0.0
         self.stamps: list[float] = []
         self.estimated = self.at_fault = False

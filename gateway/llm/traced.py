@@ -67,7 +67,7 @@ def generations(happened: Any, now: float) -> list[Generation]:
     """
     assert isinstance(happened, Happened)
     spoken = happened.spoken
-    if spoken is None or spoken.client not in OPERATIONS:
+    if spoken is None or OPERATIONS[spoken.client] is None:
         return []
     tries = happened.tries
     found = [_failed(happened, one, now) for one in tries[-MAX_TRIES:]]
@@ -83,9 +83,11 @@ def generations(happened: Any, now: float) -> list[Generation]:
 def _asked(happened: Happened, target: Target, span_id: bytes) -> Generation:
     """What is known of a try before anything came of it."""
     assert happened.spoken is not None, "it was asked"
+    operation = OPERATIONS[happened.spoken.client]
+    assert operation is not None, "the rest are not traced"
     return {
         "span_id": span_id.decode(),
-        "operation": layout.OPERATIONS[OPERATIONS[happened.spoken.client]],
+        "operation": layout.OPERATIONS[operation],
         "system": system_of(target.kind, f"https://{target.origin.host}"),
         "upstream": target.called,
         "address": target.origin.host,

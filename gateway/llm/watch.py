@@ -119,7 +119,7 @@ class Watch:
         """A request is over."""
         longest_gap_s = self._counting.over(dialect, happened)
         afterwards = self._deployment.afterwards
-        if happened.result != "ok" or afterwards is NOTHING or dialect not in OPERATIONS:
+        if happened.result != "ok" or afterwards is NOTHING or OPERATIONS[dialect] is None:
             return
         if happened.copy:
             self._copied.append((happened, longest_gap_s))
@@ -132,7 +132,7 @@ class Watch:
         """Another model is asked; an answer that was held back is what the version says."""
         longest_gap_s = self._counting.over(dialect, happened)
         relay, nobody = happened.relay, self._deployment.afterwards is NOTHING
-        if relay is None or nobody or dialect not in OPERATIONS:
+        if relay is None or nobody or OPERATIONS[dialect] is None:
             return
         self._copied.append((happened, longest_gap_s))
         self._grew(relay.size)

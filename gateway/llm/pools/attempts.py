@@ -149,7 +149,7 @@ class Attempts:
 
     def failed(self, now: float, index: int, failure: Failure) -> Verdict:
         """What to do, now that this upstream has failed it so."""
-        if failure.committed or failure.trouble is Trouble.REFUSED:
+        if failure.trouble is Trouble.REFUSED:
             return self._give_up(failure.retry_after_s)
         if failure.trouble is Trouble.CONTEXT_WINDOW:
             return self._elsewhere(now, self._version.context_window_fallbacks)

@@ -46,7 +46,6 @@ class Health:
         state: of its breaker.
         ready_in_s: until it may be asked again; 0: now, or once its probe has answered.
         in_flight: requests under way.
-        max_parallel: of those; None: no bound.
         first_byte_s: how long answers take to begin, slow ones weighing more; None: not known.
         asked, failed, limited: requests since it was made.
         why: what the last failure was.
@@ -56,7 +55,6 @@ class Health:
     state: State
     ready_in_s: float
     in_flight: int
-    max_parallel: int | None
     first_byte_s: float | None
     asked: int
     failed: int
@@ -137,7 +135,6 @@ class Member:
             state=self.breaker.state(now),
             ready_in_s=0.0 if ready_at == inf else max(ready_at - now, 0.0),
             in_flight=self.in_flight,
-            max_parallel=None if self.max_parallel == inf else int(self.max_parallel),
             first_byte_s=None if self._slowness_s < 0.0 else self._slowness_s,
             asked=self.asked,
             failed=self.failed,

@@ -1,7 +1,6 @@
 """Chooses, among the upstreams of one version, the one that is asked next.
 
-Knows orders, weights, prices, and what its members have done. Knows nothing of requests beyond a
-key that some should stay together by.
+Knows orders, weights, prices, and what its members have done. Knows nothing of requests.
 
 Members stand in *ranks*: those of one priority (and where the cheapest is wanted, of one price).
 A rank is asked only where none before it takes requests. Members of weight 0 stand behind all
@@ -19,7 +18,7 @@ from gateway.config.llm import LlmBreaker, LlmRetries, LlmUpstream, LlmVersion, 
 from gateway.llm.pools.budget import RetryBudget
 from gateway.llm.pools.member import Health, Member, Outcome
 from gateway.llm.pricing import Price
-from gateway.routing.assign import ByKey, InTurn
+from gateway.routing.assign import InTurn
 
 Rank = list[Member]
 
@@ -39,11 +38,6 @@ class Picked:
         self._at = -1.0
         self._probe = False
         self._answered = False
-
-    @property
-    def called(self) -> str:
-        """The upstream, in metrics and logs."""
-        return self._member.called
 
     def began(self, now: float) -> None:
         """It is sent, at once after it was chosen: nobody else is chosen in between."""
@@ -143,7 +137,6 @@ class Pool:
         # Processes that begin together begin their turns apart.
         self._turns = [InTurn(self._random.getrandbits(64)) for _ in self._ranks]
         self._among: list[Rank] = [[] for _ in self._ranks]  # whom the turns divide among now
-        self._keyed: list[tuple[Rank, ByKey]] = [([], ByKey("", {})) for _ in self._ranks]
 
     @classmethod
     def of(
@@ -152,14 +145,12 @@ class Pool:
         """As a document says."""
         return cls(version.upstreams, version.order, version.breaker, version.retries, prices, seed)
 
-    def choose(self, now: float, tried: Collection[int] = (), key: bytes = b"") -> Picked | None:
+    def choose(self, now: float, tried: Collection[int] = ()) -> Picked | None:
         """The upstream that is asked next, to be told at once that it `began`.
 
         Args:
             now: seconds, of any clock that does not go back.
             tried: upstreams that have failed this request, by index; they are not asked again.
-            key: requests of one key go to one upstream while that takes any (its caches know
-                them), where the order is by weight or price; empty: they do not.
 
         Returns:
             None: none takes a request now.
@@ -179,7 +170,7 @@ class Pool:
             if len(free) == 1:
                 return Picked(free[0])
             if free:
-                return Picked(self._pick(free, now, at, key))
+                return Picked(self._pick(free, now, at))
         return None
 
     def ready_in_s(self, now: float, tried: Collection[int] = ()) -> float:
@@ -213,28 +204,19 @@ class Pool:
 
     # ---- who has it, of several that would take it ----------------------------------------------
 
-    def _picker(self, order: Order) -> Callable[[Rank, float, int, bytes], Member]:
+    def _picker(self, order: Order) -> Callable[[Rank, float, int], Member]:
         if order == "least_latency":
             return self._of_two
         return self._least_busy if order == "least_busy" else self._by_weight
 
-    def _by_weight(self, free: Rank, now: float, at: int, key: bytes) -> Member:
-        if key:
-            return self._by_key(free, at, key)
+    def _by_weight(self, free: Rank, now: float, at: int) -> Member:
         turns = self._turns[at]
         if free != self._among[at]:
             turns.divide(_weights(free))
             self._among[at] = free
         return self._called[turns.next()]
 
-    def _by_key(self, free: Rank, at: int, key: bytes) -> Member:
-        among, keyed = self._keyed[at]
-        if free != among:
-            keyed = ByKey("", _weights(free))
-            self._keyed[at] = (free, keyed)
-        return self._called[keyed.of(key)]
-
-    def _of_two(self, free: Rank, now: float, at: int, key: bytes) -> Member:
+    def _of_two(self, free: Rank, now: float, at: int) -> Member:
         """The one with less to wait for, of two by chance: all at once on the fastest slows it."""
         random, count = self._random.random, len(free)
         first = int(random() * count)
@@ -242,7 +224,7 @@ class Pool:
         one, other = free[first], free[second]
         return other if other.load(now) < one.load(now) else one
 
-    def _least_busy(self, free: Rank, now: float, at: int, key: bytes) -> Member:
+    def _least_busy(self, free: Rank, now: float, at: int) -> Member:
         best, least = free[0], inf
         for one in free:
             # Among equally busy ones the one that was asked less.

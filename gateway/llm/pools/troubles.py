@@ -121,14 +121,12 @@ class Failure:
         trouble: what is wrong.
         retry_after_s: how long it wants to be left; None: it does not say.
         should_retry: whether it says that trying again helps (`x-should-retry`).
-        committed: the client has got content already: nobody else can answer it any more.
         why: in a few words, without what a request or an answer says.
     """
 
     trouble: Trouble
     retry_after_s: float | None = None
     should_retry: bool | None = None
-    committed: bool = False
     why: str = ""
 
 
@@ -137,7 +135,6 @@ def of_answer(
     headers: Sequence[Header],
     values: Any,
     *,
-    committed: bool = False,
     now_s: float | None = None,
 ) -> Failure:
     """What an error that an upstream answered with says.
@@ -146,7 +143,6 @@ def of_answer(
         status: of the answer; 200 where the error stands inside a stream.
         headers: of it, names in lower case.
         values: its body, or the event's data, as JSON has it; anything else where it is none.
-        committed: whether the client has got content.
         now_s: seconds since 1970, for a `Retry-After` that is a date beside no `Date`.
     """
     words = _words(values)
@@ -157,17 +153,17 @@ def of_answer(
     if should and trouble is Trouble.REFUSED:
         trouble = Trouble.FAILED
     why = f"{status} {code}".strip() if _is_word(code) else str(status)
-    return Failure(trouble, retry_after_s(told, now_s), should, committed, why)
+    return Failure(trouble, retry_after_s(told, now_s), should, why)
 
 
-def of_error(error: GatewayError, *, committed: bool = False) -> Failure:
+def of_error(error: GatewayError) -> Failure:
     """What it means that no answer came, or none that could be read.
 
     That all connections to an upstream are taken says nothing of it: its breaker stays closed.
     """
     if isinstance(error, Unavailable):
-        return Failure(Trouble.UNASKED, committed=committed, why=error.code)
-    return Failure(Trouble.FAILED, committed=committed, why=error.code)
+        return Failure(Trouble.UNASKED, why=error.code)
+    return Failure(Trouble.FAILED, why=error.code)
 
 
 def retry_after_s(headers: Mapping[bytes, bytes], now_s: float | None = None) -> float | None:

@@ -8,10 +8,8 @@ from __future__ import annotations
 import orjson
 
 from gateway.wire.llm.asked import Asked
-from gateway.wire.llm.events import Kind, kind_of_values
 from gateway.wire.llm.fields import Values
 from gateway.wire.llm.sse import DONE, frame
-from gateway.wire.llm.words import Dialect
 
 
 class EventsForChat:
@@ -22,10 +20,7 @@ class EventsForChat:
 
     def __init__(self, asked: Asked) -> None:
         """Begins a stream that answers `asked`."""
-        # Fixed at start.
         self._asked = asked
-        # Of the stream so far.
-        self.committed = False  # a part of the answer was told
 
     def take(self, chunk: Values) -> bytes:
         """One chunk as bytes to send on; the one of the usage only where it was asked for."""
@@ -33,7 +28,6 @@ class EventsForChat:
             chunk = {"usage": None, **chunk}
         elif not chunk.get("choices"):
             return b""
-        self.committed = self.committed or kind_of_values(Dialect.CHAT, chunk) is Kind.CONTENT
         return frame(orjson.dumps(chunk))
 
     def finish(self) -> bytes:

@@ -48,7 +48,6 @@ class EventsForMessages:
         # Fixed at start.
         self._asked = asked
         # Of the stream so far.
-        self.committed = False  # a part of the answer was told
         self._begun = False
         self._block = -1  # the number of the latest block
         self._open = ""  # the kind of the block that is open
@@ -79,7 +78,6 @@ class EventsForMessages:
         usage = usage_told(self._usage)
         events.append({"type": "message_delta", "delta": changed, "usage": usage})
         events.append({"type": "message_stop"})
-        self.committed = True
         return b"".join(map(_written, events))
 
     def _delta(self, delta: Values) -> Iterator[Event]:
@@ -135,7 +133,6 @@ class EventsForMessages:
     def _start(self, kind: str, block: Event) -> Event:
         self._block += 1
         self._open = kind
-        self.committed = True
         return {"type": "content_block_start", "index": self._block, "content_block": block}
 
     def _piece(self, delta: Event) -> Event:

@@ -151,7 +151,6 @@ class EventsForResponses:
         # Fixed at start.
         self._asked = asked
         # Of the stream so far.
-        self.committed = False  # a part of the answer was told
         self.sequence = 0  # the number of the next event
         self._items: list[_Open] = []
         self._speaking = ""  # what the last item is, while it is open and no call
@@ -178,7 +177,6 @@ class EventsForResponses:
         output = [item.whole() for item in self._items]
         whole = response(self._asked, output, self._finish, self._usage)
         events.append({"type": f"response.{whole['status']}", "response": whole})
-        self.committed = True
         return self._written(events)
 
     def _start(self) -> list[Event]:
@@ -216,7 +214,6 @@ class EventsForResponses:
             yield self._called[number].add(piece)
 
     def _begin(self, item: _Open) -> Iterator[Event]:
-        self.committed = True
         added = {"type": "response.output_item.added", "output_index": len(self._items)}
         yield {**added, "item": item.begun}
         self._items.append(item)

@@ -6,6 +6,7 @@ sent on, another upstream may still be asked instead; afterwards it may not.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 
 import orjson
@@ -34,17 +35,16 @@ def kind_of(dialect: Dialect, data: bytes) -> Kind:
         values = orjson.loads(data)
     except orjson.JSONDecodeError:
         return Kind.ERROR
-    return kind_of_values(dialect, values) if type(values) is dict else Kind.ERROR
+    return _kind(dialect, values) if type(values) is dict else Kind.ERROR
 
 
-def kind_of_values(dialect: Dialect, values: Values) -> Kind:
-    """The same of data that was read already."""
+def _kind(dialect: Dialect, values: Values) -> Kind:
     if values.get("error") or values.get("type") == "error":
         return Kind.ERROR
-    if dialect is Dialect.MESSAGES:
-        return _of_message_event(values)
-    if dialect is Dialect.RESPONSES:
-        return _RESPONSE_KINDS.get(text(values, "type"), Kind.CONTENT)
+    return KINDS[dialect](values)
+
+
+def _of_chunk(values: Values) -> Kind:
     begun = any(map(_says_something, mappings(values, "choices")))
     return Kind.CONTENT if begun else Kind.LIFECYCLE
 
@@ -54,6 +54,10 @@ def _says_something(choice: Values) -> bool:
         return True
     delta = mapping(choice, "delta")
     return any(value for key, value in delta.items() if key != "role")
+
+
+def _of_response_event(values: Values) -> Kind:
+    return _RESPONSE_KINDS.get(text(values, "type"), Kind.CONTENT)
 
 
 def _of_message_event(values: Values) -> Kind:
@@ -81,3 +85,12 @@ _RESPONSE_KINDS = {
     "response.completed": Kind.END,
     "response.incomplete": Kind.END,
 }
+KINDS: dict[Dialect, Callable[[Values], Kind]] = {
+    Dialect.CHAT: _of_chunk,
+    Dialect.COMPLETIONS: _of_chunk,
+    Dialect.EMBEDDINGS: _of_chunk,  # nobody streams these two
+    Dialect.RESPONSES: _of_response_event,
+    Dialect.MESSAGES: _of_message_event,
+    Dialect.COUNT: _of_chunk,
+}
+"""What an event means that is no error."""

@@ -24,7 +24,6 @@ class Prompt:
         media: images, sounds and files in them.
         tools: names of the functions that the model may call.
         json_wanted: the answer is to be JSON.
-        user: the caller's own name for whom it asks, empty: none.
     """
 
     messages: int = 0
@@ -33,7 +32,6 @@ class Prompt:
     media: int = 0
     tools: tuple[str, ...] = ()
     json_wanted: bool = False
-    user: str = ""
 
 
 def read_prompt(dialect: Dialect, values: Values) -> Prompt:
@@ -50,17 +48,20 @@ def read_prompt(dialect: Dialect, values: Values) -> Prompt:
         media=size.media,
         tools=tuple(_tool_names(values)) if "tools" in values else (),
         json_wanted=_json_wanted(dialect, values),
-        user=_user(values),
     )
 
 
+INPUTS: dict[Dialect, str] = {Dialect.COMPLETIONS: "prompt", Dialect.EMBEDDINGS: "input"}
+"""Where dialects have bare inputs."""
+MESSAGES: dict[Dialect, str] = {
+    Dialect.CHAT: "messages",
+    Dialect.RESPONSES: "input",
+    Dialect.MESSAGES: "messages",
+    Dialect.COUNT: "messages",
+}
+"""Where all others have messages."""
 # What a request may have beside messages that is counted, too.
-_RICH = frozenset(
-    {
-        *("instructions", "system", "tools", "response_format"),
-        *("output_config", "text", "safety_identifier", "user", "metadata"),
-    }
-)
+_RICH = frozenset({"instructions", "system", "tools", "response_format", "output_config", "text"})
 
 
 def _plain(values: Values) -> Prompt | None:
@@ -88,21 +89,21 @@ def _tool_names(values: Values) -> Iterator[str]:
 
 
 def _json_wanted(dialect: Dialect, values: Values) -> bool:
-    if dialect is Dialect.MESSAGES:
-        wanted = mapping(mapping(values, "output_config"), "format")
-    elif dialect is Dialect.RESPONSES:
-        wanted = mapping(mapping(values, "text"), "format")
-    else:
-        wanted = mapping(values, "response_format")
-    return wanted.get("type") in ("json_object", "json_schema")
+    *outer, field = FORMATS[dialect]
+    for one in outer:
+        values = mapping(values, one)
+    return mapping(values, field).get("type") in ("json_object", "json_schema")
 
 
-def _user(values: Values) -> str:
-    return (
-        text(values, "safety_identifier")
-        or text(values, "user")
-        or text(mapping(values, "metadata"), "user_id")
-    )
+FORMATS: dict[Dialect, tuple[str, ...]] = {
+    Dialect.CHAT: ("response_format",),
+    Dialect.COMPLETIONS: ("response_format",),
+    Dialect.EMBEDDINGS: ("response_format",),
+    Dialect.RESPONSES: ("text", "format"),
+    Dialect.MESSAGES: ("output_config", "format"),
+    Dialect.COUNT: ("output_config", "format"),
+}
+"""Where a request says how its answer is to be written."""
 
 
 class _Size:
@@ -114,12 +115,12 @@ class _Size:
         self.chars = self.media = self.messages = self.tokens = 0
 
     def take(self, dialect: Dialect, values: Values) -> None:
-        if dialect in (Dialect.COMPLETIONS, Dialect.EMBEDDINGS):
-            self._add_inputs(values.get("prompt" if dialect is Dialect.COMPLETIONS else "input"))
+        if (inputs := INPUTS.get(dialect)) is not None:
+            self._add_inputs(values.get(inputs))
             return
         self.chars += len(text(values, "instructions"))
         self._add_content(values.get("system"))
-        given = values.get("input" if dialect is Dialect.RESPONSES else "messages")
+        given = values.get(MESSAGES[dialect])
         if type(given) is str:
             self.messages += 1
             self.chars += len(given)

@@ -241,14 +241,20 @@ def _take_response_event(gathered: Gathered, values: Values) -> None:
 
 Take = Callable[[Gathered, Values], None]
 ANSWERS: dict[Dialect, Take] = {
-    **dict.fromkeys(Dialect, _take_chat),
-    Dialect.MESSAGES: _take_message,
+    Dialect.CHAT: _take_chat,
+    Dialect.COMPLETIONS: _take_chat,
+    Dialect.EMBEDDINGS: _take_chat,
     Dialect.RESPONSES: _take_response,
+    Dialect.MESSAGES: _take_message,
+    Dialect.COUNT: _take_head,  # it is a number
 }
 """Takes a whole answer apart."""
 EVENTS: dict[Dialect, Take] = {
-    **dict.fromkeys(Dialect, _take_chat),
-    Dialect.MESSAGES: _take_message_event,
+    Dialect.CHAT: _take_chat,
+    Dialect.COMPLETIONS: _take_chat,
+    Dialect.EMBEDDINGS: _take_chat,
     Dialect.RESPONSES: _take_response_event,
+    Dialect.MESSAGES: _take_message_event,
+    Dialect.COUNT: _take_head,  # nobody streams it
 }
 """Takes the data of one event apart."""

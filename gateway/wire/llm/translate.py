@@ -48,7 +48,6 @@ class Source(Protocol):
 class Sink(Protocol):
     """Makes a client's events of chunks of chat."""
 
-    committed: bool  # a part of the answer was told
     sequence: int  # the number of the next event, in a dialect that counts them
 
     def take(self, chunk: Values) -> bytes:
@@ -127,11 +126,6 @@ class StreamTranslator:
         self._sink = sink
         # Of the stream so far.
         self._over = False
-
-    @property
-    def committed(self) -> bool:
-        """A part of the answer was told: no other upstream can be asked any more."""
-        return self._sink.committed
 
     def feed(self, event: bytes, data: bytes) -> bytes:
         """Takes one event of the upstream.

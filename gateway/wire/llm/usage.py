@@ -5,6 +5,8 @@ Knows the shapes of usage. Knows nothing of prices or of what else an answer hol
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gateway.wire.llm.fields import Values, count, mapping, text
 from gateway.wire.llm.words import Dialect, Usage
 
@@ -50,13 +52,11 @@ def service_of(values: Values) -> str:
 
 
 def _read(dialect: Dialect, usage: Values) -> Usage | None:
-    if dialect is Dialect.COUNT:
+    told = TELLINGS[dialect]
+    if told is None:
         return None
-    if dialect is Dialect.MESSAGES:
-        return _of_messages(usage) if _counted(usage, "input_tokens", "output_tokens") else None
-    if dialect is Dialect.RESPONSES:
-        return _of_responses(usage) if _counted(usage, "input_tokens", "output_tokens") else None
-    return _of_chat(usage) if _counted(usage, "prompt_tokens", "completion_tokens") else None
+    of, read, written = told
+    return of(usage) if _counted(usage, read, written) else None
 
 
 def grown(known: Values, told: Values) -> Values:
@@ -140,3 +140,16 @@ def _of_messages(usage: Values) -> Usage:
 def _whole(whole: int, parts: int) -> int:
     """Parts that pass their whole were told beside it: they are added, so that none goes unpaid."""
     return whole if parts <= whole else whole + parts
+
+
+_Telling = tuple[Callable[[Values], Usage], str, str]
+_LIKE_CHAT: _Telling = (_of_chat, "prompt_tokens", "completion_tokens")
+TELLINGS: dict[Dialect, _Telling | None] = {
+    Dialect.CHAT: _LIKE_CHAT,
+    Dialect.COMPLETIONS: _LIKE_CHAT,
+    Dialect.EMBEDDINGS: _LIKE_CHAT,
+    Dialect.RESPONSES: (_of_responses, "input_tokens", "output_tokens"),
+    Dialect.MESSAGES: (_of_messages, "input_tokens", "output_tokens"),
+    Dialect.COUNT: None,  # what it counts was neither read nor written
+}
+"""What reads a dialect's usage, and the two numbers of which a usage has at least one."""

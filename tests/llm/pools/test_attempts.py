@@ -104,11 +104,6 @@ def test_a_wrong_request_is_never_sent_again():
     assert fail(found, request, trouble=Trouble.REFUSED) == GiveUp(spent=False)
 
 
-def test_nothing_is_sent_again_once_the_client_has_content():
-    found, request = one_of({}, {}, fallbacks=["other"])
-    assert fail(found, request, committed=True) == GiveUp(spent=False)
-
-
 def test_no_pause_goes_beyond_the_clients_deadline():
     of = version({}, retries={"base_s": 1})
     found = pool({}, retries={"base_s": 1})

@@ -120,30 +120,6 @@ def test_a_stall_counts_at_once_and_is_forgotten_within_a_minute():
     assert 0 in had
 
 
-# ---- keys ----
-
-
-def test_one_key_stays_with_one_upstream_while_that_takes_it():
-    found = pool({"weight": 1}, {"weight": 2}, {"weight": 1, "max_parallel": 1})
-    keys = [b"%d" % i for i in range(200)]
-    homes = {}
-    for key in keys:
-        picked = take(found, key=key)
-        picked.ended(0.0, Outcome.OK)
-        homes[key] = picked.index
-    assert set(homes.values()) == {0, 1, 2}
-    key = next(key for key, home in homes.items() if home == 2)
-    full = take(found, key=key)
-    assert full.index == 2
-    assert take(found, key=key).index != 2
-    full.ended(0.0, Outcome.OK)
-    # Nobody moved but those whose home was full.
-    for key in keys:
-        picked = take(found, key=key)
-        picked.ended(0.0, Outcome.OK)
-        assert picked.index == homes[key]
-
-
 # ---- bounds ----
 
 
@@ -271,7 +247,7 @@ def test_a_request_that_was_wrong_and_a_client_that_left_are_no_failures():
 
 
 def test_health_tells_what_is_known():
-    found = pool({"name": "east", "max_parallel": 9}, {}, breaker={"in_a_row": 1, "open_s": 5})
+    found = pool({"name": "east"}, {}, breaker={"in_a_row": 1, "open_s": 5})
     picked = take(found, tried={1})
     picked.answered(0.25)
     picked.ended(2.0, Outcome.FAILED, why="503 overloaded")
@@ -280,7 +256,7 @@ def test_health_tells_what_is_known():
     assert (east.called, east.state) == ("east", "open")
     assert east.ready_in_s == pytest.approx(4.0)
     assert (east.first_byte_s, east.asked, east.failed) == (0.25, 1, 1)
-    assert (east.max_parallel, east.why) == (9, "503 overloaded")
+    assert east.why == "503 overloaded"
     assert (other.called, other.state, other.in_flight) == ("p/m1", "closed", 1)
-    assert (other.first_byte_s, other.max_parallel) == (None, None)
+    assert other.first_byte_s is None
     assert found.asked == 2
