@@ -618,7 +618,7 @@ class Journey:
         if spoken is None or spoken.translation is None:
             return status, body
         values = _json(body)
-        status, told = spoken.translation.error(status, values if type(values) is dict else {})
+        status, told = spoken.translation.error(status, values)
         return status, orjson.dumps(told)
 
     # ---- accounts -------------------------------------------------------------------------------
