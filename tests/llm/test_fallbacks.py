@@ -159,6 +159,15 @@ async def test_an_error_inside_a_200_is_told_apart_as_one_outside(dialect, body,
     assert one.last.body["model"] == "gpt-4.1"
 
 
+async def test_a_client_of_another_dialect_hears_of_geminis_list_that_its_prompt_is_too_long():
+    one = rig(INSIDE)
+    client = one.ask(chat("alone", max_tokens=5), Dialect.MESSAGES)
+    said = "The input token count (9) exceeds the maximum number of tokens allowed (8)."
+    one.last.answers([{"error": {"code": 400, "message": said}}], status=400)
+    ((status, body),) = client.answers
+    assert (status, body["error"]["message"]) == (400, f"prompt is too long: {said}")
+
+
 async def test_a_prompt_that_is_too_long_within_a_200_does_not_shut_its_upstream():
     one = rig(INSIDE)
     for _ in range(6):

@@ -1,8 +1,8 @@
 """What is wrong, when an upstream answers with an error: told alike, whichever provider says it.
 
 Knows statuses, the codes and types of OpenAI-shaped and Anthropic errors, and the sentences by
-which providers say that a prompt is too long or not allowed, where they have no code for it. Knows
-nothing of what is done about it.
+which providers say that a prompt is not allowed, where they have no code for it (`wire.llm.told`
+knows those of one that is too long). Knows nothing of what is done about it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from gateway.errors import GatewayError, Unavailable
 from gateway.llm.pools.member import Outcome
+from gateway.wire.llm.told import MAX_MESSAGE, TOO_LONG_CODES, WORDED, says_too_long
 
 Header = tuple[bytes, bytes]
 
@@ -53,9 +54,7 @@ _OUTCOMES: Final = {
 
 # Codes and types, of OpenAI's, Azure's, llama.cpp's and Anthropic's errors.
 _CODES: Final = {
-    "context_length_exceeded": Trouble.CONTEXT_WINDOW,
-    "exceed_context_size_error": Trouble.CONTEXT_WINDOW,
-    "model_max_prompt_tokens_exceeded": Trouble.CONTEXT_WINDOW,
+    **dict.fromkeys(TOO_LONG_CODES, Trouble.CONTEXT_WINDOW),
     "content_filter": Trouble.CONTENT_POLICY,
     "content_policy_violation": Trouble.CONTENT_POLICY,
     "responsibleaipolicyviolation": Trouble.CONTENT_POLICY,
@@ -86,20 +85,6 @@ _STATUSES: Final = {
     425: Trouble.FAILED,
     429: Trouble.LIMITED,
 }
-# Those with which providers refuse a request for what it says. Some answer a prompt that is too
-# long with 500.
-_WORDED: Final = frozenset({200, 400, 413, 422, 500})
-_TOO_LONG: Final = re.compile(
-    r"maximum (?:context|prompt) length"
-    r"|exceeds? the (?:available )?(?:model's )?(?:maximum )?context (?:length|size|window)"
-    r"|longer than the model's context length"
-    r"|exceeds? context limit"
-    r"|prompt is too long"
-    r"|input is too long"
-    r"|input token count .{0,40}exceeds the maximum number of tokens"
-    r"|too large for model with \d+ maximum context",
-    re.IGNORECASE,
-)
 _NOT_ALLOWED: Final = re.compile(
     r"content filtering policy|content management policy|usage polic(?:y|ies)|PROHIBITED_CONTENT",
     re.IGNORECASE,
@@ -109,8 +94,6 @@ _NO_MODEL: Final = re.compile(
     r"(?:the )?models?\b.{1,300}(?:not found|not exist)|model: ", re.IGNORECASE
 )
 _UNPAID: Final = re.compile(r"credit balance is too low", re.IGNORECASE)
-# What providers say is short; what comes after may be the caller's own words, quoted.
-_MAX_MESSAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +130,7 @@ def of_answer(
     """
     words = _words(values)
     code = _code(words)
-    trouble = _trouble(status, code, str(words.get("message", ""))[:_MAX_MESSAGE])
+    trouble = _trouble(status, code, str(words.get("message", ""))[:MAX_MESSAGE])
     told = dict(headers)
     should = {b"true": True, b"false": False}.get(told.get(b"x-should-retry", b"").lower())
     if should and trouble is Trouble.REFUSED:
@@ -197,9 +180,10 @@ def retry_after_s(headers: Mapping[bytes, bytes], now_s: float | None = None) ->
 def _trouble(status: int, code: str, message: str) -> Trouble:
     if (known := _CODES.get(code)) is not None and known is not Trouble.FAILED:
         return known
-    if status in _WORDED:
+    if says_too_long(status, message):
+        return Trouble.CONTEXT_WINDOW
+    if status in WORDED:
         for words, trouble in (
-            (_TOO_LONG, Trouble.CONTEXT_WINDOW),
             (_NOT_ALLOWED, Trouble.CONTENT_POLICY),
             (_UNPAID, Trouble.QUOTA),
         ):

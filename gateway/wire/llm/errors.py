@@ -84,11 +84,11 @@ def told_body(dialect: Dialect, status: int, told: Told) -> tuple[int, dict[str,
     if dialect in _ANTHROPIC:
         message = told.message
         # By these words clients know that they must shorten it.
-        if told.too_long and not message.startswith("prompt is too long"):
+        if told.too_long(status) and not message.startswith("prompt is too long"):
             message = f"prompt is too long: {message}"
         return status, anthropic_error(status, message)
+    code = TOO_LONG if told.too_long(status) else told.code or told.type
     status = 503 if status == 529 else status  # the latter is Anthropic's alone
-    code = TOO_LONG if told.too_long else told.code or told.type
     return status, {"error": openai_error(status, told.message, code, told.param)}
 
 

@@ -1,17 +1,38 @@
 """Reads the errors that providers tell, whole answers and events of streams alike.
 
-Knows the shapes that errors come in. Knows nothing of what follows from one.
+Knows the shapes that errors come in, and in which codes and sentences providers say that a prompt
+is too long. Knows nothing of what follows from one.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from gateway.wire.llm.fields import text
 
-TOO_LONG = "context_length_exceeded"
-_SAYS_TOO_LONG = ("prompt is too long", "input length and `max_tokens` exceed context limit")
+TOO_LONG: Final = "context_length_exceeded"
+TOO_LONG_CODES: Final = frozenset(
+    {TOO_LONG, "exceed_context_size_error", "model_max_prompt_tokens_exceeded"}
+)
+"""OpenAI's, llama.cpp's and GitHub's, in lower case."""
+WORDED: Final = frozenset({200, 400, 413, 422, 500})
+"""Statuses with which providers refuse a request for what it says; 200: within a stream, and some
+answer a prompt that is too long with 500."""
+# What providers say is short; what comes after may be the caller's own words, quoted.
+MAX_MESSAGE: Final = 1000
+_TOO_LONG: Final = re.compile(
+    r"maximum (?:context|prompt) length"
+    r"|exceeds? the (?:available )?(?:model's )?(?:maximum )?context (?:length|size|window)"
+    r"|longer than the model's context length"
+    r"|exceeds? context limit"
+    r"|prompt is too long"
+    r"|input is too long"
+    r"|input token count .{0,40}exceeds the maximum number of tokens"
+    r"|too large for model with \d+ maximum context",
+    re.IGNORECASE,
+)
 _STATUSES = {
     "invalid_request_error": 400,
     "authentication_error": 401,
@@ -57,10 +78,15 @@ class Told:
             return int(self.code)
         return _STATUSES.get(self.type) or _STATUSES.get(self.code, 500)
 
-    @property
-    def too_long(self) -> bool:
-        """The prompt does not fit into what the model reads."""
-        return self.code == TOO_LONG or self.message.startswith(_SAYS_TOO_LONG)
+    def too_long(self, status: int) -> bool:
+        """The prompt does not fit into what the model reads, by an answer of this status."""
+        known = {self.code.lower(), self.type.lower()}
+        return not TOO_LONG_CODES.isdisjoint(known) or says_too_long(status, self.message)
+
+
+def says_too_long(status: int, message: str) -> bool:
+    """Whether an error of this status says in words that a prompt is too long."""
+    return status in WORDED and _TOO_LONG.search(message, 0, MAX_MESSAGE) is not None
 
 
 def told_error(values: Any) -> Told | None:

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from gateway.errors import UpstreamFailed, UpstreamTimedOut
 from gateway.llm.pools import Outcome, Trouble
 from gateway.llm.pools.troubles import of_answer, of_error, retry_after_s
+from gateway.wire.llm.translate import PAIRS
+from gateway.wire.llm.words import Dialect
 
 
 def openai(message="", kind="invalid_request_error", code=None, **more):
@@ -19,149 +21,161 @@ def anthropic(kind, message=""):
     return {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_1"}
 
 
-@pytest.mark.parametrize(
-    ("status", "values", "trouble"),
-    [
-        # too long
-        (400, openai(code="context_length_exceeded"), Trouble.CONTEXT_WINDOW),
-        (
-            400,
-            {
-                "object": "error",
-                "message": "This model's maximum context length is 4096 tokens. However, you"
-                " requested 5000 tokens.",
-                "type": "BadRequestError",
-                "param": None,
+ERRORS = [
+    # too long
+    (400, openai(code="context_length_exceeded"), Trouble.CONTEXT_WINDOW),
+    (
+        400,
+        {
+            "object": "error",
+            "message": "This model's maximum context length is 4096 tokens. However, you"
+            " requested 5000 tokens.",
+            "type": "BadRequestError",
+            "param": None,
+            "code": 400,
+        },
+        Trouble.CONTEXT_WINDOW,
+    ),
+    (
+        400,
+        openai("The input (9000 tokens) is longer than the model's context length (8192 tokens)."),
+        Trouble.CONTEXT_WINDOW,
+    ),
+    (
+        400,
+        {
+            "error": {
                 "code": 400,
-            },
-            Trouble.CONTEXT_WINDOW,
-        ),
-        (
-            400,
-            openai(
-                "The input (9000 tokens) is longer than the model's context length (8192 tokens)."
-            ),
-            Trouble.CONTEXT_WINDOW,
-        ),
-        (
-            400,
+                "message": "request (13392 tokens) exceeds the available context size",
+                "type": "exceed_context_size_error",
+                "n_ctx": 8192,
+            }
+        },
+        Trouble.CONTEXT_WINDOW,
+    ),
+    (
+        500,
+        {"error": "the input length exceeds the context length"},
+        Trouble.CONTEXT_WINDOW,
+    ),
+    (
+        400,
+        [
             {
                 "error": {
                     "code": 400,
-                    "message": "request (13392 tokens) exceeds the available context size",
-                    "type": "exceed_context_size_error",
-                    "n_ctx": 8192,
+                    "message": "The input token count (1200000) exceeds the maximum number of"
+                    " tokens allowed (1048576).",
+                    "status": "INVALID_ARGUMENT",
                 }
-            },
-            Trouble.CONTEXT_WINDOW,
+            }
+        ],
+        Trouble.CONTEXT_WINDOW,
+    ),
+    (
+        400,
+        anthropic("invalid_request_error", "prompt is too long: 207519 tokens > 200000"),
+        Trouble.CONTEXT_WINDOW,
+    ),
+    (
+        400,
+        anthropic(
+            "invalid_request_error",
+            "input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000",
         ),
-        (
-            500,
-            {"error": "the input length exceeds the context length"},
-            Trouble.CONTEXT_WINDOW,
+        Trouble.CONTEXT_WINDOW,
+    ),
+    (
+        200,
+        {
+            "type": "response.failed",
+            "response": {"error": {"code": "context_length_exceeded", "message": ""}},
+        },
+        Trouble.CONTEXT_WINDOW,
+    ),
+    # not allowed
+    (
+        400,
+        openai(
+            "The response was filtered",
+            kind=None,
+            code="content_filter",
+            innererror={"code": "ResponsibleAIPolicyViolation"},
         ),
-        (
-            400,
-            [
-                {
-                    "error": {
-                        "code": 400,
-                        "message": "The input token count (1200000) exceeds the maximum number of"
-                        " tokens allowed (1048576).",
-                        "status": "INVALID_ARGUMENT",
-                    }
-                }
-            ],
-            Trouble.CONTEXT_WINDOW,
-        ),
-        (
-            400,
-            anthropic("invalid_request_error", "prompt is too long: 207519 tokens > 200000"),
-            Trouble.CONTEXT_WINDOW,
-        ),
-        (
-            400,
-            anthropic(
-                "invalid_request_error",
-                "input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000",
-            ),
-            Trouble.CONTEXT_WINDOW,
-        ),
-        (
-            200,
-            {
-                "type": "response.failed",
-                "response": {"error": {"code": "context_length_exceeded", "message": ""}},
-            },
-            Trouble.CONTEXT_WINDOW,
-        ),
-        # not allowed
-        (
-            400,
-            openai(
-                "The response was filtered",
-                kind=None,
-                code="content_filter",
-                innererror={"code": "ResponsibleAIPolicyViolation"},
-            ),
-            Trouble.CONTENT_POLICY,
-        ),
-        (400, openai(code="content_policy_violation"), Trouble.CONTENT_POLICY),
-        (400, openai(code="invalid_prompt"), Trouble.CONTENT_POLICY),
-        (
-            400,
-            anthropic("invalid_request_error", "Output blocked by content filtering policy"),
-            Trouble.CONTENT_POLICY,
-        ),
-        # not now
-        (429, openai(kind="requests", code="rate_limit_exceeded"), Trouble.LIMITED),
-        (429, anthropic("rate_limit_error"), Trouble.LIMITED),
-        (429, "slow down", Trouble.LIMITED),
-        (200, anthropic("rate_limit_error"), Trouble.LIMITED),
-        (429, openai(kind="insufficient_quota", code="insufficient_quota"), Trouble.QUOTA),
-        (402, anthropic("billing_error"), Trouble.QUOTA),
-        (
-            400,
-            anthropic("invalid_request_error", "Your credit balance is too low to access"),
-            Trouble.QUOTA,
-        ),
-        # not us, not this
-        (401, openai(code="invalid_api_key"), Trouble.CREDENTIALS),
-        (401, anthropic("authentication_error"), Trouble.CREDENTIALS),
-        (403, anthropic("permission_error"), Trouble.CREDENTIALS),
-        (401, None, Trouble.CREDENTIALS),
-        (404, openai(code="model_not_found"), Trouble.MISSING),
-        (404, openai(code="DeploymentNotFound"), Trouble.MISSING),
-        (404, anthropic("not_found_error", "model: claude-9"), Trouble.MISSING),
-        (404, openai("The model `x` does not exist.", kind="NotFoundError"), Trouble.MISSING),
-        (404, {"error": "model 'x' not found, try pulling it first"}, Trouble.MISSING),
-        (404, openai("models/x is not found for API version v1beta"), Trouble.MISSING),
-        # not here
-        (404, anthropic("not_found_error"), Trouble.UNKNOWN),
-        (404, openai("Response with id 'the model x' not found."), Trouble.UNKNOWN),
-        (404, {"detail": "Not Found"}, Trouble.UNKNOWN),
-        (404, None, Trouble.UNKNOWN),
-        # broken
-        (500, openai(kind="server_error"), Trouble.FAILED),
-        (503, "<html>busy</html>", Trouble.FAILED),
-        (529, anthropic("overloaded_error"), Trouble.FAILED),
-        (200, anthropic("overloaded_error"), Trouble.FAILED),
-        (200, openai(kind="server_error"), Trouble.FAILED),
-        (200, {"error": {"message": "?"}}, Trouble.FAILED),
-        (504, anthropic("timeout_error"), Trouble.FAILED),
-        (408, None, Trouble.FAILED),
-        (502, [], Trouble.FAILED),
-        (502, {"error": {"message": 5, "code": ["x"], "type": {}}}, Trouble.FAILED),
-        # wrong
-        (400, openai("unknown field 'x'"), Trouble.REFUSED),
-        (400, anthropic("invalid_request_error", "messages: at least one"), Trouble.REFUSED),
-        (413, anthropic("request_too_large"), Trouble.REFUSED),
-        (422, {"detail": [{"msg": "field required"}]}, Trouble.REFUSED),
-        (200, anthropic("invalid_request_error", "tools: wrong"), Trouble.REFUSED),
-    ],
-)
+        Trouble.CONTENT_POLICY,
+    ),
+    (400, openai(code="content_policy_violation"), Trouble.CONTENT_POLICY),
+    (400, openai(code="invalid_prompt"), Trouble.CONTENT_POLICY),
+    (
+        400,
+        anthropic("invalid_request_error", "Output blocked by content filtering policy"),
+        Trouble.CONTENT_POLICY,
+    ),
+    # not now
+    (429, openai(kind="requests", code="rate_limit_exceeded"), Trouble.LIMITED),
+    (429, anthropic("rate_limit_error"), Trouble.LIMITED),
+    (429, "slow down", Trouble.LIMITED),
+    (200, anthropic("rate_limit_error"), Trouble.LIMITED),
+    (429, openai(kind="insufficient_quota", code="insufficient_quota"), Trouble.QUOTA),
+    (402, anthropic("billing_error"), Trouble.QUOTA),
+    (
+        400,
+        anthropic("invalid_request_error", "Your credit balance is too low to access"),
+        Trouble.QUOTA,
+    ),
+    # not us, not this
+    (401, openai(code="invalid_api_key"), Trouble.CREDENTIALS),
+    (401, anthropic("authentication_error"), Trouble.CREDENTIALS),
+    (403, anthropic("permission_error"), Trouble.CREDENTIALS),
+    (401, None, Trouble.CREDENTIALS),
+    (404, openai(code="model_not_found"), Trouble.MISSING),
+    (404, openai(code="DeploymentNotFound"), Trouble.MISSING),
+    (404, anthropic("not_found_error", "model: claude-9"), Trouble.MISSING),
+    (404, openai("The model `x` does not exist.", kind="NotFoundError"), Trouble.MISSING),
+    (404, {"error": "model 'x' not found, try pulling it first"}, Trouble.MISSING),
+    (404, openai("models/x is not found for API version v1beta"), Trouble.MISSING),
+    # not here
+    (404, anthropic("not_found_error"), Trouble.UNKNOWN),
+    (404, openai("Response with id 'the model x' not found."), Trouble.UNKNOWN),
+    (404, {"detail": "Not Found"}, Trouble.UNKNOWN),
+    (404, None, Trouble.UNKNOWN),
+    # broken
+    (500, openai(kind="server_error"), Trouble.FAILED),
+    (503, "<html>busy</html>", Trouble.FAILED),
+    (529, anthropic("overloaded_error"), Trouble.FAILED),
+    (200, anthropic("overloaded_error"), Trouble.FAILED),
+    (200, openai(kind="server_error"), Trouble.FAILED),
+    (200, {"error": {"message": "?"}}, Trouble.FAILED),
+    (504, anthropic("timeout_error"), Trouble.FAILED),
+    (408, None, Trouble.FAILED),
+    (502, [], Trouble.FAILED),
+    (502, {"error": {"message": 5, "code": ["x"], "type": {}}}, Trouble.FAILED),
+    # wrong
+    (400, openai("unknown field 'x'"), Trouble.REFUSED),
+    (400, anthropic("invalid_request_error", "messages: at least one"), Trouble.REFUSED),
+    (413, anthropic("request_too_large"), Trouble.REFUSED),
+    (422, {"detail": [{"msg": "field required"}]}, Trouble.REFUSED),
+    (200, anthropic("invalid_request_error", "tools: wrong"), Trouble.REFUSED),
+]
+
+
+@pytest.mark.parametrize(("status", "values", "trouble"), ERRORS)
 def test_an_error_is_known_for_what_it_is(status, values, trouble):
     assert of_answer(status, [], values).trouble is trouble
+
+
+@pytest.mark.parametrize(
+    ("status", "values", "trouble"),
+    [one for one in ERRORS if "response" not in (one[1] or ())],
+)
+def test_a_client_of_another_dialect_hears_that_a_prompt_is_too_long_where_pools_do(
+    status, values, trouble
+):
+    _, body = PAIRS[Dialect.MESSAGES, Dialect.CHAT].error(status, values)
+    says = body["error"]["message"].startswith("prompt is too long")
+    assert says == (trouble is Trouble.CONTEXT_WINDOW)
+    _, body = PAIRS[Dialect.CHAT, Dialect.MESSAGES].error(status, values)
+    assert (body["error"]["code"] == "context_length_exceeded") == says
 
 
 def test_what_a_prompt_says_is_not_taken_for_what_is_wrong():
