@@ -110,7 +110,7 @@ def _in_dialect(spoken: Spoken, status: int, body: bytes) -> Words:
     if spoken.translation is None:
         return status, body
     values = _json(body)
-    status, told = spoken.translation.error(status, values if type(values) is dict else {})
+    status, told = spoken.translation.error(status, values)
     return status, orjson.dumps(told)
 
 
