@@ -229,6 +229,5 @@ class Account:
 
 
 def _written(reading: Reading) -> int:
-    chars = reading.text_chars + reading.reasoning_chars
-    chars += sum(len(call.name) + len(call.arguments) for call in reading.calls)
+    chars = reading.text_chars + reading.reasoning_chars + reading.call_chars
     return -(-chars // BYTES_PER_TOKEN)

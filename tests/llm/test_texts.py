@@ -142,6 +142,17 @@ async def test_a_text_may_be_left_out():
     assert json.loads(row["answer"]) == [{"text": "hello"}]
 
 
+async def test_a_streamed_answer_is_as_large_as_its_texts_and_calls():
+    kept = Kept("full")
+    kept.made.ask({**QUESTION, "stream": True})
+    call = {"index": 0, "function": {"name": "mail", "arguments": "{" + " " * 5000 + "}"}}
+    pieces = [chunk({"content": "hi"}), chunk({"tool_calls": [call]}), chunk({}, "tool_calls")]
+    kept.made.last.streams(*pieces, b"[DONE]")
+    (happened,) = kept.made.over
+    assert happened.relay is not None
+    assert happened.relay.size == len("hi") + len("mail") + 5002
+
+
 class Broken(Afterwards):
     def take(self, *_: Any) -> None:
         raise RuntimeError("watching is in a state nobody foresaw")
