@@ -138,7 +138,7 @@ class LlmProvider(Section):
         description="what an OpenAI-shaped server calls the limit of a chat's answer",
     )
     thinks_by: Literal["effort", "budget", "nothing"] = Field(
-        "effort", description="how Anthropic's models are told how long to think"
+        "effort", description="how its models are told how long to think"
     )
     headers: dict[HeaderName, str] = Field(
         default_factory=dict, description="sent with each request; no secrets"

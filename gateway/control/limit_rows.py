@@ -54,7 +54,7 @@ class LimitRows:
     def row_of(self, owner: str) -> tuple[int, bool]:
         """The row of an owner, and whether it was given to it just now.
 
-        A row that is has no limits yet and refuses everything: see `limit`.
+        One that was given just now allows nothing, until `limit` and `ceilings` say what it may.
         """
         known = self.rows.get(owner)
         if known is not None:

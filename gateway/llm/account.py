@@ -1,8 +1,9 @@
 """What one request may cost, and what it did.
 
-Knows prices, bounds of what an answer may take, and limits. Knows nothing of upstreams, or of where
-limits are kept. Before any upstream is asked the most that the answer may cost is reserved; what it
-did cost is settled once that is known, and the rest given back.
+Knows prices, bounds of what an answer may take, how upstreams call these, and limits. Knows nothing
+of how upstreams are asked, or of where limits are kept. Before any upstream is asked the most that
+the answer may cost is reserved; what it did cost is settled once that is known, and the rest given
+back.
 
 No more tokens are read than bytes are sent: a token stands for one byte at least. A medium may be
 named by its address alone: where a body has one it is taken for as many more as the version's
@@ -229,6 +230,5 @@ class Account:
 
 
 def _written(reading: Reading) -> int:
-    chars = reading.text_chars + reading.reasoning_chars
-    chars += sum(len(call.name) + len(call.arguments) for call in reading.calls)
+    chars = reading.text_chars + reading.reasoning_chars + reading.call_chars
     return -(-chars // BYTES_PER_TOKEN)

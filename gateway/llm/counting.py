@@ -1,7 +1,8 @@
 """Counts what a version of a language model had from each of its upstreams.
 
-Knows what happened to requests, and whose counts are whose. Knows nothing of words of the arena, or
-of who reads them.
+Knows what happened to requests, whose counts are whose and under which name the arena has them, and
+what OpenTelemetry's conventions call operations and providers: traces and control call them so,
+too. Knows nothing of the words of a block, or of who reads them.
 """
 
 from __future__ import annotations

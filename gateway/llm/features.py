@@ -98,7 +98,8 @@ _NO_USAGE: Final = (nan, nan, nan, nan)
 class Rows:
     """Features of requests that were answered, read one by one.
 
-    What a kernel tells of their texts is told of all by one call, at the end.
+    What a kernel tells of their texts is told of all by one call, at the end; but for phrases of
+    refusal, which one short call for each row finds absent from nearly all.
 
     Attributes:
         numbers: (rows, ASKED and SAID); what the texts tell is there once `tensors` was asked.

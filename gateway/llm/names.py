@@ -1,7 +1,7 @@
 """Finds the language model that a request names, and the version that answers it.
 
-Knows names, aliases and routes. Knows nothing of HTTP beyond headers, of upstreams, or of how a
-route came to be.
+Knows names, aliases and routes, and keeps the headers that tell of who answers. Knows nothing else
+of HTTP, of how upstreams are asked, or of how a route came to be.
 """
 
 from __future__ import annotations

@@ -84,15 +84,15 @@ class Relay(Protocol):
 
     @property
     def reading(self) -> Reading:
-        """What is kept of the answer, as far as it came."""
+        """What is kept of the answer; of a stream nothing before `stop`, `end` or `fail`."""
 
     @property
     def usage(self) -> Usage | None:
-        """What it says of its tokens, as far as it came; None: nothing."""
+        """What it says of its tokens, likewise; None: nothing."""
 
     @property
     def size(self) -> int:
-        """Bytes of it that are kept."""
+        """About how many bytes of it are kept once it is over."""
 
     @property
     def committed(self) -> bool:
@@ -250,7 +250,7 @@ class Streamed:
 
     Attributes:
         filtered: a content policy has cut it off, and the client has nothing of it.
-        reading: what is kept of it, once it is over.
+        reading: what is kept of it, once it is over or was stopped; empty until then.
     """
 
     __slots__ = (
@@ -305,8 +305,8 @@ class Streamed:
 
     @property
     def size(self) -> int:
-        """Characters of it that are kept."""
-        return self.reading.text_chars
+        """Characters of its texts and calls, which `reading` keeps; of reasoning it keeps none."""
+        return self.reading.text_chars + self.reading.call_chars
 
     def data(self, data: bytes) -> bool:
         """Takes a piece."""

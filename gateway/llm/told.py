@@ -1,6 +1,7 @@
-"""What happened to one request, as it is counted afterwards, and what headers say of it.
+"""What happened to one request, as it is counted afterwards, and what headers say on either way.
 
-Knows times, counts and names. Knows nothing of who counts them, or of how requests are answered.
+Knows times, counts and names; which of a client's headers go on to an upstream or say how long it
+waits, and which tell it of its answer. Knows nothing of who counts, or of how requests go.
 """
 
 from __future__ import annotations

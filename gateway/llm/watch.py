@@ -1,8 +1,8 @@
 """What becomes of a request to a language model once it is over: it is counted, and watched.
 
 Knows the order of that, and batches as whoever watches a model takes them. Knows nothing of how
-requests are answered: each has been when it comes here, and nothing that goes wrong here reaches
-anybody.
+requests are answered: each has been when it comes here. What goes wrong with a batch of them is
+told to the log alone, and what goes wrong before to whoever says that one is over.
 
 Rows of features are gathered for a moment, since a batch costs what a row does. Of answers alone:
 what failed or was left is counted, and has nothing to be watched.
@@ -11,6 +11,7 @@ what failed or was left is counted, and has nothing to be watched.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -29,6 +30,8 @@ from gateway.tensors import Array
 from gateway.wire.llm.reading import Reading
 from gateway.wire.llm.words import Dialect
 from kernels import texts
+
+log = logging.getLogger("penstock.llm")
 
 MAX_ROWS: Final = 128
 MAX_WAIT_S: Final = 0.25
@@ -138,10 +141,17 @@ class Watch:
         self._grew(relay.size)
 
     def flush(self) -> None:
-        """Hands on what was gathered."""
+        """Hands on what was gathered; what nobody can take is dropped."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        try:
+            self._hand_on()
+        except Exception:
+            name, version = self._deployment.noted
+            log.exception("model '%s', version %s: some answers were not watched", name, version)
+
+    def _hand_on(self) -> None:
         afterwards = self._deployment.afterwards
         unread, answered, copied = self._rows, self._answered, self._copied
         self._rows, self._answered, self._copied, self._bytes = [], [], [], 0

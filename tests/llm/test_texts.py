@@ -142,6 +142,38 @@ async def test_a_text_may_be_left_out():
     assert json.loads(row["answer"]) == [{"text": "hello"}]
 
 
+async def test_a_streamed_answer_is_as_large_as_its_texts_and_calls():
+    kept = Kept("full")
+    kept.made.ask({**QUESTION, "stream": True})
+    call = {"index": 0, "function": {"name": "mail", "arguments": "{" + " " * 5000 + "}"}}
+    pieces = [chunk({"content": "hi"}), chunk({"tool_calls": [call]}), chunk({}, "tool_calls")]
+    kept.made.last.streams(*pieces, b"[DONE]")
+    (happened,) = kept.made.over
+    assert happened.relay is not None
+    assert happened.relay.size == len("hi") + len("mail") + 5002
+
+
+class Broken(Afterwards):
+    def take(self, *_: Any) -> None:
+        raise RuntimeError("watching is in a state nobody foresaw")
+
+
+async def test_answers_that_cannot_be_watched_are_dropped_and_told_to_the_log_alone(caplog):
+    kept = Kept("full")
+    (deployment,) = kept.made.llm.deployments
+    well = deployment.afterwards
+    deployment.watch(Broken())
+    kept.made.ask(QUESTION)
+    kept.made.last.answers(whole("dropped"))
+    kept.made.llm.flush()
+    assert "model 'm', version 1: some answers were not watched" in caplog.text
+    deployment.watch(well)
+    kept.made.ask(QUESTION)
+    kept.made.last.answers(whole("kept"))
+    (row,) = kept.rows()
+    assert json.loads(row["answer"]) == [{"text": "kept"}]
+
+
 async def test_texts_that_find_no_room_are_dropped_and_counted_and_their_request_is_answered():
     kept = Kept("full", size=1 << 12)
     clients = [kept.made.ask(chat(messages=[{"role": "user", "content": "a" * 9000}]))]

@@ -1,1 +1,1 @@
-"""What keys, teams, tags and upstreams may spend and how fast: reserved before, settled after."""
+"""What keys, teams and tags may spend and how fast: reserved before, settled after."""

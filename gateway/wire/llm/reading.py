@@ -65,6 +65,11 @@ class Reading:
         return sum(map(len, self.texts))
 
     @property
+    def call_chars(self) -> int:
+        """Of all calls, their names and arguments."""
+        return sum(len(one.name) + len(one.arguments) for one in self.calls)
+
+    @property
     def cut_off(self) -> bool:
         """The provider's content policy has ended it."""
         return self.finish in _CUT_OFF
