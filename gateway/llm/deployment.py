@@ -60,7 +60,7 @@ class LlmDeployment:
         self.version = version
         self.noted: Model = (name, str(version))
         self.settings = settings
-        self.targets = targets
+        self.targets: Sequence[Target] = targets
         self.prices = [target.price for target in targets]
         self.unpriced = None in self.prices
         self.max_output_tokens = _most(settings, self.prices)
@@ -68,10 +68,17 @@ class LlmDeployment:
         self._mute: dict[Dialect, frozenset[int]] = {}
         self.phrases = Phrases(settings.refusal_phrases)
         self.pool = Pool.of(settings.version, self.prices)
+        self.take(targets)
         self.observer = observer
         self.in_flight = 0
         self.afterwards: Afterwards = NOTHING
         self._drained: Callable[[], None] | None = None
+
+    def take(self, targets: Sequence[Target]) -> None:
+        """Its upstreams, made anew: those that lack what they need are left out of its pool."""
+        self.targets = targets
+        for place, one in enumerate(targets):
+            self.pool.leave_out(place, one.lacks)
 
     @property
     def counts_nothing(self) -> bool:

@@ -41,7 +41,7 @@ class KeyFiles:
             loop: the worker's.
             pool: threads.
             deployments: what serves now.
-            reload: makes the targets of one anew; blocks, and raises ModelRefused.
+            reload: makes the targets of one anew; blocks, and raises GatewayError.
         """
         self._loop = loop
         self._pool = pool
@@ -73,11 +73,17 @@ class KeyFiles:
         before, self._stamps = self._stamps, now
         renewed = []
         for deployment, files in wanted:
-            if any(path in before and before[path] != now[path] for path in files):
+            changed = any(path in before and before[path] != now[path] for path in files)
+            # What a new version lacked may have come before the first look.
+            if changed or any(one.lacks for one in deployment.targets):
                 try:
-                    renewed.append((deployment, self._reload(deployment)))
+                    found = self._reload(deployment)
                 except GatewayError as error:
                     log.error("%s: the key it had goes on", error)
+                    continue
+                targets = tuple(map(_better, deployment.targets, found))
+                if targets != tuple(deployment.targets):
+                    renewed.append((deployment, targets))
         return renewed
 
     def _take(self, done: asyncio.Future[Renewed]) -> None:
@@ -87,13 +93,21 @@ class KeyFiles:
             log.error("keys of providers were not looked at: %s", error)
             return
         for deployment, targets in done.result():
-            deployment.targets = targets
+            deployment.take(targets)
             log.info("model '%s': a key of its providers was read again", deployment.name)
 
 
 def _files(deployment: LlmDeployment) -> list[Path]:
     providers = deployment.settings.providers.values()
     return [one.api_key_file for one in providers if one.api_key_file is not None]
+
+
+def _better(before: Target, now: Target) -> Target:
+    """A key that has gone, or that is none, takes nobody's place."""
+    if now.lacks and not before.lacks:
+        log.error("%s: the key it had goes on", now.lacks)
+        return before
+    return now
 
 
 def _stamp(path: Path) -> Stamp | None:

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from gateway.errors import ModelRefused
 from gateway.llm.key_files import KeyFiles
 from gateway.llm.models import targets_of
 from tests.llm.journey_rig import chat, rig
@@ -47,8 +46,3 @@ async def test_a_key_that_was_rotated_goes_out_with_the_next_request(tmp_path):
         await settled(files, pool)
         one.ask(chat())
         assert b"authorization: Bearer sk-second\r\n" in one.last.head
-
-
-async def test_a_key_that_is_not_there_refuses_its_model_and_names_the_file(tmp_path):
-    with pytest.raises(ModelRefused, match=r"llm\.providers\.one: api_key_file key"):
-        rig(DOCUMENT.format(file=tmp_path / "key"))
