@@ -66,7 +66,7 @@ def check_prices(case: Case) -> Iterator[Finding]:
 def _keys(llm: Llm) -> Iterator[tuple[str, str]]:
     for name, provider in llm.providers.items():
         if fault := _key(name, provider):
-            yield fault, "set it where the server runs; its models are not served without"
+            yield fault, "set it where the server runs; its upstreams are left out without"
 
 
 def _key(name: str, provider: LlmProvider) -> str:

@@ -11,6 +11,8 @@ from pydantic import Field
 
 from gateway.control.operations import Document
 
+Breaker = Literal["closed", "half_open", "open", "left_out"]
+
 
 class LlmUpstreamLine(Document):
     """One place that answers for a version."""
@@ -43,13 +45,13 @@ class UpstreamInWorker(Document):
     """How an upstream is, as one worker has come to know it."""
 
     worker: int
-    breaker: Literal["closed", "half_open", "open"]
+    breaker: Breaker
     ready_in_s: float = Field(description="until it may be asked again; 0: now, or once probed")
     in_flight: int
     first_byte_s: float | None = Field(description="how long answers take to begin")
     connections: int = Field(description="to its provider")
     idle: int = Field(description="of these, unused")
-    trouble: str = Field(description="what its last failure was")
+    trouble: str = Field(description="what it lacks, or else what its last failure was")
 
 
 class UpstreamLine(Document):
@@ -59,8 +61,8 @@ class UpstreamLine(Document):
     version: int
     upstream: str
     provider: str
-    breaker: Literal["closed", "half_open", "open"] = Field(description="of the worst worker")
-    trouble: str = Field(description="what the last failure in any worker was")
+    breaker: Breaker = Field(description="of the worst worker")
+    trouble: str = Field(description="what it lacks, or the last failure in any worker was")
     sent: int = Field(description="requests, repeated ones included")
     failed: int
     limited: int

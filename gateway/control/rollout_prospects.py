@@ -11,6 +11,7 @@ from typing import Final
 
 from gateway.config.guards import (
     CalibrationGuard,
+    CostGuard,
     DisagreementGuard,
     DriftGuard,
     Guard,
@@ -55,6 +56,9 @@ class Prospects:
 
     def _fault_of_sources(self, given: Given, guard: Guard) -> str:
         match guard:
+            case CostGuard() | RateGuard(kind="non_finite"):
+                asks_others = given.model in self._sources.config().llm.models
+                return _NOTHING_RUNS[guard.kind] if asks_others else ""
             case RateGuard(kind="contract"):
                 return self._fault_of_contract(given, guard)
             case PredictionDriftGuard():
@@ -126,6 +130,11 @@ class Prospects:
         return [f"no outcome{of} of the baseline, version {given.baseline}, has come yet"]
 
 
+_NOTHING_RUNS: Final = {
+    "cost": "a language model has no runs here: dollars are judged by"
+    " {kind: prediction_drift, outputs: [cost_usd]}",
+    "non_finite": "a language model answers with no numbers that could be none",
+}
 _NOT_WATCHED: Final = "no value is counted: set monitoring.enabled"
 
 

@@ -132,13 +132,13 @@ class Counting:
     def _stands(self, target: Target, one: Health) -> upstreams.Health:
         opened, idle = self._connections.connections(target.origin)
         return upstreams.Health(
-            breaker=one.state,
+            breaker=upstreams.LEFT_OUT if one.lacks else one.state,
             ready_in_s=one.ready_in_s,
             in_flight=one.in_flight,
             first_byte_s=one.first_byte_s,
             connections=opened,
             idle=idle,
-            trouble=one.why,
+            trouble=one.lacks or one.why,
         )
 
 

@@ -60,22 +60,27 @@ class LlmDeployment:
         self.version = version
         self.noted: Model = (name, str(version))
         self.settings = settings
-        self.renew(targets)
         self.phrases = Phrases(settings.refusal_phrases)
-        self.pool = Pool.of(settings.version, self.prices)
+        self.pool = Pool.of(settings.version, [target.price for target in targets])
+        self.renew(targets)
         self.observer = observer
         self.in_flight = 0
         self.afterwards: Afterwards = NOTHING
         self._drained: Callable[[], None] | None = None
 
     def renew(self, targets: Sequence[Target]) -> None:
-        """Takes its upstreams, made of the same document again, and all that follows from them."""
+        """Takes its upstreams, made of the same document again, and all that follows from them.
+
+        Those that lack what they need are left out of its pool.
+        """
         self.targets = targets
         self.prices = [target.price for target in targets]
         self.unpriced = None in self.prices
         self.max_output_tokens = _most(self.settings, self.prices)
         self.media_tokens = max(target.media_tokens for target in targets)
         self._mute: dict[Dialect, frozenset[int]] = {}
+        for place, one in enumerate(targets):
+            self.pool.leave_out(place, one.lacks)
 
     @property
     def counts_nothing(self) -> bool:

@@ -6,15 +6,21 @@ Knows errors, told with a status or inside a 200, and dialects. Knows nothing of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
-from gateway.errors import GatewayError, UpstreamFailed, UpstreamLimited, UpstreamRefused
+from gateway.errors import (
+    GatewayError,
+    UpstreamFailed,
+    UpstreamLimited,
+    UpstreamRefused,
+    UpstreamsExhausted,
+)
 from gateway.exchange import Header
-from gateway.llm.pools import Failure, Trouble
+from gateway.llm.pools import Failure, Pool, Trouble
 from gateway.llm.pools.troubles import of_answer, of_error
 from gateway.llm.relay import ErrorInside, Spoken
 from gateway.wire.llm.errors import told_body
@@ -23,6 +29,8 @@ from gateway.wire.llm.told import told_error
 Words = tuple[int, bytes]
 """An answer: its status and its body."""
 
+# Of upstreams that take nothing: who has twenty looks at `penstock llm status`.
+_MAX_TOLD: Final = 3
 # What is wrong with the request itself is for its sender to read.
 _THEIRS: Final = frozenset(
     {
@@ -48,6 +56,23 @@ class Fault:
     error: GatewayError
     failure: Failure
     words: Words | None = None
+
+
+def exhausted(model: str, pool: Pool, now: float, mute: Collection[int]) -> GatewayError:
+    """None of a model's upstreams takes a request now: why, of the first few.
+
+    Args:
+        model: its name.
+        pool: the upstreams.
+        now: seconds, of the pool's clock.
+        mute: those that could never answer it, by index.
+    """
+    whys = pool.hindrances(now, mute)
+    more = f"; and {len(whys) - _MAX_TOLD} more" if len(whys) > _MAX_TOLD else ""
+    said = f"model '{model}': no upstream takes requests now: {'; '.join(whys[:_MAX_TOLD])}{more}"
+    if pool.limited(now, mute):
+        return UpstreamLimited(said)
+    return UpstreamsExhausted(said, failing=pool.failing(now, mute))
 
 
 def broken(error: GatewayError) -> Fault:

@@ -18,12 +18,11 @@ from gateway.errors import (
     InvalidParameter,
     UpstreamFailed,
     UpstreamRefused,
-    UpstreamsExhausted,
 )
 from gateway.exchange import Header, Stream
 from gateway.llm.account import Account
 from gateway.llm.deployment import LlmDeployment
-from gateway.llm.faults import Fault, Words, broken, refused, refused_inside
+from gateway.llm.faults import Fault, Words, broken, exhausted, refused, refused_inside
 from gateway.llm.names import Chosen
 from gateway.llm.pools import (
     Again,
@@ -189,8 +188,8 @@ class Journey:
         tried = mute if attempts is None else attempts.tried
         picked = deployment.pool.choose(now, tried)
         if picked is None:
-            failing = deployment.pool.failing(now, mute)
-            self._follow(self._tries().none_free(now), self._exhausted(failing))
+            error = exhausted(deployment.name, deployment.pool, now, mute)
+            self._follow(self._tries().none_free(now), error)
             return
         target = deployment.targets[picked.index]
         dialect = target.speaks[self._dialect]
@@ -205,14 +204,6 @@ class Journey:
         happened.attempts += 1
         picked.began(now)
         self._sending = proxy.upstreams.send(target.origin, head, body, self, target.timeouts)
-
-    def _exhausted(self, failing: bool) -> GatewayError:
-        deployment = self._deployment
-        return UpstreamsExhausted(
-            f"model '{deployment.name}': none of its {len(deployment.targets)} upstreams takes"
-            " requests now",
-            failing=failing,
-        )
 
     def _body(self, target: Target, dialect: Dialect) -> bytes:
         values = self._values

@@ -96,7 +96,8 @@ class KeyFiles:
                 continue
             targets = None
             try:
-                targets = self._reload(deployment.settings)
+                found = self._reload(deployment.settings)
+                targets = tuple(map(_better, deployment.targets, found))
             except GatewayError as error:
                 log.error("%s: the key it had goes on", error)
             changed.append(Changed(deployment, now, targets))
@@ -116,6 +117,14 @@ class KeyFiles:
             if targets is not None:
                 deployment.renew(targets)
                 log.info("model '%s': a key of its providers was read again", deployment.name)
+
+
+def _better(before: Target, now: Target) -> Target:
+    """A key that has gone, or that is none, takes nobody's place."""
+    if now.lacks and not before.lacks:
+        log.error("%s: the key it had goes on", now.lacks)
+        return before
+    return now
 
 
 def stamps_of(settings: Settings) -> Stamps:

@@ -75,7 +75,7 @@ def load(held: Held, clock: Callable[[], float] = time.perf_counter) -> Loaded:
     """Reads what a version needs: keys of its providers, and whom they have signed by. Blocks.
 
     Raises:
-        ModelRefused: a key is not where it should be.
+        ModelRefused: as `targets_of`.
     """
     began = clock()
     settings = read(held.settings)
@@ -86,8 +86,11 @@ def load(held: Held, clock: Callable[[], float] = time.perf_counter) -> Loaded:
 def targets_of(settings: Settings) -> tuple[Target, ...]:
     """The upstreams of a version, ready to be asked. Blocks.
 
+    One whose key is not where it should be, or whose address is not one to be asked, says so
+    (`lacks`) and keeps nobody from asking the others.
+
     Raises:
-        ModelRefused: a key is not where it should be, or an address not one to be asked.
+        ModelRefused: the environment names a proxy that cannot be used.
     """
     prices = settings.prices or {}
     targets = []
@@ -95,10 +98,14 @@ def targets_of(settings: Settings) -> tuple[Target, ...]:
         provider = settings.providers[one.provider]
         plain = prices.get(one.called)
         price = None if plain is None else Price.read(plain)
-        key = credential(one.provider, provider)
         origin = origin_of(provider)
-        _check(one.provider, origin)
-        targets.append(target_of(one, provider, origin, key, price))
+        key, lacks = None, ""
+        try:
+            key = credential(one.provider, provider)
+            _check(one.provider, origin)
+        except ModelRefused as error:
+            lacks = str(error)
+        targets.append(target_of(one, provider, origin, key, price, lacks))
     return tuple(targets)
 
 

@@ -62,6 +62,7 @@ class Target:
         forward_headers: of clients, that are passed on.
         key: of the provider.
         media_tokens: that it reads one medium as which is named by its address, at most.
+        lacks: why it cannot be asked; empty: it can.
     """
 
     called: str
@@ -77,6 +78,7 @@ class Target:
     forward_headers: frozenset[bytes] = field(default=frozenset())
     key: bytes | None = field(default=None, repr=False)
     media_tokens: int = MEDIA_TOKENS
+    lacks: str = ""
 
     def longest(self, most: int) -> int:
         """Tokens of its longest answer, of so many that are allowed."""
@@ -94,6 +96,7 @@ def target_of(
     origin: Origin,
     key: bytes | None,
     price: Price | None,
+    lacks: str = "",
 ) -> Target:
     """Makes an upstream ready.
 
@@ -103,6 +106,7 @@ def target_of(
         origin: of the provider.
         key: of the provider; None: it asks for none.
         price: of what it answers; None: nobody knows.
+        lacks: why it cannot be asked; empty: it can.
     """
     paths = _paths(provider, upstream.model)
     headers = _headers(provider, key)
@@ -126,6 +130,7 @@ def target_of(
         forward_headers=frozenset(name.encode() for name in provider.forward_headers),
         key=key,
         media_tokens=_media_tokens(upstream),
+        lacks=lacks,
     )
 
 

@@ -23,8 +23,9 @@ from gateway.monitor.directory import Words
 from kernels import generations, histogram
 from kernels.generations import Record
 
-BREAKERS: Final = ("closed", "half_open", "open")
-"""From the best state to the worst."""
+LEFT_OUT: Final = "left_out"
+BREAKERS: Final = ("closed", "half_open", "open", LEFT_OUT)
+"""From the best state to the worst; left out is who lacks a key, say."""
 # Up to here the times of a stream's pieces are written by one prepared call, 7 ns a number.
 _PACKED_PIECES: Final = 256
 _TROUBLE_BYTES: Final = 8 * layout.TROUBLE_WORDS
@@ -92,7 +93,7 @@ class Health:
         in_flight: requests under way.
         first_byte_s: how long its answers take to begin, slow ones weighing more; None: not known.
         connections, idle: to its provider, those for its other upstreams included.
-        trouble: what its last failure was.
+        trouble: what it lacks, or else what its last failure was.
     """
 
     breaker: str

@@ -45,6 +45,12 @@ PROFILE = profile_of(*rows(np.random.default_rng(1), 2000))
 BASELINE, CANDIDATE = 1, 2
 LEDGER = "ledger: {enabled: true}\nmodels: {m: {slices: {tier: {parameter: tier, groups: [gold]}}}}"
 
+LANGUAGE = """
+llm:
+  providers: {p: {base_url: "http://p.example/v1"}}
+  models: {m: {upstreams: [{provider: p, model: x}]}}
+"""
+
 
 class AtOnce(Executor):
     """Histories' thread, for a test that has one thread."""
@@ -529,6 +535,18 @@ def test_a_metric_that_no_outcome_may_have_is_told_at_the_start(world: World) ->
     world.config = parse("ledger: {metrics: [revenue]}")
     (fault,) = world.evidence.faults(world.given(*guards))
     assert fault == "x: its outcomes have no 'x': set ledger.metrics"
+
+
+def test_what_only_runs_have_is_no_guard_of_a_language_model(world: World) -> None:
+    guards: list[dict[str, Any]] = [{"kind": "cost"}, {"kind": "non_finite", "max": 0.1}]
+    assert world.evidence.faults(world.given(*guards)) == []
+    world.config = parse(LANGUAGE)
+    cost, non_finite = world.evidence.faults(world.given(*guards))
+    assert cost == (
+        "cost: a language model has no runs here: dollars are judged by"
+        " {kind: prediction_drift, outputs: [cost_usd]}"
+    )
+    assert non_finite.startswith("non_finite: a language model answers with no numbers")
 
 
 def test_what_can_be_judged_has_no_faults(world: World) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from gateway.errors import ModelRefused
 from gateway.llm.key_files import KeyFiles
 from gateway.llm.models import targets_of
 from tests.llm.journey_rig import AtOnce, chat, rig
@@ -132,8 +131,3 @@ async def test_a_version_that_left_while_it_was_looked_at_is_left_alone(tmp_path
     held.end()
     await looking.done()
     assert deployment.targets is before
-
-
-async def test_a_key_that_is_not_there_refuses_its_model_and_names_the_file(tmp_path):
-    with pytest.raises(ModelRefused, match=r"llm\.providers\.one: api_key_file key"):
-        rig(DOCUMENT.format(file=tmp_path / "key"))

@@ -19,7 +19,6 @@ from gateway.errors import (
     ConfigInvalid,
     Forbidden,
     InvalidParameter,
-    ModelRefused,
     UpstreamFailed,
     UpstreamTimedOut,
 )
@@ -385,14 +384,18 @@ async def test_what_metadata_says_decides_nothing_unless_a_route_asks_for_it(two
         *("[::1]", "[::ffff:127.0.0.1]", "[::ffff:a9fe:a9fe]", "[fd00:ec2::254]", "[fe80::1]"),
     ],
 )
-async def test_a_private_address_is_refused_however_it_is_written_unless_that_is_allowed(host):
+async def test_a_private_address_is_never_asked_however_it_is_written_unless_that_is_allowed(host):
     document = (
         f'llm: {{providers: {{p: {{base_url: "http://{host}/v1", allow_private: ALLOWED}}}},'
         " models: {m: {upstreams: [{provider: p, model: x}]}}}"
     )
-    with pytest.raises(ModelRefused, match="not a public address"):
-        rig(document.replace("ALLOWED", "false"))
-    assert rig(document.replace("ALLOWED", "true")).llm.names.models.keys() == {"m"}
+    refused = rig(document.replace("ALLOWED", "false"))
+    [(status, body)] = refused.ask(chat()).answers
+    assert (status, refused.upstreams.sent) == (503, [])
+    assert "not a public address" in body["error"]["message"]
+    allowed = rig(document.replace("ALLOWED", "true"))
+    allowed.ask(chat())
+    assert len(allowed.upstreams.sent) == 1
 
 
 async def test_an_address_is_looked_at_whenever_its_name_is_asked_for_again():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from math import exp, inf
+from math import ceil, exp, inf
 from typing import Final
 
 from gateway.config.llm import LlmBreaker, LlmUpstream
@@ -49,6 +49,7 @@ class Health:
         first_byte_s: how long answers take to begin, slow ones weighing more; None: not known.
         asked, failed, limited: requests since it was made.
         why: what the last failure was.
+        lacks: why it is left out; empty: it is not.
     """
 
     called: str
@@ -60,10 +61,16 @@ class Health:
     failed: int
     limited: int
     why: str
+    lacks: str = ""
 
 
 class Member:
-    """Lives on a worker's event loop; `Pool` and `Picked` alone write to it."""
+    """Lives on a worker's event loop; `Pool` and `Picked` alone write to it.
+
+    Attributes:
+        lacks: why it is left out, a key say; empty: it is not.
+        room: requests that it may have under way now.
+    """
 
     __slots__ = (
         "_limited_in_a_row",
@@ -75,8 +82,10 @@ class Member:
         "failed",
         "in_flight",
         "index",
+        "lacks",
         "limited",
         "max_parallel",
+        "room",
         "weight",
         "why",
     )
@@ -88,6 +97,10 @@ class Member:
         self.max_parallel: float = inf if upstream.max_parallel is None else upstream.max_parallel
         self.breaker = Breaker(breaker)
 
+        # until left out, or back
+        self.lacks = ""
+        self.room = self.max_parallel
+
         self.in_flight = 0
         self.asked = 0
         self.failed = 0
@@ -96,6 +109,11 @@ class Member:
         self._slowness_s = -1.0  # none yet
         self._seen_at = 0.0
         self._limited_in_a_row = 0
+
+    def leave_out(self, lacks: str) -> None:
+        """Is asked no more, for this reason; empty: is asked again."""
+        self.lacks = lacks
+        self.room = 0.0 if lacks else self.max_parallel
 
     def answered(self, now: float, first_byte_s: float) -> None:
         """An answer has begun after so long.
@@ -127,6 +145,28 @@ class Member:
             return told
         return min(_PAUSE_S * 2.0 ** min(self._limited_in_a_row - 1, 30), _MAX_PAUSE_S)
 
+    def limits(self, now: float) -> bool:
+        """Whether a pause that it asked for (429) is all that keeps it from being asked."""
+        well = self.breaker.state(now) == "closed" and self.in_flight < self.room
+        return well and self._limited_in_a_row > 0 and self.breaker.ready_at > now
+
+    def hindrance(self, now: float) -> str:
+        """Why it takes no request now, in a few words; empty: it does."""
+        left_s = self.breaker.ready_at - now
+        if self.lacks:
+            return f"'{self.called}' is left out: {self.lacks}"
+        if self.breaker.state(now) == "half_open" and left_s > 0.0:
+            return f"'{self.called}' is tried again after {self.why or 'failures'}"
+        if self.breaker.state(now) == "open":
+            return (
+                f"'{self.called}' is left alone for {ceil(left_s)} s after {self.why or 'failures'}"
+            )
+        if left_s > 0.0:
+            return f"'{self.called}' wants a pause of {ceil(left_s)} s"
+        if self.in_flight >= self.room:
+            return f"'{self.called}' has the {self.in_flight} requests that it may have"
+        return ""
+
     def health(self, now: float) -> Health:
         """As it is shown."""
         ready_at = self.breaker.ready_at
@@ -140,4 +180,5 @@ class Member:
             failed=self.failed,
             limited=self.limited,
             why=self.why,
+            lacks=self.lacks,
         )

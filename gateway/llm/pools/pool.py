@@ -145,6 +145,10 @@ class Pool:
         """As a document says."""
         return cls(version.upstreams, version.order, version.breaker, version.retries, prices, seed)
 
+    def leave_out(self, index: int, lacks: str) -> None:
+        """An upstream is asked no more, for this reason; empty: it is asked again."""
+        self.members[index].leave_out(lacks)
+
     def choose(self, now: float, tried: Collection[int] = ()) -> Picked | None:
         """The upstream that is asked next, to be told at once that it `began`.
 
@@ -157,14 +161,14 @@ class Pool:
         """
         if len(self.members) == 1:  # which many a model has: there is nothing to choose
             only = self.members[0]
-            ready = only.breaker.ready_at <= now and only.in_flight < only.max_parallel
+            ready = only.breaker.ready_at <= now and only.in_flight < only.room
             return Picked(only) if ready and only.index not in tried else None
         for at, rank in enumerate(self._ranks):
             free = [
                 one
                 for one in rank
                 if one.breaker.ready_at <= now
-                and one.in_flight < one.max_parallel
+                and one.in_flight < one.room
                 and one.index not in tried
             ]
             if len(free) == 1:
@@ -181,17 +185,30 @@ class Pool:
         """
         soonest = inf
         for one in self.members:
-            if one.index not in tried and one.in_flight < one.max_parallel:
+            if one.index not in tried and one.in_flight < one.room:
                 soonest = min(soonest, one.breaker.ready_at)
         return max(soonest - now, 0.0)
 
     def failing(self, now: float, mute: Collection[int] = ()) -> bool:
-        """Whether every one that may be asked at all has failed, and is left alone for that.
+        """Whether every one that may be asked at all has failed, and is left alone, or left out.
 
         One that has all it may, or wants a pause, is well.
         """
         able = [one for one in self.members if one.index not in mute]
-        return all(one.breaker.state(now) != "closed" for one in able)
+        return all(one.lacks or one.breaker.state(now) != "closed" for one in able)
+
+    def hindrances(self, now: float, mute: Collection[int] = ()) -> list[str]:
+        """Why each that may be asked at all takes no request now."""
+        able = [one for one in self.members if one.index not in mute]
+        return [why for one in able if (why := one.hindrance(now))]
+
+    def limited(self, now: float, mute: Collection[int] = ()) -> bool:
+        """Whether a pause that an upstream wants (429) is all that keeps a request from it.
+
+        One that is left out counts as one that is not there.
+        """
+        able = [one for one in self.members if one.index not in mute and not one.lacks]
+        return bool(able) and all(one.limits(now) for one in able)
 
     @property
     def asked(self) -> int:
