@@ -335,7 +335,7 @@ PRODUCT = (
     *operations(Admin(nothing, status, nothing, reload, load, nothing)),
     *audit_operations.operations(ROOM),
     *config_operations.operations(ROOM, nothing, nothing, nothing),
-    *key_operations.operations(ROOM, nothing),
+    *key_operations.operations(ROOM, nothing, ROOM),
     *spend_operations.operations(ROOM, ROOM),
     *drift_operations.operations(ROOM, ROOM, ROOM, ROOM),
     *release_operations.operations(ROOM, ROOM, ROOM, ROOM),
