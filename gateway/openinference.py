@@ -340,7 +340,10 @@ class OpenInference:
         return self._catalogue.resolve(params["model"], params.get("version"))
 
     async def _unknown(self, request: Request, _: Exception) -> Response:
-        return await self._failed(request, NotFound("Not Found"))
+        return await self._failed(
+            request,
+            NotFound(f"{request.method} {request.scope['path'][:200]}: nothing is served here"),
+        )
 
     async def _not_allowed(self, request: Request, error: Exception) -> Response:
         allowed = ", ".join(sorted(getattr(error, "headers", {})["Allow"].split(", ")))

@@ -39,6 +39,10 @@ def _sources_digest() -> str:
     return digest.hexdigest()[:16]
 
 
+def _folder_below(chosen: Path) -> Path:
+    return chosen / f"kernels-{_sources_digest()}"
+
+
 def _cache_folder() -> str | None:
     """The folder that compiled kernels may be kept in, or none.
 
@@ -48,7 +52,7 @@ def _cache_folder() -> str | None:
     chosen = os.environ.get("NUMBA_CACHE_DIR")
     if not chosen:
         return None
-    folder = Path(chosen) / f"kernels-{_sources_digest()}"
+    folder = _folder_below(Path(chosen))
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
@@ -124,6 +128,14 @@ def _collecting_no_garbage() -> Iterator[None]:
     finally:
         if collects:
             gc.enable()
+
+
+def all_kept(chosen: Path) -> bool:
+    """Whether every kernel that was imported is kept below a folder, as the sources are now.
+
+    numba keeps an index a kernel. One that was interrupted has left some out.
+    """
+    return sum(1 for _ in _folder_below(chosen).rglob("*.nbi")) >= len(_kernels)
 
 
 def _cache_is_empty() -> bool:

@@ -240,7 +240,7 @@ def test_groups_are_called_by_their_values_or_ranges():
 @pytest.mark.parametrize(
     ("route", "found"),
     [
-        pytest.param("{variants: []}", ["variants: list should have at least 1"], id="nobody"),
+        pytest.param("{variants: []}", ["variants: expected 1 or more, got none"], id="nobody"),
         pytest.param(
             "{variants: [{name: a, version: 1, alias: x}, {name: b}], fallback: a}",
             [
@@ -334,8 +334,40 @@ llm:
     [
         pytest.param(
             "upstreams: [{provider: opnai, model: a}]",
-            "versions.1.upstreams[0].provider: expected one of llm.providers (openai), got 'opnai'",
+            "upstreams[0].provider: expected one of llm.providers (openai), got 'opnai'",
             id="unknown-provider",
+        ),
+        pytest.param(
+            "versions: {2: {upstreams: [{provider: opnai, model: a}]}}",
+            "versions.2.upstreams[0].provider: expected one of llm.providers (openai), got 'opnai'",
+            id="unknown-provider-of-a-version",
+        ),
+        pytest.param(
+            "versions: {2: {upstreams: [{provider: openai, model: 3}]}}",
+            "versions.2.upstreams[0].model: input should be a valid string, got 3",
+            id="one-spelling-of-paths",
+        ),
+        pytest.param("upstreams: []", "upstreams: expected 1 or more, got none", id="no-upstream"),
+        pytest.param(
+            "upstreams: [{provider: openai}]",
+            "upstreams[0].model: expected model, got nothing",
+            id="missing",
+        ),
+        pytest.param(
+            "{upstreams: [{provider: openai, model: a}], max_output_token: 3}",
+            "max_output_token: no such setting: is 'max_output_tokens' meant?",
+            id="misspelt",
+        ),
+        pytest.param(
+            "upstreams: [{provider: openai, model: a, price: {input_cost_per_token: 3}}]",
+            "upstreams[0].price.input_cost_per_token: expected dollars per token, not per million,"
+            " got 3; 3 per million is 3e-06",
+            id="price-per-million",
+        ),
+        pytest.param(
+            "{upstreams: [{provider: openai, model: a}], fallbacks: [other]}",
+            "fallbacks[0]: expected another model, got 'other', which has just failed then",
+            id="fallback-to-itself",
         ),
         pytest.param(
             "{aliases: [x, gpt-4o], upstreams: [{provider: openai, model: a}]}",
@@ -351,7 +383,7 @@ llm:
         ),
         pytest.param(
             "{upstreams: [{provider: openai, model: a}], fallbacks: [gpt-4o, nobody]}",
-            "versions.1.fallbacks[1]: expected a name or alias of llm.models, got 'nobody'",
+            "fallbacks[1]: expected a name or alias of llm.models, got 'nobody'",
             id="unknown-fallback",
         ),
     ],
@@ -359,6 +391,53 @@ llm:
 def test_a_language_model_that_cannot_be_is_told_with_its_place(other, fault):
     indented = f"      {other}"
     assert faults(LLM.format(other=indented)) == [f"llm.models.other.{fault}"]
+
+
+@pytest.mark.parametrize(
+    ("body", "got"),
+    [
+        ("{}", "neither"),
+        (
+            "{upstreams: [{provider: openai, model: a}],"
+            " versions: {1: {upstreams: [{provider: openai, model: a}]}}}",
+            "both: one excludes the other",
+        ),
+    ],
+)
+def test_a_language_model_has_upstreams_or_versions(body, got):
+    said = f"llm.models.other: expected upstreams, or versions that each have some, got {got}"
+    assert faults(LLM.format(other=f"      {body}")) == [said]
+
+
+def test_a_version_may_fall_back_to_its_model_where_that_has_another():
+    each = "{upstreams: [{provider: openai, model: a}], fallbacks: [other]}"
+    config.parse(LLM.format(other=f"      versions: {{1: {each}, 2: {each}}}"))
+
+
+def test_a_name_with_a_slash_is_told_where_such_names_go():
+    document = LLM.format(other="      upstreams: [{provider: openai, model: a}]")
+    (said,) = faults(document.replace("other:", "openai/gpt-4o:"))
+    assert said.startswith("llm.models.openai/gpt-4o: expected a name without slashes")
+    assert "among its aliases" in said
+
+
+@pytest.mark.parametrize(
+    ("document", "fault"),
+    [
+        ("llm: {providers: {a: {}}}", "llm.providers.a.base_url: expected base_url, got nothing"),
+        ("server: {prot: 3}", "server.prot: no such setting: is 'port' meant?"),
+        ("limit: {}", "limit: no such setting: is 'limits' meant?"),
+        ("host: h", "host: no such setting: is 'server.host' meant?"),
+        ("qqq: 1", "qqq: no such setting"),
+        (
+            "model_list: []",
+            "model_list: no such setting: it is LiteLLM's:"
+            " penstock config import-litellm FILE prints a document of ours",
+        ),
+    ],
+)
+def test_what_is_missing_unknown_or_of_another_program_is_told_with_what_to_write(document, fault):
+    assert faults(document) == [fault]
 
 
 def test_all_faults_of_language_models_are_told_at_once():

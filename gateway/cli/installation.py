@@ -5,8 +5,10 @@ Knows this installation and what the configuration asks of it. A check changes n
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import os
+import pkgutil
 import platform
 import re
 from collections.abc import Iterator, Sequence
@@ -112,10 +114,19 @@ def check_kernels(case: Case) -> Iterator[Finding]:
             f"{folder}: not writable, so every start compiles anew",
             "give --home or NUMBA_CACHE_DIR a writable folder",
         )
-    elif any(folder.rglob("*.nbi")):
+    elif _all_kept(folder):
         yield Finding("kernel cache", "ok", f"{folder}: filled")
     else:
-        yield Finding("kernel cache", "ok", f"{folder}: empty; the first start fills it")
+        yield Finding("kernel cache", "ok", f"{folder}: not filled yet; the next start does that")
+
+
+def _all_kept(folder: Path) -> bool:
+    import kernels
+    from kernels import _jit
+
+    for module in pkgutil.iter_modules(kernels.__path__):
+        importlib.import_module(f"kernels.{module.name}")
+    return _jit.all_kept(folder)
 
 
 def check_tracing(case: Case) -> Iterator[Finding]:

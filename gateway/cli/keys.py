@@ -19,7 +19,7 @@ from gateway.access.durations import read_duration, read_moment
 from gateway.access.keys import read_key
 from gateway.access.roles import ROLES
 from gateway.cli.actions import add_action
-from gateway.cli.known import tell_unknown
+from gateway.cli.known import settings, tell_unknown, tell_unlimited
 from gateway.cli.output import moment, progress, say, say_json, table
 from gateway.errors import InvalidParameter
 
@@ -64,7 +64,7 @@ def configure(subparsers: Any) -> None:
     create.add_argument("--name", required=True, help="what logs and metrics call it")
     create.add_argument("--role", required=True, choices=list(ROLES), help="what it may do")
     create.add_argument(
-        "--models", default="*", metavar="A,B", help="the models it may call (default: all)"
+        "--models", default="*", metavar="A,B", help="the models it may call (default: '*', all)"
     )
     create.add_argument(
         "--expires",
@@ -76,7 +76,7 @@ def configure(subparsers: Any) -> None:
 
     change = add_action(actions, "set", set_key, "change what a key may call and spend")
     change.add_argument("key", metavar="ID|NAME")
-    change.add_argument("--models", metavar="A,B", help="the models it may call")
+    change.add_argument("--models", metavar="A,B", help="the models it may call ('*': all)")
     _add_limits(change)
 
     add_action(actions, "list", list_keys, "list every key, and when it was last used")
@@ -119,6 +119,7 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
 def _belongs(args: argparse.Namespace, before: Belongs) -> Belongs:
     """What a key's requests count against, with all options given in the place of what was."""
     from gateway.access.allowance import read_allowance
+    from gateway.control.key_limits import check_team
     from gateway.control.key_values import Belongs
 
     limits = before.allowance.as_json()
@@ -128,6 +129,8 @@ def _belongs(args: argparse.Namespace, before: Belongs) -> Belongs:
         given = getattr(args, option)
         if given is not None:
             limits[name] = None if given == NONE else _whole(given, f"--{option}")
+    if args.team not in (None, NONE):
+        check_team(args.team, settings(args.home))
     team = before.team if args.team is None else args.team
     tags = before.tags if args.tags is None else tuple(args.tags)
     return Belongs(
@@ -135,6 +138,11 @@ def _belongs(args: argparse.Namespace, before: Belongs) -> Belongs:
         () if tags == (NONE,) else tags,
         read_allowance(limits, "limits"),
     )
+
+
+def _tell_unlimited(args: argparse.Namespace) -> None:
+    team = None if args.team == NONE else args.team
+    tell_unlimited(args.home, team, [tag for tag in args.tags or () if tag != NONE])
 
 
 def _budgets(given: list[str], before: list[str]) -> list[str]:
@@ -166,6 +174,7 @@ def set_key(args: argparse.Namespace) -> int:
     else:
         say(f"key {key.id} ('{key.name}') is changed")
     tell_unknown(args.home, models or ["*"])
+    _tell_unlimited(args)
     return 0
 
 
@@ -184,6 +193,7 @@ def create_key(args: argparse.Namespace) -> int:
         made = keys.create(actor, args.name, args.role, models, expires, limited)
     status = _show_once(args, *made)  # first: whatever goes wrong later, it is shown no more
     tell_unknown(args.home, models)
+    _tell_unlimited(args)
     return status
 
 
@@ -203,6 +213,7 @@ def _adopt(args: argparse.Namespace, models: list[str], expires: float | None) -
         how = "made from" if made else f"there already, {key.state(time.time())}, not made from"
         say(f"key {key.id} ('{key.name}', role {key.role}) is {how} {args.from_file}")
     tell_unknown(args.home, models)
+    _tell_unlimited(args)
     return 0
 
 

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+import orjson
+
 from gateway.cli.findings import Case, Finding
+from gateway.cli.output import printable
 from gateway.config.llm import Llm, LlmProvider
 from gateway.errors import GatewayError
 from gateway.exchange import Header
@@ -24,9 +28,25 @@ from gateway.llm.upstream.upstreams import Upstreams
 from gateway.llm.upstream.words import Timeouts
 
 PATIENCE_S = 10.0
+MAX_LIST_BYTES = 1 << 22
+_SHOWN = 8
 _TIMEOUTS = Timeouts(PATIENCE_S / 2, PATIENCE_S / 2, PATIENCE_S / 2, PATIENCE_S)
 _LET_IN = "if it is meant: allow_private: true beside its base_url"
+_BEGINS = "it ends where the API's own paths begin"
 _PRICED = "set `price` beside it, 0 where it is free, or name llm.prices.file"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """How a provider answers when it is asked for its models.
+
+    Attributes:
+        status: of the answer.
+        models: that it has; empty: it does not tell, or not all.
+    """
+
+    status: int
+    models: tuple[str, ...] = ()
 
 
 def doubts(llm: Llm) -> Iterator[tuple[str, str]]:
@@ -35,7 +55,17 @@ def doubts(llm: Llm) -> Iterator[tuple[str, str]]:
     for name, provider in llm.providers.items():
         if not provider.allow_private and _is_private(urlsplit(provider.base_url).hostname or ""):
             yield f"llm.providers.{name}: base_url is not a public address", _LET_IN
+        if said := _path_doubt(provider):
+            yield f"llm.providers.{name}: base_url {provider.base_url} {said}", _BEGINS
     yield from _price_file(llm)
+
+
+def _path_doubt(provider: LlmProvider) -> str:
+    """What of an address is not as that of most servers of its kind; empty: nothing."""
+    path = urlsplit(provider.base_url).path
+    if provider.kind == "openai" and not path:
+        return "has no path, and most servers have OpenAI's API under /v1"
+    return ""
 
 
 def check_providers(case: Case) -> Iterator[Finding]:
@@ -46,6 +76,8 @@ def check_providers(case: Case) -> Iterator[Finding]:
     asked = {name: one for name, one in llm.providers.items() if not _key(name, one)}
     for name, answer in asyncio.run(_ask(asked)).items():
         yield _found(name, asked[name], answer)
+        if isinstance(answer, Listed) and asked[name].kind != "azure":  # it lists no deployments
+            yield from _unlisted(name, llm, answer.models)
 
 
 def check_prices(case: Case) -> Iterator[Finding]:
@@ -101,24 +133,51 @@ def _is_private(host: str) -> bool:
     return not public(host)
 
 
-def _found(name: str, provider: LlmProvider, answer: int | GatewayError) -> Finding:
+def _unlisted(name: str, llm: Llm, listed: Sequence[str]) -> Iterator[Finding]:
+    """Models that upstreams name and their provider does not, where it tells which it has."""
+    wanted = {
+        one.model: f"{called} version {number}"
+        for called, model in llm.models.items()
+        for number, version in model.versions.items()
+        for one in version.upstreams
+        if one.provider == name
+    }
+    near = f"{', '.join(listed[:_SHOWN])}{', ...' if len(listed) > _SHOWN else ''}"
+    for model, by in wanted.items():
+        if listed and not any(_is_called(one, model) for one in listed):
+            found = f"{name} does not list '{model[:80]}' ({by}); it has {printable(near)}"
+            advice = "correct `model`, unless it answers for more than it lists"
+            yield Finding("provider", "warn", found, advice)
+
+
+def _is_called(listed: str, model: str) -> bool:
+    """Whether one that is listed may be meant: some lists have a date, tag or folder more."""
+    return (
+        listed == model
+        or listed.startswith((f"{model}-", f"{model}:"))
+        or (listed.endswith(f"/{model}"))
+    )
+
+
+def _found(name: str, provider: LlmProvider, answer: Listed | GatewayError) -> Finding:
     who = f"{name} at {provider.base_url}"
     if isinstance(answer, GatewayError):
         private = "allow_private" in str(answer)
         advice = _LET_IN if private else "correct base_url, or look at the way there"
         return Finding("provider", "fail", f"{name}: {answer}", advice)
-    if answer in (401, 403):
+    status = answer.status
+    if status in (401, 403):
         advice = "correct api_key_env or api_key_file, and what they name"
-        return Finding("provider", "fail", f"{who} refuses its key ({answer})", advice)
-    if answer != 200:
-        found = f"{who} answers {answer} when it is asked for its models"
+        return Finding("provider", "fail", f"{who} refuses its key ({status})", advice)
+    if status != 200:
+        found = f"{who} answers {status} when it is asked for its models"
         return Finding("provider", "warn", found, "does base_url end where the API's paths begin?")
     taken = ", and takes its key" if provider.api_key_env or provider.api_key_file else ""
     return Finding("provider", "ok", f"{who} answers{taken}")
 
 
-async def _ask(providers: Mapping[str, LlmProvider]) -> dict[str, int | GatewayError]:
-    """The status of each one's answer, or why there is none; all at once."""
+async def _ask(providers: Mapping[str, LlmProvider]) -> dict[str, Listed | GatewayError]:
+    """Each one's answer, or why there is none; all at once."""
     upstreams = Upstreams(asyncio.get_running_loop())
     try:
         asked = [_ask_one(upstreams, name, one) for name, one in providers.items()]
@@ -127,7 +186,7 @@ async def _ask(providers: Mapping[str, LlmProvider]) -> dict[str, int | GatewayE
         upstreams.close()
 
 
-async def _ask_one(upstreams: Upstreams, name: str, provider: LlmProvider) -> int | GatewayError:
+async def _ask_one(upstreams: Upstreams, name: str, provider: LlmProvider) -> Listed | GatewayError:
     try:
         origin = origin_of(provider)
         head = listing_head(provider, origin, credential(name, provider))
@@ -141,26 +200,42 @@ async def _ask_one(upstreams: Upstreams, name: str, provider: LlmProvider) -> in
 
 
 class _Heard:
-    """Takes the status of one answer."""
+    """Takes one answer, up to its end or as much as is looked at."""
 
-    def __init__(self, answer: asyncio.Future[int | GatewayError]) -> None:
+    def __init__(self, answer: asyncio.Future[Listed | GatewayError]) -> None:
         self.answer = answer
+        self._status = 0
+        self._body = bytearray()
 
     def on_head(self, status: int, headers: Sequence[Header]) -> None:
-        self._tell(status)
+        self._status = status
+        if status != 200:
+            self._tell(Listed(status))
 
     def on_data(self, data: bytes) -> None:
-        pass
+        self._body += data
+        if len(self._body) > MAX_LIST_BYTES:
+            self._tell(Listed(self._status))
 
     def on_end(self) -> None:
-        pass
+        self._tell(Listed(self._status, _models(bytes(self._body))))
 
     def on_failure(self, error: GatewayError, *, sent: bool, answered: bool) -> None:
-        self._tell(error)
+        self._tell(Listed(self._status) if self._status else error)
 
-    def _tell(self, found: int | GatewayError) -> None:
+    def _tell(self, found: Listed | GatewayError) -> None:
         if not self.answer.done():
             self.answer.set_result(found)
+
+
+def _models(body: bytes) -> tuple[str, ...]:
+    """The models of a list, in the shape that both APIs share; of a part of one, none."""
+    try:
+        told = orjson.loads(body)
+        names = [one["id"] for one in told["data"]]
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return ()
+    return () if told.get("has_more") else tuple(name for name in names if isinstance(name, str))
 
 
 CHECKS = (check_providers, check_prices)

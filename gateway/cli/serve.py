@@ -105,7 +105,6 @@ def run(args: argparse.Namespace) -> int:
     for doubt in doubts:
         log.warning("%s", doubt)
     prepare_environment(home)
-    tell_of_compiling(os.environ)
     _raise_file_limit()
     started = time.monotonic()
 
@@ -122,6 +121,7 @@ def run(args: argparse.Namespace) -> int:
     from gateway.inherited import Launch
     from kernels import _jit
 
+    tell_of_compiling(os.environ)
     # What is wrong with it is better said now than by a child over and over.
     with Store.open(home) as store:
         secret = server_secret(home)
@@ -290,9 +290,14 @@ def prepare_environment(home: Path | None) -> None:
 
 
 def tell_of_compiling(environ: Mapping[str, str]) -> None:
-    """Says why the first start on a home takes longer: before it does, to whoever reads the log."""
+    """Says why the first start on a home takes longer: before it does, to whoever reads the log.
+
+    One that was interrupted was not the last of them. The kernels have been imported.
+    """
+    from kernels import _jit
+
     cache = environ.get("NUMBA_CACHE_DIR")
-    if cache is not None and not any(Path(cache).glob("*")):
+    if cache is not None and not _jit.all_kept(Path(cache)):
         log.info("compiling kernels, once for this home: the first start takes some seconds longer")
 
 

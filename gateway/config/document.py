@@ -231,7 +231,9 @@ def parse(document: str, source: str = "configuration") -> Config:
     try:
         found = Config.model_validate(values)
     except ValidationError as error:
-        faults += [line for fault in error.errors() for line in fault_lines(fault)]
+        faults += [
+            line for fault in error.errors() for line in fault_lines(fault, True, values, Config)
+        ]
     if faults:
         raise ConfigInvalid("\n".join(f"{source}: {fault}" for fault in faults))
     return found
@@ -306,13 +308,13 @@ def override(config: Config, given: Sequence[Given]) -> Config:
     try:
         return Config.model_validate(merged)
     except ValidationError as error:
-        found = [line for one in error.errors() for line in _laid(one, given)]
+        found = [line for one in error.errors() for line in _laid(one, given, merged)]
         raise ConfigInvalid("\n".join(found)) from error
 
 
-def _laid(fault: Any, given: Sequence[Given]) -> Iterator[str]:
+def _laid(fault: Any, given: Sequence[Given], merged: object) -> Iterator[str]:
     by = _giver(fault["loc"], given)
-    for line in fault_lines(fault, repeated=by.startswith("--")):
+    for line in fault_lines(fault, by.startswith("--"), merged, Config):
         yield f"{by}: {line}"
 
 

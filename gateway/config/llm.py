@@ -28,8 +28,8 @@ from pydantic_core import CoreSchema
 
 from gateway.config.faults import Below
 from gateway.config.llm_limits import MAX_GROUPS, GroupName, Limited
-from gateway.config.words import ModelName, Name, Seconds, Section, off
-from gateway.names import MAX_VERSION
+from gateway.config.words import Name, Seconds, Section, off
+from gateway.names import MAX_VERSION, name_fault
 
 MAX_UPSTREAMS: Final = 32
 MAX_FALLBACKS: Final = 16
@@ -97,6 +97,37 @@ def _phrase(text: str) -> str:
             " would be found in answers that refuse nothing"
         )
     return text
+
+
+def _llm_name(name: str) -> str:
+    if "/" in name or "\\" in name:
+        raise ValueError(
+            "expected a name without slashes, for a folder is called so, too: give it one, and"
+            f" what clients say among its aliases, got {name[:80]!r}"
+        )
+    if fault := name_fault(name):
+        raise ValueError(fault)
+    return name
+
+
+LlmName = Annotated[Name, AfterValidator(_llm_name)]
+
+
+def _per_token(dollars: float) -> float:
+    if dollars > 1:
+        raise ValueError(
+            f"expected dollars per token, not per million, got {dollars:g};"
+            f" {dollars:g} per million is {dollars / 1e6:g}"
+        )
+    return dollars
+
+
+PerToken = Annotated[
+    float,
+    Field(ge=0),
+    AfterValidator(_per_token),
+    WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1}),
+]
 
 
 class LlmTimeouts(Section):
@@ -184,10 +215,10 @@ class LlmProvider(Section):
 class LlmPrice(Section):
     """What one upstream charges, in dollars per token; it goes before every price map."""
 
-    input_cost_per_token: float = Field(0.0, ge=0, le=1)
-    output_cost_per_token: float = Field(0.0, ge=0, le=1)
-    cache_read_input_token_cost: float | None = Field(None, ge=0, le=1)
-    cache_creation_input_token_cost: float | None = Field(None, ge=0, le=1)
+    input_cost_per_token: PerToken = 0.0
+    output_cost_per_token: PerToken = 0.0
+    cache_read_input_token_cost: PerToken | None = None
+    cache_creation_input_token_cost: PerToken | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> LlmPrice:
@@ -325,7 +356,12 @@ class LlmModel(Section):
     @classmethod
     def _short(cls, given: object) -> object:
         """A model with one version may say what that is without numbering it."""
-        if isinstance(given, dict) and "upstreams" in given and "versions" not in given:
+        if not isinstance(given, dict):
+            return given
+        if ("upstreams" in given) == ("versions" in given):
+            got = "both: one excludes the other" if "versions" in given else "neither"
+            raise ValueError(f"expected upstreams, or versions that each have some, got {got}")
+        if "versions" not in given:
             own = {key: given[key] for key in _OF_ALL_VERSIONS if key in given}
             rest = {key: value for key, value in given.items() if key not in own}
             return {**own, "versions": {1: rest}}
@@ -367,7 +403,7 @@ class Llm(Section):
         description="prompts and answers among captured rows: redacted leaves out e-mail and IP"
         " addresses, keys, and numbers of telephones, cards and accounts",
     )
-    models: dict[ModelName, LlmModel] = Field(default_factory=dict)
+    models: dict[LlmName, LlmModel] = Field(default_factory=dict)
 
     @field_validator("models")
     @classmethod
@@ -401,7 +437,8 @@ def _strangers(
     models: Mapping[str, LlmModel], providers: Mapping[str, LlmProvider]
 ) -> Iterator[Fault]:
     """Providers and models that are named, and of which nothing else is said."""
-    called = {*models, *(alias for model in models.values() for alias in model.aliases)}
+    called = {alias: name for name, model in models.items() for alias in model.aliases}
+    called |= {name: name for name in models}
     known = ", ".join(providers) or "none is there"
     for name, model in models.items():
         for number, version in model.versions.items():
@@ -414,4 +451,7 @@ def _strangers(
                 for place, other in enumerate(getattr(version, chain)):
                     if other not in called:
                         said = f"expected a name or alias of llm.models, got '{other}'"
+                        yield (*at, chain, place), said
+                    elif called[other] == name and len(model.versions) == 1:
+                        said = f"expected another model, got '{other}', which has just failed then"
                         yield (*at, chain, place), said

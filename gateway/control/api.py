@@ -22,7 +22,7 @@ from starlette.types import Receive, Scope, Send
 from gateway.access.principal import Principal
 from gateway.access.roles import Permission
 from gateway.access.scopes import principal_of
-from gateway.config.faults import without_value
+from gateway.config.faults import nearest, without_value
 from gateway.control import openapi
 from gateway.control.callers import Known, KnownCallersOnly, LoopbackNamesOnly
 from gateway.control.documents import OpenApi
@@ -202,7 +202,7 @@ def _read_strings(model: type[Document] | None, what: str, given: Mapping[str, s
     try:
         return (model or Nothing).model_validate_strings(given)
     except ValidationError as error:
-        raise InvalidParameter(_faults(what, error)) from error
+        raise InvalidParameter(_faults(what, error, model or Nothing)) from error
 
 
 def _read_headers(model: type[Document] | None, headers: Headers) -> Document | None:
@@ -234,8 +234,8 @@ async def _read_body(operation: Operation, request: Request) -> BaseModel | str 
         return _strictly(operation.body, data)
     except ValidationError as error:
         if error.errors()[0]["type"] == "json_invalid":
-            raise MalformedJson(_faults("body", error)) from error
-        raise InvalidRequest(_faults("body", error)) from error
+            raise MalformedJson(_faults("body", error, operation.body)) from error
+        raise InvalidRequest(_faults("body", error, operation.body)) from error
 
 
 def _strictly(model: type[BaseModel], data: bytes) -> BaseModel:
@@ -281,14 +281,17 @@ def _too_large(limit: int) -> BodyTooLarge:
     return BodyTooLarge(f"body: expected at most {limit} bytes, got more")
 
 
-def _faults(what: str, error: ValidationError) -> str:
+def _faults(what: str, error: ValidationError, model: type[BaseModel]) -> str:
     """All faults at once, each with its path; what was given is not repeated: it may be secret."""
     lines = []
     for fault in error.errors(include_url=False):
         path = ".".join(str(part)[:80] for part in fault["loc"])
-        unknown = fault["type"] == "extra_forbidden"
+        said = without_value(fault)
+        if fault["type"] == "extra_forbidden":
+            near = nearest(model, fault["loc"])
+            said = "unknown" + (f": is '{near}' meant?" if near else "")
         got = f", got {_kind(fault['input'])}" if fault["type"].endswith("_type") else ""
-        lines.append(f"{what} '{path}': {'unknown' if unknown else without_value(fault)}{got}")
+        lines.append(f"{what} '{path}': {said}{got}")
     return "; ".join(lines[:20])
 
 

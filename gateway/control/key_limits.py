@@ -13,7 +13,9 @@ from gateway.config.llm import Llm
 from gateway.control.key_values import Key
 from gateway.control.limit_rows import owner_of
 from gateway.control.spending import Spending
+from gateway.errors import InvalidParameter
 
+_SHOWN = 20
 CALLER = "client"
 """The role whose requests to models count; others make none."""
 
@@ -81,6 +83,22 @@ class KeyLimits:
             }
             self._spending.follow(changed, self._known)
             self._groups = groups
+
+
+def check_team(team: str | None, llm: Llm) -> None:
+    """Makes sure that a key's team is one with limits, where a document says which there are.
+
+    A misspelt team would be a key without the budget that it was meant to have. Tags are free: what
+    is spent is added up by them, whether or not they have limits.
+
+    Raises:
+        InvalidParameter: there are teams, and it is none of them.
+    """
+    if team is not None and llm.teams and team not in llm.teams:
+        known = sorted(llm.teams)
+        more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
+        said = f"{', '.join(known[:_SHOWN])}{more}"
+        raise InvalidParameter(f"team: expected one of llm.teams ({said}), got '{team}'")
 
 
 def _owners(key: Key) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from gateway.access.durations import read_duration, read_moment
 from gateway.access.roles import Permission
+from gateway.config.llm import Llm
 from gateway.control.key_documents import (
     KeyChange,
     KeyLine,
@@ -25,14 +26,23 @@ from gateway.control.key_documents import (
     NewKey,
     Rotation,
 )
+from gateway.control.key_limits import check_team
 from gateway.control.key_values import Belongs, Key
 from gateway.control.keys import Keys
 from gateway.control.operations import Asked, Operation, Told
 from gateway.errors import Conflict, NotFound, StoreFailed
 
 
-def operations(keys: Keys, refresh: Callable[[], Awaitable[None]]) -> tuple[Operation, ...]:
-    """The table; `refresh` brings everybody to what the store says."""
+def operations(
+    keys: Keys, refresh: Callable[[], Awaitable[None]], settings: Callable[[], Llm]
+) -> tuple[Operation, ...]:
+    """The table.
+
+    Args:
+        keys: of the home.
+        refresh: brings everybody to what the store says.
+        settings: the section in force, which says what teams there are.
+    """
 
     async def list_keys(asked: Asked) -> Any:
         return await asyncio.to_thread(page, asked.query.after, asked.query.limit)
@@ -47,12 +57,14 @@ def operations(keys: Keys, refresh: Callable[[], Awaitable[None]]) -> tuple[Oper
         wanted: KeyWanted = asked.body
         ends = wanted.expires
         moment = None if ends is None else read_moment(ends, time.time(), "expires")
+        check_team(wanted.team, settings())
         belongs = Belongs(wanted.team, tuple(wanted.tags), wanted.limits.allowance)
         named = (wanted.name, wanted.role, wanted.models)
         return await once(keys.create, asked.actor, *named, moment, belongs)
 
     async def set_key(asked: Asked) -> Any:
         wanted: KeyChange = asked.body
+        check_team(wanted.team, settings())
         key = await asyncio.to_thread(
             keys.set, asked.actor, asked.path.id, wanted.models, partial(_changed, wanted)
         )

@@ -495,7 +495,9 @@ class Control:
             *experiment_operations.operations(
                 self._experiments, self._readings, self._routes.of, self._planner.aliases
             ),
-            *key_operations.operations(self._keys, self._key_table.refresh),
+            *key_operations.operations(
+                self._keys, self._key_table.refresh, lambda: self._in_force.config.llm
+            ),
             *spend_operations.operations(self._store, self._spending),
             *self._monitoring.operations(self._planner.apply, self._recorder.record),
             *capture_operations.operations(self._capture, self._erasures()),

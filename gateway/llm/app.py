@@ -23,8 +23,12 @@ from gateway.wire.asgi import EndpointApp
 from gateway.wire.cycle import NOTES_STATE, Notes
 from gateway.wire.head import read_echo
 from gateway.wire.llm.errors import error_body, request_id_header
+from gateway.wire.llm.paths import WITHOUT_V1
 from gateway.wire.llm.words import PATHS, Dialect
 from gateway.wire.services import Services
+
+_METHODS = ["GET", "POST", "DELETE", "PUT"]
+_BELOW_V1 = ": these APIs are below /v1, so OpenAI's clients want a base_url that ends in /v1"
 
 
 class ModelLists:
@@ -54,7 +58,9 @@ class ModelLists:
         """No path of these APIs."""
 
         def tell() -> dict[str, Any]:
-            raise NotFound(f"{request.method} {request.url.path}: nothing is served here")
+            path = request.scope["path"]
+            begins = "" if path.startswith("/v1/") else _BELOW_V1
+            raise NotFound(f"{request.method} {path[:200]}: nothing is served here{begins}")
 
         return self._answer(request, tell)
 
@@ -100,7 +106,8 @@ def routes(lists: ModelLists, services: Services) -> list[BaseRoute]:
         Route("/v1/models", lists.all, methods=["GET"]),
         Route("/v1/models/{model:path}", lists.one, methods=["GET"]),
         *(Route(path.decode(), ask) for path in PATHS.values()),
-        Route("/v1/{path:path}", lists.unknown, methods=["GET", "POST", "DELETE", "PUT"]),
+        Route("/v1/{path:path}", lists.unknown, methods=_METHODS),
+        *(Route(path.decode(), lists.unknown, methods=_METHODS) for path in WITHOUT_V1),
     ]
 
 

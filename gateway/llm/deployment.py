@@ -100,7 +100,11 @@ class LlmDeployment:
             )
             self._mute[dialect] = found
         if len(found) == len(self.targets):
-            raise Unsupported(f"model '{self.name}': no upstream of it is asked for {dialect}")
+            kinds = {one.kind for one in self.targets}
+            said = f"model '{self.name}': no upstream of it is asked for {dialect}"
+            if kinds == {"anthropic"}:
+                said += ": Anthropic has no such API"
+            raise Unsupported(said)
         return found
 
     def watch(self, afterwards: Afterwards) -> None:

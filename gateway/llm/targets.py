@@ -164,7 +164,7 @@ def listing_head(provider: LlmProvider, origin: Origin, key: bytes | None) -> by
     """What asks a provider for its models, which costs nothing, and shows that it takes the key."""
     base, path = urlsplit(provider.base_url).path, "/models"
     if provider.kind == "anthropic":
-        path = "/v1/models"
+        path = "/v1/models?limit=1000"  # else it tells of twenty
         base = base.removesuffix("/v1")
     elif provider.kind == "azure":
         version = quote(provider.api_version or AZURE_VERSION, safe="")

@@ -83,7 +83,8 @@ class EndpointApp:
     def _endpoint(self, exchange: AsgiExchange) -> Endpoint:
         endpoint = self._services.endpoints.get(exchange.path)
         if endpoint is None:
-            raise NotFound("Not Found")
+            path = exchange.path.decode("latin-1")
+            raise NotFound(f"{path[:200]}: nothing is served here")
         if exchange.method != b"POST":
             raise MethodNotAllowed(f"method: expected POST, got {exchange.method.decode()}")
         return endpoint

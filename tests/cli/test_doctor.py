@@ -35,6 +35,7 @@ from gateway.control.self_references import SelfReference, SelfReferences
 from gateway.control.store import Store
 from gateway.devices import CUDA
 from gateway.outcomes.segment import Segment
+from kernels import _jit
 from tests.monitor import watching
 from tests.outcomes.records import NOON_MS, STREAM, records
 
@@ -243,6 +244,17 @@ def test_the_kernel_cache_is_empty_before_the_first_start(home, tmp_path):
     expected = before if before is not None else str(home)
     assert found.state == "ok"
     assert found.found.startswith(expected)
+
+
+def test_a_kernel_cache_that_was_not_filled_to_the_end_is_not_called_filled(home, monkeypatch):
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    folder = _jit._folder_below(home / "cache" / "numba") / "kernels_1a2b"
+    folder.mkdir(parents=True)
+    (folder / "one.nbi").touch()
+    assert "not filled yet" in next(check_kernels(case(home))).found
+    for number in range(len(_jit._kernels)):
+        (folder / f"{number}.nbi").touch()
+    assert next(check_kernels(case(home))).found.endswith("numba: filled")
 
 
 # ---- limits ----

@@ -565,3 +565,55 @@ def test_whatever_stands_in_it_what_comes_out_is_told_or_carried(document):
     config.parse(yaml_text.write(found.document))
     assert "CANARY" not in repr(found)
     assert all(one.path and one.why for one in found.left_out)
+
+
+# ---- what is said of what is left out ----
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param(
+            model("model: gpt-4o") + "\nlitellm_settings: {fallbacks: [{m: [never]}]}",
+            {"litellm_settings.fallbacks[0].m[0]": "no model is called 'never' in this document"},
+            id="fallback-to-nothing",
+        ),
+        pytest.param(
+            "model_list: [{model_name: m, litellm_params: {model: gpt-4o}},"
+            " {model_name: b, litellm_params: {model: bedrock/x}}]\n"
+            "litellm_settings: {fallbacks: [{m: [b]}]}",
+            {
+                "model_list[1].litellm_params.model": "provider 'bedrock' is not spoken with here:"
+                " no deployment of 'b'",
+                "litellm_settings.fallbacks[0].m[0]": "model 'b' was left out",
+            },
+            id="fallback-to-what-was-left-out",
+        ),
+        pytest.param(
+            model("model: anthropic/*", name="anthropic/*"),
+            {"model_list[0].model_name": "'anthropic/*': models are named one by one"},
+            id="wildcard",
+        ),
+        pytest.param(
+            model("model: gpt-4o, rpm: sixty"),
+            {
+                "model_list[0].litellm_params.rpm": "expected a number of 0 to 1e+09, got 'sixty'",
+            },
+            id="no-number",
+        ),
+        pytest.param(
+            model("model: gpt-4o, max_budget: 5, budget_duration: 1d, region_name: eu"),
+            {
+                "model_list[0].litellm_params.max_budget": "budgets are keys', teams' and tags',"
+                " not a deployment's",
+                "model_list[0].litellm_params.budget_duration": "budgets are keys', teams' and"
+                " tags', not a deployment's",
+                "model_list[0].litellm_params.region_name": "a region is told by its address:"
+                " api_base",
+            },
+            id="budget-and-region",
+        ),
+    ],
+)
+def test_what_is_left_out_is_told_by_name_and_why(text, said):
+    assert {one.path: one.why for one in convert(text).left_out} == said

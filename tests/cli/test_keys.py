@@ -79,18 +79,46 @@ def test_a_model_that_nobody_knows_is_named_and_the_key_made_all_the_same(tmp_pa
     home, repository = tmp_path / "home", tmp_path / "repository"
     builders.save(repository / "ranked" / "1", builders.linear(), "model.onnx")
     document = tmp_path / "penstock.yaml"
-    document.write_text(f"models: {{fraud: {{}}}}\nrepository: {{paths: [{repository}]}}\n")
+    document.write_text(
+        f"models: {{fraud: {{}}}}\nrepository: {{paths: [{repository}]}}\n"
+        "llm:\n  providers: {p: {base_url: 'http://h/v1'}}\n"
+        "  models: {asked: {aliases: [gpt-4o], upstreams: [{provider: p, model: m}]}}\n"
+    )
     assert main(["config", "apply", str(document), "--home", str(home)]) == 0
     file = builders.save(tmp_path / "in", builders.linear(), "churn.onnx")
     assert main(["register", str(file), "--home", str(home)]) == 0
     words = ["keys", "create", "--role", "client", "--home", str(home)]
-    known = ["--models", "fraud,churn,ranked"]
+    known = ["--models", "fraud,churn,ranked,asked,gpt-4o"]
     assert main([*words, "--name", "a", *known]) == 0
     assert main([*words, "--name", "b"]) == 0
     assert capsys.readouterr().err == ""
     assert main([*words, "--name", "c", "--models", "fraud,chrun"]) == 0
     told = capsys.readouterr().err
-    assert told == "penstock: no model of this name is known here: chrun\n"
+    assert told == "penstock: warning: no model of this name or alias is known here: chrun\n"
+
+
+def test_a_team_without_limits_is_refused_where_others_have_some(penstock, tmp_path, capsys):
+    create = ("create", "--role", "client", "--name")
+    assert penstock(*create, "early", "--team", "wbe")[0] == 0  # no document says what there is
+    document = tmp_path / "penstock.yaml"
+    document.write_text("llm: {teams: {web: {budgets: [1usd/day]}}, tags: {eu: {}}}\n")
+    assert main(["config", "apply", str(document), "--home", str(tmp_path)]) == 0
+    capsys.readouterr()
+    refused = "team: expected one of llm.teams (web), got 'wbe'"
+    assert penstock(*create, "b", "--team", "wbe")[1]["error"] == refused
+    assert penstock("set", "1", "--team", "wbe")[1]["error"] == refused
+    assert penstock(*create, "b", "--team", "web", "--tag", "eu")[0] == 0
+    assert penstock("set", "early", "--team", "none")[1]["team"] is None
+    assert capsys.readouterr().err == ""
+
+
+def test_a_tag_without_limits_is_told_and_taken(tmp_path, capsys):
+    words = ["keys", "create", "--role", "client", "--name", "a", "--tag", "eu", "--team", "web"]
+    assert main([*words, "--home", str(tmp_path)]) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "penstock: warning: team 'web' has no limits here (llm.teams): it only adds up",
+        "penstock: warning: tag 'eu' has no limits here (llm.tags): it only adds up",
+    ]
 
 
 def test_a_key_is_shown_before_its_models_are_looked_for(tmp_path):

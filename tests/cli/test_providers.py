@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gateway.cli.findings import Case
-from gateway.cli.providers import check_prices, check_providers, doubts
+from gateway.cli.providers import _is_called, _models, check_prices, check_providers, doubts
 from gateway.config import Config
+from gateway.llm.fake.embeddings import MODELS
 from gateway.llm.fake.server import FakeProvider
 from loadtest.servers import free_port
 
@@ -18,7 +19,9 @@ def fake():
 
 
 def llm(models=None, prices=None, **providers):
-    models = models or {"m": {"upstreams": [{"provider": next(iter(providers)), "model": "a"}]}}
+    models = models or {
+        "m": {"upstreams": [{"provider": next(iter(providers)), "model": MODELS[0]}]}
+    }
     return {"llm": {"providers": providers, "models": models, "prices": prices or {}}}
 
 
@@ -82,6 +85,48 @@ def test_a_wrong_path_is_doubted(fake, tmp_path):
     assert "does base_url end where" in said
 
 
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])
+def test_a_model_that_its_provider_does_not_list_is_told_with_those_that_it_does(
+    fake, tmp_path, kind
+):
+    place = {"base_url": fake.url("", "/v1" if kind == "openai" else "")}
+    place |= {"kind": kind, "allow_private": True}
+    upstreams = [{"provider": "p", "model": name} for name in (MODELS[0], "gtp-4o")]
+    (ok, (state, said)) = found(
+        check_providers, tmp_path, **llm({"m": {"upstreams": upstreams}}, p=place)
+    )
+    assert (ok[0], state) == ("ok", "warn")
+    assert said.startswith(f"p does not list 'gtp-4o' (m version 1); it has {MODELS[0]}")
+
+
+@pytest.mark.parametrize(
+    ("listed", "model", "meant"),
+    [
+        ("claude-haiku-4-5-20251001", "claude-haiku-4-5", True),
+        ("llama3:latest", "llama3", True),
+        ("models/gemini-2.0-flash", "gemini-2.0-flash", True),
+        ("gpt-4o", "gpt-4", False),
+        ("gpt-4o", "gpt-4o-mini", False),
+    ],
+)
+def test_a_list_may_say_more_than_a_name(listed, model, meant):
+    assert _is_called(listed, model) is meant
+
+
+@pytest.mark.parametrize(
+    ("body", "models"),
+    [
+        (b'{"data": [{"id": "a"}, {"id": "b"}]}', ("a", "b")),
+        (b'{"data": [{"id": "a"}], "has_more": true}', ()),
+        (b'{"data": [{"id"', ()),
+        (b"[]", ()),
+        (b'{"data": null}', ()),
+    ],
+)
+def test_what_is_no_whole_list_of_models_says_nothing(body, models):
+    assert _models(body) == models
+
+
 def test_what_nobody_knows_the_price_of_is_named(tmp_path):
     upstreams = [
         {"provider": "p", "model": "gpt-4o-mini"},
@@ -95,9 +140,9 @@ def test_what_nobody_knows_the_price_of_is_named(tmp_path):
 
 
 def test_what_can_be_seen_without_asking_is_told_when_a_document_is_checked(tmp_path):
-    place = {"base_url": "http://10.0.0.5:8000/v1", "api_key_env": "NO_SUCH_KEY"}
+    place = {"base_url": "http://10.0.0.5:8000", "api_key_env": "NO_SUCH_KEY"}
     document = llm(p=place, prices={"file": str(tmp_path / "none.json")})
     said = [f"{what}: {advice}" for what, advice in doubts(Config.model_validate(document).llm)]
-    assert len(said) == 3
-    for line, words in zip(said, ("NO_SUCH_KEY", "allow_private: true", "none.json"), strict=True):
+    expected = ("NO_SUCH_KEY", "allow_private: true", "has no path", "none.json")
+    for line, words in zip(said, expected, strict=True):
         assert words in line

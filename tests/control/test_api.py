@@ -263,7 +263,7 @@ def test_a_whole_number_may_have_a_point_as_json_has_it():
 def test_what_a_check_of_the_product_says_of_a_body_is_told_in_its_own_words():
     with pytest.raises(ValidationError) as caught:
         config.Route.model_validate({"variants": [{"name": "a", "version": 1, "weight": 0}]})
-    assert _faults("body", caught.value) == (
+    assert _faults("body", caught.value, config.Route) == (
         "body 'variants': expected a weight above 0, got 0 for all"
     )
 
@@ -335,7 +335,7 @@ PRODUCT = (
     *operations(Admin(nothing, status, nothing, reload, load, nothing)),
     *audit_operations.operations(ROOM),
     *config_operations.operations(ROOM, nothing, nothing, nothing),
-    *key_operations.operations(ROOM, nothing),
+    *key_operations.operations(ROOM, nothing, ROOM),
     *spend_operations.operations(ROOM, ROOM),
     *drift_operations.operations(ROOM, ROOM, ROOM, ROOM),
     *release_operations.operations(ROOM, ROOM, ROOM, ROOM),

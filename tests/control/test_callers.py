@@ -18,6 +18,7 @@ from gateway.access.keys import digest
 from gateway.access.local import local_token
 from gateway.access.roles import ROLES, Permission
 from gateway.config import Config
+from gateway.config.llm import Llm
 from gateway.control import (
     alert_operations,
     audit_operations,
@@ -142,11 +143,12 @@ class Server:
         releases = Releases(self.store, home)
         contracts = Contracts(self.arena, Blocks(self.arena, time.monotonic), releases)
         self.world = World(home)
+        self.llm = Llm()
         self.table = (
             *operations(self.admin(), open_metrics),
             *audit_operations.operations(Audit(self.store)),
             *config_operations.operations(in_force, self.follow, lambda: Plan(0), dict),
-            *key_operations.operations(self.keys, self.refresh),
+            *key_operations.operations(self.keys, self.refresh, lambda: self.llm),
             *spend_operations.operations(self.store, Spending(self.arena, SpendStore(self.store))),
             *drift_operations.operations(
                 self.drift,
@@ -534,6 +536,18 @@ def test_limits_of_a_key_are_the_administrator_s_to_change(server):
     for faulty in ({"limits": {"budgets": ["10"]}}, {"team": "a b"}, {"role": "admin"}):
         assert server.ask("PATCH", "/api/keys/1", admin, json=faulty).status_code == 400
     assert server.ask("PATCH", "/api/keys/9", admin, json=change).status_code == 404
+
+
+def test_a_team_that_the_document_does_not_name_is_refused_with_those_that_it_does(server):
+    server.llm = Llm(teams={"web": {}, "ops": {}})
+    admin, wanted = ROLE_KEYS["admin"], {"name": "app", "role": "client"}
+    said = "team: expected one of llm.teams (ops, web), got 'wbe'"
+    refused = server.ask("POST", "/api/keys", admin, json={**wanted, "team": "wbe"})
+    assert (refused.status_code, refused.json()["error"]) == (400, said)
+    assert server.ask("POST", "/api/keys", admin, json={**wanted, "team": "web"}).status_code == 201
+    refused = server.ask("PATCH", "/api/keys/1", admin, json={"team": "wbe"})
+    assert (refused.status_code, refused.json()["error"]) == (400, said)
+    assert server.ask("PATCH", "/api/keys/1", admin, json={"team": None}).status_code == 200
 
 
 def test_spending_is_told_page_by_page(server):

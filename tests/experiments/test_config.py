@@ -34,7 +34,7 @@ def test_less_is_better_of_errors_unless_it_is_said_otherwise(measure, sign):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("kind: ab", r"measure: field required"),
+        ("kind: ab", r"measure: expected measure, got nothing"),
         ("kind: abc\nmeasure: {metric: m}", r"kind"),
         ("kind: ab\nmeasure: {}", r"measure\.metric: expected a figure or a metric, got neither"),
         ("kind: ab\nmeasure: {metric: a, figure: outcome}", r"got both"),

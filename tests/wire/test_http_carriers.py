@@ -86,7 +86,8 @@ def test_behind_asgi_what_is_no_endpoint_is_an_error_of_ours():
     with rig("asgi") as server:
         client = server.connect()
         answer = client.send(request("GET", "/nowhere")).answer()
-        assert (answer.status, orjson.loads(answer.body)) == (404, {"error": "Not Found"})
+        told = {"error": "/nowhere: nothing is served here"}
+        assert (answer.status, orjson.loads(answer.body)) == (404, told)
         assert client.send(request("GET", "/echo")).answer().status == 405
 
 

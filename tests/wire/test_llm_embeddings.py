@@ -55,6 +55,14 @@ def test_what_cannot_be_embedded_is_refused(values: dict[str, Any], name: str) -
         read_embeddings(values)
 
 
+@pytest.mark.parametrize(
+    ("given", "got"), [([], "got 0"), (["a"] * 2049, "got 2049"), (7, "got 7")]
+)
+def test_how_many_texts_came_is_told(given: Any, got: str) -> None:
+    with pytest.raises(InvalidParameter, match=f"1 to 2048 of them, {got}$"):
+        read_embeddings({"input": given})
+
+
 def test_an_answer_tells_numbers_exactly() -> None:
     answer = orjson.loads(embeddings_answer(VECTORS, EmbeddingsAsked(("a", "b")), "m", 7))
     told = [one.pop("embedding") for one in answer["data"]]

@@ -86,6 +86,9 @@ def test_errors_as_anthropic_tells_them(error: GatewayError, kind: str) -> None:
         (b"/v1/models", b"x-request-id"),
         (b"/v1/messages", b"request-id"),
         (b"/v1/messages/count_tokens", b"request-id"),
+        (b"/chat/completions", b"x-request-id"),
+        (b"/models", b"x-request-id"),
+        (b"/messages", b"request-id"),
     ],
 )
 def test_a_refusal_has_its_request_id_where_clients_look_for_one(path: bytes, name: bytes) -> None:

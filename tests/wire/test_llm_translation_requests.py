@@ -744,6 +744,14 @@ def test_what_cannot_be_said_is_refused_where_that_is_asked_for(
     pair.request(values, ASKED)
 
 
+def test_a_temperature_past_another_provider_s_range_is_refused_with_that_range() -> None:
+    values = {"model": "m", "max_tokens": 5, "messages": HELLO, "temperature": 1.2}
+    with pytest.raises(InvalidParameter) as refused:
+        TO_MESSAGES.request(values, STRICT)
+    said = "parameter 'temperature': expected 0 to 1, which is Anthropic's range, got 1.2"
+    assert str(refused.value) == said
+
+
 def test_what_asks_for_nothing_is_not_refused() -> None:
     nothing = {"n": 1, "logprobs": False, "logit_bias": {}, "presence_penalty": 0, "seed": None}
     values = {"model": "m", "messages": HELLO, "max_tokens": 5, **nothing}

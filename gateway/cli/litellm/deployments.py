@@ -33,6 +33,9 @@ _WHY_PARAMS: Final = {
     "input_cost_per_": "as an entry of llm.prices.file, which has LiteLLM's format",
     "output_cost_per_": "as an entry of llm.prices.file, which has LiteLLM's format",
     "cache_": "as an entry of llm.prices.file, which has LiteLLM's format",
+    "max_budget": "budgets are keys', teams' and tags', not a deployment's",
+    "budget_duration": "budgets are keys', teams' and tags', not a deployment's",
+    "region_name": "a region is told by its address: api_base",
     "tags": "requests are not routed by tags; see routes",
     "mock_response": "nothing here answers by itself; loadtest/fake_provider.py does",
 }
@@ -86,12 +89,12 @@ def groups(
         params = Section(merged, f"{entry.path}.litellm_params", notes)
         info = entry.section("model_info")
         if fault := _name_fault(name):
-            entry.leave("model_name", fault)
+            entry.leave("model_name", f"'{name[:MAX_NAME]}': {fault}")
             continue
         if (mode := info.text("mode")) and mode not in _SERVED:
-            info.leave("mode", f"'{mode[:40]}' is not served here")
+            info.leave("mode", f"'{mode[:40]}' is not served here: no deployment of '{name}'")
             continue
-        placed = providers.place(params, timeouts)
+        placed = providers.place(name, params, timeouts)
         if placed is None:
             continue
         group = found.setdefault(name, Group())

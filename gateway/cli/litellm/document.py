@@ -6,12 +6,14 @@ Knows how its sections hang together. Knows nothing of what a deployment says.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.cli.litellm.deployments import Group, groups
 from gateway.cli.litellm.providers import Providers, own_timeouts
 from gateway.cli.litellm.words import ALIAS, Converted, Notes, Section
 from gateway.config.llm import MAX_FALLBACKS
+from gateway.names import MAX_NAME
 
 _ORDERS: Final = {
     "simple-shuffle": "weighted",
@@ -86,15 +88,16 @@ def converted(values: object, environment: Mapping[str, str]) -> Converted:
     timeouts = {**own_timeouts(settings), **own_timeouts(router)}
     providers = Providers(environment)
     defaults = router.take("default_litellm_params")
+    listed = whole.take("model_list")
     found = groups(
-        whole.take("model_list"),
+        listed,
         providers,
         defaults if isinstance(defaults, Mapping) else {},
         timeouts,
         notes,
     )
     models = _models(found, _version_settings(both))
-    called = _aliases(models, router)
+    called = _aliases(models, router, _listed(listed))
     _chains(models, called, both)
     for model in models.values():
         if not model["aliases"]:
@@ -179,30 +182,61 @@ def _models(found: Mapping[str, Group], settings: Mapping[str, Any]) -> dict[str
     return models
 
 
-def _aliases(models: dict[str, dict[str, Any]], router: Section) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class _Called:
+    """The model of ours behind every name that a client may use.
+
+    Attributes:
+        ours: by name.
+        listed: names of LiteLLM's document, whether or not they were carried over.
+    """
+
+    ours: dict[str, str]
+    listed: frozenset[str]
+
+    def find(self, name: object) -> str | None:
+        """Our model of this name; None: there is none."""
+        return self.ours.get(name) if isinstance(name, str) else None
+
+    def why_not(self, name: object) -> str:
+        """Why there is no model of this name."""
+        called = str(name)[:MAX_NAME]
+        if called in self.listed:
+            return f"model '{called}' was left out"
+        return f"no model is called '{called}' in this document"
+
+
+def _listed(model_list: object) -> frozenset[str]:
+    entries = model_list if isinstance(model_list, list) else []
+    return frozenset(str(one.get("model_name")) for one in entries if isinstance(one, Mapping))
+
+
+def _aliases(models: dict[str, dict[str, Any]], router: Section, listed: frozenset[str]) -> _Called:
     """Takes in `model_group_alias`; the model behind every name that a client may use."""
-    called = {name: name for name in models}
-    called |= {alias: name for name, model in models.items() for alias in model["aliases"]}
+    ours = {name: name for name in models}
+    ours |= {alias: name for name, model in models.items() for alias in model["aliases"]}
+    called = _Called(ours, listed)
     told = router.section("model_group_alias")
     wanted = router.take("model_group_alias")
     for key, value in wanted.items() if isinstance(wanted, Mapping) else ():
         alias = str(key)
-        target = _called(value.get("model") if isinstance(value, Mapping) else value, called)
+        stands_for = value.get("model") if isinstance(value, Mapping) else value
+        target = called.find(stands_for)
         if isinstance(value, Mapping) and value.get("hidden"):
             told.leave(alias, "it is an alias; all names are listed")
         if target is None:
-            told.leave(alias, "the model that it stands for was left out")
-        elif alias in called:
+            told.leave(alias, called.why_not(stands_for))
+        elif alias in ours:
             told.leave(alias, "a model is called so already")
         elif not ALIAS.fullmatch(alias) or len(models[target]["aliases"]) == _MAX_ALIASES:
             told.leave(alias, f"a model has at most {_MAX_ALIASES} aliases, without spaces")
         else:
-            called[alias] = target
+            ours[alias] = target
             models[target]["aliases"].append(alias)
     return called
 
 
-def _chains(models: dict[str, dict[str, Any]], called: Mapping[str, str], both: _Either) -> None:
+def _chains(models: dict[str, dict[str, Any]], called: _Called, both: _Either) -> None:
     """Takes in chains of models, those of `*` and the default ones for whom there are no others."""
     for kind in _CHAINS:
         chains: dict[str, list[str]] = {}
@@ -223,7 +257,7 @@ def _read_chain(
     entry: object,
     section: Section,
     place: str,
-    called: Mapping[str, str],
+    called: _Called,
     chains: dict[str, list[str]],
 ) -> None:
     if not isinstance(entry, Mapping):
@@ -231,26 +265,21 @@ def _read_chain(
         return
     for name, others in entry.items():
         where = f"{place}.{name}"
-        ours = "*" if name == "*" else _called(name, called)
+        ours = "*" if name == "*" else called.find(name)
         if ours is None:
-            section.leave(where, "this model was left out")
+            section.leave(where, called.why_not(name))
             continue
         found = _known(others if isinstance(others, list) else [others], section, where, called)
         # The router's own settings are read first, and have the say.
         chains.setdefault(ours, found)
 
 
-def _known(others: list[Any], section: Section, place: str, called: Mapping[str, str]) -> list[str]:
+def _known(others: list[Any], section: Section, place: str, called: _Called) -> list[str]:
     found: list[str] = []
     for index, other in enumerate(others):
-        ours = _called(other, called)
+        ours = called.find(other)
         if ours is None:
-            section.leave(f"{place}[{index}]", "this model was left out")
+            section.leave(f"{place}[{index}]", called.why_not(other))
         elif ours not in found:
             found.append(ours)
     return found
-
-
-def _called(name: object, called: Mapping[str, str]) -> str | None:
-    """Our model of this name; None: there is none."""
-    return called.get(name) if isinstance(name, str) else None

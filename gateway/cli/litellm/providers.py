@@ -90,10 +90,13 @@ class Providers:
         self._environment = environment
         self.found: dict[str, dict[str, Any]] = {}
 
-    def place(self, params: Section, timeouts: Mapping[str, float]) -> tuple[str, str] | None:
+    def place(
+        self, name: str, params: Section, timeouts: Mapping[str, float]
+    ) -> tuple[str, str] | None:
         """The provider of a deployment and what it calls the model; None: it was left out.
 
         Args:
+            name: what clients call the model.
             params: its `litellm_params`.
             timeouts: what the document says for all.
         """
@@ -101,12 +104,12 @@ class Providers:
         known = PROVIDERS.get(prefix)
         if known is None:
             what = f"provider '{prefix}'" if prefix else "this model's provider"
-            params.leave("model", f"{what} is not spoken with here")
+            params.leave("model", f"{what} is not spoken with here: no deployment of '{name}'")
             return None
         if not 0 < len(model) <= MAX_NAME:
-            params.leave("model", f"expected a name of 1 to {MAX_NAME} characters")
+            params.leave("model", f"'{name}': expected a name of 1 to {MAX_NAME} characters")
             return None
-        url = self._url(params, prefix, known)
+        url = self._url(name, params, prefix, known)
         if not url:
             return None
         fields: dict[str, Any] = {"kind": known.kind, "base_url": url}
@@ -133,12 +136,13 @@ class Providers:
                 return owner, model
         return prefix if slash else "", model
 
-    def _url(self, params: Section, prefix: str, known: Known) -> str:
+    def _url(self, name: str, params: Section, prefix: str, known: Known) -> str:
         """Where a deployment is; empty: it cannot be told."""
-        told = [self._variable(params, name) for name in ("api_base", "base_url")]
+        told = [self._variable(params, field) for field in ("api_base", "base_url")]
         url = next((one for one in told if one), "") or known.url
         if not url:
-            params.leave("api_base", "its address is not told, or stands in no variable here")
+            why = f"the address of '{name}' is not told, or stands in no variable here"
+            params.leave("api_base", why)
             return ""
         try:
             parts = urlsplit(url)
@@ -148,7 +152,8 @@ class Providers:
         except ValueError:
             fits = bare = False
         if not fits or not bare:
-            params.leave("api_base", "expected http(s)://HOST[:PORT][/PATH] without credentials")
+            why = f"'{name}': expected http(s)://HOST[:PORT][/PATH] without credentials"
+            params.leave("api_base", why)
             return ""
         path = parts.path.rstrip("/")
         if known.kind == "azure":

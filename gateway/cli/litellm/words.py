@@ -89,7 +89,9 @@ class Section:
         except ValueError:
             found = None
         if found is None or isinstance(value, bool) or not least <= found <= most:
-            self.leave(name, f"expected a number of {least:g} to {most:g}")
+            single = isinstance(value, str | int | float)
+            got = repr(value)[:40] if single else f"a {type(value).__name__}"
+            self.leave(name, f"expected a number of {least:g} to {most:g}, got {got}")
             return None
         return found
 

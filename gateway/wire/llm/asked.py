@@ -49,14 +49,16 @@ _DEFAULTS = {"n": 1, "modalities": ["text"], "truncation": "disabled", "service_
 """What a field may hold without asking for anything, besides null, nothing, zero and false."""
 
 
-def unsupported(name: str, asked: Asked) -> None:
+def unsupported(
+    name: str, asked: Asked, why: str = "the model's provider has nothing like it"
+) -> None:
     """Something was asked for that the upstream's dialect cannot say, and is left out.
 
     Raises:
         InvalidParameter: such a thing is to be refused.
     """
     if asked.refuse_unsupported:
-        raise InvalidParameter(f"parameter '{name}': the model's provider has nothing like it")
+        raise cannot(name, why)
 
 
 def leave_out(values: Values, known: Iterable[str], asked: Asked) -> None:

@@ -46,7 +46,8 @@ def read_embeddings(values: Values) -> EmbeddingsAsked:
     texts = [given] if type(given) is str else given
     if type(texts) is not list or not 0 < len(texts) <= MAX_INPUTS:
         raise InvalidParameter(
-            f"parameter 'input': expected a text, or 1 to {MAX_INPUTS} of them, got {shown(given)}"
+            f"parameter 'input': expected a text, or 1 to {MAX_INPUTS} of them, got"
+            f" {len(given) if type(given) is list else shown(given)}"
         )
     for number, one in enumerate(texts):
         if type(one) is not str or not one:

@@ -13,17 +13,20 @@ from gateway.wire import answers
 from gateway.wire.llm.errors import error_body, request_id_header
 from gateway.wire.llm.words import PATHS, Dialect
 
-_DIALECTS = {path: dialect for dialect, path in PATHS.items()}
 _BELOW = b"/v1/"
+_DIALECTS = {path: dialect for dialect, path in PATHS.items()}
+_WITHOUT = {path.removeprefix(b"/v1"): dialect for path, dialect in _DIALECTS.items()}
+WITHOUT_V1 = (*_WITHOUT, b"/models")
+"""Where clients ask whose base URL lacks the version: nothing is there, and they are told so."""
 
 
 def refusal(
     error: GatewayError, path: bytes, request_id: bytes, echo: bytes | None
 ) -> tuple[bytes, Sequence[Header]]:
     """What tells of one error as whoever asks at this path expects it; `services.Refusal`."""
-    dialect = _DIALECTS.get(path)
+    dialect = _DIALECTS.get(path) or _WITHOUT.get(path)
     if dialect is None:
-        if not path.startswith(_BELOW):
+        if not path.startswith(_BELOW) and path not in WITHOUT_V1:
             return answers.refusal(error, path, request_id, echo)
         dialect = Dialect.CHAT  # a list of models: whose client it is, headers would say
     error.request_id = request_id.decode()

@@ -77,7 +77,11 @@ def _temperature(values: Values, asked: Asked) -> float:
     if type(temperature) not in (int, float):
         raise cannot("temperature", "expected a number")
     if temperature > 1:
-        unsupported("temperature", asked)
+        unsupported(
+            "temperature",
+            asked,
+            f"expected 0 to 1, which is Anthropic's range, got {temperature:g}",
+        )
     return min(float(temperature), 1.0)
 
 
