@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from gateway.cli.models import registry_of, store_of
 from gateway.cli.output import say, say_json, table
 from gateway.cli.profiling import add_reading, make, make_of_answers, of_package, of_version
-from gateway.cli.proposing import revision
 from gateway.cli.serve import add_home
 from gateway.errors import (
     GatewayError,
@@ -26,7 +25,7 @@ from gateway.errors import (
 
 if TYPE_CHECKING:
     from gateway.cli.verdict import Verdict
-    from gateway.config.llm import LlmModel
+    from gateway.config.llm import Llm, LlmModel
     from gateway.control.registry import Registry
     from gateway.control.self_references import SelfReferences
     from gateway.profiles.values import Calibration, Column, Frame, Profile
@@ -72,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         raise InvalidParameter(f"profile: wanted --data FILE, or: penstock profile show {name}")
     if Path(name).is_dir():
         return _beside(args, Path(name))
-    if (model := revision(args.home).config.llm.models.get(name)) is not None:
+    if (model := _llm(args.home).models.get(name)) is not None:
         return _of_answers(args, name, model, which)
     return _registered(args, name, which)
 
@@ -102,6 +101,13 @@ def _registered(args: argparse.Namespace, name: str, which: str | None) -> int:
     return _say_made(args, made, where, answer)
 
 
+def _llm(home: Path) -> Llm:
+    """What the newest document of a home says of language models."""
+    from gateway.cli import proposing  # with the whole configuration: not for a mere --help
+
+    return proposing.revision(home).config.llm
+
+
 def _beside(args: argparse.Namespace, folder: Path) -> int:
     from gateway.models import package
     from gateway.profiles import beside
@@ -126,7 +132,7 @@ def _of_answers(args: argparse.Namespace, name: str, model: LlmModel, which: str
     if args.out is not None:
         beside.save(made.profile, args.out)
         return _say_made(args, made, f"written to {args.out}", None)
-    content = answering(model.versions[number], revision(args.home).config.llm.providers)
+    content = answering(model.versions[number], _llm(args.home).providers)
     with references_of(args.home) as (_, own):
         own.attach(name, number, content, made.profile)
     answer = verdict.announce(args.home, name, number)
