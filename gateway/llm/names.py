@@ -14,7 +14,7 @@ from gateway.errors import ModelNotFound, ModelNotReady, Unsupported
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.targets import Target
 from gateway.llm.told import answer_headers
-from gateway.plan import Split
+from gateway.plan import Absent, Split
 from gateway.routing.assign import InTurn
 from gateway.routing.table import ASKED, Table
 from gateway.wire.answers import Written
@@ -23,7 +23,7 @@ from kernels.lots import lot
 Headers = Sequence[tuple[bytes, bytes]]
 Ours = Callable[[Any, Any, Mapping[str, Any]], None]
 """Answers what a model of our own is asked: the proxy that it came to, the exchange, the body."""
-NONE_ABSENT: Final[Mapping[str, str]] = MappingProxyType({})
+NONE_ABSENT: Final[Mapping[str, Absent]] = MappingProxyType({})
 NONE_OURS: Final[Mapping[str, Ours]] = MappingProxyType({})
 
 
@@ -148,7 +148,7 @@ class Names:
         self.called: Mapping[str, Named] = {}
         """Every name that clients may use of models that others answer for."""
         self.models: dict[str, Named] = {}
-        self.absent: Mapping[str, str] = {}
+        self.absent: Mapping[str, Absent] = {}
         """Models that are known and not served, by name why."""
         self.ours: Mapping[str, Ours] = {}
         """Models that make embeddings here, whose names are not those of others."""
@@ -156,7 +156,7 @@ class Names:
     def follow(
         self,
         models: Mapping[str, tuple[int, Mapping[int, LlmDeployment], Split | None]],
-        absent: Mapping[str, str] = NONE_ABSENT,
+        absent: Mapping[str, Absent] = NONE_ABSENT,
         ours: Mapping[str, Ours] = NONE_OURS,
     ) -> None:
         """Takes over what serves now: by name the default, the versions, and the split.
@@ -184,16 +184,19 @@ class Names:
         """The model that is called so, by its name or an alias.
 
         Raises:
-            ModelNotFound: none is.
+            ModelNotFound: none is, or what was is out of service because somebody wanted it so.
+            ModelNotReady: nothing of it serves.
             Unsupported: it is one that makes embeddings here.
         """
         found = self.called.get(called)
         if found is None:
             if called in self.ours:
                 raise Unsupported(f"model '{called}' makes embeddings: ask /v1/embeddings")
-            why = self.absent.get(called)
-            said = "no model has this name" if why is None else f"no version of it serves: {why}"
-            raise ModelNotFound(f"model '{called[:200]}': {said}")
+            absent = self.absent.get(called)
+            if absent is None:
+                raise ModelNotFound(f"model '{called[:200]}': no model has this name")
+            said = f"model '{called}': no version of it serves: {absent.reason}"
+            raise ModelNotFound(said) if absent.unloaded else ModelNotReady(said)
         return found
 
     @property

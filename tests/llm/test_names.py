@@ -9,14 +9,22 @@ import pytest
 
 from gateway.errors import ModelNotFound, ModelNotReady, Unsupported
 from gateway.llm.names import Names
-from gateway.plan import Split, Variant
+from gateway.plan import LOADING, UNAVAILABLE, UNLOADED, Absent, Split, Variant
 
 
 def test_a_model_that_is_known_and_not_served_says_why():
     names = Names(0)
-    names.follow({}, {"claude": "llm.providers.anthropic: expected a key, found none"})
-    with pytest.raises(ModelNotFound, match="'claude': no version of it serves: llm"):
-        names.find("claude")
+    absent = [
+        Absent("claude", 1, UNAVAILABLE, "no proxy"),
+        Absent("coming", 1, LOADING, "loading"),
+        Absent("gone", 1, UNAVAILABLE, UNLOADED),
+    ]
+    names.follow({}, {one.name: one for one in absent})
+    for called in ("claude", "coming"):
+        with pytest.raises(ModelNotReady, match=f"'{called}': no version of it serves: "):
+            names.find(called)
+    with pytest.raises(ModelNotFound, match=f"'gone': no version of it serves: {UNLOADED}"):
+        names.find("gone")
     with pytest.raises(ModelNotFound, match="'other': no model has this name"):
         names.find("other")
     names.follow({})
