@@ -177,9 +177,9 @@ class Catalogue:
             for name, (default, versions) in self._llm_routes.items()
         }
 
-    def unserved(self) -> dict[str, str]:
+    def unserved(self) -> dict[str, Absent]:
         """Models that are known and of which nothing serves, by name why."""
-        return {a.name: a.reason for a in self._absent if not self.versions(a.name)}
+        return {a.name: a for a in self._absent if not self.versions(a.name)}
 
     def served(self) -> Iterator[tuple[str, int, Served]]:
         """Every version that runs here and serves: name, version, deployment."""

@@ -67,7 +67,7 @@ def test_what_this_worker_could_not_load_is_explained_and_not_denied():
     with pytest.raises(ModelNotReady, match="not enough memory"):
         catalogue.resolve("n", 1)
     assert IndexEntry("n", 1, "UNAVAILABLE", "not enough memory") in catalogue.index()
-    assert catalogue.unserved() == {"n": "not enough memory"}
+    assert {n: a.reason for n, a in catalogue.unserved().items()} == {"n": "not enough memory"}
     assert (catalogue.ready("any"), catalogue.ready("all")) == (True, False)
 
 

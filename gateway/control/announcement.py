@@ -16,18 +16,17 @@ import orjson
 from gateway.control.port_certificates import shown_at
 from gateway.control.replacing import replace
 from gateway.inherited import Inherited
-from gateway.plan import Absent
+from gateway.plan import Absent, Plan
 
 log = logging.getLogger("penstock.control")
 
 
-def announce(inherited: Inherited, serving: Mapping[str, int], absent: Sequence[Absent]) -> None:
+def announce(inherited: Inherited, plan: Plan) -> None:
     """Writes where the server listens, and prints it unless an earlier control process did.
 
     Args:
         inherited: sockets and home.
-        serving: model to the version that answers where a path names none.
-        absent: what does not serve.
+        plan: what serves, and what does not.
     """
     launch = inherited.launch
     host, port = inherited.data_sockets[0].getsockname()[:2]
@@ -49,9 +48,14 @@ def announce(inherited: Inherited, serving: Mapping[str, int], absent: Sequence[
         facts["demands_certificate"] = demanding
     if not replace(launch.home / "run" / "server.json", orjson.dumps(facts)):
         return
-    print(_line(launch.json, facts, serving, absent), flush=True)  # noqa: T201
-    for one in absent:
+    print(_line(launch.json, facts, serving(plan), plan.absent), flush=True)  # noqa: T201
+    for one in plan.absent:
         log.warning("model '%s' version %d is %s: %s", one.name, one.version, one.state, one.reason)
+
+
+def serving(plan: Plan) -> dict[str, int]:
+    """Models to the version that answers where nobody names one; none where that is absent."""
+    return {one.name: one.version for one in plan.routes if one.version in one.deployments}
 
 
 def still_loading() -> None:

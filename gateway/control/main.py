@@ -529,10 +529,8 @@ class Control:
             await asyncio.sleep(RETRY_S)
         slow.cancel()
         self._ready = self._monitoring.settled = True
-        plan = self._planner.memory.plan
-        serving = {route.name: route.version for route in plan.routes}
         try:
-            await asyncio.to_thread(announce, self._inherited, serving, plan.absent)
+            await asyncio.to_thread(announce, self._inherited, self._planner.memory.plan)
         except OSError as error:
             log.error("%s: where this server listens cannot be announced", error)
 

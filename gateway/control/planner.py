@@ -130,6 +130,7 @@ class Planner:
         self._due: asyncio.TimerHandle | None = None
         self._pause_s = PAUSE_S
         self._route_faults: Mapping[str, str] = {}
+        self._was_broken = _broken(memory.plan.absent)
         self._coming: set[str] = set()  # wanted, and by the plan neither routed nor refused
         self._told = 0  # number of the plan after which `want` was last called
         # per deployment, by id
@@ -379,7 +380,7 @@ class Planner:
         plan = self._place(dataclasses.replace(plan, watched=self._watched_of(plan)))
         if old.number and plan == dataclasses.replace(old, number=plan.number):
             return
-        self._complain(plan.absent, old)
+        self._complain(plan, old)
         self._send(plan)
 
     def _withhold(self) -> None:
@@ -399,11 +400,16 @@ class Planner:
         found = {held.id: self._watched.get(held.id, ()) for held in plan.held}
         return {held_id: watched for held_id, watched in found.items() if watched}
 
-    def _complain(self, absent: Sequence[Absent], old: Plan) -> None:
-        """Logs what does not serve, once."""
-        for one in absent:
+    def _complain(self, plan: Plan, old: Plan) -> None:
+        """Logs what does not serve, once, and once more when it does."""
+        for one in plan.absent:
             if one not in old.absent and one.broken:
                 log.error("model '%s' version %d: %s", one.name, one.version, one.reason)
+        broken, known = _broken(plan.absent), {(one.name, one.version) for one in plan.absent}
+        serving = {(one.name, version) for one in plan.routes for version in one.deployments}
+        for name, version in sorted((self._was_broken - broken) & serving):
+            log.warning("over: model '%s' version %d serves", name, version)
+        self._was_broken = broken | (self._was_broken & known)  # some are on their way
 
     def _complain_of_routes(self, found: Mapping[str, str]) -> None:
         """Logs which routes are not as they are wanted, once."""
@@ -441,3 +447,7 @@ def _own(plan: Plan) -> dict[str, tuple[Taken, ...]]:
         held_id: tuple(one for one in some if not (isinstance(one, Watched) and one.common))
         for held_id, some in plan.watched.items()
     }
+
+
+def _broken(absent: Sequence[Absent]) -> set[tuple[str, int]]:
+    return {(one.name, one.version) for one in absent if one.broken}

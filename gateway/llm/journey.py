@@ -496,9 +496,9 @@ class Journey:
         """The next model that can be asked at all; what it may cost is reserved."""
         tries = self._tries()
         while isinstance(verdict, Fallback):
-            chosen = self._of(verdict.model)
-            deployment = chosen.deployment
             try:
+                chosen = self._of(verdict.model)
+                deployment = chosen.deployment
                 mute = deployment.mute(self._dialect)
                 self._account.cover(deployment, monotonic_ns())
             except GatewayError:

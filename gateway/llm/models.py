@@ -42,7 +42,7 @@ from gateway.llm.upstream.words import Origin
 from gateway.llm.watch import Watch
 from gateway.monitor.observe import BatchObserver
 from gateway.monitor.upstreams import UpstreamCounter
-from gateway.plan import Held, Split
+from gateway.plan import Absent, Held, Split
 from gateway.wire.llm.words import PATHS, Dialect
 from gateway.wire.services import Services
 from gateway.wire.trace import Trace
@@ -226,7 +226,7 @@ class LanguageModels:
     def follow(
         self,
         models: Mapping[str, tuple[int, Mapping[int, LlmDeployment], Split | None]],
-        absent: Mapping[str, str] = NONE_ABSENT,
+        absent: Mapping[str, Absent] = NONE_ABSENT,
         ours: Mapping[str, Ours] = NONE_OURS,
     ) -> None:
         """Takes over what serves now: by name the default, the versions, and the split.

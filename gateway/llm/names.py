@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
-from gateway.errors import ModelNotFound, Unsupported
+from gateway.errors import ModelNotFound, ModelNotReady, Unsupported
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.targets import Target
 from gateway.llm.told import answer_headers
-from gateway.plan import Split
+from gateway.plan import Absent, Split
 from gateway.routing.assign import InTurn
 from gateway.routing.table import ASKED, Table
 from gateway.wire.answers import Written
@@ -23,7 +23,7 @@ from kernels.lots import lot
 Headers = Sequence[tuple[bytes, bytes]]
 Ours = Callable[[Any, Any, Mapping[str, Any]], None]
 """Answers what a model of our own is asked: the proxy that it came to, the exchange, the body."""
-NONE_ABSENT: Final[Mapping[str, str]] = MappingProxyType({})
+NONE_ABSENT: Final[Mapping[str, Absent]] = MappingProxyType({})
 NONE_OURS: Final[Mapping[str, Ours]] = MappingProxyType({})
 
 
@@ -66,18 +66,19 @@ class Named:
 
         Args:
             name: of the model.
-            default: the version that answers where no variant does; where it is not here, another.
+            default: the version that answers where no variant does, be it here or not.
             versions: that serve here; at least one.
             split: how requests are divided among them; None: they are not.
             turns: of the route; they go on through plans.
         """
         self.name = name
         self._versions = versions
-        self._default = Chosen(versions.get(default) or next(iter(versions.values())))
+        self._default = default
+        self._undivided = Chosen(versions[default]) if default in versions else None
         self._table = None if split is None else Table(name, split, turns)
         self._chances: dict[str, float] = {}
         self._chosen: dict[tuple[str, int], Chosen] = {}
-        self._variants: dict[str, LlmDeployment] = {}
+        self._variants: dict[str, int] = {}
         self.shadows: Sequence[tuple[LlmDeployment, float]] = ()
         """Versions that are asked what was answered, each with its share of requests."""
         if split is not None:
@@ -88,7 +89,7 @@ class Named:
             ]
             weights = sum(one.weight for one in split.variants)
             for one in split.variants:
-                self._variants[one.name] = versions.get(one.version) or self._default.deployment
+                self._variants[one.name] = one.version
                 self._chances[one.name] = one.weight / weights
 
     @property
@@ -106,10 +107,12 @@ class Named:
 
         Raises:
             InvalidParameter: it asks for a variant that there is not.
+            ModelNotReady: the version that is to answer does not serve here. None does in its
+                place: nobody has given another this traffic.
         """
         table = self._table
         if table is None:
-            return self._default
+            return self._undivided or self._first(("", 0))
         choice = table.by_headers(headers) if table.by_header else None
         if choice is None and table.by_parameter:
             metadata = values.get("metadata")
@@ -122,10 +125,16 @@ class Named:
     def _first(self, choice: tuple[str, int]) -> Chosen:
         """Of what was not chosen before; there are as many as variants times units."""
         name, how = choice
+        version = self._variants.get(name, self._default)
+        deployment = self._versions.get(version)
+        if deployment is None:
+            raise ModelNotReady(
+                f"model '{self.name}': version {version}, which is to answer, does not serve"
+            )
         drawn = 0
         if how != ASKED and self._chances[name] > 0.0:
             drawn = lot(self._chances[name], how)
-        found = self._chosen[choice] = Chosen(self._variants[name], name, drawn)
+        found = self._chosen[choice] = Chosen(deployment, name, drawn)
         return found
 
 
@@ -139,7 +148,7 @@ class Names:
         self.called: Mapping[str, Named] = {}
         """Every name that clients may use of models that others answer for."""
         self.models: dict[str, Named] = {}
-        self.absent: Mapping[str, str] = {}
+        self.absent: Mapping[str, Absent] = {}
         """Models that are known and not served, by name why."""
         self.ours: Mapping[str, Ours] = {}
         """Models that make embeddings here, whose names are not those of others."""
@@ -147,7 +156,7 @@ class Names:
     def follow(
         self,
         models: Mapping[str, tuple[int, Mapping[int, LlmDeployment], Split | None]],
-        absent: Mapping[str, str] = NONE_ABSENT,
+        absent: Mapping[str, Absent] = NONE_ABSENT,
         ours: Mapping[str, Ours] = NONE_OURS,
     ) -> None:
         """Takes over what serves now: by name the default, the versions, and the split.
@@ -175,16 +184,19 @@ class Names:
         """The model that is called so, by its name or an alias.
 
         Raises:
-            ModelNotFound: none is.
+            ModelNotFound: none is, or what was is out of service because somebody wanted it so.
+            ModelNotReady: nothing of it serves.
             Unsupported: it is one that makes embeddings here.
         """
         found = self.called.get(called)
         if found is None:
             if called in self.ours:
                 raise Unsupported(f"model '{called}' makes embeddings: ask /v1/embeddings")
-            why = self.absent.get(called)
-            said = "no model has this name" if why is None else f"no version of it serves: {why}"
-            raise ModelNotFound(f"model '{called[:200]}': {said}")
+            absent = self.absent.get(called)
+            if absent is None:
+                raise ModelNotFound(f"model '{called[:200]}': no model has this name")
+            said = f"model '{called}': no version of it serves: {absent.reason}"
+            raise ModelNotFound(said) if absent.unloaded else ModelNotReady(said)
         return found
 
     @property

@@ -185,6 +185,20 @@ async def test_a_model_that_fails_its_trial_is_absent_with_the_reason_and_the_re
     assert world.routes() == {"good": 1}
 
 
+async def test_a_model_that_serves_after_all_has_the_last_word_in_the_log(world, caplog):
+    world.wanted = [candidate("bad", digest="corrupt")]
+    world.bad_trials = {"corrupt": "no"}
+    await world.planner.apply()
+    world.bad_trials = {}
+    world.planner.memory.forget_refusals()
+    for _ in range(2):
+        await world.planner.apply()
+    assert [one.getMessage() for one in caplog.records] == [
+        "model 'bad' version 1: no",
+        "over: model 'bad' version 1 serves",
+    ]
+
+
 async def test_a_refused_model_is_not_tried_again_until_it_is_asked_for(world):
     world.wanted = [candidate("bad", digest="corrupt")]
     world.bad_trials = {"corrupt": "no"}

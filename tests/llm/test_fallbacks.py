@@ -335,3 +335,24 @@ async def test_a_chain_ends_once_it_is_too_late():
     one.last.answers(DOWN, status=503)
     assert len(one.upstreams.sent) == 1
     assert client.answers[0][0] == 502
+
+
+async def test_a_fallback_whose_version_does_not_serve_is_passed_over():
+    document = """
+llm:
+  providers: {p: {base_url: "http://p.example/v1"}}
+  models:
+    m: {upstreams: [{provider: p, model: m}], fallbacks: [gone, spare], retries: {attempts: 0}}
+    gone: {upstreams: [{provider: p, model: gone}]}
+    spare: {upstreams: [{provider: p, model: spare}]}
+"""
+    one = rig(document)
+    serving = {
+        name: (1, dict(named._versions), None) for name, named in one.llm.names.models.items()
+    }
+    one.llm.follow(serving | {"gone": (2, serving["gone"][1], None)})
+    client = one.ask(chat())
+    one.last.answers({"error": {"message": "down"}}, status=503)
+    assert one.last.body["model"] == "spare"
+    one.last.answers()
+    assert client.answers == [(200, whole())]
