@@ -111,7 +111,7 @@ def test_the_document_says_what_teams_and_tags_may_and_may_change_it(rig):
     rig.limits.look()
     rig.spend(raw)
     rig.spend(raw)
-    with pytest.raises(RateLimited, match="this tag"):
+    with pytest.raises(RateLimited, match="of tag 'eu':"):
         rig.spend(raw)
     rig.document = ""
     rig.limits.look()
