@@ -46,7 +46,7 @@ from gateway.llm.app import routes as llm_routes
 from gateway.llm.counting import counters
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.later import TurnEnd
-from gateway.llm.limits.shared import SharedLimits
+from gateway.llm.limits.shared import SharedLimits, unnamed
 from gateway.llm.pairs import Pairs
 from gateway.llm.traced import generations
 from gateway.monitor import layout
@@ -163,6 +163,7 @@ class Worker:
         self._pool = started_pool(POOL_THREADS)
         self._observers: dict[str, BatchObserver] = {}
         self._guard: Guard | None = None
+        self._limit_name: Callable[[int], str] = unnamed
         self._key_counts: KeyCounts | None = None
         self._next_miss = 0.0
         self._tables: list[TableInbox] = []
@@ -250,7 +251,7 @@ class Worker:
             refusal=refusal,
             request_id_prefix=self._launch.request_ids(str(self._slot), self._epoch),
         )
-        limits = SharedLimits(self._arena, self._slot)
+        limits = SharedLimits(self._arena, self._slot, self._limit_name)
         self._embeddings = EmbeddingModels(
             self._loop, self._services, self._pool, limits, self._catalogue, self._note_answering
         )
@@ -374,6 +375,7 @@ class Worker:
     def _ask_for_keys(self, secret: bytes) -> None:
         verifier = token_verifier(self._config.access.jwt, self._miss_a_key)
         keyring = Keyring(secret, verifier)
+        self._limit_name = keyring.limit_name
         self._tables.append(TableInbox("keys", keyring.replace, keyring.change))
         if verifier is not None:
             self._tables.append(TableInbox("jwks", verifier.replace, verifier.change))

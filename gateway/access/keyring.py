@@ -16,8 +16,9 @@ from gateway.errors import Unauthenticated
 
 Row = list[Any]
 """Of the table, under its digest: id, name, role, models or None, until or None, and, where its
-requests count against limits, the rows of these."""
+requests count against limits, the rows of these, and the names of its team and tags."""
 
+_NAMES = 6
 # One wording for unknown, expired and revoked: the caller learns nothing that it can use.
 _UNKNOWN = "credentials: not known, expired, or revoked"
 
@@ -44,6 +45,7 @@ class Keyring:
         self._clock = clock
         self._rows: dict[str, Row] = {}
         self._numbers: set[int] = set()
+        self._limit_names: dict[int, str] = {}
         # Those that were asked for, so that all who remember one remember the same.
         self._principals: dict[str, Principal] = {}
 
@@ -79,13 +81,18 @@ class Keyring:
     @property
     def limited(self) -> set[int]:
         """The rows of all limits that keys count against; may be asked on any thread."""
-        return {one for row in list(self._rows.values()) for rows in row[5:] for one in rows}
+        return {one for row in list(self._rows.values()) for rows in row[5:6] for one in rows}
+
+    def limit_name(self, number: int) -> str:
+        """The name of the key, team or tag that a row of limits is of; empty: not known."""
+        return self._limit_names.get(number, "")
 
     def replace(self, rows: Mapping[str, Row]) -> None:
         """Takes over a whole table."""
         self._forget(self._principals)
         self._rows = dict(rows)
         self._numbers = {row[0] for row in rows.values()}
+        self._limit_names = _limit_names(rows)
 
     def change(self, rows: Mapping[str, Row], dropped: Iterable[str]) -> None:
         """Takes over rows that are new or differ, and lets go of others."""
@@ -93,6 +100,7 @@ class Keyring:
         self._forget(dropped)
         self._rows.update(rows)
         self._numbers.update(row[0] for row in rows.values())
+        self._limit_names |= _limit_names(rows)  # a row that is another's by now is told by that
         for one in dropped:
             if (row := self._rows.pop(one, None)) is not None:
                 self._numbers.discard(row[0])
@@ -116,3 +124,13 @@ class Keyring:
             principal = self._principals.pop(hashed, None)
             if principal is not None:
                 principal.until = 0.0
+
+
+def _limit_names(rows: Mapping[str, Row]) -> dict[int, str]:
+    """Whose each row of limits is, by what keys say of theirs: first their own, then the others."""
+    return {
+        number: name
+        for row in rows.values()
+        if len(row) > _NAMES
+        for number, name in zip(row[_NAMES - 1], (row[1], *row[_NAMES]), strict=True)
+    }

@@ -72,13 +72,19 @@ def _ask(args: argparse.Namespace, path: str) -> Any:
 
 def _line(one: dict[str, Any]) -> tuple[Any, ...]:
     return (
-        *(one["model"], one["version"], one["upstream"], one["breaker"]),
+        *(one["model"], one["version"], one["upstream"], _breaker(one)),
         *(one["sent"], one["failed"], one["limited"]),
         sum(worker["in_flight"] for worker in one["workers"]),
         *(_seconds(one["first_token_p50_s"]), _seconds(one["first_token_p95_s"])),
         *(one["input_tokens"], one["output_tokens"], _cost(one)),
         one["trouble"] or "-",
     )
+
+
+def _breaker(one: dict[str, Any]) -> str:
+    """Its state, and for how long the worker that waits longest leaves the upstream alone."""
+    waits = max((worker["ready_in_s"] for worker in one["workers"]), default=0.0)
+    return f"{one['breaker']}, ready in {waits:.3g} s" if waits > 0 else str(one["breaker"])
 
 
 def _seconds(value: float | None) -> str:

@@ -101,6 +101,12 @@ def check_team(team: str | None, llm: Llm) -> None:
         raise InvalidParameter(f"team: expected one of llm.teams ({said}), got '{team}'")
 
 
+def groups_of(key: Key) -> list[str]:
+    """The names of a key's team and tags, in the order of their rows."""
+    team = key.belongs.team
+    return [*([] if team is None else [team]), *key.belongs.tags]
+
+
 def _owners(key: Key) -> list[str]:
     """What a key's requests count against, itself first."""
     belongs = key.belongs

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 
 from gateway.access.keyring import Keyring
 from gateway.control.certificate_table import CertificateTable
+from gateway.control.key_limits import groups_of
 from gateway.control.key_values import Key
 from gateway.control.keys import Changed, Keys
 from gateway.control.limit_rows import NO_ROW
@@ -98,6 +99,8 @@ class KeyTable:
             self._lacking = False
         for digest, rows in limited.items():
             found.rows[digest].append(rows)
+            if not self._lacking:
+                found.rows[digest].append(groups_of(found.keys[digest]))
 
     def _follow(self, found: Changed, whole: bool) -> None:
         rows, dropped = found.rows, found.dropped

@@ -52,6 +52,15 @@ def test_a_key_stands_for_its_principal(ring):
     assert not found.may_call("n")
 
 
+def test_rows_of_limits_are_known_by_the_names_of_key_team_and_tags(ring):
+    ring.replace({"a": [*row(7, "ann", "client", ["m"]), [3, 8, 9], ["web", "eu"]]})
+    assert [ring.limit_name(number) for number in (3, 8, 9, 4)] == ["ann", "web", "eu", ""]
+    ring.change({"b": [*row(8, "bob", "client", ["m"]), [4, 9], ["eu"]]}, [])
+    ring.change({"c": [*row(9, "eve", "client", ["m"]), [5]]}, ["a"])  # nobody can say its limits
+    assert [ring.limit_name(number) for number in (4, 9, 5)] == ["bob", "eu", ""]
+    assert ring.limited == {4, 9, 5}
+
+
 def test_unknown_expired_revoked_and_long_credentials_are_refused_in_the_same_words(ring, clock):
     known, expired, revoked = new_key(), new_key(), new_key()
     rows = {digest_of(key): row() for key in (known, revoked)}

@@ -45,7 +45,7 @@ class Rig:
         self.store = Store.open(home)
         self.keys = Keys(self.store, SECRET)
         self.arena = arena or Arena.create(1)
-        self.worker = SharedLimits(self.arena, 0)
+        self.worker = SharedLimits(self.arena, 0, lambda row: self.table.keyring.limit_name(row))
         self.document = ""
         self.spending = Spending(self.arena, SpendStore(self.store))
         self.limits = KeyLimits(
@@ -86,7 +86,7 @@ def test_a_key_counts_against_itself_its_team_and_its_tags(rig):
     assert len(set(rig.rows(raw))) == 4
     assert rig.rows(other)[1:] == (rig.rows(raw)[1], rig.rows(raw)[3])
     rig.spend(raw, 5)
-    with pytest.raises(BudgetExceeded, match="this key"):
+    with pytest.raises(BudgetExceeded, match="of key 'app' "):
         rig.spend(raw)
     rig.spend(other, 5)
     rig.spending.look()
@@ -105,13 +105,13 @@ def test_the_document_says_what_teams_and_tags_may_and_may_change_it(rig):
     rig.document = "llm: {teams: {search: {budgets: [3tokens/day]}}}"
     rig.refresh()
     rig.spend(raw, 3)
-    with pytest.raises(BudgetExceeded, match="this team"):
+    with pytest.raises(BudgetExceeded, match="of team 'search' "):
         rig.spend(raw)
     rig.document = "llm: {tags: {eu: {requests_per_minute: 2}}}"
     rig.limits.look()
     rig.spend(raw)
     rig.spend(raw)
-    with pytest.raises(RateLimited, match="this tag"):
+    with pytest.raises(RateLimited, match="of tag 'eu':"):
         rig.spend(raw)
     rig.document = ""
     rig.limits.look()

@@ -257,6 +257,9 @@ async def test_an_answer_that_is_no_json_is_asked_of_another(two):
 async def test_what_no_upstream_speaks_is_refused(two):
     client = two.ask({"model": "n", "input": "x"}, Dialect.EMBEDDINGS)
     assert client.answers[0][0] == 501
+    client = two.ask({"model": "n", "prompt": "x"}, Dialect.COMPLETIONS)
+    told = "no upstream of it is asked for completions: Anthropic has no such API"
+    assert told in client.answers[0][1]["error"]["message"]
 
 
 async def test_an_unknown_model_is_refused_before_anybody_is_asked(two):

@@ -40,6 +40,8 @@ class Refusal:
         left: that is neither settled nor reserved; may be below zero.
         unsettled: that is not settled: `left`, and what others have reserved.
         wait_ns: until a rate covers it; below zero: it never does.
+        name: of the limited thing; empty: not known.
+        parallel: requests that may be under way at once, where that is the limit.
     """
 
     place: int
@@ -48,6 +50,14 @@ class Refusal:
     left: int
     unsettled: int
     wait_ns: int
+    name: str = ""
+    parallel: int = 0
+
+    @property
+    def whose(self) -> str:
+        """As messages call it."""
+        kind = KINDS[self.kind]
+        return f"{kind} '{self.name}'" if self.name else f"this {kind}"
 
 
 def refused(refusal: Refusal, now: float) -> GatewayError:
@@ -57,15 +67,18 @@ def refused(refusal: Refusal, now: float) -> GatewayError:
         refusal: what the kernel notes.
         now: seconds since 1970.
     """
-    whose = KINDS[refusal.kind]
+    whose = refusal.whose
     if refusal.place == budgets.NO_ROW:
         return LimitsUnavailable(UNKNOWN)
     if refusal.place == budgets.PARALLEL:
-        return TooManyParallel(f"limits: as many requests of this {whose} are under way as may be")
+        return TooManyParallel(
+            f"limits: requests at once of {whose}: {refusal.parallel} are under way,"
+            " as many as may be"
+        )
     if refusal.place < budgets.PARALLEL:
         return _budget(refusal, whose, now)
     what = "requests" if refusal.place == budgets.REQUEST_RATE else "tokens"
-    wanted = f"limits: {what} per minute of this {whose}: wanted {refusal.wanted}"
+    wanted = f"limits: {what} per minute of {whose}: wanted {refusal.wanted}"
     if refusal.wait_ns < 0:
         return RequestTooExpensive(f"{wanted}, may never be more than {refusal.left}")
     error = RateLimited(f"{wanted}, left {refusal.left}")
@@ -79,7 +92,7 @@ def _budget(refusal: Refusal, whose: str, now: float) -> GatewayError:
     noun = "USD" if UNITS[unit] == "money" else "tokens"
     left = show(max(refusal.left, 0))
     said = (
-        f"limits: budget of this {whose} ({WINDOWS[window]}):"
+        f"limits: budget of {whose} ({WINDOWS[window]}):"
         f" wanted {show(refusal.wanted)} {noun}, left {left}"
     )
     error: GatewayError
@@ -87,8 +100,11 @@ def _budget(refusal: Refusal, whose: str, now: float) -> GatewayError:
     if refusal.wanted <= refusal.unsettled:
         # What others have reserved is more than they will use: there is something soon.
         error.args = (f"{said}; the rest is reserved by requests under way",)
-    else:
-        error.retry_after_s = window_ends_in(WINDOWS[window], now)
+        return error
+    error.retry_after_s = window_ends_in(WINDOWS[window], now)
+    if WINDOWS[window] != "total":
+        ends = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(now + error.retry_after_s))
+        error.args = (f"{said} until {ends}",)
     return error
 
 

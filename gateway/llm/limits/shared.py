@@ -26,6 +26,11 @@ PATIENCE_NS: Final = 2_000_000
 FIRST_GRANTS: Final = 256
 
 
+def unnamed(row: int) -> str:
+    """Of a row whose owner nobody has named."""
+    return ""
+
+
 class SharedLimits:
     """One worker's access. Lives on its event loop."""
 
@@ -33,6 +38,7 @@ class SharedLimits:
         self,
         arena: Arena,
         worker: int,
+        named: Callable[[int], str] = unnamed,
         clock_ns: Callable[[], int] = time.monotonic_ns,
         wall: Callable[[], float] = time.time,
     ) -> None:
@@ -41,12 +47,14 @@ class SharedLimits:
         Args:
             arena: holds the table, once control has made it.
             worker: which slot is this process's.
+            named: what a row's key, team or tag is called; empty: not known.
             clock_ns: monotonic.
             wall: seconds since 1970.
         """
         self._arena = arena
         self._workers = arena.workers
         self._me = worker
+        self._named = named
         self._clock_ns = clock_ns
         self._wall = wall
         self._table: Table | None = None
@@ -197,6 +205,8 @@ class SharedLimits:
             words[at + budgets.LEFT],
             settled_left,
             words[at + budgets.WAIT_NS],
+            self._named(row),
+            table.row(row)[budgets.MAX_PARALLEL] if place == budgets.PARALLEL else 0,
         )
 
     def _grow(self) -> None:

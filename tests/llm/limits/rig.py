@@ -12,12 +12,19 @@ class Rig:
     """Workers of one host, all of them in this process."""
 
     def __init__(self, workers=2):
+        self.names: dict[int, str] = {}
         self.arena = Arena.create(workers)
         self.table = Table.make(self.arena)
         self.now_ns = 10**12
         self.wall = 1_800_000_000.0
         self.workers = [
-            SharedLimits(self.arena, slot, lambda: self.now_ns, lambda: self.wall)
+            SharedLimits(
+                self.arena,
+                slot,
+                lambda row: self.names.get(row, ""),
+                lambda: self.now_ns,
+                lambda: self.wall,
+            )
             for slot in range(workers)
         ]
 

@@ -106,10 +106,27 @@ def test_a_spent_budget_says_whose_it_is_and_when_it_begins_anew(rig):
     rig.limit(0, kind=2, ceilings={DAY: PICO, TOTAL: 10 * PICO})
     rig.reserve([0], PICO).settle(PICO, 1)
     with pytest.raises(
-        BudgetExceeded, match=r"this team \(day\): wanted 0.25 USD, left 0$"
+        BudgetExceeded,
+        match=r"this team \(day\): wanted 0.25 USD, left 0 until 2024-10-05 00:00 UTC$",
     ) as told:
         rig.reserve([0], PICO // 4)
     assert told.value.retry_after_s == 90
+
+
+def test_a_refusal_names_the_key_team_or_tag_and_its_number(rig):
+    rig.names = {0: "search", 1: "web"}
+    rig.limit(0, parallel=2)
+    rig.limit(1, kind=2, rates=(None, 60), ceilings={TOTAL: PICO})
+    grants = [rig.reserve([0], 1) for _ in range(2)]
+    said = "limits: requests at once of key 'search': 2 are under way, as many as may be"
+    with pytest.raises(TooManyParallel, match=f"^{said}$"):
+        rig.reserve([0], 1)
+    for grant in grants:
+        grant.release()
+    with pytest.raises(RequestTooExpensive, match="tokens per minute of team 'web': wanted 61"):
+        rig.reserve([0, 1], 0, 61)
+    with pytest.raises(RequestTooExpensive, match=r"budget of team 'web' \(total\): .* left 1$"):
+        rig.reserve([0, 1], 2 * PICO)
 
 
 def test_what_others_reserve_is_soon_there_again(rig):
