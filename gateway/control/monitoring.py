@@ -39,6 +39,8 @@ from gateway.control.desired import Candidate
 from gateway.control.drift import Drift
 from gateway.control.freezing import Freezing
 from gateway.control.gauges import Gauges
+from gateway.control.llm_troubles import SEVERITY as UPSTREAM_SEVERITY
+from gateway.control.llm_troubles import LlmTroubles
 from gateway.control.operations import Operation
 from gateway.control.outcomes import Outcomes
 from gateway.control.panes import Base, PaneStore
@@ -60,7 +62,7 @@ from gateway.drift.panes import Pane, Vector
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.monitor.directory import Block
-from gateway.monitor.upstreams import UpstreamCounts, read_upstreams
+from gateway.monitor.upstreams import UpstreamCounts, read_standings, read_upstreams
 from gateway.plan import LLM, Plan
 from gateway.profiles.values import Calibration
 from gateway.rollouts.stand import Event
@@ -146,6 +148,7 @@ class Monitoring:
         )
         self.contracts = Contracts(arena, blocks, releases)
         self._broken = ContractHistory(arena, self._panes)
+        self._llm_troubles = LlmTroubles()
         self.settled = False
         """It is known what should run: alarms may be evaluated."""
 
@@ -201,6 +204,7 @@ class Monitoring:
             ("the ledger", self.outcomes.look),
             ("captured rows", self.capture.look),
             ("shadows", self.shadows.look),
+            ("upstreams", self._look_at_upstreams),
         )
 
     def operations(
@@ -232,6 +236,11 @@ class Monitoring:
         sinks = [one for one in self._config().alerts.sinks if severity in one.severities]
         letters = [(one.name, told) for one in sinks]
         self.deliveries.put(await asyncio.to_thread(self._alarms.save, {}, letters))
+
+    async def _look_at_upstreams(self) -> None:
+        found = await asyncio.to_thread(lambda: list(read_standings(self._arena)))
+        for told in self._llm_troubles.look(found):
+            await self.tell(told, UPSTREAM_SEVERITY)
 
     def evidence(self, scores: Callable[[str, int], str]) -> RolloutEvidence:
         """What judges candidates of rollouts; `scores` is as `Sources` has it."""

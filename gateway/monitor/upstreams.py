@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from struct import Struct
 from typing import Final
 
@@ -228,11 +228,21 @@ class UpstreamCounts:
 
 def read_upstreams(arena: Arena) -> Iterator[UpstreamCounts]:
     """Every upstream that has a block."""
+    for one, slots in _standings(arena):
+        yield replace(one, generations=tuple(_generations(slots)))
+
+
+def read_standings(arena: Arena) -> Iterator[UpstreamCounts]:
+    """The same without what was generated, which is most of what there is to read."""
+    return (one for one, _ in _standings(arena))
+
+
+def _standings(arena: Arena) -> Iterator[tuple[UpstreamCounts, Words]]:
     for block in arena.blocks(layout.UPSTREAM):
         slots = arena.slots(block)
         head = slots[:, : layout.GENERATIONS].copy()
         sent, failed, limited = head[:, : layout.SENT_LIMITED + 1].sum(axis=0).tolist()
-        yield UpstreamCounts(
+        found = UpstreamCounts(
             called=read_key(block.name),
             sent=sent,
             failed=failed,
@@ -242,8 +252,9 @@ def read_upstreams(arena: Arena) -> Iterator[UpstreamCounts]:
                 for worker, words in enumerate(head)
                 if words[layout.UPSTREAM_HELD]
             },
-            generations=tuple(_generations(slots)),
+            generations=(),
         )
+        yield found, slots
 
 
 def _health(words: Words) -> Health:

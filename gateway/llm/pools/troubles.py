@@ -136,6 +136,8 @@ def of_answer(
     if should and trouble is Trouble.REFUSED:
         trouble = Trouble.FAILED
     why = f"{status} {code}".strip() if _is_word(code) else str(status)
+    if trouble in (Trouble.CREDENTIALS, Trouble.QUOTA):  # which no status or code says alone
+        why = f"{trouble.value}: {why}"
     return Failure(trouble, retry_after_s(told, now_s), should, why)
 
 

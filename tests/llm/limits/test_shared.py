@@ -92,7 +92,7 @@ def test_asking_again_while_others_are_in_the_way_counts_no_further_refusal(rig,
             theirs.release()
         return rig.now_ns + looks * PATIENCE_NS // 8
 
-    impatient = SharedLimits(rig.arena, 0, clock_ns)
+    impatient = SharedLimits(rig.arena, 0, clock_ns=clock_ns)
     if gives_way:
         impatient.reserve([0], 0, 0, rig.now_ns)
     else:
