@@ -10,9 +10,8 @@ import argparse
 import os
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -284,61 +283,31 @@ def list_keys(args: argparse.Namespace) -> int:
 
 
 def list_spend(args: argparse.Namespace) -> int:
-    """Prints one line for each that has spent something; a running server knows limits, too."""
-    found = _spent(args.home)
-    if args.json:
-        say_json(found)
-        return 0
-    rows = [
-        (
-            one["kind"],
-            one["name"],
-            *(one["spent"][window]["usd"] for window in ("day", "month", "total")),
-            one["spent"]["total"]["tokens"],
-            one["spent"]["total"]["requests"],
-            budgets_left(one),
-            one.get("refusals", "-"),
-        )
-        for one in found
-    ]
-    header = (
-        *("KIND", "NAME", "USD TODAY", "USD THIS MONTH", "USD", "TOKENS", "REQUESTS"),
-        *("LEFT", "REFUSED"),
-    )
-    say(table(header, rows) if rows else f"nothing was spent under {args.home}")
-    return 0
-
-
-def _spent(home: Path) -> list[dict[str, Any]]:
-    """As the server that runs here tells it; else as one wrote it last, without limits."""
-    from gateway.cli import running
+    """Prints one line for each that has spent something, as the server wrote it a second ago."""
+    from gateway.access.allowance import dollars
     from gateway.control.spend_report import lines
     from gateway.control.store import FILE, Store
 
-    found: list[dict[str, Any]] = []
-    if (server := running.find(home)) is not None:
-        with running.admin(home, server) as control:
-            after: str | None = ""
-            while after is not None:
-                page = control.spend(after, 1000)
-                found += page["spend"]
-                after = page["next"]
-    elif (home / FILE).exists():
-        with Store.open(home) as store:
-            found = [line.as_json() for line in lines(store, time.time())]
-    return found
-
-
-def budgets_left(one: Mapping[str, Any]) -> str:
-    """What is left of each budget of one that has spent something; `-`: none is known."""
-    left = []
-    for text in (one.get("limits") or {}).get("budgets", ()):
-        limit, window = text.split("/")
-        unit = limit.lstrip(_DIGITS)
-        spent = one["spent"][window]["usd" if unit == "usd" else "tokens"]
-        free = max(Decimal(limit.removesuffix(unit)) - Decimal(spent), Decimal(0))
-        left.append(f"{free:f} of {text}")
-    return ", ".join(left) or "-"
+    found = []
+    if (args.home / FILE).exists():
+        with Store.open(args.home) as store:
+            found = lines(store, time.time())
+    if args.json:
+        say_json([line.as_json() for line in found])
+        return 0
+    rows = [
+        (
+            line.kind,
+            line.name,
+            *(dollars(sums[0]) for sums in (line.day, line.month, line.total)),
+            line.total[1],
+            line.total[2],
+        )
+        for line in found
+    ]
+    header = ("KIND", "NAME", "USD TODAY", "USD THIS MONTH", "USD", "TOKENS", "REQUESTS")
+    say(table(header, rows) if rows else f"nothing was spent under {args.home}")
+    return 0
 
 
 def _show_once(args: argparse.Namespace, key: Key, raw: str) -> int:

@@ -12,7 +12,6 @@ import pytest
 from gateway.access.allowance import PICO
 from gateway.access.secret import VARIABLE
 from gateway.cli import main
-from gateway.cli.keys import budgets_left
 from gateway.control.spend_store import SpendStore, Spent
 from gateway.control.store import Store
 from tests.models import builders
@@ -262,23 +261,6 @@ def test_a_limit_that_cannot_be_makes_no_key(penstock, option, value, said):
     assert penstock("list")[1] == []
 
 
-@pytest.mark.parametrize(
-    ("limits", "left"),
-    [
-        ({}, "-"),
-        ({"limits": None}, "-"),
-        ({"limits": {"budgets": []}}, "-"),
-        (
-            {"limits": {"budgets": ["10usd/day", "60tokens/total"]}},
-            "7.5 of 10usd/day, 0 of 60tokens/total",
-        ),
-    ],
-)
-def test_what_is_left_of_budgets_is_told_where_it_is_known(limits, left):
-    spent = {"day": {"usd": "2.5", "tokens": 7}, "total": {"usd": "3", "tokens": 70}}
-    assert budgets_left({"spent": spent, **limits}) == left
-
-
 def test_spending_is_listed_by_name(penstock, tmp_path, capsys):
     assert penstock("spend")[1] == []
     penstock("create", "--name", "app", "--role", "client")
@@ -302,6 +284,5 @@ def test_spending_is_listed_by_name(penstock, tmp_path, capsys):
     ]
     main(["keys", "spend", "--home", str(tmp_path)])
     assert capsys.readouterr().out.splitlines()[1].split() == [
-        *("key", "app", "0", "0", "0.5", "70", "3"),
-        *("-", "-"),  # of limits a home without its server knows nothing
+        *("key", "app", "0", "0", "0.5", "70", "3")
     ]
