@@ -52,11 +52,48 @@ def test_every_text_of_it_is_redacted():
             {"type": "base64", "data": "[9 characters]"},
             id="a-file",
         ),
-        pytest.param([1, 4111111111111111], [1, 4111111111111111], id="tokens"),
+        pytest.param([1, 4111111111111111], [1, "[card]"], id="a-number-in-a-list"),
+        pytest.param({"n": 4111111111111111.0}, {"n": "[card]"}, id="a-number-with-a-point"),
+        pytest.param([128_000, 0, 9], [128_000, 0, 9], id="tokens"),
+        pytest.param(
+            {"input": {"password": "hunter2pass", "pin": 1234, "dbToken": ["x"], "max_tokens": 9}},
+            {"input": {"password": "[key]", "pin": "[key]", "dbToken": "[key]", "max_tokens": 9}},
+            id="under-names-that-say-a-secret",
+        ),
+        pytest.param(
+            {"arguments": '{"password": "hunter2pass", "remember": true, "secret": null}'},
+            {"arguments": '{"password":"[key]","remember":true,"secret":null}'},
+            id="in-arguments-of-a-tool",
+        ),
+        pytest.param(
+            {"output": json.dumps({"a": json.dumps({"pass": "x", "b": [4111111111111111]})})},
+            {"output": '{"a":"{\\"pass\\":\\"[key]\\",\\"b\\":[\\"[card]\\"]}"}'},
+            id="in-texts-within-texts",
+        ),
+        pytest.param(
+            {"output": '{"a": "\\u0061@example.com", "a": "x"}'},
+            {"output": '{"a":"x"}'},
+            id="in-a-field-that-stands-twice",
+        ),
+        pytest.param(
+            {"arguments": '{"password": "hunter2pass", "x": "'},
+            {"arguments": '{"password": "[key]", "x": "'},
+            id="in-json-that-is-cut-off",
+        ),
+        pytest.param(
+            {"a@x.com": 1, "b@x.com": 2, "[email] 2": 3, "c@x.com": 4},
+            {"[email]": 1, "[email] 2": 2, "[email] 2 2": 3, "[email] 3": 4},
+            id="names-that-come-to-read-alike",
+        ),
     ],
 )
 def test_it_is_found_wherever_it_stands(said, told):
     assert json.loads(kept(json.dumps([said]).encode(), REDACTED)) == [told]
+
+
+def test_what_is_kept_in_full_keeps_its_secrets():
+    said = [{"password": "x", "arguments": '{"token": "y"}', "n": 4111111111111111}]
+    assert json.loads(kept(json.dumps(said).encode(), FULL)) == said
 
 
 def test_escapes_of_json_hide_nothing():
