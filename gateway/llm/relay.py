@@ -95,6 +95,10 @@ class Relay(Protocol):
         """About how many bytes of it are kept once it is over."""
 
     @property
+    def came(self) -> int:
+        """Bytes of it that came so far."""
+
+    @property
     def committed(self) -> bool:
         """The client has got some of it."""
 
@@ -129,6 +133,11 @@ class Refusal:
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
         self.size = 0
+
+    @property
+    def came(self) -> int:
+        """Bytes of it that came so far."""
+        return self.size
 
     @property
     def body(self) -> bytes:
@@ -168,6 +177,11 @@ class Whole:
         self._reading: Reading | None = None
         self.body = b""
         self.usage: Usage | None = None
+
+    @property
+    def came(self) -> int:
+        """Bytes of it that came so far."""
+        return self.size
 
     @property
     def reading(self) -> Reading:
@@ -249,6 +263,7 @@ class Streamed:
     """An answer that the client gets event by event.
 
     Attributes:
+        came: bytes of it that came so far.
         filtered: a content policy has cut it off, and the client has nothing of it.
         reading: what is kept of it, once it is over or was stopped; empty until then.
     """
@@ -260,24 +275,29 @@ class Streamed:
         "_held",
         "_held_bytes",
         "_hides",
+        "_most",
         "_rest",
         "_spoken",
         "_stopped",
         "_stream",
         "_translator",
         "_unread",
+        "came",
         "filtered",
         "reading",
     )
 
-    def __init__(self, spoken: Spoken, begin: Callable[[], Stream]) -> None:
+    def __init__(self, spoken: Spoken, begin: Callable[[], Stream], max_bytes: int) -> None:
         """Begins with nothing sent.
 
         Args:
             spoken: how it comes and goes.
             begin: opens the client's end; called with the first content.
+            max_bytes: an answer that has more never ends, as far as anybody can tell.
         """
         self._spoken = spoken
+        self._most = max_bytes
+        self.came = 0
         self._begin: Callable[[], Stream] | None = begin
         self._stream: Stream | None = None
         self._frames = Frames()
@@ -310,6 +330,9 @@ class Streamed:
 
     def data(self, data: bytes) -> bool:
         """Takes a piece."""
+        self.came += len(data)
+        if self.came > self._most:
+            raise AnswerTooLarge(f"answer: expected at most {self._most} bytes, got more")
         self._unread.keep(data)
         stream = self._stream
         if stream is None:
