@@ -206,7 +206,9 @@ class Journey:
         happened.target, happened.asked_at = target, now
         happened.attempts += 1
         picked.began(now)
-        self._sending = proxy.upstreams.send(target.origin, head, body, self, target.timeouts)
+        self._sending = proxy.upstreams.send(
+            target.origin, head, body, self, target.timeouts, awaited=not happened.copy
+        )
 
     def _body(self, target: Target, dialect: Dialect) -> bytes:
         values = self._values
