@@ -327,7 +327,7 @@ class Streamed:
     @property
     def size(self) -> int:
         """Characters of its texts and calls, which `reading` keeps; of reasoning it keeps none."""
-        return self.reading.text_chars + self.reading.call_chars
+        return self.reading.kept_chars
 
     def data(self, data: bytes) -> bool:
         """Takes a piece."""
