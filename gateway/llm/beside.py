@@ -108,7 +108,12 @@ def _is_embedding(happened: Happened) -> bool:
 
 
 def _tools(first: Happened, second: Happened) -> tuple[float, float]:
-    """What both call, by names: 0 for nothing, the same where they are; NaN: neither calls any."""
+    """What both call, by names: 0 for nothing, the same where they are.
+
+    NaN: neither calls any, or not all calls are known.
+    """
+    if not (_said(first).complete and _said(second).complete):
+        return nan, nan
     was, now = (sorted(call.name for call in _said(one).calls) for one in (first, second))
     if not was and not now:
         return nan, nan

@@ -20,13 +20,17 @@ from gateway.llm.deployment import LlmDeployment
 from gateway.llm.names import Chosen, Named
 from gateway.llm.pairs import Pair, Pairs
 from gateway.llm.proxy import Proxy
+from gateway.llm.relay import AnswerTooLarge
 from gateway.llm.told import Happened
 from gateway.wire.llm.words import Dialect
 
-# Of copies in one worker, from the answer to the comparison: each holds its request and what was
-# answered, and at first a connection of its upstream's.
+# Of copies in one worker, from the answer to the comparison: each holds its request, what was
+# answered and what has come of the shadow's answer, and at first a connection of its upstream's.
 MAX_UNDER_WAY: Final = 256
 MAX_BYTES: Final = 32 << 20
+# A shadow may say more than was answered: reasoning, say. What is so much more has no end.
+MORE_TIMES: Final = 4
+MORE_BYTES: Final = 4 << 20
 _NOTHING_SAID: Final[Mapping[str, Any]] = {}
 
 
@@ -75,11 +79,20 @@ class Copies:
                 continue
             self.under_way += 1
             self._bytes += size
-            copied = Copied(exchange, by, happened, pair, size, self._done)
+            most = MORE_TIMES * relay.came + MORE_BYTES
+            copied = Copied(exchange, by, happened, pair, size, most, self)
             proxy = self._proxies[spoken.client]
             self._loop.call_soon(proxy.copy, copied, happened.call, happened.values, Chosen(shadow))
 
-    def _done(self, size: int) -> None:
+    def keep(self, size: int) -> bool:
+        """Whether there is room for so many bytes more; then they are kept."""
+        if self._bytes + size > MAX_BYTES:
+            return False
+        self._bytes += size
+        return True
+
+    def done(self, size: int) -> None:
+        """Nobody needs a copy any more, of which so many bytes were kept."""
         self.under_way -= 1
         self._bytes -= size
 
@@ -105,7 +118,8 @@ class Copied:
         answered: Happened,
         pair: Pair,
         size: int,
-        done: Callable[[int], None],
+        most: int,
+        copies: Copies,
     ) -> None:
         """Copies a request.
 
@@ -114,8 +128,9 @@ class Copied:
             by: the version that answered it.
             answered: what happened to it.
             pair: of that version and the one that is asked now.
-            size: bytes that are kept of it.
-            done: called with these once nobody needs it.
+            size: bytes that are kept of both.
+            most: bytes that its own answer may have.
+            copies: knows what room there is.
         """
         self.path: bytes = exchange.path
         self.headers: Sequence[Header] = exchange.headers
@@ -131,7 +146,9 @@ class Copied:
         self.parameters = metadata if isinstance(metadata, dict) else _NOTHING_SAID
         self._pair = pair
         self._size = size
-        self._done = done
+        self._most = size + most
+        self._copies = copies
+        self._crowded = False
 
     def header(self, name: bytes) -> bytes | None:
         """The first value of a header."""
@@ -162,16 +179,32 @@ class Copied:
         """Goes nowhere."""
         return _NOWHERE
 
+    def take(self, size: int) -> None:
+        """So many bytes more of its answer came.
+
+        Raises:
+            AnswerTooLarge: they are not kept: it is much longer than what was answered, or there
+                is no room for it.
+        """
+        if self._size + size > self._most:
+            raise AnswerTooLarge("a shadow's answer is much longer than the one that was given")
+        if not self._copies.keep(size):
+            self._crowded = True
+            raise AnswerTooLarge("there is no room for more answers of shadows")
+        self._size += size
+
     def over(self, said: Happened) -> None:
         """Whoever was asked has answered, or has not."""
         if said.result == "ok":
             self._pair.answers(self, said)
+        elif self._crowded:
+            self._pair.crowded_out(self)
         else:
             self._pair.failed(self, at_fault=said.at_fault)
 
     def done(self) -> None:
         """Nobody needs it any more."""
-        self._done(self._size)
+        self._copies.done(self._size)
 
 
 class _Nowhere(Stream):

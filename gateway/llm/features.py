@@ -89,6 +89,11 @@ _PACK: Final[Callable[..., None]] = Struct(f"{_WIDTH}d").pack_into
 _ROW_BYTES: Final = 8 * _WIDTH
 _CALLED, _EMPTY = _NUMBERS.index("tool_calls"), _NUMBERS.index("empty")
 _REPEATED: Final = _NUMBERS.index("repetition")
+_OF_ALL_WORDS: Final = [
+    _NUMBERS.index(name)
+    for name in ("refused_in_words", "json_valid", "tools_known", "arguments_valid", "repetition")
+]
+"""What nobody knows of an answer that is not wholly kept."""
 _LATER: Final = nan
 """What is known once the texts are read, of all rows at once."""
 _NO_CALLS: Final = (0.0, nan, nan)
@@ -119,6 +124,7 @@ class Rows:
         self.numbers = np.zeros((count, _WIDTH))
         self._texts: list[bytes] = []
         self._firsts: list[int] = []  # of each row, among the texts
+        self._incomplete: list[int] = []  # rows
         self.finishes: list[bytes] = []
 
     def add(self, happened: Happened, reading: Reading, longest_gap_s: float) -> None:
@@ -150,6 +156,8 @@ class Rows:
             *(_calls(calls, prompt.tools) if calls else _NO_CALLS),
             _LATER,
         )
+        if not reading.complete:
+            self._incomplete.append(len(self.finishes))
         self.finishes.append(_FINISHES.get(reading.finish, _OTHER))
         self._firsts.append(len(self._texts))
         most = texts.MAX_BYTES // len(said)
@@ -162,6 +170,8 @@ class Rows:
         figures, numbers = self._read(), self.numbers
         numbers[:, _EMPTY] = (figures[:, texts.VISIBLE] == 0.0) & (numbers[:, _CALLED] == 0.0)
         numbers[:, _REPEATED] = figures[:, texts.REPEATED]
+        if self._incomplete:
+            numbers[np.ix_(self._incomplete, _OF_ALL_WORDS)] = nan
         columns: list[Array] = list(np.ascontiguousarray(numbers.T, np.float32)[:, :, None])
         words = np.empty((len(NAMED), len(figures), 1), object)
         words[0, :, 0] = self.finishes

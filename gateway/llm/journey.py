@@ -7,8 +7,9 @@ judged (`pools`), of connections (`upstream`), of how answers are passed on (`re
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import copy
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
@@ -69,6 +70,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("penstock.llm")
 
+# A shadow's whole answer that is larger is read on a thread: nobody waits for it.
+ASIDE_BYTES: Final = 256 << 10
 _STREAMED: Final = (
     (b"content-type", EVENT_STREAM),
     (b"cache-control", b"no-cache"),
@@ -203,7 +206,9 @@ class Journey:
         happened.target, happened.asked_at = target, now
         happened.attempts += 1
         picked.began(now)
-        self._sending = proxy.upstreams.send(target.origin, head, body, self, target.timeouts)
+        self._sending = proxy.upstreams.send(
+            target.origin, head, body, self, target.timeouts, awaited=not happened.copy
+        )
 
     def _body(self, target: Target, dialect: Dialect) -> bytes:
         values = self._values
@@ -252,7 +257,7 @@ class Journey:
         elif not self._call.stream:
             self._relay = Whole(spoken, self._proxy.max_answer_bytes)
         elif is_event_stream(headers):
-            self._relay = Streamed(spoken, self._begin_stream)
+            self._relay = Streamed(spoken, self._begin_stream, self._proxy.max_answer_bytes)
         else:
             self._break(UpstreamFailed("answer: a stream was asked for, and none came"))
 
@@ -262,6 +267,8 @@ class Journey:
         assert relay is not None
         assert target is not None
         try:
+            if self._happened.copy:
+                self._exchange.take(len(data))
             ready = relay.data(target.without_key(data))
         except GatewayError as error:
             self._break(error)
@@ -285,12 +292,34 @@ class Journey:
 
     def _end(self, now: float) -> None:
         relay = self._relay
-        assert relay is not None
         if isinstance(relay, Refusal):
             self._refused(relay)
             return
-        try:
+        assert isinstance(relay, Whole | Streamed), "it has a head"
+        if self._happened.copy and isinstance(relay, Whole) and relay.size > ASIDE_BYTES:
+            self._end_aside(relay, now)
+        else:
+            self._conclude(relay, now, relay.end)
+
+    def _end_aside(self, relay: Whole, now: float) -> None:
+        def read() -> None:
             relay.end()
+            _ = relay.reading
+
+        def conclude(done: asyncio.Future[None]) -> None:
+            if done.cancelled():
+                return
+            try:
+                self._conclude(relay, now, done.result)
+            except Exception:
+                self._crash()
+
+        self._proxy.aside(read, conclude)
+
+    def _conclude(self, relay: Whole | Streamed, now: float, end: Callable[[], None]) -> None:
+        """Passes an answer on whose last byte has come, if it is one."""
+        try:
+            end()
         except GatewayError as error:
             self._broke(error)
             return
@@ -444,7 +473,8 @@ class Journey:
         """There will be no whole answer from this upstream."""
         relay = self._relay
         if isinstance(relay, Streamed) and relay.committed:
-            self._free(Outcome.FAILED, why=error.code)
+            large = isinstance(error, AnswerTooLarge)
+            self._free(Outcome.REFUSED if large else Outcome.FAILED, why=error.code)
             relay.fail(error)
             self._erred(error)
             self._settle(relay)

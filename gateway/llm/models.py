@@ -170,6 +170,7 @@ class LanguageModels:
         self._texts = np.zeros(texts.TABLE_WORDS, np.int64)  # one for all that read texts
         self._watches: dict[LlmDeployment, Watch] = {}
         self._loop = loop
+        self._services = services
         self._upstreams = upstreams or Upstreams(loop, later=later)
         self.proxies = {
             dialect: Proxy(
@@ -198,8 +199,12 @@ class LanguageModels:
             proxy.begin_trace = begin
 
     def start(self) -> None:
-        """Looks after keys from now on."""
+        """Looks after keys, and reads no answers where the worker is late, from now on."""
         self._key_files.start()
+        answering = self._upstreams.answering
+        self._services.lag.watch(
+            partial(answering, awaited=True), partial(answering, awaited=False)
+        )
 
     def attach(self, held: Held, loaded: Loaded, observer: BatchObserver) -> LlmDeployment:
         """Makes a version ready to answer."""

@@ -109,14 +109,21 @@ class Pair:
 
     def failed(self, copy: Copy, *, at_fault: bool) -> None:
         """The shadow had no answer; where it is at fault for that, it is pulled one day."""
+        if self._let_go(copy):
+            (self._counts.broke if at_fault else self._counts.failed)(1)
+
+    def crowded_out(self, copy: Copy) -> None:
+        """There was no room for the shadow's answer."""
+        if self._let_go(copy):
+            self._counts.dropped(1)
+
+    def _let_go(self, copy: Copy) -> bool:
+        """Whether what becomes of it is still counted."""
         copy.done()
         if self._closed:
-            return
+            return False
         self._open -= 1
-        if at_fault:
-            self._counts.broke(1)
-        else:
-            self._counts.failed(1)
+        return True
 
     def answers(self, copy: Copy, said: Happened) -> None:
         """The shadow has answered, too."""

@@ -65,7 +65,7 @@ class Proxy:
         loop: the worker's.
         later: has whole answers written.
         clock, wall: seconds, monotonic and since 1970.
-        max_answer_bytes: of an answer that is held until it is whole.
+        max_answer_bytes: of one answer, whole or streamed.
         begin_trace: begins the trace of a request that is part of none; None: nobody is told.
     """
 
@@ -159,6 +159,10 @@ class Proxy:
         """
         account = Account(None, NOBODY, self.dialect, call, exchange.body)
         Journey(self, exchange, call, dict(values), chosen, account, copy=True).start()
+
+    def aside(self, work: Callable[[], None], then: Callable[[asyncio.Future[None]], None]) -> None:
+        """Has something done on a thread, and what follows from it on the loop again."""
+        self.loop.run_in_executor(self._pool, work).add_done_callback(then)
 
     def rates(self, left: Left, tokens: int | None) -> list[Header]:
         """What is left of limits per minute, now that a request has taken of them.

@@ -95,6 +95,10 @@ class Relay(Protocol):
         """About how many bytes of it are kept once it is over."""
 
     @property
+    def came(self) -> int:
+        """Bytes of it that came so far."""
+
+    @property
     def committed(self) -> bool:
         """The client has got some of it."""
 
@@ -129,6 +133,11 @@ class Refusal:
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
         self.size = 0
+
+    @property
+    def came(self) -> int:
+        """Bytes of it that came so far."""
+        return self.size
 
     @property
     def body(self) -> bytes:
@@ -168,6 +177,11 @@ class Whole:
         self._reading: Reading | None = None
         self.body = b""
         self.usage: Usage | None = None
+
+    @property
+    def came(self) -> int:
+        """Bytes of it that came so far."""
+        return self.size
 
     @property
     def reading(self) -> Reading:
@@ -249,35 +263,41 @@ class Streamed:
     """An answer that the client gets event by event.
 
     Attributes:
+        came: bytes of it that came so far.
         filtered: a content policy has cut it off, and the client has nothing of it.
         reading: what is kept of it, once it is over or was stopped; empty until then.
     """
 
     __slots__ = (
         "_begin",
+        "_cutter",
         "_ended",
         "_frames",
         "_held",
         "_held_bytes",
-        "_hides",
+        "_most",
         "_rest",
         "_spoken",
         "_stopped",
         "_stream",
         "_translator",
         "_unread",
+        "came",
         "filtered",
         "reading",
     )
 
-    def __init__(self, spoken: Spoken, begin: Callable[[], Stream]) -> None:
+    def __init__(self, spoken: Spoken, begin: Callable[[], Stream], max_bytes: int) -> None:
         """Begins with nothing sent.
 
         Args:
             spoken: how it comes and goes.
             begin: opens the client's end; called with the first content.
+            max_bytes: an answer that has more never ends, as far as anybody can tell.
         """
         self._spoken = spoken
+        self._most = max_bytes
+        self.came = 0
         self._begin: Callable[[], Stream] | None = begin
         self._stream: Stream | None = None
         self._frames = Frames()
@@ -285,7 +305,8 @@ class Streamed:
         self._translator: StreamTranslator | None = None
         if spoken.translation is not None and spoken.asked is not None:
             self._translator = spoken.translation.stream(spoken.asked)
-        self._hides = spoken.hides_usage
+        # What hides usage has only whole events to look at.
+        self._cutter = Frames() if spoken.hides_usage else None
         self._held: list[bytes] = []
         self._held_bytes = 0
         self._rest = b""
@@ -306,10 +327,13 @@ class Streamed:
     @property
     def size(self) -> int:
         """Characters of its texts and calls, which `reading` keeps; of reasoning it keeps none."""
-        return self.reading.text_chars + self.reading.call_chars
+        return self.reading.kept_chars
 
     def data(self, data: bytes) -> bool:
         """Takes a piece."""
+        self.came += len(data)
+        if self.came > self._most:
+            raise AnswerTooLarge(f"answer: expected at most {self._most} bytes, got more")
         self._unread.keep(data)
         stream = self._stream
         if stream is None:
@@ -359,7 +383,7 @@ class Streamed:
             return
         if self._translator is not None:
             stream.write(self._translator.fail(error))
-        elif self._rest or not self.reading.failure:  # else the upstream has told it itself
+        elif self._unsent or not self.reading.failure:  # else the upstream has told it itself
             stream.write(stream_error(self._spoken.client, error))
         stream.end()
 
@@ -374,7 +398,12 @@ class Streamed:
             return self._translator.end()
         # Clients wait for the last word of a dialect that has one; not every server says it.
         said = self._ended or self._spoken.client not in (Dialect.CHAT, Dialect.COMPLETIONS)
-        return self._rest if said else self._rest + frame(DONE)
+        return self._unsent if said else self._unsent + frame(DONE)
+
+    @property
+    def _unsent(self) -> bytes:
+        """What came of an event whose end did not."""
+        return self._rest if self._cutter is None else self._cutter.rest
 
     # ---- before the first content ---------------------------------------------------------------
 
@@ -418,7 +447,8 @@ class Streamed:
 
     def _on(self, data: bytes) -> bytes:
         """What of bytes that need no translation goes to the client."""
-        return self._without_usage(data) if self._hides else self._whole_events(data)
+        cutter = self._cutter
+        return self._whole_events(data) if cutter is None else _without_usage(cutter, data)
 
     def _commit(self) -> Stream:
         assert self._begin is not None, "there is one beginning"
@@ -448,25 +478,21 @@ class Streamed:
         self._rest = data[end:]
         return data[:end]
 
-    def _without_usage(self, data: bytes) -> bytes:
-        """Whole events of what came, without what was asked for on the gateway's own account."""
-        if data.endswith(b"\n\n") and not self._rest:
-            if b'"usage"' in data:
-                data = _without_nulls(data)
-            if b'"usage"' not in data:
-                return data
-        data = self._rest + data
-        if b"\r" in data:  # every line end means the same
-            data = data.replace(b"\r\n", b"\n")
-        end = data.rfind(b"\n\n") + 2
-        if end < 2:
-            end = 0
-        data, self._rest = data[:end], data[end:]
+
+def _without_usage(cutter: Frames, data: bytes) -> bytes:
+    """Whole events of what came, without what was asked for on the gateway's own account."""
+    if data.endswith(b"\n\n") and not cutter.begun:
+        if b'"usage"' in data:
+            data = _without_nulls(data)
         if b'"usage"' not in data:
             return data
-        frames = data.split(b"\n\n")
-        kept = [one for one in frames if not _is_usage(event_of(one + b"\n\n")[1])]
-        return _without_nulls(b"\n\n".join(kept))
+    frames = cutter.feed(data)
+    data = b"".join(frames)
+    if b'"usage"' in data:
+        data = b"".join([one for one in frames if not _is_usage(event_of(one)[1])])
+    if b"\r" in data:  # every line end means the same; one of two bytes may have come in halves
+        data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return _without_nulls(data)
 
 
 def _without_nulls(data: bytes) -> bytes:

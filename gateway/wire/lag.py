@@ -1,21 +1,48 @@
 """Stops reading while the worker is late, so that it answers what it has before it takes more.
 
-Knows how late the event loop's timers fire, and connections that can be held. Knows nothing of
-requests. Costs two timer calls in a hundred milliseconds and nothing per request.
+Knows how late the event loop's timers fire, and connections that can be held: clients', and those
+that others answer on. Knows nothing of requests. Costs two timer calls in a hundred milliseconds
+and nothing per request.
+
+Who is held is held at once, whoever it was that has made the worker late. Clients and answers that
+somebody waits for go on side by side, so that neither keeps the other waiting for long; answers
+that nobody waits for go on once all others do.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from gateway.wire.services import Connection, Services
 
 # Reading begins again in portions: all sockets at once would bring the next long turn.
 PORTION = 128
+# An answer may bring more than a client, and whoever asked for it waits for a part of it only.
+ANSWERS_PORTION = 32
+SPARE_PORTION = 4
 BUSY_INTERVAL_S = 0.001
+
+
+class Held(Protocol):
+    """A connection that can be held."""
+
+    def hold_reading(self) -> bool:
+        """Reads no more. False: nothing comes on it, or it is held already."""
+
+    def resume_reading(self) -> None:
+        """Reads on."""
+
+
+Answering = Callable[[], Iterable[Held]]
+"""Tells on which connections answers are coming."""
+
+
+def _nobody() -> Iterable[Held]:
+    return ()
 
 
 class LagGuard:
@@ -31,11 +58,24 @@ class LagGuard:
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
         self._held: deque[Connection] = deque()
+        self._awaited: Answering = _nobody
+        self._unawaited: Answering = _nobody
+        self._answers: deque[Held] = deque()
+        self._spare: deque[Held] = deque()
 
     @property
     def late(self) -> bool:
-        """Some connections are not read at the moment."""
+        """Some connections of clients are not read at the moment."""
         return bool(self._held)
+
+    def watch(self, awaited: Answering, unawaited: Answering) -> None:
+        """Holds answers, too, from now on.
+
+        Args:
+            awaited: those that somebody waits for.
+            unawaited: those that nobody does.
+        """
+        self._awaited, self._unawaited = awaited, unawaited
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begins measuring."""
@@ -47,7 +87,8 @@ class LagGuard:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._release(len(self._held))
+        for queue in (self._held, self._answers, self._spare):
+            _resume(queue, len(queue))
 
     def _arm(self, interval_s: float) -> None:
         if self._loop is not None:
@@ -61,7 +102,8 @@ class LagGuard:
             self._hold()
         else:
             self._release(PORTION)
-        self._arm(BUSY_INTERVAL_S if self._held else self._interval_s)
+        held = self._held or self._answers or self._spare
+        self._arm(BUSY_INTERVAL_S if held else self._interval_s)
 
     def _hold(self) -> None:
         if not self._held:
@@ -74,7 +116,16 @@ class LagGuard:
             for connection in self._services.connections
             if connection not in known and connection.hold_reading()
         )
+        self._answers.extend(one for one in self._awaited() if one.hold_reading())
+        self._spare.extend(one for one in self._unawaited() if one.hold_reading())
 
     def _release(self, portion: int) -> None:
-        for _ in range(min(portion, len(self._held))):
-            self._held.popleft().resume_reading()
+        if not (self._held or self._answers):
+            _resume(self._spare, SPARE_PORTION)
+        _resume(self._held, portion)
+        _resume(self._answers, ANSWERS_PORTION)
+
+
+def _resume(queue: deque[Connection] | deque[Held], portion: int) -> None:
+    for _ in range(min(portion, len(queue))):
+        queue.popleft().resume_reading()

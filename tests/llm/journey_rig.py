@@ -87,7 +87,16 @@ class FakeUpstreams:
         self.sent: list[Sent] = []
         self.more = asyncio.Event()
 
-    def send(self, origin: Any, head: bytes, body: bytes, sink: Any, timeouts: Any) -> Sent:
+    def send(
+        self,
+        origin: Any,
+        head: bytes,
+        body: bytes,
+        sink: Any,
+        timeouts: Any,
+        *,
+        awaited: bool = True,
+    ) -> Sent:
         if self.broken:
             raise RuntimeError("a mistake of the gateway's own")
         self.sent.append(Sent(origin, head, body, sink))

@@ -16,6 +16,8 @@ from gateway.llm.features import ASKED, NAMED, SIGNATURE
 from gateway.llm.watch import MAX_ROWS
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
+from gateway.wire.llm.taking import MAX_KEPT_CHARS
+from gateway.wire.llm.words import Dialect
 from tests.llm.journey_rig import chat, chunk, rig, whole
 
 pytestmark = pytest.mark.anyio
@@ -95,6 +97,18 @@ def choice(text="", finish="stop", **message):
 def called(name, arguments):
     function = {"name": name, "arguments": arguments}
     return {"id": "c", "type": "function", "function": function}
+
+
+async def test_of_an_answer_that_is_not_wholly_kept_nothing_is_told_that_needs_all_of_it(watched):
+    made, into = watched
+    made.llm.proxies[Dialect.CHAT].max_answer_bytes = 4 * MAX_KEPT_CHARS
+    long = choice("I " * MAX_KEPT_CHARS, tool_calls=[called("weather", "{}")])
+    body = chat(tools=[TOOL], response_format={"type": "json_object"})
+    row = said(made, into, body, long)
+    assert (row["answer_chars"], row["tool_calls"], row["empty"]) == (2 * MAX_KEPT_CHARS, 1, 0)
+    for name in ("repetition", "json_valid", "tools_known", "arguments_valid", "refused_in_words"):
+        assert math.isnan(row[name]), name
+    assert said(made, into, body, whole("{}"))["json_valid"] == 1
 
 
 async def test_a_whole_answer_tells_its_sizes_its_cost_and_no_pace_between_pieces(watched):

@@ -200,6 +200,20 @@ async def test_a_stream_that_breaks_ends_with_an_error_event_and_is_paid_as_far_
     assert (happened.result, happened.estimated, happened.usage.output) == ("broken", True, 1)
 
 
+async def test_a_stream_that_does_not_end_is_ended_with_an_error_inside_and_blames_nobody(two):
+    two.llm.proxies[Dialect.CHAT].max_answer_bytes = 1000
+    client = two.ask(chat(stream=True))
+    two.last.streams(chunk({"content": "some"}), end=False)
+    while not two.last.cancelled:
+        assert len(client.streamed.data) <= 1000
+        two.last.sends(chunk({"content": "more"}))
+    last = json.loads(client.streamed.data.split(b"data: ")[-1])
+    assert "at most 1000 bytes" in last["error"]["message"]
+    assert client.streamed.ended
+    assert two.counting["m", 1].failed == 0
+    assert [one.result for one in two.over] == ["broken"]
+
+
 async def test_a_client_that_leaves_has_its_upstream_cancelled_and_counts_as_having_left(two):
     client = two.ask(chat(stream=True))
     two.last.streams(chunk({"content": "some"}), end=False)

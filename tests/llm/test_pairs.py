@@ -9,6 +9,7 @@ import pytest
 
 from gateway.llm import copies
 from gateway.llm.beside import beside
+from gateway.llm.journey import ASIDE_BYTES
 from gateway.llm.pairs import MAX_ROWS
 from gateway.llm.phrases import Phrases
 from gateway.monitor import layout
@@ -17,7 +18,8 @@ from gateway.plan import Shadow, Split, Variant
 from gateway.wire.llm.words import Dialect
 from kernels import answers as a
 from kernels import pairs as p
-from tests.llm.journey_rig import USAGE, Rig, chat, chunk, rig, whole
+from tests.llm.journey_rig import JSON, USAGE, Rig, Sent, chat, chunk, rig, whole
+from tests.llm.scripted import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -214,6 +216,61 @@ async def test_what_finds_no_room_is_dropped_and_counted(world):
     await world.turn()
     assert counts(words)["rows"] == len(asked) == copies.MAX_UNDER_WAY
     assert world.llm._copies.under_way == 0
+
+
+async def shadowed(one: Rig, **asked: Any) -> Sent:
+    """A request that was answered shortly, and its copy as the shadow has it."""
+    one.llm.proxies[Dialect.CHAT].max_answer_bytes = 2 * copies.MAX_BYTES
+    one.ask(chat(**asked))
+    answer(one, [chunk({"content": "a"}), chunk({}, "stop")] if asked else whole())
+    await one.turn()
+    return one.last
+
+
+async def test_a_shadow_whose_stream_does_not_end_is_ended_and_has_failed(world):
+    copy = await shadowed(world, stream=True)
+    copy.streams(chunk({"content": "a"}), end=False)
+    came = 0
+    while not copy.cancelled:
+        copy.sends(chunk({"content": "a" * 50_000}))
+        came += 50_000
+        assert came < copies.MORE_BYTES + 100_000
+    assert came > copies.MORE_BYTES - 100_000
+    assert counts(await compared(world)) == {"copied": 1, "failed": 1}
+    assert (world.llm._copies.under_way, world.llm._copies._bytes) == (0, 0)
+
+
+async def test_answers_of_shadows_have_no_more_room_than_copies_and_are_dropped_beyond(world):
+    asked = [await shadowed(world) for _ in range(12)]
+    for one in asked:
+        one.sink.on_head(200, JSON)
+    piece = b" " * (1 << 20)
+    for _ in range(3):
+        for one in asked:
+            if not one.cancelled:
+                one.sink.on_data(piece)
+                assert world.llm._copies._bytes <= copies.MAX_BYTES
+    left = [one for one in asked if one.cancelled]
+    assert len(left) == 2
+    assert counts(await compared(world)) == {"copied": 12, "dropped": 2}
+    assert world.llm._copies.under_way == 10
+
+
+async def test_a_large_answer_of_a_shadow_is_read_beside_the_event_loop(world):
+    copy = await shadowed(world)
+    copy.answers(whole("large " * (ASIDE_BYTES // 6)))
+    assert len(world.over) == 1
+    await eventually(lambda: len(world.over) == 2)
+    assert counts(await compared(world))["rows"] == 1
+
+
+async def test_a_large_answer_of_a_shadow_that_is_none_has_failed(world):
+    copy = await shadowed(world)
+    copy.sink.on_head(200, JSON)
+    copy.sink.on_data(b"{" * (ASIDE_BYTES + 1))
+    copy.sink.on_end()
+    await eventually(lambda: len(world.over) == 2)
+    assert counts(await compared(world)) == {"copied": 1, "failed": 1, "broke": 1}
 
 
 async def test_a_part_of_requests_is_copied():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+import uvloop
 
 from gateway.errors import UpstreamTimedOut
 from gateway.llm.upstream.words import Limits
@@ -196,6 +197,55 @@ async def test_a_paused_answer_is_not_read_and_goes_on_where_it_stopped():
         sending.resume()
         await told.until("end")
         assert told.body == body
+
+
+async def test_a_late_worker_holds_answers_apart_by_whether_somebody_waits_for_them():
+    async with rig() as to:
+        told, sending = to.send()
+        peer = await to.server.accept()
+        await peer.request()
+        (held,) = to.upstreams.answering(awaited=True)
+        assert to.upstreams.answering(awaited=False) == []
+        sending.awaited = False
+        assert to.upstreams.answering(awaited=False) == [held]
+        assert held.hold_reading()
+        assert not held.hold_reading()
+        peer.send(ok(b"one"))
+        other = await to.kept_alive()  # whatever was on its way would have been read by now
+        to.pass_time(50)
+        assert told.calls == []
+        sending.pause()
+        held.resume_reading()
+        again, _ = to.send()
+        await other.answer(ok())
+        await again.until("end")
+        assert told.calls == []  # its caller holds it still
+        sending.resume()
+        await told.until("end")
+        assert to.upstreams.answering(awaited=True) == []
+        assert not held.hold_reading()
+
+
+def test_an_answer_has_one_read_of_a_turn_of_the_loop_however_much_of_it_is_there():
+    async def most_of_a_turn() -> int:
+        async with rig() as to:
+            told, _ = to.send()
+            loop, most, before = asyncio.get_running_loop(), 0, 0
+
+            def turn() -> None:
+                nonlocal most, before
+                most, before = max(most, told.length - before), told.length
+                if not told.over:
+                    loop.call_soon(turn)
+
+            loop.call_soon(turn)
+            peer = await to.server.accept()
+            await peer.answer(ok(bytes(20_000_000)))
+            await told.until("end")
+            assert told.length == 20_000_000
+            return most
+
+    assert uvloop.run(most_of_a_turn()) <= 256_000
 
 
 async def test_a_connection_whose_answer_was_paused_last_is_read_again():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from gateway.exchange import Exchange
@@ -93,6 +94,83 @@ def test_all_are_held_at_once_and_released_in_portions():
             return seen
 
         assert server.call(scenario) == [300, 172, 44, 0]
+
+
+def test_answers_are_held_too_and_those_that_nobody_waits_for_go_on_last():
+    with rig(max_loop_lag_ms=10_000) as server:
+        lag = server.services.lag
+        clients, awaited, spare = ([FakeConnection() for _ in range(n)] for n in (130, 40, 6))
+        connections: list[Connection] = [*clients]
+
+        def held() -> tuple[int, ...]:
+            return tuple(sum(one.held for one in kind) for kind in (clients, awaited, spare))
+
+        def scenario() -> list[tuple[int, ...]]:
+            lag.watch(lambda: awaited, lambda: spare)
+            server.services.connections.update(connections)
+            lag._hold()
+            seen = [held()]
+            while any(seen[-1]):
+                lag._release(128)
+                seen.append(held())
+            server.services.connections.difference_update(connections)
+            return seen
+
+        assert server.call(scenario) == [(130, 40, 6), (2, 8, 6), (0, 0, 6), (0, 0, 2), (0, 0, 0)]
+
+
+def test_a_client_is_answered_while_answers_that_nobody_waits_for_keep_the_worker_busy():
+    with rig(max_loop_lag_ms=10) as server:
+        client = server.connect()
+        client.send(post("/echo", b"x")).answer()
+        endless = Endless(server.call(asyncio.get_running_loop))
+
+        def begin() -> None:
+            server.services.lag.watch(lambda: (), lambda: [endless])
+            endless.resume_reading()
+
+        server.call(begin)
+        try:
+            for number in range(20):
+                body = b"%d" % number
+                assert client.send(post("/echo", body)).answer().body == body
+            assert server.reached(lambda: endless.holds >= 3)
+        finally:
+            server.call(endless.end)
+
+
+class Endless:
+    """An answer that never ends, and of which each piece takes long."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._read: asyncio.Handle | None = None
+        self._ended = False
+        self.holds = 0
+
+    def _more(self) -> None:
+        time.sleep(0.03)
+        self._read = self._loop.call_soon(self._more)
+
+    def hold_reading(self) -> bool:
+        if self._read is None:
+            return False
+        self.holds += 1
+        self._stop()
+        return True
+
+    def resume_reading(self) -> None:
+        if not self._ended:
+            self._read = self._loop.call_soon(self._more)
+
+    def end(self) -> None:
+        self._ended = True
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._read is not None:
+            self._read.cancel()
+            self._read = None
 
 
 class FakeConnection:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gateway.wire.llm.events import Kind, kind_of
 from gateway.wire.llm.reading import Called, Reading, StreamReading, read_answer, read_stream
 from gateway.wire.llm.sse import Frames, event_of
+from gateway.wire.llm.taking import MAX_KEPT_CHARS
 from gateway.wire.llm.usage import usage_of
 from gateway.wire.llm.words import Dialect, Usage
 from tests.wire.llm_streams import (
@@ -41,6 +42,40 @@ def read(dialect: Dialect, events: list[tuple[bytes, bytes]]) -> Reading:
 @by_shape
 def test_a_stream_and_a_whole_answer_read_alike(shape: Shape) -> None:
     assert read(shape.dialect, list(shape.events)) == read_answer(shape.dialect, shape.answer)
+
+
+def test_of_an_answer_without_end_the_first_is_kept_and_all_is_counted() -> None:
+    piece, pieces = "word " * 50_000, 2 * MAX_KEPT_CHARS // 250_000
+    function = {"name": "look", "arguments": piece}
+    stream = StreamReading(Dialect.CHAT)
+    for number in range(pieces):
+        stream.take({"choices": [{"index": 0, "delta": {"content": piece}}]})
+        called = {"index": number, "function": function}
+        stream.take({"choices": [{"index": 0, "delta": {"tool_calls": [called]}}]})
+    reading = stream.reading()
+    assert reading.text_chars == pieces * len(piece)
+    assert reading.call_chars == pieces * (len(piece) + len("look"))
+    assert not reading.complete
+    assert reading.kept_chars == MAX_KEPT_CHARS
+    assert (piece * pieces).startswith(reading.texts[0])
+    assert len(reading.calls) == pieces
+
+
+@by_shape
+def test_an_answer_is_complete_that_is_wholly_kept(shape: Shape) -> None:
+    reading = read_answer(shape.dialect, shape.answer)
+    assert reading.complete
+    assert reading.kept_chars == reading.text_chars + reading.call_chars
+
+
+def test_a_long_answer_reads_alike_streamed_and_whole() -> None:
+    words = "word " * (MAX_KEPT_CHARS // 5 + 1)
+    answer = {"choices": [{"index": 0, "message": {"role": "assistant", "content": words}}]}
+    whole = read_answer(Dialect.CHAT, answer, Usage(1, 2))
+    stream = StreamReading(Dialect.CHAT)
+    stream.take({"choices": [{"index": 0, "delta": {"content": words}}]})
+    assert whole == replace(stream.reading(), usage=Usage(1, 2))
+    assert whole.unkept_texts == len(words) - MAX_KEPT_CHARS > 0
 
 
 @by_shape

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 # Up to here, one copy costs less than a second piece in the transport's queue.
 JOINED_BYTES = 16_384
+# A read that brings so much has more behind it: libuv would read on for megabytes within one turn
+# of the loop, in which nobody else is heard.
+TURN_BYTES = 65_536
+CALLER, LATE, TURN = 1, 2, 4
+"""Reasons to read no more: whom the answer is for does not take it; the worker is late; the
+connection has had its share of this turn."""
 
 
 class Connection(asyncio.Protocol):
@@ -38,8 +44,8 @@ class Connection(asyncio.Protocol):
         "_barren",
         "_head_told",
         "_heard",
+        "_held",
         "_max_barren",
-        "_paused",
         "_pool",
         "_readable",
         "_transport",
@@ -55,10 +61,11 @@ class Connection(asyncio.Protocol):
         self._answer = Answer(pool.limits.max_headers)
         self._transport: asyncio.Transport | None = None
         self._used = False
+        self._held = 0  # reasons not to read
         # Of one request:
         self.request: Request | None = None
         self.since = 0.0
-        self._head_told = self._heard = self._paused = False
+        self._head_told = self._heard = False
         self._unsent = self._barren = 0
 
     # -- what the pool asks of it
@@ -113,17 +120,39 @@ class Connection(asyncio.Protocol):
         self.close()
 
     def pause(self) -> None:
-        """Reads no more."""
-        if not self._paused and self._transport is not None:
-            self._paused = True
-            self._transport.pause_reading()
+        """Its caller takes no more for now."""
+        self._hold(CALLER)
 
     def resume(self) -> None:
-        """Reads on."""
-        if self._paused and self._transport is not None:
-            self._paused = False
+        """It does again."""
+        self._release(CALLER)
+
+    def hold_reading(self) -> bool:
+        """The worker is late: reads no more. False: no answer is coming, or it is held already."""
+        if self.request is None or self._held & LATE:
+            return False
+        self._hold(LATE)
+        return True
+
+    def resume_reading(self) -> None:
+        """It no longer is."""
+        self._release(LATE)
+
+    def _hold(self, reason: int) -> None:
+        transport = self._transport
+        if transport is not None and not self._held and not transport.is_closing():
+            transport.pause_reading()
+        self._held |= reason
+
+    def _release(self, reason: int) -> None:
+        """Reads on, where this was the last reason not to."""
+        if not self._held & reason:
+            return
+        self._held &= ~reason
+        transport = self._transport
+        if transport is not None and not self._held and not transport.is_closing():
             self._heard = True  # its idle time begins now
-            self._transport.resume_reading()
+            transport.resume_reading()
 
     def check(self, now: float) -> None:
         """Ends the request if something about it took too long."""
@@ -132,7 +161,7 @@ class Connection(asyncio.Protocol):
             return
         limits = request.timeouts
         # Bytes of a head are none of an answer yet: it may drip for ever.
-        if self._uploads() or self._paused or (self._heard and self._head_told):
+        if self._uploads() or self._held or (self._heard and self._head_told):
             self.since = now
         self._heard = False
         quiet = now - self.since
@@ -168,6 +197,9 @@ class Connection(asyncio.Protocol):
             self.close()
             return
         self._heard = request.answered = True
+        if len(data) >= TURN_BYTES and not self._held:
+            self._hold(TURN)
+            self._pool.next_turn(self._release, TURN)
         answer = self._answer
         fault = ""
         try:
@@ -235,8 +267,7 @@ class Connection(asyncio.Protocol):
         assert self._transport is not None
         self.request = request.connection = None
         self._used = True
-        if self._paused:
-            self.resume()
+        self._release(CALLER)
         # An upstream that answers before it has the whole request leaves the rest of it unread.
         if keeps and not self._transport.get_write_buffer_size():
             self._pool.free(self)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from gateway.errors import (
@@ -77,6 +77,17 @@ class Pool:
     def idle(self) -> int:
         """Those that nobody uses."""
         return len(self._idle)
+
+    @property
+    def answering(self) -> Iterator[tuple[Connection, Request]]:
+        """Those that an answer is or may be coming on, and the requests for it."""
+        for connection in self._open:
+            if connection.request is not None:
+                yield connection, connection.request
+
+    def next_turn(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Calls something once this turn of the loop is over."""
+        self._loop.call_soon(function, *arguments)
 
     # -- requests
 

@@ -29,12 +29,14 @@ class Request:
         again: its kept-alive connection died, so that a new one is wanted.
         paused: no more of its answer is to be read.
         over: its end was told, or its caller left.
+        awaited: somebody waits for the answer.
     """
 
     # Most requests never change these: what is not set costs nothing.
     connection: Connection | None = None
     queued = 0.0
     sent = answered = again = paused = over = False
+    awaited = True
 
     def __init__(
         self, pool: Pool, head: bytes, body: bytes, sink: Sink, timeouts: Timeouts, began: float

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from gateway.errors import Draining
 from gateway.llm.later import Later, at_once
 from gateway.llm.upstream.connecting import Connector
+from gateway.llm.upstream.connection import Connection
 from gateway.llm.upstream.names import LookUp, Names, system
 from gateway.llm.upstream.pool import Clock, Pool
 from gateway.llm.upstream.sending import Request
@@ -60,7 +61,14 @@ class Upstreams:
         self._closed = False
 
     def send(
-        self, origin: Origin, head: bytes, body: bytes, sink: Sink, timeouts: Timeouts
+        self,
+        origin: Origin,
+        head: bytes,
+        body: bytes,
+        sink: Sink,
+        timeouts: Timeouts,
+        *,
+        awaited: bool = True,
     ) -> Sending:
         """Sends a request, as soon as there is a connection for it.
 
@@ -73,11 +81,14 @@ class Upstreams:
             body: all of it.
             sink: is told what comes back, never before this returns.
             timeouts: how long what may take.
+            awaited: somebody waits for the answer.
         """
         pool = self._pools.get(origin)
         if pool is None:
             pool = self._pool(origin)
         request = Request(pool, head, body, sink, timeouts, self._clock())
+        if not awaited:
+            request.awaited = False
         if self._closed:
             error = Draining(f"{origin}: the gateway is shutting down")
             self._loop.call_soon(request.fail, error)
@@ -101,6 +112,19 @@ class Upstreams:
         """Those to one origin, and how many of them nobody uses."""
         pool = self._pools.get(origin)
         return (0, 0) if pool is None else (pool.open, pool.idle)
+
+    def answering(self, *, awaited: bool) -> list[Connection]:
+        """Those of requests that wait for answers, or for the rest of them.
+
+        Args:
+            awaited: for answers that somebody waits for, or else that nobody does.
+        """
+        return [
+            connection
+            for pool in self._all()
+            for connection, request in pool.answering
+            if request.awaited is awaited
+        ]
 
     def follow(self, origins: Iterable[Origin]) -> None:
         """Keeps no connections to others than these; what is under way there is finished."""

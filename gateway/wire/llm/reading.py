@@ -14,7 +14,7 @@ import orjson
 
 from gateway.wire.llm.fields import Values, text, written
 from gateway.wire.llm.sse import DONE, Frames, event_of
-from gateway.wire.llm.taking import ANSWERS, EVENTS, Gathered
+from gateway.wire.llm.taking import ANSWERS, EVENTS, MAX_KEPT_CHARS, Gathered
 from gateway.wire.llm.usage import read_usage
 from gateway.wire.llm.words import Dialect, Usage
 
@@ -46,6 +46,8 @@ class Reading:
         reasoning_chars: of what was thought aloud.
         calls: of tools, in order.
         failure: the code, else the kind, of an error that was told inside the answer.
+        unkept_texts, unkept_calls: characters of both that are counted and not kept, since the
+            answer has more of them than anybody reads.
     """
 
     usage: Usage | None = None
@@ -58,16 +60,29 @@ class Reading:
     reasoning_chars: int = 0
     calls: tuple[Called, ...] = ()
     failure: str = ""
+    unkept_texts: int = 0
+    unkept_calls: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """All words and arguments are kept."""
+        return not (self.unkept_texts or self.unkept_calls)
+
+    @property
+    def kept_chars(self) -> int:
+        """Of texts and calls, as far as they are kept."""
+        return self.text_chars + self.call_chars - self.unkept_texts - self.unkept_calls
 
     @property
     def text_chars(self) -> int:
         """Of all choices."""
-        return sum(map(len, self.texts))
+        return sum(map(len, self.texts)) + self.unkept_texts
 
     @property
     def call_chars(self) -> int:
         """Of all calls, their names and arguments."""
-        return sum(len(one.name) + len(one.arguments) for one in self.calls)
+        kept = sum(len(one.name) + len(one.arguments) for one in self.calls)
+        return kept + self.unkept_calls
 
     @property
     def cut_off(self) -> bool:
@@ -184,7 +199,7 @@ def _plain(answer: Values, usage: Usage) -> Reading | None:
         if value and key not in _PLAIN_KEYS:
             return None
     said, finish = message.get("content"), text(choice, "finish_reason")
-    if type(said) is not str:
+    if type(said) is not str or len(said) > MAX_KEPT_CHARS:
         return None
     return Reading(
         usage,
@@ -214,6 +229,8 @@ def _reading_of(dialect: Dialect, gathered: Gathered, usage: Usage | None = None
         reasoning_chars=gathered.reasoning,
         calls=_called(dialect, gathered) if gathered.calls else (),
         failure=gathered.failure,
+        unkept_texts=gathered.unkept_texts,
+        unkept_calls=gathered.unkept_calls,
     )
 
 

@@ -51,6 +51,11 @@ class Frames:
         """What came behind the last whole frame: a server may close without its blank line."""
         return bytes(self._kept)
 
+    @property
+    def begun(self) -> bool:
+        """There is a rest."""
+        return bool(self._kept)
+
     def feed(self, data: bytes) -> list[bytes]:
         """Takes the next bytes.
 

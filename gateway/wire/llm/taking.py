@@ -7,6 +7,7 @@ what cannot be read is not there.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from gateway.wire.llm.chat import thought_of, words_of
 from gateway.wire.llm.fields import NOTHING, Values, count, mapping, mappings, text, written
@@ -14,9 +15,15 @@ from gateway.wire.llm.told import told_error
 from gateway.wire.llm.usage import grown, told_usage
 from gateway.wire.llm.words import Dialect
 
+# Of texts and calls of one answer. A model says a hundredth of it; what has no end says more.
+MAX_KEPT_CHARS: Final = 4 << 20
+
 
 class Gathered:
-    """The parts of an answer, by the index of their choice (or block) and of their call."""
+    """The parts of an answer, by the index of their choice (or block) and of their call.
+
+    Of words and arguments the first are kept, as far as there is `room`; the others are counted.
+    """
 
     __slots__ = (
         "calls",
@@ -29,7 +36,10 @@ class Gathered:
         "partial",
         "reasoning",
         "refused",
+        "room",
         "texts",
+        "unkept_calls",
+        "unkept_texts",
         "usage",
     )
 
@@ -44,6 +54,8 @@ class Gathered:
         self.finishes: dict[int, str] = {}
         self.texts: dict[int, list[str]] = {}
         self.calls: dict[tuple[int, int], list[str]] = {}  # the name, then pieces of arguments
+        self.room = MAX_KEPT_CHARS
+        self.unkept_texts = self.unkept_calls = 0  # characters
         self.reasoning = 0
         self.refused = False
         self.id = self.model = self.fingerprint = self.failure = ""
@@ -52,13 +64,33 @@ class Gathered:
     def add_text(self, index: int, piece: str) -> None:
         """Words that are shown, of the choice at `index`."""
         if piece:
+            self.room -= len(piece)
+            if self.room < 0:
+                self.unkept_texts -= self.room
+                piece = self._fitting(piece)
+                if not piece:
+                    return
             self.texts.setdefault(index, []).append(piece)
 
     def add_call(self, index: int, call: int, name: str, arguments: str) -> None:
         """A call, or a piece of its arguments."""
         known = self.calls.setdefault((index, call), [""])
-        known[0] = known[0] or name
-        known.append(arguments)
+        if not known[0]:
+            known[0] = self._of_call(name)
+        if arguments := self._of_call(arguments):
+            known.append(arguments)
+
+    def _of_call(self, piece: str) -> str:
+        self.room -= len(piece)
+        if self.room < 0:
+            self.unkept_calls -= self.room
+            piece = self._fitting(piece)
+        return piece
+
+    def _fitting(self, piece: str) -> str:
+        """What of a piece there was room for, of which there is now none."""
+        end, self.room = len(piece) + self.room, 0
+        return piece[:end]
 
 
 def _take_head(gathered: Gathered, values: Values) -> None:
