@@ -124,7 +124,7 @@ def test_a_client_that_leaves_and_a_worker_that_is_killed_leave_nothing_reserved
     owner = f"key:{key.id}"
     with hanging(world), hanging(world):
         # One that is asked for before they are would take the place of one of them.
-        eventually(lambda: callers.spent(owner)[2] == 2)
+        world.fake.wait(lambda received: [one.script.name for one in received] == ["slow"] * 2)
         assert world.chat("assistant").status == 429
     eventually(lambda: world.chat("assistant").status == 200)
     eventually(lambda: callers.spent(owner)[2] == 0)
