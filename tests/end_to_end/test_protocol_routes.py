@@ -141,7 +141,7 @@ def test_head_has_the_headers_of_get_and_no_body(server, path):
 def test_a_path_that_is_not_served_is_404(server, path):
     answer = server.get(path)
     assert answer.status == 404
-    assert error(answer) == f"GET {unquote(path)}: nothing is served here"
+    assert error(answer) == f"GET {unquote(path)[:200]}: nothing is served here"
 
 
 @pytest.mark.parametrize(
