@@ -7,6 +7,7 @@ Knows errors, told with a status or inside a 200, and dialects. Knows nothing of
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from gateway.exchange import Header
 from gateway.llm.pools import Failure, Pool, Trouble
 from gateway.llm.pools.troubles import of_answer, of_error
 from gateway.llm.relay import ErrorInside, Spoken
+from gateway.llm.targets import Target
 from gateway.wire.llm.errors import told_body
 from gateway.wire.llm.told import told_error
 
@@ -113,6 +115,19 @@ def refused_inside(called: str, spoken: Spoken, inside: ErrorInside, now_s: floa
         status, told = told_body(spoken.upstream, status, said)
         words = _in_dialect(spoken, status, orjson.dumps(told))
     return Fault(error, failure, words)
+
+
+def named(error: GatewayError, target: Target) -> GatewayError:
+    """An error of a connection, with the upstream's name where it tells an address.
+
+    What lies behind the gateway is nothing that its clients have to know.
+    """
+    told, name = str(error), f"upstream '{target.called}'"
+    for address in (str(target.origin), target.origin.host):
+        told = told.replace(address, name)
+    named_error = copy(error)  # others who waited for the same connection have it too
+    named_error.args = (told,)
+    return named_error
 
 
 def _error(

@@ -1,8 +1,8 @@
 """One request on its way: who is asked, asked again, and what becomes of the answer.
 
 Knows the order of things, and that each happens once. Knows nothing of how upstreams are chosen or
-judged (`pools`), of connections (`upstream`), of how answers are passed on (`relay`), or of money
-(`account`).
+judged (`pools`, `faults`), of what they are told (`wording`), of connections (`upstream`), of how
+answers are passed on (`relay`), or of prices (`account`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from copy import copy
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,7 +22,7 @@ from gateway.errors import (
 from gateway.exchange import Header, Stream
 from gateway.llm.account import Account
 from gateway.llm.deployment import LlmDeployment
-from gateway.llm.faults import Fault, Words, broken, exhausted, refused, refused_inside
+from gateway.llm.faults import Fault, Words, broken, exhausted, named, refused, refused_inside
 from gateway.llm.names import Chosen
 from gateway.llm.pools import (
     Again,
@@ -41,7 +40,6 @@ from gateway.llm.relay import (
     ErrorInside,
     Refusal,
     Relay,
-    Spoken,
     Streamed,
     Whole,
     is_event_stream,
@@ -57,11 +55,10 @@ from gateway.llm.told import (
 )
 from gateway.llm.upstream.request import header_lines
 from gateway.llm.upstream.words import Sending
+from gateway.llm.wording import worded
 from gateway.wire.answers import Written
-from gateway.wire.llm.asked import Asked
 from gateway.wire.llm.errors import request_id_header
-from gateway.wire.llm.requests import Call, prepared
-from gateway.wire.llm.translate import translation
+from gateway.wire.llm.requests import Call
 from gateway.wire.llm.words import Dialect
 
 if TYPE_CHECKING:
@@ -194,11 +191,19 @@ class Journey:
             error = exhausted(deployment.name, deployment.pool, now, mute)
             self._follow(self._tries().none_free(now), error)
             return
-        target = deployment.targets[picked.index]
-        dialect = target.speaks[self._dialect]
-        body = self._body(target, dialect)
-        head = target.heads[dialect]
-        happened = self._happened
+        target, happened = deployment.targets[picked.index], self._happened
+        happened.spoken, body = worded(
+            self._dialect,
+            self._call,
+            self._values,
+            self._account,
+            deployment,
+            target,
+            request_id=self._exchange.about["request_id"],
+            now_s=proxy.wall(),
+            copy=happened.copy,
+        )
+        head = target.heads[happened.spoken.upstream]
         if target.forward_headers or happened.trace is not None:
             head += header_lines(request_headers(self._exchange, target, happened))
         self._picked, self._target, self._relay = picked, target, None
@@ -208,40 +213,6 @@ class Journey:
         picked.began(now)
         self._sending = proxy.upstreams.send(
             target.origin, head, body, self, target.timeouts, awaited=not happened.copy
-        )
-
-    def _body(self, target: Target, dialect: Dialect) -> bytes:
-        values = self._values
-        spoken = self._happened.spoken = Spoken(self._dialect, dialect, None)
-        if dialect is not self._dialect:
-            spoken.translation = translation(self._dialect, dialect)
-            assert spoken.translation is not None, "the dialects differ"
-            spoken.asked = self._asked(target)
-            values = spoken.translation.request(values, spoken.asked)
-        # A stream that does not tell its usage could not be charged for.
-        wants = self._call.stream and dialect in (Dialect.CHAT, Dialect.COMPLETIONS)
-        spoken.hides_usage = wants and spoken.asked is None and not self._call.include_usage
-        spoken.holds_filtered = self._holds_filtered()
-        fields = self._account.cap(dialect, target)
-        return prepared(dialect, values, target.model, include_usage=wants, fields=fields)
-
-    def _holds_filtered(self) -> bool:
-        """Of several choices some may be good; a shadow is asked for its own answer alone."""
-        chain = self._deployment.settings.version.content_policy_fallbacks
-        return bool(chain) and self._call.n == 1 and not self._happened.copy
-
-    def _asked(self, target: Target) -> Asked:
-        deployment = self._deployment
-        return Asked(
-            model=self._call.model,
-            id=self._exchange.about["request_id"],
-            created=int(self._proxy.wall()),
-            request=self._values,
-            include_usage=self._call.include_usage,
-            max_output_tokens=target.longest(deployment.max_output_tokens),
-            limit_field=target.limit_field,
-            thinks_by=target.thinks_by,
-            refuse_unsupported=deployment.settings.version.unsupported == "refuse",
         )
 
     # ---- what an upstream tells -----------------------------------------------------------------
@@ -330,7 +301,7 @@ class Journey:
         """It did not."""
         self._sending = None
         try:
-            self._broke(self._named(error))
+            self._broke(error if self._target is None else named(error, self._target))
         except Exception:
             self._crash()
 
@@ -379,12 +350,11 @@ class Journey:
 
     # ---- what becomes of it ---------------------------------------------------------------------
 
-    def _held_back(self, relay: Relay) -> bool:
+    def _held_back(self, relay: Whole | Streamed) -> bool:
         """Whether another model is asked in place of an answer that a content policy cut off.
 
         Somebody has worked for it: it is paid for, and watched as what this version says.
         """
-        assert isinstance(relay, Whole | Streamed), "an answer"
         assert self._picked is not None, "it was asked"
         now = self._proxy.clock()
         failure = Failure(Trouble.CONTENT_POLICY, why=relay.reading.finish)
@@ -405,7 +375,7 @@ class Journey:
         self._fall_back(found, "filtered", why)
         return True
 
-    def _answered(self, relay: Relay, now: float) -> None:
+    def _answered(self, relay: Whole | Streamed, now: float) -> None:
         """The answer is whole; a stream has been written, any other is written now."""
         if isinstance(relay, Streamed) and relay.filtered:
             relay.pass_on()
@@ -539,11 +509,11 @@ class Journey:
         return verdict
 
     def _of(self, model: str) -> Chosen:
-        named = self._proxy.names.find(model)
+        found = self._proxy.names.find(model)
         try:
-            return named.choose(self._exchange.headers, {})
+            return found.choose(self._exchange.headers, {})
         except InvalidParameter:  # the variant that its client wants is one of the first model's
-            return named.choose((), {})
+            return found.choose((), {})
 
     def _fall_back(self, chosen: Chosen, result: Result, error: GatewayError) -> None:
         """Asks another model. The version that was asked until now counts its own failure."""
@@ -632,21 +602,6 @@ class Journey:
         finally:
             self._deployment.ended()
 
-    def _named(self, error: GatewayError) -> GatewayError:
-        """An error of a connection, with the upstream's name where it tells an address.
-
-        What lies behind the gateway is nothing that its clients have to know.
-        """
-        target = self._target
-        if target is None:
-            return error
-        told, named = str(error), f"upstream '{target.called}'"
-        for address in (str(target.origin), target.origin.host):
-            told = told.replace(address, named)
-        named_error = copy(error)  # others who waited for the same connection have it too
-        named_error.args = (told,)
-        return named_error
-
     @property
     def _paid(self) -> int | None:
         """Pico-dollars for all answers to this request; None: nobody knows."""
@@ -664,8 +619,8 @@ class Journey:
         own = [*more, *request_id_header(self._dialect, exchange.request_id, exchange.head.echo)]
         if left is not None and (left.requests or left.token_rate):
             own += self._proxy.rates(left, self._account.reserved)
-        if (named := upstream_request_id(self._headers)) is not None:
-            own.append(named)
+        if (theirs := upstream_request_id(self._headers)) is not None:
+            own.append(theirs)
         if self._happened.attempts > 1:
             own.append((ATTEMPTS, b"%d" % self._happened.attempts))
         return told.plus(own) if own else told

@@ -1,0 +1,73 @@
+"""Words a request as one upstream is asked it: in its dialect, by its own name of the model.
+
+Knows dialects, what an upstream wants said, and how its answer is to go on. Knows nothing of who is
+asked when, of connections, or of what becomes of the answer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.llm.account import Account
+from gateway.llm.deployment import LlmDeployment
+from gateway.llm.relay import Spoken
+from gateway.llm.targets import Target
+from gateway.wire.llm.asked import Asked
+from gateway.wire.llm.requests import Call, prepared
+from gateway.wire.llm.translate import translation
+from gateway.wire.llm.words import Dialect
+
+
+def worded(
+    client: Dialect,
+    call: Call,
+    values: dict[str, Any],
+    account: Account,
+    deployment: LlmDeployment,
+    target: Target,
+    *,
+    request_id: str,
+    now_s: float,
+    copy: bool,
+) -> tuple[Spoken, bytes]:
+    """How a request is asked and its answer goes on, and the body that is sent.
+
+    Args:
+        client: the dialect that it came in.
+        call: what is known of it.
+        values: the request.
+        account: what its answer may take.
+        deployment: the version that is to answer.
+        target: the upstream of it that is asked.
+        request_id: of the request.
+        now_s: seconds since 1970.
+        copy: nobody gets the answer.
+
+    Raises:
+        InvalidParameter, Unsupported: it cannot be said in the upstream's dialect.
+    """
+    dialect = target.speaks[client]
+    spoken = Spoken(client, dialect, None)
+    if dialect is not client:
+        spoken.translation = translation(client, dialect)
+        assert spoken.translation is not None, "the dialects differ"
+        spoken.asked = Asked(
+            model=call.model,
+            id=request_id,
+            created=int(now_s),
+            request=values,
+            include_usage=call.include_usage,
+            max_output_tokens=target.longest(deployment.max_output_tokens),
+            limit_field=target.limit_field,
+            thinks_by=target.thinks_by,
+            refuse_unsupported=deployment.settings.version.unsupported == "refuse",
+        )
+        values = spoken.translation.request(values, spoken.asked)
+    # A stream that does not tell its usage could not be charged for.
+    wants = call.stream and dialect in (Dialect.CHAT, Dialect.COMPLETIONS)
+    spoken.hides_usage = wants and spoken.asked is None and not call.include_usage
+    # Of several choices some may be good; a shadow is asked for its own answer alone.
+    chain = deployment.settings.version.content_policy_fallbacks
+    spoken.holds_filtered = bool(chain) and call.n == 1 and not copy
+    fields = account.cap(dialect, target)
+    return spoken, prepared(dialect, values, target.model, include_usage=wants, fields=fields)
