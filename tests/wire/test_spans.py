@@ -162,8 +162,10 @@ def test_what_happened_to_a_generation_is_told_as_it_is_at_the_end_of_the_turn()
     assert "generations" not in other
 
 
-@pytest.mark.parametrize("sample", [0.0, 0.5, 1.0])
-def test_a_trace_that_went_on_to_others_is_kept_where_they_were_told_so(sample):
+@pytest.mark.parametrize(
+    ("sample", "kept"), [(0.0, range(1)), (0.5, range(1, 50)), (1.0, range(50, 51))]
+)
+def test_a_trace_that_went_on_to_others_is_kept_where_they_were_told_so(sample, kept):
     begun: list[Trace] = []
 
     def use(log: SpanLog) -> None:
@@ -176,7 +178,7 @@ def test_a_trace_that_went_on_to_others_is_kept_where_they_were_told_so(sample):
     found = noted(use, sample=sample)
     told = [(one["trace_id"], one["span_id"], one["parent_id"]) for one in found]
     assert told == [(one[0].decode(), one[1].decode(), "") for one in begun if one.sampled]
-    assert len(told) == 50 * sample or 0 < len(told) < 50
+    assert len(told) in kept
 
 
 @pytest.mark.parametrize("sampled", [True, False])
