@@ -81,7 +81,10 @@ def pooled(output: Array, mask: Array, pooling: str) -> Array:
 
 
 def normalized(vectors: Array) -> Array:
-    """Each row scaled to a length of 1; one of nothing stays nothing."""
+    """Each row scaled to a length of 1; what is shorter than `_SHORTEST` is divided by that.
+
+    So it is where models are trained: a row of nothing stays nothing.
+    """
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     scaled: Array = vectors / np.maximum(lengths, _SHORTEST)
     return scaled
