@@ -12,6 +12,7 @@ from gateway.llm.account import Account
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.relay import Spoken
 from gateway.llm.targets import Target
+from gateway.wire.llm.abridged import Abridged
 from gateway.wire.llm.asked import Asked
 from gateway.wire.llm.requests import Call, prepared
 from gateway.wire.llm.translate import translation
@@ -49,6 +50,8 @@ def worded(
     dialect = target.speaks[client]
     spoken = Spoken(client, dialect, None)
     if dialect is not client:
+        if type(values) is Abridged:
+            values = values.whole()
         spoken.translation = translation(client, dialect)
         assert spoken.translation is not None, "the dialects differ"
         spoken.asked = Asked(
