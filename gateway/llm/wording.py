@@ -12,6 +12,7 @@ from gateway.llm.account import Account
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.relay import Spoken
 from gateway.llm.targets import Target
+from gateway.llm.upstream.words import Body
 from gateway.wire.llm.abridged import Abridged
 from gateway.wire.llm.asked import Asked
 from gateway.wire.llm.requests import Call, prepared
@@ -30,7 +31,7 @@ def worded(
     request_id: str,
     now_s: float,
     copy: bool,
-) -> tuple[Spoken, bytes]:
+) -> tuple[Spoken, Body]:
     """How a request is asked and its answer goes on, and the body that is sent.
 
     Args:

@@ -21,8 +21,9 @@ from gateway.wire.llm.abridged import (
     read_abridged,
 )
 from gateway.wire.llm.prompts import MESSAGES
-from gateway.wire.llm.requests import prepared, read_call, read_values
+from gateway.wire.llm.requests import read_call, read_values
 from gateway.wire.llm.words import Dialect
+from tests.wire.test_llm_requests import written
 
 LONG = "Where does the water flow? " * (LONG_BYTES // 27 + 1)
 LINES = 'def flow(mill):\n\treturn "down"\n' * (LONG_BYTES // 30)
@@ -36,7 +37,7 @@ def outcome(dialect: Dialect, body: bytes, *, abridge: bool) -> Any:
         values = read_values(body, dialect if abridge else None)
         call = read_call(dialect, values)
         known = (call.model, call.stream, call.max_output_tokens, call.n, call.include_usage)
-        sent = prepared(dialect, values, "theirs", include_usage=call.stream)
+        sent = written(dialect, values, "theirs", include_usage=call.stream)
     except GatewayError as error:
         return type(error), str(error)
     return known, call.prompt, _in_order(orjson.loads(sent))
@@ -139,13 +140,13 @@ def test_a_long_text_is_not_read_and_sent_on_as_it_came(dialect, text):
     body = orjson.dumps({"model": "m", MESSAGES[dialect]: [{"role": "user", "content": text}]})
     values = read_values(body, dialect)
     assert [len(one) for one in texts_of(values)] == [len(text)]
-    assert prepared(dialect, values, "m") == body
+    assert written(dialect, values, "m") == body
 
 
 def test_escapes_are_sent_on_as_they_came():
     body = orjson.dumps(request("FLOW")).replace(b"FLOW", b"\\u006E\\/ \\t" + b"x" * LONG_BYTES)
     values = read_values(body, Dialect.CHAT)
-    assert prepared(Dialect.CHAT, values, "m") == body
+    assert written(Dialect.CHAT, values, "m") == body
     assert texts_of(values)[0].read() == "n/ \t" + "x" * LONG_BYTES
 
 

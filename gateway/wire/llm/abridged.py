@@ -12,7 +12,7 @@ is left to those who read the whole.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -133,8 +133,8 @@ def _put_into(node: Any, keys: Iterable[Any], texts: dict[str, Text], left: list
             left.append(value)
 
 
-def write_abridged(values: Values) -> bytes:
-    """An object as JSON, with its long texts as they came.
+def write_abridged(values: Values) -> Sequence[bytes | memoryview]:
+    """An object as JSON, with its long texts as they came: in pieces, since copying them costs.
 
     Raises:
         JSONEncodeError: it is nested deeper than can be written.
@@ -145,10 +145,8 @@ def write_abridged(values: Values) -> bytes:
         left_out.append(value)
         return _MARK
 
-    pieces = orjson.dumps(values, default=leave_out).split(_QUOTED_MARK)
-    if not left_out:
-        return pieces[0]
-    whole: list[bytes | memoryview] = [pieces[0]]
-    for text, piece in zip(left_out, pieces[1:], strict=True):
-        whole += [text.json, piece]
-    return b"".join(whole)
+    first, *others = orjson.dumps(values, default=leave_out).split(_QUOTED_MARK)
+    pieces: list[bytes | memoryview] = [first]
+    for text, piece in zip(left_out, others, strict=True):
+        pieces += [text.json, piece]
+    return pieces

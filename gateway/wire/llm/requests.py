@@ -7,7 +7,7 @@ judge, and is sent on as it came.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -159,8 +159,8 @@ def prepared(
     *,
     include_usage: bool = False,
     fields: Mapping[str, Any] | None = None,
-) -> bytes:
-    """The body to send on.
+) -> bytes | Sequence[bytes | memoryview]:
+    """The body to send on, in pieces where long texts are among them.
 
     It is written anew from what was read, which costs less than to search the bytes for the places
     to change, and leaves one key where the caller wrote two: no upstream reads another model or
