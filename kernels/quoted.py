@@ -33,10 +33,12 @@ _BLOCK: Final = 64
 _LOOK_BACK: Final = 3  # a character of UTF-8 has three bytes more at most
 # As many blocks of a string are read byte by byte, and a quarter of the others.
 _SPARED: Final = 32  # quarters
+# Most strings are no longer, and blocks would only take longer for them.
+_SHORT: Final = 24
 
 # What is told of a string while its end is looked for.
 _FEWER: Final = 0  # characters than bytes, for its escapes
-_HIGH: Final = 1  # whether it goes beyond ASCII
+_HIGH: Final = 1  # 0: it is ASCII; else it may go beyond
 _TOLD: Final = 2
 
 
@@ -182,8 +184,12 @@ def _end_of_string(text: bytes, start: int, told: Spans) -> int:
         start: of the string.
         told: (_TOLD,) takes what there is to say of it.
     """
-    told[:] = 0
-    at, slow, size = start, 0, len(text)
+    told[_FEWER] = told[_HIGH] = 0
+    slow, size = 0, len(text)
+    until = min(start + _SHORT, size)
+    at = _read_on(text, start, until, told)
+    if at < until:  # most strings end here, and so does what is wrong with them
+        return at
     while at + _BLOCK <= size:
         kind = _block_kind(text, np.uint64(at))
         told[_HIGH] |= kind & _BEYOND
@@ -257,6 +263,9 @@ def long_strings(text: bytes, least: int, most_other: int, found: Spans) -> int:
         at = end + 1
         if end - start < least or start < _LOOK_BACK or _names_a_field(text, at):
             continue
+        # Outside of strings JSON is ASCII. What follows takes that for granted of these two.
+        if (text[start - 2] | text[start - 3]) & _BEYOND:
+            return FAULTY
         chars = end - start - told[_FEWER]
         if told[_HIGH]:
             continuations = _continuations(text, start, end)

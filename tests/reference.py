@@ -788,6 +788,8 @@ def long_strings(text: bytes, least: int) -> list[tuple[int, int, int]] | None:
             value = orjson.loads(string[0] if long else string[0].decode("latin-1"))
         except orjson.JSONDecodeError:
             return None
+        if long and not text[quote - 2 : quote].isascii():
+            return None  # outside of strings JSON is ASCII, and it is looked at there
         if long:
             found.append((quote + 1, at - 1, len(value)))
     return found

@@ -64,6 +64,11 @@ def test_a_string_without_an_end_is_none(cut):
     assert read(whole[:-cut]) == quoted.FAULTY
 
 
+def test_a_text_beyond_ascii_outside_of_strings_is_none():
+    assert read(b'[ \xf0"' + "水".encode() * 9 + b'"]') == quoted.FAULTY
+    assert read(b'[ \x80"' + "水".encode() * 9 + b'"]') == quoted.FAULTY
+
+
 @pytest.mark.parametrize("colon", [b":", b" :", b"\n\t:"])
 def test_a_long_name_of_a_field_is_not_told(colon):
     text = b'{ "%b"%b"%b"}' % (b"n" * 100, colon, b"v" * 100)

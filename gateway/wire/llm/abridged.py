@@ -12,6 +12,7 @@ is left to those who read the whole.
 from __future__ import annotations
 
 import secrets
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -21,12 +22,12 @@ import orjson
 from gateway.wire.llm.fields import Values
 from kernels import quoted
 
-LONG_BYTES: Final = 16 << 10
+LONG_BYTES: Final = 32 << 10
 """Shorter bodies are read whole: that takes microseconds."""
-# A text for itself takes about half a microsecond, as long as reading two thousand bytes.
-TEXT_BYTES: Final = 4 << 10
+# To leave a text out takes about as long as to read some thousand bytes of it.
+TEXT_BYTES: Final = 8 << 10
 MAX_TEXTS: Final = 256
-# What is not in long texts is read twice.
+# What is not in long texts is looked at twice: of bodies with much of it that is all there is.
 OTHER_SHARE: Final = 8
 OTHER_BYTES: Final = 32 << 10
 
@@ -34,6 +35,7 @@ OTHER_BYTES: Final = 32 << 10
 # process.
 _MARK: Final = secrets.token_hex(16)
 _QUOTED_MARK: Final = f'"{_MARK}"'.encode()
+_MARKS: Final = [(mark := f"{_MARK}{number}", mark.encode()) for number in range(MAX_TEXTS)]
 # What is looked up, even within messages and tools.
 _READ: Final = frozenset({"name", "type"})
 
@@ -97,9 +99,8 @@ def read_abridged(body: bytes, fields: Iterable[str]) -> Abridged | None:
     pieces: list[bytes] = []
     texts: dict[str, Text] = {}
     read = 0
-    for start, end, chars in found[:count].tolist():
-        mark = f"{_MARK}{len(texts)}"
-        pieces += [body[read:start], mark.encode()]
+    for (mark, encoded), (start, end, chars) in zip(_MARKS, found[:count].tolist(), strict=False):
+        pieces += (body[read:start], encoded)
         texts[mark] = Text(body, start, end, chars)
         read = end
     pieces.append(body[read:])
@@ -114,15 +115,15 @@ def read_abridged(body: bytes, fields: Iterable[str]) -> Abridged | None:
 
 def _put_back(texts: dict[str, Text], values: dict[str, Any], fields: Iterable[str]) -> bool:
     """Puts all texts into their places; False: some are elsewhere, or of a field written twice."""
-    left: list[Any] = []
+    left: deque[Any] = deque()
     _put_into(values, [field for field in fields if field in values], texts, left)
     while texts and left:
-        node = left.pop()
+        node = left.popleft()
         _put_into(node, node if type(node) is dict else range(len(node)), texts, left)
     return not texts
 
 
-def _put_into(node: Any, keys: Iterable[Any], texts: dict[str, Text], left: list[Any]) -> None:
+def _put_into(node: Any, keys: Iterable[Any], texts: dict[str, Text], left: deque[Any]) -> None:
     for key in keys:
         value = node[key]
         kind = type(value)
@@ -148,5 +149,5 @@ def write_abridged(values: Values) -> Sequence[bytes | memoryview]:
     first, *others = orjson.dumps(values, default=leave_out).split(_QUOTED_MARK)
     pieces: list[bytes | memoryview] = [first]
     for text, piece in zip(left_out, others, strict=True):
-        pieces += [text.json, piece]
+        pieces += (text.json, piece)
     return pieces
