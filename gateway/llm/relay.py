@@ -12,6 +12,7 @@ whether another model is asked in its place.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -23,7 +24,7 @@ from gateway.wire.llm.asked import Asked
 from gateway.wire.llm.errors import stream_error
 from gateway.wire.llm.events import Kind, kind_of
 from gateway.wire.llm.reading import Reading, StreamReading, read_answer, read_stream
-from gateway.wire.llm.sse import DONE, Frames, event_of, frame
+from gateway.wire.llm.sse import DONE, Frames, FrameTooLong, event_of, frame
 from gateway.wire.llm.told import told_error
 from gateway.wire.llm.translate import StreamTranslator, Translation
 from gateway.wire.llm.usage import usage_of
@@ -236,7 +237,11 @@ class Unread:
         self._frames = Frames()
 
     def keep(self, data: bytes) -> None:
-        """Takes a piece."""
+        """Takes a piece.
+
+        Raises:
+            FrameTooLong: an event has no end; those before it were read.
+        """
         self._pieces.append(data)
         self._bytes += len(data)
         if self._bytes > MAX_UNREAD_BYTES:
@@ -246,17 +251,25 @@ class Unread:
         """What came so far, and whether the stream has said itself that it is over."""
         if self._reader is None:
             return read_stream(self._dialect, b"".join(self._pieces))
-        reader = self._begin()
+        with suppress(FrameTooLong):  # which was told when it came
+            self._begin()
+        reader = self._reader
         reader.read(event_of(self._frames.rest)[1])
         return reader.reading(), reader.ended
 
-    def _begin(self) -> StreamReading:
+    def _begin(self) -> None:
         """Reads what there is, for want of room to keep it."""
         reader = self._reader = self._reader or StreamReading(self._dialect)
         data, self._pieces, self._bytes = b"".join(self._pieces), [], 0
-        for one in self._frames.feed(data):
-            reader.read(event_of(one)[1])
-        return reader
+        frames: Sequence[bytes] = ()
+        try:
+            frames = self._frames.feed(data)
+        except FrameTooLong as error:
+            frames = error.before
+            raise
+        finally:
+            for one in frames:
+                reader.read(event_of(one)[1])
 
 
 class Streamed:
