@@ -37,6 +37,7 @@ MAX_ERROR_BYTES: Final = 1 << 20
 # millisecond.
 MAX_UNREAD_BYTES: Final = 256 << 10
 _ENDS: Final = (b"\n\n", b"\r\n\r\n", b"\n\r\n", b"\r\r")
+_SEAM: Final = max(map(len, _ENDS)) - 1
 # A provider's head events are few, and its pings short: who sends more than that has begun.
 MAX_HELD_BYTES: Final = 256 << 10
 
@@ -325,7 +326,7 @@ class Streamed:
         self._cutter = Frames() if spoken.hides_usage else None
         self._held: list[bytes] = []
         self._held_bytes = 0
-        self._rest = b""
+        self._rest = bytearray()
         self._ended = self._stopped = False
         self.filtered = False
         self.reading = Reading()
@@ -419,7 +420,7 @@ class Streamed:
     @property
     def _unsent(self) -> bytes:
         """What came of an event whose end did not."""
-        return self._rest if self._cutter is None else self._cutter.rest
+        return bytes(self._rest) if self._cutter is None else self._cutter.rest
 
     # ---- before the first content ---------------------------------------------------------------
 
@@ -486,13 +487,16 @@ class Streamed:
         """
         if not self._rest and data.endswith(_ENDS):
             return data
-        data = self._rest + data
-        ends = [at + len(one) for one in _ENDS if (at := data.rfind(one)) >= 0]
+        rest = self._rest
+        known = max(0, len(rest) - _SEAM)  # there is no end in what came before that
+        rest += data
+        ends = [at + len(one) for one in _ENDS if (at := rest.rfind(one, known)) >= 0]
         end = max(ends, default=0)
-        if len(data) - end > MAX_UNREAD_BYTES:  # a picture, say
-            end = len(data)
-        self._rest = data[end:]
-        return data[:end]
+        if len(rest) - end > MAX_UNREAD_BYTES:  # a picture, say
+            end = len(rest)
+        whole = bytes(rest[:end])
+        del rest[:end]
+        return whole
 
 
 def _without_usage(cutter: Frames, data: bytes) -> bytes:
