@@ -27,7 +27,7 @@ _HEADER = (
 
 
 def list_spend(args: argparse.Namespace) -> int:
-    """Prints one line for each that has spent something."""
+    """Prints one line for each that has spent something, or was refused something."""
     found = _spent(args.home)
     if args.json:
         say_json(found)

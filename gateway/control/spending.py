@@ -167,6 +167,20 @@ class Spending:
                 if (row := rows.rows.get(owner)) is not None
             ]
 
+    def refused(self) -> list[str]:
+        """Those that a limit has refused something, whether or not they spent anything."""
+        with self._turn:
+            rows = self._rows
+            if rows is None:
+                return []
+            refusals = rows.settled()[:, budgets.REFUSALS]
+            return [
+                owner
+                for row in np.flatnonzero(refusals).tolist()
+                if (owner := rows.names.get(row)) is not None
+                and refusals[row] > rows.bases(row)[budgets.REFUSALS]
+            ]
+
     def settled(self) -> dict[str, tuple[int, int, int, int]]:
         """By owner, what was settled and refused since its row is its own: these only grow."""
         with self._turn:
