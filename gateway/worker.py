@@ -375,11 +375,11 @@ class Worker:
     def _ask_for_keys(self, secret: bytes) -> None:
         verifier = token_verifier(self._config.access.jwt, self._miss_a_key)
         keyring = Keyring(secret, verifier)
-        self._limit_name = keyring.limit_name
         self._tables.append(TableInbox("keys", keyring.replace, keyring.change))
         if verifier is not None:
             self._tables.append(TableInbox("jwks", verifier.replace, verifier.change))
         certificates = CertificateRing()
+        self._limit_name = lambda row: keyring.limit_name(row) or certificates.limit_name(row)
         inbox = TableInbox("certificates", certificates.replace, certificates.change)
         self._tables.append(inbox)
         credentials = Credentials(keyring, certificates)

@@ -18,8 +18,10 @@ from gateway.access.principal import CERTIFICATES, Principal, models_of
 from gateway.errors import Unauthenticated
 
 Row = list[Any]
-"""Of the table, under its subject: name, role, models or None."""
+"""Of the table, under its subject: name, role, models or None, and, where its requests count
+against limits, the rows of these, and the names of its team and tags."""
 
+_NAMES = 4
 _KINDS = {"DNS": "dns", "URI": "uri"}
 _UNKNOWN = "credentials: nobody known here has this certificate"
 
@@ -92,7 +94,19 @@ class CertificateRing:
     @property
     def numbers(self) -> set[int]:
         """Under which those that are known are counted."""
-        return {number_of(name) for name, _, _ in self._rows.values()}
+        return {number_of(row[0]) for row in self._rows.values()}
+
+    @property
+    def limited(self) -> set[int]:
+        """The rows of all limits that they count against; may be asked on any thread."""
+        return {one for row in list(self._rows.values()) for rows in row[3:4] for one in rows}
+
+    def limit_name(self, number: int) -> str:
+        """The name of what a row of limits is of; empty: not known."""
+        for row in self._rows.values():
+            if len(row) > _NAMES and number in row[_NAMES - 1]:
+                return str((row[0], *row[_NAMES])[row[_NAMES - 1].index(number)])
+        return ""
 
     def replace(self, rows: Mapping[str, Row]) -> None:
         """Takes over a whole table."""
@@ -111,10 +125,16 @@ class CertificateRing:
         # One that stands for two could be taken for the one or the other.
         if len(rows) != 1 or shown.until <= now:
             raise Unauthenticated(_UNKNOWN)
-        name, role, models = rows[0]
+        name, role, models, *limited = rows[0]
         proof = f"certificate {shown.serial}"
         principal = Principal(
-            number_of(name), name, role, models_of(models), shown.until, proof=proof
+            number_of(name),
+            name,
+            role,
+            models_of(models),
+            shown.until,
+            proof,
+            tuple(limited[0]) if limited else (),
         )
         self._given.add(principal)
         return principal

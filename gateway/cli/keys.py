@@ -81,7 +81,7 @@ def configure(subparsers: Any) -> None:
     _add_limits(change)
 
     add_action(actions, "list", list_keys, "list every key, and when it was last used")
-    add_action(actions, "spend", list_spend, "list what keys, teams and tags have spent")
+    add_action(actions, "spend", list_spend, "list what callers, teams and tags have spent")
 
     rotate = add_action(actions, "rotate", rotate_key, "make a new key in the place of an old one")
     rotate.add_argument("key", metavar="ID|NAME")

@@ -1,4 +1,4 @@
-"""`penstock keys spend`: what keys, teams and tags have spent, what is left, what was refused.
+"""`penstock keys spend`: what callers, teams and tags have spent, what is left, what was refused.
 
 Knows tables and JSON, and how limits are written. Knows nothing of how spending is counted: a
 running server says it, or else its home does.

@@ -9,8 +9,10 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from gateway.access.allowance import MAX_TAGS
 from gateway.access.keys import NAME_PATTERN, RESERVED_NAMES
 from gateway.access.roles import Role
+from gateway.config.llm_limits import GroupName, Limited
 from gateway.config.words import Host, Name, Network, Seconds, Section
 
 
@@ -111,6 +113,13 @@ class CertifiedCaller(Section):
     )
     role: Role
     models: list[Name] = Field(["*"], min_length=1, description="that it may call; `*`: all")
+    team: GroupName | None = Field(None, description="whose limits of llm.teams it shares")
+    tags: list[GroupName] = Field(
+        default_factory=list, max_length=MAX_TAGS, description="whose limits it shares, too"
+    )
+    limits: Limited = Field(
+        Limited(), description="its own, of all certificates of this name together"
+    )
 
     @field_validator("name")
     @classmethod
@@ -119,6 +128,13 @@ class CertifiedCaller(Section):
             taken = " nor ".join(f"'{one}'" for one in sorted(RESERVED_NAMES))
             raise ValueError(f"must be neither {taken}")
         return name
+
+    @field_validator("tags")
+    @classmethod
+    def _each_once(cls, tags: list[str]) -> list[str]:
+        if len(set(tags)) != len(tags):
+            raise ValueError("expected different ones")
+        return tags
 
     @field_validator("subject")
     @classmethod
@@ -149,6 +165,15 @@ class Access(Section):
         twice = [subject for subject, times in subjects.items() if times > 1]
         if twice:
             raise ValueError(f"expected each subject once, got '{twice[0]}' again")
+        return certificates
+
+    @field_validator("certificates")
+    @classmethod
+    def _alike(cls, certificates: list[CertifiedCaller]) -> list[CertifiedCaller]:
+        limits: dict[str, Limited] = {}
+        for one in certificates:
+            if limits.setdefault(one.name, one.limits) != one.limits:
+                raise ValueError(f"expected the same limits wherever '{one.name}' stands")
         return certificates
 
 

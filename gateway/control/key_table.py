@@ -79,9 +79,10 @@ class KeyTable:
             found = await asyncio.to_thread(self._keys.changed, since, before)
             await asyncio.to_thread(self._limit, found)
             self._looked_at = now
-            self._due = self._clock() + (RETRY_S if self._lacking else LET_GO_S)
             self._follow(found, whole=since is None)
             await self.certificates.refresh()
+            lacking = self._lacking or self.certificates.lacking
+            self._due = self._clock() + (RETRY_S if lacking else LET_GO_S)
 
     def _limit(self, found: Changed) -> None:
         """Adds the rows of limits. Where nobody can say them, a key is in force all the same.

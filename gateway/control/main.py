@@ -362,14 +362,18 @@ class Control:
         tables = self._links.tables if config.access.data == "keys" else None
         jwt = config.access.jwt
         verifier = token_verifier(jwt, self._miss_a_key)
-        certificates = CertificateTable(
-            lambda: self._in_force.refresh().access, CertificateRing(), tables, self._usage.know
-        )
-        keyring = Keyring(self._launch.secret, verifier)
+        keyring, ring = Keyring(self._launch.secret, verifier), CertificateRing()
         self._key_limits = KeyLimits(
             self._spending,
             lambda: self._in_force.config.llm,
-            lambda: self._key_table.keyring.limited,
+            lambda: keyring.limited | ring.limited,
+        )
+        certificates = CertificateTable(
+            lambda: self._in_force.refresh().access,
+            ring,
+            tables,
+            self._usage.know,
+            self._key_limits.rows_of_certificates,
         )
         self._key_table = KeyTable(
             self._store, self._keys, keyring, certificates, tables, self._key_limits.rows_of

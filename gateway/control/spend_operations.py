@@ -39,10 +39,10 @@ class SpentIn(Document):
 
 
 class SpendLine(Document):
-    """Where one key, team or tag stands."""
+    """Where one key, team, tag or caller with a certificate stands."""
 
     owner: str
-    kind: Literal["key", "team", "tag"]
+    kind: Literal["key", "team", "tag", "certificate"]
     name: str
     id: int | None = Field(description="of a key: the first of those that took each other's place")
     spent: SpentIn
@@ -97,7 +97,7 @@ def operations(store: Store, spending: Spending) -> tuple[Operation, ...]:
             "GET",
             "/api/spend",
             read_spend,
-            "What keys, teams and tags have spent, page by page",
+            "What callers, teams and tags have spent, page by page",
             Permission.READ,
             answer=SpendList,
             bulky=True,

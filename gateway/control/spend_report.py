@@ -1,4 +1,4 @@
-"""What keys, teams and tags have spent, as commands, the admin API and metrics tell it.
+"""What callers, teams and tags have spent, as commands, the admin API and metrics tell it.
 
 Knows the store's table of it, and the names of keys. Knows nothing of how it is counted.
 """
@@ -23,7 +23,7 @@ class Line:
     """Of one key (with those that took its place), team or tag.
 
     Attributes:
-        kind: `key`, `team` or `tag`.
+        kind: `key`, `certificate`, `team` or `tag`.
         name: as people gave it.
         id: of the key, the first of those that took each other's place; None: it is no key.
         day: money, tokens and requests, of today.
