@@ -376,10 +376,15 @@ class Worker:
         verifier = token_verifier(self._config.access.jwt, self._miss_a_key)
         keyring = Keyring(secret, verifier)
         self._tables.append(TableInbox("keys", keyring.replace, keyring.change))
+        certificates = CertificateRing()
+        namers = [keyring.limit_name, certificates.limit_name]
         if verifier is not None:
             self._tables.append(TableInbox("jwks", verifier.replace, verifier.change))
-        certificates = CertificateRing()
-        self._limit_name = lambda row: keyring.limit_name(row) or certificates.limit_name(row)
+            if verifier.has_teams:
+                change = verifier.change_teams
+                self._tables.append(TableInbox("teams", verifier.replace_teams, change))
+                namers.append(verifier.limit_name)
+        self._limit_name = lambda row: next(filter(None, (name(row) for name in namers)), "")
         inbox = TableInbox("certificates", certificates.replace, certificates.change)
         self._tables.append(inbox)
         credentials = Credentials(keyring, certificates)

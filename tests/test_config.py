@@ -497,6 +497,12 @@ SHOWN = "server: {tls: {certificate: s, key: k, client_ca: c}}\n"
             id="misspelt-team",
         ),
         pytest.param(
+            "access: {jwt: {issuer: i, audience: a, jwks_file: f, team: wbe}}\n"
+            "llm: {teams: {web: {}}}",
+            "access.jwt.team: expected one of llm.teams (web), got 'wbe'",
+            id="misspelt-team-of-tokens",
+        ),
+        pytest.param(
             "access: {certificates: [{name: a, subject: 'cn:a', role: client, tags: [x, x]}]}",
             "access.certificates[0].tags: expected different ones",
             id="tag-twice",
@@ -509,7 +515,7 @@ SHOWN = "server: {tls: {certificate: s, key: k, client_ca: c}}\n"
         ),
     ],
 )
-def test_limits_of_callers_with_a_certificate_are_looked_at(document, said):
+def test_limits_of_callers_without_a_key_are_looked_at(document, said):
     (fault,) = faults(SHOWN + document)
     assert fault.startswith(said)
 

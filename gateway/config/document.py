@@ -170,10 +170,18 @@ class Config(Section):
         """A misspelt team would be a caller without the budget that it was meant to have."""
         known = self.llm.teams
         said = f"expected one of llm.teams ({', '.join(sorted(known)[:20])})"
+        jwt = self.access.jwt
+        named: list[tuple[tuple[str | int, ...], str | None]] = [
+            (("access", "jwt", "team"), None if jwt is None else jwt.team),
+            *(
+                (("access", "certificates", place, "team"), one.team)
+                for place, one in enumerate(self.access.certificates)
+            ),
+        ]
         faults = [
-            (("access", "certificates", place, "team"), f"{said}, got '{one.team}'")
-            for place, one in enumerate(self.access.certificates)
-            if known and one.team is not None and one.team not in known
+            (path, f"{said}, got '{team}'")
+            for path, team in named
+            if known and team is not None and team not in known
         ]
         if faults:
             raise Below(faults)

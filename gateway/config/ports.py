@@ -92,6 +92,12 @@ class Jwt(Section):
     ] = Field(["RS256", "ES256"], min_length=1)
     role_claim: str = Field("role", min_length=1, description="a claim, or a path with dots")
     models_claim: str = Field("models", min_length=1, description="missing: all models")
+    team_claim: str | None = Field(
+        None, min_length=1, description="whose limits of llm.teams it shares, of all that it names"
+    )
+    team: GroupName | None = Field(
+        None, description="whose limits tokens share that name none of llm.teams; none: nobody's"
+    )
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:

@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 
 from gateway.access.certificates import CertificateRing, Row, number_of
+from gateway.access.principal import NO_ROW
 from gateway.config import Access, CertifiedCaller
 from gateway.control.key_limits import groups_of_certified
-from gateway.control.limit_rows import NO_ROW
 from gateway.control.tables import Tables
 from gateway.errors import GatewayError
 

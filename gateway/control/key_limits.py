@@ -7,7 +7,7 @@ nothing of what is spent.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
 from gateway.access.allowance import UNLIMITED, Allowance
 from gateway.config import CertifiedCaller
@@ -61,6 +61,20 @@ class KeyLimits:
             {subject: _owners_of_certified(one) for subject, one in callers.items()},
             {subject: one.limits.allowance for subject, one in callers.items()},
         )
+
+    def rows_of_teams(self, names: Iterable[str]) -> dict[str, int]:
+        """The row of each team: of those whom an identity provider says to be of one.
+
+        Raises:
+            StoreFailed: nobody can say what was spent.
+            ArenaFull: there is no room for limits.
+        """
+        owners = {name: owner_of("team", name) for name in names}
+        with self._turn:
+            self._follow_groups()
+            wanted = {one: self._groups.get(one, UNLIMITED) for one in owners.values()}
+            rows = self._spending.follow(wanted, self._known) if wanted else {}
+        return {name: rows[owner] for name, owner in owners.items()}
 
     def _rows_of(
         self, owners: Mapping[str, Sequence[str]], own: Mapping[str, Allowance]

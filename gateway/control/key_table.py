@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable, Mapping
 
 from gateway.access.keyring import Keyring
+from gateway.access.principal import NO_ROW
 from gateway.control.certificate_table import CertificateTable
 from gateway.control.key_limits import groups_of
 from gateway.control.key_values import Key
 from gateway.control.keys import Changed, Keys
-from gateway.control.limit_rows import NO_ROW
 from gateway.control.store import Store
 from gateway.control.tables import Tables
 from gateway.errors import GatewayError

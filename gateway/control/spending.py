@@ -19,7 +19,8 @@ from typing import Final
 import numpy as np
 
 from gateway.access.allowance import Allowance
-from gateway.control.limit_rows import NO_ROW, LimitRows
+from gateway.access.principal import NO_ROW
+from gateway.control.limit_rows import LimitRows
 from gateway.control.spend_store import SpendStore, Spent, Sums
 from gateway.llm.limits.windows import Windows
 from gateway.monitor import layout

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from gateway.access.certificates import CertificateRing, Shown, number_of
+from gateway.access.principal import NO_ROW
 from gateway.config import Access
 from gateway.control.certificate_table import CertificateTable
-from gateway.control.limit_rows import NO_ROW
 from gateway.errors import StoreFailed, Unauthenticated
 
 pytestmark = pytest.mark.anyio

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
 from gateway.access.allowance import UNLIMITED, Allowance, read_budgets
 from gateway.access.certificates import CertificateRing, Shown
 from gateway.access.keyring import Keyring
+from gateway.access.principal import NO_ROW
 from gateway.config import parse
 from gateway.control.certificate_table import CertificateTable
 from gateway.control.key_limits import KeyLimits
 from gateway.control.key_table import RETRY_S, KeyTable
 from gateway.control.key_values import Belongs
 from gateway.control.keys import Keys
-from gateway.control.limit_rows import NO_ROW
 from gateway.control.spend_report import lines
 from gateway.control.spend_store import SpendStore
 from gateway.control.spending import Spending
 from gateway.control.store import Store
+from gateway.control.team_table import TeamTable
 from gateway.errors import (
     BudgetExceeded,
     InvalidParameter,
@@ -258,6 +260,65 @@ def test_limits_of_a_certificate_that_change_are_in_force_with_what_was_spent(ri
     rig.use(rows)
     with pytest.raises(BudgetExceeded):
         rig.use(rows)
+
+
+class Sent:
+    """What workers are sent of teams."""
+
+    def __init__(self):
+        self.messages = []
+
+    def publish(self, name, version, rows, dropped):
+        self.messages.append((name, rows, dropped))
+        self.version = version
+
+
+def teams_of(rig, sent):
+    tables: Any = sent
+    return TeamTable(lambda: parse(rig.document).llm.teams, rig.limits.rows_of_teams, tables)
+
+
+def test_teams_that_tokens_may_name_are_the_same_that_keys_are_of(rig):
+    _, key = rig.keys.create(ANN, "app", "client", belongs=Belongs("web"))
+    rig.document = "llm: {teams: {web: {budgets: [5tokens/day]}, ops: {}}}"
+    rig.refresh()
+    sent = Sent()
+    teams = teams_of(rig, sent)
+    asyncio.run(teams.look())
+    asyncio.run(teams.look())
+    ((name, rows, dropped),) = sent.messages
+    assert (name, set(rows), dropped) == ("teams", {"web", "ops"}, [])
+    assert rows["web"] == rig.rows(key)[1]
+    assert teams.limited == set(rows.values())
+    rig.use([rows["web"]], 3)
+    rig.spend(key, 2)
+    with pytest.raises(BudgetExceeded):
+        rig.use([rows["web"]])
+    rig.document = "llm: {teams: {web: {budgets: [6tokens/day]}, new: {}}}"
+    asyncio.run(teams.look())
+    _, fresh, gone = sent.messages[1]
+    assert (list(fresh), gone) == (["new"], ["ops"])
+    rig.use([rows["web"]])
+    successor = Sent()
+    asyncio.run(teams_of(rig, successor).look())
+    assert successor.version == sent.version
+
+
+def test_teams_whose_limits_nobody_can_say_refuse_until_somebody_can(rig):
+    sent = Sent()
+    tables: Any = sent
+    failures = [StoreFailed("the disk is busy")]
+
+    def at_the_second_time(names):
+        if failures:
+            raise failures.pop()
+        return dict.fromkeys(names, 3)
+
+    teams = TeamTable(lambda: ["web"], at_the_second_time, tables)
+    with pytest.raises(StoreFailed):
+        asyncio.run(teams.look())
+    asyncio.run(teams.look())
+    assert [rows for _, rows, _ in sent.messages] == [{"web": NO_ROW}, {"web": 3}]
 
 
 def test_a_hundred_thousand_keys_each_have_a_row(rig):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from gateway.access.allowance import PICO, UNLIMITED, Allowance, read_budgets
-from gateway.control.limit_rows import NO_ROW, LimitRows
+from gateway.access.principal import NO_ROW
+from gateway.control.limit_rows import LimitRows
 from gateway.control.spend_report import lines
 from gateway.control.spend_store import SpendStore
 from gateway.control.spending import Spending
