@@ -44,6 +44,7 @@ from gateway.llm import models as llm
 from gateway.llm.app import ModelLists
 from gateway.llm.app import routes as llm_routes
 from gateway.llm.counting import counters
+from gateway.llm.counting_here import counter_here
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.later import TurnEnd
 from gateway.llm.limits.shared import SharedLimits, unnamed
@@ -253,7 +254,13 @@ class Worker:
         )
         limits = SharedLimits(self._arena, self._slot, self._limit_name)
         self._embeddings = EmbeddingModels(
-            self._loop, self._services, self._pool, limits, self._catalogue, self._note_answering
+            self._loop,
+            self._services,
+            self._pool,
+            limits,
+            self._catalogue,
+            self._note_answering,
+            partial(counter_here, self._arena, self._slot),
         )
         self._llm = llm.LanguageModels(
             self._loop,

@@ -63,7 +63,7 @@ from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.monitor.directory import Block
 from gateway.monitor.upstreams import UpstreamCounts, read_standings, read_upstreams
-from gateway.plan import LLM, Plan
+from gateway.plan import Plan
 from gateway.profiles.values import Calibration
 from gateway.rollouts.stand import Event
 from gateway.taken import Kept, Part, Sliced, Taken, Watched
@@ -154,8 +154,7 @@ class Monitoring:
 
     def take(self, candidate: Candidate) -> tuple[Taken, ...]:
         """What a version's values go into, and where its answers are written down or kept."""
-        if candidate.kind == LLM:
-            llm_blocks.allocate(self._blocks, candidate)
+        llm_blocks.allocate(self._blocks, candidate)
         counted = self._counted(candidate)
         recorded = self.outcomes.take(candidate)
         captured = self.capture.take(candidate.name, candidate.version, candidate.capture)
