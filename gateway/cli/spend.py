@@ -13,7 +13,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from gateway.cli import running
 from gateway.cli.output import progress, say, say_json, table
 from gateway.errors import GatewayError
 
@@ -70,6 +69,8 @@ def _left_of_budget(text: str, spent: Mapping[str, Any]) -> str:
 
 def _spent(home: Path) -> list[dict[str, Any]]:
     """As the server that runs here tells it; else as one wrote it last, without limits."""
+    from gateway.cli import running
+
     server = running.find(home)
     if server is None:
         return _written(home)
@@ -81,6 +82,8 @@ def _spent(home: Path) -> list[dict[str, Any]]:
 
 
 def _told(home: Path, server: Mapping[str, Any]) -> list[dict[str, Any]]:
+    from gateway.cli import running
+
     found: list[dict[str, Any]] = []
     after: str | None = ""
     with running.admin(home, server) as control:
