@@ -49,6 +49,7 @@ from gateway.llm.deployment import LlmDeployment
 from gateway.llm.later import TurnEnd
 from gateway.llm.limits.shared import SharedLimits, unnamed
 from gateway.llm.pairs import Pairs
+from gateway.llm.pools.breaker import CLOSE_BREAKER
 from gateway.llm.traced import generations
 from gateway.monitor import layout
 from gateway.monitor.arena import (
@@ -407,6 +408,10 @@ class Worker:
             self._send({"type": "unknown_kid"})
 
     def _hear(self, message: Mapping[str, Any]) -> None:
+        if message["type"] == CLOSE_BREAKER:
+            about = message["model"], message["version"], message["upstream"]
+            self._llm.close_breaker(*about)
+            return
         if message["type"] == "control":  # a new one, which knows of no row
             self._shadows.begin_anew()
             self._llm.begin_anew()

@@ -517,7 +517,9 @@ class Control:
                 self._keys, self._key_table.refresh, lambda: self._in_force.config.llm
             ),
             *spend_operations.operations(self._store, self._spending),
-            *self._monitoring.operations(self._planner.apply, self._recorder.record),
+            *self._monitoring.operations(
+                self._planner.apply, self._recorder.record, self._links.tell_all
+            ),
             *capture_operations.operations(self._capture, self._erasures()),
         )
 

@@ -207,13 +207,17 @@ class Monitoring:
         )
 
     def operations(
-        self, follow: release_operations.Follow, record: outcome_operations.Record
+        self,
+        follow: release_operations.Follow,
+        record: llm_operations.Record,
+        tell: llm_operations.Tell,
     ) -> tuple[Operation, ...]:
         """What can be asked through the control port.
 
         Args:
             follow: brings the workers to what a model is watched by now.
             record: the audit.
+            tell: tells every worker something.
         """
         return (
             *release_operations.operations(self._releases, self.contracts, self._plan, follow),
@@ -223,7 +227,7 @@ class Monitoring:
             *fairness_operations.operations(self.outcomes),
             *concept_operations.operations(self.outcomes),
             *shadow_operations.operations(self.shadows),
-            *llm_operations.operations(self._arena, self._plan),
+            *llm_operations.operations(self._arena, self._plan, record, tell),
         )
 
     async def tell_of_rollout(self, rollout: Rollout, event: Event) -> None:
