@@ -77,6 +77,7 @@ class CertificateRing:
         """`clock` gives seconds since 1970."""
         self._clock = clock
         self._rows: dict[str, Row] = {}
+        self._limit_names: dict[int, str] = {}
         self._given: WeakSet[Principal] = WeakSet()
 
     def find(self, shown: Shown) -> Principal:
@@ -103,22 +104,19 @@ class CertificateRing:
 
     def limit_name(self, number: int) -> str:
         """The name of what a row of limits is of; empty: not known."""
-        for row in self._rows.values():
-            if len(row) > _NAMES and number in row[_NAMES - 1]:
-                return str((row[0], *row[_NAMES])[row[_NAMES - 1].index(number)])
-        return ""
+        return self._limit_names.get(number, "")
 
     def replace(self, rows: Mapping[str, Row]) -> None:
         """Takes over a whole table."""
         self._rows = dict(rows)
-        self._forget()
+        self._follow()
 
     def change(self, rows: Mapping[str, Row], dropped: Iterable[str]) -> None:
         """Takes over rows that are new or differ, and lets go of others."""
         self._rows |= rows
         for one in dropped:
             self._rows.pop(one, None)
-        self._forget()
+        self._follow()
 
     def _principal(self, shown: Shown, now: float) -> Principal:
         rows = [row for name in shown.names if (row := self._rows.get(name)) is not None]
@@ -138,6 +136,15 @@ class CertificateRing:
         )
         self._given.add(principal)
         return principal
+
+    def _follow(self) -> None:
+        self._limit_names = {
+            number: name
+            for row in self._rows.values()
+            if len(row) > _NAMES
+            for number, name in zip(row[_NAMES - 1], (row[0], *row[_NAMES]), strict=True)
+        }
+        self._forget()
 
     def _forget(self) -> None:
         """Has whoever remembers a principal ask again."""

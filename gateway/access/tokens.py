@@ -111,6 +111,7 @@ class TokenVerifier:
         self._keys: dict[str, PyJWK] = {}
         self._remembered: dict[bytes, Principal] = {}
         self._teams: dict[str, int] | None = None
+        self._team_names: dict[int, str] = {}
 
     @property
     def has_teams(self) -> bool:
@@ -132,6 +133,7 @@ class TokenVerifier:
     def replace_teams(self, rows: Mapping[str, int]) -> None:
         """Takes over all teams that limits are of, and which row of limits is each one's."""
         self._teams = dict(rows)
+        self._team_names = {row: name for name, row in rows.items()}
         self._forget()
 
     def change_teams(self, rows: Mapping[str, int], dropped: Iterable[str]) -> None:
@@ -143,7 +145,7 @@ class TokenVerifier:
 
     def limit_name(self, number: int) -> str:
         """The team that a row of limits is of; empty: not known."""
-        return next((name for name, row in (self._teams or {}).items() if row == number), "")
+        return self._team_names.get(number, "")
 
     def find(self, token: bytes, now: float) -> Principal | None:
         """The principal that a token names, or None."""
