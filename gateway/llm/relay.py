@@ -21,7 +21,7 @@ import orjson
 from gateway.errors import GatewayError, UpstreamFailed
 from gateway.exchange import Header, Stream
 from gateway.wire.llm.asked import Asked
-from gateway.wire.llm.crowds import crowd_of
+from gateway.wire.llm.crowds import crowd_answered
 from gateway.wire.llm.errors import stream_error
 from gateway.wire.llm.events import Kind, kind_of
 from gateway.wire.llm.reading import Reading, StreamReading, read_answer, read_stream
@@ -210,7 +210,7 @@ class Whole:
         """Looks whether it is an answer, and translates it where that is needed."""
         pieces, spoken = self._pieces, self._spoken
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        if crowd := crowd_of(body):
+        if crowd := crowd_answered(body):
             raise AnswerTooLarge(f"answer: {crowd}")
         try:
             values = self._values = orjson.loads(body)
@@ -527,7 +527,7 @@ def _is_cut_off(dialect: Dialect, payload: bytes) -> bool:
 
 def _error_of(payload: bytes) -> Any:
     """What the data of an event says of an error, as if it were a body; None: nobody can tell."""
-    if crowd_of(payload):
+    if crowd_answered(payload):
         return None
     try:
         values = orjson.loads(payload)
@@ -540,7 +540,7 @@ def _error_of(payload: bytes) -> Any:
 
 def _is_usage(payload: bytes) -> bool:
     """Whether an event tells of usage and of nothing else."""
-    if b'"usage"' not in payload or payload == DONE or crowd_of(payload):
+    if b'"usage"' not in payload or payload == DONE or crowd_answered(payload):
         return False
     try:
         values = orjson.loads(payload)

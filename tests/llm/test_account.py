@@ -10,10 +10,12 @@ import pytest
 from gateway.config import parse
 from gateway.errors import ConfigInvalid
 from gateway.llm.limits.words import Left
+from gateway.wire.llm.crowds import MAX_ANSWERED
 from gateway.wire.llm.sse import MAX_FRAME_BYTES
 from gateway.wire.llm.words import Dialect
 from tests.llm.journey_rig import (
     EVENTS,
+    JSON,
     Counted,
     Rig,
     Sent,
@@ -130,6 +132,16 @@ async def test_what_came_before_an_event_without_end_is_charged_and_the_stream_i
     assert r.last.cancelled
     assert (r.over[0].result, r.counting["old", 1].told) == ("broken", ["upstream_failed"])
     assert [end[2] for end in limits.ends] == [1 + 1000]
+
+
+async def test_an_answer_of_nothing_but_signs_is_none_and_its_prompt_is_charged():
+    r, limits = limited()
+    r.ask(chat("old"), key=KEY)
+    r.last.sink.on_head(200, JSON)
+    r.last.sink.on_data(b'{"choices":[%b{}]}' % (b"{}," * MAX_ANSWERED))
+    r.last.sink.on_end()
+    assert (r.over[0].result, r.counting["old", 1].told) == ("failed", ["upstream_failed"])
+    assert [end[0] for end in limits.ends] == ["settled"]
 
 
 async def test_an_error_in_mid_stream_that_is_said_to_be_the_end_is_one_all_the_same():

@@ -17,7 +17,7 @@ from gateway.errors import InvalidRequest, UpstreamFailed
 from gateway.wire.llm.asked import Asked
 from gateway.wire.llm.calls import MAX_CALLS
 from gateway.wire.llm.client_responses_stream import MAX_ITEMS
-from gateway.wire.llm.crowds import MAX_NESTED
+from gateway.wire.llm.crowds import MAX_ANSWERED
 from gateway.wire.llm.events import Kind, kind_of
 from gateway.wire.llm.requests import prepared, read_call
 from gateway.wire.llm.translate import PAIRS, Translation
@@ -146,6 +146,17 @@ def test_an_answer_that_calls_tools_without_end_is_ended(client: Dialect, at_onc
         deque((stream.feed(b"", one) for one in told), 0)
 
 
+@each_pair
+def test_a_whole_answer_that_calls_tools_without_end_is_none(pair: Translation) -> None:
+    many = MAX_CALLS + 1
+    if pair.upstream is Dialect.MESSAGES:
+        answer: dict[str, Any] = {"type": "message", "content": [{"type": "tool_use"}] * many}
+    else:
+        answer = {"choices": [{"message": {"tool_calls": [{}] * many}}]}
+    with pytest.raises(UpstreamFailed, match=str(MAX_CALLS)):
+        pair.answer(answer, ASKED)
+
+
 def test_an_answer_of_words_and_thoughts_in_turn_is_ended_that_has_no_end() -> None:
     stream = PAIRS[Dialect.RESPONSES, Dialect.CHAT].stream(ASKED)
     turns = [
@@ -175,7 +186,7 @@ def test_the_end_of_four_times_as_many_calls_takes_four_times_as_long() -> None:
 @pytest.mark.parametrize("upstream", [Dialect.CHAT, Dialect.MESSAGES])
 def test_one_event_holds_no_more_values_than_anybody_says(upstream: Dialect) -> None:
     stream = PAIRS[Dialect.RESPONSES, upstream].stream(ASKED)
-    crowd = b'{"choices":[%b{}]}' % (b"{}," * (MAX_NESTED * 2))
+    crowd = b'{"choices":[%b{}]}' % (b"{}," * MAX_ANSWERED)
     with pytest.raises(UpstreamFailed, match="objects and lists"):
         stream.feed(b"", crowd)
     assert kind_of(upstream, crowd) is Kind.ERROR

@@ -5,14 +5,30 @@ Knows chat's fragments. Knows nothing of what becomes of them.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from gateway.errors import UpstreamFailed
-from gateway.wire.llm.fields import Values, text
+from gateway.wire.llm.fields import Values, mappings, text
 
 MAX_CALLS: Final = 10_000
 """Of one answer. Each is told in events of its own, which are a hundred times as long as what an
 upstream may begin one with; no model calls a hundred."""
+
+
+def calls_of(message: Values) -> list[dict[str, Any]]:
+    """The calls of a whole message.
+
+    Raises:
+        UpstreamFailed: there are more than anybody could mean.
+    """
+    calls = mappings(message, "tool_calls")
+    if len(calls) > MAX_CALLS:
+        raise _too_many()
+    return calls
+
+
+def _too_many() -> UpstreamFailed:
+    return UpstreamFailed(f"the upstream called more than {MAX_CALLS} tools in one answer")
 
 
 class Calls:
@@ -44,7 +60,7 @@ class Calls:
         if known is not None and identifier in ("", self._ids[known]):
             return known
         if len(self._ids) == MAX_CALLS:
-            raise UpstreamFailed(f"the upstream called more than {MAX_CALLS} tools in one answer")
+            raise _too_many()
         self._numbers[index] = len(self._ids)
         self._ids.append(identifier)
         return self._numbers[index]

@@ -11,7 +11,7 @@ from enum import Enum
 
 import orjson
 
-from gateway.wire.llm.crowds import crowd_of
+from gateway.wire.llm.crowds import crowd_answered
 from gateway.wire.llm.fields import Values, mapping, mappings, text
 from gateway.wire.llm.sse import DONE
 from gateway.wire.llm.words import Dialect
@@ -32,7 +32,7 @@ def kind_of(dialect: Dialect, data: bytes) -> Kind:
         return Kind.LIFECYCLE
     if data.startswith(DONE):
         return Kind.END
-    if crowd_of(data):
+    if crowd_answered(data):
         return Kind.ERROR
     try:
         values = orjson.loads(data)
