@@ -769,3 +769,13 @@ def repeated_share(text: bytes, window: int) -> float:
     """Of all windows of a text, the share that stand in it before."""
     windows = [text[at : at + window] for at in range(len(text) - window + 1)]
     return 1 - len(set(windows)) / len(windows)
+
+
+def nested_in(values: Any) -> tuple[int, int]:
+    """The objects and lists of a JSON value, and the commas that it is written with."""
+    inner = list(values.values()) if isinstance(values, dict) else values
+    if not isinstance(inner, list):
+        return 0, 0
+    counts = [nested_in(one) for one in inner]
+    nested = 1 + sum(one for one, _ in counts)
+    return nested, max(0, len(inner) - 1) + sum(commas for _, commas in counts)

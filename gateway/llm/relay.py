@@ -12,6 +12,7 @@ whether another model is asked in its place.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -20,10 +21,11 @@ import orjson
 from gateway.errors import GatewayError, UpstreamFailed
 from gateway.exchange import Header, Stream
 from gateway.wire.llm.asked import Asked
+from gateway.wire.llm.crowds import crowd_answered
 from gateway.wire.llm.errors import stream_error
 from gateway.wire.llm.events import Kind, kind_of
 from gateway.wire.llm.reading import Reading, StreamReading, read_answer, read_stream
-from gateway.wire.llm.sse import DONE, Frames, event_of, frame
+from gateway.wire.llm.sse import DONE, Frames, FrameTooLong, event_of, frame
 from gateway.wire.llm.told import told_error
 from gateway.wire.llm.translate import StreamTranslator, Translation
 from gateway.wire.llm.usage import usage_of
@@ -208,6 +210,8 @@ class Whole:
         """Looks whether it is an answer, and translates it where that is needed."""
         pieces, spoken = self._pieces, self._spoken
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if crowd := crowd_answered(body):
+            raise AnswerTooLarge(f"answer: {crowd}")
         try:
             values = self._values = orjson.loads(body)
         except orjson.JSONDecodeError as error:
@@ -236,7 +240,11 @@ class Unread:
         self._frames = Frames()
 
     def keep(self, data: bytes) -> None:
-        """Takes a piece."""
+        """Takes a piece.
+
+        Raises:
+            FrameTooLong: an event has no end; those before it were read.
+        """
         self._pieces.append(data)
         self._bytes += len(data)
         if self._bytes > MAX_UNREAD_BYTES:
@@ -246,17 +254,25 @@ class Unread:
         """What came so far, and whether the stream has said itself that it is over."""
         if self._reader is None:
             return read_stream(self._dialect, b"".join(self._pieces))
-        reader = self._begin()
+        with suppress(FrameTooLong):  # which was told when it came
+            self._begin()
+        reader = self._reader
         reader.read(event_of(self._frames.rest)[1])
         return reader.reading(), reader.ended
 
-    def _begin(self) -> StreamReading:
+    def _begin(self) -> None:
         """Reads what there is, for want of room to keep it."""
         reader = self._reader = self._reader or StreamReading(self._dialect)
         data, self._pieces, self._bytes = b"".join(self._pieces), [], 0
-        for one in self._frames.feed(data):
-            reader.read(event_of(one)[1])
-        return reader
+        frames: Sequence[bytes] = ()
+        try:
+            frames = self._frames.feed(data)
+        except FrameTooLong as error:
+            frames = error.before
+            raise
+        finally:
+            for one in frames:
+                reader.read(event_of(one)[1])
 
 
 class Streamed:
@@ -513,7 +529,9 @@ def _is_cut_off(dialect: Dialect, payload: bytes) -> bool:
 
 
 def _error_of(payload: bytes) -> Any:
-    """What the data of an event says of an error, as if it were a body; None: it is no JSON."""
+    """What the data of an event says of an error, as if it were a body; None: nobody can tell."""
+    if crowd_answered(payload):
+        return None
     try:
         values = orjson.loads(payload)
     except orjson.JSONDecodeError:
@@ -525,7 +543,7 @@ def _error_of(payload: bytes) -> Any:
 
 def _is_usage(payload: bytes) -> bool:
     """Whether an event tells of usage and of nothing else."""
-    if b'"usage"' not in payload or payload == DONE:
+    if b'"usage"' not in payload or payload == DONE or crowd_answered(payload):
         return False
     try:
         values = orjson.loads(payload)

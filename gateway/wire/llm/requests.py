@@ -12,7 +12,8 @@ from typing import Any
 
 import orjson
 
-from gateway.errors import InvalidParameter, InvalidRequest
+from gateway.errors import BodyTooLarge, InvalidParameter, InvalidRequest
+from gateway.wire.llm.crowds import crowd_of
 from gateway.wire.llm.fields import NOTHING, Values, mapping, shown, wanted_count, wanted_flag
 from gateway.wire.llm.prompts import Prompt, read_prompt
 from gateway.wire.llm.usage import service_of
@@ -103,8 +104,11 @@ def read_values(body: bytes) -> dict[str, Any]:
     """The object that a request's body is.
 
     Raises:
+        BodyTooLarge: it holds more values than anybody says.
         InvalidRequest: it is not JSON, or no object.
     """
+    if crowd := crowd_of(body):
+        raise BodyTooLarge(f"body: {crowd}")
     try:
         values = orjson.loads(body)
     except orjson.JSONDecodeError as error:
