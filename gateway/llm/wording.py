@@ -13,6 +13,8 @@ from gateway.llm.account import Account
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.relay import Spoken
 from gateway.llm.targets import Target
+from gateway.llm.upstream.words import Body
+from gateway.wire.llm.abridged import Abridged
 from gateway.wire.llm.asked import Asked
 from gateway.wire.llm.requests import Call, prepared
 from gateway.wire.llm.translate import translation
@@ -30,7 +32,7 @@ def worded(
     request_id: str,
     now_s: float,
     copy: bool,
-) -> tuple[Spoken, bytes]:
+) -> tuple[Spoken, Body]:
     """How a request is asked and its answer goes on, and the body that is sent.
 
     Args:
@@ -50,6 +52,8 @@ def worded(
     dialect = target.speaks[client]
     spoken = Spoken(client, dialect, None)
     if dialect is not client:
+        if type(values) is Abridged:
+            values = values.whole()
         spoken.translation = translation(client, dialect)
         assert spoken.translation is not None, "the dialects differ"
         spoken.asked = _asked(call, values, deployment, target, request_id, now_s)
