@@ -356,10 +356,8 @@ class Streamed:
         if stream is None:
             return self._before(data)
         if self._translator is not None:
-            data = self._translated(self._translator, data)
-        else:
-            data = self._on(data)
-        return stream.write(data)
+            return self._translated(stream, self._translator, data)
+        return stream.write(self._on(data))
 
     def end(self) -> None:
         """Reads what came, and finishes the client's answer, unless it is held back."""
@@ -477,8 +475,13 @@ class Streamed:
 
     # ---- from then on ---------------------------------------------------------------------------
 
-    def _translated(self, translator: StreamTranslator, data: bytes) -> bytes:
-        return b"".join([translator.feed(*event_of(one)) for one in self._frames.feed(data)])
+    def _translated(self, stream: Stream, translator: StreamTranslator, data: bytes) -> bool:
+        told: list[bytes] = []
+        try:
+            told.extend(translator.feed(*event_of(one)) for one in self._frames.feed(data))
+        finally:  # an event that is none takes nothing from those that came before it
+            ready = stream.write(b"".join(told))
+        return ready
 
     def _whole_events(self, data: bytes) -> bytes:
         """What came up to the end of an event: of half a one no client knows where it ends.

@@ -200,6 +200,17 @@ async def test_a_stream_that_breaks_ends_with_an_error_event_and_is_paid_as_far_
     assert (happened.result, happened.estimated, happened.usage.output) == ("broken", True, 1)
 
 
+async def test_what_came_before_garbage_is_passed_on_however_they_came_together(two):
+    client = two.ask(chat(stream=True, max_tokens=9), Dialect.MESSAGES)
+    two.last.streams(chunk({"content": "one "}), end=False)
+    data = json.dumps(chunk({"content": "two "})).encode()
+    two.last.sink.on_data(b"data: %b\n\ndata: {garbage\n\n" % data)
+    assert client.streamed.data.count(b"content_block_delta\n") == 2
+    assert b"two " in client.streamed.data
+    assert b"event: error" in client.streamed.data.split(b"two ")[1]
+    assert client.streamed.ended
+
+
 async def test_a_stream_that_does_not_end_is_ended_with_an_error_inside_and_blames_nobody(two):
     two.llm.proxies[Dialect.CHAT].max_answer_bytes = 1000
     client = two.ask(chat(stream=True))

@@ -51,7 +51,8 @@ def relayed(pieces) -> list[bytes]:
 @given(st.lists(st.integers(1, 40), min_size=1))
 def test_every_byte_is_passed_on_at_ends_of_events_wherever_the_stream_is_cut(end, sizes):
     stream = end.join([CONTENT] * 5 + [LAST, b"data: [DONE]", b""])
-    pieces, at = [], 0
+    pieces: list[bytes] = []
+    at = 0
     while at < len(stream):
         size = sizes[len(pieces) % len(sizes)]
         pieces.append(stream[at : at + size])
