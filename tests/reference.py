@@ -773,6 +773,16 @@ def repeated_share(text: bytes, window: int) -> float:
     return 1 - len(set(windows)) / len(windows)
 
 
+def nested_in(values: Any) -> tuple[int, int]:
+    """The objects and lists of a JSON value, and the commas that it is written with."""
+    inner = list(values.values()) if isinstance(values, dict) else values
+    if not isinstance(inner, list):
+        return 0, 0
+    counts = [nested_in(one) for one in inner]
+    nested = 1 + sum(one for one, _ in counts)
+    return nested, max(0, len(inner) - 1) + sum(commas for _, commas in counts)
+
+
 def long_strings(text: bytes, least: int) -> list[tuple[int, int, int]] | None:
     """Start, end and characters of long strings that are no names; None: it is no JSON."""
     found: list[tuple[int, int, int]] = []

@@ -122,10 +122,13 @@ class Proxy:
         error.request_id = exchange.about.get("request_id", "")
         return error_body(self.dialect, error), list(error_headers(error))
 
-    def attempts(self, exchange: Any, deployment: LlmDeployment, *, copy: bool) -> Attempts:
+    def attempts(
+        self, exchange: Any, deployment: LlmDeployment, mute: frozenset[int], *, copy: bool
+    ) -> Attempts:
         """How often a request that has failed may be tried, here and at models it may call.
 
-        A copy may call none: what another model would say is not what it is made for.
+        A copy may call none: what another model would say is not what it is made for. Upstreams
+        that are `mute` could never answer it.
         """
         principal = _principal(exchange)
 
@@ -142,7 +145,7 @@ class Proxy:
             random=self._random,
             deadline=self._deadline(exchange, deployment, copy),
             name_of=name_of,
-            mute=deployment.mute(self.dialect),
+            mute=mute,
         )
 
     def _deadline(self, exchange: Any, deployment: LlmDeployment, copy: bool) -> float:

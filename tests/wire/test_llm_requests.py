@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import InvalidParameter, InvalidRequest
+from gateway.errors import BodyTooLarge, InvalidParameter, InvalidRequest
+from gateway.wire.llm.crowds import MAX_NESTED, MAX_VALUES
 from gateway.wire.llm.prompts import Prompt, read_prompt
 from gateway.wire.llm.requests import REFUSED, Call, prepared, read_call, read_values
 from gateway.wire.llm.words import Dialect
@@ -304,6 +305,21 @@ def test_a_body_nested_too_deep_is_refused() -> None:
     read_call(Dialect.CHAT, values)
     with pytest.raises(InvalidParameter, match="cannot be sent on"):
         written(Dialect.CHAT, values, "m")
+
+
+@pytest.mark.parametrize(
+    ("one", "most", "what"),
+    [(b"{}", MAX_NESTED, "objects"), (b"[]", MAX_NESTED, "objects"), (b'""', MAX_VALUES, "values")],
+)
+def test_a_body_of_nothing_but_signs_is_refused_before_it_is_read(one, most, what) -> None:
+    crowd = b'{"messages":[%b]}' % b",".join([one] * (2 * most))
+    with pytest.raises(BodyTooLarge, match=what):
+        read_values(crowd)
+
+
+def test_a_text_may_hold_as_many_signs_as_it_likes() -> None:
+    words = '{"[,\\' * 2 * MAX_VALUES
+    assert read_values(orjson.dumps({"input": words})) == {"input": words}
 
 
 def test_results_within_results_are_read_without_end() -> None:

@@ -12,8 +12,9 @@ from typing import Any
 
 import orjson
 
-from gateway.errors import InvalidParameter, InvalidRequest
+from gateway.errors import BodyTooLarge, InvalidParameter, InvalidRequest
 from gateway.wire.llm.abridged import LONG_BYTES, Abridged, read_abridged, write_abridged
+from gateway.wire.llm.crowds import crowd_of
 from gateway.wire.llm.fields import NOTHING, Values, mapping, shown, wanted_count, wanted_flag
 from gateway.wire.llm.prompts import MESSAGES, Prompt, read_prompt
 from gateway.wire.llm.usage import service_of
@@ -116,12 +117,15 @@ def read_values(body: bytes, dialect: Dialect | None = None) -> dict[str, Any]:
         dialect: of it; where that is known, long texts may be left out (`abridged`).
 
     Raises:
+        BodyTooLarge: it holds more values than anybody says.
         InvalidRequest: it is not JSON, or no object.
     """
     if len(body) >= LONG_BYTES and dialect in _LONG_FIELDS:
         abridged = read_abridged(body, _LONG_FIELDS[dialect])
         if abridged is not None:
             return abridged
+    if crowd := crowd_of(body):
+        raise BodyTooLarge(f"body: {crowd}")
     try:
         values = orjson.loads(body)
     except orjson.JSONDecodeError as error:
