@@ -257,6 +257,20 @@ class LaneStream(BaseStream):
         self._chunked = chunked
         self._close = close
 
+    def write(self, data: bytes) -> bool:
+        """As the base class has it, in one call for all: of a long stream it is the work."""
+        if self.ended:
+            raise RuntimeError("stream: written after its end")
+        if self._exchange.gone:
+            return False
+        carrier = self._carrier
+        if data:
+            if self._chunked and len(data) < COPY_BYTES:
+                carrier.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+            else:
+                self._send(data)
+        return not carrier.flow.write_paused
+
     def _send(self, data: bytes) -> None:
         transport = self._carrier.transport
         if not self._chunked:
