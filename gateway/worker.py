@@ -44,10 +44,12 @@ from gateway.llm import models as llm
 from gateway.llm.app import ModelLists
 from gateway.llm.app import routes as llm_routes
 from gateway.llm.counting import counters
+from gateway.llm.counting_here import counter_here
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.later import TurnEnd
 from gateway.llm.limits.shared import SharedLimits, unnamed
 from gateway.llm.pairs import Pairs
+from gateway.llm.pools.breaker import CLOSE_BREAKER
 from gateway.llm.traced import generations
 from gateway.monitor import layout
 from gateway.monitor.arena import (
@@ -253,7 +255,13 @@ class Worker:
         )
         limits = SharedLimits(self._arena, self._slot, self._limit_name)
         self._embeddings = EmbeddingModels(
-            self._loop, self._services, self._pool, limits, self._catalogue, self._note_answering
+            self._loop,
+            self._services,
+            self._pool,
+            limits,
+            self._catalogue,
+            self._note_answering,
+            partial(counter_here, self._arena, self._slot),
         )
         self._llm = llm.LanguageModels(
             self._loop,
@@ -375,11 +383,16 @@ class Worker:
     def _ask_for_keys(self, secret: bytes) -> None:
         verifier = token_verifier(self._config.access.jwt, self._miss_a_key)
         keyring = Keyring(secret, verifier)
-        self._limit_name = keyring.limit_name
         self._tables.append(TableInbox("keys", keyring.replace, keyring.change))
+        certificates = CertificateRing()
+        namers = [keyring.limit_name, certificates.limit_name]
         if verifier is not None:
             self._tables.append(TableInbox("jwks", verifier.replace, verifier.change))
-        certificates = CertificateRing()
+            if verifier.has_teams:
+                change = verifier.change_teams
+                self._tables.append(TableInbox("teams", verifier.replace_teams, change))
+                namers.append(verifier.limit_name)
+        self._limit_name = lambda row: next(filter(None, (name(row) for name in namers)), "")
         inbox = TableInbox("certificates", certificates.replace, certificates.change)
         self._tables.append(inbox)
         credentials = Credentials(keyring, certificates)
@@ -395,6 +408,10 @@ class Worker:
             self._send({"type": "unknown_kid"})
 
     def _hear(self, message: Mapping[str, Any]) -> None:
+        if message["type"] == CLOSE_BREAKER:
+            about = message["model"], message["version"], message["upstream"]
+            self._llm.close_breaker(*about)
+            return
         if message["type"] == "control":  # a new one, which knows of no row
             self._shadows.begin_anew()
             self._llm.begin_anew()

@@ -11,6 +11,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -32,6 +33,9 @@ PACKAGES = (
     "starlette",
 )
 PROGRAMS = {"nginx": ["nginx", "-v"], "wrk": ["wrk", "-v"]}
+_HARDWARE = ("cpu", "cores")
+_MAY_DIFFER = ("kernel", "python")
+"""Of a machine, among results that stand on one page."""
 
 # ---------------------------------------------------------------- where and when
 
@@ -44,10 +48,17 @@ def machine() -> dict[str, Any]:
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
         "kernel": f"{platform.system()} {platform.release()}",
-        "python": platform.python_version(),
+        "python": _python(),
         "versions": {name: _version(name) for name in PACKAGES}
         | {name: _said(command) for name, command in PROGRAMS.items()},
     }
+
+
+def _python() -> str:
+    """The interpreter's version and who built it: builds of one version differ by a sixth."""
+    version = platform.python_version()
+    debian = sys.base_prefix == "/usr" and Path("/etc/debian_version").exists()
+    return f"{version} of Debian" if debian else version
 
 
 def _cpu() -> str:
@@ -107,20 +118,26 @@ def tell(found: Mapping[str, Any], kept: Path | None) -> None:
 
 
 def stamp(result: Mapping[str, Any], rounds: int) -> dict[str, Any]:
-    """A result with its time, commit and number of rounds."""
+    """A result with its time, commit, number of rounds, and what it ran on."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return dict(result) | commit() | {"date": now, "rounds": rounds}
+    on = {name: machine()[name] for name in _MAY_DIFFER}
+    return dict(result) | commit() | {"date": now, "rounds": rounds} | on
 
 
 # ---------------------------------------------------------------- the document
 
 
 def merge(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> dict[str, Any]:
-    """New results in place of old ones of the same name; another machine's are dropped."""
-    if not old or old["machine"] != new["machine"]:
+    """New results in place of old ones of the same name; another machine's are dropped.
+
+    Another kernel or interpreter on the same processor is no other machine: a result says where it
+    was not taken on those that the newest were.
+    """
+    if not old or any(old["machine"][name] != new["machine"][name] for name in _HARDWARE):
         return dict(new)
+    on = {name: old["machine"][name] for name in _MAY_DIFFER}
     fresh = {result["name"]: result for result in new["results"]}
-    kept = [fresh.pop(result["name"], result) for result in old["results"]]
+    kept = [fresh.pop(result["name"], on | result) for result in old["results"]]
     return dict(new) | {"results": kept + list(fresh.values())}
 
 
@@ -158,7 +175,7 @@ def render(document: Mapping[str, Any]) -> str:
         "",
         "## Details",
         "",
-        *(line for result in document["results"] for line in _details(result)),
+        *(line for one in document["results"] for line in _details(one, document["machine"])),
     ]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -188,11 +205,17 @@ def _origin(document: Mapping[str, Any]) -> list[str]:
     dates = sorted(result["date"] for result in document["results"])
     when = " to ".join(dict.fromkeys((dates[0], dates[-1]))) if dates else "never"
     return [
-        f"- Machine: {where['cpu']}, {where['cores']} cores, {where['kernel']}",
-        f"- Python {where['python']}; {versions}",
+        f"- Machine: {where['cpu']}, {where['cores']} cores, {_all(document, 'kernel')}",
+        f"- Python {_all(document, 'python')}; {versions}",
         f"- Commit: {', '.join(commits) or 'none'}",
         f"- Date: {when}",
     ]
+
+
+def _all(document: Mapping[str, Any], name: str) -> str:
+    """What of a machine results were taken on; `_details` says which of them where they differ."""
+    usual = document["machine"][name]
+    return " or ".join(sorted({usual} | {one.get(name, usual) for one in document["results"]}))
 
 
 def _commit(result: Mapping[str, Any]) -> str:
@@ -226,14 +249,21 @@ def _rows(result: Mapping[str, Any]) -> Iterable[str]:
         yield f"| {' | '.join(cells)} |"
 
 
-def _details(result: Mapping[str, Any]) -> Iterable[str]:
+def _elsewhere(result: Mapping[str, Any], where: Mapping[str, Any]) -> str:
+    """What a result was taken on, as far as it is not what the page names at its head."""
+    names = [name for name in _MAY_DIFFER if result.get(name, where[name]) != where[name]]
+    told = [f"Python {result[name]}" if name == "python" else result[name] for name in names]
+    return f", on {' and '.join(told)}" if told else ""
+
+
+def _details(result: Mapping[str, Any], where: Mapping[str, Any]) -> Iterable[str]:
     if not result.get("detail"):
         return
     yield f"### {result['name']}"
     yield ""
     for name, value in result["detail"].items():
         yield f"- {name}: {_plain(value)}"
-    yield f"- taken {result['date']}, {_commit(result)}"
+    yield f"- taken {result['date']}, {_commit(result)}{_elsewhere(result, where)}"
     yield ""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+import orjson
 
 
 def latency_buckets() -> list[tuple[int, float]]:
@@ -769,3 +771,33 @@ def repeated_share(text: bytes, window: int) -> float:
     """Of all windows of a text, the share that stand in it before."""
     windows = [text[at : at + window] for at in range(len(text) - window + 1)]
     return 1 - len(set(windows)) / len(windows)
+
+
+def nested_in(values: Any) -> tuple[int, int]:
+    """The objects and lists of a JSON value, and the commas that it is written with."""
+    inner = list(values.values()) if isinstance(values, dict) else values
+    if not isinstance(inner, list):
+        return 0, 0
+    counts = [nested_in(one) for one in inner]
+    nested = 1 + sum(one for one, _ in counts)
+    return nested, max(0, len(inner) - 1) + sum(commas for _, commas in counts)
+
+
+def long_strings(text: bytes, least: int) -> list[tuple[int, int, int]] | None:
+    """Start, end and characters of long strings that are no names; None: it is no JSON."""
+    found: list[tuple[int, int, int]] = []
+    at = 0
+    while (quote := text.find(b'"', at)) >= 0:
+        string = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL).match(text, quote)
+        if string is None:
+            return None
+        at = string.end()
+        named = re.compile(rb"[ \t\r\n]*:").match(text, at)
+        long = len(string[0]) - 2 >= least and quote >= 2 and not named
+        try:
+            value = orjson.loads(string[0] if long else string[0].decode("latin-1"))
+        except orjson.JSONDecodeError:
+            return None
+        if long:
+            found.append((quote + 1, at - 1, len(value)))
+    return found

@@ -482,3 +482,44 @@ def test_embeddings_are_one_models_own_and_have_no_ledger():
     found = config.parse("models: {m: {embeddings: {prefix: 'query: '}}, n: {}}")
     assert (found.has_ledger("m"), found.has_ledger("n")) == (False, True)
     assert found.settings("m").embeddings == config.Embeddings(prefix="query: ")
+
+
+SHOWN = "server: {tls: {certificate: s, key: k, client_ca: c}}\n"
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        pytest.param(
+            "access: {certificates: [{name: a, subject: 'cn:a', role: client, team: wbe}]}\n"
+            "llm: {teams: {web: {}, ops: {}}}",
+            "access.certificates[0].team: expected one of llm.teams (ops, web), got 'wbe'",
+            id="misspelt-team",
+        ),
+        pytest.param(
+            "access: {jwt: {issuer: i, audience: a, jwks_file: f, team: wbe}}\n"
+            "llm: {teams: {web: {}}}",
+            "access.jwt.team: expected one of llm.teams (web), got 'wbe'",
+            id="misspelt-team-of-tokens",
+        ),
+        pytest.param(
+            "access: {certificates: [{name: a, subject: 'cn:a', role: client, tags: [x, x]}]}",
+            "access.certificates[0].tags: expected different ones",
+            id="tag-twice",
+        ),
+        pytest.param(
+            "access: {certificates: [{name: a, subject: 'cn:a', role: client},"
+            " {name: a, subject: 'cn:b', role: client, limits: {max_parallel: 1}}]}",
+            "access.certificates: expected the same limits wherever 'a' stands",
+            id="two-kinds-of-limits",
+        ),
+    ],
+)
+def test_limits_of_callers_without_a_key_are_looked_at(document, said):
+    (fault,) = faults(SHOWN + document)
+    assert fault.startswith(said)
+
+
+def test_a_team_may_be_any_where_no_document_says_which_there_are():
+    caller = "{name: a, subject: 'cn:a', role: client, team: web}"
+    config.parse(f"{SHOWN}access: {{certificates: [{caller}]}}")

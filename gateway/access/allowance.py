@@ -25,6 +25,7 @@ MAX_TOKENS: Final = 10**15
 MAX_PER_MINUTE: Final = 150_000_000
 MAX_PARALLEL: Final = 1_000_000
 MAX_BUDGETS: Final = len(UNITS) * len(WINDOWS)
+MAX_TAGS: Final = 4  # of one caller
 _BUDGET: Final = re.compile(r"([0-9.]+)(usd|tokens)/(day|month|total)")
 
 

@@ -18,8 +18,10 @@ from gateway.access.principal import CERTIFICATES, Principal, models_of
 from gateway.errors import Unauthenticated
 
 Row = list[Any]
-"""Of the table, under its subject: name, role, models or None."""
+"""Of the table, under its subject: name, role, models or None, and, where its requests count
+against limits, the rows of these, and the names of its team and tags."""
 
+_NAMES = 4
 _KINDS = {"DNS": "dns", "URI": "uri"}
 _UNKNOWN = "credentials: nobody known here has this certificate"
 
@@ -75,6 +77,7 @@ class CertificateRing:
         """`clock` gives seconds since 1970."""
         self._clock = clock
         self._rows: dict[str, Row] = {}
+        self._limit_names: dict[int, str] = {}
         self._given: WeakSet[Principal] = WeakSet()
 
     def find(self, shown: Shown) -> Principal:
@@ -92,32 +95,56 @@ class CertificateRing:
     @property
     def numbers(self) -> set[int]:
         """Under which those that are known are counted."""
-        return {number_of(name) for name, _, _ in self._rows.values()}
+        return {number_of(row[0]) for row in self._rows.values()}
+
+    @property
+    def limited(self) -> set[int]:
+        """The rows of all limits that they count against; may be asked on any thread."""
+        return {one for row in list(self._rows.values()) for rows in row[3:4] for one in rows}
+
+    def limit_name(self, number: int) -> str:
+        """The name of what a row of limits is of; empty: not known."""
+        return self._limit_names.get(number, "")
 
     def replace(self, rows: Mapping[str, Row]) -> None:
         """Takes over a whole table."""
         self._rows = dict(rows)
-        self._forget()
+        self._follow()
 
     def change(self, rows: Mapping[str, Row], dropped: Iterable[str]) -> None:
         """Takes over rows that are new or differ, and lets go of others."""
         self._rows |= rows
         for one in dropped:
             self._rows.pop(one, None)
-        self._forget()
+        self._follow()
 
     def _principal(self, shown: Shown, now: float) -> Principal:
         rows = [row for name in shown.names if (row := self._rows.get(name)) is not None]
         # One that stands for two could be taken for the one or the other.
         if len(rows) != 1 or shown.until <= now:
             raise Unauthenticated(_UNKNOWN)
-        name, role, models = rows[0]
+        name, role, models, *limited = rows[0]
         proof = f"certificate {shown.serial}"
         principal = Principal(
-            number_of(name), name, role, models_of(models), shown.until, proof=proof
+            number_of(name),
+            name,
+            role,
+            models_of(models),
+            shown.until,
+            proof,
+            tuple(limited[0]) if limited else (),
         )
         self._given.add(principal)
         return principal
+
+    def _follow(self) -> None:
+        self._limit_names = {
+            number: name
+            for row in self._rows.values()
+            if len(row) > _NAMES
+            for number, name in zip(row[_NAMES - 1], (row[0], *row[_NAMES]), strict=True)
+        }
+        self._forget()
 
     def _forget(self) -> None:
         """Has whoever remembers a principal ask again."""

@@ -20,6 +20,8 @@ LOCAL = -2
 """The id of commands on the server's own machine."""
 CERTIFICATES = -1000
 """The ids from here down are those of names of client certificates."""
+NO_ROW = -1
+"""In place of a row of limits: nobody can say which. What counts against it is refused."""
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)

@@ -1,8 +1,8 @@
 """Tokens of an identity provider (JWT): who they name, once their signature and claims hold.
 
-Knows PyJWT, the provider's public keys as somebody hands them over, and which claims matter. Knows
-nothing of where keys come from. A token that was verified is remembered by its SHA-256 until it
-expires, so that a repeated one costs one hash.
+Knows PyJWT, the provider's public keys and the rows of teams as somebody hands them over, and which
+claims matter. Knows nothing of where these come from. A token that was verified is remembered by
+its SHA-256 until it expires, so that a repeated one costs one hash.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gateway.access.principal import TOKENS, Principal, models_of
+from gateway.access.principal import NO_ROW, TOKENS, Principal, models_of
 from gateway.access.roles import ROLES
 from gateway.errors import ConfigInvalid
 
@@ -25,6 +25,8 @@ MAX_JWKS = 64
 MAX_JWKS_BYTES = 1 << 20
 MIN_RSA_BITS = 2048
 MAX_REMEMBERED = 4096
+# A request counts against a few limits; who is of more teams is nobody that limits were made for.
+MAX_TEAMS = 4
 # Two machines' clocks: a token may be this much younger than now. It is never good past its `exp`.
 SKEW_S = 10
 # Nothing private travels, whatever the document holds.
@@ -41,6 +43,8 @@ class TokenRules(Protocol):
         algorithms: signatures that are believed; asymmetric ones only.
         role_claim: where the role stands; a path with dots where no claim has the whole name.
         models_claim: where the models stand that it may call; all where the claim is missing.
+        team_claim: where teams stand, among other words; None: nowhere.
+        team: of those that name none; None: none.
     """
 
     @property
@@ -53,11 +57,20 @@ class TokenRules(Protocol):
     def role_claim(self) -> str: ...  # noqa: D102
     @property
     def models_claim(self) -> str: ...  # noqa: D102
+    @property
+    def team_claim(self) -> str | None: ...  # noqa: D102
+    @property
+    def team(self) -> str | None: ...  # noqa: D102
 
 
 def token_verifier(rules: TokenRules | None, unknown: Callable[[], object]) -> TokenVerifier | None:
     """What verifies tokens, where there are to be any."""
     return None if rules is None else TokenVerifier(rules, unknown)
+
+
+def has_teams(rules: TokenRules) -> bool:
+    """Whether what tokens ask for counts against the limits of teams."""
+    return rules.team_claim is not None or rules.team is not None
 
 
 def read_jwks(document: bytes) -> dict[str, dict[str, str]]:
@@ -97,6 +110,13 @@ class TokenVerifier:
         self._unknown = unknown
         self._keys: dict[str, PyJWK] = {}
         self._remembered: dict[bytes, Principal] = {}
+        self._teams: dict[str, int] | None = None
+        self._team_names: dict[int, str] = {}
+
+    @property
+    def has_teams(self) -> bool:
+        """Whether it has to be told of teams."""
+        return has_teams(self._rules)
 
     def replace(self, rows: Mapping[str, Any]) -> None:
         """Takes over a whole key set; what the old one verified is forgotten."""
@@ -109,6 +129,23 @@ class TokenVerifier:
         for kid in dropped:
             self._keys.pop(kid, None)
         self._forget()
+
+    def replace_teams(self, rows: Mapping[str, int]) -> None:
+        """Takes over all teams that limits are of, and which row of limits is each one's."""
+        self._teams = dict(rows)
+        self._team_names = {row: name for name, row in rows.items()}
+        self._forget()
+
+    def change_teams(self, rows: Mapping[str, int], dropped: Iterable[str]) -> None:
+        """Takes over those that are new or differ, and lets go of others."""
+        teams = {**(self._teams or {}), **rows}
+        for name in dropped:
+            teams.pop(name, None)
+        self.replace_teams(teams)
+
+    def limit_name(self, number: int) -> str:
+        """The team that a row of limits is of; empty: not known."""
+        return self._team_names.get(number, "")
 
     def find(self, token: bytes, now: float) -> Principal | None:
         """The principal that a token names, or None."""
@@ -177,7 +214,28 @@ class TokenVerifier:
             known.pop(),
             None if models is None else models_of(_words(models)),
             float(claims["exp"]),
+            rows=self._rows(claims),
         )
+
+    def _rows(self, claims: Mapping[str, Any]) -> tuple[int, ...]:
+        """The rows of the limits of a token's teams.
+
+        Raises:
+            ValueError: it names too many teams, or what is no words.
+        """
+        rules, teams = self._rules, self._teams
+        if not has_teams(rules):
+            return ()
+        if teams is None:
+            return (NO_ROW,)
+        said = None if rules.team_claim is None else _claim(claims, rules.team_claim)
+        # Identity providers name groups of all kinds: those that limits are of count.
+        named = dict.fromkeys(w for w in _words([] if said is None else said) if w in teams)
+        if len(named) > MAX_TEAMS:
+            raise ValueError("too many teams")
+        if not named and rules.team is not None:
+            return (teams.get(rules.team, NO_ROW),)
+        return tuple(teams[name] for name in named)
 
     def _forget(self) -> None:
         for principal in self._remembered.values():

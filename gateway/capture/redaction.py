@@ -63,7 +63,7 @@ _SECRET_NAME: Final = (
 )
 # Of fields, beside these: words that say too little within a text.
 _NAMED: Final = re.compile(
-    rf"(?i){_SECRET_NAME}|\A(?:pass|pin|cvv|cvc|otp|ssn|auth|bearer|cookie)\Z"
+    rf"(?i){_SECRET_NAME}|\A(?:pass|pin|cvv|cvc|otp|ssn|auth|bearer|(?:set-)?cookie)\Z"
 )
 _VALUE: Final = (
     r"(?:\"[^\"\n]{1,256}+[^\s\"]*+|'[^'\n]{1,256}+[^\s']*+|`[^`\n]{1,256}+[^\s`]*+"

@@ -21,6 +21,7 @@ from gateway.access.roles import ROLES
 from gateway.cli.actions import add_action
 from gateway.cli.known import settings, tell_unknown, tell_unlimited
 from gateway.cli.output import moment, progress, say, say_json, table
+from gateway.cli.spend import list_spend
 from gateway.errors import InvalidParameter
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def configure(subparsers: Any) -> None:
     _add_limits(change)
 
     add_action(actions, "list", list_keys, "list every key, and when it was last used")
-    add_action(actions, "spend", list_spend, "list what keys, teams and tags have spent")
+    add_action(actions, "spend", list_spend, "list what callers, teams and tags have spent")
 
     rotate = add_action(actions, "rotate", rotate_key, "make a new key in the place of an old one")
     rotate.add_argument("key", metavar="ID|NAME")
@@ -279,34 +280,6 @@ def list_keys(args: argparse.Namespace) -> int:
     ]
     header = ("ID", "NAME", "ROLE", "MODELS", "STATE", "EXPIRES", "LAST USED", "BY")
     say(table(header, rows) if rows else f"no keys under {args.home}")
-    return 0
-
-
-def list_spend(args: argparse.Namespace) -> int:
-    """Prints one line for each that has spent something, as the server wrote it a second ago."""
-    from gateway.access.allowance import dollars
-    from gateway.control.spend_report import lines
-    from gateway.control.store import FILE, Store
-
-    found = []
-    if (args.home / FILE).exists():
-        with Store.open(args.home) as store:
-            found = lines(store, time.time())
-    if args.json:
-        say_json([line.as_json() for line in found])
-        return 0
-    rows = [
-        (
-            line.kind,
-            line.name,
-            *(dollars(sums[0]) for sums in (line.day, line.month, line.total)),
-            line.total[1],
-            line.total[2],
-        )
-        for line in found
-    ]
-    header = ("KIND", "NAME", "USD TODAY", "USD THIS MONTH", "USD", "TOKENS", "REQUESTS")
-    say(table(header, rows) if rows else f"nothing was spent under {args.home}")
     return 0
 
 

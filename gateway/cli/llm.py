@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 from typing import Any
+from urllib.parse import quote
 
 from gateway.cli.actions import add_action
+from gateway.cli.arguments import positive
 from gateway.cli.output import say, say_json, table
 
 _STATUS = (
@@ -21,12 +23,21 @@ def configure(subparsers: Any) -> None:
     """Adds the command."""
     command = subparsers.add_parser(
         "llm",
-        help="show language models, and how their upstreams are",
+        help="show language models and how their upstreams are, and have one asked again",
         description="Language models that other servers answer for, as the running server has"
         " come to know these.",
     )
     actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
     add_action(actions, "status", show_status, "show every upstream: its breaker, speed and cost")
+    close = add_action(
+        actions, "close", close_upstream, "have an upstream asked again that is left alone"
+    )
+    close.add_argument("model", metavar="MODEL")
+    close.add_argument("upstream", metavar="UPSTREAM", help="as status calls it")
+    close.add_argument(
+        "--version", type=positive, metavar="N", help="of this version alone (default: of all)"
+    )
+    close.add_argument("--why", default="", metavar="TEXT", help="for whoever reads the audit")
     add_action(actions, "models", show_models, "show who answers for which model, at known prices")
 
 
@@ -63,11 +74,23 @@ def show_models(args: argparse.Namespace) -> int:
     return 0
 
 
-def _ask(args: argparse.Namespace, path: str) -> Any:
+def close_upstream(args: argparse.Namespace) -> int:
+    """Closes an upstream's breaker in every worker."""
+    wanted = {"upstream": args.upstream, "version": args.version, "why": args.why}
+    found = _ask(args, f"/api/llm/models/{quote(args.model, safe='')}/close", "POST", wanted)
+    if args.json:
+        say_json(found)
+        return 0
+    for version in found["versions"]:
+        say(f"{found['model']} version {version}: '{found['upstream']}' is asked again")
+    return 0
+
+
+def _ask(args: argparse.Namespace, path: str, method: str = "GET", value: Any = None) -> Any:
     from gateway.cli.running import admin_of
 
     with admin_of(args.home) as control:
-        return control.ask("GET", path)
+        return control.ask(method, path, value)
 
 
 def _line(one: dict[str, Any]) -> tuple[Any, ...]:

@@ -240,7 +240,7 @@ class Admin(Line):
         return self._do(calls.set_key(id, changes))
 
     def spend(self, after: str = "", limit: int = 100) -> dict[str, Any]:
-        """A page of what keys, teams and tags have spent: `spend`, and `next` (its `after`)."""
+        """A page of what callers, teams and tags have spent: `spend`, and `next` (its `after`)."""
         return self._do(calls.spend(after, limit))
 
     def rotate_key(self, id: int, overlap: str | None = None) -> dict[str, Any]:
@@ -439,7 +439,7 @@ class AsyncAdmin(AsyncLine):
         return await self._do(calls.set_key(id, changes))
 
     async def spend(self, after: str = "", limit: int = 100) -> dict[str, Any]:
-        """A page of what keys, teams and tags have spent."""
+        """A page of what callers, teams and tags have spent."""
         return await self._do(calls.spend(after, limit))
 
     async def rotate_key(self, id: int, overlap: str | None = None) -> dict[str, Any]:

@@ -166,6 +166,28 @@ class Config(Section):
         return frozenset(name for some in every if isinstance(some, list) for name in some)
 
     @model_validator(mode="after")
+    def _teams_are_known(self) -> Self:
+        """A misspelt team would be a caller without the budget that it was meant to have."""
+        known = self.llm.teams
+        said = f"expected one of llm.teams ({', '.join(sorted(known)[:20])})"
+        jwt = self.access.jwt
+        named: list[tuple[tuple[str | int, ...], str | None]] = [
+            (("access", "jwt", "team"), None if jwt is None else jwt.team),
+            *(
+                (("access", "certificates", place, "team"), one.team)
+                for place, one in enumerate(self.access.certificates)
+            ),
+        ]
+        faults = [
+            (path, f"{said}, got '{team}'")
+            for path, team in named
+            if known and team is not None and team not in known
+        ]
+        if faults:
+            raise Below(faults)
+        return self
+
+    @model_validator(mode="after")
     def _metrics_are_few(self) -> Self:
         count = len(self.named_metrics)
         if count > MAX_METRICS:

@@ -9,8 +9,10 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from gateway.access.allowance import MAX_TAGS
 from gateway.access.keys import NAME_PATTERN, RESERVED_NAMES
 from gateway.access.roles import Role
+from gateway.config.llm_limits import GroupName, Limited
 from gateway.config.words import Host, Name, Network, Seconds, Section
 
 
@@ -90,6 +92,12 @@ class Jwt(Section):
     ] = Field(["RS256", "ES256"], min_length=1)
     role_claim: str = Field("role", min_length=1, description="a claim, or a path with dots")
     models_claim: str = Field("models", min_length=1, description="missing: all models")
+    team_claim: str | None = Field(
+        None, min_length=1, description="whose limits of llm.teams it shares, of all that it names"
+    )
+    team: GroupName | None = Field(
+        None, description="whose limits tokens share that name none of llm.teams; none: nobody's"
+    )
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -111,6 +119,13 @@ class CertifiedCaller(Section):
     )
     role: Role
     models: list[Name] = Field(["*"], min_length=1, description="that it may call; `*`: all")
+    team: GroupName | None = Field(None, description="whose limits of llm.teams it shares")
+    tags: list[GroupName] = Field(
+        default_factory=list, max_length=MAX_TAGS, description="whose limits it shares, too"
+    )
+    limits: Limited = Field(
+        Limited(), description="its own, of all certificates of this name together"
+    )
 
     @field_validator("name")
     @classmethod
@@ -119,6 +134,13 @@ class CertifiedCaller(Section):
             taken = " nor ".join(f"'{one}'" for one in sorted(RESERVED_NAMES))
             raise ValueError(f"must be neither {taken}")
         return name
+
+    @field_validator("tags")
+    @classmethod
+    def _each_once(cls, tags: list[str]) -> list[str]:
+        if len(set(tags)) != len(tags):
+            raise ValueError("expected different ones")
+        return tags
 
     @field_validator("subject")
     @classmethod
@@ -149,6 +171,15 @@ class Access(Section):
         twice = [subject for subject, times in subjects.items() if times > 1]
         if twice:
             raise ValueError(f"expected each subject once, got '{twice[0]}' again")
+        return certificates
+
+    @field_validator("certificates")
+    @classmethod
+    def _alike(cls, certificates: list[CertifiedCaller]) -> list[CertifiedCaller]:
+        limits: dict[str, Limited] = {}
+        for one in certificates:
+            if limits.setdefault(one.name, one.limits) != one.limits:
+                raise ValueError(f"expected the same limits wherever '{one.name}' stands")
         return certificates
 
 

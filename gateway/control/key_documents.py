@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, WithJsonSchema
 
+from gateway.access.allowance import MAX_TAGS
 from gateway.access.keys import NAME_PATTERN, RESERVED_NAMES
 from gateway.access.roles import ROLES
 from gateway.config.llm_limits import GroupName, Limited
 from gateway.control.documents import ModelName, Number, PageSize
-from gateway.control.key_values import MAX_TAGS
 from gateway.control.operations import Document
 
 MAX_ID = 2**63 - 1

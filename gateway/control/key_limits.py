@@ -1,14 +1,16 @@
-"""Which limits a key's requests count against: its own, its team's and its tags'.
+"""Which limits a caller's requests count against: its own, its team's and its tags'.
 
-Knows keys, the document's teams and tags, and who gives rows. Knows nothing of what is spent.
+Knows keys, callers with a certificate, the document's teams and tags, and who gives rows. Knows
+nothing of what is spent.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 
 from gateway.access.allowance import UNLIMITED, Allowance
+from gateway.config import CertifiedCaller
 from gateway.config.llm import Llm
 from gateway.control.key_values import Key
 from gateway.control.limit_rows import owner_of
@@ -31,7 +33,7 @@ class KeyLimits:
         Args:
             spending: gives rows.
             settings: the section in force.
-            known: rows that keys count against that are in force.
+            known: rows that callers count against that are in force.
         """
         self._spending = spending
         self._settings = settings
@@ -46,16 +48,47 @@ class KeyLimits:
             StoreFailed: nobody can say what was spent.
             ArenaFull: there is no room for limits.
         """
-        owners = {digest: _owners(key) for digest, key in keys.items() if key.role == CALLER}
+        callers = {digest: key for digest, key in keys.items() if key.role == CALLER}
+        return self._rows_of(
+            {digest: _owners(key) for digest, key in callers.items()},
+            {digest: key.belongs.allowance for digest, key in callers.items()},
+        )
+
+    def rows_of_certificates(self, certificates: Sequence[CertifiedCaller]) -> dict[str, list[int]]:
+        """The same of callers known by a certificate, by subject."""
+        callers = {one.subject: one for one in certificates if one.role == CALLER}
+        return self._rows_of(
+            {subject: _owners_of_certified(one) for subject, one in callers.items()},
+            {subject: one.limits.allowance for subject, one in callers.items()},
+        )
+
+    def rows_of_teams(self, names: Iterable[str]) -> dict[str, int]:
+        """The row of each team: of those whom an identity provider says to be of one.
+
+        Raises:
+            StoreFailed: nobody can say what was spent.
+            ArenaFull: there is no room for limits.
+        """
+        owners = {name: owner_of("team", name) for name in names}
+        with self._turn:
+            self._follow_groups()
+            wanted = {one: self._groups.get(one, UNLIMITED) for one in owners.values()}
+            rows = self._spending.follow(wanted, self._known) if wanted else {}
+        return {name: rows[owner] for name, owner in owners.items()}
+
+    def _rows_of(
+        self, owners: Mapping[str, Sequence[str]], own: Mapping[str, Allowance]
+    ) -> dict[str, list[int]]:
+        """By caller the rows of its owners, of which the first has limits of its own."""
         with self._turn:
             self._follow_groups()
             wanted: dict[str, Allowance] = {}
-            for digest, (own, *groups) in owners.items():
-                wanted[own] = keys[digest].belongs.allowance
+            for caller, (first, *groups) in owners.items():
+                wanted[first] = own[caller]
                 for group in groups:
                     wanted[group] = self._groups.get(group, UNLIMITED)
             rows = self._spending.follow(wanted, self._known) if wanted else {}
-        return {digest: [rows[one] for one in names] for digest, names in owners.items()}
+        return {caller: [rows[one] for one in names] for caller, names in owners.items()}
 
     def look(self) -> None:
         """Takes up what the document says of teams and tags, where it says something else.
@@ -103,13 +136,27 @@ def check_team(team: str | None, llm: Llm) -> None:
 
 def groups_of(key: Key) -> list[str]:
     """The names of a key's team and tags, in the order of their rows."""
-    team = key.belongs.team
-    return [*([] if team is None else [team]), *key.belongs.tags]
+    return _groups(key.belongs.team, key.belongs.tags)
+
+
+def groups_of_certified(one: CertifiedCaller) -> list[str]:
+    """The same of a caller known by a certificate."""
+    return _groups(one.team, one.tags)
+
+
+def _groups(team: str | None, tags: Sequence[str]) -> list[str]:
+    return [*([] if team is None else [team]), *tags]
 
 
 def _owners(key: Key) -> list[str]:
     """What a key's requests count against, itself first."""
-    belongs = key.belongs
-    team = [] if belongs.team is None else [owner_of("team", belongs.team)]
-    tags = [owner_of("tag", tag) for tag in belongs.tags]
-    return [owner_of("key", key.account), *team, *tags]
+    return [owner_of("key", key.account), *_owning(key.belongs.team, key.belongs.tags)]
+
+
+def _owners_of_certified(one: CertifiedCaller) -> list[str]:
+    return [owner_of("certificate", one.name), *_owning(one.team, one.tags)]
+
+
+def _owning(team: str | None, tags: Sequence[str]) -> list[str]:
+    found = [] if team is None else [owner_of("team", team)]
+    return [*found, *(owner_of("tag", tag) for tag in tags)]

@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable, Mapping
 
 from gateway.access.keyring import Keyring
+from gateway.access.principal import NO_ROW
 from gateway.control.certificate_table import CertificateTable
 from gateway.control.key_limits import groups_of
 from gateway.control.key_values import Key
 from gateway.control.keys import Changed, Keys
-from gateway.control.limit_rows import NO_ROW
 from gateway.control.store import Store
 from gateway.control.tables import Tables
 from gateway.errors import GatewayError
@@ -79,9 +79,10 @@ class KeyTable:
             found = await asyncio.to_thread(self._keys.changed, since, before)
             await asyncio.to_thread(self._limit, found)
             self._looked_at = now
-            self._due = self._clock() + (RETRY_S if self._lacking else LET_GO_S)
             self._follow(found, whole=since is None)
             await self.certificates.refresh()
+            lacking = self._lacking or self.certificates.lacking
+            self._due = self._clock() + (RETRY_S if lacking else LET_GO_S)
 
     def _limit(self, found: Changed) -> None:
         """Adds the rows of limits. Where nobody can say them, a key is in force all the same.

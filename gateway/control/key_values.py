@@ -12,12 +12,10 @@ from typing import Any
 
 import orjson
 
-from gateway.access.allowance import UNLIMITED, Allowance, read_allowance
+from gateway.access.allowance import MAX_TAGS, UNLIMITED, Allowance, read_allowance
 from gateway.access.durations import moment_text
 from gateway.access.keys import is_name
 from gateway.errors import InvalidParameter
-
-MAX_TAGS = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 
 from gateway.access.allowance import Allowance
+from gateway.access.principal import NO_ROW
 from gateway.llm.limits.table import Table
 from gateway.llm.limits.words import KINDS
 from gateway.monitor import layout
@@ -22,8 +23,6 @@ from gateway.monitor.arena import Arena
 from gateway.monitor.directory import Words
 from kernels import budgets
 
-NO_ROW: Final = -1
-"""In place of a row: the table is full. Workers refuse what counts against it."""
 _BASES: Final = slice(budgets.BASES, budgets.BASES + budgets.SPENT_WORDS)
 
 

@@ -74,6 +74,15 @@ class Links:
         """Sends one worker a message; False where its link is full."""
         return self._channels[slot].send(message)
 
+    def tell_all(self, message: dict[str, Any]) -> None:
+        """Sends every worker a message, where its link is full as soon as it is not."""
+        for slot in range(len(self._channels)):
+            self._insist(slot, message)
+
+    def _insist(self, slot: int, message: dict[str, Any]) -> None:
+        if not self.tell(slot, message):
+            self._loop.call_later(RESEND_S, self._insist, slot, message)
+
     def followed(self, number: int) -> bool:
         """All workers follow plan `number` or a newer one."""
         return min(self._acked, default=number) >= number

@@ -10,6 +10,8 @@ from typing import Literal
 from pydantic import Field
 
 from gateway.control.operations import Document
+from gateway.control.route_documents import MAX_WHY
+from gateway.names import MAX_VERSION
 
 Breaker = Literal["closed", "half_open", "open", "left_out"]
 
@@ -74,6 +76,22 @@ class UpstreamLine(Document):
     first_token_p50_s: float | None
     first_token_p95_s: float | None
     workers: list[UpstreamInWorker]
+
+
+class CloseWanted(Document):
+    """An upstream that somebody says is well."""
+
+    upstream: str = Field(max_length=1000, description="as `penstock llm status` calls it")
+    version: int | None = Field(None, ge=1, le=MAX_VERSION, description="null: of every version")
+    why: str = Field("", max_length=MAX_WHY, description="for whoever reads the audit")
+
+
+class Closed(Document):
+    """One that is asked again."""
+
+    model: str
+    upstream: str
+    versions: list[int]
 
 
 class LlmUpstreams(Document):

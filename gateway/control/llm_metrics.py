@@ -144,7 +144,7 @@ def families(
     yield from _health(asked)
     yield _changed(asked, changes)
     yield _unpriced(plan)
-    yield from _gen_ai([(one, of) for one, of in each if one.called.upstream])
+    yield from _gen_ai([(one, of) for one, of in each if one.called.asked])
 
 
 Each = Sequence[tuple[UpstreamCounts, Generations]]

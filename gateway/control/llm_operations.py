@@ -6,23 +6,43 @@ Knows answers, plans and what was counted of upstreams. Knows nothing of how it 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Any, Final
 
 from gateway.access.roles import Permission
-from gateway.control.llm_documents import LlmModels, LlmUpstreams
+from gateway.control.audit import Actor
+from gateway.control.llm_documents import Closed, CloseWanted, LlmModels, LlmUpstreams
 from gateway.control.operations import Asked, Operation
+from gateway.control.recorder import Values
+from gateway.control.route_documents import RoutePath
+from gateway.errors import NotFound, StoreFailed
+from gateway.llm.pools.breaker import CLOSE_BREAKER
 from gateway.llm.settings import read
 from gateway.monitor.arena import Arena
 from gateway.monitor.upstreams import BREAKERS, UpstreamCounts, read_upstreams
 from gateway.plan import LLM, Plan
 from kernels import histogram
 
+ACTION: Final = "upstream close"
 _PICO = 1e12
 
+Record = Callable[[Actor, str, str, Values, Values], Awaitable[None]]
+"""Writes an entry of the audit; returns when it is on disk."""
+Tell = Callable[[dict[str, Any]], None]
+"""Tells every worker something."""
 
-def operations(arena: Arena, plan: Callable[[], Plan]) -> tuple[Operation, ...]:
-    """The table."""
+
+def operations(
+    arena: Arena, plan: Callable[[], Plan], record: Record, tell: Tell
+) -> tuple[Operation, ...]:
+    """The table.
+
+    Args:
+        arena: workers count there.
+        plan: the newest.
+        record: the audit.
+        tell: tells every worker something.
+    """
 
     async def llm_models(asked: Asked) -> Any:
         return {"versions": [one for one in models(plan()) if asked.may_see(one["model"])]}
@@ -31,7 +51,35 @@ def operations(arena: Arena, plan: Callable[[], Plan]) -> tuple[Operation, ...]:
         found = await asyncio.to_thread(lambda: list(upstreams(read_upstreams(arena))))
         return {"upstreams": [one for one in found if asked.may_see(one["model"])]}
 
+    async def close_upstream(asked: Asked) -> Any:
+        model, wanted = asked.path.model, asked.body
+        versions = _asking(plan(), model, wanted.version, wanted.upstream)
+        for version in versions:
+            subject = f"{model}/{version}/{wanted.upstream}"
+            await record(asked.actor, ACTION, subject, None, {"why": wanted.why})
+            tell(
+                {
+                    "type": CLOSE_BREAKER,
+                    "model": model,
+                    "version": version,
+                    "upstream": wanted.upstream,
+                }
+            )
+        return {"model": model, "upstream": wanted.upstream, "versions": versions}
+
     return (
+        Operation(
+            "POST",
+            "/api/llm/models/{model}/close",
+            close_upstream,
+            "Have an upstream asked again at once that is left alone, in every worker",
+            Permission.OPERATE,
+            scope="model",
+            path_parameters=RoutePath,
+            body=CloseWanted,
+            answer=Closed,
+            errors=(NotFound, StoreFailed),
+        ),
         Operation(
             "GET",
             "/api/llm/models",
@@ -51,6 +99,24 @@ def operations(arena: Arena, plan: Callable[[], Plan]) -> tuple[Operation, ...]:
             answer=LlmUpstreams,
         ),
     )
+
+
+def _asking(plan: Plan, model: str, version: int | None, upstream: str) -> list[int]:
+    """The versions of a model that ask an upstream; of one alone, where one is named.
+
+    Raises:
+        NotFound: none does.
+    """
+    found = [
+        held.version
+        for held in plan.held
+        if held.kind == LLM and held.name == model and version in (None, held.version)
+        if any(one.called == upstream for one in read(held.settings).version.upstreams)
+    ]
+    if not found:
+        what = f"model '{model}'" + ("" if version is None else f" version {version}")
+        raise NotFound(f"{what} has no upstream '{upstream}': penstock llm models lists them")
+    return sorted(found)
 
 
 def models(plan: Plan) -> Iterator[dict[str, Any]]:

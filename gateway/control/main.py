@@ -23,7 +23,7 @@ from gateway.access.certificates import CertificateRing
 from gateway.access.credentials import Credentials
 from gateway.access.keyring import Keyring
 from gateway.access.secret import VALUE, keyed_hash
-from gateway.access.tokens import token_verifier
+from gateway.access.tokens import has_teams, token_verifier
 from gateway.control import (
     audit_operations,
     capture_operations,
@@ -92,6 +92,7 @@ from gateway.control.spending import LOOK_S as SPENDING_S
 from gateway.control.spending import Spending
 from gateway.control.splits import Wanted
 from gateway.control.store import Store
+from gateway.control.team_table import TeamTable
 from gateway.control.tracing import Export, Exporter, read_headers
 from gateway.control.trials import Trials
 from gateway.control.troubles import Troubles
@@ -137,6 +138,7 @@ class Control:
         self._run_dir = inherited.launch.home / "run"
         self._supervisor = inherited.supervisor_link[1]
         self._jwks: Jwks | None = None
+        self._teams: TeamTable | None = None
         self._draining = False
         self._ready = False
         self._looking_again = False
@@ -362,21 +364,35 @@ class Control:
         tables = self._links.tables if config.access.data == "keys" else None
         jwt = config.access.jwt
         verifier = token_verifier(jwt, self._miss_a_key)
-        certificates = CertificateTable(
-            lambda: self._in_force.refresh().access, CertificateRing(), tables, self._usage.know
-        )
-        keyring = Keyring(self._launch.secret, verifier)
+        keyring, ring = Keyring(self._launch.secret, verifier), CertificateRing()
         self._key_limits = KeyLimits(
             self._spending,
             lambda: self._in_force.config.llm,
-            lambda: self._key_table.keyring.limited,
+            lambda: keyring.limited | ring.limited | self._limited_teams(),
+        )
+        certificates = CertificateTable(
+            lambda: self._in_force.refresh().access,
+            ring,
+            tables,
+            self._usage.know,
+            self._key_limits.rows_of_certificates,
         )
         self._key_table = KeyTable(
             self._store, self._keys, keyring, certificates, tables, self._key_limits.rows_of
         )
+        if jwt is not None and has_teams(jwt) and tables is not None:
+            more = () if jwt.team is None else (jwt.team,)
+            self._teams = TeamTable(
+                lambda: {*self._in_force.config.llm.teams, *more},
+                self._key_limits.rows_of_teams,
+                tables,
+            )
         if jwt is not None and verifier is not None:
             last_keys = self._run_dir / "jwks.json"
             self._jwks = Jwks(jwt, verifier, tables, last_keys, self._recorder.note)
+
+    def _limited_teams(self) -> set[int]:
+        return set() if self._teams is None else self._teams.limited
 
     async def _work(self) -> None:
         """Begins with all that goes on by itself."""
@@ -389,6 +405,8 @@ class Control:
         await self._jobs.went_well("keys", self._key_table.refresh())
         # A revoked key stops in a fraction of a second, whoever revoked it.
         self._jobs.repeat("keys", self._key_table.look, LOOK_S)
+        if self._teams is not None:
+            self._jobs.repeat("teams", self._teams.look, COUNT_S)
         self._jobs.repeat("spending", self._look_at_spending, SPENDING_S)
         self._jobs.repeat("uses of keys", self._usage.keep_up, 0.0)
         if self._jwks is not None:
@@ -499,7 +517,9 @@ class Control:
                 self._keys, self._key_table.refresh, lambda: self._in_force.config.llm
             ),
             *spend_operations.operations(self._store, self._spending),
-            *self._monitoring.operations(self._planner.apply, self._recorder.record),
+            *self._monitoring.operations(
+                self._planner.apply, self._recorder.record, self._links.tell_all
+            ),
             *capture_operations.operations(self._capture, self._erasures()),
         )
 

@@ -70,7 +70,7 @@ class Info:
         drift: how watched models' traffic compares with its reference.
         contracts: what inputs broke of contracts.
         captured: what became of inputs and outputs that are kept.
-        spent: what keys, teams and tags have spent on language models.
+        spent: what callers, teams and tags have spent on language models.
         routes: which version stands behind which variant.
         rollouts: how far they have come.
         outcomes: how right models are, and what the ledger holds.

@@ -63,7 +63,7 @@ from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.monitor.directory import Block
 from gateway.monitor.upstreams import UpstreamCounts, read_standings, read_upstreams
-from gateway.plan import LLM, Plan
+from gateway.plan import Plan
 from gateway.profiles.values import Calibration
 from gateway.rollouts.stand import Event
 from gateway.taken import Kept, Part, Sliced, Taken, Watched
@@ -154,8 +154,7 @@ class Monitoring:
 
     def take(self, candidate: Candidate) -> tuple[Taken, ...]:
         """What a version's values go into, and where its answers are written down or kept."""
-        if candidate.kind == LLM:
-            llm_blocks.allocate(self._blocks, candidate)
+        llm_blocks.allocate(self._blocks, candidate)
         counted = self._counted(candidate)
         recorded = self.outcomes.take(candidate)
         captured = self.capture.take(candidate.name, candidate.version, candidate.capture)
@@ -208,13 +207,17 @@ class Monitoring:
         )
 
     def operations(
-        self, follow: release_operations.Follow, record: outcome_operations.Record
+        self,
+        follow: release_operations.Follow,
+        record: llm_operations.Record,
+        tell: llm_operations.Tell,
     ) -> tuple[Operation, ...]:
         """What can be asked through the control port.
 
         Args:
             follow: brings the workers to what a model is watched by now.
             record: the audit.
+            tell: tells every worker something.
         """
         return (
             *release_operations.operations(self._releases, self.contracts, self._plan, follow),
@@ -224,7 +227,7 @@ class Monitoring:
             *fairness_operations.operations(self.outcomes),
             *concept_operations.operations(self.outcomes),
             *shadow_operations.operations(self.shadows),
-            *llm_operations.operations(self._arena, self._plan),
+            *llm_operations.operations(self._arena, self._plan, record, tell),
         )
 
     async def tell_of_rollout(self, rollout: Rollout, event: Event) -> None:

@@ -39,10 +39,10 @@ class SpentIn(Document):
 
 
 class SpendLine(Document):
-    """Where one key, team or tag stands."""
+    """Where one key, team, tag or caller with a certificate stands."""
 
     owner: str
-    kind: Literal["key", "team", "tag"]
+    kind: Literal["key", "team", "tag", "certificate"]
     name: str
     id: int | None = Field(description="of a key: the first of those that took each other's place")
     spent: SpentIn
@@ -52,7 +52,7 @@ class SpendLine(Document):
 
 
 class SpendList(Document):
-    """Whatever has spent something, by its owner's name."""
+    """Whatever has spent something, or was refused by its limits, by its owner's name."""
 
     spend: list[SpendLine]
     next: str | None = Field(description="`after` of the next page; null where this was the last")
@@ -74,7 +74,7 @@ def operations(store: Store, spending: Spending) -> tuple[Operation, ...]:
     def page(after: str, limit: int) -> dict[str, Any]:
         with suppress(StoreFailed):  # a disk that is full tells what it knows
             spending.look()  # so that a page holds all that was settled by now
-        found = lines(store, time.time(), after, limit)
+        found = lines(store, time.time(), after, limit, spending.refused())
         standing = {one.owner: one for one in spending.standings(line.owner for line in found)}
 
         def told(owner: str) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def operations(store: Store, spending: Spending) -> tuple[Operation, ...]:
             "GET",
             "/api/spend",
             read_spend,
-            "What keys, teams and tags have spent, page by page",
+            "What callers, teams and tags have spent, page by page",
             Permission.READ,
             answer=SpendList,
             bulky=True,

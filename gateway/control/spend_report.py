@@ -1,11 +1,11 @@
-"""What keys, teams and tags have spent, as commands, the admin API and metrics tell it.
+"""What callers, teams and tags have spent, as commands, the admin API and metrics tell it.
 
 Knows the store's table of it, and the names of keys. Knows nothing of how it is counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from gateway.control.spend_store import SpendStore, Spent, Sums
 from gateway.control.store import Store
 from gateway.llm.limits.windows import Windows
 
-_NOTHING: Final = (0, 0, 0)
+_NOTHING: Final[Sums] = (0, 0, 0)
 _ALL: Final = -1
 
 
@@ -23,7 +23,7 @@ class Line:
     """Of one key (with those that took its place), team or tag.
 
     Attributes:
-        kind: `key`, `team` or `tag`.
+        kind: `key`, `certificate`, `team` or `tag`.
         name: as people gave it.
         id: of the key, the first of those that took each other's place; None: it is no key.
         day: money, tokens and requests, of today.
@@ -53,7 +53,9 @@ class Line:
         }
 
 
-def lines(store: Store, now: float, after: str = "", limit: int = _ALL) -> list[Line]:
+def lines(
+    store: Store, now: float, after: str = "", limit: int = _ALL, others: Iterable[str] = ()
+) -> list[Line]:
     """So many, by their owners' names, of those past one.
 
     Args:
@@ -61,14 +63,22 @@ def lines(store: Store, now: float, after: str = "", limit: int = _ALL) -> list[
         now: seconds since 1970: a day that is over is not today's.
         after: an owner's name.
         limit: -1: all.
+        others: owners that are told, too, where nothing of them was ever written.
 
     Raises:
         StoreFailed: they cannot be read.
     """
-    spent = SpendStore(store).page(after, limit)
+    found = {one.owner: one for one in SpendStore(store).page(after, limit)}
+    # Where the page is full, what of the others was written behind it is cut off below.
+    found |= {one: _unspent(one) for one in others if one > after and one not in found}
+    spent = sorted(found.values(), key=lambda one: one.owner)[: None if limit == _ALL else limit]
     numbers = [one.owner.partition(":")[2] for one in spent if one.owner.startswith("key:")]
     names = key_names(store, [int(number) for number in numbers])
     return [_line(one, names, Windows.at(now)) for one in spent]
+
+
+def _unspent(owner: str) -> Spent:
+    return Spent(owner, "", _NOTHING, "", _NOTHING, _NOTHING, 0, _NOTHING)
 
 
 def key_names(store: Store, accounts: list[int]) -> dict[int, str]:

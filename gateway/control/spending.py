@@ -19,7 +19,8 @@ from typing import Final
 import numpy as np
 
 from gateway.access.allowance import Allowance
-from gateway.control.limit_rows import NO_ROW, LimitRows
+from gateway.access.principal import NO_ROW
+from gateway.control.limit_rows import LimitRows
 from gateway.control.spend_store import SpendStore, Spent, Sums
 from gateway.llm.limits.windows import Windows
 from gateway.monitor import layout
@@ -165,6 +166,20 @@ class Spending:
                 )
                 for owner in owners
                 if (row := rows.rows.get(owner)) is not None
+            ]
+
+    def refused(self) -> list[str]:
+        """Those that a limit has refused something, whether or not they spent anything."""
+        with self._turn:
+            rows = self._rows
+            if rows is None:
+                return []
+            refusals = rows.settled()[:, budgets.REFUSALS]
+            return [
+                owner
+                for row in np.flatnonzero(refusals).tolist()
+                if (owner := rows.names.get(row)) is not None
+                and refusals[row] > rows.bases(row)[budgets.REFUSALS]
             ]
 
     def settled(self) -> dict[str, tuple[int, int, int, int]]:

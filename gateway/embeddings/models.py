@@ -6,7 +6,7 @@ Knows the catalogue and routes. Knows nothing of how a request is answered (`req
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from typing import Any
@@ -15,6 +15,7 @@ from gateway.catalogue import Catalogue, Served
 from gateway.embeddings.request import Choice, EmbeddingsRequest, Means
 from gateway.errors import ModelNotReady
 from gateway.inference import Arm
+from gateway.llm.counting_here import CounterHere
 from gateway.llm.limits.words import Limits
 from gateway.llm.names import Ours
 from gateway.llm.proxy import Proxy
@@ -23,6 +24,13 @@ from gateway.wire.services import Services
 
 Note = Callable[[Any, str, int], None]
 """Takes an exchange, and the model and version that answer it, before it is answered."""
+Counter = Callable[[str, int], CounterHere | None]
+"""What a version counts with, by its model's name and its number; None: there is no room."""
+
+
+def uncounted(name: str, version: int) -> CounterHere | None:
+    """Where nothing is counted."""
+    return None
 
 
 class EmbeddingModels:
@@ -36,6 +44,7 @@ class EmbeddingModels:
         limits: Limits | None,
         catalogue: Catalogue,
         note: Note,
+        counter: Counter = uncounted,
     ) -> None:
         """Takes the worker's collaborators.
 
@@ -46,7 +55,10 @@ class EmbeddingModels:
             limits: of keys; None: nobody has a key.
             catalogue: what serves here.
             note: is told of each request who answers it.
+            counter: what a version counts with.
         """
+        self._counter = counter
+        self._counters: dict[str, CounterHere | None] = {}
         self._means = Means(loop, services, pool, limits, note)
         self._catalogue = catalogue
         self._divided: Mapping[str, RoutedEndpoint] = {}
@@ -58,8 +70,22 @@ class EmbeddingModels:
             divided: routes that divide requests among versions, by model.
         """
         self._divided = divided
-        names = {n for n, _, one in self._catalogue.served() if one.deployment.texts is not None}
+        served = [one for _, _, one in self._catalogue.served() if one.deployment.texts is not None]
+        self._count(served)
+        names = {one.held.name for one in served}
         return {name: partial(self._take, name) for name in names}
+
+    def _count(self, served: Sequence[Served]) -> None:
+        """Counts what these answer, each by itself, and no more of those that have left."""
+        before, self._counters = self._counters, {}
+        for held in (one.held for one in served):
+            known = held.id in before
+            self._counters[held.id] = (
+                before.pop(held.id) if known else self._counter(held.name, held.version)
+            )
+        for gone in before.values():
+            if gone is not None:
+                gone.leave()
 
     def _take(self, name: str, proxy: Proxy, exchange: Any, values: Mapping[str, Any]) -> None:
         EmbeddingsRequest(proxy, exchange, values, self._means, partial(self._choose, name)).begin()
@@ -73,14 +99,16 @@ class EmbeddingModels:
         """
         routed = self._divided.get(name)
         if routed is None:
-            return _choice(self._catalogue.resolve(name))
+            return self._choice(self._catalogue.resolve(name))
         arm = routed.choose(headers, parameters)
-        return _choice(self._catalogue.resolve(name, arm.version), arm)
+        return self._choice(self._catalogue.resolve(name, arm.version), arm)
 
-
-def _choice(served: Served, arm: Arm | None = None) -> Choice:
-    held, deployment = served.held, served.deployment
-    if deployment.texts is None:
-        raise ModelNotReady(f"model '{held.name}' version {held.version} has no tokenizer yet")
-    rows = deployment.settings.max_batch_size if deployment.signature.batched else 1
-    return Choice(held.name, held.version, served.endpoint, deployment.texts, rows, arm)
+    def _choice(self, served: Served, arm: Arm | None = None) -> Choice:
+        held, deployment = served.held, served.deployment
+        if deployment.texts is None:
+            raise ModelNotReady(f"model '{held.name}' version {held.version} has no tokenizer yet")
+        rows = deployment.settings.max_batch_size if deployment.signature.batched else 1
+        counter = self._counters.get(held.id)
+        return Choice(
+            held.name, held.version, served.endpoint, deployment.texts, rows, arm, counter
+        )

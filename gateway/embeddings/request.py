@@ -25,6 +25,7 @@ from gateway.embeddings.reserved import Reserved
 from gateway.errors import GatewayError
 from gateway.exchange import JSON_TYPE, Header
 from gateway.inference import Arm, InferEndpoint
+from gateway.llm.counting_here import CounterHere
 from gateway.llm.limits.words import Limits
 from gateway.llm.proxy import Proxy
 from gateway.llm.told import MODEL, VERSION, quoted
@@ -80,6 +81,7 @@ class Choice:
         reader: reads texts to what it takes.
         max_rows: in one of its runs.
         arm: as which variant it was chosen; None: no route divides requests.
+        counter: counts what it answers; None: there is no room for it.
     """
 
     model: str
@@ -88,6 +90,7 @@ class Choice:
     reader: TextReader
     max_rows: int
     arm: Arm | None = None
+    counter: CounterHere | None = None
 
 
 Choose = Callable[[Sequence[Header], Mapping[str, Any]], Choice]
@@ -99,6 +102,7 @@ class EmbeddingsRequest(Around):
 
     __slots__ = (
         "_asked",
+        "_asked_at",
         "_choice",
         "_choose",
         "_error",
@@ -150,6 +154,7 @@ class EmbeddingsRequest(Around):
         self._choice: Choice
         self._parts: list[Texts] = []
         self._next = self._tokens = 0
+        self._asked_at = 0.0
         self._vectors: Array
         self._error: GatewayError | None = None
 
@@ -223,6 +228,7 @@ class EmbeddingsRequest(Around):
         if not self.gone:
             self._reserved.cover(self._tokens)
         self._parts, self._next = parts, 0
+        self._asked_at = self._proxy.clock()
         self._vectors = np.empty((len(self._asked.texts), self._choice.reader.size), np.float32)
         self._send()
 
@@ -259,7 +265,7 @@ class EmbeddingsRequest(Around):
                 self._finish(headers)
         except Exception:
             log.exception("vectors were not answered", extra=self.about)
-            self._reserved.end()
+            self._fail()
             self._proxy.refuse(self._exchange, GatewayError("internal error"))
 
     def _take(self, body: bytes, headers: Sequence[Header]) -> None:
@@ -275,15 +281,30 @@ class EmbeddingsRequest(Around):
         told = {MODEL: quoted(self._choice.model), VERSION: b"%d" % self._choice.version}
         told |= {name: value for name, value in headers if name != _LENGTH}
         said = [*told.items(), *self._more(self._reserved.tokens)]
+        last = self._proxy.clock()
         if self._vectors.size > LOOP_NUMBERS:
-            self._write_on_thread(said)
+            self._write_on_thread(said, last)
         else:
-            self._exchange.reply(200, self._answer(), said)
+            self._write(self._answer(), said, last)
+
+    def _write(self, body: bytes, headers: Sequence[Header], last: float) -> None:
+        self._exchange.reply(200, body, headers)
+        counter, proxy = self._choice.counter, self._proxy
+        if counter is not None:
+            times = self.arrived, self._asked_at, last, proxy.clock()
+            counter.answered(self._tokens, *times)
+
+    def _fail(self) -> None:
+        """Nothing comes of it. What was refused before a model was asked is counted elsewhere."""
+        self._reserved.end()
+        counter = self._choice.counter
+        if counter is not None and self._asked_at:
+            counter.failed(self.arrived, self._asked_at, self._proxy.clock())
 
     def _answer(self) -> bytes:
         return embeddings_answer(self._vectors, self._asked, self._model, self._tokens)
 
-    def _write_on_thread(self, headers: Sequence[Header]) -> None:
+    def _write_on_thread(self, headers: Sequence[Header], last: float) -> None:
         loop, exchange = self._means.loop, self._exchange
 
         def write() -> None:
@@ -292,15 +313,16 @@ class EmbeddingsRequest(Around):
             except Exception:  # of memory, say
                 log.exception("vectors were not written", extra=self.about)
                 failed = GatewayError("internal error")
+                loop.call_soon_threadsafe(self._fail)
                 loop.call_soon_threadsafe(self._proxy.refuse, exchange, failed)
                 return
-            loop.call_soon_threadsafe(exchange.reply, 200, body, headers)
+            loop.call_soon_threadsafe(self._write, body, headers, last)
 
         self._means.pool.submit(write)
 
     def _refuse(self, status: int, body: bytes, headers: Sequence[Header]) -> None:
         """Passes on what the endpoint says, in the words of this dialect."""
-        self._reserved.end()
+        self._fail()
         if self._error is not None:
             body, headers = self._proxy.refusal(self._exchange, self._error)
         else:

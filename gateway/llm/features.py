@@ -221,7 +221,7 @@ def _calls(calls: Sequence[Called], offered: Sequence[str]) -> tuple[float, floa
     """How many tools are called, whether all were offered, and whether all get an object."""
     return (
         len(calls),
-        all(one.name in offered for one in calls),
+        {one.name for one in calls} <= set(offered),
         all(_is_object(one.arguments) for one in calls),
     )
 

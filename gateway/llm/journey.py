@@ -55,7 +55,7 @@ from gateway.llm.told import (
 )
 from gateway.llm.upstream.request import header_lines
 from gateway.llm.upstream.words import Sending
-from gateway.llm.wording import worded
+from gateway.llm.wording import speechless, worded
 from gateway.wire.answers import Written
 from gateway.wire.llm.errors import request_id_header
 from gateway.wire.llm.requests import Call
@@ -174,12 +174,21 @@ class Journey:
         try:
             self._send()
         except GatewayError as error:
-            if self._happened.fallbacks:
-                self._follow(self._tries().passed_over(self._proxy.clock()), error)
+            if self._attempts is None and len(self._deployment.targets) > 1:
+                self._ask_able(error)
             else:
                 self._refuse(error)
         except Exception:
             self._crash()
+
+    def _ask_able(self, error: GatewayError) -> None:
+        """One upstream cannot be told what was asked: asks among those that can, if any do."""
+        try:
+            self._tries()
+        except GatewayError:
+            self._refuse(error)
+        else:
+            self._ask()
 
     def _send(self) -> None:
         proxy, deployment, attempts = self._proxy, self._deployment, self._attempts
@@ -188,8 +197,9 @@ class Journey:
         tried = mute if attempts is None else attempts.tried
         picked = deployment.pool.choose(now, tried)
         if picked is None:
-            error = exhausted(deployment.name, deployment.pool, now, mute)
-            self._follow(self._tries().none_free(now), error)
+            tries = self._tries()
+            error = exhausted(deployment.name, deployment.pool, now, tries.mute)
+            self._follow(tries.none_free(now), error)
             return
         target, happened = deployment.targets[picked.index], self._happened
         happened.spoken, body = worded(
@@ -469,10 +479,18 @@ class Journey:
 
     def _tries(self) -> Attempts:
         if self._attempts is None:
+            deployment = self._deployment
+            # A single one that was asked could be told.
+            alone = len(deployment.targets) == 1
+            mute = deployment.mute(self._dialect) if alone else self._speechless(deployment)
             self._attempts = self._proxy.attempts(
-                self._exchange, self._deployment, copy=self._happened.copy
+                self._exchange, deployment, mute, copy=self._happened.copy
             )
         return self._attempts
+
+    def _speechless(self, deployment: LlmDeployment) -> frozenset[int]:
+        """Upstreams of a version that are not asked this. Raises a GatewayError: none can be."""
+        return speechless(self._dialect, self._call, self._values, deployment)
 
     def _follow(
         self, verdict: Again | Fallback | GiveUp, error: GatewayError, words: Words | None = None
@@ -499,7 +517,7 @@ class Journey:
             try:
                 chosen = self._of(verdict.model)
                 deployment = chosen.deployment
-                mute = deployment.mute(self._dialect)
+                mute = self._speechless(deployment)
                 self._account.cover(deployment, monotonic_ns())
             except GatewayError:
                 verdict = tries.passed_over(self._proxy.clock())

@@ -248,6 +248,12 @@ class LanguageModels:
         targets = (target for one in self.deployments for target in one.targets)
         self._upstreams.follow({target.origin for target in targets})
 
+    def close_breaker(self, model: str, version: int, upstream: str) -> None:
+        """Somebody says that an upstream is well: it is asked again at once."""
+        for one in self.deployments:
+            if (one.name, one.version) == (model, version):
+                one.pool.close(upstream)
+
     @property
     def deployments(self) -> Iterator[LlmDeployment]:
         """Every version that serves here."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from random import Random
 from time import monotonic_ns, perf_counter, time
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import orjson
 
@@ -109,7 +109,7 @@ class Proxy:
         if encoding is not None or len(exchange.body) > THREAD_BYTES:
             self._read_on_thread(exchange, encoding)
             return
-        self._begin(exchange, read_values(exchange.body))
+        self._begin(exchange, read_values(exchange.body, self.dialect))
 
     def refuse(self, exchange: Any, error: GatewayError, *more: Header) -> None:
         """Answers that a request is not sent on; `more`: what else there is to say."""
@@ -122,10 +122,13 @@ class Proxy:
         error.request_id = exchange.about.get("request_id", "")
         return error_body(self.dialect, error), list(error_headers(error))
 
-    def attempts(self, exchange: Any, deployment: LlmDeployment, *, copy: bool) -> Attempts:
+    def attempts(
+        self, exchange: Any, deployment: LlmDeployment, mute: frozenset[int], *, copy: bool
+    ) -> Attempts:
         """How often a request that has failed may be tried, here and at models it may call.
 
-        A copy may call none: what another model would say is not what it is made for.
+        A copy may call none: what another model would say is not what it is made for. Upstreams
+        that are `mute` could never answer it.
         """
         principal = _principal(exchange)
 
@@ -142,7 +145,7 @@ class Proxy:
             random=self._random,
             deadline=self._deadline(exchange, deployment, copy),
             name_of=name_of,
-            mute=deployment.mute(self.dialect),
+            mute=mute,
         )
 
     def _deadline(self, exchange: Any, deployment: LlmDeployment, copy: bool) -> float:
@@ -158,7 +161,9 @@ class Proxy:
         Its caller's limits are not asked: it is not the caller who wants to know.
         """
         account = Account(None, NOBODY, self.dialect, call, exchange.body)
-        Journey(self, exchange, call, dict(values), chosen, account, copy=True).start()
+        # As it was read: a copy of a dict that is `Abridged` would be none.
+        read = cast(dict[str, Any], values)
+        Journey(self, exchange, call, read, chosen, account, copy=True).start()
 
     def aside(self, work: Callable[[], None], then: Callable[[asyncio.Future[None]], None]) -> None:
         """Has something done on a thread, and what follows from it on the loop again."""
@@ -233,7 +238,7 @@ class Proxy:
             body = exchange.body
             if encoding is not None:
                 body = coding.inflate(body, encoding, self._max_body_bytes)
-            return read_values(body), body
+            return read_values(body, self.dialect), body
 
         def begin(done: asyncio.Future[tuple[dict[str, Any], bytes]]) -> None:
             if exchange.gone or done.cancelled():

@@ -12,6 +12,7 @@ whether another model is asked in its place.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -20,10 +21,11 @@ import orjson
 from gateway.errors import GatewayError, UpstreamFailed
 from gateway.exchange import Header, Stream
 from gateway.wire.llm.asked import Asked
+from gateway.wire.llm.crowds import crowd_answered
 from gateway.wire.llm.errors import stream_error
 from gateway.wire.llm.events import Kind, kind_of
 from gateway.wire.llm.reading import Reading, StreamReading, read_answer, read_stream
-from gateway.wire.llm.sse import DONE, Frames, event_of, frame
+from gateway.wire.llm.sse import DONE, Frames, FrameTooLong, event_of, frame
 from gateway.wire.llm.told import told_error
 from gateway.wire.llm.translate import StreamTranslator, Translation
 from gateway.wire.llm.usage import usage_of
@@ -36,6 +38,7 @@ MAX_ERROR_BYTES: Final = 1 << 20
 MAX_UNREAD_BYTES: Final = 256 << 10
 _NULL_AT_END: Final = b',"usage":null}\n\n'
 _ENDS: Final = (b"\n\n", b"\r\n\r\n", b"\n\r\n", b"\r\r")
+_SEAM: Final = max(map(len, _ENDS)) - 1
 # A provider's head events are few, and its pings short: who sends more than that has begun.
 MAX_HELD_BYTES: Final = 256 << 10
 
@@ -209,6 +212,8 @@ class Whole:
         """Looks whether it is an answer, and translates it where that is needed."""
         pieces, spoken = self._pieces, self._spoken
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        if crowd := crowd_answered(body):
+            raise AnswerTooLarge(f"answer: {crowd}")
         try:
             values = self._values = orjson.loads(body)
         except orjson.JSONDecodeError as error:
@@ -244,18 +249,30 @@ class Unread:
         """What came so far, and whether the stream has said itself that it is over."""
         if self._reader is None:
             return read_stream(self._dialect, b"".join(self._pieces))
-        reader = self.begin()
+        with suppress(FrameTooLong):  # which was told when it came
+            self.begin()
+        reader = self._reader
         reader.read(event_of(self._frames.rest)[1])
         return reader.reading(), reader.ended
 
-    def begin(self) -> StreamReading:
-        """Reads what there is, for want of room to keep it."""
+    def begin(self) -> None:
+        """Reads what there is, for want of room to keep it.
+
+        Raises:
+            FrameTooLong: an event has no end; those before it were read.
+        """
         reader = self._reader = self._reader or StreamReading(self._dialect)
         data = b"".join(self._pieces)
         self._pieces.clear()
-        for one in self._frames.feed(data):
-            reader.read(event_of(one)[1])
-        return reader
+        frames: Sequence[bytes] = ()
+        try:
+            frames = self._frames.feed(data)
+        except FrameTooLong as error:
+            frames = error.before
+            raise
+        finally:
+            for one in frames:
+                reader.read(event_of(one)[1])
 
 
 class Streamed:
@@ -312,7 +329,7 @@ class Streamed:
         self._cutter = Frames() if spoken.hides_usage else None
         self._held: list[bytes] = []
         self._held_bytes = 0
-        self._rest = b""
+        self._rest = bytearray()
         self._ended = self._stopped = False
         self.committed = self.filtered = False
         self.reading = Reading()
@@ -408,7 +425,7 @@ class Streamed:
     @property
     def _unsent(self) -> bytes:
         """What came of an event whose end did not."""
-        return self._rest if self._cutter is None else self._cutter.rest
+        return bytes(self._rest) if self._cutter is None else self._cutter.rest
 
     # ---- before the first content ---------------------------------------------------------------
 
@@ -481,13 +498,16 @@ class Streamed:
         """
         if not self._rest and data.endswith(_ENDS):
             return data
-        data = self._rest + data
-        ends = [at + len(one) for one in _ENDS if (at := data.rfind(one)) >= 0]
+        rest = self._rest
+        known = max(0, len(rest) - _SEAM)  # there is no end in what came before that
+        rest += data
+        ends = [at + len(one) for one in _ENDS if (at := rest.rfind(one, known)) >= 0]
         end = max(ends, default=0)
-        if len(data) - end > MAX_UNREAD_BYTES:  # a picture, say
-            end = len(data)
-        self._rest = data[end:]
-        return data[:end]
+        if len(rest) - end > MAX_UNREAD_BYTES:  # a picture, say
+            end = len(rest)
+        whole = bytes(rest[:end])
+        del rest[:end]
+        return whole
 
 
 def _without_usage(cutter: Frames, data: bytes) -> bytes:
@@ -525,7 +545,9 @@ def _is_cut_off(dialect: Dialect, payload: bytes) -> bool:
 
 
 def _error_of(payload: bytes) -> Any:
-    """What the data of an event says of an error, as if it were a body; None: it is no JSON."""
+    """What the data of an event says of an error, as if it were a body; None: nobody can tell."""
+    if crowd_answered(payload):
+        return None
     try:
         values = orjson.loads(payload)
     except orjson.JSONDecodeError:
@@ -537,7 +559,7 @@ def _error_of(payload: bytes) -> Any:
 
 def _is_usage(payload: bytes) -> bool:
     """Whether an event tells of usage and of nothing else."""
-    if b'"usage"' not in payload or payload == DONE:
+    if b'"usage"' not in payload or payload == DONE or crowd_answered(payload):
         return False
     try:
         values = orjson.loads(payload)

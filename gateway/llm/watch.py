@@ -35,6 +35,10 @@ log = logging.getLogger("penstock.llm")
 
 MAX_ROWS: Final = 128
 MAX_WAIT_S: Final = 0.25
+# While so many take so long to come the worker is not busy, and whoever asks meanwhile would wait
+# for all of a large batch: over a millisecond.
+FEW_ROWS: Final = 16
+FEW_S: Final = 0.01
 # Of requests and answers, which are kept until they are read: many at once take half as long each.
 MAX_BYTES: Final = 1 << 20
 # A request that is larger is read at once, which lets go of it: few of those would fill all that.
@@ -114,6 +118,7 @@ class Watch:
         self._answered: list[Answered] = []
         self._copied: list[Unread] = []
         self._bytes = 0
+        self._since = 0.0  # when the first of them was over
         self._timer: asyncio.TimerHandle | None = None
 
     def over(
@@ -129,7 +134,7 @@ class Watch:
         else:
             self._rows.append((happened, longest_gap_s))
             self._answered.append(_answered(exchange, chosen.lot, happened, afterwards))
-        self._grew(_kept(exchange.body, happened))
+        self._grew(_kept(exchange.body, happened), happened.ended_at)
 
     def fell_back(self, dialect: Dialect, happened: Happened) -> None:
         """Another model is asked; an answer that was held back is what the version says."""
@@ -138,7 +143,7 @@ class Watch:
         if relay is None or nobody or OPERATIONS[dialect] is None:
             return
         self._copied.append((happened, longest_gap_s))
-        self._grew(relay.size)
+        self._grew(relay.size, happened.ended_at)
 
     def flush(self) -> None:
         """Hands on what was gathered; what nobody can take is dropped."""
@@ -164,12 +169,15 @@ class Watch:
         if copied:
             afterwards.count(self._batch([Answered(0, 0, None, _NOTHING_SAID)], copied))
 
-    def _grew(self, size: int) -> None:
+    def _grew(self, size: int, now: float) -> None:
         """Hands on what was gathered, once that is a lot or some time has passed."""
         self._bytes += size
-        if len(self._rows) + len(self._copied) >= MAX_ROWS or self._bytes >= MAX_BYTES:
+        rows = len(self._rows) + len(self._copied)
+        calm = rows >= FEW_ROWS and now - self._since >= FEW_S
+        if calm or rows >= MAX_ROWS or self._bytes >= MAX_BYTES:
             self.flush()
         elif self._timer is None:
+            self._since = now
             self._timer = self._loop.call_later(MAX_WAIT_S, self.flush)
 
     def _batch(self, asked: list[Answered], unread: list[Unread]) -> Batch:

@@ -27,6 +27,8 @@ logger = logging.getLogger("penstock.wire")
 # So that a flood of connections does not keep the loop from the requests it has.
 PER_TURN = 64
 LATE_PAUSE_S = 0.005
+# A worker that is late again whenever anybody looks would else take nobody, for as long as that is.
+LATE_PER_TURN = 4
 EXHAUSTED_PAUSE_S = 0.25
 # A refused client may still be sending; closing at once would reset the refusal away.
 LINGER_S = 0.25
@@ -69,6 +71,7 @@ class Acceptor:
         # until replaced
         self._accepting = False
         self._pause: asyncio.TimerHandle | None = None
+        self._rested = False  # because the worker was late
         self._opening: set[asyncio.Task[None]] = set()
         self._lingering: deque[socket.socket] = deque()
         self._exhausted = False
@@ -137,10 +140,12 @@ class Acceptor:
             self._loop.add_reader(self._listener, self._accept)
 
     def _accept(self) -> None:
-        if self._services.lag.late:
+        late = self._services.lag.late
+        self._rested = late and not self._rested
+        if self._rested:
             self._rest(LATE_PAUSE_S)
             return
-        for _ in range(PER_TURN):
+        for _ in range(LATE_PER_TURN if late else PER_TURN):
             try:
                 sock, _ = self._listener.accept()
             except (BlockingIOError, InterruptedError):

@@ -169,7 +169,7 @@ class Intake:
         self.arrived = time.perf_counter()
         self._url = b""
         self._headers = []
-        self._overhead = 0
+        self.received = self._overhead = 0
 
     def on_url(self, url: bytes) -> None:
         """A piece of the target."""
@@ -199,7 +199,7 @@ class Intake:
             self.head = head
             self._check_length(head)
             self._headers = []
-            self.received = self._chunks = 0
+            self._chunks = 0
             self._sink = self._receiver.head_arrived(head)
         except GatewayError as error:
             raise self._refuse(error) from error

@@ -12,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from gateway.access.principal import NO_ROW
 from gateway.access.tokens import MAX_REMEMBERED, TokenVerifier, read_jwks
 from gateway.config import Jwt
 from gateway.errors import ConfigInvalid
@@ -245,3 +246,69 @@ def test_short_keys_are_refused():
     short = rsa.generate_private_key(public_exponent=65537, key_size=1024)
     with pytest.raises(ConfigInvalid, match="2048 bits"):
         read_jwks(json.dumps({"keys": [public(short, "r")]}).encode())
+
+
+def teamed(document, **rules):
+    verifier = TokenVerifier(RULES.model_copy(update=rules))
+    verifier.replace(read_jwks(json.dumps(document).encode()))
+    return verifier
+
+
+@pytest.mark.parametrize(
+    ("groups", "rows"),
+    [
+        pytest.param(["staff", "web", "vpn"], (4,), id="one-among-groups-of-all-kinds"),
+        pytest.param("ops web web", (5, 4), id="each-of-several-once"),
+        pytest.param(["staff"], (9,), id="none-of-them"),
+        pytest.param([], (9,), id="empty"),
+        pytest.param(None, (9,), id="null"),
+    ],
+)
+def test_a_token_counts_against_the_teams_that_it_names(
+    document, claims, rsa_key, now, groups, rows
+):
+    verifier = teamed(document, team_claim="realm.groups", team="others")
+    verifier.replace_teams({"web": 4, "ops": 5, "others": 9})
+    good = token(claims | {"realm": {"groups": groups}}, rsa_key)
+    assert verifier.find(good, now).rows == rows
+    assert [verifier.limit_name(row) for row in (4, 9, 1)] == ["web", "others", ""]
+
+
+def test_a_token_without_the_claim_counts_against_the_team_of_all_others_if_there_is_one(
+    document, claims, rsa_key, now
+):
+    good = token(claims, rsa_key)
+    for rules, rows in (
+        ({"team_claim": "groups", "team": "others"}, (9,)),
+        ({"team": "others"}, (9,)),
+        ({"team_claim": "groups"}, ()),
+        ({}, ()),
+    ):
+        verifier = teamed(document, **rules)
+        verifier.replace_teams({"web": 4, "others": 9})
+        assert verifier.find(good, now).rows == rows
+        assert verifier.has_teams == bool(rules)
+
+
+@pytest.mark.parametrize("groups", [7, {"web": True}, ["web", 7], ["a", "b", "c", "d", "e"]])
+def test_teams_that_are_too_many_or_no_words_make_no_good_token(
+    document, claims, rsa_key, now, groups
+):
+    verifier = teamed(document, team_claim="groups", team="others")
+    verifier.replace_teams({name: n for n, name in enumerate(("others", *"abcde", "web"))})
+    assert verifier.find(token(claims | {"groups": groups}, rsa_key), now) is None
+
+
+def test_before_teams_are_known_nobody_can_say_what_a_token_counts_against(
+    document, claims, rsa_key, now
+):
+    verifier = teamed(document, team_claim="groups")
+    good = token(claims | {"groups": ["web"]}, rsa_key)
+    early = verifier.find(good, now)
+    assert early.rows == (NO_ROW,)
+    verifier.replace_teams({"web": 4, "ops": 5})
+    assert early.until == 0.0
+    assert verifier.find(good, now).rows == (4,)
+    verifier.change_teams({"web": 6}, ["ops"])
+    assert verifier.find(good, now).rows == (6,)
+    assert verifier.limit_name(5) == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from contextlib import redirect_stderr, redirect_stdout
 from datetime import datetime
 
@@ -12,6 +13,7 @@ import pytest
 from gateway.access.allowance import PICO
 from gateway.access.secret import VARIABLE
 from gateway.cli import main
+from gateway.cli.spend import left_of
 from gateway.control.spend_store import SpendStore, Spent
 from gateway.control.store import Store
 from tests.models import builders
@@ -261,6 +263,25 @@ def test_a_limit_that_cannot_be_makes_no_key(penstock, option, value, said):
     assert penstock("list")[1] == []
 
 
+@pytest.mark.parametrize(
+    ("limits", "left"),
+    [
+        ({}, "-"),
+        ({"limits": None}, "-"),
+        ({"limits": {"budgets": [], "max_parallel": None, "requests_per_minute": 60}}, "-"),
+        ({"limits": {"budgets": [], "max_parallel": 20}}, "17 of 20 at once"),
+        ({"limits": {"budgets": ["1usd/day"], "max_parallel": 2}}, "0 of 1usd/day, 0 of 2 at once"),
+        (
+            {"limits": {"budgets": ["10usd/day", "60tokens/total"]}},
+            "7.5 of 10usd/day, 0 of 60tokens/total",
+        ),
+    ],
+)
+def test_what_is_left_is_told_where_it_is_known(limits, left):
+    spent = {"day": {"usd": "2.5", "tokens": 7}, "total": {"usd": "3", "tokens": 70}}
+    assert left_of({"spent": spent, "under_way": 3, **limits}) == left
+
+
 def test_spending_is_listed_by_name(penstock, tmp_path, capsys):
     assert penstock("spend")[1] == []
     penstock("create", "--name", "app", "--role", "client")
@@ -284,5 +305,21 @@ def test_spending_is_listed_by_name(penstock, tmp_path, capsys):
     ]
     main(["keys", "spend", "--home", str(tmp_path)])
     assert capsys.readouterr().out.splitlines()[1].split() == [
-        *("key", "app", "0", "0", "0.5", "70", "3")
+        *("key", "app", "0", "0", "0.5", "70", "3"),
+        *("-", "-"),  # of limits a home without its server knows nothing
     ]
+
+
+def test_a_server_that_cannot_be_asked_leaves_what_was_written(penstock, tmp_path, capsys):
+    penstock("create", "--name", "app", "--role", "client")
+    with Store.open(tmp_path) as store:
+        spent = (PICO // 2, 70, 3)
+        SpendStore(store).write(
+            [Spent("key:1", "2000-01-01", spent, "2000-01", spent, spent, 0, (0, 0, 0))]
+        )
+    (tmp_path / "run").mkdir(exist_ok=True)
+    (tmp_path / "run" / "server.json").write_text(json.dumps({"pid": os.getpid(), "admin_port": 1}))
+    assert main(["keys", "spend", "--home", str(tmp_path)]) == 0
+    told = capsys.readouterr()
+    assert told.out.splitlines()[1].split()[1] == "app"
+    assert "what is left is not known, nor what was refused: " in told.err

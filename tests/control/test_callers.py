@@ -177,7 +177,9 @@ class Server:
                 lambda model, versions: None,
             ),
             *shadow_operations.operations(self.shadows()),
-            *llm_operations.operations(self.arena, lambda: Plan(0)),
+            *llm_operations.operations(
+                self.arena, lambda: Plan(0), self.note, lambda message: None
+            ),
             *rollout_operations.operations(
                 self.world.rollouts, RolloutStore(self.world.store), self.follow
             ),

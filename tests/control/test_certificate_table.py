@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from gateway.access.certificates import CertificateRing, Shown, number_of
+from gateway.access.principal import NO_ROW
 from gateway.config import Access
 from gateway.control.certificate_table import CertificateTable
-from gateway.errors import Unauthenticated
+from gateway.errors import StoreFailed, Unauthenticated
 
 pytestmark = pytest.mark.anyio
 
@@ -23,6 +24,7 @@ class Office:
     def __init__(self):
         self.published = []
         self.names = {}
+        self.limited: Any = lambda callers: {}
         self.born()
 
     def publish(self, *message):
@@ -32,7 +34,13 @@ class Office:
         """Control, or its successor."""
         self.ring = CertificateRing()
         tables: Any = self
-        self.certified = CertificateTable(lambda: self.access, self.ring, tables, self.names.update)
+        self.certified = CertificateTable(
+            lambda: self.access,
+            self.ring,
+            tables,
+            self.names.update,
+            lambda callers: self.limited(callers),
+        )
 
     async def say(self, *callers):
         self.access = Access(certificates=callers)
@@ -81,3 +89,27 @@ async def test_who_is_taken_out_keeps_its_name_in_the_counts(office):
     await office.say(TILL)
     await office.say()
     assert office.names == {number_of("till"): "till"}
+
+
+async def test_a_caller_takes_its_limits_along_and_the_names_of_what_they_are_of(office):
+    office.limited = lambda callers: {callers[0].subject: [5, 6, 7]}
+    await office.say({**TILL, "team": "shops", "tags": ["eu"]}, DESK)
+    principal = office.ring.find(Shown(frozenset({"cn:till"}), 4e9))
+    assert principal.rows == (5, 6, 7)
+    assert [office.ring.limit_name(row) for row in (5, 6, 7, 8)] == ["till", "shops", "eu", ""]
+    assert office.ring.limited == {5, 6, 7}
+    assert office.ring.find(Shown(frozenset({"dns:desk.example"}), 4e9)).rows == ()
+
+
+async def test_limits_that_nobody_can_say_leave_a_caller_known_until_somebody_can(office):
+    def fails(callers):
+        raise StoreFailed("the disk is busy")
+
+    office.limited = fails
+    await office.say(TILL)
+    assert office.certified.lacking
+    assert office.ring.find(Shown(frozenset({"cn:till"}), 4e9)).rows == (NO_ROW,)
+    office.limited = lambda callers: {"cn:till": [3]}
+    await office.say(TILL)
+    assert not office.certified.lacking
+    assert office.ring.find(Shown(frozenset({"cn:till"}), 4e9)).rows == (3,)

@@ -127,3 +127,15 @@ async def test_a_full_link_gets_the_newest_plan_once_it_is_read(office):
 async def test_what_is_neither_hello_nor_ack_is_mail(office):
     await office.says(1, {"type": "repository", "ticket": 1})
     assert office.mail == [(1, {"type": "repository", "ticket": 1})]
+
+
+async def test_what_all_workers_are_told_reaches_one_whose_link_was_full(office):
+    while office.links.tell(0, {"type": "noise"}):
+        pass
+    office.links.tell_all({"type": "news"})
+    assert office.worker(1).receive()["type"] == "control"
+    assert office.worker(1).receive() == {"type": "news"}
+    async with asyncio.timeout(5):
+        while (message := office.worker(0).receive()) != {"type": "news"}:
+            if message is None:
+                await asyncio.sleep(0.01)

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from gateway.access.allowance import PICO, UNLIMITED, Allowance, read_budgets
-from gateway.control.limit_rows import NO_ROW, LimitRows
+from gateway.access.principal import NO_ROW
+from gateway.control.limit_rows import LimitRows
+from gateway.control.spend_report import lines
 from gateway.control.spend_store import SpendStore
 from gateway.control.spending import Spending
 from gateway.control.store import Store
@@ -255,6 +257,27 @@ def test_rows_of_owners_that_left_are_given_to_others_when_there_is_need(rig):
     assert full == {"key:9": NO_ROW}
     with pytest.raises(LimitsUnavailable):
         rig.spend([NO_ROW], 1)
+
+
+def test_who_was_refused_is_known_though_it_never_spent_anything(rig):
+    poor, rich = rig.follow(key_1=limited("1tokens/total"), key_2=UNLIMITED)
+    assert rig.spending.refused() == []
+    with pytest.raises(RequestTooExpensive):
+        rig.spend([rich, poor], tokens=2)
+    rig.spend([rich], tokens=2)
+    assert rig.spending.refused() == ["key:1"]
+
+
+def test_who_was_only_refused_stands_among_the_others_page_by_page(rig):
+    rows = rig.follow(tag_b=UNLIMITED, tag_d=UNLIMITED, tag_e=UNLIMITED)
+    rig.spend(rows, tokens=1)
+    rig.spending.look()
+    pages, after = [], ""
+    others = ["tag:f", "tag:a", "tag:c", "tag:e"]
+    while page := lines(rig.store, NOON, after, 2, others):
+        pages.append([(one.name, one.total[1]) for one in page])
+        after = page[-1].owner
+    assert pages == [[("a", 0), ("b", 1)], [("c", 0), ("d", 1)], [("e", 1), ("f", 0)]]
 
 
 def test_a_row_that_was_anothers_shows_none_of_its_refusals(rig):

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from gateway.embeddings.models import EmbeddingModels
 from gateway.embeddings.request import EmbeddingsRequest
 from gateway.exchange import Header
 from gateway.inference import InferEndpoint
+from gateway.llm.counting_here import called_here, counter_here
 from gateway.llm.limits.words import Limits
 from gateway.models import content
 from gateway.monitor import layout
@@ -68,7 +70,13 @@ class Rig:
         self.services = new_services()
         self.catalogue = Catalogue()
         self.models = EmbeddingModels(
-            loop, self.services, self.pool, self.limits, self.catalogue, self._note
+            loop,
+            self.services,
+            self.pool,
+            self.limits,
+            self.catalogue,
+            self._note,
+            partial(counter_here, self.arena, 0),
         )
         self._routes = RoutedEndpoints(0)
 
@@ -102,6 +110,7 @@ class Rig:
 
     def _attach(self, one: Held, loop: Any) -> Served:
         block = self.arena.allocate(layout.MODEL, layout.model_key("texts", one.version))
+        self.arena.allocate(layout.UPSTREAM, called_here("texts", one.version).key)
         observer = BatchObserver(self.arena, block, 0)
         self.slots[one.version] = self.arena.slot(block, 0)
         loaded = load(one)

@@ -14,6 +14,7 @@ from gateway.access.principal import Principal
 from gateway.errors import BudgetExceeded, GatewayError
 from gateway.llm.limits.words import Left, Limits, Rate
 from gateway.monitor import layout
+from gateway.monitor.upstreams import read_upstreams
 from gateway.plan import Held, Split, Variant
 from gateway.wire.llm.words import Dialect
 from tests.embeddings import maker
@@ -53,6 +54,39 @@ async def test_one_text_gets_the_vector_of_its_tokens(rig):
     assert (told[b"penstock-model"], told[b"penstock-version"]) == (b"texts", b"1")
     assert told[b"x-request-id"] == b"r-1"
     assert rig.noted == [("texts", 1)]
+
+
+async def test_tokens_and_times_are_counted_as_those_of_other_servers_are(rig):
+    texts = maker.some_texts(30)  # which run part by part
+    await rig.ask(texts)
+    await rig.ask("water and wine")
+    ((one, of),) = generated(rig)
+    assert (one.called.model, one.called.asked, one.called.system) == ("texts", "texts", "penstock")
+    assert of.operation == "embeddings"
+    assert {name: count for name, count in of.results.items() if count} == {"ok": 2}
+    used = maker.tokens(texts) + maker.tokens(["water and wine"])
+    assert (of.sums["input"], of.sums["output"], of.sums["unpriced"]) == (used, 0, 0)
+    assert (of.tokens.sum(axis=1).tolist(), of.histograms["duration"].sum()) == ([2, 2], 2)
+    assert 0 <= of.time_ns["overhead"] <= of.time_ns["duration"]
+
+
+async def test_what_is_turned_away_before_a_model_is_asked_is_no_answer_of_it(rig):
+    await rig.ask(["water", ""])
+    assert generated(rig) == []
+
+
+async def test_counts_of_a_version_stay_where_another_takes_its_place(tmp_path, serve):
+    first, second = held(tmp_path), held(tmp_path, 2)
+    rig = serve(first)
+    await rig.ask("water")
+    rig.serve(second)
+    await rig.ask("water")
+    found = {one.called.version: (of.requests, bool(one.workers)) for one, of in generated(rig)}
+    assert found == {1: (1, False), 2: (1, True)}
+
+
+def generated(rig):
+    return [(one, of) for one in read_upstreams(rig.arena) for of in one.generations]
 
 
 @pytest.mark.parametrize("form", ["float", "base64"])

@@ -166,6 +166,12 @@ def document(fake: FakeProvider, home: Path, collector: int) -> dict[str, Any]:
                 "hidden": model("hidden", **plain),
                 "moved": model("moved", **plain),
                 "tried-twice": model("broken", retries={"attempts": 1, "base_s": 0.01}),
+                # Left alone for longer than any test lasts.
+                "shut": model(
+                    "broken",
+                    retries={"attempts": 0},
+                    breaker={"in_a_row": 1, "open_s": 3600, "max_open_s": 3600},
+                ),
                 "guarded": model("broken", retries={"attempts": 0}, breaker={"in_a_row": 3}),
             },
         },

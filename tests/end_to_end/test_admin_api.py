@@ -64,6 +64,10 @@ include-name-regex = "/api/(rollouts|experiments)/|/(callers|retire|unretire|rep
 checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 404, 409]
 
 [[operations]]
+include-name = "POST /api/llm/models/{model}/close"
+checks.positive_data_acceptance.expected-statuses = ["2xx", 404]
+
+[[operations]]
 include-name = "POST /api/keys"
 checks.positive_data_acceptance.expected-statuses = ["2xx", 400, 409]
 

@@ -72,6 +72,21 @@ def test_many_callers_at_once_get_what_each_would_get_alone(gate):
     assert counted - before == 200
 
 
+def test_tokens_are_told_as_those_of_language_models_are(gate):
+    about = {"model": "texts", "gen_ai_operation_name": "embeddings"}
+    about |= {"gen_ai_provider_name": "penstock", "gen_ai_token_type": "input"}
+
+    def told() -> float:
+        return gate.server.metric("gen_ai_client_token_usage_sum", **about)
+
+    gate.openai.embeddings.create(model="texts", input="water")
+    before = told()
+    texts = maker.some_texts(20, seed=2)
+    used = gate.openai.embeddings.create(model="texts", input=texts).usage.prompt_tokens
+    eventually(lambda: told() - before == used)
+    assert gate.server.admin("GET", "/api/llm/upstreams").json() == {"upstreams": []}
+
+
 def test_ready_tensors_get_the_same_vector(gate):
     (ids,) = [maker.tokenizer().encode("water wine").ids]
     ones = np.ones((1, len(ids)), np.int64)

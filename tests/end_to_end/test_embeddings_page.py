@@ -78,7 +78,11 @@ def test_the_key_has_spent_the_tokens_that_were_read(walk):
     def spent() -> bool:
         _, *lines = terminal.run("bash", "penstock keys spend\n").splitlines()
         found = [line.split() for line in lines if line.startswith("key")]
-        return [(one[1], int(one[-2])) for one in found] == [("search", maker.tokens(asked))]
+        read = maker.tokens(asked)
+        left = f"{1_000_000 - read} of 1000000tokens/day"
+        return [(one[1], int(one[5]), " ".join(one[7:-1])) for one in found] == [
+            ("search", read, left)
+        ]
 
     eventually(spent)  # control writes down once a second what workers have counted
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 from typing import Any
 
 import anthropic
@@ -82,6 +84,32 @@ def test_an_upstream_that_keeps_failing_is_left_alone(gate):
     assert set(seen) <= {502, 503}
     # Each worker has a breaker of its own, which lets one probe through from time to time.
     assert len(asked_of(gate)) - before < 10
+
+
+def test_an_upstream_that_somebody_says_is_well_is_asked_at_once(gate):
+    """By the model of a test of its own: nobody else's tries close or open its breakers."""
+
+    def refused() -> bool:
+        return gate.chat("shut").json()["error"]["code"] == "upstreams_exhausted"
+
+    eventually(lambda: all(refused() for _ in range(10)))  # by both workers
+    before = len(asked_of(gate))
+    words = ["llm", "close", "shut", "broken/gpt-4o-mini", "--why", "it is back"]
+    run = subprocess.run(
+        [sys.executable, "-m", "gateway", *words, "--home", str(gate.server.home)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.stdout == "shut version 1: 'broken/gpt-4o-mini' is asked again\n", run.stderr
+    eventually(lambda: gate.chat("shut").status == 502 and len(asked_of(gate)) > before)
+    entries = gate.server.admin("GET", "/api/audit?limit=1000").json()["entries"]
+    (written,) = [one for one in entries if one["action"] == "upstream close"]
+    assert (written["subject"], written["after"]) == (
+        "shut/1/broken/gpt-4o-mini",
+        {"why": "it is back"},
+    )
 
 
 def test_connections_that_the_provider_closed_are_replaced_unnoticed(gate):

@@ -124,16 +124,27 @@ def test_a_refusal_reads_as_on_the_page(walk):
     assert json.loads(printed(walk, "curl -s http")) == json.loads(told)
 
 
+def columns(line):
+    return re.split(r" {2,}", line)
+
+
+def is_left(line):
+    """Whether the first budget of a line of spending is what was spent less than its limit."""
+    ((left, limit),) = re.findall(r"([\d.]+) of ([\d.]+)usd/(?:day|total)", line[7])
+    return Decimal(left) == Decimal(limit) - Decimal(line[2])
+
+
 def test_what_was_spent_is_told_as_on_the_page(walk):
     terminal, _ = walk
     (told,) = re.findall(r"^```\n(KIND.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    header, *lines = [line.split() for line in told.splitlines()]
-    # The answer that is thumbed up comes after.
-    wanted = [(*line[:2], int(line[-1]) + 1) for line in lines]
+    header, *lines = [columns(line) for line in told.splitlines()]
+    # The answer that is thumbed up comes after; of the trial there is none.
+    wanted = [(*line[:2], int(line[6]) + (line[1] != "trial"), line[8]) for line in lines]
 
     def spent():
-        now = [line.split() for line in terminal.run("bash", "penstock keys spend\n").splitlines()]
-        return now[0] == header and [(*line[:2], int(line[-1])) for line in now[1:]] == wanted
+        first, *now = map(columns, terminal.run("bash", "penstock keys spend\n").splitlines())
+        assert all(is_left(line) for line in [*lines, *now])
+        return first == header and [(*line[:2], int(line[6]), line[8]) for line in now] == wanted
 
     eventually(spent)  # control writes down once a second what workers have counted
 

@@ -24,6 +24,7 @@ from gateway.llm.names import Chosen
 from gateway.llm.pairs import Pairs
 from gateway.llm.settings import Settings, settings_of
 from gateway.llm.told import Happened
+from gateway.llm.upstream.words import Body
 from gateway.monitor.upstreams import UpstreamCounter
 from gateway.plan import LLM, Held, Split
 from gateway.wire.guard import Passage
@@ -42,10 +43,10 @@ USAGE = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
 class Sent:
     """One request as an upstream has it; the test answers it through `sink`."""
 
-    def __init__(self, origin: Any, head: bytes, body: bytes, sink: Any) -> None:
+    def __init__(self, origin: Any, head: bytes, body: Body, sink: Any) -> None:
         self.origin = origin
         self.head = head
-        self.body = json.loads(body)
+        self.body = json.loads(body if isinstance(body, bytes) else b"".join(body))
         self.sink = sink
         self.cancelled = False
         self.paused = False
@@ -91,7 +92,7 @@ class FakeUpstreams:
         self,
         origin: Any,
         head: bytes,
-        body: bytes,
+        body: Body,
         sink: Any,
         timeouts: Any,
         *,

@@ -10,9 +10,12 @@ import pytest
 from gateway.config import parse
 from gateway.errors import ConfigInvalid
 from gateway.llm.limits.words import Left
+from gateway.wire.llm.crowds import MAX_ANSWERED
+from gateway.wire.llm.sse import MAX_FRAME_BYTES
 from gateway.wire.llm.words import Dialect
 from tests.llm.journey_rig import (
     EVENTS,
+    JSON,
     Counted,
     Rig,
     Sent,
@@ -29,7 +32,9 @@ llm:
   providers:
     one: {base_url: "http://one.example/v1"}
     claude: {base_url: "http://claude.example", kind: anthropic}
+    old: {base_url: "http://old.example/v1", apis: [chat]}
   models:
+    old: {upstreams: [{provider: old, model: gpt-4o-mini}], retries: {attempts: 0}}
     m: {upstreams: [{provider: one, model: gpt-4o-mini}], retries: {attempts: 0}}
     seen: {upstreams: [{provider: one, model: gpt-4o}]}
     told: {upstreams: [{provider: one, model: gpt-4o, media_tokens: 123}]}
@@ -111,6 +116,33 @@ async def test_an_answer_that_fails_after_its_words_is_broken_and_its_words_are_
     )
     assert (r.over[0].result, r.counting["m", 1].told) == ("broken", ["upstream_failed"])
     assert [end[2] for end in limits.ends] == [1 + 1000]
+
+
+@pytest.mark.parametrize("dialect", [Dialect.CHAT, Dialect.RESPONSES, Dialect.MESSAGES])
+async def test_what_came_before_an_event_without_end_is_charged_and_the_stream_is_broken(dialect):
+    r, limits = limited()
+    r.llm.proxies[dialect].max_answer_bytes = 4 * MAX_FRAME_BYTES
+    asked = "input" if dialect is Dialect.RESPONSES else "messages"
+    body = {"model": "old", asked: [{"role": "user", "content": "hi"}], "stream": True}
+    r.ask(body | ({"max_tokens": 5} if dialect is Dialect.MESSAGES else {}), dialect, key=KEY)
+    r.last.streams(*[chunk({"content": PIECE})] * 100, end=False)
+    r.last.sink.on_data(b"data: {")
+    while not r.over:
+        r.last.sink.on_data(b"x" * (MAX_FRAME_BYTES // 8))
+    assert r.last.cancelled
+    assert (r.over[0].result, r.counting["old", 1].told) == ("broken", ["upstream_failed"])
+    assert [end[2] for end in limits.ends] == [1 + 1000]
+
+
+async def test_an_answer_of_nothing_but_signs_is_none_and_its_prompt_is_charged():
+    r, limits = limited()
+    r.llm.proxies[Dialect.CHAT].max_answer_bytes = 4 * MAX_ANSWERED
+    r.ask(chat("old"), key=KEY)
+    r.last.sink.on_head(200, JSON)
+    r.last.sink.on_data(b'{"choices":[%b{}]}' % (b"{}," * MAX_ANSWERED))
+    r.last.sink.on_end()
+    assert (r.over[0].result, r.counting["old", 1].told) == ("failed", ["upstream_failed"])
+    assert [end[0] for end in limits.ends] == ["settled"]
 
 
 async def test_an_error_in_mid_stream_that_is_said_to_be_the_end_is_one_all_the_same():

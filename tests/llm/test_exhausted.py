@@ -7,7 +7,10 @@ import pytest
 from gateway.errors import GatewayError
 from gateway.llm.faults import exhausted
 from gateway.llm.pools import Outcome, Pool
+from tests.llm.journey_rig import chat, rig, whole
 from tests.llm.pools.rig import end, pool, take
+
+pytestmark = pytest.mark.anyio
 
 OPENS = {"in_a_row": 1, "open_s": 5.0}
 
@@ -71,3 +74,27 @@ def test_an_upstream_that_answered_with_a_pause_and_a_failure_is_no_limit():
     asked = pool({})
     end(asked, Outcome.FAILED, retry_after_s=30.0, why="503")
     assert said(asked).status == 503
+
+
+LONE = """
+llm:
+  providers: {p: {base_url: "http://p.example/v1"}}
+  models:
+    m: {upstreams: [{provider: p, model: m}], breaker: {in_a_row: 2}, retries: {attempts: 0}}
+"""
+
+
+async def test_an_upstream_that_somebody_says_is_well_is_asked_at_once():
+    one = rig(LONE)
+    for _ in range(2):
+        one.ask(chat())
+        one.last.answers({"error": {"message": "down"}}, status=503)
+    refused = one.ask(chat())
+    assert (refused.answers[0][0], len(one.upstreams.sent)) == (503, 2)
+    for other in (("n", 1, "p/m"), ("m", 2, "p/m"), ("m", 1, "p/n")):
+        one.llm.close_breaker(*other)
+    assert one.ask(chat()).answers[0][0] == 503
+    one.llm.close_breaker("m", 1, "p/m")
+    client = one.ask(chat())
+    one.last.answers()
+    assert client.answers == [(200, whole())]

@@ -263,6 +263,67 @@ async def test_a_fallback_that_cannot_say_what_was_asked_is_passed_over():
     assert client.told[b"penstock-attempts"] == b"2"
 
 
+async def test_where_no_fallback_can_say_what_was_asked_the_failure_itself_is_told():
+    one, _ = odd("strict")
+    client = one.ask(chat(logit_bias={"1": 1}, max_tokens=9))
+    one.last.answers(DOWN, status=503)
+    [(status, answer)] = client.answers
+    assert (status, answer["error"]["code"]) == (502, "upstream_failed")
+    assert client.told[b"penstock-model"] == b"m"
+    assert [one.counting[name, 1].told for name in ("m", "strict")] == [["upstream_failed"], []]
+
+
+MIXED = """
+llm:
+  providers:
+    one: {base_url: "http://one.example/v1"}
+    claude: {base_url: "http://claude.example", kind: anthropic}
+  models:
+    m:
+      upstreams:
+        - {provider: PROVIDERS, model: a, priority: 1}
+        - {provider: PROVIDERS, model: b, priority: 2, name: second}
+      unsupported: refuse
+      retries: {attempts: 1, base_s: 0.001}
+      breaker: {enabled: false}
+"""
+
+
+def mixed(first: str, second: str) -> Rig:
+    """A model of these two providers' upstreams, of which Anthropic's cannot say all."""
+    return rig(MIXED.replace("PROVIDERS", first, 1).replace("PROVIDERS", second, 1))
+
+
+async def test_an_upstream_that_cannot_say_what_was_asked_leaves_it_to_one_that_can():
+    one = mixed("claude", "one")
+    client = one.ask(chat(logit_bias={"1": 1}))
+    one.last.answers()
+    assert client.answers == [(200, whole())]
+    assert asked(one) == ["b"]
+    assert b"penstock-attempts" not in client.told
+
+
+async def test_an_upstream_that_cannot_say_what_was_asked_takes_no_try_of_one_that_failed():
+    one = mixed("one", "claude")
+    client = one.ask(chat(logit_bias={"1": 1}))
+    one.last.answers(DOWN, status=503)
+    assert client.answers == []  # it is asked again after a pause
+    await one.sent(2)
+    one.last.answers(DOWN, status=503)
+    assert asked(one) == ["a", "a"]
+    [(status, answer)] = client.answers
+    assert (status, answer["error"]["code"]) == (502, "upstream_failed")
+
+
+async def test_what_no_upstream_can_say_is_refused_and_says_why():
+    one = mixed("claude", "claude")
+    one.upstreams.broken = True  # whoever is asked all the same
+    client = one.ask(chat(logit_bias={"1": 1}))
+    [(status, answer)] = client.answers
+    assert (status, answer["error"]["code"]) == (400, "invalid_parameter")
+    assert "logit_bias" in answer["error"]["message"]
+
+
 async def test_where_no_fallback_can_be_asked_the_failure_itself_is_told():
     one, key = odd("unpriced", "dear", dollars=0.001)
     client = one.ask(chat(max_tokens=100), key=key)

@@ -13,7 +13,7 @@ import pytest
 from gateway.llm.counting import called as called_of
 from gateway.llm.counting import counters as counters_of
 from gateway.llm.features import ASKED, NAMED, SIGNATURE
-from gateway.llm.watch import MAX_ROWS
+from gateway.llm.watch import FEW_ROWS, FEW_S, MAX_ROWS
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from gateway.wire.llm.taking import MAX_KEPT_CHARS
@@ -211,15 +211,27 @@ async def test_calls_of_tools_are_held_against_what_was_offered(watched, call, k
     assert (row["tool_calls"], row["empty"], row["finish"]) == (1, 0, b"tool_calls")
 
 
-async def test_rows_are_handed_on_together_and_no_later_than_there_are_many(watched):
+@pytest.mark.parametrize(
+    ("requests_per_s", "rows"),
+    [
+        pytest.param(2 * MAX_ROWS / FEW_S, MAX_ROWS, id="busy"),
+        pytest.param(2 * FEW_ROWS / FEW_S, 2 * FEW_ROWS, id="calm"),
+        pytest.param(FEW_ROWS / FEW_S / 4, FEW_ROWS, id="calmer"),
+    ],
+)
+async def test_rows_are_handed_on_together_fewer_where_they_come_slowly(
+    watched, requests_per_s, rows
+):
     made, into = watched
-    for _ in range(MAX_ROWS + 1):
+    now = 0.0
+    made.llm.proxies[Dialect.CHAT].clock = lambda: now
+    for _ in range(3 * MAX_ROWS):
+        now += 1 / requests_per_s
         made.ask(chat())
         made.last.answers()
-    assert into.batches == [MAX_ROWS]
     made.llm.flush()
-    assert into.batches == [MAX_ROWS, 1]
-    assert len(into.sequences) == MAX_ROWS + 1
+    assert all(rows <= batch <= rows + 2 for batch in into.batches[:-1]), into.batches
+    assert sum(into.batches) == len(into.sequences) == 3 * MAX_ROWS
 
 
 async def test_what_was_not_answered_is_not_watched(watched):

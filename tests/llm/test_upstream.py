@@ -8,7 +8,7 @@ import pytest
 
 from gateway.errors import Draining, UpstreamFailed, UpstreamsExhausted
 from gateway.llm.upstream.request import header_lines, request_head
-from gateway.llm.upstream.words import Limits, Origin, Proxy
+from gateway.llm.upstream.words import Body, Limits, Origin, Proxy
 from tests.llm.scripted import CHUNKED, LAST_CHUNK, chunk, eventually, ok
 from tests.llm.upstream_rig import rig
 
@@ -45,6 +45,16 @@ async def test_a_large_body_arrives_whole():
         assert await peer.answer(ok()) == body
         await told.until("end")
         assert told.calls == ["head", "end"]
+
+
+@pytest.mark.parametrize("size", [1, 1 << 20])
+async def test_a_body_in_pieces_arrives_as_one(size):
+    pieces: Body = [b"{", memoryview(b"<%b>" % (b"x" * size))[1:-1], b"}"]
+    async with rig() as to:
+        told, _ = to.send(pieces)
+        peer = await to.server.accept()
+        assert await peer.answer(ok()) == b"{%b}" % (b"x" * size)
+        await told.until("end")
 
 
 async def test_chunks_are_told_as_they_come():

@@ -11,7 +11,7 @@ from gateway.llm.upstream.names import LookUp
 from gateway.llm.upstream.request import request_head
 from gateway.llm.upstream.sending import Request
 from gateway.llm.upstream.upstreams import Upstreams
-from gateway.llm.upstream.words import Limits, Origin, Timeouts
+from gateway.llm.upstream.words import Body, Limits, Origin, Timeouts
 from tests.llm.scripted import Peer, Scripted, Told, ok, scripted
 
 TIMEOUTS = Timeouts(connect_s=5, first_byte_s=20, idle_s=10, total_s=60)
@@ -30,7 +30,7 @@ class Rig:
     now: float = 1000.0
 
     def send(
-        self, body: bytes = b"ask", origin: Origin | None = None, timeouts: Timeouts = TIMEOUTS
+        self, body: Body = b"ask", origin: Origin | None = None, timeouts: Timeouts = TIMEOUTS
     ) -> tuple[Told, Request]:
         origin = origin or self.origin
         told = Told()

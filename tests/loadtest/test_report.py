@@ -58,8 +58,19 @@ def test_a_new_figure_replaces_the_old_one_of_its_name():
 
 
 def test_another_machines_figures_are_dropped():
-    old = document(Result("a", "a", [Measure("m", [1.0])])) | {"machine": {"cpu": "other"}}
+    other = report.machine() | {"cpu": "other"}
+    old = document(Result("a", "a", [Measure("m", [1.0])])) | {"machine": other}
     assert report.merge(old, document())["results"] == []
+
+
+def test_figures_of_another_interpreter_are_kept_and_say_so():
+    other = report.machine() | {"python": "3.99", "kernel": "Hurd 1"}
+    old = document(Result("a", "a", [Measure("m", [1.0])], detail={"x": 1})) | {"machine": other}
+    merged = report.merge(old, document(Result("b", "b", [Measure("m", [1.0])], detail={"x": 1})))
+    page = report.render(merged)
+    assert page.count(", on Hurd 1 and Python 3.99") == 1
+    assert "3.99" in page.split("## Details")[0]
+    assert report.merge(merged, document())["results"][0]["python"] == "3.99"
 
 
 def test_results_survive_the_file(tmp_path):

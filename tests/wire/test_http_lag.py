@@ -38,6 +38,18 @@ def test_a_worker_in_time_never_stops_reading():
         assert server.counters.numbers["paused"] == 0
 
 
+def test_a_worker_that_is_never_in_time_takes_new_connections():
+    with rig(max_loop_lag_ms=1_000_000) as server:  # nobody is released before the test is over
+        server.connect().send(post("/held", b"x"))
+        held = server.next_held()
+        server.call(server.services.lag._hold)
+        assert server.services.lag.late
+        some = [server.connect().send(post("/echo", b"%d" % number)) for number in range(10)]
+        assert [one.answer().body for one in some] == [b"%d" % number for number in range(10)]
+        assert server.services.lag.late
+        server.call(held.reply, 200, b"y")
+
+
 def test_idle_connections_are_left_alone():
     with rig(max_loop_lag_ms=10_000, header_timeout_s=0.2) as server:
         busy, idle = server.connect(), server.connect()

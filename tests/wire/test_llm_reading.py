@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.wire.llm.events import Kind, kind_of
 from gateway.wire.llm.reading import Called, Reading, StreamReading, read_answer, read_stream
 from gateway.wire.llm.sse import Frames, event_of
-from gateway.wire.llm.taking import MAX_KEPT_CHARS
+from gateway.wire.llm.taking import MAX_KEPT_CHARS, MAX_KEPT_PARTS
 from gateway.wire.llm.usage import usage_of
 from gateway.wire.llm.words import Dialect, Usage
 from tests.wire.llm_streams import (
@@ -59,6 +59,18 @@ def test_of_an_answer_without_end_the_first_is_kept_and_all_is_counted() -> None
     assert reading.kept_chars == MAX_KEPT_CHARS
     assert (piece * pieces).startswith(reading.texts[0])
     assert len(reading.calls) == pieces
+
+
+def test_of_choices_and_calls_without_end_the_first_are_kept_and_the_others_counted() -> None:
+    more = 2 * MAX_KEPT_PARTS
+    choices = [{"text": "ab", "finish_reason": "stop"}] * more
+    calls = [{"function": {"name": "look"}}, {}] * MAX_KEPT_PARTS
+    answer = {"choices": [*choices, {"message": {"tool_calls": calls}}]}
+    reading = read_answer(Dialect.CHAT, answer)
+    assert (len(reading.texts), reading.text_chars) == (MAX_KEPT_PARTS, 2 * more)
+    assert len(reading.calls) == MAX_KEPT_PARTS
+    assert reading.call_chars >= len("look") * MAX_KEPT_PARTS
+    assert not reading.complete
 
 
 @by_shape

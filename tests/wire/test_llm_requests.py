@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import InvalidParameter, InvalidRequest
+from gateway.errors import BodyTooLarge, InvalidParameter, InvalidRequest
+from gateway.wire.llm.crowds import MAX_NESTED, MAX_VALUES
 from gateway.wire.llm.prompts import Prompt, read_prompt
 from gateway.wire.llm.requests import REFUSED, Call, prepared, read_call, read_values
 from gateway.wire.llm.words import Dialect
@@ -27,6 +28,12 @@ def told(model: str, **more: Any) -> Told:
 def told_by(call: Call) -> Told:
     names = ("model", "stream", "max_output_tokens", "n", "include_usage")
     return {name: getattr(call, name) for name in names}, call.prompt
+
+
+def written(*args: Any, **options: Any) -> bytes:
+    """What is sent on, in one piece."""
+    body = prepared(*args, **options)
+    return body if isinstance(body, bytes) else b"".join(body)
 
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
@@ -240,7 +247,7 @@ def test_unknown_fields_are_sent_on() -> None:
         "top_k": 40,
     }
     before = orjson.dumps(values)
-    sent = orjson.loads(prepared(Dialect.CHAT, values, "gpt-4o-mini"))
+    sent = orjson.loads(written(Dialect.CHAT, values, "gpt-4o-mini"))
     assert sent == {**values, "model": "gpt-4o-mini"}
     assert list(sent) == list(values)
     assert orjson.dumps(values) == before
@@ -253,7 +260,7 @@ def test_of_fields_told_twice_one_is_sent() -> None:
     values = read_values(body)
     call = read_call(Dialect.CHAT, values)
     assert (call.model, call.max_output_tokens, call.n) == ("b", 9, 3)
-    sent = prepared(Dialect.CHAT, values, "x")
+    sent = written(Dialect.CHAT, values, "x")
     assert sent == b'{"model":"x","max_tokens":9,"n":3,"messages":[]}'
 
 
@@ -270,26 +277,26 @@ def test_usage_is_asked_for_whatever_the_caller_asked(
     dialect: Dialect, given: object, sent: object
 ) -> None:
     values = {"model": "m", "stream": True} | ({"stream_options": given} if given else {})
-    body = prepared(dialect, values, "m", include_usage=True)
+    body = written(dialect, values, "m", include_usage=True)
     assert orjson.loads(body)["stream_options"] == sent
 
 
 @pytest.mark.parametrize("dialect", [Dialect.MESSAGES, Dialect.RESPONSES])
 def test_where_usage_always_comes_nobody_asks(dialect: Dialect) -> None:
-    body = prepared(dialect, {"model": "m", "stream": True}, "m", include_usage=True)
+    body = written(dialect, {"model": "m", "stream": True}, "m", include_usage=True)
     assert b"stream_options" not in body
 
 
 def test_a_limit_is_put_in() -> None:
-    body = prepared(Dialect.CHAT, {"model": "m"}, "m", fields={"max_completion_tokens": 7})
+    body = written(Dialect.CHAT, {"model": "m"}, "m", fields={"max_completion_tokens": 7})
     assert orjson.loads(body) == {"model": "m", "max_completion_tokens": 7}
 
 
 @pytest.mark.parametrize("value", [None, ""])
 def test_an_empty_encoding_is_not_sent_on(value: object) -> None:
     values = {"model": "m", "input": "x", "encoding_format": value}
-    assert "encoding_format" not in orjson.loads(prepared(Dialect.EMBEDDINGS, values, "m"))
-    chosen = prepared(Dialect.EMBEDDINGS, {**values, "encoding_format": "base64"}, "m")
+    assert "encoding_format" not in orjson.loads(written(Dialect.EMBEDDINGS, values, "m"))
+    chosen = written(Dialect.EMBEDDINGS, {**values, "encoding_format": "base64"}, "m")
     assert orjson.loads(chosen)["encoding_format"] == "base64"
 
 
@@ -297,7 +304,22 @@ def test_a_body_nested_too_deep_is_refused() -> None:
     values = read_values(b'{"model":"m","messages":' + b"[" * 500 + b"]" * 500 + b"}")
     read_call(Dialect.CHAT, values)
     with pytest.raises(InvalidParameter, match="cannot be sent on"):
-        prepared(Dialect.CHAT, values, "m")
+        written(Dialect.CHAT, values, "m")
+
+
+@pytest.mark.parametrize(
+    ("one", "most", "what"),
+    [(b"{}", MAX_NESTED, "objects"), (b"[]", MAX_NESTED, "objects"), (b'""', MAX_VALUES, "values")],
+)
+def test_a_body_of_nothing_but_signs_is_refused_before_it_is_read(one, most, what) -> None:
+    crowd = b'{"messages":[%b]}' % b",".join([one] * (2 * most))
+    with pytest.raises(BodyTooLarge, match=what):
+        read_values(crowd)
+
+
+def test_a_text_may_hold_as_many_signs_as_it_likes() -> None:
+    words = '{"[,\\' * 2 * MAX_VALUES
+    assert read_values(orjson.dumps({"input": words})) == {"input": words}
 
 
 def test_results_within_results_are_read_without_end() -> None:

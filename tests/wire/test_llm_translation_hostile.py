@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import suppress
+from math import inf
+from time import process_time
 from typing import Any
 
 import orjson
@@ -12,6 +15,10 @@ from hypothesis import strategies as st
 
 from gateway.errors import InvalidRequest, UpstreamFailed
 from gateway.wire.llm.asked import Asked
+from gateway.wire.llm.calls import MAX_CALLS
+from gateway.wire.llm.client_responses_stream import MAX_ITEMS
+from gateway.wire.llm.crowds import MAX_ANSWERED
+from gateway.wire.llm.events import Kind, kind_of
 from gateway.wire.llm.requests import prepared, read_call
 from gateway.wire.llm.translate import PAIRS, Translation
 from gateway.wire.llm.words import Dialect
@@ -126,3 +133,60 @@ def test_a_deep_request_is_refused(pair: Translation) -> None:
         tool |= {"type": "function", "function": dict(tool)}
     with pytest.raises(InvalidRequest):
         prepared(pair.upstream, pair.request(request, ASKED), "other")
+
+
+@pytest.mark.parametrize("client", [Dialect.MESSAGES, Dialect.RESPONSES])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_an_answer_that_calls_tools_without_end_is_ended(client: Dialect, at_once: bool) -> None:
+    stream = PAIRS[client, Dialect.CHAT].stream(ASKED)
+    calls = [{"index": number} for number in range(MAX_CALLS + 1)]
+    pieces = [calls] if at_once else [[one] for one in calls]
+    told = [orjson.dumps({"choices": [{"delta": {"tool_calls": some}}]}) for some in pieces]
+    with pytest.raises(UpstreamFailed, match=str(MAX_CALLS)):
+        deque((stream.feed(b"", one) for one in told), 0)
+
+
+@each_pair
+def test_a_whole_answer_that_calls_tools_without_end_is_none(pair: Translation) -> None:
+    many = MAX_CALLS + 1
+    if pair.upstream is Dialect.MESSAGES:
+        answer: dict[str, Any] = {"type": "message", "content": [{"type": "tool_use"}] * many}
+    else:
+        answer = {"choices": [{"message": {"tool_calls": [{}] * many}}]}
+    with pytest.raises(UpstreamFailed, match=str(MAX_CALLS)):
+        pair.answer(answer, ASKED)
+
+
+def test_an_answer_of_words_and_thoughts_in_turn_is_ended_that_has_no_end() -> None:
+    stream = PAIRS[Dialect.RESPONSES, Dialect.CHAT].stream(ASKED)
+    turns = [
+        orjson.dumps({"choices": [{"delta": {name: "x"}}]}) for name in ("reasoning", "content")
+    ]
+    with pytest.raises(UpstreamFailed, match=str(MAX_ITEMS)):
+        deque((stream.feed(b"", one) for one in turns * MAX_ITEMS), 0)
+
+
+def test_the_end_of_four_times_as_many_calls_takes_four_times_as_long() -> None:
+    def end(calls: int) -> float:
+        stream = PAIRS[Dialect.RESPONSES, Dialect.CHAT].stream(ASKED)
+        choice = {"delta": {"tool_calls": [{}] * calls}, "finish_reason": "stop"}
+        stream.feed(b"", orjson.dumps({"choices": [choice]}))
+        began = process_time()
+        stream.end()
+        return process_time() - began
+
+    few = many = inf
+    for _ in range(12):  # a busy machine adds to a time, and takes nothing away
+        few, many = min(few, end(MAX_CALLS // 4)), min(many, end(MAX_CALLS))
+        if many < 8 * few:  # a square: sixteen times
+            return
+    pytest.fail(f"{many} s, against {few} s for a quarter")
+
+
+@pytest.mark.parametrize("upstream", [Dialect.CHAT, Dialect.MESSAGES])
+def test_one_event_holds_no_more_values_than_anybody_says(upstream: Dialect) -> None:
+    stream = PAIRS[Dialect.RESPONSES, upstream].stream(ASKED)
+    crowd = b'{"choices":[%b{}]}' % (b"{}," * MAX_ANSWERED)
+    with pytest.raises(UpstreamFailed, match="objects and lists"):
+        stream.feed(b"", crowd)
+    assert kind_of(upstream, crowd) is Kind.ERROR

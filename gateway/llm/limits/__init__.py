@@ -1,1 +1,1 @@
-"""What keys, teams and tags may spend and how fast: reserved before, settled after."""
+"""What callers, teams and tags may spend and how fast: reserved before, settled after."""

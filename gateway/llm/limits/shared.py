@@ -24,6 +24,9 @@ from kernels import budgets
 # Another worker that was stopped in the middle of reserving goes on as soon as it has a core.
 PATIENCE_NS: Final = 2_000_000
 FIRST_GRANTS: Final = 256
+MOST: Final = budgets.UNLIMITED >> 2
+"""Of money or tokens, what one request is taken for at the most: above any budget, and so far below
+what a word holds that sums of it stay there. A caller may ask for more, a provider say so."""
 
 
 def unnamed(row: int) -> str:
@@ -97,8 +100,8 @@ class SharedLimits:
         table = self._table or self._find()
         at = self._place(rows)
         words = self._words
-        words[at + budgets.WANTED_MONEY] = money
-        words[at + budgets.WANTED_TOKENS] = tokens
+        words[at + budgets.WANTED_MONEY] = min(money, MOST)
+        words[at + budgets.WANTED_TOKENS] = min(tokens, MOST)
         code = budgets.reserve(
             table.rows, table.slots, self._grants, at, self._workers, self._me, now_ns
         )
@@ -159,8 +162,8 @@ class SharedLimits:
             self._workers,
             self._me,
             now,
-            money,
-            tokens,
+            min(money, MOST),
+            min(tokens, MOST),
             used,
         )
         self._free.append(at)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
 UNITS: Final = ("money", "tokens")
-KINDS: Final = ("nobody", "key", "team", "tag")
+KINDS: Final = ("nobody", "key", "team", "tag", "certificate")
 """What can be limited, as numbered in the table's rows."""
 
 _MINUTE_S: Final = 60.0

@@ -83,6 +83,7 @@ class Attempts:
     Attributes:
         tried: upstreams of the pool that it is not sent to, by index: those that have failed it,
             and those that could never answer it.
+        mute: the latter.
         sent_again: how often it was sent again to its model, and to others.
         fell_back: how many other models were asked.
     """
@@ -90,7 +91,6 @@ class Attempts:
     __slots__ = (
         "_deadline",
         "_fallback_names",
-        "_mute",
         "_name_of",
         "_pool",
         "_random",
@@ -101,6 +101,7 @@ class Attempts:
         "_visited",
         "_waits",
         "fell_back",
+        "mute",
         "sent_again",
         "tried",
     )
@@ -125,7 +126,7 @@ class Attempts:
             random: spreads pauses.
             deadline: nobody is asked after it, and no pause goes beyond.
             name_of: the name of a model that a chain may call by an alias; empty: it has gone.
-            mute: upstreams of the pool that do not speak what was asked in, by index.
+            mute: upstreams of the pool that cannot be told what is asked, by index.
         """
         self._random = random
         self._deadline = deadline
@@ -144,7 +145,7 @@ class Attempts:
         self._pool = pool
         self._repeats = 0
         self._waits = 0
-        self._mute = frozenset(mute)
+        self.mute = frozenset(mute)
         self.tried: set[int] = set(mute)
 
     def failed(self, now: float, index: int, failure: Failure) -> Verdict:
@@ -162,7 +163,7 @@ class Attempts:
 
     def none_free(self, now: float) -> Verdict:
         """What to do, now that the pool has none that takes it: nobody waits in line for one."""
-        ready = self._pool.ready_in_s(now, self._mute)
+        ready = self._pool.ready_in_s(now, self.mute)
         return self._elsewhere(now, self._version.fallbacks, None if ready == inf else ready)
 
     def passed_over(self, now: float) -> Fallback | GiveUp:
@@ -186,11 +187,11 @@ class Attempts:
             # Between half and the whole of it: those that failed together come back apart.
             longest = min(retries.base_s * 2.0**self._waits, retries.max_s)
             wait = longest * (1.0 + self._random.random()) / 2.0
-        ready = self._pool.ready_in_s(now, self._mute)
+        ready = self._pool.ready_in_s(now, self.mute)
         if ready > retries.max_retry_after_s or (told or 0.0) > retries.max_retry_after_s:
             return None
         self._waits += 1
-        self.tried = set(self._mute)
+        self.tried = set(self.mute)
         return max(wait, ready + _SURELY_S)
 
     def _may_repeat(self, now: float, wait: float) -> bool:

@@ -20,6 +20,8 @@ from gateway.config.llm import LlmBreaker
 State = Literal["closed", "open", "half_open"]
 # Nobody is left alone for longer than this because of one header.
 MAX_PAUSE_S = 3600.0
+CLOSE_BREAKER = "close_breaker"
+"""What control calls it when it tells workers that somebody says that an upstream is well."""
 
 
 class Breaker:
@@ -94,6 +96,14 @@ class Breaker:
         until = now + min(seconds, MAX_PAUSE_S)
         self._paused_until = max(self._paused_until, until)
         self.ready_at = max(self.ready_at, self._paused_until)
+
+    def close(self) -> None:
+        """Somebody says that it is well: failures and pauses are forgotten.
+
+        A probe that is under way counts from now on as any request.
+        """
+        self._paused_until = 0.0
+        self._close()
 
     def state(self, now: float) -> State:
         """As it is shown. A pause is no state: see `ready_at`."""

@@ -115,6 +115,11 @@ class Member:
         self.lacks = lacks
         self.room = 0.0 if lacks else self.max_parallel
 
+    def close(self) -> None:
+        """Is asked again at once, whatever it has failed; one that is left out is not."""
+        self._limited_in_a_row = 0
+        self.breaker.close()
+
     def answered(self, now: float, first_byte_s: float) -> None:
         """An answer has begun after so long.
 

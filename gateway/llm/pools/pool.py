@@ -149,6 +149,11 @@ class Pool:
         """An upstream is asked no more, for this reason; empty: it is asked again."""
         self.members[index].leave_out(lacks)
 
+    def close(self, called: str) -> None:
+        """The upstream of this name is asked again at once; none has it: nothing happens."""
+        if (one := self._called.get(called)) is not None:
+            one.close()
+
     def choose(self, now: float, tried: Collection[int] = ()) -> Picked | None:
         """The upstream that is asked next, to be told at once that it `began`.
 

@@ -82,13 +82,15 @@ class Connection(asyncio.Protocol):
         self._answer.begin()
         if request.paused:
             self.pause()
-        body, length = request.body, len(request.body)
-        if length <= JOINED_BYTES:
-            whole = b"%scontent-length: %d\r\n\r\n%s" % (request.head, length, body)
+        body = request.body
+        if isinstance(body, bytes) and len(body) <= JOINED_BYTES:
+            whole = b"%scontent-length: %d\r\n\r\n%s" % (request.head, len(body), body)
             self._pool.later(self._write, whole)
         else:
+            pieces = (body,) if isinstance(body, bytes) else body
+            length = sum(map(len, pieces))
             head = b"%scontent-length: %d\r\n\r\n" % (request.head, length)
-            self._transport.writelines((head, body))
+            self._transport.writelines((head, *pieces))
 
     def _write(self, data: bytes) -> None:
         transport = self._transport

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gateway.llm.upstream.words import Sink, Timeouts
+from gateway.llm.upstream.words import Body, Sink, Timeouts
 
 if TYPE_CHECKING:
     from gateway.errors import GatewayError
@@ -39,7 +39,7 @@ class Request:
     awaited = True
 
     def __init__(
-        self, pool: Pool, head: bytes, body: bytes, sink: Sink, timeouts: Timeouts, began: float
+        self, pool: Pool, head: bytes, body: Body, sink: Sink, timeouts: Timeouts, began: float
     ) -> None:
         self._pool = pool
         self.head = head

@@ -16,7 +16,7 @@ from gateway.llm.upstream.connection import Connection
 from gateway.llm.upstream.names import LookUp, Names, system
 from gateway.llm.upstream.pool import Clock, Pool
 from gateway.llm.upstream.sending import Request
-from gateway.llm.upstream.words import Counters, Limits, Origin, Sending, Sink, Timeouts
+from gateway.llm.upstream.words import Body, Counters, Limits, Origin, Sending, Sink, Timeouts
 
 # How late a time-out may be. One timer for all: one per request costs as much as parsing its
 # answer's head.
@@ -64,7 +64,7 @@ class Upstreams:
         self,
         origin: Origin,
         head: bytes,
-        body: bytes,
+        body: Body,
         sink: Sink,
         timeouts: Timeouts,
         *,
@@ -78,7 +78,7 @@ class Upstreams:
         Args:
             origin: to whom.
             head: of `request_head`, maybe with more of `header_lines`.
-            body: all of it.
+            body: all of it, whole or in pieces.
             sink: is told what comes back, never before this returns.
             timeouts: how long what may take.
             awaited: somebody waits for the answer.

@@ -13,6 +13,9 @@ from typing import Protocol
 from gateway.errors import GatewayError
 from gateway.exchange import Header
 
+Body = bytes | Sequence[bytes | memoryview]
+"""Of a request: all of it, or pieces that are sent one after the other."""
+
 
 @dataclass(frozen=True, slots=True)
 class Proxy:

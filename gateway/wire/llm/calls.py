@@ -5,7 +5,30 @@ Knows chat's fragments. Knows nothing of what becomes of them.
 
 from __future__ import annotations
 
-from gateway.wire.llm.fields import Values, text
+from typing import Any, Final
+
+from gateway.errors import UpstreamFailed
+from gateway.wire.llm.fields import Values, mappings, text
+
+MAX_CALLS: Final = 10_000
+"""Of one answer. Each is told in events of its own, which are a hundred times as long as what an
+upstream may begin one with; no model calls a hundred."""
+
+
+def calls_of(message: Values) -> list[dict[str, Any]]:
+    """The calls of a whole message.
+
+    Raises:
+        UpstreamFailed: there are more than anybody could mean.
+    """
+    calls = mappings(message, "tool_calls")
+    if len(calls) > MAX_CALLS:
+        raise _too_many()
+    return calls
+
+
+def _too_many() -> UpstreamFailed:
+    return UpstreamFailed(f"the upstream called more than {MAX_CALLS} tools in one answer")
 
 
 class Calls:
@@ -26,6 +49,9 @@ class Calls:
         Args:
             fragment: one of `tool_calls` in a chunk.
             place: its place among those of its chunk.
+
+        Raises:
+            UpstreamFailed: there are more than anybody could mean.
         """
         told = fragment.get("index")
         index = told if type(told) is int else place
@@ -33,6 +59,8 @@ class Calls:
         known = self._numbers.get(index)
         if known is not None and identifier in ("", self._ids[known]):
             return known
+        if len(self._ids) == MAX_CALLS:
+            raise _too_many()
         self._numbers[index] = len(self._ids)
         self._ids.append(identifier)
         return self._numbers[index]

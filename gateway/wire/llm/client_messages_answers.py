@@ -10,8 +10,9 @@ from typing import Any
 import orjson
 
 from gateway.wire.llm.asked import Asked
+from gateway.wire.llm.calls import calls_of
 from gateway.wire.llm.chat import only_choice, thought_of, words_of
-from gateway.wire.llm.fields import Values, mapping, mappings, text, written
+from gateway.wire.llm.fields import Values, mapping, text, written
 from gateway.wire.llm.usage import usage_of
 from gateway.wire.llm.words import Dialect, Usage
 
@@ -39,7 +40,7 @@ def answer(values: Values, asked: Asked) -> dict[str, Any]:
         content.append({"type": "thinking", "thinking": thought, "signature": ""})
     if words := words_of(message) + refusal:
         content.append({"type": "text", "text": words, "citations": None})
-    calls = mappings(message, "tool_calls")
+    calls = calls_of(message)
     content += [_tool_use(call, f"toolu_{asked.id}_{at}") for at, call in enumerate(calls)]
     stop = stop_reason(text(choice, "finish_reason"), bool(calls), bool(refusal))
     usage = usage_of(Dialect.CHAT, values) or Usage(0, 0)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.wire.llm.asked import Asked
+from gateway.wire.llm.calls import calls_of
 from gateway.wire.llm.chat import only_choice, thought_of, words_of
-from gateway.wire.llm.fields import Values, mapping, mappings, text
+from gateway.wire.llm.fields import Values, mapping, text
 from gateway.wire.llm.usage import usage_of
 from gateway.wire.llm.words import Dialect, Usage
 
@@ -50,7 +51,7 @@ def answer(values: Values, asked: Asked) -> dict[str, Any]:
     for kind, words in told.items():
         if words:
             output.append(message_item(asked, len(output), [part(kind, words)]))
-    for call in mappings(message, "tool_calls"):
+    for call in calls_of(message):
         function = mapping(call, "function")
         arguments = text(function, "arguments")
         item = call_item(asked, len(output), text(call, "id"), text(function, "name"), arguments)

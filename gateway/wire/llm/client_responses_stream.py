@@ -6,10 +6,11 @@ Knows both kinds of streams. Knows nothing of requests or of whole answers beyon
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import orjson
 
+from gateway.errors import UpstreamFailed
 from gateway.wire.llm.asked import Asked
 from gateway.wire.llm.calls import Calls
 from gateway.wire.llm.chat import thought_of, words_of
@@ -29,15 +30,20 @@ from gateway.wire.llm.words import Dialect, Usage
 
 Event = dict[str, Any]
 
+MAX_ITEMS: Final = 10_000
+"""Of one answer. All are kept, and told once more at its end."""
+
 
 class _Open(Protocol):
     """An item of the output that is being told.
 
     Attributes:
         begun: the item before its first piece.
+        place: in the output.
     """
 
     begun: Item
+    place: int
 
     def begin(self) -> Iterable[Event]:
         """The events before its first piece, but for the one that has the item."""
@@ -56,7 +62,7 @@ class _Said:
     """Words: what the model says, or why it will not."""
 
     def __init__(self, asked: Asked, place: int, kind: str) -> None:
-        self._asked, self._place, self._kind = asked, place, kind
+        self._asked, self.place, self._kind = asked, place, kind
         self.begun = message_item(asked, place, [], "in_progress")
         self._at = {"item_id": self.begun["id"], "output_index": place, "content_index": 0}
         self._name, self._field = {
@@ -81,14 +87,14 @@ class _Said:
 
     def whole(self) -> Item:
         parts = [part(self._kind, "".join(self._pieces))]
-        return message_item(self._asked, self._place, parts)
+        return message_item(self._asked, self.place, parts)
 
 
 class _Thought:
     """What the model thinks, told as the summary of its reasoning."""
 
     def __init__(self, asked: Asked, place: int) -> None:
-        self._asked, self._place = asked, place
+        self._asked, self.place = asked, place
         self.begun = reasoning_item(asked, place, "")
         self._at = {"item_id": self.begun["id"], "output_index": place, "summary_index": 0}
         self._pieces: list[str] = []
@@ -106,7 +112,7 @@ class _Thought:
         yield self._part("done", words)
 
     def whole(self) -> Item:
-        return reasoning_item(self._asked, self._place, "".join(self._pieces))
+        return reasoning_item(self._asked, self.place, "".join(self._pieces))
 
     def _part(self, what: str, words: str) -> Event:
         summary = {"type": "summary_text", "text": words}
@@ -117,7 +123,7 @@ class _Called:
     """A call of a tool."""
 
     def __init__(self, asked: Asked, place: int, call: str, name: str) -> None:
-        self._asked, self._place = asked, place
+        self._asked, self.place = asked, place
         self._call, self._name = call, name
         self.begun = call_item(asked, place, call, name, "", "in_progress")
         self._at = {"item_id": self.begun["id"], "output_index": place}
@@ -136,7 +142,7 @@ class _Called:
 
     def whole(self) -> Item:
         arguments = "".join(self._pieces)
-        return call_item(self._asked, self._place, self._call, self._name, arguments)
+        return call_item(self._asked, self.place, self._call, self._name, arguments)
 
 
 class EventsForResponses:
@@ -217,6 +223,8 @@ class EventsForResponses:
         added = {"type": "response.output_item.added", "output_index": len(self._items)}
         yield {**added, "item": item.begun}
         self._items.append(item)
+        if len(self._items) > MAX_ITEMS:
+            raise UpstreamFailed(f"the upstream's answer has more than {MAX_ITEMS} parts")
         yield from item.begin()
 
     def _close(self) -> Iterator[Event]:
@@ -226,8 +234,8 @@ class EventsForResponses:
 
     def _end(self, item: _Open) -> Iterator[Event]:
         yield from item.end()
-        place = self._items.index(item)
-        yield {"type": "response.output_item.done", "output_index": place, "item": item.whole()}
+        done = {"type": "response.output_item.done", "output_index": item.place}
+        yield {**done, "item": item.whole()}
 
     def _written(self, events: list[Event]) -> bytes:
         sent = []

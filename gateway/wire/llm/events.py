@@ -11,6 +11,7 @@ from enum import Enum
 
 import orjson
 
+from gateway.wire.llm.crowds import crowd_answered
 from gateway.wire.llm.fields import Values, mapping, mappings, text
 from gateway.wire.llm.sse import DONE
 from gateway.wire.llm.words import Dialect
@@ -26,11 +27,13 @@ class Kind(Enum):
 
 
 def kind_of(dialect: Dialect, data: bytes) -> Kind:
-    """What the data of one event means; what no dialect has, no JSON object, is an error."""
+    """What the data of one event means; what is none of any dialect's is an error."""
     if not data:
         return Kind.LIFECYCLE
     if data.startswith(DONE):
         return Kind.END
+    if crowd_answered(data):
+        return Kind.ERROR
     try:
         values = orjson.loads(data)
     except orjson.JSONDecodeError:

@@ -6,7 +6,7 @@ reads as the empty value of the type that was asked for; `wanted_*` refuse it in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
@@ -47,10 +47,15 @@ def mappings(values: Values, key: str) -> list[dict[str, Any]]:
     return [item for item in value if type(item) is dict] if type(value) is list else []
 
 
-def written(value: object) -> str:
-    """A value as JSON; empty where it is nested deeper than can be written."""
+def written(value: object, default: Callable[[Any], object] | None = None) -> str:
+    """A value as JSON; empty where it is nested deeper than can be written.
+
+    Args:
+        value: to be written.
+        default: makes a value of JSON of what is none.
+    """
     try:
-        return orjson.dumps(value).decode()
+        return orjson.dumps(value, default).decode()
     except orjson.JSONEncodeError:
         return ""
 

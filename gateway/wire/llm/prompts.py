@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from gateway.wire.llm.abridged import Text
 from gateway.wire.llm.fields import Values, mapping, mappings, text, written
 from gateway.wire.llm.words import Dialect
 
@@ -74,7 +75,7 @@ def _plain(values: Values) -> Prompt | None:
         if type(one) is not dict or len(one) != 2 or "role" not in one:
             return None
         content = one.get("content")
-        if type(content) is not str:
+        if type(content) is not str and type(content) is not Text:
             return None
         chars += len(content)
     return Prompt(len(messages), chars)
@@ -118,10 +119,10 @@ class _Size:
         if (inputs := INPUTS.get(dialect)) is not None:
             self._add_inputs(values.get(inputs))
             return
-        self.chars += len(text(values, "instructions"))
+        self.chars += _chars(values.get("instructions"))
         self._add_content(values.get("system"))
         given = values.get(MESSAGES[dialect])
-        if type(given) is str:
+        if type(given) is str or type(given) is Text:
             self.messages += 1
             self.chars += len(given)
             return
@@ -144,13 +145,13 @@ class _Size:
     def _add_message(self, message: Values) -> None:
         self._add_content(message.get("content"))
         self._add_content(message.get("output"))
-        self.chars += len(text(message, "arguments"))
+        self.chars += _chars(message.get("arguments"))
         for call in mappings(message, "tool_calls"):
-            self.chars += len(text(mapping(call, "function"), "arguments"))
+            self.chars += _chars(mapping(call, "function").get("arguments"))
 
     def _add_content(self, content: object, inner: bool = False) -> None:
         """Of a message; `inner`: of one of its parts, and deeper than that no dialect goes."""
-        if type(content) is str:
+        if type(content) is str or type(content) is Text:
             self.chars += len(content)
         elif type(content) is list:
             for part in content:
@@ -164,9 +165,14 @@ class _Size:
         if kind in _MEDIA:
             self.media += 1
         elif kind == "tool_use":
-            self.chars += len(written(part.get("input")))
+            self.chars += len(written(part.get("input"), Text.read))
         else:
-            self.chars += len(text(part, "text")) + len(text(part, "thinking"))
+            self.chars += _chars(part.get("text")) + _chars(part.get("thinking"))
+
+
+def _chars(value: object) -> int:
+    """Of a text, read or not; nothing else has any."""
+    return len(value) if type(value) is str or type(value) is Text else 0
 
 
 _MEDIA = frozenset(

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import orjson
 
+from gateway.wire.llm.crowds import crowd_answered
 from gateway.wire.llm.fields import Values, text, written
 from gateway.wire.llm.runs import joined
 from gateway.wire.llm.sse import DONE, Frames, event_of
@@ -113,6 +114,8 @@ class StreamReading:
             return
         if data.startswith(DONE):
             self._gathered.ended = True
+            return
+        if crowd_answered(data):
             return
         try:
             values = orjson.loads(data)

@@ -7,14 +7,16 @@ judge, and is sent on as it came.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
-from gateway.errors import InvalidParameter, InvalidRequest
+from gateway.errors import BodyTooLarge, InvalidParameter, InvalidRequest
+from gateway.wire.llm.abridged import LONG_BYTES, Abridged, read_abridged, write_abridged
+from gateway.wire.llm.crowds import crowd_of
 from gateway.wire.llm.fields import NOTHING, Values, mapping, shown, wanted_count, wanted_flag
-from gateway.wire.llm.prompts import Prompt, read_prompt
+from gateway.wire.llm.prompts import MESSAGES, Prompt, read_prompt
 from gateway.wire.llm.usage import service_of
 from gateway.wire.llm.words import Dialect
 
@@ -99,12 +101,31 @@ class Call:
         return prompt
 
 
-def read_values(body: bytes) -> dict[str, Any]:
+# Of embeddings and of counts the gateway may make the answer itself.
+_LONG_FIELDS: dict[Dialect, tuple[str, ...]] = {
+    dialect: (MESSAGES[dialect], "system", "instructions", "tools")
+    for dialect in (Dialect.CHAT, Dialect.MESSAGES, Dialect.RESPONSES)
+}
+"""Where requests have texts that the gateway passes on unread, once it knows how long they are."""
+
+
+def read_values(body: bytes, dialect: Dialect | None = None) -> dict[str, Any]:
     """The object that a request's body is.
 
+    Args:
+        body: of a request.
+        dialect: of it; where that is known, long texts may be left out (`abridged`).
+
     Raises:
+        BodyTooLarge: it holds more values than anybody says.
         InvalidRequest: it is not JSON, or no object.
     """
+    if len(body) >= LONG_BYTES and dialect in _LONG_FIELDS:
+        abridged = read_abridged(body, _LONG_FIELDS[dialect])
+        if abridged is not None:
+            return abridged
+    if crowd := crowd_of(body):
+        raise BodyTooLarge(f"body: {crowd}")
     try:
         values = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -142,12 +163,12 @@ def prepared(
     *,
     include_usage: bool = False,
     fields: Mapping[str, Any] | None = None,
-) -> bytes:
-    """The body to send on.
+) -> bytes | Sequence[bytes | memoryview]:
+    """The body to send on, in pieces where long texts are among them.
 
     It is written anew from what was read, which costs less than to search the bytes for the places
     to change, and leaves one key where the caller wrote two: no upstream reads another model or
-    another limit than was reserved for.
+    another limit than was reserved for. Long texts alone are taken from where they stand.
 
     Args:
         dialect: of the upstream.
@@ -167,7 +188,7 @@ def prepared(
     if dialect is Dialect.EMBEDDINGS and not sent.get("encoding_format", "float"):
         del sent["encoding_format"]  # null, or empty: some servers refuse what others send
     try:
-        return orjson.dumps(sent)
+        return write_abridged(sent) if type(values) is Abridged else orjson.dumps(sent)
     except orjson.JSONEncodeError as error:
         raise InvalidParameter(f"the body cannot be sent on: {error}") from error
 

@@ -8,6 +8,8 @@ Source: WHATWG HTML, "Server-sent events", parsing an event stream.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from itertools import takewhile
 
 from gateway.errors import UpstreamFailed
 
@@ -20,6 +22,18 @@ _BOM = b"\xef\xbb\xbf"
 # Atomic, so that a CRLF is never taken for two line ends.
 _BLANK_LINE = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+class FrameTooLong(UpstreamFailed):
+    """A frame passes its bound.
+
+    Attributes:
+        before: whole frames that came with it, in front of it.
+    """
+
+    def __init__(self, message: str, before: Sequence[bytes]) -> None:
+        super().__init__(message)
+        self.before = before
 
 
 class Frames:
@@ -61,7 +75,7 @@ class Frames:
             The frames that they complete, in order.
 
         Raises:
-            UpstreamFailed: a frame passes its bound.
+            FrameTooLong: one passes its bound; whatever comes after it, too.
         """
         if self._after_return and data:
             data, self._after_return = data.removeprefix(b"\n"), False
@@ -78,7 +92,9 @@ class Frames:
         # Of a blank line all but the last byte may be here: at most CR, LF and CR.
         self._seen = max(0, len(self.kept) - 3)
         if len(self.kept) > self._max or any(len(frame) > self._max for frame in frames):
-            raise UpstreamFailed(f"an event of the stream is longer than {self._max} bytes")
+            before = list(takewhile(lambda frame: len(frame) <= self._max, frames))
+            what = f"an event of the stream is longer than {self._max} bytes"
+            raise FrameTooLong(what, before)
         return frames
 
     def _without_mark(self, data: bytes) -> bytes:

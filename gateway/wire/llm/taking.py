@@ -18,12 +18,15 @@ from gateway.wire.llm.words import Dialect
 
 # Of texts and calls of one answer. A model says a hundredth of it; what has no end says more.
 MAX_KEPT_CHARS: Final = 4 << 20
+# Choices of one answer, and calls: each costs far more memory than what may say it.
+MAX_KEPT_PARTS: Final = 10_000
 
 
 class Gathered:
     """The parts of an answer, by the index of their choice (or block) and of their call.
 
-    Of words and arguments the first are kept, as far as there is `room`; the others are counted.
+    Of words and arguments the first are kept, as far as there is `room`; the others are counted,
+    and so are those of choices and calls beyond the first `MAX_KEPT_PARTS`.
     """
 
     __slots__ = (
@@ -65,6 +68,9 @@ class Gathered:
     def add_text(self, index: int, piece: str) -> None:
         """Words that are shown, of the choice at `index`."""
         if piece:
+            if index not in self.texts and len(self.texts) >= MAX_KEPT_PARTS:
+                self.unkept_texts += len(piece)
+                return
             self.room -= len(piece)
             if self.room < 0:
                 self.unkept_texts -= self.room
@@ -75,11 +81,19 @@ class Gathered:
 
     def add_call(self, index: int, call: int, name: str, arguments: str) -> None:
         """A call, or a piece of its arguments."""
+        if (index, call) not in self.calls and len(self.calls) >= MAX_KEPT_PARTS:
+            self.unkept_calls += max(1, len(name) + len(arguments))
+            return
         known = self.calls.setdefault((index, call), [""])
         if not known[0]:
             known[0] = self._of_call(name)
         if arguments := self._of_call(arguments):
             known.append(arguments)
+
+    def add_finish(self, index: int, reason: str) -> None:
+        """Why the choice at `index` ended, if it says so."""
+        if reason and (index in self.finishes or len(self.finishes) < MAX_KEPT_PARTS):
+            self.finishes[index] = reason
 
     def _of_call(self, piece: str) -> str:
         self.room -= len(piece)
@@ -115,9 +129,7 @@ def _take_chat(gathered: Gathered, values: Values) -> None:
     for place, choice in enumerate(mappings(values, "choices")):
         index = choice.get("index")
         index = index if type(index) is int else place
-        finish = text(choice, "finish_reason")
-        if finish:
-            gathered.finishes[index] = finish
+        gathered.add_finish(index, text(choice, "finish_reason"))
         gathered.add_text(index, text(choice, "text"))
         delta = choice.get("delta") or choice.get("message")
         if type(delta) is dict:

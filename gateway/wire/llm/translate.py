@@ -26,6 +26,7 @@ from gateway.wire.llm.chat import Chunk
 from gateway.wire.llm.client_chat import EventsForChat
 from gateway.wire.llm.client_messages_stream import EventsForMessages
 from gateway.wire.llm.client_responses_stream import EventsForResponses
+from gateway.wire.llm.crowds import crowd_answered
 from gateway.wire.llm.errors import stream_error, told_body, told_event
 from gateway.wire.llm.fields import Values, mappings
 from gateway.wire.llm.sse import DONE
@@ -169,6 +170,8 @@ class StreamTranslator:
 
 
 def _read(data: bytes) -> dict[str, Any]:
+    if crowd := crowd_answered(data):
+        raise UpstreamFailed(f"an event of the upstream's stream: {crowd}")
     try:
         values = orjson.loads(data)
     except orjson.JSONDecodeError as error:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from gateway.errors import UpstreamFailed
 from gateway.wire.llm.asked import Asked
+from gateway.wire.llm.calls import MAX_CALLS
 from gateway.wire.llm.chat import Chunk, completion, delta_chunk, usage_chunk
 from gateway.wire.llm.fields import NOTHING, Values, count, mapping, mappings, text, written
 from gateway.wire.llm.usage import grown, read_usage, usage_of
@@ -38,6 +39,8 @@ def answer(values: Values, asked: Asked) -> dict[str, Any]:
     if values.get("type") != "message":
         raise UpstreamFailed("the upstream's answer is no message")
     blocks = mappings(values, "content")
+    if len(blocks) > MAX_CALLS:
+        raise UpstreamFailed(f"the upstream's answer has more than {MAX_CALLS} blocks")
     words = [text(block, "text") for block in blocks if block.get("type") == "text"]
     thoughts = [_thought(block) for block in blocks if block.get("type") in _THOUGHTS]
     calls = [_call(block) for block in blocks if block.get("type") == "tool_use"]

@@ -251,3 +251,23 @@ def test_a_request_without_a_maximum_reserves_its_share_of_what_is_left(left, ex
 )
 def test_money_is_written_exactly(pico, text):
     assert dollars(pico) == text
+
+
+@pytest.mark.parametrize("most", [2**63 - 1, 2**63, 2**80])
+def test_no_amount_is_so_large_that_it_fits_again(rig, most):
+    rig.limit(0, ceilings={TOTAL: 10 * PICO})
+    rig.limit(1, ceilings={TOKENS_DAY: 1000})
+    rig.reserve([0, 1], PICO, 10).settle(PICO, 10)
+    with pytest.raises(RequestTooExpensive):
+        rig.reserve([0], most, 1)
+    with pytest.raises(RequestTooExpensive):
+        rig.reserve([1], 1, most)
+    assert rig.held(0) == rig.held(1) == [0, 0, 0]
+
+
+def test_what_is_told_beyond_all_bounds_is_settled_as_more_than_any_budget(rig):
+    rig.limit(0, ceilings={TOTAL: 1_000_000 * PICO})
+    rig.reserve([0], PICO, 10).settle(2**90, 2**90)
+    with pytest.raises(BudgetExceeded):
+        rig.reserve([0], 1)
+    assert rig.workers[0].open == 0

@@ -124,3 +124,25 @@ def test_one_that_is_disabled_never_opens():
     one = breaker(enabled=False, in_a_row=1, of=2, share=0.5)
     fail(one, 1000)
     assert (one.state(0.0), one.ready_at) == ("closed", 0.0)
+
+
+def test_one_that_is_closed_by_hand_takes_requests_at_once_and_begins_anew():
+    one = breaker(in_a_row=3, open_s=5)
+    fail(one, 3)
+    one.pause(0.0, 600.0)
+    one.close()
+    assert (one.state(0.0), one.ready_at) == ("closed", 0.0)
+    fail(one, 2)
+    assert one.state(0.0) == "closed"
+    fail(one, 1)
+    assert (one.state(0.0), one.ready_at) == ("open", 5.0)  # no longer than the first time
+
+
+def test_a_probe_that_is_under_way_when_it_is_closed_by_hand_counts_as_any_request():
+    one = breaker(in_a_row=3, open_s=5)
+    fail(one, 3)
+    probe = one.begin()
+    one.close()
+    assert (probe, one.begin()) == (True, False)  # others pass beside it
+    one.bad(6.0, probe)
+    assert one.state(6.0) == "closed"

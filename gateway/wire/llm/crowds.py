@@ -1,0 +1,43 @@
+"""Says of JSON that it holds more than anybody means, before it is read.
+
+Knows how many values a text may have. Knows nothing of what they say. A text of 64 MB that is
+nothing but empty objects takes a gigabyte once it is read, and whoever looks at each of them holds
+the event loop for half a minute; what people and models say is text, of which there may be as much
+as they like.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kernels.crowded import count_nested
+
+# What is smaller holds too little to be worth counting.
+LARGE_BYTES: Final = 1 << 20
+MAX_NESTED: Final = 200_000
+"""Objects and lists of a request: ten thousand messages, or a thousand tools, have fewer."""
+MAX_VALUES: Final = 4_000_000
+"""Of a request, of all kinds."""
+MAX_ANSWERED: Final = 2_000_000
+"""Objects and lists of an answer, or of one event: probabilities of tokens are forty for each. It
+may have any number of other values, being thousands of vectors."""
+
+
+def crowd_of(text: bytes) -> str:
+    """What a request has too much of, in words; empty: of nothing."""
+    if len(text) <= LARGE_BYTES:
+        return ""
+    nested, commas = count_nested(text)
+    values = nested + commas
+    if values > MAX_VALUES and nested <= MAX_NESTED:
+        return f"expected at most {MAX_VALUES} values, got {values}"
+    return _nested(nested, MAX_NESTED)
+
+
+def crowd_answered(text: bytes) -> str:
+    """The same of an answer, or of one event of a stream."""
+    return "" if len(text) <= LARGE_BYTES else _nested(count_nested(text)[0], MAX_ANSWERED)
+
+
+def _nested(nested: int, most: int) -> str:
+    return f"expected at most {most} objects and lists, got {nested}" if nested > most else ""

@@ -1,0 +1,85 @@
+"""What is not read of a long prompt is charged, translated, copied and sent as all else is."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.errors import UpstreamFailed
+from gateway.plan import Shadow, Split, Variant
+from gateway.wire.llm.abridged import LONG_BYTES
+from gateway.wire.llm.words import Dialect
+from tests.llm.journey_rig import Counted, Rig, chat, key_for, rig, whole
+
+pytestmark = pytest.mark.anyio
+
+LONG = "Where does the water flow?\n" * (LONG_BYTES // 27)
+MESSAGES = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": [{"type": "text", "text": LONG}]},
+]
+WORLD = """
+llm:
+  providers:
+    one: {base_url: "http://one.example/v1"}
+    claude: {base_url: "http://claude.example", kind: anthropic}
+  models:
+    m:
+      versions:
+        1:
+          upstreams: [{provider: one, model: gpt-4o-mini}]
+          fallbacks: [n]
+          retries: {attempts: 0}
+        2: {upstreams: [{provider: claude, model: claude-sonnet-4}]}
+    n: {upstreams: [{provider: claude, model: claude-sonnet-4}]}
+"""
+SPLIT = Split((Variant("main", 1, 1.0),), shadows=(Shadow(2, 1.0, blocks=((1, 7),)),))
+
+
+@pytest.fixture
+async def world() -> Rig:
+    return rig(WORLD, {"m": SPLIT})
+
+
+async def test_a_long_prompt_is_sent_on_and_counted_as_if_it_were_read(world):
+    client = world.ask(chat(messages=MESSAGES, top_k=7))
+    assert world.last.body == chat("gpt-4o-mini", messages=MESSAGES, top_k=7)
+    world.last.answers()
+    assert client.answers == [(200, whole())]
+    (over,) = world.over
+    assert over.call.prompt.chars == len(LONG) + len("Be brief.")
+
+
+async def test_a_long_prompt_is_read_where_another_dialect_is_spoken(world):
+    client = world.ask(chat(messages=MESSAGES))
+    world.last.sink.on_failure(UpstreamFailed("gone"), sent=True, answered=False)
+    assert world.last.origin.host == "claude.example"
+    assert _texts(world.last.body) == [LONG]
+    assert client.answers == []
+
+
+async def test_a_shadow_in_another_dialect_is_asked_the_same_long_prompt(world):
+    world.ask(chat(messages=MESSAGES))
+    world.last.answers()
+    await world.turn()
+    assert world.last.origin.host == "claude.example"
+    assert _texts(world.last.body) == [LONG]
+
+
+async def test_what_nobody_has_counted_is_charged_by_all_characters_of_a_long_prompt():
+    limits = Counted()
+    one = rig(WORLD, {"m": SPLIT}, limits=limits)
+    client = one.ask(chat(messages=MESSAGES, max_tokens=5), key=key_for(rows=(1,)))
+    assert client.answers == []
+    one.last.answers(whole("", usage=None))
+    tokens = -(-(len(LONG) + len("Be brief.")) // 4)
+    assert [(what, taken) for what, _, taken in limits.ends] == [("settled", tokens)]
+
+
+async def test_a_long_prompt_of_anthropics_dialect_goes_to_such_an_upstream_as_it_came(world):
+    asked = {"model": "n", "max_tokens": 5, "system": LONG, "messages": MESSAGES[1:]}
+    world.ask(asked, Dialect.MESSAGES)
+    assert world.last.body == asked | {"model": "claude-sonnet-4"}
+
+
+def _texts(body):
+    return [one["content"] for one in body["messages"]]

@@ -1,0 +1,150 @@
+"""However bytes arrive, the same requests are found in them."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.errors import GatewayError, MalformedHttp, Overloaded
+from gateway.wire.head import Head
+from gateway.wire.intake import BodySink, Intake
+from tests.test_inference import new_services
+
+
+class Taken:
+    """Keeps what was found; a path that is not an endpoint's has a sink."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[bytes, bytes]] = []
+        self.full = False
+
+    def head_arrived(self, head: Head) -> BodySink | None:
+        return Sink(self, head.path) if head.path == b"/sink" else None
+
+    def remember(self, raw: bytes, head: Head) -> None:
+        pass
+
+    def request_arrived(self, head: Head, body: bytes, arrived: float) -> None:
+        assert type(body) is bytes
+        self.found.append((head.path, body))
+
+
+class Sink:
+    def __init__(self, taken: Taken, path: bytes) -> None:
+        self.taken, self.path, self.pieces = taken, path, [b""]
+
+    def feed(self, piece: bytes) -> None:
+        self.pieces.append(piece)
+
+    def complete(self) -> None:
+        self.taken.found.append((self.path, b"".join(self.pieces)))
+
+
+def request(path: bytes, body: bytes, *, chunked: bool = False) -> bytes:
+    if chunked:
+        framed = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if body else b"0\r\n\r\n"
+        return b"POST %b HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n%b" % (
+            path,
+            framed,
+        )
+    head = b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % (path, len(body))
+    return head + body
+
+
+@pytest.fixture
+def world() -> tuple[Intake, Taken, Any]:
+    services, taken = new_services(), Taken()
+    return Intake(services, taken), taken, services
+
+
+sizes = st.sampled_from([0, 1, 5000, 40_000, 150_000])
+messages = st.tuples(st.sampled_from([b"/lane", b"/sink"]), sizes, st.booleans())
+
+
+@given(st.lists(messages, min_size=1, max_size=5), st.data())
+def test_requests_are_found_wherever_the_bytes_are_cut(asked, data):
+    services, taken = new_services(), Taken()
+    intake = Intake(services, taken)
+    bodies = [bytes([65 + n]) * size for n, (_, size, _) in enumerate(asked)]
+    each = [
+        request(path, body, chunked=chunked)
+        for (path, _, chunked), body in zip(asked, bodies, strict=True)
+    ]
+    stream, ends = b"".join(each), list(accumulate(map(len, each)))
+    # Where a request ends or begins more goes on than in the middle of its body.
+    near = st.builds(int.__add__, st.sampled_from(ends), st.integers(-20_000, 20_000))
+    cuts = sorted(min(max(0, cut), len(stream)) for cut in data.draw(st.lists(near, max_size=6)))
+    for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        if start < end:
+            assert (intake.feed if intake.begun else intake.feed_whole)(stream[start:end]) == b""
+    assert taken.found == [(path, body) for (path, _, _), body in zip(asked, bodies, strict=True)]
+    assert not intake.begun
+    held = sum(len(body) for path, body in taken.found if path == b"/lane")
+    assert services.buffered_bytes == held  # until each was answered
+
+
+def test_what_came_of_a_large_body_is_not_taken_for_headers_of_the_next_request(world):
+    intake, taken, _ = world
+    chunks = request(b"/lane", b"y" * 5000, chunked=True)
+    intake.feed(request(b"/lane", b"x" * 150_000) + chunks[:1])
+    intake.feed(chunks[1:3000])
+    intake.feed(chunks[3000:])
+    assert taken.found == [(b"/lane", b"x" * 150_000), (b"/lane", b"y" * 5000)]
+
+
+@pytest.mark.parametrize("left", [1, 4000, 10_000])
+def test_the_end_of_a_large_body_may_come_by_itself(world, left):
+    intake, taken, _ = world
+    large = request(b"/lane", b"x" * 100_000)
+    intake.feed(large[:-left])
+    intake.feed(large[-left:] + request(b"/lane", b"next"))
+    assert taken.found == [(b"/lane", b"x" * 100_000), (b"/lane", b"next")]
+
+
+def test_what_follows_a_large_body_is_parsed_as_ever(world):
+    intake, taken, _ = world
+    large = request(b"/lane", b"x" * 100_000)
+    intake.feed(large[:50_000])
+    with pytest.raises(MalformedHttp):
+        intake.feed(large[50_000:] + b"no request\r\n\r\n")
+    assert taken.found == [(b"/lane", b"x" * 100_000)]
+
+
+def test_what_is_held_of_a_large_body_is_counted_and_given_back(world):
+    intake, _, services = world
+    intake.feed(request(b"/lane", b"x" * 200_000)[:150_000])
+    assert 149_000 < services.buffered_bytes < 150_000
+    intake.release()
+    assert services.buffered_bytes == 0
+
+
+def test_a_large_body_is_refused_once_too_many_bytes_are_held(world):
+    intake, _, services = world
+    large = request(b"/lane", b"x" * 200_000)
+    intake.feed(large[:100_000])
+    services.buffered_bytes = services.limits.max_buffered_bytes - 10
+    with pytest.raises(Overloaded) as refused:
+        intake.feed(large[100_000:])
+    assert isinstance(refused.value, GatewayError)
+
+
+def test_a_large_body_that_is_the_last_of_its_connection_ends_it(world):
+    intake, taken, _ = world
+    last = request(b"/lane", b"x" * 100_000).replace(b"host", b"connection: close\r\nhost")
+    intake.feed(last + b"whatever")
+    assert intake.ended
+    assert taken.found == [(b"/lane", b"x" * 100_000)]
+
+
+def test_whoever_is_full_gets_what_follows_a_large_body_later(world):
+    intake, taken, _ = world
+    stream = request(b"/lane", b"x" * 100_000) + request(b"/lane", b"y" * 100_000)
+    taken.full = True
+    rest = intake.feed(stream)
+    taken.full = False
+    assert intake.feed(rest) == b""
+    assert [body[:1] for _, body in taken.found] == [b"x", b"y"]
