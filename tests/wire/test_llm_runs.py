@@ -44,6 +44,8 @@ UNLIKE = {
     "no-beginning": said(b"a", b"b"),
     "no-end": ROLE + said(b"a") + BEFORE,
     "cut-words": ROLE + BEFORE + b"a",
+    "cut-within-its-end": ROLE + said(b"a", b"00")[:-3],
+    "cut-within-a-later-end": ROLE + said(b"a", b"b", b"00")[:-3],
     "other-chunks-between": ROLE + said(b"a") + THOUGHT + said(b"b", b"c"),
     "other-chunks-later": ROLE + said(b"a", b"b") + THOUGHT + said(b"c", b"d") + STOP,
     "comments-between": ROLE + said(b"a", b"b") + b": ping\n\n" + said(b"c"),

@@ -33,10 +33,10 @@ def joined(chunks: list[bytes]) -> list[bytes]:
         return chunks
     before, after = _around_words(chunks[first])
     last = len(chunks) - 1
-    while last > first and not chunks[last].startswith(before):
-        last -= 1
-    run = chunks[first : last + 1]
     begin, end = len(before), -len(after)
+    while not (chunks[last].startswith(before) and chunks[last].endswith(after, begin)):
+        last -= 1  # to the first at the latest
+    run = chunks[first : last + 1]
     pieces = [one[begin:end] for one in run]
     # Whether each chunk is these two with a piece in between, seen for all of them at once.
     alike = (after + b"," + before).join(pieces) == b",".join(run)[begin:end]
