@@ -244,13 +244,13 @@ class Journey:
 
     def on_data(self, data: bytes) -> None:
         """A piece of it."""
-        relay, target = self._relay, self._target
+        relay, target, happened = self._relay, self._target, self._happened
         assert relay is not None
         assert target is not None
         try:
-            if self._happened.copy:
+            if happened.copy:
                 self._exchange.take(len(data))
-            ready = relay.data(target.without_key(data))
+            ready = relay.data(data if target.key is None else target.without_key(data))
         except GatewayError as error:
             self._break(error)
             return
@@ -258,7 +258,7 @@ class Journey:
             self._crash()
             return
         if relay.committed:
-            self._happened.stamps.append(self._proxy.clock())
+            happened.stamps.append(self._proxy.clock())
         if not ready and not self._paused and not self._over:
             self._pause()
 

@@ -36,6 +36,7 @@ MAX_ERROR_BYTES: Final = 1 << 20
 # What is kept of a stream until it is read in one go: reading so much holds the loop for a
 # millisecond.
 MAX_UNREAD_BYTES: Final = 256 << 10
+_NULL_AT_END: Final = b',"usage":null}\n\n'
 _ENDS: Final = (b"\n\n", b"\r\n\r\n", b"\n\r\n", b"\r\r")
 _SEAM: Final = max(map(len, _ENDS)) - 1
 # A provider's head events are few, and its pings short: who sends more than that has begun.
@@ -228,43 +229,41 @@ class Whole:
 
 
 class Unread:
-    """What came of a stream, until it is read: all at once, which takes half as long."""
+    """What came of a stream, until it is read: all at once, which takes half as long.
 
-    __slots__ = ("_bytes", "_dialect", "_frames", "_pieces", "_reader")
+    Attributes:
+        keep: takes a piece.
+    """
+
+    __slots__ = ("_dialect", "_frames", "_pieces", "_reader", "keep")
 
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self._pieces: list[bytes] = []
-        self._bytes = 0
+        self.keep = self._pieces.append
         # Of a stream that is longer than is kept.
         self._reader: StreamReading | None = None
         self._frames = Frames()
-
-    def keep(self, data: bytes) -> None:
-        """Takes a piece.
-
-        Raises:
-            FrameTooLong: an event has no end; those before it were read.
-        """
-        self._pieces.append(data)
-        self._bytes += len(data)
-        if self._bytes > MAX_UNREAD_BYTES:
-            self._begin()
 
     def read(self) -> tuple[Reading, bool]:
         """What came so far, and whether the stream has said itself that it is over."""
         if self._reader is None:
             return read_stream(self._dialect, b"".join(self._pieces))
         with suppress(FrameTooLong):  # which was told when it came
-            self._begin()
+            self.begin()
         reader = self._reader
         reader.read(event_of(self._frames.rest)[1])
         return reader.reading(), reader.ended
 
-    def _begin(self) -> None:
-        """Reads what there is, for want of room to keep it."""
+    def begin(self) -> None:
+        """Reads what there is, for want of room to keep it.
+
+        Raises:
+            FrameTooLong: an event has no end; those before it were read.
+        """
         reader = self._reader = self._reader or StreamReading(self._dialect)
-        data, self._pieces, self._bytes = b"".join(self._pieces), [], 0
+        data = b"".join(self._pieces)
+        self._pieces.clear()
         frames: Sequence[bytes] = ()
         try:
             frames = self._frames.feed(data)
@@ -281,6 +280,7 @@ class Streamed:
 
     Attributes:
         came: bytes of it that came so far.
+        committed: the client has got some of it.
         filtered: a content policy has cut it off, and the client has nothing of it.
         reading: what is kept of it, once it is over or was stopped; empty until then.
     """
@@ -299,7 +299,9 @@ class Streamed:
         "_stream",
         "_translator",
         "_unread",
+        "_unread_to",
         "came",
+        "committed",
         "filtered",
         "reading",
     )
@@ -319,6 +321,7 @@ class Streamed:
         self._stream: Stream | None = None
         self._frames = Frames()
         self._unread = Unread(spoken.upstream)
+        self._unread_to = MAX_UNREAD_BYTES  # once so much came, there is no room to keep more
         self._translator: StreamTranslator | None = None
         if spoken.translation is not None and spoken.asked is not None:
             self._translator = spoken.translation.stream(spoken.asked)
@@ -328,13 +331,8 @@ class Streamed:
         self._held_bytes = 0
         self._rest = bytearray()
         self._ended = self._stopped = False
-        self.filtered = False
+        self.committed = self.filtered = False
         self.reading = Reading()
-
-    @property
-    def committed(self) -> bool:
-        """The client has got some of it."""
-        return self._stream is not None
 
     @property
     def usage(self) -> Usage | None:
@@ -348,16 +346,25 @@ class Streamed:
 
     def data(self, data: bytes) -> bool:
         """Takes a piece."""
-        self.came += len(data)
-        if self.came > self._most:
+        came = self.came = self.came + len(data)
+        if came > self._most:
             raise AnswerTooLarge(f"answer: expected at most {self._most} bytes, got more")
         self._unread.keep(data)
+        if came > self._unread_to:
+            self._unread.begin()
+            self._unread_to = came + MAX_UNREAD_BYTES
         stream = self._stream
         if stream is None:
             return self._before(data)
         if self._translator is not None:
             return self._translated(stream, self._translator, data)
-        return stream.write(self._on(data))
+        # As `_on`, a call shorter: this is where nearly all that is streamed goes.
+        cutter = self._cutter
+        if cutter is not None:
+            data = _without_usage(cutter, data)
+        elif self._rest or not data.endswith(_ENDS):
+            data = self._whole_events(data)
+        return stream.write(data)
 
     def end(self) -> None:
         """Reads what came, and finishes the client's answer, unless it is held back."""
@@ -468,6 +475,7 @@ class Streamed:
     def _commit(self) -> Stream:
         assert self._begin is not None, "there is one beginning"
         stream = self._stream = self._begin()
+        self.committed = True
         self._begin = None  # it knows whoever knows this
         stream.write(b"".join(self._held))
         self._held.clear()
@@ -504,9 +512,13 @@ class Streamed:
 
 def _without_usage(cutter: Frames, data: bytes) -> bytes:
     """Whole events of what came, without what was asked for on the gateway's own account."""
-    if data.endswith(b"\n\n") and not cutter.begun:
-        if b'"usage"' in data:
-            data = _without_nulls(data)
+    if data.endswith(b"\n\n") and not cutter.kept:
+        if data.endswith(_NULL_AT_END):
+            data = data[: -len(_NULL_AT_END)] + b"}\n\n"
+        # From behind: that takes half as long.
+        if data.rfind(b'"usage"') < 0:
+            return data
+        data = _without_nulls(data)
         if b'"usage"' not in data:
             return data
     frames = cutter.feed(data)

@@ -98,9 +98,12 @@ class LoggedStream(LaneStream):
         super().__init__(*args, **options)
         self.sent = self.status = 0
 
-    def _send(self, data: bytes) -> None:
-        self.sent += len(data)
-        super()._send(data)
+    def write(self, data: bytes) -> bool:
+        """Sends one piece."""
+        taken = super().write(data)
+        if not self._exchange.gone:
+            self.sent += len(data)
+        return taken
 
     def _finish(self) -> None:
         super()._finish()

@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gateway.config import Limits, Server
 from gateway.errors import GatewayError
@@ -23,6 +23,9 @@ from gateway.wire.guard import Guard
 from gateway.wire.head import Head
 from gateway.wire.lag import LagGuard
 from gateway.wire.sweep import Sweep
+
+if TYPE_CHECKING:
+    from gateway.wire.turns import LaneStream
 
 # Clients on kept-alive connections send the same head over and over. These bounds keep the memory
 # of heads near a megabyte even when every request brings a new one.
@@ -118,6 +121,7 @@ class Services:
         newcomers: connections that may not have sent a whole head yet, oldest first, and what ends
             each of them. Who has sent one is let go when a place is wanted: nothing per request.
         heads: recently seen heads of requests to endpoints, by their bytes up to the empty line.
+        unwritten: streams that hold something until the turn of the loop is over.
     """
 
     endpoints: dict[bytes, Endpoint]
@@ -136,6 +140,7 @@ class Services:
     opening: int = 0
     newcomers: OrderedDict[Connection, Callable[[], None]] = field(default_factory=OrderedDict)
     heads: dict[bytes, Head] = field(default_factory=dict)
+    unwritten: list[LaneStream] = field(default_factory=list)
     sequence: Iterator[int] = field(default_factory=itertools.count)
     trusted: TrustedProxies = field(init=False)
     sweep: Sweep = field(init=False)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gateway.control.jobs import Jobs
+from gateway.control.jobs import Jobs, until_next
 from gateway.control.troubles import Troubles
 from gateway.errors import StoreFailed
 
@@ -49,6 +51,18 @@ async def test_what_is_repeated_goes_on_until_it_is_closed(jobs):
         await times.get()
     await jobs.close()
     assert times.empty()
+
+
+@given(st.floats(0.0, 1e6), st.sampled_from([0.2, 1.0, 2.0, 10.0]))
+def test_what_is_done_as_often_is_done_at_the_same_moments(now, pause_s):
+    left_s = until_next(now, pause_s)
+    assert 0.5 * pause_s <= left_s <= 1.5 * pause_s
+    moment = (now + left_s) / pause_s
+    assert moment == pytest.approx(round(moment), abs=1e-6)
+
+
+def test_what_has_no_pause_is_done_again_at_once():
+    assert until_next(7.3, 0.0) == 0.0
 
 
 async def test_what_fails_is_told_once_and_once_more_when_it_is_over(jobs, caplog):

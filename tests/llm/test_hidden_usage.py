@@ -51,6 +51,32 @@ def test_each_event_is_passed_on_as_it_comes(end):
         assert client.data.replace(end, b"\n") == count * WORD
 
 
+NULLS = {
+    "at-the-end": WORD.replace(b"}\n\n", b',"usage":null}\n\n'),
+    "in-the-middle": WORD.replace(b',"model"', b',"usage":null,"model"'),
+    "with-blanks": WORD.replace(b"}\n\n", b', "usage": null}\n\n'),
+    "twice": WORD.replace(b',"model"', b',"usage":null,"model"').replace(
+        b"}\n\n", b',"usage":null}\n\n'
+    ),
+}
+
+
+@pytest.mark.parametrize("event", NULLS.values(), ids=NULLS)
+def test_a_null_usage_is_cut_out_of_events_one_by_one_or_together(event):
+    stream, client = streamed()
+    for read in (ROLE, event, event + event, event + USAGE + event, USAGE):
+        stream.data(read)
+    assert client.data == ROLE + 5 * WORD
+
+
+def test_words_about_usage_are_the_answers():
+    said = WORD.replace(b"hi", b'say \\",\\"usage\\":null}')
+    stream, client = streamed()
+    for _ in range(2):
+        stream.data(said)
+    assert client.data == 2 * said
+
+
 def test_a_large_event_is_searched_once():
     def took(size: int) -> float:
         stream, _ = streamed()

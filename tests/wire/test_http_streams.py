@@ -48,6 +48,68 @@ def test_large_pieces_arrive_whole_between_small_ones(server, size):
     assert client.answer().body == b"".join(pieces)
 
 
+SIZES = (1, 1, 2000, 2000, 2000, 4095, 4096, 10, 70_000, 10, 3000)
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["with-the-end", "end-later"])
+def test_pieces_of_one_turn_arrive_in_their_order(server, at_once):
+    client = server.connect().send(post("/held", b"x"))
+    exchange = server.next_held()
+    pieces = [bytes([number]) * size for number, size in enumerate(SIZES)]
+
+    def write():
+        stream = exchange.stream(200)
+        for piece in pieces:
+            stream.write(piece)
+        if at_once:
+            stream.end()
+        return stream
+
+    stream = server.call(write)
+    if not at_once:
+        server.call(stream.end)
+    assert client.answer().body == b"".join(pieces)
+
+
+def test_streams_of_one_turn_are_each_told_their_own():
+    with rig() as server:
+        clients = [server.connect().send(post("/held", b"x")) for _ in range(3)]
+        exchanges = [server.next_held() for _ in clients]
+
+        def write():
+            streams = [exchange.stream(200) for exchange in exchanges]
+            for stream in streams:
+                stream.write(b"first, ")
+            streams[1].end()
+            for stream in (streams[2], streams[0]):
+                stream.write(b"second")
+                stream.end()
+
+        server.call(write)
+        bodies = sorted(client.answer().body for client in clients)
+        assert bodies == [b"first, ", b"first, second", b"first, second"]
+
+
+def test_what_is_held_of_a_stream_that_is_cut_off_goes_nowhere_and_stops_no_other(caplog):
+    with rig() as server:
+        cut_client = server.connect().send(post("/held", b"x"))
+        cut = server.next_held()
+        client = server.connect().send(post("/held", b"x"))
+        other = server.next_held()
+
+        def write():
+            streams = [exchange.stream(200) for exchange in (cut, other)]
+            cut.break_off()
+            for stream in streams:
+                stream.write(b"piece")
+            return streams[1]
+
+        server.call(server.call(write).end)
+        assert client.answer().body == b"piece"
+        assert cut_client.rest() == b""
+        assert caplog.records == []
+
+
 def test_a_stream_holds_its_place_in_the_order():
     with rig() as server:
         client = server.connect().send(post("/held", b"x"), post("/echo", b"next"))

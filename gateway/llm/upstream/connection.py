@@ -210,6 +210,12 @@ class Connection(asyncio.Protocol):
             fault = _what(error)
         except HttpParserUpgrade:
             fault = "another protocol than was asked for"
+        pieces = answer.pieces
+        if self._head_told and len(pieces) == 1 and not (answer.complete or fault):
+            # One more chunk of a stream, as nearly all that is read: the short way.
+            self._barren = 0
+            request.sink.on_data(pieces.pop())
+            return
         self._barren = 0 if answer.pieces else self._barren + len(data)
         self._tell(request, answer, fault)
 

@@ -14,6 +14,7 @@ import orjson
 
 from gateway.wire.llm.crowds import crowd_answered
 from gateway.wire.llm.fields import Values, text, written
+from gateway.wire.llm.runs import joined
 from gateway.wire.llm.sse import DONE, Frames, event_of
 from gateway.wire.llm.taking import ANSWERS, EVENTS, MAX_KEPT_CHARS, Gathered
 from gateway.wire.llm.usage import read_usage
@@ -141,7 +142,8 @@ def read_stream(dialect: Dialect, data: bytes) -> tuple[Reading, bool]:
     stream = StreamReading(dialect)
     pieces = _data_at_once(data)
     ended = bool(pieces) and pieces[-1] == DONE
-    events = _read_at_once(pieces[: len(pieces) - ended])
+    chunks = pieces[: len(pieces) - ended]
+    events = _read_at_once(joined(chunks) if dialect is Dialect.CHAT else chunks)
     if events is None:
         frames = Frames(max_frame_bytes=len(data) + 1)
         for frame in [*frames.feed(data), frames.rest]:

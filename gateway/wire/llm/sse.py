@@ -40,9 +40,12 @@ class Frames:
     """Cuts bytes, however they arrive, into whole frames.
 
     A frame is returned with the blank line that ends it, so that it can be sent on as it is.
+
+    Attributes:
+        kept: of a frame whose end did not come yet; for others to look at.
     """
 
-    __slots__ = ("_after_return", "_kept", "_max", "_returns", "_seen", "_started")
+    __slots__ = ("_after_return", "_max", "_returns", "_seen", "_started", "kept")
 
     def __init__(self, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
         """Begins a stream.
@@ -53,7 +56,7 @@ class Frames:
         # Fixed at start.
         self._max = max_frame_bytes
         # Of the frame whose end did not come yet; grows to its bound.
-        self._kept = bytearray()
+        self.kept = bytearray()
         self._seen = 0  # bytes of it that no blank line begins in
         # Of the stream.
         self._started = False  # its byte order mark can no longer come
@@ -63,12 +66,7 @@ class Frames:
     @property
     def rest(self) -> bytes:
         """What came behind the last whole frame: a server may close without its blank line."""
-        return bytes(self._kept)
-
-    @property
-    def begun(self) -> bool:
-        """There is a rest."""
-        return bool(self._kept)
+        return bytes(self.kept)
 
     def feed(self, data: bytes) -> list[bytes]:
         """Takes the next bytes.
@@ -84,26 +82,26 @@ class Frames:
         if not self._started:
             data = self._without_mark(data)
         self._returns = self._returns or b"\r" in data
-        if self._kept:
-            self._kept += data
-        frames, start = self._cut(self._kept or data)
-        if not self._kept:
-            self._kept += data[start:]
+        if self.kept:
+            self.kept += data
+        frames, start = self._cut(self.kept or data)
+        if not self.kept:
+            self.kept += data[start:]
         elif start:
-            del self._kept[:start]
+            del self.kept[:start]
         # Of a blank line all but the last byte may be here: at most CR, LF and CR.
-        self._seen = max(0, len(self._kept) - 3)
-        if len(self._kept) > self._max or any(len(frame) > self._max for frame in frames):
+        self._seen = max(0, len(self.kept) - 3)
+        if len(self.kept) > self._max or any(len(frame) > self._max for frame in frames):
             before = list(takewhile(lambda frame: len(frame) <= self._max, frames))
             what = f"an event of the stream is longer than {self._max} bytes"
             raise FrameTooLong(what, before)
         return frames
 
     def _without_mark(self, data: bytes) -> bytes:
-        data = bytes(self._kept) + data
-        self._kept.clear()
+        data = bytes(self.kept) + data
+        self.kept.clear()
         if len(data) < len(_BOM) and _BOM.startswith(data):
-            self._kept += data
+            self.kept += data
             return b""
         self._started = True
         return data.removeprefix(_BOM)

@@ -11,6 +11,7 @@ from typing import Final
 
 from gateway.wire.llm.chat import thought_of, words_of
 from gateway.wire.llm.fields import NOTHING, Values, count, mapping, mappings, text, written
+from gateway.wire.llm.runs import plain_piece
 from gateway.wire.llm.told import told_error
 from gateway.wire.llm.usage import grown, told_usage
 from gateway.wire.llm.words import Dialect
@@ -117,7 +118,7 @@ def _take_head(gathered: Gathered, values: Values) -> None:
 
 def _take_chat(gathered: Gathered, values: Values) -> None:
     """A chunk or a whole answer of chat, completions or embeddings."""
-    piece = _plain_piece(values) if gathered.model else None
+    piece = plain_piece(values) if gathered.model else None
     if piece is not None:
         gathered.add_text(0, piece)
         return
@@ -133,21 +134,6 @@ def _take_chat(gathered: Gathered, values: Values) -> None:
         delta = choice.get("delta") or choice.get("message")
         if type(delta) is dict:
             _take_delta(gathered, index, delta)
-
-
-def _plain_piece(values: Values) -> str | None:
-    """The words of a chunk that tells nothing else, as nearly all do: a third of the time."""
-    choices = values.get("choices")
-    if type(choices) is not list or len(choices) != 1 or values.get("usage") or "error" in values:
-        return None
-    choice = choices[0]
-    if type(choice) is not dict or choice.get("index") != 0 or choice.get("finish_reason"):
-        return None
-    delta = choice.get("delta")
-    if type(delta) is not dict or len(delta) != 1:
-        return None
-    piece = delta.get("content")
-    return piece if type(piece) is str else None
 
 
 def _take_delta(gathered: Gathered, index: int, delta: Values) -> None:
