@@ -100,3 +100,13 @@ async def test_what_is_not_read_hinders_nobody_from_asking_another_model(world, 
     world.last.sink.on_failure(UpstreamFailed("gone"), sent=True, answered=False)
     assert client.answers == []
     assert world.last.origin.host == "claude.example"
+
+
+@pytest.mark.parametrize("parameter", ["system", "messages"])
+async def test_requests_with_the_same_long_text_stay_with_a_variant(parameter):
+    halves = (Variant("old", 1, 1.0), Variant("new", 2, 1.0))
+    one = rig(WORLD, {"m": Split(halves, sticky_parameter=parameter)})
+    asked = {"model": "m", "max_tokens": 5, "system": LONG, "messages": MESSAGES[1:]}
+    for _ in range(12):
+        one.ask(asked, Dialect.MESSAGES)
+    assert len({sent.origin.host for sent in one.upstreams.sent}) == 1
