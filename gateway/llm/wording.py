@@ -52,8 +52,7 @@ def worded(
     dialect = target.speaks[client]
     spoken = Spoken(client, dialect, None)
     if dialect is not client:
-        if type(values) is Abridged:
-            values = values.whole()
+        values = _in_full(values)
         spoken.translation = translation(client, dialect)
         assert spoken.translation is not None, "the dialects differ"
         spoken.asked = _asked(call, values, deployment, target, request_id, now_s)
@@ -87,6 +86,7 @@ def speechless(
             continue
         alike = (dialect, target.limit_field, target.thinks_by)
         if alike not in tried:
+            values = _in_full(values)
             tried[alike] = _fault(client, dialect, values, _asked(call, values, deployment, target))
         if (fault := tried[alike]) is not None:
             found.add(place)
@@ -94,6 +94,11 @@ def speechless(
     if why is not None and len(found) == len(deployment.targets):
         raise why
     return frozenset(found)
+
+
+def _in_full(values: dict[str, Any]) -> dict[str, Any]:
+    """A request as translations read it: to them a text that was not read is none."""
+    return values.whole() if type(values) is Abridged else values
 
 
 def _fault(

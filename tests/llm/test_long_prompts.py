@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from gateway.errors import UpstreamFailed
@@ -83,3 +85,28 @@ async def test_a_long_prompt_of_anthropics_dialect_goes_to_such_an_upstream_as_i
 
 def _texts(body):
     return [one["content"] for one in body["messages"]]
+
+
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "iVBO" * 8000}}
+ASKED: dict[Dialect, dict[str, Any]] = {
+    Dialect.CHAT: {"messages": [{"role": "user", "content": [PICTURE]}]},
+    Dialect.RESPONSES: {"input": "Whither?", "instructions": LONG},
+}
+
+
+@pytest.mark.parametrize("dialect", ASKED)
+async def test_what_is_not_read_hinders_nobody_from_asking_another_model(world, dialect):
+    client = world.ask({"model": "m", **ASKED[dialect]}, dialect)
+    world.last.sink.on_failure(UpstreamFailed("gone"), sent=True, answered=False)
+    assert client.answers == []
+    assert world.last.origin.host == "claude.example"
+
+
+@pytest.mark.parametrize("parameter", ["system", "messages"])
+async def test_requests_with_the_same_long_text_stay_with_a_variant(parameter):
+    halves = (Variant("old", 1, 1.0), Variant("new", 2, 1.0))
+    one = rig(WORLD, {"m": Split(halves, sticky_parameter=parameter)})
+    asked = {"model": "m", "max_tokens": 5, "system": LONG, "messages": MESSAGES[1:]}
+    for _ in range(12):
+        one.ask(asked, Dialect.MESSAGES)
+    assert len({sent.origin.host for sent in one.upstreams.sent}) == 1

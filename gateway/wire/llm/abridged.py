@@ -55,6 +55,13 @@ class Text:
     def __len__(self) -> int:
         return self._chars
 
+    def __repr__(self) -> str:
+        """Of the text: a sticky key may be any field as it prints, whatever stands in it."""
+        return repr(self.read())
+
+    def __str__(self) -> str:
+        return self.read()
+
     @property
     def json(self) -> memoryview:
         """As it came, with its quotes."""
