@@ -155,6 +155,36 @@ def test_opentelemetry_has_its_names_and_bounds(plan, arena, counters):
     assert [at(found, pace, GEN_AI, le=le) for le in ("0.4", "0.75", "+Inf")] == [0, 1, 1]
 
 
+# As OpenTelemetry's conventions for generative AI advise them.
+OF_TOKENS = [4**power for power in range(14)]
+OF_OPERATIONS = [0.01 * 2**power for power in range(14)]
+OF_FIRST_TOKENS = [*(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1), *(0.25, 0.5, 0.75)]
+OF_FIRST_TOKENS += [1, 2.5, 5, 7.5, 10]
+OF_TOKENS_AFTER_IT = [0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5]
+
+
+@pytest.mark.parametrize(
+    ("name", "bounds"),
+    [
+        ("client_token_usage", OF_TOKENS),
+        ("client_operation_duration_seconds", OF_OPERATIONS),
+        ("client_operation_time_to_first_chunk_seconds", OF_OPERATIONS),
+        ("client_operation_time_per_output_chunk_seconds", OF_OPERATIONS),
+        ("server_request_duration_seconds", OF_OPERATIONS),
+        ("server_time_to_first_token_seconds", OF_FIRST_TOKENS),
+        ("server_time_per_output_token_seconds", OF_TOKENS_AFTER_IT),
+    ],
+)
+def test_opentelemetry_has_every_bound_that_it_advises(plan, arena, counters, name, bounds):
+    counters[1].observe(0, about(), [0.25, 0.75, 2.25])
+    told = {
+        float(dict(labels)["le"])
+        for (sample, labels) in samples(plan, arena)
+        if sample == f"gen_ai_{name}_bucket"
+    }
+    assert sorted(told) == pytest.approx([*bounds, float("inf")])
+
+
 @pytest.mark.parametrize("side", ["client_operation", "server_request"])
 def test_opentelemetry_tells_how_long_failures_took_apart_from_answers(plan, arena, counters, side):
     for result in (0, 2, 3, 3, 5):

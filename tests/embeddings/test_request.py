@@ -56,6 +56,15 @@ async def test_one_text_gets_the_vector_of_its_tokens(rig):
     assert rig.noted == [("texts", 1)]
 
 
+async def test_vectors_keep_their_length_where_that_is_asked_for(tmp_path, serve):
+    plain = serve(held(tmp_path, embeddings={"normalize": False}))
+    (vector,) = vectors(await plain.ask("water and wine"))
+    (unit,) = maker.expected(["water and wine"])
+    length = np.linalg.norm(vector)
+    assert abs(length - 1) > 0.01
+    assert np.allclose(vector, length * unit, atol=1e-6)
+
+
 async def test_tokens_and_times_are_counted_as_those_of_other_servers_are(rig):
     texts = maker.some_texts(30)  # which run part by part
     await rig.ask(texts)

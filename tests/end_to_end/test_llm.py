@@ -136,6 +136,27 @@ def test_responses_are_answered_whole_and_streamed_alike(gate, model):
         assert usage.input_tokens_details.cached_tokens == 20
 
 
+@pytest.mark.parametrize("model", BEHIND)
+def test_a_response_calls_tools_and_follows_a_schema(gate, model):
+    asked = {"model": model, "tools": [{"type": "function", **FUNCTION, "strict": False}]}
+    said = {"input": "hello fake?tools=2 there", "tool_choice": "required"}
+    whole = gate.openai.responses.create(**asked, **said)
+    with gate.openai.responses.stream(**asked, **said) as stream:
+        streamed = stream.until_done().get_final_response()
+    for answer in (whole, streamed):
+        calls = [item for item in answer.output if item.type == "function_call"]
+        assert [json.loads(call.arguments) for call in calls] == 2 * [ARGUMENTS]
+    results = [
+        {"type": "function_call_output", "call_id": call.call_id, "output": "rain"}
+        for call in whole.output
+    ]
+    calls = [call.model_dump(exclude_none=True) for call in whole.output]
+    after = gate.openai.responses.create(input=[*HELLO, *calls, *results], **asked)
+    assert after.status == "completed"
+    parsed = gate.openai.responses.parse(model=model, input="hello", text_format=Place)
+    assert parsed.output_parsed == Place(**ARGUMENTS)
+
+
 @pytest.mark.parametrize("model", ["assistant", "azure"])
 def test_older_completions_are_passed_on(gate, model):
     asked = {"model": model, "prompt": "hello", "max_tokens": 3}
@@ -167,6 +188,24 @@ def test_an_alias_is_answered_as_its_model(gate):
         assert answer.status == 200
         assert answer.headers["penstock-model"] == "assistant"
     assert {one.values["model"] for one in gate.fake.received} == {"gpt-4o-mini"}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("model", BEHIND)
+async def test_the_async_client_gets_tools_schemas_and_embeddings(gate, model):
+    url = f"{gate.url}/v1"
+    async with openai.AsyncOpenAI(base_url=url, api_key=gate.key, max_retries=0) as client:
+        chats = client.chat.completions
+        called = await chats.create(
+            model=model, messages=say("tools=1"), tools=[TOOL], tool_choice="required"
+        )
+        parsed = await chats.parse(model=model, messages=HELLO, response_format=Place)
+        made = await client.embeddings.create(model="embedder", input="there", dimensions=5)
+    (call,) = called.choices[0].message.tool_calls or []
+    assert call.type == "function"
+    assert json.loads(call.function.arguments) == ARGUMENTS
+    assert parsed.choices[0].message.parsed == Place(**ARGUMENTS)
+    assert made.data[0].embedding == embeddings.vector("there", 5)
 
 
 # ---- Anthropic's client -------------------------------------------------------------------------
@@ -218,6 +257,15 @@ def test_anthropics_tools_are_called_and_their_results_understood(gate, model):
     said = [{"role": "assistant", "content": [b.model_dump() for b in whole.content]}]
     more = [*HELLO, *said, {"role": "user", "content": results}]
     assert gate.anthropic.messages.create(messages=more, **asked).stop_reason == "end_turn"
+
+
+@pytest.mark.parametrize("model", BEHIND)
+def test_anthropics_structured_answer_follows_its_schema(gate, model):
+    asked = {"model": model, "max_tokens": 50, "messages": HELLO}
+    parsed = gate.anthropic.messages.parse(output_format=Place, **asked)
+    assert parsed.parsed_output == Place(**ARGUMENTS)
+    with gate.anthropic.messages.stream(output_format=Place, **asked) as stream:
+        assert stream.get_final_message().parsed_output == Place(**ARGUMENTS)
 
 
 def test_tokens_are_counted_by_the_provider_that_can(gate):

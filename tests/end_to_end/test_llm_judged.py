@@ -43,7 +43,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iter
         tried = {"default": 1, "versions": dict.fromkeys((1, 2), versions[1])}
         config = {
             "monitoring": {"reference_rows": WANTED},
-            "ledger": {"enabled": True},
+            "ledger": {"enabled": True, "client_ids": True},
             "alerts": {"sinks": [{"name": "ops", "url": receiver.url}]},
             "llm": {
                 "providers": providers,
@@ -108,6 +108,20 @@ def test_drift_outcomes_and_rollouts_work_for_a_language_model(server):
     guard = {"kind": "prediction_drift", "outputs": ["refused"]}
     rollout = taken_back(server, 2, [{"percent": 50, "bake_s": 600}], guard)
     assert "prediction_drift: output refused" in rollout["story"][-1]["says"]
+
+
+def test_an_outcome_may_name_an_answer_as_its_client_called_it(server):
+    headers = {"content-type": "application/json", "x-client-request-id": "client-1"}
+    body = json.dumps(chat("fake?tokens=3 hello")).encode()
+    assert server.request("POST", "/v1/chat/completions", body, headers).status == 200
+    thumb = {"client_id": "client-1", "reward": 0, "metric": "thumbs"}
+
+    def joined() -> bool:
+        counts = server.post("/v2/outcomes", thumb).json()["counts"]
+        return bool(counts["accepted"] or counts["duplicate"])
+
+    eventually(joined)
+    assert server.post("/v2/outcomes", thumb | {"client_id": "client-2"}).json()["counts"]["early"]
 
 
 def test_a_version_whose_answers_disagree_is_taken_back_before_anybody_gets_one(server, capsys):

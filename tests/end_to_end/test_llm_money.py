@@ -16,6 +16,8 @@ from tests.end_to_end.llm_world import World
 from tests.end_to_end.server import PATIENCE_S, eventually
 
 CHAT = "/v1/chat/completions"
+COMPLETIONS = "/v1/completions"
+RESPONSES = "/v1/responses"
 MILLION = Decimal(1_000_000)
 # Dollars per million tokens, from the providers' own lists: input, read from a cache, written into
 # one for five minutes and for an hour, output.
@@ -42,6 +44,14 @@ SHAPES: dict[str, tuple[str, str, tuple[Decimal, ...], tuple[int, ...]]] = {
     "reasoning": ("assistant", f"{COUNTS}&reasoning=30", GPT, (600, 400, 0, 0, 37)),
     "thinking": ("claude", f"{COUNTS}&reasoning=30", CLAUDE, (600, 400, 0, 0, 37)),
 }
+# Which of these there are of each API: an OpenAI's response tells its usage in one way alone, and
+# what completes a text neither thinks nor is Anthropic's.
+TELLS: dict[str, list[str]] = {
+    CHAT: list(SHAPES),
+    "/v1/messages": list(SHAPES),
+    RESPONSES: ["openai-asked", "claude-asked", "azure", "reasoning", "thinking"],
+    COMPLETIONS: ["openai-asked", "openai-always", "openai-finish", "azure"],
+}
 
 
 def cost(prices: tuple[Decimal, ...], tokens: tuple[int, ...]) -> Decimal:
@@ -49,19 +59,24 @@ def cost(prices: tuple[Decimal, ...], tokens: tuple[int, ...]) -> Decimal:
 
 
 def asked_by(gate: World, path: str, key: str, model: str, script: str, stream: bool) -> Any:
-    messages = [{"role": "user", "content": f"hello fake?{script} there"}]
-    values = {"model": model, "messages": messages, "stream": stream, "max_tokens": 100}
+    text = f"hello fake?{script} there"
+    said: dict[str, dict[str, Any]] = {
+        RESPONSES: {"input": text, "max_output_tokens": 100},
+        COMPLETIONS: {"prompt": "hello", "max_tokens": 100, "metadata": {"fake": script}},
+    }
+    chat = {"messages": [{"role": "user", "content": text}], "max_tokens": 100}
+    values = {"model": model, "stream": stream, **said.get(path, chat)}
     answer = gate.post(path, values, authorization=f"Bearer {key}")
     assert answer.status == 200, answer.body
     return answer
 
 
-@pytest.mark.parametrize("path", [CHAT, "/v1/messages"])
+@pytest.mark.parametrize("path", TELLS)
 def test_a_stream_costs_what_a_whole_answer_costs_in_every_shape(gate, path):
-    client = path.rpartition("/")[2]
+    client = path.removeprefix("/v1/").replace("/", "-")
     names = {
         (shape, stream): f"{client}-{shape}-{'streamed' if stream else 'whole'}"
-        for shape in SHAPES
+        for shape in TELLS[path]
         for stream in (False, True)
     }
     for (shape, stream), name in names.items():

@@ -179,7 +179,59 @@ async def test_an_estimate_of_the_tokens_of_a_prompt_is_a_request_too():
     body = {"model": "m", "messages": [{"role": "user", "content": "hello there"}]}
     talker = r.ask(body, Dialect.COUNT, key=KEY)
     assert talker.answers[0][0] == 200
+    assert talker.told[b"penstock-estimated"] == b"input_tokens"
     assert (limits.reserved, limits.ends) == ([(0, 0)], [("settled", 0, 0)])
+
+
+# ---- what nobody knows the price of --------------------------------------------------------------
+
+UNPRICED = """
+llm:
+  providers:
+    one: {base_url: "http://one.example/v1"}
+    claude: {base_url: "http://claude.example", kind: anthropic}
+  models:
+    served: {upstreams: [{provider: one, model: nobody-knows}]}
+    refused: {upstreams: [{provider: one, model: nobody-knows}], unpriced: refuse}
+    counted: {upstreams: [{provider: claude, model: nobody-knows}], unpriced: refuse}
+"""
+
+
+async def test_an_answer_of_unknown_price_says_so_and_never_costs_zero():
+    r = rig(UNPRICED, limits=Counted(Left(None, 1000, None, None, None)))
+    talker = r.ask(chat(model="served"), key=KEY)
+    r.last.answers()
+    assert talker.answers[0][0] == 200
+    assert talker.told[b"penstock-cost-usd"] == b"unpriced"
+
+
+@pytest.mark.parametrize(
+    ("model", "left", "says"),
+    [
+        pytest.param("refused", Left(None, 1000, None, None, None), "", id="as-the-document-says"),
+        pytest.param(
+            "served",
+            Left(10**12, None, None, None, None),
+            ", and a budget in dollars",
+            id="a-budget",
+        ),
+    ],
+)
+async def test_a_model_of_unknown_price_is_refused_before_anybody_is_asked(model, left, says):
+    limits = Counted(left)
+    r = rig(UNPRICED, limits=limits)
+    talker = r.ask(chat(model=model), key=KEY)
+    status, body = talker.answers[0][:2]
+    assert status == 403
+    assert f"nobody knows what it costs{says}" in body["error"]["message"]
+    assert (r.upstreams.sent, limits.reserved) == ([], [])
+
+
+async def test_a_model_of_unknown_price_that_is_refused_counts_tokens_all_the_same():
+    r = rig(UNPRICED, limits=Counted(Left(10**12, None, None, None, None)))
+    talker = r.ask(chat(model="counted"), Dialect.COUNT, key=KEY)
+    r.last.answers({"input_tokens": 3})
+    assert talker.answers[0][0] == 200
 
 
 # ---- what is reserved ----------------------------------------------------------------------------
