@@ -34,17 +34,9 @@ from gateway.llm.pools import (
     Picked,
     Trouble,
 )
-from gateway.llm.relay import (
-    EVENT_STREAM,
-    AnswerTooLarge,
-    ErrorInside,
-    Refusal,
-    Relay,
-    Streamed,
-    Whole,
-    is_event_stream,
-)
+from gateway.llm.relay import AnswerTooLarge, ErrorInside, Refusal, Relay, Whole
 from gateway.llm.spare import Spare
+from gateway.llm.streamed import EVENT_STREAM, Streamed, is_event_stream
 from gateway.llm.targets import Target
 from gateway.llm.told import (
     ATTEMPTS,

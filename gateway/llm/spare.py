@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.llm.relay import Streamed, Whole
+from gateway.llm.relay import Whole
+from gateway.llm.streamed import Streamed
 from gateway.wire.answers import Written
 
 

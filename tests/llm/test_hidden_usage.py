@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from gateway.llm.relay import Spoken, Streamed
+from gateway.llm.relay import Spoken
+from gateway.llm.streamed import Streamed
 from gateway.wire.llm.words import Dialect
 from tests.llm.journey_rig import Opened
 

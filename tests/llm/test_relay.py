@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.exchange import Stream
-from gateway.llm.relay import Spoken, Streamed
+from gateway.llm.relay import Spoken
+from gateway.llm.streamed import Streamed
 from gateway.wire.llm.words import Dialect
 
 CONTENT = b'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}'
