@@ -87,7 +87,10 @@ def _texts(body):
     return [one["content"] for one in body["messages"]]
 
 
-PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "iVBO" * 8000}}
+PICTURE = {
+    "type": "image_url",
+    "image_url": {"url": "data:image/png;base64," + "iVBO" * (LONG_BYTES // 4)},
+}
 ASKED: dict[Dialect, dict[str, Any]] = {
     Dialect.CHAT: {"messages": [{"role": "user", "content": [PICTURE]}]},
     Dialect.RESPONSES: {"input": "Whither?", "instructions": LONG},
