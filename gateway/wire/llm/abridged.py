@@ -76,16 +76,18 @@ class Text:
 class Abridged(dict[str, Any]):
     """The object that a body is, with `Text` in it in place of some `str`."""
 
-    __slots__ = ("_body",)
+    __slots__ = ("_body", "_whole")
 
     def __init__(self, values: Values, body: bytes) -> None:
         super().__init__(values)
         self._body = body
+        self._whole: dict[str, Any] | None = None
 
     def whole(self) -> dict[str, Any]:
-        """The same with all texts read."""
-        values: dict[str, Any] = orjson.loads(self._body)
-        return values
+        """The same with all texts read; once, however many upstreams need it."""
+        if self._whole is None:
+            self._whole = orjson.loads(self._body)
+        return self._whole
 
 
 def read_abridged(body: bytes, fields: Iterable[str]) -> Abridged | None:
