@@ -201,7 +201,7 @@ class Journey:
             self._account,
             deployment,
             target,
-            request_id=self._exchange.about["request_id"],
+            exchange=self._exchange,
             now_s=proxy.wall(),
             copy=happened.copy,
         )

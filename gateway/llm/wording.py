@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.errors import InvalidParameter
+from gateway.exchange import Exchange
 from gateway.llm.account import Account
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.relay import Spoken
@@ -29,7 +30,7 @@ def worded(
     deployment: LlmDeployment,
     target: Target,
     *,
-    request_id: str,
+    exchange: Exchange,
     now_s: float,
     copy: bool,
 ) -> tuple[Spoken, Body]:
@@ -42,7 +43,7 @@ def worded(
         account: what its answer may take.
         deployment: the version that is to answer.
         target: the upstream of it that is asked.
-        request_id: of the request.
+        exchange: of the request, which knows what it is called.
         now_s: seconds since 1970.
         copy: nobody gets the answer.
 
@@ -55,6 +56,7 @@ def worded(
         values = _in_full(values)
         spoken.translation = translation(client, dialect)
         assert spoken.translation is not None, "the dialects differ"
+        request_id = exchange.about["request_id"]
         spoken.asked = _asked(call, values, deployment, target, request_id, now_s)
         values = spoken.translation.request(values, spoken.asked)
     # A stream that does not tell its usage could not be charged for.

@@ -100,8 +100,8 @@ class SharedLimits:
         table = self._table or self._find()
         at = self._place(rows)
         words = self._words
-        words[at + budgets.WANTED_MONEY] = min(money, MOST)
-        words[at + budgets.WANTED_TOKENS] = min(tokens, MOST)
+        words[at + budgets.WANTED_MONEY] = money if money < MOST else MOST
+        words[at + budgets.WANTED_TOKENS] = tokens if tokens < MOST else MOST
         code = budgets.reserve(
             table.rows, table.slots, self._grants, at, self._workers, self._me, now_ns
         )
@@ -162,8 +162,8 @@ class SharedLimits:
             self._workers,
             self._me,
             now,
-            min(money, MOST),
-            min(tokens, MOST),
+            money if money < MOST else MOST,
+            tokens if tokens < MOST else MOST,
             used,
         )
         self._free.append(at)

@@ -120,12 +120,13 @@ def read_values(body: bytes, dialect: Dialect | None = None) -> dict[str, Any]:
         BodyTooLarge: it holds more values than anybody says.
         InvalidRequest: it is not JSON, or no object.
     """
-    if len(body) >= LONG_BYTES and dialect in _LONG_FIELDS:
-        abridged = read_abridged(body, _LONG_FIELDS[dialect])
-        if abridged is not None:
-            return abridged
-    if crowd := crowd_of(body):
-        raise BodyTooLarge(f"body: {crowd}")
+    if len(body) >= LONG_BYTES:
+        if dialect in _LONG_FIELDS:
+            abridged = read_abridged(body, _LONG_FIELDS[dialect])
+            if abridged is not None:
+                return abridged
+        if crowd := crowd_of(body):
+            raise BodyTooLarge(f"body: {crowd}")
     try:
         values = orjson.loads(body)
     except orjson.JSONDecodeError as error:
