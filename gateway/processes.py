@@ -19,6 +19,7 @@ _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 LARGE_BLOCK_BYTES = 4 << 20
 FREE_HEAP_BYTES = 16 << 20
+NICE = 5
 _LIBC = ctypes.CDLL(None)
 # What a child ends with when Python itself failed in it: EX_SOFTWARE of sysexits.
 FAILED = 70
@@ -38,6 +39,16 @@ def give_back_large_blocks() -> None:
         mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
         # Naming one sets the other back to 128 KB, at which the heap would shrink all the time.
         mallopt(_M_TRIM_THRESHOLD, FREE_HEAP_BYTES)
+
+
+def give_way() -> None:
+    """From now on this process waits where others of its server want its core, too.
+
+    What is done each second takes milliseconds on end: on a core that both share a request that
+    came meanwhile would wait for the system to take turns, which is one request in a hundred.
+    A server that has no core to spare still leaves it a quarter of one.
+    """
+    os.nice(NICE)
 
 
 def leave_no_cores() -> None:

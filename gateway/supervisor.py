@@ -171,6 +171,7 @@ class Supervisor:
 
         def main() -> int:
             if place is self._control:
+                processes.give_way()
                 return self._roles.control(self._inherited, place.epoch)
             return self._roles.worker(self._inherited, place.slot, place.epoch)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from gateway.processes import NICE
 from tests.supervised import HUNG_AFTER_S
 
 pytestmark = pytest.mark.slow
@@ -60,6 +61,9 @@ def supervise(home) -> Iterator[Callable[..., Supervised]]:
 def test_every_place_gets_its_child_and_all_leave_when_told(supervise):
     server = supervise("steady")
     server.wait_for(lambda notes: {"control 1", "worker 0 1", "worker 1 1"} <= set(notes))
+    # Control waits where a worker wants its core.
+    own, children = psutil.Process().nice(), psutil.Process(server.process.pid).children()
+    assert sorted(child.nice() for child in children) == [own, own, own + NICE]
     status, words = server.stop()
     assert (status, words) == (0, "")
     assert {"left 0", "left 1"} <= set(server.notes())
