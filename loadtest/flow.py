@@ -12,6 +12,7 @@ omission).
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -281,6 +282,8 @@ class Flow:
         if wait > TIMER_S or not self.spin:
             self.loop.call_later(max(wait - TIMER_S / 2 * self.spin, 1e-3), self._dispatch)
         else:
+            # A server on the same core, as a provider behind a gateway, is not to wait for a slice.
+            os.sched_yield()
             self.loop.call_soon(self._dispatch)
 
     # ------------------------------------------------------------ connections
