@@ -14,9 +14,9 @@ MOST = 3
 NOTES = Path(__file__).parents[1] / ".pytest_cache" / "v" / "cache" / "lastfailed"
 
 
-def main() -> int:
+def main(notes: Path = NOTES) -> int:
     try:
-        failed = sorted(json.loads(NOTES.read_text()))
+        failed = sorted(json.loads(notes.read_text()))
     except (OSError, ValueError):
         return 1
     if not 0 < len(failed) <= MOST:

@@ -1,9 +1,9 @@
 """Says of JSON that it holds more than anybody means, before it is read.
 
-Knows how many values a text may have. Knows nothing of what they say. A text of 64 MB that is
-nothing but empty objects takes a gigabyte once it is read, and whoever looks at each of them holds
-the event loop for half a minute; what people and models say is text, of which there may be as much
-as they like.
+Knows how many values a text may have. Knows nothing of what they say. A text of
+megabytes that is nothing but empty objects takes many times its size once it is read, and whoever
+looks at each of them holds the event loop for seconds; what people and models say is text, of which
+there may be as much as they like.
 """
 
 from __future__ import annotations
