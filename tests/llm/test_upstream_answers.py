@@ -15,7 +15,7 @@ from gateway.llm.upstream.connection import Connection
 from gateway.llm.upstream.pool import Pool
 from gateway.llm.upstream.sending import Request
 from gateway.llm.upstream.words import Counters, Limits, Origin
-from tests.llm.scripted import CHUNKED, Told, chunk, ok
+from tests.llm.scripted import CHUNKED, LAST_CHUNK, Told, chunk, ok
 from tests.llm.test_upstream_hostile import BROKEN, CUT_SHORT
 from tests.llm.upstream_rig import TIMEOUTS
 
@@ -131,6 +131,48 @@ def test_what_an_upstream_means_is_what_is_told(status, headers, pieces, framing
     answer = b"HTTP/1.1 %d X\r\n%s\r\n%s" % (status, lines, sent)
     told = tuple((name.lower(), value) for name, value in given_headers)
     assert told_of(split(answer, cuts)) == (["head", "end"], status, told, body, None)
+
+
+FRAMINGS = st.sampled_from([b"%x\r\n", b"%X\r\n", b"0%x\r\n", b"%x;a=b\r\n", b"%x \r\n", b"%x\n"])
+# Among them what looks like the end of a chunk, or the beginning of another.
+INSIDE = st.one_of(
+    st.sampled_from([b"\r\n", b"a\r\n", b"1\r\na\r\n", b"x" * 300, b"0\r\n\r\n"]),
+    st.binary(min_size=1, max_size=20),
+)
+
+
+@st.composite
+def chunked(draw: st.DrawFn) -> tuple[bytes, list[int]]:
+    """Chunks that are framed in any way, and where they are cut: mostly where each ends."""
+    sent, cuts = CHUNKED, [len(CHUNKED)]
+    for data in draw(st.lists(INSIDE, min_size=2, max_size=8)):
+        size = draw(FRAMINGS) % (len(data) + draw(st.sampled_from([0] * 8 + [-1, 1])))
+        sent += size + data + b"\r\n"
+        cuts.append(len(sent) + draw(st.sampled_from([0] * 6 + [-3, -2, -1, 1, 2, 3])))
+    return sent + LAST_CHUNK, cuts
+
+
+@given(chunked())
+def test_chunks_that_come_one_by_one_tell_what_they_tell_together(sent):
+    answer, cuts = sent
+    assert told_of(split(answer, cuts)) == told_of([answer])
+
+
+def test_a_chunk_that_ends_in_no_line_end_is_refused_where_it_comes_alone():
+    reads = [CHUNKED, chunk(b"ab"), chunk(b"cd"), b"2\r\nefgh"]
+    assert told_of(reads) == told_of([b"".join(reads)])
+    assert told_of(reads)[-1] is not None
+
+
+@given(st.lists(st.integers(1, 9000), min_size=3, max_size=5))
+def test_chunks_of_any_length_are_told_one_by_one(sizes):
+    with connected() as (told, connection, _):
+        connection.data_received(CHUNKED)
+        for count, size in enumerate(sizes, 1):
+            connection.data_received(chunk(b"x" * size))
+            assert len(told.body) == sum(sizes[:count])
+        connection.data_received(LAST_CHUNK)
+        assert told.calls == ["head", *["data"] * len(sizes), "end"]
 
 
 @st.composite

@@ -35,6 +35,7 @@ class Answer:
         complete: it is.
         keeps: another answer may follow on the connection.
         until_close: it ends where the connection does.
+        between: what was read last is the end of a chunk, or a size line that is not whole.
     """
 
     __slots__ = (
@@ -43,6 +44,7 @@ class Answer:
         "_lines",
         "_max_headers",
         "_parser",
+        "between",
         "complete",
         "headed",
         "headers",
@@ -64,7 +66,7 @@ class Answer:
     def begin(self) -> None:
         """The next answer is another one."""
         self.status = self._informational = 0
-        self.headed = self.complete = self.keeps = self.until_close = False
+        self.headed = self.complete = self.keeps = self.until_close = self.between = False
 
     def end(self) -> None:
         """There will be no more: it and its parser know each other, and nobody waits for that."""
@@ -116,6 +118,14 @@ class Answer:
     def on_body(self, data: bytes) -> None:
         """A piece of the body."""
         self.pieces.append(data)
+
+    def on_chunk_header(self) -> None:
+        """The size of a chunk was read."""
+        self.between = False
+
+    def on_chunk_complete(self) -> None:
+        """All of a chunk was."""
+        self.between = True
 
     def on_message_complete(self) -> None:
         """A message ends, which may have been a provisional head."""

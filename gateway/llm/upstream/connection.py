@@ -16,6 +16,7 @@ from httptools import HttpParserError, HttpParserUpgrade
 
 from gateway.errors import GatewayError, UpstreamFailed, UpstreamTimedOut
 from gateway.llm.upstream.answer import Answer, Unfit
+from gateway.llm.upstream.chunks import BEGINS, BELOW
 
 if TYPE_CHECKING:
     from gateway.llm.upstream.pool import Pool
@@ -42,6 +43,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_answer",
         "_barren",
+        "_between",
         "_head_told",
         "_heard",
         "_held",
@@ -65,7 +67,7 @@ class Connection(asyncio.Protocol):
         # Of one request:
         self.request: Request | None = None
         self.since = 0.0
-        self._head_told = self._heard = False
+        self._head_told = self._heard = self._between = False
         self._unsent = self._barren = 0
 
     # -- what the pool asks of it
@@ -77,7 +79,7 @@ class Connection(asyncio.Protocol):
         request.sent = True
         self.request = request
         self.since = now
-        self._head_told = self._heard = False
+        self._head_told = self._heard = self._between = False
         self._unsent = self._barren = 0
         self._answer.begin()
         if request.paused:
@@ -198,8 +200,21 @@ class Connection(asyncio.Protocol):
             self._pool.counters.unfit += not self._is_closing()
             self.close()
             return
+        length = len(data)
+        if (
+            self._between
+            and length < BELOW
+            and data.startswith(begin := BEGINS[length])
+            and data.endswith(b"\r\n")
+        ):
+            # One more whole chunk of a stream, as nearly all that is read. The parser has seen the
+            # end of the one before, and will go on with the one behind.
+            self._heard = True
+            request.sink.on_data(data[len(begin) : -2])
+            return
         self._heard = request.answered = True
-        if len(data) >= TURN_BYTES and not self._held:
+        self._between = False
+        if length >= TURN_BYTES and not self._held:
             self._hold(TURN)
             self._pool.next_turn(self._release, TURN)
         answer = self._answer
@@ -211,6 +226,8 @@ class Connection(asyncio.Protocol):
         except HttpParserUpgrade:
             fault = "another protocol than was asked for"
         pieces = answer.pieces
+        if answer.between and not (answer.complete or fault):
+            self._between = data.endswith(b"\r\n")  # no part of a size line ends so
         if self._head_told and len(pieces) == 1 and not (answer.complete or fault):
             # One more chunk of a stream, as nearly all that is read: the short way.
             self._barren = 0
