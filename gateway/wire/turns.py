@@ -23,7 +23,7 @@ logger = logging.getLogger("penstock.wire")
 
 # Above this a copy costs more than a second buffer in the same system call.
 COPY_BYTES = 65_536
-# What a stream holds until the turn of the loop is over.
+# What a stream holds until the turn of the loop is over, but for the framing of a first piece.
 HELD_BYTES = 4096
 
 
@@ -257,9 +257,10 @@ class LaneStream(BaseStream):
 
     Attributes:
         held: what waits.
+        transport: the connection's.
     """
 
-    __slots__ = ("_carrier", "_chunked", "_close", "held")
+    __slots__ = ("_carrier", "_chunked", "_close", "_flow", "_unwritten", "held", "transport")
 
     _exchange: LaneExchange
 
@@ -268,6 +269,10 @@ class LaneStream(BaseStream):
     ) -> None:
         super().__init__(exchange)
         self._carrier = carrier
+        # Each piece asks for these: it is a step less to each.
+        self._flow = carrier.flow
+        self._unwritten = carrier.services.unwritten
+        self.transport = carrier.transport
         self._chunked = chunked
         self._close = close
         self.held = b""
@@ -278,23 +283,24 @@ class LaneStream(BaseStream):
             raise RuntimeError("stream: written after its end")
         if self._exchange.gone:
             return False
-        carrier = self._carrier
-        if data:
-            if self._chunked and len(data) < HELD_BYTES:
-                held = b"%b%x\r\n%b\r\n" % (self.held, len(data), data)
+        size = len(data)
+        if size < HELD_BYTES and self._chunked and size:
+            if not self.held:
+                self.held = b"%x\r\n%b\r\n" % (size, data)
+                unwritten = self._unwritten
+                if not unwritten:
+                    self._carrier.loop.call_soon(_write_all, unwritten)
+                unwritten.append(self)
+            else:
+                held = b"%b%x\r\n%b\r\n" % (self.held, size, data)
                 if len(held) < HELD_BYTES:
-                    if not self.held:
-                        unwritten = carrier.services.unwritten
-                        if not unwritten:
-                            carrier.loop.call_soon(_write_all, unwritten)
-                        unwritten.append(self)
                     self.held = held
                 else:
                     self.held = b""
-                    carrier.transport.write(held)
-            else:
-                self._send(data)
-        return not carrier.flow.write_paused
+                    self.transport.write(held)
+        elif size:
+            self._send(data)
+        return not self._flow.write_paused
 
     def hold(self, head: bytes) -> None:
         """Writes a head, with the first piece if that comes in the same turn."""
@@ -336,6 +342,8 @@ def _write_all(unwritten: list[LaneStream]) -> None:
     unwritten.clear()
     for stream in streams:
         try:
-            stream.write_held()
+            held, stream.held = stream.held, b""
+            if held and not stream.transport.is_closing():
+                stream.transport.write(held)
         except Exception:
             logger.exception("a stream was not written")
