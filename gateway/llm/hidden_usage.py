@@ -23,7 +23,7 @@ def without_usage(cutter: Frames, data: bytes) -> bytes:
         # From behind: that takes half as long.
         if data.rfind(b'"usage"') < 0:
             return data
-        data = _without_nulls(data)
+        data = without_nulls(data)
         if b'"usage"' not in data:
             return data
     frames = cutter.feed(data)
@@ -32,10 +32,10 @@ def without_usage(cutter: Frames, data: bytes) -> bytes:
         data = b"".join([one for one in frames if not _is_usage(event_of(one)[1])])
     if b"\r" in data:  # every line end means the same; one of two bytes may have come in halves
         data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return _without_nulls(data)
+    return without_nulls(data)
 
 
-def _without_nulls(data: bytes) -> bytes:
+def without_nulls(data: bytes) -> bytes:
     """Inside a JSON string the quotes would have backslashes: this is never somebody's text."""
     if b'"usage":null' in data:
         return data.replace(b',"usage":null', b"")

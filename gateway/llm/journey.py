@@ -21,6 +21,7 @@ from gateway.errors import (
 )
 from gateway.exchange import Header, Stream
 from gateway.llm.account import Account
+from gateway.llm.alike import Alike
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.faults import Fault, Words, broken, exhausted, named, refused, refused_inside
 from gateway.llm.names import Chosen
@@ -92,6 +93,7 @@ class Journey:
         "_relay",
         "_sending",
         "_settled",
+        "_shortened",
         "_spare",
         "_spent",
         "_status",
@@ -148,7 +150,7 @@ class Journey:
         self._headers: Sequence[Header] = ()
         self._waiting: Any = None
         self._paused = False
-        self._over = self._settled = False
+        self._over = self._settled = self._shortened = False
 
     def start(self) -> None:
         """Asks the first upstream."""
@@ -251,7 +253,23 @@ class Journey:
             return
         if relay.committed:
             happened.stamps.append(self._proxy.clock())
-        if not ready and not self._paused and not self._over:
+            if not self._shortened:
+                self._shorten(relay, target)
+        if not ready:
+            self.hold_back()
+
+    def _shorten(self, relay: Relay, target: Target) -> None:
+        """Has what comes from now on passed on in the shorter way, if there is one for it."""
+        self._shortened = True
+        happened, sending = self._happened, self._sending
+        stream = relay.plain_stream if isinstance(relay, Streamed) else None
+        if isinstance(relay, Streamed) and stream and sending and not happened.copy:
+            clock = self._proxy.clock
+            sending.sink = Alike(self, relay, stream, target.key, happened.stamps, clock)
+
+    def hold_back(self) -> None:
+        """The client reads slowly."""
+        if not self._paused and not self._over:
             self._pause()
 
     def on_end(self) -> None:

@@ -12,7 +12,6 @@ whether another model is asked in its place.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 import orjson
@@ -21,69 +20,20 @@ from gateway.errors import GatewayError, UpstreamFailed
 from gateway.exchange import Header, Stream
 from gateway.llm.hidden_usage import without_usage
 from gateway.llm.relay import AnswerTooLarge, ErrorInside, Spoken
+from gateway.llm.unread import MAX_UNREAD_BYTES, Unread
 from gateway.wire.llm.crowds import crowd_answered
 from gateway.wire.llm.errors import stream_error
 from gateway.wire.llm.events import Kind, kind_of
-from gateway.wire.llm.reading import Reading, StreamReading, read_stream
-from gateway.wire.llm.sse import DONE, Frames, FrameTooLong, event_of, frame
+from gateway.wire.llm.reading import Reading, StreamReading
+from gateway.wire.llm.sse import DONE, Frames, event_of, frame
 from gateway.wire.llm.translate import StreamTranslator
 from gateway.wire.llm.words import Dialect, Usage
 
 EVENT_STREAM: Final = b"text/event-stream"
-# What is kept of a stream until it is read in one go: reading so much holds the loop for a
-# millisecond.
-MAX_UNREAD_BYTES: Final = 256 << 10
 _ENDS: Final = (b"\n\n", b"\r\n\r\n", b"\n\r\n", b"\r\r")
 _SEAM: Final = max(map(len, _ENDS)) - 1
 # A provider's head events are few, and its pings short: who sends more than that has begun.
 MAX_HELD_BYTES: Final = 256 << 10
-
-
-class Unread:
-    """What came of a stream, until it is read: all at once, which takes half as long.
-
-    Attributes:
-        keep: takes a piece.
-    """
-
-    __slots__ = ("_dialect", "_frames", "_pieces", "_reader", "keep")
-
-    def __init__(self, dialect: Dialect) -> None:
-        self._dialect = dialect
-        self._pieces: list[bytes] = []
-        self.keep = self._pieces.append
-        # Of a stream that is longer than is kept.
-        self._reader: StreamReading | None = None
-        self._frames = Frames()
-
-    def read(self) -> tuple[Reading, bool]:
-        """What came so far, and whether the stream has said itself that it is over."""
-        if self._reader is None:
-            return read_stream(self._dialect, b"".join(self._pieces))
-        with suppress(FrameTooLong):  # which was told when it came
-            self.begin()
-        reader = self._reader
-        reader.read(event_of(self._frames.rest)[1])
-        return reader.reading(), reader.ended
-
-    def begin(self) -> None:
-        """Reads what there is, for want of room to keep it.
-
-        Raises:
-            FrameTooLong: an event has no end; those before it were read.
-        """
-        reader = self._reader = self._reader or StreamReading(self._dialect)
-        data = b"".join(self._pieces)
-        self._pieces.clear()
-        frames: Sequence[bytes] = ()
-        try:
-            frames = self._frames.feed(data)
-        except FrameTooLong as error:
-            frames = error.before
-            raise
-        finally:
-            for one in frames:
-                reader.read(event_of(one)[1])
 
 
 class Streamed:
@@ -93,6 +43,8 @@ class Streamed:
         came: bytes of it that came so far.
         committed: the client has got some of it.
         filtered: a content policy has cut it off, and the client has nothing of it.
+        unread: what came, for whoever passes some of it on in a shorter way.
+        looks_at: of which byte on such a way ends, since there is something to look at.
         reading: what is kept of it, once it is over or was stopped; empty until then.
     """
 
@@ -109,12 +61,13 @@ class Streamed:
         "_stopped",
         "_stream",
         "_translator",
-        "_unread",
         "_unread_to",
         "came",
         "committed",
         "filtered",
+        "looks_at",
         "reading",
+        "unread",
     )
 
     def __init__(self, spoken: Spoken, begin: Callable[[], Stream], max_bytes: int) -> None:
@@ -131,8 +84,9 @@ class Streamed:
         self._begin: Callable[[], Stream] | None = begin
         self._stream: Stream | None = None
         self._frames = Frames()
-        self._unread = Unread(spoken.upstream)
+        self.unread = Unread(spoken.upstream)
         self._unread_to = MAX_UNREAD_BYTES  # once so much came, there is no room to keep more
+        self.looks_at = min(max_bytes, self._unread_to)
         self._translator: StreamTranslator | None = None
         if spoken.translation is not None and spoken.asked is not None:
             self._translator = spoken.translation.stream(spoken.asked)
@@ -144,6 +98,22 @@ class Streamed:
         self._ended = self._stopped = False
         self.committed = self.filtered = False
         self.reading = Reading()
+
+    @property
+    def plain_stream(self) -> Stream | None:
+        """The client's end, where bytes of a chat go there as they are; None: not, or not yet."""
+        as_it_is = self._translator is None and self._spoken.upstream is Dialect.CHAT
+        return self._stream if as_it_is else None
+
+    @property
+    def hides_usage(self) -> bool:
+        """The client did not ask for usage."""
+        return self._cutter is not None
+
+    @property
+    def between_events(self) -> bool:
+        """All that came is whole events."""
+        return not (self._rest if self._cutter is None else self._cutter.kept)
 
     @property
     def usage(self) -> Usage | None:
@@ -160,10 +130,11 @@ class Streamed:
         came = self.came = self.came + len(data)
         if came > self._most:
             raise AnswerTooLarge(f"answer: expected at most {self._most} bytes, got more")
-        self._unread.keep(data)
+        self.unread.keep(data)
         if came > self._unread_to:
-            self._unread.begin()
+            self.unread.begin()
             self._unread_to = came + MAX_UNREAD_BYTES
+            self.looks_at = min(self._most, self._unread_to)
         stream = self._stream
         if stream is None:
             return self._before(data)
@@ -206,7 +177,7 @@ class Streamed:
         """Reads what came: there will be no more."""
         if not self._stopped:
             self._stopped = True
-            self.reading, self._ended = self._unread.read()
+            self.reading, self._ended = self.unread.read()
 
     def fail(self, error: GatewayError) -> None:
         """Tells the client, inside its answer, that there is no more of it."""

@@ -159,9 +159,15 @@ class Sink(Protocol):
 
 
 class Sending(Protocol):
-    """A request that is under way."""
+    """A request that is under way.
 
-    __slots__ = ()
+    Attributes:
+        sink: who is told what comes from now on.
+    """
+
+    __slots__ = ("sink",)
+
+    sink: Sink
 
     @property
     def sent(self) -> bool:

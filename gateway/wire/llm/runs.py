@@ -45,6 +45,14 @@ def joined(chunks: list[bytes]) -> list[bytes]:
     return [*chunks[:first], b"%b%b%b" % (before, b"".join(pieces), after), *chunks[last + 1 :]]
 
 
+def around_piece(chunk: bytes) -> tuple[bytes, bytes] | None:
+    """What stands before and behind the words of a chunk that says nothing else; None: it does."""
+    if _WORDS not in chunk:
+        return None
+    before, after = _around_words(chunk)
+    return (before, after) if _say_one_piece(before, after) else None
+
+
 def _around_words(chunk: bytes) -> tuple[bytes, bytes]:
     begin = chunk.index(_WORDS) + len(_WORDS)
     string = _STRING.match(chunk, begin)
