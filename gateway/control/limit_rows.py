@@ -26,11 +26,6 @@ from kernels import budgets
 _BASES: Final = slice(budgets.BASES, budgets.BASES + budgets.SPENT_WORDS)
 
 
-def owner_of(kind: str, name: str | int) -> str:
-    """The name of a limited thing: `key:17`, `team:search`."""
-    return f"{kind}:{name}"
-
-
 class LimitRows:
     """Control's side of the table. Used by one thread at a time."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
+import sys
 from contextlib import redirect_stderr, redirect_stdout
 from datetime import datetime
 
@@ -40,6 +42,19 @@ def test_a_key_is_shown_when_it_is_made_and_never_again(penstock, tmp_path, caps
     assert {**listed[0], "key": made["key"]} == made
     main(["keys", "list", "--home", str(tmp_path)])
     assert made["key"] not in capsys.readouterr().out
+
+
+def test_making_a_key_imports_no_compiler(tmp_path):
+    # It takes longer to import than all the rest of the command.
+    words = ["keys", "create", "--name", "app", "--role", "client", "--home", str(tmp_path)]
+    script = (
+        "import sys\n"
+        "from gateway.cli import main\n"
+        f"assert main({words!r}) == 0\n"
+        "print('numba' in sys.modules, file=sys.stderr)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert run.stderr.decode().splitlines()[-1] == "False"
 
 
 def test_rotating_and_revoking(penstock):
