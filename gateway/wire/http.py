@@ -148,6 +148,8 @@ class Lane(HttpToolsProtocol):
         """The connection is no more."""
         if self._on_lane:
             self._leave()
+            self._receiving = None
+            self.intake.end()
             self.note_unsent(0)
             self.services.closed(self)
         super().connection_lost(exc)

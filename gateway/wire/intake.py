@@ -160,6 +160,14 @@ class Intake:
             self._services.buffered_bytes -= sum(map(len, self._pieces))
             self._pieces = []
 
+    def end(self) -> None:
+        """The connection is gone: parser, receiver and this know each other, which is undone here.
+
+        What forms a circle stays until somebody looks for garbage, and many come and go.
+        """
+        self.ended = True
+        del self._parser, self._receiver
+
     # The parser's callbacks.
 
     def on_message_begin(self) -> None:
