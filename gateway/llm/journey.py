@@ -342,7 +342,7 @@ class Journey:
             self._free(Outcome.LEFT)
         if sending is not None and sending.sent:
             if isinstance(relay, Streamed):
-                relay.stop()
+                relay.leave()
             self._settle(relay)
         else:
             self._account.release()

@@ -194,6 +194,7 @@ class Streamed:
     def pass_on(self) -> None:
         """Finishes the client's answer."""
         stream = self._stream or self._commit()
+        self._stream = None  # it knows its request, which knows this
         stream.write(self._last())
         stream.end()
 
@@ -211,7 +212,7 @@ class Streamed:
     def fail(self, error: GatewayError) -> None:
         """Tells the client, inside its answer, that there is no more of it."""
         self.stop()
-        stream = self._stream
+        stream, self._stream = self._stream, None
         if stream is None or stream.gone:
             return
         if self._translator is not None:
@@ -219,6 +220,11 @@ class Streamed:
         elif self._unsent or not self.reading.failure:  # else the upstream has told it itself
             stream.write(stream_error(self._spoken.client, error))
         stream.end()
+
+    def leave(self) -> None:
+        """The client is gone; what came is read."""
+        self.stop()
+        self._stream = None
 
     def on_drain(self, callback: Callable[[], None]) -> None:
         """Calls back once the client takes more, or is gone."""
