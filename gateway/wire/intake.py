@@ -6,6 +6,9 @@ what it finds goes to its `Receiver`.
 llhttp refuses most of what RFC 9112 forbids (two lengths, length and chunks, bad sizes, folded
 lines, bare line feeds); `read_head` adds the rest. After a refusal nothing more of the connection
 is read, so that no byte of a bad message can be taken for the next one.
+
+The rest of a long body whose length is known goes past the parser: there is nothing to find in it,
+and the parser would copy it once more.
 """
 
 from __future__ import annotations
@@ -21,9 +24,9 @@ from gateway.errors import (
     GatewayError,
     MalformedHttp,
     MethodNotAllowed,
-    Overloaded,
 )
 from gateway.exchange import Header
+from gateway.wire.gathering import Gathering
 from gateway.wire.head import Head, headers_too_large, read_head, target_too_long, without_upgrade
 from gateway.wire.services import MAX_HEAD_BYTES, Services
 
@@ -70,13 +73,13 @@ class Intake:
     """The parser's callbacks and the message that is being read."""
 
     __slots__ = (
+        "_body",
         "_chunks",
         "_completed",
         "_headers",
         "_limits",
         "_overhead",
         "_parser",
-        "_pieces",
         "_receiver",
         "_refusal",
         "_services",
@@ -105,7 +108,7 @@ class Intake:
         self.received = 0
         self._url = b""
         self._headers: list[Header] = []
-        self._pieces: list[bytes] = []
+        self._body = Gathering(services)
         self._sink: BodySink | None = None
         self._chunks = 0
         self._overhead = 0
@@ -123,7 +126,7 @@ class Intake:
         Raises:
             GatewayError: the request cannot be taken; nothing more can be read.
         """
-        if len(data) <= SLICE_BYTES:
+        if len(data) <= SLICE_BYTES and not self._body.missing:
             self._parse(data)
             return b""
         view = memoryview(data)
@@ -131,6 +134,9 @@ class Intake:
         while at < len(view) and not self.ended:
             if self._receiver.full:
                 return bytes(view[at:])
+            if self._body.missing:
+                at += self._pass_by(data, at)
+                continue
             head = self.head
             step = SLICE_BYTES
             if head is not None and head.length is not None:
@@ -156,9 +162,7 @@ class Intake:
 
     def release(self) -> None:
         """Gives back what was held of an unfinished body."""
-        if self._pieces:
-            self._services.buffered_bytes -= sum(map(len, self._pieces))
-            self._pieces = []
+        self._body.release()
 
     # The parser's callbacks.
 
@@ -216,13 +220,14 @@ class Intake:
         self.received += len(piece)
         if self.received > self._limits.max_body_bytes:
             raise self._refuse(self._too_large())
-        if self._sink is not None:
-            self._sink.feed(piece)
-        else:
-            self._pieces.append(piece)
-            self._services.buffered_bytes += len(piece)
-        if self._services.buffered_bytes > self._limits.max_buffered_bytes:
-            raise self._refuse(_overloaded())
+        try:
+            if self._sink is None:
+                self._body.add(piece)
+            else:
+                self._sink.feed(piece)
+                self._body.check()
+        except GatewayError as error:
+            raise self._refuse(error) from error
 
     def on_message_complete(self) -> None:
         """The message is whole."""
@@ -238,9 +243,7 @@ class Intake:
         if self._sink is not None:
             self._sink.complete()
             return
-        pieces, self._pieces = self._pieces, []
-        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        self._receiver.request_arrived(head, body, self.arrived)
+        self._receiver.request_arrived(head, self._body.take(), self.arrived)
 
     # Helpers.
 
@@ -256,9 +259,28 @@ class Intake:
             self.ended = True
             refusal = self._refusal or MalformedHttp(f"HTTP: {_reason(error)}")
             raise refusal from error
+        head = self.head
+        if self.begun and head is not None and head.length and self._sink is None:
+            missing = head.length - self.received
+            if missing > SLICE_BYTES:
+                self._body.missing = missing
+                # Who has not seen the end of a body does not know that another message follows.
+                self._parser = httptools.HttpRequestParser(self)
         # The piece in which a message begins is not counted: it is bounded, and not all its own.
         if begun and self.begun and completed == self._completed:
             self._check_overhead(len(data) - (self.received - received))
+
+    def _pass_by(self, data: bytes, at: int) -> int:
+        """Reads on in a long body, as far as it stands in `data`; how many bytes that is."""
+        try:
+            size = self._body.add_missing(data, at)
+        except GatewayError:
+            self.ended = True
+            raise
+        self.received += size
+        if not self._body.missing:
+            self.on_message_complete()
+        return size
 
     def _refuse(self, error: GatewayError) -> GatewayError:
         # The parser wraps what its callbacks raise: the error itself waits here for `_parse`.
@@ -270,8 +292,7 @@ class Intake:
             return
         if head.length > self._limits.max_body_bytes:
             raise self._too_large()
-        if self._services.buffered_bytes + head.length > self._limits.max_buffered_bytes:
-            raise _overloaded()
+        self._body.check(more=head.length)
 
     def _check_overhead(self, size: int) -> None:
         """Bounds what comes besides the body: an unfinished head, chunk extensions, trailers."""
@@ -319,12 +340,6 @@ class Intake:
             and head.trace is None
             and head.path in self._services.endpoints
         )
-
-
-def _overloaded() -> Overloaded:
-    return Overloaded(
-        "the server holds as many bytes of bodies and unread answers as it may, retry later"
-    )
 
 
 def _reason(error: httptools.HttpParserError) -> str:

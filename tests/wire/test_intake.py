@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import tracemalloc
 from itertools import accumulate
 from typing import Any
 
@@ -130,6 +132,29 @@ def test_a_large_body_is_refused_once_too_many_bytes_are_held(world):
     with pytest.raises(Overloaded) as refused:
         intake.feed(large[100_000:])
     assert isinstance(refused.value, GatewayError)
+
+
+def test_few_bytes_of_a_body_do_not_keep_those_that_came_with_them(world):
+    intake, taken, _ = world
+    many = b"".join(request(b"/lane", b"%05d" % n) for n in range(3000))
+    received = many + request(b"/lane", b"x" * 100_000)[:-90_000]
+    before = sys.getrefcount(received)
+    intake.feed(received)
+    assert len(taken.found) == 3000
+    assert sys.getrefcount(received) == before
+
+
+def test_a_body_that_comes_in_crumbs_takes_little_more_memory_for_each(world):
+    intake, _, _ = world
+    intake.feed(request(b"/lane", b"x" * 100_000)[:-80_000])
+    tracemalloc.start()
+    try:
+        for _ in range(20_000):
+            intake.feed(bytes(bytearray(2)))
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 20_000 * 60  # the bytes themselves, and their place in a list
 
 
 def test_a_large_body_that_is_the_last_of_its_connection_ends_it(world):
