@@ -33,7 +33,7 @@ from gateway.wire.services import MAX_HEADS, MAX_OWN_HEADS, Services
 from gateway.wire.trace import TRACEPARENT
 from gateway.wire.turns import LaneExchange, Refusal, Turn
 
-# Beyond this, cutting what came in two costs more than parsing its head.
+# Beyond this, cutting what came in two costs more than to look for its head (`Intake.feed_whole`).
 WHOLE_BYTES = 65_536
 # What was opened before the server left has this long to begin a request.
 FIRST_WORDS_S = 0.5
@@ -201,6 +201,18 @@ class Lane(HttpToolsProtocol):
         if len(heads) >= (MAX_HEADS if self.shown is None else MAX_OWN_HEADS):
             heads.clear()
         heads[raw] = head
+
+    def recall(self, raw: bytes) -> Head | None:
+        """The head that is kept for these bytes, if there is still who takes its request."""
+        head = self._heads.get(raw)
+        services = self.services
+        endpoint = None if head is None else services.endpoints.get(head.path)
+        if head is None or endpoint is None:
+            return None
+        if services.guard is not None and not services.guard.remembers(head):
+            return None
+        self._endpoint = endpoint
+        return head
 
     def request_arrived(self, head: Head, body: bytes, arrived: float) -> None:
         """A request to an endpoint is whole."""

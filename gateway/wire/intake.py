@@ -36,6 +36,7 @@ SLICE_BYTES = 4096
 CHUNKED_SLICE_BYTES = 16_384
 # A chunk's size, line ends and a short extension; what goes beyond is counted as headers are.
 CHUNK_OVERHEAD_BYTES = 24
+_END_OF_HEAD = b"\r\n\r\n"
 
 
 class BodySink(Protocol):
@@ -60,6 +61,9 @@ class Receiver(Protocol):
 
     def remember(self, raw: bytes, head: Head) -> None:
         """Keeps a head, so that the next request that begins with the same bytes is not parsed."""
+
+    def recall(self, raw: bytes) -> Head | None:
+        """A head that was kept under these bytes, if a request may begin with it now."""
 
     def request_arrived(self, head: Head, body: bytes, arrived: float) -> None:
         """A whole request is there."""
@@ -148,17 +152,37 @@ class Intake:
         return b""
 
     def feed_whole(self, data: bytes) -> bytes:
-        """Reads data that begins a message, and remembers its head where that is all there is."""
+        """Reads data that begins a message, and remembers its head, or has it remembered."""
+        end = data.find(_END_OF_HEAD, 0, MAX_HEAD_BYTES)
+        if end < 0:
+            return self.feed(data)
+        begin = end + len(_END_OF_HEAD)
+        head = self._receiver.recall(data[:end])
+        if head is not None and len(data) - begin <= (head.length or 0):
+            self._go_on(head, data, begin)
+            return b""
         completed = self._completed
         rest = self.feed(data)
         head = self.head
-        if self._completed == completed + 1 and not self.begun and head is not None and not rest:
-            size = len(data) - (head.length or 0)
-            if size <= MAX_HEAD_BYTES and self._memorable(head):
-                raw = data[: size - 4]
-                if data.find(b"\r\n\r\n") == len(raw):
-                    self._receiver.remember(raw, head)
+        # Whole or not, there is no other message in it, nor anything but this head and its body.
+        alone = self._completed + self.begun == completed + 1 and not rest
+        alone = alone and len(data) - self.received == begin
+        if alone and head is not None and self._memorable(head):
+            self._receiver.remember(data[:end], head)
         return rest
+
+    def _go_on(self, head: Head, data: bytes, at: int) -> None:
+        """Begins a message whose head is known; of its body stands what is there from `at` on."""
+        self.on_message_begin()
+        self.head = head
+        self._sink = None
+        try:
+            self._check_length(head)
+        except GatewayError:
+            self.ended = True
+            raise
+        self._body.missing = head.length or 0
+        self._pass_by(data, at)
 
     def release(self) -> None:
         """Gives back what was held of an unfinished body."""

@@ -22,13 +22,17 @@ class Taken:
 
     def __init__(self) -> None:
         self.found: list[tuple[bytes, bytes]] = []
+        self.heads: dict[bytes, Head] = {}
         self.full = False
 
     def head_arrived(self, head: Head) -> BodySink | None:
         return Sink(self, head.path) if head.path == b"/sink" else None
 
     def remember(self, raw: bytes, head: Head) -> None:
-        pass
+        self.heads[raw] = head
+
+    def recall(self, raw: bytes) -> Head | None:
+        return self.heads.get(raw)
 
     def request_arrived(self, head: Head, body: bytes, arrived: float) -> None:
         assert type(body) is bytes
@@ -60,6 +64,7 @@ def request(path: bytes, body: bytes, *, chunked: bool = False) -> bytes:
 @pytest.fixture
 def world() -> tuple[Intake, Taken, Any]:
     services, taken = new_services(), Taken()
+    services.endpoints[b"/lane"] = lambda exchange: None
     return Intake(services, taken), taken, services
 
 
@@ -67,9 +72,11 @@ sizes = st.sampled_from([0, 1, 5000, 40_000, 150_000])
 messages = st.tuples(st.sampled_from([b"/lane", b"/sink"]), sizes, st.booleans())
 
 
-@given(st.lists(messages, min_size=1, max_size=5), st.data())
-def test_requests_are_found_wherever_the_bytes_are_cut(asked, data):
+@pytest.mark.parametrize("known", [(), (b"/lane",)], ids=["no-head-is-known", "heads-are-known"])
+@given(asked=st.lists(messages, min_size=1, max_size=5), data=st.data())
+def test_requests_are_found_wherever_the_bytes_are_cut(known, asked, data):
     services, taken = new_services(), Taken()
+    services.endpoints = dict.fromkeys(known, lambda exchange: None)
     intake = Intake(services, taken)
     bodies = [bytes([65 + n]) * size for n, (_, size, _) in enumerate(asked)]
     each = [
@@ -87,6 +94,58 @@ def test_requests_are_found_wherever_the_bytes_are_cut(asked, data):
     assert not intake.begun
     held = sum(len(body) for path, body in taken.found if path == b"/lane")
     assert services.buffered_bytes == held  # until each was answered
+
+
+def receive(intake: Intake, *pieces: bytes) -> None:
+    for piece in pieces:
+        assert (intake.feed if intake.begun else intake.feed_whole)(piece) == b""
+
+
+@pytest.mark.parametrize("size", [10, 5000, 150_000])
+@pytest.mark.parametrize("cut", [-5, 0, 5], ids=["in-the-head", "after-the-head", "in-the-body"])
+def test_a_head_that_was_seen_before_is_known_however_much_of_its_body_comes_with_it(
+    world, size, cut
+):
+    intake, taken, services = world
+    whole = request(b"/lane", b"x" * size)
+    at = whole.index(b"x" * size) + cut
+    receive(intake, whole)
+    (raw,) = taken.heads
+    known = taken.heads[raw]
+    receive(intake, whole[:at], whole[at:], whole, whole[:at], whole[at:])
+    assert taken.found == [(b"/lane", b"x" * size)] * 4
+    if cut >= 0:  # nothing but its bytes was looked at: it is the same head still
+        assert taken.heads == {raw: known}
+        assert intake.head is known
+    assert services.buffered_bytes == 4 * size
+
+
+def test_a_head_is_remembered_before_its_body_is_whole(world):
+    intake, taken, _ = world
+    whole = request(b"/lane", b"x" * 150_000)
+    intake.feed_whole(whole[:100_000])
+    assert list(taken.heads) == [whole[: whole.index(b"\r\n\r\n")]]
+
+
+def test_what_follows_a_request_with_a_known_head_is_its_own(world):
+    intake, taken, _ = world
+    whole = request(b"/lane", b"x" * 5000)
+    receive(intake, whole, whole + request(b"/lane", b"next"), whole[:100])
+    receive(intake, whole[100:] + request(b"/lane", b"last"))
+    assert [len(body) for _, body in taken.found] == [5000, 5000, 4, 5000, 4]
+
+
+def test_a_body_with_a_known_head_is_refused_where_it_finds_no_room(world):
+    intake, _, services = world
+    whole = request(b"/lane", b"x" * 150_000)
+    receive(intake, whole)
+    services.buffered_bytes = services.limits.max_buffered_bytes - 100_000
+    with pytest.raises(Overloaded):
+        intake.feed_whole(whole[:50_000])
+    assert (intake.ended, services.buffered_bytes) == (
+        True,
+        services.limits.max_buffered_bytes - 100_000,
+    )
 
 
 def test_what_came_of_a_large_body_is_not_taken_for_headers_of_the_next_request(world):
