@@ -27,7 +27,7 @@ from gateway.exchange import Endpoint
 from gateway.wire import answers, patience
 from gateway.wire.cycle import Cycle
 from gateway.wire.flow import LAG, PIPELINE, WRITE, Flow
-from gateway.wire.head import Head
+from gateway.wire.head import Head, Known
 from gateway.wire.intake import BodySink, Intake
 from gateway.wire.services import MAX_HEADS, MAX_OWN_HEADS, Services
 from gateway.wire.trace import TRACEPARENT
@@ -68,7 +68,7 @@ class Lane(HttpToolsProtocol):
         self.intake = Intake(services, self)
         self.shown: Shown | None = None
         """The client's certificate, where anybody asks who it is."""
-        self._heads = services.heads
+        self._heads, self._alike = services.heads, services.alike
         self.last = False
         """No request is taken after those that are here."""
         self._eof = False
@@ -99,7 +99,7 @@ class Lane(HttpToolsProtocol):
                 self.shown = read_certificate(transport.get_extra_info("peercert"))
                 if self.shown is not None:
                     # Who sends the same bytes on another connection is somebody else.
-                    self._heads = {}
+                    self._heads, self._alike = {}, {}
             self.services.opened(self)
 
     def data_received(self, data: bytes) -> None:
@@ -195,16 +195,16 @@ class Lane(HttpToolsProtocol):
         self._take(cycle)
         return cycle
 
-    def remember(self, raw: bytes, head: Head) -> None:
-        """Keeps a head for the requests that begin with the same bytes."""
-        heads = self._heads
+    def remember(self, known: Known, head: Head) -> None:
+        """Keeps a head for the requests that begin alike."""
+        heads = self._kept(known)
         if len(heads) >= (MAX_HEADS if self.shown is None else MAX_OWN_HEADS):
             heads.clear()
-        heads[raw] = head
+        heads[known] = head
 
-    def recall(self, raw: bytes) -> Head | None:
-        """The head that is kept for these bytes, if there is still who takes its request."""
-        head = self._heads.get(raw)
+    def recall(self, known: Known) -> Head | None:
+        """The head that is kept so, if there is still who takes its request."""
+        head = self._kept(known).get(known)
         services = self.services
         endpoint = None if head is None else services.endpoints.get(head.path)
         if head is None or endpoint is None:
@@ -213,6 +213,9 @@ class Lane(HttpToolsProtocol):
             return None
         self._endpoint = endpoint
         return head
+
+    def _kept(self, known: Known) -> dict[Any, Head]:
+        return self._heads if type(known) is bytes else self._alike
 
     def request_arrived(self, head: Head, body: bytes, arrived: float) -> None:
         """A request to an endpoint is whole."""

@@ -27,7 +27,15 @@ from gateway.errors import (
 )
 from gateway.exchange import Header
 from gateway.wire.gathering import Gathering
-from gateway.wire.head import Head, headers_too_large, read_head, target_too_long, without_upgrade
+from gateway.wire.head import (
+    Head,
+    Known,
+    headers_too_large,
+    read_head,
+    target_too_long,
+    without_length,
+    without_upgrade,
+)
 from gateway.wire.services import MAX_HEAD_BYTES, Services
 
 # How much is parsed before looking again whether too many requests wait: the parser cannot be
@@ -59,11 +67,11 @@ class Receiver(Protocol):
             GatewayError: the body is not to be read.
         """
 
-    def remember(self, raw: bytes, head: Head) -> None:
+    def remember(self, known: Known, head: Head) -> None:
         """Keeps a head, so that the next request that begins with the same bytes is not parsed."""
 
-    def recall(self, raw: bytes) -> Head | None:
-        """A head that was kept under these bytes, if a request may begin with it now."""
+    def recall(self, known: Known) -> Head | None:
+        """A head that was kept so, if a request may begin with it now."""
 
     def request_arrived(self, head: Head, body: bytes, arrived: float) -> None:
         """A whole request is there."""
@@ -157,7 +165,7 @@ class Intake:
         if end < 0:
             return self.feed(data)
         begin = end + len(_END_OF_HEAD)
-        head = self._receiver.recall(data[:end])
+        head = self._recalled(data[:end])
         if head is not None and len(data) - begin <= (head.length or 0):
             self._go_on(head, data, begin)
             return b""
@@ -168,8 +176,24 @@ class Intake:
         alone = self._completed + self.begun == completed + 1 and not rest
         alone = alone and len(data) - self.received == begin
         if alone and head is not None and self._memorable(head):
-            self._receiver.remember(data[:end], head)
+            self._remember(data[:end], head)
         return rest
+
+    def _recalled(self, raw: bytes) -> Head | None:
+        """The head that these bytes are known to be, or are but for the length that they name."""
+        head = self._receiver.recall(raw)
+        if head is None and (cut := without_length(raw)) is not None:
+            around, length = cut
+            alike = self._receiver.recall(around)
+            if alike is not None:
+                head = alike.of_length(length)
+                self._receiver.remember(raw, head)
+        return head
+
+    def _remember(self, raw: bytes, head: Head) -> None:
+        self._receiver.remember(raw, head)
+        if (cut := without_length(raw)) is not None:
+            self._receiver.remember(cut[0], head)
 
     def _go_on(self, head: Head, data: bytes, at: int) -> None:
         """Begins a message whose head is known; of its body stands what is there from `at` on."""

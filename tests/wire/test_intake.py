@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import GatewayError, MalformedHttp, Overloaded
-from gateway.wire.head import Head
+from gateway.errors import BodyTooLarge, GatewayError, MalformedHttp, Overloaded
+from gateway.wire.head import Head, Known
 from gateway.wire.intake import BodySink, Intake
 from tests.test_inference import new_services
 
@@ -22,17 +22,17 @@ class Taken:
 
     def __init__(self) -> None:
         self.found: list[tuple[bytes, bytes]] = []
-        self.heads: dict[bytes, Head] = {}
+        self.heads: dict[Known, Head] = {}
         self.full = False
 
     def head_arrived(self, head: Head) -> BodySink | None:
         return Sink(self, head.path) if head.path == b"/sink" else None
 
-    def remember(self, raw: bytes, head: Head) -> None:
-        self.heads[raw] = head
+    def remember(self, known: Known, head: Head) -> None:
+        self.heads[known] = head
 
-    def recall(self, raw: bytes) -> Head | None:
-        return self.heads.get(raw)
+    def recall(self, known: Known) -> Head | None:
+        return self.heads.get(known)
 
     def request_arrived(self, head: Head, body: bytes, arrived: float) -> None:
         assert type(body) is bytes
@@ -110,13 +110,12 @@ def test_a_head_that_was_seen_before_is_known_however_much_of_its_body_comes_wit
     whole = request(b"/lane", b"x" * size)
     at = whole.index(b"x" * size) + cut
     receive(intake, whole)
-    (raw,) = taken.heads
-    known = taken.heads[raw]
+    known = dict(taken.heads)
     receive(intake, whole[:at], whole[at:], whole, whole[:at], whole[at:])
     assert taken.found == [(b"/lane", b"x" * size)] * 4
     if cut >= 0:  # nothing but its bytes was looked at: it is the same head still
-        assert taken.heads == {raw: known}
-        assert intake.head is known
+        assert taken.heads == known
+        assert intake.head in known.values()
     assert services.buffered_bytes == 4 * size
 
 
@@ -124,7 +123,52 @@ def test_a_head_is_remembered_before_its_body_is_whole(world):
     intake, taken, _ = world
     whole = request(b"/lane", b"x" * 150_000)
     intake.feed_whole(whole[:100_000])
-    assert list(taken.heads) == [whole[: whole.index(b"\r\n\r\n")]]
+    assert whole[: whole.index(b"\r\n\r\n")] in taken.heads
+
+
+def test_a_head_is_known_whatever_length_it_names(world):
+    intake, taken, _ = world
+    heads = []
+    for size in (70_000, 5, 150_000, 5):
+        receive(intake, request(b"/lane", b"x" * size))
+        heads.append(intake.head)
+    assert [len(body) for _, body in taken.found] == [70_000, 5, 150_000, 5]
+    assert [head.length for head in heads] == [70_000, 5, 150_000, 5]
+    assert [head.first(b"content-length") for head in heads] == [b"70000", b"5", b"150000", b"5"]
+    assert heads[1] is heads[3]
+    first = heads[0]
+    assert all(head.first(b"host") is first.first(b"host") for head in heads)  # not parsed again
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"content-length: ",
+        b"content-length: -5",
+        b"content-length: +5",
+        b"content-length: 5x",
+        b"content-length: 5, 5",
+        b"content-length: 5\r\ncontent-length: 6",
+        b"content-length: 5\r\ntransfer-encoding: chunked",
+        b"content-length: 5\r\n : 6",
+        b"content-length: 99999999999999999999999",
+    ],
+)
+def test_a_head_that_differs_in_more_than_a_length_is_for_the_parser_to_judge(world, line):
+    intake, taken, _ = world
+    head = request(b"/lane", b"x" * 7)
+    receive(intake, head)
+    with pytest.raises(GatewayError):
+        intake.feed_whole(head.replace(b"content-length: 7", line))
+    assert len(taken.found) == 1
+
+
+def test_no_head_that_is_known_lets_more_in_than_may_come(world):
+    intake, _, services = world
+    receive(intake, request(b"/lane", b"x" * 7))
+    with pytest.raises(BodyTooLarge):
+        intake.feed_whole(request(b"/lane", b"")[:-5] + b"%d\r\n\r\n" % (1 << 40))
+    assert services.buffered_bytes == 7
 
 
 def test_what_follows_a_request_with_a_known_head_is_its_own(world):
