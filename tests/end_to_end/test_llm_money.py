@@ -62,7 +62,7 @@ def asked_by(gate: World, path: str, key: str, model: str, script: str, stream: 
     text = f"hello fake?{script} there"
     said: dict[str, dict[str, Any]] = {
         RESPONSES: {"input": text, "max_output_tokens": 100},
-        COMPLETIONS: {"prompt": "hello", "max_tokens": 100, "metadata": {"fake": script}},
+        COMPLETIONS: {"prompt": text, "max_tokens": 100},
     }
     chat = {"messages": [{"role": "user", "content": text}], "max_tokens": 100}
     values = {"model": model, "stream": stream, **said.get(path, chat)}
