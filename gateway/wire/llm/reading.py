@@ -44,6 +44,7 @@ class Reading:
         id: the provider's name for the answer.
         model: the model that says it answered.
         fingerprint: of what ran it (`system_fingerprint`).
+        service: the tier that it was answered on, in the provider's word.
         texts: what is shown, one for each choice; a refusal's words included.
         reasoning_chars: of what was thought aloud.
         calls: of tools, in order.
@@ -64,6 +65,7 @@ class Reading:
     failure: str = ""
     unkept_texts: int = 0
     unkept_calls: int = 0
+    service: str = ""
 
     @property
     def complete(self) -> bool:
@@ -214,6 +216,7 @@ def _plain(answer: Values, usage: Usage) -> Reading | None:
         text(answer, "model"),
         text(answer, "system_fingerprint"),
         (said,) if said else (),
+        service=text(answer, "service_tier") if "service_tier" in answer else "",
     )
 
 
@@ -236,6 +239,7 @@ def _reading_of(dialect: Dialect, gathered: Gathered, usage: Usage | None = None
         failure=gathered.failure,
         unkept_texts=gathered.unkept_texts,
         unkept_calls=gathered.unkept_calls,
+        service=text(gathered.usage, "service_tier"),
     )
 
 
