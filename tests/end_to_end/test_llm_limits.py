@@ -48,12 +48,17 @@ class Callers:
 
     def spent(self, owner):
         """Tokens, requests, and how many are under way."""
-        page = self.gate.server.admin("GET", "/api/spend?limit=1000").json()
-        (line,) = [one for one in page["spend"] if one["owner"] == owner] or [None]
+        line = self.told(owner)
         if line is None:
             return (0, 0, 0)
         total = line["spent"]["total"]
         return (total["tokens"], total["requests"], line["under_way"])
+
+    def told(self, owner):
+        """What the control port says of somebody; None: nothing yet."""
+        page = self.gate.server.admin("GET", "/api/spend?limit=1000").json()
+        (line,) = [one for one in page["spend"] if one["owner"] == owner] or [None]
+        return line
 
 
 def knows(world, raw):
@@ -105,12 +110,13 @@ def test_callers_at_once_use_a_budget_up_and_no_more(callers):
 
 
 def test_a_refusal_says_when_to_come_again(callers):
-    _, world = callers.make("slowly", requests_per_minute=1)
+    key, world = callers.make("slowly", requests_per_minute=1)
     assert world.chat("assistant").status == 200
     refused = world.chat("assistant")
     assert refused.status == 429
     assert 1 <= int(refused.headers["retry-after"]) <= 60
     assert refused.json()["error"]["code"]
+    assert callers.told(f"key:{key.id}")["rates_left"] == {"requests": 0, "tokens": None}
 
 
 def test_a_changed_and_a_revoked_key_are_so_in_every_worker_within_a_second(callers):
