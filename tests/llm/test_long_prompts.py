@@ -9,6 +9,7 @@ import pytest
 from gateway.errors import UpstreamFailed
 from gateway.plan import Shadow, Split, Variant
 from gateway.wire.llm.abridged import LONG_BYTES
+from gateway.wire.llm.crowds import DENSE_NESTED
 from gateway.wire.llm.words import Dialect
 from tests.llm.journey_rig import Counted, Rig, chat, key_for, rig, whole
 
@@ -65,6 +66,18 @@ async def test_a_shadow_in_another_dialect_is_asked_the_same_long_prompt(world):
     await world.turn()
     assert world.last.origin.host == "claude.example"
     assert _texts(world.last.body) == [LONG]
+
+
+async def test_others_are_answered_while_a_body_of_many_parts_is_read():
+    world = rig(WORLD, {"m": Split((Variant("main", 1, 1.0),))})
+    many = world.ask({"model": "m", "messages": [{}] * (DENSE_NESTED + 1)})
+    assert world.upstreams.sent == []
+    few = world.ask(chat())
+    world.last.answers()
+    assert [status for status, _ in few.answers] == [200]
+    await world.sent(2)
+    world.last.answers()
+    assert [status for status, _ in many.answers] == [200]
 
 
 async def test_what_nobody_has_counted_is_charged_by_all_characters_of_a_long_prompt():
