@@ -101,14 +101,19 @@ class Proxy:
         self._pool = pool
         self._random = Random()
 
-    def __call__(self, exchange: Exchange) -> None:
-        """Takes a request that has wholly arrived; it is answered once, now or later."""
+    def __call__(self, exchange: Exchange, model: str = "") -> None:
+        """Takes a request that has wholly arrived; it is answered once, now or later.
+
+        Args:
+            exchange: whom to answer.
+            model: that its path names, whatever its body says; empty: the path names none.
+        """
         encoding = exchange.header(b"content-encoding")
         values = read_at_once(exchange.body, self.dialect) if encoding is None else None
         if values is None:
-            self._read_on_thread(exchange, encoding)
+            self._read_on_thread(exchange, encoding, model)
         else:
-            self._begin(exchange, values, read_call(self.dialect, values))
+            self._begin(exchange, values, self._called(values, model))
 
     def refuse(self, exchange: Any, error: GatewayError, *more: Header) -> None:
         """Answers that a request is not sent on; `more`: what else there is to say."""
@@ -188,6 +193,11 @@ class Proxy:
 
     # ---- the way in -----------------------------------------------------------------------------
 
+    def _called(self, values: dict[str, Any], model: str) -> Call:
+        if model:
+            values["model"] = model
+        return read_call(self.dialect, values)
+
     def _begin(self, exchange: Any, values: dict[str, Any], call: Call) -> None:
         passage = exchange.head.passage
         principal = None if passage is None else passage.principal
@@ -231,13 +241,13 @@ class Proxy:
             principal.require(Permission.INFER, called[:200])
         return found
 
-    def _read_on_thread(self, exchange: Exchange, encoding: bytes | None) -> None:
+    def _read_on_thread(self, exchange: Exchange, encoding: bytes | None, model: str) -> None:
         def read() -> tuple[dict[str, Any], Call, bytes]:
             body = exchange.body
             if encoding is not None:
                 body = coding.inflate(body, encoding, self._max_body_bytes)
             values = read_values(body, self.dialect)
-            call = read_call(self.dialect, values)
+            call = self._called(values, model)
             _ = call.prompt  # which takes longer than all else, where there is much of it
             return values, call, body
 

@@ -139,6 +139,13 @@ def test_spans_have_few_names(collector, method, path, name, shown):
         ("/v2/models/m/other", ""),
         ("/v2/repository/models/a/b/load", "/v2/repository/models/{model}/load"),
         ("/v2/repository/models/a", ""),
+        (
+            "/openai/deployments/a/b/chat/completions",
+            "/openai/deployments/{deployment}/chat/completions",
+        ),
+        ("/openai/deployments/a/completions", "/openai/deployments/{deployment}/completions"),
+        ("/openai/deployments/a/embeddings", "/openai/deployments/{deployment}/embeddings"),
+        ("/openai/deployments/a/audio/speech", ""),
     ],
 )
 def test_a_route_is_one_that_is_served(path, route):
