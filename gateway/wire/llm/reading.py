@@ -15,7 +15,7 @@ import orjson
 from gateway.wire.llm.crowds import crowd_answered
 from gateway.wire.llm.fields import Values, text, written
 from gateway.wire.llm.runs import joined
-from gateway.wire.llm.sse import DONE, Frames, event_of
+from gateway.wire.llm.sse import DONE, Frames, event_of, telling
 from gateway.wire.llm.taking import ANSWERS, EVENTS, MAX_KEPT_CHARS, Gathered
 from gateway.wire.llm.usage import read_usage
 from gateway.wire.llm.words import Dialect, Usage
@@ -148,7 +148,7 @@ def read_stream(dialect: Dialect, data: bytes) -> tuple[Reading, bool]:
     events = _read_at_once(joined(chunks) if dialect is Dialect.CHAT else chunks)
     if events is None:
         frames = Frames(max_frame_bytes=len(data) + 1)
-        for frame in [*frames.feed(data), frames.rest]:
+        for frame in telling([*frames.feed(data), frames.rest]):
             stream.read(event_of(frame)[1])
         return stream.reading(), stream.ended
     for values in events:
