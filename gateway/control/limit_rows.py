@@ -78,6 +78,13 @@ class LimitRows:
         """Requests that are neither settled nor released."""
         return int(self.table.held(self._workers)[:, row, budgets.REQUESTS].sum())
 
+    def rates_left(self, row: int, now_ns: int) -> tuple[int, int]:
+        """Requests and tokens that its rates let come at once; where it has none, any number."""
+        rows = self.table.rows
+        at = row * budgets.ROW_WORDS
+        requests, tokens = (budgets.rate_left(rows, at, rate, now_ns, 0) for rate in range(2))
+        return requests, tokens
+
     def limit(self, row: int, allowance: Allowance) -> None:
         """Writes those limits that know no window."""
         limits = (

@@ -290,6 +290,20 @@ def test_a_limit_that_cannot_be_makes_no_key(penstock, option, value, said):
             {"limits": {"budgets": ["10usd/day", "60tokens/total"]}},
             "7.5 of 10usd/day, 0 of 60tokens/total",
         ),
+        (
+            {
+                "limits": {"requests_per_minute": 60, "tokens_per_minute": 500, "max_parallel": 4},
+                "rates_left": {"requests": 0, "tokens": 120},
+            },
+            "0 of 60 requests/minute, 120 of 500 tokens/minute, 1 of 4 at once",
+        ),
+        (
+            {
+                "limits": {"requests_per_minute": 60, "tokens_per_minute": None},
+                "rates_left": {"requests": 59, "tokens": None},
+            },
+            "59 of 60 requests/minute",
+        ),
     ],
 )
 def test_what_is_left_is_told_where_it_is_known(limits, left):
