@@ -14,9 +14,12 @@ class Generation(TypedDict):
     Attributes:
         span_id: 16 hexadecimal digits, that the upstream was told; empty: it was told none.
         operation, system: as OpenTelemetry's conventions call them.
+        api: of OpenAI's, that was asked, as they call it; empty: it is not one that they name.
         upstream: that was asked; at this `address` and `port`.
         request_model: the provider's name of the model.
-        response_model, response_id, fingerprint, finish: what the answer says of itself.
+        service_tier: that was asked for; empty: none was.
+        response_model, response_id, fingerprint, served_tier, finish: what the answer says of
+            itself.
         stream: the answer came in events.
         max_tokens: of the answer, where the request says so.
         parameters: numbers that the request says, and `stop`, by the conventions' names.
@@ -32,13 +35,16 @@ class Generation(TypedDict):
 
     operation: str
     system: str
+    api: str
     upstream: str
     address: str
     port: int
     request_model: str
+    service_tier: str
     response_model: str
     response_id: str
     fingerprint: str
+    served_tier: str
     finish: str
     stream: bool
     max_tokens: int | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import signal
 import subprocess
@@ -64,6 +65,17 @@ def _may_hold_folders(place: Path) -> bool:
     roomy = found.f_bavail * found.f_frsize >= _ROOM_BYTES
     # Some tests write programs and run them.
     return roomy and os.access(place, os.W_OK) and not found.f_flag & os.ST_NOEXEC
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Thousands of tests stay until the end: nobody looks for garbage among them."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,8 +1,8 @@
 """Takes the credential out of a request's headers, and refuses whatever is not plainly one.
 
-Knows two headers and the characters of a credential. Knows nothing of which credentials are good.
-A request that could be read in two ways (two headers, odd spaces, another scheme) is refused: the
-proxy before this server may have read it the other way.
+Knows three headers and the characters of a credential. Knows nothing of which credentials are good.
+A request that could be read in two ways (headers that differ, odd spaces, another scheme) is
+refused: the proxy before this server may have read it the other way.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ Header = tuple[bytes, bytes]
 # A token of an identity provider carries claims; 8 KB is what proxies allow a header line.
 MAX_CREDENTIAL_BYTES = 8192
 _AUTHORIZATION = b"authorization"
-_API_KEY = b"x-api-key"
+# Anthropic's clients send the one, Azure's the other.
+_API_KEYS = frozenset((b"x-api-key", b"api-key"))
 # RFC 6750's b64token, one space after the scheme.
 _BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] ([A-Za-z0-9._~+/-]+=*)")
 _TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")
-_EXPECTED = "expected one 'Authorization: Bearer KEY' or 'x-api-key: KEY'"
+_EXPECTED = "expected one 'Authorization: Bearer KEY', 'x-api-key: KEY' or 'api-key: KEY'"
 
 
 def credential(headers: Iterable[Header]) -> bytes:
@@ -51,7 +52,7 @@ def presented(headers: Iterable[Header]) -> bytes | None:
             if bearer is not None:
                 raise Unauthenticated(f"credentials: {_EXPECTED}, got several")
             bearer = _read(_BEARER, value)
-        elif name == _API_KEY:
+        elif name in _API_KEYS:
             if api_key is not None:
                 raise Unauthenticated(f"credentials: {_EXPECTED}, got several")
             api_key = _read(_TOKEN, value)

@@ -48,12 +48,12 @@ def list_spend(args: argparse.Namespace) -> int:
 
 
 def left_of(one: Mapping[str, Any]) -> str:
-    """What is left of each budget, and of requests at once; `-`: no such limit is known.
-
-    Rates are left out: what is left of them is another number before it is read.
-    """
+    """What is left of each limit at this moment; `-`: none is known."""
     limits = one.get("limits") or {}
     left = [_left_of_budget(text, one["spent"]) for text in limits.get("budgets", ())]
+    for unit, free in one.get("rates_left", {}).items():
+        if free is not None:
+            left.append(f"{free} of {limits[f'{unit}_per_minute']} {unit}/minute")
     most = limits.get("max_parallel")
     if most is not None:
         left.append(f"{max(most - one['under_way'], 0)} of {most} at once")

@@ -41,6 +41,8 @@ def attributes(one: Generation, openinference: bool = False) -> Iterator[Attribu
     """Of the span of one generation; `openinference`: by those names, too."""
     yield "gen_ai.operation.name", one["operation"]
     yield "gen_ai.provider.name", one["system"]
+    if one["api"]:
+        yield from _openais(one)
     yield "gen_ai.request.model", one["request_model"]
     yield "gen_ai.request.stream", one["stream"]
     yield "server.address", one["address"]
@@ -79,6 +81,15 @@ def attributes(one: Generation, openinference: bool = False) -> Iterator[Attribu
 def is_error(one: Generation) -> bool:
     """Whether it came to nothing that anybody could use."""
     return one["result"] not in _NO_ERRORS
+
+
+def _openais(one: Generation) -> Iterator[Attribute]:
+    """What the conventions say of OpenAI's APIs alone, whoever serves them."""
+    yield "openai.api.type", one["api"]
+    if one["service_tier"] not in ("", "auto"):  # as if nobody had said it
+        yield "openai.request.service_tier", one["service_tier"]
+    if one["served_tier"]:
+        yield "openai.response.service_tier", one["served_tier"]
 
 
 def _counted(one: Generation, names: dict[str, str]) -> Iterator[Attribute]:

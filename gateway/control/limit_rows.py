@@ -26,11 +26,6 @@ from kernels import budgets
 _BASES: Final = slice(budgets.BASES, budgets.BASES + budgets.SPENT_WORDS)
 
 
-def owner_of(kind: str, name: str | int) -> str:
-    """The name of a limited thing: `key:17`, `team:search`."""
-    return f"{kind}:{name}"
-
-
 class LimitRows:
     """Control's side of the table. Used by one thread at a time."""
 
@@ -82,6 +77,13 @@ class LimitRows:
     def under_way(self, row: int) -> int:
         """Requests that are neither settled nor released."""
         return int(self.table.held(self._workers)[:, row, budgets.REQUESTS].sum())
+
+    def rates_left(self, row: int, now_ns: int) -> tuple[int, int]:
+        """Requests and tokens that its rates let come at once; where it has none, any number."""
+        rows = self.table.rows
+        at = row * budgets.ROW_WORDS
+        requests, tokens = (budgets.rate_left(rows, at, rate, now_ns, 0) for rate in range(2))
+        return requests, tokens
 
     def limit(self, row: int, allowance: Allowance) -> None:
         """Writes those limits that know no window."""

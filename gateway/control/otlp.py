@@ -59,10 +59,20 @@ _FIXED: Final = frozenset(
         "/v1/messages/count_tokens",
         "/v1/models",
         "/v1/responses",
+        "/openai/models",
+        "/openai/responses",
+        "/openai/v1/chat/completions",
+        "/openai/v1/completions",
+        "/openai/v1/embeddings",
+        "/openai/v1/models",
+        "/openai/v1/responses",
     }
 )
 _OF_A_MODEL: Final = re.compile(
     r"/v2/models/[^/]+(?P<version>/versions/[0-9]+)?(?P<of>/(?:infer|ready|config|stats))?"
+)
+_OF_A_DEPLOYMENT: Final = re.compile(
+    r"/openai/deployments/.+(?P<of>/chat/completions|(?<!/chat)/completions|/embeddings)"
 )
 _OF_A_REPOSITORY: Final = re.compile(r"/v2/repository/models/.+/(load|unload)")
 
@@ -74,6 +84,8 @@ def route_of(path: str) -> str:
     if found := _OF_A_MODEL.fullmatch(path):
         version = "/versions/{version}" if found["version"] else ""
         return f"/v2/models/{{model}}{version}{found['of'] or ''}"
+    if found := _OF_A_DEPLOYMENT.fullmatch(path):
+        return f"/openai/deployments/{{deployment}}{found['of']}"
     if found := _OF_A_REPOSITORY.fullmatch(path):
         return f"/v2/repository/models/{{model}}/{found[1]}"
     return ""

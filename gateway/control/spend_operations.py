@@ -38,6 +38,13 @@ class SpentIn(Document):
     total: Sums
 
 
+class RatesLeft(Document):
+    """Of limits per minute, what may come at once at this moment; null: there is no such limit."""
+
+    requests: int | None
+    tokens: int | None
+
+
 class SpendLine(Document):
     """Where one key, team, tag or caller with a certificate stands."""
 
@@ -48,6 +55,7 @@ class SpendLine(Document):
     spent: SpentIn
     limits: KeyLimits | None = Field(description="null: it is none that is in force")
     under_way: int = Field(description="requests that have reserved, and are not settled")
+    rates_left: RatesLeft
     refusals: int = Field(description="by its limits, since the server was started")
 
 
@@ -82,6 +90,10 @@ def operations(store: Store, spending: Spending) -> tuple[Operation, ...]:
             return {
                 "limits": None if one is None else one.allowance.as_json(),
                 "under_way": 0 if one is None else one.under_way,
+                "rates_left": {
+                    "requests": None if one is None else one.requests_left,
+                    "tokens": None if one is None else one.tokens_left,
+                },
                 "refusals": 0 if one is None else one.refusals,
             }
 

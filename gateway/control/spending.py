@@ -44,6 +44,8 @@ class Standing:
         allowance: its limits.
         spent: in the newest windows.
         under_way: requests that are neither settled nor released.
+        requests_left, tokens_left: that may come at once, of its limits per minute; None: it has no
+            such limit.
         refusals: since the server was started, or since its row is its own.
     """
 
@@ -51,6 +53,8 @@ class Standing:
     allowance: Allowance
     spent: Spent
     under_way: int
+    requests_left: int | None
+    tokens_left: int | None
     refusals: int
 
 
@@ -62,6 +66,7 @@ class Spending:
         arena: Arena,
         store: SpendStore,
         now: Callable[[], float] = time.time,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         """Knows nothing until it is asked to follow somebody.
 
@@ -69,11 +74,13 @@ class Spending:
             arena: workers settle there.
             store: keeps it.
             now: seconds since 1970.
+            clock_ns: monotonic, as workers have it.
         """
         self._boot = arena.boot_id
         self._arena = arena
         self._store = store
         self._now = now
+        self._clock_ns = clock_ns
         self._turn = threading.Lock()
         self._windows = Windows.at(now())
         self._allowances: dict[str, Allowance] = {}
@@ -155,15 +162,9 @@ class Spending:
             if rows is None:
                 return []
             self._count(rows)
-            settled = rows.settled()
+            settled, now_ns = rows.settled(), self._clock_ns()
             return [
-                Standing(
-                    owner,
-                    self._allowances[owner],
-                    self._record(rows, row),
-                    rows.under_way(row),
-                    int(settled[row, budgets.REFUSALS]) - rows.bases(row)[budgets.REFUSALS],
-                )
+                self._standing(rows, row, owner, int(settled[row, budgets.REFUSALS]), now_ns)
                 for owner in owners
                 if (row := rows.rows.get(owner)) is not None
             ]
@@ -287,6 +288,21 @@ class Spending:
             sums(_TOTAL),
             self._boot,
             (money, tokens, requests),
+        )
+
+    def _standing(
+        self, rows: LimitRows, row: int, owner: str, refusals: int, now_ns: int
+    ) -> Standing:
+        allowance = self._allowances[owner]
+        requests, tokens = rows.rates_left(row, now_ns)
+        return Standing(
+            owner,
+            allowance,
+            self._record(rows, row),
+            rows.under_way(row),
+            None if allowance.requests_per_minute is None else requests,
+            None if allowance.tokens_per_minute is None else tokens,
+            refusals - rows.bases(row)[budgets.REFUSALS],
         )
 
     def _make_room(self, rows: LimitRows, wanted: Set[int]) -> None:

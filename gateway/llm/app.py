@@ -12,6 +12,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
 
 from gateway.access.roles import Permission
 from gateway.access.scopes import principal_of
@@ -22,11 +23,14 @@ from gateway.wire.answers import error_headers
 from gateway.wire.asgi import EndpointApp
 from gateway.wire.cycle import NOTES_STATE, Notes
 from gateway.wire.head import read_echo
+from gateway.wire.llm import azure
 from gateway.wire.llm.errors import error_body, request_id_header
 from gateway.wire.llm.paths import WITHOUT_V1
 from gateway.wire.llm.words import PATHS, Dialect
 from gateway.wire.services import Services
 
+_DEPLOYMENTS = azure.DEPLOYMENTS.decode()
+_ENDS = tuple(end.decode() for end in azure.ENDS.values())
 _METHODS = ["GET", "POST", "DELETE", "PUT"]
 _BELOW_V1 = ": these APIs are below /v1, so OpenAI's clients want a base_url that ends in /v1"
 
@@ -59,8 +63,24 @@ class ModelLists:
 
         def tell() -> dict[str, Any]:
             path = request.scope["path"]
-            begins = "" if path.startswith("/v1/") else _BELOW_V1
+            begins = "" if path.startswith(("/v1/", "/openai/")) else _BELOW_V1
             raise NotFound(f"{request.method} {path[:200]}: nothing is served here{begins}")
+
+        return self._answer(request, tell)
+
+    async def no_deployment(self, request: Request) -> Response:
+        """No model that an Azure's path could name; who may not call it is told no more."""
+        path = request.scope["path"]
+        end = next((end for end in _ENDS if path.endswith(end)), None)
+        if end is None:
+            return await self.unknown(request)
+        called = path.removeprefix(_DEPLOYMENTS).removesuffix(end)[:200]
+
+        def tell() -> dict[str, Any]:
+            principal = principal_of(request.scope)
+            if principal is not None and principal.models is not None:
+                principal.require(Permission.INFER, called)
+            raise ModelNotFound(f"model '{called}': no model has this name")
 
         return self._answer(request, tell)
 
@@ -99,8 +119,26 @@ class ModelLists:
         return Response(body, status, told, media_type="application/json")
 
 
+class Deployments:
+    """Where Azure's clients ask; the models are those that the lane has paths of."""
+
+    def __init__(self, lists: ModelLists, services: Services) -> None:
+        """Takes who answers: the endpoints of `services`, or else `lists`."""
+        self._lists = lists
+        self._services = services
+        self._ask = EndpointApp(services)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["raw_path"] in self._services.endpoints:
+            await self._ask(scope, receive, send)
+        else:
+            answer = await self._lists.no_deployment(Request(scope, receive))
+            await answer(scope, receive, send)
+
+
 def routes(lists: ModelLists, services: Services) -> list[BaseRoute]:
-    """What stands under /v1."""
+    """What stands under /v1, and under /openai where Azure's clients ask."""
     ask = EndpointApp(services)
     return [
         Route("/v1/models", lists.all, methods=["GET"]),
@@ -108,6 +146,12 @@ def routes(lists: ModelLists, services: Services) -> list[BaseRoute]:
         *(Route(path.decode(), ask) for path in PATHS.values()),
         Route("/v1/{path:path}", lists.unknown, methods=_METHODS),
         *(Route(path.decode(), lists.unknown, methods=_METHODS) for path in WITHOUT_V1),
+        Route(_DEPLOYMENTS + "{path:path}", Deployments(lists, services)),
+        *(Route(path.decode(), ask) for path in azure.NAMELESS),
+        Route("/openai/models", lists.all, methods=["GET"]),
+        Route("/openai/v1/models", lists.all, methods=["GET"]),
+        Route("/openai/v1/models/{model:path}", lists.one, methods=["GET"]),
+        Route("/openai/{path:path}", lists.unknown, methods=_METHODS),
     ]
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
@@ -48,7 +49,7 @@ from gateway.llm.told import (
 )
 from gateway.llm.upstream.request import header_lines
 from gateway.llm.upstream.words import Sending
-from gateway.llm.wording import speechless, worded
+from gateway.llm.wording import AT_ONCE_BYTES, Translated, manners, speechless, translate, worded
 from gateway.wire.answers import Written
 from gateway.wire.llm.errors import request_id_header
 from gateway.wire.llm.requests import Call
@@ -98,6 +99,7 @@ class Journey:
         "_spent",
         "_status",
         "_target",
+        "_translated",
         "_values",
         "_waiting",
     )
@@ -131,6 +133,7 @@ class Journey:
         self._call = call
         self._values = values
         self._account = account
+        self._translated: Translated = {}  # of a long one alone
         trace = exchange.head.trace
         if trace is None and proxy.begin_trace is not None and not copy:
             trace = proxy.begin_trace()
@@ -166,7 +169,8 @@ class Journey:
         """Asks the upstream whose turn it is."""
         self._waiting = None
         try:
-            self._send()
+            if not self._translates_first((self._deployment,), self._ask):
+                self._send()
         except GatewayError as error:
             if self._attempts is None and len(self._deployment.targets) > 1:
                 self._ask_able(error)
@@ -203,6 +207,7 @@ class Journey:
             self._account,
             deployment,
             target,
+            self._translated,
             exchange=self._exchange,
             now_s=proxy.wall(),
             copy=happened.copy,
@@ -218,6 +223,37 @@ class Journey:
         self._sending = proxy.upstreams.send(
             target.origin, head, body, self, target.timeouts, awaited=not happened.copy
         )
+
+    def _translates_first(
+        self, deployments: Iterable[LlmDeployment], then: Callable[[], None]
+    ) -> bool:
+        """Has a long request translated on a thread, if it has to be, before what follows.
+
+        Args:
+            deployments: that it may be put to next.
+            then: what follows.
+        """
+        if len(self._exchange.body) <= AT_ONCE_BYTES:
+            return False
+        translated: Translated = {}
+        wanted = manners(self._dialect, deployments).keys() - self._translated.keys()
+        if not wanted:
+            return False
+
+        def go_on(done: asyncio.Future[None]) -> None:
+            if done.cancelled() or self._over:
+                return
+            try:
+                done.result()
+                self._translated |= translated
+                then()
+            except Exception:
+                self._crash()
+
+        self._proxy.aside(
+            partial(translate, self._dialect, self._call, self._values, wanted, translated), go_on
+        )
+        return True
 
     # ---- what an upstream tells -----------------------------------------------------------------
 
@@ -360,7 +396,7 @@ class Journey:
             self._free(Outcome.LEFT)
         if sending is not None and sending.sent:
             if isinstance(relay, Streamed):
-                relay.stop()
+                relay.leave()
             self._settle(relay)
         else:
             self._account.release()
@@ -500,13 +536,18 @@ class Journey:
 
     def _speechless(self, deployment: LlmDeployment) -> frozenset[int]:
         """Upstreams of a version that are not asked this. Raises a GatewayError: none can be."""
-        return speechless(self._dialect, self._call, self._values, deployment)
+        return speechless(self._dialect, self._call, self._values, deployment, self._translated)
 
     def _follow(
         self, verdict: Again | Fallback | GiveUp, error: GatewayError, words: Words | None = None
     ) -> None:
         """Asks again, asks another model, or gives up."""
         self._relay = None
+        if isinstance(verdict, Fallback) and self._translates_first(
+            self._proxy.names.deployments_of(verdict.model),
+            partial(self._follow, verdict, error, words),
+        ):
+            return
         if not isinstance(verdict, Again):
             found = self._stand_in(verdict)
             if isinstance(found, GiveUp):

@@ -43,6 +43,7 @@ from gateway.llm.watch import Watch
 from gateway.monitor.observe import BatchObserver
 from gateway.monitor.upstreams import UpstreamCounter
 from gateway.plan import Absent, Held, Split
+from gateway.wire.llm import azure
 from gateway.wire.llm.words import PATHS, Dialect
 from gateway.wire.services import Services
 from gateway.wire.trace import Trace
@@ -264,7 +265,15 @@ class LanguageModels:
         """What the lane takes; nothing where there is no model for it, nor may be one."""
         if not (self.names.models or self.names.absent or self.names.ours):
             return {}
-        return {PATHS[dialect]: proxy.__call__ for dialect, proxy in self.proxies.items()}
+        proxies, names = self.proxies, self.names
+        found: dict[bytes, Endpoint] = {
+            PATHS[dialect]: proxy.__call__ for dialect, proxy in proxies.items()
+        }
+        found |= {path: proxies[dialect].__call__ for path, dialect in azure.NAMELESS.items()}
+        for called in {*names.called, *names.absent, *names.ours}:
+            for path, dialect in azure.paths_of(called):
+                found[path] = partial(proxies[dialect], model=called)
+        return found
 
     def drain(self) -> None:
         """The worker leaves: what is under way is finished, and no connection is kept for more."""

@@ -199,6 +199,11 @@ class Names:
             raise ModelNotFound(said) if absent.unloaded else ModelNotReady(said)
         return found
 
+    def deployments_of(self, called: str) -> Iterator[LlmDeployment]:
+        """Every version that serves of the model that is called so; none where there is no such."""
+        found = self.called.get(called)
+        return iter(()) if found is None else found.deployments
+
     @property
     def all(self) -> Iterator[tuple[str, str]]:
         """Every name that clients may use, and the model's own that it stands for."""

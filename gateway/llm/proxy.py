@@ -34,15 +34,13 @@ from gateway.wire.answers import error_headers
 from gateway.wire.laden import Laden
 from gateway.wire.llm.counted import ESTIMATED, estimated_count
 from gateway.wire.llm.errors import Allowance, error_body, rate_headers, request_id_header
-from gateway.wire.llm.requests import Call, read_call, read_values
+from gateway.wire.llm.requests import Call, read_at_once, read_call, read_values
 from gateway.wire.llm.words import Dialect
 from gateway.wire.services import Services
 from gateway.wire.trace import Trace
 
 log = logging.getLogger("penstock.llm")
 
-# orjson reads a megabyte in half a millisecond, which is what a hop to a thread costs its request.
-THREAD_BYTES: Final = 1 << 20
 NOBODY: Final = ()
 
 Count = Callable[[Any, str, int], None]
@@ -103,13 +101,19 @@ class Proxy:
         self._pool = pool
         self._random = Random()
 
-    def __call__(self, exchange: Exchange) -> None:
-        """Takes a request that has wholly arrived; it is answered once, now or later."""
+    def __call__(self, exchange: Exchange, model: str = "") -> None:
+        """Takes a request that has wholly arrived; it is answered once, now or later.
+
+        Args:
+            exchange: whom to answer.
+            model: that its path names, whatever its body says; empty: the path names none.
+        """
         encoding = exchange.header(b"content-encoding")
-        if encoding is not None or len(exchange.body) > THREAD_BYTES:
-            self._read_on_thread(exchange, encoding)
-            return
-        self._begin(exchange, read_values(exchange.body, self.dialect))
+        values = read_at_once(exchange.body, self.dialect) if encoding is None else None
+        if values is None:
+            self._read_on_thread(exchange, encoding, model)
+        else:
+            self._begin(exchange, values, self._called(values, model))
 
     def refuse(self, exchange: Any, error: GatewayError, *more: Header) -> None:
         """Answers that a request is not sent on; `more`: what else there is to say."""
@@ -189,8 +193,12 @@ class Proxy:
 
     # ---- the way in -----------------------------------------------------------------------------
 
-    def _begin(self, exchange: Any, values: dict[str, Any]) -> None:
-        call = read_call(self.dialect, values)
+    def _called(self, values: dict[str, Any], model: str) -> Call:
+        if model:
+            values["model"] = model
+        return read_call(self.dialect, values)
+
+    def _begin(self, exchange: Any, values: dict[str, Any], call: Call) -> None:
         passage = exchange.head.passage
         principal = None if passage is None else passage.principal
         found = self._permitted(principal, call.model)
@@ -233,22 +241,25 @@ class Proxy:
             principal.require(Permission.INFER, called[:200])
         return found
 
-    def _read_on_thread(self, exchange: Exchange, encoding: bytes | None) -> None:
-        def read() -> tuple[dict[str, Any], bytes]:
+    def _read_on_thread(self, exchange: Exchange, encoding: bytes | None, model: str) -> None:
+        def read() -> tuple[dict[str, Any], Call, bytes]:
             body = exchange.body
             if encoding is not None:
                 body = coding.inflate(body, encoding, self._max_body_bytes)
-            return read_values(body, self.dialect), body
+            values = read_values(body, self.dialect)
+            call = self._called(values, model)
+            _ = call.prompt  # which takes longer than all else, where there is much of it
+            return values, call, body
 
-        def begin(done: asyncio.Future[tuple[dict[str, Any], bytes]]) -> None:
+        def begin(done: asyncio.Future[tuple[dict[str, Any], Call, bytes]]) -> None:
             if exchange.gone or done.cancelled():
                 return
             taken = exchange
             try:
-                values, body = done.result()
+                values, call, body = done.result()
                 if encoding is not None:
                     taken = Laden(exchange, len(body), self._services, body)
-                self._begin(taken, values)
+                self._begin(taken, values, call)
             except GatewayError as error:
                 self.refuse(taken, error)
             except Exception:

@@ -25,11 +25,13 @@ from gateway.wire.llm.crowds import crowd_answered
 from gateway.wire.llm.errors import stream_error
 from gateway.wire.llm.events import Kind, kind_of
 from gateway.wire.llm.reading import Reading, StreamReading
-from gateway.wire.llm.sse import DONE, Frames, event_of, frame
+from gateway.wire.llm.sse import DONE, Frames, event_of, frame, telling
 from gateway.wire.llm.translate import StreamTranslator
 from gateway.wire.llm.words import Dialect, Usage
 
 EVENT_STREAM: Final = b"text/event-stream"
+# From when it is read as it comes, so that nobody waits for much of it at once.
+PORTION_BYTES: Final = 16 << 10
 _ENDS: Final = (b"\n\n", b"\r\n\r\n", b"\n\r\n", b"\r\r")
 _SEAM: Final = max(map(len, _ENDS)) - 1
 # A provider's head events are few, and its pings short: who sends more than that has begun.
@@ -133,7 +135,7 @@ class Streamed:
         self.unread.keep(data)
         if came > self._unread_to:
             self.unread.begin()
-            self._unread_to = came + MAX_UNREAD_BYTES
+            self._unread_to = came + PORTION_BYTES
             self.looks_at = min(self._most, self._unread_to)
         stream = self._stream
         if stream is None:
@@ -165,6 +167,7 @@ class Streamed:
     def pass_on(self) -> None:
         """Finishes the client's answer."""
         stream = self._stream or self._commit()
+        self._stream = None  # it knows its request, which knows this
         stream.write(self._last())
         stream.end()
 
@@ -182,7 +185,7 @@ class Streamed:
     def fail(self, error: GatewayError) -> None:
         """Tells the client, inside its answer, that there is no more of it."""
         self.stop()
-        stream = self._stream
+        stream, self._stream = self._stream, None
         if stream is None or stream.gone:
             return
         if self._translator is not None:
@@ -190,6 +193,11 @@ class Streamed:
         elif self._unsent or not self.reading.failure:  # else the upstream has told it itself
             stream.write(stream_error(self._spoken.client, error))
         stream.end()
+
+    def leave(self) -> None:
+        """The client is gone; what came is read."""
+        self.stop()
+        self._stream = None
 
     def on_drain(self, callback: Callable[[], None]) -> None:
         """Calls back once the client takes more, or is gone."""
@@ -213,7 +221,7 @@ class Streamed:
 
     def _before(self, data: bytes) -> bool:
         ready = True
-        for one in self._frames.feed(data):
+        for one in telling(self._frames.feed(data)):
             if self._stream is None:
                 self._hold(one)
             elif self._translator is not None:
@@ -268,7 +276,8 @@ class Streamed:
     def _translated(self, stream: Stream, translator: StreamTranslator, data: bytes) -> bool:
         told: list[bytes] = []
         try:
-            told.extend(translator.feed(*event_of(one)) for one in self._frames.feed(data))
+            frames = telling(self._frames.feed(data))
+            told.extend(translator.feed(*event_of(one)) for one in frames)
         finally:  # an event that is none takes nothing from those that came before it
             ready = stream.write(b"".join(told))
         return ready

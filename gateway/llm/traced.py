@@ -14,7 +14,9 @@ from gateway.llm.targets import Target
 from gateway.llm.told import Failed, Happened
 from gateway.monitor import layout
 from gateway.spans import Generation
+from gateway.wire.llm.fields import text
 from gateway.wire.llm.reading import Reading
+from gateway.wire.llm.words import Dialect
 
 MAX_CHARS: Final = 200
 MAX_TRIES: Final = 16
@@ -34,9 +36,12 @@ _NUMBERS: Final = {
 }
 """What requests say by number, and what the conventions call it."""
 _STOPS: Final = ("stop", "stop_sequences")
+_TIER: Final = "service_tier"
+_APIS: Final = {Dialect.CHAT: "chat_completions", Dialect.RESPONSES: "responses"}
+"""What the conventions call those of OpenAI's that they name."""
 _MOST: Final = 2**63 - 1
 
-Parameters = dict[str, float | list[str]]
+Parameters = dict[str, float | str | list[str]]
 
 
 def parameters(values: Mapping[str, Any]) -> Parameters:
@@ -55,6 +60,8 @@ def parameters(values: Mapping[str, Any]) -> Parameters:
         words = [one[:MAX_STOP_CHARS] for one in each[:MAX_STOPS] if type(one) is str]
         if words:
             found["stop_sequences"] = words
+    if tier := text(values, _TIER):
+        found[_TIER] = tier[:MAX_CHARS]
     return found
 
 
@@ -85,21 +92,28 @@ def _asked(happened: Happened, target: Target, span_id: bytes) -> Generation:
     assert happened.spoken is not None, "it was asked"
     operation = OPERATIONS[happened.spoken.client]
     assert operation is not None, "the rest are not traced"
+    spoken, said = happened.spoken, dict(happened.values)
+    tier = said.pop(_TIER, "")
+    # Between OpenAI's and Anthropic's no tier is translated, so none was asked for.
+    kept = spoken.client is spoken.upstream or (spoken.client in _APIS and spoken.upstream in _APIS)
     return {
         "span_id": span_id.decode(),
         "operation": layout.OPERATIONS[operation],
         "system": system_of(target.kind, f"https://{target.origin.host}"),
+        "api": _APIS.get(spoken.upstream, ""),
         "upstream": target.called,
         "address": target.origin.host,
         "port": target.origin.port,
         "request_model": target.model,
+        "service_tier": tier if kept else "",
         "response_model": "",
         "response_id": "",
         "fingerprint": "",
+        "served_tier": "",
         "finish": "",
         "stream": happened.call.stream,
         "max_tokens": happened.call.max_output_tokens,
-        "parameters": dict(happened.values),
+        "parameters": said,
         "tokens": None,
         "cost_usd": None,
         "attempts": 0,
@@ -122,6 +136,7 @@ def _last(happened: Happened, target: Target, now: float) -> Generation:
         "response_model": reading.model[:MAX_CHARS],
         "response_id": reading.id[:MAX_CHARS],
         "fingerprint": reading.fingerprint[:MAX_CHARS],
+        "served_tier": reading.service[:MAX_CHARS],
         "finish": reading.finish[:MAX_CHARS],
         "cost_usd": None if cost is None else cost * _PICO,
         "result": happened.result,

@@ -11,12 +11,12 @@ from contextlib import suppress
 from typing import Final
 
 from gateway.wire.llm.reading import Reading, StreamReading, read_stream
-from gateway.wire.llm.sse import Frames, FrameTooLong, event_of
+from gateway.wire.llm.sse import Frames, FrameTooLong, event_of, telling
 from gateway.wire.llm.words import Dialect
 
-# What is kept of a stream until it is read in one go: reading so much holds the loop for a
-# millisecond.
-MAX_UNREAD_BYTES: Final = 256 << 10
+# What is kept of a stream until it is read in one go: most are shorter, and reading so much of
+# plain chunks holds the loop for a millisecond.
+MAX_UNREAD_BYTES: Final = 128 << 10
 
 
 class Unread:
@@ -86,5 +86,5 @@ class Unread:
             frames = error.before
             raise
         finally:
-            for one in frames:
+            for one in telling(frames):
                 reader.read(event_of(one)[1])

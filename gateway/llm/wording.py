@@ -6,7 +6,8 @@ asked when, of connections, or of what becomes of the answer.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
 
 from gateway.errors import InvalidParameter
 from gateway.exchange import Exchange
@@ -21,6 +22,62 @@ from gateway.wire.llm.requests import Call, prepared
 from gateway.wire.llm.translate import translation
 from gateway.wire.llm.words import Dialect
 
+AT_ONCE_BYTES: Final = 64 << 10
+"""What is longer is translated on a thread: a megabyte of short messages takes a tenth of a second,
+and to have a thread do it takes a tenth of a millisecond."""
+
+
+class Manner(NamedTuple):
+    """How an upstream is spoken with: a request is translated alike for all of one manner."""
+
+    dialect: Dialect
+    limit_field: str
+    thinks_by: str
+    max_output_tokens: int
+    refuses: bool
+
+
+Translated = dict[Manner, "dict[str, Any] | InvalidParameter"]
+"""A request as upstreams of each manner are asked it, or why they cannot be."""
+
+
+def manners(client: Dialect, deployments: Iterable[LlmDeployment]) -> dict[Manner, Target]:
+    """In which manners versions are spoken with that a request has to be translated for.
+
+    Returns:
+        One upstream of each.
+    """
+    return {
+        _manner(client, one, target): target
+        for one in deployments
+        for target in one.targets
+        if target.speaks.get(client, client) is not client
+    }
+
+
+def translate(
+    client: Dialect,
+    call: Call,
+    values: dict[str, Any],
+    wanted: Iterable[Manner],
+    translated: Translated,
+) -> None:
+    """Translates a request in some manners. Takes long where the request is; touches nothing else.
+
+    Args:
+        client: the dialect that it came in.
+        call: what is known of it.
+        values: the request.
+        wanted: the manners.
+        translated: takes what comes of it.
+    """
+    values = _in_full(values)
+    for manner in wanted:
+        try:
+            translated[manner] = _translated(client, values, manner, _asked(call, values, manner))
+        except InvalidParameter as error:
+            translated[manner] = error
+
 
 def worded(
     client: Dialect,
@@ -29,6 +86,7 @@ def worded(
     account: Account,
     deployment: LlmDeployment,
     target: Target,
+    translated: Translated,
     *,
     exchange: Exchange,
     now_s: float,
@@ -43,6 +101,7 @@ def worded(
         account: what its answer may take.
         deployment: the version that is to answer.
         target: the upstream of it that is asked.
+        translated: what of the request is translated already.
         exchange: of the request, which knows what it is called.
         now_s: seconds since 1970.
         copy: nobody gets the answer.
@@ -55,10 +114,12 @@ def worded(
     if dialect is not client:
         values = _in_full(values)
         spoken.translation = translation(client, dialect)
-        assert spoken.translation is not None, "the dialects differ"
-        request_id = exchange.about["request_id"]
-        spoken.asked = _asked(call, values, deployment, target, request_id, now_s)
-        values = spoken.translation.request(values, spoken.asked)
+        manner = _manner(client, deployment, target)
+        spoken.asked = _asked(call, values, manner, exchange.about["request_id"], now_s)
+        known = translated.get(manner)
+        if isinstance(known, InvalidParameter):
+            raise known
+        values = known or _translated(client, values, manner, spoken.asked)
     # A stream that does not tell its usage could not be charged for.
     wants = call.stream and dialect in (Dialect.CHAT, Dialect.COMPLETIONS)
     spoken.hides_usage = wants and spoken.asked is None and not call.include_usage
@@ -70,27 +131,31 @@ def worded(
 
 
 def speechless(
-    client: Dialect, call: Call, values: dict[str, Any], deployment: LlmDeployment
+    client: Dialect,
+    call: Call,
+    values: dict[str, Any],
+    deployment: LlmDeployment,
+    translated: Translated,
 ) -> frozenset[int]:
     """Upstreams of a version that a request cannot be put to, by index.
 
     Those that do not speak what it is asked in, and those whose dialect has no words for it.
-    Takes as long as wording the request anew, once for all upstreams that are spoken with alike.
+    Takes as long as wording the request anew, once for all upstreams that are spoken with alike,
+    where that was not done already (`translated`).
 
     Raises:
         InvalidParameter, Unsupported: it can be put to none of them.
     """
     mute = deployment.mute(client)
     found, why = set(mute), None
-    tried: dict[tuple[Dialect, str, str], InvalidParameter | None] = {}
+    tried = dict(translated)
     for place, target in enumerate(deployment.targets):
-        if place in mute or (dialect := target.speaks[client]) is client:
+        if place in mute or target.speaks[client] is client:
             continue
-        alike = (dialect, target.limit_field, target.thinks_by)
-        if alike not in tried:
-            values = _in_full(values)
-            tried[alike] = _fault(client, dialect, values, _asked(call, values, deployment, target))
-        if (fault := tried[alike]) is not None:
+        manner = _manner(client, deployment, target)
+        if manner not in tried:
+            translate(client, call, values, (manner,), tried)
+        if isinstance(fault := tried[manner], InvalidParameter):
             found.add(place)
             why = fault
     if why is not None and len(found) == len(deployment.targets):
@@ -103,25 +168,26 @@ def _in_full(values: dict[str, Any]) -> dict[str, Any]:
     return values.whole() if type(values) is Abridged else values
 
 
-def _fault(
-    client: Dialect, dialect: Dialect, values: dict[str, Any], asked: Asked
-) -> InvalidParameter | None:
-    between = translation(client, dialect)
+def _manner(client: Dialect, deployment: LlmDeployment, target: Target) -> Manner:
+    return Manner(
+        target.speaks[client],
+        target.limit_field,
+        target.thinks_by,
+        target.longest(deployment.max_output_tokens),
+        deployment.settings.version.unsupported == "refuse",
+    )
+
+
+def _translated(
+    client: Dialect, values: dict[str, Any], manner: Manner, asked: Asked
+) -> dict[str, Any]:
+    between = translation(client, manner.dialect)
     assert between is not None, "the dialects differ"
-    try:
-        between.request(values, asked)
-    except InvalidParameter as error:
-        return error
-    return None
+    return between.request(values, asked)
 
 
 def _asked(
-    call: Call,
-    values: dict[str, Any],
-    deployment: LlmDeployment,
-    target: Target,
-    request_id: str = "",
-    now_s: float = 0.0,
+    call: Call, values: dict[str, Any], manner: Manner, request_id: str = "", now_s: float = 0.0
 ) -> Asked:
     """What a translation has to know."""
     return Asked(
@@ -130,8 +196,8 @@ def _asked(
         created=int(now_s),
         request=values,
         include_usage=call.include_usage,
-        max_output_tokens=target.longest(deployment.max_output_tokens),
-        limit_field=target.limit_field,
-        thinks_by=target.thinks_by,
-        refuse_unsupported=deployment.settings.version.unsupported == "refuse",
+        max_output_tokens=manner.max_output_tokens,
+        limit_field=manner.limit_field,
+        thinks_by=manner.thinks_by,
+        refuse_unsupported=manner.refuses,
     )

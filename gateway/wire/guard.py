@@ -98,6 +98,15 @@ class Guard:
         else:
             door.judge(head)
 
+    def remembers(self, head: Head) -> bool:
+        """Whether a head that was seen before may pass without being asked anew."""
+        passage = head.passage
+        return (
+            passage is not None
+            and passage.door is self.doors.get(head.path)
+            and passage.principal.until > time()
+        )
+
     def count(self, head: Head, model: str, version: int) -> None:
         """Counts a request that passed a route's door, once it is known which version answers."""
         passage = head.passage

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import httptools
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from gateway.wire.guard import Passage
 
 MAX_ECHOED_BYTES = 256
+Known = bytes | tuple[bytes, bytes]
+"""What a head is remembered under: its bytes, or those around the length that they name."""
 _HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
 _VISIBLE = re.compile(rb"[\x20-\x7e]+")
 TIMING = b"penstock-timing"
@@ -38,6 +40,8 @@ _MATTERS = frozenset(
         TIMING,
     )
 )
+# As nearly all clients write it. Of what is written otherwise the parser judges.
+_LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ([1-9][0-9]{0,11})(?=\r\n|\Z)")
 _UPGRADE_HEADERS = frozenset((b"upgrade", b"http2-settings"))
 
 
@@ -86,6 +90,25 @@ class Head:
             # From the back, so that the first of several is the one that stays.
             fields = self._fields = dict(reversed(self.headers))
         return fields.get(name)
+
+    def of_length(self, length: int) -> Head:
+        """The same head, but that the body has another length."""
+        value = b"%d" % length
+        headers = [(n, value if n == b"content-length" else v) for n, v in self.headers]
+        return replace(self, headers=headers, length=length, _fields=None)
+
+
+def without_length(raw: bytes) -> tuple[tuple[bytes, bytes], int] | None:
+    """What stands in a head before and after the length that it names, and that length.
+
+    Two pieces, since joined they would be a head whose length is empty, which somebody may send.
+    None: it names none, or in a way that the parser may see otherwise.
+    """
+    found = _LENGTH.search(raw)
+    if found is None:
+        return None
+    start, end = found.span(1)
+    return (raw[:start], raw[end:]), int(raw[start:end])
 
 
 def read_head(

@@ -27,13 +27,13 @@ from gateway.exchange import Endpoint
 from gateway.wire import answers, patience
 from gateway.wire.cycle import Cycle
 from gateway.wire.flow import LAG, PIPELINE, WRITE, Flow
-from gateway.wire.head import Head
+from gateway.wire.head import Head, Known
 from gateway.wire.intake import BodySink, Intake
 from gateway.wire.services import MAX_HEADS, MAX_OWN_HEADS, Services
 from gateway.wire.trace import TRACEPARENT
 from gateway.wire.turns import LaneExchange, Refusal, Turn
 
-# Beyond this, cutting what came in two costs more than parsing its head.
+# Beyond this, cutting what came in two costs more than to look for its head (`Intake.feed_whole`).
 WHOLE_BYTES = 65_536
 # What was opened before the server left has this long to begin a request.
 FIRST_WORDS_S = 0.5
@@ -68,7 +68,7 @@ class Lane(HttpToolsProtocol):
         self.intake = Intake(services, self)
         self.shown: Shown | None = None
         """The client's certificate, where anybody asks who it is."""
-        self._heads = services.heads
+        self._heads, self._alike = services.heads, services.alike
         self.last = False
         """No request is taken after those that are here."""
         self._eof = False
@@ -99,7 +99,7 @@ class Lane(HttpToolsProtocol):
                 self.shown = read_certificate(transport.get_extra_info("peercert"))
                 if self.shown is not None:
                     # Who sends the same bytes on another connection is somebody else.
-                    self._heads = {}
+                    self._heads, self._alike = {}, {}
             self.services.opened(self)
 
     def data_received(self, data: bytes) -> None:
@@ -148,6 +148,8 @@ class Lane(HttpToolsProtocol):
         """The connection is no more."""
         if self._on_lane:
             self._leave()
+            self._receiving = None
+            self.intake.end()
             self.note_unsent(0)
             self.services.closed(self)
         super().connection_lost(exc)
@@ -195,12 +197,27 @@ class Lane(HttpToolsProtocol):
         self._take(cycle)
         return cycle
 
-    def remember(self, raw: bytes, head: Head) -> None:
-        """Keeps a head for the requests that begin with the same bytes."""
-        heads = self._heads
+    def remember(self, known: Known, head: Head) -> None:
+        """Keeps a head for the requests that begin alike."""
+        heads = self._kept(known)
         if len(heads) >= (MAX_HEADS if self.shown is None else MAX_OWN_HEADS):
             heads.clear()
-        heads[raw] = head
+        heads[known] = head
+
+    def recall(self, known: Known) -> Head | None:
+        """The head that is kept so, if there is still who takes its request."""
+        head = self._kept(known).get(known)
+        services = self.services
+        endpoint = None if head is None else services.endpoints.get(head.path)
+        if head is None or endpoint is None:
+            return None
+        if services.guard is not None and not services.guard.remembers(head):
+            return None
+        self._endpoint = endpoint
+        return head
+
+    def _kept(self, known: Known) -> dict[Any, Head]:
+        return self._heads if type(known) is bytes else self._alike
 
     def request_arrived(self, head: Head, body: bytes, arrived: float) -> None:
         """A request to an endpoint is whole."""

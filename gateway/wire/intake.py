@@ -6,6 +6,9 @@ what it finds goes to its `Receiver`.
 llhttp refuses most of what RFC 9112 forbids (two lengths, length and chunks, bad sizes, folded
 lines, bare line feeds); `read_head` adds the rest. After a refusal nothing more of the connection
 is read, so that no byte of a bad message can be taken for the next one.
+
+The rest of a long body whose length is known goes past the parser: there is nothing to find in it,
+and the parser would copy it once more.
 """
 
 from __future__ import annotations
@@ -21,10 +24,18 @@ from gateway.errors import (
     GatewayError,
     MalformedHttp,
     MethodNotAllowed,
-    Overloaded,
 )
 from gateway.exchange import Header
-from gateway.wire.head import Head, headers_too_large, read_head, target_too_long, without_upgrade
+from gateway.wire.gathering import Gathering
+from gateway.wire.head import (
+    Head,
+    Known,
+    headers_too_large,
+    read_head,
+    target_too_long,
+    without_length,
+    without_upgrade,
+)
 from gateway.wire.services import MAX_HEAD_BYTES, Services
 
 # How much is parsed before looking again whether too many requests wait: the parser cannot be
@@ -33,6 +44,7 @@ SLICE_BYTES = 4096
 CHUNKED_SLICE_BYTES = 16_384
 # A chunk's size, line ends and a short extension; what goes beyond is counted as headers are.
 CHUNK_OVERHEAD_BYTES = 24
+_END_OF_HEAD = b"\r\n\r\n"
 
 
 class BodySink(Protocol):
@@ -55,8 +67,11 @@ class Receiver(Protocol):
             GatewayError: the body is not to be read.
         """
 
-    def remember(self, raw: bytes, head: Head) -> None:
+    def remember(self, known: Known, head: Head) -> None:
         """Keeps a head, so that the next request that begins with the same bytes is not parsed."""
+
+    def recall(self, known: Known) -> Head | None:
+        """A head that was kept so, if a request may begin with it now."""
 
     def request_arrived(self, head: Head, body: bytes, arrived: float) -> None:
         """A whole request is there."""
@@ -70,13 +85,13 @@ class Intake:
     """The parser's callbacks and the message that is being read."""
 
     __slots__ = (
+        "_body",
         "_chunks",
         "_completed",
         "_headers",
         "_limits",
         "_overhead",
         "_parser",
-        "_pieces",
         "_receiver",
         "_refusal",
         "_services",
@@ -105,7 +120,7 @@ class Intake:
         self.received = 0
         self._url = b""
         self._headers: list[Header] = []
-        self._pieces: list[bytes] = []
+        self._body = Gathering(services)
         self._sink: BodySink | None = None
         self._chunks = 0
         self._overhead = 0
@@ -123,7 +138,7 @@ class Intake:
         Raises:
             GatewayError: the request cannot be taken; nothing more can be read.
         """
-        if len(data) <= SLICE_BYTES:
+        if len(data) <= SLICE_BYTES and not self._body.missing:
             self._parse(data)
             return b""
         view = memoryview(data)
@@ -131,6 +146,9 @@ class Intake:
         while at < len(view) and not self.ended:
             if self._receiver.full:
                 return bytes(view[at:])
+            if self._body.missing:
+                at += self._pass_by(data, at)
+                continue
             head = self.head
             step = SLICE_BYTES
             if head is not None and head.length is not None:
@@ -142,23 +160,65 @@ class Intake:
         return b""
 
     def feed_whole(self, data: bytes) -> bytes:
-        """Reads data that begins a message, and remembers its head where that is all there is."""
+        """Reads data that begins a message, and remembers its head, or has it remembered."""
+        end = data.find(_END_OF_HEAD, 0, MAX_HEAD_BYTES)
+        if end < 0:
+            return self.feed(data)
+        begin = end + len(_END_OF_HEAD)
+        head = self._recalled(data[:end])
+        if head is not None and len(data) - begin <= (head.length or 0):
+            self._go_on(head, data, begin)
+            return b""
         completed = self._completed
         rest = self.feed(data)
         head = self.head
-        if self._completed == completed + 1 and not self.begun and head is not None and not rest:
-            size = len(data) - (head.length or 0)
-            if size <= MAX_HEAD_BYTES and self._memorable(head):
-                raw = data[: size - 4]
-                if data.find(b"\r\n\r\n") == len(raw):
-                    self._receiver.remember(raw, head)
+        # Whole or not, there is no other message in it, nor anything but this head and its body.
+        alone = self._completed + self.begun == completed + 1 and not rest
+        alone = alone and len(data) - self.received == begin
+        if alone and head is not None and self._memorable(head):
+            self._remember(data[:end], head)
         return rest
+
+    def _recalled(self, raw: bytes) -> Head | None:
+        """The head that these bytes are known to be, or are but for the length that they name."""
+        head = self._receiver.recall(raw)
+        if head is None and (cut := without_length(raw)) is not None:
+            around, length = cut
+            alike = self._receiver.recall(around)
+            if alike is not None:
+                head = alike.of_length(length)
+                self._receiver.remember(raw, head)
+        return head
+
+    def _remember(self, raw: bytes, head: Head) -> None:
+        self._receiver.remember(raw, head)
+        if (cut := without_length(raw)) is not None:
+            self._receiver.remember(cut[0], head)
+
+    def _go_on(self, head: Head, data: bytes, at: int) -> None:
+        """Begins a message whose head is known; of its body stands what is there from `at` on."""
+        self.on_message_begin()
+        self.head = head
+        self._sink = None
+        try:
+            self._check_length(head)
+        except GatewayError:
+            self.ended = True
+            raise
+        self._body.missing = head.length or 0
+        self._pass_by(data, at)
 
     def release(self) -> None:
         """Gives back what was held of an unfinished body."""
-        if self._pieces:
-            self._services.buffered_bytes -= sum(map(len, self._pieces))
-            self._pieces = []
+        self._body.release()
+
+    def end(self) -> None:
+        """The connection is gone: parser, receiver and this know each other, which is undone here.
+
+        What forms a circle stays until somebody looks for garbage, and many come and go.
+        """
+        self.ended = True
+        del self._parser, self._receiver
 
     # The parser's callbacks.
 
@@ -216,13 +276,14 @@ class Intake:
         self.received += len(piece)
         if self.received > self._limits.max_body_bytes:
             raise self._refuse(self._too_large())
-        if self._sink is not None:
-            self._sink.feed(piece)
-        else:
-            self._pieces.append(piece)
-            self._services.buffered_bytes += len(piece)
-        if self._services.buffered_bytes > self._limits.max_buffered_bytes:
-            raise self._refuse(_overloaded())
+        try:
+            if self._sink is None:
+                self._body.add(piece)
+            else:
+                self._sink.feed(piece)
+                self._body.check()
+        except GatewayError as error:
+            raise self._refuse(error) from error
 
     def on_message_complete(self) -> None:
         """The message is whole."""
@@ -238,9 +299,7 @@ class Intake:
         if self._sink is not None:
             self._sink.complete()
             return
-        pieces, self._pieces = self._pieces, []
-        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        self._receiver.request_arrived(head, body, self.arrived)
+        self._receiver.request_arrived(head, self._body.take(), self.arrived)
 
     # Helpers.
 
@@ -256,9 +315,28 @@ class Intake:
             self.ended = True
             refusal = self._refusal or MalformedHttp(f"HTTP: {_reason(error)}")
             raise refusal from error
+        head = self.head
+        if self.begun and head is not None and head.length and self._sink is None:
+            missing = head.length - self.received
+            if missing > SLICE_BYTES:
+                self._body.missing = missing
+                # Who has not seen the end of a body does not know that another message follows.
+                self._parser = httptools.HttpRequestParser(self)
         # The piece in which a message begins is not counted: it is bounded, and not all its own.
         if begun and self.begun and completed == self._completed:
             self._check_overhead(len(data) - (self.received - received))
+
+    def _pass_by(self, data: bytes, at: int) -> int:
+        """Reads on in a long body, as far as it stands in `data`; how many bytes that is."""
+        try:
+            size = self._body.add_missing(data, at)
+        except GatewayError:
+            self.ended = True
+            raise
+        self.received += size
+        if not self._body.missing:
+            self.on_message_complete()
+        return size
 
     def _refuse(self, error: GatewayError) -> GatewayError:
         # The parser wraps what its callbacks raise: the error itself waits here for `_parse`.
@@ -270,8 +348,7 @@ class Intake:
             return
         if head.length > self._limits.max_body_bytes:
             raise self._too_large()
-        if self._services.buffered_bytes + head.length > self._limits.max_buffered_bytes:
-            raise _overloaded()
+        self._body.check(more=head.length)
 
     def _check_overhead(self, size: int) -> None:
         """Bounds what comes besides the body: an unfinished head, chunk extensions, trailers."""
@@ -319,12 +396,6 @@ class Intake:
             and head.trace is None
             and head.path in self._services.endpoints
         )
-
-
-def _overloaded() -> Overloaded:
-    return Overloaded(
-        "the server holds as many bytes of bodies and unread answers as it may, retry later"
-    )
 
 
 def _reason(error: httptools.HttpParserError) -> str:

@@ -121,6 +121,8 @@ class Services:
         newcomers: connections that may not have sent a whole head yet, oldest first, and what ends
             each of them. Who has sent one is let go when a place is wanted: nothing per request.
         heads: recently seen heads of requests to endpoints, by their bytes up to the empty line.
+        alike: the same, by what stands around the length that they name; apart, since many lengths
+            would drive out all heads.
         unwritten: streams that hold something until the turn of the loop is over.
     """
 
@@ -140,6 +142,7 @@ class Services:
     opening: int = 0
     newcomers: OrderedDict[Connection, Callable[[], None]] = field(default_factory=OrderedDict)
     heads: dict[bytes, Head] = field(default_factory=dict)
+    alike: dict[tuple[bytes, bytes], Head] = field(default_factory=dict)
     unwritten: list[LaneStream] = field(default_factory=list)
     sequence: Iterator[int] = field(default_factory=itertools.count)
     trusted: TrustedProxies = field(init=False)

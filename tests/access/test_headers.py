@@ -16,7 +16,9 @@ KEY = b"psk_" + b"k" * 32
         pytest.param([(b"authorization", b"Bearer " + KEY)], id="bearer"),
         pytest.param([(b"authorization", b"bEaReR " + KEY)], id="schemes-have-no-case"),
         pytest.param([(b"authorization", b"  Bearer " + KEY + b"\t ")], id="space-around-a-value"),
-        pytest.param([(b"x-api-key", KEY)], id="api-key"),
+        pytest.param([(b"x-api-key", KEY)], id="as-anthropics-clients-send-it"),
+        pytest.param([(b"api-key", KEY)], id="as-azures-clients-send-it"),
+        pytest.param([(b"api-key", KEY), (b"authorization", b"Bearer " + KEY)], id="azures-twice"),
         pytest.param(
             [(b"x-api-key", KEY), (b"host", b"h"), (b"authorization", b"Bearer " + KEY)],
             id="both-and-the-same",
@@ -49,6 +51,12 @@ def test_a_plain_credential_is_found(headers):
         pytest.param([(b"x-api-key", b"Bearer " + KEY)], id="scheme-in-api-key"),
         pytest.param([(b"authorization", b"Bearer " + KEY)] * 2, id="twice-the-same"),
         pytest.param([(b"x-api-key", KEY)] * 2, id="api-key-twice"),
+        pytest.param([(b"api-key", KEY)] * 2, id="azures-twice"),
+        pytest.param([(b"x-api-key", KEY), (b"api-key", KEY)], id="both-vendors"),
+        pytest.param([(b"api-key", b"Bearer " + KEY)], id="scheme-in-azures"),
+        pytest.param(
+            [(b"authorization", b"Bearer " + KEY), (b"api-key", KEY + b"x")], id="azures-differs"
+        ),
         pytest.param(
             [(b"authorization", b"Bearer " + KEY), (b"x-api-key", KEY + b"x")], id="two-that-differ"
         ),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
+import sys
 from contextlib import redirect_stderr, redirect_stdout
 from datetime import datetime
 
@@ -40,6 +42,19 @@ def test_a_key_is_shown_when_it_is_made_and_never_again(penstock, tmp_path, caps
     assert {**listed[0], "key": made["key"]} == made
     main(["keys", "list", "--home", str(tmp_path)])
     assert made["key"] not in capsys.readouterr().out
+
+
+def test_making_a_key_imports_no_compiler(tmp_path):
+    # It takes longer to import than all the rest of the command.
+    words = ["keys", "create", "--name", "app", "--role", "client", "--home", str(tmp_path)]
+    script = (
+        "import sys\n"
+        "from gateway.cli import main\n"
+        f"assert main({words!r}) == 0\n"
+        "print('numba' in sys.modules, file=sys.stderr)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert run.stderr.decode().splitlines()[-1] == "False"
 
 
 def test_rotating_and_revoking(penstock):
@@ -274,6 +289,20 @@ def test_a_limit_that_cannot_be_makes_no_key(penstock, option, value, said):
         (
             {"limits": {"budgets": ["10usd/day", "60tokens/total"]}},
             "7.5 of 10usd/day, 0 of 60tokens/total",
+        ),
+        (
+            {
+                "limits": {"requests_per_minute": 60, "tokens_per_minute": 500, "max_parallel": 4},
+                "rates_left": {"requests": 0, "tokens": 120},
+            },
+            "0 of 60 requests/minute, 120 of 500 tokens/minute, 1 of 4 at once",
+        ),
+        (
+            {
+                "limits": {"requests_per_minute": 60, "tokens_per_minute": None},
+                "rates_left": {"requests": 59, "tokens": None},
+            },
+            "59 of 60 requests/minute",
         ),
     ],
 )

@@ -139,6 +139,13 @@ def test_spans_have_few_names(collector, method, path, name, shown):
         ("/v2/models/m/other", ""),
         ("/v2/repository/models/a/b/load", "/v2/repository/models/{model}/load"),
         ("/v2/repository/models/a", ""),
+        (
+            "/openai/deployments/a/b/chat/completions",
+            "/openai/deployments/{deployment}/chat/completions",
+        ),
+        ("/openai/deployments/a/completions", "/openai/deployments/{deployment}/completions"),
+        ("/openai/deployments/a/embeddings", "/openai/deployments/{deployment}/embeddings"),
+        ("/openai/deployments/a/audio/speech", ""),
     ],
 )
 def test_a_route_is_one_that_is_served(path, route):
@@ -221,13 +228,16 @@ GENERATION: Generation = {
     "span_id": "00f067aa0ba902b8",
     "operation": "chat",
     "system": "openai",
+    "api": "chat_completions",
     "upstream": "east/gpt-4o",
     "address": "api.openai.com",
     "port": 443,
     "request_model": "gpt-4o",
+    "service_tier": "flex",
     "response_model": "gpt-4o-2024-08-06",
     "response_id": "chatcmpl-1",
     "fingerprint": "fp_1",
+    "served_tier": "default",
     "finish": "stop",
     "stream": True,
     "max_tokens": 50,
@@ -268,6 +278,27 @@ def test_what_a_provider_did_is_a_clients_span_inside(collector):
     assert (about["gen_ai.request.seed"], about["gen_ai.request.max_tokens"]) == (7, 50)
     assert "gen_ai.request.choice.count" not in about
     assert not [name for name in about if name.startswith(("llm.", "openinference."))]
+
+
+def test_of_openais_apis_which_one_and_which_tiers_are_told(collector):
+    about = generated(collector).attributes
+    assert {name: about[name] for name in about if name.startswith("openai.")} == {
+        "openai.api.type": "chat_completions",
+        "openai.request.service_tier": "flex",
+        "openai.response.service_tier": "default",
+        "openai.response.system_fingerprint": "fp_1",
+    }
+
+
+@pytest.mark.parametrize("tier", ["", "auto"])
+def test_a_request_that_leaves_its_tier_open_asks_for_none(collector, tier):
+    about = generated(collector, service_tier=tier).attributes
+    assert "openai.request.service_tier" not in about
+
+
+def test_of_other_apis_nothing_is_told_as_if_it_were_openais(collector):
+    about = generated(collector, api="", fingerprint="").attributes
+    assert not [name for name in about if name.startswith("openai.")]
 
 
 def test_a_providers_span_has_the_id_that_the_provider_was_told(collector):

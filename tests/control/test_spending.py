@@ -33,7 +33,7 @@ class Rig:
 
     def __init__(self, home, workers=2):
         self.store = Store.open(home)
-        self.now = NOON
+        self.now, self.now_ns = NOON, 1
         self.boot(workers)
 
     def boot(self, workers=2):
@@ -44,7 +44,9 @@ class Rig:
 
     def succeed(self):
         """Another control process takes over."""
-        self.spending = Spending(self.arena, SpendStore(self.store), lambda: self.now)
+        self.spending = Spending(
+            self.arena, SpendStore(self.store), lambda: self.now, lambda: self.now_ns
+        )
 
     def follow(self, **wanted):
         found = self.spending.follow(
@@ -73,6 +75,32 @@ def test_what_all_workers_settle_is_added_up(rig):
     rig.spend([team], 1, 2, worker=1)
     assert rig.spent("key:1") == [(5, 7, 1)] * 3
     assert rig.spent("team:a") == [(6, 9, 2)] * 3
+
+
+def left(rig, owner):
+    (one,) = rig.spending.standings([owner])
+    return one.requests_left, one.tokens_left
+
+
+def test_what_rates_leave_is_told_as_of_now(rig):
+    limits = limited(requests_per_minute=60, tokens_per_minute=600)
+    key, *_ = rig.follow(key_1=limits, key_2=UNLIMITED, team_a=limited(tokens_per_minute=0))
+    assert left(rig, "key:1") == (60, 600)
+    rig.spend([key], tokens=100, worker=0)
+    rig.spend([key], tokens=50, worker=1)
+    assert left(rig, "key:1") == (58, 450)
+    rig.now_ns += 1_000_000_000  # one request and ten tokens are back
+    assert left(rig, "key:1") == (59, 460)
+    assert left(rig, "key:2") == (None, None)
+    assert left(rig, "team:a") == (None, 0)
+
+
+def test_a_request_under_way_is_told_of_a_key_that_limits_them(rig):
+    (key,) = rig.follow(key_1=limited(max_parallel=2))
+    grant = rig.workers[0].reserve([key], 0, 0, 1)
+    (one,) = rig.spending.standings(["key:1"])
+    assert (one.under_way, one.allowance.max_parallel) == (1, 2)
+    grant.release()
 
 
 def test_a_budget_is_had_once_a_day(rig):

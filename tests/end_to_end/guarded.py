@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.end_to_end import commands
 from tests.end_to_end.provider import Provider
 from tests.end_to_end.server import DEMO_MODEL, Answer, RunningServer, running
 
@@ -43,8 +42,7 @@ DATA_PORT = [
 
 def penstock(home: Path, *words: str, status: int = 0) -> Any:
     """The JSON that a command printed."""
-    command = [sys.executable, "-m", "gateway", *words, "--home", str(home), "--json"]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    run = commands.penstock(*words, "--home", home, "--json")
     assert run.returncode == status, run.stdout + run.stderr
     return json.loads(run.stdout)
 

@@ -1,11 +1,12 @@
-"""Starts servers as forks of one process that has imported all they need.
+"""Starts servers and commands as forks of one process that has imported all they need.
 
-What a server does before its first line of its own, importing and taking kernels from their cache,
-takes a second of a core and is the same for all of them: a run of the tests starts hundreds. Each
-still is a process of its own with a session, an environment and descriptors of its own. Those that
-are told what is read before or while importing are started from nothing (`server.py`).
+What they do before their first line of their own, importing and, for servers, taking kernels from
+their cache, takes up to a second of a core and is the same for all of them: a run of the tests
+starts hundreds. Each still is a process of its own with a session, an environment and descriptors
+of its own. Those that are told what is read before or while importing are started from nothing
+(`server.py`, `commands.py`). `errand.py` brings commands here that a shell runs.
 
-    tests ── nursery ── a keeper for each server, which waits for it ── the server
+    tests ── nursery ── a keeper for each of them, which waits for it ── `penstock WORDS`
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO, Any, NoReturn
 
 import orjson
 
@@ -32,8 +33,12 @@ _MESSAGE_BYTES = 1 << 16
 _NUMBER_BYTES = 8
 
 
+# Variables that a process reads before its first line of ours, or while it imports.
+READ_WHILE_STARTING = ("LD_", "PYTHON", "NUMBA_")
+
+
 class Raised:
-    """A server, asked after as a `subprocess.Popen` is."""
+    """A process of ours, asked after as a `subprocess.Popen` is."""
 
     def __init__(self, report: int) -> None:
         """Takes what its keeper reports on: its process id now, and later what it ended with."""
@@ -67,18 +72,22 @@ class Raised:
         return self.returncode
 
 
-def raise_server(words: Sequence[str], environment: Mapping[str, str], log: IO[bytes]) -> Raised:
-    """Starts `penstock WORDS` in this process' folder and environment, changed by what is given."""
+def penstock(
+    words: Sequence[str], environment: Mapping[str, str], out: IO[Any], err: IO[Any]
+) -> Raised:
+    """Starts `penstock WORDS` in this process' folder, with nothing to read."""
     ours, theirs = os.pipe()
-    whole = os.environ | dict(environment)
-    message = orjson.dumps({"words": words, "folder": os.getcwd(), "environment": whole})
-    socket.send_fds(_nursery(), [message], [log.fileno(), theirs])
+    order = {"words": words, "folder": os.getcwd(), "environment": dict(environment)}
+    with open(os.devnull) as nothing:
+        given = [nothing.fileno(), out.fileno(), err.fileno(), theirs]
+        socket.send_fds(listening(), [orjson.dumps(order)], given)
     os.close(theirs)
     return Raised(ours)
 
 
 @functools.cache
-def _nursery() -> socket.socket:
+def listening() -> socket.socket:
+    """Where orders go, each with what the process reads, prints and complains on, and a report."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     process = subprocess.Popen(
         [sys.executable, "-m", __name__, str(theirs.fileno())],
@@ -97,18 +106,18 @@ def _nursery() -> socket.socket:
 
 
 def _main(orders: socket.socket) -> int:
-    """The nursery's and, in a server, the server's: returns when either is to end."""
+    """The nursery's: returns when it is to end."""
     _import_everything()
     gc.collect()
     gc.freeze()  # a server looks for garbage before it forks, and would copy all of this to look at
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for keepers
     while True:
-        message, descriptors, _, _ = socket.recv_fds(orders, _MESSAGE_BYTES, 2)
+        message, descriptors, _, _ = socket.recv_fds(orders, _MESSAGE_BYTES, 4)
         if not message:
             return 0
         if os.fork() == 0:
             orders.close()
-            return _keep(message, *descriptors)
+            _keep(message, *descriptors)
         for one in descriptors:
             os.close(one)
 
@@ -128,48 +137,56 @@ def _import_everything() -> None:
     _jit.compile_all(fork=processes.fork, helpers=processes.usable_cores())
 
 
-def _keep(message: bytes, log: int, report: int) -> int:
-    """In a keeper: forks the server and tells of it; only the server returns."""
+def _keep(message: bytes, *streams: int) -> NoReturn:
+    """In a keeper: forks what is to run and tells of it."""
+    *standard, report = streams
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()  # a Ctrl-C is the tests' own
     processes.end_with_parent()
     pid = os.fork()
     if pid:
-        os.close(log)
+        for one in standard:
+            os.close(one)
         _tell(report, pid)
         _, status = os.waitpid(pid, 0)
         _tell(report, os.waitstatus_to_exitcode(status))
         _leave()
     processes.end_with_parent()
     os.close(report)
-    return _serve(orjson.loads(message), log)
+    _run(orjson.loads(message), standard)
 
 
 def _tell(report: int, number: int) -> None:
-    os.write(report, number.to_bytes(_NUMBER_BYTES, signed=True))
+    os.write(report, number.to_bytes(_NUMBER_BYTES, sys.byteorder, signed=True))
 
 
 def _told(report: int) -> int:
-    return int.from_bytes(os.read(report, _NUMBER_BYTES), signed=True)
+    return int.from_bytes(os.read(report, _NUMBER_BYTES), sys.byteorder, signed=True)
 
 
-def _leave() -> NoReturn:
-    os._exit(0)
+def _leave(status: int = 0) -> NoReturn:
+    os._exit(status)
 
 
-def _serve(order: dict[str, object], log: int) -> int:
+def _run(order: dict[str, object], standard: Sequence[int]) -> NoReturn:
     from gateway.cli import main
 
     os.setsid()
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.close(log)
+    for place, given in enumerate(standard):
+        os.dup2(given, place)
+        os.close(given)
     os.chdir(str(order["folder"]))
     os.environ.clear()
     os.environ.update(order["environment"])  # type: ignore[call-overload]
     words = [str(word) for word in order["words"]]  # type: ignore[attr-defined]
     sys.argv = ["penstock", *words]
-    return main(words)
+    status = main(words)
+    # As Python ends, except that it takes nothing apart: of all that was imported for everybody
+    # that takes longer than most commands do.
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    _leave(status)
 
 
 if __name__ == "__main__":

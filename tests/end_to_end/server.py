@@ -20,13 +20,11 @@ from gateway.cli.child import READY_WITHIN_S, Process, ServerProcess
 from gateway.cli.demo_rows import DATA
 from gateway.cli.running import admin, find
 from gateway.errors import GatewayError, Unavailable
-from tests.end_to_end.nursery import raise_server
+from tests.end_to_end import nursery
 
 # A server may not be dumped, so that the kernel shows its memory and descriptors to nobody else.
 AS_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="looks into a server, as root alone may")
 DEMO_MODEL = DATA / "breast_cancer.onnx"
-# Variables that a process reads before its first line of ours, or while it imports.
-READ_WHILE_STARTING = ("LD_", "PYTHON", "NUMBA_")
 # Where nothing is promised: long enough for a machine that is busy with something else.
 PATIENCE_S = 60.0
 
@@ -57,9 +55,10 @@ class RunningServer(ServerProcess):
     def _launch(
         self, command: Sequence[str], environment: Mapping[str, str], log: IO[bytes]
     ) -> Process:
-        if any(name.startswith(READ_WHILE_STARTING) for name in environment):
+        if any(name.startswith(nursery.READ_WHILE_STARTING) for name in environment):
             return super()._launch(command, environment, log)
-        return raise_server(command[command.index("serve") :], environment, log)
+        words = command[command.index("serve") :]
+        return nursery.penstock(words, os.environ | dict(environment), log, log)
 
     @property
     def home(self) -> Path:

@@ -15,9 +15,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.end_to_end.errand import NURSERY
+from tests.end_to_end.nursery import listening
 from tests.end_to_end.server import RunningServer, running
 
-ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
@@ -66,16 +69,24 @@ class Shell:
         return text.replace(":8000", data).replace(":8002", control)
 
     def _call(self, command: list[str]) -> str:
-        tools = Path(sys.executable).parent
+        nursery = listening().fileno()
+        tools = [str(HERE / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]
         environment = os.environ | {
-            "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join(tools),
             "PENSTOCK_HOME": str(self.home),
+            NURSERY: str(nursery),
         }
         # What runs this test may be make; the README's make is one of its own.
         for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
             environment.pop(name, None)
         run = subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=200
+            command,
+            cwd=ROOT,
+            env=environment,
+            pass_fds=[nursery],
+            capture_output=True,
+            text=True,
+            timeout=200,
         )
         assert run.returncode == 0, f"{command[-1]}\n{run.stdout}\n{run.stderr}"
         return run.stdout

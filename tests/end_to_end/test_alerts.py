@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gateway.cli.demo_rows import DATA, read_rows
+from tests.end_to_end import commands
 from tests.end_to_end.server import DEMO_MODEL, RunningServer, eventually, running
 from tests.receiver import SECRET, receiving
 
-PENSTOCK = [sys.executable, "-m", "gateway"]
 SHIFTED = "worst_texture"
 CONFIG = """
 alerts:
@@ -29,13 +27,7 @@ alerts:
 
 
 def penstock(home: Path, *words: str) -> str:
-    run = subprocess.run(
-        [*PENSTOCK, *words, "--home", str(home)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=os.environ,
-    )
+    run = commands.penstock(*words, "--home", home)
     assert run.returncode == 0, run.stderr
     return run.stdout
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
+from tests.end_to_end import commands
 from tests.end_to_end.test_lifecycle import BODY
 from tests.end_to_end.traffic import UNHURRIED_S, Traffic
 from tests.models.builders import linear, save
 
 
 def penstock(home: Path, *words: object) -> dict:
-    command = [sys.executable, "-m", "gateway", *map(str, words), "--home", str(home), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
+    done = commands.penstock(*words, "--home", home, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)
 
@@ -50,8 +48,7 @@ def test_the_home_of_a_running_server_is_not_restored_into(start, tmp_path):
     penstock(home, "register", save(tmp_path / "in", linear()), "--name", "m")
     penstock(home, "backup", tmp_path / "b.tar")
     start("--workers", "1", home=home)
-    command = [sys.executable, "-m", "gateway", "restore", tmp_path / "b.tar", "--home", home]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = commands.penstock("restore", tmp_path / "b.tar", "--home", home)
     assert done.returncode == 1
     assert "another server runs on it" in done.stderr
 

@@ -30,6 +30,7 @@ from cryptography.hazmat.primitives import serialization
 from gateway.access.secret import FILE
 from tests.certificates import Authority
 from tests.collector import collecting
+from tests.end_to_end import commands
 from tests.end_to_end.provider import Provider
 from tests.end_to_end.server import DEMO_MODEL, RunningServer, eventually, running
 from tests.end_to_end.test_confined import served
@@ -218,10 +219,10 @@ class Driven:
     def run_commands(self) -> None:
         for words in COMMANDS:
             done = command(self.home, *(word.format(home=self.home) for word in words))
-            self.told += [done.stdout, done.stderr]
-        document = str(self.home / "penstock.yaml")
-        check = [sys.executable, "-m", "gateway", "config", "check", document, "--json"]
-        self.told.append(subprocess.run(check, capture_output=True, timeout=60, check=True).stdout)
+            self.told += [done.stdout.encode(), done.stderr.encode()]
+        check = commands.penstock("config", "check", self.home / "penstock.yaml", "--json")
+        assert check.returncode == 0, check.stderr
+        self.told.append(check.stdout.encode())
 
     def is_well(self, token: str) -> bool:
         with suppress(OSError, http.client.HTTPException):
@@ -254,9 +255,8 @@ def processes(server: RunningServer) -> list[int]:
     return [server.process.pid, *(child.pid for child in server.children())]
 
 
-def command(home: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
-    whole = [sys.executable, "-m", "gateway", *words, "--home", str(home)]
-    return subprocess.run(whole, capture_output=True, timeout=60, check=False)
+def command(home: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return commands.penstock(*words, "--home", home)
 
 
 def make_key(home: Path, name: str, role: str) -> str:

@@ -7,8 +7,6 @@ import json
 import os
 import signal
 import ssl
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -20,6 +18,7 @@ import pytest
 from cryptography.x509 import UniformResourceIdentifier
 
 from tests.certificates import Authority
+from tests.end_to_end import commands
 from tests.end_to_end.guarded import BODY, INFER, MODEL, bearer
 from tests.end_to_end.server import DEMO_MODEL, Answer, RunningServer, eventually, running
 from tests.end_to_end.traffic import Traffic
@@ -79,8 +78,7 @@ class World:
         return self.ask(who, method, path, body, headers, self.server.admin_port)
 
     def penstock(self, *words: str) -> Any:
-        command = [sys.executable, "-m", "gateway", *words, "--home", str(self.home), "--json"]
-        run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        run = commands.penstock(*words, "--home", self.home, "--json")
         assert run.returncode == 0, run.stdout + run.stderr
         return json.loads(run.stdout)
 
@@ -268,7 +266,6 @@ def workers(world: World) -> list[int]:
 def test_who_may_be_known_by_a_certificate_must_be_able_to_show_one(world, tmp_path):
     config = tmp_path / "penstock.yaml"
     config.write_text(f"access: {{certificates: {json.dumps(CALLERS)}}}\n")
-    command = [sys.executable, "-m", "gateway", "config", "check", str(config)]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    run = commands.penstock("config", "check", config)
     assert run.returncode != 0
     assert "certificates: expected tls.client_ca in server or control" in (run.stdout + run.stderr)

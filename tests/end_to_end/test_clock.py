@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.end_to_end import commands
 from tests.end_to_end.clocks import Clock, clock
 from tests.end_to_end.provider import Provider
 from tests.end_to_end.server import RunningServer, eventually
@@ -46,9 +45,8 @@ def penstock(shifted, home) -> Callable[..., dict]:
     """Runs a command on the home, by the same clock."""
 
     def run(*words: str) -> dict:
-        command = [sys.executable, "-m", "gateway", *words, "--home", str(home), "--json"]
         environment = os.environ | shifted.environment
-        done = subprocess.run(command, capture_output=True, timeout=60, env=environment)
+        done = commands.penstock(*words, "--home", home, "--json", environment=environment)
         found: dict = json.loads(done.stdout)
         return found
 

@@ -8,6 +8,8 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -55,25 +57,42 @@ def test_the_demo_checks_every_answer_and_its_alarm_names_the_shifted_feature_al
     assert before[name]["ks"] < 0.05 < after[name]["ks"]
 
 
-def test_the_demo_prints_one_table():
-    run = subprocess.run([*QUICK, "--requests", "600"], capture_output=True, timeout=150)
-    assert run.returncode == 0, run.stderr.decode()
-    header, figures, *_ = run.stdout.decode().splitlines()
-    assert re.split(r"  +", header.strip()) == [
-        "rows", "requests", "correct", "accuracy", "requests/s", "p50 ms", "p99 ms", "batches",
-        "mean batch rows",
-    ]  # fmt: skip
-    assert figures.split()[:3] == ["569", "600", "600"]
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
-def test_with_keep_it_says_what_to_try_and_goes_when_told(number):
-    command = [*QUICK, "--keep", "--requests", "100"]
+@contextmanager
+def keeping() -> Iterator[tuple[subprocess.Popen[bytes], list[str]]]:
+    """A demo that stays, and the lines that it printed."""
+    command = [*QUICK, "--keep", "--requests", "600"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as demo:
         assert demo.stdout is not None
         lines = [demo.stdout.readline().decode()]
         while lines[-1] and "/metrics" not in lines[-1]:
             lines.append(demo.stdout.readline().decode())
+        try:
+            yield demo, lines
+        finally:
+            demo.kill()  # where the test has failed before it ended it
+
+
+def test_the_demo_prints_one_table_and_lines_to_try_that_work_in_a_shell():
+    with keeping() as (demo, lines):
+        to_try = [line.strip() for line in lines if line.startswith("  curl ")]
+        answers = [_run_line(line) for line in to_try]
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(60) == 0
+    header, figures, *_ = lines
+    assert re.split(r"  +", header.strip()) == [
+        "rows", "requests", "correct", "accuracy", "requests/s", "p50 ms", "p99 ms", "batches",
+        "mean batch rows",
+    ]  # fmt: skip
+    assert figures.split()[:3] == ["569", "600", "600"]
+    assert len(answers) == 7
+    assert [answer[:200] for answer in answers if not answer or answer.startswith('{"error"')] == []
+    assert '"outputs"' in answers[1]
+    assert '"features"' in answers[3]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_with_keep_it_serves_and_goes_when_told(number):
+    with keeping() as (demo, lines):
         told = "".join(lines)
         found = re.search(r"curl (http://127\.0\.0\.1:\d+)/v2/models/breast_cancer\n", told)
         assert found is not None, told
@@ -84,23 +103,6 @@ def test_with_keep_it_says_what_to_try_and_goes_when_told(number):
     assert (model.name, ended) == ("breast_cancer", 0)
     with Client(found[1]) as client, pytest.raises(Unreachable):
         client.live()
-
-
-def test_the_lines_to_try_work_in_a_shell():
-    command = [*QUICK, "--keep", "--requests", "100"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as demo:
-        assert demo.stdout is not None
-        lines: list[str] = []
-        while not lines or (lines[-1] and "/metrics" not in lines[-1]):
-            lines.append(demo.stdout.readline().decode())
-        to_try = [line.strip() for line in lines if line.startswith("  curl ")]
-        answers = [_run_line(line) for line in to_try]
-        demo.send_signal(signal.SIGINT)
-        demo.wait(60)
-    assert len(answers) == 7
-    assert [answer[:200] for answer in answers if not answer or answer.startswith('{"error"')] == []
-    assert '"outputs"' in answers[1]
-    assert '"features"' in answers[3]
 
 
 def _run_line(line: str) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -17,6 +15,7 @@ import numpy as np
 import pytest
 
 from loadtest import bodies
+from tests.end_to_end import commands
 from tests.end_to_end.server import DEMO_MODEL, RunningServer, eventually, running
 from tests.end_to_end.traffic import Traffic
 
@@ -28,8 +27,7 @@ SHIFTED = "mean_texture"
 
 
 def penstock(home: Path, *words: str, status: int = 0) -> str:
-    command = [sys.executable, "-m", "gateway", *words, "--home", str(home)]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    run = commands.penstock(*words, "--home", home)
     assert run.returncode == status, run.stdout + run.stderr
     return run.stdout
 

@@ -8,7 +8,6 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from gateway.control.recorder import RETRY_S
+from tests.end_to_end import commands
 from tests.end_to_end.disks import Disk, disk
 from tests.end_to_end.server import DEMO_MODEL, Answer, RunningServer, eventually
 from tests.end_to_end.test_configuration import put
@@ -165,10 +165,4 @@ def test_a_start_without_room_is_refused_in_one_line(small, known):
 
 def serve(home: Path) -> subprocess.CompletedProcess[str]:
     words = ["serve", "--home", str(home), "--port", "0", "--admin-port", "0"]
-    return subprocess.run(
-        [sys.executable, "-m", "gateway", *words],
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
+    return commands.penstock(*words)

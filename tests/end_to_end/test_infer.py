@@ -7,7 +7,6 @@ import json
 import os
 import pty
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,9 +14,10 @@ import numpy as np
 import pytest
 
 from gateway.cli.demo_rows import DATA, read_rows
+from tests.end_to_end import commands
 from tests.models.builders import linear, save
 
-COMMAND = [sys.executable, "-m", "gateway", "infer"]
+COMMAND = [*commands.PENSTOCK, "infer"]
 CSV = str(DATA / "breast_cancer.csv")
 
 Infer = Callable[..., subprocess.CompletedProcess[str]]
@@ -29,6 +29,8 @@ def url(server) -> tuple[str, str]:
 
 def infer(*words: str, given: str = "", home: Path | None = None):
     environment = os.environ | ({"PENSTOCK_HOME": str(home)} if home else {})
+    if not given:
+        return commands.penstock("infer", *words, environment=environment)
     return subprocess.run(
         [*COMMAND, *words], input=given, capture_output=True, text=True, timeout=60, env=environment
     )

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ from onnx import numpy_helper
 
 from gateway.control.registry import Registry
 from gateway.control.store import Store
+from tests.end_to_end import commands
 from tests.end_to_end.server import PATIENCE_S, RunningServer, eventually, running
 from tests.models.builders import linear, save
 
@@ -47,14 +45,7 @@ def start(server: RunningServer, to: int = 2, **plan: Any) -> Any:
 
 
 def penstock(home: Path, *words: str) -> str:
-    run = subprocess.run(
-        [sys.executable, "-m", "gateway", *words, "--home", str(home)],
-        capture_output=True,
-        text=True,
-        env=os.environ,
-        timeout=120,
-        check=False,
-    )
+    run = commands.penstock(*words, "--home", home)
     assert run.returncode in (0, 3), run.stderr
     return run.stdout
 

@@ -338,6 +338,59 @@ def test_every_answer_has_its_request_id_where_clients_look_for_one(gate, method
 
 _NOT_PASSED_ON = {"cookie", "openai-organization", "x-goog-api-key", "x-stainless-lang"}
 
+# ---- Azure's own client -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", BEHIND)
+def test_azures_own_client_is_answered_as_openais_is(gate, model):
+    client = gate.clients.azure(gate.url, gate.key)
+    asked = {"model": model, "messages": say("tokens=3")}
+    assert client.chat.completions.create(**asked).choices[0].message.content == TEXT
+    with client.chat.completions.create(stream=True, **asked) as stream:
+        assert "".join(c.choices[0].delta.content or "" for c in stream if c.choices) == TEXT
+    said = client.responses.create(model=model, input="hello fake?tokens=3 there")
+    assert said.output_text == TEXT
+
+
+def test_azures_own_client_asks_all_else_that_it_has_here(gate):
+    client = gate.clients.azure(gate.url, gate.key)
+    told = client.embeddings.create(model="embedder", input=["water", "wine"])
+    assert len(told.data) == 2
+    text = "hello fake?tokens=3 there"
+    assert client.completions.create(model="assistant", prompt=text).choices[0].text == TEXT
+    assert "assistant" in {model.id for model in client.models.list()}
+
+
+def test_a_client_of_one_deployment_asks_that_whatever_it_calls_the_model(gate):
+    client = gate.clients.azure(gate.url, gate.key, "assistant")
+    create = client.chat.completions.create
+    answer = create(model="gpt-4-of-old", messages=say("tokens=3"))
+    assert answer.choices[0].message.content == TEXT
+    assert gate.fake.received[-1].values["model"] == "gpt-4o-mini"
+
+
+def test_azures_own_client_is_told_what_is_wrong(gate):
+    with pytest.raises(openai.NotFoundError, match="no model has this name"):
+        gate.clients.azure(gate.url, gate.key).chat.completions.create(
+            model="nobody", messages=HELLO
+        )
+    with pytest.raises(openai.AuthenticationError):
+        gate.clients.azure(gate.url, "sk-nobody").chat.completions.create(
+            model="assistant", messages=HELLO
+        )
+
+
+def test_who_may_not_call_a_deployment_is_not_told_whether_there_is_one(gate):
+    key = gate.new_key("one-alone", models=["claude"])
+    client = gate.clients.azure(gate.url, key)
+    said = []
+    for model in ("assistant", "nobody"):
+        with pytest.raises(openai.PermissionDeniedError) as refused:
+            client.chat.completions.create(model=model, messages=HELLO)
+        said.append(refused.value.message.replace(model, "it"))
+    assert said[0] == said[1]
+
+
 # ---- what reaches a provider ---------------------------------------------------------------------
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
-import sys
 from typing import Any
 
 import anthropic
 import openai
 import pytest
 
+from tests.end_to_end import commands
 from tests.end_to_end.llm_world import World
 from tests.end_to_end.server import PATIENCE_S, eventually
 
@@ -95,13 +94,7 @@ def test_an_upstream_that_somebody_says_is_well_is_asked_at_once(gate):
     eventually(lambda: all(refused() for _ in range(10)))  # by both workers
     before = len(asked_of(gate))
     words = ["llm", "close", "shut", "broken/gpt-4o-mini", "--why", "it is back"]
-    run = subprocess.run(
-        [sys.executable, "-m", "gateway", *words, "--home", str(gate.server.home)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    run = commands.penstock(*words, "--home", gate.server.home)
     assert run.stdout == "shut version 1: 'broken/gpt-4o-mini' is asked again\n", run.stderr
     eventually(lambda: gate.chat("shut").status == 502 and len(asked_of(gate)) > before)
     entries = gate.server.admin("GET", "/api/audit?limit=1000").json()["entries"]

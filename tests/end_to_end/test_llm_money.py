@@ -62,7 +62,7 @@ def asked_by(gate: World, path: str, key: str, model: str, script: str, stream: 
     text = f"hello fake?{script} there"
     said: dict[str, dict[str, Any]] = {
         RESPONSES: {"input": text, "max_output_tokens": 100},
-        COMPLETIONS: {"prompt": "hello", "max_tokens": 100, "metadata": {"fake": script}},
+        COMPLETIONS: {"prompt": text, "max_tokens": 100},
     }
     chat = {"messages": [{"role": "user", "content": text}], "max_tokens": 100}
     values = {"model": model, "stream": stream, **said.get(path, chat)}
@@ -137,16 +137,36 @@ def test_a_crowd_spends_a_budget_to_its_end_and_no_further(gate):
     assert 20_000 - 100 * answered < 300
 
 
-def test_a_budget_that_is_spent_says_so_in_both_dialects(gate):
-    key = gate.new_key("poor", budgets=["0.000001usd/total"])
-    answer = gate.chat("assistant", key=key)
-    assert answer.status == 429, (answer.headers, answer.body)
-    assert answer.headers.get("x-should-retry") == "false", answer.headers
-    assert answer.json()["error"]["code"] in ("insufficient_quota", "rate_limit_exceeded")
+def refused(gate: World, key: str) -> tuple[Any, Any]:
+    """What OpenAI's and Anthropic's clients are told, of a request that nobody was asked for."""
+    asked = len(gate.fake.received)
+    chat = gate.chat("assistant", key=key)
     values = {"model": "claude", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
-    other = gate.post("/v1/messages", values, authorization=f"Bearer {key}")
-    assert (other.status, other.json()["type"]) == (429, "error")
-    assert gate.fake.received == []
+    message = gate.post("/v1/messages", values, authorization=f"Bearer {key}")
+    assert len(gate.fake.received) == asked
+    assert [answer.status for answer in (chat, message)] == [429, 429]
+    assert [answer.headers["x-should-retry"] for answer in (chat, message)] == ["false"] * 2
+    return chat, message
+
+
+def test_a_budget_that_is_spent_says_so_in_both_dialects(gate):
+    key = gate.new_key("poor", budgets=["200tokens/total"])
+    text = "fake?input=195&tokens=5"
+    assert gate.chat("assistant", text, key=key, max_tokens=5).status == 200
+    chat, message = refused(gate, key)
+    assert chat.headers["penstock-error-code"] == "budget_exceeded"
+    assert chat.json()["error"]["code"] == "insufficient_quota"
+    assert message.headers["penstock-error-code"] == "budget_exceeded"
+    assert message.json()["error"]["type"] == "rate_limit_error"
+
+
+def test_a_budget_that_is_too_small_for_a_request_says_so_in_both_dialects(gate):
+    key = gate.new_key("stingy", budgets=["0.000001usd/total"])
+    chat, message = refused(gate, key)
+    assert chat.headers["penstock-error-code"] == "request_too_expensive"
+    assert chat.json()["error"]["code"] == "rate_limit_exceeded"
+    assert message.headers["penstock-error-code"] == "request_too_expensive"
+    assert message.json()["error"]["type"] == "rate_limit_error"
 
 
 def test_requests_a_minute_are_told_and_kept(gate):

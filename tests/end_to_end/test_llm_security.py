@@ -65,7 +65,7 @@ def test_of_a_callers_headers_none_reaches_a_provider(gate, model):
         {"model": model, "messages": HELLO},
         **{
             "cookie": "session=1",
-            "api-key": "of-the-caller",
+            "api-key": gate.key,  # as Azure's clients bring it
             "x-goog-api-key": "of-the-caller",
             "x-api-base": stranger,
             "api-base": stranger,

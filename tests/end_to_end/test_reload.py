@@ -7,8 +7,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.end_to_end import commands
 from tests.end_to_end.server import RunningServer, eventually, running
 from tests.end_to_end.test_lifecycle import BODY, INFER, workers
 from tests.end_to_end.traffic import Traffic
@@ -34,8 +33,7 @@ def index(server: RunningServer) -> dict[tuple[str, str], tuple[str, str]]:
 
 
 def penstock(*words: str | Path) -> dict:
-    command = [sys.executable, "-m", "gateway", *map(str, words), "--json"]
-    found: dict = json.loads(subprocess.run(command, capture_output=True, timeout=60).stdout)
+    found: dict = json.loads(commands.penstock(*words, "--json").stdout)
     return found
 
 

@@ -23,7 +23,7 @@ from gateway.errors import Conflict, NotFound
 from tests.end_to_end.guarded import bearer, penstock
 from tests.end_to_end.server import Answer, RunningServer, eventually, running
 from tests.end_to_end.test_lifecycle import control_of
-from tests.end_to_end.traffic import Traffic
+from tests.end_to_end.traffic import UNHURRIED_S, Traffic
 from tests.models.builders import linear, save
 
 INFER = "/v2/models/m/infer"
@@ -117,7 +117,7 @@ def test_a_version_that_is_called_is_not_retired_and_its_callers_are_told(home, 
 
 def test_a_version_leaves_under_load_and_no_request_to_another_fails(home, server, keys):
     head = f"Authorization: Bearer {keys['till']}\r\n"
-    with Traffic(server.port, INFER, body(), headers=head) as clients:
+    with Traffic(server.port, INFER, body(), headers=head, pause_s=UNHURRIED_S) as clients:
         clients.go_on(200)
         told = penstock(home, "retire", "m", "1", "--force", "--why", "old")
         clients.go_on(200)
@@ -208,7 +208,7 @@ def test_what_was_written_down_is_done_though_control_is_killed_at_that_moment(h
         return {asked(server, keys["app"], pinned).status for _ in range(8)} == statuses
 
     head = f"Authorization: Bearer {keys['till']}\r\n"
-    with Traffic(server.port, INFER, body(), headers=head) as clients:
+    with Traffic(server.port, INFER, body(), headers=head, pause_s=UNHURRIED_S) as clients:
         for action, status in (("retire", 410), ("unretire", 200), ("retire", 410)):
             killed_at(action, retired=status == 410)
             eventually(partial(answers, {status}))

@@ -6,8 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from gateway.control.registry import Registry
 from gateway.control.store import Store
+from tests.end_to_end import commands
 from tests.end_to_end.server import Answer, RunningServer, eventually, running
 from tests.end_to_end.traffic import Tally, Traffic
 from tests.models.builders import linear, make, save, value
@@ -239,8 +238,7 @@ def test_the_command_tells_the_story(server, tmp_path):
 
 
 def command(server: RunningServer, *arguments: str) -> str:
-    run = [sys.executable, "-m", "gateway", "rollout", *arguments, "--home", str(server.home)]
-    done = subprocess.run(run, capture_output=True, text=True, check=False)
+    done = commands.penstock("rollout", *arguments, "--home", server.home)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ from onnx import TensorProto
 
 from gateway.control.audit import Audit
 from gateway.control.store import Store
+from tests.end_to_end import commands
 from tests.end_to_end.server import RunningServer, eventually
 from tests.models.builders import identity, linear, save
 
@@ -79,13 +77,7 @@ class Caller:
 
 def penstock(home: Path, *words: str) -> str:
     """What a command prints."""
-    run = subprocess.run(
-        [sys.executable, "-m", "gateway", *words, "--home", str(home)],
-        capture_output=True,
-        text=True,
-        env=os.environ,
-        timeout=120,
-    )
+    run = commands.penstock(*words, "--home", home)
     assert run.returncode == 0, run.stderr
     return run.stdout
 

@@ -6,21 +6,19 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.end_to_end import commands
 from tests.end_to_end.test_lifecycle import BODY, INFER
 from tests.models.builders import linear, save
 
 
 def serve(*words: str | Path) -> tuple[int, str]:
     """Exit status and stderr of a `penstock serve` that is expected to end by itself."""
-    command = [sys.executable, "-m", "gateway", "serve", *map(str, words)]
-    done = subprocess.run(command, capture_output=True, timeout=60)
-    return done.returncode, done.stderr.decode()
+    done = commands.penstock("serve", *words)
+    return done.returncode, done.stderr
 
 
 @pytest.fixture(scope="module")

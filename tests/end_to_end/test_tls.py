@@ -6,14 +6,13 @@ import functools
 import http.client
 import json
 import ssl
-import subprocess
-import sys
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 from tests.certificates import Authority, serial, serial_of
+from tests.end_to_end import commands
 from tests.end_to_end.server import DEMO_MODEL, RunningServer, eventually
 from tests.end_to_end.test_lifecycle import BODY, INFER
 from tests.end_to_end.test_reload import penstock
@@ -167,10 +166,8 @@ def test_clients_without_a_certificate_are_turned_away_where_one_is_required(
 def test_commands_reach_a_control_port_with_tls(start, authority, tmp_path):
     server = start(DEMO_MODEL, "--workers", "1", config=both_ports(authority))
     home = str(server.home)
-    words = [sys.executable, "-m", "gateway", "register", str(DEMO_MODEL), "--name", "cancer"]
-    done = subprocess.run(
-        [*words, "--home", home, "--json"], capture_output=True, text=True, timeout=60, check=False
-    )
+    words = ["register", DEMO_MODEL, "--name", "cancer"]
+    done = commands.penstock(*words, "--home", home, "--json")
     assert done.returncode == 0, done.stderr + done.stdout
     models = json.loads(ask(server.admin_port, authority.client(), "GET", "/api/models")[1])
     assert "cancer" in {model["name"] for model in models["models"]}
@@ -180,22 +177,7 @@ def test_a_server_does_not_start_with_files_that_cannot_serve(authority, tmp_pat
     authority.key.unlink()
     config = tmp_path / "penstock.yaml"
     config.write_text(authority.yaml("server"))
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "gateway",
-            "serve",
-            "--config",
-            str(config),
-            "--home",
-            str(tmp_path),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = commands.penstock("serve", "--config", config, "--home", tmp_path)
     assert done.returncode == 1
     assert f"server.tls.key: {authority.key}: No such file or directory" in done.stderr
 

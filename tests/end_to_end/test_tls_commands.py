@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from gateway.cli.demo_rows import DATA, read_rows
 from gateway.client import Admin, Client, Unreachable
 from gateway.errors import GatewayError, Unauthenticated
 from tests.certificates import Authority
+from tests.end_to_end import commands
 from tests.end_to_end.server import DEMO_MODEL, RunningServer, running
 
 MODEL = "breast_cancer"
@@ -39,16 +38,9 @@ class World:
         return {"PENSTOCK_CLIENT_CERT": str(self.own)}
 
     def penstock(self, *words: str, home: Path | None = None, **variables: str):
-        command = [sys.executable, "-m", "gateway", *words, "--home", str(home or self.server.home)]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PENSTOCK_")}
-        return subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            env=environment | variables,
-            check=False,
-        )
+        asked = (*words, "--home", home or self.server.home)
+        return commands.penstock(*asked, environment=environment | variables)
 
     def infer(self, *words: str, home: Path | None = None, **variables: str):
         with (DATA / "breast_cancer.csv").open(newline="") as file:
@@ -76,10 +68,8 @@ def world(home: Path, demanding: str) -> Iterator[World]:
     for section in ("server", "control"):
         options = {"client_ca": authority.file} if section == demanding else {}
         config += authority.yaml(section, **options)
-    words = ["keys", "create", "--name", "shop", "--role", "client", "--home", str(home), "--json"]
-    made = subprocess.run(
-        [sys.executable, "-m", "gateway", *words], capture_output=True, timeout=60, check=True
-    )
+    words = ["keys", "create", "--name", "shop", "--role", "client", "--home", home, "--json"]
+    made = commands.penstock(*words)
     key = json.loads(made.stdout)["key"]
     ready = demanding != "server"
     with running(home, DEMO_MODEL, "--workers", "1", config=config, ready=ready) as server:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +12,7 @@ from onnx import TensorProto
 
 from gateway.control.registry import Registry
 from gateway.control.store import Store
+from tests.end_to_end import commands
 from tests.end_to_end.disks import Disk, disk
 from tests.end_to_end.server import Answer, RunningServer, eventually, running
 from tests.end_to_end.test_failing import body, looks_up
@@ -84,10 +83,8 @@ def test_a_stop_and_an_abort_are_obeyed_on_a_full_disk_and_written_down_once_the
     eventually(lambda: len(versions(server, "aborted")) == 2)
     small.fill()
 
-    command = [sys.executable, "-m", "gateway", "route", "stop", "stopped", "--why", "it is wrong"]
-    said = subprocess.run(
-        [*command, "--home", server.home], capture_output=True, text=True, timeout=60, check=True
-    ).stdout
+    words = ["route", "stop", "stopped", "--why", "it is wrong"]
+    said = commands.penstock(*words, "--home", server.home).stdout
     assert "in force, and not written down yet: " in said
     assert "the disk is full" in said
     assert versions(server, "stopped") == {"1": 40}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernels.crowded import count_nested
+from kernels.crowded import count_nested, count_openings
 from tests.reference import nested_in
 
 VALUES = st.recursive(
@@ -22,6 +22,17 @@ VALUES = st.recursive(
 @given(VALUES)
 def test_it_is_what_the_slow_twin_says_of_what_was_read(values: Any) -> None:
     assert count_nested(orjson.dumps(values)) == nested_in(values)
+
+
+@given(st.lists(st.sampled_from([b"{", b"[", b"}", b"|", b"x" * 100, b"[" * 127])).map(b"".join))
+def test_openings_are_all_that_stand_there(text: bytes) -> None:
+    assert count_openings(text) == text.count(b"{") + text.count(b"[")
+
+
+@given(VALUES)
+def test_no_value_has_more_parts_than_its_text_has_openings(values: Any) -> None:
+    text = orjson.dumps(values)
+    assert count_nested(text)[0] <= count_openings(text)
 
 
 @given(st.binary())

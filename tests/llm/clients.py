@@ -26,6 +26,18 @@ class Clients:
     def openai(self, base_url: str, key: str = KEY) -> Any:
         return self._client(openai.OpenAI, base_url, key)
 
+    def azure(self, endpoint: str, key: str = KEY, deployment: str | None = None) -> Any:
+        """Azure's, whose paths are below `/openai` and name the model."""
+        made = openai.AzureOpenAI(
+            azure_endpoint=endpoint,
+            azure_deployment=deployment,
+            api_version="2024-10-21",
+            api_key=key,
+            max_retries=0,
+            timeout=PATIENCE_S,
+        )
+        return self._stack.enter_context(made)
+
     def anthropic(self, base_url: str, key: str = KEY) -> Any:
         """Anthropic's, whose base URL has no version in it."""
         return self._client(anthropic.Anthropic, base_url, key)

@@ -262,8 +262,12 @@ class Rig:
         dialect: Dialect = Dialect.CHAT,
         key: Principal | None = None,
         headers: Sequence[Header] = (),
+        path: bytes = b"",
     ) -> Any:
-        """One request; `key`: of whoever sends it, where keys are asked for."""
+        """One request; `key`: of whoever sends it, where keys are asked for.
+
+        It goes to the proxy of a dialect, or to what the lane has at a `path`.
+        """
         talker: Any = Talker(body)
         talker.headers = list(headers)
         if GZIPPED in talker.headers:
@@ -274,7 +278,8 @@ class Rig:
         if key is not None:
             door: Any = None
             talker.head.passage = Passage(door, key, memoryview(bytearray(8)).cast("q"))
-        self.llm.proxies[dialect](talker)
+        endpoint = self.llm.paths()[path] if path else self.llm.proxies[dialect]
+        endpoint(talker)
         return talker
 
     async def turn(self) -> None:

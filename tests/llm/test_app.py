@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -15,7 +16,7 @@ from gateway.wire.cycle import NOTES_STATE, Notes
 
 OPENAI = ("error",)
 ANTHROPIC = ("type", "error", "request_id")
-NOBODY: Any = None  # no endpoint is asked here
+NOBODY: Any = SimpleNamespace(endpoints={})
 
 
 def ask(method: str, path: str, *headers: tuple[bytes, bytes]) -> tuple[int, Any, list[int]]:
@@ -66,3 +67,24 @@ def test_whoever_left_v1_out_is_told_so_in_its_own_dialect(method, path, headers
 def test_what_is_not_served_below_v1_is_named_and_no_more():
     _, body, _ = ask("POST", "/v1/images")
     assert body["error"]["message"] == "POST /v1/images: nothing is served here"
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/openai/deployments/m/chat/completions", "model 'm': no model has this name"),
+        ("/openai/deployments/a/b/embeddings", "model 'a/b': no model has this name"),
+        ("/openai/deployments/m/audio/speech", "nothing is served here"),
+        ("/openai/assistants", "nothing is served here"),
+    ],
+)
+def test_azures_paths_of_what_there_is_not_are_refused_as_openai_does(path, said):
+    status, body, counted = ask("POST", path)
+    assert (status, counted, tuple(body)) == (404, [404], OPENAI)
+    assert body["error"]["message"].endswith(said)
+
+
+@pytest.mark.parametrize("path", ["/openai/models", "/openai/v1/models"])
+def test_models_are_listed_where_azures_clients_ask(path):
+    status, body, _ = ask("GET", path)
+    assert (status, body["object"]) == (200, "list")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 
 import pytest
 
@@ -232,6 +234,39 @@ async def test_a_client_that_leaves_has_its_upstream_cancelled_and_counts_as_hav
     assert two.last.cancelled
     assert two.counting["m", 1].told == ["left"]
     assert [one.result for one in two.over] == ["left"]
+
+
+def _is_whole(two, client):
+    two.last.sends(chunk({}, "stop"), b"[DONE]")
+    two.last.sink.on_end()
+
+
+def _is_broken(two, client):
+    two.last.sink.on_failure(UpstreamFailed("reset"), sent=True, answered=True)
+
+
+def _is_left(two, client):
+    client.leave()
+
+
+@pytest.mark.parametrize("end", [_is_whole, _is_broken, _is_left])
+async def test_a_stream_that_is_over_is_let_go_of_without_a_collector(two, end):
+    gc.disable()
+    try:
+        client = two.ask(chat(stream=True))
+        two.last.streams(chunk({"content": "some"}), end=False)
+        end(two, client)
+        assert len(two.over) == 1
+        # As an exchange does that is answered, or whose client has left.
+        client.on_leave.clear()
+        client.streamed = None
+        two.over.clear()
+        two.upstreams.sent.clear()
+        gone = weakref.ref(client)
+        del client
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 async def test_a_client_that_reads_slowly_holds_its_upstream_back(two):

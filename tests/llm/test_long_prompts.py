@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from typing import Any
 
 import pytest
 
 from gateway.errors import UpstreamFailed
+from gateway.llm.limits.words import Left
+from gateway.llm.wording import AT_ONCE_BYTES
 from gateway.plan import Shadow, Split, Variant
 from gateway.wire.llm.abridged import LONG_BYTES
+from gateway.wire.llm.crowds import DENSE_NESTED
 from gateway.wire.llm.words import Dialect
 from tests.llm.journey_rig import Counted, Rig, chat, key_for, rig, whole
 
@@ -34,6 +39,16 @@ llm:
         2: {upstreams: [{provider: claude, model: claude-sonnet-4}]}
     n: {upstreams: [{provider: claude, model: claude-sonnet-4}]}
 """
+ALONE = Split((Variant("main", 1, 1.0),))
+MESSAGE = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "model": "claude-sonnet-4",
+    "content": [{"type": "text", "text": "hello"}],
+    "stop_reason": "end_turn",
+    "usage": {"input_tokens": 10, "output_tokens": 5},
+}
 SPLIT = Split((Variant("main", 1, 1.0),), shadows=(Shadow(2, 1.0, blocks=((1, 7),)),))
 
 
@@ -65,6 +80,71 @@ async def test_a_shadow_in_another_dialect_is_asked_the_same_long_prompt(world):
     await world.turn()
     assert world.last.origin.host == "claude.example"
     assert _texts(world.last.body) == [LONG]
+
+
+async def test_others_are_answered_while_a_body_of_many_parts_is_read():
+    world = rig(WORLD, {"m": ALONE})
+    many = world.ask({"model": "m", "messages": [{}] * (DENSE_NESTED + 1)})
+    assert world.upstreams.sent == []
+    few = world.ask(chat())
+    world.last.answers()
+    assert [status for status, _ in few.answers] == [200]
+    await world.sent(2)
+    world.last.answers()
+    assert [status for status, _ in many.answers] == [200]
+
+
+def several(size):
+    """Messages of so many bytes and more, which another dialect has to be said in one by one."""
+    return [{"role": "user", "content": f"{n:07}"} for n in range(size // 32)]
+
+
+async def test_others_are_answered_while_a_long_prompt_is_translated():
+    world = rig(WORLD, {"m": ALONE})
+    messages = several(AT_ONCE_BYTES)
+    client = world.ask(chat("n", messages=messages, max_tokens=5))
+    assert world.upstreams.sent == []
+    other = world.ask(chat())
+    world.last.answers()
+    assert [status for status, _ in other.answers] == [200]
+    await world.sent(2)
+    said = json.dumps(world.last.body)
+    assert all(one["content"] in said for one in messages)
+    world.last.answers(MESSAGE)
+    assert client.answers[0][0] == 200
+
+
+async def test_others_are_answered_while_a_long_prompt_is_translated_for_a_fallback():
+    world = rig(WORLD, {"m": ALONE})
+    client = world.ask(chat(messages=several(AT_ONCE_BYTES), max_tokens=5))
+    world.last.answers({"error": {"message": "no"}}, 503)
+    assert [one.origin.host for one in world.upstreams.sent] == ["one.example"]
+    await world.sent(2)
+    assert world.last.origin.host == "claude.example"
+    world.last.answers(MESSAGE)
+    assert client.answers[0][0] == 200
+
+
+async def test_who_leaves_while_its_prompt_is_translated_is_asked_for_nobody_and_pays_nothing():
+    limits = Counted(Left(None, 10**9, None, None, None))
+    world = rig(WORLD, {"m": ALONE}, limits=limits)
+    client = world.ask(chat("n", messages=several(AT_ONCE_BYTES)), key=key_for("n", rows=(1,)))
+    client.leave()
+    assert limits.ends == [("released", 0, 0)]
+    await asyncio.get_running_loop().shutdown_default_executor()  # it has come to its end
+    await world.turn()
+    assert world.upstreams.sent == []
+    assert limits.ends == [("released", 0, 0)]
+    assert [one.result for one in world.over] == ["left"]
+
+
+async def test_a_long_prompt_that_cannot_be_said_in_another_dialect_is_refused():
+    world = rig(WORLD.replace("    n: {", "    n: {unsupported: refuse, "), {"m": ALONE})
+    client = world.ask(chat("n", messages=several(AT_ONCE_BYTES), logit_bias={"1": 2}))
+    while not client.answers:
+        await world.turn()
+    assert client.answers[0][0] == 400
+    assert world.upstreams.sent == []
 
 
 async def test_what_nobody_has_counted_is_charged_by_all_characters_of_a_long_prompt():
@@ -112,4 +192,5 @@ async def test_requests_with_the_same_long_text_stay_with_a_variant(parameter):
     asked = {"model": "m", "max_tokens": 5, "system": LONG, "messages": MESSAGES[1:]}
     for _ in range(12):
         one.ask(asked, Dialect.MESSAGES)
+    await one.sent(12)
     assert len({sent.origin.host for sent in one.upstreams.sent}) == 1

@@ -157,7 +157,34 @@ async def test_parameters_are_told_as_a_request_says_them_and_nothing_else_of_it
     }
 
 
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_which_api_answered_and_on_which_tier_is_told(one, stream):
+    client = traced(one).ask(chat(stream=stream, service_tier="flex"))
+    usage = {"prompt_tokens": 10, "completion_tokens": 5}
+    if stream:
+        tiered = chunk({}, "stop", usage=usage, service_tier="default")
+        one.last.streams(chunk({"content": "Hi"}), tiered, b"[DONE]")
+    else:
+        choices = [{"message": {"content": "Hi"}, "finish_reason": "stop"}]
+        one.last.answers({"choices": choices, "usage": usage, "service_tier": "default"})
+    (told,) = generations(client.generation, perf_counter())
+    assert (told["api"], told["service_tier"]) == ("chat_completions", "flex")
+    assert told["served_tier"] == "default"
+    assert told["parameters"] == {}
+
+
+async def test_a_tier_that_was_not_passed_on_is_not_told():
+    document = DOCUMENT.replace('"http://one.example/v1"', '"http://one.example", kind: anthropic')
+    client = (one := traced(rig(document))).ask(chat(service_tier="flex"))
+    usage = {"input_tokens": 10, "output_tokens": 5, "service_tier": "standard"}
+    content = [{"type": "text", "text": "Hi"}]
+    one.last.answers({"type": "message", "role": "assistant", "content": content, "usage": usage})
+    (told,) = generations(client.generation, perf_counter())
+    assert (told["api"], told["service_tier"], told["served_tier"]) == ("", "", "standard")
+
+
 def test_what_is_no_number_is_no_parameter():
     odd = {"temperature": "hot", "top_p": True, "top_k": [1], "seed": 2**70, "stop": 7}
+    odd["service_tier"] = 1
     assert parameters(odd) == {}
     assert parameters({"stop_sequences": ["x", 1]}) == {"stop_sequences": ["x"]}

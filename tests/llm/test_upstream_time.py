@@ -8,6 +8,7 @@ import pytest
 import uvloop
 
 from gateway.errors import UpstreamTimedOut
+from gateway.llm.upstream.connection import EVENTS_BYTES
 from gateway.llm.upstream.words import Limits
 from tests.llm.scripted import CHUNKED, LAST_CHUNK, PATIENCE_S, chunk, eventually, ok
 from tests.llm.upstream_rig import rig
@@ -246,6 +247,86 @@ def test_an_answer_has_one_read_of_a_turn_of_the_loop_however_much_of_it_is_ther
             return most
 
     assert uvloop.run(most_of_a_turn()) <= 256_000
+
+
+def test_of_a_stream_of_tiny_events_little_is_told_in_one_turn_and_all_in_the_end():
+    body = b": x\n\n" * 100_000
+
+    async def most_of_a_turn() -> int:
+        async with rig() as to:
+            told, _ = to.send()
+            loop, most, before = asyncio.get_running_loop(), 0, 0
+
+            def turn() -> None:
+                nonlocal most, before
+                most, before = max(most, told.length - before), told.length
+                if not told.over:
+                    loop.call_soon(turn)
+
+            loop.call_soon(turn)
+            peer = await to.server.accept()
+            await peer.answer(CHUNKED + chunk(body) + LAST_CHUNK)
+            await told.until("end")
+            assert told.body == body
+            again, _ = to.send(b"2")  # the connection is good for the next
+            assert await peer.answer(ok(b"two")) == b"2"
+            await again.until("end")
+            return most
+
+    assert uvloop.run(most_of_a_turn()) <= EVENTS_BYTES
+
+
+async def test_of_a_stream_that_is_paused_no_more_is_told_until_it_goes_on():
+    async with rig() as to:
+        told, sending = to.send()
+        pieces = []
+
+        def pause(data):
+            pieces.append(data)
+            sending.pause()
+
+        told.on_data = pause  # type: ignore[method-assign]
+        peer = await to.server.accept()
+        body = bytes(range(256)) * 128
+        await peer.answer(CHUNKED + chunk(body) + LAST_CHUNK)
+        for number in range(1, len(body) // EVENTS_BYTES + 1):
+            await eventually(lambda number=number: len(pieces) == number)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert len(pieces) == number
+            sending.resume()
+        await told.until("end")
+        assert b"".join(pieces) == body
+
+
+async def test_a_stream_that_is_cancelled_with_more_to_be_told_is_told_no_more():
+    async with rig() as to:
+        told, sending = to.send()
+        pieces = []
+
+        def cancel(data):
+            pieces.append(data)
+            sending.cancel()
+
+        told.on_data = cancel  # type: ignore[method-assign]
+        peer = await to.server.accept()
+        await peer.answer(CHUNKED + chunk(bytes(30_000)))
+        assert await peer.left() == b""
+        assert [len(data) for data in pieces] == [EVENTS_BYTES]
+        assert not told.over
+
+
+async def test_what_follows_the_end_of_a_stream_is_nobodys_answer():
+    async with rig() as to:
+        told, _ = to.send()
+        peer = await to.server.accept()
+        await peer.answer(CHUNKED + chunk(bytes(30_000)) + LAST_CHUNK + ok(b"stray"))
+        await told.until("end")
+        assert told.length == 30_000
+        second, _ = to.send(b"2")
+        await (await to.server.accept()).answer(ok(b"two"))
+        await second.until("end")
+        assert second.body == b"two"
 
 
 async def test_a_connection_whose_answer_was_paused_last_is_read_again():

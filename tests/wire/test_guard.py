@@ -192,6 +192,20 @@ def test_large_bodies_of_those_who_may_are_read(lane):
     assert lane.connect().send(post("/echo", body, AS_ANN)).answer().body == body
 
 
+def test_a_large_body_is_refused_before_it_is_sent_though_its_head_was_seen_before(lane, world):
+    body = b"x" * (SMALL_BODY_BYTES + 1)
+    whole = post("/echo", body, AS_ANN)
+    client = lane.connect()
+    for piece in (whole, whole[:100_000], whole[100_000:], whole[: -len(body)], body):
+        client.send(piece)
+    assert [client.answer().body for _ in range(3)] == [body] * 3
+    assert world.counts == {(1, "echo", 1): 3}
+    lane.call(world.ring.change, {}, [digest_of(ANN)])
+    for other in (whole[: -len(body)], post("/echo", body + b"x", AS_ANN)[: -len(body)]):
+        answer = lane.connect().send(other).answer()
+        assert (answer.status, answer.headers["connection"]) == (401, "close")
+
+
 def test_health_needs_no_key_even_with_a_body(lane):
     data = request("GET", "/v2/health/ready", b"x" * (SMALL_BODY_BYTES + 1))
     assert lane.connect().send(data).answer().status == 200

@@ -166,5 +166,6 @@ def test_what_is_kept_of_a_connections_heads_is_bounded(server, shop):
     for number in range(3 * MAX_OWN_HEADS):
         assert client.send(post("/echo", BODY, f"X-N: {number}")).answer().status == 200
     (lane,) = server.call(lambda: list(server.services.connections))
-    assert 0 < server.call(lambda: len(lane._heads)) <= MAX_OWN_HEADS
-    assert server.call(lambda: len(server.services.heads)) == 0
+    for kept in (lane._heads, lane._alike):
+        assert 0 < server.call(lambda kept=kept: len(kept)) <= MAX_OWN_HEADS
+    assert server.call(lambda: (server.services.heads, server.services.alike)) == ({}, {})

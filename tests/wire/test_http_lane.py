@@ -278,6 +278,19 @@ def test_requests_that_differ_only_behind_the_same_head_are_told_apart(server):
     assert client.send(b"5").answer().body == b"1235"[:3] + b"5"
 
 
+def test_bodies_of_any_length_behind_the_same_head_are_told_apart(server):
+    client = server.connect()
+    for size in (3, 70_000, 5, 300_000, 70_000, 4):
+        body = b"%d" % (size % 7) * size
+        head = post("/echo", body).removesuffix(body)
+        assert client.send(head, body).answer().body == body
+        assert client.send(head).silent()
+        assert client.send(body).answer().body == body
+    # What is kept of them is no head of its own.
+    nameless = post("/echo", b"1234").replace(b"Length: 4", b"Length: ")
+    assert client.send(nameless).answer().status == 400
+
+
 def test_a_head_seen_before_is_worth_nothing_once_its_endpoint_is_gone():
     with rig() as server:
         client = server.connect()
@@ -296,7 +309,18 @@ def test_the_memory_of_heads_is_bounded():
         client = server.connect()
         for number in range(600):
             client.send(post("/echo", b"x", f"x-number: {number}")).answer()
-        assert 0 < server.call(lambda: len(server.services.heads)) <= 512
+        services = server.services
+        for kept in (services.heads, services.alike):
+            assert 0 < server.call(lambda kept=kept: len(kept)) <= 512
+
+
+def test_heads_that_differ_in_their_length_drive_out_no_others():
+    with rig() as server:
+        client = server.connect()
+        client.send(post("/echo", b"x", "x-number: 1")).answer()
+        for size in range(1, 600):
+            client.send(post("/echo", b"x" * size)).answer()
+        assert server.call(lambda: len(server.services.alike)) == 2
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ import weakref
 
 import pytest
 
+from gateway.wire.http import Lane
 from gateway.wire.services import IDLE_CHECK_S
 from gateway.wire.turns import LaneStream
-from tests.wire.http_rig import WAIT_S, post, request, rig
+from tests.wire.http_rig import WAIT_S, chunked, post, request, rig
 
 
 @pytest.mark.parametrize("leave", ["half_close", "close", "reset"])
@@ -234,6 +235,33 @@ def test_a_stream_is_let_go_of_with_its_client():
             client.reset()
             assert server.reached(lambda: server.counters.numbers["left"] == 1)
             assert server.call(_alive, LaneStream) == []
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize(
+    "leave",
+    [
+        lambda client: client.close(),
+        lambda client: client.send(post("/echo", b"x")).answer() and client.close(),
+        lambda client: client.send(request("GET", "/health")).answer() and client.close(),
+        lambda client: client.send(chunked("/echo", b"x", b"y")).answer() and client.close(),
+        lambda client: client.send(post("/echo", b"half")[:-2]).reset(),
+        lambda client: client.send(b"nonsense\r\n\r\n").answer() and client.close(),
+        lambda client: client.send(post("/held", b"x")).reset(),
+    ],
+    ids=["silent", "endpoint", "application", "chunks", "half", "refused", "riding"],
+)
+def test_a_connection_is_let_go_of_without_a_collector(leave):
+    gc.collect()
+    gc.disable()
+    try:
+        with rig() as server:
+            leave(server.connect())
+            assert server.reached(lambda: server.counters.numbers["closed"] == 1)
+            for kept in (server.seen, server.held):  # what the endpoints of these tests keep
+                kept.queue.clear()
+            assert server.reached(lambda: _alive(Lane) == [])
     finally:
         gc.enable()
 

@@ -110,6 +110,23 @@ def test_what_is_held_of_a_stream_that_is_cut_off_goes_nowhere_and_stops_no_othe
         assert caplog.records == []
 
 
+def test_a_piece_that_is_held_when_its_connection_ends_is_written_nowhere(caplog):
+    with rig() as server:
+        client = server.connect().send(post("/held", b"x"))
+        exchange = server.next_held()
+        stream = server.call(exchange.stream, 200)
+        client._until(b"\r\n\r\n")
+
+        def write():
+            exchange.break_off()  # by the end of the turn, its transport takes nothing any more
+            stream.write(b"piece")
+
+        server.call(write)
+        assert client.closed()
+        assert server.reached(lambda: not server.services.unwritten)
+        assert caplog.records == []
+
+
 def test_a_stream_holds_its_place_in_the_order():
     with rig() as server:
         client = server.connect().send(post("/held", b"x"), post("/echo", b"next"))

@@ -316,7 +316,7 @@ def test_an_answer_begins_with_its_first_content(shape: Shape) -> None:
     for _, data in shape.events[:first]:
         before.read(data)
     seen = before.reading()
-    assert replace(seen, usage=None, id="", model="", fingerprint="") == Reading()
+    assert replace(seen, usage=None, id="", model="", fingerprint="", service="") == Reading()
 
 
 KEYS = [

@@ -10,9 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import BodyTooLarge, InvalidParameter, InvalidRequest
-from gateway.wire.llm.crowds import MAX_NESTED, MAX_VALUES
+from gateway.wire.llm.crowds import DENSE_NESTED, MAX_NESTED, MAX_VALUES
 from gateway.wire.llm.prompts import Prompt, read_prompt
-from gateway.wire.llm.requests import REFUSED, Call, prepared, read_call, read_values
+from gateway.wire.llm.requests import (
+    AT_ONCE_BYTES,
+    REFUSED,
+    Call,
+    prepared,
+    read_at_once,
+    read_call,
+    read_values,
+)
 from gateway.wire.llm.words import Dialect
 
 Told = tuple[dict[str, Any], Prompt]
@@ -312,9 +320,24 @@ def test_a_body_nested_too_deep_is_refused() -> None:
     [(b"{}", MAX_NESTED, "objects"), (b"[]", MAX_NESTED, "objects"), (b'""', MAX_VALUES, "values")],
 )
 def test_a_body_of_nothing_but_signs_is_refused_before_it_is_read(one, most, what) -> None:
-    crowd = b'{"messages":[%b]}' % b",".join([one] * (2 * most))
+    crowd = b'{"messages":[%b]}' % b",".join([one] * (most + 1))
     with pytest.raises(BodyTooLarge, match=what):
         read_values(crowd)
+
+
+def test_a_body_that_may_hold_many_parts_is_not_read_at_once() -> None:
+    few, many = (b'{"messages":[%b{}]}' % (b"{}," * n) for n in (DENSE_NESTED - 3, DENSE_NESTED))
+    assert len(many) < AT_ONCE_BYTES
+    assert read_at_once(few, Dialect.CHAT) == read_values(few)
+    assert read_at_once(many, Dialect.CHAT) is None
+    assert read_at_once(b'{"input":"%b"}' % (b"x" * AT_ONCE_BYTES), Dialect.CHAT) is None
+
+
+def test_a_long_text_is_read_at_once_whatever_stands_in_it() -> None:
+    body = orjson.dumps({"messages": [{"content": "{}," * DENSE_NESTED}]})
+    values = read_at_once(body, Dialect.CHAT)
+    assert values is not None
+    assert len(values["messages"][0]["content"]) == 3 * DENSE_NESTED
 
 
 def test_a_text_may_hold_as_many_signs_as_it_likes() -> None:

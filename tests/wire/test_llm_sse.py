@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import UpstreamFailed
-from gateway.wire.llm.sse import Frames, event_of, frame
+from gateway.wire.llm.sse import Frames, event_of, frame, telling
 
 EVENTS = [
     (b"", b'{"a":1}'),
@@ -68,6 +68,13 @@ def test_a_stream_byte_by_byte_gives_the_same_frames() -> None:
     frames = Frames()
     found = [one for byte in written(b"\r\n") for one in frames.feed(bytes([byte]))]
     assert [event_of(one) for one in found] == EVENTS
+
+
+def test_of_what_says_nothing_none_has_to_be_read() -> None:
+    frames = Frames().feed(b": x\n\n\n\n" + written(b"\n") + b"event: ping\n\n: data\n\n")
+    kept = [event_of(one) for one in telling(frames)]
+    assert [one for one in kept if one[1]] == [one for one in EVENTS if one[1]]
+    assert len(kept) == 5  # the last may say something, for all that is known before it is read
 
 
 def test_a_frame_that_does_not_end_is_refused_at_its_bound() -> None:

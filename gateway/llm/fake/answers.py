@@ -79,6 +79,8 @@ _PLAIN: dict[str, Callable[[Mapping[str, Any], Script], tuple[dict[str, Any], Co
     "/embeddings": embeddings.answer,
     "/messages/count_tokens": messages.count,
 }
+# Where requests say what is to be answered, by dialect.
+_SAID = ("messages", "input", "prompt")
 _COUNTS = "/fake/counts"
 _DEPLOYMENT = re.compile(r"/deployments/([^/?]+)")
 _JSON = ("content-type", "application/json")
@@ -119,7 +121,8 @@ class Answers:
         script = told(self.script, in_path(path))
         if isinstance(values, dict):
             script = told(script, in_text(str(values.get("model", ""))))
-            script = told(script, in_text(last_text(values.get("messages", values.get("input")))))
+            said = next((values[field] for field in _SAID if field in values), None)
+            script = told(script, in_text(last_text(said)))
             script = told(script, str((values.get("metadata") or {}).get("fake", "")))
         script = told(script, next((v for name, v in headers if name == "x-fake"), ""))
         if self.queued:

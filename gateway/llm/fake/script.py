@@ -5,7 +5,8 @@ An instruction is a query string, `tokens=200&rate=50`. It stands, each place ov
 - in the path: a segment that begins with `~`, as in `http://127.0.0.1:9100/~status=503/v1`, so that
   one fake stands for several providers;
 - in the model's name, after `fake?`: `fake?tokens=3`;
-- in the last message's text, after `fake?` and up to a blank: it survives any translation;
+- in the text of the last message or prompt, after `fake?` and up to a blank: it survives any
+  translation;
 - in the body's `metadata.fake`, and in the header `x-fake`.
 
 Knows nothing of what any instruction does.

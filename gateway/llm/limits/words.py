@@ -21,6 +21,11 @@ _SHARE: Final = 4
 _LEAST_OUTPUT: Final = 256
 
 
+def owner_of(kind: str, name: str | int) -> str:
+    """The name of a limited thing: `key:17`, `team:search`."""
+    return f"{kind}:{name}"
+
+
 class Rate(NamedTuple):
     """One limit per minute: a bucket that holds a minute's worth and fills continuously.
 

@@ -35,6 +35,7 @@ class Answer:
         complete: it is.
         keeps: another answer may follow on the connection.
         until_close: it ends where the connection does.
+        events: it is a stream of events, says its head.
         between: what was read last is the end of a chunk, or a size line that is not whole.
     """
 
@@ -46,6 +47,7 @@ class Answer:
         "_parser",
         "between",
         "complete",
+        "events",
         "headed",
         "headers",
         "keeps",
@@ -66,7 +68,8 @@ class Answer:
     def begin(self) -> None:
         """The next answer is another one."""
         self.status = self._informational = 0
-        self.headed = self.complete = self.keeps = self.until_close = self.between = False
+        self.headed = self.complete = self.keeps = self.until_close = False
+        self.events = self.between = False
 
     def end(self) -> None:
         """There will be no more: it and its parser know each other, and nobody waits for that."""
@@ -85,6 +88,8 @@ class Answer:
         self._lines.append((name, value))
         if name in _FRAMING:
             self._take_framing(name, value)
+        elif name == b"content-type":
+            self.events = value.lstrip().lower().startswith(b"text/event-stream")
 
     def _take_framing(self, name: bytes, value: bytes) -> None:
         """What the parser refuses by itself is left to it: two lengths, or both kinds of them."""

@@ -27,6 +27,9 @@ JOINED_BYTES = 16_384
 # A read that brings so much has more behind it: libuv would read on for megabytes within one turn
 # of the loop, in which nobody else is heard.
 TURN_BYTES = 65_536
+# What of a stream of events its caller gets within one turn. It looks at each event, and a read may
+# hold thirty thousand that say nothing.
+EVENTS_BYTES = 8_192
 CALLER, LATE, TURN = 1, 2, 4
 """Reasons to read no more: whom the answer is for does not take it; the worker is late; the
 connection has had its share of this turn."""
@@ -44,6 +47,7 @@ class Connection(asyncio.Protocol):
         "_answer",
         "_barren",
         "_between",
+        "_fault",
         "_head_told",
         "_heard",
         "_held",
@@ -52,6 +56,7 @@ class Connection(asyncio.Protocol):
         "_readable",
         "_transport",
         "_unsent",
+        "_untold",
         "_used",
         "request",
         "since",
@@ -69,6 +74,8 @@ class Connection(asyncio.Protocol):
         self.since = 0.0
         self._head_told = self._heard = self._between = False
         self._unsent = self._barren = 0
+        self._untold = b""  # of its body, read and for later turns
+        self._fault = ""  # in what was read behind that
 
     # -- what the pool asks of it
 
@@ -81,6 +88,7 @@ class Connection(asyncio.Protocol):
         self.since = now
         self._head_told = self._heard = self._between = False
         self._unsent = self._barren = 0
+        self._untold, self._fault = b"", ""
         self._answer.begin()
         if request.paused:
             self.pause()
@@ -153,6 +161,10 @@ class Connection(asyncio.Protocol):
         if not self._held & reason:
             return
         self._held &= ~reason
+        if self._untold and self.request is not None and not self._held:
+            self._held = TURN  # it is not read yet: first comes what was
+            self._pool.next_turn(self._go_on, self.request)
+            return
         transport = self._transport
         if transport is not None and not self._held and not transport.is_closing():
             self._heard = True  # its idle time begins now
@@ -215,8 +227,7 @@ class Connection(asyncio.Protocol):
         self._heard = request.answered = True
         self._between = False
         if length >= TURN_BYTES and not self._held:
-            self._hold(TURN)
-            self._pool.next_turn(self._release, TURN)
+            self._next_turn()
         answer = self._answer
         fault = ""
         try:
@@ -226,10 +237,10 @@ class Connection(asyncio.Protocol):
         except HttpParserUpgrade:
             fault = "another protocol than was asked for"
         pieces = answer.pieces
-        if answer.between and not (answer.complete or fault):
-            self._between = data.endswith(b"\r\n")  # no part of a size line ends so
-        if self._head_told and len(pieces) == 1 and not (answer.complete or fault):
-            # One more chunk of a stream, as nearly all that is read: the short way.
+        plain = len(pieces) == 1 and length <= EVENTS_BYTES and not self._untold
+        if self._head_told and plain and not (answer.complete or fault):
+            # No part of a size line ends so: where a chunk did, another one begins.
+            self._between = answer.between and data.endswith(b"\r\n")
             self._barren = 0
             request.sink.on_data(pieces.pop())
             return
@@ -243,13 +254,20 @@ class Connection(asyncio.Protocol):
             request.sink.on_head(answer.status, answer.headers)
             if self.request is not request:
                 return
-        pieces = answer.pieces
-        if pieces:
-            data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces, untold = answer.pieces, self._untold
+        if pieces or untold:
+            data = pieces[0] if len(pieces) == 1 and not untold else b"".join((untold, *pieces))
             pieces.clear()
+            self._untold = b""
+            if answer.events and len(data) > EVENTS_BYTES:
+                data, self._untold = data[:EVENTS_BYTES], data[EVENTS_BYTES:]
+                self._next_turn()
             request.sink.on_data(data)
             if self.request is not request:
                 return
+        if self._untold:
+            self._fault = fault
+            return
         if answer.complete:
             self._pool.counters.unfit += bool(fault)
             self._end(request, keeps=answer.keeps and not fault)
@@ -257,6 +275,22 @@ class Connection(asyncio.Protocol):
             what = fault or f"more than {self._max_barren} bytes without any of a body"
             self._pool.counters.unfit += 1
             self.fail(UpstreamFailed(f"{self._pool.origin}: not an HTTP answer to read on: {what}"))
+
+    def _next_turn(self) -> None:
+        """Reads no more in this turn of the loop."""
+        if not self._held & TURN:
+            self._hold(TURN)
+            self._pool.next_turn(self._go_on, self.request)
+
+    def _go_on(self, request: Request | None) -> None:
+        """The next turn: tells more of what was read, if there is any, else reads on."""
+        if not self._untold or request is None or self.request is not request:
+            self._release(TURN)
+        elif self._held == TURN:
+            self._tell(request, self._answer, self._fault)
+            self._pool.next_turn(self._go_on, request)
+        else:  # whoever takes the last reason back comes here again
+            self._held &= ~TURN
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is gone."""

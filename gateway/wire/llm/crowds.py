@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from kernels.crowded import count_nested
+from kernels.crowded import count_nested, count_openings
 
-# What is smaller holds too little to be worth counting.
+# Of an answer; a smaller one holds too little to be worth counting.
 LARGE_BYTES: Final = 1 << 20
+DENSE_NESTED: Final = 30_000
+"""Objects and lists that take whoever reads a request a hundredth of a second and more."""
 MAX_NESTED: Final = 200_000
 """Objects and lists of a request: ten thousand messages, or a thousand tools, have fewer."""
 MAX_VALUES: Final = 4_000_000
@@ -25,13 +27,18 @@ may have any number of other values, being thousands of vectors."""
 
 def crowd_of(text: bytes) -> str:
     """What a request has too much of, in words; empty: of nothing."""
-    if len(text) <= LARGE_BYTES:
-        return ""
+    if len(text) <= MAX_VALUES and count_openings(text) <= MAX_NESTED:
+        return ""  # each value is a byte at least
     nested, commas = count_nested(text)
     values = nested + commas
     if values > MAX_VALUES and nested <= MAX_NESTED:
         return f"expected at most {MAX_VALUES} values, got {values}"
     return _nested(nested, MAX_NESTED)
+
+
+def is_dense(text: bytes) -> bool:
+    """Whether a request may hold so much that nobody else should wait while it is read."""
+    return len(text) > DENSE_NESTED and count_openings(text) > DENSE_NESTED
 
 
 def crowd_answered(text: bytes) -> str:

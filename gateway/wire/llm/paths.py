@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from gateway.errors import GatewayError
 from gateway.exchange import Header
 from gateway.wire import answers
+from gateway.wire.llm import azure
 from gateway.wire.llm.errors import error_body, request_id_header
 from gateway.wire.llm.words import PATHS, Dialect
 
-_BELOW = b"/v1/"
+_BELOW = (b"/v1/", azure.BELOW)
 _DIALECTS = {path: dialect for dialect, path in PATHS.items()}
 _WITHOUT = {path.removeprefix(b"/v1"): dialect for path, dialect in _DIALECTS.items()}
 WITHOUT_V1 = (*_WITHOUT, b"/models")

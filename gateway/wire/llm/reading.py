@@ -15,7 +15,7 @@ import orjson
 from gateway.wire.llm.crowds import crowd_answered
 from gateway.wire.llm.fields import Values, text, written
 from gateway.wire.llm.runs import joined
-from gateway.wire.llm.sse import DONE, Frames, event_of
+from gateway.wire.llm.sse import DONE, Frames, event_of, telling
 from gateway.wire.llm.taking import ANSWERS, EVENTS, MAX_KEPT_CHARS, Gathered
 from gateway.wire.llm.usage import read_usage
 from gateway.wire.llm.words import Dialect, Usage
@@ -44,6 +44,7 @@ class Reading:
         id: the provider's name for the answer.
         model: the model that says it answered.
         fingerprint: of what ran it (`system_fingerprint`).
+        service: the tier that it was answered on, in the provider's word.
         texts: what is shown, one for each choice; a refusal's words included.
         reasoning_chars: of what was thought aloud.
         calls: of tools, in order.
@@ -64,6 +65,7 @@ class Reading:
     failure: str = ""
     unkept_texts: int = 0
     unkept_calls: int = 0
+    service: str = ""
 
     @property
     def complete(self) -> bool:
@@ -146,7 +148,7 @@ def read_stream(dialect: Dialect, data: bytes) -> tuple[Reading, bool]:
     events = _read_at_once(joined(chunks) if dialect is Dialect.CHAT else chunks)
     if events is None:
         frames = Frames(max_frame_bytes=len(data) + 1)
-        for frame in [*frames.feed(data), frames.rest]:
+        for frame in telling([*frames.feed(data), frames.rest]):
             stream.read(event_of(frame)[1])
         return stream.reading(), stream.ended
     for values in events:
@@ -214,6 +216,7 @@ def _plain(answer: Values, usage: Usage) -> Reading | None:
         text(answer, "model"),
         text(answer, "system_fingerprint"),
         (said,) if said else (),
+        service=text(answer, "service_tier") if "service_tier" in answer else "",
     )
 
 
@@ -236,6 +239,7 @@ def _reading_of(dialect: Dialect, gathered: Gathered, usage: Usage | None = None
         failure=gathered.failure,
         unkept_texts=gathered.unkept_texts,
         unkept_calls=gathered.unkept_calls,
+        service=text(gathered.usage, "service_tier"),
     )
 
 

@@ -8,7 +8,7 @@ Source: WHATWG HTML, "Server-sent events", parsing an event stream.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import takewhile
 
 from gateway.errors import UpstreamFailed
@@ -118,6 +118,11 @@ class Frames:
             start = at = match.end()
         self._after_return = bool(frames) and start == len(data) and frames[-1][-1:] == b"\r"
         return frames, start
+
+
+def telling(frames: Iterable[bytes]) -> list[bytes]:
+    """Those that may have data. A read may be full of comments and blank lines, which have none."""
+    return [one for one in frames if b"data" in one]
 
 
 def event_of(frame: bytes) -> tuple[bytes, bytes]:

@@ -76,6 +76,30 @@ def test_an_older_completion_streams_what_it_says_whole(client, shape):
     assert [chunk.usage for chunk in chunks if chunk.usage][-1] == whole.usage
 
 
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        pytest.param("hello fake?tokens=3&finish=odd there", id="text"),
+        pytest.param(["fake?tokens=9", "fake?tokens=3&finish=odd"], id="the-last-of-several"),
+    ],
+)
+def test_a_prompt_may_say_how_it_is_answered(client, prompt):
+    answer = client().completions.create(model="m", prompt=prompt)
+    assert answer.choices[-1].text == "water flows through "
+    assert answer.choices[-1].finish_reason == "odd"
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        pytest.param([1, 2, 3], id="tokens"),
+        pytest.param([[1, 2], [3]], id="several-of-tokens"),
+    ],
+)
+def test_a_prompt_of_tokens_says_nothing(client, prompt):
+    assert client().completions.create(model="m", prompt=prompt).choices[0].text
+
+
 def test_embeddings_are_the_same_in_numbers_and_in_base64(client, fake):
     create = client().embeddings.create
     asked = {"model": "m", "input": ["hello", "there"], "dimensions": 5}
