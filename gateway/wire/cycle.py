@@ -96,6 +96,7 @@ class Cycle(RequestResponseCycle):
         """The client is gone: the application learns at its next receive."""
         if not self.response_complete:
             self.disconnected = True
+        self.on_response = _nothing
         self.message_event.set()
         self._release()
         self.flow.resume_reading()
@@ -180,6 +181,7 @@ class Cycle(RequestResponseCycle):
         await super().send({"type": "http.response.body", "body": body, "more_body": False})
 
     def _answered(self) -> None:
+        self.on_response = _nothing  # it knows this, which would stay until garbage is looked for
         self._release()
         # What is left of a body that the application did not want is read, and dropped.
         self.flow.resume_reading()
@@ -188,6 +190,10 @@ class Cycle(RequestResponseCycle):
     def _release(self) -> None:
         self._lane.services.buffered_bytes -= self._buffered
         self._buffered = 0
+
+
+def _nothing() -> None:
+    """There is no more to be told."""
 
 
 def _scope(lane: Lane, head: Head, notes: Notes) -> HTTPScope:

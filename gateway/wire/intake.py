@@ -218,6 +218,7 @@ class Intake:
         What forms a circle stays until somebody looks for garbage, and many come and go.
         """
         self.ended = True
+        self._refusal = self._sink = None
         del self._parser, self._receiver
 
     # The parser's callbacks.
@@ -313,8 +314,8 @@ class Intake:
             if self.ended:
                 return  # what follows a last request is nobody's
             self.ended = True
-            refusal = self._refusal or MalformedHttp(f"HTTP: {_reason(error)}")
-            raise refusal from error
+            # In no variable: its traceback would know this frame, and so know itself.
+            raise self._refusal or MalformedHttp(f"HTTP: {_reason(error)}") from error
         head = self.head
         if self.begun and head is not None and head.length and self._sink is None:
             missing = head.length - self.received
