@@ -213,7 +213,14 @@ def main() -> None:
     else:
         spec = _from_flags(args)
     _prepare(spec.core)
-    print(json.dumps(uvloop.run(_run(spec))), flush=True)
+    _write(json.dumps(uvloop.run(_run(spec))).encode() + b"\n")
+
+
+def _write(data: bytes) -> None:
+    """All of it: with PYTHONUNBUFFERED a `print` may end early, and say nothing of it."""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(sys.stdout.fileno(), left) :]
 
 
 if __name__ == "__main__":
