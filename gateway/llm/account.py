@@ -29,7 +29,6 @@ from gateway.wire.llm.words import Dialect, Usage
 
 BYTES_PER_TOKEN: Final = 4
 
-_MEDIA_WORDS: Final = (b'"image', b'"file', b'"document', b'"input_', b"\\u")
 _SEARCHED_BYTES: Final = 1024
 _OUTPUTLESS = frozenset({Dialect.EMBEDDINGS, Dialect.COUNT})
 _FREE: Final = Usage(0, 0)
@@ -132,12 +131,12 @@ class Account:
         if self._dialect not in _OUTPUTLESS:
             asked = call.max_output_tokens
             output = self._fitting(deployment, left, read) if asked is None else asked
+        written = output * call.n
         money = max(
-            (self._most(p, read, output * call.n) for p in deployment.prices if p is not None),
-            default=0,
+            [self._most(p, read, written) for p in deployment.prices if p is not None], default=0
         )
         # A budget of tokens is never passed either; a limit per minute may be, by a guess.
-        return money, (self.input_tokens if left.tokens is None else read) + output * call.n
+        return money, (self.input_tokens if left.tokens is None else read) + written
 
     def cap(self, dialect: Dialect, target: Target) -> dict[str, Any]:
         """Fields of the request sent on that keep its answer within what was reserved.
@@ -202,7 +201,15 @@ class Account:
         body = self._body
         # Reading a short prompt for media takes longer than to look for words that stand before
         # one (a backslash may hide them), of a long one it is the other way round.
-        if len(body) > _SEARCHED_BYTES or any(word in body for word in _MEDIA_WORDS):
+        if (
+            len(body) > _SEARCHED_BYTES
+            # Written out: for each request, five steps instead of a generator's eighteen.
+            or b'"image' in body
+            or b'"file' in body
+            or b'"document' in body
+            or b'"input_' in body
+            or b"\\u" in body
+        ):
             return len(body) + self._call.prompt.media * deployment.media_tokens
         return len(body)
 
@@ -214,13 +221,12 @@ class Account:
     def _fitting(self, deployment: LlmDeployment, left: Left, most_input: int) -> int:
         """The output of a request that names no maximum: its model's, or a part of what is left."""
         most = deployment.max_output_tokens
-        dearest = max(
-            (p for p in deployment.prices if p is not None),
-            key=lambda price: self._most(price, 0, 1),
-            default=None,
-        )
+        priced = [price for price in deployment.prices if price is not None]
         read = one = 0
-        if dearest is not None:
+        if priced:
+            dearest = priced[0]
+            if len(priced) > 1:
+                dearest = max(priced, key=lambda price: self._most(price, 0, 1))
             read = self._most(dearest, most_input, 0)
             one = self._most(dearest, 0, self._call.n)
         fitting = left.output_tokens(most, self.input_tokens, read, one)

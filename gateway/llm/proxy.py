@@ -180,11 +180,11 @@ class Proxy:
             left: before it.
             tokens: that it has reserved; None: it takes nothing, being refused.
         """
-        requests = 0 if tokens is None else 1
-        taken = (("requests", left.requests, requests), ("tokens", left.token_rate, tokens or 0))
-        allowances = [
-            Allowance(unit, *rate.less(amount)) for unit, rate, amount in taken if rate is not None
-        ]
+        allowances = []
+        if (rate := left.requests) is not None:
+            allowances.append(Allowance("requests", *rate.less(0 if tokens is None else 1)))
+        if (rate := left.token_rate) is not None:
+            allowances.append(Allowance("tokens", *rate.less(tokens or 0)))
         return rate_headers(self.dialect, allowances, self.wall())
 
     def named_so(self, exchange: Any) -> tuple[Header, ...]:

@@ -141,12 +141,16 @@ class SharedLimits:
     def _left(self) -> Left:
         """What the kernel has told."""
         unlimited = budgets.UNLIMITED
-        money, tokens, parallel, *rates = self._told_words[: budgets.LEFT_WORDS].tolist()
+        told = self._told_words[: budgets.LEFT_WORDS].tolist()
+        money, tokens, parallel, limit, left, full_ns, token_limit, token_left, token_full_ns = told
         return Left(
             None if money == unlimited else money,
             None if tokens == unlimited else tokens,
             None if parallel == unlimited else parallel,
-            *(None if rates[one] == unlimited else _rate(*rates[one : one + 3]) for one in (0, 3)),
+            None if limit == unlimited else Rate(limit, left, full_ns * 1e-9),
+            None
+            if token_limit == unlimited
+            else Rate(token_limit, token_left, token_full_ns * 1e-9),
         )
 
     def end(self, at: int, money: int, tokens: int, used: bool) -> None:
@@ -240,7 +244,3 @@ class SharedGrant:
         at, self._at = self._at, -1
         if at >= 0:
             self._limits.end(at, 0, 0, False)
-
-
-def _rate(limit: int, left: int, full_ns: int) -> Rate:
-    return Rate(limit, left, full_ns * 1e-9)

@@ -83,14 +83,16 @@ class Left(NamedTuple):
         Returns:
             At least 1, so that a request which nothing is left for is refused when it reserves.
         """
-        free = [most * _SHARE]
-        if self.money is not None and output_price:
-            free.append((self.money - input_money) // output_price)
-        if self.tokens is not None:
-            free.append(self.tokens - input_tokens)
-        if self.token_rate is not None:
-            free.append(self.token_rate.left - input_tokens)
-        covered = min(free)
+        covered = most * _SHARE
+        money, tokens, _, _, token_rate = self
+        if money is not None and output_price:
+            covered = min(covered, (money - input_money) // output_price)
+        if tokens is not None:
+            covered = min(covered, tokens - input_tokens)
+        if token_rate is not None:
+            covered = min(covered, token_rate.left - input_tokens)
+        if covered == most * _SHARE:  # as for nearly every request
+            return max(1, most)
         return max(1, min(most, max(covered // _SHARE, min(covered, _LEAST_OUTPUT))))
 
 

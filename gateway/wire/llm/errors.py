@@ -6,10 +6,9 @@ Knows what clients of OpenAI and Anthropic look at. Knows nothing of why anythin
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -27,6 +26,12 @@ from gateway.wire.llm.told import TOO_LONG, Told
 from gateway.wire.llm.words import Dialect
 
 _ANTHROPIC = frozenset({Dialect.MESSAGES, Dialect.COUNT})
+_RATES = {
+    unit: tuple(
+        b"x-ratelimit-%b-%b" % (what, unit.encode()) for what in (b"limit", b"remaining", b"reset")
+    )
+    for unit in ("requests", "tokens")
+}
 _PARAMETER = re.compile(r"parameter '([^']+)'")
 
 _OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
@@ -162,8 +167,7 @@ def request_id_header(
     return ((b"request-id" if dialect in _ANTHROPIC else b"x-request-id", request_id),)
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
+class Allowance(NamedTuple):
     """What is left of one rate.
 
     Attributes:
@@ -187,19 +191,26 @@ def rate_headers(dialect: Dialect, allowances: Iterable[Allowance], now_s: float
         allowances: at most one of each unit.
         now_s: seconds since 1970.
     """
-    anthropic = dialect in _ANTHROPIC
-    write = _anthropic_headers if anthropic else _openai_headers
-    return [header for allowance in allowances for header in write(allowance, now_s)]
+    found: list[Header] = []
+    for allowance in allowances:
+        if dialect in _ANTHROPIC:
+            found += _anthropic_headers(allowance, now_s)
+        else:
+            found += _openai_headers(allowance)
+    return found
 
 
-def _openai_headers(allowance: Allowance, _: float) -> Iterator[Header]:
-    unit = allowance.unit.encode()
-    yield b"x-ratelimit-limit-" + unit, b"%d" % allowance.limit
-    yield b"x-ratelimit-remaining-" + unit, b"%d" % allowance.left
-    yield b"x-ratelimit-reset-" + unit, go_duration(allowance.reset_s).encode()
+def _openai_headers(allowance: Allowance) -> Iterable[Header]:
+    unit, limit, left, reset_s = allowance
+    of_limit, of_left, of_reset = _RATES[unit]
+    return (
+        (of_limit, b"%d" % limit),
+        (of_left, b"%d" % left),
+        (of_reset, go_duration(reset_s).encode()),
+    )
 
 
-def _anthropic_headers(allowance: Allowance, now_s: float) -> Iterator[Header]:
+def _anthropic_headers(allowance: Allowance, now_s: float) -> Iterable[Header]:
     name = b"anthropic-ratelimit-" + allowance.unit.encode()
     reset = datetime.fromtimestamp(now_s + allowance.reset_s, UTC)
     yield name + b"-limit", b"%d" % allowance.limit
