@@ -36,6 +36,13 @@ UPSTREAMS = {
     "azure": "gpt-4o-mini",
 }
 MODELS = {MODEL: "openai"}
+# Of every kind one, which nobody reaches: what is measured is that they are asked.
+LIMITS: Mapping[str, Any] = {
+    "requests_per_minute": 100_000_000,
+    "tokens_per_minute": 100_000_000,
+    "max_parallel": 10_000,
+    "budgets": ["1000000usd/day"],
+}
 JSON = {"Content-Type": "application/json"}
 _WORDS = (
     "the",
@@ -124,7 +131,7 @@ def gateway(
     provider_port: int,
     models: Mapping[str, str] = MODELS,
     keys: int = 1,
-    limits: Mapping[str, Any] | None = None,
+    limits: Mapping[str, Any] = LIMITS,
     **options: Any,
 ) -> Gateway:
     """A gateway that asks for keys, in front of a provider that speaks as each family does.
@@ -138,7 +145,7 @@ def gateway(
         options: of the server.
     """
     home = bench.folder / f"home-{time.monotonic_ns()}"
-    belongs = Belongs(allowance=read_allowance(limits or {}, "limits"))
+    belongs = Belongs(allowance=read_allowance(limits, "limits"))
     with Store.open(home) as store:
         made = Keys(store, server_secret(home))
         shown = [
