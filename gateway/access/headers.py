@@ -1,7 +1,7 @@
 """Takes the credential out of a request's headers, and refuses whatever is not plainly one.
 
 Knows three headers and the characters of a credential. Knows nothing of which credentials are good.
-A request that could be read in two ways (headers that differ, odd spaces, another scheme) is
+A request that could be read in two ways (several headers, odd spaces, another scheme) is
 refused: the proxy before this server may have read it the other way.
 """
 

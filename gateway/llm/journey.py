@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
@@ -169,7 +169,9 @@ class Journey:
         """Asks the upstream whose turn it is."""
         self._waiting = None
         try:
-            if not self._translates_first((self._deployment,), self._ask):
+            # Whoever stands in for an answer that is cut off is asked without a turn in between.
+            chain = self._deployment.settings.version.content_policy_fallbacks
+            if not self._translates_first(chain, self._ask):
                 self._send()
         except GatewayError as error:
             if self._attempts is None and len(self._deployment.targets) > 1:
@@ -224,18 +226,22 @@ class Journey:
             target.origin, head, body, self, target.timeouts, awaited=not happened.copy
         )
 
-    def _translates_first(
-        self, deployments: Iterable[LlmDeployment], then: Callable[[], None]
-    ) -> bool:
+    def _translates_first(self, others: Sequence[str], then: Callable[[], None]) -> bool:
         """Has a long request translated on a thread, if it has to be, before what follows.
 
         Args:
-            deployments: that it may be put to next.
+            others: models that it may be put to without another wait, beside this one.
             then: what follows.
+
+        Returns:
+            Whether that was begun: what follows is called later.
         """
         if len(self._exchange.body) <= AT_ONCE_BYTES:
             return False
         translated: Translated = {}
+        deployments = [self._deployment]
+        for model in others:
+            deployments += self._proxy.names.deployments_of(model)
         wanted = manners(self._dialect, deployments).keys() - self._translated.keys()
         if not wanted:
             return False
@@ -543,11 +549,12 @@ class Journey:
     ) -> None:
         """Asks again, asks another model, or gives up."""
         self._relay = None
-        if isinstance(verdict, Fallback) and self._translates_first(
-            self._proxy.names.deployments_of(verdict.model),
-            partial(self._follow, verdict, error, words),
-        ):
-            return
+        if isinstance(verdict, Fallback):
+            version = self._deployment.settings.version
+            # The first may not be to be had: any of them may be next.
+            chain = (verdict.model, *version.fallbacks, *version.context_window_fallbacks)
+            if self._translates_first(chain, partial(self._follow, verdict, error, words)):
+                return
         if not isinstance(verdict, Again):
             found = self._stand_in(verdict)
             if isinstance(found, GiveUp):

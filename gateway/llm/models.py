@@ -270,9 +270,10 @@ class LanguageModels:
             PATHS[dialect]: proxy.__call__ for dialect, proxy in proxies.items()
         }
         found |= {path: proxies[dialect].__call__ for path, dialect in azure.NAMELESS.items()}
-        for called in {*names.called, *names.absent, *names.ours}:
+        # `x/chat` may be another's name: where both claim a path, it is the shorter name's.
+        for called in sorted({*names.called, *names.absent, *names.ours}, key=len):
             for path, dialect in azure.paths_of(called):
-                found[path] = partial(proxies[dialect], model=called)
+                found.setdefault(path, partial(proxies[dialect], model=called))
         return found
 
     def drain(self) -> None:

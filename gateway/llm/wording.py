@@ -76,7 +76,7 @@ def translate(
         try:
             translated[manner] = _translated(client, values, manner, _asked(call, values, manner))
         except InvalidParameter as error:
-            translated[manner] = error
+            translated[manner] = _anew(error)
 
 
 def worded(
@@ -118,7 +118,7 @@ def worded(
         spoken.asked = _asked(call, values, manner, exchange.about["request_id"], now_s)
         known = translated.get(manner)
         if isinstance(known, InvalidParameter):
-            raise known
+            raise _anew(known)
         values = known or _translated(client, values, manner, spoken.asked)
     # A stream that does not tell its usage could not be charged for.
     wants = call.stream and dialect in (Dialect.CHAT, Dialect.COMPLETIONS)
@@ -159,8 +159,13 @@ def speechless(
             found.add(place)
             why = fault
     if why is not None and len(found) == len(deployment.targets):
-        raise why
+        raise _anew(why)
     return frozenset(found)
+
+
+def _anew(error: InvalidParameter) -> InvalidParameter:
+    """The same without a traceback, which knows a request that in turn may keep the error."""
+    return type(error)(*error.args)
 
 
 def _in_full(values: dict[str, Any]) -> dict[str, Any]:

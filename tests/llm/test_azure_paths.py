@@ -37,6 +37,19 @@ async def test_a_path_names_the_model_by_its_name_or_an_alias_however_it_is_writ
     assert client.answers == [(200, whole())]
 
 
+@pytest.mark.parametrize("name", ["a+b,c", "a%2Bb%2Cc"])
+async def test_signs_that_a_client_may_leave_as_they_are_name_it_either_way(name):
+    world = rig(WORLD.replace("vendor/m:8b", "a+b,c"))
+    world.ask({"messages": HELLO}, path=at(name))
+    assert world.last.body["model"] == "gpt-4o-mini"
+
+
+async def test_a_path_that_two_names_claim_is_that_of_the_shorter_one():
+    world = rig(WORLD.replace("vendor/m:8b", "n/chat"))
+    world.ask({"messages": HELLO}, path=at("n"))
+    assert world.last.body["model"] == "gpt-4o"
+
+
 @pytest.mark.parametrize(
     ("headers", "text"),
     [

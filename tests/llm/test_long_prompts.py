@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import weakref
 from typing import Any
 
 import pytest
@@ -125,6 +127,18 @@ async def test_others_are_answered_while_a_long_prompt_is_translated_for_a_fallb
     assert client.answers[0][0] == 200
 
 
+async def test_a_long_prompt_is_translated_beforehand_for_who_stands_in_for_a_cut_answer():
+    world = rig(WORLD.replace("fallbacks: [n]", "content_policy_fallbacks: [n]"), {"m": ALONE})
+    client = world.ask(chat(messages=several(AT_ONCE_BYTES), max_tokens=5))
+    await world.sent(1)
+    cut = whole()
+    cut["choices"][0]["finish_reason"] = "content_filter"
+    world.last.answers(cut)
+    assert [one.origin.host for one in world.upstreams.sent] == ["one.example", "claude.example"]
+    world.last.answers(MESSAGE)
+    assert client.answers[0][0] == 200
+
+
 async def test_who_leaves_while_its_prompt_is_translated_is_asked_for_nobody_and_pays_nothing():
     limits = Counted(Left(None, 10**9, None, None, None))
     world = rig(WORLD, {"m": ALONE}, limits=limits)
@@ -140,11 +154,22 @@ async def test_who_leaves_while_its_prompt_is_translated_is_asked_for_nobody_and
 
 async def test_a_long_prompt_that_cannot_be_said_in_another_dialect_is_refused():
     world = rig(WORLD.replace("    n: {", "    n: {unsupported: refuse, "), {"m": ALONE})
-    client = world.ask(chat("n", messages=several(AT_ONCE_BYTES), logit_bias={"1": 2}))
-    while not client.answers:
+    gc.collect()
+    gc.disable()
+    try:
+        client = world.ask(chat("n", messages=several(AT_ONCE_BYTES), logit_bias={"1": 2}))
+        while not client.answers:
+            await world.turn()
+        assert client.answers[0][0] == 400
+        assert world.upstreams.sent == []
+        client.on_leave.clear()  # as an exchange does that is answered
+        world.over.clear()
         await world.turn()
-    assert client.answers[0][0] == 400
-    assert world.upstreams.sent == []
+        gone = weakref.ref(client)
+        del client
+        assert gone() is None, "an error that is kept would keep its request"
+    finally:
+        gc.enable()
 
 
 async def test_what_nobody_has_counted_is_charged_by_all_characters_of_a_long_prompt():

@@ -116,6 +116,17 @@ def test_a_service_tier_has_its_own_prices_and_an_unknown_one_the_standard():
     assert price.cost(Usage(1000, 0, cache_read=1000), "flex") == usd("0.0005")
 
 
+def test_the_most_that_an_answer_costs_is_by_the_dearest_step_that_it_may_be_charged_at():
+    price = priced(
+        input_cost_per_token=3e-06,
+        output_cost_per_token=1e-06,
+        input_cost_per_token_above_200k_tokens=1e-06,
+        output_cost_per_token_above_200k_tokens=2e-06,
+    )
+    assert price.most(200_000, 1000) == usd("0.601")
+    assert price.most(300_000, 1000) == usd("0.902")  # of which fewer may be counted
+
+
 def test_a_fee_for_each_request_is_charged():
     price = priced(
         input_cost_per_token=1e-06, output_cost_per_token=1e-06, input_cost_per_request=0.005

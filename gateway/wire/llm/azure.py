@@ -15,7 +15,7 @@ BELOW: Final = b"/openai/"
 DEPLOYMENTS: Final = b"/openai/deployments/"
 _BY_DEPLOYMENT: Final = (Dialect.CHAT, Dialect.COMPLETIONS, Dialect.EMBEDDINGS)
 # Characters of a name that one client writes as they are and another does not.
-_SAFE: Final = ("", ":@", "/:@")
+_SAFE: Final = ("", ":@", "/:@", "!$&'()*+,;=:@", "/!$&'()*+,;=:@")
 
 ENDS: Final[Mapping[Dialect, bytes]] = {
     dialect: PATHS[dialect].removeprefix(b"/v1") for dialect in _BY_DEPLOYMENT
