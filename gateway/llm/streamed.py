@@ -93,7 +93,7 @@ class Streamed:
         if spoken.translation is not None and spoken.asked is not None:
             self._translator = spoken.translation.stream(spoken.asked)
         # What hides usage has only whole events to look at.
-        self._cutter = Frames() if spoken.hides_usage else None
+        self._cutter = Frames(started=True) if spoken.hides_usage else None
         self._held: list[bytes] = []
         self._held_bytes = 0
         self._rest = bytearray()
@@ -167,8 +167,8 @@ class Streamed:
     def pass_on(self) -> None:
         """Finishes the client's answer."""
         stream = self._stream or self._commit()
-        self._stream = None  # it knows its request, which knows this
         stream.write(self._last())
+        self._stream = None  # it knows its request, which knows this
         stream.end()
 
     @property

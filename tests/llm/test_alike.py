@@ -125,6 +125,7 @@ OTHERS = {
     "the-beginning-alone": BEFORE + b"a",
     "the-end-alone": AFTER + END,
     "nonsense": b"\xff\x00\n\n",
+    "a-byte-order-mark": b"\xef\xbb\xbf",
 }
 ERROR = b'data: {"error":{"message":"no","code":"oh"}}\n\n'
 WORDS = st.sampled_from(

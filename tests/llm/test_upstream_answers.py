@@ -221,6 +221,29 @@ def test_whatever_comes_a_caller_is_told_one_end(data, cuts):
         assert connection.request is None
 
 
+UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+EVENTS = b"".join(b"data: %d\n\n" % number for number in range(5000))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(CHUNKED + chunk(EVENTS) + LAST_CHUNK, id="chunks"),
+        pytest.param(UNTIL_CLOSE + EVENTS, id="until-it-closes"),
+    ],
+)
+def test_what_was_read_is_told_whole_where_its_connection_ends_before_the_next_turn(answer):
+    turns = Turns()
+    with connected(turns) as (told, connection, _):
+        connection.data_received(answer)
+        assert 0 < len(told.body) < len(EVENTS), "the rest is for later turns"
+        connection.connection_lost(None)
+        assert told.body == EVENTS
+        assert told.calls[-1] == "end"
+        turns.run()
+        assert told.calls.count("end") == 1
+
+
 def test_what_comes_before_the_rest_of_a_large_read_was_told_is_told_behind_it():
     turns = Turns()
     first = bytes(range(256)) * 100

@@ -47,11 +47,12 @@ class Frames:
 
     __slots__ = ("_after_return", "_max", "_returns", "_seen", "_started", "kept")
 
-    def __init__(self, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
+    def __init__(self, max_frame_bytes: int = MAX_FRAME_BYTES, *, started: bool = False) -> None:
         """Begins a stream.
 
         Args:
             max_frame_bytes: a frame that is longer, or has not ended by then, is refused.
+            started: it is one that has begun elsewhere: a byte order mark is none any more.
         """
         # Fixed at start.
         self._max = max_frame_bytes
@@ -59,7 +60,7 @@ class Frames:
         self.kept = bytearray()
         self._seen = 0  # bytes of it that no blank line begins in
         # Of the stream.
-        self._started = False  # its byte order mark can no longer come
+        self._started = started  # its byte order mark can no longer come
         self._returns = False  # it has CRs, which few have
         self._after_return = False  # its last frame ended in a CR, whose LF may come yet
 
