@@ -303,11 +303,12 @@ class Connection(asyncio.Protocol):
         if request is None:
             return
         request.connection = None
-        untold, self._untold = self._untold, b""
-        if untold:  # over TLS the end may come before the turns in which that would be told
+        answer, whole = self._answer, False
+        if self._untold:  # over TLS the end may come before the turns in which that would be told
+            untold, self._untold = self._untold, b""
             request.sink.on_data(untold)
-        answer = self._answer
-        if (answer.complete and not self._fault) or (answer.until_close and exc is None):
+            whole = answer.complete and not self._fault
+        if whole or (answer.until_close and exc is None):
             if not request.over:
                 request.over = True
                 request.sink.on_end()
