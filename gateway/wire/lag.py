@@ -1,8 +1,8 @@
 """Stops reading while the worker is late, so that it answers what it has before it takes more.
 
 Knows how late the event loop's timers fire, and connections that can be held: clients', and those
-that others answer on. Knows nothing of requests. Costs two timer calls in a hundred milliseconds
-and nothing per request.
+that others answer on. Knows nothing of requests. Costs a timer call in half of what it allows,
+ten milliseconds by default, and nothing per request.
 
 Who is held is held at once, whoever it was that has made the worker late. Clients and answers that
 somebody waits for go on side by side, so that neither keeps the other waiting for long; answers
