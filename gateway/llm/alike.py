@@ -31,7 +31,7 @@ class Whole(Sink, Protocol):
 
     __slots__ = ()
 
-    def hold_back(self) -> None:
+    def client_is_slow(self) -> None:
         """The client reads slowly."""
 
 
@@ -109,7 +109,7 @@ class Alike(Sink):
                 self._stamp(self._clock())
                 shown = self._shown
                 if not self._write(data[: self._end] + shown if shown else data):
-                    self._others.hold_back()
+                    self._others.client_is_slow()
                 return
         self._other(data)
 

@@ -49,7 +49,14 @@ from gateway.llm.told import (
 )
 from gateway.llm.upstream.request import header_lines
 from gateway.llm.upstream.words import Sending
-from gateway.llm.wording import AT_ONCE_BYTES, Translated, manners, speechless, translate, worded
+from gateway.llm.wording import (
+    TRANSLATED_AT_ONCE_BYTES,
+    Translated,
+    manners,
+    speechless,
+    translate,
+    worded,
+)
 from gateway.wire.answers import Written
 from gateway.wire.llm.errors import request_id_header
 from gateway.wire.llm.requests import Call
@@ -169,9 +176,7 @@ class Journey:
         """Asks the upstream whose turn it is."""
         self._waiting = None
         try:
-            # Whoever stands in for an answer that is cut off is asked without a turn in between.
-            chain = self._deployment.settings.version.content_policy_fallbacks
-            if not self._translates_first(chain, self._ask):
+            if not (self._long and self._translates_first(self._stand_ins, self._ask)):
                 self._send()
         except GatewayError as error:
             if self._attempts is None and len(self._deployment.targets) > 1:
@@ -226,6 +231,15 @@ class Journey:
             target.origin, head, body, self, target.timeouts, awaited=not happened.copy
         )
 
+    @property
+    def _long(self) -> bool:
+        return len(self._exchange.body) > TRANSLATED_AT_ONCE_BYTES
+
+    @property
+    def _stand_ins(self) -> Sequence[str]:
+        """Models that are asked without a turn in between, where an answer is cut off."""
+        return self._deployment.settings.version.content_policy_fallbacks
+
     def _translates_first(self, others: Sequence[str], then: Callable[[], None]) -> bool:
         """Has a long request translated on a thread, if it has to be, before what follows.
 
@@ -236,13 +250,11 @@ class Journey:
         Returns:
             Whether that was begun: what follows is called later.
         """
-        if len(self._exchange.body) <= AT_ONCE_BYTES:
-            return False
         translated: Translated = {}
         deployments = [self._deployment]
         for model in others:
             deployments += self._proxy.names.deployments_of(model)
-        wanted = manners(self._dialect, deployments).keys() - self._translated.keys()
+        wanted = manners(self._dialect, deployments) - self._translated.keys()
         if not wanted:
             return False
 
@@ -298,7 +310,7 @@ class Journey:
             if not self._shortened:
                 self._shorten(relay, target)
         if not ready:
-            self.hold_back()
+            self.client_is_slow()
 
     def _shorten(self, relay: Relay, target: Target) -> None:
         """Has what comes from now on passed on in the shorter way, if there is one for it."""
@@ -309,7 +321,7 @@ class Journey:
             clock = self._proxy.clock
             sending.sink = Alike(self, relay, stream, target.key, happened.stamps, clock)
 
-    def hold_back(self) -> None:
+    def client_is_slow(self) -> None:
         """The client reads slowly."""
         if not self._paused and not self._over:
             self._pause()
@@ -549,7 +561,7 @@ class Journey:
     ) -> None:
         """Asks again, asks another model, or gives up."""
         self._relay = None
-        if isinstance(verdict, Fallback):
+        if self._long and isinstance(verdict, Fallback):
             version = self._deployment.settings.version
             # The first may not be to be had: any of them may be next.
             chain = (verdict.model, *version.fallbacks, *version.context_window_fallbacks)

@@ -22,7 +22,7 @@ from gateway.wire.llm.requests import Call, prepared
 from gateway.wire.llm.translate import translation
 from gateway.wire.llm.words import Dialect
 
-AT_ONCE_BYTES: Final = 64 << 10
+TRANSLATED_AT_ONCE_BYTES: Final = 64 << 10
 """What is longer is translated on a thread: a megabyte of short messages takes a tenth of a second,
 and to have a thread do it takes a tenth of a millisecond."""
 
@@ -41,14 +41,10 @@ Translated = dict[Manner, "dict[str, Any] | InvalidParameter"]
 """A request as upstreams of each manner are asked it, or why they cannot be."""
 
 
-def manners(client: Dialect, deployments: Iterable[LlmDeployment]) -> dict[Manner, Target]:
-    """In which manners versions are spoken with that a request has to be translated for.
-
-    Returns:
-        One upstream of each.
-    """
+def manners(client: Dialect, deployments: Iterable[LlmDeployment]) -> set[Manner]:
+    """In which manners versions are spoken with that a request has to be translated for."""
     return {
-        _manner(client, one, target): target
+        _manner(client, one, target)
         for one in deployments
         for target in one.targets
         if target.speaks.get(client, client) is not client

@@ -313,12 +313,12 @@ class LaneStream(BaseStream):
     def write_held(self) -> None:
         """Writes what is held."""
         held, self.held = self.held, b""
-        if held and not self._carrier.transport.is_closing():
-            self._carrier.transport.write(held)
+        if held and not self.transport.is_closing():
+            self.transport.write(held)
 
     def _send(self, data: bytes) -> None:
         self.write_held()
-        transport = self._carrier.transport
+        transport = self.transport
         if not self._chunked:
             transport.write(data)
         elif len(data) < COPY_BYTES:
@@ -342,8 +342,6 @@ def _write_all(unwritten: list[LaneStream]) -> None:
     unwritten.clear()
     for stream in streams:
         try:
-            held, stream.held = stream.held, b""
-            if held and not stream.transport.is_closing():
-                stream.transport.write(held)
+            stream.write_held()
         except Exception:
             logger.exception("a stream was not written")

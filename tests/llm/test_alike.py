@@ -50,7 +50,7 @@ class Long:
         self.gone.append(data)
         self.relay.data(data.replace(KEY, b"[key]"))
 
-    def hold_back(self) -> None:
+    def client_is_slow(self) -> None:
         self.slow += 1
 
     def on_end(self) -> None:

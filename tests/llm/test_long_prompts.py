@@ -12,7 +12,7 @@ import pytest
 
 from gateway.errors import UpstreamFailed
 from gateway.llm.limits.words import Left
-from gateway.llm.wording import AT_ONCE_BYTES
+from gateway.llm.wording import TRANSLATED_AT_ONCE_BYTES
 from gateway.plan import Shadow, Split, Variant
 from gateway.wire.llm.abridged import LONG_BYTES
 from gateway.wire.llm.crowds import DENSE_NESTED
@@ -103,7 +103,7 @@ def several(size):
 
 async def test_others_are_answered_while_a_long_prompt_is_translated():
     world = rig(WORLD, {"m": ALONE})
-    messages = several(AT_ONCE_BYTES)
+    messages = several(TRANSLATED_AT_ONCE_BYTES)
     client = world.ask(chat("n", messages=messages, max_tokens=5))
     assert world.upstreams.sent == []
     other = world.ask(chat())
@@ -118,7 +118,7 @@ async def test_others_are_answered_while_a_long_prompt_is_translated():
 
 async def test_others_are_answered_while_a_long_prompt_is_translated_for_a_fallback():
     world = rig(WORLD, {"m": ALONE})
-    client = world.ask(chat(messages=several(AT_ONCE_BYTES), max_tokens=5))
+    client = world.ask(chat(messages=several(TRANSLATED_AT_ONCE_BYTES), max_tokens=5))
     world.last.answers({"error": {"message": "no"}}, 503)
     assert [one.origin.host for one in world.upstreams.sent] == ["one.example"]
     await world.sent(2)
@@ -129,7 +129,7 @@ async def test_others_are_answered_while_a_long_prompt_is_translated_for_a_fallb
 
 async def test_a_long_prompt_is_translated_beforehand_for_who_stands_in_for_a_cut_answer():
     world = rig(WORLD.replace("fallbacks: [n]", "content_policy_fallbacks: [n]"), {"m": ALONE})
-    client = world.ask(chat(messages=several(AT_ONCE_BYTES), max_tokens=5))
+    client = world.ask(chat(messages=several(TRANSLATED_AT_ONCE_BYTES), max_tokens=5))
     await world.sent(1)
     cut = whole()
     cut["choices"][0]["finish_reason"] = "content_filter"
@@ -139,10 +139,27 @@ async def test_a_long_prompt_is_translated_beforehand_for_who_stands_in_for_a_cu
     assert client.answers[0][0] == 200
 
 
+async def test_a_long_prompt_is_translated_beforehand_for_every_fallback_that_may_be_asked():
+    unknown = "    o: {upstreams: [{provider: one, model: nobody-knows}], unpriced: refuse}\n"
+    limits = Counted(Left(None, 10**9, None, None, None))
+    document = WORLD.replace("fallbacks: [n]", "fallbacks: [o, n]") + unknown
+    world = rig(document, {"m": ALONE}, limits=limits)
+    asked = chat(messages=several(TRANSLATED_AT_ONCE_BYTES), max_tokens=5)
+    client = world.ask(asked, key=key_for(rows=(1,)))
+    world.last.answers({"error": {"message": "no"}}, 503)
+    assert len(limits.reserved) == 1, "who stands in is chosen once the prompt is translated"
+    await world.sent(2)
+    assert world.last.origin.host == "claude.example"
+    world.last.answers(MESSAGE)
+    assert client.answers[0][0] == 200
+
+
 async def test_who_leaves_while_its_prompt_is_translated_is_asked_for_nobody_and_pays_nothing():
     limits = Counted(Left(None, 10**9, None, None, None))
     world = rig(WORLD, {"m": ALONE}, limits=limits)
-    client = world.ask(chat("n", messages=several(AT_ONCE_BYTES)), key=key_for("n", rows=(1,)))
+    client = world.ask(
+        chat("n", messages=several(TRANSLATED_AT_ONCE_BYTES)), key=key_for("n", rows=(1,))
+    )
     client.leave()
     assert limits.ends == [("released", 0, 0)]
     await asyncio.get_running_loop().shutdown_default_executor()  # it has come to its end
@@ -157,7 +174,9 @@ async def test_a_long_prompt_that_cannot_be_said_in_another_dialect_is_refused()
     gc.collect()
     gc.disable()
     try:
-        client = world.ask(chat("n", messages=several(AT_ONCE_BYTES), logit_bias={"1": 2}))
+        client = world.ask(
+            chat("n", messages=several(TRANSLATED_AT_ONCE_BYTES), logit_bias={"1": 2})
+        )
         while not client.answers:
             await world.turn()
         assert client.answers[0][0] == 400
