@@ -112,6 +112,7 @@ class OnnxRuntime:
             i for i, spec in enumerate(signature.outputs) if spec.datatype == "BYTES"
         )
         self._run = self._way()
+        self._shrinking = _shrinking(self.device)
         # Until the next run; None: nothing out of the ordinary.
         self._next_options: Any = None
         # Grows to its bound.
@@ -140,7 +141,7 @@ class OnnxRuntime:
             # what was free before it began.
             outputs.clear()
             del output
-            self._next_options = _SHRINKING if self.device == "cpu" else None
+            self._next_options = self._shrinking
             raise ModelFailed(
                 f"outputs hold {size} bytes, max_output_bytes is {self._max_output_bytes}"
             )
@@ -204,14 +205,12 @@ class OnnxRuntime:
         return arrays
 
 
-def _shrinking() -> Any:
+def _shrinking(device: str) -> Any:
+    """For a run that gives back to the system, or the GPU, what its arenas do not use."""
+    arenas = "cpu:0" if device == "cpu" else f"cpu:0;{device.replace('cuda', 'gpu')}"
     options = ort.RunOptions()
-    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", arenas)
     return options
-
-
-_SHRINKING = _shrinking()
-"""For a run that gives what the CPU's arena does not use back to the system."""
 
 
 def _options(settings: ModelSettings, signature: Signature) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx
@@ -85,6 +86,20 @@ def expanding() -> onnx.ModelProto:
         [value("x", (1, 1)), value("shape", (2,), TensorProto.INT64)],
         [value("y", ("rows", "columns"))],
     )
+
+
+def test_outputs_that_were_refused_leave_no_memory_of_the_gpu_behind(tmp_path):
+    settings = {"device": "cuda", "max_output_bytes": 8192}
+    runtime = open_model(expanding(), tmp_path, batched=False, **settings)
+
+    def run(rows: int) -> int:
+        runtime.run([np.ones((1, 1), np.float32), np.array([rows, 1024])], (0,))
+        return taken_bytes()
+
+    before = run(1)
+    with pytest.raises(ModelFailed, match="outputs hold 1073741824 bytes"):
+        run(262_144)
+    assert run(1) - before < 64 * MIB
 
 
 def test_a_run_that_asks_for_more_than_there_is_fails_and_the_next_one_does_not(tmp_path):
