@@ -16,7 +16,7 @@ import onnxruntime as ort
 _LOADING = threading.Lock()  # models load on several threads
 
 
-def options(number: str) -> dict[str, str]:
+def options(number: str, tf32: bool) -> dict[str, str]:
     """The provider's options for one GPU."""
     return {
         "device_id": number,
@@ -25,6 +25,9 @@ def options(number: str) -> dict[str, str]:
         # Searching the best convolution anew for each batch size would cost seconds, again and
         # again.
         "cudnn_conv_algo_search": "HEURISTIC",
+        # It keeps ten bits of each factor's fraction, and from the fourth digit on a row's answer
+        # would depend on how many rows are beside it.
+        "use_tf32": str(int(tf32)),
     }
 
 

@@ -75,7 +75,7 @@ class OnnxRuntime:
         source: the ONNX file, or the model itself as bytes.
         folder: where external data of a model given as bytes lies.
         signature: what the model takes and gives, in the model's own order.
-        settings: `device`, `intra_op_threads`, `optimization` and `max_output_bytes` apply.
+        settings: `device`, `tf32`, `intra_op_threads`, `optimization` and `max_output_bytes` apply.
         gpu: which one a device without a number means.
         providers: those that may be used; None: all that ONNX Runtime has here.
 
@@ -248,7 +248,7 @@ def _open(
             session = ort.InferenceSession(
                 model,
                 options,
-                providers=[(CUDA, cuda.options(number)), CPU],
+                providers=[(CUDA, cuda.options(number, settings.tf32)), CPU],
                 enable_fallback=0,  # it would print the reason and keep it from us
             )
             # Where its libraries are missing, ONNX Runtime leaves the provider out and goes on.

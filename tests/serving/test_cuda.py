@@ -52,6 +52,31 @@ def test_tensors_without_rows_go_through(datatype, tmp_path):
     assert (output.shape, output.dtype) == ((0, 3), DTYPES[datatype])
 
 
+@pytest.mark.parametrize("rows", [1, 7, 128])
+@pytest.mark.parametrize(
+    ("model", "shape"),
+    [
+        pytest.param(perceptron(512, 1024, 1024, 4), (512,), id="perceptron"),
+        pytest.param(convolution(), (3, 16, 16), id="convolution"),
+    ],
+)
+def test_answers_are_the_cpus(model, shape, rows, tmp_path):
+    x = np.random.default_rng(rows).normal(size=(rows, *shape)).astype(np.float32)
+    (here,) = open_model(model, tmp_path).run([x], (0,))
+    (there,) = open_model(model, tmp_path, device="cuda").run([x], (0,))
+    # As close as two ways to add the same single-precision products up.
+    assert np.linalg.norm(there - here) / np.linalg.norm(here) < 1e-5
+
+
+@pytest.mark.parametrize(("tf32", "alike"), [(False, True), (True, False)])
+def test_a_rows_answer_does_not_depend_on_its_neighbours_unless_told_to(tf32, alike, tmp_path):
+    runtime = open_model(perceptron(512, 1024, 1024, 4), tmp_path, device="cuda", tf32=tf32)
+    x = np.random.default_rng(1).normal(size=(128, 512)).astype(np.float32)
+    (together,) = runtime.run([x], (0,))
+    alone = np.concatenate([runtime.run([row[None]], (0,))[0] for row in x])
+    assert (np.linalg.norm(alone - together) / np.linalg.norm(together) < 1e-5) is alike
+
+
 def test_the_demos_trees_answer_as_on_the_cpu(tmp_path):
     model = onnx.load(DATA / "breast_cancer.onnx")
     x = np.random.default_rng(0).uniform(0, 30, (64, 30)).astype(np.float32)
@@ -78,6 +103,19 @@ def test_a_gpu_that_is_not_there_is_refused_by_its_number(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
     # And has not spoilt the one that is.
     assert open_model(identity(), tmp_path, device="cuda").device == "cuda:0"
+
+
+def test_several_threads_share_a_session(tmp_path):
+    model = perceptron(16, 64, 1)
+    runtime, here = open_model(model, tmp_path, device="cuda"), open_model(model, tmp_path)
+    inputs = [np.full((1 + n % 5, 16), n / 7, np.float32) for n in range(200)]
+
+    def ask(x: np.ndarray) -> bool:
+        (there,) = runtime.run([x], (0,))
+        return np.allclose(there, here.run([x], (0,))[0], rtol=1e-4, atol=1e-4)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(ask, inputs))
 
 
 def expanding() -> onnx.ModelProto:
