@@ -295,8 +295,8 @@ _NODE = re.compile(r"while running (\w+) node")
 # A place in ONNX Runtime's own source, the function there, and the condition that was checked.
 _CHECK = re.compile(r"\S+\.(?:cc|h|hpp|cu|cuh):\d+ .*? was false\.\s*")
 _PLACE = re.compile(r"\S+\.(?:cc|h|hpp|cu|cuh):\d+ (?:[^()]*\([^()]*\)\s*|\w+ )")
-# Of a call of CUDA's that failed: template arguments, the machine's name, a place in the source.
-_CALL = re.compile(r"\[with [^\]]*\]\s*|\s*; (?:hostname|file|line)=[^;]*")
+# Of a call of CUDA's that failed: template arguments, the machine's name, places in the source.
+_CALL = re.compile(r"\[with [^\]]*\]\s*|\s*; (?:hostname|file|line|expr)=[^;]*")
 _FOLDERS = re.compile(r"(?<![\w.])(?:\.{0,2}/[^\s/:'\"]+)+/(?=[^\s/])")
 
 
@@ -311,5 +311,5 @@ def _short(error: Exception | str, folder: Path | None = None) -> str:
         words = f"{node[1]}: {words.partition(' Status Message: ')[2] or 'failed'}"
     words = _PREFIX.sub(lambda match: f"{match[1]}: ", words)
     words = _CALL.sub("", _PLACE.sub("", _CHECK.sub("", words)))
-    words = _FOLDERS.sub("", words)
+    words = _FOLDERS.sub("", words).strip(" ;")
     return words[:300] or type(error).__name__
