@@ -74,7 +74,8 @@ def test_a_rows_answer_does_not_depend_on_its_neighbours_unless_told_to(tf32, al
     x = np.random.default_rng(1).normal(size=(128, 512)).astype(np.float32)
     (together,) = runtime.run([x], (0,))
     alone = np.concatenate([runtime.run([row[None]], (0,))[0] for row in x])
-    assert (np.linalg.norm(alone - together) / np.linalg.norm(together) < 1e-5) is alike
+    apart = np.linalg.norm(alone - together) / np.linalg.norm(together)
+    assert bool(apart < 1e-5) is alike
 
 
 def test_the_demos_trees_answer_as_on_the_cpu(tmp_path):
@@ -126,6 +127,7 @@ def expanding() -> onnx.ModelProto:
     )
 
 
+@pytest.mark.quiet
 def test_outputs_that_were_refused_leave_no_memory_of_the_gpu_behind(tmp_path):
     settings = {"device": "cuda", "max_output_bytes": 8192}
     runtime = open_model(expanding(), tmp_path, batched=False, **settings)
@@ -163,11 +165,13 @@ def crowded():
     assert cuda.cuMemFree_v2(place) == 0
 
 
+@pytest.mark.quiet
 def test_a_model_that_finds_no_room_is_refused_or_stays_on_the_cpu(crowded, tmp_path, capfd):
     model = perceptron(4096, 4096, 4096)  # 128 MiB of weights
     with pytest.raises(ModelRefused, match="device 'cuda': GPU 0: ") as refused:
         open_model(model, tmp_path, device="cuda")
-    assert "memory" in str(refused.value)
+    # An arena's words, or those of a library of CUDA's: what comes first depends on the machine.
+    assert "allocat" in str(refused.value)
     assert not {"/", socket.gethostname()} & set(str(refused.value).replace("/", " / ").split())
     assert open_model(model, tmp_path, device="auto").device == "cpu"
     assert capfd.readouterr() == ("", "")
@@ -186,6 +190,7 @@ def test_a_failing_run_says_what_failed(tmp_path):
     assert "/" not in str(failed.value)
 
 
+@pytest.mark.quiet
 def test_a_closed_runtime_gives_its_weights_memory_back(tmp_path):
     model = perceptron(4096, 4096, 4096)  # 128 MiB of weights
     open_model(identity(), tmp_path, device="cuda")  # what CUDA itself takes
