@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import datetime
 import json
 import shutil
 import subprocess
@@ -69,7 +70,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         found = measure(bench)
     for line in table(found):
         print(line)
-    where = {"card": card, "runtime": ort.__version__} | report.machine() | report.commit()
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    where = {"card": card, "date": now} | report.machine() | report.commit()
+    # The build that is imported, whatever its distribution is called.
+    where["versions"]["onnxruntime"] = ort.__version__
     print(json.dumps(where | {"rounds": args.rounds, "found": found}))
     return 0
 
