@@ -9,7 +9,6 @@ import pytest
 
 from gateway.config import parse
 from gateway.errors import ConfigInvalid
-from gateway.llm.limits.words import Left
 from gateway.wire.llm.crowds import MAX_ANSWERED
 from gateway.wire.llm.sse import MAX_FRAME_BYTES
 from gateway.wire.llm.words import Dialect
@@ -48,8 +47,8 @@ KEY = key_for(rows=(7,))
 PIECE = "abcd" * 10  # ten tokens, as estimated
 
 
-def limited(left: Left | None = None) -> tuple[Rig, Counted]:
-    limits = Counted(left)
+def limited(money: int | None = 10**15, tokens: int | None = 10**9) -> tuple[Rig, Counted]:
+    limits = Counted(money, tokens)
     return rig(DOCUMENT, limits=limits), limits
 
 
@@ -198,7 +197,7 @@ llm:
 
 
 async def test_an_answer_of_unknown_price_says_so_and_never_costs_zero():
-    r = rig(UNPRICED, limits=Counted(Left(None, 1000, None, None, None)))
+    r = rig(UNPRICED, limits=Counted(None, 1000))
     talker = r.ask(chat(model="served"), key=KEY)
     r.last.answers()
     assert talker.answers[0][0] == 200
@@ -208,17 +207,12 @@ async def test_an_answer_of_unknown_price_says_so_and_never_costs_zero():
 @pytest.mark.parametrize(
     ("model", "left", "says"),
     [
-        pytest.param("refused", Left(None, 1000, None, None, None), "", id="as-the-document-says"),
-        pytest.param(
-            "served",
-            Left(10**12, None, None, None, None),
-            ", and a budget in dollars",
-            id="a-budget",
-        ),
+        pytest.param("refused", (None, 1000), "", id="as-the-document-says"),
+        pytest.param("served", (10**12, None), ", and a budget in dollars", id="a-budget"),
     ],
 )
 async def test_a_model_of_unknown_price_is_refused_before_anybody_is_asked(model, left, says):
-    limits = Counted(left)
+    limits = Counted(*left)
     r = rig(UNPRICED, limits=limits)
     talker = r.ask(chat(model=model), key=KEY)
     status, body = talker.answers[0][:2]
@@ -228,7 +222,7 @@ async def test_a_model_of_unknown_price_is_refused_before_anybody_is_asked(model
 
 
 async def test_a_model_of_unknown_price_that_is_refused_counts_tokens_all_the_same():
-    r = rig(UNPRICED, limits=Counted(Left(10**12, None, None, None, None)))
+    r = rig(UNPRICED, limits=Counted(10**12, None))
     talker = r.ask(chat(model="counted"), Dialect.COUNT, key=KEY)
     r.last.answers({"input_tokens": 3})
     assert talker.answers[0][0] == 200
@@ -243,7 +237,7 @@ async def test_a_model_of_unknown_price_that_is_refused_counts_tokens_all_the_sa
 )
 @pytest.mark.parametrize("n", [1, 3])
 async def test_every_prompt_of_a_list_reserves_its_answers(prompt, answers, n):
-    r, limits = limited(Left(10**15, None, None, None, None))
+    r, limits = limited(10**15, None)
     body = {"model": "m", "prompt": prompt, "max_tokens": 100, "n": n}
     r.ask(body, Dialect.COMPLETIONS, key=KEY)
     ((money, tokens),) = limits.reserved
@@ -269,21 +263,21 @@ async def test_each_upstream_is_sent_no_more_than_its_own_model_can_write():
 
 
 async def test_a_model_that_stands_in_gets_its_own_longest_answer_and_not_the_first_ones():
-    limits = Counted(Left(None, 60_000, None, None, None))
+    limits = Counted(None, 60_000)
     r = rig(
         DOCUMENT.replace("gpt-4o-mini}], retries", "gpt-5}], fallbacks: [seen], retries"),
         limits=limits,
     )
     r.ask(chat(), key=KEY)
     assert r.last.body["max_completion_tokens"] < 16_384  # a quarter of what is left
-    limits._left = Left(None, 10**9, None, None, None)
+    limits.leave(None, 10**9)
     r.last.answers({"error": {"message": "down"}}, status=503)
     assert r.last.body["model"] == "gpt-4o"
     assert not {"max_completion_tokens", "max_tokens"} & r.last.body.keys()
 
 
 async def test_no_output_at_all_is_a_maximum_like_any_other():
-    r, limits = limited(Left(None, 4000, None, None, None))
+    r, limits = limited(None, 4000)
     warm = {"model": "c", "max_tokens": 0, "messages": [{"role": "user", "content": "hi"}]}
     r.ask(warm, Dialect.MESSAGES, key=KEY)
     assert r.last.body["max_tokens"] == 0
