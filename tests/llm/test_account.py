@@ -23,6 +23,7 @@ from tests.llm.journey_rig import (
     key_for,
     rig,
 )
+from tests.llm.scripted import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -140,6 +141,7 @@ async def test_an_answer_of_nothing_but_signs_is_none_and_its_prompt_is_charged(
     r.last.sink.on_head(200, JSON)
     r.last.sink.on_data(b'{"choices":[%b{}]}' % (b"{}," * MAX_ANSWERED))
     r.last.sink.on_end()
+    await eventually(lambda: r.over)
     assert (r.over[0].result, r.counting["old", 1].told) == ("failed", ["upstream_failed"])
     assert [end[0] for end in limits.ends] == ["settled"]
 
