@@ -207,6 +207,8 @@ def prepared(
     sent = {**values, "model": model, **(fields or {})}
     if include_usage and dialect in (Dialect.CHAT, Dialect.COMPLETIONS):
         sent["stream_options"] = {**mapping(values, "stream_options"), "include_usage": True}
+    if fields and "max_tokens" in fields:
+        sent.pop("max_completion_tokens", None)  # of two limits for one thing some refuse both
     if dialect in _WHOLE:
         sent.pop("stream", None)
     if dialect is Dialect.EMBEDDINGS and not sent.get("encoding_format", "float"):
