@@ -7,9 +7,11 @@ another store than this host's memory could stand.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from gateway.llm.tariff import Tariff
+if TYPE_CHECKING:
+    # Its kernels take longer to import than a command that makes a key takes.
+    from gateway.llm.tariff import Tariff
 
 UNITS: Final = ("money", "tokens")
 KINDS: Final = ("nobody", "key", "team", "tag", "certificate")
