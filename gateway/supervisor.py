@@ -36,6 +36,8 @@ YOUNG_S = 5.0
 # may delay it.
 HUNG_AFTER_S = 60.0
 TICK_S = 0.2
+# While all are there nothing is due but to see that they live; signals and control wake at once.
+QUIET_TICK_S = 1.0
 # A process that is being killed may take a moment to be gone.
 KILL_AGAIN_S = 5.0
 CONTROL_STOP_S = 5.0
@@ -143,7 +145,7 @@ class Supervisor:
         while not self._done():
             self._look_at_certificates()
             self._start_due()
-            poller.poll(TICK_S * 1000)
+            poller.poll(self._pause_s() * 1000)
             processes.empty(waker)
             self._handle_signals()
             self._hear_control()
@@ -151,6 +153,13 @@ class Supervisor:
             self._enforce_deadlines()
             self._send()
         return 1 if self._failed else 0
+
+    def _pause_s(self) -> float:
+        """How long nothing is due."""
+        quiet = self._stop_by is None and not self._trials and not self._unsent
+        if quiet and all(place.pid for place in self._places()):
+            return min(QUIET_TICK_S, self._hung_after_s / 4)
+        return TICK_S
 
     # ---- starting -------------------------------------------------------------------------------
 

@@ -18,6 +18,10 @@ Settled sums only grow, so that a budget's window is nothing but a ceiling that 
 Rates are the generic cell rate algorithm: a minute's worth may come at once, and what was taken
 comes back continuously. The theoretical arrival time is one word per rate that all processes change
 by compare-and-swap; it needs nobody's care when one dies, as a minute later it is full anyway.
+
+What a request takes at most follows from prices, from what it asks for and, where it names no
+maximum, from what is left. All of that is one call (`cover`): worked out outside it took longer
+than everything else that is done for limits.
 """
 
 from __future__ import annotations
@@ -57,6 +61,7 @@ MONEY, TOKENS, REQUESTS, REFUSALS = range(SPENT_WORDS)
 COUNT: Final = 0  # of rows
 WANTED_MONEY: Final = 1
 WANTED_TOKENS: Final = 2
+OUTPUT: Final = 3  # what each answer must be held to, of tokens; -1: to nothing
 FIRST: Final = 4  # for each row its number, and where its two rates stood after this
 EACH: Final = 3
 MAX_ROWS: Final = 8  # of one grant
@@ -64,7 +69,15 @@ ROW: Final = 28  # of a refusal: the row that refuses, what was wanted, what is 
 ASKED: Final = 29  # many ns nothing will change
 LEFT: Final = 30
 WAIT_NS: Final = 31
-GRANT_WORDS: Final = 32
+LEFT_MONEY: Final = 32  # of the tightest row for each, before the request
+LEFT_TOKENS: Final = 33
+REQUESTS_LIMIT: Final = 34  # the same of rates, after it was granted; UNLIMITED: none has one
+REQUESTS_LEFT: Final = 35
+REQUESTS_FULL_NS: Final = 36  # until all of it is back
+TOKENS_LIMIT: Final = 37
+TOKENS_LEFT: Final = 38
+TOKENS_FULL_NS: Final = 39
+GRANT_WORDS: Final = 40
 
 # -- what `reserve` answers: 0, or 1 + what refuses, below zero where only others are in the way --
 GRANTED: Final = 0
@@ -72,23 +85,27 @@ PARALLEL: Final = 2 * WINDOWS  # after the ceilings, which are counted as they s
 REQUEST_RATE: Final = PARALLEL + 1
 TOKEN_RATE: Final = PARALLEL + 2
 NO_ROW: Final = PARALLEL + 3
-AMOUNTS: Final = 1 << 32  # what `begin` answers where it is not for it to say
+UNPRICED: Final = 1 << 32  # what `cover` answers where a budget of money is to be held, and cannot
 
 TRIES: Final = 64
 PAUSE: Final = 64  # looks at a word for each place in the line of processes
 MINUTE_NS: Final = 60_000_000_000
 
-# -- words of what `left` tells, of the tightest of some rows --------------------------------------
-LEFT_MONEY: Final = 0
-LEFT_TOKENS: Final = 1
-LEFT_PARALLEL: Final = 2
-REQUESTS_LIMIT: Final = 3  # UNLIMITED: none has one
-REQUESTS_LEFT: Final = 4
-REQUESTS_FULL_NS: Final = 5  # until all of it is back
-TOKENS_LIMIT: Final = 6
-TOKENS_LEFT: Final = 7
-TOKENS_FULL_NS: Final = 8
-LEFT_WORDS: Final = 9
+MOST: Final = UNLIMITED >> 2
+"""Of money or tokens, what one request is taken for at the most: above any budget, and so far below
+what a word holds that sums of it stay there. A caller may ask for more, a provider say so."""
+
+# -- words of a tariff: whether some price is not known, and then one price after the other --------
+FEE: Final = 0  # of a request, whatever its tokens
+STEPS: Final = 1  # how many there are, highest first
+FIRST_STEP: Final = 2  # for each: above how many tokens read, and what one read and written cost
+STEP_WORDS: Final = 3
+
+# Of what is left, one request that names no maximum may reserve this part: several can run beside
+# each other, and the last is not refused before next to nothing is left.
+SHARE: Final = 4
+# Most answers are longer than a smaller number would let them be.
+LEAST_OUTPUT: Final = 256
 
 
 @kernel("int64(int64)")
@@ -455,29 +472,20 @@ def settle(
     return 0
 
 
-@kernel("int64(int64[::1], int64[::1], int64[::1], int64, int64, int64)")
-def left(rows: Words, slots: Words, told: Words, count: int, workers: int, now: int) -> int:
-    """What some rows leave, the tightest of them for each limit; changes nothing.
-
-    Args:
-        rows: the table.
-        slots: of all processes.
-        told: (LEFT_WORDS + MAX_ROWS,) the first LEFT_WORDS are written; behind them stand the
-            rows' numbers.
-        count: how many rows.
-        workers: how many slots there are.
-        now: monotonic ns.
+@kernel("int64(int64[::1], int64[::1], int64[::1], int64, int64)")
+def budgets_left(rows: Words, slots: Words, grants: Words, at: int, workers: int) -> int:
+    """Tells what the budgets of a grant's rows leave, of the tightest; changes nothing else.
 
     Returns:
         0, or 1 + NO_ROW where one of the rows is nobody's.
     """
     spent = spent_first(len(rows) // ROW_WORDS)
-    told[:LEFT_WORDS] = UNLIMITED
-    told[REQUESTS_FULL_NS] = told[TOKENS_FULL_NS] = 0
-    for one in range(count):
-        number = told[LEFT_WORDS + one]
+    grants[at + LEFT_MONEY] = grants[at + LEFT_TOKENS] = UNLIMITED
+    for one in range(grants[at + COUNT]):
+        number = grants[at + FIRST + one * EACH]
         row = number * ROW_WORDS
         if number < 0 or row >= len(rows) or load(rows, row + OWNER) == 0:
+            refused(grants, at, number, 0, 0, 0)
             return 1 + NO_ROW
         held = HELD_FIRST + number * HELD_WORDS
         for unit in range(2):
@@ -485,62 +493,178 @@ def left(rows: Words, slots: Words, told: Words, count: int, workers: int, now: 
             ceiling = min(rows[first], rows[first + 1], rows[first + 2])
             if ceiling < UNLIMITED:
                 settled = spent + number * SPENT_WORDS + unit
-                free = ceiling - summed(slots, workers, held + unit, settled)
-                told[unit] = min(told[unit], max(free, 0))
-        if rows[row + MAX_PARALLEL] < UNLIMITED:
-            under_way = 0
-            for worker in range(workers):
-                under_way += load(slots, worker * (len(slots) // workers) + held + REQUESTS)
-            free = rows[row + MAX_PARALLEL] - under_way
-            told[LEFT_PARALLEL] = min(told[LEFT_PARALLEL], max(free, 0))
-        for rate in range(2):
-            limit = rows[row + REQUESTS_PER_MINUTE + rate]
-            free = UNLIMITED if limit >= UNLIMITED else rate_left(rows, row, rate, now, 0)
-            place = REQUESTS_LIMIT + rate * 3
-            if limit < UNLIMITED and free < told[place + 1]:
-                told[place] = limit
-                told[place + 1] = free
-                told[place + 2] = rate_left(rows, row, rate, now, 1)
+                free = max(ceiling - summed(slots, workers, held + unit, settled), 0)
+                told = at + LEFT_MONEY + unit
+                grants[told] = min(grants[told], free)
     return 0
 
 
-@kernel("int64(int64[::1], int64[::1], int64[::1], int64, int64[::1], int64, int64, int64)")
-def begin(
+@kernel("int64(int64[::1], int64[::1], int64, int64)")
+def rates_left(rows: Words, grants: Words, at: int, now: int) -> int:
+    """Tells how the rates of a grant's rows stand, which are there, of the tightest."""
+    for rate in range(2):
+        told = at + REQUESTS_LIMIT + rate * (TOKENS_LIMIT - REQUESTS_LIMIT)
+        grants[told] = grants[told + 1] = UNLIMITED
+        grants[told + 2] = 0
+        for one in range(grants[at + COUNT]):
+            row = grants[at + FIRST + one * EACH] * ROW_WORDS
+            limit = rows[row + REQUESTS_PER_MINUTE + rate]
+            if limit < UNLIMITED:
+                free = rate_left(rows, row, rate, now, 0)
+                if free < grants[told + 1]:
+                    grants[told] = limit
+                    grants[told + 1] = free
+                    grants[told + 2] = rate_left(rows, row, rate, now, 1)
+    return 0
+
+
+@kernel("int64(int64, int64)")
+def times(amount: int, each: int) -> int:
+    """So much of each, both >= 0; MOST where it were more."""
+    if amount > 0 and each > MOST // amount:
+        return MOST
+    return amount * each
+
+
+@kernel("int64(int64[::1], int64, int64)")
+def dearest(tariff: Words, read: int, written: int) -> int:
+    """What so many tokens cost at the dearest of a tariff's prices."""
+    most = 0
+    at = 1
+    while at < len(tariff):
+        for step in range(tariff[at + STEPS]):
+            place = at + FIRST_STEP + step * STEP_WORDS
+            if read > tariff[place]:
+                tokens = times(read, tariff[place + 1]) + times(written, tariff[place + 2])
+                most = max(most, tariff[at + FEE] + tokens)
+                break
+        at += FIRST_STEP + tariff[at + STEPS] * STEP_WORDS
+    return min(most, MOST)
+
+
+@kernel("int64(int64[::1], int64, int64, int64, int64)")
+def affordable(tariff: Words, money: int, read: int, choices: int, most: int) -> int:
+    """How many tokens so much money pays for, at every price; below 0: it pays not for the prompt.
+
+    Args:
+        tariff: the prices.
+        money: that is left.
+        read: tokens of the prompt.
+        choices: how many answers are written, each of so many tokens.
+        most: what is told of more than that.
+    """
+    found = most
+    at = 1
+    while at < len(tariff):
+        for step in range(tariff[at + STEPS]):
+            place = at + FIRST_STEP + step * STEP_WORDS
+            if read > tariff[place]:
+                left = money - tariff[at + FEE] - times(read, tariff[place + 1])
+                each = times(choices, tariff[place + 2])
+                if left < 0:
+                    found = -1
+                elif each > 0:
+                    found = min(found, left // each)
+                break
+        at += FIRST_STEP + tariff[at + STEPS] * STEP_WORDS
+    return found
+
+
+@kernel("int64(int64[::1], int64, int64[::1], int64, int64, int64, int64)")
+def output_share(
+    grants: Words, at: int, tariff: Words, read: int, estimated: int, most: int, choices: int
+) -> int:
+    """How many tokens of output to reserve for each answer to a request that names no maximum.
+
+    The rule: what the model can write at most, where a quarter of what is left covers that; else a
+    quarter of what is left, but 256 tokens where what is left covers these, and else all of it.
+
+    Args:
+        grants: the grant at `at` says what is left.
+        at: its first word.
+        tariff: what tokens cost.
+        read: tokens of the prompt, at most, as budgets take it.
+        estimated: the same, as rates take it.
+        most: that the model can write.
+        choices: answers.
+
+    Returns:
+        At least 1, so that a request which nothing is left for is refused when it reserves.
+    """
+    covered = most * SHARE
+    if grants[at + LEFT_MONEY] < UNLIMITED:
+        covered = affordable(tariff, grants[at + LEFT_MONEY], read, choices, covered)
+    if grants[at + LEFT_TOKENS] < UNLIMITED:
+        covered = min(covered, (grants[at + LEFT_TOKENS] - read) // choices)
+    if grants[at + TOKENS_LIMIT] < UNLIMITED:
+        covered = min(covered, (grants[at + TOKENS_LEFT] - estimated) // choices)
+    share = most if covered == most * SHARE else max(covered // SHARE, min(covered, LEAST_OUTPUT))
+    return max(1, min(most, share))
+
+
+@kernel(
+    "int64(int64[::1], int64[::1], int64[::1], int64, int64, int64, int64,"
+    " int64[::1], int64, int64, int64, int64, int64)"
+)
+def cover(
     rows: Words,
     slots: Words,
     grants: Words,
     at: int,
-    told: Words,
     workers: int,
     me: int,
     now: int,
+    tariff: Words,
+    read: int,
+    estimated: int,
+    asked: int,
+    most: int,
+    choices: int,
 ) -> int:
-    """What some rows leave; where no amount of anything matters to them, also reserves.
+    """Works out what a request takes at most, and reserves that.
 
-    Most keys have no budget, nor a limit of tokens: what a request takes at most need not be worked
-    out then, and one call does for two.
+    Most keys have no budget, nor a limit of tokens: nothing is worked out for them.
 
     Args:
         rows: the table.
         slots: of all processes.
-        grants: of this process. COUNT and the rows' numbers are set.
+        grants: of this process. COUNT and the rows' numbers are set; what is wanted is written
+            there, what an answer must be held to, and what is left.
         at: the first word of the grant.
-        told: (LEFT_WORDS + MAX_ROWS,) the first LEFT_WORDS are written, as by `left`.
         workers: how many slots there are.
         me: the slot of this process.
         now: monotonic ns.
+        tariff: what tokens cost, pico-dollars.
+        read: tokens of the prompt, at most, as budgets take it.
+        estimated: the same, as rates take it.
+        asked: tokens of output for each answer, at most; -1: the request does not say.
+        most: that the model can write.
+        choices: answers, 1 at least.
 
     Returns:
-        AMOUNTS, and nothing is reserved; or what `reserve` does of a request without amounts.
+        UNPRICED, or what `reserve` does.
     """
-    count = grants[at + COUNT]
-    for one in range(count):
-        told[LEFT_WORDS + one] = grants[at + FIRST + one * EACH]
-    if left(rows, slots, told, count, workers, now) == 0 and (
-        told[LEFT_MONEY] < UNLIMITED
-        or told[LEFT_TOKENS] < UNLIMITED
-        or told[TOKENS_LIMIT] < UNLIMITED
-    ):
-        return AMOUNTS
     grants[at + WANTED_MONEY] = grants[at + WANTED_TOKENS] = 0
-    return reserve(rows, slots, grants, at, workers, me, now)
+    grants[at + OUTPUT] = -1
+    grants[at + REQUESTS_LIMIT] = grants[at + TOKENS_LIMIT] = UNLIMITED
+    code = budgets_left(rows, slots, grants, at, workers)
+    if code != 0:
+        return code
+    rates_left(rows, grants, at, now)
+    money, tokens = grants[at + LEFT_MONEY], grants[at + LEFT_TOKENS]
+    if money < UNLIMITED and tariff[0] != 0:
+        return UNPRICED
+    if money < UNLIMITED or tokens < UNLIMITED or grants[at + TOKENS_LIMIT] < UNLIMITED:
+        output = asked
+        if asked < 0:
+            output = output_share(grants, at, tariff, read, estimated, most, choices)
+            grants[at + OUTPUT] = output
+        written = times(output, choices)
+        # A budget of tokens is never passed; a limit per minute may be, by a guess.
+        taken = written + (estimated if tokens == UNLIMITED else read)
+        grants[at + WANTED_TOKENS] = min(taken, MOST)
+        grants[at + WANTED_MONEY] = dearest(tariff, read, written)
+    code = reserve(rows, slots, grants, at, workers, me, now)
+    if code == GRANTED:
+        rates_left(rows, grants, at, now)
+    return code

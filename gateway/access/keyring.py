@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any, Protocol
 
-from gateway.access.keys import MAX_KEY_BYTES, digest
+from gateway.access.keys import MAX_KEY_BYTES, PREFIX, digest
 from gateway.access.principal import FOREVER, Principal, models_of
 from gateway.errors import Unauthenticated
 
@@ -19,8 +19,11 @@ Row = list[Any]
 requests count against limits, the rows of these, and the names of its team and tags."""
 
 _NAMES = 6
+_PREFIX = PREFIX.encode()
 # One wording for unknown, expired and revoked: the caller learns nothing that it can use.
 _UNKNOWN = "credentials: not known, expired, or revoked"
+# Its own form is no news to whoever sent it: most often a provider's key that was left in place.
+_FOREIGN = f"{_UNKNOWN}: keys of this gateway begin with '{PREFIX}', and it takes no others"
 
 
 class Tokens(Protocol):
@@ -65,7 +68,8 @@ class Keyring:
         else:
             principal = self._of_key(digest(self._secret, credential))
         if principal is None or principal.until <= now:
-            raise Unauthenticated(_UNKNOWN)
+            ours = self._tokens is not None or credential.startswith(_PREFIX)
+            raise Unauthenticated(_UNKNOWN if ours else _FOREIGN)
         return principal
 
     @property

@@ -22,6 +22,7 @@ CERTIFICATES = -1000
 """The ids from here down are those of names of client certificates."""
 NO_ROW = -1
 """In place of a row of limits: nobody can say which. What counts against it is refused."""
+_TOLD = 8
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -79,7 +80,15 @@ class Principal:
         if permission not in ROLES[self.role]:
             raise Forbidden(f"'{self.name}': role {self.role} may not {permission.value}")
         if model is not None and not self.may_call(model):
-            raise Forbidden(f"'{self.name}' may not use model '{model}'")
+            raise Forbidden(f"'{self.name}' may not use model '{model}', {self._allowed()}")
+
+    def _allowed(self) -> str:
+        """What it may call, which is its own and no secret to it."""
+        if not self.models:
+            return "nor any other"
+        names = sorted(self.models)
+        more = ", ..." if len(names) > _TOLD else ""
+        return f"but {', '.join(names[:_TOLD])}{more}"
 
 
 def models_of(names: Iterable[str] | None) -> frozenset[str] | None:

@@ -19,7 +19,7 @@ from gateway.access.durations import read_duration, read_moment
 from gateway.access.keys import read_key
 from gateway.access.roles import ROLES
 from gateway.cli.actions import add_action
-from gateway.cli.known import settings, tell_unknown, tell_unlimited
+from gateway.cli.known import settings, tell_new, tell_unknown, tell_unlimited
 from gateway.cli.output import moment, progress, say, say_json, table
 from gateway.cli.spend import list_spend
 from gateway.errors import InvalidParameter
@@ -189,6 +189,7 @@ def create_key(args: argparse.Namespace) -> int:
         raise InvalidParameter("--if-missing: expected --from-file with it")
     from gateway.control.key_values import NOTHING
 
+    tell_new(args.home)
     with _keys(args) as (keys, actor):
         limited = _belongs(args, NOTHING)
         made = keys.create(actor, args.name, args.role, models, expires, limited)
@@ -265,12 +266,14 @@ def list_keys(args: argparse.Namespace) -> int:
         say_json([key.as_json(now) for key in known])
         return 0
     going = retiring(known, now)
+    limited = any(_counts_against(key) for key in known)
     rows = [
         (
             key.id,
             key.name,
             key.role,
             ", ".join(key.models),
+            *((_counts_against(key) or "-",) if limited else ()),
             "retiring" if key.id in going else key.state(now),
             _when(key.expires_at),
             _when(key.last_used_at),
@@ -278,9 +281,24 @@ def list_keys(args: argparse.Namespace) -> int:
         )
         for key in known
     ]
-    header = ("ID", "NAME", "ROLE", "MODELS", "STATE", "EXPIRES", "LAST USED", "BY")
+    against = ("COUNTS AGAINST",) if limited else ()
+    header = ("ID", "NAME", "ROLE", "MODELS", *against, "STATE", "EXPIRES", "LAST USED", "BY")
     say(table(header, rows) if rows else f"no keys under {args.home}")
     return 0
+
+
+def _counts_against(key: Key) -> str:
+    """A key's team, tags and own limits, as they are given; empty: nothing."""
+    limits = key.belongs.allowance.as_json()
+    rates = ((f"--{option} {limits[name]}", limits[name]) for option, name in _RATES.items())
+    return ", ".join(
+        (
+            *((f"team {key.belongs.team}",) if key.belongs.team else ()),
+            *(f"tag {tag}" for tag in key.belongs.tags),
+            *limits["budgets"],
+            *(said for said, most in rates if most is not None),
+        )
+    )
 
 
 def _show_once(args: argparse.Namespace, key: Key, raw: str) -> int:

@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from gateway.config.llm import Llm
 
 
+def tell_new(home: Path) -> None:
+    """Says on stderr that a home is about to be made: a server on another knows nothing of it."""
+    from gateway.control.store import FILE
+
+    if not (home / FILE).exists():
+        said = "a server that runs on another (--home, PENSTOCK_HOME) knows nothing of it"
+        progress(f"{home.absolute()} is a new home: {said}")
+
+
 def tell_unknown(home: Path, names: Iterable[str]) -> None:
     """Says on stderr which names nobody knows here: misspelt, or of models still to come."""
     wanted = set(names) - {"*"}

@@ -41,6 +41,9 @@ from gateway.errors import (
     UnsupportedMediaType,
 )
 
+# Where models answer, and nothing of this port does.
+_OF_MODELS = ("/v1/", "/v2/", "/openai/", "/chat/completions")
+
 
 class Nothing(Document):
     """The parameters of an operation that takes none."""
@@ -316,7 +319,10 @@ def _kind(value: Any) -> str:
 
 
 async def _not_found(request: Request, _: Exception) -> Response:
-    return failure(NotFound(f"nothing at {request.url.path}"))
+    path = request.url.path
+    elsewhere = path.startswith(_OF_MODELS)
+    hint = ": this is the control port, and models answer at the data port" if elsewhere else ""
+    return failure(NotFound(f"nothing at {path}{hint}"))
 
 
 async def _failed(_: Request, error: Exception) -> Response:

@@ -16,6 +16,11 @@ from gateway.layers import Layered, leaves
 Path = tuple[str, ...]
 # Names that one line tells; the rest is counted.
 MAX_TOLD = 10
+# Mappings by name outside of `models`: what is new in one is told in one line, as a new model is.
+_NAMED = (
+    *(("llm", of) for of in ("providers", "models", "teams", "tags")),
+    ("routes",),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +28,9 @@ class Difference:
     """One thing that changes.
 
     Attributes:
-        path: `models.fraud.max_batch_size`, or `models.fraud` for a whole model.
-        before, after: values; of a whole model, its settings, or None where it is not there.
+        path: `models.fraud.max_batch_size`, or `models.fraud` for a whole model, and likewise of
+            providers and language models, teams, tags and routes.
+        before, after: values; of something whole, its settings, or None where it is not there.
         inherited: the side on which the document does not say so itself.
         restart: it takes effect at the next start of a server.
         model: whose it is, if it is a model's.
@@ -90,6 +96,7 @@ def effective_differences(
         for one in differences(old.effective, new.effective)
     ]
     paths = {one.path for one in found}
+    found = [part for one in found for part in _parts(one)]
     unheard = [
         one
         for one in differences(old.document, new.document)
@@ -133,8 +140,10 @@ def _sections(old: Config, new: Config) -> Iterator[Difference]:
     before, after = (
         leaves(side.model_dump(mode="json", exclude={"models"})) for side in (old, new)
     )
+    wholes = {one.path: one for one in _named(old, new)}
+    yield from wholes.values()
     for path in dict.fromkeys((*before, *after)):
-        if before.get(path) != after.get(path):
+        if before.get(path) != after.get(path) and not _is_of(path, wholes):
             yield Difference(
                 ".".join(path),
                 "changed",
@@ -142,6 +151,65 @@ def _sections(old: Config, new: Config) -> Iterator[Difference]:
                 after.get(path),
                 restart=_needs_restart(path, after.get(path)),
             )
+
+
+def _named(old: Config, new: Config) -> Iterator[Difference]:
+    """What has a name in one of the documents alone, with what the document itself says of it."""
+    before, after = (
+        side.model_dump(mode="json", exclude_unset=True, include={"llm", "routes"})
+        for side in (old, new)
+    )
+    for path in _NAMED:
+        was, comes = (_below(side, path) for side in (before, after))
+        for name in sorted(was.keys() ^ comes.keys()):
+            whole = ".".join((*path, name))
+            if name in comes:
+                yield Difference(whole, "added", None, _flat(leaves(comes[name])))
+            else:
+                yield Difference(whole, "removed", _flat(leaves(was[name])), None)
+
+
+def _below(document: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+    for name in path:
+        document = document.get(name) or {}
+    return document
+
+
+def _is_of(path: Path, wholes: Collection[str]) -> bool:
+    """Whether a path leads into one of these."""
+    return any(
+        path[: len(named)] == named and ".".join(path[: len(named) + 1]) in wholes
+        for named in _NAMED
+    )
+
+
+def _parts(one: Difference) -> Iterator[Difference]:
+    """A list of things with fields is told by what is different in it."""
+    sides = [side for side in (one.before, one.after) if side is not None]
+    if one.kind != "changed" or not sides or not all(_has_fields(side) for side in sides):
+        yield one
+        return
+    before, after = one.before or [], one.after or []
+    for place in range(max(len(before), len(after))):
+        path = f"{one.path}[{place}]"
+        if place >= len(before):
+            yield replace(one, path=path, kind="added", before=None, after=_said(after[place]))
+        elif place >= len(after):
+            yield replace(one, path=path, kind="removed", before=_said(before[place]), after=None)
+        else:
+            was, comes = leaves(before[place]), leaves(after[place])
+            for field in dict.fromkeys((*was, *comes)):
+                if was.get(field) != comes.get(field):
+                    at = ".".join((path, *field))
+                    yield replace(one, path=at, before=was.get(field), after=comes.get(field))
+
+
+def _has_fields(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, Mapping) for one in value)
+
+
+def _said(values: Mapping[str, Any]) -> dict[str, Any]:
+    return _flat({path: value for path, value in leaves(values).items() if value is not None})
 
 
 def _needs_restart(path: Path, after: Any) -> bool:

@@ -31,7 +31,7 @@ from gateway.llm.proxy import Proxy
 from gateway.llm.told import MODEL, VERSION, quoted
 from gateway.serving.tokens import TextReader, Texts
 from gateway.tensors import Array
-from gateway.wire.answers import error_code
+from gateway.wire.answers import Written, error_code
 from gateway.wire.around import Around
 from gateway.wire.laden import Laden
 from gateway.wire.llm.embeddings import (
@@ -280,7 +280,7 @@ class EmbeddingsRequest(Around):
         self._reserved.end()
         told = {MODEL: quoted(self._choice.model), VERSION: b"%d" % self._choice.version}
         told |= {name: value for name, value in headers if name != _LENGTH}
-        said = [*told.items(), *self._more(self._reserved.tokens)]
+        said = [*told.items(), *self._more()]
         last = self._proxy.clock()
         if self._vectors.size > LOOP_NUMBERS:
             self._write_on_thread(said, last)
@@ -328,12 +328,11 @@ class EmbeddingsRequest(Around):
         else:
             error = openai_error(status, orjson.loads(body)["error"], error_code(headers))
             body = orjson.dumps({"error": error})
-        self._exchange.reply(status, body, [*headers, *self._more(None)])
+        self._exchange.reply(status, body, [*headers, *self._more()])
 
-    def _more(self, tokens: int | None) -> list[Header]:
-        """What is left of limits per minute after so many, and what the request is called."""
-        left = self._reserved.left
-        rates = [] if left is None else self._proxy.rates(left, tokens)
+    def _more(self) -> list[Header]:
+        """What is left of limits per minute, and what the request is called."""
+        rates = Written(self._proxy.rates(self._reserved.rates))
         return [*rates, *self._proxy.named_so(self._exchange)]
 
 

@@ -9,19 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from time import monotonic_ns
 
-from gateway.errors import RateLimited, TooManyParallel
-from gateway.llm.limits.words import Grant, Left, Limits
+from gateway.errors import GatewayError
+from gateway.llm.limits.words import NO_RATES, Grant, Limits
 
 
 class Reserved:
     """Of one request. It knows no exchange, which may have it called when its client leaves.
 
     Attributes:
-        left: what was left before, for headers; None: nothing limits it.
-        tokens: that it has reserved.
+        rates: how limits per minute stand now that it has taken of them, or was refused.
     """
 
-    __slots__ = ("_grant", "_limits", "_read", "_rows", "left", "tokens")
+    __slots__ = ("_grant", "_limits", "_read", "_rows", "rates")
 
     def __init__(self, limits: Limits | None, rows: Sequence[int]) -> None:
         """Begins with nothing; `rows`: of whatever limits its caller."""
@@ -29,8 +28,7 @@ class Reserved:
         self._rows = rows
         self._grant: Grant | None = None
         self._read = 0
-        self.left: Left | None = None
-        self.tokens = 0
+        self.rates = NO_RATES
 
     def cover(self, tokens: int) -> None:
         """Reserves in place of what was.
@@ -42,14 +40,12 @@ class Reserved:
         if self._limits is None:
             return
         self.end()
-        now_ns = monotonic_ns()
         try:
-            self.left, granted = self._limits.begin(self._rows, now_ns)
-        except (RateLimited, TooManyParallel):
-            self.left = self._limits.last_left
+            grant = self._grant = self._limits.reserve(self._rows, 0, tokens, monotonic_ns())
+        except GatewayError:
+            self.rates = self._limits.refused_at
             raise
-        self._grant = granted or self._limits.reserve(self._rows, 0, tokens, now_ns)
-        self.tokens = tokens
+        self.rates = grant.rates
 
     def read(self, tokens: int) -> None:
         """The model has read so many."""

@@ -17,19 +17,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from gateway.errors import Forbidden, RateLimited, TooManyParallel
+from gateway.errors import Forbidden, GatewayError
 from gateway.llm.deployment import LlmDeployment
-from gateway.llm.limits.words import Grant, Left, Limits
+from gateway.llm.limits.words import NO_RATES, Grant, Limits, Unpriced
 from gateway.llm.pricing import Price
 from gateway.llm.relay import Relay
 from gateway.llm.targets import Target
+from gateway.llm.tariff import FREE
 from gateway.wire.llm.reading import Reading
 from gateway.wire.llm.requests import Call
 from gateway.wire.llm.words import Dialect, Usage
 
 BYTES_PER_TOKEN: Final = 4
 
-_SEARCHED_BYTES: Final = 1024
 _OUTPUTLESS = frozenset({Dialect.EMBEDDINGS, Dialect.COUNT})
 _FREE: Final = Usage(0, 0)
 _CAPS = {
@@ -43,8 +43,7 @@ class Account:
     """Of one request.
 
     Attributes:
-        left: what was left when it began, for headers; None: nothing limits it.
-        reserved: tokens.
+        rates: how limits per minute stand now that it has taken of them, or was refused.
     """
 
     __slots__ = (
@@ -55,8 +54,7 @@ class Account:
         "_limits",
         "_output",
         "_rows",
-        "left",
-        "reserved",
+        "rates",
     )
 
     def __init__(
@@ -81,10 +79,9 @@ class Account:
         self._dialect = dialect
         self._call = call
         self._body = body
-        self._output: int | None = None
+        self._output = -1
         self._grant: Grant | None = None
-        self.left: Left | None = None
-        self.reserved = 0
+        self.rates = NO_RATES
 
     def cover(self, deployment: LlmDeployment, now_ns: int) -> None:
         """Reserves the most that any upstream of a version may charge, in place of what was.
@@ -102,41 +99,40 @@ class Account:
             return
         if self._grant is not None:
             self.release()
-        self._output = None  # which is of the model that was asked before
-        # What nothing limits need not be worked out: most keys have limits of one kind or none.
+        call, read = self._call, len(self._body)
+        asked: int | None = 0
+        tariff = FREE
+        if free:
+            read = 0
+        else:
+            tariff = deployment.tariff(call.service)
+            if self._dialect is not Dialect.EMBEDDINGS:
+                asked = call.max_output_tokens
+        estimated = -(-read // BYTES_PER_TOKEN)
+        if read and (media := call.prompt.media):
+            read += media * deployment.media_tokens
         try:
-            self.left, self._grant = limits.begin(self._rows, now_ns)
-        except (RateLimited, TooManyParallel):
-            self.left = limits.last_left
-            raise
-        self.reserved = 0
-        if self._grant is None:
-            self._reserve(limits, deployment, self.left, now_ns)
-
-    def _reserve(self, limits: Limits, deployment: LlmDeployment, left: Left, now_ns: int) -> None:
-        free = self._dialect is Dialect.COUNT
-        if deployment.unpriced and left.money is not None and not free:
+            grant = self._grant = limits.cover(
+                self._rows,
+                now_ns,
+                tariff,
+                read,
+                estimated,
+                asked,
+                deployment.max_output_tokens,
+                call.n,
+            )
+        except Unpriced:
+            self.rates = limits.refused_at
             raise Forbidden(
                 f"model '{deployment.name}': nobody knows what it costs, and a budget in dollars"
                 " is to be held"
-            )
-        money, tokens = (0, 0) if free else self._bounds(deployment, left)
-        self._grant = limits.reserve(self._rows, money, tokens, now_ns)
-        self.reserved = tokens
-
-    def _bounds(self, deployment: LlmDeployment, left: Left) -> tuple[int, int]:
-        """Pico-dollars and tokens that its answer takes at most."""
-        call = self._call
-        output, read = 0, self._most_input(deployment)
-        if self._dialect not in _OUTPUTLESS:
-            asked = call.max_output_tokens
-            output = self._fitting(deployment, left, read) if asked is None else asked
-        written = output * call.n
-        money = max(
-            [self._most(p, read, written) for p in deployment.prices if p is not None], default=0
-        )
-        # A budget of tokens is never passed either; a limit per minute may be, by a guess.
-        return money, (self.input_tokens if left.tokens is None else read) + written
+            ) from None
+        except GatewayError:
+            self.rates = limits.refused_at
+            raise
+        self._output = grant.output  # which is of this model, and not of one that was asked before
+        self.rates = grant.rates
 
     def cap(self, dialect: Dialect, target: Target) -> dict[str, Any]:
         """Fields of the request sent on that keep its answer within what was reserved.
@@ -145,10 +141,13 @@ class Account:
             dialect: that it is sent in.
             target: that it is sent to.
         """
-        if self._output is None or dialect in _OUTPUTLESS:
+        most = self._output
+        # Where its model writes no more by itself that is not said: a maximum that leaves no room
+        # for the prompt is refused by some.
+        if most < 0 or dialect in _OUTPUTLESS or most >= (target.writes or most + 1):
             return {}
         field = target.limit_field if dialect is Dialect.CHAT else _CAPS[dialect]
-        return {field: target.longest(self._output)}
+        return {field: most}
 
     def settle(self, price: Price | None, relay: Relay | None) -> tuple[Usage, bool, int | None]:
         """The request is over, and somebody has worked for it.
@@ -186,53 +185,10 @@ class Account:
             grant.release()
 
     @property
-    def input_tokens(self) -> int:
-        """What its prompt is taken for, until somebody counts it."""
-        return -(-len(self._body) // BYTES_PER_TOKEN)
-
-    @property
     def _read(self) -> int:
         """What its prompt is charged for where nobody has counted it, streamed or whole alike."""
         prompt = self._call.prompt
         return -(-prompt.chars // BYTES_PER_TOKEN) + prompt.tokens
-
-    def _most_input(self, deployment: LlmDeployment) -> int:
-        """As many tokens as any upstream of a version may count in it."""
-        body = self._body
-        # Reading a short prompt for media takes longer than to look for words that stand before
-        # one (a backslash may hide them), of a long one it is the other way round.
-        if (
-            len(body) > _SEARCHED_BYTES
-            # Written out: a generator costs each request more than all of these.
-            or b'"image' in body
-            or b'"file' in body
-            or b'"document' in body
-            or b'"input_' in body
-            or b"\\u" in body
-        ):
-            return len(body) + self._call.prompt.media * deployment.media_tokens
-        return len(body)
-
-    def _most(self, price: Price, read: int, written: int) -> int:
-        """What it costs at most; of the tier that it asks for, it may be answered on the usual."""
-        most, service = price.most(read, written), self._call.service
-        return max(most, price.most(read, written, service)) if service else most
-
-    def _fitting(self, deployment: LlmDeployment, left: Left, most_input: int) -> int:
-        """The output of a request that names no maximum: its model's, or a part of what is left."""
-        most = deployment.max_output_tokens
-        priced = [price for price in deployment.prices if price is not None]
-        read = one = 0
-        if priced:
-            dearest = priced[0]
-            if len(priced) > 1:
-                dearest = max(priced, key=lambda price: self._most(price, 0, 1))
-            read = self._most(dearest, most_input, 0)
-            one = self._most(dearest, 0, self._call.n)
-        fitting = left.output_tokens(most, self.input_tokens, read, one)
-        if fitting < most:
-            self._output = fitting
-        return fitting
 
 
 def _written(reading: Reading) -> int:

@@ -33,6 +33,17 @@ _DEPLOYMENTS = azure.DEPLOYMENTS.decode()
 _ENDS = tuple(end.decode() for end in azure.ENDS.values())
 _METHODS = ["GET", "POST", "DELETE", "PUT"]
 _BELOW_V1 = ": these APIs are below /v1, so OpenAI's clients want a base_url that ends in /v1"
+_TWICE_V1 = ": OpenAI's clients want a base_url that ends in /v1 once, Anthropic's one without /v1"
+_OURS = ", ".join(sorted({*(path.decode() for path in PATHS.values()), "/v1/models"}))
+
+
+def _hint(path: str) -> str:
+    """What whoever asks at a path that is not ours has most likely got wrong."""
+    if path.startswith("/openai/"):
+        return ""
+    if path.startswith("/v1/v1/"):
+        return _TWICE_V1
+    return f": there are {_OURS}" if path.startswith("/v1/") else _BELOW_V1
 
 
 class ModelLists:
@@ -63,8 +74,7 @@ class ModelLists:
 
         def tell() -> dict[str, Any]:
             path = request.scope["path"]
-            begins = "" if path.startswith(("/v1/", "/openai/")) else _BELOW_V1
-            raise NotFound(f"{request.method} {path[:200]}: nothing is served here{begins}")
+            raise NotFound(f"{request.method} {path[:200]}: nothing is served here{_hint(path)}")
 
         return self._answer(request, tell)
 

@@ -18,6 +18,7 @@ from gateway.llm.pools import Pool
 from gateway.llm.pricing import Price
 from gateway.llm.settings import Settings
 from gateway.llm.targets import Target
+from gateway.llm.tariff import Tariff, tariff_of
 from gateway.monitor.contracts import Enforced
 from gateway.monitor.observe import BatchObserver
 from gateway.tensors import Signature
@@ -37,7 +38,6 @@ class LlmDeployment:
         targets: its upstreams, in the order in which the document has them.
         phrases: in which it refuses.
         pool: chooses among them.
-        prices: of each; None: nobody knows.
         unpriced: nobody knows what some upstream of it costs.
         max_output_tokens: most that one answer may have.
         media_tokens: that one medium may be read as which is named by its address, at most.
@@ -74,9 +74,11 @@ class LlmDeployment:
         Those that lack what they need are left out of its pool.
         """
         self.targets = targets
-        self.prices = [target.price for target in targets]
-        self.unpriced = None in self.prices
-        self.max_output_tokens = _most(self.settings, self.prices)
+        self._prices = [target.price for target in targets]
+        self.unpriced = None in self._prices
+        self.max_output_tokens = _most(self.settings, self._prices)
+        self._tariffs: dict[str, Tariff] = {}
+        self._tiers = {tier for price in self._prices if price is not None for tier in price.steps}
         self.media_tokens = max(target.media_tokens for target in targets)
         self._mute: dict[Dialect, frozenset[int]] = {}
         for place, one in enumerate(targets):
@@ -105,6 +107,14 @@ class LlmDeployment:
             if kinds == {"anthropic"}:
                 said += ": Anthropic has no such API"
             raise Unsupported(said)
+        return found
+
+    def tariff(self, service: str) -> Tariff:
+        """What its upstreams take at most of a request for a tier of theirs; empty: the usual."""
+        tier = service if service in self._tiers else ""
+        found = self._tariffs.get(tier)
+        if found is None:
+            found = self._tariffs[tier] = tariff_of(self._prices, tier)
         return found
 
     def watch(self, afterwards: Afterwards) -> None:

@@ -25,6 +25,7 @@ from gateway.llm.account import Account
 from gateway.llm.alike import Alike
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.faults import Fault, Words, broken, exhausted, named, refused, refused_inside
+from gateway.llm.limits.words import NO_RATES
 from gateway.llm.names import Chosen
 from gateway.llm.pools import (
     Again,
@@ -43,7 +44,7 @@ from gateway.llm.targets import Target
 from gateway.llm.told import (
     ATTEMPTS,
     Happened,
-    cost_header,
+    cost_line,
     request_headers,
     upstream_request_id,
 )
@@ -57,8 +58,8 @@ from gateway.llm.wording import (
     translate,
     worded,
 )
-from gateway.wire.answers import Written
-from gateway.wire.llm.errors import request_id_header
+from gateway.wire.answers import Written, written_lines
+from gateway.wire.llm.errors import request_id_line
 from gateway.wire.llm.requests import Call
 from gateway.wire.llm.words import Dialect
 
@@ -68,13 +69,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("penstock.llm")
 
-# A shadow's whole answer that is larger is read on a thread: nobody waits for it.
+# A whole answer that is larger is read, and translated, on a thread: vectors for some hundred texts
+# are megabytes of numbers, which would hold up everybody else's for tens of milliseconds.
 ASIDE_BYTES: Final = 256 << 10
-_STREAMED: Final = (
-    (b"content-type", EVENT_STREAM),
-    (b"cache-control", b"no-cache"),
-    # A proxy in between that gathers events would take away what they are for.
-    (b"x-accel-buffering", b"no"),
+_STREAMED: Final = written_lines(
+    (
+        (b"content-type", EVENT_STREAM),
+        (b"cache-control", b"no-cache"),
+        # A proxy in between that gathers events would take away what they are for.
+        (b"x-accel-buffering", b"no"),
+    )
 )
 
 
@@ -86,6 +90,7 @@ class Journey:
 
     __slots__ = (
         "_account",
+        "_aside",
         "_attempts",
         "_call",
         "_chosen",
@@ -160,7 +165,7 @@ class Journey:
         self._headers: Sequence[Header] = ()
         self._waiting: Any = None
         self._paused = False
-        self._over = self._settled = self._shortened = False
+        self._over = self._settled = self._shortened = self._aside = False
 
     def start(self) -> None:
         """Asks the first upstream."""
@@ -341,7 +346,7 @@ class Journey:
             self._refused(relay)
             return
         assert isinstance(relay, Whole | Streamed), "it has a head"
-        if self._happened.copy and isinstance(relay, Whole) and relay.size > ASIDE_BYTES:
+        if isinstance(relay, Whole) and relay.size > ASIDE_BYTES:
             self._end_aside(relay, now)
         else:
             self._conclude(relay, now, relay.end)
@@ -352,13 +357,21 @@ class Journey:
             _ = relay.reading
 
         def conclude(done: asyncio.Future[None]) -> None:
+            self._aside = False
             if done.cancelled():
                 return
             try:
-                self._conclude(relay, now, done.result)
+                if self._exchange.gone:
+                    done.exception()  # or somebody would miss it in the log
+                    self._free(Outcome.LEFT)
+                    self._settle(relay)
+                    self._left()
+                else:
+                    self._conclude(relay, now, done.result)
             except Exception:
                 self._crash()
 
+        self._aside = True
         self._proxy.aside(read, conclude)
 
     def _conclude(self, relay: Whole | Streamed, now: float, end: Callable[[], None]) -> None:
@@ -383,7 +396,7 @@ class Journey:
 
     def _begin_stream(self) -> Stream:
         now = self._proxy.clock()
-        stream: Stream = self._exchange.stream(200, self._told(*_STREAMED))
+        stream: Stream = self._exchange.stream(200, self._told(_STREAMED))
         if self._picked is not None:
             self._picked.answered(now)
         self._happened.content_at = now
@@ -404,7 +417,7 @@ class Journey:
 
     def _leave(self) -> None:
         """The client is gone: nobody is asked on its behalf any more."""
-        if self._over or self._settled:
+        if self._over or self._settled or self._aside:
             return
         if self._waiting is not None:
             self._waiting.cancel()
@@ -418,6 +431,9 @@ class Journey:
             self._settle(relay)
         else:
             self._account.release()
+        self._left()
+
+    def _left(self) -> None:
         if not self._happened.copy:
             self._deployment.observer.left()
         self._finish("left")
@@ -442,8 +458,8 @@ class Journey:
             return False
         cost = self._happened.cost
         self._spent = None if cost is None or self._spent is None else self._spent + cost
-        told = _STREAMED if isinstance(relay, Streamed) else (cost_header(self._spent),)
-        self._spare = Spare.of(relay, self._told(*told))
+        told = _STREAMED if isinstance(relay, Streamed) else cost_line(self._spent)
+        self._spare = Spare.of(relay, self._told(told))
         self._relay = None
         why = UpstreamRefused(f"upstream '{self._called}': a content policy cut its answer off")
         self._fall_back(found, "filtered", why)
@@ -469,7 +485,7 @@ class Journey:
         """Writes a whole answer. Its client may have left since; it is paid all the same."""
         happened = self._happened
         try:
-            self._exchange.reply(200, relay.body, self._told(cost_header(self._paid)))
+            self._exchange.reply(200, relay.body, self._told(cost_line(self._paid)))
         except Exception:
             self._crash()
             return
@@ -623,7 +639,7 @@ class Journey:
         own = verdict.headers()
         names = {name for name, _ in own}
         kept = [one for one in headers if one[0] not in names]
-        self._fail(status, answer, self._told(*kept, *own))
+        self._fail(status, answer, self._told(written_lines([*kept, *own])))
 
     def _crash(self) -> None:
         """Inside an `except`: the gateway is at fault. Nobody else notices."""
@@ -651,7 +667,7 @@ class Journey:
         self._account.release()
         self._erred(error)
         answer, headers = self._proxy.refusal(self._exchange, error)
-        self._fail(error.status, answer, self._told(*headers))
+        self._fail(error.status, answer, self._told(written_lines(headers)))
 
     def _fail(self, status: int, answer: bytes, headers: Written) -> None:
         """The client gets what was held back, or else an error."""
@@ -700,15 +716,14 @@ class Journey:
     def _called(self) -> str:
         return "" if self._target is None else self._target.called
 
-    def _told(self, *more: Header) -> Written:
+    def _told(self, lines: bytes) -> Written:
         """What the answer says of who gave it, of what is left, and what else there is to say."""
-        told, left = self._chosen.told(self._target), self._account.left
-        exchange = self._exchange
-        own = [*more, *request_id_header(self._dialect, exchange.request_id, exchange.head.echo)]
-        if left is not None and (left.requests or left.token_rate):
-            own += self._proxy.rates(left, self._account.reserved)
+        exchange, rates = self._exchange, self._account.rates
+        lines += request_id_line(self._dialect, exchange.request_id, exchange.head.echo)
+        if rates is not NO_RATES:
+            lines += self._proxy.rates(rates)
         if (theirs := upstream_request_id(self._headers)) is not None:
-            own.append(theirs)
+            lines += b"%b: %b\r\n" % theirs
         if self._happened.attempts > 1:
-            own.append((ATTEMPTS, b"%d" % self._happened.attempts))
-        return told.plus(own) if own else told
+            lines += b"%b: %d\r\n" % (ATTEMPTS, self._happened.attempts)
+        return self._chosen.told(self._target).plus(lines)

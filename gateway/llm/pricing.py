@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
 from gateway.wire.llm.words import Usage
@@ -108,12 +107,35 @@ class Price:
                 reading it; an Anthropic request without any `cache_control` writes none.
             audio: whether either side may be sound.
         """
-        dearest = _dearest(self.steps.get(service) or self.steps[""], cache_writes, audio)
         read, write = max(input_tokens, 0), max(max_output_tokens, 0)
-        for above, reading, writing in dearest:
+        for above, reading, writing in self.dearest(
+            service, cache_writes=cache_writes, audio=audio
+        ):
             if read > above:
                 return self.request + reading * read + writing * write
         return self.request
+
+    def dearest(
+        self, service: str = "", *, cache_writes: bool = True, audio: bool = True
+    ) -> tuple[tuple[int, int, int], ...]:
+        """What a token costs at most that is read, and one that is written, of each step.
+
+        Of the steps within a request's reach the dearest counts, not the highest: each has what
+        those below it cost, too. Highest first, as the steps are; the arguments are those of
+        `most`, an unknown service is the standard.
+        """
+        found: list[tuple[int, int, int]] = []
+        reading = writing = 0
+        for above, rates in reversed(self.steps.get(service) or self.steps[""]):
+            reading = max(reading, rates.input, rates.cache_read)
+            writing = max(writing, rates.output, rates.reasoning)
+            if cache_writes:
+                reading = max(reading, rates.cache_write, rates.cache_write_1h)
+            if audio:
+                reading = max(reading, rates.audio_input)
+                writing = max(writing, rates.audio_output)
+            found.append((above, reading, writing))
+        return tuple(reversed(found))
 
     def plain(self) -> dict[str, Any]:
         """As a plan holds it; `read` is the inverse."""
@@ -136,29 +158,6 @@ class Price:
             for service, steps in plain["steps"].items()
         }
         return cls(**{**plain, "steps": steps})
-
-
-@lru_cache(maxsize=4096)
-def _dearest(
-    steps: tuple[Step, ...], cache_writes: bool, audio: bool
-) -> tuple[tuple[int, int, int], ...]:
-    """Of each step what a token costs at most that is read, and one that is written.
-
-    Of the steps within a request's reach the dearest counts, not the highest: each has what those
-    below it cost, too. Highest first, as the steps are.
-    """
-    found: list[tuple[int, int, int]] = []
-    reading = writing = 0
-    for above, rates in reversed(steps):
-        reading = max(reading, rates.input, rates.cache_read)
-        writing = max(writing, rates.output, rates.reasoning)
-        if cache_writes:
-            reading = max(reading, rates.cache_write, rates.cache_write_1h)
-        if audio:
-            reading = max(reading, rates.audio_input)
-            writing = max(writing, rates.audio_output)
-        found.append((above, reading, writing))
-    return tuple(reversed(found))
 
 
 def _reading(usage: Usage, rates: Rates, read: int) -> int:

@@ -24,16 +24,16 @@ from gateway.llm.account import Account
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.journey import Journey
 from gateway.llm.later import Later, at_once
-from gateway.llm.limits.words import Left, Limits
+from gateway.llm.limits.words import NO_RATES, Limits, Rates
 from gateway.llm.names import Chosen, Named, Names
 from gateway.llm.pools import Attempts
 from gateway.llm.told import Happened, patience_s
 from gateway.llm.upstream.upstreams import Upstreams
 from gateway.wire import coding
-from gateway.wire.answers import error_headers
+from gateway.wire.answers import Written, error_headers
 from gateway.wire.laden import Laden
 from gateway.wire.llm.counted import ESTIMATED, estimated_count
-from gateway.wire.llm.errors import Allowance, error_body, rate_headers, request_id_header
+from gateway.wire.llm.errors import error_body, rate_lines, request_id_header
 from gateway.wire.llm.requests import Call, read_at_once, read_call, read_values
 from gateway.wire.llm.words import Dialect
 from gateway.wire.services import Services
@@ -173,19 +173,14 @@ class Proxy:
         """Has something done on a thread, and what follows from it on the loop again."""
         self.loop.run_in_executor(self._pool, work).add_done_callback(then)
 
-    def rates(self, left: Left, tokens: int | None) -> list[Header]:
-        """What is left of limits per minute, now that a request has taken of them.
-
-        Args:
-            left: before it.
-            tokens: that it has reserved; None: it takes nothing, being refused.
-        """
-        allowances = []
-        if (rate := left.requests) is not None:
-            allowances.append(Allowance("requests", *rate.less(0 if tokens is None else 1)))
-        if (rate := left.token_rate) is not None:
-            allowances.append(Allowance("tokens", *rate.less(tokens or 0)))
-        return rate_headers(self.dialect, allowances, self.wall())
+    def rates(self, rates: Rates) -> bytes:
+        """The lines of a head that tell how limits per minute stand."""
+        lines = b""
+        if rates is not NO_RATES:
+            for unit, rate in zip(Rates._fields, rates, strict=True):
+                if rate is not None:
+                    lines += rate_lines(self.dialect, unit, *rate, self.wall())
+        return lines
 
     def named_so(self, exchange: Any) -> tuple[Header, ...]:
         """What a request is called, where clients of this dialect look for that."""
@@ -216,8 +211,7 @@ class Proxy:
         try:
             account.cover(deployment, monotonic_ns())
         except GatewayError as error:
-            left = account.left
-            self.refuse(exchange, error, *(() if left is None else self.rates(left, None)))
+            self.refuse(exchange, error, *Written(self.rates(account.rates)))
             return
         if self.dialect is Dialect.COUNT and deployment.counts_nothing:
             account.settle(None, None)

@@ -209,12 +209,12 @@ def answer_headers(chosen: Chosen, target: Target | None) -> Written:
         found.append((VARIANT, chosen.variant.encode()))
     if target is not None:
         found.append((UPSTREAM, quoted(target.called)))
-    return Written(found)
+    return Written.write(found)
 
 
-def cost_header(cost: int | None) -> Header:
-    """What an answer has cost."""
-    return (COST, UNPRICED if cost is None else dollars(cost).encode())
+def cost_line(cost: int | None) -> bytes:
+    """What an answer has cost, as a line of its head."""
+    return b"%b: %b\r\n" % (COST, UNPRICED if cost is None else dollars(cost).encode())
 
 
 def upstream_request_id(headers: Sequence[Header]) -> Header | None:

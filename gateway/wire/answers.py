@@ -9,6 +9,7 @@ from __future__ import annotations
 import http
 import re
 from collections.abc import Iterable, Sequence
+from typing import overload
 from urllib.parse import quote
 
 import orjson
@@ -30,32 +31,56 @@ _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 
 
-class Written(tuple[Header, ...]):
-    """Headers that many answers have alike: checked and written once.
+class Written(Sequence[Header]):
+    """Headers as they stand in the head of an answer; told one by one where anybody asks.
 
     Attributes:
-        lines: as they stand in the head.
-
-    Raises:
-        ValueError: one of them would break out of its line.
+        lines: of the head.
     """
 
-    lines: bytes
+    __slots__ = ("_headers", "lines")
 
-    def __new__(cls, headers: Iterable[Header]) -> Written:
-        """Writes them."""
-        made = super().__new__(cls, headers)
-        made.lines = b"".join(map(_line, made))
-        return made
+    def __init__(self, lines: bytes) -> None:
+        """Takes legal lines, each with its end. `write` makes them of headers."""
+        self.lines = lines
+        self._headers: tuple[Header, ...] | None = None
 
-    def plus(self, more: Sequence[Header]) -> Written:
+    @classmethod
+    def write(cls, headers: Iterable[Header]) -> Written:
+        """Headers that many answers have alike, checked and written once.
+
+        Raises:
+            ValueError: one of them would break out of its line.
+        """
+        return cls(b"".join(map(_line, headers)))
+
+    def plus(self, lines: bytes) -> Written:
         """These, and further ones that only one answer has.
 
         Those must be legal: they are the gateway's own names and numbers, and are not checked.
         """
-        made = super().__new__(Written, (*self, *more))
-        made.lines = self.lines + b"".join([b"%b: %b\r\n" % one for one in more])
-        return made
+        return Written(self.lines + lines)
+
+    @overload
+    def __getitem__(self, index: int) -> Header: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Header]: ...
+    def __getitem__(self, index: int | slice) -> Header | Sequence[Header]:
+        return self._read()[index]
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def _read(self) -> tuple[Header, ...]:
+        if self._headers is None:
+            lines = self.lines.split(b"\r\n")[:-1]
+            self._headers = tuple((name, value) for name, _, value in map(_parted, lines))
+        return self._headers
+
+
+def written_lines(headers: Iterable[Header]) -> bytes:
+    """Legal headers as they stand in a head."""
+    return b"".join([b"%b: %b\r\n" % one for one in headers])
 
 
 def lines_of(headers: Sequence[Header]) -> bytes | None:
@@ -63,6 +88,10 @@ def lines_of(headers: Sequence[Header]) -> bytes | None:
     if type(headers) is Written:
         return headers.lines
     return None if headers else b""
+
+
+def _parted(line: bytes) -> tuple[bytes, bytes, bytes]:
+    return line.partition(b": ")
 
 
 def _line(header: Header) -> bytes:

@@ -2,7 +2,8 @@
 
 Knows how late the event loop's timers fire, and connections that can be held: clients', and those
 that others answer on. Knows nothing of requests. Costs a timer call in half of what it allows,
-ten milliseconds by default, and nothing per request.
+ten milliseconds by default, or in twice what it allows once the worker has been in time for long,
+and nothing per request.
 
 Who is held is held at once, whoever it was that has made the worker late. Clients and answers that
 somebody waits for go on side by side, so that neither keeps the other waiting for long; answers
@@ -25,6 +26,9 @@ PORTION = 128
 ANSWERS_PORTION = 32
 SPARE_PORTION = 4
 BUSY_INTERVAL_S = 0.001
+# Each look costs a worker that does little else as much as a streamed chunk or two.
+CALM_LOOKS = 100
+CALM_INTERVALS = 4
 
 
 class Held(Protocol):
@@ -52,8 +56,9 @@ class LagGuard:
         self._services = services
         self._bound_s = services.limits.max_loop_lag_ms / 1000
         # A turn that is too long is noticed if it is longer than bound and interval together at
-        # worst.
+        # worst. Turns as they are under too much load come one after the other.
         self._interval_s = max(self._bound_s / 2, BUSY_INTERVAL_S)
+        self._calm = 0  # looks in a row that found the worker in time
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
@@ -98,12 +103,15 @@ class LagGuard:
     def _tick(self) -> None:
         if self._loop is None or self._timer is None:
             return
-        if self._loop.time() - self._due > self._bound_s:
+        late_s = self._loop.time() - self._due
+        self._calm = self._calm + 1 if late_s < self._interval_s else 0
+        if late_s > self._bound_s:
             self._hold()
         else:
             self._release(PORTION)
         held = self._held or self._answers or self._spare
-        self._arm(BUSY_INTERVAL_S if held else self._interval_s)
+        calm = CALM_INTERVALS if self._calm >= CALM_LOOKS else 1
+        self._arm(BUSY_INTERVAL_S if held else calm * self._interval_s)
 
     def _hold(self) -> None:
         if not self._held:

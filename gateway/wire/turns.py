@@ -143,7 +143,7 @@ class LaneExchange(BaseExchange):
             raise RuntimeError(f"{self.path!r}: answered twice")
         carrier = self._carrier
         services = carrier.services
-        lines = answers.lines_of(headers) if headers else b""
+        lines = answers.lines_of(headers)
         if self.gone:
             self._answered = True
         elif (

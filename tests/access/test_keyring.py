@@ -76,13 +76,29 @@ def test_unknown_expired_revoked_and_long_credentials_are_refused_in_the_same_wo
             revoked.encode(),
             known[:-1].encode(),
             known.encode() + b"x",
+            b"psk_" + b"k" * MAX_KEY_BYTES,
+        )
+    }
+    assert len(words) == 1
+    assert ring.find(known.encode())
+
+
+def test_what_is_no_key_of_ours_by_its_form_is_told_how_ours_begin(ring):
+    known = new_key()
+    ring.replace({digest_of(known): row()})
+    words = {
+        refusal(ring, credential)
+        for credential in (
+            b"sk-a-provider's",
             known.upper().encode(),
             b"k" * (MAX_KEY_BYTES + 1),
             digest_of(known).encode(),  # what the database holds opens nothing
         )
     }
-    assert len(words) == 1
-    assert ring.find(known.encode())
+    assert words == {
+        "credentials: not known, expired, or revoked: keys of this gateway begin with 'psk_',"
+        " and it takes no others"
+    }
 
 
 def test_who_remembers_a_principal_sees_that_it_was_taken_back(ring):

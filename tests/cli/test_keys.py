@@ -44,6 +44,28 @@ def test_a_key_is_shown_when_it_is_made_and_never_again(penstock, tmp_path, caps
     assert made["key"] not in capsys.readouterr().out
 
 
+def test_a_key_that_makes_a_home_of_its_own_says_where(tmp_path, capsys):
+    words = ["keys", "create", "--role", "client", "--home", str(tmp_path / "here"), "--name"]
+    assert main([*words, "a"]) == 0
+    assert f"penstock: {tmp_path}/here is a new home: a server that" in capsys.readouterr().err
+    assert main([*words, "b"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_list_says_what_keys_count_against_where_any_does(penstock, tmp_path, capsys):
+    create = ("create", "--role", "client", "--name")
+    penstock(*create, "plain")
+    assert main(["keys", "list", "--home", str(tmp_path)]) == 0
+    assert "COUNTS AGAINST" not in capsys.readouterr().out
+    limits = ("--team", "web", "--tag", "eu", "--budget", "10usd/day", "--rpm", "60")
+    penstock(*create, "limited", *limits)
+    assert main(["keys", "list", "--home", str(tmp_path)]) == 0
+    header, plain, limited = capsys.readouterr().out.splitlines()
+    at = header.index("COUNTS AGAINST")
+    assert plain[at:].startswith("-  ")
+    assert limited[at:].startswith("team web, tag eu, 10usd/day, --rpm 60  active")
+
+
 def test_making_a_key_imports_no_compiler(tmp_path):
     # It takes longer to import than all the rest of the command.
     words = ["keys", "create", "--name", "app", "--role", "client", "--home", str(tmp_path)]
@@ -132,7 +154,7 @@ def test_a_team_without_limits_is_refused_where_others_have_some(penstock, tmp_p
 def test_a_tag_without_limits_is_told_and_taken(tmp_path, capsys):
     words = ["keys", "create", "--role", "client", "--name", "a", "--tag", "eu", "--team", "web"]
     assert main([*words, "--home", str(tmp_path)]) == 0
-    assert capsys.readouterr().err.splitlines() == [
+    assert capsys.readouterr().err.splitlines()[1:] == [
         "penstock: warning: team 'web' has no limits here (llm.teams): it only adds up",
         "penstock: warning: tag 'eu' has no limits here (llm.tags): it only adds up",
     ]

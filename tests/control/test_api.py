@@ -293,6 +293,14 @@ def test_another_method_is_told_the_right_ones():
     assert refused(ask("GET", "/nothing")) == (404, "not_found")
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v2/models/m/infer"])
+def test_whoever_asks_a_model_here_is_told_of_the_other_port(path):
+    answer = ask("POST", path)
+    assert refused(answer) == (404, "not_found")
+    said = f"nothing at {path}: this is the control port, and models answer at the data port"
+    assert answer.json()["error"] == said
+
+
 @pytest.mark.parametrize(
     "host", ["evil.example", "127.0.0.1.evil.example", "", "localhost.evil.example:80"]
 )

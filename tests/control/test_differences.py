@@ -81,6 +81,43 @@ def test_what_means_the_same_is_no_change(old, new):
     assert words(old, new) == []
 
 
+PROVIDER = "providers: {p: {base_url: 'http://h/v1'}}"
+LLM = f"""
+llm:
+  {PROVIDER}
+  models:
+    m: {{order: least_busy, upstreams: [{{provider: p, model: a}}, {{provider: p, model: b}}]}}
+"""
+
+
+def test_a_new_language_model_or_provider_is_one_line_with_what_is_said_of_it():
+    assert words("", LLM) == [
+        "llm.providers.p: added (base_url http://h/v1)",
+        "llm.models.m: added (versions.1.upstreams [{'provider': 'p', 'model': 'a'},"
+        " {'provider': 'p', 'model': 'b'}], versions.1.order least_busy)",
+    ]
+    assert [one.split(" ")[:2] for one in words(LLM, f"llm: {{{PROVIDER}}}")] == [
+        ["llm.models.m:", "removed"]
+    ]
+
+
+def test_of_upstreams_that_change_the_field_is_told():
+    new = LLM.replace("model: b", "model: b, weight: 3")
+    assert told(LLM, new) == ["llm.models.m.versions.1.upstreams[1].weight: 1.0 -> 3.0"]
+    new = LLM.replace("model: b}", "model: b}, {provider: p, model: c}")
+    (line,) = told(LLM, new)
+    assert line.startswith("llm.models.m.versions.1.upstreams[2]: added (provider p, model c")
+    (line,) = told(new, LLM)
+    assert line.startswith("llm.models.m.versions.1.upstreams[2]: removed (provider p, model c")
+
+
+def test_a_route_or_a_team_that_is_new_is_one_line():
+    assert words("", "llm: {teams: {web: {budgets: [1usd/day]}}, tags: {eu: {}}}") == [
+        "llm.teams.web: added (budgets ['1usd/day'])",
+        "llm.tags.eu: added",
+    ]
+
+
 def test_models_are_named_whatever_is_in_their_names():
     old, new = config.parse("models: {a.b: {}}"), config.parse("models: {a.b: {version: 2}, c: {}}")
     assert [one.model for one in differences(old, new)] == ["a.b", "c"]

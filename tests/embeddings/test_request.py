@@ -12,7 +12,7 @@ import pytest
 
 from gateway.access.principal import Principal
 from gateway.errors import BudgetExceeded, GatewayError
-from gateway.llm.limits.words import Left, Limits, Rate
+from gateway.llm.limits.words import Limits, Rate, Rates
 from gateway.monitor import layout
 from gateway.monitor.upstreams import read_upstreams
 from gateway.plan import Held, Split, Variant
@@ -194,9 +194,13 @@ class Purse:
         self.held: list[int] = []
         self.settled: list[int | None] = []
 
-    def begin(self, rows: Sequence[int], now_ns: int) -> tuple[Left, None]:
-        rates = Rate(60, 60, 0.0), Rate(self.tokens, self.tokens, 0.0)
-        return Left(None, None, None, *rates), None
+    @property
+    def refused_at(self) -> Rates:
+        return Rates(Rate(60, 60, 0), Rate(self.tokens, self.tokens, 0))
+
+    @property
+    def rates(self) -> Rates:
+        return Rates(Rate(60, 59, 1000), Rate(self.tokens, self.tokens - self.held[-1], 1000))
 
     def reserve(self, rows: Sequence[int], money: int, tokens: int, now_ns: int) -> Purse:
         assert (list(rows), money) == ([5], 0)

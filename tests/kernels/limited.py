@@ -60,9 +60,13 @@ class Small:
         self.free[worker].append(at)
 
     def left(self, rows, now):
-        told = np.array([0] * budgets.LEFT_WORDS + rows, np.int64)
-        assert budgets.left(self.rows, self.slots, told, len(rows), WORKERS, now) == 0
-        return told[: budgets.LEFT_WORDS].tolist()
+        """Money and tokens, and of each rate its limit, what is left, and until when it is full."""
+        grant = np.zeros(budgets.GRANT_WORDS, np.int64)
+        grant[budgets.COUNT] = len(rows)
+        grant[budgets.FIRST : budgets.FIRST + len(rows) * budgets.EACH : budgets.EACH] = rows
+        assert budgets.budgets_left(self.rows, self.slots, grant, 0, WORKERS) == 0
+        budgets.rates_left(self.rows, grant, 0, now)
+        return grant[budgets.LEFT_MONEY :].tolist()
 
     def held(self, row):
         """Money, tokens and requests under way, all processes added up."""

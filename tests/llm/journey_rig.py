@@ -19,7 +19,7 @@ from gateway.exchange import Header
 from gateway.llm import models, price_map
 from gateway.llm.deployment import LlmDeployment
 from gateway.llm.later import Later, at_once
-from gateway.llm.limits.words import Left, Limits
+from gateway.llm.limits.words import Grant, Limits, Rates
 from gateway.llm.names import Chosen
 from gateway.llm.pairs import Pairs
 from gateway.llm.settings import Settings, settings_of
@@ -32,6 +32,7 @@ from gateway.wire.head import Head
 from gateway.wire.llm.words import Dialect
 from gateway.wire.trace import TRACEPARENT, read_traceparent
 from kernels import answers
+from tests.llm.limits.rig import Rig as Host
 from tests.test_inference import Caller, new_services
 
 JSON = [(b"content-type", b"application/json")]
@@ -215,29 +216,56 @@ class Blocks:
 
 
 class Counted:
-    """Limits that grant all, and remember what was asked for and what became of it."""
+    """A host's limits, which remember what was reserved and what became of it.
 
-    def __init__(self, left: Left | None = None) -> None:
-        self._left = left or Left(10**15, 10**9, None, None, None)
+    Whoever asks, it is one caller's budgets that are asked.
+    """
+
+    def __init__(self, money: int | None = 10**15, tokens: int | None = 10**9) -> None:
+        self._host = Host(1)
+        self._limits = self._host.workers[0]
+        self.leave(money, tokens)
         self.reserved: list[tuple[int, int]] = []
         self.ends: list[tuple[str, int, int]] = []
 
-    def reserve(self, rows: Any, money: int, tokens: int, now_ns: int) -> Any:
-        self.reserved.append((money, tokens))
-        return self
+    def leave(self, money: int | None, tokens: int | None) -> None:
+        """So much is left from now on."""
+        self._host.limit(0, ceilings={2: money, 5: tokens})
 
-    def begin(self, rows: Any, now_ns: int) -> Any:
-        return self._left, None
+    def cover(self, rows: Any, *asked: Any) -> Any:
+        return self._granted(lambda: self._limits.cover([0], *asked))
+
+    def reserve(self, rows: Any, *amounts: Any) -> Any:
+        return self._granted(lambda: self._limits.reserve([0], *amounts))
+
+    def _granted(self, reserve: Callable[[], Grant]) -> Any:
+        money, tokens, _ = self._host.held(0)
+        grant = reserve()
+        money_held, tokens_held, _ = self._host.held(0)
+        self.reserved.append((money_held - money, tokens_held - tokens))
+        return Remembered(grant, self.ends)
 
     @property
-    def last_left(self) -> Left:
-        return self._left
+    def refused_at(self) -> Rates:
+        return self._limits.refused_at
+
+
+class Remembered:
+    """A grant, and a list of what became of all."""
+
+    def __init__(self, grant: Grant, ends: list[tuple[str, int, int]]) -> None:
+        self._grant = grant
+        self._ends = ends
+        self.output = grant.output
+        self.rates = grant.rates
 
     def settle(self, money: int, tokens: int) -> None:
-        self.ends.append(("settled", money, tokens))
+        self._ends.append(("settled", money, tokens))
+        self._grant.settle(money, tokens)
 
     def release(self) -> None:
-        self.ends.append(("released", 0, 0))
+        self._ends.append(("released", 0, 0))
+        self._grant.release()
 
 
 def key_for(*models: str, rows: tuple[int, ...] = ()) -> Principal:

@@ -9,7 +9,6 @@ import pytest
 
 from gateway.config import parse
 from gateway.errors import ConfigInvalid
-from gateway.llm.limits.words import Left
 from gateway.wire.llm.crowds import MAX_ANSWERED
 from gateway.wire.llm.sse import MAX_FRAME_BYTES
 from gateway.wire.llm.words import Dialect
@@ -24,6 +23,7 @@ from tests.llm.journey_rig import (
     key_for,
     rig,
 )
+from tests.llm.scripted import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -37,6 +37,10 @@ llm:
     old: {upstreams: [{provider: old, model: gpt-4o-mini}], retries: {attempts: 0}}
     m: {upstreams: [{provider: one, model: gpt-4o-mini}], retries: {attempts: 0}}
     seen: {upstreams: [{provider: one, model: gpt-4o}]}
+    bounded:
+      upstreams: [{provider: one, model: our-own, price: {}}]
+      max_output_tokens: 100
+    unbounded: {upstreams: [{provider: one, model: our-own, price: {}}]}
     told: {upstreams: [{provider: one, model: gpt-4o, media_tokens: 123}]}
     c: {upstreams: [{provider: claude, model: claude-sonnet-4-5}], retries: {attempts: 0}}
     mixed:
@@ -48,8 +52,8 @@ KEY = key_for(rows=(7,))
 PIECE = "abcd" * 10  # ten tokens, as estimated
 
 
-def limited(left: Left | None = None) -> tuple[Rig, Counted]:
-    limits = Counted(left)
+def limited(money: int | None = 10**15, tokens: int | None = 10**9) -> tuple[Rig, Counted]:
+    limits = Counted(money, tokens)
     return rig(DOCUMENT, limits=limits), limits
 
 
@@ -141,6 +145,7 @@ async def test_an_answer_of_nothing_but_signs_is_none_and_its_prompt_is_charged(
     r.last.sink.on_head(200, JSON)
     r.last.sink.on_data(b'{"choices":[%b{}]}' % (b"{}," * MAX_ANSWERED))
     r.last.sink.on_end()
+    await eventually(lambda: r.over)
     assert (r.over[0].result, r.counting["old", 1].told) == ("failed", ["upstream_failed"])
     assert [end[0] for end in limits.ends] == ["settled"]
 
@@ -198,7 +203,7 @@ llm:
 
 
 async def test_an_answer_of_unknown_price_says_so_and_never_costs_zero():
-    r = rig(UNPRICED, limits=Counted(Left(None, 1000, None, None, None)))
+    r = rig(UNPRICED, limits=Counted(None, 1000))
     talker = r.ask(chat(model="served"), key=KEY)
     r.last.answers()
     assert talker.answers[0][0] == 200
@@ -208,17 +213,12 @@ async def test_an_answer_of_unknown_price_says_so_and_never_costs_zero():
 @pytest.mark.parametrize(
     ("model", "left", "says"),
     [
-        pytest.param("refused", Left(None, 1000, None, None, None), "", id="as-the-document-says"),
-        pytest.param(
-            "served",
-            Left(10**12, None, None, None, None),
-            ", and a budget in dollars",
-            id="a-budget",
-        ),
+        pytest.param("refused", (None, 1000), "", id="as-the-document-says"),
+        pytest.param("served", (10**12, None), ", and a budget in dollars", id="a-budget"),
     ],
 )
 async def test_a_model_of_unknown_price_is_refused_before_anybody_is_asked(model, left, says):
-    limits = Counted(left)
+    limits = Counted(*left)
     r = rig(UNPRICED, limits=limits)
     talker = r.ask(chat(model=model), key=KEY)
     status, body = talker.answers[0][:2]
@@ -228,7 +228,7 @@ async def test_a_model_of_unknown_price_is_refused_before_anybody_is_asked(model
 
 
 async def test_a_model_of_unknown_price_that_is_refused_counts_tokens_all_the_same():
-    r = rig(UNPRICED, limits=Counted(Left(10**12, None, None, None, None)))
+    r = rig(UNPRICED, limits=Counted(10**12, None))
     talker = r.ask(chat(model="counted"), Dialect.COUNT, key=KEY)
     r.last.answers({"input_tokens": 3})
     assert talker.answers[0][0] == 200
@@ -243,7 +243,7 @@ async def test_a_model_of_unknown_price_that_is_refused_counts_tokens_all_the_sa
 )
 @pytest.mark.parametrize("n", [1, 3])
 async def test_every_prompt_of_a_list_reserves_its_answers(prompt, answers, n):
-    r, limits = limited(Left(10**15, None, None, None, None))
+    r, limits = limited(10**15, None)
     body = {"model": "m", "prompt": prompt, "max_tokens": 100, "n": n}
     r.ask(body, Dialect.COMPLETIONS, key=KEY)
     ((money, tokens),) = limits.reserved
@@ -269,21 +269,30 @@ async def test_each_upstream_is_sent_no_more_than_its_own_model_can_write():
 
 
 async def test_a_model_that_stands_in_gets_its_own_longest_answer_and_not_the_first_ones():
-    limits = Counted(Left(None, 60_000, None, None, None))
+    limits = Counted(None, 60_000)
     r = rig(
         DOCUMENT.replace("gpt-4o-mini}], retries", "gpt-5}], fallbacks: [seen], retries"),
         limits=limits,
     )
     r.ask(chat(), key=KEY)
     assert r.last.body["max_completion_tokens"] < 16_384  # a quarter of what is left
-    limits._left = Left(None, 10**9, None, None, None)
+    limits.leave(None, 10**9)
     r.last.answers({"error": {"message": "down"}}, status=503)
     assert r.last.body["model"] == "gpt-4o"
     assert not {"max_completion_tokens", "max_tokens"} & r.last.body.keys()
 
 
+@pytest.mark.parametrize(("model", "most"), [("bounded", 100), ("unbounded", 4096)])
+async def test_who_might_write_more_than_was_reserved_is_sent_that_as_a_maximum(model, most):
+    r, limits = limited(None)
+    body = chat(model)
+    r.ask(body, key=KEY)
+    assert limits.reserved == [(0, len(json.dumps(body)) + most)]
+    assert r.last.body["max_completion_tokens"] == most
+
+
 async def test_no_output_at_all_is_a_maximum_like_any_other():
-    r, limits = limited(Left(None, 4000, None, None, None))
+    r, limits = limited(None, 4000)
     warm = {"model": "c", "max_tokens": 0, "messages": [{"role": "user", "content": "hi"}]}
     r.ask(warm, Dialect.MESSAGES, key=KEY)
     assert r.last.body["max_tokens"] == 0

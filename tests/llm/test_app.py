@@ -64,9 +64,20 @@ def test_whoever_left_v1_out_is_told_so_in_its_own_dialect(method, path, headers
     assert "base_url that ends in /v1" in said
 
 
-def test_what_is_not_served_below_v1_is_named_and_no_more():
-    _, body, _ = ask("POST", "/v1/images")
-    assert body["error"]["message"] == "POST /v1/images: nothing is served here"
+@pytest.mark.parametrize("path", ["/v1/v1/messages", "/v1/v1/chat/completions"])
+def test_whoever_said_v1_twice_is_told_where_its_client_wants_it(path):
+    _, body, _ = ask("POST", path)
+    said = body["error"]["message"]
+    assert said.startswith(f"POST {path}: nothing is served here: ")
+    assert "ends in /v1 once, Anthropic's one without /v1" in said
+
+
+@pytest.mark.parametrize("path", ["/v1/images", "/v1/chat/completion"])
+def test_what_is_not_served_below_v1_is_named_beside_what_is(path):
+    _, body, _ = ask("POST", path)
+    said = body["error"]["message"]
+    assert said.startswith(f"POST {path}: nothing is served here: there are ")
+    assert "/v1/chat/completions, /v1/completions, /v1/embeddings, /v1/messages" in said
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,8 @@ async def test_what_follows_from_upstreams_is_renewed_with_them(tmp_path):
     (deployment,) = one.llm.deployments
     (target,) = deployment.targets
     deployment.renew((replace(target, price=None, media_tokens=7),))
-    assert (deployment.prices, deployment.unpriced, deployment.media_tokens) == ([None], True, 7)
+    assert (deployment.unpriced, deployment.media_tokens) == (True, 7)
+    assert deployment.tariff("").tolist() == [1], "nobody knows what it costs"
 
 
 async def test_nobody_looks_while_a_look_is_under_way(tmp_path):

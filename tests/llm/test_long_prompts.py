@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from gateway.errors import UpstreamFailed
-from gateway.llm.limits.words import Left
 from gateway.llm.wording import TRANSLATED_AT_ONCE_BYTES
 from gateway.plan import Shadow, Split, Variant
 from gateway.wire.llm.abridged import LONG_BYTES
@@ -141,7 +140,7 @@ async def test_a_long_prompt_is_translated_beforehand_for_who_stands_in_for_a_cu
 
 async def test_a_long_prompt_is_translated_beforehand_for_every_fallback_that_may_be_asked():
     unknown = "    o: {upstreams: [{provider: one, model: nobody-knows}], unpriced: refuse}\n"
-    limits = Counted(Left(None, 10**9, None, None, None))
+    limits = Counted(None, 10**9)
     document = WORLD.replace("fallbacks: [n]", "fallbacks: [o, n]") + unknown
     world = rig(document, {"m": ALONE}, limits=limits)
     asked = chat(messages=several(TRANSLATED_AT_ONCE_BYTES), max_tokens=5)
@@ -155,7 +154,7 @@ async def test_a_long_prompt_is_translated_beforehand_for_every_fallback_that_ma
 
 
 async def test_who_leaves_while_its_prompt_is_translated_is_asked_for_nobody_and_pays_nothing():
-    limits = Counted(Left(None, 10**9, None, None, None))
+    limits = Counted(None, 10**9)
     world = rig(WORLD, {"m": ALONE}, limits=limits)
     client = world.ask(
         chat("n", messages=several(TRANSLATED_AT_ONCE_BYTES)), key=key_for("n", rows=(1,))

@@ -80,7 +80,7 @@ async def test_a_model_is_allowed_by_its_name_or_by_the_alias_that_is_used(two, 
 async def test_what_a_key_may_not_call_is_told_alike_whether_it_exists_or_not(two, asked):
     with pytest.raises(Forbidden) as refused:
         two.ask(chat(asked), key=key_for("m"))
-    assert str(refused.value) == f"'till' may not use model '{asked}'"
+    assert str(refused.value) == f"'till' may not use model '{asked}', but m"
     assert two.upstreams.sent == []
 
 

@@ -137,7 +137,7 @@ def test_a_chain_of_trusted_proxies_is_followed_to_its_beginning():
 
 
 def test_headers_that_are_written_once_stand_as_any_others_do():
-    headers = answers.Written([(b"x-a", b"1"), (b"x-b", b"two")])
+    headers = answers.Written.write([(b"x-a", b"1"), (b"x-b", b"two")])
     assert answers.lines_of(headers) == b"x-a: 1\r\nx-b: two\r\n"
     assert answers.head(200, 0, b"id", headers=headers) == answers.head(
         200, 0, b"id", headers=list(headers)
@@ -145,4 +145,4 @@ def test_headers_that_are_written_once_stand_as_any_others_do():
     assert answers.lines_of([(b"x-a", b"1")]) is None
     assert answers.lines_of(()) == b""
     with pytest.raises(ValueError, match="not a legal header"):
-        answers.Written([(b"x-a", b"1\r\nx-b: 2")])
+        answers.Written.write([(b"x-a", b"1\r\nx-b: 2")])

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from typing import cast
 
 from gateway.exchange import Exchange
 from gateway.wire.http import Lane
+from gateway.wire.lag import BUSY_INTERVAL_S, CALM_LOOKS, LagGuard
 from gateway.wire.services import Connection
 from tests.wire.http_rig import post, rig
 
@@ -149,6 +152,42 @@ def test_a_client_is_answered_while_answers_that_nobody_waits_for_keep_the_worke
             assert server.reached(lambda: endless.holds >= 3)
         finally:
             server.call(endless.end)
+
+
+class Clock:
+    """A loop of which each timer is as late as it is told to be."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.pauses: list[float] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def call_later(self, pause_s: float, look: Callable[[], None]) -> object:
+        self.pauses.append(pause_s)
+        self._look = look
+        return object()
+
+    def turn(self, late_s: float = 0.0) -> float:
+        """The timer fires; gives the seconds to the next."""
+        self.now += self.pauses[-1] + late_s
+        self._look()
+        return self.pauses[-1]
+
+
+def test_a_worker_that_is_always_in_time_is_looked_at_more_seldom_until_it_is_late():
+    with rig(max_loop_lag_ms=20) as server:
+        lag, clock = LagGuard(server.services), Clock()
+        lag.start(cast(asyncio.AbstractEventLoop, clock))
+        assert {clock.turn() for _ in range(CALM_LOOKS - 1)} == {0.01}
+        assert [clock.turn(), clock.turn(0.009)] == [0.04, 0.04]
+        assert clock.turn(0.011) == 0.01, "a turn as long as a look's interval"
+        assert {clock.turn() for _ in range(CALM_LOOKS - 1)} == {0.01}
+        assert clock.turn() == 0.04
+        server.call(lambda: clock.turn(0.021))
+        assert clock.pauses[-1] in (0.01, BUSY_INTERVAL_S)
+        assert server.counters.numbers["paused"] == 1
 
 
 class Endless:

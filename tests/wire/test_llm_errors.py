@@ -18,10 +18,9 @@ from gateway.errors import (
     UpstreamTimedOut,
 )
 from gateway.wire.llm.errors import (
-    Allowance,
     error_body,
     go_duration,
-    rate_headers,
+    rate_lines,
     stream_error,
 )
 from gateway.wire.llm.paths import refusal
@@ -148,25 +147,24 @@ def test_providers_errors_are_read_in_every_shape(values: object, expected: Told
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
-    [(0, "0s"), (0.0201, "21ms"), (1, "1s"), (1.5, "1.5s"), (360, "6m0s"), (3661.25, "1h1m1.25s")],
+    ("milliseconds", "told"),
+    [
+        *((0, b"0s"), (21, b"21ms"), (1000, b"1s"), (1500, b"1.5s"), (360_000, b"6m0s")),
+        (3_661_250, b"1h1m1.25s"),
+    ],
 )
-def test_durations_are_told_as_go_tells_them(seconds: float, told: str) -> None:
-    assert go_duration(seconds) == told
+def test_durations_are_told_as_go_tells_them(milliseconds: int, told: bytes) -> None:
+    assert go_duration(milliseconds) == told
 
 
 def test_what_is_left_is_told_where_each_client_looks() -> None:
-    left = [Allowance("requests", 60, 59, 1.0), Allowance("tokens", 1000, 0, 90.0)]
-    assert rate_headers(Dialect.CHAT, left, 0.0) == [
-        (b"x-ratelimit-limit-requests", b"60"),
-        (b"x-ratelimit-remaining-requests", b"59"),
-        (b"x-ratelimit-reset-requests", b"1s"),
-        (b"x-ratelimit-limit-tokens", b"1000"),
-        (b"x-ratelimit-remaining-tokens", b"0"),
-        (b"x-ratelimit-reset-tokens", b"1m30s"),
-    ]
-    assert rate_headers(Dialect.MESSAGES, left[1:], 1_700_000_000.0) == [
-        (b"anthropic-ratelimit-tokens-limit", b"1000"),
-        (b"anthropic-ratelimit-tokens-remaining", b"0"),
-        (b"anthropic-ratelimit-tokens-reset", b"2023-11-14T22:14:50Z"),
-    ]
+    assert rate_lines(Dialect.CHAT, "requests", 60, 59, 1000, 0.0) == (
+        b"x-ratelimit-limit-requests: 60\r\n"
+        b"x-ratelimit-remaining-requests: 59\r\n"
+        b"x-ratelimit-reset-requests: 1s\r\n"
+    )
+    assert rate_lines(Dialect.MESSAGES, "tokens", 1000, 0, 90_000, 1_700_000_000.0) == (
+        b"anthropic-ratelimit-tokens-limit: 1000\r\n"
+        b"anthropic-ratelimit-tokens-remaining: 0\r\n"
+        b"anthropic-ratelimit-tokens-reset: 2023-11-14T22:14:50Z\r\n"
+    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from struct import Struct
 from typing import Final
 
 import numpy as np
@@ -17,16 +18,20 @@ import numpy as np
 from gateway.errors import InvalidParameter, LimitsUnavailable
 from gateway.llm.limits.refusals import Refusal, refused
 from gateway.llm.limits.table import Table
-from gateway.llm.limits.words import NOTHING_LIMITED, Grant, Left, Rate
+from gateway.llm.limits.words import NO_RATES, Grant, Rate, Rates, Unpriced
+from gateway.llm.tariff import Tariff
 from gateway.monitor.arena import Arena
 from kernels import budgets
 
 # Another worker that was stopped in the middle of reserving goes on as soon as it has a core.
 PATIENCE_NS: Final = 2_000_000
 FIRST_GRANTS: Final = 256
-MOST: Final = budgets.UNLIMITED >> 2
-"""Of money or tokens, what one request is taken for at the most: above any budget, and so far below
-what a word holds that sums of it stay there. A caller may ask for more, a provider say so."""
+MOST: Final = budgets.MOST
+
+# Of a grant's words: what answers are held to, and how its rates stand.
+_BETWEEN: Final = budgets.REQUESTS_LIMIT - budgets.OUTPUT - 1
+_TOLD: Final = Struct(f"{8 * budgets.OUTPUT}xq{8 * _BETWEEN}x6q")
+Told = tuple[int, int, int, int, int, int, int]
 
 
 def unnamed(row: int) -> str:
@@ -61,51 +66,60 @@ class SharedLimits:
         self._clock_ns = clock_ns
         self._wall = wall
         self._table: Table | None = None
-        self._told = np.zeros(budgets.LEFT_WORDS + budgets.MAX_ROWS, np.int64)
-        self._told_words = self._told.data
+        self.refused_at = NO_RATES
         self._grants = np.zeros(FIRST_GRANTS * budgets.GRANT_WORDS, np.int64)
         self._words = self._grants.data
         self._free = list(range(0, len(self._grants), budgets.GRANT_WORDS))
 
-    def begin(self, rows: Sequence[int], now_ns: int) -> tuple[Left, Grant | None]:
-        """What is left, and a grant where amounts do not matter; `words.Limits` says the rest."""
+    def cover(
+        self,
+        rows: Sequence[int],
+        now_ns: int,
+        tariff: Tariff,
+        read: int,
+        estimated: int,
+        asked: int | None,
+        most: int,
+        choices: int,
+    ) -> Grant:
+        """Reserves what a request takes at most; `words.Limits` says the rest."""
         table = self._table or self._find()
         at = self._place(rows)
-        code = budgets.begin(
+        if asked is None:
+            asked = -1
+        elif asked > MOST:
+            asked = MOST
+        code = budgets.cover(
             table.rows,
             table.slots,
             self._grants,
             at,
-            self._told,
             self._workers,
             self._me,
             now_ns,
+            tariff,
+            read,
+            estimated,
+            asked,
+            most,
+            choices,
         )
-        if code == budgets.AMOUNTS:
-            self._free.append(at)
-            return self._left(), None
-        grant = self._granted(table, at, code, now_ns)
-        # The usual key: no amount matters, nor how many requests there are.
-        words = self._told_words
-        free = words[budgets.REQUESTS_LIMIT] == words[budgets.LEFT_PARALLEL] == budgets.UNLIMITED
-        return NOTHING_LIMITED if free else self._left(), grant
-
-    @property
-    def last_left(self) -> Left:
-        """What was left when a request was begun last; `words.Limits` says the rest."""
-        return self._left()
+        if code == budgets.GRANTED:
+            return SharedGrant(self, at, _TOLD.unpack_from(self._words, at * 8))
+        return self._otherwise(table, at, code, now_ns)
 
     def reserve(self, rows: Sequence[int], money: int, tokens: int, now_ns: int) -> Grant:
-        """Reserves for all rows, or for none; `words.Limits` says the rest."""
+        """Reserves so much, for all rows or for none; `words.Limits` says the rest."""
         table = self._table or self._find()
         at = self._place(rows)
         words = self._words
         words[at + budgets.WANTED_MONEY] = money if money < MOST else MOST
         words[at + budgets.WANTED_TOKENS] = tokens if tokens < MOST else MOST
+        words[at + budgets.OUTPUT] = -1
         code = budgets.reserve(
             table.rows, table.slots, self._grants, at, self._workers, self._me, now_ns
         )
-        return self._granted(table, at, code, now_ns)
+        return self._otherwise(table, at, code, now_ns)
 
     def _place(self, rows: Sequence[int]) -> int:
         """Room for a grant of these rows."""
@@ -126,32 +140,24 @@ class SharedLimits:
             place += budgets.EACH
         return at
 
-    def _granted(self, table: Table, at: int, code: int, now_ns: int) -> Grant:
-        """The grant that the kernel has given; raises what it refuses with."""
+    def _otherwise(self, table: Table, at: int, code: int, now_ns: int) -> Grant:
+        """The grant that the kernel has given after all; raises what it refuses with."""
         if code < 0:
             code = self._again(table, at, now_ns)
-        if code != budgets.GRANTED:
-            refusal = self._refusal(table, at, code)
-            if refusal.place != budgets.NO_ROW:  # which has nobody whom it could be counted for
-                table.count_refusal(self._grants, at, self._me)
-            self._free.append(at)
-            raise refused(refusal, self._wall())
-        return SharedGrant(self, at)
-
-    def _left(self) -> Left:
-        """What the kernel has told."""
-        unlimited = budgets.UNLIMITED
-        told = self._told_words[: budgets.LEFT_WORDS].tolist()
-        money, tokens, parallel, limit, left, full_ns, token_limit, token_left, token_full_ns = told
-        return Left(
-            None if money == unlimited else money,
-            None if tokens == unlimited else tokens,
-            None if parallel == unlimited else parallel,
-            None if limit == unlimited else Rate(limit, left, full_ns * 1e-9),
-            None
-            if token_limit == unlimited
-            else Rate(token_limit, token_left, token_full_ns * 1e-9),
-        )
+        known = code != 1 + budgets.NO_ROW
+        if known:
+            budgets.rates_left(table.rows, self._grants, at, now_ns)
+        told = _TOLD.unpack_from(self._words, at * 8)
+        if code == budgets.GRANTED:
+            return SharedGrant(self, at, told)
+        self.refused_at = _rates(told) if known else NO_RATES
+        self._free.append(at)
+        if code == budgets.UNPRICED:
+            raise Unpriced
+        refusal = self._refusal(table, at, code)
+        if known:  # else there is nobody whom it could be counted for
+            table.count_refusal(self._grants, at, self._me)
+        raise refused(refusal, self._wall())
 
     def end(self, at: int, money: int, tokens: int, used: bool) -> None:
         """Ends a grant of this worker's."""
@@ -227,11 +233,19 @@ class SharedLimits:
 class SharedGrant:
     """What one request has reserved of this host's limits."""
 
-    __slots__ = ("_at", "_limits")
+    __slots__ = ("_at", "_limits", "_told", "output")
 
-    def __init__(self, limits: SharedLimits, at: int) -> None:
+    def __init__(self, limits: SharedLimits, at: int, told: Told) -> None:
         self._limits = limits
         self._at = at
+        # Its words are another's once it has ended, and its answer is told of them later.
+        self._told = told
+        self.output = told[0]
+
+    @property
+    def rates(self) -> Rates:
+        """Once it has taken of them."""
+        return _rates(self._told)
 
     def settle(self, money: int, tokens: int) -> None:
         """The request is over and has cost this much."""
@@ -244,3 +258,20 @@ class SharedGrant:
         at, self._at = self._at, -1
         if at >= 0:
             self._limits.end(at, 0, 0, False)
+
+
+def _rates(told: Told) -> Rates:
+    _, limit, left, full_ns, token_limit, token_left, token_full_ns = told
+    none = budgets.UNLIMITED
+    if limit == token_limit == none:
+        return NO_RATES
+    return Rates(
+        None if limit == none else Rate(limit, left, _milliseconds(full_ns)),
+        None
+        if token_limit == none
+        else Rate(token_limit, token_left, _milliseconds(token_full_ns)),
+    )
+
+
+def _milliseconds(nanoseconds: int) -> int:
+    return -(-nanoseconds // 1_000_000)

@@ -7,18 +7,19 @@ another store than this host's memory could stand.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    # Its kernels take longer to import than a command that makes a key takes.
+    from gateway.llm.tariff import Tariff
 
 UNITS: Final = ("money", "tokens")
 KINDS: Final = ("nobody", "key", "team", "tag", "certificate")
 """What can be limited, as numbered in the table's rows."""
 
-_MINUTE_S: Final = 60.0
-# Of what is left, one request that names no maximum may reserve this part: several can run beside
-# each other, and the last is not refused before next to nothing is left.
-_SHARE: Final = 4
-# Most answers are longer than a smaller number would let them be.
-_LEAST_OUTPUT: Final = 256
+
+class Unpriced(Exception):
+    """A budget in dollars is to be held, and nobody knows what the request costs."""
 
 
 def owner_of(kind: str, name: str | int) -> str:
@@ -32,75 +33,34 @@ class Rate(NamedTuple):
     Attributes:
         limit: per minute, and at once.
         left: that may come at once.
-        full_s: until `left` is `limit` again, if nothing else comes.
+        full_ms: until `left` is `limit` again, if nothing else comes.
     """
 
     limit: int
     left: int
-    full_s: float
-
-    def less(self, amount: int) -> Rate:
-        """The same once this much was taken of it: it takes that much longer until it is full."""
-        if not amount:
-            return self
-        more_s = amount * _MINUTE_S / self.limit
-        return Rate(self.limit, max(0, self.left - amount), self.full_s + more_s)
+    full_ms: int
 
 
-class Left(NamedTuple):
-    """What is left of the tightest of some limits, each; None: nothing limits it.
+class Rates(NamedTuple):
+    """How the tightest of some limits per minute stand, each; None: nothing limits it."""
 
-    Attributes:
-        money: pico-dollars, neither settled nor reserved.
-        tokens: of budgets.
-        parallel: requests that may be under way beside those that are.
-        requests: per minute.
-        token_rate: tokens per minute.
-    """
-
-    money: int | None
-    tokens: int | None
-    parallel: int | None
     requests: Rate | None
-    token_rate: Rate | None
-
-    def output_tokens(
-        self, most: int, input_tokens: int, input_money: int, output_price: int
-    ) -> int:
-        """How many output tokens to reserve for a request that names no maximum.
-
-        The rule: what the model can write at most, where a quarter of what is left covers that;
-        else a quarter of what is left, but 256 tokens where what is left covers these, and else all
-        of it. Where the answer is below `most`, the request must be sent on with it as its maximum:
-        nobody could otherwise say what it costs.
-
-        Args:
-            most: that the model can write.
-            input_tokens: of the request, as estimated.
-            input_money: what they cost, pico-dollars.
-            output_price: of one output token, pico-dollars.
-
-        Returns:
-            At least 1, so that a request which nothing is left for is refused when it reserves.
-        """
-        covered = most * _SHARE
-        money, tokens, _, _, token_rate = self
-        if money is not None and output_price:
-            covered = min(covered, (money - input_money) // output_price)
-        if tokens is not None:
-            covered = min(covered, tokens - input_tokens)
-        if token_rate is not None:
-            covered = min(covered, token_rate.left - input_tokens)
-        if covered == most * _SHARE:  # as for nearly every request
-            return max(1, most)
-        return max(1, min(most, max(covered // _SHARE, min(covered, _LEAST_OUTPUT))))
+    tokens: Rate | None
 
 
-NOTHING_LIMITED: Final = Left(None, None, None, None, None)
+NO_RATES: Final = Rates(None, None)
 
 
 class Grant(Protocol):
     """What one request has reserved. Whoever has it ends it, once; doing it again does nothing."""
+
+    @property
+    def output(self) -> int:
+        """Tokens that each of its answers must be held to; -1: to nothing but what it asks."""
+
+    @property
+    def rates(self) -> Rates:
+        """How limits per minute stand, once it has taken of them."""
 
     def settle(self, money: int, tokens: int) -> None:
         """The request is over and has cost this much, whether or not so much was reserved."""
@@ -116,28 +76,43 @@ class Limits(Protocol):
     under way, what it has reserved counts in the present one.
     """
 
-    def begin(self, rows: Sequence[int], now_ns: int) -> tuple[Left, Grant | None]:
-        """What is left of some rows, by the tightest, before this request.
+    def cover(
+        self,
+        rows: Sequence[int],
+        now_ns: int,
+        tariff: Tariff,
+        read: int,
+        estimated: int,
+        asked: int | None,
+        most: int,
+        choices: int,
+    ) -> Grant:
+        """Reserves what a request takes at most, for all rows or for none.
+
+        Where no row has a budget or a limit of tokens that is nothing but the request. One that
+        names no maximum of output reserves what the model can write, where a quarter of what is
+        left covers that; else a quarter of what is left, but 256 tokens where what is left covers
+        these, and else all of it. It must be sent on with that as its maximum (the grant's
+        `output`) to whoever can write more: nobody could otherwise say what it costs.
 
         Args:
             rows: of whatever is limited, `MAX_ROWS` at the most.
             now_ns: monotonic.
-
-        Returns:
-            That, and the grant of a request of no amount where no row has a budget or a limit of
-            tokens; None: amounts matter, and `reserve` is to be told them.
+            tariff: what tokens cost at whoever may answer.
+            read: tokens of its prompt, at most, as budgets take it.
+            estimated: the same, as limits per minute take it.
+            asked: the most tokens of each answer; None: it does not say.
+            most: that the model can write.
+            choices: answers to it, 1 at least.
 
         Raises:
-            RateLimited, TooManyParallel: without amounts it is refused already.
-            LimitsUnavailable: nobody can say.
+            Unpriced: a budget in dollars is to be held, and some price is not known.
+            BudgetExceeded, RequestTooExpensive, RateLimited, TooManyParallel, LimitsUnavailable: as
+                `reserve` does.
         """
 
-    @property
-    def last_left(self) -> Left:
-        """What was left of the rows of the request that was begun last, granted or refused."""
-
     def reserve(self, rows: Sequence[int], money: int, tokens: int, now_ns: int) -> Grant:
-        """Reserves for all rows, or for none.
+        """Reserves so much, for all rows or for none.
 
         Args:
             rows: of whatever is limited, `MAX_ROWS` at the most.
@@ -152,3 +127,7 @@ class Limits(Protocol):
             TooManyParallel: as many as may be are under way.
             LimitsUnavailable: nobody can say.
         """
+
+    @property
+    def refused_at(self) -> Rates:
+        """How the rates stood of the request that was refused last, which has taken nothing."""

@@ -6,9 +6,8 @@ Knows what clients of OpenAI and Anthropic look at. Knows nothing of why anythin
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
@@ -26,9 +25,17 @@ from gateway.wire.llm.told import TOO_LONG, Told
 from gateway.wire.llm.words import Dialect
 
 _ANTHROPIC = frozenset({Dialect.MESSAGES, Dialect.COUNT})
-_RATES = {
-    unit: tuple(
-        b"x-ratelimit-%b-%b" % (what, unit.encode()) for what in (b"limit", b"remaining", b"reset")
+_OPENAI_RATES = {
+    unit: b"".join(
+        b"x-ratelimit-%b-%b: %b\r\n" % (what, unit.encode(), form)
+        for what, form in ((b"limit", b"%d"), (b"remaining", b"%d"), (b"reset", b"%b"))
+    )
+    for unit in ("requests", "tokens")
+}
+_ANTHROPIC_RATES = {
+    unit: b"".join(
+        b"anthropic-ratelimit-%b-%b: %b\r\n" % (unit.encode(), what, form)
+        for what, form in ((b"limit", b"%d"), (b"remaining", b"%d"), (b"reset", b"%b"))
     )
     for unit in ("requests", "tokens")
 }
@@ -167,65 +174,42 @@ def request_id_header(
     return ((b"request-id" if dialect in _ANTHROPIC else b"x-request-id", request_id),)
 
 
-class Allowance(NamedTuple):
-    """What is left of one rate.
-
-    Attributes:
-        unit: `requests` or `tokens`.
-        limit: the most of them in its window.
-        left: of them.
-        reset_s: until all of them are there again.
-    """
-
-    unit: str
-    limit: int
-    left: int
-    reset_s: float
+def request_id_line(dialect: Dialect, request_id: bytes, echo: bytes | None) -> bytes:
+    """The same, as a line of a head."""
+    if echo is not None:
+        return b""
+    form = b"request-id: %b\r\n" if dialect in _ANTHROPIC else b"x-request-id: %b\r\n"
+    return form % request_id
 
 
-def rate_headers(dialect: Dialect, allowances: Iterable[Allowance], now_s: float) -> list[Header]:
-    """The headers that tell what is left, as the clients of a dialect look for them.
+def rate_lines(
+    dialect: Dialect, unit: str, limit: int, left: int, full_ms: int, now_s: float
+) -> bytes:
+    """The headers that tell what is left of one rate, as the clients of a dialect look for them.
 
     Args:
         dialect: of the client.
-        allowances: at most one of each unit.
+        unit: `requests` or `tokens`.
+        limit: the most of them in its window.
+        left: of them.
+        full_ms: until all of them are there again.
         now_s: seconds since 1970.
     """
-    found: list[Header] = []
-    for allowance in allowances:
-        if dialect in _ANTHROPIC:
-            found += _anthropic_headers(allowance, now_s)
-        else:
-            found += _openai_headers(allowance)
-    return found
+    if dialect not in _ANTHROPIC:
+        return _OPENAI_RATES[unit] % (limit, left, go_duration(full_ms))
+    reset = datetime.fromtimestamp(now_s + full_ms / 1000, UTC)
+    return _ANTHROPIC_RATES[unit] % (limit, left, reset.strftime("%Y-%m-%dT%H:%M:%SZ").encode())
 
 
-def _openai_headers(allowance: Allowance) -> Iterable[Header]:
-    unit, limit, left, reset_s = allowance
-    of_limit, of_left, of_reset = _RATES[unit]
-    return (
-        (of_limit, b"%d" % limit),
-        (of_left, b"%d" % left),
-        (of_reset, go_duration(reset_s).encode()),
-    )
-
-
-def _anthropic_headers(allowance: Allowance, now_s: float) -> Iterable[Header]:
-    name = b"anthropic-ratelimit-" + allowance.unit.encode()
-    reset = datetime.fromtimestamp(now_s + allowance.reset_s, UTC)
-    yield name + b"-limit", b"%d" % allowance.limit
-    yield name + b"-remaining", b"%d" % allowance.left
-    yield name + b"-reset", reset.strftime("%Y-%m-%dT%H:%M:%SZ").encode()
-
-
-def go_duration(seconds: float) -> str:
-    """A duration as Go prints it, rounded up to milliseconds: `20ms`, `1.5s`, `6m0s`, `1h0m0s`."""
-    milliseconds = -int(-seconds * 1000 // 1)
+def go_duration(milliseconds: int) -> bytes:
+    """A duration as Go prints it: `20ms`, `1.5s`, `6m0s`, `1h0m0s`."""
     if milliseconds < 1000:
-        return f"{milliseconds}ms" if milliseconds > 0 else "0s"
+        return b"%dms" % milliseconds if milliseconds > 0 else b"0s"
     minutes, rest = divmod(milliseconds, 60_000)
     hours, minutes = divmod(minutes, 60)
     told = f"{rest / 1000:g}s"
     if hours:
-        return f"{hours}h{minutes}m{told}"
-    return f"{minutes}m{told}" if minutes else told
+        told = f"{hours}h{minutes}m{told}"
+    elif minutes:
+        told = f"{minutes}m{told}"
+    return told.encode()

@@ -38,7 +38,7 @@ class Variant:
 
     def __init__(self, name: str, version: int) -> None:
         self.name = name
-        self.headers = Written([(VARIANT, name.encode()), (VERSION, b"%d" % version)])
+        self.headers = Written.write([(VARIANT, name.encode()), (VERSION, b"%d" % version)])
         self.text = parameters_text({"variant": name})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.llm.limits.shared import SharedLimits
 from gateway.llm.limits.table import Table
+from gateway.llm.tariff import FREE
 from gateway.monitor.arena import Arena
 from kernels import budgets
 
@@ -40,6 +41,12 @@ class Rig:
 
     def reserve(self, rows, money=0, tokens=0, worker=0):
         return self.workers[worker].reserve(rows, money, tokens, self.now_ns)
+
+    def cover(self, rows, tariff=FREE, read=0, asked=None, most=4096, choices=1, worker=0):
+        estimated = -(-read // 4)
+        return self.workers[worker].cover(
+            rows, self.now_ns, tariff, read, estimated, asked, most, choices
+        )
 
     def held(self, row):
         return self.table.held(len(self.workers))[:, row, :3].sum(axis=0).tolist()

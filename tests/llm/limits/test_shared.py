@@ -14,7 +14,10 @@ from gateway.errors import (
     TooManyParallel,
 )
 from gateway.llm.limits.shared import FIRST_GRANTS, PATIENCE_NS, SharedLimits
-from gateway.llm.limits.words import Left, Rate
+from gateway.llm.limits.words import NO_RATES, Rate, Rates, Unpriced
+from gateway.llm.pricing import Price, Step
+from gateway.llm.pricing import Rates as Prices
+from gateway.llm.tariff import FREE, tariff_of
 from gateway.monitor import layout
 from gateway.monitor.arena import Arena
 from kernels import budgets
@@ -72,7 +75,7 @@ def test_a_refusal_counts_once_for_the_row_that_refuses(rig):
     with pytest.raises(TooManyParallel):
         rig.reserve([0, 1])
     with pytest.raises(TooManyParallel):
-        rig.workers[1].begin([0, 1], rig.now_ns)
+        rig.cover([0, 1], worker=1)
     assert [rig.refusals(0), rig.refusals(1)] == [0, 2]
 
 
@@ -170,7 +173,7 @@ def test_nobody_can_say_before_control_has_made_the_table():
     with pytest.raises(LimitsUnavailable):
         limits.reserve([0], 1, 1, 1)
     with pytest.raises(LimitsUnavailable):
-        limits.begin([0], 1)
+        limits.cover([0], 1, FREE, 1, 1, None, 1, 1)
 
 
 def test_nobody_can_say_of_a_row_that_control_has_not_written(rig):
@@ -179,7 +182,7 @@ def test_nobody_can_say_of_a_row_that_control_has_not_written(rig):
         with pytest.raises(LimitsUnavailable):
             rig.reserve(rows, 1, 1)
         with pytest.raises(LimitsUnavailable):
-            rig.workers[0].begin(rows, rig.now_ns)
+            rig.cover(rows)
     assert rig.workers[0].open == 0
 
 
@@ -200,49 +203,160 @@ def test_a_worker_that_ended_gives_back_what_it_held_and_keeps_what_it_settled(r
     rig.reserve([0], 70, 1, worker=0)
 
 
-def test_what_is_left_is_told_of_the_tightest(rig):
-    rig.limit(0, ceilings={DAY: 10}, rates=(10, None))
-    rig.limit(1, ceilings={MONTH: 7, TOKENS_DAY: 50}, parallel=5)
-    rig.reserve([0, 1], 2, 10)
-    left, grant = rig.workers[1].begin([0, 1], rig.now_ns)
-    assert left == Left(5, 40, 4, Rate(10, 9, 6.0), None)
-    assert grant is None, "amounts matter"
-    assert rig.held(0) == [2, 10, 1]
+# ---- what a request takes at most ----------------------------------------------------------------
 
 
-def test_where_no_amount_matters_a_request_is_reserved_at_once(rig):
-    rig.limit(0)
-    left, grant = rig.workers[0].begin([0], rig.now_ns)
-    assert left == Left(None, None, None, None, None)
+def price(reading, writing, *, fee=0, above=-1, tier=""):
+    """Pico-dollars a token, from so many tokens read on; below that, nothing."""
+    steps = [Step(-1, Prices(*[0] * 8))] if above >= 0 else []
+    prices = Prices(reading, writing, *[0] * 6)
+    tiers = {tier: (Step(-1, prices),)} if tier else {}
+    return Price("p", {"": (Step(above, prices), *steps), **tiers}, fee)
+
+
+def test_rates_are_told_of_the_tightest_row_once_the_request_has_taken_of_them(rig):
+    rig.limit(0, rates=(10, 6000))
+    rig.limit(1, rates=(5, None))
+    first = rig.cover([0, 1], read=400, asked=50)
+    assert first.rates == Rates(Rate(5, 4, 12_000), Rate(6000, 5850, 1500))
+    assert rig.cover([0], asked=0).rates.requests == Rate(10, 8, 12_000)
+    rig.limit(2)
+    assert rig.cover([2]).rates == NO_RATES
+
+
+def test_rates_are_told_of_a_refused_request_which_has_taken_nothing(rig):
+    rig.limit(0, parallel=1, rates=(10, None))
+    grant = rig.cover([0])
+    with pytest.raises(TooManyParallel):
+        rig.cover([0], worker=1)
+    assert rig.workers[1].refused_at == Rates(Rate(10, 9, 6000), None)
+    grant.release()
+    assert rig.cover([0], worker=1).rates == Rates(Rate(10, 9, 6000), None)
     assert rig.held(0) == [0, 0, 1]
+    with pytest.raises(LimitsUnavailable):
+        rig.cover([9], worker=1)
+    assert rig.workers[1].refused_at == NO_RATES
+
+
+def test_rates_are_told_of_a_grant_that_was_asked_for_twice(rig):
+    rig.limit(0, parallel=1, rates=(10, None))
+    theirs = rig.workers[1].reserve([0], 0, 0, rig.now_ns)
+    trying = layout.LIMITS_WORDS + budgets.TRYING
+    rig.table.slots[trying] += 1  # the other stands in the middle of reserving
+
+    def clock_ns():
+        if rig.table.slots[trying] & 1:
+            rig.table.slots[trying] += 1
+            theirs.release()
+        return rig.now_ns
+
+    patient = SharedLimits(rig.arena, 0, clock_ns=clock_ns)
+    grant = patient.cover([0], rig.now_ns, FREE, 1, 1, None, 1, 1)
+    assert grant.rates == Rates(Rate(10, 9, 6000), None)
+
+
+def test_where_no_amount_matters_none_is_worked_out(rig):
+    rig.limit(0, parallel=3, rates=(10, None))
+    grant = rig.cover([0], tariff_of([price(7, 9)]), read=4000, asked=1000)
+    assert (rig.held(0), grant.output) == ([0, 0, 1], -1)
     grant.settle(30, 7)
     assert (rig.held(0), rig.spent(0)) == ([0, 0, 0], [30, 7, 1])
-    rig.limit(1, parallel=1, rates=(10, None))
-    left, grant = rig.workers[0].begin([0, 1], rig.now_ns)
-    assert left == Left(None, None, 1, Rate(10, 10, 0.0), None), "as it was before"
-    with pytest.raises(TooManyParallel):
-        rig.workers[1].begin([0, 1], rig.now_ns)
-    grant.release()
-    left, grant = rig.workers[1].begin([0, 1], rig.now_ns)
-    assert (left.requests, rig.held(1)) == (Rate(10, 10, 0.0), [0, 0, 1])
+
+
+def test_a_budget_of_tokens_takes_all_that_may_be_read_and_a_rate_what_is_estimated(rig):
+    rig.limit(0, rates=(None, 10_000))
+    rig.cover([0], read=400, asked=10, choices=3)
+    assert rig.held(0) == [0, 130, 1]
+    rig.limit(1, ceilings={TOKENS_DAY: 10_000})
+    rig.cover([1], read=400, asked=10, choices=3)
+    assert rig.held(1) == [0, 430, 1]
+
+
+def test_what_is_asked_for_costs_what_the_dearest_upstream_takes(rig):
+    rig.limit(0, ceilings={DAY: 10**9})
+    reads_dear, writes_dear, by_request = price(9, 1), price(1, 9), price(0, 0, fee=500)
+    tariff = tariff_of([reads_dear, writes_dear, by_request])
+    for read, asked, money in ((100, 10, 910), (10, 100, 910), (10, 10, 500)):
+        grant = rig.cover([0], tariff, read=read, asked=asked)
+        assert rig.held(0)[0] == money
+        grant.release()
+
+
+def test_a_dear_step_and_a_dear_tier_count_where_they_may_be_charged(rig):
+    rig.limit(0, ceilings={DAY: 10**9})
+    step = price(5, 7, above=100)
+    for read, money in ((100, 0), (101, 505 + 70)):
+        grant = rig.cover([0], tariff_of([step]), read=read, asked=10)
+        assert rig.held(0)[0] == money
+        grant.release()
+    for tier, money in (("", 0), ("priority", 5 + 70), ("unheard-of", 0)):
+        tariff = tariff_of([price(5, 7, above=100, tier="priority")], tier)
+        grant = rig.cover([0], tariff, read=1, asked=10)
+        assert rig.held(0)[0] == money
+        grant.release()
+
+
+def test_a_budget_of_money_wants_every_price_and_no_other_limit_does(rig):
+    tariff = tariff_of([price(1, 1), None])
+    rig.limit(0, ceilings={TOKENS_DAY: 1000}, rates=(10, 1000))
+    rig.cover([0], tariff, read=4, asked=1)
+    rig.limit(1, ceilings={DAY: PICO})
+    with pytest.raises(Unpriced):
+        rig.cover([0, 1], tariff, read=4, asked=1)
+    assert rig.workers[0].refused_at.requests == Rate(10, 9, 6000)
+    assert rig.held(1) == [0, 0, 0]
 
 
 @pytest.mark.parametrize(
-    ("left", "expected"),
+    ("limited", "choices", "expected"),
     [
-        pytest.param(Left(None, None, None, None, None), 4096, id="no-limit"),
-        pytest.param(Left(None, 100_000, None, None, None), 4096, id="plenty"),
-        pytest.param(Left(None, 4100, None, None, None), 1000, id="a-quarter"),
-        pytest.param(Left(None, 500, None, None, None), 256, id="the-least"),
-        pytest.param(Left(None, 150, None, None, None), 50, id="all-that-is-left"),
-        pytest.param(Left(None, 90, None, None, None), 1, id="nothing"),
-        pytest.param(Left(20_000 + 50, None, None, None, None), 500, id="money"),
-        pytest.param(Left(None, None, None, None, Rate(9, 1700, 1.0)), 400, id="rate"),
+        pytest.param({}, 1, None, id="no-limit"),
+        pytest.param({"ceilings": {TOKENS_DAY: 100_000}}, 1, 4096, id="plenty"),
+        pytest.param({"ceilings": {TOKENS_DAY: 4100}}, 1, 1000, id="a-quarter"),
+        pytest.param({"ceilings": {TOKENS_DAY: 4100}}, 2, 500, id="a-quarter-for-two"),
+        pytest.param({"ceilings": {TOKENS_DAY: 500}}, 1, 256, id="the-least"),
+        pytest.param({"ceilings": {TOKENS_DAY: 150}}, 1, 50, id="all-that-is-left"),
+        pytest.param({"ceilings": {DAY: 20_000 + 50 + 3}}, 1, 500, id="money"),
+        pytest.param({"ceilings": {DAY: 80_000 + 50 + 3}}, 4, 500, id="money-for-four"),
+        pytest.param({"rates": (None, 1625)}, 1, 400, id="rate"),
     ],
 )
-def test_a_request_without_a_maximum_reserves_its_share_of_what_is_left(left, expected):
-    most, input_tokens, input_money, price = 4096, 100, 50, 10
-    assert left.output_tokens(most, input_tokens, input_money, price) == expected
+def test_a_request_without_a_maximum_reserves_its_share_of_what_is_left(
+    rig, limited, choices, expected
+):
+    rig.limit(0, **limited)
+    # At the other one less could be afforded of reading, and more of writing.
+    tariff = tariff_of([price(0, 10, fee=53), price(0, 1)])
+    grant = rig.cover([0], tariff, read=100, choices=choices)
+    assert grant.output == (expected if limited else -1)
+    written = expected or 0
+    read = 100 if TOKENS_DAY in limited.get("ceilings", {}) else 25
+    assert rig.held(0)[1] == (written * choices + read if limited else 0)
+
+
+@pytest.mark.parametrize("left", [0, 90, 100])
+def test_a_request_that_nothing_is_left_for_is_refused(rig, left):
+    rig.limit(0, ceilings={TOKENS_DAY: left})
+    with pytest.raises(BudgetExceeded if not left else RequestTooExpensive):
+        rig.cover([0], read=100)
+    assert rig.held(0) == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "asks",
+    [
+        pytest.param({"asked": 2**80}, id="asked"),
+        pytest.param({"asked": 2**61, "choices": 128}, id="choices"),
+        pytest.param({"asked": 1, "read": 2**50}, id="read"),
+        pytest.param({"asked": 1, "tariff": tariff_of([price(2**70, 2**70)])}, id="price"),
+        pytest.param({"asked": 2**40, "tariff": tariff_of([price(1, 2**40)])}, id="product"),
+    ],
+)
+def test_nothing_that_is_asked_for_is_so_much_that_it_fits_again(rig, asks):
+    rig.limit(0, ceilings={TOTAL: 10 * PICO, TOKENS_DAY: 10**9})
+    with pytest.raises(RequestTooExpensive):
+        rig.cover([0], **{"tariff": tariff_of([price(1, 1)]), "read": 1, **asks})
+    assert rig.held(0) == [0, 0, 0]
 
 
 @pytest.mark.parametrize(
