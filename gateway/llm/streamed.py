@@ -152,6 +152,7 @@ class Streamed:
 
     def end(self) -> None:
         """Reads what came, and finishes the client's answer, unless it is held back."""
+        self._end_last_event()
         self.stop()
         reading = self.reading
         if reading.failure and self._stream is None:
@@ -204,13 +205,23 @@ class Streamed:
         assert self._stream is not None
         self._stream.on_drain(callback)
 
+    def _end_last_event(self) -> None:
+        """Adds the blank line that a server may have closed without.
+
+        What is no event is left out at the end: what is written behind it would be a part of it.
+        """
+        begins = self._stream is None or self._translator is not None
+        rest = self._frames.rest if begins else self._unsent
+        if rest and _is_event(event_of(rest)[1]):
+            self.data(b"\n\n")
+
     def _last(self) -> bytes:
         """What is still to be written of a stream that went well."""
         if self._translator is not None:
             return self._translator.end()
         # Clients wait for the last word of a dialect that has one; not every server says it.
         said = self._ended or self._spoken.client not in (Dialect.CHAT, Dialect.COMPLETIONS)
-        return self._unsent if said else self._unsent + frame(DONE)
+        return b"" if said else frame(DONE)
 
     @property
     def _unsent(self) -> bytes:
@@ -306,6 +317,11 @@ def _is_cut_off(dialect: Dialect, payload: bytes) -> bool:
     event = StreamReading(dialect)
     event.read(payload)
     return event.reading().cut_off
+
+
+def _is_event(payload: bytes) -> bool:
+    """Whether the data of what may be half an event is all of one's."""
+    return payload.startswith(DONE) or type(_error_of(payload)) is dict
 
 
 def _error_of(payload: bytes) -> Any:

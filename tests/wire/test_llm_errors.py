@@ -147,6 +147,20 @@ def test_providers_errors_are_read_in_every_shape(values: object, expected: Told
 
 
 @pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("429", 429),
+        *(
+            (code, 529)
+            for code in ("4290", "04290", "0450" + "9" * 5000, "399", "600", "\u0664\u0660\u0660")
+        ),
+    ],
+)
+def test_a_code_is_a_status_where_it_is_one_as_it_stands(code: str, status: int) -> None:
+    assert Told("overloaded_error", code).status == status
+
+
+@pytest.mark.parametrize(
     ("milliseconds", "told"),
     [
         *((0, b"0s"), (21, b"21ms"), (1000, b"1s"), (1500, b"1.5s"), (360_000, b"6m0s")),

@@ -222,8 +222,20 @@ def test_a_stream_cut_anywhere_is_read_as_far_as_it_came(shape: Shape) -> None:
         pytest.param(
             Dialect.CHAT,
             {"prompt_tokens": -5, "completion_tokens": True, "total_tokens": 1e300},
-            Usage(0, 0),
+            None,
             id="nonsense",
+        ),
+        pytest.param(
+            Dialect.CHAT,
+            {"prompt_tokens": 7, "completion_tokens": -1, "total_tokens": 1e300},
+            None,
+            id="half-of-it-nonsense",
+        ),
+        pytest.param(
+            Dialect.MESSAGES,
+            {"input_tokens": 2**31, "output_tokens": 3},
+            None,
+            id="more-than-anybody-counts",
         ),
     ],
 )

@@ -33,6 +33,7 @@ _TOO_LONG: Final = re.compile(
     r"|too large for model with \d+ maximum context",
     re.IGNORECASE,
 )
+_STATUS: Final = re.compile(r"[45][0-9]{2}")
 _STATUSES = {
     "invalid_request_error": 400,
     "authentication_error": 401,
@@ -74,7 +75,7 @@ class Told:
     @property
     def status(self) -> int:
         """The status that an error within a stream would have had as an answer."""
-        if self.code.isascii() and self.code.isdecimal() and 400 <= int(self.code[:4]) < 600:
+        if _STATUS.fullmatch(self.code):
             return int(self.code)
         return _STATUSES.get(self.type) or _STATUSES.get(self.code, 500)
 

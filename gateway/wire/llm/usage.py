@@ -6,8 +6,9 @@ Knows the shapes of usage. Knows nothing of prices or of what else an answer hol
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from gateway.wire.llm.fields import Values, count, mapping, text
+from gateway.wire.llm.fields import MOST, Values, count, mapping, text
 from gateway.wire.llm.words import Dialect, Usage
 
 _NUMBERS = frozenset({int, float})
@@ -79,7 +80,14 @@ def _grown(known: Values, told: Values) -> Values:
 
 
 def _counted(usage: Values, one: str, other: str) -> bool:
-    return type(usage.get(one)) in _NUMBERS or type(usage.get(other)) in _NUMBERS
+    """Whether it tells one of these. What is no count is not told, rather than charged as none."""
+    first: Any = usage.get(one)
+    second: Any = usage.get(other)
+    if type(first) in _NUMBERS and not 0 <= first <= MOST:
+        return False
+    if type(second) in _NUMBERS:
+        return bool(0 <= second <= MOST)
+    return type(first) in _NUMBERS
 
 
 def _of_chat(usage: Values) -> Usage:
