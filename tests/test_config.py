@@ -430,6 +430,10 @@ def test_a_name_with_a_slash_is_told_where_such_names_go():
         ("host: h", "host: no such setting: is 'server.host' meant?"),
         ("qqq: 1", "qqq: no such setting"),
         (
+            "llm: {teams: {web: {rpm: 5}}}",
+            "llm.teams.web.rpm: no such setting: teams, tags and callers have requests_per_minute",
+        ),
+        (
             "model_list: []",
             "model_list: no such setting: it is LiteLLM's:"
             " penstock config import-litellm FILE prints a document of ours",

@@ -65,6 +65,8 @@ def _path_doubt(provider: LlmProvider) -> str:
     path = urlsplit(provider.base_url).path
     if provider.kind == "openai" and not path:
         return "has no path, and most servers have OpenAI's API under /v1"
+    if provider.kind == "azure" and "/openai" in path:
+        return "has the /openai that requests bring themselves"
     return ""
 
 
