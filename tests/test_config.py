@@ -386,6 +386,11 @@ llm:
             "fallbacks[1]: expected a name or alias of llm.models, got 'nobody'",
             id="unknown-fallback",
         ),
+        pytest.param(
+            "{upstreams: [{provider: openai, model: a, price: {}, priced_as: gpt-4o}]}",
+            "upstreams[0]: expected a price or priced_as, got both: one excludes the other",
+            id="priced-twice",
+        ),
     ],
 )
 def test_a_language_model_that_cannot_be_is_told_with_its_place(other, fault):
