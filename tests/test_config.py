@@ -386,6 +386,11 @@ llm:
             "fallbacks[1]: expected a name or alias of llm.models, got 'nobody'",
             id="unknown-fallback",
         ),
+        pytest.param(
+            "{upstreams: [{provider: openai, model: a, price: {}, priced_as: gpt-4o}]}",
+            "upstreams[0]: expected a price or priced_as, got both: one excludes the other",
+            id="priced-twice",
+        ),
     ],
 )
 def test_a_language_model_that_cannot_be_is_told_with_its_place(other, fault):
@@ -429,6 +434,10 @@ def test_a_name_with_a_slash_is_told_where_such_names_go():
         ("limit: {}", "limit: no such setting: is 'limits' meant?"),
         ("host: h", "host: no such setting: is 'server.host' meant?"),
         ("qqq: 1", "qqq: no such setting"),
+        (
+            "llm: {teams: {web: {rpm: 5}}}",
+            "llm.teams.web.rpm: no such setting: teams, tags and callers have requests_per_minute",
+        ),
         (
             "model_list: []",
             "model_list: no such setting: it is LiteLLM's:"

@@ -64,12 +64,13 @@ def show_models(args: argparse.Namespace) -> int:
             f"{one['version']}{' (default)' if one['default'] else ''}",
             up["name"],
             up["model"],
-            "known" if up["priced"] else f"unknown: {one['unpriced']}",
+            *_price(up["price"], one["unpriced"]),
         )
         for one in found["versions"]
         for up in one["upstreams"]
     ]
-    head = ("MODEL", "VERSION", "UPSTREAM", "THERE CALLED", "PRICE")
+    price = ("USD A MILLION IN", "OUT", "PRICED AS")
+    head = ("MODEL", "VERSION", "UPSTREAM", "THERE CALLED", *price)
     say(table(head, rows) if rows else "no language model is served: set llm.models")
     return 0
 
@@ -102,6 +103,13 @@ def _line(one: dict[str, Any]) -> tuple[Any, ...]:
         *(one["input_tokens"], one["output_tokens"], _cost(one)),
         one["trouble"] or "-",
     )
+
+
+def _price(price: dict[str, Any] | None, unpriced: str) -> tuple[str, str, str]:
+    if price is None:
+        return "-", "-", f"unknown: {unpriced}"
+    asked, told = price["input_usd_per_million"], price["output_usd_per_million"]
+    return f"{asked:.10g}", f"{told:.10g}", price["entry"] or "the document says"
 
 
 def _breaker(one: dict[str, Any]) -> str:

@@ -259,7 +259,10 @@ def check_models(case: Case) -> Iterator[Finding]:
     ]
     yield from missing
     if not missing:
-        yield Finding("models", "ok", f"{len(named)} models and {len(folders)} folders configured")
+        language = len(case.config.llm.models)
+        asked = f"; language models: {language}" if language else ""
+        told = f"{len(named)} models and {len(folders)} folders configured{asked}"
+        yield Finding("models", "ok", told)
 
 
 def _count(number: int) -> str:

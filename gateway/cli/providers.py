@@ -33,7 +33,7 @@ _SHOWN = 8
 _TIMEOUTS = Timeouts(PATIENCE_S / 2, PATIENCE_S / 2, PATIENCE_S / 2, PATIENCE_S)
 _LET_IN = "if it is meant: allow_private: true beside its base_url"
 _BEGINS = "it ends where the API's own paths begin"
-_PRICED = "set `price` beside it, 0 where it is free, or name llm.prices.file"
+_PRICED = "set `price` beside it, 0 where it is free, or `priced_as`, or name llm.prices.file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,8 @@ def _path_doubt(provider: LlmProvider) -> str:
     path = urlsplit(provider.base_url).path
     if provider.kind == "openai" and not path:
         return "has no path, and most servers have OpenAI's API under /v1"
+    if provider.kind == "azure" and "/openai" in path:
+        return "has the /openai that requests bring themselves"
     return ""
 
 
@@ -89,8 +91,7 @@ def check_prices(case: Case) -> Iterator[Finding]:
             for one in version.upstreams:
                 at = llm.providers[one.provider]
                 sold_by = price_map.seller(at.kind, at.base_url)
-                why = prices.why_not(sold_by, one.model) if one.price is None else ""
-                if why:
+                if one.price is None and (why := prices.why_not(sold_by, one.model, one.priced_as)):
                     found = f"{name} version {number}: '{one.called}' is unpriced: {why}"
                     yield Finding("price", "warn", found, _PRICED)
 

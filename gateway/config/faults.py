@@ -18,6 +18,11 @@ _MAY_HOLD_A_SECRET = frozenset(("endpoint", "jwks_url", "headers_file", "key", "
 _LITELLM = "it is LiteLLM's: penstock config import-litellm FILE prints a document of ours"
 _INSTEAD = {
     "api_key": "api_key_env names the variable that holds it, api_key_file the file",
+    "api_base": "is 'base_url' meant?",
+    **dict.fromkeys(("rpm", "rpm_limit"), "teams, tags and callers have requests_per_minute"),
+    **dict.fromkeys(("tpm", "tpm_limit"), "teams, tags and callers have tokens_per_minute"),
+    "max_budget": "teams, tags and callers have budgets, such as [10usd/day, 5000tokens/total]",
+    "max_parallel_requests": "is 'max_parallel' meant?",
     **dict.fromkeys(
         ("model_list", "litellm_settings", "router_settings", "general_settings"), _LITELLM
     ),

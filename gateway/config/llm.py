@@ -251,6 +251,15 @@ class LlmUpstream(Section):
         " address; none: 8192, or what is known of the model",
     )
     price: LlmPrice | None = Field(None, description="none: as the price map says")
+    priced_as: AliasName | None = Field(
+        None, description="the price map's entry, where `model` is a name of one's own, as Azure's"
+    )
+
+    @model_validator(mode="after")
+    def _priced_once(self) -> LlmUpstream:
+        if self.price is not None and self.priced_as is not None:
+            raise ValueError("expected a price or priced_as, got both: one excludes the other")
+        return self
 
     @property
     def called(self) -> str:

@@ -16,6 +16,14 @@ from gateway.names import MAX_VERSION
 Breaker = Literal["closed", "half_open", "open", "left_out"]
 
 
+class LlmPriceLine(Document):
+    """What an upstream charges for a request of no size and tier of its own."""
+
+    entry: str | None = Field(description="of the price map; none: the document states it")
+    input_usd_per_million: float
+    output_usd_per_million: float
+
+
 class LlmUpstreamLine(Document):
     """One place that answers for a version."""
 
@@ -23,6 +31,7 @@ class LlmUpstreamLine(Document):
     provider: str
     model: str = Field(description="the provider's own name of it")
     priced: bool = Field(description="whether anybody knows what it charges")
+    price: LlmPriceLine | None = Field(description="of tokens; none: nobody knows it")
 
 
 class LlmVersionLine(Document):

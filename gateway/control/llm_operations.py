@@ -6,10 +6,11 @@ Knows answers, plans and what was counted of upstreams. Knows nothing of how it 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from gateway.access.roles import Permission
+from gateway.config.llm import LlmUpstream
 from gateway.control.audit import Actor
 from gateway.control.llm_documents import Closed, CloseWanted, LlmModels, LlmUpstreams
 from gateway.control.operations import Asked, Operation
@@ -17,6 +18,7 @@ from gateway.control.recorder import Values
 from gateway.control.route_documents import RoutePath
 from gateway.errors import NotFound, StoreFailed
 from gateway.llm.pools.breaker import CLOSE_BREAKER
+from gateway.llm.pricing import Price
 from gateway.llm.settings import read
 from gateway.monitor.arena import Arena
 from gateway.monitor.upstreams import BREAKERS, UpstreamCounts, read_upstreams
@@ -25,6 +27,7 @@ from kernels import histogram
 
 ACTION: Final = "upstream close"
 _PICO = 1e12
+_MILLION = 1e6
 
 Record = Callable[[Actor, str, str, Values, Values], Awaitable[None]]
 """Writes an entry of the audit; returns when it is on disk."""
@@ -139,10 +142,23 @@ def models(plan: Plan) -> Iterator[dict[str, Any]]:
                     "provider": one.provider,
                     "model": one.model,
                     "priced": one.called in settings.prices,
+                    "price": _price(one, settings.prices.get(one.called)),
                 }
                 for one in settings.version.upstreams
             ],
         }
+
+
+def _price(one: LlmUpstream, plain: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if plain is None:
+        return None
+    price = Price.read(plain)
+    rates = price.rates(0)
+    return {
+        "entry": price.name if one.price is None else None,
+        "input_usd_per_million": rates.input * _MILLION / _PICO,
+        "output_usd_per_million": rates.output * _MILLION / _PICO,
+    }
 
 
 def upstreams(found: Iterable[UpstreamCounts]) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
@@ -33,6 +33,8 @@ Words = tuple[int, bytes]
 
 # Of upstreams that take nothing: who has twenty looks at `penstock llm status`.
 _MAX_TOLD: Final = 3
+# More than any reason of a connection has.
+_MAX_WHY: Final = 100
 # What is wrong with the request itself is for its sender to read.
 _THEIRS: Final = frozenset(
     {
@@ -77,9 +79,17 @@ def exhausted(model: str, pool: Pool, now: float, mute: Collection[int]) -> Gate
     return UpstreamsExhausted(said, failing=pool.failing(now, mute))
 
 
-def broken(error: GatewayError) -> Fault:
-    """No answer came, or none that could be read."""
-    return Fault(error, of_error(error))
+def broken(error: GatewayError, called: str) -> Fault:
+    """No answer came, or none that could be read.
+
+    Why a connection failed is told with `called`'s name, and is said of it from then on; what is
+    wrong with what came may hold words of it, and is told by its code alone.
+    """
+    failure, named = of_error(error), f"upstream '{called}': "
+    if str(error).startswith(named):
+        why = f"{failure.why}: {str(error).removeprefix(named)}"
+        failure = replace(failure, why=why[:_MAX_WHY])
+    return Fault(error, failure)
 
 
 def refused(

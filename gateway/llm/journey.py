@@ -547,7 +547,7 @@ class Journey:
         elif isinstance(error, ErrorInside):
             self._refused_inside(error)
         else:
-            self._failed(broken(error))
+            self._failed(broken(error, self._called))
 
     def _failed(self, fault: Fault) -> None:
         failure = fault.failure

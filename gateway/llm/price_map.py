@@ -81,7 +81,7 @@ class Prices:
     layers: tuple[Mapping[str, Price | str], ...]
     providers: Mapping[str, str]
 
-    def of(self, provider: str, model: str) -> Price | None:
+    def of(self, provider: str, model: str, entry: str | None = None) -> Price | None:
         """The price of a provider's model; None: nobody knows it, and it is to be told so.
 
         `provider/model` is looked for first. A model's name alone counts only where its entry is
@@ -91,22 +91,28 @@ class Prices:
         Args:
             provider: a provider's kind, or the name that the map has for it (`groq`, `gemini`).
             model: the provider's name of the model.
+            entry: what the document says it is priced as: looked for in the place of the model, and
+                taken whoever's it is.
         """
-        found = self._find(provider, model)
+        found = self._find(provider, model, entry)
         return None if isinstance(found, str) else found
 
-    def why_not(self, provider: str, model: str) -> str:
+    def why_not(self, provider: str, model: str, entry: str | None = None) -> str:
         """Why a model is unpriced; empty where it is priced."""
-        found = self._find(provider, model)
+        found = self._find(provider, model, entry)
         return found if isinstance(found, str) else ""
 
-    def _find(self, provider: str, model: str) -> Price | str:
-        whole = f"{provider}/{model}"
+    def _find(self, provider: str, model: str, entry: str | None) -> Price | str:
+        whole = f"{provider}/{entry or model}"
         for layer in self.layers:
-            for name in (whole, model):
+            for name in (whole, entry or model):
                 found = layer.get(name)
-                if found is not None and (name == whole or self._is_of(name, provider)):
+                if found is not None and (
+                    entry is not None or name == whole or self._is_of(name, provider)
+                ):
                     return found
+        if entry is not None:
+            return f"no entry {whole!r}, nor {entry!r}"
         return f"no entry {whole!r}, nor {model!r} of {provider}"
 
     def _is_of(self, name: str, provider: str) -> bool:

@@ -76,7 +76,7 @@ def settings_of(llm: Llm, model: str, number: int, prices: Prices) -> Settings:
     for one in version.upstreams:
         at = providers[one.provider]
         price = (
-            prices.of(seller(at.kind, at.base_url), one.model)
+            prices.of(seller(at.kind, at.base_url), one.model, one.priced_as)
             if one.price is None
             else stated(one.called, one.price.model_dump())
         )

@@ -198,6 +198,16 @@ def test_paths_of_the_configuration_that_lead_nowhere_are_all_named(home, tmp_pa
 # ---- installation ----
 
 
+def test_language_models_are_counted_where_there_are_some(home):
+    (found,) = check_models(case(home))
+    assert found.found == "0 models and 0 folders configured"
+    upstreams = [{"provider": "p", "model": "m"}]
+    providers = {"p": {"base_url": "https://api.openai.com/v1"}}
+    document = {"providers": providers, "models": {"m": {"upstreams": upstreams}}}
+    (found,) = check_models(case(home, llm=document))
+    assert found.found == "0 models and 0 folders configured; language models: 1"
+
+
 def test_requirements_within_their_bounds_are_met():
     assert list(unmet(iter(["numpy>=1.0", "uvicorn>=0.1,<99", "orjson"]))) == []
 

@@ -280,6 +280,9 @@ def test_a_key_in_the_document_is_told_with_the_variable_that_it_belongs_in():
             {"price": {"input_cost_per_token": 1e-06, "output_cost_per_token": 2e-06}},
             id="price",
         ),
+        pytest.param(
+            "base_model: azure/gpt-4o", {"priced_as": "azure/gpt-4o"}, id="whose-price-it-has"
+        ),
     ],
 )
 def test_what_a_deployment_may_have_is_carried_over(params, expected):

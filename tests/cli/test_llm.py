@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.cli.llm import _breaker
+from gateway.cli.llm import _breaker, _price
+
+
+def test_a_price_is_told_by_the_million_with_whoever_says_it():
+    told = {"entry": "gpt-4o-mini", "input_usd_per_million": 0.15, "output_usd_per_million": 0.6}
+    assert _price(told, "serve") == ("0.15", "0.6", "gpt-4o-mini")
+    stated = told | {"entry": None}
+    assert _price(stated, "serve") == ("0.15", "0.6", "the document says")
+    assert _price(None, "refuse") == ("-", "-", "unknown: refuse")
 
 
 @pytest.mark.parametrize(

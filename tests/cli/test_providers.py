@@ -139,6 +139,12 @@ def test_what_nobody_knows_the_price_of_is_named(tmp_path):
     assert "m version 1: 'p/llama' is unpriced" in said
 
 
+def test_an_azure_address_that_has_a_deployments_path_already_is_told(tmp_path):
+    place = {"kind": "azure", "base_url": "https://x.openai.azure.com/openai/deployments/d"}
+    ((what, _),) = doubts(Config.model_validate(llm(p=place)).llm)
+    assert what.endswith("/openai/deployments/d has the /openai that requests bring themselves")
+
+
 def test_what_can_be_seen_without_asking_is_told_when_a_document_is_checked(tmp_path):
     place = {"base_url": "http://10.0.0.5:8000", "api_key_env": "NO_SUCH_KEY"}
     document = llm(p=place, prices={"file": str(tmp_path / "none.json")})

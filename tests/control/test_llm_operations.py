@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from gateway.config import parse
+from gateway.config import Config, parse
 from gateway.control.llm_documents import CloseWanted
-from gateway.control.llm_operations import operations
+from gateway.control.llm_operations import models, operations
 from gateway.errors import NotFound, StoreFailed
 from gateway.llm import price_map
 from gateway.llm.pools.breaker import CLOSE_BREAKER
@@ -39,6 +39,30 @@ def plan() -> Plan:
         for version, plain in enumerate(settings, 1)
     ]
     return Plan(1, tuple(held), ())
+
+
+def test_what_each_upstream_charges_is_told_with_the_entry_that_says_so():
+    upstreams = [
+        {"provider": "p", "model": "mine", "priced_as": "gpt-4o-mini"},
+        {"provider": "p", "model": "free", "price": {}},
+        {"provider": "p", "model": "nobody-knows"},
+    ]
+    llm = {
+        "providers": {"p": {"base_url": "http://p.example/v1"}},
+        "models": {"m": {"upstreams": upstreams}},
+    }
+    plain = settings_of(Config.model_validate({"llm": llm}).llm, "m", 1, price_map.prices())
+    held = Held("m", 1, "", "", "d", plain.plain(), {}, 0, kind=LLM)
+    (line,) = models(Plan(1, (held,), ()))
+    assert [one["price"] for one in line["upstreams"]] == [
+        {
+            "entry": "gpt-4o-mini",
+            "input_usd_per_million": 0.15,
+            "output_usd_per_million": 0.6,
+        },
+        {"entry": None, "input_usd_per_million": 0.0, "output_usd_per_million": 0.0},
+        None,
+    ]
 
 
 class World:

@@ -109,6 +109,26 @@ async def test_once_retries_are_spent_another_model_is_asked_in_its_own_dialect(
     assert two.over[0].fallbacks == 1
 
 
+def whys(r: Rig) -> list[str]:
+    """What the last failure of each upstream of `m` was, as it is shown."""
+    deployment = next(r.llm.names.find("m").deployments)
+    return [one.why for one in deployment.pool.health(0.0)]
+
+
+async def test_why_a_connection_failed_is_known_of_the_upstream_without_its_address(two):
+    two.ask(chat())
+    origin = two.last.origin
+    error = UpstreamFailed(f"{origin}: Connection refused")
+    two.last.sink.on_failure(error, sent=False, answered=False)
+    assert whys(two) == ["upstream_failed: Connection refused", ""]
+
+
+async def test_what_came_and_is_no_answer_is_told_by_its_code_alone(two):
+    two.ask(chat())
+    two.last.answers("secret")
+    assert whys(two) == ["upstream_failed", ""]
+
+
 async def test_the_last_failure_is_told_with_the_advice_not_to_repeat_what_was_repeated(two):
     client = two.ask(chat())
     for _ in range(3):

@@ -262,6 +262,23 @@ def test_a_model_of_another_provider_has_no_price_by_its_bare_name():
     assert "'openai/claude-sonnet-4-5'" in found.why_not("openai", "claude-sonnet-4-5")
 
 
+@pytest.mark.parametrize("entry", ["gpt-4o-mini", "azure/gpt-4o-mini"])
+def test_a_deployment_is_priced_as_the_entry_that_is_named(entry):
+    price = prices().of("azure", "my-deployment", entry)
+    assert price is not None
+    assert price.name == "azure/gpt-4o-mini"
+
+
+def test_an_entry_that_is_named_is_taken_whoevers_it_is_and_told_where_there_is_none():
+    price = prices().of("openai", "a-copy", "claude-sonnet-4-5")
+    assert price is not None
+    assert price.name == "claude-sonnet-4-5"
+    assert prices().of("openai", "gpt-4o", "nothing") is None  # the model's own is not meant
+    assert prices().why_not("openai", "gpt-4o", "nothing") == (
+        "no entry 'openai/nothing', nor 'nothing'"
+    )
+
+
 @pytest.mark.parametrize(
     ("kind", "url", "model", "entry"),
     [

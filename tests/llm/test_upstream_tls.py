@@ -88,6 +88,15 @@ async def test_a_server_that_speaks_no_tls_fails_the_request_unsent(authority):
         assert told.sent is False
 
 
+async def test_a_server_that_closes_where_tls_should_begin_is_said_to(authority):
+    async with rig() as to:
+        origin = to.server.origin(scheme="https", ca_file=authority.file)
+        told, _ = to.send(origin=origin)
+        (await to.server.accept()).writer.close()
+        await told.until("failure")
+        assert str(told.error) == f"{origin}: it closed the connection before one stood"
+
+
 async def test_an_authority_file_that_cannot_be_read_fails_the_request_unsent(tmp_path):
     async with rig() as to:
         (tmp_path / "empty.pem").write_text("")

@@ -41,7 +41,7 @@ _WHY_PARAMS: Final = {
 }
 _PARAMETER: Final = "requests are passed on as they are: parameters are the client's to set"
 _WHY_INFO: Final = {
-    "base_model": "prices of a deployment go by its own name: as an entry of llm.prices.file",
+    "base_model": "its own price goes before it",
     "id": "upstreams are called by their name",
     "db_model": "the document is all there is",
     "max_tokens": "sizes come with prices; max_output_tokens bounds answers",
@@ -131,6 +131,8 @@ def _add(
     prices |= {name: told for name in _PRICES if (told := info.number(name, most=1)) is not None}
     if price := {name: usd for name, usd in prices.items() if usd is not None}:
         upstream["price"] = price
+    elif ALIAS.fullmatch(base := info.text("base_model") or params.text("base_model")):
+        upstream["priced_as"] = base
     if (longest := info.whole("max_output_tokens", least=1)) is not None:
         group.max_output_tokens = min(longest, group.max_output_tokens or longest)
     group.rates.append(_rates(entry, params))

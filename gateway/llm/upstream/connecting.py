@@ -9,6 +9,7 @@ cancelled until then, and uvloop does not tell a protocol whose transport it clo
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Callable
 from ipaddress import ip_address
@@ -46,7 +47,7 @@ class Connector:
         except ssl.SSLError as error:
             raise UpstreamFailed(f"{origin}: TLS: {_reason(error)}") from error
         except OSError as error:
-            raise UpstreamFailed(f"{origin}: {error.strerror or error}") from error
+            raise UpstreamFailed(f"{origin}: {_why(error)}") from error
         protocol = make()
         transport.set_protocol(protocol)
         protocol.connection_made(transport)
@@ -157,6 +158,13 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _why(error: OSError) -> str:
+    """In the system's words where it has a number for it: a loop's own may name the address."""
+    if error.errno:
+        return os.strerror(error.errno)
+    return str(error) or "it closed the connection before one stood"
 
 
 def _reason(error: ssl.SSLError) -> str:
