@@ -658,8 +658,7 @@ def cover(
         output = asked
         if asked < 0:
             output = output_share(grants, at, tariff, read, estimated, most, choices)
-            if output < most:
-                grants[at + OUTPUT] = output
+            grants[at + OUTPUT] = output
         written = times(output, choices)
         # A budget of tokens is never passed; a limit per minute may be, by a guess.
         taken = written + (estimated if tokens == UNLIMITED else read)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,6 +24,7 @@ from loadtest.baselines import session
 from loadtest.servers import pinned
 
 WIDTH = 16  # features of a synthetic row
+WIDEST = (1024, 4096, 4096, 4096, 1)  # of `wide`: 150 MB of weights
 SIDE = 96  # each step multiplies SIDE x SIDE matrices: some ten microseconds
 _VOCABULARY, _HIDDEN, _LAYERS = 8000, 128, 2
 ENCODER = f"{_LAYERS} layers of {_HIDDEN}"  # as the smallest models of texts have
@@ -90,6 +92,25 @@ def outer(folder: Path, side: int = 2048) -> Path:
     x = helper.make_tensor_value_info("X", TensorProto.FLOAT, ["rows", WIDTH])
     y = helper.make_tensor_value_info("Y", TensorProto.FLOAT, ["rows", side, side])
     return _save(folder / "outer.onnx", nodes, [x], [y], constants)
+
+
+def wide(folder: Path) -> Path:
+    """`X` [rows, 1024] -> `Y` [rows, 1]: a perceptron that a GPU is good for."""
+    rng, nodes, weights, last = np.random.default_rng(7), [], [], "X"
+    layers = list(pairwise(WIDEST))
+    for layer, (taken, given) in enumerate(layers):
+        w = rng.normal(size=(taken, given)) * np.sqrt(2 / taken)
+        weights.append(numpy_helper.from_array(w.astype(np.float32), f"w{layer}"))
+        ends = layer == len(layers) - 1
+        nodes.append(
+            helper.make_node("MatMul", [last, f"w{layer}"], ["Y" if ends else f"m{layer}"])
+        )
+        if not ends:
+            last = f"h{layer}"
+            nodes.append(helper.make_node("Relu", [f"m{layer}"], [last]))
+    x = helper.make_tensor_value_info("X", TensorProto.FLOAT, ["rows", WIDEST[0]])
+    y = helper.make_tensor_value_info("Y", TensorProto.FLOAT, ["rows", WIDEST[-1]])
+    return _save(folder / "wide.onnx", nodes, [x], [y], weights)
 
 
 def encoder(folder: Path) -> Path:

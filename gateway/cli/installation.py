@@ -5,13 +5,14 @@ Knows this installation and what the configuration asks of it. A check changes n
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
 import os
 import pkgutil
 import platform
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -46,14 +47,22 @@ def check_packages(_: Case) -> Iterator[Finding]:
         yield Finding("packages", "ok", f"all within their bounds (uvicorn {uvicorn})")
 
 
-def unmet(requirements: Iterator[str]) -> Iterator[tuple[str, str]]:
+# Builds that bring one import package under distribution names of their own.
+_BUILDS = {"onnxruntime": ("onnxruntime", "onnxruntime-gpu")}
+
+
+def unmet(
+    requirements: Iterator[str], version_of: Callable[[str], str] = importlib.metadata.version
+) -> Iterator[tuple[str, str]]:
     """The requirements (`name>=1.2,<2`) that are not met, each with what was found instead."""
     for line in requirements:
         requirement = line.split(";")[0].strip()
         name = re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
-        try:
-            version = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
+        version = None
+        for build in _BUILDS.get(name, (name,)):
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                version = version_of(build)
+        if version is None:
             yield requirement, f"{name}: expected {requirement}, got none"
             continue
         bounds = re.findall(r"(>=|<)\s*([0-9.]+)", requirement)

@@ -43,6 +43,7 @@ class ModelSettings(Section):
     """How one model runs and batches. `defaults` gives them for all, `models.NAME` for one."""
 
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    tf32: bool = Field(False, description="FP32 products on a GPU in TensorFloat-32")
     instances: int = Field(
         1, ge=1, le=64, description="runs of this model at the same time, per worker"
     )

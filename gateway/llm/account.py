@@ -141,10 +141,13 @@ class Account:
             dialect: that it is sent in.
             target: that it is sent to.
         """
-        if self._output < 0 or dialect in _OUTPUTLESS:
+        most = self._output
+        # Where its model writes no more by itself that is not said: a maximum that leaves no room
+        # for the prompt is refused by some.
+        if most < 0 or dialect in _OUTPUTLESS or most >= (target.writes or most + 1):
             return {}
         field = target.limit_field if dialect is Dialect.CHAT else _CAPS[dialect]
-        return {field: target.longest(self._output)}
+        return {field: most}
 
     def settle(self, price: Price | None, relay: Relay | None) -> tuple[Usage, bool, int | None]:
         """The request is over, and somebody has worked for it.

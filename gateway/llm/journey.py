@@ -69,7 +69,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("penstock.llm")
 
-# A shadow's whole answer that is larger is read on a thread: nobody waits for it.
+# A whole answer that is larger is read, and translated, on a thread: vectors for some hundred texts
+# are megabytes of numbers, which would hold up everybody else's for tens of milliseconds.
 ASIDE_BYTES: Final = 256 << 10
 _STREAMED: Final = written_lines(
     (
@@ -89,6 +90,7 @@ class Journey:
 
     __slots__ = (
         "_account",
+        "_aside",
         "_attempts",
         "_call",
         "_chosen",
@@ -163,7 +165,7 @@ class Journey:
         self._headers: Sequence[Header] = ()
         self._waiting: Any = None
         self._paused = False
-        self._over = self._settled = self._shortened = False
+        self._over = self._settled = self._shortened = self._aside = False
 
     def start(self) -> None:
         """Asks the first upstream."""
@@ -344,7 +346,7 @@ class Journey:
             self._refused(relay)
             return
         assert isinstance(relay, Whole | Streamed), "it has a head"
-        if self._happened.copy and isinstance(relay, Whole) and relay.size > ASIDE_BYTES:
+        if isinstance(relay, Whole) and relay.size > ASIDE_BYTES:
             self._end_aside(relay, now)
         else:
             self._conclude(relay, now, relay.end)
@@ -355,13 +357,21 @@ class Journey:
             _ = relay.reading
 
         def conclude(done: asyncio.Future[None]) -> None:
+            self._aside = False
             if done.cancelled():
                 return
             try:
-                self._conclude(relay, now, done.result)
+                if self._exchange.gone:
+                    done.exception()  # or somebody would miss it in the log
+                    self._free(Outcome.LEFT)
+                    self._settle(relay)
+                    self._left()
+                else:
+                    self._conclude(relay, now, done.result)
             except Exception:
                 self._crash()
 
+        self._aside = True
         self._proxy.aside(read, conclude)
 
     def _conclude(self, relay: Whole | Streamed, now: float, end: Callable[[], None]) -> None:
@@ -407,7 +417,7 @@ class Journey:
 
     def _leave(self) -> None:
         """The client is gone: nobody is asked on its behalf any more."""
-        if self._over or self._settled:
+        if self._over or self._settled or self._aside:
             return
         if self._waiting is not None:
             self._waiting.cancel()
@@ -421,6 +431,9 @@ class Journey:
             self._settle(relay)
         else:
             self._account.release()
+        self._left()
+
+    def _left(self) -> None:
         if not self._happened.copy:
             self._deployment.observer.left()
         self._finish("left")

@@ -80,10 +80,14 @@ class Target:
     media_tokens: int = MEDIA_TOKENS
     lacks: str = ""
 
+    @property
+    def writes(self) -> int | None:
+        """Tokens of the longest answer that its model can write; None: nobody knows."""
+        return None if self.price is None else self.price.max_output_tokens
+
     def longest(self, most: int) -> int:
         """Tokens of its longest answer, of so many that are allowed."""
-        told = None if self.price is None else self.price.max_output_tokens
-        return min(most, told) if told else most
+        return min(most, self.writes or most)
 
     def without_key(self, said: bytes) -> bytes:
         """What the upstream said, less the key that it was asked with: some repeat it in errors."""

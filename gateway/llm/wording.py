@@ -27,6 +27,9 @@ TRANSLATED_AT_ONCE_BYTES: Final = 64 << 10
 and to have a thread do it takes a tenth of a millisecond."""
 
 
+_NEW_LIMIT: Final = "max_completion_tokens"
+
+
 class Manner(NamedTuple):
     """How an upstream is spoken with: a request is translated alike for all of one manner."""
 
@@ -122,8 +125,19 @@ def worded(
     # Of several choices some may be good; a shadow is asked for its own answer alone.
     chain = deployment.settings.version.content_policy_fallbacks
     spoken.holds_filtered = bool(chain) and call.n == 1 and not copy
-    fields = account.cap(dialect, target)
+    fields = account.cap(dialect, target) or _limit_as_known(dialect, values, target)
     return spoken, prepared(dialect, values, target.model, include_usage=wants, fields=fields)
+
+
+def _limit_as_known(dialect: Dialect, values: dict[str, Any], target: Target) -> dict[str, Any]:
+    """The limit of a chat in the field that its server knows, where the request has it in another.
+
+    It would write on past a limit that it does not know, and past what was reserved.
+    """
+    if _NEW_LIMIT not in values or dialect is not Dialect.CHAT or target.limit_field == _NEW_LIMIT:
+        return {}
+    given = values.get(target.limit_field)
+    return {target.limit_field: values[_NEW_LIMIT] if given is None else given}
 
 
 def speechless(

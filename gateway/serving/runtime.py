@@ -20,7 +20,7 @@ from gateway import devices
 from gateway.config import ModelSettings
 from gateway.devices import CUDA
 from gateway.errors import ModelFailed, ModelRefused
-from gateway.serving import text
+from gateway.serving import cuda, text
 from gateway.tensors import Array, Signature
 
 log = logging.getLogger("penstock.serving")
@@ -75,7 +75,7 @@ class OnnxRuntime:
         source: the ONNX file, or the model itself as bytes.
         folder: where external data of a model given as bytes lies.
         signature: what the model takes and gives, in the model's own order.
-        settings: `device`, `intra_op_threads`, `optimization` and `max_output_bytes` apply here.
+        settings: `device`, `tf32`, `intra_op_threads`, `optimization` and `max_output_bytes` apply.
         gpu: which one a device without a number means.
         providers: those that may be used; None: all that ONNX Runtime has here.
 
@@ -101,7 +101,7 @@ class OnnxRuntime:
                 "session.model_external_initializers_file_folder_path", str(folder)
             )
         available = ort.get_available_providers() if providers is None else providers
-        self._session, self.device = _open(source, folder, options, settings.device, gpu, available)
+        self._session, self.device = _open(source, folder, options, settings, gpu, available)
         self._check_names()
         self._inputs = tuple(spec.name for spec in signature.inputs)
         self._outputs = tuple(spec.name for spec in signature.outputs)
@@ -112,6 +112,7 @@ class OnnxRuntime:
             i for i, spec in enumerate(signature.outputs) if spec.datatype == "BYTES"
         )
         self._run = self._way()
+        self._shrinking = _shrinking(self.device)
         # Until the next run; None: nothing out of the ordinary.
         self._next_options: Any = None
         # Grows to its bound.
@@ -140,7 +141,7 @@ class OnnxRuntime:
             # what was free before it began.
             outputs.clear()
             del output
-            self._next_options = _SHRINKING if self.device == "cpu" else None
+            self._next_options = self._shrinking
             raise ModelFailed(
                 f"outputs hold {size} bytes, max_output_bytes is {self._max_output_bytes}"
             )
@@ -204,14 +205,12 @@ class OnnxRuntime:
         return arrays
 
 
-def _shrinking() -> Any:
+def _shrinking(device: str) -> Any:
+    """For a run that gives back to the system, or the GPU, what its arenas do not use."""
+    arenas = "cpu:0" if device == "cpu" else f"cpu:0;{device.replace('cuda', 'gpu')}"
     options = ort.RunOptions()
-    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", arenas)
     return options
-
-
-_SHRINKING = _shrinking()
-"""For a run that gives what the CPU's arena does not use back to the system."""
 
 
 def _options(settings: ModelSettings, signature: Signature) -> Any:
@@ -235,29 +234,28 @@ def _open(
     source: Path | bytes,
     folder: Path,
     options: Any,
-    device: str,
+    settings: ModelSettings,
     gpu: int,
     available: Sequence[str],
 ) -> tuple[Any, str]:
     """A session on the device asked for; `auto` falls back to the CPU where CUDA does not work."""
     model = source if isinstance(source, bytes) else str(source)
+    device, problem, number = settings.device, "", ""
     if device != "cpu" and CUDA in available:
-        # Searching the best convolution anew for each batch size would cost seconds, again and
-        # again.
         number = str(devices.number(device, gpu))
-        cuda = {
-            "device_id": number,
-            "arena_extend_strategy": "kSameAsRequested",
-            "cudnn_conv_algo_search": "HEURISTIC",
-        }
         try:
-            ort.preload_dlls()  # CUDA's libraries as pip packages bring them, or the system's
-            session = ort.InferenceSession(model, options, providers=[(CUDA, cuda), CPU])
+            missing = cuda.load_libraries()
+            session = ort.InferenceSession(
+                model,
+                options,
+                providers=[(CUDA, cuda.options(number, settings.tf32)), CPU],
+                enable_fallback=0,  # it would print the reason and keep it from us
+            )
             # Where its libraries are missing, ONNX Runtime leaves the provider out and goes on.
             if CUDA in session.get_providers():
                 session.disable_fallback()
                 return session, f"cuda:{number}"
-            problem = "it does not work here"
+            problem = _short(missing) if missing else "it does not work here"
         except Exception as error:
             problem = _short(error, folder)
         if device != "auto":
@@ -271,6 +269,8 @@ def _open(
     except Exception as error:
         raise ModelRefused(f"ONNX Runtime does not load it: {_short(error, folder)}") from error
     session.disable_fallback()
+    if problem:
+        log.warning("device 'auto': GPU %s: %s; a model runs on the CPU", number, problem)
     return session, "cpu"
 
 
@@ -290,15 +290,17 @@ def _read(value: Any) -> Array:
     return np.ctypeslib.as_array(bits, shape).copy()
 
 
-_PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : (\w+) : ")
+_PREFIX = re.compile(r"\[ONNXRuntimeError\] : \d+ : (\w+) : ")
 _NODE = re.compile(r"while running (\w+) node")
 # A place in ONNX Runtime's own source, the function there, and the condition that was checked.
 _CHECK = re.compile(r"\S+\.(?:cc|h|hpp|cu|cuh):\d+ .*? was false\.\s*")
 _PLACE = re.compile(r"\S+\.(?:cc|h|hpp|cu|cuh):\d+ (?:[^()]*\([^()]*\)\s*|\w+ )")
+# Of a call of CUDA's that failed: template arguments, the machine's name, a place in the source.
+_CALL = re.compile(r"\[with [^\]]*\]\s*|\s*; (?:hostname|file|line)=[^;]*")
 _FOLDERS = re.compile(r"(?<![\w.])(?:\.{0,2}/[^\s/:'\"]+)+/(?=[^\s/])")
 
 
-def _short(error: Exception, folder: Path | None = None) -> str:
+def _short(error: Exception | str, folder: Path | None = None) -> str:
     """What ONNX Runtime says, in one line, without folders or places in its own source."""
     words = str(error)
     if folder is not None:
@@ -308,5 +310,6 @@ def _short(error: Exception, folder: Path | None = None) -> str:
     if node is not None:
         words = f"{node[1]}: {words.partition(' Status Message: ')[2] or 'failed'}"
     words = _PREFIX.sub(lambda match: f"{match[1]}: ", words)
-    words = _FOLDERS.sub("", _PLACE.sub("", _CHECK.sub("", words)))
+    words = _CALL.sub("", _PLACE.sub("", _CHECK.sub("", words)))
+    words = _FOLDERS.sub("", words)
     return words[:300] or type(error).__name__

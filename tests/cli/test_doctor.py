@@ -6,6 +6,7 @@ import os
 import resource
 import socket
 import threading
+from importlib.metadata import PackageNotFoundError
 
 import numpy as np
 import pytest
@@ -220,6 +221,17 @@ def test_a_version_outside_its_bounds_is_told_with_both():
 def test_a_missing_package_is_told():
     ((_, told),) = unmet(iter(["no-such-package>=1"]))
     assert told == "no-such-package: expected no-such-package>=1, got none"
+
+
+def test_the_gpus_build_of_onnx_runtime_is_one_too():
+    def version_of(name: str) -> str:
+        if name != "onnxruntime-gpu":
+            raise PackageNotFoundError(name)
+        return "1.31.1"
+
+    assert list(unmet(iter(["onnxruntime>=1.20"]), version_of)) == []
+    ((_, told),) = unmet(iter(["onnxruntime>=9"]), version_of)
+    assert told == "onnxruntime: expected onnxruntime>=9, got 1.31.1"
 
 
 def test_a_gpu_that_is_asked_for_and_not_there_is_a_fault(home):

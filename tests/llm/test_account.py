@@ -23,6 +23,7 @@ from tests.llm.journey_rig import (
     key_for,
     rig,
 )
+from tests.llm.scripted import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -36,6 +37,10 @@ llm:
     old: {upstreams: [{provider: old, model: gpt-4o-mini}], retries: {attempts: 0}}
     m: {upstreams: [{provider: one, model: gpt-4o-mini}], retries: {attempts: 0}}
     seen: {upstreams: [{provider: one, model: gpt-4o}]}
+    bounded:
+      upstreams: [{provider: one, model: our-own, price: {}}]
+      max_output_tokens: 100
+    unbounded: {upstreams: [{provider: one, model: our-own, price: {}}]}
     told: {upstreams: [{provider: one, model: gpt-4o, media_tokens: 123}]}
     c: {upstreams: [{provider: claude, model: claude-sonnet-4-5}], retries: {attempts: 0}}
     mixed:
@@ -140,6 +145,7 @@ async def test_an_answer_of_nothing_but_signs_is_none_and_its_prompt_is_charged(
     r.last.sink.on_head(200, JSON)
     r.last.sink.on_data(b'{"choices":[%b{}]}' % (b"{}," * MAX_ANSWERED))
     r.last.sink.on_end()
+    await eventually(lambda: r.over)
     assert (r.over[0].result, r.counting["old", 1].told) == ("failed", ["upstream_failed"])
     assert [end[0] for end in limits.ends] == ["settled"]
 
@@ -274,6 +280,15 @@ async def test_a_model_that_stands_in_gets_its_own_longest_answer_and_not_the_fi
     r.last.answers({"error": {"message": "down"}}, status=503)
     assert r.last.body["model"] == "gpt-4o"
     assert not {"max_completion_tokens", "max_tokens"} & r.last.body.keys()
+
+
+@pytest.mark.parametrize(("model", "most"), [("bounded", 100), ("unbounded", 4096)])
+async def test_who_might_write_more_than_was_reserved_is_sent_that_as_a_maximum(model, most):
+    r, limits = limited(None)
+    body = chat(model)
+    r.ask(body, key=KEY)
+    assert limits.reserved == [(0, len(json.dumps(body)) + most)]
+    assert r.last.body["max_completion_tokens"] == most
 
 
 async def test_no_output_at_all_is_a_maximum_like_any_other():

@@ -19,6 +19,7 @@ from gateway.monitor.arena import Arena
 from gateway.wire.llm.taking import MAX_KEPT_CHARS
 from gateway.wire.llm.words import Dialect
 from tests.llm.journey_rig import chat, chunk, rig, whole
+from tests.llm.scripted import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -89,6 +90,16 @@ def said(made, into, body, *answers):
     return into.rows[-1]
 
 
+async def said_at_length(made, into, body, answer):
+    """The same of one whose answer is read on a thread."""
+    before = len(made.over)
+    made.ask(body)
+    made.last.answers(answer)
+    await eventually(lambda: len(made.over) > before)
+    made.llm.flush()
+    return into.rows[-1]
+
+
 def choice(text="", finish="stop", **message):
     says = {"role": "assistant", "content": text, **message}
     return whole(choices=[{"index": 0, "message": says, "finish_reason": finish}])
@@ -104,7 +115,7 @@ async def test_of_an_answer_that_is_not_wholly_kept_nothing_is_told_that_needs_a
     made.llm.proxies[Dialect.CHAT].max_answer_bytes = 4 * MAX_KEPT_CHARS
     long = choice("I " * MAX_KEPT_CHARS, tool_calls=[called("weather", "{}")])
     body = chat(tools=[TOOL], response_format={"type": "json_object"})
-    row = said(made, into, body, long)
+    row = await said_at_length(made, into, body, long)
     assert (row["answer_chars"], row["tool_calls"], row["empty"]) == (2 * MAX_KEPT_CHARS, 1, 0)
     for name in ("repetition", "json_valid", "tools_known", "arguments_valid", "refused_in_words"):
         assert math.isnan(row[name]), name
@@ -265,5 +276,7 @@ async def test_tensors_have_the_types_and_shapes_of_the_signature(watched):
 async def test_reading_features_survives_whatever_an_answer_says(watched):
     made, into = watched
     for text in ("", "x" * 300_000, "\x00", "\u2028" * 9000):
-        said(made, into, chat(response_format={"type": "json_schema"}), choice(text))
+        await said_at_length(
+            made, into, chat(response_format={"type": "json_schema"}), choice(text)
+        )
     assert len(into.rows) == 4

@@ -41,6 +41,25 @@ async def test_a_message_is_put_to_a_server_in_the_fields_that_it_knows(model, l
     assert ("reasoning_effort" in sent) == effort
 
 
+@pytest.mark.parametrize("model", ["new", "old"])
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ({"max_completion_tokens": 30}, {"new": "max_completion_tokens", "old": "max_tokens"}),
+        ({"max_completion_tokens": 30, "max_tokens": None}, {"old": "max_tokens"}),
+        ({"max_tokens": 30}, {"new": "max_tokens", "old": "max_tokens"}),
+    ],
+)
+async def test_a_chat_is_held_to_its_maximum_by_the_field_that_its_server_knows(
+    model: str, given: Any, sent: Any
+):
+    r = rig(DOCUMENT)
+    r.ask(chat(model=model, **given))
+    body = r.last.body
+    wanted = {sent[model]: 30} if model in sent else given
+    assert {name: body[name] for name in body if name.startswith("max_")} == wanted
+
+
 @pytest.mark.parametrize(
     ("model", "said"),
     [

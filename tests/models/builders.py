@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,20 @@ def linear(features: int = 4, seed: int = 0) -> onnx.ModelProto:
         [value("y", ("rows", 2))],
         [numpy_helper.from_array(w, "w")],
     )
+
+
+def perceptron(*widths: int, seed: int = 3) -> onnx.ModelProto:
+    """Layers of these widths, a Relu between each and the next."""
+    rng, nodes, weights, last = np.random.default_rng(seed), [], [], "x"
+    for place, (wide, narrow) in enumerate(pairwise(widths)):
+        w = rng.normal(size=(wide, narrow)) * np.sqrt(2 / wide)
+        weights.append(numpy_helper.from_array(w.astype(np.float32), f"w{place}"))
+        nodes.append(helper.make_node("MatMul", [last, f"w{place}"], [f"m{place}"]))
+        last = f"h{place}" if place + 2 < len(widths) else "y"
+        kind = "Relu" if last != "y" else "Identity"
+        nodes.append(helper.make_node(kind, [f"m{place}"], [last]))
+    ends = value("x", ("rows", widths[0])), value("y", ("rows", widths[-1]))
+    return make(nodes, ends[:1], ends[1:], weights)
 
 
 def identity(shape=("rows", 4), element=FLOAT, out_shape=None) -> onnx.ModelProto:

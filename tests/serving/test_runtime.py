@@ -12,41 +12,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from gateway.config import ModelSettings
-from gateway.devices import CUDA
+from gateway.devices import CUDA, count_gpus
 from gateway.errors import InvalidTensor, ModelFailed, ModelRefused
 from gateway.serving.runtime import CPU, OnnxRuntime
-from gateway.tensors import DTYPES, FROM_ONNX, Signature, TensorSpec
+from gateway.tensors import DTYPES, Signature, TensorSpec
 from tests.models.builders import external, identity, make, value
-
-ELEMENTS = {datatype: element for element, datatype in FROM_ONNX.items()}
-
-
-def tensors(values) -> tuple[TensorSpec, ...]:
-    return tuple(
-        TensorSpec(
-            one.name,
-            FROM_ONNX[one.type.tensor_type.elem_type],
-            tuple(d.dim_value or -1 for d in one.type.tensor_type.shape.dim),
-        )
-        for one in values
-    )
-
-
-def open_model(model: onnx.ModelProto, folder, batched: bool = True, **settings) -> OnnxRuntime:
-    signature = Signature(tensors(model.graph.input), tensors(model.graph.output), batched)
-    values = ModelSettings(**{"device": "cpu", **settings})
-    return OnnxRuntime(model.SerializeToString(), folder, signature, values)
-
-
-def values_of(datatype: str, shape=(2, 3)) -> np.ndarray:
-    count = int(np.prod(shape))
-    if datatype == "BYTES":
-        array = np.empty(count, object)
-        array[:] = [b"", "naïve ☃".encode(), b"a\x00b\x00", b" ", b"x" * 1000, b"\n"][:count]
-        return array.reshape(shape)
-    if datatype == "BF16":
-        return np.arange(0x3F80, 0x3F80 + count, dtype=np.uint16).reshape(shape)
-    return np.arange(count).reshape(shape).astype(DTYPES[datatype])
+from tests.serving.sessions import ELEMENTS, open_model, values_of
 
 
 @pytest.mark.parametrize("datatype", sorted(DTYPES))
@@ -305,8 +276,10 @@ def test_without_cuda_auto_is_the_cpu_and_asking_for_cuda_is_refused(tmp_path):
         open_model(identity(), tmp_path, device="cuda:1")
 
 
-@pytest.mark.skipif(CUDA in ort.get_available_providers(), reason="there is CUDA here")
-def test_a_provider_that_is_listed_and_does_not_work_is_left_or_refused_with_its_gpu(tmp_path):
+@pytest.mark.skipif(count_gpus() > 0, reason="there is a GPU here")
+def test_a_provider_that_is_listed_and_does_not_work_is_left_or_refused_with_its_gpu(
+    tmp_path, caplog, capfd
+):
     content = identity().SerializeToString()
     signature = Signature(
         (TensorSpec("x", "FP32", (-1, 4)),), (TensorSpec("y", "FP32", (-1, 4)),), True
@@ -317,19 +290,12 @@ def test_a_provider_that_is_listed_and_does_not_work_is_left_or_refused_with_its
         return OnnxRuntime(content, tmp_path, signature, settings, 3, [CUDA, CPU])
 
     assert open_on("auto").device == "cpu"
+    assert "device 'auto': GPU 3: " in caplog.text
     for device, number in (("cuda", 3), ("cuda:1", 1)):
         with pytest.raises(ModelRefused, match=f"device '{device}': GPU {number}: "):
             open_on(device)
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(CUDA not in ort.get_available_providers(), reason="no CUDA provider")
-@pytest.mark.parametrize("datatype", ["FP32", "FP16", "INT64", "BYTES"])
-def test_on_cuda_tensors_come_back_as_they_went_in(datatype, tmp_path):
-    runtime = open_model(identity(("rows", 3), ELEMENTS[datatype]), tmp_path, device="cuda")
-    array = values_of(datatype)
-    (output,) = runtime.run([array], (0,))
-    assert (runtime.device, output.tolist()) == ("cuda:0", array.tolist())
+    # What loads CUDA's libraries prints what it misses.
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("level", ["disabled", "basic", "extended", "all"])

@@ -223,6 +223,13 @@ def test_what_decides_the_cost_is_read_strictly(field: str, value: object) -> No
         read_call(Dialect.CHAT, {"model": "m", "messages": [], field: value})
 
 
+@pytest.mark.parametrize("dialect", Dialect)
+def test_no_other_limit_goes_before_the_one_that_is_reserved(dialect: Dialect) -> None:
+    values = {"model": "m", "max_tokens": 1, "n_predict": 1000}
+    with pytest.raises(InvalidParameter, match="'n_predict': expected 'max_tokens'"):
+        read_call(dialect, values)
+
+
 def test_messages_must_say_their_limit() -> None:
     with pytest.raises(InvalidParameter, match="'max_tokens'"):
         read_call(Dialect.MESSAGES, {"model": "m", "messages": []})

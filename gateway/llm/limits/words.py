@@ -92,8 +92,8 @@ class Limits(Protocol):
         Where no row has a budget or a limit of tokens that is nothing but the request. One that
         names no maximum of output reserves what the model can write, where a quarter of what is
         left covers that; else a quarter of what is left, but 256 tokens where what is left covers
-        these, and else all of it. It must be sent on with that as its maximum then (the grant's
-        `output`): nobody could otherwise say what it costs.
+        these, and else all of it. It must be sent on with that as its maximum (the grant's
+        `output`) to whoever can write more: nobody could otherwise say what it costs.
 
         Args:
             rows: of whatever is limited, `MAX_ROWS` at the most.

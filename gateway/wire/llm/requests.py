@@ -172,6 +172,12 @@ def read_call(dialect: Dialect, values: Values) -> Call:
             f"parameter '{name}': where a request is sent and with which key is configured, "
             "and no request may say it"
         )
+    if "n_predict" in values:
+        # llama.cpp has it go before every other limit, on paths of OpenAI's API, too.
+        raise InvalidParameter(
+            "parameter 'n_predict': expected 'max_tokens' in its place, or what the dialect calls"
+            " that, since it is what is reserved"
+        )
     if dialect is Dialect.RESPONSES and values.get("background"):
         raise InvalidParameter(
             "parameter 'background': nothing can be fetched later here, and what it would cost"
@@ -207,6 +213,8 @@ def prepared(
     sent = {**values, "model": model, **(fields or {})}
     if include_usage and dialect in (Dialect.CHAT, Dialect.COMPLETIONS):
         sent["stream_options"] = {**mapping(values, "stream_options"), "include_usage": True}
+    if fields and "max_tokens" in fields:
+        sent.pop("max_completion_tokens", None)  # of two limits for one thing some refuse both
     if dialect in _WHOLE:
         sent.pop("stream", None)
     if dialect is Dialect.EMBEDDINGS and not sent.get("encoding_format", "float"):

@@ -311,7 +311,7 @@ def test_a_budget_of_money_wants_every_price_and_no_other_limit_does(rig):
     ("limited", "choices", "expected"),
     [
         pytest.param({}, 1, None, id="no-limit"),
-        pytest.param({"ceilings": {TOKENS_DAY: 100_000}}, 1, None, id="plenty"),
+        pytest.param({"ceilings": {TOKENS_DAY: 100_000}}, 1, 4096, id="plenty"),
         pytest.param({"ceilings": {TOKENS_DAY: 4100}}, 1, 1000, id="a-quarter"),
         pytest.param({"ceilings": {TOKENS_DAY: 4100}}, 2, 500, id="a-quarter-for-two"),
         pytest.param({"ceilings": {TOKENS_DAY: 500}}, 1, 256, id="the-least"),
@@ -328,8 +328,8 @@ def test_a_request_without_a_maximum_reserves_its_share_of_what_is_left(
     # At the other one less could be afforded of reading, and more of writing.
     tariff = tariff_of([price(0, 10, fee=53), price(0, 1)])
     grant = rig.cover([0], tariff, read=100, choices=choices)
-    assert grant.output == (-1 if expected is None else expected)
-    written = 4096 if expected is None else expected
+    assert grant.output == (expected if limited else -1)
+    written = expected or 0
     read = 100 if TOKENS_DAY in limited.get("ceilings", {}) else 25
     assert rig.held(0)[1] == (written * choices + read if limited else 0)
 
