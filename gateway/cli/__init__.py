@@ -118,7 +118,8 @@ def _commands() -> Sequence[Command]:
 def _parser(commands: Sequence[Command]) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="penstock",
-        description="Serves ONNX models over HTTP, measures every request, and tells when a model"
+        description="Serves ONNX models over HTTP, and language models of other servers with keys"
+        " and budgets; measures every request, and tells when a model"
         " is no longer right.",
         epilog="penstock COMMAND --help tells more of each.",
     )
