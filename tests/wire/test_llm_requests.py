@@ -228,6 +228,24 @@ def test_no_other_limit_goes_before_the_one_that_is_reserved(dialect: Dialect) -
     values = {"model": "m", "max_tokens": 1, "n_predict": 1000}
     with pytest.raises(InvalidParameter, match="'n_predict': expected 'max_tokens'"):
         read_call(dialect, values)
+    with pytest.raises(InvalidParameter, match="'n_cmpl': expected 'n'"):
+        read_call(dialect, {"model": "m", "max_tokens": 1, "n_cmpl": 8})
+
+
+@pytest.mark.parametrize(
+    ("dialect", "own", "others"),
+    [
+        (Dialect.COMPLETIONS, "max_tokens", ("max_completion_tokens",)),
+        (Dialect.RESPONSES, "max_output_tokens", ("max_completion_tokens", "max_tokens")),
+    ],
+)
+def test_of_limits_only_the_dialects_own_is_sent_on(
+    dialect: Dialect, own: str, others: tuple[str, ...]
+) -> None:
+    values = {"model": "m", "user": "u", own: 1} | dict.fromkeys(others, 100_000)
+    body = prepared(dialect, values, "m")
+    assert isinstance(body, bytes)
+    assert orjson.loads(body) == {"model": "m", "user": "u", own: 1}
 
 
 def test_messages_must_say_their_limit() -> None:

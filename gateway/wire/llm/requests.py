@@ -172,12 +172,12 @@ def read_call(dialect: Dialect, values: Values) -> Call:
             f"parameter '{name}': where a request is sent and with which key is configured, "
             "and no request may say it"
         )
-    if "n_predict" in values:
-        # llama.cpp has it go before every other limit, on paths of OpenAI's API, too.
-        raise InvalidParameter(
-            "parameter 'n_predict': expected 'max_tokens' in its place, or what the dialect calls"
-            " that, since it is what is reserved"
-        )
+    for own, ours in _LLAMA_CPP.items():
+        if own in values:
+            raise InvalidParameter(
+                f"parameter '{own}': expected '{ours}' in its place, or what the dialect calls"
+                " that, since it is what is reserved"
+            )
     if dialect is Dialect.RESPONSES and values.get("background"):
         raise InvalidParameter(
             "parameter 'background': nothing can be fetched later here, and what it would cost"
@@ -215,6 +215,8 @@ def prepared(
         sent["stream_options"] = {**mapping(values, "stream_options"), "include_usage": True}
     if fields and "max_tokens" in fields:
         sent.pop("max_completion_tokens", None)  # of two limits for one thing some refuse both
+    for name in _OTHER_LIMITS.get(dialect, ()):
+        sent.pop(name, None)
     if dialect in _WHOLE:
         sent.pop("stream", None)
     if dialect is Dialect.EMBEDDINGS and not sent.get("encoding_format", "float"):
@@ -257,6 +259,13 @@ def _max_output_tokens(dialect: Dialect, values: Values) -> int | None:
     return most
 
 
+# What these dialects do not know, and some servers have go before the dialect's own.
+_OTHER_LIMITS = {
+    Dialect.COMPLETIONS: ("max_completion_tokens",),
+    Dialect.RESPONSES: ("max_completion_tokens", "max_tokens"),
+}
+# llama.cpp has these go before every other limit, on paths of OpenAI's API, too.
+_LLAMA_CPP = {"n_predict": "max_tokens", "n_cmpl": "n"}
 _CHOICES = {Dialect.CHAT: ("n",), Dialect.COMPLETIONS: ("n", "best_of")}
 
 
