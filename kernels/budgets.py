@@ -77,7 +77,8 @@ REQUESTS_FULL_NS: Final = 36  # until all of it is back
 TOKENS_LIMIT: Final = 37
 TOKENS_LEFT: Final = 38
 TOKENS_FULL_NS: Final = 39
-GRANT_WORDS: Final = 40
+WANTED_OF_RATES: Final = 40  # tokens, where rates take a prompt for less than budgets do
+GRANT_WORDS: Final = 48
 
 # -- what `reserve` answers: 0, or 1 + what refuses, below zero where only others are in the way --
 GRANTED: Final = 0
@@ -256,7 +257,7 @@ def rates_hold(rows: Words, grants: Words, at: int, now: int, take: int) -> int:
         now: monotonic ns.
         take: 1: take it; 0: only look.
     """
-    wanted = grants[at + WANTED_TOKENS]
+    wanted = grants[at + WANTED_OF_RATES]
     for one in range(grants[at + COUNT]):
         entry = at + FIRST + one * EACH
         row = grants[entry] * ROW_WORDS
@@ -466,7 +467,7 @@ def settle(
         entry = at + FIRST + one * EACH
         row = grants[entry] * ROW_WORDS
         for rate in range(2):
-            change = tokens - grants[at + WANTED_TOKENS] if rate else int(used) - 1
+            change = tokens - grants[at + WANTED_OF_RATES] if rate else int(used) - 1
             limit = rows[row + REQUESTS_PER_MINUTE + rate]
             move_rate(rows, row + REQUESTS_DUE + rate, limit, change, grants[entry + 1 + rate], now)
     return 0
@@ -644,7 +645,7 @@ def cover(
     Returns:
         UNPRICED, or what `reserve` does.
     """
-    grants[at + WANTED_MONEY] = grants[at + WANTED_TOKENS] = 0
+    grants[at + WANTED_MONEY] = grants[at + WANTED_TOKENS] = grants[at + WANTED_OF_RATES] = 0
     grants[at + OUTPUT] = -1
     grants[at + REQUESTS_LIMIT] = grants[at + TOKENS_LIMIT] = UNLIMITED
     code = budgets_left(rows, slots, grants, at, workers)
@@ -661,8 +662,10 @@ def cover(
             grants[at + OUTPUT] = output
         written = times(output, choices)
         # A budget of tokens is never passed; a limit per minute may be, by a guess.
-        taken = written + (estimated if tokens == UNLIMITED else read)
-        grants[at + WANTED_TOKENS] = min(taken, MOST)
+        grants[at + WANTED_OF_RATES] = min(written + estimated, MOST)
+        grants[at + WANTED_TOKENS] = min(
+            written + (estimated if tokens == UNLIMITED else read), MOST
+        )
         grants[at + WANTED_MONEY] = dearest(tariff, read, written)
     code = reserve(rows, slots, grants, at, workers, me, now)
     if code == GRANTED:

@@ -312,7 +312,10 @@ class LlmVersion(Section):
     context_window_fallbacks: list[Name] = Field(default_factory=list, max_length=MAX_FALLBACKS)
     content_policy_fallbacks: list[Name] = Field(default_factory=list, max_length=MAX_FALLBACKS)
     max_output_tokens: int | None = Field(
-        None, ge=1, description="most that one answer may have; none: as the price map says"
+        None,
+        ge=1,
+        le=2**31 - 1,
+        description="most that one answer may have; none: as the price map says",
     )
     unsupported: Literal["drop", "refuse"] = Field(
         "drop", description="what becomes of fields that another provider's API has nothing for"

@@ -33,6 +33,7 @@ class Small:
         """The place of the grant, or minus the answer."""
         at, grants = self.free[worker].pop(), self.grants[worker]
         grants[at : at + 3] = len(rows), money, tokens
+        grants[at + budgets.WANTED_OF_RATES] = tokens
         for place, row in enumerate(rows):
             grants[at + budgets.FIRST + place * budgets.EACH] = row
         code = budgets.reserve(self.rows, self.slots, grants, at, WORKERS, worker, now)
@@ -66,7 +67,7 @@ class Small:
         grant[budgets.FIRST : budgets.FIRST + len(rows) * budgets.EACH : budgets.EACH] = rows
         assert budgets.budgets_left(self.rows, self.slots, grant, 0, WORKERS) == 0
         budgets.rates_left(self.rows, grant, 0, now)
-        return grant[budgets.LEFT_MONEY :].tolist()
+        return grant[budgets.LEFT_MONEY : budgets.TOKENS_FULL_NS + 1].tolist()
 
     def held(self, row):
         """Money, tokens and requests under way, all processes added up."""

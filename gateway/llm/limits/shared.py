@@ -115,6 +115,7 @@ class SharedLimits:
         words = self._words
         words[at + budgets.WANTED_MONEY] = money if money < MOST else MOST
         words[at + budgets.WANTED_TOKENS] = tokens if tokens < MOST else MOST
+        words[at + budgets.WANTED_OF_RATES] = words[at + budgets.WANTED_TOKENS]
         words[at + budgets.OUTPUT] = -1
         code = budgets.reserve(
             table.rows, table.slots, self._grants, at, self._workers, self._me, now_ns
@@ -125,6 +126,7 @@ class SharedLimits:
         """Room for a grant of these rows."""
         count = len(rows)
         if count > budgets.MAX_ROWS:
+            self.refused_at = NO_RATES
             raise InvalidParameter(
                 f"limits: expected at most {budgets.MAX_ROWS} limited things of one request,"
                 f" got {count}"
@@ -186,6 +188,7 @@ class SharedLimits:
     def _find(self) -> Table:
         table = Table.find(self._arena)
         if table is None:
+            self.refused_at = NO_RATES
             raise LimitsUnavailable("limits: what counts budgets is not there yet")
         # What a predecessor was killed in the middle of settling is settled now.
         table.complete(self._me)

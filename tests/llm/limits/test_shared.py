@@ -189,8 +189,13 @@ def test_nobody_can_say_of_a_row_that_control_has_not_written(rig):
 def test_more_rows_than_a_grant_holds_are_refused_by_name(rig):
     for row in range(9):
         rig.limit(row)
+    rig.limit(9, rates=(0, None))
+    with pytest.raises(RequestTooExpensive):
+        rig.cover([9])
+    assert rig.workers[0].refused_at != NO_RATES
     with pytest.raises(InvalidParameter, match="at most 8"):
         rig.reserve(range(9))
+    assert rig.workers[0].refused_at == NO_RATES, "which are another's"
 
 
 def test_a_worker_that_ended_gives_back_what_it_held_and_keeps_what_it_settled(rig):
@@ -270,6 +275,15 @@ def test_a_budget_of_tokens_takes_all_that_may_be_read_and_a_rate_what_is_estima
     rig.limit(1, ceilings={TOKENS_DAY: 10_000})
     rig.cover([1], read=400, asked=10, choices=3)
     assert rig.held(1) == [0, 430, 1]
+
+
+def test_a_rate_takes_a_prompt_for_what_is_estimated_also_beside_a_budget_of_tokens(rig):
+    rig.limit(0, ceilings={TOKENS_DAY: 1_000_000}, rates=(None, 2000))
+    grant = rig.cover([0], read=4000)  # more than the rate has, of what the budget takes it for
+    assert (grant.output, rig.held(0)[1]) == (256, 4256)
+    assert grant.rates.tokens.left == 2000 - 1000 - 256
+    grant.settle(0, 1100)
+    assert rig.cover([0], read=4, asked=1).rates.tokens.left == 2000 - 1100 - 2
 
 
 def test_what_is_asked_for_costs_what_the_dearest_upstream_takes(rig):
