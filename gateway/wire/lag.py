@@ -56,7 +56,8 @@ class LagGuard:
         self._services = services
         self._bound_s = services.limits.max_loop_lag_ms / 1000
         # A turn that is too long is noticed if it is longer than bound and interval together at
-        # worst. Turns as they are under too much load come one after the other.
+        # worst, which is four intervals while the worker is calm: turns as they are under too much
+        # load come one after the other.
         self._interval_s = max(self._bound_s / 2, BUSY_INTERVAL_S)
         self._calm = 0  # looks in a row that found the worker in time
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -104,12 +105,12 @@ class LagGuard:
         if self._loop is None or self._timer is None:
             return
         late_s = self._loop.time() - self._due
-        self._calm = self._calm + 1 if late_s < self._interval_s else 0
         if late_s > self._bound_s:
             self._hold()
         else:
             self._release(PORTION)
         held = self._held or self._answers or self._spare
+        self._calm = 0 if held or late_s >= self._interval_s else self._calm + 1
         calm = CALM_INTERVALS if self._calm >= CALM_LOOKS else 1
         self._arm(BUSY_INTERVAL_S if held else calm * self._interval_s)
 

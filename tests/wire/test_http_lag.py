@@ -9,7 +9,7 @@ from typing import cast
 
 from gateway.exchange import Exchange
 from gateway.wire.http import Lane
-from gateway.wire.lag import BUSY_INTERVAL_S, CALM_LOOKS, LagGuard
+from gateway.wire.lag import BUSY_INTERVAL_S, CALM_LOOKS, SPARE_PORTION, LagGuard
 from gateway.wire.services import Connection
 from tests.wire.http_rig import post, rig
 
@@ -188,6 +188,19 @@ def test_a_worker_that_is_always_in_time_is_looked_at_more_seldom_until_it_is_la
         server.call(lambda: clock.turn(0.021))
         assert clock.pauses[-1] in (0.01, BUSY_INTERVAL_S)
         assert server.counters.numbers["paused"] == 1
+
+
+def test_while_anybody_is_held_a_worker_is_not_taken_for_calm():
+    with rig(max_loop_lag_ms=20) as server:
+        lag, clock = LagGuard(server.services), Clock()
+        spare = [FakeConnection() for _ in range(2 * SPARE_PORTION * CALM_LOOKS)]
+        lag.watch(lambda: (), lambda: spare)
+        lag.start(cast(asyncio.AbstractEventLoop, clock))
+        server.call(lambda: clock.turn(0.021))
+        while any(one.held for one in spare):
+            assert clock.pauses[-1] == BUSY_INTERVAL_S
+            clock.turn()
+        assert clock.pauses[-1] == 0.01
 
 
 class Endless:
