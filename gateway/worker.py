@@ -100,6 +100,8 @@ POOL_THREADS = 4
 SWITCH_INTERVAL_S = 0.001
 # Refusals written at the end of the grace period leave before their connections are cut.
 FLUSH_S = 0.1
+# Large answers whose clients have left are read, and charged, by then.
+READ_OUT_S = 1.0
 # Nobody new may connect by then; who had begun to is connected within it, or is far away.
 HANDSHAKE_S = 0.2
 # Threads that do not all start end the worker, which is replaced.
@@ -658,6 +660,7 @@ class Worker:
             left = len(self._services.connections)
             log.warning("%d connections were cut after %g s of grace", left, drain.grace_s)
             self._services.abort()
+        await self._llm.read_out(READ_OUT_S)
         self._llm.close()
         self._services.stop()
         if self._key_counts is not None:

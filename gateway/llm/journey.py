@@ -69,8 +69,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("penstock.llm")
 
-# A whole answer that is larger is read, and translated, on a thread: vectors for some hundred texts
-# are megabytes of numbers, which would hold up everybody else's for tens of milliseconds.
+# A whole answer that is larger is read, and translated, on a thread. Python's lock is held while
+# JSON is read all the same: of six megabytes of numbers, vectors of some hundred texts, that is
+# half of what would hold everybody else up; of what is translated it is a small part.
 ASIDE_BYTES: Final = 256 << 10
 _STREAMED: Final = written_lines(
     (
@@ -362,7 +363,9 @@ class Journey:
                 return
             try:
                 if self._exchange.gone:
-                    done.exception()  # or somebody would miss it in the log
+                    fault = done.exception()
+                    if fault is not None and not isinstance(fault, GatewayError):
+                        log.error("an answer was not read", exc_info=fault)
                     self._free(Outcome.LEFT)
                     self._settle(relay)
                     self._left()

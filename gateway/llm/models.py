@@ -280,6 +280,15 @@ class LanguageModels:
         """The worker leaves: what is under way is finished, and no connection is kept for more."""
         self._upstreams.drain()
 
+    async def read_out(self, within_s: float) -> None:
+        """Returns once nothing is read on threads any more, or after so long.
+
+        Whoever has left while its answer is read is charged then.
+        """
+        going = {one for proxy in self.proxies.values() for one in proxy.asides}
+        if going:
+            await asyncio.wait(going, timeout=within_s)
+
     def close(self) -> None:
         """Asks nobody any more."""
         self._key_files.stop()

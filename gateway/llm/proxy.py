@@ -64,6 +64,7 @@ class Proxy:
         later: has whole answers written.
         clock, wall: seconds, monotonic and since 1970.
         max_answer_bytes: of one answer, whole or streamed.
+        asides: what is under way on threads.
         begin_trace: begins the trace of a request that is part of none; None: nobody is told.
     """
 
@@ -97,6 +98,7 @@ class Proxy:
         self._limits = limits
         self._count = count
         self.begin_trace: Callable[[], Trace] | None = None
+        self.asides: set[asyncio.Future[None]] = set()
         self._services = services
         self._pool = pool
         self._random = Random()
@@ -171,7 +173,10 @@ class Proxy:
 
     def aside(self, work: Callable[[], None], then: Callable[[asyncio.Future[None]], None]) -> None:
         """Has something done on a thread, and what follows from it on the loop again."""
-        self.loop.run_in_executor(self._pool, work).add_done_callback(then)
+        going = self.loop.run_in_executor(self._pool, work)
+        self.asides.add(going)
+        going.add_done_callback(then)
+        going.add_done_callback(self.asides.discard)
 
     def rates(self, rates: Rates) -> bytes:
         """The lines of a head that tell how limits per minute stand."""

@@ -213,6 +213,7 @@ class Streamed:
         begins = self._stream is None or self._translator is not None
         rest = self._frames.rest if begins else self._unsent
         if rest and _is_event(event_of(rest)[1]):
+            self._most += 2  # which are ours
             self.data(b"\n\n")
 
     def _last(self) -> bytes:

@@ -82,6 +82,15 @@ async def test_who_leaves_while_a_large_answer_is_read_pays_it_and_has_left(worl
     assert [one.in_flight for one in deployment.pool.health(0.0)] == [0]
 
 
+async def test_who_has_left_is_charged_before_the_worker_ends(world, limits):
+    client = world.ask(chat(), key=KEY)
+    world.last.answers(whole(LARGE))
+    client.leave()
+    await world.llm.read_out(20.0)
+    await world.turn()
+    assert [end[0] for end in limits.ends] == ["settled"]
+
+
 async def test_a_large_answer_that_is_none_has_failed_and_another_model_is_asked(world, limits):
     client = world.ask(chat(), key=KEY)
     garbage(world.last)
