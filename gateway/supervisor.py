@@ -157,6 +157,8 @@ class Supervisor:
     def _pause_s(self) -> float:
         """How long nothing is due."""
         quiet = self._stop_by is None and not self._trials and not self._unsent
+        # Whoever is born shows the certificate that was good last, if that was seen meanwhile.
+        quiet = quiet and not self._inherited.certificates
         if quiet and all(place.pid for place in self._places()):
             return min(QUIET_TICK_S, self._hung_after_s / 4)
         return TICK_S
