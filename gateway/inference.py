@@ -403,7 +403,7 @@ class InferEndpoint:
             request = self._codec.decode(body, length)
             return request, footprint(request.inputs, len(body)), self._judge(request)
         except GatewayError as error:
-            return error
+            return error.bare()
         except Exception:
             log.exception("decoding a request failed", extra=exchange.about)
             return GatewayError("internal error")
@@ -561,7 +561,7 @@ class InferEndpoint:
                     own = codec.render(batch.trimmed[place])  # type: ignore[index]
                     answer = codec.answer(own, rider.request, 0, rider.rows)
             except GatewayError as error:
-                failed.append((rider, error))
+                failed.append((rider, error.bare()))
                 continue
             except Exception:
                 log.exception("an answer could not be written", extra=rider.exchange.about)

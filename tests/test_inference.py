@@ -568,6 +568,33 @@ def test_an_answered_request_is_not_kept_for_the_collector(services):
         gc.enable()
 
 
+@pytest.mark.parametrize(
+    "body", [body_of()[:-1] + b" " * 40_000, b'{"x": [' + b"1," * 40_000 + b"1]}"]
+)
+def test_a_large_request_that_is_refused_is_not_kept_for_the_collector(endpoint, body):
+    deliverer, _, _ = endpoint
+
+    async def scenario() -> None:
+        replied = asyncio.Event()
+        caller = Caller(body=body)
+        caller.on_reply = replied.set
+        deliverer(caller)
+        await asyncio.wait_for(replied.wait(), 10)
+        assert caller.answers[0][0] == 400
+        refused = weakref.ref(caller)
+        del caller
+        await asyncio.sleep(0)
+        deliverer._pool.submit(int).result()  # its thread has let go of what it did before
+        assert refused() is None, "an error that is kept would keep its request"
+
+    gc.collect()
+    gc.disable()
+    try:
+        asyncio.run(scenario())
+    finally:
+        gc.enable()
+
+
 def test_strings_count_with_what_each_takes():
     words = np.array([b"a"] * 1000, object)
     numbers = np.zeros(10, np.float32)

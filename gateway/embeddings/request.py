@@ -199,7 +199,7 @@ class EmbeddingsRequest(Around):
             try:
                 outcome = choice.reader.read(self._asked.texts, choice.max_rows, lambda: self.gone)
             except GatewayError as error:
-                outcome = error
+                outcome = error.bare()
             except Exception:
                 log.exception("texts were not read", extra=self.about)
                 outcome = GatewayError("internal error")
@@ -210,9 +210,10 @@ class EmbeddingsRequest(Around):
 
     def _read(self, outcome: list[Texts] | GatewayError) -> None:
         self._choice.endpoint.decoding -= 1
+        if isinstance(outcome, GatewayError):
+            self._turn_away(outcome)
+            return
         try:
-            if isinstance(outcome, GatewayError):
-                raise outcome
             size = sum(part.nbytes for part in outcome)
             size += len(self._asked.texts) * self._choice.reader.size * 4
             self._exchange = Laden(self._exchange, size, self._means.services)

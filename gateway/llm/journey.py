@@ -349,13 +349,23 @@ class Journey:
         assert isinstance(relay, Whole | Streamed), "it has a head"
         if isinstance(relay, Whole) and relay.size > ASIDE_BYTES:
             self._end_aside(relay, now)
+            return
+        try:
+            relay.end()
+        except GatewayError as error:
+            self._broke(error)
         else:
-            self._conclude(relay, now, relay.end)
+            self._concluded(relay, now)
 
     def _end_aside(self, relay: Whole, now: float) -> None:
+        none: list[GatewayError] = []  # why it is no answer
+
         def read() -> None:
-            relay.end()
-            _ = relay.reading
+            try:
+                relay.end()
+                _ = relay.reading
+            except GatewayError as error:
+                none.append(error.bare())
 
         def conclude(done: asyncio.Future[None]) -> None:
             self._aside = False
@@ -363,27 +373,24 @@ class Journey:
                 return
             try:
                 if self._exchange.gone:
-                    fault = done.exception()
-                    if fault is not None and not isinstance(fault, GatewayError):
+                    if (fault := done.exception()) is not None:
                         log.error("an answer was not read", exc_info=fault)
                     self._free(Outcome.LEFT)
                     self._settle(relay)
                     self._left()
+                elif none:
+                    self._broke(none[0])
                 else:
-                    self._conclude(relay, now, done.result)
+                    done.result()
+                    self._concluded(relay, now)
             except Exception:
                 self._crash()
 
         self._aside = True
         self._proxy.aside(read, conclude)
 
-    def _conclude(self, relay: Whole | Streamed, now: float, end: Callable[[], None]) -> None:
-        """Passes an answer on whose last byte has come, if it is one."""
-        try:
-            end()
-        except GatewayError as error:
-            self._broke(error)
-            return
+    def _concluded(self, relay: Whole | Streamed, now: float) -> None:
+        """Passes an answer on whose last byte has come."""
         if not (relay.filtered and self._held_back(relay)):
             self._answered(relay, now)
 

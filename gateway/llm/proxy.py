@@ -241,21 +241,30 @@ class Proxy:
         return found
 
     def _read_on_thread(self, exchange: Exchange, encoding: bytes | None, model: str) -> None:
-        def read() -> tuple[dict[str, Any], Call, bytes]:
-            body = exchange.body
-            if encoding is not None:
-                body = coding.inflate(body, encoding, self._max_body_bytes)
-            values = read_values(body, self.dialect)
-            call = self._called(values, model)
-            _ = call.prompt  # which takes longer than all else, where there is much of it
+        def read() -> tuple[dict[str, Any], Call, bytes] | GatewayError:
+            try:
+                body = exchange.body
+                if encoding is not None:
+                    body = coding.inflate(body, encoding, self._max_body_bytes)
+                values = read_values(body, self.dialect)
+                call = self._called(values, model)
+                _ = call.prompt  # which takes longer than all else, where there is much of it
+            except GatewayError as error:
+                return error.bare()
             return values, call, body
 
-        def begin(done: asyncio.Future[tuple[dict[str, Any], Call, bytes]]) -> None:
+        def begin(
+            done: asyncio.Future[tuple[dict[str, Any], Call, bytes] | GatewayError],
+        ) -> None:
             if exchange.gone or done.cancelled():
                 return
             taken = exchange
             try:
-                values, call, body = done.result()
+                found = done.result()
+                if isinstance(found, GatewayError):
+                    self.refuse(taken, found)
+                    return
+                values, call, body = found
                 if encoding is not None:
                     taken = Laden(exchange, len(body), self._services, body)
                 self._begin(taken, values, call)

@@ -54,8 +54,8 @@ class Execution:
         try:
             self._run(batch)
         except GatewayError as error:
-            batch.error = error
             self._complain(error)
+            batch.error = error.bare()
         except Exception as error:
             log.exception("model '%s': a run failed in an unforeseen way", self._name)
             batch.error = ModelFailed(f"model run failed: {type(error).__name__}")

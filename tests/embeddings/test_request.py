@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -146,6 +148,21 @@ async def test_what_cannot_be_answered_is_refused_as_openai_does_and_counted(
     assert (answer[0], answer[1]["error"] | told) == (status, answer[1]["error"])
     code = layout.ERRORS + layout.CODE_PLACE["invalid_parameter"]
     assert (rig.counted(layout.REFUSED), rig.counted(code), rig.counted(layout.OK)) == (1, 1, 0)
+
+
+async def test_texts_that_are_refused_are_not_kept_for_the_collector(rig):
+    gc.collect()
+    gc.disable()
+    try:
+        talker = await rig.ask("water " * 600)
+        assert talker.answers[0][0] == 400
+        rig.pool.submit(int).result()  # its thread has let go of what it did before
+        await asyncio.sleep(0)
+        gone = weakref.ref(talker)
+        del talker
+        assert gone() is None, "an error that is kept would keep its request"
+    finally:
+        gc.enable()
 
 
 async def test_other_dialects_are_told_where_to_ask(rig):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import weakref
 from typing import Any
 
 import pytest
 
 from gateway.llm.journey import ASIDE_BYTES
+from gateway.wire.llm.requests import AT_ONCE_BYTES
 from gateway.wire.llm.words import Dialect
-from tests.llm.journey_rig import JSON, Counted, Rig, chat, key_for, rig, whole
+from tests.llm.journey_rig import JSON, Counted, Rig, Talker, chat, key_for, rig, whole
 from tests.llm.scripted import eventually
 
 pytestmark = pytest.mark.anyio
@@ -21,6 +25,7 @@ llm:
   models:
     m: {upstreams: [{provider: one, model: gpt-4o-mini}], fallbacks: [n], retries: {attempts: 0}}
     n: {upstreams: [{provider: claude, model: claude-sonnet-4-5}]}
+    alone: {upstreams: [{provider: one, model: gpt-4o-mini}], retries: {attempts: 0}}
 """
 KEY = key_for(rows=(7,))
 LARGE = "large " * (ASIDE_BYTES // 6)
@@ -98,6 +103,51 @@ async def test_a_large_answer_that_is_none_has_failed_and_another_model_is_asked
     assert world.last.origin.host == "claude.example"
     assert client.answers == []
     assert limits.ends == [("released", 0, 0)]
+
+
+async def test_a_large_answer_that_is_none_is_not_kept_for_the_collector(world):
+    gc.collect()
+    gc.disable()
+    try:
+        client = world.ask(chat("alone"))
+        garbage(world.last)
+        while not client.answers:
+            await world.turn()
+        assert client.answers[0][0] == 502
+        client.on_leave.clear()  # as an exchange does that is answered
+        world.upstreams.sent.clear()
+        world.over.clear()
+        await asyncio.get_running_loop().shutdown_default_executor()
+        await world.turn()
+        gone = weakref.ref(client)
+        del client
+        assert gone() is None, "an error that is kept would keep its request"
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b'{"model": "m", "x": "' + b"x" * AT_ONCE_BYTES, b'{"x": "' + b"x" * AT_ONCE_BYTES + b'"}'],
+    ids=["no-json", "no-model"],
+)
+async def test_a_large_request_that_is_refused_is_not_kept_for_the_collector(world, body):
+    gc.collect()
+    gc.disable()
+    try:
+        client: Any = Talker({})
+        client.body = body
+        world.llm.proxies[Dialect.CHAT](client)
+        while not client.answers:
+            await world.turn()
+        assert client.answers[0][0] == 400
+        await asyncio.get_running_loop().shutdown_default_executor()
+        await world.turn()
+        gone = weakref.ref(client)
+        del client
+        assert gone() is None, "an error that is kept would keep its request"
+    finally:
+        gc.enable()
 
 
 async def test_nobody_is_asked_for_who_left_before_a_large_answer_was_found_to_be_none(
