@@ -414,6 +414,14 @@ def test_a_language_model_has_upstreams_or_versions(body, got):
     assert faults(LLM.format(other=f"      {body}")) == [said]
 
 
+def test_a_longest_answer_is_no_longer_than_limits_can_count():
+    body = f"{{upstreams: [{{provider: openai, model: a}}], max_output_tokens: {2**31}}}"
+    (said,) = faults(LLM.format(other=f"      {body}"))
+    assert "max_output_tokens" in said
+    assert "2147483647" in said
+    config.parse(LLM.format(other=f"      {body.replace(str(2**31), str(2**31 - 1))}"))
+
+
 def test_a_version_may_fall_back_to_its_model_where_that_has_another():
     each = "{upstreams: [{provider: openai, model: a}], fallbacks: [other]}"
     config.parse(LLM.format(other=f"      versions: {{1: {each}, 2: {each}}}"))

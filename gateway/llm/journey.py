@@ -70,8 +70,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("penstock.llm")
 
 # A whole answer that is larger is read, and translated, on a thread. Python's lock is held while
-# JSON is read all the same: of six megabytes of numbers, vectors of some hundred texts, that is
-# half of what would hold everybody else up; of what is translated it is a small part.
+# JSON is read all the same: of megabytes of numbers, vectors of some hundred texts, that is a good
+# part of what would hold everybody else up; of what is translated it is a small one.
 ASIDE_BYTES: Final = 256 << 10
 _STREAMED: Final = written_lines(
     (

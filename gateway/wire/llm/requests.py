@@ -166,18 +166,17 @@ def read_call(dialect: Dialect, values: Values) -> Call:
         InvalidParameter: a field that decides where it goes or what it may cost is missing, of
             another type, or not the caller's to set.
     """
-    if not REFUSED.isdisjoint(values):
-        name = min(REFUSED.intersection(values))
-        raise InvalidParameter(
-            f"parameter '{name}': where a request is sent and with which key is configured, "
-            "and no request may say it"
-        )
-    for own, ours in _LLAMA_CPP.items():
-        if own in values:
+    if not _NOT_TAKEN.isdisjoint(values):
+        name = min(_NOT_TAKEN.intersection(values))
+        if name in REFUSED:
             raise InvalidParameter(
-                f"parameter '{own}': expected '{ours}' in its place, or what the dialect calls"
-                " that, since it is what is reserved"
+                f"parameter '{name}': where a request is sent and with which key is configured, "
+                "and no request may say it"
             )
+        raise InvalidParameter(
+            f"parameter '{name}': expected '{_LLAMA_CPP[name]}' in its place, or what the dialect"
+            " calls that, since it is what is reserved"
+        )
     if dialect is Dialect.RESPONSES and values.get("background"):
         raise InvalidParameter(
             "parameter 'background': nothing can be fetched later here, and what it would cost"
@@ -266,6 +265,7 @@ _OTHER_LIMITS = {
 }
 # llama.cpp has these go before every other limit, on paths of OpenAI's API, too.
 _LLAMA_CPP = {"n_predict": "max_tokens", "n_cmpl": "n"}
+_NOT_TAKEN = REFUSED | _LLAMA_CPP.keys()
 _CHOICES = {Dialect.CHAT: ("n",), Dialect.COMPLETIONS: ("n", "best_of")}
 
 
